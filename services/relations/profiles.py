@@ -1,0 +1,115 @@
+"""Events about consumers and providers → their documents and changes. Pure.
+
+Each part of a profile (personal, location …) is a register of its own: the event with the highest version
+that states the part wins, so several upstreams can each keep what they know up to date.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from shared.events import (
+    ConsumerErased,
+    ConsumerEvent,
+    ProviderClosed,
+    ProviderEvent,
+    Version,
+    document_id,
+    event_key,
+    subject_id,
+)
+from shared.protocols import Answer, Ask, Document, Get, Message, Outcome, Record, Write
+
+_PARTS = {
+    "consumers": ("personal", "location", "traits", "consent"),
+    "providers": ("name", "categories", "location", "traits", "closed"),
+}
+
+
+def project_profiles(
+    items: Sequence[tuple[Record, ConsumerEvent | ProviderEvent]], *, collection: str, change_topic: str
+) -> Generator[Ask, Answer, Outcome]:
+    """Fold a slice of consumer events, or of provider events, into ``collection``."""
+    ids = [document_id(event.tenant, subject_id(event)) for _, event in items]
+    stored: dict[str, Document] = (yield Get({collection: set(ids)}))[collection]
+    profiles = dict(stored)
+    outcome = Outcome()
+    for (record, event), id in zip(items, ids, strict=True):
+        old = profiles.get(id)
+        new = _fold(collection, id, event, old)
+        if new == old:
+            continue
+        profiles[id] = new
+        change = _change(collection, record, event, new)
+        outcome.messages.append(Message(change_topic, event_key(event), change, record.partition.number))
+    for id, profile in profiles.items():
+        if profile is not stored.get(id):
+            outcome.writes.append(Write(collection, id, stored.get(id), profile))
+    return outcome
+
+
+def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: Document | None) -> Document:
+    subject = {"_id": id, "tenant": event.tenant, f"{collection[:-1]}_id": subject_id(event)}
+    if isinstance(event, ConsumerErased):
+        # "delete" outranks "anonymise", so that the order of two erasures does not show.
+        modes = {event.data.mode, old.get("erased") if old else None}
+        return {**subject, "erased": "delete" if "delete" in modes else "anonymise", "versions": {}}
+    if old is not None and "erased" in old:
+        return old
+    values = {part: old[part] for part in _PARTS[collection] if old and part in old}
+    versions: dict[str, Any] = dict(old["versions"]) if old else {}
+    version = event.version
+    for part, value in _stated(collection, event).items():
+        known = versions.get(part)
+        if known is not None:
+            rank = Version(known["time"], known["source"], known["id"])
+            if rank > version or (rank == version and _rank(values[part]) >= _rank(value)):
+                continue
+        values[part] = value
+        versions[part] = version._asdict()
+    order = _PARTS[collection]
+    return {
+        **subject,
+        **{part: values[part] for part in order if part in values},
+        "versions": {part: versions[part] for part in order if part in versions},
+    }
+
+
+def _stated(collection: str, event: ConsumerEvent | ProviderEvent) -> Mapping[str, Any]:
+    if collection == "providers" and isinstance(event, ProviderClosed):
+        return {"closed": True}
+    data = event.data.model_dump(exclude_none=True)
+    stated = {part: data[part] for part in _PARTS[collection] if part in data}
+    if collection == "providers":
+        stated["closed"] = False
+    return stated
+
+
+def _rank(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def _change(
+    collection: str, record: Record, event: ConsumerEvent | ProviderEvent, profile: Document
+) -> bytes:
+    """That a profile changed, not what is in it: personal data stays where it is."""
+    topic, number = record.partition
+    subject = collection[:-1]
+    flag = {"erased": "erased" in profile} if subject == "consumer" else {"closed": profile.get("closed", False)}
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": f"{topic}/{number}/{record.offset}",
+            "source": "kith/relations",
+            "type": f"{subject}.changed",
+            "time": event.time,
+            "tenant": event.tenant,
+            "data": {
+                f"{subject}_id": profile[f"{subject}_id"],
+                **flag,
+                "cause": {"source": event.source, "id": event.id},
+                "origin": {"topic": topic, "partition": number, "offset": record.offset, "index": 0},
+            },
+        }
+    )

@@ -1,0 +1,44 @@
+"""The relations projection: which fold an event's topic leads to. Pure."""
+
+from collections.abc import Generator, Sequence
+from datetime import timedelta
+from typing import Any
+
+from services.relations.facts import project_facts
+from services.relations.profiles import project_profiles
+from services.relations.strength import Strength
+from shared.codec import check_clock, decode
+from shared.errors import InvalidEvent
+from shared.events import EPOCH, Event
+from shared.protocols import Answer, Ask, Outcome, Record
+from shared.topics import CHANGES, INPUTS, Topics
+
+
+class RelationsProjection:
+    """Consumers, providers, facts and relationships out of the three input topics."""
+
+    name = "relations"
+    version = 1
+
+    def __init__(self, topics: Topics, strength: Strength, max_future_seconds: int) -> None:
+        self.topics = tuple(topics.name(short) for short in INPUTS)
+        self._topics = topics
+        self._strength = strength
+        self._max_future_seconds = max_future_seconds
+
+    def decode(self, record: Record) -> Event:
+        """The event in a record, validated as the door does. "Now" is when Kafka got it."""
+        if record.value is None:
+            raise InvalidEvent("empty", "the message has no value")
+        event = decode(record.value)
+        self._topics.check(event, record.partition.topic)
+        check_clock(event, EPOCH + timedelta(milliseconds=record.timestamp), self._max_future_seconds)
+        return event
+
+    def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
+        """Fold one slice of one partition."""
+        short = self._topics.short(items[0][0].partition.topic)
+        change_topic = self._topics.name(CHANGES[short])
+        if short == "relations":
+            return project_facts(items, change_topic=change_topic, strength=self._strength)
+        return project_profiles(items, collection=short, change_topic=change_topic)

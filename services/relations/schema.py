@@ -1,0 +1,106 @@
+"""The collections of the relations service: validators, indexes, guards. Data."""
+
+from typing import Any
+
+from shared.collections import Collections, CollectionSpec, object_schema
+from shared.dead_letters import COLLECTION as DEAD_LETTERS
+
+STRING: dict[str, Any] = {"bsonType": "string"}
+DATE: dict[str, Any] = {"bsonType": "date"}
+WHOLE: dict[str, Any] = {"bsonType": ["int", "long"]}
+VERSION = {
+    "bsonType": "object",
+    "required": ["time", "source", "id"],
+    "properties": {"time": WHOLE, "source": STRING, "id": STRING},
+    "additionalProperties": False,
+}
+VERSIONS = {"bsonType": "object", "additionalProperties": VERSION}
+AMOUNTS = {"bsonType": "object", "additionalProperties": WHOLE}
+MONTH = {
+    "bsonType": "object",
+    "required": ["count"],
+    "properties": {
+        "count": {**WHOLE, "minimum": 1},
+        "amount": AMOUNTS,
+        "rating_count": {**WHOLE, "minimum": 1},
+        "rating_sum": WHOLE,
+    },
+    "additionalProperties": False,
+}
+KINDS = {"bsonType": "object", "additionalProperties": {"bsonType": "object", "additionalProperties": MONTH}}
+OBJECT = {"bsonType": "object"}
+
+_CONSUMERS = object_schema(
+    {"tenant": STRING, "consumer_id": STRING, "versions": VERSIONS},
+    {
+        "personal": {"bsonType": "object", "additionalProperties": STRING},
+        "location": OBJECT,
+        "traits": OBJECT,
+        "consent": {"bsonType": "object", "additionalProperties": {"bsonType": "bool"}},
+        "erased": {"enum": ["anonymise", "delete"]},
+    },
+)
+_PROVIDERS = object_schema(
+    {"tenant": STRING, "provider_id": STRING, "closed": {"bsonType": "bool"}, "versions": VERSIONS},
+    {
+        "name": STRING,
+        "categories": {"bsonType": "array", "items": STRING},
+        "location": OBJECT,
+        "traits": OBJECT,
+    },
+)
+_FACT = object_schema(
+    {
+        "tenant": STRING,
+        "relation_id": STRING,
+        "consumer_id": STRING,
+        "retracted": {"bsonType": "bool"},
+        "version": VERSION,
+    },
+    {
+        "provider_id": STRING,
+        "kind": STRING,
+        "time": DATE,
+        "amount": WHOLE,
+        "currency": STRING,
+        "rating": WHOLE,
+        "text": STRING,
+        "traits": OBJECT,
+        "reason": STRING,
+    },
+)
+_RELATIONSHIPS = object_schema(
+    {
+        "tenant": STRING,
+        "consumer_id": STRING,
+        "provider_id": STRING,
+        "count": {**WHOLE, "minimum": 1},
+        "first": DATE,
+        "last": DATE,
+        "kinds": KINDS,
+        "score": {"bsonType": "double"},
+        "fingerprint": {**WHOLE, "minimum": 0},
+    }
+)
+
+COLLECTIONS: Collections = {
+    "consumers": CollectionSpec(_CONSUMERS, guard="versions"),
+    "providers": CollectionSpec(_PROVIDERS, guard="versions"),
+    "relations": CollectionSpec(
+        _FACT,
+        indexes=(
+            (("tenant", 1), ("consumer_id", 1), ("time", -1), ("_id", -1)),
+            (("tenant", 1), ("provider_id", 1), ("time", -1), ("_id", -1)),
+        ),
+        guard="version",
+    ),
+    "relationships": CollectionSpec(
+        _RELATIONSHIPS,
+        indexes=(
+            (("tenant", 1), ("consumer_id", 1), ("score", -1), ("_id", 1)),
+            (("tenant", 1), ("provider_id", 1), ("score", -1), ("_id", 1)),
+        ),
+        guard="fingerprint",
+    ),
+    DEAD_LETTERS: CollectionSpec({}, indexes=((("reason", 1), ("time", 1)),)),
+}

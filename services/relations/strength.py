@@ -1,0 +1,76 @@
+"""Strength: how much a relationship weighs now, by exponential decay of its relations. Pure.
+
+As of month T it is ``Σ weight(kind) · count · 2^(−(T − month) / half_life)``, over the relations of a pair by
+kind and month. (Forward decay: Cormode, Shkapenyuk, Srivastava, Xu, "Forward Decay", ICDE 2009.) Decay scales
+all relationships alike, so their order never changes with T, and one stored number sorts them for ever.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+Kinds = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+_LANDMARK = 2020 * 12
+
+
+def month_of(time: datetime) -> str:
+    """``2026-11`` of an aware UTC time."""
+    return f"{time.year:04d}-{time.month:02d}"
+
+
+def month_number(month: str) -> int:
+    """Months since year 0, so that differences count months."""
+    return int(month[:4]) * 12 + int(month[5:7]) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """The weights per kind (others weigh 1) and the half-life in months."""
+
+    weights: Mapping[str, float]
+    half_life: float
+
+    def score(self, kinds: Kinds) -> float:
+        """The sort key: log2 of the strength as of the fixed landmark January 2020.
+
+        ``kinds`` is kind → month → {count}. Summed in sorted order, so that the same statistics always give
+        the same bits. Minus infinity for no relations at all.
+        """
+        terms = [
+            ((month_number(month) - _LANDMARK) / self.half_life, self.weights.get(kind, 1.0) * cell["count"])
+            for kind in sorted(kinds)
+            for month, cell in sorted(kinds[kind].items())
+        ]
+        if not terms:
+            return -math.inf
+        # The largest exponent is taken out first: 2 to the power of centuries overflows.
+        top = max(exponent for exponent, _ in terms)
+        return top + math.log2(sum(weight * 2.0 ** (exponent - top) for exponent, weight in terms))
+
+    def at(self, kinds: Kinds, now: datetime) -> tuple[float, dict[str, float]]:
+        """The strength as of ``now`` and each kind's part of it (same unit, they add up to it)."""
+        present = now.year * 12 + now.month - 1
+        parts = {
+            kind: sum(
+                self.weights.get(kind, 1.0)
+                * cell["count"]
+                * 2.0 ** ((month_number(month) - present) / self.half_life)
+                for month, cell in sorted(months.items())
+            )
+            for kind, months in sorted(kinds.items())
+        }
+        return sum(parts.values()), parts
+
+    def from_score(self, score: float, now: datetime) -> float:
+        """The strength as of ``now`` of a stored sort key."""
+        present = now.year * 12 + now.month - 1
+        return float(2.0 ** (score - (present - _LANDMARK) / self.half_life))
+
+    def weight(self, kind: str, time: datetime, now: datetime) -> float:
+        """What one relation of a kind and time adds to the strength as of ``now``."""
+        present = now.year * 12 + now.month - 1
+        distance = time.year * 12 + time.month - 1 - present
+        return self.weights.get(kind, 1.0) * float(2.0 ** (distance / self.half_life))

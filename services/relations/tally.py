@@ -1,0 +1,94 @@
+"""The statistics of one relationship, moved by whole facts, in integers. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+from services.relations.strength import Strength, month_of
+from shared.protocols import Document
+
+_MODULUS = 2**63
+
+
+class Tally:
+    """A relationship while a slice is folded: its document's sums plus the facts that come and go.
+
+    Adding and removing commute and cancel out, so neither order nor repetition shows in the result.
+    """
+
+    __slots__ = ("_consumer", "_provider", "_tenant", "count", "fingerprint", "kinds", "old")
+
+    def __init__(self, tenant: str, consumer_id: str, provider_id: str, old: Document | None) -> None:
+        self._tenant, self._consumer, self._provider = tenant, consumer_id, provider_id
+        self.old = old
+        self.count: int = old["count"] if old else 0
+        self.fingerprint: int = old["fingerprint"] if old else 0
+        self.kinds: dict[str, dict[str, dict[str, Any]]] = (
+            {kind: {month: _copy(cell) for month, cell in months.items()} for kind, months in old["kinds"].items()}
+            if old
+            else {}
+        )
+
+    def move(self, fact: Document, sign: int) -> None:
+        """Add (1) or take away (-1) a live fact."""
+        self.count += sign
+        self.fingerprint = (self.fingerprint + sign * fingerprint(fact)) % _MODULUS
+        months = self.kinds.setdefault(fact["kind"], {})
+        cell = months.setdefault(month_of(fact["time"]), {"count": 0})
+        cell["count"] += sign
+        if "amount" in fact:
+            amounts = cell.setdefault("amount", {})
+            amounts[fact["currency"]] = amounts.get(fact["currency"], 0) + sign * fact["amount"]
+        if "rating" in fact:
+            cell["rating_count"] = cell.get("rating_count", 0) + sign
+            cell["rating_sum"] = cell.get("rating_sum", 0) + sign * fact["rating"]
+
+    def document(self, id: str, first: datetime, last: datetime, strength: Strength) -> Document:
+        """The relationship's document, in canonical order and without zeros."""
+        kinds = {
+            kind: {month: _canonical(cell) for month, cell in sorted(months.items()) if cell["count"]}
+            for kind, months in sorted(self.kinds.items())
+        }
+        kinds = {kind: months for kind, months in kinds.items() if months}
+        return {
+            "_id": id,
+            "tenant": self._tenant,
+            "consumer_id": self._consumer,
+            "provider_id": self._provider,
+            "count": self.count,
+            "first": first,
+            "last": last,
+            "kinds": kinds,
+            "score": strength.score(kinds),
+            "fingerprint": self.fingerprint,
+        }
+
+
+def fingerprint(fact: Document) -> int:
+    """63 bits of a fact in its version. A relationship holds the sum over its facts, modulo 2^63: a pure
+    function of the set of them, which tells whether two states are the same without comparing all facts."""
+    version = fact["version"]
+    name = f"{fact['_id']}\0{version['time']}\0{version['source']}\0{version['id']}"
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) % _MODULUS
+
+
+def _copy(cell: Document) -> Document:
+    return {**cell, "amount": dict(cell["amount"])} if "amount" in cell else dict(cell)
+
+
+def _canonical(cell: Document) -> Document:
+    out: Document = {"count": cell["count"]}
+    # Sums of 0 are left out: a currency that only a retracted fact had must leave no trace.
+    if amounts := {currency: amount for currency, amount in sorted(cell.get("amount", {}).items()) if amount}:
+        out["amount"] = amounts
+    if cell.get("rating_count"):
+        out["rating_count"] = cell["rating_count"]
+        out["rating_sum"] = cell["rating_sum"]
+    return out
+
+
+def extremes(times: Iterable[datetime]) -> tuple[datetime, datetime] | None:
+    """The earliest and the latest, None of nothing."""
+    ordered = sorted(times)
+    return (ordered[0], ordered[-1]) if ordered else None

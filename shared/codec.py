@@ -1,0 +1,95 @@
+"""Bytes to events and back: validation with a reason, upcasting of old versions. Pure."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from shared.errors import InvalidEvent
+from shared.events import EVENT_TYPES, Event
+
+MAX_EVENT_BYTES = 32 * 1024
+
+ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+#: (type, dataversion) → a function to the next version's JSON. The one place where old versions are known.
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+
+
+def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> Event:
+    """The event in ``raw`` (JSON, UTF-8, at most 32 KiB), upcast to the current version.
+
+    Raises InvalidEvent with the reason ``too_large``, ``not_json``, ``unknown_type``, ``unknown_version``
+    or ``invalid``, and the field at fault.
+    """
+    if len(raw) > MAX_EVENT_BYTES:
+        raise InvalidEvent("too_large", f"{len(raw)} bytes, and an event has at most {MAX_EVENT_BYTES}")
+    try:
+        return ADAPTER.validate_json(raw)
+    except ValidationError as error:
+        invalid = explain(error)
+        if invalid.field != "dataversion":
+            raise invalid from None
+    return decode_fields(_upcast(orjson.loads(raw), upcasters))
+
+
+def decode_fields(fields: dict[str, Any]) -> Event:
+    """The same from an already parsed JSON object of the current version."""
+    try:
+        # Through JSON, because strict models take times and tuples from JSON only.
+        return ADAPTER.validate_json(json.dumps(fields))
+    except ValidationError as error:
+        raise explain(error) from None
+
+
+def encode(event: Event) -> bytes:
+    """The event in CloudEvents JSON structured mode, as it goes into Kafka."""
+    return ADAPTER.dump_json(event, exclude_none=True)
+
+
+def check_clock(event: Event, arrived: datetime, max_future_seconds: int) -> None:
+    """Refuse an event dated far ahead of its arrival: it would outrank every honest amendment for ever."""
+    if event.time > arrived.astimezone(UTC) + timedelta(seconds=max_future_seconds):
+        raise InvalidEvent(
+            "in_the_future", f"is more than {max_future_seconds} s ahead of the arrival", "time"
+        )
+
+
+def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:
+    name, version = fields.get("type"), fields.get("dataversion")
+    while (name, version) in upcasters:
+        fields = upcasters[cast(tuple[str, int], (name, version))](fields)
+        if fields.get("dataversion") == version:
+            raise RuntimeError(f"the upcaster of {name} {version} does not raise the version")
+        version = fields.get("dataversion")
+    if version != 1:
+        raise InvalidEvent("unknown_version", "this version of the event type is not known here", "dataversion")
+    return fields
+
+
+def explain(error: ValidationError) -> InvalidEvent:
+    """The first error of a validation as an InvalidEvent, which never quotes the offending value."""
+    errors = error.errors(include_url=False, include_input=False, include_context=False)
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return InvalidEvent("not_json", first["msg"])
+    if first["type"] == "union_tag_not_found":
+        return InvalidEvent("invalid", "is required", "type")
+    if first["type"] == "union_tag_invalid":
+        return InvalidEvent("unknown_type", f"is none of {', '.join(EVENT_TYPES)}", "type")
+    location = [str(part) for part in first["loc"]]
+    if location and location[0] in EVENT_TYPES:
+        del location[0]
+    if location and location[-1] == "[key]":
+        del location[-2]  # the key itself may be anything, personal data included
+    detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
+        first["type"], first["msg"].removeprefix("Value error, ")
+    )
+    if len(errors) > 1:
+        detail += f" (and {len(errors) - 1} more)"
+    return InvalidEvent("invalid", detail, ".".join(location) or None)

@@ -1,0 +1,33 @@
+"""How a collection is declared: validator, indexes and guard, as data. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSpec:
+    """A MongoDB collection that a service owns.
+
+    ``validator`` is a JSON Schema (MongoDB's dialect), ``indexes`` are compound keys (field, 1 or -1).
+    ``guard`` names a field that differs whenever the document differs: a replacement and a deletion are
+    refused (Stale) unless the stored document still has the value it had when it was read. None where
+    the position's epoch alone protects the document, because no other partition ever writes it.
+    """
+
+    validator: Mapping[str, Any]
+    indexes: tuple[tuple[tuple[str, int], ...], ...] = ()
+    guard: str | None = None
+
+
+Collections = Mapping[str, CollectionSpec]
+
+
+def object_schema(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A closed object: these properties and ``_id``, no others."""
+    return {
+        "bsonType": "object",
+        "required": ["_id", *required],
+        "properties": {"_id": {"bsonType": "string"}, **required, **(optional or {})},
+        "additionalProperties": False,
+    }

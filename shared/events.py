@@ -1,0 +1,226 @@
+"""The events that upstream systems emit: the only schema, as one discriminated union of frozen models.
+
+The wire form is a CloudEvent 1.0 in JSON structured mode with the extension attributes ``tenant`` and
+``dataversion``. ``(source, id)`` names an event, ``time`` is when it happened. Everything here is pure.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+# No control, format (bidi, zero width) or line separator characters, no space at either end.
+_VISIBLE = r"^[^\p{Cc}\p{Cf}\p{Z}](?:[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cf}\p{Z}])?$"
+# Free text may hold tabs, newlines and joiners, but neither NUL and its kin nor bidi overrides.
+_TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"
+
+Tenant = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Id = Annotated[str, StringConstraints(max_length=200, pattern=_VISIBLE)]
+Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+# Names become MongoDB field names, so "$" and "." stay out.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+Text = Annotated[str, StringConstraints(max_length=10_000, pattern=_TEXT)]
+ShortText = Annotated[str, StringConstraints(max_length=1_000, pattern=_TEXT)]
+Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Scalar = ShortText | bool | Int64 | Finite | None
+Traits = Annotated[
+    dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=100)]], Field(max_length=100)
+]
+# Bounded so that nine million of the largest amounts still add up within 64 bits.
+Amount = Annotated[int, Field(ge=-(10**12), le=10**12)]
+Rating = Annotated[int, Field(ge=0, le=100)]
+Time = Annotated[
+    AwareDatetime, Field(ge=EPOCH, lt=datetime(9000, 1, 1, tzinfo=UTC), description="RFC 3339, with offset.")
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Location(_Strict):
+    """A place: any of region, city and country by name, and a point in degrees (WGS 84)."""
+
+    country: ShortText | None = None
+    region: ShortText | None = None
+    city: ShortText | None = None
+    lat: Annotated[float, Field(ge=-90, le=90)] | None = None
+    lon: Annotated[float, Field(ge=-180, le=180)] | None = None
+
+    @model_validator(mode="after")
+    def _whole_point(self) -> "Location":
+        if (self.lat is None) != (self.lon is None):
+            raise ValueError("lat and lon come together or not at all")
+        return self
+
+
+class ConsumerData(_Strict):
+    """What is known of a consumer. A part that is left out keeps what an earlier event said of it."""
+
+    consumer_id: Id
+    personal: Annotated[dict[Name, ShortText], Field(max_length=50)] | None = Field(
+        None, description="name, email, phone, address …: what identifies a person."
+    )
+    location: Location | None = None
+    traits: Traits | None = None
+    consent: Annotated[dict[Name, bool], Field(max_length=50)] | None = Field(
+        None, description="Purpose to granted."
+    )
+
+
+class ErasedData(_Strict):
+    """Erases a consumer: ``anonymise`` keeps the facts under the pseudonym, ``delete`` retracts them."""
+
+    consumer_id: Id
+    mode: Literal["anonymise", "delete"]
+
+
+class ProviderData(_Strict):
+    """What is known of a provider. A part that is left out keeps what an earlier event said of it."""
+
+    provider_id: Id
+    name: ShortText | None = None
+    categories: Annotated[list[ShortText], Field(max_length=50)] | None = None
+    location: Location | None = None
+    traits: Traits | None = None
+
+
+class ClosedData(_Strict):
+    """The provider is no longer in business; a later ``provider.upserted`` reopens it."""
+
+    provider_id: Id
+
+
+class RelationData(_Strict):
+    """One fact between a consumer and a provider. The same ``relation_id`` again amends it."""
+
+    relation_id: Id
+    kind: Kind = Field(description="purchase, review, view, contact, subscribe … an open set.")
+    consumer_id: Id
+    provider_id: Id
+    occurred_at: Time | None = Field(
+        None, description="When the relation happened, where that is not the event's time: an amendment."
+    )
+    amount: Amount | None = Field(None, description="Money in minor units (cents); needs a currency.")
+    currency: Currency | None = Field(None, description="ISO 4217.")
+    rating: Rating | None = Field(None, description="On the upstream's own scale, 0 to 100, whole numbers.")
+    text: Text | None = None
+    traits: Traits | None = None
+
+    @model_validator(mode="after")
+    def _amount_has_currency(self) -> "RelationData":
+        if (self.amount is None) != (self.currency is None):
+            raise ValueError("amount and currency come together or not at all")
+        return self
+
+
+class RetractedData(_Strict):
+    """The fact is void, as if it had never been recorded, unless a later event records it again."""
+
+    relation_id: Id
+    consumer_id: Id
+    provider_id: Id | None = None
+    reason: ShortText | None = None
+
+
+class Version(NamedTuple):
+    """What decides which event about a fact wins: the highest. ``time`` in microseconds since 1970."""
+
+    time: int
+    source: str
+    id: str
+
+
+class _Envelope(BaseModel):
+    # CloudEvents lets every producer add attributes of its own, so unknown ones are no error here.
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    specversion: Literal["1.0"]
+    id: Id
+    source: Id
+    time: Time
+    subject: ShortText | None = None
+    tenant: Tenant = "default"
+    dataversion: Literal[1] = 1
+
+    @property
+    def version(self) -> Version:
+        return Version(microseconds(self.time), self.source, self.id)
+
+
+class ConsumerUpserted(_Envelope):
+    type: Literal["consumer.upserted"]
+    data: ConsumerData
+
+
+class ConsumerErased(_Envelope):
+    type: Literal["consumer.erased"]
+    data: ErasedData
+
+
+class ProviderUpserted(_Envelope):
+    type: Literal["provider.upserted"]
+    data: ProviderData
+
+
+class ProviderClosed(_Envelope):
+    type: Literal["provider.closed"]
+    data: ClosedData
+
+
+class RelationRecorded(_Envelope):
+    type: Literal["relation.recorded"]
+    data: RelationData
+
+
+class RelationRetracted(_Envelope):
+    type: Literal["relation.retracted"]
+    data: RetractedData
+
+
+ConsumerEvent = ConsumerUpserted | ConsumerErased
+ProviderEvent = ProviderUpserted | ProviderClosed
+RelationEvent = RelationRecorded | RelationRetracted
+Event = Annotated[ConsumerEvent | ProviderEvent | RelationEvent, Field(discriminator="type")]
+
+EVENT_MODELS: tuple[type[_Envelope], ...] = (
+    ConsumerUpserted,
+    ConsumerErased,
+    ProviderUpserted,
+    ProviderClosed,
+    RelationRecorded,
+    RelationRetracted,
+)
+EVENT_TYPES: tuple[str, ...] = tuple(model.model_fields["type"].annotation.__args__[0] for model in EVENT_MODELS)  # type: ignore[union-attr]
+
+
+def microseconds(time: datetime) -> int:
+    """Whole microseconds since 1970 of an aware time, exactly."""
+    return (time - EPOCH) // MICROSECOND
+
+
+def subject_id(event: Event) -> str:
+    """The consumer (or, for provider events, the provider) that an event is keyed by."""
+    data = event.data
+    return data.provider_id if isinstance(data, ProviderData | ClosedData) else data.consumer_id
+
+
+def event_key(event: Event) -> bytes:
+    """The Kafka key: all events of one consumer (or provider) of a tenant share a partition."""
+    return f"{event.tenant}:{subject_id(event)}".encode()
+
+
+def document_id(tenant: str, *parts: str) -> str:
+    """A MongoDB ``_id`` of tenant and ids, joined by ``:``. Ids may hold ``:`` themselves, so it is escaped."""
+    return ":".join((tenant, *(_escape(part) for part in parts)))
+
+
+def _escape(part: str) -> str:
+    if ":" in part or "%" in part:
+        return part.replace("%", "%25").replace(":", "%3A")
+    return part

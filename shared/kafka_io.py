@@ -1,0 +1,262 @@
+"""The Reader and the Publisher on kafka-python."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import (
+    AuthorizationError,
+    InvalidTopicError,
+    KafkaConfigurationError,
+    KafkaError,
+    LogTruncationError,
+    MessageSizeTooLargeError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    RecordListTooLargeError,
+)
+from kafka.structs import OffsetAndMetadata
+
+from shared.errors import ConfigurationError, Unavailable
+from shared.protocols import Message, Partition, Polled, Record
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Room for a record of the input topics' largest size plus the headers of its dead letter.
+MAX_MESSAGE_BYTES = 2 * 1024 * 1024
+_MIRROR_SECONDS = 1.0
+_LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
+
+
+def connection(settings: Settings) -> dict[str, Any]:
+    """The part of a client's configuration that says where the brokers are and how to talk to them."""
+    if settings.kafka is None:
+        raise ConfigurationError("KITH_KAFKA is not set: where are the brokers?")
+    password = settings.kafka_password
+    return {
+        "bootstrap_servers": settings.kafka.split(","),
+        "security_protocol": settings.kafka_security_protocol,
+        "sasl_mechanism": settings.kafka_sasl_mechanism,
+        "sasl_plain_username": settings.kafka_username,
+        "sasl_plain_password": password.get_secret_value() if password else None,
+        "ssl_cafile": settings.kafka_ca_file,
+        "ssl_certfile": settings.kafka_cert_file,
+        "ssl_keyfile": settings.kafka_key_file,
+        "client_id": "kith",
+        # New partitions are seen within half a minute.
+        "metadata_max_age_ms": 30_000,
+        "reconnect_backoff_max_ms": 1_000,
+    }
+
+
+@contextmanager
+def reaching_brokers() -> Iterator[None]:
+    """kafka-python's errors as Kith's: Unavailable, or ConfigurationError where trying again will not help."""
+    try:
+        yield
+    except (KafkaConfigurationError, *_LASTING) as error:
+        raise ConfigurationError(f"Kafka: {error}") from error
+    except KafkaError as error:
+        raise Unavailable(f"Kafka: {type(error).__name__}: {error}") from error
+
+
+class KafkaPublisher:
+    """Publishes with acknowledgement of all replicas, idempotently."""
+
+    def __init__(self, settings: Settings) -> None:
+        timeout = settings.publish_timeout_ms
+        with reaching_brokers():
+            self._producer = KafkaProducer(
+                **connection(settings),
+                metrics_enabled=False,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=5,
+                batch_size=128 * 1024,
+                compression_type="lz4",
+                max_request_size=MAX_MESSAGE_BYTES,
+                max_block_ms=min(timeout, 5_000),
+                delivery_timeout_ms=timeout,
+                request_timeout_ms=max(timeout // 2, 50),
+                allow_auto_create_topics=False,
+            )
+
+    def send(self, messages: Sequence[Message]) -> Future[None]:
+        delivery = _Delivery(len(messages))
+        for message in messages:
+            try:
+                sent = self._producer.send(
+                    message.topic, message.value, message.key, list(message.headers), message.partition
+                )
+            except KafkaError as error:
+                delivery.failed(error)
+                break
+            sent.add_callback(delivery.arrived)
+            sent.add_errback(delivery.failed)
+        return delivery.future
+
+    def ready(self) -> bool:
+        """Whether the brokers can be reached."""
+        return bool(self._producer.bootstrap_connected())
+
+    def close(self) -> None:
+        self._producer.close(timeout=5)
+
+
+class _Delivery:
+    """Counts acknowledgements: one future for many messages. Called from the producer's thread."""
+
+    def __init__(self, expected: int) -> None:
+        self.future: Future[None] = Future()
+        self._missing = expected
+        self._lock = threading.Lock()
+        if not expected:
+            self.future.set_result(None)
+
+    def arrived(self, _: object) -> None:
+        with self._lock:
+            self._missing -= 1
+            done = self._missing == 0 and not self.future.done()
+        if done:
+            self.future.set_result(None)
+
+    def failed(self, error: BaseException) -> None:
+        with self._lock:
+            # Never done by arrival afterwards: this message's own acknowledgement stays out.
+            done = not self.future.done() and self._missing >= 0
+            self._missing = -1
+        if done:
+            self.future.set_exception(
+                error if isinstance(error, _LASTING) else Unavailable(f"Kafka: {type(error).__name__}")
+            )
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Notes what comes and goes. Runs on the client's I/O thread, where nothing may block."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+        self._lock = threading.Lock()
+        self._revoked: set[Partition] = set()
+        self._assigned: set[Partition] = set()
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        gone = {Partition(tp.topic, tp.partition) for tp in revoked}
+        with self._lock:
+            self._revoked |= gone
+            self._assigned -= gone
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        self.on_partitions_revoked(lost)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        for tp in assigned:
+            self._consumer.pause(tp)
+            # A position of some kind, lest poll() goes looking for a committed one; start() sets the true one.
+            self._consumer.seek(tp, 0)
+        with self._lock:
+            self._assigned |= {Partition(tp.topic, tp.partition) for tp in assigned}
+
+    def take(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
+        with self._lock:
+            revoked, assigned = frozenset(self._revoked), frozenset(self._assigned)
+            self._revoked.clear()
+            self._assigned.clear()
+        return revoked, assigned
+
+
+class KafkaReader:
+    """A member of the group ``<group>.<service>`` that reads ``topics`` from positions kept elsewhere."""
+
+    def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
+        with reaching_brokers():
+            self._consumer = KafkaConsumer(
+                **connection(settings),
+                metrics_enabled=False,
+                group_id=f"{settings.group}.{service}",
+                enable_auto_commit=False,
+                # A position outside the log must be heard of, not turned into a start from the beginning.
+                auto_offset_reset="none",
+                isolation_level="read_committed",
+                partition_assignment_strategy=(CooperativeStickyAssignor,),
+                max_poll_records=settings.slice_events,
+                max_poll_interval_ms=settings.max_poll_interval_ms,
+                session_timeout_ms=settings.session_timeout_ms,
+                heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
+                fetch_max_wait_ms=100,
+                allow_auto_create_topics=False,
+            )
+        self._listener = _Listener(self._consumer)
+        self._consumer.subscribe(topics=list(topics), listener=self._listener)
+        self._unmirrored: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._mirrored_at = 0.0
+
+    def poll(self, timeout_ms: int) -> Polled:
+        try:
+            found = self._consumer.poll(timeout_ms=timeout_ms)
+        except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
+            raise ConfigurationError(f"the log does not reach where reading should go on: {error}") from error
+        revoked, assigned = self._listener.take()
+        stale = revoked | assigned
+        records = {
+            partition: [
+                Record(partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers or ())) for r in batch
+            ]
+            for tp, batch in found.items()
+            if (partition := Partition(tp.topic, tp.partition)) not in stale
+        }
+        self._mirror()
+        return Polled(revoked, assigned, records)
+
+    def start(self, partition: Partition, offset: int | None) -> tuple[int, int]:
+        tp = TopicPartition(*partition)
+        with reaching_brokers():
+            first = self._consumer.beginning_offsets([tp])[tp]
+            end = self._consumer.end_offsets([tp])[tp]
+        start = first if offset is None else offset
+        if not first <= start <= end:
+            raise ConfigurationError(
+                f"{partition}: reading should go on at {start}, but the log holds {first} to {end}. Was the topic "
+                "recreated, or did retention delete what was not read yet?"
+            )
+        try:
+            self._consumer.seek(tp, start)
+            self._consumer.resume(tp)
+        except (ValueError, KeyError):
+            log.debug("%s was revoked meanwhile", partition)
+        return first, start
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        self._consumer.pause(*self._mine(partitions))
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        self._consumer.resume(*self._mine(partitions))
+
+    def _mine(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+        assignment = self._consumer.assignment()
+        return [tp for partition in partitions if (tp := TopicPartition(*partition)) in assignment]
+
+    def mirror(self, positions: Mapping[Partition, int]) -> None:
+        for partition, offset in positions.items():
+            self._unmirrored[TopicPartition(*partition)] = OffsetAndMetadata(offset, "", -1)
+
+    def _mirror(self) -> None:
+        if self._unmirrored and time.monotonic() - self._mirrored_at > _MIRROR_SECONDS:
+            self._mirrored_at = time.monotonic()
+            assignment = self._consumer.assignment()
+            offsets = {tp: offset for tp, offset in self._unmirrored.items() if tp in assignment}
+            self._unmirrored = {}
+            try:
+                self._consumer.commit_async(offsets)
+            except KafkaError as error:
+                log.debug("positions not shown to Kafka: %s", error)
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=5_000)

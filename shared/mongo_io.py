@@ -1,0 +1,263 @@
+"""The Store on MongoDB: one transaction per slice, positions with epochs, the outbox."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from pymongo import DeleteOne, MongoClient, ReplaceOne, ReturnDocument
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    ConnectionFailure,
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from shared.collections import Collections
+from shared.errors import Fenced, Stale, Unavailable
+from shared.protocols import Answer, Ask, Claim, Document, Get, Message, Parcel, Progress, Slice, Write
+
+log = logging.getLogger(__name__)
+
+POSITIONS, OUTBOX = "positions", "outbox"
+_MAJORITY = WriteConcern("majority", wtimeout=10_000)
+_WRITE_CONFLICT, _DUPLICATE_KEY, _NAMESPACE_EXISTS = 112, 11000, 48
+# An outbox document must stay below MongoDB's 16 MB.
+_MAX_PARCEL_BYTES = 8 * 1024 * 1024
+
+
+def connect(uri: str) -> MongoClient[Document]:
+    """A client with Kith's settings: aware UTC times, and an answer or an error within seconds."""
+    return MongoClient(
+        uri,
+        tz_aware=True,
+        serverSelectionTimeoutMS=5_000,
+        connectTimeoutMS=5_000,
+        socketTimeoutMS=30_000,
+        appname="kith",
+    )
+
+
+def prepare(database: Database[Document], collections: Collections) -> None:
+    """Create the collections, or bring validators and indexes of existing ones up to date."""
+    for name, spec in collections.items():
+        schema: Mapping[str, Any] = {"$jsonSchema": dict(spec.validator)} if spec.validator else {}
+        try:
+            database.create_collection(name, check_exists=False, validator=schema)
+        except OperationFailure as error:
+            if error.code != _NAMESPACE_EXISTS:
+                raise
+            database.command("collMod", name, validator=schema)
+        for keys in spec.indexes:
+            database[name].create_index(list(keys))
+    for name in (POSITIONS, OUTBOX):
+        try:
+            database.create_collection(name, check_exists=False)
+        except OperationFailure as error:
+            if error.code != _NAMESPACE_EXISTS:
+                raise
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """pymongo's errors as Kith's: Stale for lost races, Unavailable for servers that are away."""
+    try:
+        yield
+    except DuplicateKeyError as error:
+        raise Stale("a document has come into being meanwhile") from error
+    except BulkWriteError as error:
+        codes = {problem["code"] for problem in error.details.get("writeErrors", ())}
+        if codes and codes <= {_DUPLICATE_KEY, _WRITE_CONFLICT}:
+            raise Stale("another transaction writes the same documents") from error
+        raise
+    except ConnectionFailure as error:  # AutoReconnect, NetworkTimeout, server selection
+        raise Unavailable(f"MongoDB: {type(error).__name__}") from error
+    except PyMongoError as error:
+        if isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT:
+            raise Stale("another transaction writes the same documents") from error
+        if _is_passing(error):
+            raise Unavailable(f"MongoDB: {error}") from error
+        raise
+
+
+def _is_passing(error: PyMongoError) -> bool:
+    labels = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
+    return any(error.has_error_label(label) for label in labels) or bool(getattr(error, "timeout", False))
+
+
+class MongoStore:
+    """A projection's Store in one database. ``collections`` are those that it may write."""
+
+    def __init__(self, database: Database[Document], collections: Collections) -> None:
+        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+        self._client = database.client
+        self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
+        self._guards = {name: spec.guard for name, spec in collections.items()}
+        self._positions: Collection[Document] = self._database[POSITIONS]
+        self._outbox: Collection[Document] = self._database[OUTBOX]
+
+    def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
+        with translated():
+            stored = self._positions.find_one_and_update(
+                {"_id": position},
+                {"$inc": {"epoch": 1}, "$set": {"owner": owner}},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        return Claim(position, stored["epoch"]), _progress(stored)
+
+    def parcels(self, position: str) -> list[Parcel]:
+        with translated():
+            # "0" is the character after "/": this is the range of ids that begin with the position.
+            found = self._outbox.find({"_id": {"$gte": f"{position}/", "$lt": f"{position}0"}}).sort("_id", 1)
+            return [Parcel(document["_id"], _messages(document)) for document in found]
+
+    def read(self, ask: Ask) -> Answer:
+        with translated():
+            if isinstance(ask, Get):
+                return {
+                    name: {
+                        document["_id"]: document
+                        for document in self._database[name].find({"_id": {"$in": list(ids)}})
+                    }
+                    if ids
+                    else {}
+                    for name, ids in ask.ids.items()
+                }
+            collection = self._database[ask.collection]
+            excluding = {"_id": {"$nin": list(ask.excluding)}}
+            answers = []
+            for wanted in ask.filters:
+                ends = [
+                    document[ask.field]
+                    for direction in (1, -1)
+                    for document in collection.find({**wanted, **excluding}, {ask.field: 1})
+                    .sort(ask.field, direction)
+                    .limit(1)
+                ]
+                answers.append((ends[0], ends[1]) if len(ends) == 2 else None)
+            return answers
+
+    def commit(self, slice: Slice) -> list[Parcel]:
+        parcels = _pack(slice)
+        with translated(), self._client.start_session() as session:
+            session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
+            try:
+                if not self._advance(slice, session):
+                    session.abort_transaction()
+                    return self._already(slice, parcels)
+                self._write(slice.outcome.writes, session)
+                if parcels:
+                    self._outbox.insert_many([_document(parcel) for parcel in parcels], session=session)
+                if slice.published:
+                    self._outbox.delete_many({"_id": {"$in": list(slice.published)}}, session=session)
+                session.commit_transaction()
+            except BaseException:
+                if session.in_transaction:
+                    _abort(session)
+                raise
+        return parcels
+
+    def _advance(self, slice: Slice, session: ClientSession) -> bool:
+        found = self._positions.update_one(
+            {"_id": slice.claim.position, "epoch": slice.claim.epoch, "next": slice.before.next},
+            {"$set": _progress_fields(slice.after)},
+            session=session,
+        )
+        return found.matched_count == 1
+
+    def _already(self, slice: Slice, parcels: list[Parcel]) -> list[Parcel]:
+        """The position is not where it was: an earlier try whose answer was lost, or another owner."""
+        stored = self._positions.find_one({"_id": slice.claim.position})
+        if stored and stored["epoch"] == slice.claim.epoch and stored.get("next") == slice.after.next:
+            return parcels
+        raise Fenced(slice.claim.position)
+
+    def _write(self, writes: Sequence[Write], session: ClientSession) -> None:
+        by_collection: dict[str, list[Write]] = {}
+        for write in writes:
+            by_collection.setdefault(write.collection, []).append(write)
+        for name, group in by_collection.items():
+            collection = self._database[name]
+            inserts = [w.after for w in group if w.before is None and w.after is not None and not w.blind]
+            replacements = [
+                ReplaceOne(self._filter(w), w.after, upsert=w.blind)
+                for w in group
+                if w.after is not None and (w.before is not None or w.blind)
+            ]
+            deletions = [DeleteOne(self._filter(w)) for w in group if w.after is None]
+            if inserts:
+                collection.insert_many(inserts, session=session)
+            if replacements or deletions:
+                result = collection.bulk_write([*replacements, *deletions], session=session)
+                found = result.matched_count + result.upserted_count + result.deleted_count
+                if found != len(replacements) + len(deletions):
+                    raise Stale(f"a document of {name} has changed meanwhile")
+
+    def _filter(self, write: Write) -> Document:
+        guard = self._guards.get(write.collection)
+        if guard is None or write.before is None:
+            return {"_id": write.id}
+        return {"_id": write.id, guard: write.before.get(guard)}
+
+    def clear(self, parcels: Sequence[str]) -> None:
+        if parcels:
+            with translated():
+                self._outbox.delete_many({"_id": {"$in": list(parcels)}})
+
+
+def _abort(session: ClientSession) -> None:
+    try:
+        session.abort_transaction()
+    except AutoReconnect:
+        log.debug("the server forgets the transaction by itself")
+
+
+def _progress(stored: Mapping[str, Any]) -> Progress:
+    seen = {entry["origin"]: entry["number"] for entry in stored.get("seen", ())}
+    return Progress(stored.get("next"), stored.get("emitted", 0), seen)
+
+
+def _progress_fields(progress: Progress) -> Document:
+    # A list, because origins hold dots, which make poor field names.
+    seen = [{"origin": origin, "number": number} for origin, number in sorted(progress.seen.items())]
+    return {"next": progress.next, "emitted": progress.emitted, "seen": seen}
+
+
+def _pack(slice: Slice) -> list[Parcel]:
+    groups: list[list[Message]] = []
+    size = 0
+    for message in slice.outcome.messages:
+        length = len(message.value) + len(message.key or b"") + 200
+        if not groups or size + length > _MAX_PARCEL_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(message)
+        size += length
+    prefix = f"{slice.claim.position}/{slice.after.next:020d}"
+    return [Parcel(f"{prefix}/{index:06d}", tuple(group)) for index, group in enumerate(groups)]
+
+
+def _document(parcel: Parcel) -> Document:
+    return {
+        "_id": parcel.id,
+        "messages": [
+            {"t": m.topic, "k": m.key, "v": m.value, "p": m.partition, "h": [list(header) for header in m.headers]}
+            for m in parcel.messages
+        ],
+    }
+
+
+def _messages(document: Mapping[str, Any]) -> tuple[Message, ...]:
+    return tuple(
+        Message(m["t"], m["k"], m["v"], m["p"], tuple((name, value) for name, value in m["h"]))
+        for m in document["messages"]
+    )

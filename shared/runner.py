@@ -1,0 +1,209 @@
+"""The runner: poll → decode → project → commit → publish, exactly once per partition.
+
+One transaction per slice of a partition stores documents, progress and outbox together. Everything that can
+go wrong has one of three outcomes: InvalidEvent becomes a dead letter, Unavailable (and a lost race) tries the
+same slice again, anything else stops the runner with nothing committed.
+"""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
+
+from shared.dead_letters import bury
+from shared.errors import Fenced, InvalidEvent, Stale, Unavailable
+from shared.lane import Lane
+from shared.numbering import Sieve, number
+from shared.protocols import (
+    Outcome,
+    Partition,
+    Polled,
+    Progress,
+    Projection,
+    Publisher,
+    Reader,
+    Record,
+    Slice,
+    Store,
+)
+
+log = logging.getLogger(__name__)
+
+_FIRST_DELAY, _LONGEST_DELAY, _RECLAIM_DELAY = 0.1, 5.0, 1.0
+_MOST_RACES = 100
+_MAX_SLICE_BYTES = 4 * 1024 * 1024
+
+
+class Runner:
+    """Runs one projection on the partitions that a group gives this process.
+
+    ``dead_letters`` is the topic for what cannot be accepted. ``owner`` names this process in the positions.
+    ``clock`` gives seconds, for delays only.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        store: Store,
+        publisher: Publisher,
+        projection: Projection[Any],
+        *,
+        owner: str,
+        dead_letters: str,
+        slice_events: int = 1000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reader, self._store, self._publisher = reader, store, publisher
+        self._projection = projection
+        self._owner = owner
+        self._dead_letters = dead_letters
+        self._slice_events = slice_events
+        self._clock = clock
+        self._lanes: dict[Partition, Lane] = {}
+
+    @property
+    def lanes(self) -> Mapping[Partition, Lane]:
+        return self._lanes
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until ``stop``. Raises what is neither a bad event nor a server that is away."""
+        try:
+            while not stop.is_set():
+                self.step()
+        finally:
+            self._settle_all()
+            self._reader.close()
+
+    def step(self, timeout_ms: int = 200) -> None:
+        """One poll and at most one slice per partition."""
+        polled = self._reader.poll(0 if self._has_work() else timeout_ms)
+        self._rebalance(polled)
+        for partition, records in polled.records.items():
+            if (lane := self._lanes.get(partition)) is not None and lane.opened:
+                lane.receive(records)
+                if lane.backlog > 2 * self._slice_events and not lane.paused:
+                    self._reader.pause([partition])
+                    lane.paused = True
+        for lane in list(self._lanes.values()):
+            if lane.retry_at <= self._clock():
+                self._advance(lane)
+
+    def _has_work(self) -> bool:
+        now = self._clock()
+        return any(lane.retry_at <= now and (lane.backlog or not lane.opened) for lane in self._lanes.values())
+
+    def _rebalance(self, polled: Polled) -> None:
+        for partition in polled.revoked:
+            # Whatever is under way here is void; its next owner drains the outbox.
+            self._lanes.pop(partition, None)
+        for partition in polled.assigned:
+            position = f"{self._projection.name}@{self._projection.version}/{partition}"
+            self._lanes[partition] = Lane(partition, position)
+
+    def _advance(self, lane: Lane) -> None:
+        try:
+            if not lane.opened:
+                self._open(lane)
+            elif lane.backlog:
+                self._process(lane)
+            elif lane.unsettled and lane.unsettled.done():
+                self._settle(lane)
+                self._store.clear(lane.take_published())
+        except Unavailable as error:
+            self._postpone(lane, error)
+        except Stale as error:
+            lane.races += 1
+            if lane.races > _MOST_RACES:
+                raise RuntimeError(f"{lane.partition}: lost {lane.races} races in a row: {error}") from error
+            lane.retry_at = self._clock() + _FIRST_DELAY * random.random()
+        except Fenced:
+            # Another process claimed it. If the group still says that it is ours, claim it back: both may
+            # believe so for a moment after a rebalance, and someone has to go on.
+            log.warning("%s: claimed by another worker", lane.partition)
+            self._reader.pause([lane.partition])
+            fresh = Lane(lane.partition, lane.position)
+            fresh.retry_at = self._clock() + _RECLAIM_DELAY
+            self._lanes[lane.partition] = fresh
+        else:
+            lane.failures = lane.races = 0
+            lane.retry_at = 0.0
+
+    def _postpone(self, lane: Lane, error: Unavailable) -> None:
+        delay = min(_FIRST_DELAY * 2.0 ** min(lane.failures, 16), _LONGEST_DELAY)
+        lane.failures += 1
+        lane.retry_at = self._clock() + delay
+        level = logging.WARNING if lane.failures == 1 else logging.DEBUG
+        log.log(level, "%s: waiting for a server: %s", lane.partition, error)
+
+    def _open(self, lane: Lane) -> None:
+        claim, progress = self._store.claim(lane.position, self._owner)
+        parcels = self._store.parcels(lane.position)
+        for parcel in parcels:
+            self._publisher.send(parcel.messages).result()
+        self._store.clear([parcel.id for parcel in parcels])
+        first, start = self._reader.start(lane.partition, progress.next)
+        lane.open(claim, progress, start, trimmed=progress.next is None and first > 0)
+
+    def _process(self, lane: Lane) -> None:
+        records = lane.slice(self._slice_events, _MAX_SLICE_BYTES)
+        outcome, after = self._fold(lane, records)
+        self._settle(lane)
+        assert lane.claim is not None
+        slice = Slice(lane.claim, lane.progress, after, outcome, lane.published)
+        parcels = self._store.commit(slice)
+        lane.committed(len(records), after)
+        if parcels:
+            lane.sent(parcels, self._publisher.send([m for parcel in parcels for m in parcel.messages]))
+        assert after.next is not None
+        self._reader.mirror({lane.partition: after.next})
+        if lane.paused and lane.backlog <= self._slice_events:
+            self._reader.resume([lane.partition])
+            lane.paused = False
+
+    def _fold(self, lane: Lane, records: Sequence[Record]) -> tuple[Outcome, Progress]:
+        sieve = Sieve(dict(lane.progress.seen), trimmed=lane.trimmed)
+        buried = Outcome()
+        items: list[tuple[Record, Any]] = []
+        for record in records:
+            try:
+                if sieve.admits(record):
+                    items.append((record, self._projection.decode(record)))
+            except InvalidEvent as error:
+                bury(record, error, self._projection.name, self._dead_letters, buried)
+        if sieve.ahead:
+            log.warning("%s: %d changes are ahead of a gap; they come again", lane.partition, sieve.ahead)
+        outcome = self._drive(self._projection.project(items)) if items else Outcome()
+        outcome.writes += buried.writes
+        messages, emitted = number(outcome.messages, lane.position, lane.progress.emitted)
+        outcome.messages = messages + buried.messages
+        return outcome, Progress(records[-1].offset + 1, emitted, sieve.seen)
+
+    def _drive(self, fold: Generator[Any, Any, Outcome]) -> Outcome:
+        try:
+            ask = next(fold)
+            while True:
+                ask = fold.send(self._store.read(ask))
+        except StopIteration as done:
+            outcome: Outcome = done.value
+            return outcome
+
+    def _settle(self, lane: Lane) -> None:
+        """Wait until what was committed last is published; the order of messages depends on it."""
+        if lane.unsettled is None:
+            return
+        try:
+            lane.unsettled.result()
+        except Unavailable:
+            lane.sent(lane.parcels, self._publisher.send([m for p in lane.parcels for m in p.messages]))
+            raise
+        lane.settled()
+
+    def _settle_all(self) -> None:
+        for lane in self._lanes.values():
+            try:
+                self._settle(lane)
+                self._store.clear(lane.take_published())
+            except Unavailable as error:
+                log.warning("%s: left in the outbox for the next worker: %s", lane.partition, error)

@@ -1,0 +1,37 @@
+"""The topics, what goes into which, and how their keys spread. Pure."""
+
+from dataclasses import dataclass
+
+from shared.errors import InvalidEvent
+from shared.events import Event
+
+INPUTS = ("consumers", "providers", "relations")
+OUTPUTS = ("consumer-changes", "provider-changes", "relation-changes", "dead-letters")
+#: What is emitted about the documents of an input goes to this output, partition by partition.
+CHANGES = {"consumers": "consumer-changes", "providers": "provider-changes", "relations": "relation-changes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Full topic names under a prefix: ``Topics("kith").name("relations") == "kith.relations"``."""
+
+    prefix: str = "kith"
+
+    def name(self, short: str) -> str:
+        return f"{self.prefix}.{short}"
+
+    def short(self, name: str) -> str:
+        return name.removeprefix(f"{self.prefix}.")
+
+    def of(self, event: Event) -> str:
+        """The topic that an event belongs to."""
+        return self.name(input_of(event))
+
+    def check(self, event: Event, topic: str) -> None:
+        """Raise InvalidEvent when an event came in through a topic that is not its own."""
+        if self.of(event) != topic:
+            raise InvalidEvent("wrong_topic", f"belongs into {self.of(event)}", "type")
+
+
+def input_of(event: Event) -> str:
+    return event.type.split(".", 1)[0] + "s"

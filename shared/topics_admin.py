@@ -1,0 +1,53 @@
+"""Creates Kith's topics in Kafka, and grows them."""
+
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from shared.errors import ConfigurationError
+from shared.kafka_io import MAX_MESSAGE_BYTES, connection, reaching_brokers
+from shared.settings import Settings
+from shared.topics import INPUTS, OUTPUTS, Topics
+
+
+def ensure_topics(settings: Settings) -> list[str]:
+    """Create the topics that are missing and add partitions to those that have fewer than the setting says.
+
+    Returns a line per thing done, none when all was there. Outputs come first: a change topic must never have
+    fewer partitions than the input whose changes it carries, one to one.
+    """
+    topics = Topics(settings.topic_prefix)
+    names = [topics.name(short) for short in (*OUTPUTS, *INPUTS)]
+    configs = {
+        # Facts are kept for ever: a projection can always be rebuilt from the start of its topics.
+        **{topics.name(short): {"retention.ms": "-1"} for short in INPUTS},
+        **{topics.name(short): {} for short in OUTPUTS},
+    }
+    configs[topics.name("dead-letters")] = {"max.message.bytes": str(MAX_MESSAGE_BYTES), "retention.ms": "-1"}
+    with reaching_brokers():
+        admin = KafkaAdminClient(**connection(settings))
+    done = []
+    try:
+        present = set(admin.list_topics())
+        for name in names:
+            if name not in present:
+                wanted = {
+                    "num_partitions": settings.partitions,
+                    "replication_factor": settings.replication,
+                    "configs": configs[name],
+                }
+                try:
+                    admin.create_topics({name: wanted})
+                except TopicAlreadyExistsError:
+                    continue
+                done.append(f"created {name} with {settings.partitions} partitions")
+        admin.wait_for_topics(names)
+        for topic in admin.describe_topics(names):
+            count = len(topic["partitions"])
+            if count < settings.partitions:
+                admin.create_partitions({topic["name"]: settings.partitions})
+                done.append(f"grew {topic['name']} from {count} to {settings.partitions} partitions")
+    except KafkaError as error:
+        raise ConfigurationError(f"the topics could not be set up: {error}") from error
+    finally:
+        admin.close()
+    return done

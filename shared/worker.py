@@ -1,0 +1,81 @@
+"""A runner in a thread of its own, beside the HTTP API of the same process."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from shared.errors import Unavailable
+from shared.runner import Runner
+
+log = logging.getLogger(__name__)
+
+_STUCK_SECONDS = 30.0
+
+
+def owner_name() -> str:
+    """Names this process in the positions: host and process id."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+class Worker:
+    """Builds a runner once its servers answer and runs it until ``stop``.
+
+    What stops the runner for good stops the process, too (by SIGTERM to itself, so that the API ends in
+    order); ``stop`` then raises it, and the process ends with a non-zero status.
+    """
+
+    def __init__(self, build: Callable[[], Runner]) -> None:
+        self._build = build
+        self._stop = threading.Event()
+        self._runner: Runner | None = None
+        self._failure: BaseException | None = None
+        self._waiting_for = "the start"
+        self._thread = threading.Thread(target=self._work, name="runner")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the slice under way, publish what is stored, leave the group. Raises what stopped it before."""
+        self._stop.set()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def problems(self) -> list[str]:
+        """Why the worker cannot do its work now; nothing when it can."""
+        if self._failure is not None:
+            return [f"stopped by {type(self._failure).__name__}: {self._failure}"]
+        if self._runner is None:
+            return [f"waiting for {self._waiting_for}"]
+        now = time.monotonic()
+        return [
+            f"{lane.partition} has been stuck for {now - lane.moved_at:.0f} s"
+            for lane in list(self._runner.lanes.values())
+            if lane.failures and now - lane.moved_at > _STUCK_SECONDS
+        ]
+
+    def _work(self) -> None:
+        try:
+            runner = self._patiently()
+            if runner is not None:
+                self._runner = runner
+                runner.run(self._stop)
+        except BaseException as error:
+            log.critical("the worker stops: %s", error, exc_info=True)
+            self._failure = error
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _patiently(self) -> Runner | None:
+        while not self._stop.is_set():
+            try:
+                return self._build()
+            except Unavailable as error:
+                self._waiting_for = str(error)
+                log.warning("waiting for a server: %s", error)
+                self._stop.wait(1.0)
+        return None

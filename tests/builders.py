@@ -1,0 +1,105 @@
+"""Small helpers that tests build their worlds from."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from services.relations.projection import RelationsProjection
+from services.relations.schema import COLLECTIONS
+from services.relations.strength import Strength
+from shared.codec import decode_fields, encode
+from shared.events import Event, event_key
+from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
+from shared.protocols import Message, Partition
+from shared.runner import Runner
+from shared.topics import INPUTS, OUTPUTS, Topics
+
+TOPICS = Topics("kith")
+STRENGTH = Strength({"subscribe": 8.0, "purchase": 5.0, "review": 3.0, "contact": 2.0, "view": 0.5}, 6.0)
+#: When records of the in-memory log arrive: after every time that the strategies draw.
+ARRIVAL_MS = 1_800_000_000_000
+
+
+def event(type: str, id: str, time: str, data: dict[str, Any], **attributes: Any) -> Event:
+    """An event of source "test"; ``time`` in RFC 3339."""
+    fields = {"specversion": "1.0", "id": id, "source": "test", "type": type, "time": time, "data": data}
+    return decode_fields({**fields, **attributes})
+
+
+def recorded(id: str, time: str, relation: str = "r1", **data: Any) -> Event:
+    """A relation.recorded of consumer c1 with provider p1, a view unless told."""
+    base = {"relation_id": relation, "kind": "view", "consumer_id": "c1", "provider_id": "p1"}
+    return event("relation.recorded", id, time, {**base, **data})
+
+
+def retracted(id: str, time: str, relation: str = "r1", **data: Any) -> Event:
+    """A relation.retracted of consumer c1."""
+    return event("relation.retracted", id, time, {"relation_id": relation, "consumer_id": "c1", **data})
+
+
+def message(event: Event) -> Message:
+    """An event as the door publishes it."""
+    return Message(TOPICS.of(event), event_key(event), encode(event))
+
+
+class MemoryKith:
+    """The relations service in memory: log, store and runner."""
+
+    def __init__(self, partitions: int = 2, slice_events: int = 3) -> None:
+        names = [TOPICS.name(short) for short in (*INPUTS, *OUTPUTS)]
+        self.log = MemoryLog(dict.fromkeys(names, partitions), clock=lambda: ARRIVAL_MS)
+        self.store = MemoryStore(COLLECTIONS)
+        self.publisher = MemoryPublisher(self.log)
+        self.now = 0.0
+        self.projection = RelationsProjection(TOPICS, STRENGTH, max_future_seconds=86_400)
+        self.inputs = [p for p in self.log.records if TOPICS.short(p.topic) in INPUTS]
+        self.reader, self.runner = self.worker(slice_events)
+        self.reader.assign(self.inputs)
+
+    def worker(self, slice_events: int = 3) -> tuple[MemoryReader, Runner]:
+        """Another worker of the group, without partitions."""
+        reader = MemoryReader(self.log)
+        runner = Runner(
+            reader,
+            self.store,
+            self.publisher,
+            self.projection,
+            owner="test",
+            dead_letters=TOPICS.name("dead-letters"),
+            slice_events=slice_events,
+            clock=lambda: self.now,
+        )
+        return reader, runner
+
+    def publish(self, events: Iterable[Event]) -> None:
+        for one in events:
+            self.log.append(message(one))
+
+    def drain(self) -> None:
+        """Run until every input is stored and every change published."""
+        for _ in range(10_000):
+            self.now += 10.0
+            self.runner.step(0)
+            if not self.store.outbox and all(
+                (self.position(p) or 0) == self.log.end(p) for p in self.inputs if self.log.end(p)
+            ):
+                return
+        raise AssertionError("the runner does not get to the end")
+
+    def position(self, partition: Partition) -> int | None:
+        entry = self.store.positions.get(f"relations@1/{partition}")
+        return entry.progress.next if entry else None
+
+    def documents(self) -> dict[str, Any]:
+        return self.store.collections
+
+    def values(self, topic: str) -> Sequence[bytes]:
+        """All values in a topic, partition by partition."""
+        return [r.value or b"" for p, log in self.log.records.items() if p.topic == TOPICS.name(topic) for r in log]
+
+
+def stored_state(events: Iterable[Event], *, partitions: int = 2, slice_events: int = 3) -> dict[str, Any]:
+    """The documents that the whole service stores for these events in this order."""
+    kith = MemoryKith(partitions, slice_events)
+    kith.publish(events)
+    kith.drain()
+    return kith.documents()

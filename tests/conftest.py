@@ -1,0 +1,71 @@
+"""Real servers for the whole session: given ones, containers, or the embedded ones. Never a skip."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from pymongo.database import Database
+
+from shared.local.servers import Servers
+from shared.mongo_io import connect
+from shared.settings import Settings
+from shared.topics_admin import ensure_topics
+
+# A shared machine stalls now and then; a slow example is no failure.
+hypothesis_settings.register_profile("kith", deadline=None)
+hypothesis_settings.load_profile("kith")
+
+
+@dataclass(frozen=True)
+class Addresses:
+    kafka: str
+    mongo: str
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
+    """Kafka and MongoDB: KITH_KAFKA and KITH_MONGO, else containers with KITH_TEST_SERVERS=docker, else embedded."""
+    kafka, mongo = os.environ.get("KITH_KAFKA"), os.environ.get("KITH_MONGO")
+    if kafka and mongo:
+        yield Addresses(kafka, mongo)
+    elif os.environ.get("KITH_TEST_SERVERS") == "docker":
+        from shared.local.containers import Containers
+
+        with Containers() as containers:
+            yield Addresses(containers.kafka.bootstrap, containers.mongo.uri)
+    else:
+        with Servers(Path(tmp_path_factory.mktemp("servers"))) as embedded:
+            yield Addresses(embedded.kafka.bootstrap, embedded.mongo.uri)
+
+
+@pytest.fixture
+def mongo_database(servers: Addresses) -> Iterator[Database[dict[str, Any]]]:
+    """A database of its own, dropped at the end."""
+    with connect(servers.mongo) as client:
+        database = client[f"test-{uuid.uuid4().hex[:12]}"]
+        yield database
+        client.drop_database(database.name)
+
+
+@pytest.fixture
+def real_settings(servers: Addresses) -> Iterator[Settings]:
+    """Settings with topics and a database of their own, topics created (two partitions)."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    settings = Settings(
+        kafka=servers.kafka,
+        mongo=servers.mongo,
+        topic_prefix=name,
+        group=name,
+        database=name,
+        partitions=2,
+        session_timeout_ms=6_000,
+    )
+    ensure_topics(settings)
+    yield settings
+    with connect(servers.mongo) as client:
+        client.drop_database(name)
