@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -35,7 +35,11 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
         invalid = explain(error)
         if invalid.field != "dataversion":
             raise invalid from None
-    return decode_fields(_upcast(orjson.loads(raw), upcasters))
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:  # stricter than pydantic: NaN, for one
+        raise InvalidEvent("not_json", str(error)) from None
+    return decode_fields(_upcast(fields, upcasters))
 
 
 def decode_fields(fields: dict[str, Any]) -> Event:
@@ -68,7 +72,9 @@ def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster
             raise RuntimeError(f"the upcaster of {name} {version} does not raise the version")
         version = fields.get("dataversion")
     if version != 1:
-        raise InvalidEvent("unknown_version", "this version of the event type is not known here", "dataversion")
+        raise InvalidEvent(
+            "unknown_version", "this version of the event type is not known here", "dataversion"
+        )
     return fields
 
 

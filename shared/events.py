@@ -5,7 +5,7 @@ The wire form is a CloudEvent 1.0 in JSON structured mode with the extension att
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -28,9 +28,7 @@ ShortText = Annotated[str, StringConstraints(max_length=1_000, pattern=_TEXT)]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = ShortText | bool | Int64 | Finite | None
-Traits = Annotated[
-    dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=100)]], Field(max_length=100)
-]
+Traits = Annotated[dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=100)]], Field(max_length=100)]
 # Bounded so that nine million of the largest amounts still add up within 64 bits.
 Amount = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Rating = Annotated[int, Field(ge=0, le=100)]
@@ -196,7 +194,9 @@ EVENT_MODELS: tuple[type[_Envelope], ...] = (
     RelationRecorded,
     RelationRetracted,
 )
-EVENT_TYPES: tuple[str, ...] = tuple(model.model_fields["type"].annotation.__args__[0] for model in EVENT_MODELS)  # type: ignore[union-attr]
+EVENT_TYPES: tuple[str, ...] = tuple(
+    get_args(model.model_fields["type"].annotation)[0] for model in EVENT_MODELS
+)
 
 
 def microseconds(time: datetime) -> int:

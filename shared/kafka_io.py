@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     AuthorizationError,
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 # Room for a record of the input topics' largest size plus the headers of its dead letter.
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _MIRROR_SECONDS = 1.0
+_LOOK_SECONDS = 30.0
 _LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -101,10 +103,6 @@ class KafkaPublisher:
             sent.add_callback(delivery.arrived)
             sent.add_errback(delivery.failed)
         return delivery.future
-
-    def ready(self) -> bool:
-        """Whether the brokers can be reached."""
-        return bool(self._producer.bootstrap_connected())
 
     def close(self) -> None:
         self._producer.close(timeout=5)
@@ -193,6 +191,12 @@ class KafkaReader:
                 fetch_max_wait_ms=100,
                 allow_auto_create_topics=False,
             )
+            # kafka-python may join the group before it knows the topics' partitions (a metadata request that was
+            # under way already answers for the new one) and then share out nothing; so they are fetched first.
+            missing = [topic for topic in topics if not self._consumer.partitions_for_topic(topic)]
+        if missing:
+            self._consumer.close(autocommit=False)
+            raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
         self._listener = _Listener(self._consumer)
         self._consumer.subscribe(topics=list(topics), listener=self._listener)
         self._unmirrored: dict[TopicPartition, OffsetAndMetadata] = {}
@@ -206,9 +210,7 @@ class KafkaReader:
         revoked, assigned = self._listener.take()
         stale = revoked | assigned
         records = {
-            partition: [
-                Record(partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers or ())) for r in batch
-            ]
+            partition: [_record(partition, found) for found in batch]
             for tp, batch in found.items()
             if (partition := Partition(tp.topic, tp.partition)) not in stale
         }
@@ -260,3 +262,94 @@ class KafkaReader:
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
+
+
+class KafkaProbe:
+    """Asks the brokers whether they are there, for readiness checks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin: KafkaAdminClient | None = None
+        self._lock = threading.Lock()
+
+    def problems(self, topics: Iterable[str]) -> list[str]:
+        """Why nothing can be published to these topics now; nothing when it can."""
+        with self._lock:
+            try:
+                with reaching_brokers():
+                    if self._admin is None:
+                        self._admin = KafkaAdminClient(
+                            **connection(self._settings), request_timeout_ms=2_000, bootstrap_timeout_ms=2_000
+                        )
+                    missing = set(topics) - set(self._admin.list_topics())
+            except Unavailable:
+                self._forget()
+                return ["the Kafka brokers cannot be reached"]
+        return [f"there is no topic {name}" for name in sorted(missing)]
+
+    def close(self) -> None:
+        with self._lock:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._admin is not None:
+            self._admin.close()
+            self._admin = None
+
+
+class KafkaTail:
+    """Reads what is published from now on, in all partitions of ``topics``, as a member of no group."""
+
+    def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
+        with reaching_brokers():
+            self._consumer = KafkaConsumer(
+                **connection(settings),
+                metrics_enabled=False,
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="latest",
+                isolation_level="read_committed",
+                fetch_max_wait_ms=100,
+                allow_auto_create_topics=False,
+            )
+        self._topics = list(topics)
+        self._looked_at = 0.0
+        self._assigned: set[TopicPartition] = set()
+
+    def poll(self, timeout_ms: int) -> list[Record]:
+        """What has come since the last call. Raises Unavailable."""
+        with reaching_brokers():
+            if time.monotonic() - self._looked_at > _LOOK_SECONDS:
+                self._look()
+            found = self._consumer.poll(timeout_ms=timeout_ms)
+        return [_record(Partition(tp.topic, tp.partition), r) for tp, batch in found.items() for r in batch]
+
+    def _look(self) -> None:
+        """Take in partitions that have been added. They are read from their beginning, the first ones from
+        their end."""
+        self._looked_at = time.monotonic()
+        present = {
+            TopicPartition(topic, number)
+            for topic in self._topics
+            for number in self._consumer.partitions_for_topic(topic) or ()
+        }
+        if new := present - self._assigned:
+            known = {tp: self._consumer.position(tp) for tp in self._assigned}
+            self._consumer.assign(list(present))
+            starts = (
+                self._consumer.beginning_offsets(list(new))
+                if known
+                else self._consumer.end_offsets(list(new))
+            )
+            for tp, offset in {**known, **starts}.items():
+                self._consumer.seek(tp, offset)
+            self._assigned = present
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False, timeout_ms=5_000)
+
+
+def _record(partition: Partition, found: Any) -> Record:
+    return Record(
+        partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers or ())
+    )

@@ -175,7 +175,11 @@ class MemoryStore:
         self._check()
         if isinstance(ask, Get):
             return {
-                name: {id: copy.deepcopy(self.collections[name][id]) for id in ids if id in self.collections[name]}
+                name: {
+                    id: copy.deepcopy(self.collections[name][id])
+                    for id in ids
+                    if id in self.collections[name]
+                }
                 for name, ids in ask.ids.items()
             }
         documents = self.collections[ask.collection].values()

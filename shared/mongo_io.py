@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import pymongo.errors
 from bson.codec_options import CodecOptions
 from pymongo import DeleteOne, MongoClient, ReplaceOne, ReturnDocument
 from pymongo.client_session import ClientSession
@@ -15,6 +16,7 @@ from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
     DuplicateKeyError,
+    InvalidURI,
     OperationFailure,
     PyMongoError,
 )
@@ -22,7 +24,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared.collections import Collections
-from shared.errors import Fenced, Stale, Unavailable
+from shared.errors import ConfigurationError, Fenced, Stale, Unavailable
 from shared.protocols import Answer, Ask, Claim, Document, Get, Message, Parcel, Progress, Slice, Write
 
 log = logging.getLogger(__name__)
@@ -35,15 +37,19 @@ _MAX_PARCEL_BYTES = 8 * 1024 * 1024
 
 
 def connect(uri: str) -> MongoClient[Document]:
-    """A client with Kith's settings: aware UTC times, and an answer or an error within seconds."""
-    return MongoClient(
-        uri,
-        tz_aware=True,
-        serverSelectionTimeoutMS=5_000,
-        connectTimeoutMS=5_000,
-        socketTimeoutMS=30_000,
-        appname="kith",
-    )
+    """A client with Kith's settings: aware UTC times, and an answer or an error within seconds. Raises
+    ConfigurationError for an address that cannot be one."""
+    try:
+        return MongoClient(
+            uri,
+            tz_aware=True,
+            serverSelectionTimeoutMS=5_000,
+            connectTimeoutMS=5_000,
+            socketTimeoutMS=30_000,
+            appname="kith",
+        )
+    except (InvalidURI, pymongo.errors.ConfigurationError) as error:
+        raise ConfigurationError(f"KITH_MONGO is no address of a MongoDB: {error}") from error
 
 
 def prepare(database: Database[Document], collections: Collections) -> None:
@@ -112,6 +118,7 @@ class MongoStore:
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
             )
+        assert stored is not None
         return Claim(position, stored["epoch"]), _progress(stored)
 
     def parcels(self, position: str) -> list[Parcel]:
@@ -250,7 +257,13 @@ def _document(parcel: Parcel) -> Document:
     return {
         "_id": parcel.id,
         "messages": [
-            {"t": m.topic, "k": m.key, "v": m.value, "p": m.partition, "h": [list(header) for header in m.headers]}
+            {
+                "t": m.topic,
+                "k": m.key,
+                "v": m.value,
+                "p": m.partition,
+                "h": [list(header) for header in m.headers],
+            }
             for m in parcel.messages
         ],
     }

@@ -122,8 +122,7 @@ class Outcome:
     messages: list[Message] = field(default_factory=list)
 
 
-E_co = TypeVar("E_co")
-Item = tuple[Record, E_co]
+E_co = TypeVar("E_co", covariant=True)
 
 
 class Projection(Protocol[E_co]):

@@ -71,4 +71,6 @@ class Settings(BaseSettings):
         "lru", description="Which documents the query cache keeps when it is full."
     )
     cache_entries: int = Field(10_000, ge=1, description="Size of the query cache, in documents.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe log line."
+    )

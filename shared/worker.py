@@ -40,7 +40,8 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the slice under way, publish what is stored, leave the group. Raises what stopped it before."""
+        """Finish the slice under way, publish what is stored, leave the group. Raises what stopped the
+        runner before, if anything did."""
         self._stop.set()
         self._thread.join()
         if self._failure is not None:

@@ -94,7 +94,12 @@ class MemoryKith:
 
     def values(self, topic: str) -> Sequence[bytes]:
         """All values in a topic, partition by partition."""
-        return [r.value or b"" for p, log in self.log.records.items() if p.topic == TOPICS.name(topic) for r in log]
+        return [
+            r.value or b""
+            for p, log in self.log.records.items()
+            if p.topic == TOPICS.name(topic)
+            for r in log
+        ]
 
 
 def stored_state(events: Iterable[Event], *, partitions: int = 2, slice_events: int = 3) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class Addresses:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
-    """Kafka and MongoDB: KITH_KAFKA and KITH_MONGO, else containers with KITH_TEST_SERVERS=docker, else embedded."""
+    """Kafka and MongoDB: the given ones (KITH_KAFKA, KITH_MONGO), else containers with
+    KITH_TEST_SERVERS=docker, else the embedded ones."""
     kafka, mongo = os.environ.get("KITH_KAFKA"), os.environ.get("KITH_MONGO")
     if kafka and mongo:
         yield Addresses(kafka, mongo)

@@ -15,7 +15,9 @@ CONSUMERS = st.sampled_from(["ann", "bob", "c:1", "100%"])
 PROVIDERS = st.sampled_from(["café", "p:1", "1:p"])
 # Microseconds apart, milliseconds apart, months apart: ties and orders of every size.
 TIMES = st.one_of(
-    st.integers(0, 3), st.integers(0, 5).map(lambda n: n * 1000), st.integers(0, 5).map(lambda n: n * 20 * 86400_000_000)
+    st.integers(0, 3),
+    st.integers(0, 5).map(lambda n: n * 1000),
+    st.integers(0, 5).map(lambda n: n * 20 * 86400_000_000),
 ).map(lambda us: START + timedelta(microseconds=us))
 IDS = st.integers(0, 30).map(str)
 
@@ -67,8 +69,12 @@ def consumer_events(draw: st.DrawFn) -> Event:
     """What is known of a consumer, now and then an erasure."""
     data: dict[str, Any] = {"consumer_id": draw(CONSUMERS)}
     if draw(st.integers(0, 7)) == 0:
-        return _envelope(draw, "consumer.erased", {**data, "mode": draw(st.sampled_from(["anonymise", "delete"]))})
-    data["personal"] = draw(st.sampled_from([None, {"name": "Ann"}, {"name": "Anna", "email": "a@example.org"}]))
+        return _envelope(
+            draw, "consumer.erased", {**data, "mode": draw(st.sampled_from(["anonymise", "delete"]))}
+        )
+    data["personal"] = draw(
+        st.sampled_from([None, {"name": "Ann"}, {"name": "Anna", "email": "a@example.org"}])
+    )
     data["location"], data["traits"] = draw(_LOCATIONS), draw(_TRAITS)
     data["consent"] = draw(st.sampled_from([None, {"mail": True}, {"mail": False}]))
     return _envelope(draw, "consumer.upserted", data)

@@ -1,0 +1,148 @@
+"""Changes of relations → aggregates, presence documents and marks. Pure.
+
+Every number moves by contribution(after) − contribution(before) of a change, in integers, so order never
+shows and a retraction undoes exactly what its fact did.
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from functools import lru_cache
+
+from services.analytics.partials import Difference, Place, day_and_hour, hour_number
+from services.analytics.presence import PresenceDifference, Visit
+from shared.changes import Fact, Origin, RelationChange, decode_change
+from shared.errors import InvalidEvent
+from shared.events import document_id
+from shared.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
+from shared.topics import Topics
+
+AGGREGATES, PRESENCE, MARKS = "aggregates", "presence", "marks"
+
+Documents = Mapping[str, Document]
+
+
+class AnalyticsProjection:
+    """Folds the change topic into one document per (partition, by, key, day), with its hours inside."""
+
+    name = "analytics"
+    version = 1
+
+    def __init__(self, topics: Topics) -> None:
+        self.topics: tuple[str, ...] = (topics.name("relation-changes"),)
+
+    def decode(self, record: Record) -> RelationChange:
+        """The change in a record. Raises InvalidEvent."""
+        if record.value is None:
+            raise InvalidEvent("not_json", "the message has no value")
+        return decode_change(record.value)
+
+    def project(self, items: Sequence[tuple[Record, RelationChange]]) -> Generator[Ask, Answer, Outcome]:
+        """Fold a slice of one partition. Reads its marks and the documents that it may move, all at once."""
+        if not items:
+            return Outcome()
+        partition = items[0][0].partition.number
+        changes = [change for _, change in items]
+        fold = _Fold(partition, changes)
+        found = yield Get({MARKS: {_mark_id(change.data.origin) for change in changes}, **fold.ids()})
+        fresh, writes = _above_marks(changes, found.get(MARKS, {}))
+        if len(fresh) < len(changes):
+            fold = _Fold(partition, fresh)
+        # Presence comes first: it moves the numbers of consumers within the aggregates.
+        writes.extend(fold.presence_writes(found.get(PRESENCE, {})))
+        writes.extend(fold.aggregate_writes(found.get(AGGREGATES, {})))
+        return Outcome(writes)
+
+
+class _Fold:
+    """The differences that changes add up to, per document."""
+
+    def __init__(self, partition: int, changes: Sequence[RelationChange]) -> None:
+        self._partition = partition
+        self._differences: dict[Place, Difference] = {}
+        self._visits: dict[Visit, PresenceDifference] = {}
+        for change in changes:
+            data = change.data
+            if data.before is not None:
+                self._add(change.tenant, data.consumer_id, data.before, -1)
+            if data.after is not None:
+                self._add(change.tenant, data.consumer_id, data.after, 1)
+
+    def _add(self, tenant: str, consumer: str, fact: Fact, sign: int) -> None:
+        provider, kind, rating = fact.provider_id, fact.kind, fact.rating
+        day, hour = day_and_hour(hour_number(fact.time))
+        differences = self._differences
+        for by, key in (
+            ("total", ""),
+            ("kind", kind),
+            ("provider", provider),
+            ("consumer", consumer),
+            ("provider_kind", _provider_kind(provider, kind)),
+        ):
+            place = (tenant, by, key, day)
+            difference = differences.get(place)
+            if difference is None:
+                difference = differences[place] = Difference(place, self._partition)
+            sums = difference.hour(hour)
+            sums.count += sign
+            if fact.amount is not None and fact.currency is not None:
+                sums.amounts[fact.currency] = sums.amounts.get(fact.currency, 0) + sign * fact.amount
+            if rating is not None:
+                sums.rating_count += sign
+                sums.rating_sum += sign * rating
+        for visit in ((tenant, day, None, consumer), (tenant, day, provider, consumer)):
+            presence = self._visits.get(visit)
+            if presence is None:
+                presence = self._visits[visit] = PresenceDifference(visit)
+            presence.moved += sign
+
+    def ids(self) -> dict[str, list[str]]:
+        """The documents that may move, by collection."""
+        return {
+            AGGREGATES: [difference.id for difference in self._differences.values()],
+            PRESENCE: [presence.id for presence in self._visits.values()],
+        }
+
+    def presence_writes(self, found: Documents) -> Iterator[Write]:
+        """Move the presence counts, and the aggregates' numbers of consumers with them."""
+        for (tenant, day, provider, _), presence in self._visits.items():
+            if not presence.moved:
+                continue
+            before = found.get(presence.id)
+            if crossing := presence.crossing(before):
+                by, key = ("total", "") if provider is None else ("provider", provider)
+                self._differences[tenant, by, key, day].consumers += crossing
+            yield Write(PRESENCE, presence.id, before, presence.applied(before))
+
+    def aggregate_writes(self, found: Documents) -> Iterator[Write]:
+        """Move the sums, once presence has moved the consumers."""
+        for difference in self._differences.values():
+            before = found.get(difference.id)
+            after = difference.applied(before)
+            if before != after:
+                yield Write(AGGREGATES, difference.id, before, after)
+
+
+def _above_marks(changes: Sequence[RelationChange], marks: Documents) -> tuple[list[RelationChange], list[Write]]:
+    """The changes not counted yet, and the marks that count them."""
+    reached = {id: (mark["offset"], mark["index"]) for id, mark in marks.items()}
+    fresh: list[RelationChange] = []
+    raised: set[str] = set()
+    for change in changes:
+        origin = change.data.origin
+        id, place = _mark_id(origin), (origin.offset, origin.index)
+        if id in reached and place <= reached[id]:
+            continue
+        reached[id] = place
+        raised.add(id)
+        fresh.append(change)
+    writes = [
+        Write(MARKS, id, marks.get(id), {"_id": id, "offset": reached[id][0], "index": reached[id][1]})
+        for id in sorted(raised)
+    ]
+    return fresh, writes
+
+
+_provider_kind = lru_cache(maxsize=10_000)(document_id)
+
+
+def _mark_id(origin: Origin) -> str:
+    return f"{origin.topic}/{origin.partition}"

@@ -1,0 +1,92 @@
+"""Reads: buckets of time and rankings. Partial sums of the partitions are added up here.
+
+Each partial is exact as of its own latest commit; partitions move independently of each other.
+"""
+
+from contextlib import closing
+from functools import reduce
+from itertools import groupby
+from operator import itemgetter
+
+from pymongo.database import Database
+
+from services.analytics.answers import Aggregate, AggregatePage, Top
+from services.analytics.buckets import Buckets
+from services.analytics.parameters import (
+    BadParameter,
+    Bucket,
+    By,
+    Measure,
+    Period,
+    decode_place,
+)
+from services.analytics.partials import plus
+from services.analytics.projection import AGGREGATES, PRESENCE
+from services.analytics.ranking import Ranking
+from shared.cursors import encode_cursor
+from shared.mongo_io import translated
+from shared.protocols import Document
+
+
+class AnalyticsQueries:
+    """The queries of analytics on its database. All raise Unavailable while MongoDB is away."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._aggregates = database[AGGREGATES]
+        self._presence = database[PRESENCE]
+
+    def aggregates(
+        self,
+        tenant: str,
+        by: By,
+        key: str | None,
+        bucket: Bucket,
+        period: Period,
+        limit: int,
+        cursor: str | None = None,
+    ) -> AggregatePage:
+        """At most ``limit`` buckets of a key (None: of all keys), ordered by bucket and key.
+
+        Raises BadParameter for a key of the total and for a cursor that no such query gave.
+        """
+        if by == "total":
+            if key:
+                raise BadParameter("key", "must be left out for the total, which has none")
+            key = ""
+        after = decode_place(cursor, bucket) if cursor else ("", "")
+        with_consumers = bucket == "day" and by in ("total", "provider")
+        items: list[Aggregate] = []
+        rows = Buckets(self._aggregates, tenant, by, key, period, after).rows(bucket)
+        with translated(), closing(rows):
+            for place, group in groupby(rows, key=itemgetter(0, 1)):
+                if place <= after:
+                    continue
+                partials = [sums for _, _, sums in group]
+                total: Document = reduce(plus, partials, {})
+                consumers = sum(partial.get("consumers", 0) for partial in partials) if with_consumers else None
+                # What one partition added and another took back leaves partials that cancel out.
+                if not total and not consumers:
+                    continue
+                if len(items) == limit:
+                    return AggregatePage(items=items, next=encode_cursor(items[-1].bucket, items[-1].key))
+                items.append(
+                    Aggregate(
+                        key=place[1],
+                        bucket=place[0],
+                        count=total.get("count", 0),
+                        amount=total.get("amount", {}),
+                        rating_count=total.get("rating_count", 0),
+                        rating_sum=total.get("rating_sum", 0),
+                        consumers=consumers,
+                    )
+                )
+        return AggregatePage(items=items, next=None)
+
+    def top(self, tenant: str, by: By, measure: Measure, currency: str | None, period: Period, limit: int) -> Top:
+        """The ``limit`` keys of the highest value over the days that the period touches.
+
+        ``currency`` matters for amounts only. Raises BadParameter when it is None and several occur, and for
+        distinct consumers by anything but providers.
+        """
+        with translated():
+            return Ranking(self._aggregates, self._presence, tenant, by, period).top(measure, currency, limit)

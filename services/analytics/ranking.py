@@ -1,0 +1,135 @@
+"""Rankings over a period: one aggregation each, run by MongoDB."""
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+from pymongo.collection import Collection
+
+from services.analytics.answers import Ranked, Top
+from services.analytics.buckets import MAX_TIME_MS
+from services.analytics.parameters import BadParameter, Measure, Period
+from services.analytics.partials import plus
+from shared.protocols import Document
+
+_KEY_SUMS = {
+    "_id": "$key",
+    "count": {"$sum": "$count"},
+    "rating_count": {"$sum": "$rating_count"},
+    "rating_sum": {"$sum": "$rating_sum"},
+    # Currencies are not known beforehand, so the amounts are added up by whoever reads this.
+    "amounts": {"$push": "$amount"},
+}
+
+
+class Ranking:
+    """Ranks the keys of one ``by`` of a tenant over the days that a period touches."""
+
+    def __init__(
+        self,
+        aggregates: Collection[Document],
+        presence: Collection[Document],
+        tenant: str,
+        by: str,
+        period: Period,
+    ) -> None:
+        self._aggregates = aggregates
+        self._presence = presence
+        self._tenant = tenant
+        self._by = by
+        self._first, self._end = period.days
+        self._scope: Document = {"tenant": tenant, "by": by, "day": {"$gte": self._first, "$lt": self._end}}
+
+    def top(self, measure: Measure, currency: str | None, limit: int) -> Top:
+        """The first ``limit`` places. ``currency`` is for amounts: None means the only one that occurs.
+
+        Raises BadParameter when several occur, and for consumers by anything but providers.
+        """
+        if measure == "consumers":
+            return Top(items=self._by_consumers(limit), currency=None)
+        if measure == "rating":
+            return Top(items=self._by_rating(limit), currency=None)
+        if measure == "count":
+            return Top(items=self._by_sum("$count", limit), currency=None)
+        currency = currency or self._only_currency()
+        return Top(items=self._by_sum(f"$amount.{currency}", limit) if currency else [], currency=currency)
+
+    def _by_sum(self, field: str, limit: int) -> list[Ranked]:
+        found = self._aggregate(
+            {"$match": self._scope},
+            {"$group": {**_KEY_SUMS, "value": {"$sum": field}}},
+            {"$match": {"value": {"$ne": 0}}},
+            {"$sort": {"value": -1, "_id": 1}},
+            {"$limit": limit},
+        )
+        return [_ranked(document, document["value"]) for document in found]
+
+    def _by_rating(self, limit: int) -> list[Ranked]:
+        found = self._aggregate(
+            {"$match": self._scope},
+            {"$group": _KEY_SUMS},
+            {"$match": {"rating_count": {"$gt": 0}}},
+            {"$set": {"value": {"$divide": ["$rating_sum", "$rating_count"]}}},
+            {"$sort": {"value": -1, "rating_count": -1, "_id": 1}},
+            {"$limit": limit},
+        )
+        return [_ranked(document, document["value"]) for document in found]
+
+    def _by_consumers(self, limit: int) -> list[Ranked]:
+        if self._by != "provider":
+            raise BadParameter("by", "must be provider: distinct consumers are ranked for providers only")
+        # Presence documents begin their ids with tenant and day. A consumer present on several days is one.
+        ids = {"$gte": f"{self._tenant}:{self._first}", "$lt": f"{self._tenant}:{self._end}"}
+        ranked = self._run(
+            self._presence,
+            {"$match": {"_id": ids, "provider_id": {"$exists": True}, "count": {"$gt": 0}}},
+            {"$group": {"_id": {"provider": "$provider_id", "consumer": "$consumer_id"}}},
+            {"$group": {"_id": "$_id.provider", "consumers": {"$sum": 1}}},
+            {"$sort": {"consumers": -1, "_id": 1}},
+            {"$limit": limit},
+        )
+        keys = [document["_id"] for document in ranked]
+        found = self._aggregate({"$match": {**self._scope, "key": {"$in": keys}}}, {"$group": _KEY_SUMS})
+        sums = {document["_id"]: document for document in found}
+        return [
+            _ranked(
+                sums.get(document["_id"], {"_id": document["_id"]}),
+                document["consumers"],
+                document["consumers"],
+            )
+            for document in ranked
+        ]
+
+    def _only_currency(self) -> str | None:
+        found = self._aggregate(
+            {"$match": {**self._scope, "amount": {"$exists": True}}},
+            {"$project": {"amount": {"$objectToArray": "$amount"}}},
+            {"$unwind": "$amount"},
+            {"$group": {"_id": "$amount.k"}},
+        )
+        currencies = sorted(document["_id"] for document in found)
+        if len(currencies) > 1:
+            raise BadParameter("currency", f"is needed, for there are several: {', '.join(currencies)}")
+        return currencies[0] if currencies else None
+
+    def _aggregate(self, *stages: Mapping[str, Any]) -> list[Document]:
+        return self._run(self._aggregates, *stages)
+
+    @staticmethod
+    def _run(collection: Collection[Document], *stages: Mapping[str, Any]) -> list[Document]:
+        with collection.aggregate(list(stages), allowDiskUse=True, maxTimeMS=MAX_TIME_MS) as found:
+            return list(found)
+
+
+def _ranked(sums: Document, value: float, consumers: int | None = None) -> Ranked:
+    amounts: Sequence[Mapping[str, int]] = sums.get("amounts", ())
+    total: Document = reduce(plus, ({"amount": amount} for amount in amounts), {})
+    return Ranked(
+        key=sums["_id"],
+        value=value,
+        count=sums.get("count", 0),
+        amount=total.get("amount", {}),
+        rating_count=sums.get("rating_count", 0),
+        rating_sum=sums.get("rating_sum", 0),
+        consumers=consumers,
+    )

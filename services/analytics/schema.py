@@ -1,0 +1,62 @@
+"""The collections that analytics writes: JSON Schema validators and indexes, as data. Pure."""
+
+from typing import Any
+
+from services.analytics.projection import AGGREGATES, MARKS, PRESENCE
+from shared.collections import Collections, CollectionSpec, object_schema
+from shared.dead_letters import COLLECTION as DEAD_LETTERS
+
+_STRING = {"bsonType": "string"}
+_INTEGER = {"bsonType": ["int", "long"]}
+_DAY = {"bsonType": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
+_SUMS: dict[str, Any] = {
+    "amount": {
+        "bsonType": "object",
+        "patternProperties": {"^[A-Z]{3}$": _INTEGER},
+        "additionalProperties": False,
+    },
+    "rating_count": _INTEGER,
+    "rating_sum": _INTEGER,
+}
+_HOUR = {
+    "bsonType": "object",
+    "required": ["count"],
+    "properties": {"count": _INTEGER, **_SUMS},
+    "additionalProperties": False,
+}
+
+COLLECTIONS: Collections = {
+    AGGREGATES: CollectionSpec(
+        validator=object_schema(
+            required={
+                "tenant": _STRING,
+                "by": {"enum": ["total", "kind", "provider", "consumer", "provider_kind"]},
+                "key": _STRING,
+                "day": _DAY,
+                "partition": _INTEGER,
+                "count": _INTEGER,
+                "hours": {
+                    "bsonType": "object",
+                    "patternProperties": {"^([01][0-9]|2[0-3])$": _HOUR},
+                    "additionalProperties": False,
+                },
+            },
+            optional={**_SUMS, "consumers": _INTEGER},
+        ),
+        # A key's days are a range of _id; this one serves all keys of a range of days.
+        indexes=((("tenant", 1), ("by", 1), ("day", 1), ("key", 1)),),
+    ),
+    # Their ids begin with tenant and day, which is how they are read: no further index is worth its writes.
+    PRESENCE: CollectionSpec(
+        validator=object_schema(
+            required={"tenant": _STRING, "day": _DAY, "consumer_id": _STRING, "count": _INTEGER},
+            optional={"provider_id": _STRING},
+        ),
+        guard="count",
+    ),
+    MARKS: CollectionSpec(
+        validator=object_schema(required={"offset": _INTEGER, "index": _INTEGER}),
+        guard="offset",
+    ),
+    DEAD_LETTERS: CollectionSpec({}, indexes=((("reason", 1), ("time", 1)),)),
+}

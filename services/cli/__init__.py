@@ -1,0 +1,3 @@
+"""The command `kith`: starts, fills and watches everything else.
+In: a terminal. Out: processes, events, tables.
+The composition root of the command: the only package that may import other services."""

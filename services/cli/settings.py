@@ -1,0 +1,46 @@
+"""``kith settings``: every setting, what it means and what it is now."""
+
+import json
+from typing import Any
+
+from pydantic import SecretStr
+from rich.table import Table
+
+from shared.settings import Settings
+
+#: Read before there are settings, by the servers that `kith up` starts.
+ELSEWHERE = {
+    "KITH_CACHE_FOLDER": "Where downloaded server files are kept (default: the user's cache folder).",
+    "KITH_MONGOD": "The mongod that `kith up` starts, instead of the one from the packages.",
+}
+
+
+def rows(settings: Settings) -> list[tuple[str, str, str]]:
+    """(environment variable, value now, meaning) of each setting. Secrets are masked."""
+    found = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        shown = _shown(value)
+        if name in settings.model_fields_set:
+            shown += "  (set)"
+        found.append((f"KITH_{name.upper()}", shown, field.description or ""))
+    return found
+
+
+def settings_table(settings: Settings) -> Table:
+    """The settings for a terminal."""
+    table = Table("Variable", "Value now", "Meaning", title="Settings, from the environment")
+    table.columns[0].no_wrap = True
+    for row in rows(settings):
+        table.add_row(*row)
+    for name, meaning in ELSEWHERE.items():
+        table.add_row(name, "–", meaning)
+    return table
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, SecretStr):
+        return "••••"
+    return value if isinstance(value, str) else json.dumps(value)

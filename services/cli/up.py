@@ -1,0 +1,230 @@
+"""``kith up``: Kafka, MongoDB and every service as processes of this machine, stopped in order."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import NoReturn, Self
+
+from pydantic import SecretStr
+from rich.console import Console
+from rich.markup import escape
+
+from shared.errors import ConfigurationError, Unavailable
+from shared.local.processes import Process, replace_taken
+from shared.local.servers import Servers, data_folder
+from shared.settings import Settings
+
+SERVICES = ("ingest", "relations", "analytics")
+READY_SECONDS = 60.0
+
+
+class Stack:
+    """Context manager: the servers that no setting names, the topics, and every service, ready.
+
+    ``workers`` is the number of processes of a service (one unless given): the first on the service's port,
+    further ones on free ports. With ``port_base`` N the services listen on N to N + 2, Kafka on N + 3, its
+    controller on N + 4, MongoDB on N + 5; any port that is in use is replaced by a free one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        data: Path | None = None,
+        port_base: int | None = None,
+        workers: Mapping[str, int] | None = None,
+        docker: bool = False,
+    ) -> None:
+        self._given = Settings() if settings is None else settings
+        self._data = data
+        self._port_base = port_base
+        self._workers = dict(workers or {})
+        self._docker = docker
+        self._exit = ExitStack()
+        self._servers: list[Process] = []
+        #: By name: ``relations``, and ``relations-2`` for its second worker.
+        self.services: dict[str, Process] = {}
+        self.addresses: dict[str, str] = {}
+        #: The settings that the services got, with the addresses of the servers.
+        self.settings = self._given
+
+    def __enter__(self) -> Self:
+        if unknown := set(self._workers) - set(SERVICES):
+            raise ConfigurationError(f"there is no service {', '.join(sorted(unknown))}")
+        with ExitStack() as undo:
+            folder = undo.enter_context(data_folder(self._data))
+            self._start_servers(undo, folder)
+            from shared.topics_admin import ensure_topics
+
+            ensure_topics(self.settings)
+            undo.callback(self._stop_services)
+            urls = self._start_services(folder / "log")
+            self._wait_ready(urls)
+            self._exit = undo.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exit.__exit__(kind, error, traceback)
+
+    def wait(self) -> NoReturn:
+        """Watch the processes until one ends by itself: then ProcessFailed, with the end of its log."""
+        while True:
+            for process in (*self._servers, *self.services.values()):
+                process.check()
+            time.sleep(0.2)
+
+    def _start_servers(self, undo: ExitStack, folder: Path) -> None:
+        given = {"kafka": self._given.kafka, "mongo": self._given.mongo}
+        missing = {name for name, address in given.items() if address is None}
+        if missing:
+            base = None if self._port_base is None else self._port_base + len(SERVICES)
+            if self._docker:
+                try:
+                    from shared.local.containers import Containers
+                except ImportError as error:
+                    raise ConfigurationError("Docker is used through testcontainers: install it") from error
+                servers: Servers | Containers = Containers(base, missing)
+            else:
+                servers = Servers(folder, base, missing)
+            undo.enter_context(servers)
+            self._servers = servers.processes
+            given["kafka"] = given["kafka"] or servers.kafka.bootstrap
+            given["mongo"] = given["mongo"] or servers.mongo.uri
+        self.settings = self._given.model_copy(update={**given, "host": self._given.host})
+        self.addresses = {name: address for name, address in given.items() if address is not None}
+
+    def _start_services(self, log: Path) -> dict[str, str]:
+        base, chosen = self._port_base, self._given
+        names = [*SERVICES]
+        for service in SERVICES:
+            names += [f"{service}-{n}" for n in range(2, self._workers.get(service, 1) + 1)]
+        wanted = [chosen.ingest_port, chosen.relations_port, chosen.analytics_port]
+        if base is not None:
+            wanted = [base, base + 1, base + 2]
+        ports = dict(zip(names, replace_taken([*wanted, *[0] * (len(names) - len(wanted))]), strict=True))
+        self.settings = self.settings.model_copy(
+            update={f"{service}_port": ports[service] for service in SERVICES}
+        )
+        urls = {name: f"http://{_reachable(chosen.host)}:{port}" for name, port in ports.items()}
+        for name, port in ports.items():
+            service = name.partition("-")[0]
+            own = self.settings.model_copy(update={f"{service}_port": port})
+            argv = [sys.executable, "-m", f"services.{service}"]
+            process = Process(name, argv, log / f"{name}.log", {**os.environ, **environment(own)})
+            self.services[name] = process  # before it runs, so that nothing that runs is forgotten
+            process.start()
+        self.addresses = {**{service: urls[service] for service in SERVICES}, **self.addresses}
+        return urls
+
+    def _wait_ready(self, urls: dict[str, str]) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        for name, url in urls.items():
+            while not _is_ready(url):
+                for process in (*self._servers, *self.services.values()):
+                    process.check()
+                if time.monotonic() > deadline:
+                    raise self.services[name].failure(f"was not ready after {READY_SECONDS:.0f} s")
+                time.sleep(0.05)
+
+    def _stop_services(self) -> None:
+        for process in self.services.values():
+            process.ask_to_stop()
+        for process in self.services.values():
+            process.stop()
+
+
+def up(
+    data: Path | None,
+    port_base: int | None,
+    json_line: bool,
+    workers: Mapping[str, int],
+    docker: bool = False,
+) -> int:
+    """Run everything until Ctrl-C or SIGTERM (status 0), or until a process fails (status 1)."""
+    errors = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+    with _signals_interrupt():
+        try:
+            if not json_line:
+                errors.print("Starting … (the first time on a machine, Kafka is downloaded: 45 MB)")
+            with Stack(data=data, port_base=port_base, workers=workers, docker=docker) as stack:
+                _announce(stack.addresses, json_line)
+                stack.wait()
+        except KeyboardInterrupt:
+            return 0
+        except (ConfigurationError, Unavailable) as error:
+            errors.print(str(error), style="red")
+            return 1
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings that were given, as the environment of a process that is to have the same."""
+    variables = {"PYTHONUNBUFFERED": "1"}
+    for name in settings.model_fields_set:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        if value is not None:
+            variables[f"KITH_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
+    return variables
+
+
+def _announce(addresses: dict[str, str], json_line: bool) -> None:
+    if json_line:
+        print(json.dumps(addresses), flush=True)
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    console.print("[bold green]Kith is up.[/] Ctrl-C stops it.")
+    for name, address in addresses.items():
+        # A password in an address that was given stays out of the terminal.
+        console.print(f"  [bold]{name:<10}[/]", escape(re.sub(r"//[^@/]*@", "//***@", address)))
+
+
+def _is_ready(url: str) -> bool:
+    # No proxy, whatever the environment says: the address is on this machine.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health/ready", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _reachable(host: str) -> str:
+    if host in ("", "0.0.0.0", "::"):
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP become one KeyboardInterrupt; further ones do not disturb the stopping."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

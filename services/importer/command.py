@@ -1,0 +1,114 @@
+"""``kith import``: the command around ``run``. Builds the publisher, shows progress, prints the report."""
+
+import json
+import sys
+from contextlib import closing, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from services.importer.mapping import load
+from services.importer.run import Clock, Report, run
+from shared.errors import ConfigurationError, Unavailable
+from shared.protocols import Publisher
+from shared.settings import Settings
+from shared.topics import Topics
+
+
+def import_command(
+    mapping: Annotated[Path, typer.Argument(help="The mapping file (TOML).", show_default=False)],
+    rejects: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for rejected rows and reasons, JSON lines. Default: beside the mapping, "
+            "MAPPING.rejected.jsonl.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check every row, publish nothing. Needs no Kafka.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
+) -> None:
+    """Import rows of CSV, JSON lines or SQLite files as events.
+
+    A mapping file says which files are read and which columns make which fields. Rows that cannot become
+    an event are rejected: they go to a file, each with its reason, and the others are imported. Importing the
+    same data again changes nothing, so an import that was interrupted is simply run again.
+
+    Exit status: 0 when every row was read (rejected ones included), 1 when the import could not be completed.
+    """
+    rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
+    settings = Settings()
+    clock = Clock(datetime.now(UTC), settings.max_future_seconds)
+    try:
+        loaded = load(mapping)
+        topics = Topics(settings.topic_prefix)
+        with nullcontext() if dry_run else closing(kafka_publisher(settings)) as publisher, _Bars() as bars:
+            report = run(loaded, publisher, topics, rejected_to, clock, bars)
+    except (ConfigurationError, Unavailable) as error:
+        typer.echo(f"kith import: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(_as_json(report, rejected_to, dry_run) if as_json else _as_text(report, rejected_to, dry_run))
+
+
+def kafka_publisher(settings: Settings) -> Publisher:
+    from shared.kafka_io import KafkaPublisher  # a dry run does without Kafka's client
+
+    return KafkaPublisher(settings)
+
+
+class _Bars:
+    """Progress bars on standard error, one a source; nothing at all where that is not a terminal."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[read]:,} rows, {task.fields[rejected]:,} rejected"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = TaskID(0)
+
+    def begin(self, source: str, size: int | None) -> None:
+        self._task = self._progress.add_task(source, total=size, read=0, rejected=0)
+
+    def advance(self, position: int, read: int, rejected: int) -> None:
+        self._progress.update(self._task, completed=position, read=read, rejected=rejected)
+
+    def __enter__(self) -> "_Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def _as_json(report: Report, rejected_to: Path, dry_run: bool) -> str:
+    counts = {"read": report.read, "accepted": report.accepted, "rejected": report.rejected}
+    sources = [
+        {"source": one.source, "read": one.read, "accepted": one.accepted, "rejected": one.rejected}
+        for one in report.sources
+    ]
+    file = str(rejected_to) if report.rejected else None
+    return json.dumps({**counts, "sources": sources, "rejects": file, "dry_run": dry_run})
+
+
+def _as_text(report: Report, rejected_to: Path, dry_run: bool) -> str:
+    accepted = "acceptable" if dry_run else "accepted"
+    lines = [
+        f"{one.source}: {one.read:,} rows read, {one.accepted:,} {accepted}, {one.rejected:,} rejected"
+        for one in report.sources
+    ]
+    if report.rejected:
+        lines.append(f"Rejected rows, with their reasons: {rejected_to}")
+    if dry_run:
+        lines.append("Nothing was published: this was a dry run.")
+    return "\n".join(lines)

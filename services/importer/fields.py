@@ -1,0 +1,141 @@
+"""Where one field of an event comes from: the tables of ``[source.fields]``. Pure."""
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+_TEMPLATE = re.compile(r"\{([^{}]+)\}")
+Target = Literal["text", "int", "float", "bool", "time", "list", "object", "any"]
+Scalar = bool | int | float | str
+
+
+def _zone(value: Any) -> Any:
+    try:
+        return ZoneInfo(value)
+    except (LookupError, ValueError, TypeError, OSError):
+        raise ValueError('is not a time zone like "Europe/Berlin" or "UTC"') from None
+
+
+Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
+
+
+class FieldSpec(BaseModel):
+    """One of ``column``, ``const``, ``template`` and ``collect`` gives the value, which then goes through
+    these, in this order: ``split`` into a list, strip, ``missing``, ``map``, ``case``, ``multiply`` and
+    ``scale`` (numbers), ``type``, and ``default`` where nothing is left.
+
+    A short form stands for the two commonest tables: text for ``{column = text}``, and a number, a truth
+    value or a time for ``{const = value}``.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+    column: str | None = Field(None, description="Column, or in JSON lines a path like user.address.city.")
+    const: Scalar | datetime | date | list[Scalar] | None = Field(None, description="The same for every row.")
+    template: str | None = Field(None, description="Text with {column} in it; {{ and }} are braces.")
+    collect: str | None = Field(None, description="Name of a [source.collect.NAME].")
+
+    split: str | None = Field(None, min_length=1, description="Cut text at each of these into a list.")
+    strip: str = Field("", description="Characters to cut off both ends, besides white space.")
+    missing: list[str | int | float] | None = Field(None, description="In place of the source's missing.")
+    map: dict[str, Scalar] | None = Field(None, description="Value to value; or the name of a [maps.NAME].")
+    ignore_case: bool = Field(False, description="Look values up in the map whatever their case.")
+    unmapped: Literal["keep", "missing", "reject"] = Field("keep", description="Values not in the map.")
+    case: Literal["lower", "upper", "title"] | None = None
+    type: Literal["text", "int", "float", "bool", "time"] | None = Field(
+        None, description="Needed for traits only; the other fields know theirs."
+    )
+    decimal: Literal[".", ","] = Field(".", description="The decimal sign.")
+    thousands: Literal["", ".", ",", " ", "'", "_"] = Field("", description="The thousands separator.")
+    multiply: str | None = Field(None, description="A column to multiply with, such as a quantity.")
+    scale: int | float = Field(1, description="A factor: 100 makes cents of units.")
+    round: bool = Field(False, description="Round to a whole number instead of rejecting the row.")
+    format: str | None = Field(None, description='"unix", "unix_ms" or a strptime pattern; ISO 8601 if none.')
+    timezone: Zone | None = Field(None, description="Of times without an offset.")
+    default: Scalar | None = Field(None, description="In place of a missing value.")
+    when: str | None = Field(None, description="Leave the field out of rows in which this column is missing.")
+
+    @field_validator("map", mode="before")
+    @classmethod
+    def _named_map(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
+        maps = (info.context or {}).get("maps", {})
+        if value not in maps:
+            raise ValueError(f"there is no [maps.{value}]")
+        return maps[value]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        origins = (self.column, self.const, self.template, self.collect)
+        if sum(origin is not None for origin in origins) != 1:
+            raise ValueError("needs exactly one of column, const, template and collect")
+        if self.template is not None and not _TEMPLATE.search(self.template):
+            raise ValueError("template: names no {column}")
+        if self.map is None and (self.ignore_case or self.unmapped != "keep"):
+            raise ValueError("ignore_case and unmapped need a map")
+        if self.thousands == self.decimal:
+            raise ValueError("thousands and decimal are the same character")
+        return self
+
+    @property
+    def factor(self) -> Decimal:
+        return Decimal(str(self.scale))
+
+    def kind(self, target: Target) -> Target:
+        """What the value is turned into, for a field that the schema wants to be ``target``."""
+        return self.type if target == "any" and self.type is not None else target
+
+    def check(self, target: Target) -> None:
+        """Raise ValueError when a key of this table has no meaning for a field of the kind ``target``."""
+        kind = self.kind(target)
+        if self.type is not None and self.type != kind:
+            raise ValueError(f"type: this field is always {kind}")
+        if self.collect is not None and target not in ("list", "any"):
+            raise ValueError(f"collect: gives a list, and this field is {kind}")
+        numeric = (self.multiply, self.scale != 1, self.round, self.decimal != ".", self.thousands)
+        if any(numeric) and kind not in ("int", "float"):
+            raise ValueError("multiply, scale, round, decimal and thousands are for numbers: set type")
+        if (self.format or self.timezone) and kind != "time":
+            raise ValueError("format and timezone are for times: set type")
+
+    def columns_used(self) -> list[str]:
+        """The columns of the source that the field is made of."""
+        names = [name for name in (self.column, self.multiply, self.when) if name is not None]
+        return names + _TEMPLATE.findall(_unbraced(self.template or ""))
+
+    def pieces(self) -> list[tuple[str, str | None]]:
+        """The template as pairs of literal text and the column that follows it (None at the end)."""
+        found: list[tuple[str, str | None]] = []
+        end = 0
+        text = _unbraced(self.template or "")
+        for match in _TEMPLATE.finditer(text):
+            found.append((_braced(text[end : match.start()]), match[1]))
+            end = match.end()
+        return [*found, (_braced(text[end:]), None)]
+
+
+def shorthand(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"column": value}
+    return {"const": value} if isinstance(value, bool | int | float | date) else value
+
+
+def _unbraced(template: str) -> str:
+    return template.replace("{{", "\0").replace("}}", "\1")
+
+
+def _braced(text: str) -> str:
+    return text.replace("\0", "{").replace("\1", "}")

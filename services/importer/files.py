@@ -1,0 +1,98 @@
+"""The part of a mapping that says what a file of rows is and how it is read. Pure but for ``$VARIABLES``."""
+
+import codecs
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
+Format = Literal["csv", "jsonl", "sqlite"]
+ENDINGS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+    ".db": "sqlite",
+}
+
+
+class Table(BaseModel):
+    """A table of a mapping file: an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+def _resolve(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str) or not value:
+        raise ValueError("should be the path of a file")
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder / Path(os.path.expandvars(value)).expanduser()
+
+
+class File(Table):
+    """A file of rows. ``path`` is relative to the mapping file; ``~`` and ``$VARIABLES`` are replaced.
+
+    ``format`` is told by the ending (``.gz`` may follow), ``delimiter`` is a comma (``.tsv``: a tab).
+    ``columns`` names the columns of a CSV file, in place of its header line if it has one. SQLite takes
+    ``table`` or ``query``. ``missing`` lists the values that stand for a missing one, besides SQL's NULL and
+    JSON's null.
+    """
+
+    path: Annotated[Path, BeforeValidator(_resolve)]
+    format: Format
+    delimiter: Character = ","
+    quote: Annotated[str, StringConstraints(max_length=1)] = '"'
+    encoding: str = "utf-8-sig"
+    header: bool = True
+    columns: Annotated[list[str], Field(min_length=1)] | None = None
+    table: str | None = None
+    query: str | None = None
+    missing: list[str | int | float] = [""]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _guess_format(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or not isinstance(value.get("path"), str):
+            return value
+        ending = Path(value["path"].lower().removesuffix(".gz")).suffix
+        guessed: dict[str, str] = {}
+        if ending in ENDINGS:
+            guessed["format"] = ENDINGS[ending]
+        elif "format" not in value:
+            raise ValueError(f'the ending "{ending}" of path does not tell the format: set format')
+        if ending == ".tsv":
+            guessed["delimiter"] = "\t"
+        return guessed | value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            name = codecs.lookup(value).name
+        except LookupError:
+            raise ValueError("is not an encoding that Python knows") from None
+        return "utf-8-sig" if name == "utf-8" else name  # the same, but for a byte order mark at the start
+
+    @model_validator(mode="after")
+    def _fits_its_format(self) -> Self:
+        if self.format == "sqlite" and (self.table is None) == (self.query is None):
+            raise ValueError("SQLite needs either table or query")
+        if self.format != "sqlite" and (self.table is not None or self.query is not None):
+            raise ValueError("table and query are for SQLite only")
+        if self.format == "csv" and not self.header and self.columns is None:
+            raise ValueError("a file without a header line (header = false) needs columns")
+        return self

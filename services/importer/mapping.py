@@ -1,0 +1,195 @@
+"""The mapping file of an import: which columns of which files make which fields of which events.
+
+``tests/data/restaurants.toml`` teaches the format by example. Every mistake that shows without reading the
+data is reported by ``load``, with file, table and key.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from services.importer.explain import explain
+from services.importer.fields import FieldSpec, Scalar, Target, Zone, shorthand
+from services.importer.files import File, Table
+from services.importer.targets import CONTAINERS, check_targets, target_of
+from shared.errors import ConfigurationError
+from shared.events import EVENT_TYPES, Id, Tenant
+
+_FILE_OPTIONS = ("delimiter", "quote", "encoding", "missing")
+
+
+class MappingError(ConfigurationError):
+    """The mapping file, or what it says of the data's files, is wrong."""
+
+
+class Collect(File):
+    """Gathers the distinct values of the column ``value`` of another file into a list for each ``key``.
+
+    ``on`` is the column of the source that holds the key, called ``key`` as well unless it is given. With
+    ``limit`` only the first so many values of a key are kept. The lists are held in memory.
+    """
+
+    key: str
+    value: str
+    on: str = ""
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def joined_on(self) -> str:
+        return self.on or self.key
+
+
+class Defaults(Table):
+    """Keys that hold for every source that does not set them itself, where they are validated."""
+
+    tenant: Any = None
+    source: Any = None
+    time: Any = None
+    timezone: Any = None
+    delimiter: Any = None
+    quote: Any = None
+    encoding: Any = None
+    missing: Any = None
+
+
+Spec = Annotated[FieldSpec, BeforeValidator(shorthand)]
+
+
+class Source(File):
+    """A file whose every row becomes one event of the type ``type``.
+
+    ``fields`` maps paths within the event's data to where they come from. ``source`` is the CloudEvents
+    source (``<mapping>/<name>`` when left out). Without ``id``, it is a hash of the row's content and
+    ``name``, which is the file's name up to its first dot unless it is given.
+    """
+
+    name: Id
+    type: str
+    source: Id
+    tenant: Tenant = "default"
+    timezone: Zone | None = None
+    time: Spec
+    id: Spec | None = None
+    fields: Annotated[dict[str, Spec], Field(min_length=1)]
+    collect: dict[str, Collect] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, dict):
+            return value
+        context = info.context or {}
+        merged = {**context.get("defaults", {}), **value}
+        if isinstance(merged.get("path"), str):
+            merged.setdefault("name", Path(merged["path"]).name.split(".")[0])
+        merged.setdefault("source", f"{context.get('mapping', 'import')}/{merged.get('name')}")
+        options = {key: merged[key] for key in _FILE_OPTIONS if key in merged}
+        if isinstance(merged.get("collect"), dict):
+            merged["collect"] = {
+                name: {**options, **table} if isinstance(table, dict) else table
+                for name, table in merged["collect"].items()
+            }
+        return merged
+
+    @field_validator("type")
+    @classmethod
+    def _known_type(cls, value: str) -> str:
+        if value not in EVENT_TYPES:
+            raise ValueError(f"is none of {', '.join(EVENT_TYPES)}")
+        return value
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _flatten(cls, value: Any) -> Any:
+        """``location.city = …`` is a table within a table to TOML, and a path to us."""
+        if not isinstance(value, dict):
+            return value
+        flat: dict[str, Any] = {}
+        for key, spec in value.items():
+            whole = key not in CONTAINERS or not isinstance(spec, dict)
+            parts = {key: spec} if whole else {f"{key}.{name}": child for name, child in spec.items()}
+            if twice := flat.keys() & parts.keys():
+                raise ValueError(f"{min(twice)} is given twice")
+            flat |= parts
+        return flat
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        check_targets(self.type, self.fields)
+        for key, spec, target in self.readings():
+            if spec.collect is not None and spec.collect not in self.collect:
+                raise ValueError(f"{key}: there is no [source.collect.{spec.collect}]")
+            try:
+                spec.check(target)
+            except ValueError as error:
+                raise ValueError(f"{key}: {error}") from None
+        return self
+
+    def readings(self) -> Iterator[tuple[str, FieldSpec, Target]]:
+        """Every field to read: its key in the mapping, where it comes from, and the kind that it has to be."""
+        yield "time", self.time, "time"
+        if self.id is not None:
+            yield "id", self.id, "text"
+        for path, spec in self.fields.items():
+            yield f"fields.{path}", spec, target_of(path)
+
+    def columns_used(self) -> dict[str, str]:
+        """The columns that the mapping needs of the file, each with the key that names it first."""
+        used: dict[str, str] = {}
+        for key, spec, _ in self.readings():
+            for column in spec.columns_used():
+                used.setdefault(column, key)
+        for name, collect in self.collect.items():
+            used.setdefault(collect.joined_on, f"collect.{name}")
+        return used
+
+
+class Mapping(Table):
+    """A mapping file: its sources in order, what they have in common, and named value maps."""
+
+    defaults: Defaults = Defaults()
+    maps: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
+    source: Annotated[list[Source], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> Self:
+        names = [source.name for source in self.source]
+        if twice := {name for name in names if names.count(name) > 1}:
+            # The name is part of the ids that are made for rows: two sources must not share it.
+            raise ValueError(f'two sources are called "{min(twice)}": give one of them another name')
+        return self
+
+
+def load(path: Path) -> Mapping:
+    """The mapping in the TOML file at ``path``. Raises MappingError, saying where and what."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MappingError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise MappingError(f"{path}: is not TOML in UTF-8: {error}") from None
+    defaults = document.get("defaults", {})
+    context = {
+        "folder": path.parent,
+        "mapping": path.stem,
+        "maps": document.get("maps", {}),
+        "defaults": {key: value for key, value in defaults.items() if key in Defaults.model_fields}
+        if isinstance(defaults, dict)
+        else {},
+    }
+    try:
+        return Mapping.model_validate(document, context=context)
+    except ValidationError as error:
+        models: tuple[type[BaseModel], ...] = (Mapping, Defaults, Source, Collect, FieldSpec)
+        raise MappingError(explain(path, document, error, models)) from None

@@ -1,0 +1,55 @@
+"""The file of the rows that were rejected, with the reasons."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import orjson
+
+from services.importer.rows import BadRow, Row
+from shared.errors import ConfigurationError, InvalidEvent
+
+
+class Rejects:
+    """JSON lines of ``source, number, reason, field, detail, row``, in place of those of an earlier run.
+
+    The file is made when the first row is rejected, and readable by its owner only: it quotes rows as they
+    are, personal data included.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    def add(self, source: str, row: Row | BadRow, error: InvalidEvent) -> None:
+        if self._file is None:
+            self._file = self._open()
+        line = {
+            "source": source,
+            "number": row.number,
+            "reason": error.reason,
+            "field": error.field,
+            "detail": error.detail,
+            "row": row.fields if isinstance(row, Row) else row.content,
+        }
+        self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE, default=repr))
+
+    def _open(self) -> IO[bytes]:
+        try:
+            self._path.touch(mode=0o600)
+            return self._path.open("wb")
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: cannot be written: {error.strerror}") from None
+
+    def __enter__(self) -> "Rejects":
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"{self._path}: cannot be replaced: {error.strerror}") from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,71 @@
+"""Which paths the data of each event type has, and what kind of value belongs there. Pure."""
+
+from collections.abc import Iterable
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from services.importer.fields import Target
+from shared.events import EVENT_MODELS, EVENT_TYPES, Location, Name
+
+#: The parts of an event's data that hold fields of their own.
+CONTAINERS = frozenset({"personal", "location", "traits", "consent"})
+
+_LEAVES: dict[str, Target] = {
+    "amount": "int",
+    "rating": "int",
+    "occurred_at": "time",
+    "categories": "list",
+    "location.lat": "float",
+    "location.lon": "float",
+}
+_PARTS: dict[str, Target] = {"personal": "text", "location": "text", "traits": "any", "consent": "bool"}
+_NAME: TypeAdapter[str] = TypeAdapter(Name)
+
+
+def target_of(path: str) -> Target:
+    """The kind of value at a path of an event's data: ``text`` unless the schema says otherwise."""
+    if path in _LEAVES:
+        return _LEAVES[path]
+    container, _, part = path.partition(".")
+    if container in CONTAINERS:
+        return _PARTS[container] if part else "object"
+    return "text"
+
+
+def data_model(event_type: str) -> type[BaseModel]:
+    model = EVENT_MODELS[EVENT_TYPES.index(event_type)].model_fields["data"].annotation
+    assert isinstance(model, type)
+    assert issubclass(model, BaseModel)
+    return model
+
+
+def check_targets(event_type: str, paths: Iterable[str]) -> None:
+    """Raise ValueError when the event type lacks one of the paths, or a path that it requires is absent."""
+    known = data_model(event_type).model_fields
+    seen = set(paths)
+    for path in sorted(seen):
+        top, _, part = path.partition(".")
+        if top not in known:
+            raise ValueError(f"fields.{path}: {event_type} has no {top}; it has {', '.join(known)}")
+        if part and top not in CONTAINERS:
+            raise ValueError(f"fields.{path}: {top} has no parts")
+        if part and top == "location" and part not in Location.model_fields:
+            raise ValueError(f"fields.{path}: a location has {', '.join(Location.model_fields)}")
+        if part and top in seen:
+            raise ValueError(f"fields.{path}: {top} is given as a whole as well")
+        if part:
+            _check_name(path, part)
+    required = {name for name, field in known.items() if field.is_required()}
+    if event_type == "relation.recorded":
+        required.discard("relation_id")  # without one, the event's id identifies the relation
+    if absent := sorted(required - seen):
+        raise ValueError(f"fields.{absent[0]}: {event_type} needs it")
+
+
+def _check_name(path: str, part: str) -> None:
+    try:
+        _NAME.validate_python(part)
+    except ValidationError:
+        raise ValueError(
+            f"fields.{path}: a name is a letter followed by at most 63 letters, digits, _ and -"
+        ) from None

@@ -1,0 +1,37 @@
+"""The composition root of the ingest service: ``python -m services.ingest``."""
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from services.ingest.api import create_app
+from shared.errors import ConfigurationError
+from shared.http import serve
+from shared.kafka_io import KafkaProbe, KafkaPublisher
+from shared.launch import launch
+from shared.settings import Settings
+from shared.topics import INPUTS, Topics
+
+
+def run(settings: Settings) -> None:
+    """Publish to Kafka what comes in over HTTP, until SIGTERM or SIGINT."""
+    if settings.kafka is None:
+        raise ConfigurationError("KITH_KAFKA is not set; it holds the brokers' addresses, as in localhost:9092")
+    topics = Topics(settings.topic_prefix)
+    inputs = [topics.name(short) for short in INPUTS]
+    with ExitStack() as stop:
+        probe = KafkaProbe(settings)
+        stop.callback(probe.close)
+        publisher = KafkaPublisher(settings)
+        stop.callback(publisher.close)
+        app = create_app(
+            publisher, topics, settings, lambda: datetime.now(UTC), ready=lambda: probe.problems(inputs)
+        )
+        serve(app, settings.host, settings.ingest_port, stop.close)
+
+
+def main() -> None:
+    launch("ingest", run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The HTTP interface of the door."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
+
+from services.ingest.body import declared_bytes, read
+from services.ingest.delivery import Busy, Delivery
+from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
+from services.ingest.door import Accepted, Door, Rejected
+from services.ingest.limits import Refused
+from shared import asyncapi
+from shared.errors import Unavailable
+from shared.http import add_health, add_problem_handlers, extend_openapi, problem
+from shared.protocols import Publisher
+from shared.settings import Settings
+from shared.topics import Topics
+
+_SAFE = "Sending the same events again is safe: source and id name an event, and it counts once."
+
+_SMALL_BYTES = 64 * 1024
+
+_log = logging.getLogger(__name__)
+
+
+def create_app(
+    publisher: Publisher,
+    topics: Topics,
+    settings: Settings,
+    clock: Callable[[], datetime],
+    ready: Callable[[], Sequence[str]],
+) -> FastAPI:
+    """The door as an ASGI application. ``ready`` gives the reasons why events cannot be taken now."""
+    kith_version = version("kith")
+    door = Door(topics, settings.max_future_seconds)
+    # Twice, because the publisher's own clock starts only once it has the brokers' metadata.
+    delivery = Delivery(publisher, 2 * settings.publish_timeout_ms / 1000)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        delivery.close()
+
+    app = FastAPI(
+        title="Kith ingest",
+        version=kith_version,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        # The pages that FastAPI makes load their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    add_problem_handlers(app)
+    extend_openapi(app, SCHEMAS)
+    add_health(app, ready)
+    described = asyncapi.document(topics, kith_version)
+
+    @app.post("/v1/events", **EVENTS_ROUTE)
+    async def post_events(request: Request) -> Response:
+        headers = request.headers.raw
+        with ExitStack() as held:
+            held.enter_context(delivery.room(declared_bytes(headers)))
+            body = await read(request.stream(), headers)
+            # The worst that a large body can hold takes a quarter of a second: not on the loop.
+            large = len(body) > _SMALL_BYTES
+            judge = partial(door.judge, body, headers, clock())
+            verdicts = await asyncio.to_thread(judge) if large else judge()
+            messages = [verdict.message for verdict in verdicts if isinstance(verdict, Accepted)]
+            if messages:
+                await delivery.publish(messages, held)
+        rejected = [verdict for verdict in verdicts if isinstance(verdict, Rejected)]
+        content = msgspec.json.encode({"accepted": len(messages), "rejected": rejected})
+        return Response(content, 400 if rejected and not messages else 202, media_type="application/json")
+
+    @app.get(
+        "/asyncapi.json",
+        tags=["documentation"],
+        summary="The Kafka topics, as AsyncAPI 3.0.",
+        operation_id="getAsyncapi",
+    )
+    async def get_asyncapi() -> dict[str, Any]:
+        return described
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return problem(error.status, error.detail, error.headers)
+
+    @app.exception_handler(Busy)
+    async def busy(_: Request, __: Busy) -> Response:
+        return problem(503, f"too much is under way; try again. {_SAFE}", {"Retry-After": "1"})
+
+    @app.exception_handler(Unavailable)
+    async def unavailable(_: Request, error: Unavailable) -> Response:
+        _log.warning("events were not acknowledged", extra={"reason": str(error)})
+        detail = f"the brokers did not acknowledge every event, so some may be missing; try again. {_SAFE}"
+        return problem(503, detail, {"Retry-After": "5"})
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        return problem(400, "the sender went away")  # which nobody reads
+
+    return app

@@ -1,0 +1,77 @@
+"""The items of a JSON array as they were sent, byte for byte. Pure.
+
+msgspec is the judge of what JSON is: unlike pydantic's parser it takes no NaN. But it gives up on the whole
+array for one lone surrogate (``"\\ud83d"``, half an emoji, which JavaScript sends) or one very deep item, so
+then the array is split by its brackets and commas alone, and each item stands or falls by itself.
+"""
+
+import re
+
+import msgspec
+
+from services.ingest.limits import MAX_EVENTS, Refused, too_many_events
+from shared.errors import InvalidEvent
+
+_WHITESPACE = b" \t\r\n"
+# Possessive, and a string may lack its end: linear in the length, whatever the bytes.
+_TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[][{},]', re.DOTALL)
+
+_array = msgspec.json.Decoder(list[msgspec.Raw])
+_value = msgspec.json.Decoder(msgspec.Raw)
+
+
+def split(body: bytes) -> list[bytes]:
+    """The items of the array in ``body``. Raises Refused (400, 413) when it is no array or holds too many."""
+    try:
+        items = [bytes(item) for item in _array.decode(body)]
+    except (ValueError, RecursionError):
+        items = _split_loosely(body)
+    if len(items) > MAX_EVENTS:
+        raise too_many_events(len(items))
+    return items
+
+
+def check_json(raw: bytes, field: str | None = None) -> None:
+    """Raise InvalidEvent unless ``raw`` is one JSON value: no NaN, nothing after it."""
+    try:
+        _value.decode(raw)
+    except (ValueError, RecursionError) as error:
+        raise not_json(error, field) from None
+
+
+def not_json(error: ValueError | RecursionError, field: str | None = None) -> InvalidEvent:
+    """What msgspec raised, as an InvalidEvent."""
+    if isinstance(error, RecursionError):
+        return InvalidEvent("not_json", "is nested too deeply", field)
+    # Only msgspec's own messages are known never to quote what was sent.
+    return InvalidEvent(
+        "not_json", str(error) if isinstance(error, msgspec.DecodeError) else "is not UTF-8", field
+    )
+
+
+def is_array(body: bytes) -> bool:
+    return body.lstrip(_WHITESPACE)[:1] == b"["
+
+
+def _split_loosely(body: bytes) -> list[bytes]:
+    items: list[bytes] = []
+    depth, start, end = 0, 0, 0
+    for token in _TOKEN.finditer(body):
+        match body[token.start()]:
+            case 0x5B | 0x7B:  # [ {
+                depth += 1
+                if depth == 1:
+                    start = token.end()
+            case 0x5D | 0x7D:  # ] }
+                depth -= 1
+            case 0x2C if depth == 1:  # ,
+                items.append(body[start : token.start()].strip(_WHITESPACE))
+                start = token.end()
+        if depth == 0:
+            items.append(body[start : token.start()].strip(_WHITESPACE))
+            end = token.end()
+            break
+    whole = is_array(body) and end > 0 and body[end - 1] == 0x5D and not body[end:].strip(_WHITESPACE)
+    if not whole or b"" in items:
+        raise Refused(400, "the body is not a JSON array")
+    return items

@@ -1,0 +1,26 @@
+"""What one request may hold, and the error for a request that cannot be judged event by event. Pure."""
+
+from collections.abc import Mapping
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_EVENTS = 2_500
+
+
+class Refused(Exception):
+    """The request as a whole is not understood: an HTTP status, a sentence for a person, response headers."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+
+def too_many_bytes() -> Refused:
+    return Refused(
+        413, f"a request has at most {MAX_BODY_BYTES} bytes (after decompression); send smaller batches"
+    )
+
+
+def too_many_events(count: int) -> Refused:
+    return Refused(413, f"{count} events, and a request has at most {MAX_EVENTS}; send smaller batches")

@@ -1,0 +1,74 @@
+"""How a request carries its events, and for which tenant it speaks: read from its headers. Pure."""
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from pydantic import TypeAdapter, ValidationError
+
+from services.ingest.limits import Refused
+from shared.events import Tenant
+
+#: Name in lower case, as ASGI gives it, and value.
+Header = tuple[bytes, bytes]
+
+STRUCTURED = "application/cloudevents+json"
+BATCHED = "application/cloudevents-batch+json"
+PLAIN = "application/json"
+TENANT_HEADER = "Kith-Tenant"
+ATTRIBUTE_PREFIX = b"ce-"
+
+_TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
+
+
+class Mode(Enum):
+    """CloudEvents' three HTTP modes, and JSON without ceremony."""
+
+    STRUCTURED = STRUCTURED
+    BATCHED = BATCHED
+    BINARY = "binary"
+    PLAIN = PLAIN
+
+
+def mode_of(headers: Sequence[Header]) -> Mode:
+    """The mode, by Content-Type. Raises Refused (400, 415)."""
+    stated = only(headers, "Content-Type") or b""
+    media, *parameters = (part.strip() for part in stated.decode("latin-1").lower().split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8", "us-ascii"):
+            raise _unsupported(f"the charset {value.strip()}; JSON is UTF-8")
+    if media in (STRUCTURED, BATCHED):
+        return Mode(media)
+    if media.startswith("application/cloudevents"):
+        raise _unsupported(f"the content type {media}")
+    # Any attribute in a header will do, so that a missing one is missed, not taken for another mode.
+    if any(name.startswith(ATTRIBUTE_PREFIX) for name, _ in headers):
+        if media in ("", PLAIN) or media.endswith("+json"):
+            return Mode.BINARY
+    elif media == PLAIN:
+        return Mode.PLAIN
+    raise _unsupported(f"the content type {media}" if media else "a body without a Content-Type")
+
+
+def tenant_of(headers: Iterable[Header]) -> str | None:
+    """The tenant that the request speaks for; None when it does not say. Raises Refused (400)."""
+    stated = only(headers, TENANT_HEADER)
+    if stated is None:
+        return None
+    try:
+        return _TENANT.validate_python(stated.decode("latin-1"))
+    except ValidationError:
+        raise Refused(400, f"the header {TENANT_HEADER} does not hold a tenant's name") from None
+
+
+def only(headers: Iterable[Header], name: str) -> bytes | None:
+    """The value of a header that may be there once. Raises Refused (400) when it is there with two values."""
+    values = {value for key, value in headers if key == name.lower().encode()}
+    if len(values) > 1:
+        raise Refused(400, f"the header {name} is there twice")
+    return values.pop() if values else None
+
+
+def _unsupported(what: str) -> Refused:
+    accepted = f"{STRUCTURED}, {BATCHED}, {PLAIN}"
+    return Refused(415, f"{what} is not accepted; these are: {accepted}", {"Accept-Post": accepted})

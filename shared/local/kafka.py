@@ -1,0 +1,160 @@
+"""A real Apache Kafka 4.3 (KRaft, one node) as a child process."""
+
+import base64
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from shared.local.java import find_java, kafka_class_path
+from shared.local.processes import Process
+
+START_SECONDS = 60.0
+
+LOGGING = """\
+status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d %p %c{1} %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+logger.server.name = kafka.server
+logger.server.level = info
+"""
+
+
+class KafkaServer:
+    """One Kafka broker and controller on 127.0.0.1.
+
+    Everything is under ``data``; starting again on the same data, also after ``kill`` and also on other
+    ports, finds all topics, messages and offsets. ``properties`` are added to Kafka's own or replace them.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        port: int,
+        controller_port: int,
+        log: Path,
+        properties: Mapping[str, str] | None = None,
+        heap: str = "512m",
+    ) -> None:
+        self.data = data.absolute()
+        self.port = port
+        self.controller_port = controller_port
+        self.log = log
+        self.properties = dict(properties or {})
+        self.heap = heap
+        self.process = Process("Kafka", [], log)
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start and return when the broker serves."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start without waiting until the broker serves."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        settings = self.data / "server.properties"
+        settings.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
+        logging = self.data / "log4j2.properties"
+        logging.write_text(LOGGING)
+        java = [
+            find_java(),
+            f"-Xmx{self.heap}",
+            f"-Dlog4j2.configurationFile={logging.as_uri()}",
+            "-cp",
+            kafka_class_path(),
+        ]
+        if not self._meta.exists():
+            self._format([*java, "kafka.tools.StorageTool", "format", "-c", str(settings)])
+        self.process.argv = [*java, "kafka.Kafka", str(settings)]
+        self.process.start()
+
+    def wait_ready(self, seconds: float = START_SECONDS) -> None:
+        """Return when the broker answers a client; ProcessFailed when it ends or takes too long."""
+        deadline = time.monotonic() + seconds
+        while not self._answers():
+            self.process.check()
+            if time.monotonic() > deadline:
+                self.process.stop()
+                raise self.process.failure(f"was not ready after {seconds:.0f} s")
+            time.sleep(0.05)
+        # A broker that cannot listen ends; who answered may then be a stranger on the same port.
+        self.process.check()
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self.process.kill()
+
+    @property
+    def _meta(self) -> Path:
+        return self.data / "logs" / "meta.properties"
+
+    def _settings(self) -> dict[str, str]:
+        controller = f"127.0.0.1:{self.controller_port}"
+        return {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "log.dirs": str(self.data / "logs"),
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": "0",
+            "offsets.topic.replication.factor": "1",
+            # 50 by default, which one node only pays for: files, start time and recovery after a kill.
+            "offsets.topic.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "4",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "4",
+            # After a kill, a start waits until the session of the broker's last life is over: 9 s otherwise.
+            "broker.session.timeout.ms": "3000",
+            "broker.heartbeat.interval.ms": "500",
+            **self.properties,
+        }
+
+    def _format(self, command: list[str]) -> None:
+        cluster = "-"
+        while cluster.startswith("-"):  # which the tool would take for an option
+            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            done = subprocess.run(
+                [*command, "-t", cluster], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+            )
+        if done.returncode != 0:
+            raise self.process.failure(f"could not format {self.data}")
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            admin = KafkaAdminClient(bootstrap_servers=self.bootstrap, bootstrap_timeout_ms=2000)
+        except (OSError, KafkaError):
+            return False
+        try:
+            cluster = admin.describe_cluster()
+        except KafkaError:
+            return False
+        finally:
+            admin.close()
+        # A broker is listed once it is registered and no longer fenced. The id tells it from a stranger's.
+        return bool(cluster["brokers"]) and f"cluster.id={cluster['cluster_id']}" in self._meta.read_text()

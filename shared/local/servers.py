@@ -1,0 +1,102 @@
+"""Kafka and MongoDB side by side, over one data folder."""
+
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from shared.local.kafka import KafkaServer
+from shared.local.mongo import MongoServer
+from shared.local.processes import Process, replace_taken
+
+BOTH = frozenset({"kafka", "mongo"})
+
+
+class Servers:
+    """Context manager: real servers, embedded.
+
+    ``data`` None is a temporary folder. With ``port_base`` N, Kafka listens on N, its controller on N + 1 and
+    MongoDB on N + 2; a port that is in use is replaced by a free one. ``only`` leaves one of the two out.
+    """
+
+    def __init__(
+        self,
+        data: Path | None = None,
+        port_base: int | None = None,
+        only: Collection[str] = BOTH,
+    ) -> None:
+        self._data = data
+        self._port_base = port_base
+        self._only = only
+        self._exit = ExitStack()
+        self.kafka: KafkaServer
+        self.mongo: MongoServer
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            data = undo.enter_context(data_folder(self._data))
+            base = self._port_base
+            kafka_port, controller_port, mongo_port = replace_taken(
+                [0, 0, 0] if base is None else [base, base + 1, base + 2]
+            )
+            log = data / "log"
+            self.kafka = KafkaServer(data / "kafka", kafka_port, controller_port, log / "kafka.log")
+            self.mongo = MongoServer(data / "mongo", mongo_port, log / "mongo.log")
+            undo.callback(self._stop)
+            # Both boot at the same time; nothing here needs a thread.
+            started = [server for name, server in self._servers if name in self._only]
+            for server in started:
+                server.launch()
+            for server in started:
+                server.wait_ready()
+            self._exit = undo.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exit.__exit__(kind, error, traceback)
+
+    @property
+    def processes(self) -> list[Process]:
+        """The running processes, for whoever watches that none ends."""
+        return [server.process for name, server in self._servers if name in self._only]
+
+    @property
+    def _servers(self) -> tuple[tuple[str, MongoServer | KafkaServer], ...]:
+        return ("mongo", self.mongo), ("kafka", self.kafka)
+
+    def _stop(self) -> None:
+        for process in self.processes:
+            process.ask_to_stop()
+        for process in self.processes:
+            process.stop()
+
+
+@contextmanager
+def data_folder(data: Path | None) -> Iterator[Path]:
+    """``data``, created when missing; or a temporary folder, of which only the logs stay after an error."""
+    if data is not None:
+        data.mkdir(parents=True, exist_ok=True)
+        yield data.absolute()
+        return
+    folder = Path(tempfile.mkdtemp(prefix="kith-"))
+    try:
+        yield folder
+    except Exception:
+        for entry in folder.iterdir():
+            if entry.name != "log":
+                shutil.rmtree(entry, ignore_errors=True)
+        with suppress(OSError):  # unless there is a log in it
+            folder.rmdir()
+        raise
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)

@@ -1,0 +1,129 @@
+"""One suite for every Reader and Publisher: in memory and on real Kafka."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+from shared.errors import ConfigurationError
+from shared.kafka_io import KafkaPublisher, KafkaReader
+from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
+from shared.protocols import Message, Partition, Publisher, Reader, Record
+from shared.settings import Settings
+
+DEADLINE_SECONDS = 30.0
+
+
+class Contract(Protocol):
+    topic: str
+    publisher: Publisher
+    reader: Reader
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self.topic = "kith.relations"
+        log = MemoryLog({self.topic: 2})
+        self.publisher = MemoryPublisher(log)
+        self.reader = MemoryReader(log)
+        self.reader.assign([Partition(self.topic, 0), Partition(self.topic, 1)])
+
+
+class InKafka:
+    def __init__(self, settings: Settings) -> None:
+        self.topic = f"{settings.topic_prefix}.relations"
+        self.publisher = KafkaPublisher(settings)
+        self.reader = KafkaReader(settings, f"contract-{uuid.uuid4().hex[:6]}", [self.topic])
+
+    def close(self) -> None:
+        self.reader.close()
+        self.publisher.close()
+
+
+@pytest.fixture(params=["memory", "kafka"])
+def world(request: pytest.FixtureRequest) -> Iterator[Contract]:
+    if request.param == "memory":
+        yield InMemory()
+    else:
+        kafka = InKafka(request.getfixturevalue("real_settings"))
+        yield kafka
+        kafka.close()
+
+
+def assigned(reader: Reader) -> set[Partition]:
+    """Poll until both partitions have been given; nothing may be read of them before they are started."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    found: set[Partition] = set()
+    while len(found) < 2:
+        assert time.monotonic() < deadline, "no partitions were assigned"
+        polled = reader.poll(100)
+        assert not polled.records
+        found |= polled.assigned
+    return found
+
+
+def read(reader: Reader, count: int) -> list[Record]:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    records: list[Record] = []
+    while len(records) < count:
+        assert time.monotonic() < deadline, f"only {len(records)} of {count} records came"
+        for batch in reader.poll(100).records.values():
+            records += batch
+    assert not any(reader.poll(300).records.values()), "more came than was published"
+    return records
+
+
+def test_what_is_published_is_read_in_order(world: Contract) -> None:
+    messages = [
+        Message(world.topic, b"k%d" % (n % 5), b"v%d" % n, headers=(("h", b"%d" % n),)) for n in range(50)
+    ]
+    world.publisher.send(messages).result(30)
+    for partition in assigned(world.reader):
+        assert world.reader.start(partition, None) == (0, 0)
+    records = read(world.reader, 50)
+    for key in {message.key for message in messages}:
+        mine = [record for record in records if record.key == key]
+        assert [record.value for record in mine] == [m.value for m in messages if m.key == key]
+        assert len({record.partition for record in mine}) == 1, "a key has one partition"
+    assert {record.headers for record in records} == {message.headers for message in messages}
+    for partition in {record.partition for record in records}:
+        offsets = [record.offset for record in records if record.partition == partition]
+        assert offsets == list(range(len(offsets)))
+
+
+def test_a_message_goes_into_the_partition_that_it_names(world: Contract) -> None:
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, n % 2) for n in range(6)]).result(30)
+    for partition in assigned(world.reader):
+        world.reader.start(partition, None)
+    assert all(int(record.value or b"") % 2 == record.partition.number for record in read(world.reader, 6))
+
+
+def test_reading_goes_on_where_it_is_told(world: Contract) -> None:
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, 0) for n in range(6)]).result(30)
+    starts = {0: 4, 1: 0}
+    for partition in assigned(world.reader):
+        assert world.reader.start(partition, starts[partition.number]) == (0, starts[partition.number])
+    assert [record.offset for record in read(world.reader, 2)] == [4, 5]
+
+
+def test_a_position_beyond_the_log_is_refused(world: Contract) -> None:
+    partition = min(assigned(world.reader))
+    with pytest.raises(ConfigurationError, match=str(partition)):
+        world.reader.start(partition, 1)
+
+
+def test_a_paused_partition_is_not_read_until_resumed(world: Contract) -> None:
+    partitions = assigned(world.reader)
+    for partition in partitions:
+        world.reader.start(partition, 0)
+    world.reader.pause(partitions)
+    world.publisher.send([Message(world.topic, b"k", b"v", n % 2) for n in range(4)]).result(30)
+    assert not any(world.reader.poll(500).records.values())
+    world.reader.resume(partitions)
+    assert len(read(world.reader, 4)) == 4
+
+
+def test_nothing_to_publish_is_done_at_once(world: Contract) -> None:
+    assert world.publisher.send([]).done()

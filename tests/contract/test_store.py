@@ -1,0 +1,183 @@
+"""One suite for every Store: in memory and on a real MongoDB replica set."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pytest
+from pymongo.database import Database
+
+from shared.collections import Collections, CollectionSpec
+from shared.errors import Fenced, Stale
+from shared.memory import MemoryStore
+from shared.mongo_io import MongoStore, prepare
+from shared.protocols import (
+    Claim,
+    Document,
+    Extremes,
+    Get,
+    Message,
+    Outcome,
+    Parcel,
+    Progress,
+    Slice,
+    Store,
+    Write,
+)
+
+POSITION = "relations@1/kith.relations/0"
+SPECS: Collections = {"things": CollectionSpec({}, guard="version"), "owned": CollectionSpec({})}
+
+
+class Contract(Protocol):
+    store: Store
+
+    def documents(self, collection: str) -> dict[str, Document]: ...
+
+
+class InMemory:
+    def __init__(self) -> None:
+        self.store = MemoryStore(SPECS)
+
+    def documents(self, collection: str) -> dict[str, Document]:
+        return self.store.collections[collection]
+
+
+class InMongo:
+    def __init__(self, database: Database[Document]) -> None:
+        prepare(database, SPECS)
+        self._database = database
+        self.store = MongoStore(database, SPECS)
+
+    def documents(self, collection: str) -> dict[str, Document]:
+        return {document["_id"]: document for document in self._database[collection].find()}
+
+
+@pytest.fixture(params=["memory", "mongo"])
+def world(request: pytest.FixtureRequest) -> Iterator[Contract]:
+    if request.param == "memory":
+        yield InMemory()
+    else:
+        yield InMongo(request.getfixturevalue("mongo_database"))
+
+
+def thing(id: str, version: int = 1, **fields: Any) -> Document:
+    return {"_id": id, "version": version, **fields}
+
+
+def write(before: Document | None, after: Document | None, collection: str = "things") -> Write:
+    id = (before or after or {})["_id"]
+    return Write(collection, id, before, after)
+
+
+def commit(store: Store, claim: Claim, before: Progress, next: int, *writes: Write, **more: Any) -> list[Parcel]:
+    outcome = Outcome(list(writes), list(more.pop("messages", ())))
+    return store.commit(Slice(claim, before, Progress(next, **more.pop("progress", {})), outcome, **more))
+
+
+def test_a_slice_is_stored_whole(world: Contract) -> None:
+    claim, progress = world.store.claim(POSITION, "me")
+    assert progress == Progress(None, 0, {})
+    commit(world.store, claim, progress, 3, write(None, thing("a")), write(None, thing("b")))
+    first = Progress(3)
+    after = thing("a", 2, name="x")
+    commit(world.store, claim, first, 5, write(thing("a"), after), write(thing("b"), None), write(None, thing("c")))
+    assert world.documents("things") == {"a": after, "c": thing("c")}
+    got = world.store.read(Get({"things": ["a", "b"], "owned": []}))
+    assert got == {"things": {"a": after}, "owned": {}}
+
+
+def test_progress_comes_back_with_the_next_claim(world: Contract) -> None:
+    claim, progress = world.store.claim(POSITION, "me")
+    seen = {"relations@1/kith.relations/0": 7}
+    commit(world.store, claim, progress, 9, progress={"emitted": 4, "seen": seen})
+    _, progress = world.store.claim(POSITION, "other")
+    assert progress == Progress(9, 4, seen)
+
+
+def test_an_older_claim_is_fenced(world: Contract) -> None:
+    old, progress = world.store.claim(POSITION, "zombie")
+    new, _ = world.store.claim(POSITION, "me")
+    with pytest.raises(Fenced):
+        commit(world.store, old, progress, 3, write(None, thing("a")))
+    assert world.documents("things") == {}
+    commit(world.store, new, progress, 3, write(None, thing("b")))
+    assert world.documents("things") == {"b": thing("b")}
+
+
+def test_a_slice_that_starts_elsewhere_is_fenced(world: Contract) -> None:
+    claim, progress = world.store.claim(POSITION, "me")
+    commit(world.store, claim, progress, 3)
+    with pytest.raises(Fenced):
+        commit(world.store, claim, Progress(2), 4, write(None, thing("a")))
+    assert world.documents("things") == {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "wrong"),
+    [
+        ([thing("a", 2)], write(thing("a", 1), thing("a", 3))),
+        ([thing("a", 2)], write(thing("a", 1), None)),
+        ([thing("a", 2)], write(None, thing("a", 3))),
+        ([], write(thing("a", 1), thing("a", 2))),
+        ([], write(thing("a", 1), None)),
+    ],
+    ids=["replace", "delete", "insert", "replace absent", "delete absent"],
+)
+def test_a_document_that_changed_meanwhile_is_stale(world: Contract, stored: list[Document], wrong: Write) -> None:
+    claim, progress = world.store.claim(POSITION, "me")
+    commit(world.store, claim, progress, 1, *(write(None, document) for document in stored))
+    before = dict(world.documents("things"))
+    with pytest.raises(Stale):
+        commit(world.store, claim, Progress(1), 2, write(None, thing("other")), wrong)
+    assert world.documents("things") == before, "half of a slice was stored"
+    _, progress = world.store.claim(POSITION, "me")
+    assert progress.next == 1
+
+
+def test_a_blind_write_replaces_whatever_is_there(world: Contract) -> None:
+    claim, progress = world.store.claim(POSITION, "me")
+    commit(world.store, claim, progress, 1, Write("owned", "a", None, {"_id": "a", "n": 1}, blind=True))
+    commit(world.store, claim, Progress(1), 2, Write("owned", "a", None, {"_id": "a", "n": 2}, blind=True))
+    assert world.documents("owned") == {"a": {"_id": "a", "n": 2}}
+
+
+def test_messages_lie_in_the_outbox_until_they_are_cleared(world: Contract) -> None:
+    claim, progress = world.store.claim(POSITION, "me")
+    one = Message("t", b"k", b"v\0", 1, (("kith-number", b"1"),))
+    two = Message("t", None, b"w")
+    sent = commit(world.store, claim, progress, 1, messages=[one, two])
+    more = commit(world.store, claim, Progress(1), 12, messages=[two])
+    assert [m for parcel in sent for m in parcel.messages] == [one, two]
+    assert world.store.parcels(POSITION) == [*sent, *more], "the oldest come first"
+    assert world.store.parcels("relations@1/kith.relations/01") == []
+    world.store.clear([parcel.id for parcel in sent])
+    assert world.store.parcels(POSITION) == more
+    commit(world.store, claim, Progress(12), 13, published=[parcel.id for parcel in more])
+    assert world.store.parcels(POSITION) == []
+
+
+def test_a_fenced_slice_leaves_no_message(world: Contract) -> None:
+    old, progress = world.store.claim(POSITION, "zombie")
+    world.store.claim(POSITION, "me")
+    with pytest.raises(Fenced):
+        commit(world.store, old, progress, 1, messages=[Message("t", b"k", b"v", 0)])
+    assert world.store.parcels(POSITION) == []
+
+
+def test_a_repeated_commit_whose_answer_was_lost_is_no_error(world: Contract) -> None:
+    if isinstance(world.store, MemoryStore):
+        return  # its answers do not get lost
+    claim, progress = world.store.claim(POSITION, "me")
+    message = Message("t", b"k", b"v", 0)
+    sent = commit(world.store, claim, progress, 4, write(None, thing("a")), messages=[message])
+    again = commit(world.store, claim, progress, 4, write(None, thing("a")), messages=[message])
+    assert again == sent
+    assert world.store.parcels(POSITION) == sent
+
+
+def test_extremes_leave_out_what_does_not_match(world: Contract) -> None:
+    claim, progress = world.store.claim(POSITION, "me")
+    documents = [thing(str(n), n, pair="x" if n < 7 else "y", live=n != 1) for n in range(1, 10)]
+    commit(world.store, claim, progress, 1, *(write(None, document) for document in documents))
+    filters = [{"pair": "x", "live": True}, {"pair": "y", "live": True}, {"pair": "z"}]
+    assert world.store.read(Extremes("things", "version", filters, {"2", "9"})) == [(3, 6), (7, 8), None]
