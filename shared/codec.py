@@ -59,22 +59,18 @@ def encode(event: Event) -> bytes:
 def check_clock(event: Event, arrived: datetime, max_future_seconds: int) -> None:
     """Refuse an event dated far ahead of its arrival: it would outrank every honest amendment for ever."""
     if event.time > arrived.astimezone(UTC) + timedelta(seconds=max_future_seconds):
-        raise InvalidEvent(
-            "in_the_future", f"is more than {max_future_seconds} s ahead of the arrival", "time"
-        )
+        raise InvalidEvent("in_the_future", f"is more than {max_future_seconds} s ahead of the arrival", "time")
 
 
 def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:
     name, version = fields.get("type"), fields.get("dataversion")
-    while (name, version) in upcasters:
-        fields = upcasters[cast(tuple[str, int], (name, version))](fields)
+    while type(version) is int and type(name) is str and (upcast := upcasters.get((name, version))):
+        fields = upcast(fields)
         if fields.get("dataversion") == version:
             raise RuntimeError(f"the upcaster of {name} {version} does not raise the version")
         version = fields.get("dataversion")
-    if version != 1:
-        raise InvalidEvent(
-            "unknown_version", "this version of the event type is not known here", "dataversion"
-        )
+    if type(version) is not int or version != 1:
+        raise InvalidEvent("unknown_version", "this version of the event type is not known here", "dataversion")
     return fields
 
 
@@ -93,6 +89,11 @@ def explain(error: ValidationError) -> InvalidEvent:
         del location[0]
     if location and location[-1] == "[key]":
         del location[-2]  # the key itself may be anything, personal data included
+    if location[:2] == ["data", "traits"] and len(location) > 3:
+        # Pydantic names each type that a trait's value might have had.
+        return InvalidEvent(
+            "invalid", "must be a string, a number, true, false, null or a list of these", ".".join(location[:3])
+        )
     detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
         first["type"], first["msg"].removeprefix("Value error, ")
     )

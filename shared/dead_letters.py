@@ -15,9 +15,7 @@ COLLECTION = "dead_letters"
 def bury(record: Record, error: InvalidEvent, service: str, topic: str, outcome: Outcome) -> None:
     """Add to ``outcome`` the dead letter of ``record``: its document, and the original bytes as a message to
     ``topic`` with reason and origin in the headers."""
-    outcome.writes.append(
-        Write(COLLECTION, dead_letter_id(record), None, document(record, error, service), True)
-    )
+    outcome.writes.append(Write(COLLECTION, dead_letter_id(record), None, document(record, error, service), True))
     origin = f"{record.partition}/{record.offset}"
     headers = [("kith-reason", error.reason), ("kith-detail", error.detail), ("kith-origin-record", origin)]
     if error.field is not None:

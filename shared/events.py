@@ -194,9 +194,7 @@ EVENT_MODELS: tuple[type[_Envelope], ...] = (
     RelationRecorded,
     RelationRetracted,
 )
-EVENT_TYPES: tuple[str, ...] = tuple(
-    get_args(model.model_fields["type"].annotation)[0] for model in EVENT_MODELS
-)
+EVENT_TYPES: tuple[str, ...] = tuple(get_args(model.model_fields["type"].annotation)[0] for model in EVENT_MODELS)
 
 
 def microseconds(time: datetime) -> int:

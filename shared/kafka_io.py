@@ -337,9 +337,7 @@ class KafkaTail:
             known = {tp: self._consumer.position(tp) for tp in self._assigned}
             self._consumer.assign(list(present))
             starts = (
-                self._consumer.beginning_offsets(list(new))
-                if known
-                else self._consumer.end_offsets(list(new))
+                self._consumer.beginning_offsets(list(new)) if known else self._consumer.end_offsets(list(new))
             )
             for tp, offset in {**known, **starts}.items():
                 self._consumer.seek(tp, offset)
@@ -350,6 +348,4 @@ class KafkaTail:
 
 
 def _record(partition: Partition, found: Any) -> Record:
-    return Record(
-        partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers or ())
-    )
+    return Record(partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers or ()))

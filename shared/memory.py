@@ -104,7 +104,7 @@ class MemoryReader:
             self._assigned.discard(partition)
             self._next.pop(partition, None)
 
-    def poll(self, timeout_ms: int) -> Polled:
+    def poll(self, timeout_ms: int) -> Polled:  # noqa: ARG002 - nothing to wait for
         revoked, assigned = frozenset(self._revoked), frozenset(self._assigned)
         self._revoked.clear()
         self._assigned.clear()
@@ -175,11 +175,7 @@ class MemoryStore:
         self._check()
         if isinstance(ask, Get):
             return {
-                name: {
-                    id: copy.deepcopy(self.collections[name][id])
-                    for id in ids
-                    if id in self.collections[name]
-                }
+                name: {id: copy.deepcopy(self.collections[name][id]) for id in ids if id in self.collections[name]}
                 for name, ids in ask.ids.items()
             }
         documents = self.collections[ask.collection].values()

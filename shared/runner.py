@@ -92,9 +92,7 @@ class Runner:
 
     def _has_work(self) -> bool:
         now = self._clock()
-        return any(
-            lane.retry_at <= now and (lane.backlog or not lane.opened) for lane in self._lanes.values()
-        )
+        return any(lane.retry_at <= now and (lane.backlog or not lane.opened) for lane in self._lanes.values())
 
     def _rebalance(self, polled: Polled) -> None:
         for partition in polled.revoked:

@@ -1,6 +1,6 @@
 """Every setting of every Kith process: one class, environment variables with the prefix ``KITH_``."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     half_life_months: float = Field(
         6.0, gt=0, description="After so many months a relation weighs half in a relationship's strength."
     )
-    kind_weights: dict[str, float] = Field(
+    kind_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {"subscribe": 8.0, "purchase": 5.0, "review": 3.0, "contact": 2.0, "view": 0.5},
         description="Weight of one relation of a kind in a relationship's strength (JSON). Other kinds: 1.",
     )
@@ -71,6 +71,4 @@ class Settings(BaseSettings):
         "lru", description="Which documents the query cache keeps when it is full."
     )
     cache_entries: int = Field(10_000, ge=1, description="Size of the query cache, in documents.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe log line."
-    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")

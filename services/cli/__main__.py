@@ -3,8 +3,10 @@
 import json
 import runpy
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -15,6 +17,9 @@ from services.importer.command import import_command
 from shared.errors import ConfigurationError, Unavailable
 from shared.launch import explain_settings
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from services.cli.up import Stack
 
 app = typer.Typer(
     name="kith",
@@ -125,10 +130,13 @@ def settings_command(json_line: Json = False) -> None:
         Console().print(settings_table(settings))
 
 
-def _stack() -> Any:
-    from services.cli.up import Stack
+@contextmanager
+def _stack() -> Iterator["Stack"]:
+    from services.cli.up import Stack, signals_interrupt
 
-    return Stack()
+    # An orderly end by SIGTERM, too: whatever the stack has started is stopped.
+    with signals_interrupt(), Stack() as stack:
+        yield stack
 
 
 app.command("import")(import_command)

@@ -92,7 +92,14 @@ def status_tables(status: Status) -> list[Table]:
         stored = "–" if p.stored is None else f"{p.stored:,}"
         style = "yellow" if p.lag else None
         reading.add_row(
-            p.service, p.topic, str(p.partition), stored, f"{p.end:,}", f"{p.lag:,}", p.owner or "–", style=style
+            p.service,
+            p.topic.partition(".")[2],
+            str(p.partition),
+            stored,
+            f"{p.end:,}",
+            f"{p.lag:,}",
+            p.owner or "–",
+            style=style,
         )
     for column in reading.columns[2:6]:
         column.justify = "right"

@@ -80,11 +80,15 @@ class Stack:
     ) -> None:
         self._exit.__exit__(kind, error, traceback)
 
+    def check(self) -> None:
+        """Raise ProcessFailed, with the end of its log, when a process has ended by itself."""
+        for process in (*self._servers, *self.services.values()):
+            process.check()
+
     def wait(self) -> NoReturn:
-        """Watch the processes until one ends by itself: then ProcessFailed, with the end of its log."""
+        """Watch the processes until one ends by itself: then ProcessFailed."""
         while True:
-            for process in (*self._servers, *self.services.values()):
-                process.check()
+            self.check()
             time.sleep(0.2)
 
     def _start_servers(self, undo: ExitStack, folder: Path) -> None:
@@ -134,8 +138,7 @@ class Stack:
         deadline = time.monotonic() + READY_SECONDS
         for name, url in urls.items():
             while not _is_ready(url):
-                for process in (*self._servers, *self.services.values()):
-                    process.check()
+                self.check()
                 if time.monotonic() > deadline:
                     raise self.services[name].failure(f"was not ready after {READY_SECONDS:.0f} s")
                 time.sleep(0.05)
@@ -156,7 +159,7 @@ def up(
 ) -> int:
     """Run everything until Ctrl-C or SIGTERM (status 0), or until a process fails (status 1)."""
     errors = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-    with _signals_interrupt():
+    with signals_interrupt():
         try:
             if not json_line:
                 errors.print("Starting … (the first time on a machine, Kafka is downloaded: 45 MB)")
@@ -213,7 +216,7 @@ def _reachable(host: str) -> str:
 
 
 @contextmanager
-def _signals_interrupt() -> Iterator[None]:
+def signals_interrupt() -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP become one KeyboardInterrupt; further ones do not disturb the stopping."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

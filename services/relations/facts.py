@@ -8,7 +8,15 @@ import orjson
 
 from services.relations.strength import Strength
 from services.relations.tally import Tally, extremes
-from shared.events import EPOCH, RelationEvent, RelationRecorded, Version, document_id, event_key, microseconds
+from shared.events import (
+    EPOCH,
+    RelationEvent,
+    RelationRecorded,
+    Version,
+    document_id,
+    event_key,
+    microseconds,
+)
 from shared.protocols import Answer, Ask, Document, Extremes, Get, Message, Outcome, Record, Write
 
 Pair = tuple[str, str, str]
@@ -102,7 +110,8 @@ def _relationships(
         if tally.count == 0:
             after = None
         else:
-            after = tally.document(id, *spans[id], strength)
+            first, last = spans[id]
+            after = tally.document(id, first, last, strength)
         if after != tally.old:
             outcome.writes.append(Write("relationships", id, tally.old, after))
 
@@ -133,9 +142,7 @@ def _fact(id: str, event: RelationEvent, version: Version) -> Document:
     return document
 
 
-def _change(
-    record: Record, event: RelationEvent, before: Document | None, after: Document | None
-) -> bytes | None:
+def _change(record: Record, event: RelationEvent, before: Document | None, after: Document | None) -> bytes | None:
     old, new = _state(before), _state(after)
     if old == new:
         return None

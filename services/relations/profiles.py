@@ -90,9 +90,7 @@ def _rank(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def _change(
-    collection: str, record: Record, event: ConsumerEvent | ProviderEvent, profile: Document
-) -> bytes:
+def _change(collection: str, record: Record, event: ConsumerEvent | ProviderEvent, profile: Document) -> bytes:
     """That a profile changed, not what is in it: personal data stays where it is."""
     topic, number = record.partition
     subject = collection[:-1]

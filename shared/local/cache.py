@@ -10,10 +10,8 @@ from pathlib import Path
 def cache_folder() -> Path:
     """``KITH_CACHE_FOLDER``, or ``kith`` in the user's cache folder. Created when missing."""
     folder = os.environ.get("KITH_CACHE_FOLDER")
-    if folder:
-        path = Path(folder)
-    else:
-        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kith"
+    above = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    path = Path(folder) if folder else Path(above) / "kith"
     path.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -58,9 +58,7 @@ def _download(cache: Path, jars: Path) -> None:
             repo_cache=staging / "repository", remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=60
         )
         try:
-            found = EnvironmentBuilder(context=context, cache_dir=staging / "build").from_endpoint(
-                COORDINATES
-            )
+            found = EnvironmentBuilder(context=context, cache_dir=staging / "build").from_endpoint(COORDINATES)
         except Exception as error:  # jgo has no base class of its own, and requests' errors pass through
             raise ConfigurationError(
                 f"cannot fetch Kafka's jars from {MAVEN_CENTRAL_URL}: {type(error).__name__}: {error}"

@@ -18,8 +18,12 @@ DEADLINE_SECONDS = 30.0
 
 class Contract(Protocol):
     topic: str
-    publisher: Publisher
-    reader: Reader
+
+    @property
+    def publisher(self) -> Publisher: ...
+
+    @property
+    def reader(self) -> Reader: ...
 
 
 class InMemory:
@@ -76,9 +80,7 @@ def read(reader: Reader, count: int) -> list[Record]:
 
 
 def test_what_is_published_is_read_in_order(world: Contract) -> None:
-    messages = [
-        Message(world.topic, b"k%d" % (n % 5), b"v%d" % n, headers=(("h", b"%d" % n),)) for n in range(50)
-    ]
+    messages = [Message(world.topic, b"k%d" % (n % 5), b"v%d" % n, headers=(("h", b"%d" % n),)) for n in range(50)]
     world.publisher.send(messages).result(30)
     for partition in assigned(world.reader):
         assert world.reader.start(partition, None) == (0, 0)

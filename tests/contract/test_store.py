@@ -29,7 +29,8 @@ SPECS: Collections = {"things": CollectionSpec({}, guard="version"), "owned": Co
 
 
 class Contract(Protocol):
-    store: Store
+    @property
+    def store(self) -> Store: ...
 
     def documents(self, collection: str) -> dict[str, Document]: ...
 
@@ -80,7 +81,9 @@ def test_a_slice_is_stored_whole(world: Contract) -> None:
     commit(world.store, claim, progress, 3, write(None, thing("a")), write(None, thing("b")))
     first = Progress(3)
     after = thing("a", 2, name="x")
-    commit(world.store, claim, first, 5, write(thing("a"), after), write(thing("b"), None), write(None, thing("c")))
+    commit(
+        world.store, claim, first, 5, write(thing("a"), after), write(thing("b"), None), write(None, thing("c"))
+    )
     assert world.documents("things") == {"a": after, "c": thing("c")}
     got = world.store.read(Get({"things": ["a", "b"], "owned": []}))
     assert got == {"things": {"a": after}, "owned": {}}
@@ -179,5 +182,5 @@ def test_extremes_leave_out_what_does_not_match(world: Contract) -> None:
     claim, progress = world.store.claim(POSITION, "me")
     documents = [thing(str(n), n, pair="x" if n < 7 else "y", live=n != 1) for n in range(1, 10)]
     commit(world.store, claim, progress, 1, *(write(None, document) for document in documents))
-    filters = [{"pair": "x", "live": True}, {"pair": "y", "live": True}, {"pair": "z"}]
+    filters: list[dict[str, Any]] = [{"pair": "x", "live": True}, {"pair": "y", "live": True}, {"pair": "z"}]
     assert world.store.read(Extremes("things", "version", filters, {"2", "9"})) == [(3, 6), (7, 8), None]

@@ -1,0 +1,39 @@
+# Two commands do everything: `make demo` shows Kith at work, `make test` runs every check and test.
+# Both set up what they need; nothing is installed outside this folder but downloaded packages' caches.
+SHELL := /bin/bash
+PYTHON ?= python3
+# The machine's uv, else one of the project's own.
+UV := $(shell command -v uv || echo .uv/bin/uv)
+RUN := $(UV) run --frozen
+
+.PHONY: setup demo test check tests format up
+
+setup: .venv/.ready
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv
+
+.venv/.ready: $(if $(filter .uv/bin/uv,$(UV)),.uv/bin/uv) pyproject.toml uv.lock
+	$(UV) sync --frozen --quiet && touch $@
+
+# make demo ARGS="--events 20000 --exit --json"
+demo: setup
+	@$(RUN) kith demo $(ARGS)
+
+up: setup
+	@$(RUN) kith up $(ARGS)
+
+test: check tests
+
+check: setup
+	$(RUN) ruff format --check
+	$(RUN) ruff check
+	$(RUN) mypy
+	$(RUN) lint-imports
+
+# make tests ARGS="tests/unit -k laws"
+tests: setup
+	$(RUN) pytest $(ARGS)
+
+format: setup
+	$(RUN) ruff format && $(RUN) ruff check --fix

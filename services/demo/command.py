@@ -1,0 +1,71 @@
+"""The command ``kith demo``."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Annotated, NoReturn, Protocol
+
+import typer
+from rich.console import Console
+
+from services.demo.run import demo
+from shared.errors import ConfigurationError, Unavailable
+from shared.settings import Settings
+
+
+class Stack(Protocol):
+    """Running servers and services."""
+
+    @property
+    def addresses(self) -> dict[str, str]: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def wait(self) -> NoReturn:
+        """Until something fails, which is raised."""
+
+
+def demo_command(open_stack: Callable[[], AbstractContextManager[Stack]]) -> Callable[..., None]:
+    """The command, on the servers and services that ``open_stack`` starts and stops. It turns SIGTERM, like
+    Ctrl-C, into KeyboardInterrupt, so that nothing is left running."""
+
+    def command(
+        events: Annotated[int, typer.Option(min=1, help="How many events to send.")] = 30_000,
+        seed: Annotated[int, typer.Option(help="The same seed makes the same market, on the same day.")] = 1,
+        rate: Annotated[
+            float | None,
+            typer.Option(
+                min=1, help="Events a second. Unless given: 1,500 to watch, with --json as fast as it goes."
+            ),
+        ] = None,
+        exit: Annotated[
+            bool, typer.Option("--exit", help="End after the verdict, instead of staying up until Ctrl-C.")
+        ] = False,
+        json_line: Annotated[
+            bool, typer.Option("--json", help="Print the result as one line of JSON, last on stdout.")
+        ] = False,
+    ) -> None:
+        """Start everything, let a simulated market send events, and check that what is stored is exact.
+
+        The status is 0 only when every stored document equals an independent fold of the events sent.
+        """
+        errors = Console(stderr=True)
+        exact = None
+        try:
+            errors.print("Starting … (the first time on a machine, Kafka is downloaded: 45 MB)", style="dim")
+            with open_stack() as stack:
+                if rate is None and not json_line:
+                    rate = 1_500.0
+                exact = demo(stack.addresses, stack.settings, events, seed, rate, json_line).exact
+                if not exit:
+                    errors.print("\nEverything stays up until Ctrl-C.", style="bold")
+                    stack.wait()
+        except KeyboardInterrupt:
+            if exact is None:
+                raise typer.Exit(130) from None
+        except (ConfigurationError, Unavailable) as error:
+            errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
+        raise typer.Exit(0 if exact else 1)
+
+    return command

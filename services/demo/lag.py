@@ -1,0 +1,109 @@
+"""How far each service is behind: the ends of the logs against the stored positions."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from kafka import KafkaConsumer, TopicPartition
+from pymongo.database import Database
+
+from services.demo.changelog import Logged
+from shared.kafka_io import connection, reaching_brokers
+from shared.settings import Settings
+from shared.topics import INPUTS, Topics
+
+_CHANGES = "relation-changes"
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Per service, the records that it has not stored yet, by ``topic/partition``, and all that it has."""
+
+    behind: dict[str, dict[str, int]]
+    done: dict[str, int]
+    outbox: int
+    dead_letters: int
+
+    def of(self, service: str) -> int:
+        return sum(self.behind[service].values())
+
+    def __str__(self) -> str:
+        """What is behind, in words; empty when everything is drained."""
+        parts = [
+            f"{service} is {count:,} behind in {partition}"
+            for service, partitions in self.behind.items()
+            for partition, count in sorted(partitions.items())
+            if count
+        ]
+        if self.outbox:
+            parts.append(f"{self.outbox} outbox documents are not published")
+        return "; ".join(parts)
+
+
+class Gauge:
+    """Reads positions and logs. For one thread at a time; ``close`` it."""
+
+    def __init__(self, settings: Settings, database: Database[dict[str, Any]]) -> None:
+        """Raises Unavailable or ConfigurationError."""
+        self._database = database
+        topics = Topics(settings.topic_prefix)
+        self._changes = topics.name(_CHANGES)
+        self._read = {
+            "relations": [topics.name(short) for short in INPUTS],
+            "analytics": [self._changes],
+        }
+        with reaching_brokers():
+            self._kafka = KafkaConsumer(
+                **connection(settings),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_poll_records=5_000,
+            )
+
+    def close(self) -> None:
+        self._kafka.close()
+
+    def lag(self) -> Lag:
+        """Nothing behind means drained, once nothing more is sent. For that the positions are read before
+        the outbox and the outbox before the ends of the logs: what moves in between shows as a lag."""
+        positions = {each["_id"]: each.get("next") or 0 for each in self._database.positions.find()}
+        outbox = self._database.outbox.count_documents({})
+        behind: dict[str, dict[str, int]] = {}
+        done: dict[str, int] = {}
+        for service, topics in self._read.items():
+            ends = self._ends(topics)
+            stored = {part: positions.get(f"{service}@1/{_name(part)}", 0) for part in ends}
+            behind[service] = {_name(part): max(0, end - stored[part]) for part, end in ends.items()}
+            done[service] = sum(stored.values())
+        return Lag(behind, done, outbox, self._database.dead_letters.estimated_document_count())
+
+    def changes(self) -> Iterator[Logged]:
+        """Every change in the log, in the order of each partition."""
+        ends = self._ends([self._changes])
+        left = {part for part, end in ends.items() if end}
+        self._kafka.assign(list(ends))
+        self._kafka.seek_to_beginning(*ends)
+        while left:
+            with reaching_brokers():
+                polled = self._kafka.poll(timeout_ms=1_000)
+            for part, records in polled.items():
+                for record in records:
+                    if record.offset < ends[part]:
+                        yield Logged(part.partition, orjson.loads(record.value))
+            left = {part for part in left if self._kafka.position(part) < ends[part]}
+
+    def _ends(self, topics: list[str]) -> dict[TopicPartition, int]:
+        with reaching_brokers():
+            parts = [
+                TopicPartition(topic, number)
+                for topic in topics
+                for number in self._kafka.partitions_for_topic(topic) or ()
+            ]
+            ends: dict[TopicPartition, int] = self._kafka.end_offsets(parts)
+        return ends
+
+
+def _name(part: TopicPartition) -> str:
+    return f"{part.topic}/{part.partition}"

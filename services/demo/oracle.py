@@ -1,0 +1,188 @@
+"""What must be stored after a set of events: an independent, naive fold that shares no code with a service.
+
+It keeps the winning statement about each fact, consumer and provider, and derives everything else from the
+facts that are left, with no differences and no order. Pure.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+Document = dict[str, Any]
+Version = tuple[int, str, str]
+Key = tuple[str, ...]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CONSUMER_PARTS = ("personal", "location", "traits", "consent")
+_PROVIDER_PARTS = ("name", "categories", "location", "traits")
+_FACT_FIELDS = ("amount", "currency", "rating", "text", "traits")
+
+
+@dataclass
+class Expected:
+    """The documents that must be stored, without their ``_id``; times in milliseconds since 1970."""
+
+    tenants: set[str] = field(default_factory=set)
+    consumers: dict[Key, Document] = field(default_factory=dict)  # by tenant, consumer_id
+    providers: dict[Key, Document] = field(default_factory=dict)  # by tenant, provider_id
+    facts: dict[Key, Document] = field(default_factory=dict)  # by tenant, consumer_id, relation_id
+    tombstones: dict[Key, Document] = field(default_factory=dict)  # likewise
+    relationships: dict[Key, Document] = field(default_factory=dict)  # by tenant, consumer_id, provider_id
+    aggregates: dict[Key, Document] = field(default_factory=dict)  # by tenant, by, key, day
+
+
+class Oracle:
+    """Folds accepted events as they come; ``expected`` may be asked at any time."""
+
+    def __init__(self) -> None:
+        self._facts: dict[Key, tuple[Version, bool, Document]] = {}  # version, retracted, data
+        self._parts: dict[str, dict[Key, dict[str, tuple[Version, Any]]]] = {"consumer": {}, "provider": {}}
+        self._closed: dict[Key, tuple[Version, bool]] = {}
+        self._erased: dict[Key, str] = {}
+
+    def add(self, event: Document) -> None:
+        """Take in one accepted CloudEvent. Raises ValueError for what the market never sends: an unknown
+        type, and erasure with the mode ``delete``, whose retractions are events of their own."""
+        tenant, type, data = event.get("tenant", "default"), event["type"], event["data"]
+        version = (_microseconds(event["time"]), event["source"], event["id"])
+        if type in ("relation.recorded", "relation.retracted"):
+            key: Key = (tenant, data["consumer_id"], data["relation_id"])
+            if key not in self._facts or version > self._facts[key][0]:
+                self._facts[key] = (version, type == "relation.retracted", data)
+        elif type == "consumer.upserted":
+            self._state("consumer", (tenant, data["consumer_id"]), _CONSUMER_PARTS, version, data)
+        elif type == "consumer.erased" and data["mode"] == "anonymise":
+            self._erased[tenant, data["consumer_id"]] = "anonymise"
+        elif type in ("provider.upserted", "provider.closed"):
+            key = (tenant, data["provider_id"])
+            self._state("provider", key, _PROVIDER_PARTS, version, data)
+            if key not in self._closed or version > self._closed[key][0]:
+                self._closed[key] = (version, type == "provider.closed")
+        else:
+            raise ValueError(f"the oracle does not fold {type} {data}")
+
+    def _state(self, whose: str, key: Key, names: tuple[str, ...], version: Version, data: Document) -> None:
+        parts = self._parts[whose].setdefault(key, {})
+        for name in names:
+            if data.get(name) is not None and (name not in parts or version > parts[name][0]):
+                parts[name] = (version, data[name])
+
+    def expected(self) -> Expected:
+        """The documents that the events so far must lead to, derived afresh."""
+        result = Expected()
+        for key, parts in self._parts["consumer"].items():
+            result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], **_profile(parts)}
+        for key, mode in self._erased.items():
+            result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], "erased": mode}
+        for key, parts in self._parts["provider"].items():
+            every = {**parts, "closed": self._closed[key]}
+            result.providers[key] = {"tenant": key[0], "provider_id": key[1], **_profile(every)}
+        for key, (version, retracted, data) in self._facts.items():
+            (result.tombstones if retracted else result.facts)[key] = _relation(key, version, retracted, data)
+        result.relationships = _relationships(result.facts)
+        result.aggregates = _aggregates(result.facts)
+        for keys in (result.consumers, result.providers, result.facts, result.tombstones):
+            result.tenants.update(key[0] for key in keys)
+        return result
+
+
+def _profile(parts: dict[str, tuple[Version, Any]]) -> Document:
+    document: Document = {name: value for name, (_, value) in parts.items()}
+    document["versions"] = {name: _version(version) for name, (version, _) in parts.items()}
+    return document
+
+
+def _relation(key: Key, version: Version, retracted: bool, data: Document) -> Document:
+    tenant, consumer_id, relation_id = key
+    document: Document = {"tenant": tenant, "relation_id": relation_id, "consumer_id": consumer_id}
+    if retracted:
+        optional: tuple[str, ...] = ("provider_id", "reason")
+        document["retracted"] = True
+    else:
+        optional = _FACT_FIELDS
+        document["provider_id"], document["kind"] = data["provider_id"], data["kind"]
+        occurred_at = data.get("occurred_at")
+        document["time"] = (_microseconds(occurred_at) if occurred_at else version[0]) // 1000
+        document["retracted"] = False
+    document.update({name: data[name] for name in optional if data.get(name) is not None})
+    document["version"] = _version(version)
+    return document
+
+
+def _relationships(facts: dict[Key, Document]) -> dict[Key, Document]:
+    pairs: dict[Key, list[Document]] = defaultdict(list)
+    for fact in facts.values():
+        pairs[fact["tenant"], fact["consumer_id"], fact["provider_id"]].append(fact)
+    return {
+        pair: {
+            **dict(zip(("tenant", "consumer_id", "provider_id"), pair, strict=True)),
+            "count": len(members),
+            "first": min(fact["time"] for fact in members),
+            "last": max(fact["time"] for fact in members),
+            "kinds": {
+                kind: {month: sums(these) for month, these in _by(of_kind, "%Y-%m").items()}
+                for kind, of_kind in _by_kind(members).items()
+            },
+        }
+        for pair, members in pairs.items()
+    }
+
+
+def _aggregates(facts: dict[Key, Document]) -> dict[Key, Document]:
+    groups: dict[Key, list[Document]] = defaultdict(list)
+    for fact in facts.values():
+        tenant, kind, provider_id = fact["tenant"], fact["kind"], fact["provider_id"]
+        groups[tenant, "total", ""].append(fact)
+        groups[tenant, "kind", kind].append(fact)
+        groups[tenant, "provider", provider_id].append(fact)
+        groups[tenant, "consumer", fact["consumer_id"]].append(fact)
+        groups[tenant, "provider_kind", f"{provider_id}:{kind}"].append(fact)
+    result: dict[Key, Document] = {}
+    for (tenant, by, key), members in groups.items():
+        for day, these in _by(members, "%Y-%m-%d").items():
+            document = sums(these)
+            if by in ("total", "provider"):
+                document["consumers"] = len({fact["consumer_id"] for fact in these})
+            document["hours"] = {hour: sums(those) for hour, those in _by(these, "%H").items()}
+            result[tenant, by, key, day] = document
+    return result
+
+
+def sums(facts: list[Document]) -> Document:
+    """``count``, ``amount`` by currency, ``rating_count`` and ``rating_sum``; what is zero is left out."""
+    amount: dict[str, int] = defaultdict(int)
+    ratings = [fact["rating"] for fact in facts if "rating" in fact]
+    for fact in facts:
+        if "amount" in fact:
+            amount[fact["currency"]] += fact["amount"]
+    result: Document = {"count": len(facts)}
+    if any(amount.values()):
+        result["amount"] = {currency: total for currency, total in amount.items() if total}
+    if ratings:
+        result["rating_count"] = len(ratings)
+    if any(ratings):
+        result["rating_sum"] = sum(ratings)
+    return result
+
+
+def _by(facts: list[Document], pattern: str) -> dict[str, list[Document]]:
+    groups: dict[str, list[Document]] = defaultdict(list)
+    for fact in facts:
+        groups[(_EPOCH + timedelta(milliseconds=fact["time"])).strftime(pattern)].append(fact)
+    return groups
+
+
+def _by_kind(facts: list[Document]) -> dict[str, list[Document]]:
+    groups: dict[str, list[Document]] = defaultdict(list)
+    for fact in facts:
+        groups[fact["kind"]].append(fact)
+    return groups
+
+
+def _microseconds(text: str) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
+
+
+def _version(version: Version) -> Document:
+    return dict(zip(("time", "source", "id"), version, strict=True))

@@ -1,0 +1,73 @@
+"""What the demo says at its end: the verdict, the addresses, and what to try next."""
+
+from typing import Any
+from urllib.parse import quote
+
+from rich.console import Console
+
+from services.demo.oracle import Expected, Key
+
+_SHOWN = 20
+
+
+def report(
+    console: Console,
+    addresses: dict[str, str],
+    tenant: str,
+    result: dict[str, Any],
+    found: dict[str, int],
+    problems: list[str],
+    total: int,
+    expected: Expected,
+) -> None:
+    """Print it. ``result`` has the fields of a Result, ``found`` the documents found by collection;
+    ``problems`` are the first of ``total`` differences."""
+
+    def say(text: str, style: str | None = None) -> None:
+        console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    say("")
+    say(verdict(result, found, total), "bold green" if result["exact"] else "bold red")
+    for problem in problems[:_SHOWN]:
+        say(f"  {problem}")
+    if total > min(len(problems), _SHOWN):
+        say(f"  … and {total - min(len(problems), _SHOWN):,} more")
+    latency = result["latency_ms"]
+    say(
+        f"{result['accepted']:,} events in {result['seconds']:,.1f} s, "
+        f"{result['events_per_s']:,.0f} a second; "
+        f"{result['sent'] - result['accepted']:,} rejected at the door; {result['changes']:,} changes; "
+        f"readable {latency['p50']} ms (p50), {latency['p99']} ms (p99) after the door's answer."
+    )
+    say("")
+    for name, address in addresses.items():
+        say(f"  {name:<10} {address}")
+    say("")
+    say("Worth trying:")
+    for line in curls(addresses, tenant, expected):
+        say(f"  {line}")
+
+
+def verdict(result: dict[str, Any], found: dict[str, int], total: int) -> str:
+    """One sentence: exact, or not."""
+    if not result["exact"]:
+        return f"NOT EXACT: {total:,} differences from an independent fold of the {result['sent']:,} events sent"
+    return (
+        f"exact: {result['stored']:,} facts, {result['relationships']:,} relationships and "
+        f"{found['aggregates']:,} aggregates equal an independent fold of the {result['sent']:,} events sent"
+    )
+
+
+def curls(addresses: dict[str, str], tenant: str, expected: Expected) -> list[str]:
+    """Three requests about what this run has stored: its busiest pair, and who matters to whom."""
+    if not expected.relationships:
+        return []
+    busiest: Key = max(expected.relationships, key=lambda pair: expected.relationships[pair]["count"])
+    consumer, provider = (quote(part, safe="") for part in busiest[1:])
+    relations, analytics = addresses["relations"], addresses["analytics"]
+    header = "" if tenant == "default" else f"-H 'Kith-Tenant: {tenant}' "
+    return [
+        f"curl {header}'{relations}/v1/relationships/{consumer}/{provider}'",
+        f"curl {header}'{relations}/v1/relationships?provider_id={provider}&limit=5'",
+        f"curl {header}'{analytics}/v1/top?by=provider&measure=consumers&limit=5'",
+    ]

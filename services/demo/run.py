@@ -1,0 +1,181 @@
+"""One run of the demo: emit, wait until everything is drained, compare, and say whether it is exact."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from pymongo.database import Database
+from rich.console import Console
+
+from services.demo.changelog import ChangeLog
+from services.demo.comparison import Findings, Weights, compare
+from services.demo.emitter import Emitter
+from services.demo.lag import Gauge
+from services.demo.live import View
+from services.demo.market import market
+from services.demo.oracle import Expected, Oracle
+from services.demo.probe import Probe
+from services.demo.report import report
+from services.demo.watch import Watch
+from shared.errors import Unavailable
+from shared.mongo_io import connect, translated
+from shared.settings import Settings
+
+_LOOK_SECONDS = 0.25
+#: Without any progress for so long, what is behind will not catch up.
+STALLED_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a run. ``stored`` counts live facts, ``relationships`` their documents, ``changes`` the
+    distinct changes in the log, all of the run's tenant. ``seconds`` run from the first request until
+    everything was drained, and ``events_per_s`` are the accepted events over that time. ``latency_ms`` is
+    from the door's answer until the relationship could be read."""
+
+    sent: int
+    accepted: int
+    stored: int
+    relationships: int
+    changes: int
+    exact: bool
+    seconds: float
+    events_per_s: float
+    latency_ms: dict[str, float | None]
+
+    def line(self) -> str:
+        """The result as one line of JSON."""
+        return json.dumps(asdict(self))
+
+
+def demo(
+    addresses: dict[str, str],
+    settings: Settings,
+    events: int,
+    seed: int,
+    rate: float | None = None,
+    json_line: bool = False,
+) -> Result:
+    """Run the demo against a running stack and report to the terminal (to stderr with ``json_line``, and the
+    result as one line on stdout at the end).
+
+    ``addresses`` has ``ingest``, ``relations``, ``analytics``, ``kafka`` and ``mongo``. Raises Unavailable
+    when servers stay away or a service stops making progress, and says which.
+    """
+    settings = settings.model_copy(update={"kafka": addresses["kafka"], "mongo": addresses["mongo"]})
+    console = Console(stderr=json_line)
+    client = connect(addresses["mongo"])
+    with client, translated():
+        database = client[settings.database]
+        gauge = Gauge(settings, database)
+        try:
+            result = _run(addresses, settings, database, gauge, events, seed, rate, console)
+        finally:
+            gauge.close()
+    if json_line:
+        print(result.line(), flush=True)
+    return result
+
+
+def _run(
+    addresses: dict[str, str],
+    settings: Settings,
+    database: Database[dict[str, Any]],
+    gauge: Gauge,
+    events: int,
+    seed: int,
+    rate: float | None,
+    console: Console,
+) -> Result:
+    tenant = _unused_tenant(database)
+    buried = gauge.lag().dead_letters
+    oracle = Oracle()
+    # Midnight, so that a seed gives the same events all day long.
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    emissions = market(events, seed, today, None if tenant == "default" else tenant)
+    emitter = Emitter(addresses["ingest"], emissions, oracle.add, rate=rate)
+    probe = Probe(addresses["ingest"], addresses["relations"])
+    watch = Watch(database, tenant, gauge, emitter, probe, events, strongest=console.is_terminal)
+    started = time.monotonic()
+    emitter.start()
+    probe.start()
+    try:
+        with View(console) as view:
+            while emitter.running:
+                view.show(watch.look()[1])
+                time.sleep(_LOOK_SECONDS)
+            emitter.finish()
+            probe.stop()
+            while probe.running:
+                view.show(watch.look()[1])
+                time.sleep(_LOOK_SECONDS)
+            probe.finish()
+            _drain(watch, view)
+    finally:
+        emitter.stop()
+        probe.stop()
+    seconds = time.monotonic() - started
+
+    console.print("Comparing what is stored with an independent fold of what was sent …", style="dim")
+    expected = oracle.expected()
+    stored, logged = _judge(expected, settings, database, gauge)
+    lost = gauge.lag().dead_letters - buried
+    problems = [*emitter.surprises, *map(str, stored.differences), *map(str, logged.differences)]
+    if lost:
+        problems.append(f"{lost} accepted events became dead letters")
+    if probe.lost:
+        problems.append(f"{probe.lost} markers of the probe could not be read within a minute")
+    result = Result(
+        sent=emitter.sent,
+        accepted=emitter.accepted,
+        stored=stored.found["facts"],
+        relationships=stored.found["relationships"],
+        changes=logged.found["changes"],
+        exact=not problems,
+        seconds=round(seconds, 2),
+        events_per_s=round(emitter.accepted / seconds, 1),
+        latency_ms={"p50": _rounded(probe.percentile(50)), "p99": _rounded(probe.percentile(99))},
+    )
+    total = stored.total + logged.total + len(emitter.surprises) + bool(lost) + bool(probe.lost)
+    report(console, addresses, tenant, asdict(result), stored.found, problems, total, expected)
+    return result
+
+
+def _judge(
+    expected: Expected, settings: Settings, database: Database[dict[str, Any]], gauge: Gauge
+) -> tuple[Findings, Findings]:
+    log = ChangeLog(expected)
+    log.read(gauge.changes())
+    weights = Weights(settings.kind_weights, settings.half_life_months)
+    return compare(expected, database, weights), log.judge()
+
+
+def _drain(watch: Watch, view: View) -> None:
+    """Wait until every service has stored and published everything. Raises Unavailable."""
+    best: tuple[int, int] | None = None
+    moved = time.monotonic()
+    while True:
+        lag, snapshot = watch.look()
+        view.show(snapshot)
+        if not str(lag):
+            return
+        progress = (sum(lag.done.values()), -lag.outbox)
+        if best is None or progress > best:
+            best, moved = progress, time.monotonic()
+        elif time.monotonic() - moved > STALLED_SECONDS:
+            raise Unavailable(f"nothing has moved for {STALLED_SECONDS:.0f} s: {lag}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _unused_tenant(database: Database[dict[str, Any]]) -> str:
+    """``default``, or a tenant of this run's own where that has data already, which would not compare."""
+    if not any(database[name].find_one({"tenant": "default"}) for name in ("relations", "consumers", "providers")):
+        return "default"
+    return f"demo-{uuid4().hex[:8]}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

@@ -1,0 +1,68 @@
+"""The composition root of the relations service: the worker and the query API in one process."""
+
+from datetime import UTC, datetime
+
+from services.relations.api import create_app
+from services.relations.cache import QueryCache
+from services.relations.invalidation import Invalidation
+from services.relations.projection import RelationsProjection
+from services.relations.queries import Queries
+from services.relations.schema import COLLECTIONS
+from services.relations.strength import Strength
+from shared.errors import ConfigurationError
+from shared.http import serve
+from shared.kafka_io import KafkaPublisher, KafkaReader
+from shared.launch import launch
+from shared.mongo_io import MongoStore, connect, prepare, translated
+from shared.runner import Runner
+from shared.settings import Settings
+from shared.topics import Topics
+from shared.worker import Worker, owner_name
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM. Raises ConfigurationError, and whatever stopped the worker."""
+    if settings.kafka is None or settings.mongo is None:
+        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    topics = Topics(settings.topic_prefix)
+    strength = Strength(settings.kind_weights, settings.half_life_months)
+    projection = RelationsProjection(topics, strength, settings.max_future_seconds)
+    client = connect(settings.mongo)
+    database = client[settings.database]
+
+    def build() -> Runner:
+        with translated():
+            prepare(database, COLLECTIONS)
+        return Runner(
+            KafkaReader(settings, projection.name, projection.topics),
+            MongoStore(database, COLLECTIONS),
+            KafkaPublisher(settings),
+            projection,
+            owner=owner_name(),
+            dead_letters=topics.name("dead-letters"),
+            slice_events=settings.slice_events,
+        )
+
+    worker = Worker(build)
+    cache = QueryCache(settings.cache, settings.cache_entries)
+    invalidation = Invalidation(settings, cache)
+    app = create_app(Queries(database, strength, cache), strength, worker.problems, lambda: datetime.now(UTC))
+
+    def stop() -> None:
+        invalidation.stop()
+        try:
+            worker.stop()
+        finally:
+            client.close()
+
+    worker.start()
+    invalidation.start()
+    serve(app, settings.host, settings.relations_port, stop)
+
+
+def main() -> None:
+    launch("relations", run)
+
+
+if __name__ == "__main__":
+    main()

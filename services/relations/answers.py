@@ -1,0 +1,182 @@
+"""What the relations API answers: models for its documentation, and documents turned into them. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from services.relations.strength import Strength
+from shared.protocols import Document
+
+
+class Consumer(BaseModel):
+    """What is known of a consumer. Parts that nobody has stated are left out."""
+
+    consumer_id: str
+    personal: dict[str, str] | None = None
+    location: dict[str, Any] | None = None
+    traits: dict[str, Any] | None = None
+    consent: dict[str, bool] | None = None
+    erased: Literal["anonymise", "delete"] | None = Field(None, description="Set once the consumer is erased.")
+
+
+class Provider(BaseModel):
+    """What is known of a provider. Parts that nobody has stated are left out."""
+
+    provider_id: str
+    name: str | None = None
+    categories: list[str] | None = None
+    location: dict[str, Any] | None = None
+    traits: dict[str, Any] | None = None
+    closed: bool
+
+
+class EventName(BaseModel):
+    source: str
+    id: str
+
+
+class Relation(BaseModel):
+    """One fact as it stands now; ``event`` is the one that last said so."""
+
+    relation_id: str
+    kind: str
+    consumer_id: str
+    provider_id: str
+    time: datetime
+    amount: int | None = Field(None, description="Minor units.")
+    currency: str | None = None
+    rating: int | None = None
+    text: str | None = None
+    traits: dict[str, Any] | None = None
+    event: EventName
+
+
+class RelationPage(BaseModel):
+    items: list[Relation] = Field(description="Latest first.")
+    next: str | None = Field(description="The cursor of the next page; null on the last one.")
+
+
+class RelationshipSummary(BaseModel):
+    consumer_id: str
+    provider_id: str
+    count: int
+    kinds: dict[str, int] = Field(description="Relations by kind.")
+    first: datetime
+    last: datetime
+    strength: float = Field(description="As of now.")
+
+
+class RelationshipPage(BaseModel):
+    items: list[RelationshipSummary] = Field(description="Strongest first.")
+    next: str | None = Field(description="The cursor of the next page; null on the last one.")
+
+
+class KindShare(BaseModel):
+    count: int
+    amount: dict[str, int] = Field(description="Minor units by currency.")
+    rating_count: int
+    rating_sum: int
+    strength: float = Field(description="This kind's part of the strength.")
+    share: float = Field(description="The same as a fraction of 1.")
+
+
+class Evidence(BaseModel):
+    relation_id: str
+    kind: str
+    time: datetime
+    event: EventName
+    weight: float = Field(description="What this one relation adds to the strength.")
+
+
+class Relationship(BaseModel):
+    """One consumer and one provider: what is between them, how strong it is, and why."""
+
+    consumer_id: str
+    provider_id: str
+    count: int
+    amount: dict[str, int] = Field(description="Minor units by currency.")
+    rating_count: int
+    rating_sum: int
+    first: datetime
+    last: datetime
+    as_of: datetime
+    strength: float = Field(description="Σ weight(kind) · count · 2^(−age in months / half-life).")
+    kinds: dict[str, KindShare]
+    evidence: list[Evidence] = Field(description="The relations that weigh most, heaviest first.")
+
+
+_INTERNAL = frozenset({"_id", "tenant", "versions", "version", "retracted"})
+
+
+def public(document: Document) -> Document:
+    """A stored profile as the API shows it."""
+    return {name: value for name, value in document.items() if name not in _INTERNAL}
+
+
+def relation(fact: Document) -> Document:
+    """A stored fact as the API shows it."""
+    return {**public(fact), "event": event_name(fact)}
+
+
+def event_name(fact: Document) -> Document:
+    return {"source": fact["version"]["source"], "id": fact["version"]["id"]}
+
+
+def summary(document: Document, strength: Strength, now: datetime) -> Document:
+    """A stored relationship as a list shows it."""
+    return {
+        "consumer_id": document["consumer_id"],
+        "provider_id": document["provider_id"],
+        "count": document["count"],
+        "kinds": {kind: sum(c["count"] for c in months.values()) for kind, months in document["kinds"].items()},
+        "first": document["first"],
+        "last": document["last"],
+        "strength": _rounded(strength.from_score(document["score"], now)),
+    }
+
+
+def relationship(document: Document, evidence: list[Document], strength: Strength, now: datetime) -> Document:
+    """A stored relationship with its strength as of ``now`` explained."""
+    total, parts = strength.at(document["kinds"], now)
+    kinds = {kind: _sums(months) for kind, months in document["kinds"].items()}
+    for kind, sums in kinds.items():
+        sums["strength"] = _rounded(parts[kind])
+        sums["share"] = _rounded(parts[kind] / total)
+    amount: dict[str, int] = {}
+    for sums in kinds.values():
+        for currency, value in sums["amount"].items():
+            amount[currency] = amount.get(currency, 0) + value
+    return {
+        "consumer_id": document["consumer_id"],
+        "provider_id": document["provider_id"],
+        "count": document["count"],
+        "amount": amount,
+        "rating_count": sum(sums["rating_count"] for sums in kinds.values()),
+        "rating_sum": sum(sums["rating_sum"] for sums in kinds.values()),
+        "first": document["first"],
+        "last": document["last"],
+        "as_of": now,
+        "strength": _rounded(total),
+        "kinds": kinds,
+        "evidence": evidence,
+    }
+
+
+def _rounded(value: float) -> float:
+    """Ten significant digits: the rest is what computing it left behind."""
+    return float(f"{value:.10g}")
+
+
+def _sums(months: Mapping[str, Document]) -> Document:
+    amount: dict[str, int] = {}
+    for cell in months.values():
+        for currency, value in cell.get("amount", {}).items():
+            amount[currency] = amount.get(currency, 0) + value
+    return {
+        "count": sum(cell["count"] for cell in months.values()),
+        "amount": amount,
+        "rating_count": sum(cell.get("rating_count", 0) for cell in months.values()),
+        "rating_sum": sum(cell.get("rating_sum", 0) for cell in months.values()),
+    }

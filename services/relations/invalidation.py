@@ -1,0 +1,73 @@
+"""Tells the query cache what has changed, from the change topics."""
+
+import logging
+import threading
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+import orjson
+
+from services.relations.cache import QueryCache
+from shared.errors import Unavailable
+from shared.kafka_io import KafkaTail
+from shared.protocols import Record
+from shared.settings import Settings
+from shared.topics import CHANGES, Topics
+
+log = logging.getLogger(__name__)
+
+
+class Invalidation:
+    """Follows the change topics in a thread, every partition of them, from their present end."""
+
+    def __init__(self, settings: Settings, cache: QueryCache) -> None:
+        topics = Topics(settings.topic_prefix)
+        self._settings = settings
+        self._topics = [topics.name(short) for short in CHANGES.values()]
+        self._cache = cache
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="invalidation")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._stop.is_set():
+            try:
+                tail = KafkaTail(self._settings, self._topics)
+            except Unavailable as error:
+                # Reads stay right meanwhile: entries die of age within a second.
+                log.warning("cache invalidation waits for Kafka: %s", error)
+                self._stop.wait(1.0)
+                continue
+            try:
+                while not self._stop.is_set():
+                    for record in tail.poll(200):
+                        self._cache.forget(subjects(record))
+            except Unavailable as error:
+                log.warning("cache invalidation starts anew: %s", error)
+            finally:
+                tail.close()
+
+
+def subjects(record: Record) -> Iterator[Hashable]:
+    """The subjects of cached answers that a change tells about; none for what is not a change."""
+    try:
+        change: dict[str, Any] = orjson.loads(record.value or b"null")
+        tenant, data, type = change["tenant"], change["data"], change["type"]
+        if type == "relation.changed":
+            consumer_id = data["consumer_id"]
+            yield "consumer_id", tenant, consumer_id
+            for provider_id in {fact["provider_id"] for fact in (data["before"], data["after"]) if fact}:
+                yield "provider_id", tenant, provider_id
+                yield "relationship", tenant, consumer_id, provider_id
+        elif type == "consumer.changed":
+            yield "consumers", tenant, data["consumer_id"]
+        elif type == "provider.changed":
+            yield "providers", tenant, data["provider_id"]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        log.debug("not a change: %s/%d", record.partition, record.offset)

@@ -1,0 +1,149 @@
+"""Reads of the relations service."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo.database import Database
+
+from services.relations import answers
+from services.relations.cache import QueryCache
+from services.relations.strength import Strength
+from shared.cursors import decode_cursor, encode_cursor
+from shared.events import EPOCH, document_id
+from shared.mongo_io import translated
+from shared.protocols import Document
+
+EVIDENCE = 5
+
+
+class BadCursor(ValueError):
+    """The cursor is not one that this list has given."""
+
+
+class Queries:
+    """Reads of one database. Every method raises Unavailable when MongoDB is away."""
+
+    def __init__(self, database: Database[Document], strength: Strength, cache: QueryCache) -> None:
+        self._database = database
+        self._strength = strength
+        self._cache = cache
+
+    def profile(self, collection: str, tenant: str, id: str) -> Document | None:
+        """A consumer (``collection`` "consumers") or provider, None when nothing is known of it."""
+        key = (collection, tenant, id)
+        found: Document | None = self._cache.get(
+            key, [key], lambda: self._one(collection, document_id(tenant, id))
+        )
+        return answers.public(found) if found else None
+
+    def relations(
+        self,
+        tenant: str,
+        consumer_id: str | None,
+        provider_id: str | None,
+        kind: str | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Document:
+        """The live facts of a consumer, of a provider or of both, latest first. Raises BadCursor."""
+        wanted: Document = {"tenant": tenant, "retracted": False}
+        for name, value in (("consumer_id", consumer_id), ("provider_id", provider_id), ("kind", kind)):
+            if value is not None:
+                wanted[name] = value
+        if cursor is not None:
+            milliseconds, last = _place(cursor, int, str)
+            time = EPOCH + timedelta(milliseconds=milliseconds)
+            wanted["$or"] = [{"time": {"$lt": time}}, {"time": time, "_id": {"$lt": last}}]
+        found = self._many("relations", wanted, [("time", -1), ("_id", -1)], limit + 1)
+        items, more = found[:limit], len(found) > limit
+        return {
+            "items": [answers.relation(fact) for fact in items],
+            "next": encode_cursor(_milliseconds(items[-1]["time"]), items[-1]["_id"]) if more else None,
+        }
+
+    def relationships(
+        self, tenant: str, side: str, id: str, limit: int, cursor: str | None, now: datetime
+    ) -> Document:
+        """The relationships of a consumer (``side`` "consumer_id") or provider, strongest first.
+        Raises BadCursor."""
+        wanted: Document = {"tenant": tenant, side: id}
+        if cursor is not None:
+            score, last = _place(cursor, float, str)
+            wanted["$or"] = [{"score": {"$lt": score}}, {"score": score, "_id": {"$gt": last}}]
+        found: list[Document] = self._cache.get(
+            ("relationships", tenant, side, id, limit, cursor),
+            [(side, tenant, id)],
+            lambda: self._many("relationships", wanted, [("score", -1), ("_id", 1)], limit + 1),
+        )
+        items, more = found[:limit], len(found) > limit
+        return {
+            "items": [answers.summary(document, self._strength, now) for document in items],
+            "next": encode_cursor(items[-1]["score"], items[-1]["_id"]) if more else None,
+        }
+
+    def relationship(
+        self, tenant: str, consumer_id: str, provider_id: str, now: datetime, strength: Strength | None = None
+    ) -> Document | None:
+        """One relationship, explained as of ``now``; None when there is nothing between the two.
+
+        ``strength`` replaces the configured weights and half-life.
+        """
+        key = ("relationship", tenant, consumer_id, provider_id)
+        found = self._cache.get(key, [key], lambda: self._with_recent(tenant, consumer_id, provider_id))
+        if found is None:
+            return None
+        document, recent = found
+        strength = strength or self._strength
+        evidence = [
+            {
+                "relation_id": fact["relation_id"],
+                "kind": fact["kind"],
+                "time": fact["time"],
+                "event": answers.event_name(fact),
+                "weight": strength.weight(fact["kind"], fact["time"], now),
+            }
+            for fact in recent
+        ]
+        evidence.sort(key=lambda fact: (-fact["weight"], -_milliseconds(fact["time"]), fact["relation_id"]))
+        return answers.relationship(document, evidence[:EVIDENCE], strength, now)
+
+    def _with_recent(
+        self, tenant: str, consumer_id: str, provider_id: str
+    ) -> tuple[Document, list[Document]] | None:
+        """A relationship and the latest facts of each kind: the heaviest are among them, whatever the weights,
+        because within a kind the latest weigh most."""
+        document = self._one("relationships", document_id(tenant, consumer_id, provider_id))
+        if document is None:
+            return None
+        pair = {"tenant": tenant, "consumer_id": consumer_id, "provider_id": provider_id, "retracted": False}
+        recent = [
+            fact
+            for kind in document["kinds"]
+            for fact in self._many("relations", {**pair, "kind": kind}, [("time", -1), ("_id", -1)], EVIDENCE)
+        ]
+        return document, recent
+
+    def _one(self, collection: str, id: str) -> Document | None:
+        with translated():
+            return self._database[collection].find_one({"_id": id})
+
+    def _many(
+        self, collection: str, wanted: Document, order: Sequence[tuple[str, int]], limit: int
+    ) -> list[Document]:
+        with translated():
+            return list(self._database[collection].find(wanted).sort(list(order)).limit(limit))
+
+
+def _place(cursor: str, *types: type) -> list[Any]:
+    try:
+        place = decode_cursor(cursor)
+    except ValueError:
+        raise BadCursor(cursor) from None
+    if [type(value) for value in place] != list(types):
+        raise BadCursor(cursor)
+    return place
+
+
+def _milliseconds(time: datetime) -> int:
+    return (time.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
