@@ -119,7 +119,11 @@ _DESCRIPTIONS: Mapping[str, str] = {
 
 _NO_SPACE_AROUND = r"^\S(.*\S)?$"
 
-_TWICE = " A message may come twice; data.origin rises within a partition, so drop what is not above the last."
+_TWICE = (
+    " A message may come twice, and after a failure of a broker one may come before an earlier one that is"
+    " published again. The header kith-number counts them per kith-origin without a gap: take number n + 1"
+    " after n and drop all others, and every change counts exactly once."
+)
 
 
 def event_examples() -> dict[str, Json]:

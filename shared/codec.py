@@ -1,6 +1,7 @@
 """Bytes to events and back: validation with a reason, upcasting of old versions. Pure."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +15,8 @@ from shared.events import EVENT_TYPES, Event
 MAX_EVENT_BYTES = 32 * 1024
 
 ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -39,7 +42,13 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError as error:  # stricter than pydantic: NaN, for one
         raise InvalidEvent("not_json", str(error)) from None
-    return decode_fields(_upcast(fields, upcasters))
+    try:
+        return decode_fields(_upcast(fields, upcasters))
+    except InvalidEvent as invalid:
+        if invalid.field != "dataversion":
+            raise
+        detail = "this version of the event type is not known here"
+        raise InvalidEvent("unknown_version", detail, "dataversion") from None
 
 
 def decode_fields(fields: dict[str, Any]) -> Event:
@@ -63,14 +72,13 @@ def check_clock(event: Event, arrived: datetime, max_future_seconds: int) -> Non
 
 
 def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:
-    name, version = fields.get("type"), fields.get("dataversion")
+    name, version = fields.get("type"), fields.get("dataversion", 1)
     while type(version) is int and type(name) is str and (upcast := upcasters.get((name, version))):
         fields = upcast(fields)
-        if fields.get("dataversion") == version:
+        raised = fields.get("dataversion")
+        if type(raised) is not int or raised <= version:
             raise RuntimeError(f"the upcaster of {name} {version} does not raise the version")
-        version = fields.get("dataversion")
-    if type(version) is not int or version != 1:
-        raise InvalidEvent("unknown_version", "this version of the event type is not known here", "dataversion")
+        version = raised
     return fields
 
 
@@ -89,6 +97,8 @@ def explain(error: ValidationError) -> InvalidEvent:
         del location[0]
     if location and location[-1] == "[key]":
         del location[-2]  # the key itself may be anything, personal data included
+    elif first["type"] == "extra_forbidden" and not _PLAIN_NAME.fullmatch(location[-1]):
+        location[-1] = "[key]"  # so may this one, unless it looks like the name of a field
     if location[:2] == ["data", "traits"] and len(location) > 3:
         # Pydantic names each type that a trait's value might have had.
         return InvalidEvent(

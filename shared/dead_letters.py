@@ -1,15 +1,48 @@
 """What becomes of a record that can never be accepted: a document to look at and a message to replay. Pure."""
 
-from datetime import timedelta
 from typing import Any
 
 import orjson
 
+from shared.collections import CollectionSpec, object_schema
 from shared.errors import InvalidEvent
-from shared.events import EPOCH
+from shared.events import arrival
 from shared.protocols import Document, Message, Outcome, Record, Write
 
 COLLECTION = "dead_letters"
+
+_STRING = {"bsonType": "string"}
+_WHOLE = {"bsonType": ["int", "long"], "minimum": 0}
+_BYTES_OR_NULL = {"bsonType": ["binData", "null"]}
+
+#: The collection is shared: each service declares it, and writes only letters of its own partitions.
+SPEC = CollectionSpec(
+    object_schema(
+        required={
+            "service": _STRING,
+            "reason": _STRING,
+            "field": {"bsonType": ["string", "null"]},
+            "detail": _STRING,
+            "topic": _STRING,
+            "partition": _WHOLE,
+            "offset": _WHOLE,
+            "time": {"bsonType": "date"},
+            "key": _BYTES_OR_NULL,
+            "value": _BYTES_OR_NULL,
+            "headers": {
+                "bsonType": "array",
+                "items": {
+                    "bsonType": "object",
+                    "required": ["name", "value"],
+                    "properties": {"name": _STRING, "value": {"bsonType": "binData"}},
+                    "additionalProperties": False,
+                },
+            },
+        },
+        optional={"tenant": _STRING, "type": _STRING, "event_id": _STRING},
+    ),
+    indexes=((("reason", 1), ("time", 1)),),
+)
 
 
 def bury(record: Record, error: InvalidEvent, service: str, topic: str, outcome: Outcome) -> None:
@@ -46,7 +79,7 @@ def document(record: Record, error: InvalidEvent, service: str) -> Document:
         "topic": record.partition.topic,
         "partition": record.partition.number,
         "offset": record.offset,
-        "time": EPOCH + timedelta(milliseconds=max(record.timestamp, 0)),
+        "time": arrival(record.timestamp),
         "key": record.key,
         "value": record.value,
         "headers": [{"name": name, "value": value} for name, value in record.headers],

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, NamedTuple, get_args
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+END = datetime(9000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 # No control, format (bidi, zero width) or line separator characters, no space at either end.
@@ -32,9 +33,7 @@ Traits = Annotated[dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=
 # Bounded so that nine million of the largest amounts still add up within 64 bits.
 Amount = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Rating = Annotated[int, Field(ge=0, le=100)]
-Time = Annotated[
-    AwareDatetime, Field(ge=EPOCH, lt=datetime(9000, 1, 1, tzinfo=UTC), description="RFC 3339, with offset.")
-]
+Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=END, description="RFC 3339, with offset.")]
 
 
 class _Strict(BaseModel):
@@ -202,6 +201,13 @@ def microseconds(time: datetime) -> int:
     return (time - EPOCH) // MICROSECOND
 
 
+def arrival(timestamp: int) -> datetime:
+    """The time of a record's timestamp (milliseconds since 1970). Whoever publishes may write any number there:
+    one that is no time becomes the nearest that is."""
+    span = (END - EPOCH) // timedelta(milliseconds=1)
+    return EPOCH + timedelta(milliseconds=min(max(timestamp, 0), span))
+
+
 def subject_id(event: Event) -> str:
     """The consumer (or, for provider events, the provider) that an event is keyed by."""
     data = event.data
@@ -215,10 +221,7 @@ def event_key(event: Event) -> bytes:
 
 def document_id(tenant: str, *parts: str) -> str:
     """A MongoDB ``_id`` of tenant and ids, joined by ``:``. Ids may hold ``:`` themselves, so it is escaped."""
-    return ":".join((tenant, *(_escape(part) for part in parts)))
-
-
-def _escape(part: str) -> str:
-    if ":" in part or "%" in part:
-        return part.replace("%", "%25").replace(":", "%3A")
-    return part
+    joined = ":".join(parts)
+    if "%" in joined or joined.count(":") != len(parts) - 1:
+        joined = ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts)
+    return f"{tenant}:{joined}"

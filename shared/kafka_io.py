@@ -348,4 +348,6 @@ class KafkaTail:
 
 
 def _record(partition: Partition, found: Any) -> Record:
-    return Record(partition, found.offset, found.timestamp, found.key, found.value, tuple(found.headers or ()))
+    # Kafka knows headers without a value; nothing here tells them from empty ones.
+    headers = tuple((name, value or b"") for name, value in found.headers or ())
+    return Record(partition, found.offset, found.timestamp, found.key, found.value, headers)

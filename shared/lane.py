@@ -63,7 +63,8 @@ class Lane:
     def committed(self, records: int, progress: Progress) -> None:
         self.progress = progress
         self.moved_at = time.monotonic()
-        self.trimmed = False
+        # Until a number has been met, which may be later than the first slice.
+        self.trimmed = self.trimmed and not progress.seen
         self.published.clear()
         for _ in range(records):
             self._records.popleft()

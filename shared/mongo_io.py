@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import lz4.frame
+import msgspec
 import pymongo.errors
 from bson.codec_options import CodecOptions
 from pymongo import DeleteOne, MongoClient, ReplaceOne, ReturnDocument
@@ -253,24 +255,18 @@ def _pack(slice: Slice) -> list[Parcel]:
     return [Parcel(f"{prefix}/{index:06d}", tuple(group)) for index, group in enumerate(groups)]
 
 
+_PACK = msgspec.msgpack.Encoder()
+_UNPACK: msgspec.msgpack.Decoder[list[tuple[str, bytes | None, bytes, int | None, list[tuple[str, bytes]]]]] = (
+    msgspec.msgpack.Decoder(list[tuple[str, bytes | None, bytes, int | None, list[tuple[str, bytes]]]])
+)
+
+
 def _document(parcel: Parcel) -> Document:
-    return {
-        "_id": parcel.id,
-        "messages": [
-            {
-                "t": m.topic,
-                "k": m.key,
-                "v": m.value,
-                "p": m.partition,
-                "h": [list(header) for header in m.headers],
-            }
-            for m in parcel.messages
-        ],
-    }
+    # One compressed value, because mongod spends ten times as much on a thousand subdocuments.
+    rows = [(m.topic, m.key, m.value, m.partition, m.headers) for m in parcel.messages]
+    return {"_id": parcel.id, "count": len(rows), "messages": lz4.frame.compress(_PACK.encode(rows))}
 
 
 def _messages(document: Mapping[str, Any]) -> tuple[Message, ...]:
-    return tuple(
-        Message(m["t"], m["k"], m["v"], m["p"], tuple((name, value) for name, value in m["h"]))
-        for m in document["messages"]
-    )
+    rows = _UNPACK.decode(lz4.frame.decompress(document["messages"]))
+    return tuple(Message(topic, key, value, number, tuple(headers)) for topic, key, value, number, headers in rows)

@@ -6,24 +6,27 @@ without a gap, per position (``kith-origin``), in its own transaction, and a rea
 what is lower is a repetition, what is higher comes again.
 """
 
+import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 from shared.errors import InvalidEvent
 from shared.protocols import Message, Record
 
 ORIGIN = "kith-origin"
 NUMBER = "kith-number"
+# What number() writes, and no more than MongoDB can store.
+_DIGITS = re.compile(rb"[1-9][0-9]{0,17}")
 
 
 def number(messages: Iterable[Message], origin: str, emitted: int) -> tuple[list[Message], int]:
     """The messages with numbers from ``emitted`` + 1 on those that name a partition, and the last number."""
     numbered = []
+    named = (ORIGIN, origin.encode())
     for message in messages:
-        if message.partition is not None:
+        topic, key, value, partition, headers = message
+        if partition is not None:
             emitted += 1
-            headers = (*message.headers, (ORIGIN, origin.encode()), (NUMBER, b"%d" % emitted))
-            message = replace(message, headers=headers)
+            message = Message(topic, key, value, partition, (*headers, named, (NUMBER, b"%d" % emitted)))
         numbered.append(message)
     return numbered, emitted
 
@@ -45,10 +48,12 @@ class Sieve:
         headers = dict(record.headers)
         if ORIGIN not in headers or NUMBER not in headers:
             return True
+        if not _DIGITS.fullmatch(headers[NUMBER]):
+            raise InvalidEvent("invalid", "is not a number", NUMBER)
         try:
             origin, found = headers[ORIGIN].decode(), int(headers[NUMBER])
-        except ValueError:
-            raise InvalidEvent("invalid", "is not a number", NUMBER) from None
+        except UnicodeDecodeError:
+            raise InvalidEvent("invalid", "is not text in UTF-8", ORIGIN) from None
         expected = self.seen[origin] + 1 if origin in self.seen else found if self._trimmed else 1
         if found != expected:
             self.repeated += found < expected

@@ -18,8 +18,7 @@ class Partition(NamedTuple):
         return f"{self.topic}/{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One message as it lies in the log. ``timestamp`` in milliseconds since 1970, set by producer or broker."""
 
     partition: Partition
@@ -30,8 +29,7 @@ class Record:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message to publish. Without ``partition`` the key decides (murmur2, as Java's clients do). Messages
     with a ``partition`` are numbered by the runner, so that readers notice repeats and gaps."""
 

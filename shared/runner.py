@@ -144,7 +144,7 @@ class Runner:
             self._publisher.send(parcel.messages).result()
         self._store.clear([parcel.id for parcel in parcels])
         first, start = self._reader.start(lane.partition, progress.next)
-        lane.open(claim, progress, start, trimmed=progress.next is None and first > 0)
+        lane.open(claim, progress, start, trimmed=first > 0 and not progress.seen)
 
     def _process(self, lane: Lane) -> None:
         records = lane.slice(self._slice_events, _MAX_SLICE_BYTES)

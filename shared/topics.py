@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 from shared.errors import InvalidEvent
-from shared.events import Event
+from shared.events import EVENT_TYPES, Event
 
 INPUTS = ("consumers", "providers", "relations")
 OUTPUTS = ("consumer-changes", "provider-changes", "relation-changes", "dead-letters")
 #: What is emitted about the documents of an input goes to this output, partition by partition.
 CHANGES = {"consumers": "consumer-changes", "providers": "provider-changes", "relations": "relation-changes"}
+
+
+_INPUT_OF = {type: type.split(".", 1)[0] + "s" for type in EVENT_TYPES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +28,9 @@ class Topics:
 
     def of(self, event: Event) -> str:
         """The topic that an event belongs to."""
-        return self.name(input_of(event))
+        return f"{self.prefix}.{_INPUT_OF[event.type]}"
 
     def check(self, event: Event, topic: str) -> None:
         """Raise InvalidEvent when an event came in through a topic that is not its own."""
         if self.of(event) != topic:
             raise InvalidEvent("wrong_topic", f"belongs into {self.of(event)}", "type")
-
-
-def input_of(event: Event) -> str:
-    return event.type.split(".", 1)[0] + "s"

@@ -18,11 +18,10 @@ def ensure_topics(settings: Settings) -> list[str]:
     topics = Topics(settings.topic_prefix)
     names = [topics.name(short) for short in (*OUTPUTS, *INPUTS)]
     configs = {
-        # Facts are kept for ever: a projection can always be rebuilt from the start of its topics.
-        **{topics.name(short): {"retention.ms": "-1"} for short in INPUTS},
-        **{topics.name(short): {} for short in OUTPUTS},
+        # What a projection reads is kept for ever: it can always be rebuilt from the start of its topics.
+        **{topics.name(short): {"retention.ms": "-1"} for short in (*INPUTS, *OUTPUTS)},
+        topics.name("dead-letters"): {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
     }
-    configs[topics.name("dead-letters")] = {"max.message.bytes": str(MAX_MESSAGE_BYTES), "retention.ms": "-1"}
     with reaching_brokers():
         admin = KafkaAdminClient(**connection(settings))
     done = []

@@ -1,7 +1,6 @@
-"""Drives the analytics projection without servers: histories of facts in, stored documents out."""
+"""Drives the analytics service without servers: histories of facts in, stored documents out."""
 
 import asyncio
-import copy
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,9 +10,16 @@ import httpx
 import orjson
 from fastapi import FastAPI
 
-from services.analytics.projection import AGGREGATES, MARKS, PRESENCE, AnalyticsProjection
-from shared.protocols import Document, Partition, Record, Write
+from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProjection
+from services.analytics.schema import COLLECTIONS
+from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
+from shared.numbering import number
+from shared.protocols import Document, Message, Parcel, Partition, Slice, Write
+from shared.runner import Runner
 from shared.topics import Topics
+
+TOPIC, DEAD_LETTERS = "kith.relation-changes", "kith.dead-letters"
+PARTITIONS = 3
 
 Stored = dict[str, dict[str, Document]]
 Fact = dict[str, Any]
@@ -39,10 +45,11 @@ def fact(
 
 
 class History:
-    """What the relations service would publish while facts come, change and go: one log per partition."""
+    """What the relations service would publish while facts come, change and go: the messages of each
+    partition, numbered."""
 
     def __init__(self) -> None:
-        self.logs: dict[int, list[Record]] = {}
+        self.logs: dict[int, list[Message]] = {}
         self.live: dict[tuple[str, str, str], Fact] = {}
 
     def state(
@@ -52,87 +59,95 @@ class History:
         consumer: str = "c1",
         tenant: str = "default",
         partition: int = 0,
-        index: int = 0,
-        offset: int | None = None,
-    ) -> Record:
-        """The fact is now ``after`` (None: retracted). ``offset`` is that of the event behind the change."""
+    ) -> Message:
+        """The fact is now ``after`` (None: retracted)."""
         place = (tenant, consumer, relation)
         before = self.live.pop(place, None)
         if after is not None:
             self.live[place] = after
         log = self.logs.setdefault(partition, [])
-        origin = {
-            "topic": "kith.relations",
-            "partition": partition,
-            "offset": 10 * len(log) if offset is None else offset,
-            "index": index,
-        }
-        record = _record(partition, len(log), tenant, consumer, relation, before, after, origin)
-        log.append(record)
-        return record
+        value = _change(relation, consumer, tenant, before, after, partition, 10 * len(log))
+        message = Message(TOPIC, f"{tenant}:{consumer}".encode(), value, partition)
+        numbered, _ = number([message], f"relations@1/kith.relations/{partition}", len(log))
+        log += numbered
+        return log[-1]
 
 
-def _record(
-    partition: int,
-    offset: int,
-    tenant: str,
-    consumer: str,
+def _change(
     relation: str,
+    consumer: str,
+    tenant: str,
     before: Fact | None,
     after: Fact | None,
-    origin: Mapping[str, Any],
-) -> Record:
-    change = {
-        "specversion": "1.0",
-        "id": "{topic}/{partition}/{offset}/{index}".format(**origin),
-        "source": "/kith/relations",
-        "type": "relation.changed",
-        "time": "2026-11-21T08:00:00Z",
-        "tenant": tenant,
-        "data": {
-            "relation_id": relation,
-            "consumer_id": consumer,
-            "before": before,
-            "after": after,
-            "cause": {"source": "/shop", "id": "e"},
-            "origin": origin,
-        },
-    }
-    place = Partition("kith.relation-changes", partition)
-    return Record(place, offset, 0, f"{tenant}:{consumer}".encode(), orjson.dumps(change))
+    partition: int,
+    offset: int,
+) -> bytes:
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": f"kith.relations/{partition}/{offset}",
+            "source": "kith/relations",
+            "type": "relation.changed",
+            "time": "2026-11-21T08:00:00Z",
+            "tenant": tenant,
+            "data": {
+                "relation_id": relation,
+                "consumer_id": consumer,
+                "before": before,
+                "after": after,
+                "cause": {"source": "/shop", "id": "e"},
+                "origin": {"topic": "kith.relations", "partition": partition, "offset": offset, "index": 0},
+            },
+        }
+    )
+
+
+class _CheckedStore(MemoryStore):
+    """Refuses a write over what was not read, and one that changes nothing. Keeps account of the writes."""
+
+    def __init__(self) -> None:
+        super().__init__(COLLECTIONS)
+        self.writes: list[Write] = []
+
+    def commit(self, slice: Slice) -> list[Parcel]:
+        for write in slice.outcome.writes:
+            assert write.after is None or write.after["_id"] == write.id
+            assert write.before == self.collections[write.collection].get(write.id), "writes what it has not read"
+            assert write.before != write.after, "writes what is already there"
+        parcels = super().commit(slice)
+        self.writes += slice.outcome.writes
+        return parcels
 
 
 class Driver:
-    """A store of plain dicts that refuses a write whose ``before`` is not what is stored."""
+    """The runner of the analytics service on a log and a store in memory."""
 
     def __init__(self) -> None:
-        self.stored: Stored = {AGGREGATES: {}, PRESENCE: {}, MARKS: {}}
-        self._projection = AnalyticsProjection(Topics("kith"))
+        self.log = MemoryLog({TOPIC: PARTITIONS, DEAD_LETTERS: 1})
+        self.store = _CheckedStore()
+        self.stored: Stored = {name: self.store.collections[name] for name in (AGGREGATES, PRESENCE)}
+        reader = MemoryReader(self.log)
+        self._runner = Runner(
+            reader,
+            self.store,
+            MemoryPublisher(self.log),
+            AnalyticsProjection(Topics()),
+            owner="test",
+            dead_letters=DEAD_LETTERS,
+        )
+        reader.assign(Partition(TOPIC, number) for number in range(PARTITIONS))
+        self._runner.step(0)
 
-    def feed(self, records: Sequence[Record]) -> list[Write]:
-        """Fold one slice of one partition; returns its writes."""
-        assert len({record.partition for record in records}) == 1
-        fold = self._projection.project([(record, self._projection.decode(record)) for record in records])
-        ask = next(fold)
-        try:
-            while True:
-                answer = {
-                    name: {id: copy.deepcopy(self.stored[name][id]) for id in ids if id in self.stored[name]}
-                    for name, ids in ask.ids.items()  # type: ignore[union-attr]
-                }
-                ask = fold.send(answer)
-        except StopIteration as done:
-            writes: list[Write] = done.value.writes
-        for write in writes:
-            documents = self.stored[write.collection]
-            assert write.before == documents.get(write.id), "writes over a document that it has not read"
-            assert write.before != write.after, "writes what is already there"
-            if write.after is None:
-                del documents[write.id]
-            else:
-                assert write.after["_id"] == write.id
-                documents[write.id] = write.after
-        return writes
+    def feed(self, messages: Sequence[Message]) -> list[Write]:
+        """Publish messages of one partition and fold them as one slice; returns the writes."""
+        assert len({message.partition for message in messages}) == 1
+        records = [self.log.append(message) for message in messages]
+        partition = records[0].partition
+        before = len(self.store.writes)
+        self._runner.step(0)
+        progress = self.store.positions[f"analytics@1/{partition}"].progress
+        assert progress.next == self.log.end(partition), "not all of it was one slice"
+        return self.store.writes[before:]
 
     def aggregate(self, id: str) -> Document | None:
         return self.stored[AGGREGATES].get(id)
@@ -147,9 +162,8 @@ def stored(history: History) -> Stored:
 
 
 def exact(stored: Stored) -> str:
-    """All documents but the marks as text, so that the order of fields and keys counts, too."""
-    kept = {name: dict(sorted(documents.items())) for name, documents in stored.items() if name != MARKS}
-    return repr(kept)
+    """All documents as text, so that the order of fields and keys counts, too."""
+    return repr({name: dict(sorted(documents.items())) for name, documents in stored.items()})
 
 
 def expected_sums(live: Iterable[tuple[tuple[str, str, str], Fact]]) -> dict[tuple[str, ...], int]:

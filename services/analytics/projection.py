@@ -1,7 +1,8 @@
-"""Changes of relations → aggregates, presence documents and marks. Pure.
+"""Changes of relations → aggregates and presence documents. Pure.
 
 Every number moves by contribution(after) − contribution(before) of a change, in integers, so order never
-shows and a retraction undoes exactly what its fact did.
+shows and a retraction undoes exactly what its fact did. Each change comes here exactly once: the runner has
+dropped what is repeated or early (``shared.numbering``).
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -9,13 +10,13 @@ from functools import lru_cache
 
 from services.analytics.partials import Difference, Place, day_and_hour, hour_number
 from services.analytics.presence import PresenceDifference, Visit
-from shared.changes import Fact, Origin, RelationChange, decode_change
+from shared.changes import Fact, RelationChange, decode_change
 from shared.errors import InvalidEvent
 from shared.events import document_id
 from shared.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
 from shared.topics import Topics
 
-AGGREGATES, PRESENCE, MARKS = "aggregates", "presence", "marks"
+AGGREGATES, PRESENCE = "aggregates", "presence"
 
 Documents = Mapping[str, Document]
 
@@ -36,18 +37,13 @@ class AnalyticsProjection:
         return decode_change(record.value)
 
     def project(self, items: Sequence[tuple[Record, RelationChange]]) -> Generator[Ask, Answer, Outcome]:
-        """Fold a slice of one partition. Reads its marks and the documents that it may move, all at once."""
+        """Fold a slice of one partition. Reads the documents that it may move, all at once."""
         if not items:
             return Outcome()
-        partition = items[0][0].partition.number
-        changes = [change for _, change in items]
-        fold = _Fold(partition, changes)
-        found = yield Get({MARKS: {_mark_id(change.data.origin) for change in changes}, **fold.ids()})
-        fresh, writes = _above_marks(changes, found.get(MARKS, {}))
-        if len(fresh) < len(changes):
-            fold = _Fold(partition, fresh)
+        fold = _Fold(items[0][0].partition.number, [change for _, change in items])
+        found = yield Get(fold.ids())
         # Presence comes first: it moves the numbers of consumers within the aggregates.
-        writes.extend(fold.presence_writes(found.get(PRESENCE, {})))
+        writes = list(fold.presence_writes(found.get(PRESENCE, {})))
         writes.extend(fold.aggregate_writes(found.get(AGGREGATES, {})))
         return Outcome(writes)
 
@@ -121,28 +117,4 @@ class _Fold:
                 yield Write(AGGREGATES, difference.id, before, after)
 
 
-def _above_marks(changes: Sequence[RelationChange], marks: Documents) -> tuple[list[RelationChange], list[Write]]:
-    """The changes not counted yet, and the marks that count them."""
-    reached = {id: (mark["offset"], mark["index"]) for id, mark in marks.items()}
-    fresh: list[RelationChange] = []
-    raised: set[str] = set()
-    for change in changes:
-        origin = change.data.origin
-        id, place = _mark_id(origin), (origin.offset, origin.index)
-        if id in reached and place <= reached[id]:
-            continue
-        reached[id] = place
-        raised.add(id)
-        fresh.append(change)
-    writes = [
-        Write(MARKS, id, marks.get(id), {"_id": id, "offset": reached[id][0], "index": reached[id][1]})
-        for id in sorted(raised)
-    ]
-    return fresh, writes
-
-
 _provider_kind = lru_cache(maxsize=10_000)(document_id)
-
-
-def _mark_id(origin: Origin) -> str:
-    return f"{origin.topic}/{origin.partition}"

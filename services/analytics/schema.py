@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from services.analytics.projection import AGGREGATES, MARKS, PRESENCE
+from services.analytics.projection import AGGREGATES, PRESENCE
 from shared.collections import Collections, CollectionSpec, object_schema
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.dead_letters import SPEC
 
 _STRING = {"bsonType": "string"}
 _INTEGER = {"bsonType": ["int", "long"]}
@@ -54,9 +55,5 @@ COLLECTIONS: Collections = {
         ),
         guard="count",
     ),
-    MARKS: CollectionSpec(
-        validator=object_schema(required={"offset": _INTEGER, "index": _INTEGER}),
-        guard="offset",
-    ),
-    DEAD_LETTERS: CollectionSpec({}, indexes=((("reason", 1), ("time", 1)),)),
+    DEAD_LETTERS: SPEC,
 }

@@ -133,17 +133,18 @@ def summary(document: Document, strength: Strength, now: datetime) -> Document:
         "kinds": {kind: sum(c["count"] for c in months.values()) for kind, months in document["kinds"].items()},
         "first": document["first"],
         "last": document["last"],
-        "strength": _rounded(strength.from_score(document["score"], now)),
+        "strength": _rounded(strength.at(document["kinds"], now)[0]),
     }
 
 
 def relationship(document: Document, evidence: list[Document], strength: Strength, now: datetime) -> Document:
     """A stored relationship with its strength as of ``now`` explained."""
     total, parts = strength.at(document["kinds"], now)
+    shares = strength.shares(document["kinds"])
     kinds = {kind: _sums(months) for kind, months in document["kinds"].items()}
     for kind, sums in kinds.items():
         sums["strength"] = _rounded(parts[kind])
-        sums["share"] = _rounded(parts[kind] / total)
+        sums["share"] = _rounded(shares[kind])
     amount: dict[str, int] = {}
     for sums in kinds.values():
         for currency, value in sums["amount"].items():

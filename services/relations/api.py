@@ -14,7 +14,7 @@ from shared.http import add_health, add_problem_handlers, json_response, problem
 
 TenantHeader = Annotated[Tenant, Header(alias="Kith-Tenant", description="Whose data to read.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of a page.")]
-Cursor = Annotated[str | None, Query(max_length=2000, description="`next` of the page before.")]
+Cursor = Annotated[str | None, Query(max_length=3000, description="`next` of the page before.")]
 NOT_FOUND = problems({404: "Nothing is known under this id."})
 
 
@@ -95,7 +95,7 @@ def create_app(
         consumer_id: Annotated[Id, Path()],
         provider_id: Annotated[Id, Path()],
         half_life_months: Annotated[
-            float | None, Query(gt=0, le=1200, description="Instead of the configured half-life.")
+            float | None, Query(ge=0.01, le=1200, description="Instead of the configured half-life.")
         ] = None,
         tenant: TenantHeader = "default",
     ) -> Any:

@@ -21,7 +21,8 @@ class QueryCache:
     """Keeps answers by key. Each names the subjects that it tells about, as any hashable values.
 
     ``policy`` decides what goes when the cache is full: the least recently used (``lru``), the least
-    frequently used (``lfu``) or the oldest (``ttl``); ``off`` keeps nothing. Safe for threads.
+    frequently used (``lfu``), or what is too old and only then the least recently used (``ttl``); ``off``
+    keeps nothing. Safe for threads.
     """
 
     def __init__(self, policy: Policy, entries: int, clock: Callable[[], float] = time.monotonic) -> None:

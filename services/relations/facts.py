@@ -52,7 +52,7 @@ def project_facts(
         if old is not None and _version(old) > version:
             continue
         new = _fact(id, event, version)
-        if old is not None and _version(old) == version and (old == new or _rank(old) > _rank(new)):
+        if old is not None and _version(old) == version and _rank(old) >= _rank(new):
             continue
         facts[id] = new
         before, after = _live(old), _live(new)
@@ -138,7 +138,7 @@ def _fact(id: str, event: RelationEvent, version: Version) -> Document:
     elif event.data.reason is not None:
         document["reason"] = event.data.reason
     document["retracted"] = not isinstance(event, RelationRecorded)
-    document["version"] = version._asdict()
+    document["version"] = {"time": version.time, "source": version.source, "id": version.id}
     return document
 
 
@@ -185,8 +185,9 @@ def _version(fact: Document) -> Version:
 
 def _rank(fact: Document) -> bytes:
     """An order between two events that share one version, which a faulty upstream may send: without it the
-    one that arrives first would win, and order would show."""
-    return orjson.dumps(fact, option=orjson.OPT_SORT_KEYS)
+    one that arrives first would win, and order would show. By bytes, for 1, 1.0 and True are equal to Python,
+    and so are two traits in either order."""
+    return orjson.dumps(fact)
 
 
 def _pair_of(event: RelationEvent) -> Pair | None:

@@ -55,19 +55,27 @@ class Invalidation:
 
 
 def subjects(record: Record) -> Iterator[Hashable]:
-    """The subjects of cached answers that a change tells about; none for what is not a change."""
+    """The subjects of cached answers that a change tells about. What is not a change tells about nothing;
+    of a malformed one, those that could be read are given."""
     try:
         change: dict[str, Any] = orjson.loads(record.value or b"null")
         tenant, data, type = change["tenant"], change["data"], change["type"]
         if type == "relation.changed":
             consumer_id = data["consumer_id"]
-            yield "consumer_id", tenant, consumer_id
+            yield _subject("consumer_id", tenant, consumer_id)
             for provider_id in {fact["provider_id"] for fact in (data["before"], data["after"]) if fact}:
-                yield "provider_id", tenant, provider_id
-                yield "relationship", tenant, consumer_id, provider_id
+                yield _subject("provider_id", tenant, provider_id)
+                yield _subject("relationship", tenant, consumer_id, provider_id)
         elif type == "consumer.changed":
-            yield "consumers", tenant, data["consumer_id"]
+            yield _subject("consumers", tenant, data["consumer_id"])
         elif type == "provider.changed":
-            yield "providers", tenant, data["provider_id"]
+            yield _subject("providers", tenant, data["provider_id"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         log.debug("not a change: %s/%d", record.partition, record.offset)
+
+
+def _subject(*parts: Any) -> Hashable:
+    # A part that has no hash would end the thread that follows the changes.
+    if not all(isinstance(part, str) for part in parts):
+        raise TypeError("a part of a subject is no text")
+    return parts

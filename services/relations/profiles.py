@@ -38,7 +38,7 @@ def project_profiles(
     for (record, event), id in zip(items, ids, strict=True):
         old = profiles.get(id)
         new = _fold(collection, id, event, old)
-        if new == old:
+        if new is old:
             continue
         profiles[id] = new
         change = _change(collection, record, event, new)
@@ -50,16 +50,19 @@ def project_profiles(
 
 
 def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: Document | None) -> Document:
+    """The profile after an event: ``old`` itself where the event has no effect."""
     subject = {"_id": id, "tenant": event.tenant, f"{collection[:-1]}_id": subject_id(event)}
     if isinstance(event, ConsumerErased):
         # "delete" outranks "anonymise", so that the order of two erasures does not show.
-        modes = {event.data.mode, old.get("erased") if old else None}
-        return {**subject, "erased": "delete" if "delete" in modes else "anonymise", "versions": {}}
+        if old is not None and old.get("erased") in (event.data.mode, "delete"):
+            return old
+        return {**subject, "erased": event.data.mode, "versions": {}}
     if old is not None and "erased" in old:
         return old
     values = {part: old[part] for part in _PARTS[collection] if old and part in old}
     versions: dict[str, Any] = dict(old["versions"]) if old else {}
     version = event.version
+    effective = old is None
     for part, value in _stated(collection, event).items():
         known = versions.get(part)
         if known is not None:
@@ -68,6 +71,9 @@ def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: D
                 continue
         values[part] = value
         versions[part] = version._asdict()
+        effective = True
+    if old is not None and not effective:
+        return old
     order = _PARTS[collection]
     return {
         **subject,
@@ -87,7 +93,9 @@ def _stated(collection: str, event: ConsumerEvent | ProviderEvent) -> Mapping[st
 
 
 def _rank(value: Any) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    """An order between two values that share one version. By bytes, for 1, 1.0 and True are equal to Python,
+    and so are two traits in either order."""
+    return orjson.dumps(value)
 
 
 def _change(collection: str, record: Record, event: ConsumerEvent | ProviderEvent, profile: Document) -> bytes:

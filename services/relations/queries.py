@@ -53,7 +53,10 @@ class Queries:
                 wanted[name] = value
         if cursor is not None:
             milliseconds, last = _place(cursor, int, str)
-            time = EPOCH + timedelta(milliseconds=milliseconds)
+            try:
+                time = EPOCH + timedelta(milliseconds=milliseconds)
+            except OverflowError:
+                raise BadCursor(cursor) from None
             wanted["$or"] = [{"time": {"$lt": time}}, {"time": time, "_id": {"$lt": last}}]
         found = self._many("relations", wanted, [("time", -1), ("_id", -1)], limit + 1)
         items, more = found[:limit], len(found) > limit

@@ -4,6 +4,7 @@ from typing import Any
 
 from shared.collections import Collections, CollectionSpec, object_schema
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.dead_letters import SPEC
 
 STRING: dict[str, Any] = {"bsonType": "string"}
 DATE: dict[str, Any] = {"bsonType": "date"}
@@ -102,5 +103,5 @@ COLLECTIONS: Collections = {
         ),
         guard="fingerprint",
     ),
-    DEAD_LETTERS: CollectionSpec({}, indexes=((("reason", 1), ("time", 1)),)),
+    DEAD_LETTERS: SPEC,
 }

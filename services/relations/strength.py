@@ -14,6 +14,8 @@ from typing import Any
 Kinds = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 _LANDMARK = 2020 * 12
+# Beyond it a strength stays the largest that can be told: a double ends at 2^1024.
+_MOST_DOUBLINGS = 1000.0
 
 
 def month_of(time: datetime) -> str:
@@ -52,25 +54,44 @@ class Strength:
 
     def at(self, kinds: Kinds, now: datetime) -> tuple[float, dict[str, float]]:
         """The strength as of ``now`` and each kind's part of it (same unit, they add up to it)."""
-        present = now.year * 12 + now.month - 1
-        parts = {
+        parts = self._parts(kinds, _month_count(now))
+        return sum(parts.values()), parts
+
+    def shares(self, kinds: Kinds) -> dict[str, float]:
+        """Each kind's part of the strength as a fraction of 1; at least one relation is needed.
+
+        They are the same at any time. As of the latest month they can always be told; later, all the parts
+        of an old relationship may have become too small for a number.
+        """
+        latest = max(month_number(month) for months in kinds.values() for month in months)
+        parts = self._parts(kinds, latest)
+        total = sum(parts.values())
+        return {kind: part / total for kind, part in parts.items()}
+
+    def from_score(self, score: float, now: datetime) -> float:
+        """The strength as of ``now`` of a stored sort key."""
+        return _power(score - (_month_count(now) - _LANDMARK) / self.half_life)
+
+    def weight(self, kind: str, time: datetime, now: datetime) -> float:
+        """What one relation of a kind and time adds to the strength as of ``now``."""
+        distance = _month_count(time) - _month_count(now)
+        return self.weights.get(kind, 1.0) * _power(distance / self.half_life)
+
+    def _parts(self, kinds: Kinds, present: int) -> dict[str, float]:
+        return {
             kind: sum(
                 self.weights.get(kind, 1.0)
                 * cell["count"]
-                * 2.0 ** ((month_number(month) - present) / self.half_life)
+                * _power((month_number(month) - present) / self.half_life)
                 for month, cell in sorted(months.items())
             )
             for kind, months in sorted(kinds.items())
         }
-        return sum(parts.values()), parts
 
-    def from_score(self, score: float, now: datetime) -> float:
-        """The strength as of ``now`` of a stored sort key."""
-        present = now.year * 12 + now.month - 1
-        return float(2.0 ** (score - (present - _LANDMARK) / self.half_life))
 
-    def weight(self, kind: str, time: datetime, now: datetime) -> float:
-        """What one relation of a kind and time adds to the strength as of ``now``."""
-        present = now.year * 12 + now.month - 1
-        distance = time.year * 12 + time.month - 1 - present
-        return self.weights.get(kind, 1.0) * float(2.0 ** (distance / self.half_life))
+def _month_count(time: datetime) -> int:
+    return time.year * 12 + time.month - 1
+
+
+def _power(exponent: float) -> float:
+    return float(2.0 ** min(exponent, _MOST_DOUBLINGS))

@@ -15,7 +15,11 @@ from services.analytics.parameters import BadParameter, Bucket, By, Period, peri
 from services.analytics.projection import AGGREGATES
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
+from shared.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.dead_letters import document
+from shared.errors import InvalidEvent
 from shared.mongo_io import prepare
+from shared.protocols import Partition, Record
 from tests.analytics_driver import Driver, History, expected_sums, fact, get
 
 ALWAYS = Period()
@@ -241,6 +245,20 @@ def test_the_validator_refuses_what_is_no_whole_number(mongo_database: Database[
         mongo_database[AGGREGATES].update_one({"by": "total"}, {"$set": {"amount": {"EUR": 0.5}}})
     with pytest.raises(WriteError, match="Document failed validation"):
         mongo_database[AGGREGATES].update_one({"by": "total"}, {"$set": {"hours.24": {"count": 1}}})
+
+
+@pytest.mark.parametrize("value", [None, b"\0\xff", b'{"tenant": "acme", "type": "x", "id": "e1"}'])
+def test_the_validator_takes_every_dead_letter(
+    mongo_database: Database[dict[str, Any]], value: bytes | None
+) -> None:
+    prepare(mongo_database, COLLECTIONS)
+    key, headers = (None, ()) if value is None else (b"k", (("h", b""), ("kith-number", b"\xff")))
+    record = Record(Partition("kith.relation-changes", 1), 2**40, -1, key, value, headers)
+    for field in (None, "data.amount"):
+        letter = document(record, InvalidEvent("invalid", "is wrong", field), "analytics")
+        mongo_database[DEAD_LETTERS].replace_one({"_id": letter["_id"]}, letter, upsert=True)
+    with pytest.raises(WriteError, match="Document failed validation"):
+        mongo_database[DEAD_LETTERS].update_one({}, {"$set": {"value": "text"}})
 
 
 def test_no_query_reads_more_than_its_part_of_the_collection(

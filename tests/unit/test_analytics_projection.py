@@ -1,9 +1,11 @@
 """Single changes and their hand-computed documents."""
 
+import json
+
 import pytest
 
 from services.analytics.partials import day_and_hour, hour_number
-from services.analytics.projection import AGGREGATES, MARKS, PRESENCE, AnalyticsProjection
+from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProjection
 from shared.changes import decode_change
 from shared.errors import InvalidEvent
 from shared.protocols import Partition, Record
@@ -61,7 +63,6 @@ def test_one_purchase_is_counted_in_five_documents() -> None:
             "count": 1,
         },
     }
-    assert found[MARKS] == {"kith.relations/0": {"_id": "kith.relations/0", "offset": 0, "index": 0}}
 
 
 def test_sums_of_several_facts() -> None:
@@ -96,27 +97,19 @@ def test_an_amendment_moves_a_fact_to_its_new_hour_day_and_provider() -> None:
     assert TOTAL not in stored(amended)[AGGREGATES]
 
 
-def test_a_change_that_moves_no_number_only_raises_the_mark() -> None:
+def test_a_change_that_moves_no_number_writes_nothing() -> None:
     history, driver = History(), Driver()
     driver.feed([history.state("r1", purchase(1299))])
-    writes = driver.feed([history.state("r1", {**purchase(1299), "traits": {"channel": "web"}})])
-
-    assert [(write.collection, write.after) for write in writes] == [
-        (MARKS, {"_id": "kith.relations/0", "offset": 10, "index": 0})
-    ]
+    assert driver.feed([history.state("r1", {**purchase(1299), "traits": {"channel": "web"}})]) == []
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_a_retraction_leaves_nothing_but_the_mark(together: bool) -> None:
+def test_a_retraction_leaves_nothing(together: bool) -> None:
     history, driver = History(), Driver()
-    records = [history.state("r1", purchase(1299)), history.state("r1", None)]
-    for part in [records] if together else [[record] for record in records]:
+    messages = [history.state("r1", purchase(1299)), history.state("r1", None)]
+    for part in [messages] if together else [[message] for message in messages]:
         driver.feed(part)
-    assert driver.stored == {
-        AGGREGATES: {},
-        PRESENCE: {},
-        MARKS: {"kith.relations/0": {"_id": "kith.relations/0", "offset": 10, "index": 0}},
-    }
+    assert driver.stored == {AGGREGATES: {}, PRESENCE: {}}
 
 
 def test_amounts_that_cancel_out_leave_no_zero() -> None:
@@ -217,23 +210,11 @@ def test_hours_that_cancel_out_within_a_day_keep_the_document() -> None:
 
 def test_repeated_changes_are_dropped_within_a_slice_and_across_slices() -> None:
     history, driver = History(), Driver()
-    first = history.state("r1", fact(), offset=7, index=0)
-    second = history.state("r2", fact(), offset=7, index=1)
+    first = history.state("r1", fact())
+    second = history.state("r2", fact())
     driver.feed([first, second, first, second])
     assert driver.stored[AGGREGATES][TOTAL]["count"] == 2
-    assert driver.stored[MARKS] == {"kith.relations/0": {"_id": "kith.relations/0", "offset": 7, "index": 1}}
     assert driver.feed([first, second]) == []
-
-
-def test_each_source_has_a_mark_of_its_own() -> None:
-    history, driver = History(), Driver()
-    driver.feed([history.state("r1", fact(), partition=0, offset=500)])
-    driver.feed([history.state("r2", fact(), partition=1, offset=3)])
-    assert {id: mark["offset"] for id, mark in driver.stored[MARKS].items()} == {
-        "kith.relations/0": 500,
-        "kith.relations/1": 3,
-    }
-    assert driver.stored[AGGREGATES]["default:total::2026-11-21:1"]["count"] == 1
 
 
 def test_tenants_and_odd_ids_stay_apart() -> None:
@@ -257,8 +238,8 @@ def test_hours_and_days_are_in_utc() -> None:
 
 
 def test_the_last_microsecond_belongs_to_its_hour() -> None:
-    record = History().state("r1", fact(time="8999-12-31T23:59:59.999999Z"))
-    after = decode_change(record.value or b"").data.after
+    message = History().state("r1", fact(time="8999-12-31T23:59:59.999999Z"))
+    after = decode_change(message.value).data.after
     assert after is not None
     assert day_and_hour(hour_number(after.time)) == ("8999-12-31", "23")
 
@@ -274,6 +255,54 @@ def test_what_is_no_change_is_an_invalid_event(value: bytes | None) -> None:
     record = Record(Partition("kith.relation-changes", 0), 0, 0, None, value)
     with pytest.raises(InvalidEvent):
         AnalyticsProjection(Topics()).decode(record)
+
+
+def change(**after: object) -> bytes:
+    """A foreign change, its fact with these fields."""
+    fields = json.loads(History().state("r1", purchase(1299)).value)
+    fields["data"]["after"].update(after)
+    return json.dumps(fields).encode()
+
+
+@pytest.mark.parametrize(
+    ("after", "field"),
+    [
+        ({"amount": 10**12 + 1}, "data.after.amount"),
+        ({"amount": 2**63}, "data.after.amount"),
+        ({"amount": "5"}, "data.after.amount"),
+        ({"amount": None}, "data.after"),
+        ({"currency": "A.B"}, "data.after.currency"),
+        ({"currency": "$EU"}, "data.after.currency"),
+        ({"rating": 101}, "data.after.rating"),
+        ({"kind": "a.b"}, "data.after.kind"),
+        ({"provider_id": ""}, "data.after.provider_id"),
+        ({"provider_id": "p" * 201}, "data.after.provider_id"),
+        ({"time": "9999-12-31T23:59:59Z"}, "data.after.time"),
+        ({"time": "1969-12-31T23:59:59Z"}, "data.after.time"),
+    ],
+)
+def test_a_foreign_change_that_cannot_be_stored_is_an_invalid_event(after: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        decode_change(change(**after))
+    assert (caught.value.reason, caught.value.field) == ("invalid", field)
+
+
+def test_a_change_of_a_newer_service_may_say_more() -> None:
+    fields = json.loads(change(warranty="P2Y"))
+    fields["data"]["channel"] = fields["partitionkey"] = "x"
+    after = decode_change(json.dumps(fields).encode()).data.after
+    assert after is not None
+    assert after.amount == 1299
+
+
+def test_a_bad_change_becomes_a_dead_letter_and_the_next_one_counts() -> None:
+    history, driver = History(), Driver()
+    bad = history.state("r1", fact())._replace(value=change(amount=2**70))
+    driver.feed([bad, history.state("r2", fact())])
+    assert driver.stored[AGGREGATES][TOTAL]["count"] == 1
+    (letter,) = driver.store.collections["dead_letters"].values()
+    assert (letter["reason"], letter["field"], letter["value"]) == ("invalid", "data.after.amount", bad.value)
+    assert letter["service"] == "analytics"
 
 
 def test_it_reads_the_change_topic() -> None:

@@ -199,9 +199,7 @@ def test_mongod_that_is_named_but_missing(monkeypatch: pytest.MonkeyPatch) -> No
         find_mongod()
 
 
-def test_jars_in_the_cache_are_used_without_the_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jars_in_the_cache_are_used_without_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KITH_CACHE_FOLDER", str(tmp_path))
     monkeypatch.setitem(sys.modules, "jgo", None)
     with pytest.raises(ConfigurationError, match=r"kith\[local\]"):

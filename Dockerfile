@@ -1,0 +1,68 @@
+# Two images: `kith`, every service and the command, and `gateway`, which gives the workers of a service that
+# runs more than once one address. Nothing here needs BuildKit, so that docker-compose 1.29 builds it, too.
+
+FROM debian:bookworm-slim AS gateway
+RUN apt-get update -qq \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx \
+    && rm -rf /var/lib/apt/lists/*
+# 127.0.0.11 is Docker's name server: asked every second, it knows the workers that come and go. Bodies have no
+# limit here, because the services state their own.
+RUN printf '%s\n' \
+    'pid /tmp/nginx.pid;' \
+    'error_log /dev/stderr error;' \
+    'events { worker_connections 1024; }' \
+    'http {' \
+    '    access_log off;' \
+    '    client_body_temp_path /tmp/client;' \
+    '    proxy_temp_path /tmp/proxy;' \
+    '    fastcgi_temp_path /tmp/fastcgi;' \
+    '    uwsgi_temp_path /tmp/uwsgi;' \
+    '    scgi_temp_path /tmp/scgi;' \
+    '    client_max_body_size 0;' \
+    '    client_body_buffer_size 1m;' \
+    '    resolver 127.0.0.11 valid=1s ipv6=off;' \
+    '    map $server_port $service { 8701 ingest; 8702 relations; 8703 analytics; }' \
+    '    server {' \
+    '        listen 8701;' \
+    '        listen 8702;' \
+    '        listen 8703;' \
+    '        location / {' \
+    '            proxy_pass http://$service:$server_port;' \
+    '            proxy_http_version 1.1;' \
+    '            proxy_set_header Host $http_host;' \
+    '            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;' \
+    '            proxy_connect_timeout 2s;' \
+    '        }' \
+    '    }' \
+    '}' > /etc/nginx/nginx.conf
+USER www-data
+EXPOSE 8701 8702 8703
+CMD ["nginx", "-g", "daemon off;"]
+
+
+FROM python:3.11-slim AS build
+ENV UV_COMPILE_BYTECODE=1 \
+    UV_LINK_MODE=copy \
+    UV_NO_CACHE=1 \
+    UV_PROJECT_ENVIRONMENT=/opt/kith \
+    UV_PYTHON_DOWNLOADS=never
+RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore "uv==0.13.*"
+WORKDIR /build
+# The packages are a layer of their own, built anew only when the lock changes. The command needs both extras.
+COPY pyproject.toml uv.lock ./
+RUN uv sync --frozen --no-dev --extra api --extra demo --no-install-project
+COPY LICENSE README.md ./
+COPY services services
+COPY shared shared
+RUN uv sync --frozen --no-dev --extra api --extra demo --no-editable
+
+
+FROM python:3.11-slim AS kith
+RUN useradd --uid 10001 --no-create-home kith
+COPY --from=build /opt/kith /opt/kith
+ENV PATH=/opt/kith/bin:$PATH \
+    PYTHONUNBUFFERED=1
+USER kith
+EXPOSE 8701 8702 8703
+ENTRYPOINT ["kith"]
+CMD ["--help"]

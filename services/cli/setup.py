@@ -1,0 +1,110 @@
+"""Prepares new servers, as ``python -m services.cli.setup``: a lone mongod's replica set, and the topics."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+from pymongo.uri_parser import parse_uri
+
+from shared.errors import ConfigurationError, Unavailable
+from shared.launch import launch
+from shared.mongo_io import connect, translated
+from shared.protocols import Document
+from shared.settings import Settings
+from shared.topics_admin import ensure_topics
+
+WAIT_SECONDS = 120.0
+
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+_ALREADY_INITIALIZED = 23
+_NO_REPLICATION_ENABLED = 76
+_NOT_YET_INITIALIZED = 94
+
+
+def setup_command() -> None:
+    """Prepare new servers: make a lone mongod a replica set, and create the topics.
+
+    Waits until the servers answer. What is there already stays as it is. Needs KITH_KAFKA and KITH_MONGO.
+    """
+    setup(Settings())
+
+
+def setup(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
+    """Make the replica set and the topics where they are missing, and say on stdout what was done.
+
+    Raises ConfigurationError, and Unavailable when a server does not answer within ``wait_seconds``.
+    """
+    if settings.kafka is None or settings.mongo is None:
+        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    mongo, deadline = settings.mongo, time.monotonic() + wait_seconds
+    done = [f"made the replica set {name}" for name in _patiently(lambda: initiate(mongo), deadline)]
+    _patiently(lambda: _find_primary(mongo), deadline)
+    done += _patiently(lambda: ensure_topics(settings), deadline)
+    for line in done or ["all was there already"]:
+        print(line, flush=True)
+
+
+def initiate(uri: str) -> list[str]:
+    """Make the one server that ``uri`` names a replica set of its own, under the name and the address that
+    ``uri`` has for it. Returns that name, or nothing if the server belongs to a replica set already.
+
+    A replica set of several servers is for its operator to make, and is not touched. Raises Unavailable, and
+    ConfigurationError when the URI names no replica set or the server does not run as a member of one.
+    """
+    with connect(uri):  # refuses what is no URI
+        parts = parse_uri(uri)
+    name, servers = parts["options"].get("replicaSet"), parts["nodelist"]
+    if name is None:
+        raise ConfigurationError("KITH_MONGO names no replica set; it should end like /?replicaSet=rs0")
+    if len(servers) > 1 or parts["fqdn"] is not None:
+        return []
+    host, port = servers[0]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    # Without its name, for until it is made, no server answers to the name of the replica set.
+    with (
+        translated(),
+        MongoClient[Document](
+            uri, replicaSet=None, directConnection=True, serverSelectionTimeoutMS=5_000
+        ) as client,
+    ):
+        try:
+            client.admin.command("replSetGetStatus")
+            return []
+        except OperationFailure as error:
+            if error.code == _NO_REPLICATION_ENABLED:
+                raise ConfigurationError(f"the mongod at {address} was not started with --replSet") from error
+            if error.code != _NOT_YET_INITIALIZED:
+                raise
+        members = [{"_id": 0, "host": address}]
+        try:
+            client.admin.command("replSetInitiate", {"_id": name, "members": members})
+        except OperationFailure as error:
+            if error.code != _ALREADY_INITIALIZED:  # by another setup at the same time
+                raise
+            return []
+    return [str(name)]
+
+
+def _find_primary(uri: str) -> None:
+    with connect(uri) as client, translated():
+        client.admin.command("ping")  # which goes to the primary, once there is one
+
+
+def _patiently(act: Callable[[], _Result], deadline: float) -> _Result:
+    while True:
+        try:
+            return act()
+        except Unavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            _log.warning("waiting for a server: %s", error)
+            time.sleep(1)
+
+
+if __name__ == "__main__":
+    launch("setup", setup)
