@@ -231,6 +231,7 @@ class KafkaReader:
         try:
             self._consumer.seek(tp, start)
             self._consumer.resume(tp)
+            self._unpark()
         except (ValueError, KeyError):
             log.debug("%s was revoked meanwhile", partition)
         return first, start
@@ -240,6 +241,17 @@ class KafkaReader:
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         self._consumer.resume(*self._mine(partitions))
+        self._unpark()
+
+    def _unpark(self) -> None:
+        """Let records that were fetched before a pause come back.
+
+        kafka-python 3.0.12 restores them only when its current batch is None, which it stays not to be once it is
+        drained; meanwhile it does not fetch the partition either, so that it is never read again.
+        """
+        fetcher = self._consumer._fetcher
+        if not getattr(fetcher, "_next_partition_records", True):
+            fetcher._next_partition_records = None
 
     def _mine(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
         assignment = self._consumer.assignment()

@@ -2,9 +2,10 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from itertools import islice
+from typing import Any
 
 from shared.protocols import Claim, Parcel, Partition, Progress, Record
 
@@ -23,8 +24,13 @@ class Lane:
         self.races = 0
         self.retry_at = 0.0
         self.moved_at = time.monotonic()
+        #: The transaction under way, and what it will have stored: records, progress, parcels deleted.
+        self.commit: Future[list[Parcel]] | None = None
+        self.pending: tuple[int, Progress, int] | None = None
+        #: A parcel is stored, then unsent, sent (and not settled yet), published, and at last deleted.
+        self.unsent: list[Parcel] = []
+        self.sent: list[Parcel] = []
         self.unsettled: Future[None] | None = None
-        self.parcels: Sequence[Parcel] = ()
         self.published: list[str] = []
         self._records: deque[Record] = deque()
         self._next = 0
@@ -40,6 +46,7 @@ class Lane:
 
     def open(self, claim: Claim, progress: Progress, start: int, *, trimmed: bool) -> None:
         self.claim, self.progress, self.trimmed = claim, progress, trimmed
+        self.failures = 0
         self._next = start
 
     def receive(self, records: Sequence[Record]) -> None:
@@ -60,22 +67,43 @@ class Lane:
             records.append(record)
         return records
 
-    def committed(self, records: int, progress: Progress) -> None:
-        self.progress = progress
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to do on it at once, without waiting for a server."""
+        if not self.opened or (self.commit is not None and self.commit.done()):
+            return True
+        if self.unsettled is not None and self.unsettled.done():
+            return True
+        return self.commit is None and (bool(self._records) or bool(self.published))
+
+    def committed(self, parcels: Sequence[Parcel]) -> None:
+        """The pending slice is stored."""
+        assert self.pending is not None
+        records, self.progress, cleared = self.pending
+        self.pending = None
+        self.failures = self.races = 0
         self.moved_at = time.monotonic()
         # Until a number has been met, which may be later than the first slice.
-        self.trimmed = self.trimmed and not progress.seen
-        self.published.clear()
+        self.trimmed = self.trimmed and not self.progress.seen
+        self.unsent += parcels
+        del self.published[:cleared]
         for _ in range(records):
             self._records.popleft()
 
-    def sent(self, parcels: Sequence[Parcel], future: Future[None]) -> None:
-        self.parcels, self.unsettled = parcels, future
-
     def settled(self) -> None:
-        self.published += [parcel.id for parcel in self.parcels]
-        self.parcels, self.unsettled = (), None
+        """What was sent is published."""
+        self.failures = 0
+        self.published += [parcel.id for parcel in self.sent]
+        self.sent, self.unsettled = [], None
 
-    def take_published(self) -> list[str]:
-        ids, self.published = self.published, []
-        return ids
+
+class Inline(Executor):
+    """Runs at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future

@@ -9,7 +9,7 @@ import lz4.frame
 import msgspec
 import pymongo.errors
 from bson.codec_options import CodecOptions
-from pymongo import DeleteOne, MongoClient, ReplaceOne, ReturnDocument
+from pymongo import DeleteOne, MongoClient, ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -25,17 +25,19 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from shared.collections import Collections
+from shared.collections import Collections, CollectionSpec
 from shared.errors import ConfigurationError, Fenced, Stale, Unavailable
+from shared.mongo_claims import Claims
 from shared.protocols import Answer, Ask, Claim, Document, Get, Message, Parcel, Progress, Slice, Write
 
 log = logging.getLogger(__name__)
 
 POSITIONS, OUTBOX = "positions", "outbox"
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
-_WRITE_CONFLICT, _DUPLICATE_KEY, _NAMESPACE_EXISTS = 112, 11000, 48
+_WRITE_CONFLICT, _DUPLICATE_KEY, _NAMESPACE_EXISTS, _INTERRUPTED = 112, 11000, 48, 11601
 # An outbox document must stay below MongoDB's 16 MB.
 _MAX_PARCEL_BYTES = 8 * 1024 * 1024
+_PLAIN = CollectionSpec({})
 
 
 def connect(uri: str) -> MongoClient[Document]:
@@ -55,23 +57,26 @@ def connect(uri: str) -> MongoClient[Document]:
 
 
 def prepare(database: Database[Document], collections: Collections) -> None:
-    """Create the collections, or bring validators and indexes of existing ones up to date."""
-    for name, spec in collections.items():
+    """Create the collections, or bring validators and indexes of existing ones up to date.
+
+    Asks before it changes anything: changing a collection waits for every transaction that has written it,
+    also for one that a dead process left open.
+    """
+    present = {found["name"]: found.get("options", {}) for found in database.list_collections()}
+    for name, spec in {**collections, POSITIONS: _PLAIN, OUTBOX: _PLAIN}.items():
         schema: Mapping[str, Any] = {"$jsonSchema": dict(spec.validator)} if spec.validator else {}
-        try:
-            database.create_collection(name, check_exists=False, validator=schema)
-        except OperationFailure as error:
-            if error.code != _NAMESPACE_EXISTS:
-                raise
+        if name not in present:
+            try:
+                database.create_collection(name, check_exists=False, validator=schema)
+            except OperationFailure as error:
+                if error.code != _NAMESPACE_EXISTS:
+                    raise
+        elif present[name].get("validator", {}) != schema:
             database.command("collMod", name, validator=schema)
-        for keys in spec.indexes:
+        wanted = {tuple(keys) for keys in spec.indexes}
+        there = {tuple(index["key"]) for index in database[name].index_information().values()}
+        for keys in sorted(wanted - there):
             database[name].create_index(list(keys))
-    for name in (POSITIONS, OUTBOX):
-        try:
-            database.create_collection(name, check_exists=False)
-        except OperationFailure as error:
-            if error.code != _NAMESPACE_EXISTS:
-                raise
 
 
 @contextmanager
@@ -98,6 +103,8 @@ def translated() -> Iterator[None]:
 
 def _is_passing(error: PyMongoError) -> bool:
     labels = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
+    if isinstance(error, OperationFailure) and error.code == _INTERRUPTED:
+        return True  # someone has claimed the position and ended this session
     return any(error.has_error_label(label) for label in labels) or bool(getattr(error, "timeout", False))
 
 
@@ -106,22 +113,16 @@ class MongoStore:
 
     def __init__(self, database: Database[Document], collections: Collections) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._client = database.client
         self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
         self._guards = {name: spec.guard for name, spec in collections.items()}
         self._positions: Collection[Document] = self._database[POSITIONS]
         self._outbox: Collection[Document] = self._database[OUTBOX]
+        self._claims = Claims(self._positions)
 
     def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
         with translated():
-            stored = self._positions.find_one_and_update(
-                {"_id": position},
-                {"$inc": {"epoch": 1}, "$set": {"owner": owner}},
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
-            )
-        assert stored is not None
-        return Claim(position, stored["epoch"]), _progress(stored)
+            claim, stored = self._claims.make(position, owner)
+        return claim, _progress(stored)
 
     def parcels(self, position: str) -> list[Parcel]:
         with translated():
@@ -157,7 +158,8 @@ class MongoStore:
 
     def commit(self, slice: Slice) -> list[Parcel]:
         parcels = _pack(slice)
-        with translated(), self._client.start_session() as session:
+        session = self._claims.session(slice.claim)
+        with translated():
             session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
             try:
                 if not self._advance(slice, session):

@@ -10,14 +10,16 @@ import random
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any
 
 from shared.dead_letters import bury
 from shared.errors import Fenced, InvalidEvent, Stale, Unavailable
-from shared.lane import Lane
+from shared.lane import Inline, Lane
 from shared.numbering import Sieve, number
 from shared.protocols import (
     Outcome,
+    Parcel,
     Partition,
     Polled,
     Progress,
@@ -34,13 +36,17 @@ log = logging.getLogger(__name__)
 _FIRST_DELAY, _LONGEST_DELAY, _RECLAIM_DELAY = 0.1, 5.0, 1.0
 _MOST_RACES = 100
 _MAX_SLICE_BYTES = 4 * 1024 * 1024
+# Slices that are stored but wait for an earlier one to be published.
+_MOST_UNSENT = 4
+_GLANCE_SECONDS = 0.005
 
 
 class Runner:
     """Runs one projection on the partitions that a group gives this process.
 
     ``dead_letters`` is the topic for what cannot be accepted. ``owner`` names this process in the positions.
-    ``clock`` gives seconds, for delays only.
+    ``clock`` gives seconds, for delays only. ``committer`` runs the transactions, so that one partition's commit
+    goes on beside the decoding and folding of another's next slice; without it they run in line.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class Runner:
         dead_letters: str,
         slice_events: int = 1000,
         clock: Callable[[], float] = time.monotonic,
+        committer: Executor | None = None,
     ) -> None:
         self._reader, self._store, self._publisher = reader, store, publisher
         self._projection = projection
@@ -61,6 +68,7 @@ class Runner:
         self._dead_letters = dead_letters
         self._slice_events = slice_events
         self._clock = clock
+        self._committer = committer or Inline()
         self._lanes: dict[Partition, Lane] = {}
 
     @property
@@ -73,12 +81,13 @@ class Runner:
             while not stop.is_set():
                 self.step()
         finally:
-            self._settle_all()
+            self._finish()
             self._reader.close()
+            self._publisher.close()
 
     def step(self, timeout_ms: int = 200) -> None:
-        """One poll and at most one slice per partition."""
-        polled = self._reader.poll(0 if self._has_work() else timeout_ms)
+        """One poll, and what can be done at once on each partition."""
+        polled = self._reader.poll(self._patience(timeout_ms))
         self._rebalance(polled)
         for partition, records in polled.records.items():
             if (lane := self._lanes.get(partition)) is not None and lane.opened:
@@ -90,13 +99,22 @@ class Runner:
             if lane.retry_at <= self._clock():
                 self._advance(lane)
 
-    def _has_work(self) -> bool:
+    def _patience(self, timeout_ms: int) -> int:
+        """How long a poll may wait for records: not at all while there is something else to do."""
         now = self._clock()
-        return any(lane.retry_at <= now and (lane.backlog or not lane.opened) for lane in self._lanes.values())
+        lanes = [lane for lane in self._lanes.values() if lane.retry_at <= now]
+        if any(lane.ready for lane in lanes):
+            return 0
+        if commits := [lane.commit for lane in lanes if lane.commit is not None]:
+            wait(commits, _GLANCE_SECONDS, return_when=FIRST_COMPLETED)
+            return 0
+        if any(lane.unsettled for lane in lanes):
+            return int(_GLANCE_SECONDS * 1000)
+        return timeout_ms
 
     def _rebalance(self, polled: Polled) -> None:
         for partition in polled.revoked:
-            # Whatever is under way here is void; its next owner drains the outbox.
+            # Whatever is under way here is void or stored; its next owner drains the outbox.
             self._lanes.pop(partition, None)
         for partition in polled.assigned:
             position = f"{self._projection.name}@{self._projection.version}/{partition}"
@@ -106,11 +124,8 @@ class Runner:
         try:
             if not lane.opened:
                 self._open(lane)
-            elif lane.backlog:
-                self._process(lane)
-            elif lane.unsettled and lane.unsettled.done():
-                self._settle(lane)
-                self._store.clear(lane.take_published())
+            else:
+                self._work(lane)
         except Unavailable as error:
             self._postpone(lane, error)
         except Stale as error:
@@ -126,9 +141,6 @@ class Runner:
             fresh = Lane(lane.partition, lane.position)
             fresh.retry_at = self._clock() + _RECLAIM_DELAY
             self._lanes[lane.partition] = fresh
-        else:
-            lane.failures = lane.races = 0
-            lane.retry_at = 0.0
 
     def _postpone(self, lane: Lane, error: Unavailable) -> None:
         delay = min(_FIRST_DELAY * 2.0 ** min(lane.failures, 16), _LONGEST_DELAY)
@@ -146,21 +158,57 @@ class Runner:
         first, start = self._reader.start(lane.partition, progress.next)
         lane.open(claim, progress, start, trimmed=first > 0 and not progress.seen)
 
-    def _process(self, lane: Lane) -> None:
+    def _work(self, lane: Lane) -> None:
+        """Take in what has been committed and published, and start the next of both."""
+        if lane.commit is not None and lane.commit.done():
+            self._take_commit(lane)
+        self._publish(lane)
+        if lane.commit is not None:
+            return
+        if lane.backlog and len(lane.unsent) < _MOST_UNSENT:
+            self._start_commit(lane)
+        elif lane.published and not lane.backlog:
+            self._store.clear(lane.published)
+            lane.published = []
+
+    def _start_commit(self, lane: Lane) -> None:
         records = lane.slice(self._slice_events, _MAX_SLICE_BYTES)
         outcome, after = self._fold(lane, records)
-        self._settle(lane)
         assert lane.claim is not None
         slice = Slice(lane.claim, lane.progress, after, outcome, lane.published)
-        parcels = self._store.commit(slice)
-        lane.committed(len(records), after)
-        if parcels:
-            lane.sent(parcels, self._publisher.send([m for parcel in parcels for m in parcel.messages]))
-        assert after.next is not None
-        self._reader.mirror({lane.partition: after.next})
+        lane.pending = (len(records), after, len(lane.published))
+        lane.commit = self._committer.submit(self._store.commit, slice)
+        if lane.commit.done():
+            self._take_commit(lane)
+            self._publish(lane)
+
+    def _take_commit(self, lane: Lane) -> None:
+        commit, lane.commit = lane.commit, None
+        assert commit is not None
+        parcels = commit.result()
+        lane.committed(parcels)
+        next = lane.progress.next
+        assert next is not None
+        self._reader.mirror({lane.partition: next})
         if lane.paused and lane.backlog <= self._slice_events:
             self._reader.resume([lane.partition])
             lane.paused = False
+
+    def _publish(self, lane: Lane) -> None:
+        """Publish what is stored, one lot after the other: their order depends on it."""
+        if lane.unsettled is not None and lane.unsettled.done():
+            try:
+                lane.unsettled.result()
+            except Unavailable:
+                lane.unsettled = self._send(lane.sent)
+                raise
+            lane.settled()
+        if lane.unsettled is None and lane.unsent:
+            lane.sent, lane.unsent = lane.unsent, []
+            lane.unsettled = self._send(lane.sent)
+
+    def _send(self, parcels: Sequence[Parcel]) -> Future[None]:
+        return self._publisher.send([message for parcel in parcels for message in parcel.messages])
 
     def _fold(self, lane: Lane, records: Sequence[Record]) -> tuple[Outcome, Progress]:
         sieve = Sieve(dict(lane.progress.seen), trimmed=lane.trimmed)
@@ -189,21 +237,18 @@ class Runner:
             outcome: Outcome = done.value
             return outcome
 
-    def _settle(self, lane: Lane) -> None:
-        """Wait until what was committed last is published; the order of messages depends on it."""
-        if lane.unsettled is None:
-            return
-        try:
-            lane.unsettled.result()
-        except Unavailable:
-            lane.sent(lane.parcels, self._publisher.send([m for p in lane.parcels for m in p.messages]))
-            raise
-        lane.settled()
-
-    def _settle_all(self) -> None:
+    def _finish(self) -> None:
+        """Take what is under way to its end, as far as the servers let it."""
         for lane in self._lanes.values():
             try:
-                self._settle(lane)
-                self._store.clear(lane.take_published())
-            except Unavailable as error:
-                log.warning("%s: left in the outbox for the next worker: %s", lane.partition, error)
+                if lane.commit is not None:
+                    wait([lane.commit])
+                    self._take_commit(lane)
+                while lane.unsettled is not None or lane.unsent:
+                    self._publish(lane)
+                    if lane.unsettled is not None:
+                        wait([lane.unsettled])
+                self._store.clear(lane.published)
+            except (Unavailable, Stale, Fenced) as error:
+                log.warning("%s: left for the next worker: %s", lane.partition, error)
+        self._committer.shutdown()

@@ -14,6 +14,10 @@ class Settings(BaseSettings):
     kafka: str | None = Field(
         None, description="Kafka bootstrap addresses, host:port, comma-separated. Required by every service."
     )
+    kafka_client: Literal["kafka-python", "librdkafka"] = Field(
+        "kafka-python",
+        description="Library that reads and publishes; librdkafka is faster and needs kith[librdkafka].",
+    )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="How to talk to the brokers."
     )

@@ -1,5 +1,7 @@
 """The composition root of the analytics service: the worker and the report API in one process."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from services.analytics.api import create_app
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.queries import AnalyticsQueries
@@ -35,6 +37,7 @@ def run(settings: Settings) -> None:
             owner=owner_name(),
             dead_letters=topics.name("dead-letters"),
             slice_events=settings.slice_events,
+            committer=ThreadPoolExecutor(2, thread_name_prefix="commit"),
         )
 
     worker = Worker(build)

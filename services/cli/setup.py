@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import pymongo.errors
 from pymongo import MongoClient
-from pymongo.errors import OperationFailure
+from pymongo.errors import InvalidURI, OperationFailure
 from pymongo.uri_parser import parse_uri
 
 from shared.errors import ConfigurationError, Unavailable
@@ -56,8 +57,10 @@ def initiate(uri: str) -> list[str]:
     A replica set of several servers is for its operator to make, and is not touched. Raises Unavailable, and
     ConfigurationError when the URI names no replica set or the server does not run as a member of one.
     """
-    with connect(uri):  # refuses what is no URI
+    try:
         parts = parse_uri(uri)
+    except (InvalidURI, pymongo.errors.ConfigurationError) as error:
+        raise ConfigurationError(f"KITH_MONGO is no address of a MongoDB: {error}") from error
     name, servers = parts["options"].get("replicaSet"), parts["nodelist"]
     if name is None:
         raise ConfigurationError("KITH_MONGO names no replica set; it should end like /?replicaSet=rs0")
@@ -69,7 +72,7 @@ def initiate(uri: str) -> list[str]:
     with (
         translated(),
         MongoClient[Document](
-            uri, replicaSet=None, directConnection=True, serverSelectionTimeoutMS=5_000
+            uri, replicaSet=None, directConnection=True, serverSelectionTimeoutMS=1_000
         ) as client,
     ):
         try:

@@ -1,5 +1,6 @@
 """The composition root of the relations service: the worker and the query API in one process."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from services.relations.api import create_app
@@ -41,6 +42,7 @@ def run(settings: Settings) -> None:
             owner=owner_name(),
             dead_letters=topics.name("dead-letters"),
             slice_events=settings.slice_events,
+            committer=ThreadPoolExecutor(2, thread_name_prefix="commit"),
         )
 
     worker = Worker(build)

@@ -15,7 +15,13 @@ from shared.http import add_health, add_problem_handlers, json_response, problem
 TenantHeader = Annotated[Tenant, Header(alias="Kith-Tenant", description="Whose data to read.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of a page.")]
 Cursor = Annotated[str | None, Query(max_length=3000, description="`next` of the page before.")]
-NOT_FOUND = problems({404: "Nothing is known under this id."})
+FAILURES = problems(
+    {
+        422: "A parameter is missing or not of its form; detail says which.",
+        503: "MongoDB is away; try again after Retry-After seconds.",
+    }
+)
+NOT_FOUND = FAILURES | problems({404: "Nothing is known under this id."})
 
 
 def create_app(
@@ -50,7 +56,7 @@ def create_app(
     @app.get(
         "/v1/relations",
         response_model=answers.RelationPage,
-        responses=problems({400: "Neither consumer_id nor provider_id, or a foreign cursor."}),
+        responses=FAILURES | problems({400: "Neither consumer_id nor provider_id, or a foreign cursor."}),
     )
     def relations(
         consumer_id: Annotated[Id | None, Query()] = None,
@@ -69,7 +75,8 @@ def create_app(
     @app.get(
         "/v1/relationships",
         response_model=answers.RelationshipPage,
-        responses=problems({400: "Not exactly one of consumer_id and provider_id, or a foreign cursor."}),
+        responses=FAILURES
+        | problems({400: "Not exactly one of consumer_id and provider_id, or a foreign cursor."}),
     )
     def relationships(
         consumer_id: Annotated[Id | None, Query()] = None,
@@ -89,7 +96,7 @@ def create_app(
     @app.get(
         "/v1/relationships/{consumer_id}/{provider_id}",
         response_model=answers.Relationship,
-        responses=problems({404: "There is nothing between the two."}),
+        responses=FAILURES | problems({404: "There is nothing between the two."}),
     )
     def relationship(
         consumer_id: Annotated[Id, Path()],

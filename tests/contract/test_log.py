@@ -1,14 +1,15 @@
-"""One suite for every Reader and Publisher: in memory and on real Kafka."""
+"""One suite for every Reader and Publisher: in memory, and on real Kafka with each client."""
 
 import time
 import uuid
 from collections.abc import Iterator
+from itertools import cycle
 from typing import Protocol
 
 import pytest
 
 from shared.errors import ConfigurationError
-from shared.kafka_io import KafkaPublisher, KafkaReader
+from shared.kafka_clients import open_publisher, open_reader
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.protocols import Message, Partition, Publisher, Reader, Record
 from shared.settings import Settings
@@ -38,20 +39,21 @@ class InMemory:
 class InKafka:
     def __init__(self, settings: Settings) -> None:
         self.topic = f"{settings.topic_prefix}.relations"
-        self.publisher = KafkaPublisher(settings)
-        self.reader = KafkaReader(settings, f"contract-{uuid.uuid4().hex[:6]}", [self.topic])
+        self.publisher = open_publisher(settings)
+        self.reader = open_reader(settings, f"contract-{uuid.uuid4().hex[:6]}", [self.topic])
 
     def close(self) -> None:
         self.reader.close()
         self.publisher.close()
 
 
-@pytest.fixture(params=["memory", "kafka"])
+@pytest.fixture(params=["memory", "kafka-python", "librdkafka"])
 def world(request: pytest.FixtureRequest) -> Iterator[Contract]:
     if request.param == "memory":
         yield InMemory()
     else:
-        kafka = InKafka(request.getfixturevalue("real_settings"))
+        settings: Settings = request.getfixturevalue("real_settings")
+        kafka = InKafka(settings.model_copy(update={"kafka_client": request.param}))
         yield kafka
         kafka.close()
 
@@ -125,6 +127,81 @@ def test_a_paused_partition_is_not_read_until_resumed(world: Contract) -> None:
     assert not any(world.reader.poll(500).records.values())
     world.reader.resume(partitions)
     assert len(read(world.reader, 4)) == 4
+
+
+def test_a_paused_partition_goes_on_where_it_was(world: Contract) -> None:
+    partitions = assigned(world.reader)
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, n % 2) for n in range(4000)]).result(30)
+    for partition in partitions:
+        world.reader.start(partition, 0)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    records: dict[Partition, list[Record]] = {partition: [] for partition in partitions}
+    turns = cycle(sorted(partitions))
+    while sum(map(len, records.values())) < 4000:
+        assert time.monotonic() < deadline, {str(p): len(batch) for p, batch in records.items()}
+        paused = next(turns)
+        world.reader.pause([paused])
+        first = world.reader.poll(100).records
+        assert paused not in first, "what has been fetched already of a paused partition is not to come"
+        world.reader.resume([paused])
+        for found in (first, world.reader.poll(100).records):
+            for partition, batch in found.items():
+                records[partition] += batch
+    for batch in records.values():
+        assert [record.offset for record in batch] == list(range(2000))
+
+
+def test_reading_can_start_anew_elsewhere(world: Contract) -> None:
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, 0) for n in range(10)]).result(30)
+    for partition in assigned(world.reader):
+        world.reader.start(partition, None)
+    assert [record.offset for record in read(world.reader, 10)] == list(range(10))
+    partition = Partition(world.topic, 0)
+    world.reader.pause([partition])
+    assert world.reader.start(partition, 3) == (0, 3)
+    assert [record.offset for record in read(world.reader, 7)] == list(range(3, 10))
+    world.reader.start(partition, 8)
+    assert [record.offset for record in read(world.reader, 2)] == [8, 9]
+
+
+def test_partitions_that_are_not_ours_are_left_alone(world: Contract) -> None:
+    assigned(world.reader)
+    strange = [Partition(world.topic, 9), Partition("nowhere", 0)]
+    world.reader.pause(strange)
+    world.reader.resume(strange)
+    world.reader.mirror(dict.fromkeys(strange, 1))
+    assert not any(world.reader.poll(100).records.values())
+
+
+def test_what_is_empty_stays_empty(world: Contract) -> None:
+    world.publisher.send([Message(world.topic, None, b"", 0, (("h", b""),))]).result(30)
+    for partition in assigned(world.reader):
+        world.reader.start(partition, None)
+    [record] = read(world.reader, 1)
+    assert (record.key, record.value, record.headers) == (None, b"", (("h", b""),))
+
+
+def test_what_was_fetched_before_a_pause_comes_after_it(world: Contract) -> None:
+    partitions = sorted(assigned(world.reader))
+    for partition in partitions:
+        world.reader.start(partition, 0)
+    # One partition has more than a poll returns, so that fetched records are left over when it is paused; the
+    # other is then read to its end.
+    numbers = [0] * 3_000 + [1] * 500
+    world.publisher.send(
+        [Message(world.topic, b"k", b"v%d" % n, number) for n, number in enumerate(numbers)]
+    ).result(30)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    found: dict[Partition, list[int]] = {partition: [] for partition in partitions}
+    while sum(map(len, found.values())) < len(numbers):
+        assert time.monotonic() < deadline, f"only {found} came"
+        for partition, batch in world.reader.poll(100).records.items():
+            found[partition] += [record.offset for record in batch]
+        if 0 < len(found[partitions[0]]) and len(found[partitions[1]]) < 500:
+            world.reader.pause(partitions[:1])
+        else:
+            world.reader.resume(partitions[:1])
+    assert list(found.values()) == [list(range(3_000)), list(range(500))]
 
 
 def test_nothing_to_publish_is_done_at_once(world: Contract) -> None:

@@ -1,122 +1,44 @@
-"""Queries and the API of the relations service on a real MongoDB, on documents that its runner stored."""
+"""Queries of the relations service on a real MongoDB, on documents that its runner stored."""
 
-import random
-from collections.abc import Callable, Iterable, Iterator
+import base64
+import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
-from pymongo import MongoClient
-from pymongo.database import Database
 from pymongo.errors import WriteError
 
 from services.relations import answers
-from services.relations.api import create_app
 from services.relations.cache import QueryCache
-from services.relations.invalidation import subjects
 from services.relations.queries import EVIDENCE, BadCursor, Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength
 from shared.cursors import encode_cursor
-from shared.events import Event
-from shared.memory import MemoryReader
-from shared.mongo_io import MongoStore, prepare
+from shared.mongo_io import prepare
 from shared.protocols import Document
-from shared.runner import Runner
-from tests.analytics_driver import get
-from tests.builders import STRENGTH, TOPICS, MemoryKith, event, recorded, retracted, stored_state
-
-Mongo = Database[Document]
-NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-class MongoKith:
-    """The relations service with its documents in MongoDB and its log in memory."""
-
-    def __init__(self, database: Mongo, slice_events: int = 40) -> None:
-        prepare(database, COLLECTIONS)
-        self.memory = MemoryKith()
-        self._database = database
-        reader = MemoryReader(self.memory.log)
-        reader.assign(self.memory.inputs)
-        self._runner = Runner(
-            reader,
-            MongoStore(database, COLLECTIONS),
-            self.memory.publisher,
-            self.memory.projection,
-            owner="test",
-            dead_letters=TOPICS.name("dead-letters"),
-            slice_events=slice_events,
-        )
-
-    def store(self, events: Iterable[Event]) -> None:
-        """Publish, and run until all of it is stored."""
-        self.memory.publish(events)
-        ends = {f"relations@1/{p}": self.memory.log.end(p) for p in self.memory.inputs if self.memory.log.end(p)}
-        for _ in range(1_000):
-            self._runner.step(0)
-            found = {position["_id"]: position.get("next") for position in self._database["positions"].find()}
-            if all(found.get(id) == end for id, end in ends.items()):
-                return
-        raise AssertionError("the runner does not get to the end")
-
-    def forget(self, cache: QueryCache) -> None:
-        """Tell the cache of all changes, as the service's thread does."""
-        for partition, records in self.memory.log.records.items():
-            if partition not in self.memory.inputs:
-                for record in records:
-                    cache.forget(subjects(record))
-
-
-def history(seed: int) -> list[Event]:
-    """Facts of few people, with ties in time, amendments, retractions, and the same ids in two tenants."""
-    chance = random.Random(seed)
-    events = []
-    for number in range(400):
-        tenant, consumer = chance.choice(["default", "default", "acme"]), chance.choice(["ann", "bob", "c:1", "100%"])
-        relation, provider = f"r{chance.randrange(80)}", chance.choice(["café", "p:1", "1:p"])
-        place = {"relation_id": relation, "consumer_id": consumer, "provider_id": provider}
-        time = (NOW - timedelta(days=30 * chance.randrange(14), seconds=chance.randrange(3))).isoformat()
-        if chance.random() < 0.15:
-            events.append(event("relation.retracted", f"e{number}", time, place, tenant=tenant))
-            continue
-        kind = chance.choice(["purchase", "review", "view", "unheard_of"])
-        data = {**place, "kind": kind}
-        if kind == "purchase":
-            data |= {"amount": chance.randrange(-500, 10**11), "currency": chance.choice(["EUR", "USD"])}
-        if kind == "review":
-            data |= {"rating": chance.randrange(6), "text": "très bon", "traits": {"n": 2**40, "x": [0.1, None]}}
-        events.append(event("relation.recorded", f"e{number}", time, data, tenant=tenant))
-    return events
-
-
-def uncached(database: Mongo) -> Queries:
-    return Queries(database, STRENGTH, QueryCache("off", 1))
-
-
-def pages(read: Callable[[str | None], Document], limit: int) -> Iterator[Document]:
-    cursor = None
-    while True:
-        page = read(cursor)
-        assert len(page["items"]) <= limit
-        yield from page["items"]
-        if (cursor := page["next"]) is None:
-            return
-        assert len(page["items"]) == limit
+from tests.builders import STRENGTH, event, recorded, retracted, stored_state
+from tests.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_mongodb_and_memory_store_the_same_and_every_page_of_it_is_found(mongo_database: Mongo, seed: int) -> None:
+def test_mongodb_stores_what_memory_stores(mongo_database: Mongo, seed: int) -> None:
     events = history(seed)
     MongoKith(mongo_database).store(events)
     expected = stored_state(events)
-    for name in ("relations", "relationships"):
-        assert {document["_id"]: document for document in mongo_database[name].find()} == expected[name]
+    assert {name for name, documents in expected.items() if documents} == {"relations", "relationships"}
+    for name, documents in expected.items():
+        assert {document["_id"]: document for document in mongo_database[name].find()} == documents
 
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_every_relation_is_on_one_page(mongo_database: Mongo, seed: int) -> None:
+    events = history(seed)
+    MongoKith(mongo_database).store(events)
     queries = uncached(mongo_database)
-    facts = [fact for fact in expected["relations"].values() if not fact["retracted"]]
+    facts = [fact for fact in stored_state(events)["relations"].values() if not fact["retracted"]]
     facts.sort(key=lambda fact: (fact["time"], fact["_id"]), reverse=True)
+    assert len({fact["time"] for fact in facts}) < len(facts) / 2, "no ties"
     for tenant, consumer, provider, kind in (
         ("default", "ann", None, None),
         ("default", None, "p:1", None),
@@ -129,12 +51,23 @@ def test_mongodb_and_memory_store_the_same_and_every_page_of_it_is_found(mongo_d
         ("nobody", "ann", None, None),
     ):
         stated = {"tenant": tenant, "consumer_id": consumer, "provider_id": provider, "kind": kind}
-        wanted = [fact for fact in facts if all(v is None or fact[k] == v for k, v in stated.items())]
+        wanted = [
+            answers.relation(fact)
+            for fact in facts
+            if all(value is None or fact[name] == value for name, value in stated.items())
+        ]
+        assert wanted or "nobody" in (tenant, consumer)
         for limit in (1, 3, len(wanted) or 7, 1000):
-            read = lambda cursor, *where: queries.relations(*where, cursor)  # noqa: E731
-            found = list(pages(lambda cursor: read(cursor, tenant, consumer, provider, kind, limit), limit))  # noqa: B023
-            assert found == [answers.relation(fact) for fact in wanted]
+            read = partial(queries.relations, tenant, consumer, provider, kind, limit)
+            assert list(pages(read, limit)) == wanted
 
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_every_relationship_is_on_one_page_strongest_first(mongo_database: Mongo, seed: int) -> None:
+    events = history(seed)
+    MongoKith(mongo_database).store(events)
+    queries = uncached(mongo_database)
+    documents = stored_state(events)["relationships"].values()
     for tenant, side, id in (
         ("default", "consumer_id", "ann"),
         ("default", "provider_id", "p:1"),
@@ -143,15 +76,391 @@ def test_mongodb_and_memory_store_the_same_and_every_page_of_it_is_found(mongo_d
         ("default", "provider_id", "nobody"),
         ("nobody", "provider_id", "café"),
     ):
-        strongest = [doc for doc in expected["relationships"].values() if (doc["tenant"], doc[side]) == (tenant, id)]
-        strongest.sort(key=lambda doc: (-STRENGTH.at(doc["kinds"], NOW)[0], doc["_id"]))
-        for limit in (1, 2, 1000):
-            listed = list(
-                pages(lambda cursor: queries.relationships(tenant, side, id, limit, cursor, NOW), limit)  # noqa: B023
-            )
-            assert [(item["consumer_id"], item["provider_id"]) for item in listed] == [
-                (doc["consumer_id"], doc["provider_id"]) for doc in strongest
+        wanted = [document for document in documents if (document["tenant"], document[side]) == (tenant, id)]
+        wanted.sort(key=lambda document: (-document["score"], document["_id"]))
+        assert wanted or "nobody" in (tenant, id)
+        strengths = [STRENGTH.at(document["kinds"], NOW)[0] for document in wanted]
+        for limit in (1, 2, len(wanted) or 7, 1000):
+
+            def read(cursor: str | None, place: tuple[str, str, str, int] = (tenant, side, id, limit)) -> Document:
+                return queries.relationships(*place, cursor, NOW)
+
+            found = list(pages(read, limit))
+            names = ("consumer_id", "provider_id", "count", "first", "last")
+            assert [[item[name] for name in names] for item in found] == [
+                [document[name] for name in names] for document in wanted
             ]
-            strengths = [STRENGTH.at(doc["kinds"], NOW)[0] for doc in strongest]
-            assert [item["strength"] for item in listed] == pytest.approx(strengths, rel=1e-9)
-            assert [item["count"] for item in listed] == [sum(item["kinds"].values()) for item in listed]
+            assert [item["strength"] for item in found] == pytest.approx(strengths, rel=1e-9)
+            assert [sum(item["kinds"].values()) for item in found] == [item["count"] for item in found]
+
+
+def test_relationships_of_one_strength_are_paged_by_their_id(mongo_database: Mongo) -> None:
+    kith = MongoKith(mongo_database)
+    kith.store([recorded(f"e{n}", "2026-01-01T00:00:00Z", f"r{n}", provider_id=f"p{n}") for n in range(5)])
+    queries = uncached(mongo_database)
+    found = pages(lambda cursor: queries.relationships("default", "consumer_id", "c1", 2, cursor, NOW), 2)
+    assert [item["provider_id"] for item in found] == ["p0", "p1", "p2", "p3", "p4"]
+
+
+def test_a_page_goes_on_where_the_last_one_ended_though_facts_come_and_go(mongo_database: Mongo) -> None:
+    kith = MongoKith(mongo_database)
+    kith.store([recorded(f"e{n}", f"2026-01-0{n}T00:00:00Z", f"r{n}") for n in range(1, 7)])
+    queries = uncached(mongo_database)
+    first = queries.relations("default", "c1", None, None, 3, None)
+    assert [item["relation_id"] for item in first["items"]] == ["r6", "r5", "r4"]
+    kith.store(
+        [
+            recorded("e7", "2026-01-07T00:00:00Z", "r7"),
+            retracted("u4", "2026-02-01T00:00:00Z", "r4"),
+            recorded("e0", "2026-01-02T12:00:00Z", "r0"),
+        ]
+    )
+    second = queries.relations("default", "c1", None, None, 3, first["next"])
+    assert [item["relation_id"] for item in second["items"]] == ["r3", "r0", "r2"]
+
+
+FORGED = [
+    "",
+    "x",
+    "é",
+    "====",
+    "eyJhIjoxfQ",
+    encode_cursor(),
+    encode_cursor(1),
+    encode_cursor("1", "x"),
+    encode_cursor(True, "x"),
+    encode_cursor(None, "x"),
+    encode_cursor(1, 2),
+    encode_cursor(1.5, None),
+    encode_cursor(1, "x", "y"),
+    encode_cursor(1.5, "x", "y"),
+    encode_cursor({"$gt": 0}, "x"),
+    encode_cursor(1, {"$gt": ""}),
+    encode_cursor(1.5, {"$gt": ""}),
+]
+
+
+@pytest.mark.parametrize("cursor", FORGED)
+def test_a_forged_cursor_is_refused(mongo_database: Mongo, cursor: str) -> None:
+    queries = uncached(mongo_database)
+    with pytest.raises(BadCursor):
+        queries.relations("default", "c1", None, None, 5, cursor)
+    with pytest.raises(BadCursor):
+        queries.relationships("default", "consumer_id", "c1", 5, cursor, NOW)
+
+
+@pytest.mark.parametrize("milliseconds", [10**15, -(10**15), 10**18, -(2**63), 2**64 - 1, 2**64])
+def test_a_cursor_at_no_time_is_refused(mongo_database: Mongo, milliseconds: int) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps([milliseconds, "x"]).encode()).rstrip(b"=").decode()
+    with pytest.raises(BadCursor):
+        uncached(mongo_database).relations("default", "c1", None, None, 5, cursor)
+
+
+def test_a_cursor_of_the_other_list_is_refused_and_one_of_another_tenant_shows_nothing_of_it(
+    mongo_database: Mongo,
+) -> None:
+    data = {"relation_id": "x", "kind": "view", "consumer_id": "c1"}
+    events = [
+        event(
+            "relation.recorded",
+            f"e{n}",
+            NOW.isoformat(),
+            {**data, "relation_id": f"r{n}", "provider_id": f"p{n}"},
+            tenant=t,
+        )
+        for n in range(3)
+        for t in ("default", "acme")
+    ]
+    MongoKith(mongo_database).store(events)
+    queries = uncached(mongo_database)
+    facts = queries.relations("acme", "c1", None, None, 1, None)["next"]
+    pairs = queries.relationships("acme", "consumer_id", "c1", 1, None, NOW)["next"]
+    with pytest.raises(BadCursor):
+        queries.relations("default", "c1", None, None, 5, pairs)
+    with pytest.raises(BadCursor):
+        queries.relationships("default", "consumer_id", "c1", 5, facts, NOW)
+    for id in ("nobody", "c2"):
+        assert queries.relations("default", id, None, None, 5, facts)["items"] == []
+        assert queries.relationships("default", "consumer_id", id, 5, pairs, NOW)["items"] == []
+
+
+def test_profiles(mongo_database: Mongo) -> None:
+    personal = {"name": "Ann", "email": "a@example.org"}
+    MongoKith(mongo_database).store(
+        [
+            event("consumer.upserted", "e1", NOW.isoformat(), {"consumer_id": "c:1", "personal": personal}),
+            event("consumer.upserted", "e2", NOW.isoformat(), {"consumer_id": "c:1"}, tenant="acme"),
+            event("consumer.erased", "e3", NOW.isoformat(), {"consumer_id": "c2", "mode": "delete"}),
+            event("provider.closed", "e4", NOW.isoformat(), {"provider_id": "c:1"}),
+        ]
+    )
+    queries = uncached(mongo_database)
+    assert queries.profile("consumers", "default", "c:1") == {"consumer_id": "c:1", "personal": personal}
+    assert queries.profile("consumers", "acme", "c:1") == {"consumer_id": "c:1"}
+    assert queries.profile("consumers", "default", "c2") == {"consumer_id": "c2", "erased": "delete"}
+    assert queries.profile("providers", "default", "c:1") == {"provider_id": "c:1", "closed": True}
+    for collection, tenant, id in (("consumers", "default", "c"), ("providers", "acme", "c:1")):
+        assert queries.profile(collection, tenant, id) is None
+
+
+def test_a_relationship_is_explained(mongo_database: Mongo) -> None:
+    shop = {"kind": "purchase", "currency": "EUR"}
+    MongoKith(mongo_database).store(
+        [
+            recorded("e1", "2026-11-01T00:00:00Z", "r1", **shop, amount=1000, rating=4),
+            recorded("e2", "2026-05-31T23:59:59Z", "r2", **shop, amount=-200, rating=1),
+            recorded("e3", "2025-11-11T00:00:00Z", "r3", kind="subscribe", amount=9900, currency="USD"),
+            recorded("e4", "2026-11-20T00:00:00Z", "r4"),
+            recorded("e5", "2026-11-20T00:00:00Z", "gone", **shop, amount=1),
+            retracted("e6", "2026-11-21T00:00:00Z", "gone"),
+            recorded("e7", "2026-11-20T00:00:00Z", "other", provider_id="p2"),
+        ]
+    )
+    queries = uncached(mongo_database)
+    found = queries.relationship("default", "c1", "p1", NOW)
+    assert found is not None
+    evidence = found.pop("evidence")
+    assert found == {
+        "consumer_id": "c1",
+        "provider_id": "p1",
+        "count": 4,
+        "amount": {"EUR": 800, "USD": 9900},
+        "rating_count": 2,
+        "rating_sum": 5,
+        "first": datetime(2025, 11, 11, tzinfo=UTC),
+        "last": datetime(2026, 11, 20, tzinfo=UTC),
+        "as_of": NOW,
+        "strength": 10.0,
+        "kinds": {
+            "purchase": {
+                "count": 2,
+                "amount": {"EUR": 800},
+                "rating_count": 2,
+                "rating_sum": 5,
+                "strength": 7.5,
+                "share": 0.75,
+            },
+            "subscribe": {
+                "count": 1,
+                "amount": {"USD": 9900},
+                "rating_count": 0,
+                "rating_sum": 0,
+                "strength": 2.0,
+                "share": 0.2,
+            },
+            "view": {"count": 1, "amount": {}, "rating_count": 0, "rating_sum": 0, "strength": 0.5, "share": 0.05},
+        },
+    }
+    assert [(one["relation_id"], one["weight"], one["event"]["id"]) for one in evidence] == [
+        ("r1", 5.0, "e1"),
+        ("r2", 2.5, "e2"),
+        ("r3", 2.0, "e3"),
+        ("r4", 0.5, "e4"),
+    ]
+    assert evidence[3] == {
+        "relation_id": "r4",
+        "kind": "view",
+        "time": datetime(2026, 11, 20, tzinfo=UTC),
+        "event": {"source": "test", "id": "e4"},
+        "weight": 0.5,
+    }
+    for place in (("default", "c1", "p3"), ("default", "c2", "p1"), ("acme", "c1", "p1")):
+        assert queries.relationship(*place, NOW) is None
+
+
+def test_with_another_half_life_other_evidence_weighs_most(mongo_database: Mongo) -> None:
+    old = [recorded(f"s{n}", "2024-11-01T00:00:00Z", f"s{n}", kind="subscribe") for n in range(6)]
+    new = [recorded(f"v{n}", f"2026-11-0{n + 1}T00:00:00Z", f"v{n}") for n in range(6)]
+    MongoKith(mongo_database).store([*old, *new])
+    queries = uncached(mongo_database)
+
+    def evidence(half_life: float) -> list[str]:
+        found = queries.relationship("default", "c1", "p1", NOW, Strength(STRENGTH.weights, half_life))
+        assert found is not None
+        return [one["relation_id"] for one in found["evidence"]]
+
+    # Eight times 2 to the power of −24/6 is what one view weighs.
+    assert evidence(5.9) == ["v5", "v4", "v3", "v2", "v1"]
+    assert evidence(6.1) == ["s1", "s2", "s3", "s4", "s5"]
+
+
+@pytest.mark.parametrize("seed", [7, 8])
+def test_evidence_is_what_weighs_most_and_shares_add_up(mongo_database: Mongo, seed: int) -> None:
+    events = history(seed)
+    MongoKith(mongo_database).store(events)
+    queries, state = uncached(mongo_database), stored_state(events)
+    for document in state["relationships"].values():
+        tenant, consumer, provider = (document[name] for name in ("tenant", "consumer_id", "provider_id"))
+        pair = {"tenant": tenant, "consumer_id": consumer, "provider_id": provider}
+        facts = {
+            fact["relation_id"]: fact
+            for fact in state["relations"].values()
+            if not fact["retracted"] and pair.items() <= fact.items()
+        }
+        for half_life in (0.05, 1.0, 6.0, 600.0):
+            strength = Strength(STRENGTH.weights, half_life)
+            weights = {id: strength.weight(fact["kind"], fact["time"], NOW) for id, fact in facts.items()}
+            found = queries.relationship(tenant, consumer, provider, NOW, strength)
+            assert found is not None
+            evidence = found["evidence"]
+            assert [one["weight"] for one in evidence] == sorted(weights.values(), reverse=True)[:EVIDENCE]
+            assert len({one["relation_id"] for one in evidence}) == min(EVIDENCE, len(facts))
+            for one in evidence:
+                fact = facts[one["relation_id"]]
+                assert one["weight"] == weights[one["relation_id"]]
+                assert (one["kind"], one["time"]) == (fact["kind"], fact["time"])
+                assert one["event"] == {name: fact["version"][name] for name in ("source", "id")}
+            assert found["strength"] == pytest.approx(sum(weights.values()), rel=1e-9)
+            assert sum(kind["strength"] for kind in found["kinds"].values()) == pytest.approx(found["strength"])
+            assert sum(kind["share"] for kind in found["kinds"].values()) == pytest.approx(1.0)
+            assert found["count"] == len(facts) == sum(kind["count"] for kind in found["kinds"].values())
+
+
+def test_cached_answers_are_given_up_when_the_changes_tell(mongo_database: Mongo) -> None:
+    kith, cache = MongoKith(mongo_database), QueryCache("lru", 100, lambda: 0.0)
+    queries = Queries(mongo_database, STRENGTH, cache)
+
+    def read() -> list[Any]:
+        pair = queries.relationship("default", "c1", "p1", NOW)
+        return [
+            queries.profile("consumers", "default", "c1"),
+            queries.profile("providers", "default", "p1"),
+            len(queries.relationships("default", "consumer_id", "c1", 9, None, NOW)["items"]),
+            len(queries.relationships("default", "provider_id", "p1", 9, None, NOW)["items"]),
+            pair and pair["count"],
+        ]
+
+    nothing = [None, None, 0, 0, None]
+    assert read() == nothing
+    kith.store(
+        [
+            event("consumer.upserted", "e1", NOW.isoformat(), {"consumer_id": "c1"}),
+            event("provider.upserted", "e2", NOW.isoformat(), {"provider_id": "p1"}),
+            recorded("e3", NOW.isoformat()),
+        ]
+    )
+    assert read() == nothing, "not cached"
+    kith.forget(cache)
+    fresh = [{"consumer_id": "c1"}, {"provider_id": "p1", "closed": False}, 1, 1, 1]
+    assert read() == fresh
+    kith.store([retracted("e4", (NOW + timedelta(1)).isoformat())])
+    assert read() == fresh
+    kith.forget(cache)
+    assert read() == [*fresh[:2], 0, 0, None]
+
+
+def test_no_query_of_reader_or_writer_reads_a_whole_collection(mongo_database: Mongo) -> None:
+    kith = MongoKith(mongo_database)
+    events = history(9)
+    kith.store(events[:200])
+    mongo_database.command("profile", 2)
+    kith.store(events[200:])
+    queries = uncached(mongo_database)
+    for consumer, provider in (("ann", None), (None, "p:1"), ("ann", "p:1")):
+        for kind in (None, "review"):
+            list(pages(partial(queries.relations, "default", consumer, provider, kind, 2), 2))
+    for side, id in (("consumer_id", "ann"), ("provider_id", "p:1")):
+        list(pages(lambda c, s=side, i=id: queries.relationships("default", s, i, 1, c, NOW), 1))  # type: ignore[misc]
+    queries.relationship("default", "ann", "p:1", NOW)
+    queries.profile("consumers", "default", "ann")
+    queries.profile("providers", "default", "p:1")
+    mongo_database.command("profile", 0)
+    reads = profiled(mongo_database)
+    seen = {(read["op"], read["ns"].split(".")[1]) for read in reads}
+    assert {("query", name) for name in COLLECTIONS if name != "dead_letters"} <= seen
+    assert {("update", "relations"), ("update", "relationships")} <= seen
+    assert [read["command"] for read in reads if "COLLSCAN" in read["planSummary"]] == []
+
+
+def profiled(database: Mongo) -> list[Document]:
+    """What the server has noted of operations that chose a plan."""
+    return list(
+        database["system.profile"].find(
+            {"ns": {"$ne": f"{database.name}.positions"}, "planSummary": {"$exists": True}}
+        )
+    )
+
+
+def test_a_page_far_down_costs_as_little_as_the_first(mongo_database: Mongo) -> None:
+    """Also where a thousand tie: one view each in one month is the commonest relationship of all."""
+    prepare(mongo_database, COLLECTIONS)
+    numbered = [
+        (
+            n // 1000,
+            {"_id": f"default:c{n}:big", "tenant": "default", "consumer_id": f"c{n}", "provider_id": "big"},
+        )
+        for n in range(3000)
+    ]
+    fact = {
+        "relation_id": "big",
+        "kind": "view",
+        "retracted": False,
+        "version": {"time": 1, "source": "s", "id": "e"},
+    }
+    mongo_database["relations"].insert_many(
+        {**pair, **fact, "time": NOW - timedelta(days=group)} for group, pair in numbered
+    )
+    sums = {"count": 1, "first": NOW, "last": NOW, "kinds": {"view": {"2026-11": {"count": 1}}}, "fingerprint": 0}
+    mongo_database["relationships"].insert_many(
+        {**pair, **sums, "score": float(group)} for group, pair in numbered
+    )
+    queries = uncached(mongo_database)
+    mongo_database.command("profile", 2)
+    assert len(list(pages(partial(queries.relations, "default", None, "big", "view", 100), 100))) == 3000
+    ranked = pages(lambda cursor: queries.relationships("default", "provider_id", "big", 100, cursor, NOW), 100)
+    assert len(list(ranked)) == 3000
+    mongo_database.command("profile", 0)
+    reads = profiled(mongo_database)
+    assert len(reads) == 60
+    assert max(read["keysExamined"] for read in reads) <= 3 * 101
+    assert [read["command"] for read in reads if read.get("hasSortStage")] == []
+
+
+MALFORMED: list[tuple[str, Document]] = [
+    ("relations", {"$set": {"amount": 0.5}}),
+    ("relations", {"$set": {"rating": "5"}}),
+    ("relations", {"$set": {"time": "2026-01-01T00:00:00Z"}}),
+    ("relations", {"$set": {"retracted": 1}}),
+    ("relations", {"$set": {"version.time": NOW}}),
+    ("relations", {"$set": {"version.more": 1}}),
+    ("relations", {"$set": {"colour": "red"}}),
+    ("relations", {"$set": {"traits": []}}),
+    ("relations", {"$unset": {"version": 1}}),
+    ("relations", {"$unset": {"consumer_id": 1}}),
+    ("relationships", {"$set": {"count": 0}}),
+    ("relationships", {"$set": {"count": 1.0}}),
+    ("relationships", {"$set": {"score": 1}}),
+    ("relationships", {"$set": {"score": None}}),
+    ("relationships", {"$set": {"fingerprint": -1}}),
+    ("relationships", {"$set": {"first": "2026-01-01"}}),
+    ("relationships", {"$set": {"kinds.view.2026-01.count": 0}}),
+    ("relationships", {"$set": {"kinds.view.2026-01.amount": {"EUR": 0.5}}}),
+    ("relationships", {"$set": {"kinds.view.2026-01.more": 1}}),
+    ("relationships", {"$set": {"kinds.view": 1}}),
+    ("relationships", {"$unset": {"kinds": 1}}),
+    ("consumers", {"$set": {"erased": "perhaps"}}),
+    ("consumers", {"$set": {"personal": {"name": 1}}}),
+    ("consumers", {"$set": {"consent": {"mail": "yes"}}}),
+    ("consumers", {"$set": {"versions.traits": 1}}),
+    ("consumers", {"$unset": {"tenant": 1}}),
+    ("providers", {"$set": {"closed": None}}),
+    ("providers", {"$set": {"categories": "food"}}),
+    ("providers", {"$set": {"name": 1}}),
+    ("providers", {"$unset": {"versions": 1}}),
+]
+
+
+def test_validators_refuse_malformed_documents(mongo_database: Mongo) -> None:
+    MongoKith(mongo_database).store(
+        [
+            recorded("e1", "2026-01-01T00:00:00Z"),
+            event("consumer.upserted", "e2", NOW.isoformat(), {"consumer_id": "c1"}),
+            event("provider.upserted", "e3", NOW.isoformat(), {"provider_id": "p1"}),
+        ]
+    )
+    for collection, change in MALFORMED:
+        with pytest.raises(WriteError, match="Document failed validation"):
+            mongo_database[collection].update_one({}, change)
+    for collection in ("relations", "relationships", "consumers", "providers"):
+        with pytest.raises(WriteError, match="Document failed validation"):
+            mongo_database[collection].insert_one({"_id": "x"})

@@ -8,6 +8,7 @@ from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.relations.schema import COLLECTIONS as RELATIONS_COLLECTIONS
 from shared.events import Event
 from shared.memory import MemoryReader, MemoryStore
+from shared.numbering import NUMBER
 from shared.protocols import Parcel, Partition, Slice
 from shared.runner import Runner
 from tests.builders import TOPICS, MemoryKith, recorded
@@ -88,6 +89,12 @@ def analytics_of(kith: MemoryKith, slice_events: int = 3, steps_a_worker: int = 
         if all((nexts.get(f"analytics@1/{place}") or 0) == kith.log.end(place) for place in places):
             return store
     raise AssertionError("analytics does not get to the end")
+
+
+def published(kith: MemoryKith) -> list[tuple[int, bytes]]:
+    """(number, change) of all changes in partition 0, in the order of the log."""
+    records = kith.log.records[Partition(CHANGES, 0)]
+    return [(int(dict(record.headers)[NUMBER]), record.value or b"") for record in records]
 
 
 def live_facts(kith: MemoryKith) -> dict[tuple[str, str, str], dict[str, Any]]:

@@ -1,0 +1,81 @@
+"""A small HTTP/1.1 client that costs little: the machine's cores belong to what is measured."""
+
+import http.client
+import socket
+import time
+
+from shared.local.processes import Process, ProcessFailed
+
+
+class Connection:
+    """One connection to 127.0.0.1 that stays open. Knows only answers with a Content-Length."""
+
+    def __init__(self, port: int, timeout: float = 30.0) -> None:
+        self._port = port
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def post(self, path: str, content_type: str, body: bytes) -> int:
+        """The status of the answer."""
+        return self.send(request(self._port, path, content_type, body))
+
+    def get(self, path: str) -> int:
+        return self.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
+
+    def send(self, whole: bytes) -> int:
+        """Send a whole request; the status of the answer, which is read to its end."""
+        self._socket.sendall(whole)
+        received = b""
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            received += self._more()
+        status, length = parse_head(received[:end])
+        missing = length - (len(received) - end - 4)
+        while missing > 0:
+            missing -= len(self._more())
+        return status
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _more(self) -> bytes:
+        if not (found := self._socket.recv(65_536)):
+            raise ConnectionError("the server closed the connection")
+        return found
+
+
+def request(port: int, path: str, content_type: str, body: bytes) -> bytes:
+    """A whole POST request."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {content_type}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def parse_head(head: bytes) -> tuple[int, int]:
+    """Status and Content-Length of an answer's head."""
+    first, *lines = head.split(b"\r\n")
+    for line in lines:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(first.split()[1]), int(value)
+    raise ConnectionError("an answer without Content-Length")
+
+
+def wait_ready(process: Process, port: int, seconds: float = 60.0) -> None:
+    """Return when ``/health/ready`` answers 200. Raises ProcessFailed."""
+    deadline = time.monotonic() + seconds
+    while True:
+        process.check()
+        try:
+            asked = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            asked.request("GET", "/health/ready")
+            status = asked.getresponse().status
+            asked.close()
+            if status == 200:
+                return
+        except (OSError, http.client.HTTPException):
+            pass
+        if time.monotonic() > deadline:
+            raise ProcessFailed(f"{process.name} was not ready after {seconds:.0f} s")
+        time.sleep(0.1)

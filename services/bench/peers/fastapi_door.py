@@ -1,0 +1,51 @@
+"""The door as FastAPI's manual has it: a handler with a ``list[Event]`` body, and Kith's own models and publisher.
+
+Answers 202 after all acknowledgements. Settings as for Kith's services; the port is the ingest service's."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from shared.codec import encode
+from shared.events import Event, event_key
+from shared.kafka_clients import open_publisher
+from shared.protocols import Message
+from shared.settings import Settings
+from shared.topics import Topics
+
+
+def create_app(settings: Settings) -> FastAPI:
+    topics = Topics(settings.topic_prefix)
+    publisher = open_publisher(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        publisher.close()
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.post("/v1/events", status_code=202)
+    async def post_events(events: list[Event]) -> dict[str, int]:
+        messages = [Message(topics.of(event), event_key(event), encode(event)) for event in events]
+        await asyncio.wrap_future(publisher.send(messages))
+        return {"accepted": len(events)}
+
+    @app.get("/health/ready")
+    async def ready() -> dict[str, str]:
+        return {"status": "ready"}
+
+    return app
+
+
+def main() -> None:
+    settings = Settings()
+    app = create_app(settings)
+    uvicorn.run(app, host=settings.host, port=settings.ingest_port, log_level="warning", access_log=False)
+
+
+if __name__ == "__main__":
+    main()

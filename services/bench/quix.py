@@ -1,0 +1,48 @@
+"""An environment of its own for Quix Streams: it does not work with the releases that Kith has of pydantic."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from shared.errors import ConfigurationError
+from shared.local.cache import locked
+
+REQUIREMENTS = ("quixstreams[mongodb]==3.28.1", "pymongo==4.20.0")
+FOLDER = "bench-quix-3.28.1"
+
+
+def interpreter() -> Path:
+    """Its Python, installed by uv in the first call on a machine. ConfigurationError if that fails."""
+    with locked(FOLDER) as cache:
+        folder = cache / FOLDER
+        if not folder.exists():
+            uv = _find_uv()
+            with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as staging:
+                # An environment knows its own path, so it is made in place; this file, moved there last,
+                # says that it is complete.
+                marker = Path(staging) / "complete"
+                marker.touch()
+                target = cache / f"{FOLDER}.venv"
+                _run([uv, "venv", "--quiet", "--clear", "--python", "3.11", str(target)])
+                python = str(target / "bin" / "python")
+                _run([uv, "pip", "install", "--quiet", "--python", python, *REQUIREMENTS])
+                marker.rename(folder)
+        return cache / f"{FOLDER}.venv" / "bin" / "python"
+
+
+def _find_uv() -> str:
+    found = os.environ.get("UV") or shutil.which("uv")
+    local = Path(__file__).parents[2] / ".uv" / "bin" / "uv"
+    if found is None and local.exists():
+        found = str(local)
+    if found is None:
+        raise ConfigurationError("Quix Streams is installed by uv, which is not there")
+    return found
+
+
+def _run(argv: list[str]) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise ConfigurationError(f"Quix Streams could not be installed: {done.stderr.strip()[-500:]}")

@@ -1,0 +1,73 @@
+"""The tables that a person reads, at most 100 columns wide. Pure but for the printing."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from services.bench.measure import Run
+from services.bench.ratios import Ratio
+
+SCENARIOS = {
+    "first": "Into empty collections",
+    "replay": "A replay into the filled collections: every event a duplicate",
+    "amended": "30 % amendments and retractions, into empty collections",
+}
+
+
+def console(stderr: bool) -> Console:
+    """A console that is wide enough for the tables where its output goes into a file."""
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=100)
+
+
+def runs_table(scenario: str, runs: Sequence[Run], titles: Mapping[str, str]) -> Table:
+    """A row per contender: the medians of its repetitions, and the lowest and highest rate."""
+    table = Table(title=SCENARIOS[scenario], title_justify="left", width=100)
+    table.add_column("contender", no_wrap=True, overflow="ellipsis", ratio=1)
+    columns = ("events/s", "low–high", "client", "mongod", "broker", "RSS MB")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for name in dict.fromkeys(run.contender for run in runs):
+        own = [run for run in runs if run.contender == name]
+        rates = [run.rate for run in own]
+        table.add_row(
+            titles.get(name, name),
+            f"{median(rates):,.0f}",
+            f"{min(rates):,.0f}–{max(rates):,.0f}",
+            *(f"{median(getattr(run, column) for run in own):.0f}" for column in _COSTS),
+        )
+    return table
+
+
+_COSTS = ("client_us", "mongod_us", "broker_us", "memory_mb")
+
+
+def ratios_table(found: Sequence[Ratio]) -> Table:
+    """A row per target."""
+    table = Table(title="Ratios: the median of the repetitions' own", title_justify="left", width=100)
+    table.add_column("ratio", ratio=1)
+    for column in ("topic", "measured", "low–high", "target", ""):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in found:
+        table.add_row(
+            row.name,
+            row.scenario,
+            f"{row.ratio:.2f}",
+            f"{row.low:.2f}–{row.high:.2f}",
+            f"{row.target:.2f}",
+            "[green]met[/]" if row.met else "[red]missed[/]",
+        )
+    return table
+
+
+def plain_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Rows of one shape under their own names."""
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(rows[0] if rows else ()):
+        table.add_column(name.replace("_", " "), justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*(f"{v:,.1f}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()))
+    return table

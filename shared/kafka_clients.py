@@ -1,0 +1,42 @@
+"""Chooses the Kafka client by the setting ``kafka_client``. Each is imported only when it is the chosen one."""
+
+from collections.abc import Sequence
+from types import ModuleType
+
+from shared.errors import ConfigurationError
+from shared.protocols import Publisher, Reader
+from shared.settings import Settings
+
+
+def open_reader(settings: Settings, service: str, topics: Sequence[str]) -> Reader:
+    """A member of the Kafka group ``<group>.<service>`` that reads ``topics`` (full names). Raises
+    ConfigurationError, and Unavailable while the brokers cannot be reached or lack a topic."""
+    if settings.kafka_client == "librdkafka":
+        reader: Reader = _librdkafka().RdReader(settings, service, topics)
+        return reader
+    from shared.kafka_io import KafkaReader
+
+    return KafkaReader(settings, service, topics)
+
+
+def open_publisher(settings: Settings) -> Publisher:
+    """A publisher. Raises ConfigurationError, and Unavailable while the brokers cannot be reached."""
+    if settings.kafka_client == "librdkafka":
+        publisher: Publisher = _librdkafka().RdPublisher(settings)
+        return publisher
+    from shared.kafka_io import KafkaPublisher
+
+    return KafkaPublisher(settings)
+
+
+def _librdkafka() -> ModuleType:
+    try:
+        from shared import librdkafka_io
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "confluent_kafka":
+            raise
+        raise ConfigurationError(
+            "KITH_KAFKA_CLIENT is librdkafka, but the package confluent-kafka is not installed: "
+            "install kith[librdkafka]"
+        ) from error
+    return librdkafka_io

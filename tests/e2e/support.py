@@ -1,0 +1,137 @@
+"""What the end-to-end tests share: events by hand, waiting for an end, and looking at what is stored."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import httpx
+from kafka import KafkaConsumer, TopicPartition
+from pymongo.database import Database
+
+from services.cli.status import read_status
+from services.demo.changelog import ChangeLog
+from services.demo.comparison import Weights, compare
+from services.demo.lag import Gauge
+from services.demo.oracle import Oracle
+from shared.codec import decode_fields, encode
+from shared.events import event_key
+from shared.kafka_io import connection
+from shared.protocols import Document, Message, Partition
+from shared.settings import Settings
+from shared.topics import Topics
+
+#: Long enough for a stalled machine and a dead member's session; nothing takes so long when all is well.
+PATIENCE_SECONDS = 60.0
+
+
+def fields(type: str, id: str, time: str, data: dict[str, Any], **attributes: str) -> dict[str, Any]:
+    """A CloudEvent of the source "shop"."""
+    return {
+        "specversion": "1.0",
+        "id": id,
+        "source": "shop",
+        "type": type,
+        "time": time,
+        "data": data,
+        **attributes,
+    }
+
+
+def message(event: dict[str, Any], topics: Topics) -> Message:
+    """An event as upstreams that know Kafka publish it."""
+    decoded = decode_fields(event)
+    return Message(topics.of(decoded), event_key(decoded), encode(decoded))
+
+
+def wait_for(what: str, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come within {seconds:.0f} s"
+        time.sleep(0.05)
+
+
+def wait_ready(url: str) -> None:
+    def ready() -> bool:
+        try:
+            return httpx.get(f"{url}/health/ready", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_for(f"readiness of {url}", ready)
+
+
+def behind(settings: Settings, database: Database[Document]) -> str:
+    """What is not stored or not published yet, in words; empty when everything is."""
+    status = read_status(settings, database)
+    lags = [f"{p.service} {p.topic}/{p.partition}: {p.stored} of {p.end}" for p in status.partitions if p.lag]
+    return "; ".join([*lags, *([f"{status.outbox} parcels"] if status.outbox else [])])
+
+
+def wait_until_drained(settings: Settings, database: Database[Document]) -> None:
+    """Until every event is stored and every change counted. Looks twice: while the first look lasts, changes
+    may be published after the end of their log was asked for."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (left := behind(settings, database)) or (left := behind(settings, database)):
+        assert time.monotonic() < deadline, f"after {PATIENCE_SECONDS:.0f} s: {left}"
+        time.sleep(0.1)
+
+
+def differences(oracle: Oracle, settings: Settings, database: Database[Document]) -> list[str]:
+    """Where the documents and the change log are not what the oracle expects of the accepted events."""
+    expected = oracle.expected()
+    assert expected.facts, "there is nothing to compare"
+    found = compare(expected, database, Weights(settings.kind_weights, settings.half_life_months))
+    log = ChangeLog(expected)
+    gauge = Gauge(settings, database)
+    try:
+        log.read(gauge.changes())
+    finally:
+        gauge.close()
+    return [str(difference) for difference in (*found.differences, *log.judge().differences)]
+
+
+def ends(settings: Settings, topics: Iterable[str]) -> dict[str, int]:
+    """The end offsets, by ``topic/partition``."""
+    consumer = KafkaConsumer(**connection(settings), group_id=None)
+    try:
+        places = [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in consumer.partitions_for_topic(topic) or ()
+        ]
+        found: dict[TopicPartition, int] = consumer.end_offsets(places)
+    finally:
+        consumer.close()
+    return {str(Partition(*place)): end for place, end in found.items()}
+
+
+def values(settings: Settings, topic: str) -> list[tuple[dict[str, bytes], bytes | None, bytes]]:
+    """Headers, key and value of every message in a topic."""
+    consumer = KafkaConsumer(**connection(settings), group_id=None, auto_offset_reset="earliest")
+    try:
+        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        left = {place for place, end in consumer.end_offsets(places).items() if end}
+        ends = consumer.end_offsets(places)
+        consumer.assign(places)
+        consumer.seek_to_beginning(*places)
+        found = []
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while left:
+            assert time.monotonic() < deadline, f"{topic} cannot be read"
+            for batch in consumer.poll(timeout_ms=500).values():
+                found += [(dict(record.headers), record.key, record.value) for record in batch]
+            left = {place for place in left if consumer.position(place) < ends[place]}
+    finally:
+        consumer.close()
+    return found
+
+
+def everything(database: Database[Document]) -> dict[str, dict[str, Document]]:
+    """All documents, by collection; of the positions only how far they have come."""
+    found = {
+        name: {document["_id"]: document for document in database[name].find()}
+        for name in sorted(database.list_collection_names())
+    }
+    for position in found["positions"].values():
+        del position["epoch"], position["owner"]
+    return found
