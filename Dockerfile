@@ -48,13 +48,13 @@ ENV UV_COMPILE_BYTECODE=1 \
     UV_PYTHON_DOWNLOADS=never
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore "uv==0.13.*"
 WORKDIR /build
-# The packages are a layer of their own, built anew only when the lock changes. The command needs both extras.
+# The packages are a layer of their own, built anew only when the lock changes. The services need the extra "api".
 COPY pyproject.toml uv.lock ./
-RUN uv sync --frozen --no-dev --extra api --extra demo --no-install-project
+RUN uv sync --frozen --no-dev --extra api --no-install-project
 COPY LICENSE README.md ./
 COPY services services
 COPY shared shared
-RUN uv sync --frozen --no-dev --extra api --extra demo --no-editable
+RUN uv sync --frozen --no-dev --extra api --no-editable
 
 
 FROM python:3.11-slim AS kith

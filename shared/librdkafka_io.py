@@ -22,6 +22,26 @@ log = logging.getLogger(__name__)
 _OUT_OF_LOG = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
 _ANSWER_SECONDS = 5.0
 _MIRROR_SECONDS = 1.0
+_REPEAT_SECONDS = 30.0
+_NO_DIGITS = str.maketrans("", "", "0123456789")
+
+
+class _Voice:
+    """What librdkafka has to say, each thing once in a while: without its brokers it repeats itself a hundred
+    times a second."""
+
+    def __init__(self) -> None:
+        # Below "kafka", of which only warnings are logged.
+        self._log = logging.getLogger("kafka.librdkafka")
+        self._said: dict[str, float] = {}
+
+    def log(self, level: int, template: str, *parts: object) -> None:
+        message = template % parts
+        gist = message.translate(_NO_DIGITS)
+        now = time.monotonic()
+        if now - self._said.get(gist, -_REPEAT_SECONDS) >= _REPEAT_SECONDS:
+            self._said[gist] = now
+            self._log.log(level, "%s", message)
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -42,8 +62,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # New partitions are seen within half a minute.
         "topic.metadata.refresh.interval.ms": 30_000,
         "reconnect.backoff.max.ms": 1_000,
-        # Below "kafka", whose talk of connections that come and go nobody needs.
-        "logger": logging.getLogger("kafka.librdkafka"),
+        "logger": _Voice(),
     }
     return {name: value for name, value in options.items() if value is not None}
 

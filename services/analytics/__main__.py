@@ -8,7 +8,7 @@ from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
 from shared.errors import ConfigurationError
 from shared.http import serve
-from shared.kafka_io import KafkaPublisher, KafkaReader
+from shared.kafka_clients import open_publisher, open_reader
 from shared.launch import launch
 from shared.mongo_io import MongoStore, connect, prepare, translated
 from shared.runner import Runner
@@ -30,9 +30,9 @@ def run(settings: Settings) -> None:
         with translated():
             prepare(database, COLLECTIONS)
         return Runner(
-            KafkaReader(settings, projection.name, projection.topics),
+            open_reader(settings, projection.name, projection.topics),
             MongoStore(database, COLLECTIONS),
-            KafkaPublisher(settings),
+            open_publisher(settings),
             projection,
             owner=owner_name(),
             dead_letters=topics.name("dead-letters"),

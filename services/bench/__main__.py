@@ -1,49 +1,111 @@
-"""``python -m services.bench``: the comparison, and on request latency, door and growth."""
+"""``python -m services.bench``: Kith beside its peers, and on request latency, door and growth."""
 
 import argparse
 import json
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pymongo import MongoClient
 from rich.console import Console
 from rich.markup import escape
 
-from services.bench.contenders import ALL_SCENARIOS, CONTENDERS
-from services.bench.ratios import ratios
 from services.bench import report
+from services.bench.contenders import ALL_SCENARIOS, CONTENDERS
+from services.bench.door import clients, compare_doors
+from services.bench.growth import LARGEST, SIZES, measure_growth, measure_hot
+from services.bench.latency import PROBES, measure_latency
+from services.bench.ratios import ratios
 from services.bench.run import Comparison
-from services.bench.servers import running
+from services.bench.servers import BenchServers, running
+from shared.errors import ConfigurationError, Unavailable
 from shared.mongo_io import connect
+from shared.protocols import Document
 
 QUICK_EVENTS = 20_000
+Row = dict[str, Any]
+Say = Callable[[str], None]
 
 
-def main() -> None:
-    options = parser().parse_args()
-    console = report.console(stderr=options.json)
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="kith-bench-") as folder, running(Path(folder)) as servers:
-        say = lambda text: console.print(f"[dim]{escape(text)}[/]", soft_wrap=True)  # noqa: E731
-        with connect(servers.mongo.uri) as client:
-            chosen, missing = available(options.only or list(CONTENDERS))
-            comparison = Comparison(servers, client, options.events, say)
-            results = comparison.run([CONTENDERS[name] for name in chosen], options.reps, options.scenarios)
-    found = ratios(results.runs)
-    titles = {name: contender.title for name, contender in CONTENDERS.items()}
-    for scenario in options.scenarios:
-        if runs := [run for run in results.runs if run.scenario == scenario]:
-            console.print(report.runs_table(scenario, runs, titles))
-    if found:
-        console.print(report.ratios_table(found))
-    for name, why in {**missing, **results.failures}.items():
-        console.print(f"[yellow]left out:[/] {name}: {escape(why)}", soft_wrap=True)
-    if options.json:
-        rows += [{"row": "run", **run.row()} for run in results.runs]
-        rows += [{"row": "ratio", **ratio.row()} for ratio in found]
-        rows += [{"row": "left out", "name": n, "why": w} for n, w in {**missing, **results.failures}.items()]
-        print(json.dumps(rows))
+class Bench:
+    """What was asked for, measured one after the other on the same servers. ``rows`` collects everything."""
+
+    def __init__(
+        self, options: argparse.Namespace, servers: BenchServers, client: MongoClient[Document], console: Console
+    ) -> None:
+        self._options, self._servers, self._client, self._console = options, servers, client, console
+        self.rows: list[Row] = []
+
+    def run(self) -> None:
+        asked = [self._options.latency, self._options.door, self._options.growth]
+        if not any(asked):
+            self.compare()
+        for wanted, act in zip(asked, (self.latency, self.door, self.growth), strict=True):
+            if wanted:
+                act()
+
+    def compare(self) -> None:
+        options = self._options
+        chosen, left_out = available(options.only or list(CONTENDERS))
+        comparison = Comparison(self._servers, self._client, options.events, self._say)
+        results = comparison.run([CONTENDERS[name] for name in chosen], options.reps, options.scenarios)
+        left_out |= results.failures
+        found = ratios(results.runs)
+        titles = {name: contender.title for name, contender in CONTENDERS.items()}
+        for scenario in ALL_SCENARIOS:
+            if runs := [run for run in results.runs if run.scenario == scenario]:
+                self._console.print(report.runs_table(scenario, runs, titles))
+        if found:
+            self._console.print(report.ratios_table(found))
+        for name, why in left_out.items():
+            self._console.print(f"[yellow]left out:[/] {name}: {escape(why)}", soft_wrap=True)
+        self._add("run", [run.row() for run in results.runs])
+        self._add("ratio", [ratio.row() for ratio in found])
+        self._add("left out", [{"name": name, "why": why} for name, why in left_out.items()])
+
+    def latency(self) -> None:
+        rows = []
+        for client in clients():
+            rate = self._options.rate or self._peak(client) / 4
+            rows.append(
+                measure_latency(self._servers, self._client, client, rate, self._options.probes, self._say)
+            )
+        self._show("latency", "From the door's 202 to the query API: p50 under 50 ms, p99 under 250 ms", rows)
+
+    def _peak(self, client: str) -> float:
+        name = "kith" if client == "kafka-python" else f"kith-{client}"
+        comparison = Comparison(self._servers, self._client, self._options.events, self._say)
+        results = comparison.run([CONTENDERS[name]], 1, ["first"])
+        if not results.runs:
+            raise ConfigurationError(f"there is no peak to take a quarter of: {results.failures}")
+        return results.runs[0].rate
+
+    def door(self) -> None:
+        rows, found = compare_doors(self._servers, self._options.reps, self._options.seconds, self._say)
+        self._show("door", "The door, requests of 100 events", rows)
+        self._console.print(report.ratios_table(found))
+        self._add("ratio", [ratio.row() for ratio in found])
+
+    def growth(self) -> None:
+        options = self._options
+        name = "kith-librdkafka" if "librdkafka" in clients() else "kith"
+        sizes = options.sizes or [*SIZES, *([LARGEST] if options.growth_max else [])]
+        rows = measure_growth(self._servers, self._client, name, sizes, self._say)
+        self._show("growth", "Events/s as facts accumulate, whole job", rows)
+        rows = measure_hot(self._servers, self._client, name, options.hot, self._say)
+        self._show("hot", "One consumer, provider or pair has all relations, whole job", rows)
+
+    def _show(self, kind: str, title: str, rows: Sequence[Row]) -> None:
+        self._console.print(report.plain_table(title, rows))
+        self._add(kind, rows)
+
+    def _add(self, kind: str, rows: Sequence[Row]) -> None:
+        self.rows += [{"row": kind, **row} for row in rows]
+
+    def _say(self, text: str) -> None:
+        self._console.print(f"[dim]{escape(text)}[/]", soft_wrap=True)
 
 
 def available(names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -53,14 +115,49 @@ def available(names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=", ".join(CONTENDERS))
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--reps", type=int, default=3)
-    parser.add_argument("--scenarios", nargs="+", choices=ALL_SCENARIOS, default=list(ALL_SCENARIOS))
-    parser.add_argument("--json", action="store_true")
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    add = parser.add_argument
+    add("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"of {', '.join(CONTENDERS)}")
+    add("--scenarios", nargs="+", choices=ALL_SCENARIOS, default=ALL_SCENARIOS, metavar="NAME")
+    add("--events", type=int, help="size of a topic (200,000)")
+    add("--reps", type=int, help="repetitions (3)")
+    add("--quick", action="store_true", help=f"{QUICK_EVENTS:,} events, one repetition")
+    add("--json", action="store_true", help="print all rows as one line of JSON, last on stdout")
+    add("--latency", action="store_true", help="instead: from the door's answer to the query API")
+    add("--rate", type=float, help="its load in events/s, instead of a quarter of the measured peak")
+    add("--probes", type=int, default=PROBES)
+    add("--door", action="store_true", help="instead: requests of 100 events")
+    add("--seconds", type=float, default=5.0, help="how long each door is measured")
+    add("--growth", action="store_true", help="instead: 10⁴ to 10⁶ facts, and hot spots")
+    add("--growth-max", action="store_true", help=f"… up to {LARGEST:,} facts")
+    add("--sizes", type=int, nargs="+", help="other numbers of facts")
+    add("--hot", type=int, default=100_000, help="relations of a hot spot")
     return parser
 
 
+def main() -> int:
+    options = parser().parse_args()
+    options.events = options.events or (QUICK_EVENTS if options.quick else 200_000)
+    options.reps = options.reps or (1 if options.quick else 3)
+    options.growth |= options.growth_max
+    console = report.console(stderr=options.json)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="kith-bench-") as folder,
+            running(Path(folder)) as servers,
+            connect(servers.mongo.uri) as client,
+        ):
+            bench = Bench(options, servers, client, console)
+            bench.run()
+    except (ConfigurationError, Unavailable) as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if options.json:
+        print(json.dumps(bench.rows))
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

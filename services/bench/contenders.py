@@ -1,33 +1,17 @@
 """Who is measured: how each is started, and by what it can be told how far it has come."""
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 
-from services.bench import connect, quix
+from services.bench import connect, quix, start
+from services.bench.start import Job
 from shared.errors import ConfigurationError
-from shared.local.processes import Process, free_ports
+from shared.local.processes import Process
 from shared.settings import Settings
 
-PEERS = Path(__file__).with_name("peers")
 #: The tutorial loop takes a small part of the topic: the whole would take it minutes.
 TUTORIAL_EVENTS = 10_000
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a contender is to do: read ``topic`` as ``group``, store into ``database``."""
-
-    kafka: str
-    mongo: str
-    database: str
-    topic_prefix: str
-    topic: str
-    group: str
-    folder: Path
 
 
 @dataclass(frozen=True)
@@ -44,76 +28,13 @@ class Contender:
     workers: int = 1
     scenarios: Sequence[str] = ("first",)
     most_events: int | None = None
+    #: A shared library that its processes must have loaded.
+    library: str | None = None
     #: The ``_id`` of a relation where it is not the relation's id itself.
     document_id: Callable[[str], object] = field(default=lambda relation_id: relation_id)
 
 
 ALL_SCENARIOS = ("first", "replay", "amended")
-
-
-def _environment(job: Job) -> dict[str, str]:
-    return {
-        **os.environ,
-        "BENCH_KAFKA": job.kafka,
-        "BENCH_MONGO": job.mongo,
-        "BENCH_DATABASE": job.database,
-        "BENCH_TOPIC": job.topic,
-        "BENCH_GROUP": job.group,
-    }
-
-
-def _peer(module: str, *arguments: str) -> Callable[[Job], list[Process]]:
-    def start(job: Job) -> list[Process]:
-        argv = [sys.executable, "-m", f"services.bench.peers.{module}", *arguments]
-        return [Process(module, argv, job.folder / f"{job.group}.log", _environment(job), grace=2.0)]
-
-    return start
-
-
-def _quix(job: Job) -> list[Process]:
-    argv = [str(quix.interpreter()), str(PEERS / "quix_sink.py")]
-    # The state folder that it may make belongs to this run.
-    return [Process("Quix Streams", argv, job.folder / f"{job.group}.log", _environment(job), grace=2.0)]
-
-
-def _connector(tasks: int) -> Callable[[Job], list[Process]]:
-    def start(job: Job) -> list[Process]:
-        argv = connect.command(
-            job.folder / job.group,
-            free_ports(1)[0],
-            job.kafka,
-            job.mongo,
-            job.database,
-            job.topic,
-            job.group,
-            tasks,
-        )
-        return [Process("Kafka Connect", argv, job.folder / f"{job.group}.log", grace=2.0)]
-
-    return start
-
-
-def _kith(workers: int = 1, **settings: str) -> Callable[[Job], list[Process]]:
-    def start(job: Job) -> list[Process]:
-        processes = []
-        for number, port in enumerate(free_ports(workers), 1):
-            environment = {
-                "KITH_LOG_LEVEL": "warning",
-                **os.environ,
-                "KITH_KAFKA": job.kafka,
-                "KITH_MONGO": job.mongo,
-                "KITH_DATABASE": job.database,
-                "KITH_TOPIC_PREFIX": job.topic_prefix,
-                "KITH_GROUP": job.group,
-                "KITH_RELATIONS_PORT": str(port),
-                **{f"KITH_{name.upper()}": value for name, value in settings.items()},
-            }
-            argv = [sys.executable, "-m", "services.relations"]
-            log = job.folder / f"{job.group}-{number}.log"
-            processes.append(Process(f"relations {number}", argv, log, environment, grace=20.0))
-        return processes
-
-    return start
 
 
 def _needs(*modules: str) -> Callable[[], str | None]:
@@ -147,7 +68,9 @@ def _nested(relation_id: str) -> object:
     return {"data": {"relation_id": relation_id}}
 
 
-def _kith_row(name: str, title: str, *, librdkafka: bool = False, facts: bool = False, workers: int = 1) -> Contender:
+def _kith_row(
+    name: str, title: str, *, librdkafka: bool = False, facts: bool = False, workers: int = 1
+) -> Contender:
     settings = {"relations_facts_only": "true"} if facts else {}
     if librdkafka:
         settings["kafka_client"] = "librdkafka"
@@ -155,11 +78,12 @@ def _kith_row(name: str, title: str, *, librdkafka: bool = False, facts: bool = 
     return Contender(
         name,
         title,
-        _kith(workers, **settings),
+        start.kith(workers, **settings),
         _needs_settings(*settings, modules=modules),
         kith=True,
         whole_job=not facts,
         workers=workers,
+        library="librdkafka" if librdkafka else None,
         scenarios=ALL_SCENARIOS if workers == 1 else ("first",),
     )
 
@@ -167,24 +91,24 @@ def _kith_row(name: str, title: str, *, librdkafka: bool = False, facts: bool = 
 CONTENDERS: dict[str, Contender] = {
     contender.name: contender
     for contender in (
-        Contender("tutorial", "tutorial loop, update_one", _peer("tutorial"), most_events=TUTORIAL_EVENTS),
+        Contender("tutorial", "tutorial loop, update_one", start.peer("tutorial"), most_events=TUTORIAL_EVENTS),
         Contender(
             "bulk-pure",
             "kafka-python, bulk_write, no crc32c",
-            _peer("bulk_writes", "--without-crc32c"),
+            start.peer("bulk_writes", "--without-crc32c"),
         ),
-        Contender("bulk", "kafka-python + crc32c, bulk_write", _peer("bulk_writes")),
-        Contender("quix", "Quix Streams, its MongoDB sink", _quix, _fetched(quix.interpreter)),
+        Contender("bulk", "kafka-python + crc32c, bulk_write", start.peer("bulk_writes")),
+        Contender("quix", "Quix Streams, its MongoDB sink", start.quix_streams, _fetched(quix.interpreter)),
         Contender(
             "faststream",
             "FastStream (confluent), bulk_write",
-            _peer("faststream_batches"),
+            start.peer("faststream_batches"),
             _needs("faststream", "confluent_kafka"),
         ),
         Contender(
             "connector-1",
             "MongoDB sink connector, 1 task",
-            _connector(1),
+            start.connector(1),
             _fetched(connect.jars_folder),
             scenarios=ALL_SCENARIOS,
             document_id=_nested,
@@ -192,7 +116,7 @@ CONTENDERS: dict[str, Contender] = {
         Contender(
             "connector-2",
             "MongoDB sink connector, 2 tasks",
-            _connector(2),
+            start.connector(2),
             _fetched(connect.jars_folder),
             scenarios=ALL_SCENARIOS,
             document_id=_nested,

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from pymongo import MongoClient
 
-from services.bench.contenders import CONTENDERS, Job
+from services.bench.contenders import CONTENDERS
 from services.bench.events import FRESH, REDELIVERED, Mix, generate
 from services.bench.measure import check, progress_of
 from services.bench.servers import BenchServers
+from services.bench.start import Job
 from services.bench.topics import fill
 from shared.protocols import Document
 from shared.settings import Settings
@@ -46,7 +47,7 @@ def measure_growth(
 ) -> list[dict[str, Any]]:
     """A row per size: the rate while that many facts are stored."""
     events = int(max(sizes) * WINDOW[1] / REDELIVERED.fresh) + 20_000
-    series = _watch(servers, client, contender, "growth", generate_args=(events, REDELIVERED), say=say)
+    series = _watch(servers, client, contender, "growth", (events, REDELIVERED), say)
     return [
         {"contender": contender, "facts": size, "rate": round(rate, 1)}
         for size in sizes
@@ -65,9 +66,7 @@ def measure_hot(
     two compare. (In the first fifth, everything is new.)"""
     rows = []
     for number, (name, (mix, consumers, providers)) in enumerate(HOT.items()):
-        series = _watch(
-            servers, client, contender, f"hot-{number}", (events, mix, 1, consumers, providers), say
-        )
+        series = _watch(servers, client, contender, f"hot-{number}", (events, mix, 1, consumers, providers), say)
         early = rate_between(series, "done", events * 0.2, events * 0.4)
         late = rate_between(series, "done", events * 0.8, events)
         if early and late:
@@ -90,18 +89,18 @@ def _watch(
     servers: BenchServers,
     client: MongoClient[Document],
     name: str,
-    prefix: str,
+    purpose: str,
     generate_args: tuple[Any, ...],
     say: Callable[[str], None],
 ) -> list[Point]:
     contender = CONTENDERS[name]
+    prefix = f"{purpose}-{name}"
     settings = Settings(kafka=servers.kafka.bootstrap, mongo=servers.mongo.uri)
     say(f"publishing {generate_args[0]:,} events to {prefix}.relations")
     topic = fill(settings, prefix, generate(*generate_args))
     database = client[prefix]
     log = servers.folder / "log"
-    group = f"{prefix}-{name}"
-    job = Job(servers.kafka.bootstrap, servers.mongo.uri, prefix, topic.prefix, topic.name, group, log)
+    job = Job(servers.kafka.bootstrap, servers.mongo.uri, prefix, topic.prefix, topic.name, prefix, log)
     progress = progress_of(contender, database, topic)
     series: list[Point] = []
     with ExitStack() as stop:

@@ -39,9 +39,7 @@ class Counter:
 def bodies(batch: int, seed: int) -> list[bytes]:
     """Requests' bodies of ``batch`` events each, as JSON arrays."""
     events = generate(_BODIES * batch, REDELIVERED, seed)
-    return [
-        b"[" + b",".join(event.value for event in islice(events, batch)) + b"]" for _ in range(_BODIES)
-    ]
+    return [b"[" + b",".join(event.value for event in islice(events, batch)) + b"]" for _ in range(_BODIES)]
 
 
 def main() -> None:

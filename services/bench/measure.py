@@ -1,16 +1,18 @@
 """One run of one contender: start it, watch it store a topic, check what it stored, stop it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from pymongo.database import Database
 
-from services.bench.contenders import Contender, Job
+from services.bench.contenders import Contender
 from services.bench.procfs import cpu_microseconds, peak_megabytes, tree
 from services.bench.servers import BenchServers
+from services.bench.start import Job
 from services.bench.topics import BenchTopic
 from shared.local.processes import Process
 from shared.protocols import Document
@@ -66,16 +68,15 @@ def measure(
     limit: float,
 ) -> Run:
     """Raises RunFailed, and ProcessFailed when the contender ends by itself. ``limit`` in seconds."""
-    progress = _positions(database, topic, contender) if contender.kith else _operations(database)
-    ending = [
-        *(topic.ending_documents if contender.kith else map(contender.document_id, topic.ending_relations)),
-    ]
+    progress = progress_of(contender, database, topic)
+    ending = topic.ending_documents if contender.kith else [*map(contender.document_id, topic.ending_relations)]
     with ExitStack() as stop:
         processes = contender.start(job)
         for process in processes:
             stop.callback(process.stop)
             process.start()
         first = _first(servers, processes, progress)
+        _check_library(contender, processes)
         last = _last(servers, processes, topic.events, database, ending, limit)
         memory = peak_megabytes(_pids(processes))
     events = topic.events - first.done
@@ -115,7 +116,7 @@ def _first(servers: BenchServers, processes: list[Process], progress: Callable[[
     """When something is stored. What was stored by then counts neither as work nor as time."""
     deadline = time.monotonic() + _START_SECONDS
     while (done := progress()) == 0:
-        _check(processes, deadline, "stored nothing")
+        check(processes, deadline, "stored nothing")
         time.sleep(_TICK_SECONDS)
     return _sample(servers, processes, done)
 
@@ -125,22 +126,36 @@ def _last(
     processes: list[Process],
     events: int,
     database: Database[Document],
-    ending: list[Any],
+    ending: Sequence[Any],
     limit: float,
 ) -> Sample:
     """When the last fact of every partition is stored."""
     deadline = time.monotonic() + limit
     while database["relations"].count_documents({"_id": {"$in": ending}}) < len(ending):
-        _check(processes, deadline, "did not store the whole topic")
+        check(processes, deadline, "did not store the whole topic")
         time.sleep(_TICK_SECONDS)
     return _sample(servers, processes, events)
 
 
-def _check(processes: list[Process], deadline: float, what: str) -> None:
+def check(processes: Sequence[Process], deadline: float, what: str) -> None:
+    """Raise ProcessFailed when one has ended, RunFailed after the deadline."""
     for process in processes:
         process.check()
     if time.monotonic() > deadline:
         raise RunFailed(f"{what} in time. {processes[0].failure('was stopped')}")
+
+
+def _check_library(contender: Contender, processes: Sequence[Process]) -> None:
+    """A row must not bear the name of a client that is not in use."""
+    for process in processes:
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        if contender.library is not None and contender.library not in maps:
+            raise RunFailed(f"{process.name} does not use {contender.library}")
+
+
+def progress_of(contender: Contender, database: Database[Document], topic: BenchTopic) -> Callable[[], int]:
+    """A function that says how many events of ``topic`` the contender has stored since now."""
+    return _positions(database, topic, contender) if contender.kith else _operations(database)
 
 
 def _operations(database: Database[Document]) -> Callable[[], int]:

@@ -64,9 +64,7 @@ TARGETS = (
         )
     ),
     Target("two workers / one, whole job", "first", "kith-2", ("kith",), 1.25),
-    Target(
-        "two workers / one, whole job, librdkafka", "first", "kith-librdkafka-2", ("kith-librdkafka",), 1.25
-    ),
+    Target("two workers / one, whole job, librdkafka", "first", "kith-librdkafka-2", ("kith-librdkafka",), 1.25),
 )
 
 

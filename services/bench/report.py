@@ -69,5 +69,11 @@ def plain_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     for number, name in enumerate(rows[0] if rows else ()):
         table.add_column(name.replace("_", " "), justify="right" if number else "left")
     for row in rows:
-        table.add_row(*(f"{v:,.1f}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()))
+        table.add_row(*map(_shown, row.values()))
     return table
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.1f}"

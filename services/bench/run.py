@@ -8,10 +8,11 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 from pymongo import MongoClient
 
-from services.bench.contenders import ALL_SCENARIOS, TUTORIAL_EVENTS, Contender, Job
+from services.bench.contenders import ALL_SCENARIOS, TUTORIAL_EVENTS, Contender
 from services.bench.events import AMENDED, REDELIVERED, generate
 from services.bench.measure import Run, RunFailed, measure
 from services.bench.servers import BenchServers
+from services.bench.start import Job
 from services.bench.topics import PARTITIONS, BenchTopic, fill
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.local.processes import ProcessFailed

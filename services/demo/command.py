@@ -7,7 +7,6 @@ from typing import Annotated, NoReturn, Protocol
 import typer
 from rich.console import Console
 
-from services.demo.run import demo
 from shared.errors import ConfigurationError, Unavailable
 from shared.settings import Settings
 
@@ -49,6 +48,8 @@ def demo_command(open_stack: Callable[[], AbstractContextManager[Stack]]) -> Cal
 
         The status is 0 only when every stored document equals an independent fold of the events sent.
         """
+        from services.demo.run import demo  # whose HTTP client only the extra "demo" brings
+
         errors = Console(stderr=True)
         exact = None
         try:

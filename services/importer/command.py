@@ -57,9 +57,9 @@ def import_command(
 
 
 def kafka_publisher(settings: Settings) -> Publisher:
-    from shared.kafka_io import KafkaPublisher  # a dry run does without Kafka's client
+    from shared.kafka_clients import open_publisher  # a dry run does without Kafka's client
 
-    return KafkaPublisher(settings)
+    return open_publisher(settings)
 
 
 class _Bars:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from services.ingest.api import create_app
 from shared.errors import ConfigurationError
 from shared.http import serve
-from shared.kafka_io import KafkaProbe, KafkaPublisher
+from shared.kafka_clients import open_publisher
+from shared.kafka_io import KafkaProbe
 from shared.launch import launch
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
@@ -21,7 +22,7 @@ def run(settings: Settings) -> None:
     with ExitStack() as stop:
         probe = KafkaProbe(settings)
         stop.callback(probe.close)
-        publisher = KafkaPublisher(settings)
+        publisher = open_publisher(settings)
         stop.callback(publisher.close)
         app = create_app(
             publisher, topics, settings, lambda: datetime.now(UTC), ready=lambda: probe.problems(inputs)

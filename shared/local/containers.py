@@ -109,7 +109,9 @@ def _kafka(port: int) -> DockerContainer:
 def _mongo(port: int) -> DockerContainer:
     # On the published port inside too: a replica set's member needs one address that is right on both sides.
     container = _published(MONGO_IMAGE, port, port)
-    return container.with_command(f"mongod --replSet {REPLICA_SET} --port {port}")
+    return container.with_command(
+        f"mongod --replSet {REPLICA_SET} --port {port} --setParameter transactionLifetimeLimitSeconds=15"
+    )
 
 
 def _published(image: str, inside: int, port: int) -> DockerContainer:

@@ -61,6 +61,8 @@ class MongoServer:
             *("--replSet", REPLICA_SET, "--wiredTigerCacheSizeGB", str(self.cache_gb)),
             # Otherwise a twentieth of the disk; and a socket in /tmp that only its port distinguishes.
             *("--oplogSize", "512", "--nounixsocket"),
+            # A process that dies leaves its transaction open; others wait for it no longer than this.
+            *("--setParameter", "transactionLifetimeLimitSeconds=15"),
             *self.arguments,
         ]
         self.process.start()

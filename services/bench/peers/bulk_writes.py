@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 import orjson
-from pymongo import MongoClient, ReplaceOne
+from pymongo import MongoClient, UpdateOne
 
 BATCH = 1000
 
@@ -34,9 +34,16 @@ def main() -> None:
         events = [orjson.loads(message.value) for messages in found.values() for message in messages]
         if events:
             collection.bulk_write(
-                [ReplaceOne({"_id": event["data"]["relation_id"]}, event, upsert=True) for event in events]
+                [
+                    UpdateOne({"_id": event["data"]["relation_id"]}, {"$set": event}, upsert=True)
+                    for event in events
+                ]
             )
             consumer.commit()
+
+
+def _upsert(event: dict[str, Any]) -> UpdateOne:
+    return UpdateOne({"_id": event["data"]["relation_id"]}, {"$set": event}, upsert=True)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 Answers 202 after all acknowledgements. Settings as for Kith's services; the port is the ingest service's."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI

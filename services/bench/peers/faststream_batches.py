@@ -10,7 +10,7 @@ from typing import Any
 
 from faststream import AckPolicy, FastStream
 from faststream.confluent import KafkaBroker
-from pymongo import MongoClient, ReplaceOne
+from pymongo import MongoClient, UpdateOne
 
 BATCH = 1000
 
@@ -22,7 +22,7 @@ async def main() -> None:
 
     def store(events: list[dict[str, Any]]) -> None:
         collection.bulk_write(
-            [ReplaceOne({"_id": event["data"]["relation_id"]}, event, upsert=True) for event in events]
+            [UpdateOne({"_id": event["data"]["relation_id"]}, {"$set": event}, upsert=True) for event in events]
         )
 
     subscriber = broker.subscriber(

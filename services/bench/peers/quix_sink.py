@@ -15,7 +15,8 @@ CHECKPOINT = 4000
 
 def main() -> None:
     address = urlsplit(os.environ["BENCH_MONGO"])
-    assert address.hostname is not None and address.port is not None
+    assert address.hostname is not None
+    assert address.port is not None
     application = Application(
         broker_address=os.environ["BENCH_KAFKA"],
         consumer_group=os.environ["BENCH_GROUP"],
@@ -30,7 +31,7 @@ def main() -> None:
         db=os.environ["BENCH_DATABASE"],
         collection="relations",
         document_matcher=lambda item: {"_id": item.value["data"]["relation_id"]},
-        update_method="ReplaceOne",
+        update_method="UpdateOne",
         directConnection=True,
     )
     topic = application.topic(os.environ["BENCH_TOPIC"], value_deserializer="json")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
 
-from services.bench.events import BenchEvent, REDELIVERED, generate
+from services.bench.events import REDELIVERED, BenchEvent, generate
 
 
 def main() -> None:
