@@ -10,7 +10,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import InvalidEvent
-from shared.events import EVENT_TYPES, Event
+from shared.events import EVENT_TYPES, Event, RelationRecorded
 
 MAX_EVENT_BYTES = 32 * 1024
 
@@ -66,9 +66,14 @@ def encode(event: Event) -> bytes:
 
 
 def check_clock(event: Event, arrived: datetime, max_future_seconds: int) -> None:
-    """Refuse an event dated far ahead of its arrival: it would outrank every honest amendment for ever."""
-    if event.time > arrived.astimezone(UTC) + timedelta(seconds=max_future_seconds):
-        raise InvalidEvent("in_the_future", f"is more than {max_future_seconds} s ahead of the arrival", "time")
+    """Refuse an event dated far ahead of its arrival: it would outrank every honest amendment for ever, and
+    a relation in the far future every other relation. Raises InvalidEvent with the reason in_the_future."""
+    latest = arrived.astimezone(UTC) + timedelta(seconds=max_future_seconds)
+    detail = f"is more than {max_future_seconds} s ahead of the arrival"
+    if event.time > latest:
+        raise InvalidEvent("in_the_future", detail, "time")
+    if isinstance(event, RelationRecorded) and event.data.occurred_at and event.data.occurred_at > latest:
+        raise InvalidEvent("in_the_future", detail, "data.occurred_at")
 
 
 def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from typing import Any
 
 from shared.protocols import Claim, Parcel, Partition, Progress, Record
 
+# Parcels that are stored but wait for earlier ones to be published.
+_MOST_UNSENT = 4
+
 
 class Lane:
     """One partition on its way through a runner, from its assignment until it is revoked."""
@@ -44,6 +47,11 @@ class Lane:
         """Records fetched and not yet stored."""
         return len(self._records)
 
+    @property
+    def full(self) -> bool:
+        """Whether no more slices may be stored until something is published."""
+        return len(self.unsent) >= _MOST_UNSENT
+
     def open(self, claim: Claim, progress: Progress, start: int, *, trimmed: bool) -> None:
         self.claim, self.progress, self.trimmed = claim, progress, trimmed
         self.failures = 0
@@ -74,7 +82,7 @@ class Lane:
             return True
         if self.unsettled is not None and self.unsettled.done():
             return True
-        return self.commit is None and (bool(self._records) or bool(self.published))
+        return self.commit is None and (not self.full if self._records else bool(self.published))
 
     def committed(self, parcels: Sequence[Parcel]) -> None:
         """The pending slice is stored."""

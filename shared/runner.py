@@ -36,8 +36,6 @@ log = logging.getLogger(__name__)
 _FIRST_DELAY, _LONGEST_DELAY, _RECLAIM_DELAY = 0.1, 5.0, 1.0
 _MOST_RACES = 100
 _MAX_SLICE_BYTES = 4 * 1024 * 1024
-# Slices that are stored but wait for an earlier one to be published.
-_MOST_UNSENT = 4
 _GLANCE_SECONDS = 0.005
 
 
@@ -165,7 +163,7 @@ class Runner:
         self._publish(lane)
         if lane.commit is not None:
             return
-        if lane.backlog and len(lane.unsent) < _MOST_UNSENT:
+        if lane.backlog and not lane.full:
             self._start_commit(lane)
         elif lane.published and not lane.backlog:
             self._store.clear(lane.published)
@@ -175,7 +173,7 @@ class Runner:
         records = lane.slice(self._slice_events, _MAX_SLICE_BYTES)
         outcome, after = self._fold(lane, records)
         assert lane.claim is not None
-        slice = Slice(lane.claim, lane.progress, after, outcome, lane.published)
+        slice = Slice(lane.claim, lane.progress, after, outcome, tuple(lane.published))
         lane.pending = (len(records), after, len(lane.published))
         lane.commit = self._committer.submit(self._store.commit, slice)
         if lane.commit.done():

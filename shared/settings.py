@@ -54,7 +54,7 @@ class Settings(BaseSettings):
         300_000, ge=1000, description="A worker stuck in one step for so long loses its partitions."
     )
     half_life_months: float = Field(
-        6.0, gt=0, description="After so many months a relation weighs half in a relationship's strength."
+        6.0, ge=0.01, description="After so many months a relation weighs half in a relationship's strength."
     )
     kind_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {"subscribe": 8.0, "purchase": 5.0, "review": 3.0, "contact": 2.0, "view": 0.5},

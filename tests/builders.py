@@ -95,10 +95,7 @@ class MemoryKith:
     def values(self, topic: str) -> Sequence[bytes]:
         """All values in a topic, partition by partition."""
         return [
-            r.value or b""
-            for p, log in self.log.records.items()
-            if p.topic == TOPICS.name(topic)
-            for r in log
+            r.value or b"" for p, log in self.log.records.items() if p.topic == TOPICS.name(topic) for r in log
         ]
 
 

@@ -69,12 +69,8 @@ def consumer_events(draw: st.DrawFn) -> Event:
     """What is known of a consumer, now and then an erasure."""
     data: dict[str, Any] = {"consumer_id": draw(CONSUMERS)}
     if draw(st.integers(0, 7)) == 0:
-        return _envelope(
-            draw, "consumer.erased", {**data, "mode": draw(st.sampled_from(["anonymise", "delete"]))}
-        )
-    data["personal"] = draw(
-        st.sampled_from([None, {"name": "Ann"}, {"name": "Anna", "email": "a@example.org"}])
-    )
+        return _envelope(draw, "consumer.erased", {**data, "mode": draw(st.sampled_from(["anonymise", "delete"]))})
+    data["personal"] = draw(st.sampled_from([None, {"name": "Ann"}, {"name": "Anna", "email": "a@example.org"}]))
     data["location"], data["traits"] = draw(_LOCATIONS), draw(_TRAITS)
     data["consent"] = draw(st.sampled_from([None, {"mail": True}, {"mail": False}]))
     return _envelope(draw, "consumer.upserted", data)

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 
 from services.demo.command import demo_command
 from services.importer.command import import_command
 from shared.errors import ConfigurationError, Unavailable
-from shared.launch import explain_settings
-from shared.settings import Settings
+from shared.launch import read_settings
 
 if TYPE_CHECKING:
     from services.cli.up import Stack
@@ -96,7 +94,7 @@ def topics_create() -> None:
     """Create the topics that are missing, and add partitions where KITH_PARTITIONS says more."""
     from shared.topics_admin import ensure_topics
 
-    for line in ensure_topics(Settings()) or ["all topics are there"]:
+    for line in ensure_topics(read_settings()) or ["all topics are there"]:
         typer.echo(line)
 
 
@@ -106,7 +104,7 @@ def status(json_line: Json = False) -> None:
     from services.cli.status import read_status, status_tables
     from shared.mongo_io import connect
 
-    settings = Settings()
+    settings = read_settings()
     if settings.mongo is None:
         raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
     with connect(settings.mongo) as client:
@@ -123,7 +121,7 @@ def settings_command(json_line: Json = False) -> None:
     """Show every setting: its environment variable, its value now, what it means."""
     from services.cli.settings import rows, settings_table
 
-    settings = Settings()
+    settings = read_settings()
     if json_line:
         typer.echo(json.dumps({name: {"value": value, "meaning": text} for name, value, text in rows(settings)}))
     else:
@@ -147,8 +145,6 @@ def main() -> None:
     """Run the command; errors that a person can mend are one line on stderr."""
     try:
         app()
-    except ValidationError as error:
-        sys.exit(_complain(explain_settings(error)))
     except (ConfigurationError, Unavailable) as error:
         sys.exit(_complain(str(error)))
 

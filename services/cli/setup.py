@@ -11,7 +11,7 @@ from pymongo.errors import InvalidURI, OperationFailure
 from pymongo.uri_parser import parse_uri
 
 from shared.errors import ConfigurationError, Unavailable
-from shared.launch import launch
+from shared.launch import launch, read_settings
 from shared.mongo_io import connect, translated
 from shared.protocols import Document
 from shared.settings import Settings
@@ -32,7 +32,7 @@ def setup_command() -> None:
 
     Waits until the servers answer. What is there already stays as it is. Needs KITH_KAFKA and KITH_MONGO.
     """
-    setup(Settings())
+    setup(read_settings())
 
 
 def setup(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:

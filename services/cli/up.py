@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from shared.errors import ConfigurationError, Unavailable
+from shared.launch import read_settings
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import Servers, data_folder
 from shared.settings import Settings
@@ -44,7 +45,7 @@ class Stack:
         workers: Mapping[str, int] | None = None,
         docker: bool = False,
     ) -> None:
-        self._given = Settings() if settings is None else settings
+        self._given = read_settings() if settings is None else settings
         self._data = data
         self._port_base = port_base
         self._workers = dict(workers or {})

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from services.importer.mapping import load
 from services.importer.run import Clock, Report, run
 from shared.errors import ConfigurationError, Unavailable
+from shared.launch import read_settings
 from shared.protocols import Publisher
 from shared.settings import Settings
 from shared.topics import Topics
@@ -43,7 +44,7 @@ def import_command(
     Exit status: 0 when every row was read (rejected ones included), 1 when the import could not be completed.
     """
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
-    settings = Settings()
+    settings = read_settings()
     clock = Clock(datetime.now(UTC), settings.max_future_seconds)
     try:
         loaded = load(mapping)

@@ -32,6 +32,7 @@ def create_app(
         title="Kith relations",
         version="1",
         description="Consumers, providers, the relations between them and how strong they are.",
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
     )

@@ -197,7 +197,7 @@ def test_what_was_fetched_before_a_pause_comes_after_it(world: Contract) -> None
         assert time.monotonic() < deadline, f"only {found} came"
         for partition, batch in world.reader.poll(100).records.items():
             found[partition] += [record.offset for record in batch]
-        if 0 < len(found[partitions[0]]) and len(found[partitions[1]]) < 500:
+        if len(found[partitions[0]]) > 0 and len(found[partitions[1]]) < 500:
             world.reader.pause(partitions[:1])
         else:
             world.reader.resume(partitions[:1])

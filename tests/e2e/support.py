@@ -133,5 +133,5 @@ def everything(database: Database[Document]) -> dict[str, dict[str, Document]]:
         for name in sorted(database.list_collection_names())
     }
     for position in found["positions"].values():
-        del position["epoch"], position["owner"]
+        del position["epoch"], position["owner"], position["session"]
     return found

@@ -1,20 +1,50 @@
 """What the tests of the runner share: workers on a log and a store in memory, with trouble on demand."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from typing import Any
 
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.relations.schema import COLLECTIONS as RELATIONS_COLLECTIONS
 from shared.events import Event
-from shared.memory import MemoryReader, MemoryStore
+from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.numbering import NUMBER
-from shared.protocols import Parcel, Partition, Slice
+from shared.protocols import Message, Parcel, Partition, Slice
 from shared.runner import Runner
 from tests.builders import TOPICS, MemoryKith, recorded
 
 RELATIONS, CHANGES = TOPICS.name("relations"), TOPICS.name("relation-changes")
 PLACE = Partition(RELATIONS, 0)
+
+
+class Later(Executor):
+    """Runs what is submitted when ``work`` is called, and at once after ``heal``."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._healed = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.waiting.append((future, lambda: fn(*args, **kwargs)))
+        if self._healed:
+            self.work()
+        return future
+
+    def work(self) -> None:
+        if self.waiting:
+            future, call = self.waiting.popleft()
+            try:
+                future.set_result(call())
+            except Exception as error:
+                future.set_exception(error)
+
+    def heal(self) -> None:
+        self._healed = True
+        while self.waiting:
+            self.work()
 
 
 class WatchedStore(MemoryStore):
@@ -29,6 +59,24 @@ class WatchedStore(MemoryStore):
         self.tries.append(slice)
         self._trouble(len(self.tries))
         return super().commit(slice)
+
+
+class PatientPublisher(MemoryPublisher):
+    """Answers when ``answer`` is called."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        super().__init__(log)
+        self.waiting: deque[tuple[Future[None], Sequence[Message]]] = deque()
+
+    def send(self, messages: Sequence[Message]) -> Future[None]:
+        future: Future[None] = Future()
+        self.waiting.append((future, messages))
+        return future
+
+    def answer(self) -> None:
+        future, messages = self.waiting.popleft()
+        super().send(messages).result()
+        future.set_result(None)
 
 
 def views(count: int, consumer: str = "c1") -> list[Event]:

@@ -1,7 +1,9 @@
 """The runner in memory: what each kind of failure leads to, and what bounds its memory."""
 
 import threading
+import time
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -10,15 +12,18 @@ import pytest
 from shared.errors import ConfigurationError, Stale, Unavailable
 from shared.lane import Lane
 from shared.memory import MemoryReader
-from shared.protocols import Answer, Ask, Claim, Message, Outcome, Partition, Progress, Record
+from shared.protocols import Answer, Ask, Claim, Message, Outcome, Partition, Polled, Progress, Record
 from tests.builders import ARRIVAL_MS, TOPICS, MemoryKith, stored_state
 from tests.unit.runner_support import (
     CHANGES,
     PLACE,
     RELATIONS,
+    Later,
+    PatientPublisher,
     WatchedStore,
     analytics_of,
     kith_with,
+    published,
     runner_of,
     steps,
     views,
@@ -269,6 +274,93 @@ def test_a_stop_publishes_what_is_stored_and_leaves_nothing_in_the_outbox() -> N
     assert len(kith.values("relation-changes")) == 6
     assert store.outbox == {}
     assert closed == [True]
+
+
+def test_a_stop_waits_for_the_commit_under_way() -> None:
+    stop, store = threading.Event(), WatchedStore(lambda _: time.sleep(0.2) if stop.is_set() else stop.set())
+    kith = kith_with(store)
+    kith.publish(views(9))
+    committer = ThreadPoolExecutor(1)
+    reader = MemoryReader(kith.log)
+    reader.assign(kith.inputs)
+    runner_of(kith, reader, committer=committer).run(stop)
+    committed = kith.position(PLACE)
+    assert committed is not None
+    assert len(kith.values("relation-changes")) == committed
+    assert store.outbox == {}
+
+
+def test_one_commit_of_a_partition_at_a_time_and_none_waits_for_another_partition() -> None:
+    kith = MemoryKith(partitions=2)
+    committer = Later()
+    reader = MemoryReader(kith.log)
+    kith.runner = runner_of(kith, reader, committer=committer)
+    for consumer in ("c1", "c2", "c3", "c4"):
+        kith.publish(views(6, consumer))
+    reader.assign(kith.inputs)
+    steps(kith, 10)
+    busy = [lane for lane in kith.runner.lanes.values() if lane.backlog]
+    assert len(busy) == 2
+    assert len(committer.waiting) == 2
+    committer.heal()
+    kith.drain()
+    assert len(kith.documents()["relations"]) == 24
+
+
+def test_what_may_wait_for_publication_is_bounded_and_stays_in_order() -> None:
+    kith = kith_with(WatchedStore())
+    publisher = PatientPublisher(kith.log)
+    reader = Timed(kith.log)
+    kith.runner = runner_of(kith, reader, publisher=publisher)
+    kith.publish(views(60))
+    reader.assign(kith.inputs)
+    steps(kith, 100)
+    assert len(publisher.waiting) == 1, "the order depends on one answer after the other"
+    assert 1 < len(kith.store.outbox) < 10
+    assert reader.timeouts[-1] > 0, "waits in a busy loop"
+    while publisher.waiting:
+        publisher.answer()
+        steps(kith, 3)
+    steps(kith, 3)
+    assert [number for number, _ in published(kith)] == list(range(1, 61))
+    assert kith.store.outbox == {}
+
+
+class Timed(MemoryReader):
+    """Notes how long each poll may wait, in milliseconds."""
+
+    timeouts: list[int]
+
+    def poll(self, timeout_ms: int) -> Polled:
+        self.timeouts = [*getattr(self, "timeouts", ()), timeout_ms]
+        return super().poll(timeout_ms)
+
+
+def test_a_poll_waits_only_when_there_is_nothing_to_do() -> None:
+    kith = kith_with(WatchedStore())
+    reader = Timed(kith.log)
+    kith.runner = runner_of(kith, reader)
+    reader.assign(kith.inputs)
+    kith.publish(views(9))
+    for _ in range(20):
+        kith.runner.step(200)
+    assert reader.timeouts[-1] == 200
+    assert 0 in reader.timeouts
+    kith.store.available = False
+    kith.publish(views(2, "c2"))
+    kith.runner.step(200)
+    kith.runner.step(200)
+    assert reader.timeouts[-1] == 200, "a server is away: no busy loop"
+
+
+def test_each_parcel_is_cleared_once() -> None:
+    store = WatchedStore()
+    kith = kith_with(store)
+    kith.publish(views(30))
+    kith.drain()
+    cleared = [parcel for slice in store.tries for parcel in slice.published]
+    assert len(cleared) == len(set(cleared)) >= 8
+    assert store.outbox == {}
 
 
 def test_positions_are_shown_to_kafka() -> None:

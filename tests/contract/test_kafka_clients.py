@@ -1,0 +1,187 @@
+"""What only real Kafka shows, of either client and of both together: groups, retention, refusals."""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+from shared.errors import ConfigurationError, Unavailable
+from shared.kafka_clients import open_publisher, open_reader
+from shared.kafka_io import MAX_MESSAGE_BYTES, connection
+from shared.protocols import Message, Partition, Polled, Publisher, Reader, Record
+from shared.settings import Settings
+
+CLIENTS = ["kafka-python", "librdkafka"]
+DEADLINE_SECONDS = 30.0
+
+each_client = pytest.mark.parametrize("client", CLIENTS)
+
+
+class World:
+    """One topic with two partitions, and members of one group."""
+
+    def __init__(self, settings: Settings, exit: ExitStack) -> None:
+        self.settings = settings
+        self.topic = f"{settings.topic_prefix}.relations"
+        self.partitions = {Partition(self.topic, 0), Partition(self.topic, 1)}
+        self.group = f"clients-{uuid.uuid4().hex[:6]}"
+        self._exit = exit
+
+    def of(self, client: str) -> Settings:
+        return self.settings.model_copy(update={"kafka_client": client})
+
+    def reader(self, client: str) -> Reader:
+        return open_reader(self.of(client), self.group, [self.topic])
+
+    def publisher(self, client: str) -> Publisher:
+        return self._exit.enter_context(closing(open_publisher(self.of(client))))
+
+    def publish(self, count: int) -> None:
+        messages = [Message(self.topic, b"k", b"%d" % n, n % 2) for n in range(count)]
+        self.publisher("kafka-python").send(messages).result(30)
+
+
+@pytest.fixture
+def world(real_settings: Settings) -> Iterator[World]:
+    with ExitStack() as exit:
+        yield World(real_settings, exit)
+
+
+class Member:
+    """A reader that starts what it is given at the group's positions, as a runner does."""
+
+    def __init__(self, reader: Reader, positions: dict[Partition, int]) -> None:
+        self.reader = reader
+        self.positions = positions
+        self.mine: set[Partition] = set()
+        self.records: list[Record] = []
+
+    def step(self) -> None:
+        polled: Polled = self.reader.poll(50)
+        self.mine = (self.mine - polled.revoked) | polled.assigned
+        for partition in polled.assigned:
+            self.reader.start(partition, self.positions.get(partition, 0))
+        for partition, batch in polled.records.items():
+            assert partition in self.mine
+            assert batch[0].offset == self.positions.get(partition, 0), "nothing is skipped or repeated"
+            self.positions[partition] = batch[-1].offset + 1
+            self.records += batch
+
+
+def until(done: Callable[[], bool], *members: Member) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not done():
+        assert time.monotonic() < deadline, [(m.mine, len(m.records)) for m in members]
+        for member in members:
+            member.step()
+
+
+@pytest.mark.parametrize(("first", "second"), [("librdkafka", "librdkafka"), ("kafka-python", "librdkafka")])
+def test_a_group_shares_its_partitions(world: World, first: str, second: str) -> None:
+    positions: dict[Partition, int] = {}
+    world.publish(100)
+    with ExitStack() as exit:
+        staying = Member(exit.enter_context(closing(world.reader(first))), positions)
+        until(lambda: len(staying.records) == 100, staying)
+        with closing(world.reader(second)) as reader:
+            joining = Member(reader, positions)
+            until(lambda: len(staying.mine) == len(joining.mine) == 1, staying, joining)
+            assert staying.mine | joining.mine == world.partitions
+            world.publish(100)
+            until(lambda: len(staying.records) + len(joining.records) == 200, staying, joining)
+            assert len(joining.records) == 50
+        until(lambda: staying.mine == world.partitions, staying)
+        world.publish(100)
+        until(lambda: len(staying.records) == 250, staying)
+    assert set(positions.values()) == {150}
+
+
+def test_both_clients_put_a_key_into_the_same_partition(world: World) -> None:
+    keys = [b"tenant:consumer-%d" % n for n in range(200)]
+    for client in CLIENTS:
+        world.publisher(client).send([Message(world.topic, key, client.encode()) for key in keys]).result(30)
+    with closing(world.reader("librdkafka")) as reader:
+        member = Member(reader, {})
+        until(lambda: len(member.records) == 400, member)
+    where = {
+        client: {r.key: r.partition for r in member.records if r.value == client.encode()} for client in CLIENTS
+    }
+    assert where["kafka-python"] == where["librdkafka"]
+    assert set(where["librdkafka"].values()) == world.partitions
+
+
+@each_client
+def test_a_log_that_has_lost_what_comes_next_is_heard_of(world: World, client: str) -> None:
+    world.publish(100)
+    lost = Partition(world.topic, 0)
+    with closing(world.reader(client)) as reader:
+        member = Member(reader, {})
+        until(lambda: len(member.records) == 100, member)
+        reader.pause(world.partitions)
+        world.publish(100)
+        admin = KafkaAdminClient(**connection(world.settings))
+        admin.delete_records({TopicPartition(*lost): 80})
+        admin.close()
+        reader.resume(world.partitions)
+        with pytest.raises(ConfigurationError, match="the log"):
+            until(lambda: len(member.records) == 200, member)
+        assert reader.start(lost, None) == (80, 80)
+        member.positions[lost] = 80
+        until(lambda: member.positions[lost] == 100, member)
+
+
+@each_client
+def test_positions_are_shown_to_kafka(world: World, client: str) -> None:
+    world.publish(20)
+    positions: dict[Partition, int] = {}
+    with closing(world.reader(client)) as reader:
+        member = Member(reader, positions)
+        until(lambda: len(member.records) == 20, member)
+        reader.mirror(positions)
+        name = f"{world.settings.group}.{world.group}"
+        admin = KafkaAdminClient(**connection(world.settings))
+
+        def shown() -> bool:
+            offsets = admin.list_group_offsets([name])[name]
+            return {Partition(*tp): found.offset for tp, found in offsets.items()} == positions
+
+        until(shown, member)
+        admin.close()
+
+
+@each_client
+def test_a_message_that_is_too_large_is_refused_for_good(world: World, client: str) -> None:
+    sent = world.publisher(client).send([Message(world.topic, b"k", b"v" * (MAX_MESSAGE_BYTES + 1))])
+    error = sent.exception(30)
+    assert error is not None
+    assert not isinstance(error, Unavailable)
+
+
+@each_client
+def test_a_message_that_the_topic_refuses_is_refused_for_good(world: World, client: str) -> None:
+    # Kafka's own limit for a topic, 1 MB, is below the client's. Noise, lest it is compressed to less.
+    publisher = world.publisher(client)
+    error = publisher.send([Message(world.topic, b"k", os.urandom(1_500_000))]).exception(30)
+    assert error is not None
+    assert not isinstance(error, Unavailable)
+    publisher.send([Message(world.topic, b"k", b"v")]).result(30)
+
+
+@each_client
+def test_a_topic_that_is_not_there_is_unavailable(world: World, client: str) -> None:
+    hasty = world.settings.model_copy(update={"kafka_client": client, "publish_timeout_ms": 1_000})
+    nowhere = f"{world.topic}-nowhere"
+    with closing(open_publisher(hasty)) as publisher:
+        with pytest.raises(Unavailable):
+            publisher.send([Message(nowhere, b"k", b"v")]).result(30)
+        publisher.send([Message(world.topic, b"k", b"v")]).result(30)
+    with pytest.raises(Unavailable, match=nowhere):
+        open_reader(hasty, world.group, [nowhere])
+    consumer = KafkaConsumer(**connection(world.settings))
+    assert nowhere not in consumer.topics()
+    consumer.close()
