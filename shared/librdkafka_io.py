@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from operator import methodcaller
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -23,6 +24,9 @@ _OUT_OF_LOG = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATI
 _ANSWER_SECONDS = 5.0
 _MIRROR_SECONDS = 1.0
 _REPEAT_SECONDS = 30.0
+# Not a plain call: where Python has optimised one, a header's name that is not UTF-8 ends the process, because
+# confluent-kafka returns both an error and a half-made list. This way it is an error, a SystemError.
+_headers = methodcaller("headers")
 _NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
@@ -274,7 +278,8 @@ class RdReader:
 
 
 def _records(found: Iterable[Found]) -> dict[Partition, list[Record]]:
-    """By partition, in order. Errors that librdkafka gets over by itself are left out."""
+    """By partition, in order. Errors that librdkafka gets over by itself are left out, and so are the headers of
+    a message if one has a name that is not UTF-8."""
     records: dict[Partition, list[Record]] = {}
     partition, batch = Partition("", -1), list[Record]()
     for message in found:
@@ -286,7 +291,10 @@ def _records(found: Iterable[Found]) -> dict[Partition, list[Record]]:
         if place != partition:
             partition = Partition(*place)
             batch = records.setdefault(partition, [])
-        headers: Any = message.headers()
+        try:
+            headers: Any = _headers(message)
+        except SystemError:
+            headers = None
         offset: Any = message.offset()
         batch.append(
             Record(

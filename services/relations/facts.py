@@ -1,13 +1,13 @@
 """Events about relations → facts, relationships and changes. Pure."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
 import orjson
 
+from services.relations.span import Ends
 from services.relations.strength import Strength
-from services.relations.tally import Tally, extremes
+from services.relations.tally import Pair, Tally
 from shared.events import (
     EPOCH,
     RelationEvent,
@@ -19,34 +19,24 @@ from shared.events import (
 )
 from shared.protocols import Answer, Ask, Document, Extremes, Get, Message, Outcome, Record, Write
 
-Pair = tuple[str, str, str]
-
 
 def project_facts(
     items: Sequence[tuple[Record, RelationEvent]], *, change_topic: str, strength: Strength
 ) -> Generator[Ask, Answer, Outcome]:
     """Fold a slice of relation events: facts by version, relationships by difference, a change per effect."""
     ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for _, event in items]
-    likely = {_relationship_id(pair) for _, event in items if (pair := _pair_of(event))}
+    likely = {document_id(*pair) for _, event in items if (pair := _pair_of(event))}
     documents = yield Get({"relations": set(ids), "relationships": likely})
     stored: dict[str, Document] = documents["relations"]
     relationships: dict[str, Document] = documents["relationships"]
     # An amendment may name another provider than the stored fact does: that relationship moves, too.
-    missing = {_relationship_id(_pair(fact)) for fact in stored.values() if not fact["retracted"]} - likely
+    missing = {document_id(*_pair(fact)) for fact in stored.values() if not fact["retracted"]} - likely
     if missing:
         relationships |= (yield Get({"relationships": missing}))["relationships"]
 
     outcome = Outcome()
     facts = dict(stored)
-    tallies: dict[str, Tally] = {}
-
-    def move(fact: Document, sign: int) -> None:
-        id = _relationship_id(_pair(fact))
-        tally = tallies.get(id)
-        if tally is None:
-            tally = tallies[id] = Tally(*_pair(fact), relationships.get(id))
-        tally.move(fact, sign)
-
+    tallies = _Tallies(relationships)
     for (record, event), id in zip(items, ids, strict=True):
         old, version = facts.get(id), event.version
         if old is not None and _version(old) > version:
@@ -57,9 +47,9 @@ def project_facts(
         facts[id] = new
         before, after = _live(old), _live(new)
         if before:
-            move(before, -1)
+            tallies[_pair(before)].move(before, -1)
         if after:
-            move(after, 1)
+            tallies[_pair(after)].move(after, 1)
         if (change := _change(record, event, before, after)) is not None:
             outcome.messages.append(Message(change_topic, event_key(event), change, record.partition.number))
 
@@ -70,50 +60,49 @@ def project_facts(
     return outcome
 
 
+class _Tallies(dict[Pair, Tally]):
+    """The relationships that a slice moves, by pair."""
+
+    def __init__(self, relationships: Mapping[str, Document]) -> None:
+        self._relationships = relationships
+
+    def __missing__(self, pair: Pair) -> Tally:
+        id = document_id(*pair)
+        tally = self[pair] = Tally(id, pair, self._relationships.get(id))
+        return tally
+
+
 def _relationships(
-    tallies: dict[str, Tally],
-    stored: dict[str, Document],
-    facts: dict[str, Document],
+    tallies: _Tallies,
+    stored: Mapping[str, Document],
+    facts: Mapping[str, Document],
     strength: Strength,
     outcome: Outcome,
 ) -> Generator[Ask, Answer, None]:
-    """Turn tallies into documents. Sums move by difference; first and last cannot, so where the earliest or
-    latest fact went away and others are left, the store is asked for theirs."""
-    gone: dict[str, list[Document]] = {id: [] for id in tallies}
-    come: dict[str, list[Document]] = {id: [] for id in tallies}
-    for group, source in ((gone, stored), (come, facts)):
-        for fact in source.values():
-            if not fact["retracted"] and (id := _relationship_id(_pair(fact))) in tallies:
-                group[id].append(fact)
+    """Turn tallies into documents. Where the earliest or latest fact went away and facts are left that were
+    not loaded, the store is asked for theirs."""
+    for id, fact in facts.items():
+        if (before := _live(stored.get(id))) and (tally := tallies.get(_pair(before))):
+            tally.span.gone.append(before["time"])
+        if not fact["retracted"] and (tally := tallies.get(_pair(fact))):
+            tally.span.come.append(fact["time"])
 
-    spans: dict[str, Any] = {}
-    unknown: list[str] = []
-    for id, tally in tallies.items():
-        new = extremes(fact["time"] for fact in come[id])
-        old = (tally.old["first"], tally.old["last"]) if tally.old else None
-        if old and tally.old and tally.old["count"] > len(gone[id]):
-            left = extremes(fact["time"] for fact in gone[id])
-            low = left and left[0] <= old[0] and not (new and new[0] <= old[0])
-            high = left and left[1] >= old[1] and not (new and new[1] >= old[1])
-            if low or high:
-                unknown.append(id)
-            else:
-                new = extremes((*old, *(new or ())))
-        spans[id] = new
+    spans: dict[Pair, Ends | None] = {}
+    unknown: list[Pair] = []
+    for pair, tally in tallies.items():
+        spans[pair], certain = tally.span.ends()
+        if not certain:
+            unknown.append(pair)
     if unknown:
-        filters = [_filter(tallies[id].old) for id in unknown]
-        answers = yield Extremes("relations", "time", filters, set(facts))
-        for id, others in zip(unknown, answers, strict=True):
-            spans[id] = extremes((*(spans[id] or ()), *(others or ())))
+        answers = yield Extremes("relations", "time", [_filter(pair) for pair in unknown], set(facts))
+        for pair, others in zip(unknown, answers, strict=True):
+            spans[pair] = tallies[pair].span.with_others(others)
 
-    for id, tally in tallies.items():
-        if tally.count == 0:
-            after = None
-        else:
-            first, last = spans[id]
-            after = tally.document(id, first, last, strength)
+    for pair, tally in tallies.items():
+        span = spans[pair]
+        after = tally.document(span, strength) if tally.count and span else None
         if after != tally.old:
-            outcome.writes.append(Write("relationships", id, tally.old, after))
+            outcome.writes.append(Write("relationships", tally.id, tally.old, after))
 
 
 def _fact(id: str, event: RelationEvent, version: Version) -> Document:
@@ -199,11 +188,6 @@ def _pair(fact: Document) -> Pair:
     return fact["tenant"], fact["consumer_id"], fact["provider_id"]
 
 
-def _relationship_id(pair: Pair) -> str:
-    return document_id(*pair)
-
-
-def _filter(relationship: Document | None) -> Document:
-    assert relationship is not None
-    names = ("tenant", "consumer_id", "provider_id")
-    return {**{name: relationship[name] for name in names}, "retracted": False}
+def _filter(pair: Pair) -> Document:
+    tenant, consumer_id, provider_id = pair
+    return {"tenant": tenant, "consumer_id": consumer_id, "provider_id": provider_id, "retracted": False}

@@ -1,12 +1,14 @@
 """The statistics of one relationship, moved by whole facts, in integers. Pure."""
 
-from collections.abc import Iterable
-from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
+from services.relations.span import Ends, Span
 from services.relations.strength import Strength, month_of
 from shared.protocols import Document
+
+#: tenant, consumer_id, provider_id
+Pair = tuple[str, str, str]
 
 _MODULUS = 2**63
 
@@ -17,11 +19,13 @@ class Tally:
     Adding and removing commute and cancel out, so neither order nor repetition shows in the result.
     """
 
-    __slots__ = ("_consumer", "_provider", "_tenant", "count", "fingerprint", "kinds", "old")
+    __slots__ = ("_pair", "count", "fingerprint", "id", "kinds", "old", "span")
 
-    def __init__(self, tenant: str, consumer_id: str, provider_id: str, old: Document | None) -> None:
-        self._tenant, self._consumer, self._provider = tenant, consumer_id, provider_id
+    def __init__(self, id: str, pair: Pair, old: Document | None) -> None:
+        self.id = id
+        self._pair = pair
         self.old = old
+        self.span = Span((old["first"], old["last"]), old["count"]) if old else Span(None, 0)
         self.count: int = old["count"] if old else 0
         self.fingerprint: int = old["fingerprint"] if old else 0
         self.kinds: dict[str, dict[str, dict[str, Any]]] = (
@@ -44,21 +48,22 @@ class Tally:
             cell["rating_count"] = cell.get("rating_count", 0) + sign
             cell["rating_sum"] = cell.get("rating_sum", 0) + sign * fact["rating"]
 
-    def document(self, id: str, first: datetime, last: datetime, strength: Strength) -> Document:
+    def document(self, ends: Ends, strength: Strength) -> Document:
         """The relationship's document, in canonical order and without zeros."""
+        tenant, consumer_id, provider_id = self._pair
         kinds = {
             kind: {month: _canonical(cell) for month, cell in sorted(months.items()) if cell["count"]}
             for kind, months in sorted(self.kinds.items())
         }
         kinds = {kind: months for kind, months in kinds.items() if months}
         return {
-            "_id": id,
-            "tenant": self._tenant,
-            "consumer_id": self._consumer,
-            "provider_id": self._provider,
+            "_id": self.id,
+            "tenant": tenant,
+            "consumer_id": consumer_id,
+            "provider_id": provider_id,
             "count": self.count,
-            "first": first,
-            "last": last,
+            "first": ends[0],
+            "last": ends[1],
             "kinds": kinds,
             "score": strength.score(kinds),
             "fingerprint": self.fingerprint,
@@ -86,9 +91,3 @@ def _canonical(cell: Document) -> Document:
         out["rating_count"] = cell["rating_count"]
         out["rating_sum"] = cell["rating_sum"]
     return out
-
-
-def extremes(times: Iterable[datetime]) -> tuple[datetime, datetime] | None:
-    """The earliest and the latest, None of nothing."""
-    ordered = sorted(times)
-    return (ordered[0], ordered[-1]) if ordered else None
