@@ -13,6 +13,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     AuthorizationError,
+    IllegalStateError,
     InvalidTopicError,
     KafkaConfigurationError,
     KafkaError,
@@ -203,6 +204,8 @@ class KafkaReader:
         self._mirrored_at = 0.0
 
     def poll(self, timeout_ms: int) -> Polled:
+        self._unpark()
+        self._unpark()
         try:
             found = self._consumer.poll(timeout_ms=timeout_ms)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
@@ -231,7 +234,6 @@ class KafkaReader:
         try:
             self._consumer.seek(tp, start)
             self._consumer.resume(tp)
-            self._unpark()
         except (ValueError, KeyError):
             log.debug("%s was revoked meanwhile", partition)
         return first, start
@@ -241,13 +243,13 @@ class KafkaReader:
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         self._consumer.resume(*self._mine(partitions))
-        self._unpark()
 
     def _unpark(self) -> None:
         """Let records that were fetched before a pause come back.
 
-        kafka-python 3.0.12 restores them only when its current batch is None, which it stays not to be once it is
-        drained; meanwhile it does not fetch the partition either, so that it is never read again.
+        kafka-python 3.0.12 restores them, one partition a poll, only when its current batch is None, which it
+        stays not to be once it is drained; meanwhile it does not fetch the partition either, so that it is never
+        read again.
         """
         fetcher = self._consumer._fetcher
         if not getattr(fetcher, "_next_partition_records", True):
@@ -256,6 +258,14 @@ class KafkaReader:
     def _mine(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
         assignment = self._consumer.assignment()
         return [tp for partition in partitions if (tp := TopicPartition(*partition)) in assignment]
+
+    def end(self, partition: Partition) -> int | None:
+        tp = TopicPartition(*partition)
+        try:
+            known: int | None = self._consumer.highwater(tp)
+        except (IllegalStateError, KeyError):
+            return None  # revoked meanwhile
+        return known
 
     def mirror(self, positions: Mapping[Partition, int]) -> None:
         for partition, offset in positions.items():

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Protocol
 
@@ -181,27 +181,32 @@ def test_what_is_empty_stays_empty(world: Contract) -> None:
     assert (record.key, record.value, record.headers) == (None, b"", (("h", b""),))
 
 
-def test_what_was_fetched_before_a_pause_comes_after_it(world: Contract) -> None:
-    partitions = sorted(assigned(world.reader))
-    for partition in partitions:
-        world.reader.start(partition, 0)
+@pytest.mark.parametrize("others", [500, 1_000, 1_500])
+def test_what_was_fetched_before_a_pause_comes_after_it(world: Contract, others: int) -> None:
+    one, other = sorted(assigned(world.reader))
     # One partition has more than a poll returns, so that fetched records are left over when it is paused; the
-    # other is then read to its end.
-    numbers = [0] * 3_000 + [1] * 500
+    # other is then read to its end, and nothing new comes that would set reading going again.
+    numbers = [0] * 3_000 + [1] * others
     world.publisher.send(
-        [Message(world.topic, b"k", b"v%d" % n, number) for n, number in enumerate(numbers)]
+        [Message(world.topic, b"k", b"v%d" % n, place) for n, place in enumerate(numbers)]
     ).result(30)
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    found: dict[Partition, list[int]] = {partition: [] for partition in partitions}
-    while sum(map(len, found.values())) < len(numbers):
-        assert time.monotonic() < deadline, f"only {found} came"
-        for partition, batch in world.reader.poll(100).records.items():
-            found[partition] += [record.offset for record in batch]
-        if len(found[partitions[0]]) > 0 and len(found[partitions[1]]) < 500:
-            world.reader.pause(partitions[:1])
-        else:
-            world.reader.resume(partitions[:1])
-    assert list(found.values()) == [list(range(3_000)), list(range(500))]
+    world.reader.start(one, 0)
+    found: dict[Partition, list[int]] = {one: [], other: []}
+
+    def poll_until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, {partition: len(came) for partition, came in found.items()}
+            for partition, batch in world.reader.poll(100).records.items():
+                found[partition] += [record.offset for record in batch]
+
+    poll_until(lambda: bool(found[one]))
+    world.reader.pause([one])
+    world.reader.start(other, 0)
+    poll_until(lambda: bool(found[other]))
+    world.reader.resume([one])
+    poll_until(lambda: len(found[one]) + len(found[other]) >= len(numbers))
+    assert list(found.values()) == [list(range(3_000)), list(range(others))]
 
 
 def test_nothing_to_publish_is_done_at_once(world: Contract) -> None:
