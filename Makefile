@@ -6,7 +6,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: setup demo test check tests format up
+.PHONY: setup demo test check tests bench soak format up
 
 setup: .venv/.ready
 
@@ -34,6 +34,14 @@ check: setup
 # make tests ARGS="tests/unit -k laws"
 tests: setup
 	$(RUN) pytest $(ARGS)
+
+# Kith beside its peers, on this machine: make bench ARGS="--quick"
+bench: setup
+	$(UV) run --frozen --group bench python -m services.bench $(ARGS)
+
+# Faults at random on one growing system: make soak MINUTES=30 SEED=1
+soak: setup
+	$(RUN) python -m tests.fault.soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 format: setup
 	$(RUN) ruff format && $(RUN) ruff check --fix

@@ -10,6 +10,8 @@ from shared.events import arrival
 from shared.protocols import Document, Message, Outcome, Record, Write
 
 COLLECTION = "dead_letters"
+#: A header of replayed messages: the id of the dead letter.
+REPLAY_OF = "kith-replay-of"
 
 _STRING = {"bsonType": "string"}
 _WHOLE = {"bsonType": ["int", "long"], "minimum": 0}
@@ -39,7 +41,18 @@ SPEC = CollectionSpec(
                 },
             },
         },
-        optional={"tenant": _STRING, "type": _STRING, "event_id": _STRING},
+        optional={
+            "tenant": _STRING,
+            "type": _STRING,
+            "event_id": _STRING,
+            # The letter whose replay was refused, too.
+            "replay_of": _STRING,
+            # What `kith dead-letters` has done about it.
+            "replayed_at": {"bsonType": "date"},
+            "replays": _WHOLE,
+            "discarded_at": {"bsonType": "date"},
+            "discard_reason": _STRING,
+        },
     ),
     indexes=((("reason", 1), ("time", 1)),),
 )
@@ -69,7 +82,7 @@ def dead_letter_id(record: Record) -> str:
 
 def document(record: Record, error: InvalidEvent, service: str) -> Document:
     """The stored form. ``key`` and ``value`` are the original bytes; tenant, type and event_id are there when
-    they could be read."""
+    they could be read, ``replay_of`` when it is a replayed dead letter that was refused again."""
     return {
         "_id": dead_letter_id(record),
         "service": service,
@@ -84,7 +97,15 @@ def document(record: Record, error: InvalidEvent, service: str) -> Document:
         "value": record.value,
         "headers": [{"name": name, "value": value} for name, value in record.headers],
         **_glimpse(record.value),
+        **_ancestry(record),
     }
+
+
+def _ancestry(record: Record) -> dict[str, str]:
+    for name, value in record.headers:
+        if name == REPLAY_OF and len(value) <= 400:
+            return {"replay_of": value.decode("utf-8", "replace").replace("\0", "")}
+    return {}
 
 
 def _glimpse(value: bytes | None) -> dict[str, Any]:

@@ -205,7 +205,6 @@ class KafkaReader:
 
     def poll(self, timeout_ms: int) -> Polled:
         self._unpark()
-        self._unpark()
         try:
             found = self._consumer.poll(timeout_ms=timeout_ms)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:

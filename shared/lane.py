@@ -5,12 +5,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.protocols import Claim, Parcel, Partition, Progress, Record
 
 # Parcels that are stored but wait for earlier ones to be published.
 _MOST_UNSENT = 4
+
+
+class Wait(NamedTuple):
+    """A step (claim, fold, commit or publish) that has work to do, since when (``time.monotonic()``) none of
+    it has been done, and what it was last interrupted by, if it was."""
+
+    step: str
+    since: float
+    trouble: str | None
 
 
 class Lane:
@@ -26,7 +35,12 @@ class Lane:
         self.failures = 0
         self.races = 0
         self.retry_at = 0.0
-        self.moved_at = time.monotonic()
+        #: When something was last stored, or published, or else came up to be.
+        self.moved_at = self.settled_at = time.monotonic()
+        #: The step that was last interrupted, and by what, until something is stored or published again.
+        self.stumbled: tuple[str, str] | None = None
+        #: The end of the log, as far as the reader knows it.
+        self.end: int | None = None
         #: The transaction under way, and what it will have stored: records, progress, parcels deleted.
         self.commit: Future[list[Parcel]] | None = None
         self.pending: tuple[int, Progress, int] | None = None
@@ -36,7 +50,7 @@ class Lane:
         self.unsettled: Future[None] | None = None
         self.published: list[str] = []
         self._records: deque[Record] = deque()
-        self._next = 0
+        self._start = self._next = 0
 
     @property
     def opened(self) -> bool:
@@ -48,6 +62,13 @@ class Lane:
         return len(self._records)
 
     @property
+    def next(self) -> int | None:
+        """The offset of the next record to store; None before it is opened."""
+        if not self.opened:
+            return None
+        return self._start if self.progress.next is None else self.progress.next
+
+    @property
     def full(self) -> bool:
         """Whether no more slices may be stored until something is published."""
         return len(self.unsent) >= _MOST_UNSENT
@@ -55,10 +76,13 @@ class Lane:
     def open(self, claim: Claim, progress: Progress, start: int, *, trimmed: bool) -> None:
         self.claim, self.progress, self.trimmed = claim, progress, trimmed
         self.failures = 0
-        self._next = start
+        self.stumbled = None
+        self._start = self._next = start
 
     def receive(self, records: Sequence[Record]) -> None:
         """Take fetched records; what was fetched before the last seek is left out."""
+        if not self._records:
+            self.moved_at = time.monotonic()
         for record in records:
             if record.offset >= self._next:
                 self._records.append(record)
@@ -84,13 +108,32 @@ class Lane:
             return True
         return self.commit is None and (not self.full if self._records else bool(self.published))
 
+    @property
+    def wait(self) -> Wait | None:
+        """What it waits for; of several, the longest. None when nothing is left to do."""
+        step, trouble = self.stumbled or ("", None)
+        if not self.opened:
+            return Wait("claim", self.moved_at, trouble)
+        waits = []
+        if self.unsent or self.unsettled is not None:
+            waits.append(Wait("publish", self.settled_at, trouble if step == "publish" else None))
+        if self.commit is not None:
+            waits.append(Wait("commit", self.moved_at, trouble if step == "commit" else None))
+        elif self._records and not self.full:
+            failed = step in ("fold", "commit")
+            waits.append(Wait(step if failed else "fold", self.moved_at, trouble if failed else None))
+        return min(waits, key=lambda wait: wait.since, default=None)
+
     def committed(self, parcels: Sequence[Parcel]) -> None:
         """The pending slice is stored."""
         assert self.pending is not None
         records, self.progress, cleared = self.pending
         self.pending = None
         self.failures = self.races = 0
+        self.stumbled = None
         self.moved_at = time.monotonic()
+        if not self.unsent and self.unsettled is None:
+            self.settled_at = self.moved_at
         # Until a number has been met, which may be later than the first slice.
         self.trimmed = self.trimmed and not self.progress.seen
         self.unsent += parcels
@@ -101,6 +144,8 @@ class Lane:
     def settled(self) -> None:
         """What was sent is published."""
         self.failures = 0
+        self.stumbled = None
+        self.settled_at = time.monotonic()
         self.published += [parcel.id for parcel in self.sent]
         self.sent, self.unsettled = [], None
 

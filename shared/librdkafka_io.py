@@ -259,6 +259,12 @@ class RdReader:
     def resume(self, partitions: Iterable[Partition]) -> None:
         self._consumer.resume([TopicPartition(*partition) for partition in self._mine.intersection(partitions)])
 
+    def end(self, partition: Partition) -> int | None:
+        if partition not in self._mine:
+            return None
+        known = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        return known[1] if known is not None and known[1] >= 0 else None
+
     def mirror(self, positions: Mapping[Partition, int]) -> None:
         self._unmirrored.update(positions)
 

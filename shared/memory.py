@@ -133,6 +133,9 @@ class MemoryReader:
     def resume(self, partitions: Iterable[Partition]) -> None:
         self._paused.difference_update(partitions)
 
+    def end(self, partition: Partition) -> int | None:
+        return self._log.end(partition) if partition in self._next else None
+
     def mirror(self, positions: Mapping[Partition, int]) -> None:
         self.mirrored.update(positions)
 

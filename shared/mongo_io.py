@@ -180,15 +180,20 @@ class MongoStore:
     def _advance(self, slice: Slice, session: ClientSession) -> bool:
         found = self._positions.update_one(
             {"_id": slice.claim.position, "epoch": slice.claim.epoch, "next": slice.before.next},
-            {"$set": _progress_fields(slice.after)},
+            # By the server's clock, so that the times of all workers compare.
+            {"$set": _progress_fields(slice.after), "$currentDate": {"moved": True}},
             session=session,
         )
         return found.matched_count == 1
 
     def _already(self, slice: Slice, parcels: list[Parcel]) -> list[Parcel]:
-        """The position is not where it was: an earlier try whose answer was lost, or another owner."""
+        """The position is not where it was: an earlier try whose answer was lost, or another owner.
+
+        The earlier try may have made more changes: the slice has been folded anew since, on documents that hold
+        it already. Its parcels are then not these, and only a new claim finds them.
+        """
         stored = self._positions.find_one({"_id": slice.claim.position})
-        if stored and stored["epoch"] == slice.claim.epoch and stored.get("next") == slice.after.next:
+        if stored and stored["epoch"] == slice.claim.epoch and _progress(stored) == slice.after:
             return parcels
         raise Fenced(slice.claim.position)
 

@@ -70,6 +70,9 @@ class Reader(Protocol):
 
     def resume(self, partitions: Iterable[Partition]) -> None: ...
 
+    def end(self, partition: Partition) -> int | None:
+        """The end of the log as of the last fetch; None when there was none. Asks nobody."""
+
     def mirror(self, positions: Mapping[Partition, int]) -> None:
         """Tell Kafka the positions, for tools that show lag. Never waits, never fails."""
 

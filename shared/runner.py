@@ -11,12 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.dead_letters import bury
 from shared.errors import Fenced, InvalidEvent, Stale, Unavailable
 from shared.lane import Inline, Lane
 from shared.numbering import Sieve, number
+from shared.observer import Observer, Silent
 from shared.protocols import (
     Outcome,
     Parcel,
@@ -37,6 +38,15 @@ _FIRST_DELAY, _LONGEST_DELAY, _RECLAIM_DELAY = 0.1, 5.0, 1.0
 _MOST_RACES = 100
 _MAX_SLICE_BYTES = 4 * 1024 * 1024
 _GLANCE_SECONDS = 0.005
+_LOOK_SECONDS = 1.0
+
+
+class Doing(NamedTuple):
+    """What a runner's thread is at (poll, claim, fold, commit or publish), with which partition, since when."""
+
+    step: str
+    partition: Partition | None
+    since: float
 
 
 class Runner:
@@ -45,6 +55,7 @@ class Runner:
     ``dead_letters`` is the topic for what cannot be accepted. ``owner`` names this process in the positions.
     ``clock`` gives seconds, for delays only. ``committer`` runs the transactions, so that one partition's commit
     goes on beside the decoding and folding of another's next slice; without it they run in line.
+    ``observer`` is told what happens.
     """
 
     def __init__(
@@ -59,6 +70,7 @@ class Runner:
         slice_events: int = 1000,
         clock: Callable[[], float] = time.monotonic,
         committer: Executor | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._reader, self._store, self._publisher = reader, store, publisher
         self._projection = projection
@@ -67,7 +79,11 @@ class Runner:
         self._slice_events = slice_events
         self._clock = clock
         self._committer = committer or Inline()
+        self._observer = observer or Silent()
         self._lanes: dict[Partition, Lane] = {}
+        self._looked_at = 0.0
+        #: For whoever watches from another thread.
+        self.doing = Doing("start", None, time.monotonic())
 
     @property
     def lanes(self) -> Mapping[Partition, Lane]:
@@ -85,17 +101,30 @@ class Runner:
 
     def step(self, timeout_ms: int = 200) -> None:
         """One poll, and what can be done at once on each partition."""
+        self._at("poll")
         polled = self._reader.poll(self._patience(timeout_ms))
         self._rebalance(polled)
         for partition, records in polled.records.items():
             if (lane := self._lanes.get(partition)) is not None and lane.opened:
                 lane.receive(records)
+                self._observer.received(partition, len(records))
                 if lane.backlog > 2 * self._slice_events and not lane.paused:
                     self._reader.pause([partition])
                     lane.paused = True
         for lane in list(self._lanes.values()):
             if lane.retry_at <= self._clock():
                 self._advance(lane)
+        self._look_ahead()
+
+    def _at(self, step: str, partition: Partition | None = None) -> None:
+        self.doing = Doing(step, partition, time.monotonic())
+
+    def _look_ahead(self) -> None:
+        """Note the ends of the logs now and then, for metrics: the reader is for this thread only."""
+        if (now := time.monotonic()) - self._looked_at > _LOOK_SECONDS:
+            self._looked_at = now
+            for partition, lane in self._lanes.items():
+                lane.end = self._reader.end(partition)
 
     def _patience(self, timeout_ms: int) -> int:
         """How long a poll may wait for records: not at all while there is something else to do."""
@@ -125,13 +154,16 @@ class Runner:
             else:
                 self._work(lane)
         except Unavailable as error:
+            self._interrupted(lane, error)
             self._postpone(lane, error)
         except Stale as error:
+            self._interrupted(lane, error)
             lane.races += 1
             if lane.races > _MOST_RACES:
                 raise RuntimeError(f"{lane.partition}: lost {lane.races} races in a row: {error}") from error
             lane.retry_at = self._clock() + _FIRST_DELAY * random.random()
-        except Fenced:
+        except Fenced as error:
+            self._interrupted(lane, error)
             # Another process claimed it. If the group still says that it is ours, claim it back: both may
             # believe so for a moment after a rebalance, and someone has to go on.
             log.warning("%s: claimed by another worker", lane.partition)
@@ -139,6 +171,10 @@ class Runner:
             fresh = Lane(lane.partition, lane.position)
             fresh.retry_at = self._clock() + _RECLAIM_DELAY
             self._lanes[lane.partition] = fresh
+
+    def _interrupted(self, lane: Lane, error: Exception) -> None:
+        lane.stumbled = (self.doing.step, str(error))
+        self._observer.interrupted(lane.partition, self.doing.step, error)
 
     def _postpone(self, lane: Lane, error: Unavailable) -> None:
         delay = min(_FIRST_DELAY * 2.0 ** min(lane.failures, 16), _LONGEST_DELAY)
@@ -148,6 +184,7 @@ class Runner:
         log.log(level, "%s: waiting for a server: %s", lane.partition, error)
 
     def _open(self, lane: Lane) -> None:
+        self._at("claim", lane.partition)
         claim, progress = self._store.claim(lane.position, self._owner)
         parcels = self._store.parcels(lane.position)
         for parcel in parcels:
@@ -170,8 +207,10 @@ class Runner:
             lane.published = []
 
     def _start_commit(self, lane: Lane) -> None:
+        self._at("fold", lane.partition)
         records = lane.slice(self._slice_events, _MAX_SLICE_BYTES)
         outcome, after = self._fold(lane, records)
+        self._at("commit", lane.partition)
         assert lane.claim is not None
         slice = Slice(lane.claim, lane.progress, after, outcome, tuple(lane.published))
         lane.pending = (len(records), after, len(lane.published))
@@ -181,10 +220,12 @@ class Runner:
             self._publish(lane)
 
     def _take_commit(self, lane: Lane) -> None:
+        self._at("commit", lane.partition)
         commit, lane.commit = lane.commit, None
         assert commit is not None
         parcels = commit.result()
         lane.committed(parcels)
+        self._observer.committed(lane.partition)
         next = lane.progress.next
         assert next is not None
         self._reader.mirror({lane.partition: next})
@@ -194,6 +235,7 @@ class Runner:
 
     def _publish(self, lane: Lane) -> None:
         """Publish what is stored, one lot after the other: their order depends on it."""
+        self._at("publish", lane.partition)
         if lane.unsettled is not None and lane.unsettled.done():
             try:
                 lane.unsettled.result()
@@ -209,6 +251,7 @@ class Runner:
         return self._publisher.send([message for parcel in parcels for message in parcel.messages])
 
     def _fold(self, lane: Lane, records: Sequence[Record]) -> tuple[Outcome, Progress]:
+        trace = self._observer.begun(lane.partition, records)
         sieve = Sieve(dict(lane.progress.seen), trimmed=lane.trimmed)
         buried = Outcome()
         items: list[tuple[Record, Any]] = []
@@ -224,6 +267,9 @@ class Runner:
         outcome.writes += buried.writes
         messages, emitted = number(outcome.messages, lane.position, lane.progress.emitted)
         outcome.messages = messages + buried.messages
+        if trace:
+            outcome.messages = [m._replace(headers=(*m.headers, *trace)) for m in outcome.messages]
+        self._observer.folded(lane.partition, outcome)
         return outcome, Progress(records[-1].offset + 1, emitted, sieve.seen)
 
     def _drive(self, fold: Generator[Any, Any, Outcome]) -> Outcome:

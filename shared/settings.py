@@ -53,12 +53,19 @@ class Settings(BaseSettings):
     max_poll_interval_ms: int = Field(
         300_000, ge=1000, description="A worker stuck in one step for so long loses its partitions."
     )
+    stuck_seconds: float = Field(
+        30.0, gt=0, description="A worker whose work gets no further for so long is not ready."
+    )
     half_life_months: float = Field(
         6.0, ge=0.01, description="After so many months a relation weighs half in a relationship's strength."
     )
     kind_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {"subscribe": 8.0, "purchase": 5.0, "review": 3.0, "contact": 2.0, "view": 0.5},
         description="Weight of one relation of a kind in a relationship's strength (JSON). Other kinds: 1.",
+    )
+
+    relations_facts_only: bool = Field(
+        False, description="Store facts and nothing else, neither relationships nor changes: for measuring."
     )
 
     host: str = Field("127.0.0.1", description="Address that a service's HTTP API listens on.")

@@ -11,10 +11,9 @@ from collections.abc import Callable
 
 from shared.errors import Unavailable
 from shared.runner import Runner
+from shared.watchdog import Hang, Watchdog, hangs
 
 log = logging.getLogger(__name__)
-
-_STUCK_SECONDS = 30.0
 
 
 def owner_name() -> str:
@@ -26,19 +25,29 @@ class Worker:
     """Builds a runner once its servers answer and runs it until ``stop``.
 
     What stops the runner for good stops the process, too (by SIGTERM to itself, so that the API ends in
-    order); ``stop`` then raises it, and the process ends with a non-zero status.
+    order); ``stop`` then raises it, and the process ends with a non-zero status. Work that gets no further for
+    ``stuck_seconds`` is a problem, and is logged with the place where it hangs.
     """
 
-    def __init__(self, build: Callable[[], Runner]) -> None:
+    def __init__(self, build: Callable[[], Runner], stuck_seconds: float = 30.0) -> None:
         self._build = build
+        self._stuck_seconds = stuck_seconds
         self._stop = threading.Event()
         self._runner: Runner | None = None
         self._failure: BaseException | None = None
         self._waiting_for = "the start"
         self._thread = threading.Thread(target=self._work, name="runner")
+        watchdog = Watchdog(self._hangs, self._thread)
+        self._watch = threading.Thread(target=watchdog.watch, args=[self._stop], name="watchdog", daemon=True)
+
+    @property
+    def runner(self) -> Runner | None:
+        """None until the servers have answered."""
+        return self._runner
 
     def start(self) -> None:
         self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Finish the slice under way, publish what is stored, leave the group. Raises what stopped the
@@ -55,11 +64,10 @@ class Worker:
         if self._runner is None:
             return [f"waiting for {self._waiting_for}"]
         now = time.monotonic()
-        return [
-            f"{lane.partition} has been stuck for {now - lane.moved_at:.0f} s"
-            for lane in list(self._runner.lanes.values())
-            if lane.failures and now - lane.moved_at > _STUCK_SECONDS
-        ]
+        return [hang.describe(now) for hang in self._hangs(now)]
+
+    def _hangs(self, now: float) -> list[Hang]:
+        return [] if self._runner is None else hangs(self._runner, self._stuck_seconds, now)
 
     def _work(self) -> None:
         try:

@@ -8,12 +8,16 @@ from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
 from shared.errors import ConfigurationError
 from shared.http import serve
+from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.launch import launch
+from shared.metrics import new_registry
 from shared.mongo_io import MongoStore, connect, prepare, translated
+from shared.observing import Observation
 from shared.runner import Runner
 from shared.settings import Settings
 from shared.topics import Topics
+from shared.tracing import open_tracing
 from shared.worker import Worker, owner_name
 
 
@@ -23,6 +27,8 @@ def run(settings: Settings) -> None:
         raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
     topics = Topics(settings.topic_prefix)
     projection = AnalyticsProjection(topics)
+    registry, tracing = new_registry(), open_tracing("analytics")
+    observation = Observation(registry, tracing, projection.name)
     client = connect(settings.mongo)
     database = client[settings.database]
 
@@ -31,25 +37,30 @@ def run(settings: Settings) -> None:
             prepare(database, COLLECTIONS)
         return Runner(
             open_reader(settings, projection.name, projection.topics),
-            MongoStore(database, COLLECTIONS),
-            open_publisher(settings),
+            observation.store.on(MongoStore(database, COLLECTIONS)),
+            observation.publisher.on(open_publisher(settings)),
             projection,
             owner=owner_name(),
             dead_letters=topics.name("dead-letters"),
             slice_events=settings.slice_events,
             committer=ThreadPoolExecutor(2, thread_name_prefix="commit"),
+            observer=observation.observer,
         )
 
-    worker = Worker(build)
+    worker = Worker(build, settings.stuck_seconds)
+    observation.watch(worker)
 
     def stop() -> None:
         try:
             worker.stop()
         finally:
             client.close()
+            tracing.close()
 
+    app = create_app(AnalyticsQueries(database), worker.problems)
+    add_metrics(app, registry)
     worker.start()
-    serve(create_app(AnalyticsQueries(database), worker.problems), settings.host, settings.analytics_port, stop)
+    serve(app, settings.host, settings.analytics_port, stop)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from services.bench.contenders import ALL_SCENARIOS, CONTENDERS
 from services.bench.door import clients, compare_doors
 from services.bench.growth import LARGEST, SIZES, measure_growth, measure_hot
 from services.bench.latency import PROBES, measure_latency
+from services.bench.measure import RunFailed
 from services.bench.ratios import ratios
 from services.bench.run import Comparison
 from services.bench.servers import BenchServers, running
@@ -141,6 +143,7 @@ def main() -> int:
     options.reps = options.reps or (1 if options.quick else 3)
     options.growth |= options.growth_max
     console = report.console(stderr=options.json)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
     try:
         with (
             tempfile.TemporaryDirectory(prefix="kith-bench-") as folder,
@@ -149,7 +152,7 @@ def main() -> int:
         ):
             bench = Bench(options, servers, client, console)
             bench.run()
-    except (ConfigurationError, Unavailable) as error:
+    except (ConfigurationError, RunFailed, Unavailable) as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:

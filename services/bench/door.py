@@ -11,11 +11,12 @@ from typing import Any
 
 from services.bench.contenders import CONTENDERS
 from services.bench.http import wait_ready
+from services.bench.measure import RunFailed, check_library
 from services.bench.procfs import cpu_microseconds, tree
 from services.bench.ratios import Ratio, ratio
 from services.bench.servers import BenchServers
 from services.bench.topics import PARTITIONS
-from shared.local.processes import Process, ProcessFailed, free_ports
+from shared.local.processes import Process, free_ports
 from shared.settings import Settings
 from shared.topics import Topics
 from shared.topics_admin import ensure_topics
@@ -42,7 +43,7 @@ def compare_doors(
             for name in (*DOORS, "raw"):
                 place = f"{name}, {client}"
                 if name == "raw":
-                    row = {"rate": _raw(servers, client, seconds), "client_us": 0.0, "refused": 0}
+                    row = {"rate": _raw(servers, client, seconds)}
                 else:
                     row = _door(servers, name, client, seconds)
                 say(f"{repetition} door {place}: {row['rate']:,.0f} events/s")
@@ -82,6 +83,7 @@ def service(
         "KITH_MONGO": servers.mongo.uri,
         port_setting: str(port),
         "KITH_KAFKA_CLIENT": client,
+        "KITH_RELATIONS_FACTS_ONLY": "false",
         **settings,
     }
     log = servers.folder / "log" / f"{module}-{port}.log"
@@ -107,6 +109,7 @@ def _door(servers: BenchServers, name: str, client: str, seconds: float) -> dict
         stop.callback(door.stop)
         door.start()
         wait_ready(door, port)
+        check_library("librdkafka" if client == "librdkafka" else None, [door])
         log = servers.folder / "log" / f"load-{port}.log"
         argv = [sys.executable, "-m", "services.bench.load", str(port), "--seconds", str(seconds)]
         load = Process("the load", [*argv, "--content-type", BATCHED[name]], log)
@@ -117,10 +120,11 @@ def _door(servers: BenchServers, name: str, client: str, seconds: float) -> dict
         found = result(load, log, seconds + 60)
         spent = cpu_microseconds(tree([door.pid])) - before
     if found["refused"]:
-        raise ProcessFailed(f"{name}'s door refused {found['refused']} events")
+        raise RunFailed(f"{name}'s door refused {found['refused']} events")
     # The warming up is in the CPU time but not in the count.
     share = seconds / (seconds + 1.0)
-    return {**found, "client_us": round(spent * share / max(found["rate"] * seconds, 1), 2)}
+    used = round(spent * share / max(found["rate"] * seconds, 1), 2)
+    return {"rate": found["rate"], "door_us": used}
 
 
 def _raw(servers: BenchServers, client: str, seconds: float) -> float:

@@ -46,6 +46,7 @@ class BenchEvent(NamedTuple):
 
 class _Fact(NamedTuple):
     relation_id: str
+    number: int
     consumer: int
     provider: int
 
@@ -66,6 +67,7 @@ def generate(
         if not history or chance < mix.fresh:
             fact = _Fact(
                 f"r-{number:08d}",
+                number,
                 draw.choices(consumer_ranks, cum_weights=consumer_weights)[0],
                 draw.choices(provider_ranks, cum_weights=provider_weights)[0],
             )
@@ -75,6 +77,8 @@ def generate(
         elif chance < mix.fresh + mix.amended and facts:
             fact = facts[draw.randrange(len(facts))]
             event = recorded(draw, number, fact.relation_id, fact.consumer, fact.provider)
+            # As the contract wants it of an amendment: when the relation happened, not when it was amended.
+            event["data"]["occurred_at"] = START + timedelta(seconds=fact.number)
             fresh, live = False, 0
         elif chance < mix.fresh + mix.amended + mix.retracted and facts:
             fact = _take(facts, draw)
@@ -102,7 +106,8 @@ def recorded(draw: random.Random, number: int, relation_id: str, consumer: int, 
         data |= {"amount": draw.randrange(100, 50_000), "currency": "EUR"}
     elif kind == "review":
         data |= {"rating": draw.randrange(1, 6), "text": "x" * draw.randrange(20, 120)}
-    data["traits"] = {"channel": draw.choice(CHANNELS), "campaign": f"spring-{draw.randrange(100):02d}"}
+    # The number, so that every amendment changes something.
+    data["traits"] = {"channel": draw.choice(CHANNELS), "campaign": f"spring-{number}"}
     return _envelope(draw, number, "relation.recorded", data)
 
 

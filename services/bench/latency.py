@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
@@ -13,6 +14,7 @@ from pymongo import MongoClient
 from services.bench.door import BATCHED, service
 from services.bench.events import START, recorded
 from services.bench.http import Connection, wait_ready
+from services.bench.load import STARTED
 from services.bench.servers import BenchServers
 from services.bench.topics import PARTITIONS
 from shared.local.processes import Process
@@ -53,15 +55,23 @@ def measure_latency(
         seconds = _SETTLE_SECONDS + probes * 0.3 + _PATIENCE_SECONDS
         argv = [sys.executable, "-m", "services.bench.load", str(ports["ingest"]), "--seconds", str(seconds)]
         argv += ["--rate", str(rate), "--batch", "25", "--connections", "4", "--content-type", BATCHED["Kith"]]
-        load = Process("the load", argv, servers.folder / "log" / f"load-{prefix}.log")
+        log = servers.folder / "log" / f"load-{prefix}.log"
+        load = Process("the load", argv, log)
         stop.callback(load.stop)
         load.start()
         say(f"latency at {rate:,.0f} events/s, {kafka_client}")
+        _wait_started(load, log)
         time.sleep(_SETTLE_SECONDS)
         waits = _probe(ports["ingest"], ports["relations"], probes)
         load.check()  # one that has ended left the last probes without a load
     client.drop_database(database)
     return summary(kafka_client, rate, waits)
+
+
+def _wait_started(load: Process, log: Path) -> None:
+    while STARTED not in log.read_text():
+        load.check()
+        time.sleep(0.05)
 
 
 def summary(kafka_client: str, rate: float, waits: Sequence[float]) -> dict[str, Any]:

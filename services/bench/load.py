@@ -5,15 +5,19 @@ Prints one JSON line: ``rate`` in events per second, answered with 202 within th
 
 import argparse
 import json
+import random
 import threading
 import time
+from collections.abc import Iterator
+from functools import partial
 from itertools import cycle, islice
 
 from services.bench.events import REDELIVERED, generate
 from services.bench.http import Connection, request
 
 WARM_SECONDS = 1.0
-_BODIES = 200
+STARTED = "started"
+_BODIES, _ENDLESS = 200, 1_000_000
 
 
 class Counter:
@@ -36,25 +40,37 @@ class Counter:
                 self.refused += events
 
 
-def bodies(batch: int, seed: int) -> list[bytes]:
-    """Requests' bodies of ``batch`` events each, as JSON arrays."""
-    events = generate(_BODIES * batch, REDELIVERED, seed)
-    return [b"[" + b",".join(event.value for event in islice(events, batch)) + b"]" for _ in range(_BODIES)]
+def bodies(batch: int, seed: int, count: int) -> Iterator[bytes]:
+    """``count`` requests' bodies of ``batch`` events each, as JSON arrays."""
+    events = generate(count * batch, REDELIVERED, seed, consumers=20_000, providers=2_000)
+    while some := [event.value for event in islice(events, batch)]:
+        yield b"[" + b",".join(some) + b"]"
+
+
+class Source:
+    """Requests for several threads: made as they are needed at a given rate, made beforehand and sent again
+    and again without one."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        made = bodies(options.batch, options.seed, _ENDLESS if options.rate else _BODIES)
+        whole = (request(options.port, "/v1/events", options.content_type, body) for body in made)
+        self._requests = whole if options.rate else cycle(list(whole))
+        self._lock = threading.Lock()
+
+    def next(self) -> bytes:
+        with self._lock:
+            return next(self._requests)
 
 
 def main() -> None:
     options = _parser().parse_args()
-    requests = [
-        request(options.port, "/v1/events", options.content_type, body)
-        for body in bodies(options.batch, options.seed)
-    ]
+    source = Source(options)
+    print(STARTED, flush=True)
     counter = Counter(options.seconds)
     # Between two requests of one connection, so that all together make the rate.
     pause = options.connections * options.batch / options.rate if options.rate else 0.0
-    threads = [
-        threading.Thread(target=_work, args=(options.port, requests[n:], options.batch, pause, counter))
-        for n in range(options.connections)
-    ]
+    work = partial(_work, options.port, source, options.batch, pause, counter)
+    threads = [threading.Thread(target=work) for _ in range(options.connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -62,16 +78,15 @@ def main() -> None:
     print(json.dumps({"rate": counter.events / options.seconds, "refused": counter.refused}))
 
 
-def _work(port: int, requests: list[bytes], batch: int, pause: float, counter: Counter) -> None:
+def _work(port: int, source: Source, batch: int, pause: float, counter: Counter) -> None:
     connection = Connection(port)
-    due = time.monotonic()
-    for whole in cycle(requests):
-        if (now := time.monotonic()) > counter.end:
-            break
+    # Spread over the first pause: the connections are not to send in step.
+    due = time.monotonic() + random.random() * pause
+    while (now := time.monotonic()) < counter.end:
         if pause:
-            due += pause
             time.sleep(max(0.0, due - now))
-        counter.answered(connection.send(whole), batch)
+            due += pause
+        counter.answered(connection.send(source.next()), batch)
     connection.close()
 
 
@@ -79,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port", type=int)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--rate", type=float, default=0.0, help="events/s; as fast as it goes without")
     parser.add_argument("--content-type", default="application/json")

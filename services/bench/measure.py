@@ -28,12 +28,14 @@ class RunFailed(Exception):
 @dataclass(frozen=True, slots=True)
 class Run:
     """What was measured. ``seconds`` from the first to the last document stored, ``rate`` in events per second,
-    CPU in µs per event of the contender's processes, of mongod and of the broker, ``memory_mb`` at its peak."""
+    CPU in µs per event of the contender's processes, of mongod and of the broker, ``memory_mb`` at its peak.
+    ``before`` events were stored when the clock started, and count for none of these."""
 
     contender: str
     scenario: str
     repetition: int
     events: int
+    before: int
     seconds: float
     rate: float
     client_us: float
@@ -76,7 +78,7 @@ def measure(
             stop.callback(process.stop)
             process.start()
         first = _first(servers, processes, progress)
-        _check_library(contender, processes)
+        check_library(contender.library, processes)
         last = _last(servers, processes, topic.events, database, ending, limit)
         memory = peak_megabytes(_pids(processes))
     events = topic.events - first.done
@@ -88,6 +90,7 @@ def measure(
         scenario,
         repetition,
         topic.events,
+        first.done,
         round(seconds, 3),
         round(events / seconds, 1),
         round((last.client - first.client) / events, 2),
@@ -145,12 +148,11 @@ def check(processes: Sequence[Process], deadline: float, what: str) -> None:
         raise RunFailed(f"{what} in time. {processes[0].failure('was stopped')}")
 
 
-def _check_library(contender: Contender, processes: Sequence[Process]) -> None:
-    """A row must not bear the name of a client that is not in use."""
+def check_library(library: str | None, processes: Sequence[Process]) -> None:
+    """Raise RunFailed when a process has not loaded it: no row may bear the name of a client not in use."""
     for process in processes:
-        maps = Path(f"/proc/{process.pid}/maps").read_text()
-        if contender.library is not None and contender.library not in maps:
-            raise RunFailed(f"{process.name} does not use {contender.library}")
+        if library is not None and library not in Path(f"/proc/{process.pid}/maps").read_text():
+            raise RunFailed(f"{process.name} does not use {library}")
 
 
 def progress_of(contender: Contender, database: Database[Document], topic: BenchTopic) -> Callable[[], int]:

@@ -25,9 +25,10 @@ def console(stderr: bool) -> Console:
 
 def runs_table(scenario: str, runs: Sequence[Run], titles: Mapping[str, str]) -> Table:
     """A row per contender: the medians of its repetitions, and the lowest and highest rate."""
-    table = Table(title=SCENARIOS[scenario], title_justify="left", width=100)
-    table.add_column("contender", no_wrap=True, overflow="ellipsis", ratio=1)
-    columns = ("events/s", "low–high", "client", "mongod", "broker", "RSS MB")
+    caption = "client, mongod and broker: µs of CPU per event; MB: most memory of the client"
+    table = Table(title=SCENARIOS[scenario], title_justify="left", caption=caption, width=100)
+    table.add_column("contender", no_wrap=True, ratio=1)
+    columns = ("events/s", "low–high", "client", "mongod", "broker", "MB")
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for name in dict.fromkeys(run.contender for run in runs):
@@ -36,7 +37,7 @@ def runs_table(scenario: str, runs: Sequence[Run], titles: Mapping[str, str]) ->
         table.add_row(
             titles.get(name, name),
             f"{median(rates):,.0f}",
-            f"{min(rates):,.0f}–{max(rates):,.0f}",
+            f"{min(rates) / 1000:.1f}–{max(rates) / 1000:.1f}k",
             *(f"{median(getattr(run, column) for run in own):.0f}" for column in _COSTS),
         )
     return table
@@ -64,12 +65,13 @@ def ratios_table(found: Sequence[Ratio]) -> Table:
 
 
 def plain_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows of one shape under their own names."""
+    """Rows under their own names; a row may lack some."""
     table = Table(title=title, title_justify="left")
-    for number, name in enumerate(rows[0] if rows else ()):
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for number, name in enumerate(names):
         table.add_column(name.replace("_", " "), justify="right" if number else "left")
     for row in rows:
-        table.add_row(*map(_shown, row.values()))
+        table.add_row(*(_shown(row.get(name, "")) for name in names))
     return table
 
 

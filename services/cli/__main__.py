@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from services.cli.dead_letters import dead_letters_app
 from services.demo.command import demo_command
 from services.importer.command import import_command
 from shared.errors import ConfigurationError, Unavailable
@@ -99,21 +100,22 @@ def topics_create() -> None:
 
 
 @app.command()
-def status(json_line: Json = False) -> None:
-    """Show how far each service has come, what is stored and what was not accepted."""
-    from services.cli.status import read_status, status_tables
+def status(
+    json_line: Json = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C; with --json, as lines.")
+    ] = False,
+) -> None:
+    """Show how far each service has come, who works on it, what is stored and what was not accepted."""
+    from services.cli.status import StatusReader
+    from services.cli.status_view import show_status
     from shared.mongo_io import connect
 
     settings = read_settings()
     if settings.mongo is None:
         raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
-    with connect(settings.mongo) as client:
-        found = read_status(settings, client[settings.database])
-    if json_line:
-        typer.echo(json.dumps(found.as_dict()))
-        return
-    for table in status_tables(found):
-        Console().print(table)
+    with connect(settings.mongo) as client, StatusReader(settings, client[settings.database]) as reader:
+        show_status(reader.read, as_json=json_line, watch=watch)
 
 
 @app.command("settings")
@@ -137,6 +139,7 @@ def _stack() -> Iterator["Stack"]:
         yield stack
 
 
+app.add_typer(dead_letters_app, name="dead-letters")
 app.command("import")(import_command)
 app.command("demo")(demo_command(_stack))
 

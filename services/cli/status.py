@@ -1,12 +1,14 @@
-"""``kith status``: what is there, how far behind, and what went wrong."""
+"""``kith status``: what is there, how far behind, who works on it and what went wrong."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
-from typing import Any
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
 
 from kafka import KafkaConsumer, TopicPartition
 from pymongo.database import Database
-from rich.table import Table
 
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.kafka_io import connection, reaching_brokers
@@ -20,7 +22,8 @@ COUNTED = ("consumers", "providers", "relations", "relationships", "aggregates")
 
 @dataclass(frozen=True)
 class PartitionStatus:
-    """How far a service has come with a partition. ``stored`` of ``end`` messages; None: not begun."""
+    """How far a service has come with a partition. ``stored`` of ``end`` messages; None: not begun. ``moved`` is
+    when something of it was last stored, by MongoDB's clock."""
 
     service: str
     topic: str
@@ -29,10 +32,26 @@ class PartitionStatus:
     end: int
     lag: int
     owner: str | None
+    moved: datetime | None
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """What the positions say of a worker: it was the last to claim these partitions. ``owner`` is its host and
+    process id; None stands for partitions that nobody has claimed yet."""
+
+    service: str
+    owner: str | None
+    partitions: list[str]
+    lag: int
+    moved: datetime | None
 
 
 @dataclass(frozen=True)
 class Status:
+    """``time`` is now, by MongoDB's clock."""
+
+    time: datetime
     partitions: list[PartitionStatus]
     documents: dict[str, int]
     dead_letters: dict[str, int]
@@ -46,73 +65,91 @@ class Status:
             lags[partition.service] = lags.get(partition.service, 0) + partition.lag
         return lags
 
+    @property
+    def workers(self) -> list[WorkerStatus]:
+        owned: dict[tuple[str, str | None], list[PartitionStatus]] = {}
+        for partition in self.partitions:
+            owned.setdefault((partition.service, partition.owner), []).append(partition)
+        return [
+            WorkerStatus(
+                service,
+                owner,
+                [f"{p.topic}/{p.partition}" for p in partitions],
+                sum(p.lag for p in partitions),
+                max((p.moved for p in partitions if p.moved is not None), default=None),
+            )
+            for (service, owner), partitions in owned.items()
+        ]
+
     def as_dict(self) -> dict[str, Any]:
-        return {"lag": self.lag, **asdict(self)}
+        """For JSON, but for the times, which are still datetimes."""
+        return {"lag": self.lag, "workers": [asdict(worker) for worker in self.workers], **asdict(self)}
+
+
+class StatusReader:
+    """Context manager. Asks Kafka for the logs' ends and MongoDB for the positions."""
+
+    def __init__(self, settings: Settings, database: Database[Document]) -> None:
+        topics = Topics(settings.topic_prefix)
+        self._read = {
+            "relations": [topics.name(t) for t in INPUTS],
+            "analytics": [topics.name("relation-changes")],
+        }
+        self._database = database
+        with reaching_brokers():
+            self._consumer = KafkaConsumer(**connection(settings), metrics_enabled=False, group_id=None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False)
+
+    def read(self) -> Status:
+        """Raises Unavailable."""
+        with reaching_brokers():
+            tps = [
+                TopicPartition(topic, number)
+                for names in self._read.values()
+                for topic in names
+                for number in sorted(self._consumer.partitions_for_topic(topic) or ())
+            ]
+            firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
+        database = self._database
+        with translated():
+            positions: Mapping[str, Document] = {p["_id"]: p for p in database[POSITIONS].find()}
+            reasons = database[DEAD_LETTERS].aggregate([{"$group": {"_id": "$reason", "n": {"$sum": 1}}}])
+            dead_letters = {entry["_id"]: entry["n"] for entry in reasons}
+            documents = {name: database[name].estimated_document_count() for name in COUNTED}
+            outbox = database[OUTBOX].estimated_document_count()
+            now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
+        partitions = []
+        for service, names in self._read.items():
+            for tp in (tp for tp in tps if tp.topic in names):
+                # Rebuilds aside, the first version of a projection is the one that serves.
+                position = positions.get(f"{service}@1/{tp.topic}/{tp.partition}", {})
+                stored = position.get("next")
+                partitions.append(
+                    PartitionStatus(
+                        service,
+                        tp.topic,
+                        tp.partition,
+                        stored,
+                        ends[tp],
+                        ends[tp] - (firsts[tp] if stored is None else stored),
+                        position.get("owner"),
+                        position.get("moved"),
+                    )
+                )
+        return Status(now, partitions, documents, dict(sorted(dead_letters.items())), outbox)
 
 
 def read_status(settings: Settings, database: Database[Document]) -> Status:
-    """Ask Kafka for the logs' ends and MongoDB for the positions. Raises Unavailable."""
-    topics = Topics(settings.topic_prefix)
-    read = {"relations": [topics.name(t) for t in INPUTS], "analytics": [topics.name("relation-changes")]}
-    with reaching_brokers():
-        consumer = KafkaConsumer(**connection(settings), metrics_enabled=False, group_id=None)
-        try:
-            tps = [
-                TopicPartition(topic, number)
-                for names in read.values()
-                for topic in names
-                for number in sorted(consumer.partitions_for_topic(topic) or ())
-            ]
-            firsts, ends = consumer.beginning_offsets(tps), consumer.end_offsets(tps)
-        finally:
-            consumer.close(autocommit=False)
-    with translated():
-        positions: Mapping[str, Document] = {p["_id"]: p for p in database[POSITIONS].find()}
-        reasons = database[DEAD_LETTERS].aggregate([{"$group": {"_id": "$reason", "n": {"$sum": 1}}}])
-        dead_letters = {entry["_id"]: entry["n"] for entry in reasons}
-        documents = {name: database[name].estimated_document_count() for name in COUNTED}
-        outbox = database[OUTBOX].estimated_document_count()
-    partitions = []
-    for service, names in read.items():
-        for tp in (tp for tp in tps if tp.topic in names):
-            # Rebuilds aside, the first version of a projection is the one that serves.
-            position = positions.get(f"{service}@1/{tp.topic}/{tp.partition}", {})
-            stored = position.get("next")
-            lag = ends[tp] - (firsts[tp] if stored is None else stored)
-            partitions.append(
-                PartitionStatus(service, tp.topic, tp.partition, stored, ends[tp], lag, position.get("owner"))
-            )
-    return Status(partitions, documents, dict(sorted(dead_letters.items())), outbox)
-
-
-def status_tables(status: Status) -> list[Table]:
-    """The status for a terminal."""
-    reading = Table("Service", "Topic", "Partition", "Stored", "End", "Lag", "Owner", title="Reading")
-    for p in status.partitions:
-        stored = "–" if p.stored is None else f"{p.stored:,}"
-        style = "yellow" if p.lag else None
-        reading.add_row(
-            p.service,
-            p.topic.partition(".")[2],
-            str(p.partition),
-            stored,
-            f"{p.end:,}",
-            f"{p.lag:,}",
-            p.owner or "–",
-            style=style,
-        )
-    for column in reading.columns[2:6]:
-        column.justify = "right"
-    stored_documents = Table("Collection", "Documents", title="Stored")
-    for name, count in status.documents.items():
-        stored_documents.add_row(name, f"{count:,}")
-    stored_documents.add_row("outbox (not published yet)", f"{status.outbox:,}")
-    stored_documents.columns[1].justify = "right"
-    tables = [reading, stored_documents]
-    if status.dead_letters:
-        dead = Table("Reason", "Dead letters", title="Not accepted", style="red")
-        for reason, count in status.dead_letters.items():
-            dead.add_row(reason, f"{count:,}")
-        dead.columns[1].justify = "right"
-        tables.append(dead)
-    return tables
+    """The status once. Raises Unavailable."""
+    with closing(StatusReader(settings, database)) as reader:
+        return reader.read()

@@ -4,13 +4,18 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from services.ingest.api import create_app
+from services.ingest.metrics import DoorMetrics
 from shared.errors import ConfigurationError
 from shared.http import serve
+from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher
 from shared.kafka_io import KafkaProbe
 from shared.launch import launch
+from shared.metered import PublisherMeter
+from shared.metrics import new_registry
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
+from shared.tracing import open_tracing
 
 
 def run(settings: Settings) -> None:
@@ -19,14 +24,24 @@ def run(settings: Settings) -> None:
         raise ConfigurationError("KITH_KAFKA is not set; it holds the brokers' addresses, as in localhost:9092")
     topics = Topics(settings.topic_prefix)
     inputs = [topics.name(short) for short in INPUTS]
+    registry = new_registry()
     with ExitStack() as stop:
+        tracing = open_tracing("ingest")
+        stop.callback(tracing.close)
         probe = KafkaProbe(settings)
         stop.callback(probe.close)
-        publisher = open_publisher(settings)
+        publisher = PublisherMeter(registry).on(open_publisher(settings))
         stop.callback(publisher.close)
         app = create_app(
-            publisher, topics, settings, lambda: datetime.now(UTC), ready=lambda: probe.problems(inputs)
+            publisher,
+            topics,
+            settings,
+            lambda: datetime.now(UTC),
+            ready=lambda: probe.problems(inputs),
+            answered=DoorMetrics(registry).answered,
+            tracing=tracing,
         )
+        add_metrics(app, registry)
         serve(app, settings.host, settings.ingest_port, stop.close)
 
 

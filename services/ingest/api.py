@@ -24,6 +24,7 @@ from shared.http import add_health, add_problem_handlers, extend_openapi, proble
 from shared.protocols import Publisher
 from shared.settings import Settings
 from shared.topics import Topics
+from shared.tracing import NoTracing, Tracing
 
 _SAFE = "Sending the same events again is safe: source and id name an event, and it counts once."
 
@@ -38,8 +39,12 @@ def create_app(
     settings: Settings,
     clock: Callable[[], datetime],
     ready: Callable[[], Sequence[str]],
+    answered: Callable[[int, Sequence[Rejected]], None] = lambda _accepted, _rejected: None,
+    tracing: Tracing | None = None,
 ) -> FastAPI:
-    """The door as an ASGI application. ``ready`` gives the reasons why events cannot be taken now."""
+    """The door as an ASGI application. ``ready`` gives the reasons why events cannot be taken now; ``answered``
+    is told the verdicts of each answer."""
+    traces = tracing or NoTracing()
     kith_version = version("kith")
     door = Door(topics, settings.max_future_seconds)
     # Twice, because the publisher's own clock starts only once it has the brokers' metadata.
@@ -68,7 +73,7 @@ def create_app(
     @app.post("/v1/events", **EVENTS_ROUTE)
     async def post_events(request: Request) -> Response:
         headers = request.headers.raw
-        with ExitStack() as held:
+        with traces.request("POST /v1/events", headers) as carried, ExitStack() as held:
             held.enter_context(delivery.room(declared_bytes(headers)))
             body = await read(request.stream(), headers)
             # The worst that a large body can hold takes a quarter of a second: not on the loop.
@@ -76,9 +81,12 @@ def create_app(
             judge = partial(door.judge, body, headers, clock())
             verdicts = await asyncio.to_thread(judge) if large else judge()
             messages = [verdict.message for verdict in verdicts if isinstance(verdict, Accepted)]
+            if carried:
+                messages = [message._replace(headers=carried) for message in messages]
             if messages:
                 await delivery.publish(messages, held)
         rejected = [verdict for verdict in verdicts if isinstance(verdict, Rejected)]
+        answered(len(messages), rejected)
         content = msgspec.json.encode({"accepted": len(messages), "rejected": rejected})
         return Response(content, 400 if rejected and not messages else 202, media_type="application/json")
 

@@ -6,18 +6,23 @@ from datetime import UTC, datetime
 from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.invalidation import Invalidation
+from services.relations.metrics import cache_metrics
 from services.relations.projection import RelationsProjection
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength
 from shared.errors import ConfigurationError
 from shared.http import serve
+from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.launch import launch
+from shared.metrics import new_registry
 from shared.mongo_io import MongoStore, connect, prepare, translated
+from shared.observing import Observation
 from shared.runner import Runner
 from shared.settings import Settings
 from shared.topics import Topics
+from shared.tracing import open_tracing
 from shared.worker import Worker, owner_name
 
 
@@ -27,7 +32,11 @@ def run(settings: Settings) -> None:
         raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
     topics = Topics(settings.topic_prefix)
     strength = Strength(settings.kind_weights, settings.half_life_months)
-    projection = RelationsProjection(topics, strength, settings.max_future_seconds)
+    projection = RelationsProjection(
+        topics, strength, settings.max_future_seconds, facts_only=settings.relations_facts_only
+    )
+    registry, tracing = new_registry(), open_tracing("relations")
+    observation = Observation(registry, tracing, projection.name)
     client = connect(settings.mongo)
     database = client[settings.database]
 
@@ -36,19 +45,23 @@ def run(settings: Settings) -> None:
             prepare(database, COLLECTIONS)
         return Runner(
             open_reader(settings, projection.name, projection.topics),
-            MongoStore(database, COLLECTIONS),
-            open_publisher(settings),
+            observation.store.on(MongoStore(database, COLLECTIONS)),
+            observation.publisher.on(open_publisher(settings)),
             projection,
             owner=owner_name(),
             dead_letters=topics.name("dead-letters"),
             slice_events=settings.slice_events,
             committer=ThreadPoolExecutor(2, thread_name_prefix="commit"),
+            observer=observation.observer,
         )
 
-    worker = Worker(build)
+    worker = Worker(build, settings.stuck_seconds)
+    observation.watch(worker)
     cache = QueryCache(settings.cache, settings.cache_entries)
+    registry.register(cache_metrics(cache))
     invalidation = Invalidation(settings, cache)
     app = create_app(Queries(database, strength, cache), strength, worker.problems, lambda: datetime.now(UTC))
+    add_metrics(app, registry)
 
     def stop() -> None:
         invalidation.stop()
@@ -56,6 +69,7 @@ def run(settings: Settings) -> None:
             worker.stop()
         finally:
             client.close()
+            tracing.close()
 
     worker.start()
     invalidation.start()

@@ -38,11 +38,8 @@ def project_facts(
     facts = dict(stored)
     tallies = _Tallies(relationships)
     for (record, event), id in zip(items, ids, strict=True):
-        old, version = facts.get(id), event.version
-        if old is not None and _version(old) > version:
-            continue
-        new = _fact(id, event, version)
-        if old is not None and _version(old) == version and _rank(old) >= _rank(new):
+        old = facts.get(id)
+        if (new := _winner(id, event, old)) is old:
             continue
         facts[id] = new
         before, after = _live(old), _live(new)
@@ -53,11 +50,36 @@ def project_facts(
         if (change := _change(record, event, before, after)) is not None:
             outcome.messages.append(Message(change_topic, event_key(event), change, record.partition.number))
 
-    for id, fact in facts.items():
-        if fact is not stored.get(id):
-            outcome.writes.append(Write("relations", id, stored.get(id), fact))
+    outcome.writes += _writes(stored, facts)
     yield from _relationships(tallies, stored, facts, strength, outcome)
     return outcome
+
+
+def store_facts(items: Sequence[tuple[Record, RelationEvent]]) -> Generator[Ask, Answer, Outcome]:
+    """The same for the facts alone, without relationships and changes."""
+    ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for _, event in items]
+    stored = (yield Get({"relations": set(ids)}))["relations"]
+    facts = dict(stored)
+    for (_, event), id in zip(items, ids, strict=True):
+        facts[id] = _winner(id, event, facts.get(id))
+    return Outcome(_writes(stored, facts))
+
+
+def _winner(id: str, event: RelationEvent, old: Document | None) -> Document:
+    """What a fact is after an event: ``old`` itself where the event has no effect."""
+    version = event.version
+    if old is not None and _version(old) > version:
+        return old
+    new = _fact(id, event, version)
+    if old is not None and _version(old) == version and _rank(old) >= _rank(new):
+        return old
+    return new
+
+
+def _writes(stored: Mapping[str, Document], facts: Mapping[str, Document]) -> list[Write]:
+    return [
+        Write("relations", id, stored.get(id), fact) for id, fact in facts.items() if fact is not stored.get(id)
+    ]
 
 
 class _Tallies(dict[Pair, Tally]):

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from services.relations.facts import project_facts
+from services.relations.facts import project_facts, store_facts
 from services.relations.profiles import project_profiles
 from services.relations.strength import Strength
 from shared.codec import check_clock, decode
@@ -19,11 +19,14 @@ class RelationsProjection:
     name = "relations"
     version = 1
 
-    def __init__(self, topics: Topics, strength: Strength, max_future_seconds: int) -> None:
+    def __init__(
+        self, topics: Topics, strength: Strength, max_future_seconds: int, *, facts_only: bool = False
+    ) -> None:
         self.topics = tuple(topics.name(short) for short in INPUTS)
         self._topics = topics
         self._strength = strength
         self._max_future_seconds = max_future_seconds
+        self._facts_only = facts_only
 
     def decode(self, record: Record) -> Event:
         """The event in a record, validated as the door does. "Now" is when Kafka got it."""
@@ -38,6 +41,8 @@ class RelationsProjection:
         """Fold one slice of one partition."""
         short = self._topics.short(items[0][0].partition.topic)
         change_topic = self._topics.name(CHANGES[short])
+        if short == "relations" and self._facts_only:
+            return store_facts(items)
         if short == "relations":
             return project_facts(items, change_topic=change_topic, strength=self._strength)
         return project_profiles(items, collection=short, change_topic=change_topic)

@@ -1,7 +1,11 @@
 """What the end-to-end tests share: events by hand, waiting for an end, and looking at what is stored."""
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,6 +24,7 @@ from shared.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.topics import Topics
 
+ROOT = Path(__file__).parents[2]
 #: Long enough for a stalled machine and a dead member's session; nothing takes so long when all is well.
 PATIENCE_SECONDS = 60.0
 
@@ -41,6 +46,13 @@ def message(event: dict[str, Any], topics: Topics) -> Message:
     """An event as upstreams that know Kafka publish it."""
     decoded = decode_fields(event)
     return Message(topics.of(decoded), event_key(decoded), encode(decoded))
+
+
+def get(url: str, tenant: str = "default", **params: Any) -> Any:
+    """The JSON of an API's answer."""
+    answer = httpx.get(url, params=params, headers={"Kith-Tenant": tenant}, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
 
 
 def wait_for(what: str, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
@@ -124,6 +136,29 @@ def values(settings: Settings, topic: str) -> list[tuple[dict[str, bytes], bytes
     finally:
         consumer.close()
     return found
+
+
+def kith(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    """The command ``kith`` as a process, with no settings but these."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
+    kept = {name: os.environ[name] for name in ("KITH_CACHE_FOLDER", "KITH_MONGOD") if name in os.environ}
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("kith"), *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**clean, **kept, **environment},
+    )
+
+
+def run_kith(*arguments: str, **environment: str) -> str:
+    """What the command prints. It must succeed, and have nothing to complain of."""
+    with kith(*arguments, **environment) as process:
+        output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, errors) == (0, "")
+    return output
 
 
 def everything(database: Database[Document]) -> dict[str, dict[str, Document]]:

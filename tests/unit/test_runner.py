@@ -1,29 +1,23 @@
-"""The runner in memory: what each kind of failure leads to, and what bounds its memory."""
+"""The runner in memory: what each kind of failure leads to."""
 
 import threading
-import time
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
 import pytest
 
 from shared.errors import ConfigurationError, Stale, Unavailable
-from shared.lane import Lane
 from shared.memory import MemoryReader
-from shared.protocols import Answer, Ask, Claim, Message, Outcome, Partition, Polled, Progress, Record
+from shared.protocols import Answer, Ask, Message, Outcome, Partition, Progress, Record
 from tests.builders import ARRIVAL_MS, TOPICS, MemoryKith, stored_state
 from tests.unit.runner_support import (
     CHANGES,
     PLACE,
     RELATIONS,
-    Later,
-    PatientPublisher,
     WatchedStore,
     analytics_of,
     kith_with,
-    published,
     runner_of,
     steps,
     views,
@@ -62,44 +56,6 @@ def test_a_slice_that_failed_is_tried_again_as_it_was() -> None:
     first, *same, last = [(slice.before, slice.after, slice.outcome) for slice in store.tries]
     assert same[0] == same[1] == same[2]
     assert [slice[1].next for slice in (first, same[0], last)] == [3, 6, 9]
-
-
-def test_waits_grow_while_a_server_is_away() -> None:
-    kith = kith_with(WatchedStore())
-    kith.store.available = False
-    waits = []
-    for _ in range(10):
-        kith.runner.step(0)
-        lane = kith.runner.lanes[PLACE]
-        waits.append(lane.retry_at - kith.now)
-        kith.runner.step(0)
-        assert lane.failures == len(waits), "tried again before its time"
-        kith.now = lane.retry_at
-    assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0])
-    kith.store.available = True
-    steps(kith, 1)
-    assert kith.runner.lanes[PLACE].failures == 0
-
-
-def test_memory_is_bounded_while_the_store_is_away() -> None:
-    kith = kith_with(WatchedStore())
-    kith.reader = MemoryReader(kith.log, most=5)
-    kith.runner = runner_of(kith, kith.reader)
-    kith.reader.assign(kith.inputs)
-    steps(kith, 1)
-    kith.store.available = False
-    events = views(400)
-    kith.publish(events)
-    backlogs = set()
-    for _ in range(300):
-        steps(kith, 1)
-        backlogs.add(kith.runner.lanes[PLACE].backlog)
-    assert max(backlogs) <= 2 * 3 + 5
-    assert kith.runner.lanes[PLACE].paused
-    kith.store.available = True
-    kith.drain()
-    assert len(kith.documents()["relations"]) == 400
-    assert not kith.runner.lanes[PLACE].paused
 
 
 def test_a_bad_event_becomes_a_dead_letter_and_the_next_one_passes() -> None:
@@ -214,17 +170,6 @@ def test_races_lost_without_end_stop_the_runner() -> None:
     assert kith.position(PLACE) is None
 
 
-def test_slices_are_bounded_by_bytes() -> None:
-    store = WatchedStore()
-    kith = kith_with(store, slice_events=100)
-    sizes = [1_500_000] * 4 + [5_000_000] + [100] * 3
-    for size in sizes:
-        kith.log.append(Message(RELATIONS, None, b"x" * size))
-    kith.drain()
-    ends = [slice.after.next for slice in store.tries]
-    assert ends == [2, 4, 5, 8]
-
-
 def test_revoked_with_a_backlog_stores_no_more() -> None:
     kith = kith_with(WatchedStore())
     events = views(10)
@@ -262,114 +207,6 @@ def test_a_position_outside_the_log_stops_the_runner() -> None:
         steps(kith, 2)
 
 
-def test_a_stop_publishes_what_is_stored_and_leaves_nothing_in_the_outbox() -> None:
-    stop = threading.Event()
-    store = WatchedStore(lambda attempt: stop.set() if attempt == 2 else None)
-    kith = kith_with(store)
-    closed: list[bool] = []
-    kith.reader.close = lambda: closed.append(True)  # type: ignore[method-assign]
-    kith.publish(views(9))
-    kith.runner.run(stop)
-    assert kith.position(PLACE) == 6
-    assert len(kith.values("relation-changes")) == 6
-    assert store.outbox == {}
-    assert closed == [True]
-
-
-def test_a_stop_waits_for_the_commit_under_way() -> None:
-    stop, store = threading.Event(), WatchedStore(lambda _: time.sleep(0.2) if stop.is_set() else stop.set())
-    kith = kith_with(store)
-    kith.publish(views(9))
-    committer = ThreadPoolExecutor(1)
-    reader = MemoryReader(kith.log)
-    reader.assign(kith.inputs)
-    runner_of(kith, reader, committer=committer).run(stop)
-    committed = kith.position(PLACE)
-    assert committed is not None
-    assert len(kith.values("relation-changes")) == committed
-    assert store.outbox == {}
-
-
-def test_one_commit_of_a_partition_at_a_time_and_none_waits_for_another_partition() -> None:
-    kith = MemoryKith(partitions=2)
-    committer = Later()
-    reader = MemoryReader(kith.log)
-    kith.runner = runner_of(kith, reader, committer=committer)
-    for consumer in ("c1", "c2", "c3", "c4"):
-        kith.publish(views(6, consumer))
-    reader.assign(kith.inputs)
-    steps(kith, 10)
-    busy = [lane for lane in kith.runner.lanes.values() if lane.backlog]
-    assert len(busy) == 2
-    assert len(committer.waiting) == 2
-    committer.heal()
-    kith.drain()
-    assert len(kith.documents()["relations"]) == 24
-
-
-def test_what_may_wait_for_publication_is_bounded_and_stays_in_order() -> None:
-    kith = kith_with(WatchedStore())
-    publisher = PatientPublisher(kith.log)
-    reader = Timed(kith.log)
-    kith.runner = runner_of(kith, reader, publisher=publisher)
-    kith.publish(views(60))
-    reader.assign(kith.inputs)
-    steps(kith, 100)
-    assert len(publisher.waiting) == 1, "the order depends on one answer after the other"
-    assert 1 < len(kith.store.outbox) < 10
-    assert reader.timeouts[-1] > 0, "waits in a busy loop"
-    while publisher.waiting:
-        publisher.answer()
-        steps(kith, 3)
-    steps(kith, 3)
-    assert [number for number, _ in published(kith)] == list(range(1, 61))
-    assert kith.store.outbox == {}
-
-
-class Timed(MemoryReader):
-    """Notes how long each poll may wait, in milliseconds."""
-
-    timeouts: list[int]
-
-    def poll(self, timeout_ms: int) -> Polled:
-        self.timeouts = [*getattr(self, "timeouts", ()), timeout_ms]
-        return super().poll(timeout_ms)
-
-
-def test_a_poll_waits_only_when_there_is_nothing_to_do() -> None:
-    kith = kith_with(WatchedStore())
-    reader = Timed(kith.log)
-    kith.runner = runner_of(kith, reader)
-    reader.assign(kith.inputs)
-    kith.publish(views(9))
-    for _ in range(20):
-        kith.runner.step(200)
-    assert reader.timeouts[-1] == 200
-    assert 0 in reader.timeouts
-    kith.store.available = False
-    kith.publish(views(2, "c2"))
-    kith.runner.step(200)
-    kith.runner.step(200)
-    assert reader.timeouts[-1] == 200, "a server is away: no busy loop"
-
-
-def test_each_parcel_is_cleared_once() -> None:
-    store = WatchedStore()
-    kith = kith_with(store)
-    kith.publish(views(30))
-    kith.drain()
-    cleared = [parcel for slice in store.tries for parcel in slice.published]
-    assert len(cleared) == len(set(cleared)) >= 8
-    assert store.outbox == {}
-
-
-def test_positions_are_shown_to_kafka() -> None:
-    kith = kith_with(WatchedStore())
-    kith.publish(views(7))
-    kith.drain()
-    assert kith.reader.mirrored == {PLACE: 7}
-
-
 @pytest.mark.parametrize("steps_a_worker", [1_000, 2])
 def test_a_trimmed_log_may_begin_with_what_has_no_number(steps_a_worker: int) -> None:
     """The first slice shows no number, so the second must still be allowed to begin with any."""
@@ -384,11 +221,3 @@ def test_a_trimmed_log_may_begin_with_what_has_no_number(steps_a_worker: int) ->
     store = analytics_of(kith, steps_a_worker=steps_a_worker)
     assert store.positions[f"analytics@1/{changes}"].progress.seen == {f"relations@1/{PLACE}": 9}
     assert store.collections["aggregates"]["default:total::2026-03-01:0"]["count"] == 5
-
-
-def test_what_was_fetched_before_a_seek_is_left_out() -> None:
-    lane = Lane(PLACE, "position")
-    lane.open(Claim("position", 1), Progress(5), 5, trimmed=False)
-    lane.receive([Record(PLACE, offset, 0, None, b"") for offset in (3, 4, 5, 7)])
-    lane.receive([Record(PLACE, offset, 0, None, b"") for offset in (5, 7, 8)])
-    assert [record.offset for record in lane.slice(10, 1_000)] == [5, 7, 8]

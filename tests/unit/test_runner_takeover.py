@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from shared.errors import Unavailable
 from shared.events import Event
+from shared.protocols import Parcel, Slice
 from tests.analytics_driver import expected_sums, summed
 from tests.builders import MemoryKith, stored_state
 from tests.unit.runner_support import (
@@ -93,6 +95,25 @@ def test_a_crash_between_publication_and_clearing_repeats_the_same_numbers() -> 
     analytics = analytics_of(kith)
     assert analytics.collections["aggregates"][PROVIDER_VIEWS]["count"] == 5
     assert summed(analytics.collections) == expected_sums(live_facts(kith).items())
+
+
+class LosesAnswers(WatchedStore):
+    """Every other commit is stored, but nobody hears of it."""
+
+    def commit(self, slice: Slice) -> list[Parcel]:
+        parcels = super().commit(slice)
+        if len(self.tries) % 2:
+            raise Unavailable("the answer is lost")
+        return parcels
+
+
+def test_a_commit_whose_answer_is_lost_is_not_stored_twice() -> None:
+    kith = kith_with(LosesAnswers())
+    events = views(9)
+    kith.publish(events)
+    kith.drain()
+    assert kith.documents() == stored_state(events, partitions=1)
+    assert in_order(kith) == undisturbed(events)
 
 
 def test_a_second_worker_fences_the_first() -> None:

@@ -1,20 +1,42 @@
-"""The door as FastAPI's manual has it: a handler with a ``list[Event]`` body, and Kith's own models and publisher.
+"""The door as FastAPI's manual has it: a handler with a ``list[Event]`` body, on Kith's models and publisher.
 
-Answers 202 after all acknowledgements. Settings as for Kith's services; the port is the ingest service's."""
+Answers 202 after all acknowledgements. Settings as for Kith's services; the port is the ingest service's.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 import uvicorn
 from fastapi import FastAPI
+from pydantic import Field
 
-from shared.codec import encode
-from shared.events import Event, event_key
+from shared.events import RelationData, RelationRecorded, RelationRetracted, RetractedData, event_key
 from shared.kafka_clients import open_publisher
 from shared.protocols import Message
 from shared.settings import Settings
 from shared.topics import Topics
+
+
+# FastAPI validates what Python's parser has made of the body, so that times come as strings: not strictly.
+class Data(RelationData, strict=False):
+    pass
+
+
+class Recorded(RelationRecorded, strict=False):
+    data: Data
+
+
+class VoidData(RetractedData, strict=False):
+    pass
+
+
+class Retracted(RelationRetracted, strict=False):
+    data: VoidData
+
+
+Event = Annotated[Recorded | Retracted, Field(discriminator="type")]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -30,7 +52,10 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.post("/v1/events", status_code=202)
     async def post_events(events: list[Event]) -> dict[str, int]:
-        messages = [Message(topics.of(event), event_key(event), encode(event)) for event in events]
+        messages = [
+            Message(topics.of(event), event_key(event), event.model_dump_json(exclude_none=True).encode())
+            for event in events
+        ]
         await asyncio.wrap_future(publisher.send(messages))
         return {"accepted": len(events)}
 

@@ -1,0 +1,235 @@
+"""`kith dead-letters`: look at what was not accepted, mend it, publish it again, or lay it aside."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from services.cli import letters
+from services.cli.letters import Selection
+from services.cli.letters_store import Letters
+from shared.errors import ConfigurationError, InvalidEvent
+from shared.settings import Settings
+from shared.topics import Topics
+
+if TYPE_CHECKING:
+    from shared.protocols import Publisher
+
+dead_letters_app = typer.Typer(
+    help="Dead letters: messages that could never be accepted, kept as they came. They may hold personal data.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+_FILTERS = "Which dead letters"
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids, as `list` shows them.", show_default=False)]
+Reason = Annotated[
+    str | None,
+    typer.Option(help="Only those with this reason: invalid, not_json …", rich_help_panel=_FILTERS),
+]
+Type = Annotated[
+    str | None, typer.Option(help="Only of this event type: relation.recorded …", rich_help_panel=_FILTERS)
+]
+Tenant = Annotated[str | None, typer.Option(help="Only of this tenant.", rich_help_panel=_FILTERS)]
+Topic = Annotated[
+    str | None,
+    typer.Option(help="Only from this topic; relations is short for kith.relations.", rich_help_panel=_FILTERS),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        help="Only what came into Kafka then or later: 2026-11-21T10:00:00Z, or how long ago, 90m, 24h, 7d, 2w.",
+        rich_help_panel=_FILTERS,
+    ),
+]
+Until = Annotated[
+    str | None, typer.Option(help="Only what came into Kafka before then.", rich_help_panel=_FILTERS)
+]
+All = Annotated[
+    bool, typer.Option("--all", help="Also those replayed or discarded before.", rich_help_panel=_FILTERS)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
+
+
+@dead_letters_app.command("list")
+def list_command(
+    reason: Reason = None,
+    type: Type = None,
+    tenant: Tenant = None,
+    topic: Topic = None,
+    since: Since = None,
+    until: Until = None,
+    everything: All = False,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the latest ones.")] = 50,
+    summary: Annotated[bool, typer.Option("--summary", help="Show how many there are per reason.")] = False,
+    json_line: Json = False,
+) -> None:
+    """List the dead letters that are open, the latest first. Values are not shown."""
+    selection = _selection((), reason, type, tenant, topic, since, until, everything)
+    with _opened() as (_, _, store):
+        if summary:
+            reasons = store.reasons(selection)
+            _print({"total": sum(reasons.values()), "reasons": reasons}, letters.reasons_table(reasons), json_line)
+            return
+        found = [letters.summary(letter) for letter in store.latest(selection, limit)]
+    _print({"items": found}, letters.table(found), json_line)
+
+
+@dead_letters_app.command("show")
+def show_command(
+    id: Annotated[str, typer.Argument(help="The id, as `list` shows it.")],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write only the original bytes of the message, to mend them in a file.")
+    ] = False,
+    json_line: Json = False,
+) -> None:
+    """Show one dead letter with the whole message. The message may hold personal data."""
+    with _opened() as (_, _, store):
+        [letter] = _present(store, [id])
+    if raw:
+        sys.stdout.buffer.write(letter["value"] or b"")
+        return
+    fields = letters.details(letter)
+    typer.echo(json.dumps(fields) if json_line else letters.pretty(fields))
+
+
+@dead_letters_app.command("replay")
+def replay_command(
+    ids: Ids = None,
+    reason: Reason = None,
+    type: Type = None,
+    tenant: Tenant = None,
+    topic: Topic = None,
+    since: Since = None,
+    until: Until = None,
+    everything: All = False,
+    value: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Publish this file's event instead. For exactly one id."),
+    ] = None,
+    dry_run: DryRun = False,
+    json_line: Json = False,
+) -> None:
+    """Publish dead letters again: the same bytes under the same key, in the order in which they came.
+
+    Do this once the cause is gone: a reader that was too old, a clock that was wrong. Where the event itself is
+    wrong, mend it: `kith dead-letters show ID --raw > event.json`, edit the file, then
+    `kith dead-letters replay ID --value event.json`.
+
+    Replaying is safe, however often and however late: an event counts with the time that it names, not with the
+    time of its replay. If a newer event has said something else since, the newer one stays; if the same event
+    was stored already, nothing changes.
+
+    A replayed letter stays, marked as replayed. A message that is refused again becomes a new dead letter, which
+    names the old one (replay_of). Changes, which the relations service publishes, are never replayed: they would
+    be counted twice. Rebuild the projection that refused them instead.
+    """
+    selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
+    if value is not None and len(selection.ids) != 1:
+        raise typer.BadParameter("needs exactly one id", param_hint="--value")
+    with _opened() as (settings, topics, store):
+        _present(store, selection.ids)
+        with nullcontext() if dry_run else closing(_publisher(settings)) as publisher:
+            if value is not None:
+                [letter] = _present(store, selection.ids)
+                try:
+                    message = letters.mended(letter, value.read_bytes(), topics)
+                except InvalidEvent as invalid:
+                    raise typer.BadParameter(letters.refusal(invalid), param_hint="--value") from None
+                done, left_out = store.publish([(letter["_id"], message)], publisher), list[str]()
+            else:
+                done, left_out = store.replay(selection, publisher)
+    found = {"replayed": len(done), "dry_run": dry_run, "ids": done, "left_out": left_out}
+    _print(found, letters.report("replayed", done, left_out, dry_run), json_line)
+
+
+@dead_letters_app.command("discard")
+def discard_command(
+    reason_text: Annotated[str, typer.Option(help="Why, for whoever looks at them later.")],
+    ids: Ids = None,
+    reason: Reason = None,
+    type: Type = None,
+    tenant: Tenant = None,
+    topic: Topic = None,
+    since: Since = None,
+    until: Until = None,
+    everything: All = False,
+    dry_run: DryRun = False,
+    json_line: Json = False,
+) -> None:
+    """Lay dead letters aside for good. They stay where they are, but are no longer listed as open."""
+    selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
+    with _opened() as (_, _, store):
+        _present(store, selection.ids)
+        done = store.discard(selection, reason_text, dry_run=dry_run)
+    _print(
+        {"discarded": len(done), "dry_run": dry_run, "ids": done},
+        letters.report("discarded", done, [], dry_run),
+        json_line,
+    )
+
+
+def _selection(
+    ids: Sequence[str] | None,
+    reason: str | None,
+    type: str | None,
+    tenant: str | None,
+    topic: str | None,
+    since: str | None,
+    until: str | None,
+    closed: bool,
+) -> Selection:
+    first, last = _time("--since", since), _time("--until", until)
+    return Selection(ids or (), reason, type, tenant, topic, first, last, closed)
+
+
+def _time(option: str, text: str | None) -> datetime | None:
+    try:
+        return None if text is None else letters.parse_time(text, datetime.now(UTC))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no time", param_hint=option) from None
+
+
+def _definite(selection: Selection) -> Selection:
+    if not selection.narrow:
+        raise typer.BadParameter("name ids or give a filter; `--since 2000-01-01` means all that are open")
+    return selection
+
+
+@contextmanager
+def _opened() -> Iterator[tuple[Settings, Topics, Letters]]:
+    from shared.mongo_io import connect, translated
+
+    settings = Settings()
+    if settings.mongo is None:
+        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+    topics = Topics(settings.topic_prefix)
+    with connect(settings.mongo) as client, translated():
+        yield settings, topics, Letters(client[settings.database], topics)
+
+
+def _publisher(settings: Settings) -> "Publisher":
+    from shared.kafka_clients import open_publisher
+
+    return open_publisher(settings)
+
+
+def _present(store: Letters, ids: Sequence[str]) -> list[dict[str, Any]]:
+    found = store.by_id(ids)
+    if missing := set(ids) - {letter["_id"] for letter in found}:
+        raise typer.BadParameter(f"there is no dead letter {', '.join(sorted(missing))}", param_hint="ID")
+    return found
+
+
+def _print(found: dict[str, Any], text: Any, json_line: bool) -> None:
+    if json_line:
+        typer.echo(json.dumps(found))
+    else:
+        Console().print(text)

@@ -1,0 +1,28 @@
+"""Everything that observes a worker: built once for a process, in its composition root."""
+
+from prometheus_client import CollectorRegistry
+
+from shared.dead_letter_log import DeadLetterLog
+from shared.gauges import WorkerGauges
+from shared.metered import PublisherMeter, StoreMeter
+from shared.metrics import RunnerMetrics
+from shared.observer import Several
+from shared.tracing import Tracing
+from shared.worker import Worker
+
+
+class Observation:
+    """The observer of a projection's runner, and the meters of what it works with."""
+
+    def __init__(self, registry: CollectorRegistry, tracing: Tracing, projection: str) -> None:
+        self._registry = registry
+        self._projection = projection
+        self.store = StoreMeter(registry, projection)
+        self.publisher = PublisherMeter(registry)
+        self.observer = Several(
+            RunnerMetrics(registry, projection), DeadLetterLog(), *tracing.observers(projection)
+        )
+
+    def watch(self, worker: Worker) -> None:
+        """Show the worker's state, too."""
+        self._registry.register(WorkerGauges(worker, self._projection))

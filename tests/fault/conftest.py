@@ -1,0 +1,108 @@
+"""Servers for the fault tests alone, which may kill them, and the choice of tests.
+
+By default only those marked ``fast`` run; the others are deselected, and the report says how many. All of them:
+``KITH_FAULTS=all``, or any ``-m`` expression, or a test named on the command line.
+"""
+
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from shared.local.kafka import KafkaServer
+from shared.local.mongo import MongoServer
+from shared.local.processes import replace_taken
+from tests.fault.system import System
+
+HERE = Path(__file__).parent
+
+# Servers come and go here, and the client tells of it at length.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "fast: a fault test that also runs in `make test`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("KITH_FAULTS") == "all" or config.option.markexpr:
+        return
+    if any("::" in argument and "fault" in argument for argument in config.args):
+        return
+    slow = [item for item in items if HERE in item.path.parents and item.get_closest_marker("fast") is None]
+    config.stash[_LEFT_OUT] = len(slow)
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
+
+
+_LEFT_OUT = pytest.StashKey[int]()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if left_out := config.stash.get(_LEFT_OUT, 0):
+        terminalreporter.write_line(f"{left_out} slow fault tests were left out; KITH_FAULTS=all runs them")
+
+
+@dataclass
+class FaultServers:
+    kafka: KafkaServer
+    mongo: MongoServer
+
+    def heal(self) -> None:
+        """Whatever the last test has done to them: they run, and nothing in them fails on purpose."""
+        for server in (self.kafka, self.mongo):
+            if not server.process.running:
+                server.start()
+        with MongoClient[dict[str, Any]](self.mongo.uri) as client:
+            client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+
+
+@pytest.fixture(scope="session")
+def _fault_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultServers]:
+    folder = tmp_path_factory.mktemp("fault-servers")
+    ports = replace_taken([0, 0, 0])
+    test_commands = ("--setParameter", "enableTestCommands=1")
+    kafka = KafkaServer(folder / "kafka", ports[0], ports[1], folder / "kafka.log", heap="384m")
+    mongo = MongoServer(folder / "mongo", ports[2], folder / "mongo.log", test_commands, cache_gb=0.25)
+    with ExitStack() as undo:
+        for server in (kafka, mongo):
+            undo.callback(server.stop)
+            server.launch()
+        for server in (kafka, mongo):
+            server.wait_ready()
+        yield FaultServers(kafka, mongo)
+
+
+@pytest.fixture
+def fault_servers(_fault_servers: FaultServers) -> FaultServers:
+    _fault_servers.heal()
+    return _fault_servers
+
+
+Start = Callable[..., System]
+
+
+@pytest.fixture
+def start_system(fault_servers: FaultServers, tmp_path: Path) -> Iterator[Start]:
+    """Makes a system with topics and a database of its own; keyword arguments are settings."""
+    with ExitStack() as undo:
+
+        def start(**settings: Any) -> System:
+            name = f"fault-{uuid.uuid4().hex[:10]}"
+            system = System(fault_servers.kafka, fault_servers.mongo, tmp_path, name, **settings)
+            return undo.enter_context(system)
+
+        yield start
+
+
+@pytest.fixture
+def system(start_system: Start) -> System:
+    return start_system()

@@ -1,0 +1,166 @@
+"""Fault points: the named steps of a worker, and what may happen to it there.
+
+Production code knows nothing of them. ``install`` wraps the methods that the steps are the beginnings and ends of;
+``tests.fault.process`` calls it before it runs a service. A fault is written ``step:action:when``:
+
+- ``action``: ``kill`` (SIGKILL), ``stop`` (SIGSTOP), ``raise`` (an error that nobody expects), ``lost`` (a lost
+  connection: after a commit, its answer), ``sleep=SECONDS``;
+- ``when``: ``3`` is the third time that the step is reached, ``3+`` every time from then on.
+
+Several are joined by commas.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from pymongo.client_session import ClientSession
+from pymongo.errors import AutoReconnect
+
+from shared.kafka_io import KafkaReader
+from shared.lane import Lane
+from shared.mongo_io import MongoStore
+from shared.runner import Runner
+
+STEPS = (
+    "before-claim",
+    "after-claim",
+    "after-parcels",  # what the last owner has left is known, but not published
+    "after-drain",
+    "after-decode",
+    "before-transaction",
+    "after-advance",  # the position has moved within the transaction
+    "after-writes",
+    "before-commit",
+    "after-commit",
+    "before-publish",
+    "half-published",  # half of a lot is in Kafka for certain
+    "after-publish",
+    "before-clear",
+    "after-clear",
+)
+
+
+class Unexpected(Exception):
+    """A fault of the code, as it were."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    step: str
+    action: str
+    first: int
+    ever_after: bool
+
+    @classmethod
+    def parse(cls, text: str) -> "Fault":
+        step, action, when = text.split(":")
+        if step not in STEPS:
+            raise ValueError(f"there is no step {step}")
+        return cls(step, action, int(when.removesuffix("+")), when.endswith("+"))
+
+    def strikes(self, count: int) -> bool:
+        return count >= self.first if self.ever_after else count == self.first
+
+    def strike(self) -> None:
+        # By hand and at once: nothing after the next line may be needed to tell of it.
+        os.write(2, f"fault {self.step}:{self.action} strikes\n".encode())
+        name, _, seconds = self.action.partition("=")
+        if name == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif name == "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
+        elif name == "raise":
+            raise Unexpected(self.step)
+        elif name == "lost":
+            raise AutoReconnect(f"fault at {self.step}")
+        elif name == "sleep":
+            time.sleep(float(seconds))
+        else:
+            raise ValueError(f"there is no action {self.action}")
+
+
+class Points:
+    """Counts how often each step is reached."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self._faults = faults
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def reach(self, step: str) -> None:
+        with self._lock:
+            self._counts[step] += 1
+            count = self._counts[step]
+        for fault in self._faults:
+            if fault.step == step and fault.strikes(count):
+                fault.strike()
+
+
+def install(faults: str) -> None:
+    """Set the faults in this process, ``"after-commit:kill:3,before-clear:lost:1"``."""
+    points = Points([Fault.parse(text) for text in faults.split(",")])
+    around(MongoStore, "claim", points, "before-claim", "after-claim")
+    around(MongoStore, "parcels", points, None, "after-parcels", when=lambda _args, found: bool(found))
+    for reader in _readers():
+        around(reader, "start", points, "after-drain", None)
+    around(Runner, "_drive", points, "after-decode", None)
+    around(MongoStore, "commit", points, "before-transaction", None)
+    around(MongoStore, "_advance", points, None, "after-advance")
+    around(MongoStore, "_write", points, None, "after-writes")
+    around(ClientSession, "commit_transaction", points, "before-commit", "after-commit")
+    around(Runner, "_send", points, "before-publish", None)
+    _publish_halves(points)
+    around(Lane, "settled", points, "after-publish", None)
+    around(MongoStore, "clear", points, "before-clear", "after-clear", when=lambda args, _: bool(args[0]))
+
+
+def around(
+    owner: type,
+    name: str,
+    points: Points,
+    before: str | None,
+    after: str | None,
+    when: Callable[[tuple[Any, ...], Any], bool] = lambda _args, _result: True,
+) -> None:
+    """Make a method reach a step before and after its work, where ``when`` finds it worth counting."""
+    plain = getattr(owner, name)
+
+    @wraps(plain)
+    def wrapped(self: Any, *args: Any, **options: Any) -> Any:
+        if before is not None and when(args, None):
+            points.reach(before)
+        result = plain(self, *args, **options)
+        if after is not None and when(args, result):
+            points.reach(after)
+        return result
+
+    setattr(owner, name, wrapped)
+
+
+def _publish_halves(points: Points) -> None:
+    plain = Runner._send
+
+    def send(self: Any, parcels: Any) -> Any:
+        if any(fault.step == "half-published" for fault in points._faults):
+            messages = [message for parcel in parcels for message in parcel.messages]
+            self._publisher.send(messages[: len(messages) // 2]).result()
+            points.reach("half-published")
+        return plain(self, parcels)
+
+    setattr(Runner, "_send", send)  # noqa: B010
+
+
+def _readers() -> list[type]:
+    readers: list[type] = [KafkaReader]
+    if os.environ.get("KITH_KAFKA_CLIENT") == "librdkafka":
+        from shared.librdkafka_io import RdReader
+
+        readers.append(RdReader)
+    return readers

@@ -1,0 +1,222 @@
+"""A system under test: topics and a database of its own, worker processes with faults in them, and a load."""
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from pymongo import MongoClient
+
+from services.cli.up import environment
+from services.demo.lag import Gauge, Lag
+from shared.errors import Unavailable
+from shared.local.kafka import KafkaServer
+from shared.local.mongo import MongoServer
+from shared.local.processes import Process, tail
+from shared.protocols import Document
+from shared.settings import Settings
+from shared.topics_admin import ensure_topics
+from tests.fault.invariant import Invariant
+from tests.fault.load import Item, Load
+from tests.fault.watch import Watch
+
+ROOT = Path(__file__).parents[2]
+SESSION_SECONDS = 6.0
+#: Long enough for a dead member's session, a restarted broker and a slow machine.
+PATIENCE_SECONDS = 120.0
+SLICE_EVENTS = 50
+
+
+class System:
+    """Workers on a name of their own. Context manager: at the end everything that it started is ended."""
+
+    def __init__(
+        self, kafka: KafkaServer, mongo: MongoServer, folder: Path, name: str, **settings: object
+    ) -> None:
+        self.kafka, self.mongo = kafka, mongo
+        self._folder = folder
+        self.settings = Settings(
+            **{
+                "kafka": kafka.bootstrap,
+                "mongo": mongo.uri,
+                "kafka_client": os.environ.get("KITH_KAFKA_CLIENT", "kafka-python"),
+                "topic_prefix": name,
+                "group": name,
+                "database": name,
+                "partitions": 4,
+                "slice_events": SLICE_EVENTS,
+                "session_timeout_ms": int(SESSION_SECONDS * 1000),
+                "relations_port": 0,
+                "analytics_port": 0,
+                **settings,
+            }  # type: ignore[arg-type]
+        )
+        ensure_topics(self.settings)
+        # Not by the name that Kith's clients have: what fails for them on purpose does not fail here.
+        self.client: MongoClient[Document] = MongoClient(mongo.uri, tz_aware=True, appname="fault-tests")
+        self.database = self.client[name]
+        self.workers: list[Process] = []
+        self._dead: list[Process] = []
+        self.grown = False
+        self.sent: Counter[bytes] = Counter()
+        self.watch = Watch(self.database, lambda: self.invariant.meanwhile())
+        self._loads: list[Load] = []
+
+    def __enter__(self) -> "System":
+        self.watch.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.watch.end()
+        for load in self._loads:
+            load.cut()
+        for worker in self.workers:
+            worker.kill()
+        self.client.drop_database(self.settings.database)
+        self.client.close()
+
+    @property
+    def invariant(self) -> Invariant:
+        return Invariant(self.settings, self.database, grown=self.grown)
+
+    def start(self, service: str, **variables: str) -> Process:
+        """Start one more worker. ``fault``, ``sabotage`` and so on become KITH_FAULT, KITH_SABOTAGE …"""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
+        given = {f"KITH_{name.upper()}": value for name, value in variables.items()}
+        name = f"{service}-{sum(p.name.startswith(service) for p in (*self.workers, *self._dead)) + 1}"
+        process = Process(
+            name,
+            [sys.executable, "-m", "tests.fault.process", f"services.{service}"],
+            self._folder / f"{name}.log",
+            {**clean, **environment(self.settings), "PYTHONPATH": str(ROOT), **given},
+        )
+        self.workers.append(process)
+        process.start()
+        return process
+
+    def start_all(self, relations: int = 2, analytics: int = 1, **variables: str) -> None:
+        for _ in range(relations):
+            self.start("relations", **variables)
+        for _ in range(analytics):
+            self.start("analytics", **variables)
+
+    def forget(self, process: Process) -> None:
+        """It has ended, as it should."""
+        self.workers.remove(process)
+        self._dead.append(process)
+
+    def load(self, items: Iterable[Item], rate: float = 600.0, **options: object) -> Load:
+        load = Load(self.settings, items, rate, **options)  # type: ignore[arg-type]
+        self._loads.append(load)
+        return load.start()
+
+    def wait(
+        self,
+        what: str,
+        condition: Callable[[], object],
+        seconds: float = PATIENCE_SECONDS,
+        may_end: Iterable[Process] = (),
+    ) -> None:
+        """Wait for ``condition``. Raises AssertionError with the workers' logs when it does not come about, or
+        when a worker ends that should not."""
+        deadline = time.monotonic() + seconds
+        spared = list(may_end)
+        while True:
+            try:
+                if condition():
+                    return
+            except Unavailable:
+                pass
+            for worker in self.workers:
+                if worker not in spared and not worker.running:
+                    raise AssertionError(f"{worker.name} ended with {worker.ending} before {what}\n{self.tails()}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{what} did not come about within {seconds:.0f} s\n{self.tails()}")
+            time.sleep(0.1)
+
+    def stored(self, service: str = "relations") -> int:
+        """How many messages a service has stored."""
+        found = self.database.positions.find({"_id": {"$regex": f"^{service}@"}})
+        return sum(position.get("next") or 0 for position in found)
+
+    def wait_stored(self, more: int, service: str = "relations") -> None:
+        start = self.stored(service)
+        self.wait(f"{more} more messages stored by {service}", lambda: self.stored(service) >= start + more)
+
+    def wait_struck(self, process: Process) -> None:
+        """Until a fault that kills or stops has struck."""
+        self.wait(
+            f"the fault of {process.name}",
+            lambda: not process.running or state_of(process) == "T",
+            may_end=[process],
+        )
+
+    def wait_drained(self, seconds: float = PATIENCE_SECONDS, *, published: bool = True) -> None:
+        """Until all that was sent is stored, published and counted; or, without ``published``, until all that has
+        been published is."""
+        for load in self._loads:
+            load.finish()
+        left = "nothing is known"
+
+        def drained() -> bool:
+            nonlocal left
+            gauge = Gauge(self.settings, self.database)
+            try:
+                # A second look: changes may have been published while the first one lasted.
+                left = _left(gauge.lag(), published) or _left(gauge.lag(), published)
+            finally:
+                gauge.close()
+            return not left
+
+        try:
+            self.wait("the end of all work", drained, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{left}\n{error}") from None
+
+    def acknowledged(self) -> Counter[bytes]:
+        return Counter(message.value for load in self._loads for message in load.sent)
+
+    def findings(self) -> list[str]:
+        """Everything that is wrong, during the run and at the end of it."""
+        self.watch.end()
+        return [*(f"meanwhile: {w}" for w in self.watch.wrong), *self.invariant.at_the_end(self.acknowledged())]
+
+    def verify(self) -> None:
+        """All is done, everything is exact, and was so on the way there; the workers end well."""
+        self.wait_drained()
+        wrong = self.findings()
+        assert not wrong, "\n".join([*wrong, self.tails()])
+        assert self.watch.checks, "the invariant was never checked during the run"
+        self.stop_all()
+
+    def stop_all(self) -> None:
+        for worker in self.workers:
+            worker.ask_to_stop()
+        self.wait("the end of all workers", lambda: not any(w.running for w in self.workers), 30, self.workers)
+        assert {w.name: w.returncode for w in self.workers} == {w.name: 0 for w in self.workers}, self.tails()
+
+    def tails(self) -> str:
+        return "\n".join(f"{p.name}:\n{tail(p.log, 25)}" for p in (*self._dead, *self.workers))
+
+
+def _left(lag: Lag, published: bool) -> str:
+    return str(lag if published else replace(lag, outbox=0))
+
+
+def state_of(process: Process) -> str:
+    """The kernel's letter for the state of a process: T is stopped."""
+    try:
+        return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def memory_mb(process: Process) -> float:
+    """Resident memory."""
+    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(f"{process.name} does not run")

@@ -1,0 +1,70 @@
+"""A worker is stopped past its session's end, holding a slice, and goes on when another has its partitions."""
+
+import os
+import signal
+
+import pytest
+
+from shared.local.processes import Process
+from tests.fault.load import market_items
+from tests.fault.system import System, state_of
+
+EVENTS, SEED = 2_500, 41
+
+
+def wake(system: System, sleeper: Process, service: str) -> None:
+    """Continue a stopped worker once all its partitions belong to others, who have stored something since."""
+    host_and_pid = f"/{sleeper.pid}"
+    epochs = positions(system, service)
+    system.wait(
+        f"others to have the partitions of {sleeper.name}",
+        lambda: all(
+            not owner.endswith(host_and_pid) for _, owner in positions(system, service).values()
+        ),
+        may_end=[sleeper],
+    )
+    assert epochs
+    stored = system.stored(service)
+    system.wait(f"work of {service} by others", lambda: system.stored(service) > stored, may_end=[sleeper])
+    assert state_of(sleeper) == "T"
+    os.kill(sleeper.pid or 0, signal.SIGCONT)
+
+
+def positions(system: System, service: str) -> dict[str, tuple[int, str]]:
+    found = system.database.positions.find({"_id": {"$regex": f"^{service}@"}})
+    return {position["_id"]: (position["epoch"], position["owner"]) for position in found}
+
+
+STEPS = (
+    "after-claim",
+    "after-decode",
+    "before-transaction",
+    "after-advance",
+    "before-commit",
+    "after-commit",
+    "before-publish",
+    "half-published",
+    "before-clear",
+)
+FAST = {"before-transaction", "before-commit", "before-publish"}
+
+
+@pytest.mark.parametrize("step", [pytest.param(s, marks=pytest.mark.fast) if s in FAST else s for s in STEPS])
+def test_relations_stopped_at(system: System, step: str) -> None:
+    sleeper = system.start("relations", fault=f"{step}:stop:{2 if 'cl' in step else 4}")
+    system.load(market_items(EVENTS, SEED), rate=250)
+    system.wait_struck(sleeper)
+    system.start_all()
+    wake(system, sleeper, "relations")
+    system.verify()
+
+
+@pytest.mark.parametrize("step", ["before-transaction", "before-commit"])
+def test_analytics_stopped_at(system: System, step: str) -> None:
+    sleeper = system.start("analytics", fault=f"{step}:stop:4")
+    system.start_all(relations=1, analytics=0)
+    system.load(market_items(EVENTS, SEED), rate=250)
+    system.wait_struck(sleeper)
+    system.start("analytics")
+    wake(system, sleeper, "analytics")
+    system.verify()
