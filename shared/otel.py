@@ -1,6 +1,7 @@
 """Traces by OpenTelemetry."""
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from shared.tracing import Tracing
 
 #: Most traces that a slice's span is linked to.
 MAX_LINKS = 32
+_CLOSE_SECONDS = 2.0
 _TRACEPARENT, _TRACESTATE = "traceparent", "tracestate"
 
 _propagator = TraceContextTextMapPropagator()
@@ -55,7 +57,10 @@ class OpenTelemetryTracing:
         return (SliceSpans(self._tracer, projection),)
 
     def close(self) -> None:
-        self._provider.shutdown()
+        # A collector that is away must not hold up the end of the process: it is tried again for half a minute.
+        shutdown = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        shutdown.start()
+        shutdown.join(_CLOSE_SECONDS)
 
 
 class SliceSpans:

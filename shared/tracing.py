@@ -27,7 +27,7 @@ class Tracing(Protocol):
         """What makes a runner's slices into spans: nothing without tracing."""
 
     def close(self) -> None:
-        """Send what has not been sent."""
+        """Send what has not been sent, if it can be done within a moment."""
 
 
 class NoTracing:

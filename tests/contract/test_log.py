@@ -112,6 +112,16 @@ def test_reading_goes_on_where_it_is_told(world: Contract) -> None:
     assert [record.offset for record in read(world.reader, 2)] == [4, 5]
 
 
+def test_the_end_of_the_log_is_known_without_asking(world: Contract) -> None:
+    assert world.reader.end(Partition(world.topic, 1)) is None
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, 0) for n in range(6)]).result(30)
+    for partition in assigned(world.reader):
+        world.reader.start(partition, None)
+    read(world.reader, 6)
+    assert world.reader.end(Partition(world.topic, 0)) == 6
+    assert world.reader.end(Partition("of-nobody", 0)) is None
+
+
 def test_a_position_beyond_the_log_is_refused(world: Contract) -> None:
     partition = min(assigned(world.reader))
     with pytest.raises(ConfigurationError, match=str(partition)):

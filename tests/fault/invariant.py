@@ -1,8 +1,8 @@
 """The invariant: what must be true of MongoDB and Kafka, in the middle of anything and at the end.
 
-In the middle: one snapshot of all documents equals a pure fold of the log up to the positions in that snapshot, and
-no change is lost between the snapshot, the outbox and the log of changes. At the end the positions are the logs'
-ends, and nothing is left to do. Every statement that does not hold comes back as a sentence.
+In the middle: one snapshot of all documents equals a pure fold of the log up to the positions in that snapshot,
+and no change is lost between the snapshot, the outbox and the log of changes. At the end the positions are the
+logs' ends, and nothing is left to do. Every statement that does not hold comes back as a sentence.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The load: events of a market, published straight into Kafka at a steady rate, whatever becomes of the brokers."""
+"""The load: events of a market, published straight into Kafka at a steady rate, whatever happens."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +33,24 @@ class Item(NamedTuple):
 def market_items(events: int, seed: int, tenant: str | None = None) -> Iterator[Item]:
     """A market's good events: late, repeated, amended and retracted ones among them."""
     return (Item(e.event) for e in islice(market(events, seed, NOW, tenant), events) if e.flaw is None)
+
+
+def one_day(events: int) -> Iterator[Item]:
+    """Visits of a few consumers to a few providers on one day: every slice moves the same documents."""
+    for n in range(events):
+        data = {
+            "relation_id": f"r{n}",
+            "kind": "view",
+            "consumer_id": f"c{n % 11}",
+            "provider_id": f"p{n % 3}",
+        }
+        yield Item(event("relation.recorded", f"e{n}", data))
+
+
+def event(type: str, id: str, data: Event, **attributes: Any) -> Event:
+    """A CloudEvent of the source "shop". All happen at one time, so that the highest id is the latest."""
+    base = {"specversion": "1.0", "id": id, "source": "shop", "type": type, "data": data}
+    return {**base, "time": "2026-10-01T10:00:00Z", **attributes}
 
 
 def to_message(item: Item, prefix: str) -> Message:

@@ -5,7 +5,7 @@ Protections overlap, so some faults need two of them off; the pairs say which co
 
 import pytest
 
-from tests.fault.load import market_items
+from tests.fault.load import market_items, one_day
 from tests.fault.system import System
 from tests.fault.test_zombie import wake
 
@@ -16,7 +16,7 @@ def broken(system: System) -> list[str]:
     """What the checker finds once every message is read. Raises AssertionError when that takes too long, unless
     the checker has found something by then."""
     try:
-        system.wait_drained(published=False)
+        system.wait_drained(60, published=False)
     except AssertionError:
         if not system.watch.wrong:
             raise
@@ -64,7 +64,7 @@ def zombie(system: System, service: str, sabotage: str) -> list[str]:
     """A worker stops before the transaction of its slice, another takes its partitions over, and it goes on."""
     sleeper = system.start(service, fault="before-transaction:stop:4", sabotage=sabotage)
     system.start("analytics" if service == "relations" else "relations")
-    system.load(market_items(EVENTS, SEED))
+    system.load(one_day(2_500), rate=250)
     system.wait_struck(sleeper)
     system.start(service, sabotage=sabotage)
     wake(system, sleeper, service)

@@ -49,7 +49,9 @@ def failed(system: System) -> int:
     return int(system.client.admin.command(off)["count"])
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.fast) if n in FAST else n for n in FAIL_POINTS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.fast) if n in FAST else n for n in FAIL_POINTS]
+)
 def test_fail_point(system: System, name: str) -> None:
     mode, data = FAIL_POINTS[name]
     system.start_all()

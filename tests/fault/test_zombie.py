@@ -18,14 +18,12 @@ def wake(system: System, sleeper: Process, service: str) -> None:
     epochs = positions(system, service)
     system.wait(
         f"others to have the partitions of {sleeper.name}",
-        lambda: all(
-            not owner.endswith(host_and_pid) for _, owner in positions(system, service).values()
-        ),
+        lambda: all(not owner.endswith(host_and_pid) for _, owner in positions(system, service).values()),
         may_end=[sleeper],
     )
     assert epochs
     stored = system.stored(service)
-    system.wait(f"work of {service} by others", lambda: system.stored(service) > stored, may_end=[sleeper])
+    system.wait(f"work of {service} by others", lambda: system.stored(service) > stored + 100, may_end=[sleeper])
     assert state_of(sleeper) == "T"
     os.kill(sleeper.pid or 0, signal.SIGCONT)
 

@@ -4,13 +4,14 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -214,3 +215,23 @@ def test_spans_arrive_at_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     assert path == "/v1/traces"
     assert bytes.fromhex(TRACE) in body
     assert b"kith-ingest" in body
+
+
+def test_a_collector_that_is_away_does_not_hold_up_the_end() -> None:
+    class Away(SpanExporter):
+        let_go = threading.Event()
+
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:  # noqa: ARG002
+            self.let_go.wait(30)
+            return SpanExportResult.FAILURE
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(Away()))
+    tracing = OpenTelemetryTracing(provider)
+    with tracing.request("POST /v1/events", []):
+        pass
+    begun = time.monotonic()
+    tracing.close()
+    took = time.monotonic() - begun
+    Away.let_go.set()
+    assert 1 < took < 10

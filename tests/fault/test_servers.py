@@ -1,0 +1,57 @@
+"""The broker and MongoDB are killed, stopped and started again under load, and step down."""
+
+import signal
+import time
+
+import pytest
+
+from tests.fault.load import market_items
+from tests.fault.system import PATIENCE_SECONDS, System
+
+EVENTS, SEED = 2_500, 51
+AWAY_SECONDS = 3.0
+
+
+@pytest.mark.parametrize(
+    ("server", "number"),
+    [
+        pytest.param("kafka", signal.SIGKILL, marks=pytest.mark.fast),
+        ("kafka", signal.SIGTERM),
+        pytest.param("mongo", signal.SIGKILL, marks=pytest.mark.fast),
+        ("mongo", signal.SIGTERM),
+    ],
+)
+def test_ended_and_started_again(system: System, server: str, number: signal.Signals) -> None:
+    system.start_all()
+    system.load(market_items(EVENTS, SEED), rate=400)
+    system.wait_stored(400)
+    node = system.kafka if server == "kafka" else system.mongo
+    if number == signal.SIGKILL:
+        node.kill()
+    else:
+        node.stop()
+    time.sleep(AWAY_SECONDS)
+    node.start()
+    system.wait_drained(2 * PATIENCE_SECONDS)
+    system.verify()
+
+
+def test_both_are_killed_twice(system: System) -> None:
+    system.start_all()
+    system.load(market_items(EVENTS, SEED + 1), rate=300)
+    for _ in range(2):
+        system.wait_stored(250)
+        system.mongo.kill()
+        system.kafka.kill()
+        system.mongo.start()
+        system.kafka.start()
+    system.wait_drained(2 * PATIENCE_SECONDS)
+    system.verify()
+
+
+def test_the_primary_steps_down(system: System) -> None:
+    system.start_all()
+    system.load(market_items(EVENTS, SEED + 2), rate=400)
+    system.wait_stored(400)
+    system.client.admin.command("replSetStepDown", 3, force=True)
+    system.verify()
