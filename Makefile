@@ -6,7 +6,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: setup demo test check tests bench soak format up
+.PHONY: setup demo test check tests bench format up
 
 setup: .venv/.ready
 
@@ -38,10 +38,6 @@ tests: setup
 # Kith beside its peers, on this machine: make bench ARGS="--quick"
 bench: setup
 	$(UV) run --frozen --group bench python -m services.bench $(ARGS)
-
-# Faults at random on one growing system: make soak MINUTES=30 SEED=1
-soak: setup
-	$(RUN) python -m tests.fault.soak --minutes $(or $(MINUTES),30) --seed $(or $(SEED),1)
 
 format: setup
 	$(RUN) ruff format && $(RUN) ruff check --fix

@@ -112,14 +112,7 @@ class StatusReader:
 
     def read(self) -> Status:
         """Raises Unavailable."""
-        with reaching_brokers():
-            tps = [
-                TopicPartition(topic, number)
-                for names in self._read.values()
-                for topic in names
-                for number in sorted(self._consumer.partitions_for_topic(topic) or ())
-            ]
-            firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
+        # Positions, then the outbox, then the ends: what is underway meanwhile shows as lag, never as done.
         database = self._database
         with translated():
             positions: Mapping[str, Document] = {p["_id"]: p for p in database[POSITIONS].find()}
@@ -128,6 +121,14 @@ class StatusReader:
             documents = {name: database[name].estimated_document_count() for name in COUNTED}
             outbox = database[OUTBOX].estimated_document_count()
             now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
+        with reaching_brokers():
+            tps = [
+                TopicPartition(topic, number)
+                for names in self._read.values()
+                for topic in names
+                for number in sorted(self._consumer.partitions_for_topic(topic) or ())
+            ]
+            firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
         partitions = []
         for service, names in self._read.items():
             for tp in (tp for tp in tps if tp.topic in names):

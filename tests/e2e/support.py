@@ -85,7 +85,7 @@ def wait_until_drained(settings: Settings, database: Database[Document]) -> None
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (left := behind(settings, database)) or (left := behind(settings, database)):
         assert time.monotonic() < deadline, f"after {PATIENCE_SECONDS:.0f} s: {left}"
-        time.sleep(0.1)
+        time.sleep(0.25)
 
 
 def differences(oracle: Oracle, settings: Settings, database: Database[Document]) -> list[str]:

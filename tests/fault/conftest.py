@@ -29,6 +29,8 @@ logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fast: a fault test that also runs in `make test`")
+    # kafka-python leaves a socket to the garbage collector when a broker goes away in the wrong moment.
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

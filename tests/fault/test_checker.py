@@ -3,6 +3,8 @@
 Protections overlap, so some faults need two of them off; the pairs say which covers which.
 """
 
+import time
+
 import pytest
 
 from tests.fault.load import market_items, one_day
@@ -61,13 +63,16 @@ def test_without_stored_numbers_readers_stop_counting(system: System) -> None:
 
 
 def zombie(system: System, service: str, sabotage: str) -> list[str]:
-    """A worker stops before the transaction of its slice, another takes its partitions over, and it goes on."""
+    """A worker stops before the transaction of its slice; others take its partitions over and do all the work.
+    Then it goes on, undisturbed, and once it has, there are more events."""
     sleeper = system.start(service, fault="before-transaction:stop:4", sabotage=sabotage)
     system.start("analytics" if service == "relations" else "relations")
-    system.load(one_day(2_500), rate=250)
+    system.load(one_day(1_000), rate=250)
     system.wait_struck(sleeper)
     system.start(service, sabotage=sabotage)
-    wake(system, sleeper, service)
+    wake(system, sleeper, service, work=600)
+    time.sleep(3)
+    system.load(one_day(1_200), rate=1_000)
     found = broken(system)
     assert sleeper.running, system.tails()
     return found
