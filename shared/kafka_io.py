@@ -71,14 +71,25 @@ def reaching_brokers() -> Iterator[None]:
 
 
 class KafkaPublisher:
-    """Publishes with acknowledgement of all replicas, idempotently."""
+    """Publishes with acknowledgement of all replicas, idempotently.
+
+    A producer of kafka-python 3.0.12 never publishes again after a batch that expired or was refused, so one
+    that has failed is replaced before the next message.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        timeout = settings.publish_timeout_ms
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._failed: Any = None
+        self._producer: Any = self._open()
+
+    def _open(self) -> KafkaProducer:
+        timeout = self._settings.publish_timeout_ms
         with reaching_brokers():
-            self._producer = KafkaProducer(
-                **connection(settings),
+            return KafkaProducer(
+                **connection(self._settings),
                 metrics_enabled=False,
+                bootstrap_timeout_ms=max(timeout, 1_000),
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=5,
@@ -93,20 +104,39 @@ class KafkaPublisher:
 
     def send(self, messages: Sequence[Message]) -> Future[None]:
         delivery = _Delivery(len(messages))
+        try:
+            producer = self._working()
+        except Unavailable as error:
+            delivery.future.set_exception(error)
+            return delivery.future
+
+        def failed(error: BaseException) -> None:
+            self._failed = producer
+            delivery.failed(error)
+
         for message in messages:
             try:
-                sent = self._producer.send(
+                sent = producer.send(
                     message.topic, message.value, message.key, list(message.headers), message.partition
                 )
             except KafkaError as error:
-                delivery.failed(error)
+                failed(error)
                 break
             sent.add_callback(delivery.arrived)
-            sent.add_errback(delivery.failed)
+            sent.add_errback(failed)
         return delivery.future
 
+    def _working(self) -> KafkaProducer:
+        with self._lock:
+            if self._producer is self._failed:
+                producer = self._open()
+                # What the old one still holds fails as well, and is published again by whoever sent it.
+                threading.Thread(target=self._producer.close, kwargs={"timeout": 0}, daemon=True).start()
+                self._producer, self._failed = producer, None
+            return self._producer
+
     def close(self) -> None:
-        self._producer.close(timeout=5)
+        self._producer.close(timeout=0 if self._producer is self._failed else 5)
 
 
 class _Delivery:

@@ -26,8 +26,6 @@ CLIENTS = ["kafka-python", "librdkafka"]
 DEADLINE_SECONDS = 75.0
 
 each_client = pytest.mark.parametrize("client", CLIENTS)
-# kafka-python 3.0.12 never publishes again after a batch that expired or was refused.
-those_that_recover = pytest.mark.parametrize("client", ["librdkafka"])
 
 
 class World:
@@ -170,7 +168,7 @@ def test_a_message_that_is_too_large_is_refused_for_good(world: World, client: s
     assert not isinstance(error, Unavailable)
 
 
-@those_that_recover
+@each_client
 def test_publishing_goes_on_after_a_message_that_the_topic_refuses(world: World, client: str) -> None:
     # Kafka's own limit for a topic, 1 MB, is below the client's. Noise, lest it is compressed to less.
     publisher = world.publisher(client)
@@ -180,7 +178,7 @@ def test_publishing_goes_on_after_a_message_that_the_topic_refuses(world: World,
     publisher.send([Message(world.topic, b"k", b"v")]).result(30)
 
 
-@those_that_recover
+@each_client
 def test_publishing_goes_on_after_a_broker_that_froze(tmp_path: Path, client: str) -> None:
     port, controller_port = free_ports(2)
     server = KafkaServer(tmp_path / "kafka", port, controller_port, tmp_path / "kafka.log")
