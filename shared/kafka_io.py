@@ -235,6 +235,12 @@ class KafkaReader:
 
     def poll(self, timeout_ms: int) -> Polled:
         self._unpark()
+        coordinator = self._consumer._coordinator
+        if getattr(coordinator, "rejoining", False):
+            # kafka-python 3.0.12 forgets a join that ends between two polls, and then reads on as no member of
+            # the group: so it is asked for again, and waited for.
+            coordinator.rejoin_needed = True
+            timeout_ms = max(timeout_ms, 1_000)
         try:
             found = self._consumer.poll(timeout_ms=timeout_ms)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
