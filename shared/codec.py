@@ -3,14 +3,13 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import InvalidEvent
-from shared.events import EVENT_TYPES, Event, RelationRecorded
+from shared.events import EVENT_TYPES, Event, RelationRecorded, microseconds
 
 MAX_EVENT_BYTES = 32 * 1024
 
@@ -65,15 +64,18 @@ def encode(event: Event) -> bytes:
     return ADAPTER.dump_json(event, exclude_none=True)
 
 
-def check_clock(event: Event, arrived: datetime, max_future_seconds: int) -> None:
+def check_clock(event: Event, arrived: int, max_future_seconds: int) -> None:
     """Refuse an event dated far ahead of its arrival: it would outrank every honest amendment for ever, and
-    a relation in the far future every other relation. Raises InvalidEvent with the reason in_the_future."""
-    latest = arrived.astimezone(UTC) + timedelta(seconds=max_future_seconds)
-    detail = f"is more than {max_future_seconds} s ahead of the arrival"
-    if event.time > latest:
-        raise InvalidEvent("in_the_future", detail, "time")
-    if isinstance(event, RelationRecorded) and event.data.occurred_at and event.data.occurred_at > latest:
-        raise InvalidEvent("in_the_future", detail, "data.occurred_at")
+    a relation in the far future every other relation. ``arrived`` in microseconds since 1970. Raises InvalidEvent
+    with the reason in_the_future."""
+    latest = arrived + max_future_seconds * 1_000_000
+    ahead = None
+    if event.version.time > latest:
+        ahead = "time"
+    elif isinstance(event, RelationRecorded) and (occurred := event.data.occurred_at) is not None:
+        ahead = "data.occurred_at" if microseconds(occurred) > latest else None
+    if ahead:
+        raise InvalidEvent("in_the_future", f"is more than {max_future_seconds} s ahead of the arrival", ahead)
 
 
 def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:

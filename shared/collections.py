@@ -13,11 +13,13 @@ class CollectionSpec:
     ``guard`` names a field that differs whenever the document differs: a replacement and a deletion are
     refused (Stale) unless the stored document still has the value it had when it was read. None where
     the position's epoch alone protects the document, because no other partition ever writes it.
+    ``unique`` says that no two documents ever have the same value in it, which makes it cheaper.
     """
 
     validator: Mapping[str, Any]
     indexes: tuple[tuple[tuple[str, int], ...], ...] = ()
     guard: str | None = None
+    unique: bool = False
 
 
 Collections = Mapping[str, CollectionSpec]

@@ -5,6 +5,7 @@ The wire form is a CloudEvent 1.0 in JSON structured mode with the extension att
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -145,7 +146,7 @@ class _Envelope(BaseModel):
     tenant: Tenant = "default"
     dataversion: Literal[1] = 1
 
-    @property
+    @cached_property
     def version(self) -> Version:
         return Version(microseconds(self.time), self.source, self.id)
 

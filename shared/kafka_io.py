@@ -381,6 +381,13 @@ class KafkaTail:
             found = self._consumer.poll(timeout_ms=timeout_ms)
         return [_record(Partition(tp.topic, tp.partition), r) for tp, batch in found.items() for r in batch]
 
+    def skip(self) -> None:
+        """Leave out what has come since the last call. Raises Unavailable."""
+        with reaching_brokers():
+            self._look()
+            for tp, offset in self._consumer.end_offsets(list(self._assigned)).items():
+                self._consumer.seek(tp, offset)
+
     def _look(self) -> None:
         """Take in partitions that have been added. They are read from their beginning, the first ones from
         their end."""

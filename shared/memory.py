@@ -184,19 +184,19 @@ class MemoryStore:
         documents = self.collections[ask.collection].values()
         answers = []
         for wanted in ask.filters:
-            values = [
+            values = sorted(
                 document[ask.field]
                 for document in documents
                 if document["_id"] not in ask.excluding
                 and all(document.get(name) == value for name, value in wanted.items())
-            ]
-            answers.append((min(values), max(values)) if values else None)
+            )
+            answers.append(values if len(values) <= ask.most else [values[0], values[-1]])
         return answers
 
     def commit(self, slice: Slice) -> list[Parcel]:
         self._check()
-        entry = self.positions[slice.claim.position]
-        if entry.epoch != slice.claim.epoch or entry.progress != slice.before:
+        entry = self.positions.get(slice.claim.position)
+        if entry is None or entry.epoch != slice.claim.epoch or entry.progress != slice.before:
             raise Fenced(slice.claim.position)
         for write in slice.outcome.writes:
             self._verify(write.collection, write.id, write.before, write.blind)
@@ -204,7 +204,9 @@ class MemoryStore:
             if write.after is None:
                 del self.collections[write.collection][write.id]
             else:
-                self.collections[write.collection][write.id] = copy.deepcopy(write.after)
+                documents = self.collections[write.collection]
+                kept = documents.get(write.id, {}) if write.blind else {}
+                documents[write.id] = {**kept, **copy.deepcopy(write.after)}
         entry.progress = slice.after
         self.clear(slice.published)
         if not slice.outcome.messages:

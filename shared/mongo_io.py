@@ -9,7 +9,7 @@ import lz4.frame
 import msgspec
 import pymongo.errors
 from bson.codec_options import CodecOptions
-from pymongo import DeleteOne, MongoClient, ReplaceOne
+from pymongo import DeleteOne, MongoClient, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -114,7 +114,7 @@ class MongoStore:
     def __init__(self, database: Database[Document], collections: Collections) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
         self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
-        self._guards = {name: spec.guard for name, spec in collections.items()}
+        self._specs = collections
         self._positions: Collection[Document] = self._database[POSITIONS]
         self._outbox: Collection[Document] = self._database[OUTBOX]
         self._claims = Claims(self._positions)
@@ -146,14 +146,13 @@ class MongoStore:
             excluding = {"_id": {"$nin": list(ask.excluding)}}
             answers = []
             for wanted in ask.filters:
-                ends = [
-                    document[ask.field]
-                    for direction in (1, -1)
-                    for document in collection.find({**wanted, **excluding}, {ask.field: 1})
-                    .sort(ask.field, direction)
-                    .limit(1)
-                ]
-                answers.append((ends[0], ends[1]) if len(ends) == 2 else None)
+                found = collection.find({**wanted, **excluding}, {ask.field: 1})
+                values = [document[ask.field] for document in found.sort(ask.field, 1).limit(ask.most + 1)]
+                if len(values) > ask.most:
+                    highest = collection.find_one({**wanted, **excluding}, {ask.field: 1}, sort=[(ask.field, -1)])
+                    # None when others have deleted them since: then what is read here will be refused.
+                    values = [values[0], highest[ask.field] if highest else values[-1]]
+                answers.append(values)
             return answers
 
     def commit(self, slice: Slice) -> list[Parcel]:
@@ -203,26 +202,31 @@ class MongoStore:
             by_collection.setdefault(write.collection, []).append(write)
         for name, group in by_collection.items():
             collection = self._database[name]
-            inserts = [w.after for w in group if w.before is None and w.after is not None and not w.blind]
-            replacements = [
-                ReplaceOne(self._filter(w), w.after, upsert=w.blind)
-                for w in group
-                if w.after is not None and (w.before is not None or w.blind)
-            ]
-            deletions = [DeleteOne(self._filter(w)) for w in group if w.after is None]
-            if inserts:
-                collection.insert_many(inserts, session=session)
-            if replacements or deletions:
-                result = collection.bulk_write([*replacements, *deletions], session=session)
-                found = result.matched_count + result.upserted_count + result.deleted_count
-                if found != len(replacements) + len(deletions):
-                    raise Stale(f"a document of {name} has changed meanwhile")
+            blind = [UpdateOne({"_id": w.id}, {"$set": w.after}, upsert=True) for w in group if w.blind and w.after]
+            if blind:
+                collection.bulk_write(blind, session=session)
+            seen = [w for w in group if not w.blind]
+            old = [(w.id, w.before) for w in seen if w.before is not None]
+            if old and self._delete(collection, old, session) != len(old):
+                raise Stale(f"a document of {name} has changed meanwhile")
+            if new := [w.after for w in seen if w.after is not None]:
+                collection.insert_many(new, session=session)
 
-    def _filter(self, write: Write) -> Document:
-        guard = self._guards.get(write.collection)
-        if guard is None or write.before is None:
-            return {"_id": write.id}
-        return {"_id": write.id, guard: write.before.get(guard)}
+    def _delete(
+        self, collection: Collection[Document], old: Sequence[tuple[str, Document]], session: ClientSession
+    ) -> int:
+        """Delete what is still as it was read. Replacing is deleting and inserting: mongod spends a third less on
+        it than on as many replacements."""
+        spec = self._specs.get(collection.name)
+        if spec is None or spec.guard is None:
+            return collection.delete_many({"_id": {"$in": [id for id, _ in old]}}, session=session).deleted_count
+        if spec.unique:
+            # No other document has these values, so each is as good as compared with its own.
+            values = [before.get(spec.guard) for _, before in old]
+            wanted = {"_id": {"$in": [id for id, _ in old]}, spec.guard: {"$in": values}}
+            return collection.delete_many(wanted, session=session).deleted_count
+        one_by_one = [DeleteOne({"_id": id, spec.guard: before.get(spec.guard)}) for id, before in old]
+        return collection.bulk_write(one_by_one, session=session).deleted_count
 
     def clear(self, parcels: Sequence[str]) -> None:
         if parcels:

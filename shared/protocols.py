@@ -88,17 +88,19 @@ class Get:
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """A projection asks, per filter, for the lowest and highest ``field`` among the documents of
-    ``collection`` that match it, leaving out the ids in ``excluding``."""
+    """A projection asks, per filter, for ``field`` of the documents of ``collection`` that match it, leaving out
+    the ids in ``excluding``: all in order where there are at most ``most``, else the lowest and highest.
+    """
 
     collection: str
     field: str
     filters: Sequence[Mapping[str, Any]]
     excluding: Collection[str]
+    most: int = 1
 
 
 Ask = Get | Extremes
-#: To Get: collection → id → document, absent ones left out. To Extremes: a (lowest, highest) or None per filter.
+#: To Get: collection → id → document, absent ones left out. To Extremes: a list of values per filter.
 Answer = Any
 
 
@@ -106,7 +108,7 @@ Answer = Any
 class Write:
     """A document's change. ``before`` None inserts, ``after`` None deletes, both replace. The store refuses
     (Stale) when the document it finds is not ``before``, judged by the guard field of its collection.
-    A ``blind`` write replaces whatever is there."""
+    A ``blind`` write sets the fields of ``after`` whatever is there, and leaves others as they are."""
 
     collection: str
     id: str

@@ -13,7 +13,7 @@ from services.importer.rows import BadRow, Row, Rows, open_rows
 from services.importer.window import BATCH_EVENTS, Window
 from shared import codec
 from shared.errors import InvalidEvent
-from shared.events import event_key
+from shared.events import event_key, microseconds
 from shared.protocols import Message, Publisher
 from shared.topics import Topics
 
@@ -121,7 +121,7 @@ def _message(row: Row | BadRow, convert: Converter, topics: Topics, clock: Clock
     if isinstance(row, BadRow):
         raise InvalidEvent(row.reason, row.detail)
     event = convert(row.fields)
-    codec.check_clock(event, clock.arrived, clock.max_future_seconds)
+    codec.check_clock(event, microseconds(clock.arrived), clock.max_future_seconds)
     value = codec.encode(event)
     if len(value) > codec.MAX_EVENT_BYTES:
         raise InvalidEvent("too_large", f"{len(value)} bytes, and an event has at most {codec.MAX_EVENT_BYTES}")

@@ -16,7 +16,7 @@ from services.ingest.items import is_array, not_json, split
 from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, tenant_of
 from shared import codec
 from shared.errors import InvalidEvent
-from shared.events import event_key
+from shared.events import event_key, microseconds
 from shared.protocols import Message
 from shared.topics import Topics
 
@@ -70,10 +70,11 @@ class Door:
         added = dict(PLAIN_DEFAULTS) if mode is Mode.PLAIN else {}
         if tenant not in (None, "default"):
             added["tenant"] = json.dumps(tenant).encode()
-        return [self._judge(index, raw, added, tenant, arrived) for index, raw in enumerate(events)]
+        moment = microseconds(arrived)
+        return [self._judge(index, raw, added, tenant, moment) for index, raw in enumerate(events)]
 
     def _judge(
-        self, index: int, raw: bytes, added: Mapping[str, bytes], tenant: str | None, arrived: datetime
+        self, index: int, raw: bytes, added: Mapping[str, bytes], tenant: str | None, arrived: int
     ) -> Verdict:
         try:
             raw = _completed(raw, added)

@@ -4,6 +4,7 @@ Two things drop an entry: a change of what it tells about (from the change topic
 its age. The age is the promise: it holds even while changes cannot be published or read.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from cachetools import Cache, LFUCache, LRUCache, TTLCache
 from shared.protocols import Policy
 
 MAX_AGE_SECONDS = 1.0
+_IDLE_SECONDS = 5.0
 _SLOTS = 1 << 16
 
 
@@ -31,6 +33,8 @@ class QueryCache:
         self._entries: Cache[Any, tuple[float, int, Any]] | None = _cache(policy, entries, clock)
         # A counter per subject, by hash: bounded, at the price of a needless miss when two share a slot.
         self._changes = [0] * _SLOTS
+        self._cleared = 0
+        self._asked_at = -math.inf
         self.hits = 0
         self.misses = 0
 
@@ -41,8 +45,8 @@ class QueryCache:
         slots = [hash(subject) % _SLOTS for subject in subjects]
         with self._lock:
             # Counted before loading: a change that comes meanwhile makes the new entry outdated at once.
-            stamp = sum(self._changes[slot] for slot in slots)
-            now = self._clock()
+            stamp = sum((self._changes[slot] for slot in slots), self._cleared)
+            now = self._asked_at = self._clock()
             found = self._entries.get(key)
             if found is not None and found[1] == stamp and now - found[0] < MAX_AGE_SECONDS:
                 self.hits += 1
@@ -52,6 +56,16 @@ class QueryCache:
         with self._lock:
             self._entries[key] = (now, stamp, value)
         return value
+
+    @property
+    def idle(self) -> bool:
+        """Nobody has asked for a while: whatever is kept is too old to be given."""
+        return self._entries is None or self._clock() - self._asked_at > _IDLE_SECONDS
+
+    def clear(self) -> None:
+        """Anything may have changed."""
+        with self._lock:
+            self._cleared += 1
 
     def forget(self, subjects: Iterable[Any]) -> None:
         """Something about these subjects has changed."""

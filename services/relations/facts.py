@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import orjson
 
-from services.relations.span import Ends
+from services.relations.span import KEPT, Times
 from services.relations.strength import Strength
 from services.relations.tally import Pair, Tally
 from shared.events import (
@@ -109,20 +109,20 @@ def _relationships(
         if not fact["retracted"] and (tally := tallies.get(_pair(fact))):
             tally.span.come.append(fact["time"])
 
-    spans: dict[Pair, Ends | None] = {}
+    found: dict[Pair, Times | None] = {}
     unknown: list[Pair] = []
     for pair, tally in tallies.items():
-        spans[pair], certain = tally.span.ends()
+        found[pair], certain = tally.span.times()
         if not certain:
             unknown.append(pair)
     if unknown:
-        answers = yield Extremes("relations", "time", [_filter(pair) for pair in unknown], set(facts))
+        answers = yield Extremes("relations", "time", [_filter(pair) for pair in unknown], set(facts), KEPT)
         for pair, others in zip(unknown, answers, strict=True):
-            spans[pair] = tallies[pair].span.with_others(others)
+            found[pair] = tallies[pair].span.with_others(others)
 
     for pair, tally in tallies.items():
-        span = spans[pair]
-        after = tally.document(span, strength) if tally.count and span else None
+        times = found[pair]
+        after = tally.document(times, strength) if tally.count and times else None
         if after != tally.old:
             outcome.writes.append(Write("relationships", tally.id, tally.old, after))
 
@@ -141,8 +141,8 @@ def _fact(id: str, event: RelationEvent, version: Version) -> Document:
         recorded = event.data
         document["kind"] = recorded.kind
         # Cut to milliseconds, which is what MongoDB keeps: batched and stored facts must look the same.
-        milliseconds = microseconds(recorded.occurred_at or event.time) // 1000
-        document["time"] = EPOCH + timedelta(milliseconds=milliseconds)
+        moment = microseconds(recorded.occurred_at) if recorded.occurred_at else version.time
+        document["time"] = EPOCH + timedelta(milliseconds=moment // 1000)
         for name in ("amount", "currency", "rating", "text", "traits"):
             if (value := getattr(recorded, name)) is not None:
                 document[name] = value

@@ -16,9 +16,12 @@ from shared.topics import CHANGES, Topics
 
 log = logging.getLogger(__name__)
 
+_GLANCE_SECONDS = 0.02
+
 
 class Invalidation:
-    """Follows the change topics in a thread, every partition of them, from their present end."""
+    """Follows the change topics in a thread, every partition of them, from their present end, while anybody
+    asks: otherwise it would be an eighth of a busy worker's time for nothing."""
 
     def __init__(self, settings: Settings, cache: QueryCache) -> None:
         topics = Topics(settings.topic_prefix)
@@ -46,12 +49,21 @@ class Invalidation:
                 continue
             try:
                 while not self._stop.is_set():
+                    if self._cache.idle:
+                        self._rest(tail)
                     for record in tail.poll(200):
                         self._cache.forget(subjects(record))
             except Unavailable as error:
                 log.warning("cache invalidation starts anew: %s", error)
             finally:
                 tail.close()
+
+    def _rest(self, tail: KafkaTail) -> None:
+        while self._cache.idle and not self._stop.wait(_GLANCE_SECONDS):
+            pass
+        tail.skip()
+        # What was answered before the tail stood where it stands may have changed unnoticed.
+        self._cache.clear()
 
 
 def subjects(record: Record) -> Iterator[Hashable]:

@@ -8,7 +8,7 @@ from services.relations.profiles import project_profiles
 from services.relations.strength import Strength
 from shared.codec import check_clock, decode
 from shared.errors import InvalidEvent
-from shared.events import Event, arrival
+from shared.events import Event
 from shared.protocols import Answer, Ask, Outcome, Record
 from shared.topics import CHANGES, INPUTS, Topics
 
@@ -34,7 +34,7 @@ class RelationsProjection:
             raise InvalidEvent("empty", "the message has no value")
         event = decode(record.value)
         self._topics.check(event, record.partition.topic)
-        check_clock(event, arrival(record.timestamp), self._max_future_seconds)
+        check_clock(event, record.timestamp * 1000, self._max_future_seconds)
         return event
 
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:

@@ -81,7 +81,8 @@ _RELATIONSHIPS = object_schema(
         "kinds": KINDS,
         "score": {"bsonType": "double"},
         "fingerprint": {**WHOLE, "minimum": 0},
-    }
+    },
+    {"between": {"bsonType": "array", "items": DATE}},
 )
 
 COLLECTIONS: Collections = {
@@ -94,6 +95,7 @@ COLLECTIONS: Collections = {
             (("tenant", 1), ("provider_id", 1), ("time", -1), ("_id", -1)),
         ),
         guard="version",
+        unique=True,
     ),
     "relationships": CollectionSpec(
         _RELATIONSHIPS,
@@ -102,6 +104,7 @@ COLLECTIONS: Collections = {
             (("tenant", 1), ("provider_id", 1), ("score", -1), ("_id", 1)),
         ),
         guard="fingerprint",
+        unique=True,
     ),
     DEAD_LETTERS: SPEC,
 }

@@ -1,42 +1,91 @@
-"""First and last of a relationship: the two numbers that do not move by difference. Pure."""
+"""The times of a relationship: the part of it that does not move by difference. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-Ends = tuple[datetime, datetime]
+from shared.errors import Stale
+
+#: A relationship of at most so many facts keeps all their times, a larger one the first and last only.
+KEPT = 16
+
+
+class Times(NamedTuple):
+    """First and last, and those between in order where there are at most KEPT facts, else none."""
+
+    first: datetime
+    last: datetime
+    between: list[datetime]
 
 
 class Span:
-    """The earliest and latest time of a pair's facts, while facts come and go.
+    """The times of a pair's facts, while facts come and go.
 
-    ``old`` are the stored ends, ``count`` how many facts they span. ``gone`` are the times of those that a
-    slice has loaded (whatever becomes of them), ``come`` the times of the same facts after it. The others,
-    ``count`` − len(``gone``), were not loaded: only the ends tell of them.
+    ``old`` are the stored times of ``count`` facts. ``gone`` are the times of those that a slice has loaded
+    (whatever becomes of them), ``come`` the times of the same facts after it. The others, ``count`` −
+    len(``gone``), were not loaded: only what is stored tells of them, or the store when it is asked.
     """
 
     __slots__ = ("_count", "_old", "come", "gone")
 
-    def __init__(self, old: Ends | None, count: int) -> None:
+    def __init__(self, old: Times | None, count: int) -> None:
         self._old = old
         self._count = count
         self.gone: list[datetime] = []
         self.come: list[datetime] = []
 
-    def ends(self) -> tuple[Ends | None, bool]:
-        """The new ends, and whether they are certain. They are not when an end was held by a loaded fact that
-        moved inwards, and facts that were not loaded are left: theirs may now be the end."""
-        new = extremes(self.come)
-        if self._old is None or self._count == len(self.gone):
-            return new, True
-        first, last = self._old
-        low = bool(self.gone) and min(self.gone) <= first and not (new and new[0] <= first)
-        high = bool(self.gone) and max(self.gone) >= last and not (new and new[1] >= last)
-        return (new, False) if low or high else (extremes([first, last, *(new or ())]), True)
+    def times(self) -> tuple[Times | None, bool]:
+        """The new times (None without facts), and whether they are certain. They are not when the last facts
+        of a large relationship leave a small one, or when an end of a large one was held by a fact that has
+        moved inwards: whose is the end now?"""
+        others = self._others()
+        if others is not None:
+            return _times(others + self.come), True
+        assert self._old is not None
+        if self._count - len(self.gone) + len(self.come) <= KEPT:
+            return None, False
+        first, last, _ = self._old
+        come = extremes(self.come)
+        low = bool(self.gone) and min(self.gone) <= first and not (come and come[0] <= first)
+        high = bool(self.gone) and max(self.gone) >= last and not (come and come[1] >= last)
+        return (None, False) if low or high else (_wide([first, last, *(come or ())]), True)
 
-    def with_others(self, others: Ends | None) -> Ends | None:
-        """The ends, now that those of the facts that were not loaded are known."""
-        return extremes([*self.come, *(others or ())])
+    def with_others(self, others: Sequence[datetime]) -> Times | None:
+        """The times, now that those of the facts that were not loaded are known: all of at most KEPT, else the
+        first and last."""
+        if self._count - len(self.gone) <= KEPT:
+            return _times([*others, *self.come])
+        return _wide([*others, *self.come])
+
+    def _others(self) -> list[datetime] | None:
+        """The times of the facts that were not loaded, None where they are not stored."""
+        if self._count == len(self.gone):
+            return []
+        assert self._old is not None
+        first, last, between = self._old
+        others = [first, *between, last] if self._count > 1 else [first]
+        if len(others) != self._count:
+            return None
+        try:
+            for time in self.gone:
+                others.remove(time)
+        except ValueError:
+            # Read before, and the relationship after another worker's commit.
+            raise Stale("a fact has changed since the relationship was read") from None
+        return others
 
 
-def extremes(times: list[datetime]) -> Ends | None:
+def _times(all: list[datetime]) -> Times | None:
+    if not all:
+        return None
+    all.sort()
+    return Times(all[0], all[-1], all[1:-1] if len(all) <= KEPT else [])
+
+
+def _wide(some: list[datetime]) -> Times:
+    return Times(min(some), max(some), [])
+
+
+def extremes(times: list[datetime]) -> tuple[datetime, datetime] | None:
     """The earliest and the latest, None of nothing."""
     return (min(times), max(times)) if times else None

@@ -3,7 +3,7 @@
 from hashlib import blake2b
 from typing import Any
 
-from services.relations.span import Ends, Span
+from services.relations.span import Span, Times
 from services.relations.strength import Strength, month_of
 from shared.protocols import Document
 
@@ -25,7 +25,9 @@ class Tally:
         self.id = id
         self._pair = pair
         self.old = old
-        self.span = Span((old["first"], old["last"]), old["count"]) if old else Span(None, 0)
+        self.span = (
+            Span(Times(old["first"], old["last"], old.get("between", [])), old["count"]) if old else Span(None, 0)
+        )
         self.count: int = old["count"] if old else 0
         self.fingerprint: int = old["fingerprint"] if old else 0
         self.kinds: dict[str, dict[str, dict[str, Any]]] = (
@@ -48,7 +50,7 @@ class Tally:
             cell["rating_count"] = cell.get("rating_count", 0) + sign
             cell["rating_sum"] = cell.get("rating_sum", 0) + sign * fact["rating"]
 
-    def document(self, ends: Ends, strength: Strength) -> Document:
+    def document(self, times: Times, strength: Strength) -> Document:
         """The relationship's document, in canonical order and without zeros."""
         tenant, consumer_id, provider_id = self._pair
         kinds = {
@@ -56,18 +58,21 @@ class Tally:
             for kind, months in sorted(self.kinds.items())
         }
         kinds = {kind: months for kind, months in kinds.items() if months}
-        return {
+        document: Document = {
             "_id": self.id,
             "tenant": tenant,
             "consumer_id": consumer_id,
             "provider_id": provider_id,
             "count": self.count,
-            "first": ends[0],
-            "last": ends[1],
+            "first": times.first,
+            "last": times.last,
             "kinds": kinds,
             "score": strength.score(kinds),
             "fingerprint": self.fingerprint,
         }
+        if times.between:
+            document["between"] = times.between
+        return document
 
 
 def fingerprint(fact: Document) -> int:

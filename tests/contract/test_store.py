@@ -137,11 +137,12 @@ def test_a_document_that_changed_meanwhile_is_stale(world: Contract, stored: lis
     assert progress.next == 1
 
 
-def test_a_blind_write_replaces_whatever_is_there(world: Contract) -> None:
+def test_a_blind_write_sets_its_fields_whatever_is_there(world: Contract) -> None:
     claim, progress = world.store.claim(POSITION, "me")
-    commit(world.store, claim, progress, 1, Write("owned", "a", None, {"_id": "a", "n": 1}, blind=True))
+    first: Document = {"_id": "a", "n": 1, "done": {"by": "someone"}}
+    commit(world.store, claim, progress, 1, Write("owned", "a", None, first, blind=True))
     commit(world.store, claim, Progress(1), 2, Write("owned", "a", None, {"_id": "a", "n": 2}, blind=True))
-    assert world.documents("owned") == {"a": {"_id": "a", "n": 2}}
+    assert world.documents("owned") == {"a": {"_id": "a", "n": 2, "done": {"by": "someone"}}}
 
 
 def test_messages_lie_in_the_outbox_until_they_are_cleared(world: Contract) -> None:
@@ -183,4 +184,4 @@ def test_extremes_leave_out_what_does_not_match(world: Contract) -> None:
     documents = [thing(str(n), n, pair="x" if n < 7 else "y", live=n != 1) for n in range(1, 10)]
     commit(world.store, claim, progress, 1, *(write(None, document) for document in documents))
     filters: list[dict[str, Any]] = [{"pair": "x", "live": True}, {"pair": "y", "live": True}, {"pair": "z"}]
-    assert world.store.read(Extremes("things", "version", filters, {"2", "9"})) == [(3, 6), (7, 8), None]
+    assert world.store.read(Extremes("things", "version", filters, {"2", "9"})) == [[3, 6], [7, 8], []]

@@ -214,3 +214,30 @@ def test_a_malformed_fact_names_nothing_that_the_cache_could_not_hold(after: obj
     found = told(change(after=after))
     assert found == [("consumer_id", "t", "c1")]
     QueryCache("lru", 1).forget(found)
+
+
+def test_nothing_that_was_answered_before_is_given_after_a_clearing(source: Source) -> None:
+    assert (source.get("a"), source.get("a")) == (1, 1)
+    source.cache.clear()
+    assert (source.get("a"), source.get("a")) == (2, 2)
+
+
+def test_an_answer_that_was_being_loaded_during_a_clearing_is_not_kept(source: Source) -> None:
+    assert source.get("a", during=source.cache.clear) == 1
+    assert source.get("a") == 2
+
+
+def test_it_is_idle_until_somebody_asks_and_a_while_after_the_last(source: Source) -> None:
+    assert source.cache.idle
+    source.get("a")
+    assert not source.cache.idle
+    source.now += 2 * MAX_AGE_SECONDS
+    assert not source.cache.idle
+    source.now += 10 * MAX_AGE_SECONDS
+    assert source.cache.idle
+
+
+def test_a_cache_that_keeps_nothing_is_always_idle() -> None:
+    off = Source("off")
+    off.get("a")
+    assert off.cache.idle
