@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from itertools import islice
 from typing import Any, NamedTuple
 
+from shared.folding import Folding
 from shared.protocols import Claim, Parcel, Partition, Progress, Record
 
 # Parcels that are stored but wait for earlier ones to be published.
@@ -41,6 +42,8 @@ class Lane:
         self.stumbled: tuple[str, str] | None = None
         #: The end of the log, as far as the reader knows it.
         self.end: int | None = None
+        #: The slice that is being folded.
+        self.fold: Folding | None = None
         #: The transaction under way, and what it will have stored: records, progress, parcels deleted.
         self.commit: Future[list[Parcel]] | None = None
         self.pending: tuple[int, Progress, int] | None = None
@@ -102,11 +105,19 @@ class Lane:
     @property
     def ready(self) -> bool:
         """Whether there is something to do on it at once, without waiting for a server."""
-        if not self.opened or (self.commit is not None and self.commit.done()):
+        if not self.opened:
             return True
         if self.unsettled is not None and self.unsettled.done():
             return True
-        return self.commit is None and (not self.full if self._records else bool(self.published))
+        if self.awaited:
+            return all(future.done() for future in self.awaited)
+        return not self.full if self._records else bool(self.published)
+
+    @property
+    def awaited(self) -> list[Future[Any]]:
+        """The transaction or the read that it waits for."""
+        answer = self.fold.answer if self.fold else None
+        return [future for future in (self.commit, answer) if future is not None]
 
     @property
     def wait(self) -> Wait | None:

@@ -9,25 +9,21 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import Any, NamedTuple
 
-from shared.dead_letters import bury
-from shared.errors import Fenced, InvalidEvent, Stale, Unavailable
+from shared.errors import Fenced, Stale, Unavailable
+from shared.folding import Folding
 from shared.lane import Inline, Lane
-from shared.numbering import Sieve, number
 from shared.observer import Observer, Silent
 from shared.protocols import (
-    Outcome,
     Parcel,
     Partition,
     Polled,
-    Progress,
     Projection,
     Publisher,
     Reader,
-    Record,
     Slice,
     Store,
 )
@@ -39,6 +35,7 @@ _MOST_RACES = 100
 _MAX_SLICE_BYTES = 4 * 1024 * 1024
 _GLANCE_SECONDS = 0.005
 _LOOK_SECONDS = 1.0
+_FINISH_SECONDS = 5.0
 
 
 class Doing(NamedTuple):
@@ -53,8 +50,8 @@ class Runner:
     """Runs one projection on the partitions that a group gives this process.
 
     ``dead_letters`` is the topic for what cannot be accepted. ``owner`` names this process in the positions.
-    ``clock`` gives seconds, for delays only. ``committer`` runs the transactions, so that one partition's commit
-    goes on beside the decoding and folding of another's next slice; without it they run in line.
+    ``clock`` gives seconds, for delays only. ``committer`` runs the reads and the transactions, so
+    that one partition's go on beside the decoding and folding of another's; without it they run in line.
     ``observer`` is told what happens.
     """
 
@@ -112,8 +109,11 @@ class Runner:
                     self._reader.pause([partition])
                     lane.paused = True
         for lane in list(self._lanes.values()):
-            if lane.retry_at <= self._clock():
-                self._advance(lane)
+            if lane.retry_at <= self._clock() and not self._advance(lane):
+                # It may have taken seconds to hear of it. The others would wait as long, and meanwhile nobody
+                # would look for records, the group, or the end. Next time it is their turn.
+                self._lanes[lane.partition] = self._lanes.pop(lane.partition)
+                break
         self._look_ahead()
 
     def _at(self, step: str, partition: Partition | None = None) -> None:
@@ -132,8 +132,8 @@ class Runner:
         lanes = [lane for lane in self._lanes.values() if lane.retry_at <= now]
         if any(lane.ready for lane in lanes):
             return 0
-        if commits := [lane.commit for lane in lanes if lane.commit is not None]:
-            wait(commits, _GLANCE_SECONDS, return_when=FIRST_COMPLETED)
+        if answers := [future for lane in lanes for future in lane.awaited]:
+            wait(answers, _GLANCE_SECONDS, return_when=FIRST_COMPLETED)
             return 0
         if any(lane.unsettled for lane in lanes):
             return int(_GLANCE_SECONDS * 1000)
@@ -147,7 +147,8 @@ class Runner:
             position = f"{self._projection.name}@{self._projection.version}/{partition}"
             self._lanes[partition] = Lane(partition, position)
 
-    def _advance(self, lane: Lane) -> None:
+    def _advance(self, lane: Lane) -> bool:
+        """What can be done at once; false when a server is away."""
         try:
             if not lane.opened:
                 self._open(lane)
@@ -156,6 +157,7 @@ class Runner:
         except Unavailable as error:
             self._interrupted(lane, error)
             self._postpone(lane, error)
+            return False
         except Stale as error:
             self._interrupted(lane, error)
             lane.races += 1
@@ -171,9 +173,11 @@ class Runner:
             fresh = Lane(lane.partition, lane.position)
             fresh.retry_at = self._clock() + _RECLAIM_DELAY
             self._lanes[lane.partition] = fresh
+        return True
 
     def _interrupted(self, lane: Lane, error: Exception) -> None:
         lane.stumbled = (self.doing.step, str(error))
+        lane.fold = None
         self._observer.interrupted(lane.partition, self.doing.step, error)
 
     def _postpone(self, lane: Lane, error: Unavailable) -> None:
@@ -200,16 +204,37 @@ class Runner:
         self._publish(lane)
         if lane.commit is not None:
             return
-        if lane.backlog and not lane.full:
-            self._start_commit(lane)
+        if lane.fold is None and lane.backlog and not lane.full:
+            self._start_fold(lane)
+        if lane.fold is not None:
+            self._go_on(lane)
         elif lane.published and not lane.backlog:
             self._store.clear(lane.published)
             lane.published = []
 
-    def _start_commit(self, lane: Lane) -> None:
+    def _start_fold(self, lane: Lane) -> None:
         self._at("fold", lane.partition)
         records = lane.slice(self._slice_events, _MAX_SLICE_BYTES)
-        outcome, after = self._fold(lane, records)
+        lane.fold = Folding(
+            self._projection,
+            records,
+            lane.progress,
+            lane.position,
+            lambda ask: self._committer.submit(self._store.read, ask),
+            dead_letters=self._dead_letters,
+            trimmed=lane.trimmed,
+            trace=self._observer.begun(lane.partition, records),
+        )
+
+    def _go_on(self, lane: Lane) -> None:
+        """Fold as far as what it reads is there; commit what comes of it."""
+        self._at("fold", lane.partition)
+        assert lane.fold is not None
+        if (folded := lane.fold.advance()) is None:
+            return
+        records, lane.fold = lane.fold.records, None
+        outcome, after = folded
+        self._observer.folded(lane.partition, outcome)
         self._at("commit", lane.partition)
         assert lane.claim is not None
         slice = Slice(lane.claim, lane.progress, after, outcome, tuple(lane.published))
@@ -250,49 +275,36 @@ class Runner:
     def _send(self, parcels: Sequence[Parcel]) -> Future[None]:
         return self._publisher.send([message for parcel in parcels for message in parcel.messages])
 
-    def _fold(self, lane: Lane, records: Sequence[Record]) -> tuple[Outcome, Progress]:
-        trace = self._observer.begun(lane.partition, records)
-        sieve = Sieve(dict(lane.progress.seen), trimmed=lane.trimmed)
-        buried = Outcome()
-        items: list[tuple[Record, Any]] = []
-        for record in records:
-            try:
-                if sieve.admits(record):
-                    items.append((record, self._projection.decode(record)))
-            except InvalidEvent as error:
-                bury(record, error, self._projection.name, self._dead_letters, buried)
-        if sieve.ahead:
-            log.warning("%s: %d changes are ahead of a gap; they come again", lane.partition, sieve.ahead)
-        outcome = self._drive(self._projection.project(items)) if items else Outcome()
-        outcome.writes += buried.writes
-        messages, emitted = number(outcome.messages, lane.position, lane.progress.emitted)
-        outcome.messages = messages + buried.messages
-        if trace:
-            outcome.messages = [m._replace(headers=(*m.headers, *trace)) for m in outcome.messages]
-        self._observer.folded(lane.partition, outcome)
-        return outcome, Progress(records[-1].offset + 1, emitted, sieve.seen)
-
-    def _drive(self, fold: Generator[Any, Any, Outcome]) -> Outcome:
-        try:
-            ask = next(fold)
-            while True:
-                ask = fold.send(self._store.read(ask))
-        except StopIteration as done:
-            outcome: Outcome = done.value
-            return outcome
-
     def _finish(self) -> None:
-        """Take what is under way to its end, as far as the servers let it."""
+        """Take what is under way to its end, as far as the servers let it within a few seconds: whoever asks
+        for the end kills a worker that takes long."""
+        deadline = time.monotonic() + _FINISH_SECONDS
+        for lane in self._lanes.values():
+            for future in lane.awaited:
+                if future.cancel() and future is lane.commit:
+                    lane.commit = None  # not begun
         for lane in self._lanes.values():
             try:
-                if lane.commit is not None:
-                    wait([lane.commit])
-                    self._take_commit(lane)
-                while lane.unsettled is not None or lane.unsent:
-                    self._publish(lane)
-                    if lane.unsettled is not None:
-                        wait([lane.unsettled])
-                self._store.clear(lane.published)
+                self._settle(lane, deadline)
             except (Unavailable, Stale, Fenced) as error:
                 log.warning("%s: left for the next worker: %s", lane.partition, error)
-        self._committer.shutdown()
+                if isinstance(error, Unavailable):
+                    deadline = 0.0
+        self._committer.shutdown(cancel_futures=True)
+
+    def _settle(self, lane: Lane, deadline: float) -> None:
+        if lane.commit is not None:
+            _await(lane.commit, deadline)
+            self._take_commit(lane)
+        while lane.unsettled is not None or lane.unsent:
+            self._publish(lane)
+            if lane.unsettled is not None:
+                _await(lane.unsettled, deadline)
+        if lane.published and time.monotonic() < deadline:
+            self._store.clear(lane.published)
+
+
+def _await(future: Future[Any], deadline: float) -> None:
+    wait([future], max(0.0, deadline - time.monotonic()))
+    if not future.done():
+        raise Unavailable("there is no time to wait for an answer")
