@@ -45,6 +45,8 @@ class Sieve:
         self.ahead = 0
 
     def admits(self, record: Record) -> bool:
+        if not record.headers:
+            return True
         headers = dict(record.headers)
         if ORIGIN not in headers or NUMBER not in headers:
             return True

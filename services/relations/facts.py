@@ -25,18 +25,22 @@ def project_facts(
 ) -> Generator[Ask, Answer, Outcome]:
     """Fold a slice of relation events: facts by version, relationships by difference, a change per effect."""
     ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for _, event in items]
-    likely = {document_id(*pair) for _, event in items if (pair := _pair_of(event))}
+    pairs = [_pair_of(event) for _, event in items]
+    names = {pair: document_id(*pair) for pair in pairs if pair}
+    likely = set(names.values())
     documents = yield Get({"relations": set(ids), "relationships": likely})
     stored: dict[str, Document] = documents["relations"]
     relationships: dict[str, Document] = documents["relationships"]
     # An amendment may name another provider than the stored fact does: that relationship moves, too.
-    missing = {document_id(*_pair(fact)) for fact in stored.values() if not fact["retracted"]} - likely
-    if missing:
+    others = {pair for fact in stored.values() if not fact["retracted"] and (pair := _pair(fact)) not in names}
+    if others:
+        names |= {pair: document_id(*pair) for pair in others}
+        missing = {names[pair] for pair in others}
         relationships |= (yield Get({"relationships": missing}))["relationships"]
 
     outcome = Outcome()
     facts = dict(stored)
-    tallies = _Tallies(relationships)
+    tallies = _Tallies(names, relationships)
     for (record, event), id in zip(items, ids, strict=True):
         old = facts.get(id)
         if (new := _winner(id, event, old)) is old:
@@ -85,11 +89,11 @@ def _writes(stored: Mapping[str, Document], facts: Mapping[str, Document]) -> li
 class _Tallies(dict[Pair, Tally]):
     """The relationships that a slice moves, by pair."""
 
-    def __init__(self, relationships: Mapping[str, Document]) -> None:
-        self._relationships = relationships
+    def __init__(self, names: Mapping[Pair, str], relationships: Mapping[str, Document]) -> None:
+        self._names, self._relationships = names, relationships
 
     def __missing__(self, pair: Pair) -> Tally:
-        id = document_id(*pair)
+        id = self._names[pair]
         tally = self[pair] = Tally(id, pair, self._relationships.get(id))
         return tally
 
@@ -103,9 +107,10 @@ def _relationships(
 ) -> Generator[Ask, Answer, None]:
     """Turn tallies into documents. Where the earliest or latest fact went away and facts are left that were
     not loaded, the store is asked for theirs."""
-    for id, fact in facts.items():
-        if (before := _live(stored.get(id))) and (tally := tallies.get(_pair(before))):
+    for before in stored.values():
+        if not before["retracted"] and (tally := tallies.get(_pair(before))):
             tally.span.gone.append(before["time"])
+    for fact in facts.values():
         if not fact["retracted"] and (tally := tallies.get(_pair(fact))):
             tally.span.come.append(fact["time"])
 
@@ -128,24 +133,28 @@ def _relationships(
 
 
 def _fact(id: str, event: RelationEvent, version: Version) -> Document:
-    data = event.data
     document: Document = {
         "_id": id,
         "tenant": event.tenant,
-        "relation_id": data.relation_id,
-        "consumer_id": data.consumer_id,
+        "relation_id": event.data.relation_id,
+        "consumer_id": event.data.consumer_id,
     }
-    if data.provider_id is not None:
-        document["provider_id"] = data.provider_id
+    if event.data.provider_id is not None:
+        document["provider_id"] = event.data.provider_id
     if isinstance(event, RelationRecorded):
-        recorded = event.data
-        document["kind"] = recorded.kind
+        data = event.data
+        document["kind"] = data.kind
         # Cut to milliseconds, which is what MongoDB keeps: batched and stored facts must look the same.
-        moment = microseconds(recorded.occurred_at) if recorded.occurred_at else version.time
+        moment = microseconds(data.occurred_at) if data.occurred_at else version.time
         document["time"] = EPOCH + timedelta(milliseconds=moment // 1000)
-        for name in ("amount", "currency", "rating", "text", "traits"):
-            if (value := getattr(recorded, name)) is not None:
-                document[name] = value
+        if data.amount is not None:
+            document["amount"], document["currency"] = data.amount, data.currency
+        if data.rating is not None:
+            document["rating"] = data.rating
+        if data.text is not None:
+            document["text"] = data.text
+        if data.traits is not None:
+            document["traits"] = data.traits
     elif event.data.reason is not None:
         document["reason"] = event.data.reason
     document["retracted"] = not isinstance(event, RelationRecorded)
@@ -187,6 +196,11 @@ def _state(fact: Document | None) -> Document | None:
 
 def _live(fact: Document | None) -> Document | None:
     return None if fact is None or fact["retracted"] else fact
+
+
+def told(fact: Document | None) -> Document | None:
+    """What changes tell of a stored fact: nothing of one that is retracted or not there."""
+    return _state(_live(fact))
 
 
 def _version(fact: Document) -> Version:
