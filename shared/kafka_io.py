@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _MIRROR_SECONDS = 1.0
 _LOOK_SECONDS = 30.0
+# Long enough for brokers that answer, so that the first message after an outage is published.
+_OPENING_SECONDS = 1.0
 _LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
 
 
@@ -74,13 +76,16 @@ class KafkaPublisher:
     """Publishes with acknowledgement of all replicas, idempotently.
 
     A producer of kafka-python 3.0.12 never publishes again after a batch that expired or was refused, so one
-    that has failed is replaced before the next message.
+    that has failed is replaced before the next message. Opening one takes as long as the brokers are away, and
+    happens in a thread of its own: whoever sends meanwhile hears of it within a second.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._failed: Any = None
+        self._opening: _Opening | None = None
+        self._closed = False
         self._producer: Any = self._open()
 
     def _open(self) -> KafkaProducer:
@@ -128,15 +133,52 @@ class KafkaPublisher:
 
     def _working(self) -> KafkaProducer:
         with self._lock:
+            if self._producer is not self._failed:
+                return self._producer
+            if self._opening is None:
+                self._opening = _Opening(threading.Thread(target=self._replace, daemon=True), time.monotonic())
+                self._opening.thread.start()
+            opening = self._opening
+        opening.thread.join(max(0.0, opening.since + _OPENING_SECONDS - time.monotonic()))
+        with self._lock:
             if self._producer is self._failed:
-                producer = self._open()
-                # What the old one still holds fails as well, and is published again by whoever sent it.
-                threading.Thread(target=self._producer.close, kwargs={"timeout": 0}, daemon=True).start()
-                self._producer, self._failed = producer, None
+                raise Unavailable("Kafka: no broker can be reached to publish to")
             return self._producer
 
+    def _replace(self) -> None:
+        old, producer = self._producer, None
+        try:
+            producer = self._open()
+        except (Unavailable, ConfigurationError) as error:
+            log.debug("no new publisher yet: %s", error)
+        with self._lock:
+            self._opening = None
+            if producer is not None and not self._closed:
+                self._producer, self._failed = producer, None
+                producer = None
+        # What the old one still holds fails as well, and is published again by whoever sent it.
+        _close(old if producer is None else producer, 0)
+
     def close(self) -> None:
-        self._producer.close(timeout=0 if self._producer is self._failed else 5)
+        with self._lock:
+            self._closed = True
+        _close(self._producer, 0 if self._producer is self._failed else 5)
+
+
+class _Opening(NamedTuple):
+    thread: threading.Thread
+    since: float
+
+
+def _close(producer: KafkaProducer, seconds: float) -> None:
+    """What is not acknowledged by then fails."""
+    try:
+        producer.close(timeout=seconds)
+    except KafkaError as error:
+        log.debug("closed with messages on their way: %s", error)
+        # kafka-python 3.0.12 has not closed it then: its thread would go on, and hold its sockets.
+        producer._sender.force_close()
+        producer._closed = True
 
 
 class _Delivery:

@@ -202,7 +202,9 @@ class MongoStore:
             by_collection.setdefault(write.collection, []).append(write)
         for name, group in by_collection.items():
             collection = self._database[name]
-            blind = [UpdateOne({"_id": w.id}, {"$set": w.after}, upsert=True) for w in group if w.blind and w.after]
+            blind = [
+                UpdateOne({"_id": w.id}, {"$set": w.after}, upsert=True) for w in group if w.blind and w.after
+            ]
             if blind:
                 collection.bulk_write(blind, session=session)
             seen = [w for w in group if not w.blind]

@@ -4,6 +4,7 @@ from prometheus_client import CollectorRegistry
 
 from shared.dead_letter_log import DeadLetterLog
 from shared.gauges import WorkerGauges
+from shared.latency import LatencyWindow
 from shared.metered import PublisherMeter, StoreMeter
 from shared.metrics import RunnerMetrics
 from shared.observer import Several
@@ -19,8 +20,9 @@ class Observation:
         self._projection = projection
         self.store = StoreMeter(registry, projection)
         self.publisher = PublisherMeter(registry)
+        self.latency = LatencyWindow()
         self.observer = Several(
-            RunnerMetrics(registry, projection), DeadLetterLog(), *tracing.observers(projection)
+            RunnerMetrics(registry, projection), DeadLetterLog(), self.latency, *tracing.observers(projection)
         )
 
     def watch(self, worker: Worker) -> None:

@@ -3,11 +3,13 @@
 Each partial is exact as of its own latest commit; partitions move independently of each other.
 """
 
+from collections.abc import Callable
 from contextlib import closing
 from functools import reduce
 from itertools import groupby
 from operator import itemgetter
 
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from services.analytics.answers import Aggregate, AggregatePage, Top
@@ -31,9 +33,10 @@ from shared.protocols import Document
 class AnalyticsQueries:
     """The queries of analytics on its database. All raise Unavailable while MongoDB is away."""
 
-    def __init__(self, database: Database[Document]) -> None:
-        self._aggregates = database[AGGREGATES]
-        self._presence = database[PRESENCE]
+    def __init__(self, database: Database[Document], names: Callable[[str], str] = str) -> None:
+        """``names`` gives what a collection is called at the moment."""
+        self._database = database
+        self._names = names
 
     def aggregates(
         self,
@@ -56,7 +59,7 @@ class AnalyticsQueries:
         after = decode_place(cursor, bucket) if cursor else ("", "")
         with_consumers = bucket == "day" and by in ("total", "provider")
         items: list[Aggregate] = []
-        rows = Buckets(self._aggregates, tenant, by, key, period, after).rows(bucket)
+        rows = Buckets(self._collection(AGGREGATES), tenant, by, key, period, after).rows(bucket)
         with translated(), closing(rows):
             for place, group in groupby(rows, key=itemgetter(0, 1)):
                 if place <= after:
@@ -88,5 +91,9 @@ class AnalyticsQueries:
         ``currency`` matters for amounts only. Raises BadParameter when it is None and several occur, and for
         distinct consumers by anything but providers.
         """
+        aggregates, presence = self._collection(AGGREGATES), self._collection(PRESENCE)
         with translated():
-            return Ranking(self._aggregates, self._presence, tenant, by, period).top(measure, currency, limit)
+            return Ranking(aggregates, presence, tenant, by, period).top(measure, currency, limit)
+
+    def _collection(self, name: str) -> Collection[Document]:
+        return self._database[self._names(name)]

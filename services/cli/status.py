@@ -1,9 +1,10 @@
 """``kith status``: what is there, how far behind, who works on it and what went wrong."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,13 +12,17 @@ from kafka import KafkaConsumer, TopicPartition
 from pymongo.database import Database
 
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.generations import collection_of, position_of
+from shared.heartbeat import SILENT_SECONDS, WORKERS
 from shared.kafka_io import connection, reaching_brokers
+from shared.latency import percentile
+from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import OUTBOX, POSITIONS, translated
 from shared.protocols import Document
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
 
-COUNTED = ("consumers", "providers", "relations", "relationships", "aggregates")
+COUNTED = {"relations": ("consumers", "providers", "relations", "relationships"), "analytics": ("aggregates",)}
 
 
 @dataclass(frozen=True)
@@ -36,26 +41,42 @@ class PartitionStatus:
 
 
 @dataclass(frozen=True)
+class Latency:
+    """From a message's arrival in Kafka (its timestamp) until it is stored, in milliseconds, rounded up by at
+    most ten percent: of ``messages`` that were stored within the last minute. None when there were none."""
+
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    messages: int = 0
+
+
+@dataclass(frozen=True)
 class WorkerStatus:
-    """What the positions say of a worker: it was the last to claim these partitions. ``owner`` is its host and
-    process id; None stands for partitions that nobody has claimed yet."""
+    """What is known of a worker: it was the last to claim these partitions, and ``seen`` is its last sign of
+    life. ``owner`` is its host and process id; None stands for partitions that nobody has claimed yet. A worker
+    that is not ``alive`` has ended without a word, or cannot reach MongoDB."""
 
     service: str
     owner: str | None
     partitions: list[str]
     lag: int
     moved: datetime | None
+    seen: datetime | None
+    alive: bool
 
 
 @dataclass(frozen=True)
 class Status:
-    """``time`` is now, by MongoDB's clock."""
+    """``time`` is now, by MongoDB's clock. ``dead_letters`` counts the open ones by reason, ``closed_letters``
+    those that were replayed or discarded. ``beats`` are the workers' signs of life."""
 
     time: datetime
     partitions: list[PartitionStatus]
     documents: dict[str, int]
     dead_letters: dict[str, int]
+    closed_letters: int
     outbox: int
+    beats: Sequence[Document] = field(default_factory=list)
 
     @property
     def lag(self) -> dict[str, int]:
@@ -66,10 +87,33 @@ class Status:
         return lags
 
     @property
+    def latency(self) -> dict[str, Latency]:
+        """By service, of its living workers together."""
+        counts: dict[str, Counter[int]] = {service: Counter() for service in COUNTED}
+        for beat in self._living():
+            for entry in beat["latency"]:
+                counts[beat["service"]][entry["size"]] += entry["count"]
+        return {
+            service: Latency(_rounded(percentile(found, 0.5)), _rounded(percentile(found, 0.99)), found.total())
+            for service, found in counts.items()
+        }
+
+    def _living(self) -> Iterator[Document]:
+        return (b for b in self.beats if self._alive(b["at"]))
+
+    def _alive(self, seen: datetime) -> bool:
+        return self.time - seen <= timedelta(seconds=SILENT_SECONDS)
+
+    @property
     def workers(self) -> list[WorkerStatus]:
+        """Those that own partitions, and those that live without any."""
         owned: dict[tuple[str, str | None], list[PartitionStatus]] = {}
         for partition in self.partitions:
             owned.setdefault((partition.service, partition.owner), []).append(partition)
+        seen: dict[tuple[str, str | None], datetime] = {(b["service"], b["owner"]): b["at"] for b in self.beats}
+        for beat in self._living():
+            owned.setdefault((beat["service"], beat["owner"]), [])
+        order = list(COUNTED)
         return [
             WorkerStatus(
                 service,
@@ -77,13 +121,17 @@ class Status:
                 [f"{p.topic}/{p.partition}" for p in partitions],
                 sum(p.lag for p in partitions),
                 max((p.moved for p in partitions if p.moved is not None), default=None),
+                at := seen.get((service, owner)),
+                at is not None and self._alive(at),
             )
-            for (service, owner), partitions in owned.items()
+            for (service, owner), partitions in sorted(owned.items(), key=lambda item: order.index(item[0][0]))
         ]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON, but for the times, which are still datetimes."""
-        return {"lag": self.lag, "workers": [asdict(worker) for worker in self.workers], **asdict(self)}
+        latency = {service: asdict(found) for service, found in self.latency.items()}
+        fields = {name: value for name, value in asdict(self).items() if name != "beats"}
+        return {"lag": self.lag, "latency": latency, "workers": [asdict(w) for w in self.workers], **fields}
 
 
 class StatusReader:
@@ -114,12 +162,17 @@ class StatusReader:
         """Raises Unavailable."""
         # Positions, then the outbox, then the ends: what is underway meanwhile shows as lag, never as done.
         database = self._database
+        live = {service: MongoRegistry(database, service).read().live for service in self._read}
         with translated():
             positions: Mapping[str, Document] = {p["_id"]: p for p in database[POSITIONS].find()}
-            reasons = database[DEAD_LETTERS].aggregate([{"$group": {"_id": "$reason", "n": {"$sum": 1}}}])
-            dead_letters = {entry["_id"]: entry["n"] for entry in reasons}
-            documents = {name: database[name].estimated_document_count() for name in COUNTED}
+            dead_letters, closed = self._letters()
+            documents = {
+                name: database[collection_of(name, live[service])].estimated_document_count()
+                for service, names in COUNTED.items()
+                for name in names
+            }
             outbox = database[OUTBOX].estimated_document_count()
+            beats = list(database[WORKERS].find())
             now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
         with reaching_brokers():
             tps = [
@@ -132,8 +185,8 @@ class StatusReader:
         partitions = []
         for service, names in self._read.items():
             for tp in (tp for tp in tps if tp.topic in names):
-                # Rebuilds aside, the first version of a projection is the one that serves.
-                position = positions.get(f"{service}@1/{tp.topic}/{tp.partition}", {})
+                id = position_of(f"{service}@1/{tp.topic}/{tp.partition}", live[service])
+                position = positions.get(id, {})
                 stored = position.get("next")
                 partitions.append(
                     PartitionStatus(
@@ -147,7 +200,23 @@ class StatusReader:
                         position.get("moved"),
                     )
                 )
-        return Status(now, partitions, documents, dict(sorted(dead_letters.items())), outbox)
+        return Status(now, partitions, documents, dead_letters, closed, outbox, beats)
+
+    def _letters(self) -> tuple[dict[str, int], int]:
+        """Open dead letters by reason, and how many are closed."""
+        closed = {"$or": [{"$gt": ["$replayed_at", None]}, {"$gt": ["$discarded_at", None]}]}
+        found = self._database[DEAD_LETTERS].aggregate(
+            [{"$group": {"_id": {"reason": "$reason", "closed": closed}, "n": {"$sum": 1}}}]
+        )
+        rows = [(entry["_id"], entry["n"]) for entry in found]
+        return (
+            dict(sorted((key["reason"], n) for key, n in rows if not key["closed"])),
+            sum(n for key, n in rows if key["closed"]),
+        )
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)
 
 
 def read_status(settings: Settings, database: Database[Document]) -> Status:

@@ -207,6 +207,8 @@ def to_milliseconds(time: datetime) -> int:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
     return to_milliseconds(value) if isinstance(value, datetime) else value
 
 

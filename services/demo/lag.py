@@ -10,6 +10,7 @@ from pymongo.database import Database
 
 from services.demo.changelog import Logged
 from shared.kafka_io import connection, reaching_brokers
+from shared.mongo_generations import MongoRegistry
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
 
@@ -74,7 +75,8 @@ class Gauge:
         done: dict[str, int] = {}
         for service, topics in self._read.items():
             ends = self._ends(topics)
-            stored = {part: positions.get(f"{service}@1/{_name(part)}", 0) for part in ends}
+            live = MongoRegistry(self._database, service).read().live
+            stored = {part: positions.get(f"{service}@{live}/{_name(part)}", 0) for part in ends}
             behind[service] = {_name(part): max(0, end - stored[part]) for part, end in ends.items()}
             done[service] = sum(stored.values())
         return Lag(behind, done, outbox, self._database.dead_letters.estimated_document_count())

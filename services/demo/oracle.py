@@ -118,8 +118,7 @@ def _relationships(facts: dict[Key, Document]) -> dict[Key, Document]:
         pair: {
             **dict(zip(("tenant", "consumer_id", "provider_id"), pair, strict=True)),
             "count": len(members),
-            "first": min(fact["time"] for fact in members),
-            "last": max(fact["time"] for fact in members),
+            **_times(sorted(fact["time"] for fact in members)),
             "kinds": {
                 kind: {month: sums(these) for month, these in _by(of_kind, "%Y-%m").items()}
                 for kind, of_kind in _by_kind(members).items()
@@ -127,6 +126,13 @@ def _relationships(facts: dict[Key, Document]) -> dict[Key, Document]:
         }
         for pair, members in pairs.items()
     }
+
+
+def _times(times: list[int]) -> Document:
+    document: Document = {"first": times[0], "last": times[-1]}
+    if 2 < len(times) <= 16:
+        document["between"] = times[1:-1]
+    return document
 
 
 def _aggregates(facts: dict[Key, Document]) -> dict[Key, Document]:

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from services.ingest.api import create_app
+from services.ingest.late import LatePublisher
 from services.ingest.metrics import DoorMetrics
 from shared.errors import ConfigurationError
 from shared.http import serve
@@ -30,14 +31,14 @@ def run(settings: Settings) -> None:
         stop.callback(tracing.close)
         probe = KafkaProbe(settings)
         stop.callback(probe.close)
-        publisher = PublisherMeter(registry).on(open_publisher(settings))
-        stop.callback(publisher.close)
+        late = LatePublisher(lambda: open_publisher(settings))
+        stop.callback(late.close)
         app = create_app(
-            publisher,
+            PublisherMeter(registry).on(late),
             topics,
             settings,
             lambda: datetime.now(UTC),
-            ready=lambda: probe.problems(inputs),
+            ready=lambda: late.problems() or probe.problems(inputs),
             answered=DoorMetrics(registry).answered,
             tracing=tracing,
         )

@@ -17,6 +17,7 @@ from services.ingest.body import declared_bytes, read
 from services.ingest.delivery import Busy, Delivery
 from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
 from services.ingest.door import Accepted, Door, Rejected
+from services.ingest.late import NotConnected
 from services.ingest.limits import Refused
 from shared import asyncapi
 from shared.errors import Unavailable
@@ -106,6 +107,12 @@ def create_app(
     @app.exception_handler(Busy)
     async def busy(_: Request, __: Busy) -> Response:
         return problem(503, f"too much is under way; try again. {_SAFE}", {"Retry-After": "1"})
+
+    @app.exception_handler(NotConnected)
+    async def not_connected(_: Request, __: NotConnected) -> Response:
+        return problem(
+            503, f"Kafka cannot be reached, so nothing was published; try again. {_SAFE}", {"Retry-After": "5"}
+        )
 
     @app.exception_handler(Unavailable)
     async def unavailable(_: Request, error: Unavailable) -> Response:

@@ -12,17 +12,22 @@ from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength
 from shared.errors import ConfigurationError
+from shared.generations import collections_of
+from shared.heartbeat import Heartbeat
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.launch import launch
 from shared.metrics import new_registry
+from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare, translated
 from shared.observing import Observation
+from shared.protocols import Store
 from shared.runner import Runner
 from shared.settings import Settings
 from shared.topics import Topics
 from shared.tracing import open_tracing
+from shared.versions import LiveNames, LiveStore
 from shared.worker import Worker, owner_name
 
 
@@ -40,27 +45,34 @@ def run(settings: Settings) -> None:
     client = connect(settings.mongo)
     database = client[settings.database]
 
+    generations = MongoRegistry(database, projection.name)
+
+    def open_store(version: int) -> Store:
+        return observation.store.on(MongoStore(database, collections_of(COLLECTIONS, version)))
+
     def build() -> Runner:
         with translated():
-            prepare(database, COLLECTIONS)
+            prepare(database, collections_of(COLLECTIONS, generations.read().live))
         return Runner(
             open_reader(settings, projection.name, projection.topics),
-            observation.store.on(MongoStore(database, COLLECTIONS)),
+            LiveStore(generations, open_store),
             observation.publisher.on(open_publisher(settings)),
             projection,
             owner=owner_name(),
             dead_letters=topics.name("dead-letters"),
             slice_events=settings.slice_events,
-            committer=ThreadPoolExecutor(2, thread_name_prefix="commit"),
+            committer=ThreadPoolExecutor(4, thread_name_prefix="store"),
             observer=observation.observer,
         )
 
     worker = Worker(build, settings.stuck_seconds)
     observation.watch(worker)
+    heartbeat = Heartbeat(database, projection.name, owner_name(), observation.latency.counts)
     cache = QueryCache(settings.cache, settings.cache_entries)
     registry.register(cache_metrics(cache))
     invalidation = Invalidation(settings, cache)
-    app = create_app(Queries(database, strength, cache), strength, worker.problems, lambda: datetime.now(UTC))
+    queries = Queries(database, strength, cache, LiveNames(generations))
+    app = create_app(queries, strength, worker.problems, lambda: datetime.now(UTC))
     add_metrics(app, registry)
 
     def stop() -> None:
@@ -68,10 +80,12 @@ def run(settings: Settings) -> None:
         try:
             worker.stop()
         finally:
+            heartbeat.stop()
             client.close()
             tracing.close()
 
     worker.start()
+    heartbeat.start()
     invalidation.start()
     serve(app, settings.host, settings.relations_port, stop)
 

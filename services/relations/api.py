@@ -11,6 +11,7 @@ from services.relations.queries import BadCursor, Queries
 from services.relations.strength import Strength
 from shared.events import Id, Kind, Tenant
 from shared.http import add_health, add_problem_handlers, json_response, problems
+from shared.paths import EncodedSlashes, PathId
 
 TenantHeader = Annotated[Tenant, Header(alias="Kith-Tenant", description="Whose data to read.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of a page.")]
@@ -36,6 +37,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(EncodedSlashes)
     add_problem_handlers(app)
     add_health(app, ready)
 
@@ -45,12 +47,12 @@ def create_app(
         return json_response(found)
 
     @app.get("/v1/consumers/{consumer_id}", response_model=answers.Consumer, responses=NOT_FOUND)
-    def consumer(consumer_id: Annotated[Id, Path()], tenant: TenantHeader = "default") -> Any:
+    def consumer(consumer_id: Annotated[PathId, Path()], tenant: TenantHeader = "default") -> Any:
         """What is known of a consumer."""
         return profile("consumers", tenant, consumer_id)
 
     @app.get("/v1/providers/{provider_id}", response_model=answers.Provider, responses=NOT_FOUND)
-    def provider(provider_id: Annotated[Id, Path()], tenant: TenantHeader = "default") -> Any:
+    def provider(provider_id: Annotated[PathId, Path()], tenant: TenantHeader = "default") -> Any:
         """What is known of a provider."""
         return profile("providers", tenant, provider_id)
 
@@ -100,8 +102,8 @@ def create_app(
         responses=FAILURES | problems({404: "There is nothing between the two."}),
     )
     def relationship(
-        consumer_id: Annotated[Id, Path()],
-        provider_id: Annotated[Id, Path()],
+        consumer_id: Annotated[PathId, Path()],
+        provider_id: Annotated[PathId, Path()],
         half_life_months: Annotated[
             float | None, Query(ge=0.01, le=1200, description="Instead of the configured half-life.")
         ] = None,

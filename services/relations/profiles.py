@@ -21,7 +21,7 @@ from shared.events import (
 )
 from shared.protocols import Answer, Ask, Document, Get, Message, Outcome, Record, Write
 
-_PARTS = {
+PARTS = {
     "consumers": ("personal", "location", "traits", "consent"),
     "providers": ("name", "categories", "location", "traits", "closed"),
 }
@@ -59,7 +59,7 @@ def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: D
         return {**subject, "erased": event.data.mode, "versions": {}}
     if old is not None and "erased" in old:
         return old
-    values = {part: old[part] for part in _PARTS[collection] if old and part in old}
+    values = {part: old[part] for part in PARTS[collection] if old and part in old}
     versions: dict[str, Any] = dict(old["versions"]) if old else {}
     version = event.version
     effective = old is None
@@ -74,7 +74,7 @@ def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: D
         effective = True
     if old is not None and not effective:
         return old
-    order = _PARTS[collection]
+    order = PARTS[collection]
     return {
         **subject,
         **{part: values[part] for part in order if part in values},
@@ -86,7 +86,7 @@ def _stated(collection: str, event: ConsumerEvent | ProviderEvent) -> Mapping[st
     if collection == "providers" and isinstance(event, ProviderClosed):
         return {"closed": True}
     data = event.data.model_dump(exclude_none=True)
-    stated = {part: data[part] for part in _PARTS[collection] if part in data}
+    stated = {part: data[part] for part in PARTS[collection] if part in data}
     if collection == "providers":
         stated["closed"] = False
     return stated

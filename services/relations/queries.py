@@ -1,6 +1,6 @@
 """Reads of the relations service."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,8 +24,16 @@ class BadCursor(ValueError):
 class Queries:
     """Reads of one database. Every method raises Unavailable when MongoDB is away."""
 
-    def __init__(self, database: Database[Document], strength: Strength, cache: QueryCache) -> None:
+    def __init__(
+        self,
+        database: Database[Document],
+        strength: Strength,
+        cache: QueryCache,
+        names: Callable[[str], str] = str,
+    ) -> None:
+        """``names`` gives what a collection is called at the moment."""
         self._database = database
+        self._names = names
         self._strength = strength
         self._cache = cache
 
@@ -129,13 +137,13 @@ class Queries:
 
     def _one(self, collection: str, id: str) -> Document | None:
         with translated():
-            return self._database[collection].find_one({"_id": id})
+            return self._database[self._names(collection)].find_one({"_id": id})
 
     def _many(
         self, collection: str, wanted: Document, order: Sequence[tuple[str, int]], limit: int
     ) -> list[Document]:
         with translated():
-            return list(self._database[collection].find(wanted).sort(list(order)).limit(limit))
+            return list(self._database[self._names(collection)].find(wanted).sort(list(order)).limit(limit))
 
 
 def _place(cursor: str, *types: type) -> list[Any]:

@@ -291,3 +291,25 @@ def test_openapi_describes_every_route_and_its_answers(app: FastAPI) -> None:
         assert "Kith-Tenant" in {parameter["name"] for parameter in operation["parameters"]}
     assert {"Problem", *(model for model, _ in PATHS.values())} <= document["components"]["schemas"].keys()
     assert {"/health/live", "/health/ready"} <= document["paths"].keys()
+
+
+@pytest.mark.parametrize("id", ["a/b", "/a/", "a%2Fb", "a/%2F é", "ü/%"])
+def test_ids_in_paths_may_hold_slashes(mongo_database: Mongo, id: str) -> None:
+    MongoKith(mongo_database).store(
+        [
+            event("consumer.upserted", "e1", "2026-11-01T00:00:00Z", {"consumer_id": id, "traits": {}}),
+            event("provider.upserted", "e2", "2026-11-01T00:00:00Z", {"provider_id": id, "name": "A"}),
+            recorded("e3", "2026-11-02T00:00:00Z", "r1", consumer_id=id, provider_id="b/" + id),
+            recorded("e4", "2026-11-02T00:00:00Z", "r2", consumer_id=id + "/b", provider_id=id),
+        ]
+    )
+    app = application(mongo_database)
+    segment = quote(id, safe="")
+    assert found(app, f"/v1/consumers/{segment}", answers.Consumer)["consumer_id"] == id
+    assert found(app, f"/v1/providers/{segment}", answers.Provider)["provider_id"] == id
+    for consumer, provider in ((id, "b/" + id), (id + "/b", id)):
+        path = f"/v1/relationships/{quote(consumer, safe='')}/{quote(provider, safe='')}"
+        relationship = found(app, path, answers.Relationship)
+        assert (relationship["consumer_id"], relationship["provider_id"]) == (consumer, provider)
+    assert get(app, f"/v1/consumers/{segment}/{segment}").status_code == 404
+    assert get(app, "/v1/consumers/%1F%2f").status_code == 422

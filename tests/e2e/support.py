@@ -19,6 +19,7 @@ from services.demo.lag import Gauge
 from services.demo.oracle import Oracle
 from shared.codec import decode_fields, encode
 from shared.events import event_key
+from shared.heartbeat import WORKERS
 from shared.kafka_io import connection
 from shared.protocols import Document, Message, Partition
 from shared.settings import Settings
@@ -162,10 +163,11 @@ def run_kith(*arguments: str, **environment: str) -> str:
 
 
 def everything(database: Database[Document]) -> dict[str, dict[str, Document]]:
-    """All documents, by collection; of the positions only how far they have come."""
+    """All documents, by collection, but for the workers'; of the positions only how far they have come."""
     found = {
         name: {document["_id"]: document for document in database[name].find()}
         for name in sorted(database.list_collection_names())
+        if name != WORKERS
     }
     for position in found["positions"].values():
         del position["epoch"], position["owner"], position["session"]

@@ -14,8 +14,8 @@ from shared.dead_letters import REPLAY_OF, bury, document
 from shared.errors import InvalidEvent
 from shared.events import event_key
 from shared.numbering import NUMBER, ORIGIN
-from shared.protocols import Headers, Outcome, Partition, Record
-from tests.builders import TOPICS, recorded
+from shared.protocols import Headers, Message, Outcome, Partition, Record
+from tests.builders import TOPICS, MemoryKith, recorded
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 INVALID = InvalidEvent("invalid", "must be a number", "data.amount")
@@ -192,3 +192,15 @@ def test_the_help_warns_of_personal_data() -> None:
     for command in ([], ["show"]):
         help = CliRunner().invoke(dead_letters_app, [*command, "--help"]).output
         assert "personal data" in " ".join(help.split())
+
+
+def test_reading_the_log_anew_does_not_reopen_what_is_closed() -> None:
+    kith = MemoryKith()
+    kith.log.append(Message("kith.relations", b"default:c1", b"no json"))
+    kith.drain()
+    [letter] = kith.documents()["dead_letters"].values()
+    letter.update(discarded_at=datetime.now(UTC), discard_reason="a test message")
+    kith.store.positions.clear()
+    kith.reader.assign(kith.inputs)
+    kith.drain()
+    assert list(kith.documents()["dead_letters"].values()) == [letter]

@@ -290,7 +290,13 @@ def stored(expected: Expected) -> dict[str, list[Document]]:
             "consumers": [{"_id": "x", **each} for each in expected.consumers.values()],
             "providers": [{"_id": "x", **each} for each in expected.providers.values()],
             "relations": [dated(each, "time") for each in facts],
-            "relationships": [dated({**each, "fingerprint": 1}, "first", "last") for each in pairs],
+            "relationships": [
+                {
+                    **dated({**each, "fingerprint": 1}, "first", "last"),
+                    **({"between": [date(time) for time in each["between"]]} if "between" in each else {}),
+                }
+                for each in pairs
+            ],
             "aggregates": aggregates,
         }
     )

@@ -1,0 +1,95 @@
+"""`kith status` on real servers."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from pymongo.database import Database
+
+from services.cli.status import Latency, read_status
+from shared.generations import Generations
+from shared.heartbeat import WORKERS, Heartbeat
+from shared.mongo_generations import MongoRegistry
+from shared.mongo_io import connect
+from shared.protocols import Document
+from shared.settings import Settings
+
+
+@pytest.fixture
+def heartbeat(mongo_database: Database[Document]) -> Heartbeat:
+    return Heartbeat(mongo_database, "relations", "host/1", lambda: {0: 3, 24: 1})
+
+
+def test_a_sign_of_life_says_who_and_how_long(heartbeat: Heartbeat, mongo_database: Database[Document]) -> None:
+    heartbeat.beat()
+    heartbeat.beat()
+    [found] = mongo_database[WORKERS].find()
+    del found["at"]
+    latency = [{"size": 0, "count": 3}, {"size": 24, "count": 1}]
+    assert found == {"_id": "relations/host/1", "service": "relations", "owner": "host/1", "latency": latency}
+
+
+def test_those_long_gone_are_forgotten(heartbeat: Heartbeat, mongo_database: Database[Document]) -> None:
+    heartbeat.beat()
+    [own] = mongo_database[WORKERS].find()
+    for hours in (23, 25):
+        mongo_database[WORKERS].insert_one({**own, "_id": str(hours), "at": own["at"] - timedelta(hours=hours)})
+    heartbeat.beat()
+    assert {found["_id"] for found in mongo_database[WORKERS].find()} == {"relations/host/1", "23"}
+
+
+def test_the_sign_goes_with_the_worker(heartbeat: Heartbeat, mongo_database: Database[Document]) -> None:
+    heartbeat.start()
+    deadline = time.monotonic() + 30
+    while not mongo_database[WORKERS].count_documents({}):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    heartbeat.stop()
+    assert mongo_database[WORKERS].count_documents({}) == 0
+
+
+def test_the_end_does_not_wait_for_a_database_that_is_away() -> None:
+    with connect("mongodb://127.0.0.1:1/?replicaSet=none") as client:
+        heartbeat = Heartbeat(client["none"], "relations", "host/1", dict)
+        heartbeat.start()
+        heartbeat.stop()
+
+
+def test_closed_dead_letters_are_not_open(real_settings: Settings) -> None:
+    assert real_settings.mongo is not None
+    with connect(real_settings.mongo) as client:
+        database = client[real_settings.database]
+        Heartbeat(database, "analytics", "host/2", lambda: {0: 1}).beat()
+        now = database[WORKERS].find_one({}, {"at": 1})
+        assert now is not None
+        database["dead_letters"].insert_many(
+            [
+                {"reason": "invalid"},
+                {"reason": "invalid"},
+                {"reason": "not_json"},
+                {"reason": "not_json", "replayed_at": now["at"]},
+                {"reason": "empty", "discarded_at": now["at"]},
+            ]
+        )
+        status = read_status(real_settings, database)
+    assert status.dead_letters == {"invalid": 2, "not_json": 1}
+    assert status.closed_letters == 2
+    assert status.latency["analytics"] == Latency(1.0, 1.0, 1)
+    assert [(w.service, w.owner, w.alive) for w in status.workers if w.alive] == [("analytics", "host/2", True)]
+
+
+def test_it_looks_at_the_version_that_is_live(real_settings: Settings) -> None:
+    assert real_settings.mongo is not None
+    topic = f"{real_settings.topic_prefix}.relations"
+    with connect(real_settings.mongo) as client:
+        database = client[real_settings.database]
+        for version, owner in ((1, "old"), (2, "new")):
+            database["positions"].insert_one({"_id": f"relations@{version}/{topic}/0", "next": 0, "owner": owner})
+            name = "relations" if version == 1 else f"relations@{version}"
+            database[name].insert_many([{} for _ in range(version)])
+        before = read_status(real_settings, database)
+        assert MongoRegistry(database, "relations").replace(Generations(), Generations(live=2, last=2))
+        after = read_status(real_settings, database)
+    owners = [{p.owner for p in s.partitions if p.topic == topic and p.partition == 0} for s in (before, after)]
+    assert owners == [{"old"}, {"new"}]
+    assert (before.documents["relations"], after.documents["relations"]) == (1, 2)
