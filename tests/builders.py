@@ -9,6 +9,7 @@ from services.relations.strength import Strength
 from shared.codec import decode_fields, encode
 from shared.events import Event, event_key
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
+from shared.observer import Observer
 from shared.protocols import Message, Partition
 from shared.runner import Runner
 from shared.topics import INPUTS, OUTPUTS, Topics
@@ -55,7 +56,7 @@ class MemoryKith:
         self.reader, self.runner = self.worker(slice_events)
         self.reader.assign(self.inputs)
 
-    def worker(self, slice_events: int = 3) -> tuple[MemoryReader, Runner]:
+    def worker(self, slice_events: int = 3, observer: Observer | None = None) -> tuple[MemoryReader, Runner]:
         """Another worker of the group, without partitions."""
         reader = MemoryReader(self.log)
         runner = Runner(
@@ -67,6 +68,7 @@ class MemoryKith:
             dead_letters=TOPICS.name("dead-letters"),
             slice_events=slice_events,
             clock=lambda: self.now,
+            observer=observer,
         )
         return reader, runner
 

@@ -1,8 +1,8 @@
-"""Tells the query cache what has changed, from the change topics."""
+"""Tells the query cache what has changed: at once what this process stores, from the topics what others do."""
 
 import logging
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -10,7 +10,8 @@ import orjson
 from services.relations.cache import QueryCache
 from shared.errors import Unavailable
 from shared.kafka_io import KafkaTail
-from shared.protocols import Record
+from shared.observer import Silent
+from shared.protocols import Outcome, Partition, Record, Write
 from shared.settings import Settings
 from shared.topics import CHANGES, Topics
 
@@ -64,6 +65,39 @@ class Invalidation:
         tail.skip()
         # What was answered before the tail stood where it stands may have changed unnoticed.
         self._cache.clear()
+
+
+class OwnWrites(Silent):
+    """An Observer of this process's runner: nobody waits for a message to see what is stored already."""
+
+    def __init__(self, cache: QueryCache) -> None:
+        self._cache = cache
+        self._folded: dict[Partition, Outcome] = {}
+
+    def folded(self, partition: Partition, outcome: Outcome) -> None:
+        self._folded[partition] = outcome
+
+    def committed(self, partition: Partition) -> None:
+        outcome = self._folded.pop(partition)
+        if not self._cache.idle:
+            self._cache.forget(written(outcome.writes))
+
+
+def written(writes: Sequence[Write]) -> Iterator[Hashable]:
+    """The subjects of cached answers that these writes change."""
+    for write in writes:
+        document = write.after or write.before
+        assert document is not None
+        tenant = document.get("tenant")
+        if write.collection == "relationships":
+            consumer_id, provider_id = document["consumer_id"], document["provider_id"]
+            yield _subject("consumer_id", tenant, consumer_id)
+            yield _subject("provider_id", tenant, provider_id)
+            yield _subject("relationship", tenant, consumer_id, provider_id)
+        elif write.collection == "consumers":
+            yield _subject("consumers", tenant, document["consumer_id"])
+        elif write.collection == "providers":
+            yield _subject("providers", tenant, document["provider_id"])
 
 
 def subjects(record: Record) -> Iterator[Hashable]:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from services.relations.cache import MAX_AGE_SECONDS, QueryCache
-from services.relations.invalidation import subjects
+from services.relations.invalidation import OwnWrites, subjects
 from shared.protocols import Partition, Policy, Record
 from tests.builders import MemoryKith, event, recorded, retracted
 
@@ -24,7 +24,7 @@ class Source:
         self.cache = QueryCache(policy, entries, lambda: self.now)
         self.loads = 0
 
-    def get(self, key: str, *subjects: str, during: Callable[[], Any] = lambda: None) -> int:
+    def get(self, key: str, *subjects: Any, during: Callable[[], Any] = lambda: None) -> int:
         """The number of the load that the answer is from."""
 
         def load() -> int:
@@ -241,3 +241,36 @@ def test_a_cache_that_keeps_nothing_is_always_idle() -> None:
     off = Source("off")
     off.get("a")
     assert off.cache.idle
+
+
+def test_what_the_own_worker_stores_is_forgotten_once_it_is_stored(source: Source) -> None:
+    kith = MemoryKith()
+    kith.reader, kith.runner = kith.worker(observer=OwnWrites(source.cache))
+    kith.reader.assign(kith.inputs)
+    subjects: tuple[Any, ...] = (
+        ("relationship", "default", "c1", "p1"),
+        ("consumer_id", "default", "c1"),
+        ("provider_id", "default", "p1"),
+        ("consumers", "default", "c1"),
+        ("providers", "default", "p1"),
+        ("relationship", "default", "c2", "p1"),
+    )
+
+    def ask() -> list[int]:
+        """Which of the answers had to be loaded."""
+        before = source.loads
+        return [n for n, subject in enumerate(subjects) if source.get(str(n), subject) > before]
+
+    assert ask() == [0, 1, 2, 3, 4, 5]
+    kith.publish([recorded("e1", JAN, relation_id="r1", consumer_id="c1", provider_id="p1")])
+    kith.drain()
+    assert ask() == [0, 1, 2]
+    kith.publish([event("consumer.upserted", "e2", JAN, {"consumer_id": "c1"})])
+    kith.publish([event("provider.upserted", "e3", JAN, {"provider_id": "p1"})])
+    kith.drain()
+    assert ask() == [3, 4]
+    kith.publish([retracted("e4", FEB, relation_id="r1", consumer_id="c1", provider_id="p1")])
+    kith.drain()
+    assert ask() == [0, 1, 2]
+    kith.drain()
+    assert ask() == []
