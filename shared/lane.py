@@ -52,6 +52,7 @@ class Lane:
         self.sent: list[Parcel] = []
         self.unsettled: Future[None] | None = None
         self.published: list[str] = []
+        self.clear_at = 0.0
         self._records: deque[Record] = deque()
         self._start = self._next = 0
 
@@ -111,7 +112,7 @@ class Lane:
             return True
         if self.awaited:
             return all(future.done() for future in self.awaited)
-        return not self.full if self._records else bool(self.published)
+        return bool(self._records) and not self.full
 
     @property
     def awaited(self) -> list[Future[Any]]:

@@ -35,6 +35,8 @@ _MOST_RACES = 100
 _MAX_SLICE_BYTES = 4 * 1024 * 1024
 _GLANCE_SECONDS = 0.005
 _LOOK_SECONDS = 1.0
+# The next slice deletes what is published along with what it stores; where none comes, it is deleted by itself.
+_CLEAR_SECONDS = 0.5
 _FINISH_SECONDS = 5.0
 
 
@@ -208,7 +210,7 @@ class Runner:
             self._start_fold(lane)
         if lane.fold is not None:
             self._go_on(lane)
-        elif lane.published and not lane.backlog:
+        elif lane.published and not lane.backlog and lane.clear_at <= self._clock():
             self._store.clear(lane.published)
             lane.published = []
 
@@ -268,6 +270,7 @@ class Runner:
                 lane.unsettled = self._send(lane.sent)
                 raise
             lane.settled()
+            lane.clear_at = self._clock() + _CLEAR_SECONDS
         if lane.unsettled is None and lane.unsent:
             lane.sent, lane.unsent = lane.unsent, []
             lane.unsettled = self._send(lane.sent)
