@@ -9,7 +9,7 @@ from kafka.partitioner import murmur2
 from rich.console import Console
 from rich.table import Table
 
-from services.bench import connect, report
+from services.bench import connect, readme, report
 from services.bench.__main__ import available, parser
 from services.bench.contenders import CONTENDERS
 from services.bench.door import door_ratios
@@ -276,3 +276,25 @@ def test_plain_tables_show_each_column() -> None:
     assert "10,000" in text
     assert "1,234.6" in text
     assert "True" in text
+
+
+# The README
+
+
+def test_the_table_of_speed_is_put_between_its_marks() -> None:
+    runs = [
+        run("kith", 12_345.0),
+        run("kith", 14_345.0, 2),
+        run("kith", 20_000.0, scenario="replay"),
+        run("bulk", 9e3),
+    ]
+    table = readme.speed(runs, [ratio("a / b", "first", [0.5], 1.0)], {"kith": "Kith, whole job"})
+    assert "| Kith, whole job | 13,345 | 20,000 | – | 10, 20, 5 |" in table
+    assert "| bulk | 9,000 | – | – |" in table
+    assert "| a / b | new facts | 0.50 | 1.00, missed |" in table
+    text = "before\n<!-- speed: make bench -->\nold\n<!-- end of speed -->\nafter"
+    changed = readme.put(text, "speed", table)
+    assert changed == f"before\n<!-- speed: make bench -->\n{table}\n<!-- end of speed -->\nafter"
+    assert readme.put(changed, "speed", table) == changed
+    with pytest.raises(ValueError, match="no marks of speed"):
+        readme.put("nothing", "speed", table)
