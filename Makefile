@@ -6,7 +6,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: setup demo test check tests bench format up
+.PHONY: setup demo test check tests bench soak format up
 
 setup: .venv/.ready
 
@@ -38,6 +38,11 @@ tests: setup
 # Kith beside its peers, on this machine: make bench ARGS="--quick"
 bench: setup
 	$(UV) run --frozen --group bench python -m services.bench $(ARGS)
+
+# Random faults against real processes, and at the end a report: make soak MINUTES=30 ARGS="--seed 7"
+MINUTES ?= 30
+soak: setup
+	@$(RUN) python -m tests.fault.soak $(MINUTES) $(ARGS)
 
 format: setup
 	$(RUN) ruff format && $(RUN) ruff check --fix

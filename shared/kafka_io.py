@@ -287,6 +287,13 @@ class KafkaReader:
             found = self._consumer.poll(timeout_ms=timeout_ms)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
             raise ConfigurationError(f"the log does not reach where reading should go on: {error}") from error
+        except KafkaError as error:
+            if not error.retriable:
+                raise
+            # A broker that goes away in the wrong moment, while the group is joined. Not in a busy loop.
+            log.debug("nothing could be read: %s", error)
+            time.sleep(0.1)
+            found = {}
         revoked, assigned = self._listener.take()
         stale = revoked | assigned
         records = {

@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 POSITIONS, OUTBOX = "positions", "outbox"
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
 _WRITE_CONFLICT, _DUPLICATE_KEY, _NAMESPACE_EXISTS, _INTERRUPTED = 112, 11000, 48, 11601
+# A server that ends or is no longer primary, also when it has written already but cannot tell whether the others
+# have. (_INTERRUPTED is: someone has claimed the position and ended this session.)
+_GOING = (91, 189, 10107, 11600, 11602, 13435, 13436)
 # An outbox document must stay below MongoDB's 16 MB.
 _MAX_PARCEL_BYTES = 8 * 1024 * 1024
 _PLAIN = CollectionSpec({})
@@ -103,8 +106,8 @@ def translated() -> Iterator[None]:
 
 def _is_passing(error: PyMongoError) -> bool:
     labels = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
-    if isinstance(error, OperationFailure) and error.code == _INTERRUPTED:
-        return True  # someone has claimed the position and ended this session
+    if isinstance(error, OperationFailure) and error.code in (_INTERRUPTED, *_GOING):
+        return True
     return any(error.has_error_label(label) for label in labels) or bool(getattr(error, "timeout", False))
 
 

@@ -200,6 +200,47 @@ def test_publishing_goes_on_after_a_broker_that_froze(tmp_path: Path, client: st
         until(published)
 
 
+@each_client
+def test_whoever_publishes_without_a_broker_is_told_so_and_not_held_up(tmp_path: Path, client: str) -> None:
+    """A runner that sends must still poll, and end when it is asked to; closing is no error."""
+    port, controller_port = free_ports(2)
+    server = KafkaServer(tmp_path / "kafka", port, controller_port, tmp_path / "kafka.log")
+    server.start()
+    settings = Settings(kafka=server.bootstrap, kafka_client=client, partitions=1, publish_timeout_ms=6_000)
+    ensure_topics(settings)
+    message = Message("kith.relations", b"k", b"v")
+    with ExitStack() as exit:
+        exit.callback(server.stop)
+        publisher = exit.enter_context(closing(open_publisher(settings)))
+        publisher.send([message]).result(30)
+        server.kill()
+        assert isinstance(publisher.send([message]).exception(60), Unavailable)
+        began = time.monotonic()
+        sent = [publisher.send([message]) for _ in range(4)]
+        held_up = time.monotonic() - began
+        assert [type(each.exception(60)) for each in sent] == [Unavailable] * 4
+        assert held_up < settings.publish_timeout_ms / 1000
+        publisher.send([message])
+
+
+@each_client
+def test_a_reader_whose_broker_goes_away_while_it_joins_finds_nothing(tmp_path: Path, client: str) -> None:
+    port, controller_port = free_ports(2)
+    server = KafkaServer(tmp_path / "kafka", port, controller_port, tmp_path / "kafka.log")
+    server.start()
+    settings = Settings(kafka=server.bootstrap, kafka_client=client, partitions=1)
+    ensure_topics(settings)
+    with ExitStack() as exit:
+        exit.callback(server.stop)
+        reader = exit.enter_context(closing(open_reader(settings, "clients", ["kith.relations"])))
+        server.kill()
+        for _ in range(30):
+            assert reader.poll(100) == Polled(frozenset(), frozenset(), {})
+        server.start()
+        member = Member(reader, {})
+        until(lambda: bool(member.mine), member)
+
+
 @contextmanager
 def frozen(server: KafkaServer) -> Iterator[None]:
     assert server.process.pid is not None

@@ -1,14 +1,16 @@
 """Servers for the fault tests alone, which may kill them, and the choice of tests.
 
-By default only those marked ``fast`` run; the others are deselected, and the report says how many. All of them:
-``KITH_FAULTS=all``, or any ``-m`` expression, or a test named on the command line.
+Every test of a system comes once for each Kafka client (``KITH_KAFKA_CLIENT`` names one of them). By default only
+those marked ``fast`` run, with the first client, and with the other one, too, where they are marked ``both``; the
+rest is deselected, and the report says how many. All of them: ``KITH_FAULTS=all``, or any ``-m`` expression, or a
+test named on the command line. ``KITH_FAULT_TABLE=README.md`` has the results written into that file.
 """
 
 import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from services.bench.readme import put
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import replace_taken
 from tests.fault.system import System
+from tests.fault.table import fault_table
 
 HERE = Path(__file__).parent
 
@@ -27,10 +31,20 @@ HERE = Path(__file__).parent
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 
+CLIENTS = ("kafka-python", "librdkafka")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fast: a fault test that also runs in `make test`")
+    config.addinivalue_line("markers", "both: one that does so with both Kafka clients")
     # kafka-python leaves a socket to the garbage collector when a broker goes away in the wrong moment.
     config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kafka_client" in metafunc.fixturenames:
+        chosen = _chosen()
+        metafunc.parametrize("kafka_client", [chosen] if chosen else CLIENTS)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -38,11 +52,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     if any("::" in argument and "fault" in argument for argument in config.args):
         return
-    slow = [item for item in items if HERE in item.path.parents and item.get_closest_marker("fast") is None]
+    slow = [item for item in items if HERE in item.path.parents and not _fast(item)]
     config.stash[_LEFT_OUT] = len(slow)
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
+
+
+def _fast(item: pytest.Item) -> bool:
+    if item.get_closest_marker("fast") is None:
+        return False
+    client = item.callspec.params.get("kafka_client") if hasattr(item, "callspec") else None
+    return client in (None, CLIENTS[0]) or item.get_closest_marker("both") is not None or bool(_chosen())
+
+
+def _chosen() -> str | None:
+    return os.environ.get("KITH_KAFKA_CLIENT")
 
 
 _LEFT_OUT = pytest.StashKey[int]()
@@ -51,6 +76,10 @@ _LEFT_OUT = pytest.StashKey[int]()
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if left_out := config.stash.get(_LEFT_OUT, 0):
         terminalreporter.write_line(f"{left_out} slow fault tests were left out; KITH_FAULTS=all runs them")
+    if file := os.environ.get("KITH_FAULT_TABLE"):
+        path = config.rootpath / file
+        reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ())]
+        path.write_text(put(path.read_text(), "faults", fault_table(reports)))
 
 
 @dataclass
@@ -67,12 +96,12 @@ class FaultServers:
             client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
 
 
-@pytest.fixture(scope="session")
-def _fault_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultServers]:
-    folder = tmp_path_factory.mktemp("fault-servers")
+@contextmanager
+def start_servers(folder: Path) -> Iterator[FaultServers]:
     ports = replace_taken([0, 0, 0])
     test_commands = ("--setParameter", "enableTestCommands=1")
-    kafka = KafkaServer(folder / "kafka", ports[0], ports[1], folder / "kafka.log", heap="384m")
+    short_sessions = {"group.min.session.timeout.ms": "1000"}
+    kafka = KafkaServer(folder / "kafka", ports[0], ports[1], folder / "kafka.log", short_sessions, heap="384m")
     mongo = MongoServer(folder / "mongo", ports[2], folder / "mongo.log", test_commands, cache_gb=0.25)
     with ExitStack() as undo:
         for server in (kafka, mongo):
@@ -81,6 +110,12 @@ def _fault_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultSe
         for server in (kafka, mongo):
             server.wait_ready()
         yield FaultServers(kafka, mongo)
+
+
+@pytest.fixture(scope="session")
+def _fault_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultServers]:
+    with start_servers(tmp_path_factory.mktemp("fault-servers")) as servers:
+        yield servers
 
 
 @pytest.fixture
@@ -93,14 +128,18 @@ Start = Callable[..., System]
 
 
 @pytest.fixture
-def start_system(fault_servers: FaultServers, tmp_path: Path) -> Iterator[Start]:
+def start_system(fault_servers: FaultServers, kafka_client: str, tmp_path: Path) -> Iterator[Start]:
     """Makes a system with topics and a database of its own; keyword arguments are settings."""
     with ExitStack() as undo:
 
         def start(**settings: Any) -> System:
             name = f"fault-{uuid.uuid4().hex[:10]}"
-            system = System(fault_servers.kafka, fault_servers.mongo, tmp_path, name, **settings)
-            return undo.enter_context(system)
+            given = {"kafka_client": kafka_client, **settings}
+            system = System(fault_servers.kafka, fault_servers.mongo, tmp_path, name, **given)
+            undo.enter_context(system)
+            # Before the system ends: it needs them to clean up.
+            undo.callback(fault_servers.heal)
+            return system
 
         yield start
 

@@ -23,6 +23,7 @@ from typing import Any
 from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect
 
+from shared.folding import Folding
 from shared.kafka_io import KafkaReader
 from shared.lane import Lane
 from shared.mongo_io import MongoStore
@@ -110,7 +111,7 @@ def install(faults: str) -> None:
     around(MongoStore, "parcels", points, None, "after-parcels", when=lambda _args, found: bool(found))
     for reader in _readers():
         around(reader, "start", points, "after-drain", None)
-    around(Runner, "_drive", points, "after-decode", None)
+    around(Folding, "__init__", points, None, "after-decode")
     around(MongoStore, "commit", points, "before-transaction", None)
     around(MongoStore, "_advance", points, None, "after-advance")
     around(MongoStore, "_write", points, None, "after-writes")

@@ -10,7 +10,7 @@ from pymongo import DeleteOne, ReplaceOne
 from pymongo.client_session import ClientSession
 
 import services.relations.facts as facts
-from shared import runner
+from shared import folding
 from shared.events import Version
 from shared.mongo_io import MongoStore, _progress_fields
 from shared.numbering import Sieve, number
@@ -83,7 +83,7 @@ def _no_emitted() -> None:
         del emitted
         return number(messages, origin, 0)
 
-    vars(runner)["number"] = forgetful
+    vars(folding)["number"] = forgetful
 
 
 def _no_outbox_drain() -> None:

@@ -1,6 +1,7 @@
 """A system under test: topics and a database of its own, worker processes with faults in them, and a load."""
 
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from tests.fault.load import Item, Load
 from tests.fault.watch import Watch
 
 ROOT = Path(__file__).parents[2]
-SESSION_SECONDS = 6.0
+SESSION_SECONDS = 3.0
 #: Long enough for a dead member's session, a restarted broker and a slow machine.
 PATIENCE_SECONDS = 120.0
 SLICE_EVENTS = 50
@@ -42,7 +43,6 @@ class System:
             **{
                 "kafka": kafka.bootstrap,
                 "mongo": mongo.uri,
-                "kafka_client": os.environ.get("KITH_KAFKA_CLIENT", "kafka-python"),
                 "topic_prefix": name,
                 "group": name,
                 "database": name,
@@ -75,8 +75,8 @@ class System:
             load.cut()
         for worker in self.workers:
             worker.kill()
-        self.client.drop_database(self.settings.database)
-        self.client.close()
+        with self.client:
+            self.client.drop_database(self.settings.database)
 
     @property
     def invariant(self) -> Invariant:
@@ -146,13 +146,41 @@ class System:
         start = self.stored(service)
         self.wait(f"{more} more messages stored by {service}", lambda: self.stored(service) >= start + more)
 
-    def wait_struck(self, process: Process) -> None:
-        """Until a fault that kills or stops has struck."""
+    def wait_balanced(self, service: str = "relations") -> None:
+        """Until every worker of a service has claimed its part of the partitions, and no more."""
+
+        def balanced() -> bool:
+            owners = Counter(pid for _, pid in self.owners(service).values())
+            pids = {w.pid for w in self.workers if w.name.startswith(service)}
+            return owners.keys() == pids and max(owners.values()) - min(owners.values()) <= 1
+
+        self.wait(f"a fair share for every worker of {service}", balanced)
+
+    def owners(self, service: str) -> dict[str, tuple[int, int]]:
+        """The epoch and the owner's process id of each position of a service."""
+        found = self.database.positions.find({"_id": {"$regex": f"^{service}@"}})
+        return {each["_id"]: (each["epoch"], int(each["owner"].rpartition("/")[2])) for each in found}
+
+    def wait_dispossessed(self, process: Process) -> None:
+        """Until all partitions that a worker had have been claimed by others."""
+        service = process.name.partition("-")[0]
         self.wait(
-            f"the fault of {process.name}",
-            lambda: not process.running or state_of(process) == "T",
+            f"others to have the partitions of {process.name}",
+            lambda: all(pid != process.pid for _, pid in self.owners(service).values()),
             may_end=[process],
         )
+
+    def wait_struck(self, *processes: Process) -> None:
+        """Until in each of them a fault has struck."""
+        for process in processes:
+            self.wait(f"the fault of {process.name}", lambda p=process: has_struck(p), may_end=processes)  # type: ignore[misc]
+
+    def wait_killed(self, *processes: Process) -> None:
+        """Until each of them has been killed by its fault. They are forgotten."""
+        self.wait_struck(*processes)
+        for process in processes:
+            assert process.returncode == -signal.SIGKILL, self.tails()
+            self.forget(process)
 
     def wait_drained(self, seconds: float = PATIENCE_SECONDS, *, published: bool = True) -> None:
         """Until all that was sent is stored, published and counted; or, without ``published``, until all that has
@@ -199,11 +227,24 @@ class System:
         assert {w.name: w.returncode for w in self.workers} == {w.name: 0 for w in self.workers}, self.tails()
 
     def tails(self) -> str:
-        return "\n".join(f"{p.name}:\n{tail(p.log, 25)}" for p in (*self._dead, *self.workers))
+        return self.tails_of(*self._dead, *self.workers)
+
+    def tails_of(self, *processes: Process, lines: int = 25) -> str:
+        return "\n".join(f"{p.name}:\n{tail(p.log, lines)}" for p in processes)
 
 
 def _left(lag: Lag, published: bool) -> str:
     return str(lag if published else replace(lag, outbox=0))
+
+
+def has_struck(process: Process) -> bool:
+    """Whether its fault has; one that ends or stops it, to the end."""
+    told = process.log.read_text(errors="replace")
+    if ":kill strikes" in told:
+        return not process.running
+    if ":stop strikes" in told:
+        return state_of(process) == "T"
+    return " strikes" in told or not process.running
 
 
 def state_of(process: Process) -> str:

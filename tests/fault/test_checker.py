@@ -3,13 +3,13 @@
 Protections overlap, so some faults need two of them off; the pairs say which covers which.
 """
 
-import time
+import os
+import signal
 
 import pytest
 
 from tests.fault.load import market_items, one_day
 from tests.fault.system import System
-from tests.fault.test_zombie import wake
 
 EVENTS, SEED = 1_500, 31
 
@@ -37,8 +37,7 @@ def test_without_numbers_a_change_published_twice_counts_twice(system: System) -
     victim = system.start("relations", fault="after-publish:kill:3")
     system.start("analytics", sabotage="no-numbers")
     system.load(market_items(EVENTS, SEED), rate=1_500)
-    system.wait_struck(victim)
-    system.forget(victim)
+    system.wait_killed(victim)
     system.start("relations")
     assert any("aggregates" in found for found in broken(system))
 
@@ -48,8 +47,7 @@ def test_without_the_outbox_drain_changes_are_lost(system: System) -> None:
     victim = system.start("relations", fault="after-commit:kill:3")
     system.start("analytics")
     system.load(market_items(EVENTS, SEED), rate=1_500)
-    system.wait_struck(victim)
-    system.forget(victim)
+    system.wait_killed(victim)
     system.start("relations", sabotage="no-outbox-drain")
     found = broken(system)
     assert any("reach a reader" in each for each in found), found
@@ -67,11 +65,16 @@ def zombie(system: System, service: str, sabotage: str) -> list[str]:
     Then it goes on, undisturbed, and once it has, there are more events."""
     sleeper = system.start(service, fault="before-transaction:stop:4", sabotage=sabotage)
     system.start("analytics" if service == "relations" else "relations")
-    system.load(one_day(1_000), rate=250)
+    system.load(one_day(1_000), rate=500)
     system.wait_struck(sleeper)
     system.start(service, sabotage=sabotage)
-    wake(system, sleeper, service, work=600)
-    time.sleep(3)
+    system.wait_dispossessed(sleeper)
+    system.wait_drained(published=False)
+    os.kill(sleeper.pid or 0, signal.SIGCONT)
+    system.wait(
+        "the end of its slice, stored or refused",
+        lambda: system.watch.wrong or "claimed by another worker" in sleeper.log.read_text(),
+    )
     system.load(one_day(1_200), rate=1_000)
     found = broken(system)
     assert sleeper.running, system.tails()

@@ -3,9 +3,9 @@
 import time
 
 import httpx
-import pytest
 
 from shared.local.processes import Process, tail
+from tests.fault.conftest import Start
 from tests.fault.load import market_items
 from tests.fault.system import PATIENCE_SECONDS, System, memory_mb
 
@@ -36,43 +36,20 @@ def test_mongodb_is_away_under_load(system: System) -> None:
     system.verify()
 
 
-@pytest.mark.fast
-def test_a_worker_is_asked_to_stop_while_mongodb_is_away(system: System) -> None:
-    """It cannot finish, and ends within the grace period all the same; the next one finds everything."""
-    system.start_all(relations=1)
-    system.load(market_items(1_500, SEED), rate=400)
-    system.wait_stored(300)
-    system.mongo.kill()
-    time.sleep(2)
-    began = time.monotonic()
-    for worker in system.workers:
-        worker.ask_to_stop()
-    system.wait("the end of the workers", lambda: not any(w.running for w in system.workers), 60, system.workers)
-    lasted = time.monotonic() - began
-    statuses = [worker.returncode for worker in system.workers]
-    for worker in list(system.workers):
-        system.forget(worker)
-    system.mongo.start()
-    system.start_all()
-    system.verify()
-    assert lasted < 15, f"it took {lasted:.0f} s, and whoever asks kills after 15"
-    assert statuses == [0, 0]
-
-
-@pytest.mark.fast
-def test_the_worker_says_that_it_waits(system: System) -> None:
-    (worker,) = system.workers or [system.start("relations")]
+def test_the_worker_says_that_it_waits(start_system: Start) -> None:
+    """A worker that has events and cannot store them is not ready, after the time that the setting says."""
+    system = start_system(stuck_seconds=2)
+    worker = system.start("relations")
     system.start("analytics")
-    system.load(market_items(600, SEED), rate=1_000)
+    load = system.load(market_items(100_000, SEED), rate=200)
     system.wait_stored(300)
-    assert health(worker) == 200
+    system.wait("readiness", lambda: health(worker) == 200)
     system.mongo.kill()
-    began = time.monotonic()
-    while health(worker) == 200:
-        assert time.monotonic() - began < PATIENCE_SECONDS, f"it still claims to be ready\n{system.tails()}"
-        time.sleep(1)
+    system.wait("unreadiness", lambda: health(worker) == 503)
     system.mongo.start()
     system.wait("readiness", lambda: health(worker) == 200)
+    system.wait_stored(100)
+    load.cut()
     system.verify()
 
 

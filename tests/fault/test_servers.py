@@ -14,9 +14,9 @@ AWAY_SECONDS = 3.0
 @pytest.mark.parametrize(
     ("server", "how"),
     [
-        pytest.param("kafka", "SIGKILL", marks=pytest.mark.fast),
+        ("kafka", "SIGKILL"),
         ("kafka", "SIGTERM"),
-        pytest.param("mongo", "SIGKILL", marks=pytest.mark.fast),
+        ("mongo", "SIGKILL"),
         ("mongo", "SIGTERM"),
     ],
 )

@@ -14,20 +14,11 @@ EVENTS, SEED = 2_500, 41
 
 def wake(system: System, sleeper: Process, service: str, work: int = 100) -> None:
     """Continue a stopped worker once all its partitions belong to others, who have stored ``work`` events."""
-    host_and_pid, stored = f"/{sleeper.pid}", system.stored(service)
-    system.wait(
-        f"others to have the partitions of {sleeper.name}",
-        lambda: all(not owner.endswith(host_and_pid) for _, owner in positions(system, service).values()),
-        may_end=[sleeper],
-    )
+    stored = system.stored(service)
+    system.wait_dispossessed(sleeper)
     system.wait(f"work of {service} by others", lambda: system.stored(service) >= stored + work, may_end=[sleeper])
     assert state_of(sleeper) == "T"
     os.kill(sleeper.pid or 0, signal.SIGCONT)
-
-
-def positions(system: System, service: str) -> dict[str, tuple[int, str]]:
-    found = system.database.positions.find({"_id": {"$regex": f"^{service}@"}})
-    return {position["_id"]: (position["epoch"], position["owner"]) for position in found}
 
 
 STEPS = (
@@ -41,10 +32,21 @@ STEPS = (
     "half-published",
     "before-clear",
 )
-FAST = {"before-transaction", "before-commit", "before-publish"}
 
 
-@pytest.mark.parametrize("step", [pytest.param(s, marks=pytest.mark.fast) if s in FAST else s for s in STEPS])
+@pytest.mark.fast
+def test_three_stopped_at_different_steps(system: System) -> None:
+    steps = ("before-transaction", "before-commit", "before-publish")
+    sleepers = [system.start("relations", fault=f"{step}:stop:2") for step in steps]
+    system.load(market_items(EVENTS, SEED), rate=250)
+    system.wait_struck(*sleepers)
+    system.start_all()
+    for sleeper in sleepers:
+        wake(system, sleeper, "relations")
+    system.verify()
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_relations_stopped_at(system: System, step: str) -> None:
     sleeper = system.start("relations", fault=f"{step}:stop:{2 if 'cl' in step else 4}")
     system.load(market_items(EVENTS, SEED), rate=250)

@@ -29,7 +29,9 @@ class Watch:
     ) -> None:
         # What is not durable yet may be taken back by a crash.
         self._positions = database.get_collection("positions", read_concern=ReadConcern("majority"))
-        self._check, self._every, self._busy = check, every_seconds, busy
+        self._check = check
+        #: Both may be set while it watches.
+        self.every, self.busy = every_seconds, busy
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._before: dict[str, Document] = {}
@@ -51,14 +53,14 @@ class Watch:
         self._thread.join(60)
 
     def _run(self) -> None:
-        next_check = time.monotonic() + self._every / 2
+        next_check = time.monotonic() + self.every / 2
         while not self._stop.wait(_GLANCE_SECONDS):
             try:
                 self._glance()
                 if time.monotonic() >= next_check:
                     self._note(self._check())
                     self.checks += 1
-                    next_check = time.monotonic() + self._every
+                    next_check = time.monotonic() + self.every
             except (PyMongoError, KafkaError, Unavailable):
                 continue  # a server is away: nothing can be said
             except Exception as error:
@@ -73,7 +75,7 @@ class Watch:
                 if new < old:
                     self._note([f"{id}: {name} went back from {old} to {new}"])
         moved = any(position.get("next") != self._before.get(id, {}).get("next") for id, position in now.items())
-        if moved or not self._busy():
+        if moved or not self.busy():
             self._moved_at = time.monotonic()
         self.longest_stall = max(self.longest_stall, time.monotonic() - self._moved_at)
         self._before = now

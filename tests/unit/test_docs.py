@@ -186,8 +186,8 @@ def openapi() -> dict[str, dict[str, Any]]:
     nothing = cast(Any, None)
     return {
         "ingest": ingest_app(MemoryPublisher(MemoryLog({})), TOPICS, Settings(), lambda: NOW, list).openapi(),
-        "relations": relations_app(nothing, STRENGTH, list, lambda: NOW).openapi(),
-        "analytics": analytics_app(nothing, list).openapi(),
+        "relations": relations_app(nothing, STRENGTH, list, lambda: NOW, cast(Any, list)).openapi(),
+        "analytics": analytics_app(nothing, list, cast(Any, list)).openapi(),
     }
 
 

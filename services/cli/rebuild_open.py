@@ -1,0 +1,71 @@
+"""Opens what a rebuild works with, from the settings of the environment."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo.database import Database
+
+from services.analytics.projection import AnalyticsProjection
+from services.analytics.schema import COLLECTIONS as ANALYTICS
+from services.cli.rebuild import Name
+from services.cli.rebuild_build import Workshop
+from services.relations.projection import RelationsProjection
+from services.relations.schema import COLLECTIONS as RELATIONS
+from services.relations.strength import Strength
+from shared.collections import Collections
+from shared.errors import ConfigurationError
+from shared.generations import collections_of, own_collections
+from shared.kafka_clients import open_publisher
+from shared.kafka_whole import WholeReader
+from shared.mongo_generations import MongoRegistry
+from shared.mongo_io import MongoStore, connect, prepare, translated
+from shared.protocols import Document, Projection
+from shared.settings import Settings
+from shared.topics import Topics
+from shared.worker import owner_name
+
+NAMES: tuple[Name, ...] = ("relations", "analytics")
+
+
+def strength_of(settings: Settings) -> Strength:
+    return Strength(settings.kind_weights, settings.half_life_months)
+
+
+@contextmanager
+def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[Document]]]:
+    """The workshop of a projection and the database it lies in. Raises ConfigurationError."""
+    if settings.kafka is None or settings.mongo is None:
+        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    projection, collections = _projection(settings, name)
+    with connect(settings.mongo) as client:
+        database = client[settings.database]
+
+        def prepare_version(version: int) -> None:
+            with translated():
+                prepare(database, collections_of(own_collections(collections), version))
+
+        workshop = Workshop(
+            projection=projection,
+            collections=collections,
+            registry=MongoRegistry(database, name),
+            owner=owner_name(),
+            open_store=lambda version: MongoStore(database, collections_of(collections, version)),
+            open_reader=lambda: WholeReader(settings, projection.topics),
+            open_publisher=lambda: open_publisher(settings),
+            prepare=prepare_version,
+            slice_events=settings.slice_events,
+            open_committer=lambda: ThreadPoolExecutor(2, thread_name_prefix="commit"),
+        )
+        yield workshop, database
+
+
+def _projection(settings: Settings, name: Name) -> tuple[Projection[Any], Collections]:
+    topics = Topics(settings.topic_prefix)
+    if name == "analytics":
+        return AnalyticsProjection(topics), ANALYTICS
+    relations = RelationsProjection(
+        topics, strength_of(settings), settings.max_future_seconds, facts_only=settings.relations_facts_only
+    )
+    return relations, RELATIONS

@@ -1,0 +1,72 @@
+"""Workers join and leave under load, and partitions are added."""
+
+import pytest
+
+from shared.topics_admin import ensure_topics
+from tests.fault.conftest import Start
+from tests.fault.load import market_items
+from tests.fault.system import System
+from tests.fault.test_end import end
+
+SEED = 91
+#: The default of production. Nobody who says goodbye is waited for so long.
+SESSION_SECONDS = 45.0
+
+
+@pytest.mark.fast
+def test_workers_join_and_leave(start_system: Start) -> None:
+    come_and_go(start_system(session_timeout_ms=int(SESSION_SECONDS * 1000)), rounds=2)
+
+
+@pytest.mark.parametrize("rounds", [12])
+def test_workers_join_and_leave_for_long(start_system: Start, rounds: int) -> None:
+    come_and_go(start_system(session_timeout_ms=int(SESSION_SECONDS * 1000)), rounds)
+
+
+def come_and_go(system: System, rounds: int) -> None:
+    """Each newcomer gets partitions, the eldest then leaves; all the while events come."""
+    system.start_all()
+    load = system.load(market_items(100_000, SEED), rate=300)
+    system.watch.busy = lambda: load.running
+    for _ in range(rounds):
+        eldest = {
+            service: next(worker for worker in system.workers if worker.name.startswith(service))
+            for service in ("relations", "analytics")
+        }
+        newcomers = {service: system.start(service) for service in eldest}
+        for service, newcomer in newcomers.items():
+            system.wait(
+                f"partitions of {newcomer.name}",
+                lambda service=service, pid=newcomer.pid: any(  # type: ignore[misc]
+                    owner == pid for _, owner in system.owners(service).values()
+                ),
+            )
+        end(system, list(eldest.values()))
+        system.wait_stored(200)
+        system.wait_stored(100, "analytics")
+    load.cut()
+    system.verify()
+    assert system.watch.longest_stall < SESSION_SECONDS
+
+
+def test_partitions_are_added_under_load(start_system: Start) -> None:
+    """Keys move to other partitions, so that a fact is written by two of them; clients hear of new partitions
+    within half a minute."""
+    system = start_system(partitions=2)
+    system.start_all()
+    load = system.load(market_items(100_000, SEED), rate=200)
+    system.wait_stored(600)
+    ensure_topics(system.settings.model_copy(update={"partitions": 5}))
+    system.grown = True
+
+    def all_read() -> bool:
+        stored = {position["_id"] for position in system.database.positions.find({"next": {"$gt": 0}})}
+        topic = f"{system.settings.topic_prefix}.relations"
+        return all(f"relations@1/{topic}/{number}" in stored for number in range(5)) and all(
+            f"analytics@1/{topic.removesuffix('s')}-changes/{number}" in stored for number in range(5)
+        )
+
+    system.wait("events of every partition", all_read, 180)
+    system.wait_stored(400)
+    load.cut()
+    system.verify()

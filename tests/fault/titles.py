@@ -1,0 +1,41 @@
+"""What a test of faults does, in a line for the README."""
+
+TITLES = {
+    ("checker", "without_versions_disorder_shows"): "*The checker:* without versions it goes red",
+    ("checker", "without_numbers_a_change_published_twice_counts_twice"): (
+        "*The checker:* without the changes' numbers it goes red"
+    ),
+    (
+        "checker",
+        "without_the_outbox_drain_changes_are_lost",
+    ): "*The checker:* without the outbox drain it goes red",
+    ("checker", "without_compare_and_set_and_guards_a_zombie_overwrites_aggregates"): (
+        "*The checker:* without compare-and-set and guards it goes red"
+    ),
+    ("commit_answers", "each_fail_point_in_turn"): (
+        "Commits refused, unanswered or of unknown result; write conflicts; failing reads and claims"
+    ),
+    ("commit_answers", "answers_of_commits_are_lost"): "The answers to commits are lost, both services",
+    ("end", "all_are_asked_to_stop_and_others_go_on"): "SIGTERM of all workers; others go on",
+    (
+        "end",
+        "asked_to_stop_while_a_server_is_away",
+    ): "A server is killed, half of the workers get SIGTERM, it comes back",
+    ("kill_at_steps", "four_killed_at_different_steps"): "`kill -9` at four steps of a slice",
+    ("kill_at_steps", "killed_while_it_publishes_what_the_last_owner_left"): (
+        "`kill -9` while draining a dead worker's outbox"
+    ),
+    ("membership", "workers_join_and_leave"): "Workers join and leave; nobody stalls for a session",
+    ("poison", "poison"): "Messages that are no events: one dead letter each",
+    ("poison", "duplicates_within_a_batch_across_batches_and_out_of_order"): (
+        "Duplicates in a batch, across batches and out of order"
+    ),
+    ("poison", "mixed_versions_of_an_event_type"): "Old and new versions of an event type, mixed",
+    ("replay", "replayed_twice_after_newer_events"): "Dead letters replayed twice, after newer events",
+    ("starved", "one_slice_takes_too_long"): "A slice slower than `max_poll_interval`",
+    (
+        "topic_recreated",
+        "workers_stop_loudly",
+    ): "Topics deleted and made anew: workers stop, nothing is read again",
+    ("zombie", "three_stopped_at_different_steps"): "SIGSTOP past the session at three steps, then SIGCONT",
+}
