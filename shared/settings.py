@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     group: str = Field("kith", description="Kafka groups are named <group>.<service>.")
 
     slice_events: int = Field(
-        1000, ge=1, le=10000, description="Most events of one partition that share a transaction."
+        2000, ge=1, le=10000, description="Most events of one partition that share a transaction."
     )
     session_timeout_ms: int = Field(
         45_000, ge=1000, description="A worker silent for so long loses its partitions."

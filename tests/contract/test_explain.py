@@ -9,9 +9,9 @@ import pytest
 from kafka import KafkaProducer
 from pymongo.database import Database
 
-from services.cli.explain_find import Asked, Needles, Subject
-from services.cli.explain_log import LogScan
-from services.cli.explain_store import ExplainStore
+from services.cli.explain.find import Asked, Needles, Subject
+from services.cli.explain.log import LogScan
+from services.cli.explain.store import ExplainStore
 from shared.generations import Generations
 from shared.kafka_io import connection
 from shared.mongo_generations import MongoRegistry

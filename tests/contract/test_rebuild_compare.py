@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from services.cli import rebuild_compare
-from services.cli.rebuild_build import Superseded, Workshop, offsets
-from services.cli.rebuild_compare import Comparing, Difference
-from services.cli.rebuild_diff import why
-from services.cli.rebuild_switch import hand_over
-from services.cli.rebuild_versions import approach, begin
+from services.cli.rebuild import compare
+from services.cli.rebuild.build import Superseded, Workshop, offsets
+from services.cli.rebuild.compare import Comparing, Difference
+from services.cli.rebuild.diff import why
+from services.cli.rebuild.switch import hand_over
+from services.cli.rebuild.versions import approach, begin
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength
@@ -103,7 +103,7 @@ def rebuilt(service: Service) -> Service:
 def test_a_rebuilt_version_is_the_same_while_events_come(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rebuild_compare, "_LOOK_EVERY", 7)
+    monkeypatch.setattr(compare, "_LOOK_EVERY", 7)
     seeds = iter(range(2, 100))
 
     def more(_: str) -> None:

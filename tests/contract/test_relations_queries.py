@@ -368,7 +368,7 @@ def test_no_query_of_reader_or_writer_reads_a_whole_collection(mongo_database: M
     reads = profiled(mongo_database)
     seen = {(read["op"], read["ns"].split(".")[1]) for read in reads}
     assert {("query", name) for name in COLLECTIONS if name != "dead_letters"} <= seen
-    assert {("update", "relations"), ("update", "relationships")} <= seen
+    assert {("remove", "relations"), ("remove", "relationships")} <= seen
     assert [read["command"] for read in reads if "COLLSCAN" in read["planSummary"]] == []
 
 

@@ -189,16 +189,16 @@ def test_a_switch_that_is_killed_holds_nobody_up(system: System, step: str) -> N
     name, _, count = step.partition(" ")
     dies = (
         "import os, signal\n"
-        "from services.cli import rebuild_switch, rebuild_turn\n"
+        "from services.cli.rebuild import switch, turn\n"
         "from services.cli.__main__ import main\n"
         "def dying(*arguments):\n"
         "    count = 0\n"
-        "    for step in rebuild_switch.hand_over(*arguments[:2], patience_seconds=6.0):\n"
+        "    for step in switch.hand_over(*arguments[:2], patience_seconds=6.0):\n"
         f"        count += step.startswith({name!r})\n"
         f"        if count == {int(count or 1)}:\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
         "        yield step\n"
-        "rebuild_turn.hand_over = dying\n"
+        "turn.hand_over = dying\n"
         "main()\n"
     )
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.cli.explain_find import Asked
-from services.cli.explain_history import History
-from services.cli.explain_model import Explanation, Occurrence
-from services.cli.explain_telling import Stored
+from services.cli.explain.find import Asked
+from services.cli.explain.history import History
+from services.cli.explain.model import Explanation, Occurrence
+from services.cli.explain.telling import Stored
 from shared.protocols import Record
 from tests.builders import TOPICS, MemoryKith
 

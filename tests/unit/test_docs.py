@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from services.analytics.api import create_app as analytics_app
+from services.bench.__main__ import parser
 from services.cli.__main__ import app as kith
 from services.cli.settings import ELSEWHERE
 from services.importer.mapping import load
@@ -163,7 +164,8 @@ def test_options_that_stand_alone_exist() -> None:
     known = commands()
     named = {word for span in spans(README) for word in re.findall(r"(?<!\S)(--[a-z-]+)", span)}
     assert named
-    assert named <= known["kith demo"] | known["kith up"]
+    bench = {option for action in parser()._actions for option in action.option_strings}
+    assert named <= set().union(*known.values()) | bench
 
 
 @each_document

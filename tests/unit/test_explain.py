@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from services.cli.explain_find import Asked, Name, Needles
-from services.cli.explain_model import Field, Report, differences
-from services.cli.explain_view import report_json, report_view
+from services.cli.explain.find import Asked, Name, Needles
+from services.cli.explain.model import Field, Report, differences
+from services.cli.explain.view import report_json, report_view
 from shared.dead_letters import REPLAY_OF
 from shared.events import Event
 from shared.protocols import Message, Partition

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from services.cli.rebuild_build import BuildingStore, LiveBounds, Superseded, Workshop, arrived, build, offsets
-from services.cli.rebuild_diff import Row
-from services.cli.rebuild_switch import Corrections, Failed, hand_over
-from services.cli.rebuild_told import corrections, differing_facts
-from services.cli.rebuild_versions import approach, begin, drop
+from services.cli.rebuild.build import BuildingStore, LiveBounds, Superseded, Workshop, arrived, build, offsets
+from services.cli.rebuild.diff import Row
+from services.cli.rebuild.switch import Corrections, Failed, hand_over
+from services.cli.rebuild.told import corrections, differing_facts
+from services.cli.rebuild.versions import approach, begin, drop
 from services.relations.facts import told
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS

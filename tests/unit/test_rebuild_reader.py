@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.cli.rebuild_diff import differing, merged, same, why
-from services.cli.rebuild_reader import HeldReader
-from services.cli.rebuild_view import Progress, duration
+from services.cli.rebuild.diff import differing, merged, same, why
+from services.cli.rebuild.reader import HeldReader
+from services.cli.rebuild.view import Progress, duration
 from shared.memory import MemoryLog, MemoryReader
 from shared.protocols import Message, Partition
 from tests.builders import STRENGTH
@@ -149,7 +149,7 @@ def test_durations_are_short() -> None:
 
 
 def test_streams_are_merged_by_the_bytes_of_the_id() -> None:
-    from services.cli.rebuild_diff import Row
+    from services.cli.rebuild.diff import Row
 
     def rows(*ids: str) -> list[Row]:
         return [Row(id.encode(), b"") for id in ids]

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from services.cli.explain_find import Asked, Needles, Subject, fields_of, is_about, name_of, subject_of
-from services.cli.explain_history import History
-from services.cli.explain_model import Change, Explanation, Publication, Report
+from services.cli.explain.find import Asked, Needles, Subject, fields_of, is_about, name_of, subject_of
+from services.cli.explain.history import History
+from services.cli.explain.model import Change, Explanation, Publication, Report
 from services.relations.projection import RelationsProjection
 from services.relations.strength import Strength
 from shared.dead_letters import dead_letter_id
@@ -18,8 +18,8 @@ from shared.settings import Settings
 from shared.topics import INPUTS, Topics
 
 if TYPE_CHECKING:
-    from services.cli.explain_log import LogScan
-    from services.cli.explain_store import ExplainStore
+    from services.cli.explain.log import LogScan
+    from services.cli.explain.store import ExplainStore
 
 Subjects = dict[str, set[Subject]]
 
@@ -202,8 +202,8 @@ def opened(
     settings: Settings, progress: Callable[[int, int], None], stage: Callable[[str], None]
 ) -> Iterator[Explainer]:
     """An Explainer on the servers of the settings, which must name both."""
-    from services.cli.explain_log import LogScan
-    from services.cli.explain_store import ExplainStore
+    from services.cli.explain.log import LogScan
+    from services.cli.explain.store import ExplainStore
     from shared.mongo_io import connect
 
     assert settings.mongo is not None

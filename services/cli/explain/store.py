@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pymongo.errors import ExecutionTimeout
 
 from services.analytics.projection import AGGREGATES
-from services.cli.explain_find import Asked, Name, Subject
-from services.cli.explain_fold import day_total
-from services.cli.explain_model import AggregateMove
-from services.cli.explain_telling import Stored
+from services.cli.explain.find import Asked, Name, Subject
+from services.cli.explain.fold import day_total
+from services.cli.explain.model import AggregateMove
+from services.cli.explain.telling import Stored
 from services.relations.profiles import PARTS
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.generations import collection_of, place_of

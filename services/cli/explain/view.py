@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.explain_model import AggregateMove, Change, DocumentMove, Explanation, Occurrence, Report
+from services.cli.explain.model import AggregateMove, Change, DocumentMove, Explanation, Occurrence, Report
 from services.cli.letters import as_json, visible
 
 #: Told elsewhere, or of no use to a reader.

@@ -17,8 +17,8 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
-from services.cli.rebuild_build import BuildingStore, Superseded, Workshop, arrived, build, lag, offsets
-from services.cli.rebuild_diff import Comparison, Row, Why, merged
+from services.cli.rebuild.build import BuildingStore, Superseded, Workshop, arrived, build, lag, offsets
+from services.cli.rebuild.diff import Comparison, Row, Why, merged
 from shared.generations import collection_of, own_collections, place_of, settled
 from shared.mongo_io import POSITIONS, translated
 from shared.protocols import Document

@@ -9,9 +9,9 @@ import orjson
 from kafka.partitioner import murmur2
 from pymongo.database import Database
 
-from services.cli.rebuild_build import Workshop
-from services.cli.rebuild_compare import Comparing, rows
-from services.cli.rebuild_diff import Row, merged, same
+from services.cli.rebuild.build import Workshop
+from services.cli.rebuild.compare import Comparing, rows
+from services.cli.rebuild.diff import Row, merged, same
 from services.relations.facts import told
 from shared.events import EPOCH
 from shared.generations import HandOver

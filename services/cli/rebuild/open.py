@@ -9,8 +9,8 @@ from pymongo.database import Database
 
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
-from services.cli.rebuild import Name
-from services.cli.rebuild_build import Workshop
+from services.cli.rebuild.app import Name
+from services.cli.rebuild.build import Workshop
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS as RELATIONS
 from services.relations.strength import Strength

@@ -44,9 +44,9 @@ def explain_command(
 
     The status is 0 when the event was found, and 1 when it was not.
     """
-    from services.cli.explain import opened
-    from services.cli.explain_find import Asked
-    from services.cli.explain_view import report_json, report_view
+    from services.cli.explain.answer import opened
+    from services.cli.explain.find import Asked
+    from services.cli.explain.view import report_json, report_view
 
     settings = read_settings()
     if settings.mongo is None or settings.kafka is None:

@@ -2,13 +2,13 @@
 
 import time
 
-from services.cli.rebuild import Name
-from services.cli.rebuild_build import Superseded
-from services.cli.rebuild_console import Interrupted, catch_up, ending, stopping, tell
-from services.cli.rebuild_open import opened
-from services.cli.rebuild_switch import PATIENCE_SECONDS, Failed, hand_over
-from services.cli.rebuild_told import Correcting, count_differing
-from services.cli.rebuild_view import duration
+from services.cli.rebuild.app import Name
+from services.cli.rebuild.build import Superseded
+from services.cli.rebuild.console import Interrupted, catch_up, ending, stopping, tell
+from services.cli.rebuild.open import opened
+from services.cli.rebuild.switch import PATIENCE_SECONDS, Failed, hand_over
+from services.cli.rebuild.told import Correcting, count_differing
+from services.cli.rebuild.view import duration
 from shared.errors import ConfigurationError
 from shared.generations import Generations, settled
 from shared.launch import read_settings

@@ -10,9 +10,9 @@ from typing import Any
 
 import typer
 
-from services.cli.rebuild_build import Workshop
-from services.cli.rebuild_versions import approach
-from services.cli.rebuild_view import Meter
+from services.cli.rebuild.build import Workshop
+from services.cli.rebuild.versions import approach
+from services.cli.rebuild.view import Meter
 
 
 class Interrupted(Exception):

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from services.cli import explain_why as why
-from services.cli.explain_find import Asked, fields_of, name_of
-from services.cli.explain_model import Explanation
-from services.cli.explain_telling import Entry, Stored, Telling
+from services.cli.explain import why
+from services.cli.explain.find import Asked, fields_of, name_of
+from services.cli.explain.model import Explanation
+from services.cli.explain.telling import Entry, Stored, Telling
 from services.relations.projection import RelationsProjection
 from shared.dead_letters import dead_letter_id
 from shared.events import document_id

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.cli.rebuild_build import Superseded, Workshop, arrived, build, lag, offsets
+from services.cli.rebuild.build import Superseded, Workshop, arrived, build, lag, offsets
 from shared.errors import Fenced, Unavailable
 from shared.generations import HandOver, settled
 from shared.protocols import Message, Outcome, Progress, Reader, Slice

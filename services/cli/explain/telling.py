@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from services.cli import explain_why as why
-from services.cli.explain_find import Name, fields_of, subject_of
-from services.cli.explain_fold import Aggregation, Documents, Item, Replay, as_changes
-from services.cli.explain_model import Explanation, Occurrence, Reference
+from services.cli.explain import why
+from services.cli.explain.find import Name, fields_of, subject_of
+from services.cli.explain.fold import Aggregation, Documents, Item, Replay, as_changes
+from services.cli.explain.model import Explanation, Occurrence, Reference
 from services.relations.projection import RelationsProjection
 from shared.codec import encode
 from shared.dead_letters import REPLAY_OF

@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.cli.rebuild_reader import HeldReader
+from services.cli.rebuild.reader import HeldReader
 from shared.collections import Collections
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.errors import Unavailable

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
-from services.cli.rebuild_build import LiveBounds, Workshop, build
-from services.cli.rebuild_switch import near
+from services.cli.rebuild.build import LiveBounds, Workshop, build
+from services.cli.rebuild.switch import near
 from shared.errors import ConfigurationError
 from shared.generations import Generations, settled
 from shared.runner import Runner

@@ -7,14 +7,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.cli.rebuild import Name
-from services.cli.rebuild_build import LiveBounds, Superseded, Workshop, build, lag, offsets
-from services.cli.rebuild_compare import Comparing
-from services.cli.rebuild_console import Interrupted, catch_up, ending, stopping, tell
-from services.cli.rebuild_diff import why
-from services.cli.rebuild_open import NAMES, opened, strength_of
-from services.cli.rebuild_versions import begin, drop, state_of, versions_of
-from services.cli.rebuild_view import Meter, difference_dict, show_difference
+from services.cli.rebuild.app import Name
+from services.cli.rebuild.build import LiveBounds, Superseded, Workshop, build, lag, offsets
+from services.cli.rebuild.compare import Comparing
+from services.cli.rebuild.console import Interrupted, catch_up, ending, stopping, tell
+from services.cli.rebuild.diff import why
+from services.cli.rebuild.open import NAMES, opened, strength_of
+from services.cli.rebuild.versions import begin, drop, state_of, versions_of
+from services.cli.rebuild.view import Meter, difference_dict, show_difference
 from shared.errors import ConfigurationError
 from shared.generations import collection_of, own_collections, settled
 from shared.kafka_whole import WholeReader

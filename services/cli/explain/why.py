@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.cli.explain_model import DocumentMove, Outcome, Reference, Standing
+from services.cli.explain.model import DocumentMove, Outcome, Reference, Standing
 from shared.errors import InvalidEvent
 from shared.events import EPOCH, ConsumerErased, Event, RelationRecorded, Version, document_id, subject_id
 from shared.protocols import Document, Message

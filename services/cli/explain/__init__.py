@@ -1,0 +1,1 @@
+"""``kith explain``: what became of one event, across services, and why. Reads only."""

@@ -1,0 +1,1 @@
+"""``kith rebuild``: a projection built anew beside the live one, compared with it, switched to, dropped."""
