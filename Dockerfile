@@ -51,11 +51,11 @@ WORKDIR /build
 # The packages are a layer of their own, built anew only when the lock changes. The services need the extra "api"; with
 # "otel" (8 MB), traces need no image of their own.
 COPY pyproject.toml uv.lock ./
-RUN uv sync --frozen --no-dev --extra api --extra otel --no-install-project
+RUN uv sync --frozen --no-dev --extra api --extra measures --extra otel --no-install-project
 COPY LICENSE README.md ./
 COPY services services
 COPY shared shared
-RUN uv sync --frozen --no-dev --extra api --extra otel --no-editable
+RUN uv sync --frozen --no-dev --extra api --extra measures --extra otel --no-editable
 
 
 FROM python:3.11-slim AS kith

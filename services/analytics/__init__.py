@@ -1,5 +1,5 @@
 """What happened, counted by hour and day, and ranked.
 
 In: ``kith.relation-changes``. Out: the collections ``aggregates`` and ``presence``, and over them
-``GET /v1/aggregates`` and ``GET /v1/top``.
+``GET /v1/aggregates``, ``GET /v1/top`` and ``GET /v1/measures/…``.
 """

@@ -1,8 +1,10 @@
 """The composition root of the analytics service: the worker and the report API in one process."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 from services.analytics.api import create_app
+from services.analytics.measures.source import Measures
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
@@ -69,7 +71,11 @@ def run(settings: Settings) -> None:
             client.close()
             tracing.close()
 
-    app = create_app(AnalyticsQueries(database, LiveNames(generations)), worker.problems)
+    names = LiveNames(generations)
+    measures = Measures(
+        database, names, LiveNames(MongoRegistry(database, "relations")), lambda: datetime.now(UTC)
+    )
+    app = create_app(AnalyticsQueries(database, names), worker.problems, measures.of)
     add_metrics(app, registry)
     worker.start()
     heartbeat.start()

@@ -6,10 +6,13 @@ from typing import Annotated
 from fastapi import FastAPI, Header, Query, Request, Response
 
 from services.analytics.answers import AggregatePage, Top
+from services.analytics.measures.catalogue import MEASURES
+from services.analytics.measures.source import Source
 from services.analytics.parameters import BadParameter, Bucket, By, Measure, period
 from services.analytics.queries import AnalyticsQueries
 from shared.events import Currency, Tenant
 from shared.http import add_health, add_problem_handlers, problem, problems
+from shared.measures.http import add_measures
 
 DESCRIPTION = """\
 Aggregates of the relations between consumers and providers, kept exact: an amendment, a retraction or a late
@@ -43,8 +46,13 @@ _FAILURES = problems(
 )
 
 
-def create_app(queries: AnalyticsQueries, ready: Callable[[], Sequence[str]]) -> FastAPI:
-    """Analytics as an ASGI application. ``ready`` gives the reasons why it cannot do its work now."""
+def create_app(
+    queries: AnalyticsQueries,
+    ready: Callable[[], Sequence[str]],
+    measures: Callable[[str], Source] | None = None,
+) -> FastAPI:
+    """Analytics as an ASGI application. ``ready`` gives the reasons why it cannot do its work now; ``measures``
+    opens what the measures of a tenant are read from, and without it there are none."""
     app = FastAPI(
         title="Kith analytics",
         version="1",
@@ -112,6 +120,9 @@ def create_app(queries: AnalyticsQueries, ready: Callable[[], Sequence[str]]) ->
         """Over whole days: each one that the period touches. Equal values come by key, equal mean ratings by
         the number of ratings first. What has nothing of the measure is left out."""
         return queries.top(tenant, by, measure, currency, period(from_, to), limit)
+
+    if measures is not None:
+        add_measures(app, MEASURES, measures)
 
     @app.exception_handler(BadParameter)
     async def bad_parameter(_: Request, error: BadParameter) -> Response:

@@ -12,6 +12,9 @@ import typer
 from rich.console import Console
 
 from services.cli.dead_letters import dead_letters_app
+from services.cli.explain.command import explain_command
+from services.cli.rebuild.app import rebuild_app
+from services.cli.report import report_app
 from services.demo.command import demo_command
 from services.importer.command import import_command
 from shared.errors import ConfigurationError, Unavailable
@@ -140,6 +143,9 @@ def _stack() -> Iterator["Stack"]:
 
 
 app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(rebuild_app, name="rebuild")
+app.add_typer(report_app, name="report")
+app.command("explain")(explain_command)
 app.command("import")(import_command)
 app.command("demo")(demo_command(_stack))
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from services.relations.api import create_app
 from services.relations.cache import QueryCache
-from services.relations.invalidation import Invalidation
+from services.relations.invalidation import Invalidation, OwnWrites
+from services.relations.measures.source import Measures
 from services.relations.metrics import cache_metrics
 from services.relations.projection import RelationsProjection
 from services.relations.queries import Queries
@@ -21,6 +22,7 @@ from shared.launch import launch
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare, translated
+from shared.observer import Several
 from shared.observing import Observation
 from shared.protocols import Store
 from shared.runner import Runner
@@ -46,6 +48,8 @@ def run(settings: Settings) -> None:
     database = client[settings.database]
 
     generations = MongoRegistry(database, projection.name)
+    cache = QueryCache(settings.cache, settings.cache_entries)
+    registry.register(cache_metrics(cache))
 
     def open_store(version: int) -> Store:
         return observation.store.on(MongoStore(database, collections_of(COLLECTIONS, version)))
@@ -62,17 +66,17 @@ def run(settings: Settings) -> None:
             dead_letters=topics.name("dead-letters"),
             slice_events=settings.slice_events,
             committer=ThreadPoolExecutor(4, thread_name_prefix="store"),
-            observer=observation.observer,
+            observer=Several(observation.observer, OwnWrites(cache)),
         )
 
     worker = Worker(build, settings.stuck_seconds)
     observation.watch(worker)
     heartbeat = Heartbeat(database, projection.name, owner_name(), observation.latency.counts)
-    cache = QueryCache(settings.cache, settings.cache_entries)
-    registry.register(cache_metrics(cache))
     invalidation = Invalidation(settings, cache)
-    queries = Queries(database, strength, cache, LiveNames(generations))
-    app = create_app(queries, strength, worker.problems, lambda: datetime.now(UTC))
+    names = LiveNames(generations)
+    queries = Queries(database, strength, cache, names)
+    measures = Measures(database, names, lambda: datetime.now(UTC))
+    app = create_app(queries, strength, worker.problems, lambda: datetime.now(UTC), measures.of)
     add_metrics(app, registry)
 
     def stop() -> None:

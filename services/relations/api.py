@@ -7,10 +7,13 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Header, HTTPException, Path, Query
 
 from services.relations import answers
+from services.relations.measures.catalogue import MEASURES
+from services.relations.measures.source import Source
 from services.relations.queries import BadCursor, Queries
 from services.relations.strength import Strength
 from shared.events import Id, Kind, Tenant
 from shared.http import add_health, add_problem_handlers, json_response, problems
+from shared.measures.http import add_measures
 from shared.paths import EncodedSlashes, PathId
 
 TenantHeader = Annotated[Tenant, Header(alias="Kith-Tenant", description="Whose data to read.")]
@@ -26,9 +29,14 @@ NOT_FOUND = FAILURES | problems({404: "Nothing is known under this id."})
 
 
 def create_app(
-    queries: Queries, strength: Strength, ready: Callable[[], Sequence[str]], clock: Callable[[], datetime]
+    queries: Queries,
+    strength: Strength,
+    ready: Callable[[], Sequence[str]],
+    clock: Callable[[], datetime],
+    measures: Callable[[str], Source] | None = None,
 ) -> FastAPI:
-    """The app. ``ready`` gives the reasons why the service cannot do its work; ``clock`` says what "now" is."""
+    """The app. ``ready`` gives the reasons why the service cannot do its work; ``clock`` says what "now" is;
+    ``measures`` opens what the measures of a tenant are read from, and without it there are none."""
     app = FastAPI(
         title="Kith relations",
         version="1",
@@ -116,6 +124,8 @@ def create_app(
             raise HTTPException(404, "there is nothing between these two")
         return json_response(found)
 
+    if measures is not None:
+        add_measures(app, MEASURES, measures)
     return app
 
 

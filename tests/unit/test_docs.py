@@ -171,7 +171,8 @@ def test_options_that_stand_alone_exist() -> None:
 @each_document
 def test_variables_are_settings(document: Path) -> None:
     known = {f"KITH_{name.upper()}" for name in Settings.model_fields} | set(ELSEWHERE)
-    known |= set(re.findall(r"KITH_\w+", (ROOT / "tests/conftest.py").read_text()))
+    for conftest in ("tests/conftest.py", "tests/fault/conftest.py"):
+        known |= set(re.findall(r"KITH_\w+", (ROOT / conftest).read_text()))
     named = set(re.findall(r"KITH_[A-Z_]+", document.read_text()))
     assert named
     assert named <= known

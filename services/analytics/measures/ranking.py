@@ -1,0 +1,86 @@
+"""Top providers, and how much of the whole they have. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from pydantic import BaseModel, Field
+
+
+class TopProvider(BaseModel):
+    provider_id: str
+    value: int = Field(description="Relations, or money in minor units.")
+    share: float | None = Field(description="Of the whole selection, from 0 to 1; null when that is not above 0.")
+
+
+class TopProviders(BaseModel):
+    """Answers: who are our most important providers?"""
+
+    currency: str | None = Field(description="Of the values, when they are money.")
+    total: int = Field(description="The sum of all values of the selection, not only of those shown.")
+    items: list[TopProvider] = Field(description="Highest value first, equal ones by provider.")
+
+
+class Concentration(BaseModel):
+    """Answers: how much do we depend on a few providers?"""
+
+    currency: str | None = Field(description="Of the values, when they are money.")
+    providers: int = Field(description="Providers whose value is above 0.")
+    left_out: int = Field(description="Providers whose value is below 0 (more refunds than sales); not counted.")
+    total: int = Field(description="The sum of the values: relations, or money in minor units.")
+    gini: float | None = Field(description="0: all have the same; towards 1: one has all. Null without providers.")
+    top_ten_share: float | None = Field(description="The share of the ten largest, from 0 to 1.")
+    top_tenth_share: float | None = Field(description="The share of the largest tenth of the providers.")
+    half: int = Field(description="So many of the largest together have at least half.")
+
+
+def top_providers(values: Mapping[str, int], currency: str | None, limit: int) -> TopProviders:
+    """The providers of the highest value (relations, or net money in minor units).
+
+    share = value / Σ values. Source: none needed.
+    """
+    total = sum(values.values())
+    ranked = sorted(((provider, value) for provider, value in values.items() if value), key=_highest)
+    return TopProviders(
+        currency=currency,
+        total=total,
+        items=[
+            TopProvider(provider_id=provider, value=value, share=value / total if total > 0 else None)
+            for provider, value in ranked[:limit]
+        ],
+    )
+
+
+def _highest(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
+
+
+def concentration(values: Iterable[int], currency: str | None = None) -> Concentration:
+    """How unevenly values (relations, or net money in minor units) are spread over providers.
+
+    With the n values above 0 in ascending order:
+
+        gini = 2 Σ i·x_i / (n Σ x_i) − (n + 1)/n,  i = 1 … n
+        top_ten_share = Σ of the ten largest / Σ x,  top_tenth_share: of the ⌈n/10⌉ largest
+
+    Unit: fractions of 1. Providers without a relation in the period are not known here, and do not count as
+    having nothing. Source: C. Gini, "Variabilità e mutabilità", 1912; the concentration ratio CR10.
+    """
+    given = list(values)
+    ascending = sorted(value for value in given if value > 0)
+    n, total = len(ascending), sum(ascending)
+    weighted = sum(rank * value for rank, value in enumerate(ascending, 1))
+    tenth = -(-n // 10)
+    half, reached = 0, 0
+    while 2 * reached < total:
+        half += 1
+        reached += ascending[-half]
+    return Concentration(
+        currency=currency,
+        providers=n,
+        left_out=sum(value < 0 for value in given),
+        total=total,
+        # One division of integers: exact sums of any size, and 0 where all are the same.
+        gini=(2 * weighted - (n + 1) * total) / (n * total) if n else None,
+        top_ten_share=sum(ascending[-10:]) / total if n else None,
+        top_tenth_share=sum(ascending[-tenth:]) / total if n else None,
+        half=half,
+    )

@@ -1,0 +1,143 @@
+"""What the measures of analytics read: aggregates, and the categories of providers."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from services.analytics.measures.sketches import DaySketches
+from services.analytics.projection import AGGREGATES
+from shared.measures.days import Span, counted_days, day_named, day_of, name_of
+from shared.measures.mongo import aggregated, providers_of
+from shared.measures.query import BadMeasure
+from shared.protocols import Document
+
+#: More days of consumers than this are not read for one answer.
+MAX_VISITS = 5_000_000
+_NUMBERS = ("count", "rating_count", "rating_sum")
+
+
+class Measures:
+    """Opens sources. ``names`` and ``relations_names`` give what collections of analytics and of relations are
+    called at the moment, ``clock`` the time."""
+
+    def __init__(
+        self,
+        database: Database[Document],
+        names: Callable[[str], str],
+        relations_names: Callable[[str], str],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.database = database
+        self.names = names
+        self.relations_names = relations_names
+        self.clock = clock
+        self.sketches = DaySketches()
+
+    def of(self, tenant: str) -> "Source":
+        return Source(self, tenant)
+
+
+class Source:
+    """The data of one tenant. Every method raises Unavailable while MongoDB is away or too slow."""
+
+    def __init__(self, measures: Measures, tenant: str) -> None:
+        self._measures = measures
+        self._tenant = tenant
+        self.today = day_of(measures.clock().astimezone(UTC))
+        self.sketches = measures.sketches
+
+    def daily(self, span: Span) -> dict[int, tuple[int, int]]:
+        """Day → (relations, distinct consumers), of the days that have any."""
+        totals: dict[int, list[int]] = {}
+        fields: Document = {"_id": 0, "day": 1, "count": 1, "consumers": 1}
+        for partial in self._read({"$match": self._scope("total", span)}, {"$project": fields}):
+            total = totals.setdefault(day_named(partial["day"]), [0, 0])
+            total[0] += partial["count"]
+            total[1] += partial.get("consumers", 0)
+        return {day: (count, consumers) for day, (count, consumers) in sorted(totals.items()) if count > 0}
+
+    def visits(self, span: Span) -> Iterator[list[int]]:
+        """Of each consumer the days with a relation, ascending. Raises BadMeasure for more than MAX_VISITS."""
+        number = sum(consumers for _, consumers in self.daily(span).values())
+        if number > MAX_VISITS:
+            raise BadMeasure(
+                # Where all history is needed, only an earlier end makes it less.
+                "from" if span.first > 0 else "to",
+                f"asks for {number:,} days of consumers, and {MAX_VISITS:,} is the most; choose a shorter period",
+            )
+        for consumer in self._read(
+            {"$match": self._scope("consumer", span)},
+            # Partitions have partial counts, which may cancel out, so a document is not yet a visit.
+            {"$group": {"_id": "$key", "days": {"$push": {"day": "$day", "count": "$count"}}}},
+        ):
+            counts: dict[str, int] = {}
+            for partial in consumer["days"]:
+                counts[partial["day"]] = counts.get(partial["day"], 0) + partial["count"]
+            yield counted_days(counts)
+
+    def sketch(self, day: int, sums: tuple[int, int]) -> bytes:
+        """The sketch of a day's consumers; ``sums`` are those that ``daily`` gave."""
+        return self.sketches.of(self._tenant, day, sums, lambda: self._members(day))
+
+    def _members(self, day: int) -> Iterator[str]:
+        for consumer in self._read(
+            {"$match": {**self._scope("consumer", Span(day, day + 1))}},
+            {"$group": {"_id": "$key", "count": {"$sum": "$count"}}},
+            {"$match": {"count": {"$gt": 0}}},
+        ):
+            yield consumer["_id"]
+
+    def providers(
+        self, span: Span, kind: str | None, category: str | None, currency: str | None = None
+    ) -> dict[str, Document]:
+        """Provider → count, rating_count, rating_sum and, with a currency, amount, of the providers with a
+        relation in the span. Raises BadMeasure."""
+        scope = self._scope("provider" if kind is None else "provider_kind", span)
+        if kind is not None:
+            # A kind holds neither ":" nor what means something to a regular expression.
+            scope["key"] = {"$regex": f":{kind}$"}
+        sums: Document = {name: {"$sum": f"${name}"} for name in _NUMBERS}
+        if currency is not None:
+            sums["amount"] = {"$sum": f"$amount.{currency}"}
+        wanted = None
+        if category is not None:
+            providers = self._measures.database[self._measures.relations_names("providers")]
+            wanted = set(providers_of(providers, self._tenant, category))
+        found = {}
+        for document in self._read({"$match": scope}, {"$group": {"_id": "$key", **sums}}):
+            provider = document.pop("_id")
+            if kind is not None:
+                provider = provider.removesuffix(f":{kind}")
+            if document["count"] > 0 and (wanted is None or provider in wanted):
+                found[provider] = document
+        return found
+
+    def currency(self, span: Span, kind: str | None, asked: str | None) -> str | None:
+        """The currency to add up: the one that was asked for, else the only one that occurs, None of none.
+        Raises BadMeasure when there are several."""
+        if asked is not None:
+            return asked
+        scope = self._scope("total" if kind is None else "kind", span)
+        if kind is not None:
+            scope["key"] = kind
+        seen = {
+            currency
+            for document in self._read({"$match": scope}, {"$project": {"_id": 0, "amount": 1}})
+            for currency in document.get("amount", ())
+        }
+        if len(seen) > 1:
+            raise BadMeasure("currency", f"is needed, for there are several: {', '.join(sorted(seen))}")
+        return seen.pop() if seen else None
+
+    def _scope(self, by: str, span: Span) -> Document:
+        first, end = name_of(span.first), name_of(span.end)
+        return {"tenant": self._tenant, "by": by, "day": {"$gte": first, "$lt": end}}
+
+    def _read(self, *stages: Document) -> Iterator[Document]:
+        return aggregated(self._collection, *stages)
+
+    @property
+    def _collection(self) -> Collection[Document]:
+        return self._measures.database[self._measures.names(AGGREGATES)]

@@ -1,0 +1,168 @@
+"""`kith report`: the measures as tables, CSV or JSON, computed from MongoDB by the services' own code."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from services.analytics.measures import catalogue as analytics
+from services.relations.measures import catalogue as relations
+from shared.errors import ConfigurationError
+from shared.events import Tenant
+from shared.launch import read_settings
+from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from shared.protocols import Document
+
+report_app = typer.Typer(
+    help="Customer measures: who is active, who comes back, who is leaving, and what it is worth. "
+    "The services give the same at /v1/measures/NAME.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+_Tenant: TypeAdapter[str] = TypeAdapter(Tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A measure under one name: of analytics, of relations, or of both. With both, relations answers what
+    asks for a kind, a category or a provider, which its facts tell, and analytics the rest, which is quicker."""
+
+    name: str
+    question: str
+    queries: tuple[type[PeriodQuery], ...]
+
+    @property
+    def fields(self) -> dict[str, FieldInfo]:
+        """Every parameter by the name that its sender uses."""
+        return {field.alias or name: field for query in self.queries for name, field in query.model_fields.items()}
+
+
+_ANALYTICS = {measure.name: measure for measure in analytics.MEASURES}
+_RELATIONS = {measure.name: measure for measure in relations.MEASURES}
+_FILTERS = frozenset({"kind", "category", "provider_id"})
+
+
+def reports() -> Iterator[Report]:
+    """All that there are, by name."""
+    for name in sorted({*_ANALYTICS, *_RELATIONS}):
+        ways = [measures[name] for measures in (_ANALYTICS, _RELATIONS) if name in measures]
+        yield Report(name, ways[0].question, tuple(way.query for way in ways))
+
+
+def answer(database: "Database[Document]", name: str, tenant: str, asked: Mapping[str, str]) -> BaseModel:
+    """A measure of a tenant, from documents as they are now. ``asked`` are parameters as text, under the names
+    of the routes. Raises BadMeasure, NotInstalled, ValidationError and Unavailable."""
+    from services.analytics.measures.source import Measures as AnalyticsMeasures
+    from services.relations.measures.source import Measures as RelationsMeasures
+    from shared.mongo_generations import MongoRegistry
+    from shared.versions import LiveNames
+
+    names = LiveNames(MongoRegistry(database, "relations"))
+    if name in _ANALYTICS and (name not in _RELATIONS or not asked.keys() & _FILTERS):
+        counted = LiveNames(MongoRegistry(database, "analytics"))
+        measure = _ANALYTICS[name]
+        query = measure.query.model_validate(asked)
+        return measure.run(AnalyticsMeasures(database, counted, names, _now).of(tenant), query)
+    other = _RELATIONS[name]
+    query = other.query.model_validate(asked)
+    return other.run(RelationsMeasures(database, names, _now).of(tenant), query)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextmanager
+def _complaints(tenant: str) -> Iterator[None]:
+    """What is wrong with the parameters, in the words of the command."""
+    try:
+        _Tenant.validate_python(tenant)
+    except ValidationError:
+        raise typer.BadParameter("is no name of a tenant", param_hint="--tenant") from None
+    try:
+        yield
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        text = wrong["msg"].removeprefix("Value error, ")
+        if wrong["type"] == "extra_forbidden":
+            text = "cannot be combined with --kind, --category or --provider-id"
+        raise typer.BadParameter(text, param_hint=_option(str(wrong["loc"][0]))) from None
+    except BadMeasure as bad:
+        raise typer.BadParameter(bad.detail, param_hint=_option(bad.name)) from None
+    except NotInstalled as missing:
+        raise ConfigurationError(str(missing)) from None
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _command(report: Report) -> Callable[..., None]:
+    def command(tenant: str, json_line: bool, csv: bool, **given: str | None) -> None:
+        from services.cli.report_view import as_csv, show
+        from shared.mongo_io import connect
+
+        settings = read_settings()
+        if settings.mongo is None:
+            raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+        if json_line and csv:
+            raise typer.BadParameter("choose one of --json and --csv", param_hint="--csv")
+        asked = {name.removesuffix("_"): value for name, value in given.items() if value is not None}
+        with _complaints(tenant), connect(settings.mongo) as client:
+            found = answer(client[settings.database], report.name, tenant, asked)
+        if json_line:
+            typer.echo(found.model_dump_json())
+        elif csv:
+            typer.echo(as_csv(found), nl=False)
+        else:
+            show(report.question, found)
+
+    # Typer makes options of a signature; this one is made of the measure's parameters.
+    parameters = [_parameter(name, field) for name, field in report.fields.items()]
+    parameters += [
+        Parameter("tenant", Parameter.KEYWORD_ONLY, default="default", annotation=_TENANT),
+        Parameter("json_line", Parameter.KEYWORD_ONLY, default=False, annotation=_JSON),
+        Parameter("csv", Parameter.KEYWORD_ONLY, default=False, annotation=_CSV),
+    ]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__doc__ = report.question
+    return command
+
+
+_TENANT = Annotated[str, typer.Option(help="Whose data.")]
+_JSON = Annotated[bool, typer.Option("--json", help="Print one line of JSON, as the route answers.")]
+_CSV = Annotated[bool, typer.Option("--csv", help="Print the list as CSV; money in minor units, days in UTC.")]
+
+
+def _parameter(name: str, field: FieldInfo) -> Parameter:
+    text = field.description or ""
+    if field.default is not None:
+        text += f" Default: {field.default}."
+    option = typer.Option(_option(name), help=text, metavar=_metavar(field.annotation), show_default=False)
+    # "from" is a word of Python.
+    variable = f"{name}_" if name == "from" else name
+    return Parameter(variable, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option])
+
+
+def _metavar(annotation: Any) -> str:
+    parts = [annotation, *get_args(annotation)]
+    for part in parts:
+        if get_origin(part) is Literal:
+            return "|".join(get_args(part))
+    names = {int: "NUMBER", float: "NUMBER"}
+    return next((names[part] for part in parts if part in (int, float)), "TEXT")
+
+
+for _report in reports():
+    report_app.command(_report.name, help=_report.question)(_command(_report))

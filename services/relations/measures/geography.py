@@ -1,0 +1,124 @@
+"""Consumers, relations and money by region. Pure."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, Field
+
+from services.relations.measures.facts import Histories, added, nonzero
+
+Level = Literal["country", "region", "city"]
+Side = Literal["consumer", "provider"]
+LEVELS: tuple[Level, ...] = ("country", "region", "city")
+
+
+class Place(NamedTuple):
+    """A region as far as a level tells it apart; None is what nobody has stated."""
+
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+
+
+class Region(BaseModel):
+    country: str | None = Field(description="As upstream writes it; null when unknown.")
+    region: str | None = Field(description="Null when unknown, or when the level is country.")
+    city: str | None = Field(description="Null when unknown, or when the level is not city.")
+    lat: float | None = Field(description="Middle of the points of those who live there, in degrees (WGS 84).")
+    lon: float | None
+    consumers: int = Field(description="Distinct consumers.")
+    providers: int | None = Field(description="Distinct providers; null when places are those of consumers.")
+    relations: int
+    amount: dict[str, int] = Field(description="Net money by currency, in minor units.")
+
+
+class Geography(BaseModel):
+    """Answers: where are our consumers and providers, and where is business done?"""
+
+    located: float | None = Field(description="The fraction of relations whose country is known, from 0 to 1.")
+    items: list[Region] = Field(description="Most consumers first, then most relations, then by name.")
+
+
+class Atlas:
+    """Who is where: places of ids at a level, and the middle of each place. Takes profiles one by one."""
+
+    def __init__(self, level: Level) -> None:
+        self._depth = LEVELS.index(level) + 1
+        self._places: dict[str, Place] = {}
+        self._known: dict[Place, Place] = {}
+        self._sums: dict[Place, list[float]] = {}
+
+    def add(self, id: str, location: Mapping[str, Any]) -> None:
+        """``location`` as in a profile: country, region, city, lat and lon, each or none."""
+        place = Place(*(location.get(level) for level in LEVELS[: self._depth]))
+        # One object for each place, however many live there.
+        self._places[id] = place = self._known.setdefault(place, place)
+        if (lat := location.get("lat")) is not None and (lon := location.get("lon")) is not None:
+            x, y = math.radians(lat), math.radians(lon)
+            sums = self._sums.setdefault(place, [0.0, 0.0, 0.0])
+            for at, part in enumerate((math.cos(x) * math.cos(y), math.cos(x) * math.sin(y), math.sin(x))):
+                sums[at] += part
+
+    def of(self, id: str) -> Place:
+        return self._places.get(id, _NOWHERE)
+
+    def middle(self, place: Place) -> tuple[float, float] | tuple[None, None]:
+        """Latitude and longitude of the mean direction: right also across the date line. None where nobody has a
+        point, or where they cancel out."""
+        x, y, z = self._sums.get(place, (0.0, 0.0, 0.0))
+        if math.hypot(x, y, z) < 1e-9:
+            return None, None
+        return math.degrees(math.atan2(z, math.hypot(x, y))), math.degrees(math.atan2(y, x))
+
+
+_NOWHERE = Place()
+
+
+def geography(histories: Histories, atlas: Atlas, side: Side, limit: int) -> Geography:
+    """Distinct consumers and providers, relations and net money by region.
+
+    ``histories``: facts of the period; ``atlas`` places consumers or providers, whichever ``side`` says. A
+    consumer counts once in each region; by provider's region the same consumer may count in several. Unit:
+    consumers, relations, minor units. The middle is the mean direction of points on the sphere (K. V. Mardia,
+    "Statistics of Directional Data", 1972).
+    """
+    consumers, relations = Counter[Place](), Counter[Place]()
+    providers: dict[Place, set[str]] = {}
+    amounts: dict[Place, dict[str, int]] = {}
+    for consumer, facts in histories:
+        met: set[Place] = set()
+        for fact in facts:
+            place = atlas.of(consumer if side == "consumer" else fact.provider_id)
+            met.add(place)
+            relations[place] += 1
+            # Each provider has one place, but its consumers may have all of them.
+            if side == "provider":
+                providers.setdefault(place, set()).add(fact.provider_id)
+            added(amounts.setdefault(place, {}), fact)
+        consumers.update(met)
+    order = sorted(relations, key=lambda place: (-consumers[place], -relations[place], _name(place)))
+    known = sum(count for place, count in relations.items() if place.country is not None)
+    total = relations.total()
+    items = []
+    for place in order[:limit]:
+        lat, lon = atlas.middle(place)
+        items.append(
+            Region(
+                country=place.country,
+                region=place.region,
+                city=place.city,
+                lat=lat,
+                lon=lon,
+                consumers=consumers[place],
+                providers=len(providers[place]) if side == "provider" else None,
+                relations=relations[place],
+                amount=nonzero(amounts[place]),
+            )
+        )
+    return Geography(located=known / total if total else None, items=items)
+
+
+def _name(place: Place) -> Iterable[str]:
+    return tuple(part or "" for part in place)

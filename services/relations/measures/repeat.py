@@ -1,0 +1,91 @@
+"""Repeat rate, and the time between purchases. Pure."""
+
+from array import array
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import pairwise
+
+from pydantic import BaseModel, Field
+
+from services.relations.measures.facts import Histories, Orders
+
+_DAY = timedelta(days=1)
+#: Steps are told apart up to this order.
+STEPS = 10
+
+
+class RepeatStep(BaseModel):
+    order: int = Field(description="n: the first, the second … order.")
+    consumers: int = Field(description="Consumers with at least n orders.")
+    next_rate: float = Field(description="The fraction of them that has ordered again, from 0 to 1.")
+    median_days: float | None = Field(description="Half of those did it within so many days; null if nobody.")
+
+
+class Repeat(BaseModel):
+    """Answers: do customers come back, and after how long should we remind them?"""
+
+    consumers: int = Field(description="Consumers with an order.")
+    orders: int
+    repeaters: int = Field(description="Consumers with at least two.")
+    repeat_rate: float | None = Field(description="repeaters / consumers, from 0 to 1; null without orders.")
+    mean_days: float | None = Field(
+        description="Mean days between two orders of a consumer that follow each other."
+    )
+    p25_days: float | None = Field(description="A quarter of these times is not longer.")
+    median_days: float | None = Field(description="Half of them are not longer.")
+    p75_days: float | None = Field(description="Three quarters are not longer.")
+    p90_days: float | None = Field(description="Nine tenths are not longer: who is away longer has perhaps gone.")
+    items: list[RepeatStep] = Field(description=f"From the first order to the {STEPS}th.")
+
+
+def repeat(histories: Histories, orders: Orders) -> Repeat:
+    """Repeat rate and days between consecutive orders.
+
+        repeat_rate = |{≥ 2 orders}| / |{≥ 1 order}|      next_rate(n) = |{≥ n + 1}| / |{≥ n}|
+
+    Unit: days of 24 hours, with fractions; quantiles interpolate linearly (type 7 of Hyndman and Fan, 1996).
+    Consumers who will order later count as not having done so (censoring): recent periods look worse than they
+    are. Source: common retail practice.
+    """
+    reached = [0] * (STEPS + 1)
+    by_step: list[array[float]] = [array("d") for _ in range(STEPS + 1)]
+    buyers = count = 0
+    for _, bought in orders.of(histories):
+        buyers += 1
+        count += len(bought)
+        for n in range(min(len(bought), STEPS + 1)):
+            reached[n] += 1
+        for n, (before, after) in enumerate(pairwise(bought)):
+            by_step[min(n, STEPS)].append((after.time - before.time) / _DAY)
+    gaps = sorted(gap for step in by_step for gap in step)
+    return Repeat(
+        consumers=buyers,
+        orders=count,
+        repeaters=reached[1],
+        repeat_rate=reached[1] / buyers if buyers else None,
+        mean_days=sum(gaps) / len(gaps) if gaps else None,
+        p25_days=quantile(gaps, 0.25),
+        median_days=quantile(gaps, 0.5),
+        p75_days=quantile(gaps, 0.75),
+        p90_days=quantile(gaps, 0.9),
+        items=[
+            RepeatStep(
+                order=n + 1,
+                consumers=reached[n],
+                next_rate=reached[n + 1] / reached[n],
+                median_days=quantile(sorted(by_step[n]), 0.5),
+            )
+            for n in range(STEPS)
+            if reached[n]
+        ],
+    )
+
+
+def quantile(ascending: Sequence[float], q: float) -> float | None:
+    """The q-quantile of sorted values, None of none."""
+    if not ascending:
+        return None
+    place = q * (len(ascending) - 1)
+    low = int(place)
+    high = min(low + 1, len(ascending) - 1)
+    return ascending[low] + (place - low) * (ascending[high] - ascending[low])

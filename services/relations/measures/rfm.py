@@ -1,0 +1,184 @@
+"""RFM: consumers by recency, frequency and money, in named classes. Pure."""
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from pydantic import BaseModel, Field
+
+from services.relations.measures.facts import Histories, Orders
+from shared.measures.days import day_of
+
+Segment = Literal[
+    "champions",
+    "loyal",
+    "potential_loyalists",
+    "new",
+    "promising",
+    "need_attention",
+    "about_to_sleep",
+    "cannot_lose",
+    "at_risk",
+    "hibernating",
+]
+#: By recency 1 to 5, then by frequency 1 to 5. Source: the segments of Putler's RFM map on an R × F grid.
+CLASSES: tuple[tuple[Segment, ...], ...] = (
+    ("hibernating", "hibernating", "at_risk", "at_risk", "cannot_lose"),
+    ("hibernating", "hibernating", "at_risk", "at_risk", "cannot_lose"),
+    ("about_to_sleep", "about_to_sleep", "need_attention", "loyal", "loyal"),
+    ("promising", "potential_loyalists", "potential_loyalists", "loyal", "loyal"),
+    ("new", "potential_loyalists", "potential_loyalists", "champions", "champions"),
+)
+
+
+class RfmConsumer(BaseModel):
+    consumer_id: str
+    segment: Segment
+    r: int = Field(description="Recency score, 1 to 5; 5 came last most recently.")
+    f: int = Field(description="Frequency score, 1 to 5; 5 has the most orders.")
+    m: int = Field(description="Money score, 1 to 5; 5 spent most.")
+    recency_days: int = Field(description="Days from the last order to the last day of the period.")
+    orders: int = Field(description="Orders in the period.")
+    money: int = Field(description="Net of refunds, in minor units.")
+
+
+class RfmSegment(BaseModel):
+    segment: Segment
+    consumers: int
+    share: float = Field(description="Of all consumers with an order, from 0 to 1.")
+    recency_days: float = Field(description="Mean days since the last order.")
+    orders: float = Field(description="Mean orders of a consumer.")
+    money: int = Field(description="Of all its consumers, net of refunds, in minor units.")
+    money_share: float | None = Field(description="Of all the money; null when that is not above 0.")
+
+
+class Rfm(BaseModel):
+    """Answers: which kinds of customers do we have, and how many of each?"""
+
+    currency: str | None = Field(description="Of the money; null when no order has any.")
+    consumers: int = Field(description="Consumers with an order in the period.")
+    grid: list[list[int]] = Field(
+        description="Consumers by recency score (rows, 1 first) and frequency score (columns, 1 first)."
+    )
+    items: list[RfmSegment] = Field(description="Every class that has somebody, the best first.")
+
+
+class RfmConsumers(BaseModel):
+    """Answers: who exactly is about to leave, and who is worth a call?"""
+
+    currency: str | None = Field(description="Of the money; null when no order has any.")
+    consumers: int = Field(description="Consumers of the class, or of all.")
+    items: list[RfmConsumer] = Field(description="Most money first, then by consumer.")
+
+
+def scores(values: Iterable[int]) -> dict[int, int]:
+    """Each value's score from 1 to 5 by quintile; equal values have the same one, that of their middle rank.
+
+    score(v) = 1 + ⌊5 · (|{less}| + |{equal}|/2) / n⌋: if all are the same, all score 3.
+    """
+    counts = Counter(values)
+    n, less, found = counts.total(), 0, {}
+    for value, equal in sorted(counts.items()):
+        found[value] = 1 + 5 * (2 * less + equal) // (2 * n)
+        less += equal
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """All consumers with an order: ids, and parallel columns of numbers and scores."""
+
+    currency: str | None
+    ids: list[str]
+    recency: Sequence[int]
+    orders: Sequence[int]
+    money: Sequence[int]
+    r: Sequence[int]
+    f: Sequence[int]
+    m: Sequence[int]
+
+    def segment(self, at: int) -> Segment:
+        return CLASSES[self.r[at] - 1][self.f[at] - 1]
+
+
+def scored(histories: Histories, orders: Orders, end: int) -> Scored:
+    """Recency, frequency and money of each consumer with an order, and their scores.
+
+    ``histories``: facts of the period, ``end``: the day after it. Units: recency in days, from the last order to
+    the last day of the period; frequency in orders; money in minor units, refunds deducted as far as they are
+    among the facts. Source: A. M. Hughes, "Strategic Database Marketing", 1994 (quintile scores).
+    """
+    ids: list[str] = []
+    recency, count, money = array("q"), array("q"), array("q")
+    for consumer, facts in histories:
+        mine = [fact for fact in facts if orders.in_currency(fact)]
+        bought = [fact for fact in mine if orders.counts(fact)]
+        if not bought:
+            continue
+        ids.append(consumer)
+        recency.append(end - 1 - day_of(bought[-1].time))
+        count.append(len(bought))
+        money.append(sum(fact.amount or 0 for fact in mine))
+    by_recency, by_count, by_money = scores(-days for days in recency), scores(count), scores(money)
+    return Scored(
+        orders.currency,
+        ids,
+        recency,
+        count,
+        money,
+        [by_recency[-days] for days in recency],
+        [by_count[number] for number in count],
+        [by_money[amount] for amount in money],
+    )
+
+
+def rfm(all: Scored) -> Rfm:
+    """Consumers by named class of recency and frequency (``CLASSES``). Units, formula: ``scored``, ``scores``."""
+    grid = [[0] * 5 for _ in range(5)]
+    members: dict[Segment, list[int]] = {}
+    for at in range(len(all.ids)):
+        grid[all.r[at] - 1][all.f[at] - 1] += 1
+        members.setdefault(all.segment(at), []).append(at)
+    total = sum(all.money)
+    items = []
+    for segment in get_args(Segment):
+        if not (those := members.get(segment)):
+            continue
+        money, size = sum(all.money[at] for at in those), len(those)
+        items.append(
+            RfmSegment(
+                segment=segment,
+                consumers=size,
+                share=size / len(all.ids),
+                recency_days=sum(all.recency[at] for at in those) / size,
+                orders=sum(all.orders[at] for at in those) / size,
+                money=money,
+                money_share=money / total if total > 0 else None,
+            )
+        )
+    return Rfm(currency=all.currency, consumers=len(all.ids), grid=grid, items=items)
+
+
+def rfm_consumers(all: Scored, segment: Segment | None, limit: int) -> RfmConsumers:
+    """The consumers of a class (None: of any) with their scores. Units and formula: ``scored``, ``scores``."""
+    those = [at for at in range(len(all.ids)) if segment is None or all.segment(at) == segment]
+    best = sorted(those, key=lambda at: (-all.money[at], all.ids[at]))[:limit]
+    return RfmConsumers(
+        currency=all.currency,
+        consumers=len(those),
+        items=[
+            RfmConsumer(
+                consumer_id=all.ids[at],
+                segment=all.segment(at),
+                r=all.r[at],
+                f=all.f[at],
+                m=all.m[at],
+                recency_days=all.recency[at],
+                orders=all.orders[at],
+                money=all.money[at],
+            )
+            for at in best
+        ],
+    )

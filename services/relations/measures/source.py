@@ -1,0 +1,158 @@
+"""What the measures of relations read: facts, and the places and categories of profiles."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
+
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from services.relations.measures.facts import Fact
+from services.relations.measures.geography import Atlas, Level, Side
+from services.relations.measures.revenue import Takings
+from shared.events import EPOCH
+from shared.measures.days import Span, day_named, day_of
+from shared.measures.mongo import MAX_TIME_MS, aggregated, providers_of, tenant_ids
+from shared.measures.query import BadMeasure, FilterQuery
+from shared.mongo_io import translated
+from shared.protocols import Document
+
+#: More facts, or profiles, than this are not read for one answer.
+MAX_FACTS = 5_000_000
+MAX_PROFILES = 2_000_000
+_BATCH = 5_000
+_FACT: Document = {"_id": 0, "consumer_id": 1, "provider_id": 1, "time": 1, "amount": 1, "currency": 1}
+
+
+class Measures:
+    """Opens sources. ``names`` gives what a collection is called at the moment, ``clock`` the time."""
+
+    def __init__(
+        self, database: Database[Document], names: Callable[[str], str], clock: Callable[[], datetime]
+    ) -> None:
+        self.database = database
+        self.names = names
+        self.clock = clock
+
+    def of(self, tenant: str) -> "Source":
+        return Source(self, tenant)
+
+
+class Source:
+    """The data of one tenant. Every method raises Unavailable while MongoDB is away or too slow."""
+
+    def __init__(self, measures: Measures, tenant: str) -> None:
+        self._measures = measures
+        self._tenant = tenant
+        self.today = day_of(measures.clock().astimezone(UTC))
+
+    def histories(self, query: FilterQuery, span: Span) -> Iterator[tuple[str, list[Fact]]]:
+        """Each consumer with their live facts of the span that the query lets through, earliest first. A stream
+        in the order of the index. Raises BadMeasure beyond MAX_FACTS."""
+        # The index has the latest first; read backwards, it gives the earliest of each consumer first.
+        order = [("consumer_id", -1), ("time", 1), ("_id", 1)]
+        with (
+            translated(),
+            self._collection("relations")
+            .find(
+                self._wanted(query, span), _FACT, batch_size=_BATCH, max_time_ms=MAX_TIME_MS, allow_disk_use=True
+            )
+            .sort(order) as found,
+        ):
+            for consumer, facts in groupby(_counted(found), key=itemgetter("consumer_id")):
+                yield (
+                    consumer,
+                    [
+                        Fact(fact["provider_id"], fact["time"], fact.get("amount"), fact.get("currency"))
+                        for fact in facts
+                    ],
+                )
+
+    def visits(self, query: FilterQuery, span: Span) -> Iterator[list[int]]:
+        """Of each consumer the days with such a fact, ascending."""
+        for _, facts in self.histories(query, span):
+            yield list(dict.fromkeys(day_of(fact.time) for fact in facts))
+
+    def takings(self, query: FilterQuery, span: Span, currency: str | None) -> Iterator[Takings]:
+        """What each day took in each currency (None: all)."""
+        wanted = self._wanted(query, span)
+        wanted["currency"] = {"$exists": True} if currency is None else currency
+        refund = {"$lt": ["$amount", 0]}
+        for row in aggregated(
+            self._collection("relations"),
+            {"$match": wanted},
+            {
+                "$group": {
+                    "_id": {
+                        "day": {"$dateToString": {"date": "$time", "format": "%Y-%m-%d"}},
+                        "currency": "$currency",
+                    },
+                    "orders": {"$sum": {"$cond": [refund, 0, 1]}},
+                    "gross": {"$sum": {"$cond": [refund, 0, "$amount"]}},
+                    "refund_count": {"$sum": {"$cond": [refund, 1, 0]}},
+                    "refunds": {"$sum": {"$cond": [refund, "$amount", 0]}},
+                }
+            },
+        ):
+            place = row.pop("_id")
+            yield Takings(day_named(place["day"]), place["currency"], **row)
+
+    def rating_counts(self, query: FilterQuery, span: Span) -> dict[int, int]:
+        """Rating → how often it was given."""
+        wanted = {**self._wanted(query, span), "rating": {"$exists": True}}
+        rows = aggregated(
+            self._collection("relations"),
+            {"$match": wanted},
+            {"$group": {"_id": "$rating", "count": {"$sum": 1}}},
+        )
+        return {row["_id"]: row["count"] for row in rows}
+
+    def atlas(self, side: Side, level: Level) -> Atlas:
+        """Where consumers or providers are. Raises BadMeasure beyond MAX_PROFILES."""
+        atlas = Atlas(level)
+        id = f"{side}_id"
+        for number, profile in enumerate(
+            aggregated(
+                self._collection(f"{side}s"),
+                {"$match": {"_id": tenant_ids(self._tenant), "location": {"$exists": True}}},
+                {"$project": {"_id": 0, id: 1, "location": 1}},
+            )
+        ):
+            if number == MAX_PROFILES:
+                raise BadMeasure("side", f"there are more than {MAX_PROFILES:,} {side}s with a location")
+            atlas.add(profile[id], profile["location"])
+        return atlas
+
+    def _wanted(self, query: FilterQuery, span: Span) -> Document:
+        wanted: Document = {
+            "tenant": self._tenant,
+            "retracted": False,
+            "time": {"$gte": _midnight(span.first), "$lt": _midnight(span.end)},
+        }
+        if query.kind is not None:
+            wanted["kind"] = query.kind
+        if query.category is not None:
+            among = providers_of(self._collection("providers"), self._tenant, query.category)
+            if query.provider_id is not None:
+                among = [provider for provider in among if provider == query.provider_id]
+            wanted["provider_id"] = {"$in": list(among)}
+        elif query.provider_id is not None:
+            wanted["provider_id"] = query.provider_id
+        return wanted
+
+    def _collection(self, name: str) -> Collection[Document]:
+        return self._measures.database[self._measures.names(name)]
+
+
+def _counted(facts: Iterator[Document]) -> Iterator[Document]:
+    for number, fact in enumerate(facts):
+        if number == MAX_FACTS:
+            raise BadMeasure(
+                "from", f"more than {MAX_FACTS:,} relations would be read; choose less time, a kind or category"
+            )
+        yield fact
+
+
+def _midnight(day: int) -> datetime:
+    return EPOCH + timedelta(days=day)

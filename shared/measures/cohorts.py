@@ -1,0 +1,77 @@
+"""Retention cohorts. Pure."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+
+from pydantic import BaseModel, Field
+
+from shared.measures.days import Span, Unit, bucket_of, date_of, start_of
+
+
+class Cohort(BaseModel):
+    """The consumers whose first relation ever is in one week or month."""
+
+    cohort: date = Field(description="First day of that week or month.")
+    size: int = Field(description="Consumers in it.")
+    active: list[int] = Field(
+        description="How many of them were active 0, 1, 2 … buckets later; the first is the size itself."
+    )
+    retention: list[float] = Field(description="The same as a fraction of the size, from 0 to 1.")
+
+
+class Cohorts(BaseModel):
+    """Answers: of those who came first in one month, how many still come, and is it getting better?"""
+
+    unit: Unit
+    running: bool = Field(description="The last number of each cohort is of a bucket that has not ended.")
+    average: list[float | None] = Field(
+        description="Retention 0, 1, 2 … buckets later of all cohorts together that are old enough, over buckets"
+        " that have ended; null where none is."
+    )
+    items: list[Cohort] = Field(description="Every bucket of the period in which somebody came, in order.")
+
+
+def cohorts(visits: Iterable[Sequence[int]], span: Span, unit: Unit, today: int) -> Cohorts:
+    """Retention by first relation.
+
+    ``visits``: for each consumer all days with a relation before the period's end, ascending. Cohorts are those of
+    the period, and what comes after it is not looked at. Unit: consumers, and fractions of 1.
+
+        size(c) = |{first relation in bucket c}|
+        retention(c, k) = |{first relation in c, and a relation in bucket c + k}| / size(c)
+        average(k) = Σ_c active(c, k) / Σ_c size(c),  over cohorts c whose bucket c + k has ended
+
+    Source: classic (bounded, "in the k-th period") retention; Fader and Hardie call its complement attrition.
+    """
+    low, high = bucket_of(span.first, unit), bucket_of(span.end - 1, unit)
+    last = min(high, bucket_of(today, unit))
+    active: dict[int, list[int]] = {}
+    for days in visits:
+        buckets = dict.fromkeys(bucket_of(day, unit) for day in days)
+        if not buckets or not low <= (cohort := next(iter(buckets))) <= last:
+            continue
+        row = active.setdefault(cohort, [0] * (last - cohort + 1))
+        for bucket in buckets:
+            if bucket <= last:
+                row[bucket - cohort] += 1
+    running = start_of(last + 1, unit) > today
+    average = [_average(active, k, last - running) for k in range(max(map(len, active.values()), default=0))]
+    return Cohorts(
+        unit=unit,
+        running=running,
+        average=average,
+        items=[
+            Cohort(
+                cohort=date_of(start_of(cohort, unit)),
+                size=row[0],
+                active=row,
+                retention=[count / row[0] for count in row],
+            )
+            for cohort, row in sorted(active.items())
+        ],
+    )
+
+
+def _average(active: dict[int, list[int]], k: int, last: int) -> float | None:
+    rows = [row for cohort, row in active.items() if cohort + k <= last]
+    return sum(row[k] for row in rows) / sum(row[0] for row in rows) if rows else None

@@ -1,0 +1,61 @@
+"""Routes over measures."""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI, Header, Query, Request, Response
+
+from shared.events import Tenant
+from shared.http import problem, problems
+from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
+from shared.measures.spec import Measure, S
+
+#: Measures that a process computes at the same time; others wait. They are heavy, and a worker shares the process.
+AT_ONCE = 2
+
+TenantHeader = Annotated[Tenant, Header(alias="Kith-Tenant", description="Whose data.")]
+_FAILURES = problems(
+    {
+        400: "Parameters cannot be used together, or ask for too much; detail says which and why.",
+        422: "A parameter is missing, not known or not of its form; detail says which.",
+        501: "This installation lacks a library that the measure needs; detail says which extra to install.",
+        503: "MongoDB is away or too slow; try again after Retry-After seconds.",
+    }
+)
+
+
+def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[[str], S]) -> None:
+    """Add ``GET /v1/measures/{name}`` for each measure. ``source`` opens what a tenant's data is read from."""
+    limiter = CapacityLimiter(AT_ONCE)
+    for measure in measures:
+        _add(app, measure, source, limiter)
+
+    @app.exception_handler(BadMeasure)
+    async def bad_measure(_: Request, error: BadMeasure) -> Response:
+        return problem(400, str(error), errors=[{"field": error.name, "detail": error.detail}])
+
+    @app.exception_handler(NotInstalled)
+    async def not_installed(_: Request, error: NotInstalled) -> Response:
+        return problem(501, str(error))
+
+
+def _add(app: FastAPI, measure: Measure[S], source: Callable[[str], S], limiter: CapacityLimiter) -> None:
+    def answered(tenant: str, query: PeriodQuery) -> bytes:
+        return measure.run(source(tenant), query).model_dump_json().encode()
+
+    async def route(query: Any, tenant: TenantHeader = "default") -> Any:
+        # In threads of their own, so that those who wait take none from the other routes.
+        content = await to_thread.run_sync(answered, tenant, query, limiter=limiter)
+        return Response(content, media_type="application/json")
+
+    # The model of the query is known only here; FastAPI reads it from the annotation.
+    route.__annotations__["query"] = Annotated[measure.query, Query()]
+    app.get(
+        f"/v1/measures/{measure.name}",
+        tags=["measures"],
+        summary=measure.question,
+        operation_id=f"measure_{measure.name.replace('-', '_')}",
+        response_model=measure.answer,
+        responses=_FAILURES,
+    )(route)

@@ -1,0 +1,49 @@
+"""How measures read MongoDB: within limits that are stated, as streams."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pymongo.collection import Collection
+
+from shared.measures.query import BadMeasure
+from shared.mongo_io import translated
+from shared.protocols import Document
+
+#: A query that keeps the server busy for longer is given up (503). Less than the socket's timeout.
+MAX_TIME_MS = 25_000
+#: A category of more providers cannot be a filter.
+MAX_PROVIDERS = 20_000
+_BATCH = 2_000
+
+
+def aggregated(collection: Collection[Document], *stages: Mapping[str, Any]) -> Iterator[Document]:
+    """What an aggregation gives, as a stream. Raises Unavailable."""
+    with (
+        translated(),
+        collection.aggregate(list(stages), allowDiskUse=True, maxTimeMS=MAX_TIME_MS, batchSize=_BATCH) as found,
+    ):
+        yield from found
+
+
+def tenant_ids(tenant: str) -> Document:
+    """The range of ``_id`` that a tenant's documents have. ";" is the character after ":"."""
+    return {"$gte": f"{tenant}:", "$lt": f"{tenant};"}
+
+
+def providers_of(providers: Collection[Document], tenant: str, category: str) -> Sequence[str]:
+    """The providers of a category, in order. ``providers`` is the collection that the relations service keeps;
+    it has no index by category, so all profiles of the tenant are looked through. Raises BadMeasure when there
+    are more than MAX_PROVIDERS, and Unavailable."""
+    found = [
+        document["provider_id"]
+        for document in aggregated(
+            providers,
+            {"$match": {"_id": tenant_ids(tenant), "categories": category}},
+            {"$sort": {"_id": 1}},
+            {"$limit": MAX_PROVIDERS + 1},
+            {"$project": {"_id": 0, "provider_id": 1}},
+        )
+    ]
+    if len(found) > MAX_PROVIDERS:
+        raise BadMeasure("category", f"has more than {MAX_PROVIDERS:,} providers, which is too many for a filter")
+    return found

@@ -1,0 +1,103 @@
+"""What may be asked of a measure: models that become the parameters of its route and of ``kith report``. Pure."""
+
+import re
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from shared.events import Currency, Id, Kind, ShortText
+from shared.measures.days import Span, Unit, day_of, name_of
+
+#: Most days of a period whose days, weeks or months are listed.
+MAX_DAYS = 3_660
+#: Most days of a period whose cohorts are listed: their table grows with the square.
+MAX_COHORT_DAYS: dict[Unit, int] = {"day": 366, "week": MAX_DAYS, "month": MAX_DAYS}
+#: How far back buckets go when no `from` is given.
+DEFAULT_DAYS: dict[Unit, int] = {"day": 30, "week": 12 * 7, "month": 365}
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+class BadMeasure(ValueError):
+    """A parameter cannot be used. ``name`` is the parameter, ``detail`` says to its sender why."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(f"{name}: {detail}")
+        self.name = name
+        self.detail = detail
+
+
+class NotInstalled(Exception):
+    """A measure needs a library that this installation lacks."""
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            if _DAY.fullmatch(value) and 1970 <= (day := date.fromisoformat(value)).year < 9000:
+                return day
+        except ValueError:
+            pass
+        raise ValueError("must be a day such as 2026-11-21")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+
+
+class PeriodQuery(BaseModel):
+    """A period of whole UTC days."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    from_: Day | None = Field(None, alias="from", description="First day of the period, such as 2026-11-21 (UTC).")
+    to: Day | None = Field(
+        None, description="The day after its last day. Left out: tomorrow, so that today counts."
+    )
+
+    def span(self, today: int, days: int | None = None) -> Span:
+        """The period, by default ``days`` long (None: from 1970 on). Raises BadMeasure."""
+        end = today + 1 if self.to is None else day_of(self.to)
+        first = 0 if days is None else max(0, end - days)
+        if self.from_ is not None:
+            first = day_of(self.from_)
+        if first >= end:
+            raise BadMeasure("to", f"must be later than from; it would be {name_of(first)} to {name_of(end)}")
+        return Span(first, end)
+
+
+class FilterQuery(PeriodQuery):
+    """A period, and which relations count."""
+
+    kind: Kind | None = Field(None, description="Only relations of this kind: purchase, review …")
+    category: ShortText | None = Field(None, description="Only relations with providers of this category.")
+    provider_id: Id | None = Field(None, description="Only relations with this provider.")
+
+    @property
+    def filtered(self) -> bool:
+        return self.kind is not None or self.category is not None or self.provider_id is not None
+
+
+class MoneyQuery(FilterQuery):
+    currency: Currency | None = Field(None, description="Which money counts; needed where several occur.")
+
+
+class BucketQuery(BaseModel):
+    unit: Unit = Field("week", description="The size of a bucket; weeks begin on Monday.")
+
+
+Limit = Annotated[int, Field(ge=1, le=1000, description="How many items at most.")]
+
+
+def listed(span: Span, limit: int = MAX_DAYS) -> Span:
+    """The span, where a list of its parts can be an answer. Raises BadMeasure."""
+    if len(span) > limit:
+        raise BadMeasure("from", f"the period would have {len(span):,} days, and {limit:,} is the most for this")
+    return span
+
+
+def bucketed(query: PeriodQuery, unit: Unit, today: int, *, square: bool = False) -> Span:
+    """The whole buckets that the period of a query touches. Raises BadMeasure for too many; ``square``: for a
+    table of all with all."""
+    span = query.span(today, DEFAULT_DAYS[unit])
+    return listed(span, MAX_COHORT_DAYS[unit] if square else MAX_DAYS).whole(unit)

@@ -1,0 +1,40 @@
+"""A measure as a thing that routes and commands are made of. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import cleandoc
+from typing import Generic, TypeVar
+
+from pydantic import BaseModel
+
+from shared.measures.query import PeriodQuery
+
+S = TypeVar("S")
+Q = TypeVar("Q", bound=PeriodQuery)
+A = TypeVar("A", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure(Generic[S]):
+    """One measure over a source ``S``. Make it by ``measure``, which checks that its parts fit."""
+
+    name: str
+    query: type[PeriodQuery]
+    answer: type[BaseModel]
+    run: Callable[[S, PeriodQuery], BaseModel]
+
+    @property
+    def question(self) -> str:
+        """What it tells a relationship team: the first line of the answer's docstring."""
+        question = cleandoc(self.answer.__doc__ or "").splitlines()[0].removeprefix("Answers: ")
+        return question[:1].upper() + question[1:]
+
+
+def measure(name: str, query: type[Q], answer: type[A], run: Callable[[S, Q], A]) -> Measure[S]:
+    """``run`` computes the answer to a query from a source."""
+
+    def checked(source: S, asked: PeriodQuery) -> BaseModel:
+        assert isinstance(asked, query)
+        return run(source, asked)
+
+    return Measure(name, query, answer, checked)

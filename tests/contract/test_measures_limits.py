@@ -1,0 +1,90 @@
+"""What the measures refuse on a real MongoDB, how they read it, and the command that shows them."""
+
+import csv
+import io
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from services.cli import report
+from services.cli.__main__ import app as kith
+from services.relations.measures import source as relations_source
+from shared.measures.mongo import providers_of
+from tests.analytics_driver import get
+from tests.conftest import Addresses
+from tests.measures_world import NOW, World, ask
+
+
+def test_several_currencies_need_a_choice(world: World) -> None:
+    for app, path in (
+        (world.analytics, "top-providers?measure=amount"),
+        (world.analytics, "concentration?measure=amount&kind=purchase"),
+        (world.relations, "rfm"),
+        (world.relations, "lifetime"),
+    ):
+        answer = get(app, f"/v1/measures/{path}")
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "currency")
+        assert "EUR, USD" in answer.json()["detail"]
+
+
+def test_what_would_read_too_much_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relations_source, "MAX_FACTS", 100)
+    answer = get(world.relations, "/v1/measures/repeat")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "from")
+    monkeypatch.setattr("services.analytics.measures.source.MAX_VISITS", 100)
+    answer = get(world.analytics, "/v1/measures/lifecycle")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "to")
+    answer = get(world.analytics, "/v1/measures/activity")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "from")
+    monkeypatch.setattr("shared.measures.mongo.MAX_PROVIDERS", 3)
+    with pytest.raises(ValueError, match="category: has more than 3 providers"):
+        providers_of(world.database["providers"], "default", "café")
+
+
+def test_the_facts_of_consumers_come_from_the_index_in_order(world: World) -> None:
+    wanted = {"tenant": "default", "retracted": False, "time": {"$gte": NOW.replace(year=2020), "$lt": NOW}}
+    order = [("consumer_id", -1), ("time", 1), ("_id", 1)]
+    plan = world.database["relations"].find(wanted).sort(order).explain()["queryPlanner"]["winningPlan"]
+    assert "SORT" not in str(plan).replace("'sortPattern'", "")
+    assert "IXSCAN" in str(plan)
+
+
+def test_the_command_says_what_the_routes_say(
+    world: World, servers: Addresses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KITH_MONGO", servers.mongo)
+    monkeypatch.setenv("KITH_DATABASE", world.database.name)
+    monkeypatch.setattr(report, "_now", lambda: NOW)
+    runner = CliRunner()
+
+    def run(*arguments: str) -> str:
+        result = runner.invoke(kith, ["report", *arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert json.loads(run("activity", "--json")) == ask(world.analytics, "activity")
+    by_kind = ["cohorts", "--kind", "purchase", "--unit", "month"]
+    expected = ask(world.relations, "cohorts", kind="purchase", unit="month")
+    assert json.loads(run(*by_kind, "--json")) == expected
+    rows = list(csv.DictReader(io.StringIO(run(*by_kind, "--csv"))))
+    assert [(row["cohort"], int(row["offset"]), int(row["active"])) for row in rows] == [
+        (item["cohort"], offset, active)
+        for item in expected["items"]
+        for offset, active in enumerate(item["active"])
+    ]
+    assert run("lifetime", "--tenant", "nobody", "--csv").startswith("consumer_id,orders,last,churn_risk,")
+    table = run("top-providers", "--from", "2026-10-01", "--limit", "3")
+    best = ask(world.analytics, "top-providers", from_="2026-10-01", limit=3)["items"]
+    assert "Who are our most important providers?" in table
+    assert [line.split()[:2] for line in table.splitlines() if line.strip().startswith("p")][-3:] == [
+        [item["provider_id"], str(item["value"])] for item in best
+    ]
+    refused = runner.invoke(kith, ["report", "rfm"])
+    assert refused.exit_code == 2
+    assert "--currency" in refused.output
+    refused = runner.invoke(kith, ["report", "activity", "--method", "exact", "--kind", "view"])
+    assert refused.exit_code == 2
+    assert "--method" in refused.output
+    refused = runner.invoke(kith, ["report", "cohorts", "--from", "soon"])
+    assert "must be a day such as 2026-11-21" in refused.output
