@@ -13,6 +13,9 @@ from shared.runner import Runner
 
 log = logging.getLogger(__name__)
 
+#: How the names of the threads begin that a runner has read and commit.
+STORE_THREADS = "store"
+
 
 class Hang(NamedTuple):
     """Work that has been there since ``since`` (``time.monotonic()``) and is not done. Without ``partition`` it
@@ -48,8 +51,8 @@ def hangs(runner: Runner, limit: float, now: float) -> list[Hang]:
 
 
 class Watchdog:
-    """Looks at a runner once a second from a thread of its own and logs each hang once, and its end. Of a thread
-    that is blocked it logs the stack."""
+    """Looks at a runner once a second from a thread of its own and logs each hang once, and its end, with the
+    stacks of the threads that do not return."""
 
     def __init__(
         self,
@@ -76,14 +79,22 @@ class Watchdog:
                 extra = {"step": hang.step, "seconds": round(now - hang.since)}
                 if hang.partition is not None:
                     extra |= {"topic": hang.partition.topic, "partition": hang.partition.number}
-                if hang.blocked:
-                    extra["stack"] = self._stack()
+                if stack := self._stack(hang):
+                    extra["stack"] = stack
                 log.error("stuck: %s", hang.describe(now), extra=extra)
         for key, hang in self._known.items():
             if key not in found:
                 log.warning("no longer stuck: %s", hang.partition or "the worker", extra={"step": hang.step})
         self._known = found
 
-    def _stack(self) -> str:
-        frame = sys._current_frames().get(self._watched.ident or 0)
-        return "".join(traceback.format_stack(frame)) if frame else "the thread has ended"
+    def _stack(self, hang: Hang) -> str:
+        """Where the worker's thread is, if it hangs; else where those are that wait for the store for it."""
+        if hang.blocked:
+            threads = [self._watched]
+        elif hang.step in ("fold", "commit"):
+            threads = [thread for thread in threading.enumerate() if thread.name.startswith(STORE_THREADS)]
+        else:
+            threads = []
+        frames = sys._current_frames()
+        found = [frames.get(thread.ident or 0) for thread in threads]
+        return "\n".join("".join(traceback.format_stack(frame)) for frame in found if frame is not None)

@@ -30,6 +30,7 @@ from shared.settings import Settings
 from shared.topics import Topics
 from shared.tracing import open_tracing
 from shared.versions import LiveNames, LiveStore
+from shared.watchdog import STORE_THREADS
 from shared.worker import Worker, owner_name
 
 
@@ -65,7 +66,7 @@ def run(settings: Settings) -> None:
             owner=owner_name(),
             dead_letters=topics.name("dead-letters"),
             slice_events=settings.slice_events,
-            committer=ThreadPoolExecutor(4, thread_name_prefix="store"),
+            committer=ThreadPoolExecutor(4, thread_name_prefix=STORE_THREADS),
             observer=Several(observation.observer, OwnWrites(cache)),
         )
 

@@ -161,7 +161,7 @@ def test_a_worker_whose_database_freezes_is_not_ready_and_says_where_it_hangs(
             try:
                 httpx.post(f"{stack.addresses['ingest']}/v1/events", json=[relation("f1")], trust_env=False)
                 wait_for("the worker to notice", lambda: not_ready(url), 20)
-                assert f"the worker hangs in fold of {name}.relations/0" in not_ready(url)
+                assert f"{name}.relations/0 has been stuck in fold" in not_ready(url)
                 assert total(scrape(stack, "relations"), "kith_worker_ready") == 0
                 log = stack.services["relations"].log
                 wait_for("the line in the log", lambda: "stuck: " in log.read_text(), 10)
