@@ -112,12 +112,17 @@ def status(
     """Show how far each service has come, who works on it, what is stored and what was not accepted."""
     from services.cli.status import StatusReader
     from services.cli.status_view import show_status
+    from services.cli.up import signals_interrupt
     from shared.mongo_io import connect
 
     settings = read_settings()
     if settings.mongo is None:
         raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
-    with connect(settings.mongo) as client, StatusReader(settings, client[settings.database]) as reader:
+    with (
+        signals_interrupt(),
+        connect(settings.mongo) as client,
+        StatusReader(settings, client[settings.database]) as reader,
+    ):
         show_status(reader.read, as_json=json_line, watch=watch)
 
 
