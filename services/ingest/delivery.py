@@ -1,4 +1,4 @@
-"""From the event loop to the publisher's threads and back, with a bound on what is under way."""
+"""From the event loop to the publisher's thread and back, with a bound on what is under way."""
 
 import asyncio
 import logging
@@ -11,7 +11,6 @@ from shared.protocols import Message, Publisher
 
 MAX_REQUESTS = 256
 MAX_BYTES = 64 * 1024 * 1024
-_THREADS = 4
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +30,9 @@ class Delivery:
         self._timeout = timeout
         self._requests_left = MAX_REQUESTS
         self._bytes_left = MAX_BYTES
-        # Threads, because kafka-python's send blocks while it has no metadata or its buffer is full.
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="publish")
+        # A thread, because kafka-python's send blocks while it has no metadata or its buffer is full. Several only
+        # wait for its lock and for each other: four of them took a third longer.
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="publish")
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextmanager
@@ -72,7 +72,7 @@ class Delivery:
             raise Unavailable(f"no acknowledgement within {self._timeout:g} s") from error
 
     def close(self) -> None:
-        """Let go of the threads; what has not been handed to the publisher yet is not."""
+        """Let go of the thread; what has not been handed to the publisher yet is not."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _publish(self, messages: Sequence[Message]) -> None:
