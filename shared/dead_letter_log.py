@@ -2,12 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from shared.metrics import dead_letters
 from shared.observer import Silent
-from shared.protocols import Outcome, Partition
+from shared.protocols import Outcome, Partition, Record
 
 log = logging.getLogger(__name__)
 
@@ -21,16 +20,12 @@ class DeadLetterLog(Silent):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._found: dict[Partition, list[Mapping[str, Any]]] = {}
         self._allowance = _BURST
         self._filled_at = clock()
         self._left_out = 0
 
-    def folded(self, partition: Partition, outcome: Outcome) -> None:
-        self._found[partition] = list(dead_letters(outcome))
-
-    def committed(self, partition: Partition) -> None:
-        letters = self._found.pop(partition, [])
+    def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:  # noqa: ARG002
+        letters = list(dead_letters(outcome))
         if not letters and not self._left_out:
             return
         now = self._clock()

@@ -47,17 +47,15 @@ class Folding:
                 bury(record, error, projection.name, dead_letters, self._buried)
         if self._sieve.ahead:
             log.warning("%s: %d changes are ahead of a gap; they come again", position, self._sieve.ahead)
-        self._outcome: Outcome | None = None
+        self._outcome = Outcome()
         self.answer: Future[Answer] | None = None
-        if not items:
-            self._outcome = Outcome()
-            return
-        self._steps = projection.project(items)
-        self._ask(lambda: next(self._steps))
+        if items:
+            self._steps = projection.project(items)
+            self._go_on(None)
 
-    def _ask(self, step: Callable[[], Ask]) -> None:
+    def _go_on(self, answer: Answer) -> None:
         try:
-            self.answer = self._fetch(step())
+            self.answer = self._fetch(self._steps.send(answer))
         except StopIteration as done:
             self.answer, self._outcome = None, done.value
 
@@ -66,10 +64,8 @@ class Folding:
         while self.answer is not None:
             if not self.answer.done():
                 return None
-            found = self.answer.result()
-            self._ask(lambda found=found: self._steps.send(found))  # type: ignore[misc]
+            self._go_on(self.answer.result())
         outcome = self._outcome
-        assert outcome is not None
         outcome.writes += self._buried.writes
         messages, emitted = number(outcome.messages, self._position, self._before.emitted)
         outcome.messages = messages + self._buried.messages

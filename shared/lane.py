@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from shared.folding import Folding
-from shared.protocols import Claim, Parcel, Partition, Progress, Record
+from shared.protocols import Claim, Outcome, Parcel, Partition, Progress, Record
 
 # Parcels that are stored but wait for earlier ones to be published.
 _MOST_UNSENT = 4
@@ -21,6 +21,16 @@ class Wait(NamedTuple):
     step: str
     since: float
     trouble: str | None
+
+
+class Pending(NamedTuple):
+    """What a transaction under way will have stored: a slice's records, what came of them, how far that is, and
+    how many published parcels it deletes."""
+
+    records: Sequence[Record]
+    outcome: Outcome
+    after: Progress
+    cleared: int
 
 
 class Lane:
@@ -44,9 +54,9 @@ class Lane:
         self.end: int | None = None
         #: The slice that is being folded.
         self.fold: Folding | None = None
-        #: The transaction under way, and what it will have stored: records, progress, parcels deleted.
+        #: The transaction under way, and what it will have stored.
         self.commit: Future[list[Parcel]] | None = None
-        self.pending: tuple[int, Progress, int] | None = None
+        self.pending: Pending | None = None
         #: A parcel is stored, then unsent, sent (and not settled yet), published, and at last deleted.
         self.unsent: list[Parcel] = []
         self.sent: list[Parcel] = []
@@ -110,15 +120,16 @@ class Lane:
             return True
         if self.unsettled is not None and self.unsettled.done():
             return True
-        if self.awaited:
-            return all(future.done() for future in self.awaited)
+        if (awaited := self.awaited) is not None:
+            return awaited.done()
         return bool(self._records) and not self.full
 
     @property
-    def awaited(self) -> list[Future[Any]]:
-        """The transaction or the read that it waits for."""
-        answer = self.fold.answer if self.fold else None
-        return [future for future in (self.commit, answer) if future is not None]
+    def awaited(self) -> Future[Any] | None:
+        """The transaction or the read that it waits for: there is no fold while a transaction is under way."""
+        if self.commit is not None:
+            return self.commit
+        return self.fold.answer if self.fold is not None else None
 
     @property
     def wait(self) -> Wait | None:
@@ -136,11 +147,11 @@ class Lane:
             waits.append(Wait(step if failed else "fold", self.moved_at, trouble if failed else None))
         return min(waits, key=lambda wait: wait.since, default=None)
 
-    def committed(self, parcels: Sequence[Parcel]) -> None:
-        """The pending slice is stored."""
+    def committed(self, parcels: Sequence[Parcel]) -> Pending:
+        """The pending slice is stored. Returns it."""
         assert self.pending is not None
-        records, self.progress, cleared = self.pending
-        self.pending = None
+        stored, self.pending = self.pending, None
+        self.progress = stored.after
         self.failures = self.races = 0
         self.stumbled = None
         self.moved_at = time.monotonic()
@@ -149,9 +160,10 @@ class Lane:
         # Until a number has been met, which may be later than the first slice.
         self.trimmed = self.trimmed and not self.progress.seen
         self.unsent += parcels
-        del self.published[:cleared]
-        for _ in range(records):
+        del self.published[: stored.cleared]
+        for _ in stored.records:
             self._records.popleft()
+        return stored
 
     def settled(self) -> None:
         """What was sent is published."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 
 from shared.observer import Silent
-from shared.protocols import Headers, Partition, Record
+from shared.protocols import Outcome, Partition, Record
 
 WINDOW_SECONDS = 60
 #: Of a slice so many messages are looked at, spread evenly: the cost is per slice, not per event.
@@ -26,16 +26,10 @@ class LatencyWindow(Silent):
         self, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time
     ) -> None:
         self._clock, self._wall_clock = clock, wall_clock
-        self._slices: dict[Partition, Sequence[Record]] = {}
         self._seconds: dict[int, Counter[int]] = {}
         self._lock = Lock()
 
-    def begun(self, partition: Partition, records: Sequence[Record]) -> Headers:
-        self._slices[partition] = records
-        return ()
-
-    def committed(self, partition: Partition) -> None:
-        records = self._slices.pop(partition, ())
+    def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:  # noqa: ARG002
         now, second = self._wall_clock() * 1000, int(self._clock())
         step = -(-len(records) // _SAMPLES) or 1
         with self._lock:
@@ -43,10 +37,6 @@ class LatencyWindow(Silent):
             # From the last on, which has waited least; a sample stands for those before it, too.
             for index in range(len(records) - 1, -1, -step):
                 counts[_size(now - records[index].timestamp)] += min(step, index + 1)
-
-    def interrupted(self, partition: Partition, step: str, error: Exception) -> None:  # noqa: ARG002
-        if step != "publish":
-            self._slices.pop(partition, None)
 
     def counts(self) -> dict[int, int]:
         """Messages of the last minute by size, see ``percentile``. May be called from any thread."""

@@ -35,7 +35,7 @@ class RunnerMetrics:
     ) -> None:
         self._projection = projection
         self._wall_clock = wall_clock
-        self._slices: dict[Partition, tuple[float, Sequence[Record], Outcome | None]] = {}
+        self._begun: dict[Partition, float] = {}
         topics = ["projection", "topic"]
         self._read = Counter("kith_records_read", "Records fetched from Kafka.", topics, registry=registry)
         self._stored = Counter("kith_events_stored", "Events whose slice is stored.", topics, registry=registry)
@@ -86,18 +86,14 @@ class RunnerMetrics:
     def received(self, partition: Partition, count: int) -> None:
         self._read.labels(self._projection, partition.topic).inc(count)
 
-    def begun(self, partition: Partition, records: Sequence[Record]) -> Headers:
-        self._slices[partition] = (time.perf_counter(), records, None)
+    def begun(self, partition: Partition, records: Sequence[Record]) -> Headers:  # noqa: ARG002
+        self._begun[partition] = time.perf_counter()
         return ()
 
-    def folded(self, partition: Partition, outcome: Outcome) -> None:
-        started, records, _ = self._slices[partition]
-        self._fold.labels(self._projection).observe(time.perf_counter() - started)
-        self._slices[partition] = (started, records, outcome)
+    def folded(self, partition: Partition, outcome: Outcome) -> None:  # noqa: ARG002
+        self._fold.labels(self._projection).observe(time.perf_counter() - self._begun[partition])
 
-    def committed(self, partition: Partition) -> None:
-        _, records, outcome = self._slices.pop(partition)
-        assert outcome is not None
+    def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:
         topic = partition.topic
         self._stored.labels(self._projection, topic).inc(len(records))
         self._sizes.labels(self._projection).observe(len(records))
@@ -109,9 +105,7 @@ class RunnerMetrics:
         now = self._wall_clock()
         self._latency.observe([now - record.timestamp / 1000 for record in records])
 
-    def interrupted(self, partition: Partition, step: str, error: Exception) -> None:
-        if step != "publish":
-            self._slices.pop(partition, None)
+    def interrupted(self, partition: Partition, step: str, error: Exception) -> None:  # noqa: ARG002
         reason = "fenced" if isinstance(error, Fenced) else "race" if isinstance(error, Stale) else "unavailable"
         self._interruptions.labels(self._projection, step, reason).inc()
 

@@ -21,8 +21,8 @@ class Observer(Protocol):
     def folded(self, partition: Partition, outcome: Outcome) -> None:
         """The slice under way is folded: this is what will be stored."""
 
-    def committed(self, partition: Partition) -> None:
-        """The slice under way is stored."""
+    def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:
+        """The slice under way is stored: these records, and what came of them."""
 
     def interrupted(self, partition: Partition, step: str, error: Exception) -> None:
         """A step (claim, fold, commit or publish) has failed for now: Unavailable, Stale or Fenced. What has
@@ -39,7 +39,7 @@ class Silent:
 
     def folded(self, partition: Partition, outcome: Outcome) -> None: ...
 
-    def committed(self, partition: Partition) -> None: ...
+    def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None: ...
 
     def interrupted(self, partition: Partition, step: str, error: Exception) -> None: ...
 
@@ -64,9 +64,9 @@ class Several:
         for observer in self._observers:
             observer.folded(partition, outcome)
 
-    def committed(self, partition: Partition) -> None:
+    def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:
         for observer in self._observers:
-            observer.committed(partition)
+            observer.committed(partition, records, outcome)
 
     def interrupted(self, partition: Partition, step: str, error: Exception) -> None:
         for observer in self._observers:

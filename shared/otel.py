@@ -95,7 +95,7 @@ class SliceSpans:
         counts = {"kith.writes": len(outcome.writes), "kith.messages": len(outcome.messages)}
         self._spans[partition].add_event("folded", counts)
 
-    def committed(self, partition: Partition) -> None:
+    def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:  # noqa: ARG002
         self._end(partition)
 
     def interrupted(self, partition: Partition, step: str, error: Exception) -> None:

@@ -15,18 +15,9 @@ from typing import Any, NamedTuple
 
 from shared.errors import Fenced, Stale, Unavailable
 from shared.folding import Folding
-from shared.lane import Inline, Lane
+from shared.lane import Inline, Lane, Pending
 from shared.observer import Observer, Silent
-from shared.protocols import (
-    Parcel,
-    Partition,
-    Polled,
-    Projection,
-    Publisher,
-    Reader,
-    Slice,
-    Store,
-)
+from shared.protocols import Parcel, Partition, Polled, Projection, Publisher, Reader, Slice, Store
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +125,7 @@ class Runner:
         lanes = [lane for lane in self._lanes.values() if lane.retry_at <= now]
         if any(lane.ready for lane in lanes):
             return 0
-        if answers := [future for lane in lanes for future in lane.awaited]:
+        if answers := [future for lane in lanes if (future := lane.awaited) is not None]:
             wait(answers, _GLANCE_SECONDS, return_when=FIRST_COMPLETED)
             return 0
         if any(lane.unsettled for lane in lanes):
@@ -240,7 +231,7 @@ class Runner:
         self._at("commit", lane.partition)
         assert lane.claim is not None
         slice = Slice(lane.claim, lane.progress, after, outcome, tuple(lane.published))
-        lane.pending = (len(records), after, len(lane.published))
+        lane.pending = Pending(records, outcome, after, len(lane.published))
         lane.commit = self._committer.submit(self._store.commit, slice)
         if lane.commit.done():
             self._take_commit(lane)
@@ -250,10 +241,9 @@ class Runner:
         self._at("commit", lane.partition)
         commit, lane.commit = lane.commit, None
         assert commit is not None
-        parcels = commit.result()
-        lane.committed(parcels)
-        self._observer.committed(lane.partition)
-        next = lane.progress.next
+        stored = lane.committed(commit.result())
+        self._observer.committed(lane.partition, stored.records, stored.outcome)
+        next = stored.after.next
         assert next is not None
         self._reader.mirror({lane.partition: next})
         if lane.paused and lane.backlog <= self._slice_events:
@@ -283,9 +273,8 @@ class Runner:
         for the end kills a worker that takes long."""
         deadline = time.monotonic() + _FINISH_SECONDS
         for lane in self._lanes.values():
-            for future in lane.awaited:
-                if future.cancel() and future is lane.commit:
-                    lane.commit = None  # not begun
+            if (future := lane.awaited) is not None and future.cancel():
+                lane.commit = None  # not begun
         for lane in self._lanes.values():
             try:
                 self._settle(lane, deadline)

@@ -72,13 +72,8 @@ class OwnWrites(Silent):
 
     def __init__(self, cache: QueryCache) -> None:
         self._cache = cache
-        self._folded: dict[Partition, Outcome] = {}
 
-    def folded(self, partition: Partition, outcome: Outcome) -> None:
-        self._folded[partition] = outcome
-
-    def committed(self, partition: Partition) -> None:
-        outcome = self._folded.pop(partition)
+    def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:  # noqa: ARG002
         if not self._cache.idle:
             self._cache.forget(written(outcome.writes))
 

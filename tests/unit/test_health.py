@@ -10,10 +10,10 @@ import pytest
 
 from shared.dead_letter_log import DeadLetterLog
 from shared.errors import Unavailable
-from shared.lane import Lane
+from shared.lane import Lane, Pending
 from shared.logs import Logfmt
 from shared.memory import MemoryReader
-from shared.protocols import Claim, Message, Parcel, Partition, Progress, Slice
+from shared.protocols import Claim, Message, Outcome, Parcel, Partition, Progress, Slice
 from shared.runner import Runner
 from shared.watchdog import Hang, Watchdog, hangs
 from shared.worker import Worker
@@ -121,7 +121,7 @@ def test_progress_begins_the_wait_anew() -> None:
     lane = Lane(PLACE, "p")
     lane.open(Claim("p", 1), Progress(0), 0, trimmed=False)
     lane.moved_at = lane.settled_at = time.monotonic() - 100
-    lane.pending = (0, Progress(1), 0)
+    lane.pending = Pending((), Outcome(), Progress(1), 0)
     lane.committed([Parcel("a", ())])
     assert lane.wait is not None
     assert lane.wait.step == "publish"

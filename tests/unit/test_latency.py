@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from shared.errors import Unavailable
 from shared.latency import LatencyWindow, percentile
-from shared.protocols import Partition, Record
+from shared.memory import MemoryReader
+from shared.protocols import Outcome, Partition, Record
+from tests.unit.runner_support import PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
 
 ONE, OTHER = Partition("t", 0), Partition("t", 1)
 
@@ -23,7 +25,7 @@ class Clocks:
         now = (self.now + 1e6) * 1000
         records = [Record(partition, n, round(now - age), None, b"") for n, age in enumerate(ages_ms)]
         assert self.window.begun(partition, records) == ()
-        self.window.committed(partition)
+        self.window.committed(partition, records, Outcome())
 
 
 def shares(clocks: Clocks) -> tuple[float | None, float | None]:
@@ -86,13 +88,27 @@ def test_clocks_that_differ_do_no_harm() -> None:
 
 def test_what_was_interrupted_counts_when_it_is_stored_at_last() -> None:
     clocks = Clocks()
-    clocks.window.begun(ONE, [Record(ONE, 0, 0, None, b"")])
-    clocks.window.interrupted(ONE, "commit", Unavailable("away"))
-    clocks.window.committed(ONE)
+    store = WatchedStore(_away_at_first)
+    kith = kith_with(store)
+    publisher = PatientPublisher(kith.log)
+    kith.reader = MemoryReader(kith.log)
+    kith.runner = runner_of(kith, kith.reader, publisher=publisher, observer=clocks.window)
+    kith.reader.assign(kith.inputs)
+    kith.publish(views(1))
+    while not store.tries:
+        steps(kith, 1)
     assert clocks.window.counts() == {}
-    clocks.store([10.0])
-    clocks.window.interrupted(ONE, "publish", Unavailable("away"))
+    while not publisher.waiting:
+        steps(kith, 1)
     assert sum(clocks.window.counts().values()) == 1
+    publisher.waiting.popleft()[0].set_exception(Unavailable("away"))
+    steps(kith, 5)
+    assert sum(clocks.window.counts().values()) == 1
+
+
+def _away_at_first(tries: int) -> None:
+    if tries == 1:
+        raise Unavailable("away")
 
 
 @pytest.mark.parametrize("share", [0.5, 0.99, 1.0])
