@@ -1,7 +1,7 @@
 """Chooses the Kafka client by the setting ``kafka_client``. Each is imported only when it is the chosen one."""
 
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from shared.errors import ConfigurationError
 from shared.protocols import Publisher, Reader
@@ -12,8 +12,9 @@ def open_reader(settings: Settings, service: str, topics: Sequence[str]) -> Read
     """A member of the Kafka group ``<group>.<service>`` that reads ``topics`` (full names). Raises
     ConfigurationError, and Unavailable while the brokers cannot be reached or lack a topic."""
     if settings.kafka_client == "librdkafka":
-        reader: Reader = _librdkafka().RdReader(settings, service, topics)
-        return reader
+        with _librdkafka():
+            from shared.librdkafka_io import RdReader
+        return RdReader(settings, service, topics)
     from shared.kafka_io import KafkaReader
 
     return KafkaReader(settings, service, topics)
@@ -22,16 +23,18 @@ def open_reader(settings: Settings, service: str, topics: Sequence[str]) -> Read
 def open_publisher(settings: Settings) -> Publisher:
     """A publisher. Raises ConfigurationError, and Unavailable while the brokers cannot be reached."""
     if settings.kafka_client == "librdkafka":
-        publisher: Publisher = _librdkafka().RdPublisher(settings)
-        return publisher
-    from shared.kafka_io import KafkaPublisher
+        with _librdkafka():
+            from shared.librdkafka_publisher import RdPublisher
+        return RdPublisher(settings)
+    from shared.kafka_publisher import KafkaPublisher
 
     return KafkaPublisher(settings)
 
 
-def _librdkafka() -> ModuleType:
+@contextmanager
+def _librdkafka() -> Iterator[None]:
     try:
-        from shared import librdkafka_io
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "confluent_kafka":
             raise
@@ -39,4 +42,3 @@ def _librdkafka() -> ModuleType:
             "KITH_KAFKA_CLIENT is librdkafka, but the package confluent-kafka is not installed: "
             "install kith[librdkafka]"
         ) from error
-    return librdkafka_io

@@ -1,15 +1,13 @@
-"""The Reader and the Publisher on kafka-python."""
+"""The Reader on kafka-python, and what its other clients share."""
 
 import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import KafkaAdminClient
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     AuthorizationError,
@@ -26,7 +24,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from shared.errors import ConfigurationError, Unavailable
-from shared.protocols import Message, Partition, Polled, Record
+from shared.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,10 +32,8 @@ log = logging.getLogger(__name__)
 # Room for a record of the input topics' largest size plus the headers of its dead letter.
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _MIRROR_SECONDS = 1.0
-_LOOK_SECONDS = 30.0
-# Long enough for brokers that answer, so that the first message after an outage is published.
-_OPENING_SECONDS = 1.0
-_LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
+#: What trying again does not help against.
+LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 def connection(settings: Settings) -> dict[str, Any]:
@@ -66,147 +62,42 @@ def reaching_brokers() -> Iterator[None]:
     """kafka-python's errors as Kith's: Unavailable, or ConfigurationError where trying again will not help."""
     try:
         yield
-    except (KafkaConfigurationError, *_LASTING) as error:
+    except (KafkaConfigurationError, *LASTING) as error:
         raise ConfigurationError(f"Kafka: {error}") from error
     except KafkaError as error:
         raise Unavailable(f"Kafka: {type(error).__name__}: {error}") from error
 
 
-class KafkaPublisher:
-    """Publishes with acknowledgement of all replicas, idempotently.
-
-    A producer of kafka-python 3.0.12 never publishes again after a batch that expired or was refused, so one
-    that has failed is replaced before the next message. Opening one takes as long as the brokers are away, and
-    happens in a thread of its own: whoever sends meanwhile hears of it within a second.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._failed: Any = None
-        self._opening: _Opening | None = None
-        self._closed = False
-        self._producer: Any = self._open()
-
-    def _open(self) -> KafkaProducer:
-        timeout = self._settings.publish_timeout_ms
-        with reaching_brokers():
-            return KafkaProducer(
-                **connection(self._settings),
-                metrics_enabled=False,
-                bootstrap_timeout_ms=max(timeout, 1_000),
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=5,
-                batch_size=128 * 1024,
-                compression_type="lz4",
-                max_request_size=MAX_MESSAGE_BYTES,
-                max_block_ms=min(timeout, 5_000),
-                delivery_timeout_ms=timeout,
-                request_timeout_ms=max(timeout // 2, 50),
-                allow_auto_create_topics=False,
-            )
-
-    def send(self, messages: Sequence[Message]) -> Future[None]:
-        delivery = _Delivery(len(messages))
-        try:
-            producer = self._working()
-        except Unavailable as error:
-            delivery.future.set_exception(error)
-            return delivery.future
-
-        def failed(error: BaseException) -> None:
-            self._failed = producer
-            delivery.failed(error)
-
-        for message in messages:
-            try:
-                sent = producer.send(
-                    message.topic, message.value, message.key, list(message.headers), message.partition
-                )
-            except KafkaError as error:
-                failed(error)
-                break
-            sent.add_callback(delivery.arrived)
-            sent.add_errback(failed)
-        return delivery.future
-
-    def _working(self) -> KafkaProducer:
-        with self._lock:
-            if self._producer is not self._failed:
-                return self._producer
-            if self._opening is None:
-                self._opening = _Opening(threading.Thread(target=self._replace, daemon=True), time.monotonic())
-                self._opening.thread.start()
-            opening = self._opening
-        opening.thread.join(max(0.0, opening.since + _OPENING_SECONDS - time.monotonic()))
-        with self._lock:
-            if self._producer is self._failed:
-                raise Unavailable("Kafka: no broker can be reached to publish to")
-            return self._producer
-
-    def _replace(self) -> None:
-        old, producer = self._producer, None
-        try:
-            producer = self._open()
-        except (Unavailable, ConfigurationError) as error:
-            log.debug("no new publisher yet: %s", error)
-        with self._lock:
-            self._opening = None
-            if producer is not None and not self._closed:
-                self._producer, self._failed = producer, None
-                producer = None
-        # What the old one still holds fails as well, and is published again by whoever sent it.
-        _close(old if producer is None else producer, 0)
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-        _close(self._producer, 0 if self._producer is self._failed else 5)
+def partitions_of(client: Any, topics: Iterable[str]) -> list[TopicPartition]:
+    """Every partition of ``topics`` that there is, in order. ``client`` is a KafkaConsumer. Raises Unavailable."""
+    with reaching_brokers():
+        return [
+            TopicPartition(topic, number)
+            for topic in topics
+            for number in sorted(client.partitions_for_topic(topic) or ())
+        ]
 
 
-class _Opening(NamedTuple):
-    thread: threading.Thread
-    since: float
+def open_outside(settings: Settings, **options: Any) -> KafkaConsumer:
+    """A consumer that is in no group and reads what is committed. ``options`` are kafka-python's. Raises
+    Unavailable and ConfigurationError."""
+    with reaching_brokers():
+        return KafkaConsumer(
+            **connection(settings),
+            metrics_enabled=False,
+            group_id=None,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+            **options,
+        )
 
 
-def _close(producer: KafkaProducer, seconds: float) -> None:
-    """What is not acknowledged by then fails."""
-    try:
-        producer.close(timeout=seconds)
-    except KafkaError as error:
-        log.debug("closed with messages on their way: %s", error)
-        # kafka-python 3.0.12 has not closed it then: its thread would go on, and hold its sockets.
-        producer._sender.force_close()
-        producer._closed = True
-
-
-class _Delivery:
-    """Counts acknowledgements: one future for many messages. Called from the producer's thread."""
-
-    def __init__(self, expected: int) -> None:
-        self.future: Future[None] = Future()
-        self._missing = expected
-        self._lock = threading.Lock()
-        if not expected:
-            self.future.set_result(None)
-
-    def arrived(self, _: object) -> None:
-        with self._lock:
-            self._missing -= 1
-            done = self._missing == 0 and not self.future.done()
-        if done:
-            self.future.set_result(None)
-
-    def failed(self, error: BaseException) -> None:
-        with self._lock:
-            # Never done by arrival afterwards: this message's own acknowledgement stays out.
-            done = not self.future.done() and self._missing >= 0
-            self._missing = -1
-        if done:
-            self.future.set_exception(
-                error if isinstance(error, _LASTING) else Unavailable(f"Kafka: {type(error).__name__}")
-            )
+def record_of(partition: Partition, found: Any) -> Record:
+    """A record of kafka-python's as Kith's."""
+    # Kafka knows headers without a value; nothing here tells them from empty ones.
+    headers = tuple((name, value or b"") for name, value in found.headers or ())
+    return Record(partition, found.offset, found.timestamp, found.key, found.value, headers)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -225,6 +116,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             self._assigned -= gone
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        # kafka-python 3.0.12 goes on claiming them when it joins again: the group's leader then keeps them for it,
+        # it gives none back, because it has none, and nobody reads them until the group is shared out anew.
+        for assignor in self._consumer._coordinator._assignors.values():
+            assignor.member_assignment = None
         self.on_partitions_revoked(lost)
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
@@ -266,10 +161,7 @@ class KafkaReader:
             )
             # kafka-python may join the group before it knows the topics' partitions (a metadata request that was
             # under way already answers for the new one) and then share out nothing; so they are fetched first.
-            missing = [topic for topic in topics if not self._consumer.partitions_for_topic(topic)]
-        if missing:
-            self._consumer.close(autocommit=False)
-            raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
+            self._check(topics)
         self._listener = _Listener(self._consumer)
         self._consumer.subscribe(topics=list(topics), listener=self._listener)
         self._unmirrored: dict[TopicPartition, OffsetAndMetadata] = {}
@@ -283,6 +175,20 @@ class KafkaReader:
             # the group: so it is asked for again, and waited for.
             coordinator.rejoin_needed = True
             timeout_ms = max(timeout_ms, 1_000)
+        found = self._fetch(timeout_ms)
+        revoked, assigned = self._listener.take()
+        stale = revoked | assigned
+        records = {partition: batch for partition, batch in found.items() if partition not in stale}
+        self._mirror()
+        return Polled(revoked, assigned, records)
+
+    def _check(self, topics: Sequence[str]) -> None:
+        """That the topics are there. Else closes, and raises Unavailable."""
+        if missing := [topic for topic in topics if not self._consumer.partitions_for_topic(topic)]:
+            self.close()
+            raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
+
+    def _fetch(self, timeout_ms: int) -> dict[Partition, list[Record]]:
         try:
             found = self._consumer.poll(timeout_ms=timeout_ms)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
@@ -290,19 +196,15 @@ class KafkaReader:
         except KafkaError as error:
             if not error.retriable:
                 raise
-            # A broker that goes away in the wrong moment, while the group is joined. Not in a busy loop.
+            # A broker that goes away in the wrong moment. Not in a busy loop.
             log.debug("nothing could be read: %s", error)
             time.sleep(0.1)
-            found = {}
-        revoked, assigned = self._listener.take()
-        stale = revoked | assigned
-        records = {
-            partition: [_record(partition, found) for found in batch]
-            for tp, batch in found.items()
-            if (partition := Partition(tp.topic, tp.partition)) not in stale
-        }
-        self._mirror()
-        return Polled(revoked, assigned, records)
+            return {}
+        batches = {}
+        for tp, batch in found.items():
+            partition = Partition(tp.topic, tp.partition)
+            batches[partition] = [record_of(partition, record) for record in batch]
+        return batches
 
     def start(self, partition: Partition, offset: int | None) -> tuple[int, int]:
         tp = TopicPartition(*partition)
@@ -368,99 +270,3 @@ class KafkaReader:
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)
-
-
-class KafkaProbe:
-    """Asks the brokers whether they are there, for readiness checks."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._admin: KafkaAdminClient | None = None
-        self._lock = threading.Lock()
-
-    def problems(self, topics: Iterable[str]) -> list[str]:
-        """Why nothing can be published to these topics now; nothing when it can."""
-        with self._lock:
-            try:
-                with reaching_brokers():
-                    if self._admin is None:
-                        self._admin = KafkaAdminClient(
-                            **connection(self._settings), request_timeout_ms=2_000, bootstrap_timeout_ms=2_000
-                        )
-                    missing = set(topics) - set(self._admin.list_topics())
-            except Unavailable:
-                self._forget()
-                return ["the Kafka brokers cannot be reached"]
-        return [f"there is no topic {name}" for name in sorted(missing)]
-
-    def close(self) -> None:
-        with self._lock:
-            self._forget()
-
-    def _forget(self) -> None:
-        if self._admin is not None:
-            self._admin.close()
-            self._admin = None
-
-
-class KafkaTail:
-    """Reads what is published from now on, in all partitions of ``topics``, as a member of no group."""
-
-    def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
-        with reaching_brokers():
-            self._consumer = KafkaConsumer(
-                **connection(settings),
-                metrics_enabled=False,
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="latest",
-                isolation_level="read_committed",
-                fetch_max_wait_ms=100,
-                allow_auto_create_topics=False,
-            )
-        self._topics = list(topics)
-        self._looked_at = 0.0
-        self._assigned: set[TopicPartition] = set()
-
-    def poll(self, timeout_ms: int) -> list[Record]:
-        """What has come since the last call. Raises Unavailable."""
-        with reaching_brokers():
-            if time.monotonic() - self._looked_at > _LOOK_SECONDS:
-                self._look()
-            found = self._consumer.poll(timeout_ms=timeout_ms)
-        return [_record(Partition(tp.topic, tp.partition), r) for tp, batch in found.items() for r in batch]
-
-    def skip(self) -> None:
-        """Leave out what has come since the last call. Raises Unavailable."""
-        with reaching_brokers():
-            self._look()
-            for tp, offset in self._consumer.end_offsets(list(self._assigned)).items():
-                self._consumer.seek(tp, offset)
-
-    def _look(self) -> None:
-        """Take in partitions that have been added. They are read from their beginning, the first ones from
-        their end."""
-        self._looked_at = time.monotonic()
-        present = {
-            TopicPartition(topic, number)
-            for topic in self._topics
-            for number in self._consumer.partitions_for_topic(topic) or ()
-        }
-        if new := present - self._assigned:
-            known = {tp: self._consumer.position(tp) for tp in self._assigned}
-            self._consumer.assign(list(present))
-            starts = (
-                self._consumer.beginning_offsets(list(new)) if known else self._consumer.end_offsets(list(new))
-            )
-            for tp, offset in {**known, **starts}.items():
-                self._consumer.seek(tp, offset)
-            self._assigned = present
-
-    def close(self) -> None:
-        self._consumer.close(autocommit=False, timeout_ms=5_000)
-
-
-def _record(partition: Partition, found: Any) -> Record:
-    # Kafka knows headers without a value; nothing here tells them from empty ones.
-    headers = tuple((name, value or b"") for name, value in found.headers or ())
-    return Record(partition, found.offset, found.timestamp, found.key, found.value, headers)

@@ -1,10 +1,8 @@
-"""The Reader and the Publisher on confluent-kafka (librdkafka): the same behaviour as ``kafka_io``, in C."""
+"""The Reader on confluent-kafka (librdkafka): the same behaviour as ``kafka_io``, in C."""
 
 import logging
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from operator import methodcaller
 from typing import Any
@@ -13,15 +11,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as Found
 
 from shared.errors import ConfigurationError, Unavailable
-from shared.kafka_io import MAX_MESSAGE_BYTES
-from shared.librdkafka_delivery import LASTING, Delivery, Session
-from shared.protocols import Message, Partition, Polled, Record
+from shared.librdkafka_delivery import LASTING
+from shared.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
 _OUT_OF_LOG = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
-_ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 _MIRROR_SECONDS = 1.0
 _REPEAT_SECONDS = 30.0
 # Not a plain call: where Python has optimised one, a header's name that is not UTF-8 ends the process, because
@@ -83,72 +80,10 @@ def reaching_brokers() -> Iterator[None]:
         raise Unavailable(f"Kafka: {error.name()}: {error.str()}") from exception
 
 
-def _partition_counts(client: Consumer | Producer) -> dict[str, int]:
+def partition_counts(client: Consumer | Producer) -> dict[str, int]:
     """The topics that are there, and how many partitions each has. Never makes a broker create one."""
-    found = client.list_topics(timeout=_ANSWER_SECONDS).topics
+    found = client.list_topics(timeout=ANSWER_SECONDS).topics
     return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
-
-
-class RdPublisher:
-    """Publishes with acknowledgement of all replicas, idempotently. Any thread may send."""
-
-    def __init__(self, settings: Settings) -> None:
-        timeout = settings.publish_timeout_ms
-        self._patience = timeout / 1000
-        self._configuration = {
-            **configuration(settings),
-            "acks": "all",
-            "enable.idempotence": True,
-            "linger.ms": 5,
-            "batch.size": 128 * 1024,
-            "compression.type": "lz4",
-            # What Java's client and kafka-python do with a key.
-            "partitioner": "murmur2_random",
-            "message.max.bytes": MAX_MESSAGE_BYTES,
-            "queue.buffering.max.kbytes": 64 * 1024,
-            "delivery.timeout.ms": timeout,
-            "socket.timeout.ms": min(timeout // 2, 60_000),
-        }
-        self._lock = threading.Lock()
-        with reaching_brokers():
-            self._session = Session(self._configuration)
-            try:
-                self._topics = _partition_counts(self._session.producer)
-            except BaseException:
-                self._session.close()
-                raise
-
-    def send(self, messages: Sequence[Message]) -> Future[None]:
-        delivery = Delivery(len(messages))
-        try:
-            session = self._working()
-            for message in messages:
-                if message.topic not in self._topics:
-                    self._look_for(message.topic, session)
-                session.produce(message, delivery, self._patience)
-        except (KafkaException, Unavailable) as error:
-            delivery.fail(error)
-        return delivery.future
-
-    def _working(self) -> Session:
-        """After a fatal error librdkafka's producer is good for nothing: go on with a new one."""
-        with self._lock:
-            if not self._session.close.alive:
-                raise Unavailable("Kafka: the publisher is closed")
-            if self._session.broken.is_set():
-                self._session.close()
-                self._session = Session(self._configuration)
-            return self._session
-
-    def _look_for(self, topic: str, session: Session) -> None:
-        # The producer would ask for the topic by name, and a broker may create what is asked for.
-        self._topics = _partition_counts(session.producer)
-        if topic not in self._topics:
-            raise Unavailable(f"Kafka has no topic {topic}")
-
-    def close(self) -> None:
-        with self._lock:
-            self._session.close()
 
 
 class RdReader:
@@ -184,7 +119,7 @@ class RdReader:
                 }
             )
             try:
-                counts = _partition_counts(self._consumer)
+                counts = partition_counts(self._consumer)
                 if missing := [topic for topic in topics if not counts.get(topic)]:
                     raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
             except BaseException:
@@ -227,7 +162,7 @@ class RdReader:
 
     def start(self, partition: Partition, offset: int | None) -> tuple[int, int]:
         with reaching_brokers():
-            found = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_ANSWER_SECONDS)
+            found = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ANSWER_SECONDS)
         if found is None:
             raise Unavailable(f"Kafka does not say how far the log of {partition} reaches")
         first, end = found

@@ -7,7 +7,7 @@ from kafka.partitioner import murmur2
 
 from services.bench.events import BenchEvent, ending
 from shared.events import document_id
-from shared.kafka_io import KafkaPublisher
+from shared.kafka_publisher import KafkaPublisher
 from shared.protocols import Message
 from shared.settings import Settings
 from shared.topics import Topics

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
 from pymongo.database import Database
 
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.generations import collection_of, position_of
 from shared.heartbeat import SILENT_SECONDS, WORKERS
-from shared.kafka_io import connection, reaching_brokers
+from shared.kafka_io import connection, partitions_of, reaching_brokers
 from shared.latency import percentile
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import OUTBOX, POSITIONS, translated
@@ -175,12 +175,7 @@ class StatusReader:
             beats = list(database[WORKERS].find())
             now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
         with reaching_brokers():
-            tps = [
-                TopicPartition(topic, number)
-                for names in self._read.values()
-                for topic in names
-                for number in sorted(self._consumer.partitions_for_topic(topic) or ())
-            ]
+            tps = partitions_of(self._consumer, [topic for names in self._read.values() for topic in names])
             firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
         partitions = []
         for service, names in self._read.items():

@@ -9,7 +9,7 @@ from kafka import KafkaConsumer, TopicPartition
 from pymongo.database import Database
 
 from services.demo.changelog import Logged
-from shared.kafka_io import connection, reaching_brokers
+from shared.kafka_io import connection, partitions_of, reaching_brokers
 from shared.mongo_generations import MongoRegistry
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
@@ -98,12 +98,7 @@ class Gauge:
 
     def _ends(self, topics: list[str]) -> dict[TopicPartition, int]:
         with reaching_brokers():
-            parts = [
-                TopicPartition(topic, number)
-                for topic in topics
-                for number in self._kafka.partitions_for_topic(topic) or ()
-            ]
-            ends: dict[TopicPartition, int] = self._kafka.end_offsets(parts)
+            ends: dict[TopicPartition, int] = self._kafka.end_offsets(partitions_of(self._kafka, topics))
         return ends
 
 

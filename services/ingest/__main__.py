@@ -10,7 +10,7 @@ from shared.errors import ConfigurationError
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher
-from shared.kafka_io import KafkaProbe
+from shared.kafka_watch import KafkaProbe
 from shared.launch import launch
 from shared.metered import PublisherMeter
 from shared.metrics import new_registry

@@ -9,7 +9,7 @@ import orjson
 
 from services.relations.cache import QueryCache
 from shared.errors import Unavailable
-from shared.kafka_io import KafkaTail
+from shared.kafka_watch import KafkaTail
 from shared.observer import Silent
 from shared.protocols import Outcome, Partition, Record, Write
 from shared.settings import Settings

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -239,6 +240,31 @@ def test_a_reader_whose_broker_goes_away_while_it_joins_finds_nothing(tmp_path: 
         server.start()
         member = Member(reader, {})
         until(lambda: bool(member.mine), member)
+
+
+def test_a_reader_that_was_put_out_of_its_group_claims_nothing_when_it_joins_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever shares out the partitions would keep them for it, and nobody would read them."""
+    with closing(world.reader("kafka-python")) as reader:
+        member = Member(reader, {})
+        until(lambda: member.mine == world.partitions, member)
+        coordinator = reader._consumer._coordinator  # type: ignore[attr-defined]
+        claims: list[Any] = []
+
+        def joins() -> Any:
+            protocols = original()
+            claims.append(protocols[0][1].owned_partitions)
+            return protocols
+
+        original = coordinator.group_protocols
+        monkeypatch.setattr(coordinator, "group_protocols", joins)
+        # What the answer to a heartbeat leads to, after a session has expired.
+        coordinator.reset_generation()
+        until(lambda: bool(claims), member)
+        assert claims[0] == []
+        world.publish(100)
+        until(lambda: len(member.records) == 100, member)
 
 
 @contextmanager

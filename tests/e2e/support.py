@@ -20,7 +20,7 @@ from services.demo.oracle import Oracle
 from shared.codec import decode_fields, encode
 from shared.events import event_key
 from shared.heartbeat import WORKERS
-from shared.kafka_io import connection
+from shared.kafka_io import connection, partitions_of
 from shared.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.topics import Topics
@@ -107,11 +107,7 @@ def ends(settings: Settings, topics: Iterable[str]) -> dict[str, int]:
     """The end offsets, by ``topic/partition``."""
     consumer = KafkaConsumer(**connection(settings), group_id=None)
     try:
-        places = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in consumer.partitions_for_topic(topic) or ()
-        ]
+        places = partitions_of(consumer, topics)
         found: dict[TopicPartition, int] = consumer.end_offsets(places)
     finally:
         consumer.close()
@@ -122,7 +118,7 @@ def values(settings: Settings, topic: str) -> list[tuple[dict[str, bytes], bytes
     """Headers, key and value of every message in a topic."""
     consumer = KafkaConsumer(**connection(settings), group_id=None, auto_offset_reset="earliest")
     try:
-        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+        places = partitions_of(consumer, [topic])
         left = {place for place, end in consumer.end_offsets(places).items() if end}
         ends = consumer.end_offsets(places)
         consumer.assign(places)

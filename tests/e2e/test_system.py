@@ -15,7 +15,7 @@ from services.cli.up import SERVICES, Stack
 from services.demo.emitter import Emitter
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
-from shared.kafka_io import KafkaPublisher
+from shared.kafka_publisher import KafkaPublisher
 from shared.protocols import Document, Message
 from shared.settings import Settings
 from shared.topics import CHANGES, Topics

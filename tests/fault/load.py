@@ -10,7 +10,7 @@ import orjson
 
 from services.demo.market import market
 from shared.errors import Unavailable
-from shared.kafka_io import KafkaPublisher
+from shared.kafka_publisher import KafkaPublisher
 from shared.protocols import Message
 from shared.settings import Settings
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer
 
 from services.demo.oracle import Oracle
 from shared.dead_letters import REPLAY_OF
-from shared.kafka_io import connection
+from shared.kafka_io import connection, partitions_of
 from shared.settings import Settings
 from tests.fault.load import POISON
 
@@ -41,11 +41,7 @@ def read_log(settings: Settings, topics: Iterable[str]) -> Log:
         **connection(settings), group_id=None, auto_offset_reset="earliest", max_poll_records=5_000
     )
     try:
-        places = [
-            TopicPartition(topic, number)
-            for topic in topics
-            for number in sorted(consumer.partitions_for_topic(topic) or ())
-        ]
+        places = partitions_of(consumer, topics)
         ends = consumer.end_offsets(places)
         consumer.assign(places)
         consumer.seek_to_beginning(*places)

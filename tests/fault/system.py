@@ -134,8 +134,15 @@ class System:
                 if worker not in spared and not worker.running:
                     raise AssertionError(f"{worker.name} ended with {worker.ending} before {what}\n{self.tails()}")
             if time.monotonic() > deadline:
-                raise AssertionError(f"{what} did not come about within {seconds:.0f} s\n{self.tails()}")
+                raise AssertionError(
+                    f"{what} did not come about within {seconds:.0f} s\n{self.held()}\n{self.tails()}"
+                )
             time.sleep(0.1)
+
+    @property
+    def loading(self) -> bool:
+        """Whether more is still being sent."""
+        return any(load.running for load in self._loads)
 
     def stored(self, service: str = "relations") -> int:
         """How many messages a service has stored."""
@@ -225,6 +232,12 @@ class System:
             worker.ask_to_stop()
         self.wait("the end of all workers", lambda: not any(w.running for w in self.workers), 30, self.workers)
         assert {w.name: w.returncode for w in self.workers} == {w.name: 0 for w in self.workers}, self.tails()
+
+    def held(self) -> str:
+        """Who has which position, and what waits in the outbox."""
+        positions = [f"{p['_id']} at {p.get('next')}, of {p['owner']}" for p in self.database.positions.find()]
+        waiting = [f"outbox: {parcel['_id']}" for parcel in self.database.outbox.find({}, {"_id": 1})]
+        return "\n".join(sorted([*positions, *waiting]))
 
     def tails(self) -> str:
         return self.tails_of(*self._dead, *self.workers)

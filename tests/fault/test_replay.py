@@ -6,7 +6,7 @@ import pytest
 
 from services.cli.letters import Selection
 from services.cli.letters_store import Letters
-from shared.kafka_io import KafkaPublisher
+from shared.kafka_publisher import KafkaPublisher
 from shared.topics import Topics
 from tests.fault.load import Item, event, market_items
 from tests.fault.system import System

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
 from shared.errors import Unavailable
 from shared.events import EPOCH
-from shared.kafka_io import connection, reaching_brokers
+from shared.kafka_io import open_outside, partitions_of, reaching_brokers, record_of
 from shared.protocols import Partition, Record
 from shared.settings import Settings
 
@@ -32,19 +32,12 @@ class LogScan:
     ) -> None:
         self._progress = progress
         self.messages = 0
-        with reaching_brokers():
-            self._consumer = KafkaConsumer(
-                **connection(settings),
-                metrics_enabled=False,
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                # What the services read.
-                isolation_level="read_committed",
-                max_poll_records=5_000,
-                max_partition_fetch_bytes=4 * 1024 * 1024,
-                allow_auto_create_topics=False,
-            )
+        self._consumer = open_outside(
+            settings,
+            auto_offset_reset="none",
+            max_poll_records=5_000,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -60,11 +53,7 @@ class LogScan:
         """What the partitions of ``topics`` hold now: of messages whose timestamps are within ``since`` and
         ``until``, if timestamps rise; at least all of those."""
         with reaching_brokers():
-            tps = [
-                TopicPartition(topic, number)
-                for topic in topics
-                for number in sorted(self._consumer.partitions_for_topic(topic) or ())
-            ]
+            tps = partitions_of(self._consumer, topics)
             firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
             firsts |= self._offsets(since, ends)
             ends |= self._offsets(until, ends)
@@ -93,7 +82,8 @@ class LogScan:
                     heard = time.monotonic()
                     self.messages += len(batch)
                     end = tps[tp][1]
-                    found += [_record(tp, r) for r in batch if wanted(r.value) and r.offset < end]
+                    place = Partition(*tp)
+                    found += [record_of(place, r) for r in batch if wanted(r.value) and r.offset < end]
                 # By position, because offsets have gaps.
                 positions = {tp: self._consumer.position(tp) for tp in tps}
                 done = total - sum(max(0, end - positions[tp]) for tp, (_, end) in tps.items())
@@ -106,10 +96,3 @@ class LogScan:
                     raise Unavailable(f"Kafka has sent nothing for {_SILENCE_SECONDS:.0f} s")
             self._consumer.assign([])
         return sorted(found, key=lambda record: (record.partition, record.offset))
-
-
-def _record(tp: Any, found: Any) -> Record:
-    headers = tuple((name, value or b"") for name, value in found.headers or ())
-    return Record(
-        Partition(tp.topic, tp.partition), found.offset, found.timestamp, found.key, found.value, headers
-    )
