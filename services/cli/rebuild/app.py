@@ -6,7 +6,7 @@ import typer
 
 Name = Literal["relations", "analytics"]
 
-#: A worker stores about 10,000 events a second: a rebuild at this rate takes a fifth of what one has.
+#: Leaves the greater part of two cores to the workers.
 RATE = 2_000.0
 
 rebuild_app = typer.Typer(

@@ -34,10 +34,11 @@ def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bo
             if differing and differences == "refuse":
                 tell(_refusal(differing, found.live, seconds), as_json, ended="refused", differing=differing)
                 return 1
-            steps = hand_over(workshop, target)
             if name == "relations" and differences == "publish":
                 correcting = Correcting(database, Topics(settings.topic_prefix), found.live, target)
                 steps = hand_over(workshop, target, correcting, PATIENCE_SECONDS + 3 * seconds)
+            else:
+                steps = hand_over(workshop, target)
             started = time.monotonic()
             corrected = 0
             for step in steps:
