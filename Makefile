@@ -6,7 +6,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: setup demo test check tests bench soak format up
+.PHONY: setup demo test check tests bench soak audit format up
 
 setup: .venv/.ready
 
@@ -43,6 +43,11 @@ bench: setup
 MINUTES ?= 30
 soak: setup
 	@$(RUN) python -m tests.fault.soak $(MINUTES) $(ARGS)
+
+# Known weaknesses of what is locked; needs the vulnerability database of PyPI, which a mirror may not have.
+audit: setup
+	$(UV) export --frozen --quiet --no-emit-project --output-file .venv/locked.txt
+	$(UV) tool run pip-audit --disable-pip --require-hashes --requirement .venv/locked.txt
 
 format: setup
 	$(RUN) ruff format && $(RUN) ruff check --fix

@@ -156,7 +156,9 @@ class KafkaReader:
                 max_poll_interval_ms=settings.max_poll_interval_ms,
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
-                fetch_max_wait_ms=100,
+                # It leaves out of a fetch what it has records of, and has one fetch under way: while that waits for
+                # quiet partitions, nothing is read from the busy ones.
+                fetch_max_wait_ms=20,
                 allow_auto_create_topics=False,
             )
             # kafka-python may join the group before it knows the topics' partitions (a metadata request that was

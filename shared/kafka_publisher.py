@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from shared.errors import ConfigurationError, Unavailable
 from shared.kafka_io import LASTING, MAX_MESSAGE_BYTES, connection, reaching_brokers
@@ -75,6 +75,11 @@ class KafkaPublisher:
                 )
             except KafkaError as error:
                 failed(error)
+                break
+            except ValueError:
+                # Of partitions that have been added a producer hears within half a minute, or when it asks.
+                producer._metadata.request_update()
+                delivery.failed(UnknownTopicOrPartitionError())
                 break
             sent.add_callback(delivery.arrived)
             sent.add_errback(failed)

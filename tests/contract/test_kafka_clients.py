@@ -180,6 +180,21 @@ def test_publishing_goes_on_after_a_message_that_the_topic_refuses(world: World,
 
 
 @each_client
+def test_a_partition_that_has_just_been_added_is_published_to(world: World, client: str) -> None:
+    publisher = world.publisher(client)
+    publisher.send([Message(world.topic, b"k", b"v", 1)]).result(30)
+    ensure_topics(world.settings.model_copy(update={"partitions": 3}))
+    outcomes: list[BaseException | None] = []
+
+    def published() -> bool:
+        outcomes.append(publisher.send([Message(world.topic, b"k", b"v", 2)]).exception(30))
+        return outcomes[-1] is None
+
+    until(published)
+    assert all(isinstance(each, Unavailable) for each in outcomes[:-1])
+
+
+@each_client
 def test_publishing_goes_on_after_a_broker_that_froze(tmp_path: Path, client: str) -> None:
     port, controller_port = free_ports(2)
     server = KafkaServer(tmp_path / "kafka", port, controller_port, tmp_path / "kafka.log")
