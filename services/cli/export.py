@@ -1,0 +1,217 @@
+"""`kith export`: datasets and measures as files, as of one moment, from MongoDB."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+from services.cli.export_progress import ExportProgress
+from shared.errors import ConfigurationError, Unavailable
+from shared.launch import read_settings
+from shared.measures.query import BadMeasure, NotInstalled
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from services.exports.revealing import Reveal
+    from services.exports.source import Export
+    from shared.protocols import Document
+
+_Text = str | None
+
+
+def export_command(
+    datasets: Annotated[
+        list[str],
+        typer.Argument(
+            help="relations, relationships, consumers, providers, aggregates, measures/NAME. Several come as of "
+            "the same moment, into a folder.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File, or folder for several. Default: DATASET-DAY.FORMAT; - is the standard output."),
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(help="csv, jsonl, parquet or hyper. Default: by --out, or csv.")
+    ] = None,
+    from_: Annotated[_Text, typer.Option("--from", help="Begin of the period: a day (UTC) or a time.")] = None,
+    to: Annotated[_Text, typer.Option(help="End of the period, exclusive.")] = None,
+    kind: Annotated[_Text, typer.Option(help="Only this kind of relations.")] = None,
+    category: Annotated[_Text, typer.Option(help="Only providers of this category.")] = None,
+    consumer_id: Annotated[_Text, typer.Option(help="Only this consumer.")] = None,
+    provider_id: Annotated[_Text, typer.Option(help="Only this provider.")] = None,
+    by: Annotated[_Text, typer.Option(help="Only aggregates by this: total, kind, provider …")] = None,
+    key: Annotated[_Text, typer.Option(help="Only aggregates of this key.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter of a measure, as in unit=week. May be repeated.")
+    ] = None,
+    tenant: Annotated[str, typer.Option(help="Whose data.")] = "default",
+    personal: Annotated[
+        bool, typer.Option("--personal", help="Also the columns that tell about a person.")
+    ] = False,
+    partition_by: Annotated[
+        _Text, typer.Option(help="day: a folder of Parquet files, one or more for each UTC day.")
+    ] = None,
+) -> None:
+    """Write relations, relationships, consumers, providers, aggregates or measures into files.
+
+    Each file is what was stored at one moment, whatever is written meanwhile, and has its name only once it is
+    complete. On a terminal, progress is shown. Money is in minor units, times are in UTC.
+    """
+    from services.cli.acts import record_act
+    from services.exports.revealing import revealing
+    from services.exports.snapshot import MomentPassed
+    from services.exports.wish import BadExport
+    from shared.mongo_io import connect
+    from shared.vault.open import vault_in
+
+    settings = read_settings()
+    if settings.mongo is None:
+        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+    given = {"from": from_, "to": to, "kind": kind, "category": category, "consumer_id": consumer_id}
+    given |= {"provider_id": provider_id, "by": by, "key": key}
+    order = _Order(
+        tenant, {name: value for name, value in given.items() if value is not None}, set_ or [], personal
+    )
+    target = _Target.of(out, format, partition_by, len(datasets))
+    try:
+        with connect(settings.mongo) as client, ExportProgress() as progress:
+            database = client[settings.database]
+            reveal = None
+            if personal:
+                reveal = revealing(vault_in(settings, database))
+                record_act(settings, "personal.read", {"export": " ".join(datasets)}, tenant)
+            for export in _exports(database, datasets, order, reveal):
+                target.write(export, progress)
+    except (BadExport, BadMeasure) as bad:
+        raise typer.BadParameter(bad.detail, param_hint=f"--{bad.name.replace('_', '-')}") from None
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise typer.BadParameter(wrong["msg"], param_hint=f"--set {wrong['loc'][0]}") from None
+    except NotInstalled as missing:
+        raise ConfigurationError(str(missing)) from None
+    except MomentPassed as passed:
+        raise Unavailable(str(passed)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    tenant: str
+    filters: dict[str, str]
+    parameters: Sequence[str]
+    personal: bool
+
+
+def _exports(
+    database: "Database[Document]", names: Sequence[str], order: _Order, reveal: "Reveal | None"
+) -> Iterator["Export"]:
+    from services.cli.report import answer, reports
+    from services.exports.measures import measure_export
+    from services.exports.source import Exports
+    from services.exports.wish import BadExport, Wish, time_of
+
+    exports = Exports(database, reveal)
+    snapshot = exports.snapshot()
+    known = {report.name for report in reports()}
+    for name in names:
+        if name.startswith("measures/"):
+            measure = name.removeprefix("measures/")
+            if measure not in known:
+                raise BadExport("dataset", f"there is no measure {measure}; there are {', '.join(sorted(known))}")
+            asked = order.filters | dict(_pair(text) for text in order.parameters)
+            found = answer(database, measure, order.tenant, asked).model_dump(mode="json")
+            yield measure_export(measure, order.tenant, found, datetime.now(UTC))
+            continue
+        if order.parameters:
+            raise BadExport("set", f"is for measures, which {name} is none of")
+        fields: dict[str, Any] = {key: value for key, value in order.filters.items() if key not in ("from", "to")}
+        for key, field in (("from", "since"), ("to", "until")):
+            if key in order.filters:
+                fields[field] = time_of(key, order.filters[key])
+        yield exports.open(name, Wish(order.tenant, **fields), personal=order.personal, snapshot=snapshot)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"{text!r} is not like unit=week", param_hint="--set")
+    return name, value
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where files go. ``folder``: ``out`` is one, and each export has a file in it."""
+
+    out: Path | None
+    format: str
+    folder: bool
+    by_day: bool
+
+    @staticmethod
+    def of(out: Path | None, format: str | None, partition_by: str | None, count: int) -> "_Target":
+        from services.exports.formats import FORMATS
+
+        if partition_by not in (None, "day"):
+            raise typer.BadParameter("can be day only", param_hint="--partition-by")
+        by_day = partition_by is not None
+        ending = out.suffix.removeprefix(".") if out else ""
+        chosen = format or (ending if ending in FORMATS else "parquet" if by_day else "csv")
+        if chosen not in FORMATS:
+            raise typer.BadParameter(f"can be {', '.join(FORMATS)}", param_hint="--format")
+        if by_day and chosen != "parquet":
+            raise typer.BadParameter("is for the format parquet only", param_hint="--partition-by")
+        if count > 1 and str(out) == "-":
+            raise typer.BadParameter("several datasets need a folder", param_hint="--out")
+        folder = count > 1 or (not by_day and out is not None and out.is_dir())
+        return _Target(out, chosen, folder, by_day)
+
+    def write(self, export: "Export", progress: ExportProgress) -> None:
+        from services.exports.formats import FORMATS
+
+        counted = progress.counted(export.name, export.rows)
+        export = replace(export, rows=counted)
+        with ExitStack() as stack:
+            stack.callback(counted.close)
+            if self.by_day:
+                self._write_days(export, progress)
+                return
+            chunks = FORMATS[self.format].chunks(export)
+            if str(self.out) == "-":
+                for chunk in chunks:
+                    sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
+                return
+            path = self._path(export, f".{FORMATS[self.format].extension}")
+            partial = path.with_name(f"{path.name}.partial")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Whatever happens, nothing that is not whole keeps a place.
+            stack.callback(partial.unlink, missing_ok=True)
+            with partial.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+            partial.replace(path)
+            progress.done(export.name, path)
+
+    def _write_days(self, export: "Export", progress: ExportProgress) -> None:
+        try:
+            from services.exports.partitions import write_by_day
+        except ImportError:
+            raise NotInstalled("Parquet needs pyarrow: install kith[exports]") from None
+        path = self._path(export, "")
+        if path.exists() and any(path.iterdir()):
+            raise ConfigurationError(f"{path} is not empty: files of two exports must not mix")
+        write_by_day(export, path)
+        progress.done(export.name, path)
+
+    def _path(self, export: "Export", extension: str) -> Path:
+        if self.out is not None and not self.folder:
+            return self.out
+        return (self.out or Path()) / f"{export.filename}{extension}"

@@ -1,0 +1,206 @@
+"""The HTTP interface of exports: routes over the source and the formats."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from services.exports.columns import Dataset
+from services.exports.datasets import DATASETS
+from services.exports.download import Downloads
+from services.exports.formats import FORMATS
+from services.exports.measures import Measures, Refused, measure_export
+from services.exports.odata.routes import add_odata
+from services.exports.rights import scope_of
+from services.exports.snapshot import MomentPassed
+from services.exports.source import Exports
+from services.exports.wish import BadExport, Wish, time_of
+from shared.access.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
+from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
+from shared.access.needs import needs, public
+from shared.events import Id, Kind, ShortText
+from shared.http import add_health, add_problem_handlers, problem, problems
+from shared.measures.query import NotInstalled
+
+FormatName = Annotated[Literal["csv", "jsonl", "parquet", "hyper"], Query(description="Of the file.")]
+By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
+_FAILURES = problems(
+    {
+        400: "A parameter cannot be used; detail says which and why.",
+        410: "MongoDB no longer has the state of that moment.",
+        422: "A parameter is missing or not of its form; detail says which.",
+        501: "This installation lacks a library that the format needs; detail says which extra to install.",
+        503: "MongoDB is away, or too many exports are under way; try again after Retry-After seconds.",
+    }
+)
+
+
+class ColumnInfo(BaseModel):
+    name: str
+    type: str = Field(
+        description="text, choice (few different texts), integer, number, boolean, time, day, texts, json."
+    )
+    description: str
+    personal: bool = Field(description="Left out unless personal=true.")
+
+
+class DatasetInfo(BaseModel):
+    name: str
+    description: str
+    filters: list[str]
+    columns: list[ColumnInfo]
+
+
+class Catalogue(BaseModel):
+    datasets: list[DatasetInfo]
+    formats: list[str]
+
+
+def create_app(
+    exports: Exports,
+    ready: Callable[[], Sequence[str]],
+    measures: Measures | None = None,
+    *,
+    access: Access,
+) -> FastAPI:
+    """Exports as an ASGI application. ``ready`` gives the reasons why it cannot do its work now; ``measures`` is
+    where measures are asked for, and without it there are none; ``access`` decides who may ask."""
+    app = FastAPI(
+        title="Kith exports",
+        version="1",
+        description="Relations, relationships and aggregates as files, and as the OData feed /odata/v1/.",
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    secure(app, access)
+    add_problem_handlers(app)
+    add_health(app, ready)
+    downloads = Downloads()
+
+    @app.get("/v1/export", tags=["exports"], summary="What can be exported, and its columns.")
+    @public
+    def get_catalogue() -> Catalogue:
+        """The same for every tenant."""
+        return catalogue()
+
+    for dataset in DATASETS.values():
+        _add_dataset(app, exports, dataset, downloads)
+    if measures is not None:
+        _add_measures(app, measures, downloads)
+    add_odata(app, exports)
+
+    @app.exception_handler(BadExport)
+    async def bad_export(_: Request, error: BadExport) -> Response:
+        return problem(400, str(error), errors=[{"field": error.name, "detail": error.detail}])
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return problem(error.status, error.detail)
+
+    @app.exception_handler(NotInstalled)
+    async def not_installed(_: Request, error: NotInstalled) -> Response:
+        return problem(501, str(error))
+
+    @app.exception_handler(MomentPassed)
+    async def moment_passed(_: Request, error: MomentPassed) -> Response:
+        return problem(410, str(error))
+
+    return app
+
+
+def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Downloads) -> None:
+    @app.get(
+        f"/v1/export/{dataset.name}",
+        tags=["exports"],
+        summary=dataset.description,
+        operation_id=f"export_{dataset.name}",
+        response_class=Response,
+        responses=_FAILURES,
+    )
+    @needs(scope_of(dataset), masks_itself=True)
+    def get_export(
+        caller: CallerOf,
+        access: AccessOf,
+        tenant: TenantOf,
+        format: FormatName = "csv",
+        from_: Annotated[
+            str | None, Query(alias="from", description="Begin of the period, inclusive: a day (UTC) or a time.")
+        ] = None,
+        to: Annotated[str | None, Query(description="End of the period, exclusive.")] = None,
+        kind: Annotated[Kind | None, Query(description="Only this kind of relations.")] = None,
+        category: Annotated[ShortText | None, Query(description="Only providers of this category.")] = None,
+        consumer_id: Annotated[Id | None, Query(description="Only this consumer.")] = None,
+        provider_id: Annotated[Id | None, Query(description="Only this provider.")] = None,
+        by: Annotated[By | None, Query(description="Only these aggregates.")] = None,
+        key: Annotated[ShortText | None, Query(description="Only aggregates of this key.")] = None,
+        personal: Annotated[
+            bool, Query(description="Also the columns that tell about a person; needs the scope personal:read.")
+        ] = False,
+    ) -> Any:
+        """All rows as of one moment (header `Kith-As-Of`), streamed. An export that fails midway breaks the
+        connection off: a file that came to its end is whole. Columns that are masked for the credential are left
+        out, and the header `Kith-Masked` names them."""
+        wish = Wish(tenant, None, None, kind, category, consumer_id, provider_id, by, key)
+        wish = replace(wish, since=_time("from", from_), until=_time("to", to))
+        if personal:
+            if not caller.may(PERSONAL_READ):
+                raise forbidden(PERSONAL_READ)
+            subject = {"export": dataset.name} | ({} if consumer_id is None else {"consumer_id": consumer_id})
+            access.reading(caller, subject, [column.name for column in dataset.columns if column.personal])
+        return downloads.begin(
+            lambda: exports.open(dataset.name, wish, personal=personal, masks=caller.masks), format
+        )
+
+
+def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> None:
+    @app.get(
+        "/v1/export/measures/{name}",
+        tags=["exports"],
+        summary="A measure as a file.",
+        response_class=Response,
+        responses=_FAILURES,
+    )
+    # The service that answers decides once more, by the same credential, and masks.
+    @needs(ANALYTICS_READ, masks_itself=True)
+    def get_measure(
+        request: Request,
+        tenant: TenantOf,
+        name: Annotated[str, Path(pattern=r"^[a-z][a-z-]{0,40}$", description="rfm, cohorts, activity …")],
+        format: FormatName = "csv",
+    ) -> Any:
+        """What `GET /v1/measures/{name}` answers, its items as rows. All other parameters are the measure's
+        own."""
+        asked = {key: value for key, value in request.query_params.items() if key != "format"}
+        headers = {"Kith-Tenant": tenant}
+        if "authorization" in request.headers:
+            headers["Authorization"] = request.headers["authorization"]
+        return downloads.begin(
+            lambda: measure_export(name, tenant, measures.answer(name, asked, headers), datetime.now(UTC)), format
+        )
+
+
+def catalogue() -> Catalogue:
+    """What can be exported."""
+    datasets = [
+        DatasetInfo(
+            name=dataset.name,
+            description=dataset.description,
+            filters=list(dataset.filters),
+            columns=[
+                ColumnInfo(
+                    name=column.name, type=column.type, description=column.description, personal=column.personal
+                )
+                for column in dataset.columns
+            ],
+        )
+        for dataset in DATASETS.values()
+    ]
+    return Catalogue(datasets=datasets, formats=list(FORMATS))
+
+
+def _time(name: str, text: str | None) -> datetime | None:
+    return time_of(name, text) if text else None

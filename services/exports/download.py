@@ -1,0 +1,154 @@
+"""An HTTP answer that streams an export, and frees what it holds when its reader goes away."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from threading import BoundedSemaphore, Event
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from services.exports.columns import Batches, Row
+from services.exports.formats import FORMATS, Format
+from services.exports.snapshot import MomentPassed
+from services.exports.source import Export
+from shared.errors import Unavailable
+from shared.http import problem
+
+#: Downloads under way at the same time.
+AT_ONCE = 8
+
+_log = logging.getLogger(__name__)
+
+
+class Cancelled(Exception):
+    """Whoever asked for the export has gone."""
+
+
+class Stoppable:
+    """Rows that end with Cancelled once they are stopped, from whatever thread."""
+
+    def __init__(self, rows: Batches) -> None:
+        self._rows = rows
+        self._stopped = Event()
+
+    def __iter__(self) -> "Stoppable":
+        return self
+
+    def __next__(self) -> Sequence[Row]:
+        if self._stopped.is_set():
+            raise Cancelled
+        return next(self._rows)
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def close(self) -> None:
+        self._rows.close()
+
+
+class Download(Response):
+    """``chunks`` are made in threads of ``limiter``, one at a time, never ahead of a slow reader. What fails
+    midway breaks the connection off, so that nobody takes a part for the whole. At the end, however it comes,
+    ``done`` is called; it may block."""
+
+    def __init__(
+        self,
+        chunks: Iterator[bytes],
+        rows: Stoppable,
+        limiter: CapacityLimiter,
+        done: Callable[[], object],
+        headers: Mapping[str, str],
+        media_type: str,
+    ) -> None:
+        super().__init__(None, 200, headers, media_type)
+        del self.headers["content-length"]
+        self._chunks = chunks
+        self._rows = rows
+        self._limiter = limiter
+        self._done = done
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        failed: Exception | None = None
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._watch, receive, group.cancel_scope)
+                try:
+                    await self._stream(send)
+                except Exception as error:  # raised below: the group would wrap it
+                    failed = error
+                group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(self._end, limiter=self._limiter)
+        # An answer that is left without its end makes the server break the connection off.
+        if failed is not None and not isinstance(failed, Cancelled | MomentPassed | Unavailable):
+            raise failed
+
+    async def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        # The thread that reads, or writes Tableau's file, ends with the next lot.
+        self._rows.stop()
+        scope.cancel()
+
+    async def _stream(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        while (chunk := await to_thread.run_sync(self._next, limiter=self._limiter)) is not None:
+            if chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _next(self) -> bytes | None:
+        try:
+            return next(self._chunks, None)
+        except (MomentPassed, Unavailable) as error:
+            _log.error("an export was broken off", extra={"reason": str(error)})
+            raise
+
+    def _end(self) -> None:
+        try:
+            close = getattr(self._chunks, "close", None)
+            if close is not None:
+                close()
+        finally:
+            try:
+                self._rows.close()
+            finally:
+                self._done()
+
+
+class Downloads:
+    """Begins downloads, AT_ONCE at most: who comes then is told to try again."""
+
+    def __init__(self) -> None:
+        self._limiter = CapacityLimiter(AT_ONCE)
+        self._slots = BoundedSemaphore(AT_ONCE)
+
+    def begin(self, opened: Callable[[], Export], format: str) -> Response:
+        """Raises what ``opened`` raises, and NotInstalled."""
+        if not self._slots.acquire(blocking=False):
+            return problem(503, f"{AT_ONCE} exports are under way, which is the most", {"Retry-After": "10"})
+        try:
+            return self._answer(opened(), FORMATS[format])
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def _answer(self, export: Export, format: Format) -> Download:
+        rows = Stoppable(export.rows)
+        try:
+            chunks = format.chunks(replace(export, rows=rows))
+        except BaseException:
+            rows.close()
+            raise
+        headers = {
+            "Content-Disposition": f'attachment; filename="{export.filename}.{format.extension}"',
+            "Kith-As-Of": export.as_of.isoformat().replace("+00:00", "Z"),
+            "Cache-Control": "no-store",
+        }
+        if export.hidden:
+            headers["Kith-Masked"] = ", ".join(export.hidden)
+        return Download(chunks, rows, self._limiter, self._slots.release, headers, format.media_type)

@@ -1,0 +1,162 @@
+"""Stored documents as flat rows. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import orjson
+
+from shared.events import EPOCH
+from shared.protocols import Document
+
+#: What a sealed value begins with (shared/vault). One that nobody has opened is not shown.
+SEALED = "kith1."
+
+
+def name_within_tenant(id: str) -> str:
+    """``ada:cafe-lumen`` of ``default:ada:cafe-lumen``. A tenant's name holds no colon."""
+    return id.partition(":")[2]
+
+
+def relation(fact: Document) -> Document:
+    version = fact["version"]
+    return {
+        "id": name_within_tenant(fact["_id"]),
+        "relation_id": fact["relation_id"],
+        "consumer_id": fact["consumer_id"],
+        "provider_id": fact["provider_id"],
+        "kind": fact["kind"],
+        "time": fact["time"],
+        "amount": fact.get("amount"),
+        "currency": fact.get("currency"),
+        "rating": fact.get("rating"),
+        "traits": _json(fact.get("traits")),
+        "event_source": version["source"],
+        "event_id": version["id"],
+        "event_time": EPOCH + timedelta(microseconds=version["time"]),
+        "text": _open(fact.get("text")),
+    }
+
+
+def relationship(document: Document) -> Document:
+    amounts: dict[str, int] = {}
+    rating_count = rating_sum = 0
+    counts: dict[str, int] = {}
+    for kind, months in document["kinds"].items():
+        counts[kind] = 0
+        for cell in months.values():
+            counts[kind] += cell["count"]
+            rating_count += cell.get("rating_count", 0)
+            rating_sum += cell.get("rating_sum", 0)
+            for currency, amount in cell.get("amount", {}).items():
+                amounts[currency] = amounts.get(currency, 0) + amount
+    return {
+        "id": name_within_tenant(document["_id"]),
+        "consumer_id": document["consumer_id"],
+        "provider_id": document["provider_id"],
+        "count": document["count"],
+        "first": document["first"],
+        "last": document["last"],
+        "score": document["score"],
+        **_money(amounts),
+        "rating_count": rating_count,
+        "rating_sum": rating_sum,
+        "kinds": _json(counts),
+    }
+
+
+def consumer(document: Document) -> Document:
+    return {
+        "id": name_within_tenant(document["_id"]),
+        "consumer_id": document["consumer_id"],
+        **_place(document.get("location") or {}),
+        "traits": _json(document.get("traits")),
+        "consent": _json(document.get("consent")),
+        "erased": document.get("erased"),
+        "personal": _json(
+            {name: value for name, value in (document.get("personal") or {}).items() if _open(value) is not None}
+        ),
+    }
+
+
+def provider(document: Document) -> Document:
+    return {
+        "id": name_within_tenant(document["_id"]),
+        "provider_id": document["provider_id"],
+        "name": document.get("name"),
+        "categories": document.get("categories"),
+        "closed": document["closed"],
+        **_place(document.get("location") or {}),
+        "traits": _json(document.get("traits")),
+    }
+
+
+def aggregate(sums: Document) -> Document:
+    by, key = sums["by"], sums["key"]
+    return {
+        "id": f"{by}:{sums['day']}:{key}",
+        "by": by,
+        "key": key,
+        "day": date.fromisoformat(sums["day"]),
+        "count": sums["count"],
+        **_money(sums["amount"]),
+        "rating_count": sums["rating_count"],
+        "rating_sum": sums["rating_sum"],
+        # Distinct consumers are kept for these two only.
+        "consumers": sums["consumers"] if by in ("total", "provider") else None,
+    }
+
+
+def added_up(partials: Iterable[Document]) -> Iterator[Document]:
+    """The partial sums of partitions as whole ones. Those of a ``by``, day and key have to follow each other; what
+    one partition added and another took back is left out."""
+    for (by, day, key), group in groupby(partials, key=itemgetter("by", "day", "key")):
+        count = rating_count = rating_sum = consumers = 0
+        amounts: dict[str, int] = {}
+        for partial in group:
+            count += partial["count"]
+            rating_count += partial.get("rating_count", 0)
+            rating_sum += partial.get("rating_sum", 0)
+            consumers += partial.get("consumers", 0)
+            for currency, amount in partial.get("amount", {}).items():
+                amounts[currency] = amounts.get(currency, 0) + amount
+        amounts = {currency: amount for currency, amount in sorted(amounts.items()) if amount}
+        if count or rating_count or rating_sum or consumers or amounts:
+            yield {
+                "by": by,
+                "day": day,
+                "key": key,
+                "count": count,
+                "amount": amounts,
+                "rating_count": rating_count,
+                "rating_sum": rating_sum,
+                "consumers": consumers,
+            }
+
+
+def _money(amounts: Mapping[str, int]) -> Document:
+    """Sums by currency: all of them as JSON, and as numbers where there is one currency only."""
+    amounts = {currency: amounts[currency] for currency in sorted(amounts) if amounts[currency]}
+    currency, amount = next(iter(amounts.items())) if len(amounts) == 1 else (None, None)
+    return {"currency": currency, "amount": amount, "amounts": _json(amounts)}
+
+
+def _place(location: Mapping[str, Any]) -> Document:
+    lat, lon = location.get("lat"), location.get("lon")
+    return {
+        "country": location.get("country"),
+        "region": location.get("region"),
+        "city": _open(location.get("city")),
+        "lat": float(lat) if isinstance(lat, int | float) else None,
+        "lon": float(lon) if isinstance(lon, int | float) else None,
+    }
+
+
+def _open(value: Any) -> Any:
+    return None if isinstance(value, str) and value.startswith(SEALED) else value
+
+
+def _json(value: Mapping[str, Any] | None) -> str | None:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if value else None

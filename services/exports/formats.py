@@ -1,0 +1,49 @@
+"""The formats of exports."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from services.exports.source import Export
+from services.exports.text import csv_lines, json_lines
+from shared.measures.query import NotInstalled
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """``chunks`` gives the bytes of an export. It raises NotInstalled before anything is read."""
+
+    media_type: str
+    extension: str
+    chunks: Callable[[Export], Iterator[bytes]]
+
+
+def _csv(export: Export) -> Iterator[bytes]:
+    return csv_lines(export.columns, export.rows)
+
+
+def _jsonl(export: Export) -> Iterator[bytes]:
+    return json_lines(export.columns, export.rows)
+
+
+def _parquet(export: Export) -> Iterator[bytes]:
+    try:
+        from services.exports.arrow import parquet
+    except ImportError:
+        raise NotInstalled("Parquet needs pyarrow: install kith[exports]") from None
+    return parquet(export)
+
+
+def _hyper(export: Export) -> Iterator[bytes]:
+    try:
+        from services.exports.hyper import hyper
+    except ImportError:
+        raise NotInstalled("Tableau's files need pantab and pyarrow: install kith[exports]") from None
+    return hyper(export)
+
+
+FORMATS: Mapping[str, Format] = {
+    "csv": Format("text/csv; charset=utf-8; header=present", "csv", _csv),
+    "jsonl": Format("application/x-ndjson", "jsonl", _jsonl),
+    "parquet": Format("application/vnd.apache.parquet", "parquet", _parquet),
+    "hyper": Format("application/octet-stream", "hyper", _hyper),
+}

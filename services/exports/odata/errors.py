@@ -1,0 +1,22 @@
+"""What an OData request can be refused for. Pure."""
+
+
+class ODataError(Exception):
+    """Answered with ``status`` and an OData error body: ``code`` for programs, ``message`` for a person."""
+
+    def __init__(self, status: int, code: str, message: str, target: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.target = target
+
+
+def bad(target: str, message: str) -> ODataError:
+    """The request is wrong."""
+    return ODataError(400, "BadRequest", message, target)
+
+
+def unsupported(target: str, message: str) -> ODataError:
+    """The request is right, but this service cannot do it."""
+    return ODataError(501, "NotImplemented", message, target)

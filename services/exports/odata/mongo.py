@@ -1,0 +1,238 @@
+"""``$filter`` and ``$orderby`` as MongoDB takes them. Pure.
+
+A comparison of a property with a literal becomes a plain condition, which an index can serve; anything with
+functions on its left becomes an ``$expr``. In OData a comparison with null is false, but for ``eq`` and ``ne``, so
+MongoDB's order of types, in which null is less than all numbers, must not show.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from services.exports.columns import Column, Dataset, Type
+from services.exports.odata.errors import bad, unsupported
+from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Member, Not, Property, Term, Value
+from shared.protocols import Document
+
+_FLIPPED = {"eq": "eq", "ne": "ne", "gt": "lt", "ge": "le", "lt": "gt", "le": "ge"}
+_OPERATORS = {"eq": "$eq", "ne": "$ne", "gt": "$gt", "ge": "$gte", "lt": "$lt", "le": "$lte"}
+_TEXT_FUNCTIONS = {"tolower": "$toLower", "toupper": "$toUpper", "length": "$strLenCP"}
+_TIME_FUNCTIONS = {
+    "year": "$year",
+    "month": "$month",
+    "day": "$dayOfMonth",
+    "hour": "$hour",
+    "minute": "$minute",
+    "second": "$second",
+}
+#: Sums of partial sums, known only once they are added up.
+SUMMED = ("count", "rating_count", "rating_sum", "consumers")
+_TEXTS: frozenset[Type] = frozenset({"text", "choice", "json"})
+_FITTING: Mapping[Type, tuple[type, ...]] = {
+    **dict.fromkeys(_TEXTS, (str,)),
+    **dict.fromkeys(("integer", "number"), (int, float)),
+    "boolean": (bool,),
+    "time": (datetime,),
+    "day": (date,),
+    "texts": (),
+}
+
+
+class Translator:
+    """Conditions on the rows of a dataset of one tenant, in terms of what is stored."""
+
+    def __init__(self, dataset: Dataset, columns: Sequence[Column], tenant: str) -> None:
+        self._dataset = dataset
+        self._columns = {column.name: column for column in columns}
+        self._tenant = tenant
+
+    def condition(self, term: Term) -> Document:
+        """A filter. Raises ODataError."""
+        match term:
+            case Logic(operator, parts):
+                return {f"${operator}": [self.condition(part) for part in parts]}
+            case Not(part):
+                return {"$nor": [self.condition(part)]}
+            case Compare(operator, Property(name), Literal(value)):
+                return self._plain(operator, self.column(name), value)
+            case Compare(operator, Literal(value), Property(name)):
+                return self._plain(_FLIPPED[operator], self.column(name), value)
+            case In(Property(name), values):
+                return {"$or": [self._plain("eq", self.column(name), value) for value in values]}
+            case Member(name, values):
+                return self._member(name, values)
+            case Call("contains" | "startswith" | "endswith" as name, (Property(of), Literal(str(value)))):
+                return self._pattern(name, self.column(of), value)
+            case Property(name):
+                return self._plain("eq", self._typed(self.column(name), "boolean"), True)
+            case Literal(bool(value)):
+                return {} if value else {"_id": {"$in": []}}
+            case Compare(operator, left, right):
+                return self._expression(operator, left, right)
+            case _:
+                raise unsupported(
+                    "$filter", "an expression of this form is not supported, or is not true or false"
+                )
+
+    def column(self, name: str, target: str = "$filter") -> Column:
+        """The column of a name. Raises ODataError where there is none."""
+        if name not in self._columns:
+            raise bad(target, f"{self._dataset.entity_set} has no property {name}")
+        return self._columns[name]
+
+    def path(self, column: Column, target: str = "$filter") -> str:
+        """Where its values are. Raises ODataError for what is computed only when it is read."""
+        if column.path is not None:
+            return column.path
+        if self._dataset.partials and column.name in SUMMED:
+            return column.name
+        raise unsupported(target, f"{column.name} is computed when it is read, so it can neither filter nor order")
+
+    def is_summed(self, term: Term) -> bool:
+        """Whether it is about sums that are known only once partial sums are added up."""
+        match term:
+            case Property(name):
+                return self._dataset.partials and name in SUMMED
+            case Logic(_, parts) | Call(_, parts):
+                return any(self.is_summed(part) for part in parts)
+            case Compare(_, left, right):
+                return self.is_summed(left) or self.is_summed(right)
+            case Not(part) | In(part, _):
+                return self.is_summed(part)
+        return False
+
+    def key(self, id: str) -> Document:
+        """The condition that is true for the row with this id only."""
+        if not self._dataset.partials:
+            return {"_id": f"{self._tenant}:{id}"}
+        by, _, rest = id.partition(":")
+        day, _, key = rest.partition(":")
+        return {"by": by, "day": day, "key": key}
+
+    def _plain(self, operator: str, column: Column, value: Value) -> Document:
+        if column.name == "id":
+            return self._of_id(operator, value)
+        path = self.path(column)
+        if value is None:
+            if operator in ("eq", "ne"):
+                return {path: {_OPERATORS[operator]: None}}
+            return {"_id": {"$in": []}}
+        self._check(column, value)
+        return {path: {_OPERATORS[operator]: self._stored(column, value)}}
+
+    def _of_id(self, operator: str, value: Value) -> Document:
+        if not isinstance(value, str):
+            raise bad("$filter", "id is a text")
+        if not self._dataset.partials:
+            return {"_id": {_OPERATORS[operator]: f"{self._tenant}:{value}"}}
+        if operator not in ("eq", "ne"):
+            raise unsupported("$filter", "the id of sums can be compared by eq and ne only; see by, day and key")
+        return self.key(value) if operator == "eq" else {"$nor": [self.key(value)]}
+
+    def _member(self, name: str, values: tuple[Value, ...] | None) -> Document:
+        column = self.column(name)
+        path = self.path(self._typed(column, "texts"))
+        if values is None:
+            return {f"{path}.0": {"$exists": True}}
+        if not all(isinstance(value, str) for value in values):
+            raise bad("$filter", f"{name} holds texts")
+        return {path: {"$in": list(values)}}
+
+    def _pattern(self, name: str, column: Column, value: str) -> Document:
+        if column.type not in _TEXTS:
+            raise bad("$filter", f"{name} takes a text, and {column.name} is none")
+        text = re.escape(value)
+        # Other than "$", "\z" is not also before a last line break.
+        pattern = {"contains": text, "startswith": f"^{text}", "endswith": rf"{text}\z"}[name]
+        if column.name == "id":
+            # What is stored begins with the tenant.
+            pattern = (
+                f"^{re.escape(self._tenant)}:{'' if name == 'startswith' else '.*'}{pattern.removeprefix('^')}"
+            )
+        # "s": a dot is any character, a line break, too.
+        return {self.path(column): {"$regex": pattern, "$options": "s"}}
+
+    def _expression(self, operator: str, left: Term, right: Term) -> Document:
+        one, other = self._value(left), self._value(right)
+        compared: Document = {_OPERATORS[operator]: [one, other]}
+        if operator in ("eq", "ne"):
+            return {"$expr": compared}
+        # MongoDB orders values of different types; OData has no answer there.
+        known = [{"$ne": [side, None]} for side in (one, other)]
+        return {"$expr": {"$and": [*known, compared]}}
+
+    def _value(self, term: Term) -> Any:
+        """An aggregation expression; null where the property is."""
+        match term:
+            case Literal(value):
+                return {"$literal": _as_time(value)}
+            case Property(name):
+                return self._field(self.column(name))
+            case Call(name, (Property(of),)) if name in _TEXT_FUNCTIONS or name == "trim":
+                column = self.column(of)
+                if column.type not in _TEXTS:
+                    raise bad("$filter", f"{name} takes a text, and {of} is none")
+                field = self._field(column)
+                result = {"$trim": {"input": field}} if name == "trim" else {_TEXT_FUNCTIONS[name]: field}
+                return {"$cond": [{"$eq": [field, None]}, None, result]}
+            case Call(name, (Property(of),)) if name in _TIME_FUNCTIONS or name == "date":
+                column = self.column(of)
+                if column.type not in ("time", "day"):
+                    raise bad("$filter", f"{name} takes a time, and {of} is none")
+                field = self._field(column)
+                if name == "date":
+                    return {"$dateTrunc": {"date": field, "unit": "day"}}
+                return {_TIME_FUNCTIONS[name]: field}
+        raise unsupported(
+            "$filter", "functions are supported on properties, and compared with literals or properties"
+        )
+
+    def _field(self, column: Column) -> Any:
+        path = self.path(column)
+        if column.name == "id" or column.type == "texts":
+            raise unsupported("$filter", f"functions of {column.name} are not supported")
+        if column.type == "day":
+            return {"$dateFromString": {"dateString": f"${path}", "onNull": None}}
+        if column.stored is not None:
+            raise unsupported("$filter", f"functions of {column.name} are not supported")
+        return {"$ifNull": [f"${path}", None]}
+
+    def _stored(self, column: Column, value: Value) -> Any:
+        return column.stored(value) if column.stored is not None else value
+
+    def _check(self, column: Column, value: Value) -> None:
+        # A bool is an int to Python, and a datetime a date.
+        if type(value) not in _FITTING[column.type]:
+            hint = " (write 2026-11-21T00:00:00Z)" if column.type == "time" and type(value) is date else ""
+            raise bad("$filter", f"{column.name} is a {column.type}, which {value!r} is not{hint}")
+
+    def _typed(self, column: Column, type: Type) -> Column:
+        if column.type != type:
+            raise bad("$filter", f"{column.name} is no {type}")
+        return column
+
+
+def _as_time(value: Value) -> Any:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime.combine(value, time(), UTC)
+    return value
+
+
+def after(order: Sequence[tuple[str, int]], place: Sequence[Any]) -> Document:
+    """What comes after a place in an order of (path, 1 or -1), whose last path tells all rows apart. Null comes
+    before everything, as in MongoDB's order."""
+    ways: list[Document] = []
+    same: Document = {}
+    for (path, direction), value in zip(order, place, strict=True):
+        if direction == 1:
+            beyond: Document | None = {path: {"$ne": None} if value is None else {"$gt": value}}
+        elif value is None:
+            beyond = None
+        else:
+            beyond = {"$or": [{path: {"$lt": value}}, {path: {"$eq": None}}]}
+        if beyond is not None:
+            equal = {name: {"$eq": known} for name, known in same.items()}
+            ways.append({"$and": [equal, beyond]} if equal else beyond)
+        same[path] = value
+    return {"$or": ways}

@@ -1,0 +1,137 @@
+"""The system query options of a request, checked. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.json_util import JSONMode, JSONOptions, dumps, loads
+from bson.timestamp import Timestamp
+
+from services.exports.columns import Column, Dataset
+from services.exports.odata.errors import bad, unsupported
+from services.exports.odata.filters import parse
+from services.exports.odata.mongo import Translator
+from services.exports.odata.terms import Term
+from shared.cursors import decode_cursor, encode_cursor
+
+#: Rows of a page, unless the client prefers fewer.
+PAGE = 5_000
+MAX_PAGE = 10_000
+_KNOWN = frozenset(
+    {"$select", "$filter", "$orderby", "$top", "$skip", "$count", "$skiptoken", "$format", "$expand"}
+)
+_TYPED = JSONOptions(json_mode=JSONMode.CANONICAL, tz_aware=True, tzinfo=UTC)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Where the next page begins: after the row whose values in the order are ``place``, in the state of
+    ``moment``. ``left`` rows are still to come (None: all), and ``count`` is what the first page said."""
+
+    moment: Timestamp
+    place: tuple[Any, ...]
+    left: int | None
+    count: int | None
+
+    def text(self) -> str:
+        place = dumps(list(self.place), json_options=_TYPED)
+        return encode_cursor(self.moment.time, self.moment.inc, place, self.left, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is asked of an entity set. ``order`` ends with what tells all rows apart."""
+
+    columns: Sequence[Column]
+    selected: bool
+    filter: Term | None
+    order: tuple[tuple[str, int], ...]
+    ordered: bool
+    top: int | None
+    skip: int
+    count: bool
+    token: Token | None
+    page: int
+
+
+def options_of(
+    given: Mapping[str, str], dataset: Dataset, columns: Sequence[Column], translator: Translator, page: int | None
+) -> Options:
+    """``given``: the options by name; ``page``: what the client prefers as the size of a page. Raises
+    ODataError."""
+    refuse_unknown(given)
+    order: list[tuple[str, int]] = []
+    for item in filter(None, (part.strip() for part in given.get("$orderby", "").split(","))):
+        name, _, direction = item.partition(" ")
+        if not _NAME.fullmatch(name) or direction.strip() not in ("", "asc", "desc"):
+            raise unsupported("$orderby", f"only properties, with asc or desc, are supported, not {item}")
+        column = translator.column(name, "$orderby")
+        # The id of sums is the order that they have anyway.
+        paths = dataset.key if column.name == "id" else (translator.path(column, "$orderby"),)
+        order += [(path, -1 if direction.strip() == "desc" else 1) for path in paths]
+    ordered = bool(order)
+    known = {path for path, _ in order}
+    order += [(path, 1) for path in dataset.key if path not in known]
+    token = _token(given["$skiptoken"], len(order)) if "$skiptoken" in given else None
+    return Options(
+        columns=_selected(given.get("$select"), columns),
+        selected=given.get("$select", "*").strip() != "*",
+        filter=parse(given["$filter"]) if given.get("$filter", "").strip() else None,
+        order=tuple(order),
+        ordered=ordered,
+        top=_number(given, "$top"),
+        skip=_number(given, "$skip") or 0,
+        count=_flag(given.get("$count", "false")),
+        token=token,
+        page=min(page or PAGE, MAX_PAGE),
+    )
+
+
+def refuse_unknown(given: Mapping[str, str]) -> None:
+    """Raises ODataError for a system query option that is not supported. Others are none of OData's business."""
+    for name in given:
+        if name.startswith("$") and (name not in _KNOWN or name == "$expand"):
+            raise unsupported(name, f"{name} is not supported")
+
+
+def _selected(text: str | None, columns: Sequence[Column]) -> Sequence[Column]:
+    names = [name.strip() for name in (text or "*").split(",") if name.strip()]
+    if "*" in names:
+        return columns
+    known = {column.name: column for column in columns}
+    for name in names:
+        if name not in known:
+            raise bad("$select", f"there is no property {name}")
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def _number(given: Mapping[str, str], name: str) -> int | None:
+    if name not in given:
+        return None
+    if not re.fullmatch(r"\d{1,18}", given[name], re.ASCII):
+        raise bad(name, "must be a whole number of at least 0")
+    return int(given[name])
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise bad("$count", "must be true or false")
+    return text == "true"
+
+
+def _token(text: str, length: int) -> Token:
+    try:
+        match decode_cursor(text):
+            case [int(seconds), int(number), str(place), int() | None as left, int() | None as count]:
+                values = loads(place, json_options=_TYPED)
+                moment = Timestamp(seconds, number)
+                # Nothing but plain values: it goes into a query.
+                plain = all(value is None or isinstance(value, str | int | float | datetime) for value in values)
+                if isinstance(values, list) and len(values) == length and plain:
+                    return Token(moment, tuple(values), left, count)
+    except (ValueError, TypeError, OverflowError, KeyError):
+        pass
+    raise bad("$skiptoken", "is not one that an answer to this query gave")

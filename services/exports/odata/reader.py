@@ -1,0 +1,145 @@
+"""Reads pages of entities, each from the moment of the first one."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from services.exports.columns import Dataset, Row
+from services.exports.flatten import added_up
+from services.exports.odata.mongo import SUMMED, Translator, after
+from services.exports.odata.options import Options, Token
+from services.exports.odata.terms import Logic, Term
+from services.exports.snapshot import Documents, Snapshot
+from services.exports.wish import tenant_of
+from shared.protocols import Document
+
+#: A page that keeps MongoDB busy for longer is given up (503).
+MAX_TIME_MS = 25_000
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: Sequence[Row]
+    next: Token | None
+    count: int | None
+
+
+class Reader:
+    """One dataset of one tenant as of one moment. Methods raise ODataError, Unavailable and MomentPassed."""
+
+    def __init__(self, snapshot: Snapshot, dataset: Dataset, tenant: str, translator: Translator) -> None:
+        self._snapshot = snapshot
+        self._dataset = dataset
+        self._tenant = tenant
+        self._translator = translator
+
+    def page(self, asked: Options) -> Page:
+        token = asked.token
+        left = asked.top if token is None else token.left
+        size = asked.page if left is None else min(asked.page, left)
+        skip = asked.skip if token is None else 0
+        count = token.count if token else self.count(asked.filter) if asked.count else None
+        if size == 0:
+            return Page([], None, count)
+        # One more than is shown tells whether there is a next page.
+        found = self._documents(asked, token, skip, size + 1)
+        shown = found[:size]
+        rows = [self._dataset.flat(document) for document in shown]
+        rest = None if left is None else left - size
+        if len(found) <= size or rest == 0:
+            return Page(rows, None, count)
+        place = tuple(_at(shown[-1], path) for path, _ in asked.order)
+        return Page(rows, Token(self._snapshot.moment, place, rest, count), count)
+
+    def one(self, id: str) -> Row | None:
+        wanted = {"$and": [self._base(), self._translator.key(id)]}
+        with closing(self._find(wanted, [(path, 1) for path in self._dataset.key], 0)) as found:
+            documents = list(added_up(found) if self._dataset.partials else found)
+        return self._dataset.flat(documents[0]) if documents else None
+
+    def count(self, term: Term | None) -> int:
+        """How many rows there are."""
+        if self._dataset.partials:
+            stages = self._summed(term)
+        else:
+            stages = [{"$match": {"$and": [self._base(), *self._conditions(term)]}}]
+        with closing(self._aggregate([*stages, {"$count": "rows"}])) as found:
+            return next((document["rows"] for document in found), 0)
+
+    def _documents(self, asked: Options, token: Token | None, skip: int, limit: int) -> list[Document]:
+        beyond = [after(asked.order, token.place)] if token else []
+        if not self._dataset.partials:
+            wanted = {"$and": [self._base(), *self._conditions(asked.filter), *beyond]}
+            with closing(self._find(wanted, asked.order, limit, skip)) as found:
+                return list(found)
+        if asked.ordered or (asked.filter and self._translator.is_summed(asked.filter)):
+            stages = self._summed(asked.filter)
+            stages += [{"$match": condition} for condition in beyond]
+            stages += [{"$sort": dict(asked.order)}, {"$skip": skip}, {"$limit": limit}]
+            with closing(self._aggregate(stages)) as found:
+                return list(map(_merged, found))
+        # In the order of the index partial sums follow each other, so that they can be added up as they come.
+        wanted = {"$and": [self._base(), *self._conditions(asked.filter), *beyond]}
+        with closing(self._find(wanted, asked.order, 0)) as found:
+            return list(islice(added_up(found), skip, skip + limit))
+
+    def _summed(self, term: Term | None) -> list[Mapping[str, Any]]:
+        """Stages that add up the partial sums and then leave out what the filter does not let through."""
+        parts: Sequence[Term] = [] if term is None else [term]
+        if isinstance(term, Logic) and term.operator == "and":
+            parts = term.parts
+        early = [self._translator.condition(part) for part in parts if not self._translator.is_summed(part)]
+        late = [self._translator.condition(part) for part in parts if self._translator.is_summed(part)]
+        sums: Document = {name: {"$sum": f"${name}"} for name in SUMMED}
+        key = {name: f"${name}" for name in self._dataset.key}
+        known = {"$in": ["$_id.by", ["total", "provider"]]}
+        return [
+            {"$match": {"$and": [self._base(), *early]}},
+            {"$group": {"_id": key, **sums, "amount": {"$push": "$amount"}}},
+            {"$match": {"$or": [{name: {"$ne": 0}} for name in SUMMED]}},
+            {
+                "$set": {name: f"$_id.{name}" for name in key}
+                | {"consumers": {"$cond": [known, "$consumers", None]}}
+            },
+            *({"$match": condition} for condition in late),
+        ]
+
+    def _conditions(self, term: Term | None) -> list[Document]:
+        return [] if term is None else [self._translator.condition(term)]
+
+    def _base(self) -> Document:
+        return {**tenant_of(self._dataset, self._tenant), **(self._dataset.always or {})}
+
+    def _find(self, wanted: Document, order: Sequence[tuple[str, int]], limit: int, skip: int = 0) -> Documents:
+        return self._snapshot.find(
+            self._dataset.source,
+            self._dataset.collection,
+            wanted,
+            self._dataset.projection(personal=False),
+            order,
+            limit=limit,
+            skip=skip,
+            max_time_ms=MAX_TIME_MS,
+        )
+
+    def _aggregate(self, stages: Sequence[Mapping[str, Any]]) -> Documents:
+        return self._snapshot.aggregate(self._dataset.source, self._dataset.collection, stages, MAX_TIME_MS)
+
+
+def _merged(group: Document) -> Document:
+    """A group of partial sums as ``added_up`` gives it."""
+    amounts: dict[str, int] = {}
+    for partial in group["amount"]:
+        for currency, amount in partial.items():
+            amounts[currency] = amounts.get(currency, 0) + amount
+    amounts = {currency: amount for currency, amount in sorted(amounts.items()) if amount}
+    return {**group, "amount": amounts}
+
+
+def _at(document: Document, path: str) -> Any:
+    value: Any = document
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

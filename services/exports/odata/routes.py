@@ -1,0 +1,196 @@
+"""The routes of the feed."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from services.exports.columns import Column, Dataset
+from services.exports.odata import answers
+from services.exports.odata.answers import Resource, Style
+from services.exports.odata.errors import ODataError, bad
+from services.exports.odata.filters import parse
+from services.exports.odata.metadata import SETS, metadata, service_document
+from services.exports.odata.mongo import Translator
+from services.exports.odata.options import Options, options_of, refuse_unknown
+from services.exports.odata.reader import Reader
+from services.exports.rights import scope_of, split
+from services.exports.snapshot import MomentPassed
+from services.exports.source import Exports
+from shared.access.caller import Caller
+from shared.access.guard import CallerOf, TenantOf
+from shared.access.needs import needs, public
+from shared.errors import Unavailable
+
+ROOT = "/odata/v1"
+_PAGE_SIZE = re.compile(r"(?:odata\.)?maxpagesize\s*=\s*\"?(\d{1,9})\"?", re.ASCII | re.IGNORECASE)
+
+
+_FAILURES: dict[int | str, dict[str, Any]] = {
+    400: {"description": "The request is wrong: an OData error says where."},
+    406: {"description": "The feed answers in JSON only."},
+    501: {"description": "The request is OData, but is not supported here."},
+}
+
+
+def add_odata(app: FastAPI, exports: Exports) -> None:
+    """Add the feed below ``/odata/v1/``: the service document and ``$metadata``, which say the same to everyone,
+    and the entity sets."""
+
+    def answered(request: Request, path: str, set: str | None, caller: Caller | None) -> Response:
+        try:
+            _check_version(request)
+            return _Feed(exports, request, set, caller).answer(path)
+        except ODataError as error:
+            return _refused(error)
+        except MomentPassed as passed:
+            return _refused(ODataError(410, "MomentPassed", str(passed)))
+        except Unavailable:
+            away = ODataError(503, "Unavailable", "MongoDB is away, or too slow for this question; try again")
+            return _refused(away, {"Retry-After": "5"})
+
+    # Longer names first: one may begin as another does.
+    for name in sorted(SETS, key=len, reverse=True):
+        # $metadata describes them, in OData's own words.
+        @app.get(f"{ROOT}/{name}{{path:path}}", include_in_schema=False)
+        @needs(scope_of(SETS[name]), masks_itself=True)
+        def entities(request: Request, caller: CallerOf, _: TenantOf, path: str) -> Response:
+            # The route that decided who may is the one of the set that is read.
+            set = request.scope["route"].path.removeprefix(f"{ROOT}/").partition("{")[0]
+            return answered(request, set + path, set, caller)
+
+    @public
+    def others(request: Request) -> Response:
+        """The service document: which sets there are. `$metadata` below it describes them."""
+        return answered(request, request.path_params.get("path", ""), None, None)
+
+    for path in (ROOT, f"{ROOT}/", f"{ROOT}/{{path:path}}"):
+        app.get(
+            path,
+            tags=["odata"],
+            include_in_schema=path == f"{ROOT}/",
+            summary="The OData feed.",
+            responses=_FAILURES,
+        )(others)
+
+
+class _Feed:
+    """One request."""
+
+    def __init__(self, exports: Exports, request: Request, set: str | None, caller: Caller | None) -> None:
+        self._exports = exports
+        self._set = set
+        self._tenant = caller.tenant if caller else ""
+        self._masks = caller.masks if caller else ()
+        self._prefer = request.headers.get("prefer", "")
+        self._accept = request.headers.get("accept")
+        self._base = str(request.base_url).rstrip("/") + f"{ROOT}/"
+        pairs = parse_qsl(request.url.query, keep_blank_values=True)
+        self._given = dict(pairs)
+        if len(self._given) != len(pairs):
+            raise bad("query", "an option is given twice")
+
+    def answer(self, path: str) -> Response:
+        if path == "$metadata":
+            return _response(metadata(), "application/xml")
+        if not path:
+            refuse_unknown(self._given)
+            return _json(service_document(self._base), self._style())
+        resource = answers.resource_of(path)
+        if resource.set != self._set:
+            raise ODataError(404, "NotFound", f"there is no {path}")
+        if resource.count:
+            return self._count(resource)
+        style = self._style()
+        return self._entities(resource, style) if resource.key is None else self._entity(resource, style)
+
+    def _style(self) -> Style:
+        return answers.style_of(self._accept, self._given.get("$format"))
+
+    def _columns(self, dataset: Dataset) -> Sequence[Column]:
+        columns, hidden = split(dataset, False, self._masks)
+        if "id" in hidden:
+            # It is in links and tokens, too.
+            raise ODataError(403, "Forbidden", "the id is hidden from this credential; export a file instead")
+        return columns
+
+    def _entities(self, resource: Resource, style: Style) -> Response:
+        dataset = SETS[resource.set]
+        columns = self._columns(dataset)
+        translator = Translator(dataset, columns, self._tenant)
+        preferred = _PAGE_SIZE.search(self._prefer)
+        size = int(preferred[1]) if preferred and int(preferred[1]) else None
+        asked = options_of(self._given, dataset, columns, translator, size)
+        snapshot = self._exports.snapshot(asked.token.moment if asked.token else None)
+        page = Reader(snapshot, dataset, self._tenant, translator).page(asked)
+        next = answers.next_link(self._base + resource.set, self._given, page.next.text()) if page.next else None
+        body = answers.entities(page.rows, asked.columns, style, self._context(resource, asked), page.count, next)
+        applied = {"Preference-Applied": f"odata.maxpagesize={asked.page}"} if size else {}
+        return _response(body, style.media_type, applied)
+
+    def _entity(self, resource: Resource, style: Style) -> Response:
+        assert resource.key is not None
+        dataset = SETS[resource.set]
+        columns = self._columns(dataset)
+        translator = Translator(dataset, columns, self._tenant)
+        asked = options_of(self._given, dataset, columns, translator, None)
+        row = Reader(self._exports.snapshot(), dataset, self._tenant, translator).one(resource.key)
+        if row is None:
+            raise ODataError(404, "NotFound", "there is no such entity")
+        context = self._context(resource, asked)
+        if resource.property is None:
+            return _json(
+                {"@odata.context": f"{context}/$entity", **answers.shown(row, asked.columns, style)}, style
+            )
+        found = answers.value(row, translator.column(resource.property, "path"), style)
+        if found is None:
+            return _response(b"", None, status=204)
+        if resource.raw:
+            text = orjson.dumps(found).decode() if isinstance(found, bool | list) else str(found)
+            return _response(text.encode(), "text/plain;charset=utf-8")
+        key = resource.key.replace("'", "''")
+        context = f"{self._base}$metadata#{resource.set}('{key}')/{resource.property}"
+        return _json({"@odata.context": context, "value": found}, style)
+
+    def _count(self, resource: Resource) -> Response:
+        refuse_unknown(self._given)
+        dataset = SETS[resource.set]
+        translator = Translator(dataset, self._columns(dataset), self._tenant)
+        text = self._given.get("$filter", "").strip()
+        reader = Reader(self._exports.snapshot(), dataset, self._tenant, translator)
+        return _response(str(reader.count(parse(text) if text else None)).encode(), "text/plain")
+
+    def _context(self, resource: Resource, asked: Options) -> str:
+        names = f"({','.join(column.name for column in asked.columns)})" if asked.selected else ""
+        return f"{self._base}$metadata#{resource.set}{names}"
+
+
+def _check_version(request: Request) -> None:
+    for name in ("odata-maxversion", "odata-version"):
+        text = request.headers.get(name)
+        if text is not None and not text.startswith("4."):
+            raise bad(name, f"this is OData 4.0, and {text} was asked for")
+
+
+def _json(content: dict[str, object], style: Style) -> Response:
+    if style.metadata == "none":
+        content = {name: value for name, value in content.items() if name != "@odata.context"}
+    return _response(orjson.dumps(content), style.media_type)
+
+
+def _response(
+    content: bytes, media_type: str | None, headers: dict[str, str] | None = None, status: int = 200
+) -> Response:
+    response = Response(content, status, {"OData-Version": "4.0", **(headers or {})})
+    if media_type is not None:
+        # As it is: for text types Starlette would add a charset of its own.
+        response.headers["content-type"] = media_type
+    return response
+
+
+def _refused(error: ODataError, headers: dict[str, str] | None = None) -> Response:
+    media_type = "application/json;odata.metadata=minimal;charset=utf-8"
+    return _response(answers.error_body(error), media_type, headers, error.status)

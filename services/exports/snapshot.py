@@ -1,0 +1,119 @@
+"""Reads of one moment: whatever is written meanwhile, and however long it takes."""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from bson.timestamp import Timestamp
+from pymongo.command_cursor import CommandCursor
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from shared.errors import ConfigurationError, Unavailable
+from shared.generations import FIRST, collection_of
+from shared.mongo_generations import PROJECTIONS
+from shared.mongo_io import translated
+from shared.protocols import Document
+
+#: A stream; closing it frees the server's cursor.
+Documents = Generator[Document, None, None]
+#: Documents that come with one answer of the server.
+BATCH = 2_000
+_INVALID, _TOO_OLD, _UNAVAILABLE, _KILLED, _NOT_FOUND = 72, 239, 246, 175, 43
+
+
+class MomentPassed(Exception):
+    """The server no longer knows what was stored at the moment that is read."""
+
+
+class Snapshot:
+    """What was stored at one moment (MongoDB's ``atClusterTime``), whichever collections are read and in however
+    many calls. The versions of the projections are those that were live then.
+
+    MongoDB keeps the past for ``minSnapshotHistoryWindowInSeconds``, 300 by default. Reading on after that raises
+    MomentPassed. Every method raises Unavailable while MongoDB is away.
+    """
+
+    def __init__(self, database: Database[Document], moment: Timestamp | None = None) -> None:
+        """``moment`` None: now. Raises ConfigurationError where MongoDB is no replica set."""
+        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+        self._database = database.with_options(codec_options=options)
+        with translated():
+            # What is acknowledged by now; a read of this moment waits until most servers have it.
+            found = moment or self._database.command("ping").get("operationTime")
+        if found is None:
+            raise ConfigurationError("exports need a MongoDB that is a replica set: others have no snapshots")
+        self.moment: Timestamp = found
+        self._live = {document["_id"]: document["live"] for document in self._find(PROJECTIONS, {})}
+
+    @property
+    def time(self) -> datetime:
+        """The moment, to the second."""
+        return datetime.fromtimestamp(self.moment.time, UTC)
+
+    def find(
+        self,
+        source: str,
+        collection: str,
+        wanted: Mapping[str, Any],
+        projection: Mapping[str, Any] | None = None,
+        sort: Sequence[tuple[str, int]] = (),
+        *,
+        limit: int = 0,
+        skip: int = 0,
+        max_time_ms: int = 0,
+    ) -> Documents:
+        """Documents of a collection of the projection ``source``. A stream; close it to free the server's
+        cursor."""
+        options: Document = {"projection": dict(projection or {}), "allowDiskUse": True, "batchSize": BATCH}
+        if sort:
+            options["sort"] = dict(sort)
+        for name, value in (("limit", limit), ("skip", skip), ("maxTimeMS", max_time_ms)):
+            if value:
+                options[name] = value
+        return self._find(self.name(source, collection), dict(wanted), options)
+
+    def aggregate(
+        self, source: str, collection: str, stages: Sequence[Mapping[str, Any]], max_time_ms: int
+    ) -> Documents:
+        """What a pipeline makes of a collection. A stream, to be closed."""
+        options = {"cursor": {"batchSize": BATCH}, "allowDiskUse": True, "maxTimeMS": max_time_ms}
+        return self._stream({"aggregate": self.name(source, collection), "pipeline": list(stages), **options})
+
+    def name(self, source: str, collection: str) -> str:
+        """What a collection of a projection was called at the moment."""
+        return collection_of(collection, self._live.get(source, FIRST))
+
+    def _find(self, name: str, wanted: Document, options: Document | None = None) -> Documents:
+        return self._stream({"find": name, "filter": wanted, **(options or {})})
+
+    def _stream(self, command: Document) -> Documents:
+        command["readConcern"] = {"level": "snapshot", "atClusterTime": self.moment}
+        with _explained():
+            cursor: CommandCursor[Document] = self._database.cursor_command(command)
+            with closing(cursor.batch_size(BATCH)):
+                yield from cursor
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        with translated():
+            yield
+    except OperationFailure as error:
+        if error.code == _TOO_OLD:
+            raise MomentPassed(
+                "MongoDB no longer has the state of the moment that is read, because reading took longer than its"
+                " minSnapshotHistoryWindowInSeconds (300 by default). Raise that parameter of mongod, or export"
+                " less at a time: a period, a kind"
+            ) from None
+        if error.code == _INVALID and "atClusterTime" in str(error):
+            raise MomentPassed("MongoDB has never been at the moment that is to be read") from None
+        if error.code in (_UNAVAILABLE, _KILLED, _NOT_FOUND):
+            # Indexes are being built, or the version that is read has just been dropped.
+            raise Unavailable(
+                f"MongoDB: {error.details.get('codeName') if error.details else error.code}"
+            ) from None
+        raise

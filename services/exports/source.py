@@ -1,0 +1,122 @@
+"""Opens exports: a dataset, narrowed by a wish, as of one moment."""
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from bson.timestamp import Timestamp
+from pymongo.database import Database
+
+from services.exports.columns import Batches, Column, Dataset, Row
+from services.exports.datasets import DATASETS
+from services.exports.flatten import added_up
+from services.exports.revealing import Reveal
+from services.exports.rights import check_filters, split
+from services.exports.snapshot import BATCH, Documents, Snapshot
+from services.exports.wish import MAX_PROVIDERS, BadExport, Wish, filter_of, tenant_of
+from shared.protocols import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Rows as of one moment. ``rows`` is read once, and closed by whoever reads it. ``day`` is the column by whose
+    UTC day it can be partitioned."""
+
+    name: str
+    tenant: str
+    columns: Sequence[Column]
+    as_of: datetime
+    rows: Batches
+    day: str | None = None
+    #: Columns that are left out because the caller may not see them.
+    hidden: Sequence[str] = ()
+
+    @property
+    def filename(self) -> str:
+        """Without its extension: ``relations-2026-11-22``."""
+        return f"{self.name.rpartition('/')[2]}-{self.as_of.date().isoformat()}"
+
+
+class Exports:
+    """The exports of one database."""
+
+    def __init__(self, database: Database[Document], reveal: Reveal | None = None) -> None:
+        """``reveal`` opens sealed values where personal fields are asked for; without it they stay empty."""
+        self._database = database
+        self._reveal = reveal
+
+    def snapshot(self, moment: Timestamp | None = None) -> Snapshot:
+        return Snapshot(self._database, moment)
+
+    def open(
+        self,
+        name: str,
+        wish: Wish,
+        *,
+        personal: bool = False,
+        masks: Sequence[str] = (),
+        snapshot: Snapshot | None = None,
+    ) -> Export:
+        """The rows that are wanted, ordered by the dataset's key. The first lot is read already, so that what
+        fails at once is raised here: BadExport, Unavailable, MomentPassed."""
+        dataset = DATASETS.get(name)
+        if dataset is None:
+            raise BadExport("dataset", f"there is none called {name}; there are {', '.join(DATASETS)}")
+        wish.check(dataset)
+        columns, hidden = split(dataset, personal, masks)
+        check_filters(wish, hidden)
+        snapshot = snapshot or self.snapshot()
+        providers = None
+        if wish.category is not None and dataset.name != "providers":
+            providers = _providers(snapshot, wish)
+        found = snapshot.find(
+            dataset.source,
+            dataset.collection,
+            filter_of(dataset, wish, providers),
+            dataset.projection(personal),
+            [(field, 1) for field in dataset.key],
+        )
+        rows = _Begun(self._rows(dataset, found, wish.tenant, personal))
+        return Export(name, wish.tenant, columns, snapshot.time, rows, dataset.day, hidden)
+
+    def _rows(
+        self, dataset: Dataset, found: Documents, tenant: str, personal: bool
+    ) -> Generator[Sequence[Row], None, None]:
+        reveal = self._reveal if personal and dataset.personal_fields else None
+        with closing(found):
+            documents: Iterator[Document] = added_up(found) if dataset.partials else found
+            flat = dataset.flat
+            while lot := list(islice(documents, BATCH)):
+                yield [flat(document) for document in (reveal(tenant, lot) if reveal else lot)]
+
+
+class _Begun:
+    """Lots whose first is read already. Closing it closes the rest, even if nothing of it was asked for."""
+
+    def __init__(self, rows: Generator[Sequence[Row], None, None]) -> None:
+        self._rows = rows
+        self._first = next(rows, None)
+
+    def __iter__(self) -> "_Begun":
+        return self
+
+    def __next__(self) -> Sequence[Row]:
+        first, self._first = self._first, None
+        return next(self._rows) if first is None else first
+
+    def close(self) -> None:
+        self._rows.close()
+
+
+def _providers(snapshot: Snapshot, wish: Wish) -> list[str]:
+    """Those of the wish's category, as of the moment. Raises BadExport for too many."""
+    providers = DATASETS["providers"]
+    wanted = {**tenant_of(providers, wish.tenant), "categories": wish.category}
+    fields = {"_id": 0, "provider_id": 1}
+    with closing(snapshot.find("relations", "providers", wanted, fields, limit=MAX_PROVIDERS + 1)) as found:
+        names = [document["provider_id"] for document in found]
+    if len(names) > MAX_PROVIDERS:
+        raise BadExport("category", f"has more than {MAX_PROVIDERS:,} providers, which is too many for a filter")
+    return names

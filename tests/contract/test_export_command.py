@@ -1,0 +1,176 @@
+"""``kith export`` on real documents."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner, Result
+
+from services.cli.__main__ import app
+from services.cli.export_progress import ExportProgress
+from shared.errors import ConfigurationError, Unavailable
+from shared.mongo_io import connect
+from tests.conftest import Addresses
+from tests.exports_world import ExportsWorld
+
+
+@pytest.fixture(scope="module")
+def world(servers: Addresses) -> Iterator[ExportsWorld]:
+    """Nobody writes into it."""
+    with connect(servers.mongo) as client:
+        database = client["test-export-command"]
+        client.drop_database(database.name)
+        yield ExportsWorld(database)
+        client.drop_database(database.name)
+
+
+@pytest.fixture
+def kith(servers: Addresses, world: ExportsWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("KITH_MONGO", servers.mongo)
+    monkeypatch.setenv("KITH_DATABASE", world.database.name)
+    monkeypatch.setenv("KITH_ENCRYPTION", "off")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["export", *arguments])
+
+    return run
+
+
+def test_a_file_is_what_the_service_streams(kith: Any, world: ExportsWorld, tmp_path: Path) -> None:
+    done = kith("relations", "--kind", "purchase", "--out", "made/r.csv")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "made/r.csv").read_bytes() == world.get("/v1/export/relations", kind="purchase").content
+    assert "rows in made/r.csv" in done.stderr
+    assert list((tmp_path / "made").iterdir()) == [tmp_path / "made/r.csv"]
+    assert kith("relations", "--format", "jsonl").exit_code == 0
+    [named] = tmp_path.glob("relations-????-??-??.jsonl")
+    assert named.read_bytes() == world.get("/v1/export/relations", format="jsonl").content
+
+
+def test_the_standard_output_has_nothing_but_the_rows(kith: Any, world: ExportsWorld) -> None:
+    done = kith("providers", "--out", "-")
+    assert done.stdout_bytes == world.get("/v1/export/providers").content
+    assert kith("consumers", "--out", "-").stdout.count("Ada Berg") == 0
+    assert kith("consumers", "--out", "-", "--personal").stdout.count("Ada Berg") == 1
+
+
+def test_several_go_into_a_folder(kith: Any, world: ExportsWorld, tmp_path: Path) -> None:
+    done = kith("relations", "relationships", "measures/revenue", "--out", "all", "--format", "parquet")
+    assert done.exit_code == 0, done.output
+    tables = {path.name.rsplit("-", 3)[0]: pq.read_table(path) for path in (tmp_path / "all").iterdir()}
+    assert set(tables) == {"relations", "relationships", "revenue"}
+    assert tables["relations"].num_rows == sum(tables["relationships"]["count"].to_pylist()) == len(world.table)
+    moments = {tables[name].schema.metadata[b"kith.as_of"] for name in ("relations", "relationships")}
+    assert len(moments) == 1
+
+
+def test_a_folder_of_days(kith: Any, world: ExportsWorld, tmp_path: Path) -> None:
+    done = kith("relations", "--partition-by", "day", "--out", "days", "--from", "2026-10-01")
+    assert done.exit_code == 0, done.output
+    found = pq.read_table(tmp_path / "days")
+    table = world.table[world.table["day"] >= "2026-10-01"]
+    counts = table.groupby(table["day"].dt.strftime("%Y-%m-%d")).size().to_dict()
+    days = [str(day) for day in found["date"].to_pylist()]
+    assert {day: days.count(day) for day in days} == counts
+    again = kith("relations", "--partition-by", "day", "--out", "days")
+    assert isinstance(again.exception, ConfigurationError)
+    aggregates = kith("aggregates", "--partition-by", "day", "--out", "sums")
+    assert aggregates.exit_code == 0, aggregates.output
+    assert pq.read_table(tmp_path / "sums").num_rows == len(world.csv("aggregates"))
+
+
+def test_a_measure_with_its_parameters(kith: Any, world: ExportsWorld) -> None:
+    done = kith("measures/cohorts", "--set", "unit=month", "--from", "2026-06-01", "--out", "-")
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    first = world.table.groupby("consumer")["day"].min()
+    for row in rows:
+        begun = (first.dt.strftime("%Y-%m") == row["cohort"][:7]).sum()
+        assert int(row["size"]) == begun
+    assert len(rows) > 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing"], "none called nothing"),
+        (["measures/nothing"], "no measure nothing"),
+        (["relationships", "--from", "2026-01-01"], "no filter of relationships"),
+        (["relations", "--format", "xlsx"], "parquet"),
+        (["relations", "--from", "soon"], "2026-11-21"),
+        (["relations", "--partition-by", "month"], "day only"),
+        (["relations", "--partition-by", "day", "--format", "csv"], "parquet only"),
+        (["consumers", "--partition-by", "day"], "no day"),
+        (["relations", "consumers", "--out", "-"], "folder"),
+        (["relations", "--set", "unit=week"], "for measures"),
+        (["measures/cohorts", "--set", "unit"], "not like"),
+        (["measures/cohorts", "--set", "unit=year"], "unit"),
+    ],
+)
+def test_what_cannot_be_asked_leaves_no_file(kith: Any, tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = kith(*arguments)
+    assert done.exit_code == 2
+    assert words in " ".join(done.output.replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_midway_leaves_no_file(kith: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from services.exports import text
+
+    def broken(*_: Any) -> Iterator[bytes]:
+        yield b"id"
+        raise Unavailable("gone")
+
+    monkeypatch.setattr(text, "_day", broken)
+    monkeypatch.setattr("services.exports.formats.csv_lines", broken)
+    done = kith("relations", "--out", "r.csv")
+    assert isinstance(done.exception, Unavailable)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_counts_what_has_been_read() -> None:
+    class Rows:
+        closed = False
+
+        def __init__(self) -> None:
+            self._lots: Iterator[Any] = iter([[{}] * 2_000, [{}] * 500])
+
+        def __iter__(self) -> "Rows":
+            return self
+
+        def __next__(self) -> Any:
+            return next(self._lots)
+
+        def close(self) -> None:
+            self.closed = True
+
+    rows, progress = Rows(), ExportProgress()
+    counted = progress.counted("relations", rows)
+    assert sum(len(lot) for lot in counted) == 2_500
+    [task] = progress._bars.tasks
+    assert task.completed == 2_500
+    assert task.fields["rate"] > 0
+    counted.close()
+    assert rows.closed
+
+
+def test_the_command_as_a_process(servers: Addresses, world: ExportsWorld) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "services.cli", "export", "relations", "--out", "-", "--format", "jsonl"],
+        env={**os.environ, "KITH_MONGO": servers.mongo, "KITH_DATABASE": world.database.name},
+        capture_output=True,
+        check=True,
+    )
+    assert (
+        sum(json.loads(line).get("amount", 0) for line in done.stdout.splitlines()) == world.table["amount"].sum()
+    )
+    assert done.stderr == b""

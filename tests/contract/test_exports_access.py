@@ -1,0 +1,178 @@
+"""Who may export what: scopes, masks and the audit, over HTTP and in the feed."""
+
+import io
+from base64 import b64encode
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import httpx
+import pandas as pd
+import pytest
+from fastapi import FastAPI
+from pymongo.database import Database
+
+from services.exports.api import create_app
+from services.exports.revealing import revealing
+from services.exports.source import Exports
+from services.exports.wish import Wish
+from services.relations.schema import COLLECTIONS
+from shared.access.audit import Act
+from shared.access.caller import SCOPES, Caller, unauthorized
+from shared.access.guard import Access
+from shared.mongo_io import connect, prepare
+from shared.vault.fields import change_document
+from shared.vault.keys import Vault
+from shared.vault.master import EnvironmentKeys
+from shared.vault.mongo_store import MongoKeyStore
+from shared.vault.tokens import DataKey, seal
+from tests.analytics_driver import get
+from tests.conftest import Addresses
+from tests.exports_world import ExportsWorld
+
+
+class Keys:
+    """Keys whose texts say what they may: ``kith_relations:read,admin/amount``."""
+
+    async def caller(self, text: str) -> Caller:
+        scopes, _, masks = text.removeprefix("kith_").partition("/")
+        if scopes == "wrong":
+            raise unauthorized("no such key")
+        return Caller("default", frozenset(scopes.split(",")), tuple(filter(None, masks.split(","))), "ann", "k1")
+
+
+class Journal:
+    def __init__(self) -> None:
+        self.acts: list[Act] = []
+
+    def record(self, act: Act) -> None:
+        self.acts.append(act)
+
+
+@pytest.fixture(scope="module")
+def world(servers: Addresses) -> Iterator[ExportsWorld]:
+    with connect(servers.mongo) as client:
+        database = client["test-exports-access"]
+        client.drop_database(database.name)
+        yield ExportsWorld(database)
+        client.drop_database(database.name)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+@pytest.fixture
+def app(world: ExportsWorld, journal: Journal) -> FastAPI:
+    access = Access(Keys(), audit=journal)
+    return create_app(Exports(world.database), list, access=access)
+
+
+def ask(app: FastAPI, path: str, key: str | None, **params: str) -> httpx.Response:
+    return get(app, path, params, {} if key is None else {"Authorization": f"Bearer kith_{key}"})
+
+
+NEEDED = {
+    "/v1/export/relations": "relations:read",
+    "/v1/export/relationships": "relations:read",
+    "/v1/export/providers": "relations:read",
+    "/v1/export/consumers": "consumers:read",
+    "/v1/export/aggregates": "analytics:read",
+    "/odata/v1/Relations": "relations:read",
+    "/odata/v1/Relations('x')": "relations:read",
+    "/odata/v1/Relations/$count": "relations:read",
+    "/odata/v1/Relationships": "relations:read",
+    "/odata/v1/Providers": "relations:read",
+    "/odata/v1/Consumers": "consumers:read",
+    "/odata/v1/Aggregates": "analytics:read",
+}
+
+
+@pytest.mark.parametrize(("path", "scope"), NEEDED.items())
+def test_each_needs_the_scope_of_what_it_shows(app: FastAPI, path: str, scope: str) -> None:
+    assert ask(app, path, None).status_code == 401
+    assert ask(app, path, "wrong").status_code == 401
+    others = ",".join(other for other in SCOPES if other != scope)
+    assert ask(app, path, others).status_code == 403
+    assert ask(app, path, scope).status_code in (200, 404)
+
+
+def test_what_says_nothing_of_a_tenant_is_open(app: FastAPI) -> None:
+    for path in ("/v1/export", "/odata/v1/", "/odata/v1", "/odata/v1/$metadata"):
+        assert ask(app, path, None).status_code == 200
+    for path in ("/odata/v1//Relations", "/odata/v1/x/Relations", "/odata/v1/ Relations", "/odata/v1/relations"):
+        assert ask(app, path, None).status_code in (404, 501)
+
+
+def test_personal_columns_need_their_own_scope_and_are_in_the_audit(app: FastAPI, journal: Journal) -> None:
+    refused = ask(app, "/v1/export/consumers", "consumers:read", personal="true")
+    assert refused.status_code == 403
+    assert "personal:read" in refused.headers["www-authenticate"]
+    assert journal.acts == []
+    plain = ask(app, "/v1/export/consumers", "consumers:read,personal:read")
+    assert "personal" not in plain.text.splitlines()[0].split(",")
+    assert journal.acts == []
+    shown = ask(app, "/v1/export/consumers", "consumers:read,personal:read", personal="true")
+    assert "Ada Berg" in shown.text
+    [act] = journal.acts
+    assert (act.action, act.subject) == ("personal.read", {"export": "consumers"})
+    assert set(act.fields) == {"city", "lat", "lon", "personal"}
+
+
+def test_masked_columns_are_left_out_and_named(app: FastAPI, world: ExportsWorld) -> None:
+    answer = ask(app, "/v1/export/relationships", "relations:read/amount")
+    assert answer.headers["kith-masked"] == "amount, amounts"
+    found = pd.read_csv(io.BytesIO(answer.content))
+    assert not {"amount", "amounts"} & set(found.columns)
+    assert found["count"].sum() == len(world.table)
+    by_kind = ask(app, "/v1/export/relations", "relations:read/kind", kind="view")
+    assert by_kind.status_code == 400
+
+
+def test_the_feed_tells_nothing_of_masked_properties(app: FastAPI) -> None:
+    def feed(path: str, **params: Any) -> httpx.Response:
+        return ask(app, f"/odata/v1/{path}", "relations:read/amount", **{f"${k}": v for k, v in params.items()})
+
+    assert "amount" not in feed("Relations", top="1").json()["value"][0]
+    assert feed("Relations", filter="amount gt 5").status_code == 400
+    assert feed("Relations", orderby="amount").status_code == 400
+    assert feed("Relations", select="amount").status_code == 400
+    assert feed("Relations/$count", filter="amount gt 5").status_code == 400
+    key = feed("Relations", top="1").json()["value"][0]["id"]
+    assert feed(f"Relations('{key}')/amount").status_code == 400
+    hidden = ask(app, "/odata/v1/Relations", "relations:read/consumer_id")
+    assert hidden.status_code == 403
+    assert hidden.headers["odata-version"] == "4.0"
+
+
+def test_sealed_values_are_opened_for_who_may_and_stay_empty_once_the_key_is_destroyed(
+    mongo_database: Database[dict[str, Any]],
+) -> None:
+    vault = Vault(MongoKeyStore(mongo_database), EnvironmentKeys(b64encode(b"m" * 32).decode()))
+    prepare(mongo_database, COLLECTIONS)
+    for name in ("ada", "bea"):
+        key = vault.keys("default", [name])[name]
+        assert isinstance(key, DataKey)
+        consumer = {
+            "consumer_id": name,
+            "personal": {"name": f"{name} of Lyon"},
+            "location": {"country": "France", "city": "Lyon", "lat": 45.5, "lon": 4.5},
+        }
+        sealed = change_document(consumer, partial(seal, key, "default", name))
+        assert "Lyon" not in str(sealed)
+        mongo_database["consumers"].insert_one(
+            {"_id": f"default:{name}", "tenant": "default", "versions": {}, **sealed}
+        )
+
+    def consumers() -> dict[str, dict[str, Any]]:
+        export = Exports(mongo_database, revealing(vault)).open("consumers", Wish(), personal=True)
+        return {row["consumer_id"]: dict(row) for lot in export.rows for row in lot}
+
+    found = consumers()
+    assert found["ada"]["personal"] == '{"name":"ada of Lyon"}'
+    assert [found["bea"][name] for name in ("city", "lat", "lon")] == ["Lyon", 45.5, 4.5]
+    vault.destroy("default", "ada")
+    found = consumers()
+    assert [found["ada"][name] for name in ("personal", "city", "lat", "country")] == [None, None, None, "France"]
+    assert found["bea"]["city"] == "Lyon"
