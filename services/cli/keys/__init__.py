@@ -1,0 +1,1 @@
+"""`kith keys`: API keys, and the keys that data is encrypted under."""

@@ -1,0 +1,156 @@
+"""`kith keys api`: the keys that callers of the APIs show."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.access.caller import SCOPES
+from shared.errors import ConfigurationError
+from shared.launch import read_settings
+
+if TYPE_CHECKING:
+    from services.cli.acts import Acts
+    from shared.access.keys import ApiKey, ApiKeys
+
+#: How long a rotated key stays good unless told: a day for whoever uses it to take the new one.
+OVERLAP_HOURS = 24.0
+
+api_app = typer.Typer(help="The API keys that callers show: Authorization: Bearer kith_…", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
+Prefix = Annotated[str, typer.Argument(help="The part of the key between the underscores.", show_default=False)]
+
+
+@api_app.command("create")
+def create_command(
+    name: Annotated[str, typer.Option(help="Whose it is, for people: till-7, crm, ann.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help=f"A right; may be repeated. One of: {', '.join(SCOPES)}.")
+    ] = None,
+    all_scopes: Annotated[bool, typer.Option("--all-scopes", help="Every right there is.")] = False,
+    tenant: Annotated[str, typer.Option(help="Whose data it is for.")] = "default",
+    mask: Annotated[
+        list[str] | None, typer.Option(help="A field that it does not see, as in personal.email; may be repeated.")
+    ] = None,
+    limit: Annotated[
+        str | None, typer.Option(help="Its own rate limit, as in 100/second; none is without.")
+    ] = None,
+    json_line: Json = False,
+) -> None:
+    """Make a key and print it, once: only a hash of it is kept.
+
+    A running service knows it at once, and a revoked one within five seconds.
+    """
+    if not scope and not all_scopes:
+        raise typer.BadParameter(f"name at least one of {', '.join(SCOPES)}", param_hint="--scope")
+    with _opened() as (keys, acts):
+        key, text = keys.create(tenant, name, [*SCOPES] if all_scopes else scope or [], mask or [], limit)
+        acts.record(key.tenant, "keys.create", _subject(key), {"scopes": " ".join(key.scopes)})
+    _show(key, text, json_line)
+
+
+@api_app.command("list")
+def list_command(
+    tenant: Annotated[str | None, typer.Option(help="Only the keys of this tenant.")] = None,
+    json_line: Json = False,
+) -> None:
+    """Show every key that was ever made, without its secret."""
+    with _opened() as (keys, _):
+        found = [key for key in keys.all() if tenant in (None, key.tenant)]
+    now = datetime.now(UTC)
+    if json_line:
+        typer.echo(json.dumps([_told(key, now) for key in found]))
+        return
+    table = Table("Key", "Tenant", "Name", "Scopes", "Hidden", "Limit", "Made", "State")
+    for key in found:
+        told = _told(key, now)
+        table.add_row(
+            f"kith_{key.prefix}_…",
+            key.tenant,
+            key.name,
+            " ".join(key.scopes),
+            " ".join(key.masks),
+            key.limit or "",
+            told["created"],
+            told["state"],
+        )
+    Console().print(table)
+
+
+@api_app.command("rotate")
+def rotate_command(
+    prefix: Prefix,
+    overlap_hours: Annotated[
+        float, typer.Option(min=0, help="For how long the old key stays good beside the new one.")
+    ] = OVERLAP_HOURS,
+    json_line: Json = False,
+) -> None:
+    """Make a key with the same rights, and have the old one end after a while."""
+    with _opened() as (keys, acts):
+        key, text = keys.rotate(prefix, timedelta(hours=overlap_hours))
+        acts.record(key.tenant, "keys.rotate", {"key": prefix}, {"successor": key.prefix})
+    _show(key, text, json_line)
+
+
+@api_app.command("revoke")
+def revoke_command(prefix: Prefix, json_line: Json = False) -> None:
+    """End a key: five seconds later no service takes it any more."""
+    with _opened() as (keys, acts):
+        key = keys.revoke(prefix)
+        acts.record(key.tenant, "keys.revoke", _subject(key))
+    if json_line:
+        typer.echo(json.dumps(_told(key, datetime.now(UTC))))
+    else:
+        typer.echo(f"kith_{key.prefix}_… of {key.name} is revoked")
+
+
+@contextmanager
+def _opened() -> "Iterator[tuple[ApiKeys, Acts]]":
+    from services.cli.acts import recorder
+    from shared.access.keys import ApiKeys
+    from shared.access.keys_mongo import MongoKeys
+    from shared.mongo_io import connect
+
+    settings = read_settings()
+    if settings.mongo is None:
+        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+    with connect(settings.mongo) as client:
+        database = client[settings.database]
+        with recorder(settings, database) as acts:
+            yield ApiKeys(MongoKeys(database), lambda: datetime.now(UTC)), acts
+
+
+def _subject(key: "ApiKey") -> dict[str, str]:
+    return {"key": key.prefix, "name": key.name}
+
+
+def _show(key: "ApiKey", text: str, json_line: bool) -> None:
+    if json_line:
+        typer.echo(json.dumps({**_told(key, datetime.now(UTC)), "key": text}))
+        return
+    typer.echo(text)
+    typer.echo(
+        f"This is shown once. It is for the tenant {key.tenant}, and may: {', '.join(key.scopes)}.\n"
+        "Send it with each request as  Authorization: Bearer <key>",
+        err=True,
+    )
+
+
+def _told(key: "ApiKey", now: datetime) -> dict[str, Any]:
+    fields = {name: value for name, value in asdict(key).items() if name != "hash"}
+    for name in ("created", "until", "revoked"):
+        if fields[name] is not None:
+            fields[name] = fields[name].isoformat(timespec="seconds").replace("+00:00", "Z")
+    if key.revoked is not None:
+        state = f"revoked {fields['revoked']}"
+    elif key.until is not None:
+        state = f"{'ends' if key.valid(now) else 'ended'} {fields['until']}"
+    else:
+        state = "good"
+    return {**fields, "state": state}

@@ -1,0 +1,138 @@
+"""`kith keys master` and `kith keys rotate`: the keys that data is encrypted under."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from shared.errors import ConfigurationError
+from shared.launch import read_settings
+from shared.settings import Settings
+
+master_app = typer.Typer(help="The master keys, under which all others are encrypted.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
+
+
+@master_app.command("new")
+def new_command(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The file; made if it is not there. Default: KITH_MASTER_KEY_FILE.", show_default=False
+        ),
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print a key, for KITH_MASTER_KEY, and write nothing.")
+    ] = False,
+    json_line: Json = False,
+) -> None:
+    """Make a master key and put it before those in the file: it is the current one from then on.
+
+    Running services see the file change. `kith keys rotate` then brings everything under the new key; until it
+    is done, the older keys are still needed. Keep a copy of the file elsewhere: without it, personal data is gone.
+    """
+    from shared.vault.master import add_to_file, new_master_key
+
+    if show:
+        typer.echo(json.dumps({"key": new_master_key()}) if json_line else new_master_key())
+        return
+    named = read_settings().master_key_file
+    path = file or (Path(named) if named else None)
+    if path is None:
+        raise ConfigurationError(
+            "say which file, or set KITH_MASTER_KEY_FILE; --print makes a key for KITH_MASTER_KEY"
+        )
+    id = add_to_file(path)
+    if json_line:
+        typer.echo(json.dumps({"id": id, "file": str(path)}))
+        return
+    typer.echo(f"{id} is the current master key of {path}")
+
+
+@master_app.command("list")
+def list_command(json_line: Json = False) -> None:
+    """List the master keys: which is the current one, and how much is still encrypted under each."""
+    from shared.mongo_io import connect
+    from shared.vault.mongo_store import MongoKeyStore
+    from shared.vault.open import master_keys
+
+    settings = read_settings()
+    masters = master_keys(settings)
+    known = [] if masters is None else list(masters.known())
+    use = dict.fromkeys(known, 0)
+    with connect(_mongo(settings)) as client:
+        store = MongoKeyStore(client[settings.database])
+        for wrapping in store.wrappings():
+            use[wrapping.master] = use.get(wrapping.master, 0) + store.count_under(wrapping.number)
+            if wrapping.master not in known:
+                known.append(wrapping.master)
+    rows = [
+        {
+            "id": id,
+            "current": masters is not None and id == masters.current,
+            "here": masters is not None and id in masters.known(),
+            "data_keys": use[id],
+        }
+        for id in known
+    ]
+    if json_line:
+        typer.echo(json.dumps({"items": rows}))
+        return
+    table = Table("Id", "", "Data keys", title="Master keys")
+    for row in rows:
+        state = "current" if row["current"] else "" if row["here"] else "not known here"
+        table.add_row(str(row["id"]), state, f"{row['data_keys']:,}")
+    Console().print(table)
+
+
+def rotate_command(json_line: Json = False) -> None:
+    """Encrypt every data key anew: under a new wrapping key, and that under the current master key.
+
+    Everything goes on meanwhile. Personal data itself stays as it is, for the data keys stay the same. Run again
+    what was interrupted. Afterwards only the current master key is needed, but for copies of the database
+    that were made before.
+    """
+    from services.cli.acts import INSTALLATION, recorder
+    from shared.mongo_io import connect
+    from shared.vault.mongo_store import MongoKeyStore
+    from shared.vault.open import master_keys
+    from shared.vault.rotation import rotate
+
+    settings = read_settings()
+    if (masters := master_keys(settings)) is None:
+        raise ConfigurationError("KITH_ENCRYPTION is off: there are no keys to rotate")
+    with connect(_mongo(settings)) as client, _bar() as progress:
+        database = client[settings.database]
+        with recorder(settings, database) as acts:
+            done = rotate(MongoKeyStore(database), masters, progress)
+            acts.record(INSTALLATION, "keys.rotate", {"master_key": done.master}, {"data_keys": done.keys})
+    if json_line:
+        typer.echo(json.dumps({"data_keys": done.keys, "wrapping_key": done.number, "master_key": done.master}))
+        return
+    typer.echo(
+        f"{done.keys:,} data keys are under the wrapping key {done.number} now, and all wrapping keys under the "
+        f"master key {done.master}. Older master keys are not needed any more."
+    )
+
+
+def _mongo(settings: Settings) -> str:
+    if settings.mongo is None:
+        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+    return settings.mongo
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr if that is a terminal: the function moves it."""
+    columns = (TextColumn("data keys"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeRemainingColumn())
+    hidden = not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)

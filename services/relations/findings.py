@@ -1,0 +1,57 @@
+"""What came into Kafka in plain text, past the door: counted for operators, in a metric and in MongoDB."""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+import prometheus_client
+from pymongo.database import Database
+
+from services.relations.sealing import SealedProjection
+from shared.errors import Unavailable
+from shared.findings import FINDINGS, PLAINTEXT
+from shared.mongo_io import translated
+from shared.observer import Silent
+from shared.protocols import Document, Outcome, Partition, Record
+
+log = logging.getLogger(__name__)
+
+
+class PlaintextFindings(Silent):
+    """An Observer. Counts in the document ``plaintext/<topic>`` of the collection ``findings``; a database that is
+    away hears of it with the next finding."""
+
+    def __init__(
+        self,
+        projection: SealedProjection,
+        database: Database[Document],
+        registry: prometheus_client.CollectorRegistry,
+    ) -> None:
+        self._projection = projection
+        self._findings = database[FINDINGS]
+        self._untold: Counter[str] = Counter()
+        self._metric = prometheus_client.Counter(
+            "kith_plaintext_events",
+            "Events with personal data that came into Kafka in plain text, past the door, and were sealed then.",
+            ["topic"],
+            registry=registry,
+        )
+
+    def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:  # noqa: ARG002
+        count = self._projection.plaintext.pop(partition, 0)
+        if not count:
+            return
+        self._metric.labels(partition.topic).inc(count)
+        self._untold[partition.topic] += count
+        log.warning("personal data came in plain text", extra={"topic": partition.topic, "events": count})
+        try:
+            for topic, untold in list(self._untold.items()):
+                with translated():
+                    self._findings.update_one(
+                        {"_id": f"{PLAINTEXT}/{topic}"},
+                        {"$inc": {"count": untold}, "$currentDate": {"last": True}},
+                        upsert=True,
+                    )
+                del self._untold[topic]
+        except Unavailable as error:
+            log.debug("a finding is told later: %s", error)

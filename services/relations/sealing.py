@@ -1,0 +1,126 @@
+"""The relations projection with sealed personal data. Pure.
+
+Around the projection itself: what came into Kafka in plain text, past the door, is sealed before it is folded (or
+refused); consumers are given the blind index that they are found by; dead letters are sealed as a whole. Where a
+slice has none of these, this costs one look at each event.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from typing import Any
+
+from services.relations.projection import RelationsProjection
+from shared.errors import InvalidEvent
+from shared.protocols import Answer, Ask, Document, Keys, Outcome, Partition, Record
+from shared.vault.dead_letters import conceal, owner_of
+from shared.vault.fields import plain, seal_event, without
+from shared.vault.keys import TENANT, blind, normalised
+from shared.vault.protocols import Destroyed
+from shared.vault.tokens import DataKey, Unreadable, is_token, unseal
+
+#: By what a consumer is found.
+INDEXED = ("email", "phone")
+
+Found = Mapping[tuple[str, str], DataKey | Destroyed]
+
+
+class SealedProjection:
+    """``projection``, with nothing personal in plain text in what it stores. With ``refuse``, events that hold any
+    become dead letters. Every Keys that it yields is answered by the vault."""
+
+    def __init__(self, projection: RelationsProjection, *, refuse: bool = False) -> None:
+        self._projection = projection
+        self.name, self.version, self.topics = projection.name, projection.version, projection.topics
+        if not refuse:
+            # Nothing is added, and so nothing stands in between: this is called for every event.
+            self.decode = projection.decode  # type: ignore[method-assign]
+        #: How many events of the slice under way came in plain text, by partition.
+        self.plaintext: Counter[Partition] = Counter()
+
+    def decode(self, record: Record) -> Any:
+        event: Any = self._projection.decode(record)
+        if (path := plain(event)) is not None:
+            raise InvalidEvent("plaintext", "came into Kafka in plain text, past the door", f"data.{path}")
+        return event
+
+    def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
+        """Fold one slice of one partition."""
+        partition = items[0][0].partition
+        bare = [index for index, (_, event) in enumerate(items) if plain(event) is not None]
+        self.plaintext[partition] = len(bare)
+        if bare:
+            items = yield from _sealed(items, bare)
+        outcome = yield from self._projection.project(items)
+        yield from _index(outcome)
+        return outcome
+
+    def conceal(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
+        """Records that become dead letters, sealed as a whole."""
+        owners = [owner_of(record) for record in records]
+        keys: Found = yield Keys(_by_tenant(owners))
+        return [conceal(record, owner, keys[owner]) for record, owner in zip(records, owners, strict=True)]
+
+
+def _sealed(
+    items: Sequence[tuple[Record, Any]], bare: Sequence[int]
+) -> Generator[Ask, Answer, Sequence[tuple[Record, Any]]]:
+    """The items with those in plain text sealed. Of a consumer whose key is destroyed, nothing personal stays."""
+    keys: Found = yield Keys(_by_tenant((items[n][1].tenant, items[n][1].data.consumer_id) for n in bare))
+    done = list(items)
+    for n in bare:
+        record, event = items[n]
+        key = keys[event.tenant, event.data.consumer_id]
+        done[n] = (record, without(event) if isinstance(key, Destroyed) else seal_event(event, key))
+    return done
+
+
+def _index(outcome: Outcome) -> Generator[Ask, Answer, None]:
+    """Give the consumers that are stored their blind index. It is a function of what is stored of them and of
+    keys, so order and duplicates do not show in it."""
+    todo: list[Document] = []
+    for write in outcome.writes:
+        if write.collection != "consumers" or write.after is None:
+            continue
+        sealed = _indexed(write.after)
+        if not sealed:
+            continue
+        if write.before is not None and _indexed(write.before) == sealed:
+            if "blind" in write.before:
+                write.after["blind"] = write.before["blind"]
+        else:
+            todo.append(write.after)
+    if not todo:
+        return
+    owners = [(document["tenant"], document["consumer_id"]) for document in todo]
+    keys: Found = yield Keys(_by_tenant([*owners, *((tenant, TENANT) for tenant, _ in owners)]))
+    for document, owner in zip(todo, owners, strict=True):
+        if found := _blind(document, keys[owner], keys[owner[0], TENANT]):
+            document["blind"] = found
+
+
+def _indexed(document: Document) -> dict[str, str]:
+    personal = document.get("personal") or {}
+    return {name: personal[name] for name in INDEXED if is_token(personal.get(name))}
+
+
+def _blind(document: Document, key: DataKey | Destroyed, tenant_key: DataKey | Destroyed) -> dict[str, str]:
+    if isinstance(key, Destroyed) or isinstance(tenant_key, Destroyed):
+        return {}
+    tenant, consumer_id = document["tenant"], document["consumer_id"]
+    found = {}
+    for name, token in _indexed(document).items():
+        try:
+            value = unseal(key, tenant, consumer_id, f"personal.{name}", token)
+        except Unreadable:
+            continue  # somebody wrote into Kafka what only looks like a token
+        # "unknown" has no digits, and so is nobody's number.
+        if normalised(name, str(value)):
+            found[name] = blind(tenant_key, name, str(value))
+    return found
+
+
+def _by_tenant(owners: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    for tenant, consumer_id in owners:
+        wanted[tenant].add(consumer_id)
+    return wanted

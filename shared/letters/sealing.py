@@ -1,0 +1,53 @@
+"""Dead letters and the vault: opened to be looked at, sealed again on their way back into Kafka."""
+
+from collections.abc import Sequence
+
+from shared.codec import decode, decode_internal
+from shared.errors import ConfigurationError, InvalidEvent
+from shared.protocols import Document, Message
+from shared.vault.dead_letters import SEALED_FOR, opened, sealed_for
+from shared.vault.fields import bare, hidden, plain, seal_bytes
+from shared.vault.keys import Vault
+from shared.vault.protocols import Destroyed
+from shared.vault.sealing import consumer_of, keys_for
+from shared.vault.tokens import Unreadable
+
+
+def with_values(letters: Sequence[Document], vault: Vault | None) -> list[Document]:
+    """The letters with their values as they came; None instead of a value whose key is destroyed. Raises
+    Unavailable, and ConfigurationError where there is no key to open them with."""
+    return [_with_value(letter, vault) for letter in letters]
+
+
+def _with_value(letter: Document, vault: Vault | None) -> Document:
+    headers = tuple((header["name"], header["value"]) for header in letter["headers"])
+    value = letter["value"]
+    if (owner := sealed_for(value, headers)) is None:
+        return letter
+    if vault is None:
+        raise ConfigurationError(f"{letter['_id']} is encrypted, and KITH_ENCRYPTION is off")
+    tenant, consumer_id = owner
+    key = vault.keys(tenant, [consumer_id], create=False).get(consumer_id)
+    try:
+        original = opened(value, owner, key)
+    except Unreadable as error:
+        raise ConfigurationError(f"{letter['_id']} cannot be decrypted: {error}") from None
+    kept = [header for header in letter["headers"] if header["name"] != SEALED_FOR]
+    return {**letter, "value": original, "headers": kept}
+
+
+def sealed_again(message: Message, vault: Vault | None) -> Message | None:
+    """The message as the door would publish it. None when nothing of it may go into Kafka: it would be refused
+    again, and so be there in plain text, or its consumer is erased. Raises Unavailable."""
+    if vault is None:
+        return message
+    try:
+        event = decode(message.value)
+        if plain(event) is None:
+            return message._replace(value=bare(message.value)) if hidden(message.value, event) else message
+        key = keys_for(vault, [event])[consumer_of(event)]
+        return (
+            None if isinstance(key, Destroyed) else message._replace(value=seal_bytes(message.value, event, key))
+        )
+    except InvalidEvent:
+        return message if decode_internal(message.value) is not None else None

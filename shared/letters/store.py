@@ -1,0 +1,120 @@
+"""The dead letters in MongoDB, and what replaying and discarding them does there."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from shared.dead_letters import COLLECTION
+from shared.errors import ConfigurationError, Unavailable
+from shared.letters.letter import LOG_ORDER, Selection, replay, replayable
+from shared.letters.sealing import sealed_again, with_values
+from shared.protocols import Document, Message, Publisher
+from shared.settings import Settings
+from shared.topics import Topics
+from shared.vault.keys import Vault
+from shared.vault.open import vault_in
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+_BATCH = 200
+
+
+class Letters:
+    """The dead letters of one database. Nothing is ever deleted here."""
+
+    def __init__(self, database: "Database[Document]", topics: Topics, vault: Vault | None = None) -> None:
+        """``vault`` opens sealed letters, and seals what is published."""
+        self._letters = database[COLLECTION]
+        self._topics = topics
+        self._vault = vault
+
+    def opened(self, letters: Sequence[Document]) -> list[Document]:
+        """The letters with their values as they came."""
+        return with_values(letters, self._vault)
+
+    def by_id(self, ids: Sequence[str]) -> list[Document]:
+        return list(self._letters.find({"_id": {"$in": list(ids)}})) if ids else []
+
+    def latest(self, selection: Selection, limit: int) -> list[Document]:
+        query = selection.query(self._topics)
+        return list(self._letters.find(query, {"value": 0}).sort([("time", -1), ("_id", -1)]).limit(limit))
+
+    def reasons(self, selection: Selection) -> dict[str, int]:
+        """How many there are of each reason, most first."""
+        grouped = self._letters.aggregate(
+            [
+                {"$match": selection.query(self._topics)},
+                {"$group": {"_id": "$reason", "count": {"$sum": 1}}},
+                {"$sort": {"count": -1, "_id": 1}},
+            ]
+        )
+        return {entry["_id"]: entry["count"] for entry in grouped}
+
+    def replay(self, selection: Selection, publisher: Publisher | None) -> tuple[list[str], list[str]]:
+        """Publish again what is meant, in the order of the log. Returns the ids of what was published and of
+        what was left out: it is no event, would be refused again, or is about someone erased. Without a publisher
+        nothing is done."""
+        # The sort is complete before the first letter comes, so that replays that fail again are not among them.
+        found = self._letters.find(selection.query(self._topics)).sort(LOG_ORDER).allow_disk_use(True)
+        done: list[str] = []
+        left_out: list[str] = []
+        while batch := list(islice(found, _BATCH)):
+            there = [letter for letter in batch if replayable(letter, self._topics)]
+            messages = {letter["_id"]: self.sealed(replay(letter)) for letter in self.opened(there)}
+            left_out += [letter["_id"] for letter in batch if messages.get(letter["_id"]) is None]
+            try:
+                done += self.publish([(id, message) for id, message in messages.items() if message], publisher)
+            except Unavailable as error:
+                raise Unavailable(f"{error}; {len(done)} dead letters were replayed before") from error
+        return done, left_out
+
+    def sealed(self, message: Message) -> Message | None:
+        """The message as it may go into Kafka; None when it may not."""
+        return sealed_again(message, self._vault)
+
+    def publish(self, messages: Sequence[tuple[str, Message]], publisher: Publisher | None) -> list[str]:
+        """Publish messages in place of letters (their ids), then mark these as replayed."""
+        ids = [id for id, _ in messages]
+        if publisher is not None and ids:
+            publisher.send([message for _, message in messages]).result()
+            self._letters.update_many(
+                {"_id": {"$in": ids}},
+                {
+                    "$set": {"replayed_at": datetime.now(UTC)},
+                    "$inc": {"replays": 1},
+                    "$unset": {"discarded_at": "", "discard_reason": ""},
+                },
+            )
+        return ids
+
+    def discard(self, selection: Selection, reason_text: str, *, dry_run: bool) -> list[str]:
+        """Mark what is meant as discarded; returns the ids."""
+        ids: list[str] = [
+            letter["_id"]
+            for letter in self._letters.find(selection.query(self._topics), {"_id": 1}).sort(LOG_ORDER)
+        ]
+        if not dry_run:
+            now = datetime.now(UTC)
+            for batch in _batches(ids):
+                self._letters.update_many(
+                    {"_id": {"$in": batch}}, {"$set": {"discarded_at": now, "discard_reason": reason_text}}
+                )
+        return ids
+
+
+def letters_in(settings: Settings, database: "Database[Document]") -> Callable[[], Letters | None]:
+    """Opens the dead letters of a service that may have no master key: then there are None where personal data is
+    encrypted, because what is encrypted could not be opened, and might go into Kafka in plain text."""
+    topics = Topics(settings.topic_prefix)
+    try:
+        vault = vault_in(settings, database)
+    except ConfigurationError:
+        return lambda: None
+    return lambda: Letters(database, topics, vault)
+
+
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), _BATCH):
+        yield ids[start : start + _BATCH]

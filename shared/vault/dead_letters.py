@@ -1,0 +1,88 @@
+"""Dead letters, sealed as a whole: nobody knows where in a broken event the personal values are. Pure.
+
+A letter is sealed under the key of the consumer that it is about, where that can be told from the event or from
+the message's key; else under the tenant's own; where not even a tenant can be told, under that of ``default``. So
+what erases a consumer erases its letters. Only the value is sealed: the key and the headers stay as they came.
+"""
+
+import json
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from shared.events import Id, Tenant
+from shared.protocols import Record
+from shared.vault.keys import TENANT
+from shared.vault.protocols import Destroyed
+from shared.vault.tokens import DataKey, associated
+
+#: What a sealed value begins with: no event does.
+MARK = b"\x00kith1"
+#: A header of sealed letters: whose key it is, as a JSON array of tenant and consumer id.
+SEALED_FOR = "kith-sealed-for"
+#: Instead of the value of a consumer whose key is destroyed.
+NOTHING = MARK + b"-destroyed"
+
+Owner = tuple[str, str]
+
+_TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
+_ID: TypeAdapter[str] = TypeAdapter(Id)
+_FIELD = "dead-letter"
+
+
+def owner_of(record: Record) -> Owner:
+    """Tenant and consumer id whose key seals a record; the id is empty where the tenant's own does."""
+    fields = _fields(record.value)
+    data = fields.get("data")
+    tenant, consumer = fields.get("tenant", "default"), data.get("consumer_id") if isinstance(data, dict) else None
+    if _fits(_TENANT, tenant) and _fits(_ID, consumer):
+        return tenant, str(consumer)
+    named, colon, rest = (record.key or b"").decode("utf-8", "replace").partition(":")
+    if colon and _fits(_TENANT, named):
+        about_consumers = record.partition.topic.rpartition(".")[2] != "providers"
+        return named, rest if about_consumers and _fits(_ID, rest) else TENANT
+    return (tenant if fields and _fits(_TENANT, tenant) else "default"), TENANT
+
+
+def conceal(record: Record, owner: Owner, key: DataKey | Destroyed) -> Record:
+    """The record with its value sealed, and a header that says for whom."""
+    if record.value is None:
+        return record
+    place = associated(*owner, _FIELD)
+    value = NOTHING if isinstance(key, Destroyed) else MARK + key.seal(record.value, place)
+    return record._replace(value=value, headers=(*record.headers, (SEALED_FOR, json.dumps(owner).encode())))
+
+
+def sealed_for(value: bytes | None, headers: tuple[tuple[str, bytes], ...]) -> Owner | None:
+    """Whose key a letter's value is sealed under; None when it is not sealed."""
+    if value is None or not value.startswith(MARK):
+        return None
+    for name, text in reversed(headers):
+        if name == SEALED_FOR:
+            tenant, consumer_id = json.loads(text)
+            return tenant, consumer_id
+    return None
+
+
+def opened(value: bytes, owner: Owner, key: DataKey | Destroyed | None) -> bytes | None:
+    """The original value of a sealed letter; None when its key is destroyed. Raises Unreadable."""
+    if value == NOTHING or isinstance(key, Destroyed) or key is None:
+        return None
+    return key.open(value.removeprefix(MARK), associated(*owner, _FIELD))
+
+
+def _fields(value: bytes | None) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _fits(kind: TypeAdapter[str], value: object) -> bool:
+    try:
+        kind.validate_python(value)
+    except ValidationError:
+        return False
+    return True

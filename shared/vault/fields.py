@@ -1,0 +1,189 @@
+"""Which values of an event or a stored document are personal, and sealing and opening them. Pure.
+
+Personal is all of a consumer's ``personal``, of its ``location`` what is finer than a region (``city``, ``lat``,
+``lon``), the ``text`` of a relation and the ``reason`` of a retraction. A field's path (``personal.email``,
+``location.lat``, ``text``) is part of what a token is bound to, and the same in events and documents.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+
+from shared import codec
+from shared.errors import InvalidEvent
+from shared.events import ConsumerUpserted, Event, RelationRecorded, RelationRetracted
+from shared.protocols import Document
+from shared.vault.tokens import DataKey, Unreadable, Value, is_token, seal, unseal
+
+LOCATION = ("city", "lat", "lon")
+#: Top-level fields of documents and of events' data that are personal themselves, or hold what is.
+TEXTS = ("text", "reason")
+
+_PARTS = ("personal", "location", *TEXTS)
+# Any name may be written with escapes.
+_NEEDLES = (*(f'"{name}"'.encode() for name in _PARTS), b"\\u")
+
+#: A path and its value to what takes the value's place; None takes it away.
+Change = Callable[[str, Any], Any]
+
+
+def values(event: Event) -> Iterator[tuple[str, Value]]:
+    """The personal values of an event, sealed or not: (path, value)."""
+    if isinstance(event, RelationRecorded):
+        if event.data.text is not None:
+            yield "text", event.data.text
+    elif isinstance(event, ConsumerUpserted):
+        for name, value in (event.data.personal or {}).items():
+            yield f"personal.{name}", value
+        if (location := event.data.location) is not None:
+            for name in LOCATION:
+                if (value := getattr(location, name)) is not None:
+                    yield f"location.{name}", value
+    elif isinstance(event, RelationRetracted) and event.data.reason is not None:
+        yield "reason", event.data.reason
+
+
+def plain(event: Event) -> str | None:
+    """The path of the first personal value that is not sealed; None when there is none."""
+    if isinstance(event, RelationRecorded):  # nearly all events are, and this is asked of every one
+        text = event.data.text
+        return None if text is None or is_token(text) else "text"
+    for path, value in values(event):
+        if not is_token(value):
+            return path
+    return None
+
+
+def token_in(event: Event) -> str | None:
+    """The path of the first value that has the form of a token."""
+    for path, value in values(event):
+        if is_token(value):
+            return path
+    return None
+
+
+def seal_event(event: Event, key: DataKey) -> Event:
+    """The event with every personal value sealed under the key of its consumer."""
+    tenant, consumer_id = event.tenant, getattr(event.data, "consumer_id", "")
+
+    def sealed(path: str, value: Any) -> Any:
+        return value if is_token(value) else seal(key, tenant, consumer_id, path, value)
+
+    return _changed_event(event, sealed)
+
+
+def seal_bytes(raw: bytes, event: Event, key: DataKey) -> bytes:
+    """The bytes ``raw`` of ``event`` with every personal value sealed, and all else as it was stated. Raises
+    InvalidEvent for what is no strict JSON."""
+    sealed = seal_event(event, key)
+    fields = _parsed(raw)
+    if fields.get("dataversion", 1) != event.dataversion:
+        return codec.encode(sealed)  # an older version, whose values stood elsewhere
+    data, kept = orjson.loads(codec.encode(sealed))["data"], fields["data"]
+    for name in _PARTS:
+        kept.pop(name, None)
+        if name in data:
+            kept[name] = data[name]
+    return orjson.dumps(fields)
+
+
+def hidden(raw: bytes, event: Event) -> bool:
+    """Whether the bytes of an event without personal values may hold some all the same: of two members of one
+    name in a JSON object only the last counts, but the first is there, too."""
+    if not isinstance(event, ConsumerUpserted | RelationRecorded | RelationRetracted):
+        return False
+    return any(needle in raw for needle in _NEEDLES)
+
+
+def bare(raw: bytes) -> bytes:
+    """The bytes of an event without what does not count. Raises InvalidEvent for what is no strict JSON."""
+    return orjson.dumps(_parsed(raw))
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:  # stricter than pydantic: half an emoji, for one
+        raise InvalidEvent("not_json", error.msg) from None
+
+
+def without(event: Event) -> Event:
+    """The event without its personal values: what is left of one whose consumer's key is destroyed."""
+    return _changed_event(event, lambda _path, _value: None)
+
+
+def _changed_event(event: Event, change: Change) -> Event:
+    data: Any = event.data
+    update: dict[str, Any] = {}
+    if isinstance(event, ConsumerUpserted):
+        if data.personal is not None:
+            update["personal"] = _changed(data.personal, "personal.", tuple(data.personal), change)
+        if data.location is not None:
+            stated = {name: getattr(data.location, name) for name in LOCATION}
+            moved = _changed({n: v for n, v in stated.items() if v is not None}, "location.", LOCATION, change)
+            update["location"] = data.location.model_copy(update={**dict.fromkeys(LOCATION), **moved})
+    elif isinstance(event, RelationRecorded | RelationRetracted):
+        name = "text" if isinstance(event, RelationRecorded) else "reason"
+        if (value := getattr(data, name)) is not None:
+            update[name] = change(name, value)
+    return event.model_copy(update={"data": data.model_copy(update=update)}) if update else event
+
+
+def _changed(part: Document, prefix: str, names: tuple[str, ...], change: Change) -> Document:
+    """``part`` with the members ``names`` changed; those that become None are left out."""
+    changed = {}
+    for name, value in part.items():
+        new = change(prefix + name, value) if name in names else value
+        if new is not None:
+            changed[name] = new
+    return changed
+
+
+def holds_tokens(document: Document) -> bool:
+    """Whether a stored or shown document of a consumer or a relation has sealed values."""
+    found = False
+
+    def look(_path: str, value: Any) -> Any:
+        nonlocal found
+        found = found or is_token(value)
+        return value
+
+    change_document(document, look)
+    return found
+
+
+def change_document(document: Document, change: Change) -> Document:
+    """A stored or shown document of a consumer or a relation with its personal values changed. The document
+    itself stays as it is."""
+    changed = dict(document)
+    if isinstance(personal := document.get("personal"), dict):
+        changed["personal"] = _changed(personal, "personal.", tuple(personal), change)
+    if isinstance(location := document.get("location"), dict) and "provider_id" not in document:
+        changed["location"] = _changed(location, "location.", LOCATION, change)
+    for name in TEXTS:
+        if isinstance(value := document.get(name), str):
+            changed[name] = change(name, value)
+    return changed
+
+
+def reveal(
+    document: Document, tenant: str, key: DataKey | None, unreadable: Any = None
+) -> tuple[Document, list[str]]:
+    """The document with its sealed values opened, and the paths of those that do not open under ``key`` (None:
+    none does). These become ``unreadable``; as None they are left out of ``personal`` and ``location``."""
+    failed: list[str] = []
+    consumer_id = document["consumer_id"]
+
+    def opened(path: str, value: Any) -> Any:
+        if not is_token(value):
+            return value
+        try:
+            if key is not None:
+                return unseal(key, tenant, consumer_id, path, value)
+        except Unreadable:
+            pass
+        failed.append(path)
+        return unreadable
+
+    return change_document(document, opened), failed

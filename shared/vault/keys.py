@@ -1,0 +1,238 @@
+"""The vault: a data key for every consumer, made in bulk, remembered briefly, destroyed for good."""
+
+import os
+import threading
+import time
+import unicodedata
+from base64 import urlsafe_b64encode
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from hmac import digest
+
+from shared.errors import Unavailable
+from shared.events import document_id
+from shared.vault.protocols import Destroyed, KeyStore, MasterKeys, Wrapped, Wrapping
+from shared.vault.tokens import KEY_BYTES, DataKey
+
+#: How long a key is used without asking again: so long may pass until everybody knows that it is destroyed.
+LIFE_SECONDS = 5.0
+#: How long a wrapping key is used for new keys without asking whether there is a newer one.
+WRAPPING_SECONDS = 5.0
+MOST_CACHED = 50_000
+#: The "consumer" whose key is the tenant's own; no consumer has an empty id.
+TENANT = ""
+_BATCH = 10_000
+_TRIES, _PAUSE_SECONDS = 40, 0.05
+
+Found = dict[str, DataKey | Destroyed]
+
+
+class Vault:
+    """Keys of consumers by tenant and id. Safe for threads. Methods raise Unavailable when the store or the
+    master keys are away.
+
+    A key that is destroyed stays known here for ``life_seconds`` at most, unless ``forget`` is called.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        masters: MasterKeys,
+        *,
+        life_seconds: float = LIFE_SECONDS,
+        most: int = MOST_CACHED,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._store, self._masters = store, masters
+        self._clock, self._sleep = clock, sleep
+        self._cache = _Cache(life_seconds, most, clock)
+        self._wrappings: dict[int, tuple[Wrapping, DataKey]] = {}
+        self._current: tuple[float, int] | None = None
+
+    def check(self) -> None:
+        """Raise what using the vault would raise: Unavailable, or Unreadable when the master keys are others."""
+        self._wrapping_now()
+
+    def cached(self, tenant: str, consumer_ids: Iterable[str]) -> Found | None:
+        """All of these keys, if none has to be asked for: this never waits."""
+        ids = {document_id(tenant, id): id for id in consumer_ids}
+        found = self._cache.get(ids)
+        return {ids[id]: key for id, key in found.items()} if len(found) == len(ids) else None
+
+    def keys(self, tenant: str, consumer_ids: Collection[str], create: bool = True) -> Found:
+        """The keys of these consumers, made where there are none; without ``create`` those are left out."""
+        ids = {document_id(tenant, id): id for id in consumer_ids}
+        found = self._cache.get(ids)
+        missing = [id for id in ids if id not in found]
+        for start in range(0, len(missing), _BATCH):
+            stamp = self._cache.stamp
+            loaded = self._load(missing[start : start + _BATCH], create)
+            self._cache.put(loaded, stamp)
+            found |= loaded
+        return {ids[id]: key for id, key in found.items()}
+
+    def destroy(self, tenant: str, consumer_id: str) -> None:
+        """Make all that was sealed under the consumer's key unreadable for ever, and have no key made again."""
+        self._store.destroy(document_id(tenant, consumer_id))
+        self.forget(tenant, consumer_id)
+
+    def forget(self, tenant: str, consumer_id: str) -> None:
+        """Ask the store the next time."""
+        self._cache.forget(document_id(tenant, consumer_id))
+
+    def tenant_key(self, tenant: str) -> DataKey:
+        """The tenant's own key: for what belongs to no consumer, and for ``blind`` and ``pseudonym``."""
+        key = self.keys(tenant, [TENANT])[TENANT]
+        if isinstance(key, Destroyed):
+            raise Unavailable(f"the own key of the tenant {tenant} is destroyed")
+        return key
+
+    def blind(self, tenant: str, field: str, value: str) -> str:
+        """What an e-mail address or phone number is found by: the same for the same, without showing it."""
+        return blind(self.tenant_key(tenant), field, value)
+
+    def pseudonym(self, tenant: str, consumer_id: str) -> str:
+        """A name for a consumer that leads back only with the tenant's key: always the same, for ever."""
+        return pseudonym(self.tenant_key(tenant), consumer_id)
+
+    def _load(self, ids: list[str], create: bool) -> Found:
+        found = self._unwrapped(self._store.find(ids))
+        missing = [id for id in ids if id not in found]
+        if not missing or not create:
+            return found
+        number, wrapping = self._wrapping_now()
+        random = os.urandom(KEY_BYTES * len(missing))
+        made = {id: random[n * KEY_BYTES : (n + 1) * KEY_BYTES] for n, id in enumerate(missing)}
+        wrapped = {id: Wrapped(wrapping.seal(secret, id.encode()), number) for id, secret in made.items()}
+        taken = self._store.insert(wrapped)
+        found |= {id: DataKey(secret) for id, secret in made.items() if id not in taken}
+        # Made by others in the meantime. Theirs count once they are durable, which may be a moment later.
+        for _ in range(_TRIES):
+            if not taken:
+                return found
+            others = self._unwrapped(self._store.find(taken))
+            found |= others
+            if taken := taken - others.keys():
+                self._sleep(_PAUSE_SECONDS)
+        raise Unavailable("keys that others have just made cannot be read yet")
+
+    def _unwrapped(self, stored: Mapping[str, Wrapped | Destroyed]) -> Found:
+        found: Found = {}
+        for id, key in stored.items():
+            if isinstance(key, Wrapped):
+                found[id] = DataKey(self._wrapping(key.wrapping).open(key.wrapped, id.encode()))
+            else:
+                found[id] = key
+        return found
+
+    def _wrapping(self, number: int) -> DataKey:
+        if number not in self._wrappings:
+            self._read_wrappings()
+            if number not in self._wrappings:
+                raise Unavailable(f"there is no wrapping key {number}")
+        return self._wrappings[number][1]
+
+    def _wrapping_now(self) -> tuple[int, DataKey]:
+        """The wrapping key for new keys; the very first one is made here."""
+        now = self._clock()
+        if self._current is None or now - self._current[0] >= WRAPPING_SECONDS:
+            if not self._read_wrappings():
+                self._store.add_wrapping(new_wrapping(1, self._masters))
+                self._read_wrappings()
+            self._current = (now, max(self._wrappings))
+        number = self._current[1]
+        return number, self._wrappings[number][1]
+
+    def _read_wrappings(self) -> bool:
+        stored = self._store.wrappings()
+        for wrapping in stored:
+            known = self._wrappings.get(wrapping.number)
+            if known is None or known[0] != wrapping:
+                self._wrappings[wrapping.number] = (wrapping, unwrapped(wrapping, self._masters))
+        return bool(stored)
+
+
+def new_wrapping(number: int, masters: MasterKeys) -> Wrapping:
+    """A new wrapping key of that number under the current master key."""
+    return wrap(number, os.urandom(KEY_BYTES), masters)
+
+
+def wrap(number: int, secret: bytes, masters: MasterKeys) -> Wrapping:
+    master = masters.current
+    return Wrapping(number, masters.wrap(master, secret, _context(number)), master)
+
+
+def unwrapped(wrapping: Wrapping, masters: MasterKeys) -> DataKey:
+    return DataKey(masters.unwrap(wrapping.master, wrapping.wrapped, _context(wrapping.number)))
+
+
+def _context(number: int) -> bytes:
+    return b"kith wrapping key %d" % number
+
+
+def blind(key: DataKey, field: str, value: str) -> str:
+    """The blind index of a value under a tenant's own key. Two spellings of one e-mail address or phone number are
+    one value: case, surrounding space, and in numbers everything but digits and the plus do not count."""
+    word = digest(key.subkey("blind"), f"{field}\0{normalised(field, value)}".encode(), "sha256")
+    return urlsafe_b64encode(word[:16]).rstrip(b"=").decode()
+
+
+def pseudonym(key: DataKey, consumer_id: str) -> str:
+    """``anon-`` and 26 characters, under a tenant's own key."""
+    word = digest(key.subkey("pseudonym"), consumer_id.encode(), "sha256")
+    return "anon-" + word[:13].hex()
+
+
+def normalised(field: str, value: str) -> str:
+    """The form in which an e-mail address (``email``) or number (``phone``) is compared."""
+    text = unicodedata.normalize("NFKC", value).strip()
+    if field != "phone":
+        return text.casefold()
+    digits = "".join(str(unicodedata.digit(c)) for c in text if c.isdigit())
+    if text.startswith("+"):
+        return "+" + digits
+    return "+" + digits.removeprefix("00") if digits.startswith("00") else digits
+
+
+class _Cache:
+    """Keys by document id, the least recently used go first. An entry counts for ``life`` seconds from when it
+    was loaded, however often it is used."""
+
+    def __init__(self, life: float, most: int, clock: Callable[[], float]) -> None:
+        self._life, self._most, self._clock = life, most, clock
+        self._entries: OrderedDict[str, tuple[float, DataKey | Destroyed]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._forgotten = 0
+
+    @property
+    def stamp(self) -> tuple[float, int]:
+        """To be taken before loading: what is forgotten meanwhile is then not kept."""
+        return self._clock(), self._forgotten
+
+    def get(self, ids: Iterable[str]) -> Found:
+        found: Found = {}
+        oldest = self._clock() - self._life
+        with self._lock:
+            for id in ids:
+                entry = self._entries.get(id)
+                if entry is not None and entry[0] > oldest:
+                    found[id] = entry[1]
+                    self._entries.move_to_end(id)
+        return found
+
+    def put(self, keys: Found, stamp: tuple[float, int]) -> None:
+        loaded_at, forgotten = stamp
+        with self._lock:
+            if forgotten != self._forgotten:
+                return
+            for id, key in keys.items():
+                self._entries[id] = (loaded_at, key)
+                self._entries.move_to_end(id)
+            while len(self._entries) > self._most:
+                self._entries.popitem(last=False)
+
+    def forget(self, id: str) -> None:
+        with self._lock:
+            self._forgotten += 1
+            self._entries.pop(id, None)
