@@ -1,0 +1,65 @@
+"""`kith audit`: the record of who saw what, and whether it is whole."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.errors import ConfigurationError
+from shared.launch import read_settings
+
+audit_app = typer.Typer(help="The record of who saw personal data and who did what.", no_args_is_help=True)
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
+
+
+@audit_app.command("verify")
+def verify_command(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's chain; * is the installation's.")] = None,
+    json_line: Json = False,
+) -> None:
+    """Check that no entry of the audit was changed, exchanged or taken away, and that the topic agrees.
+
+    Exit status 1: something is wrong. Whoever may write to the collection could have computed a chain anew: then
+    only the topic disagrees, or KITH_AUDIT_KEY is what they lacked. Entries cut off the end show as far as the
+    topic has them.
+    """
+    from services.cli.explain.log import LogScan
+    from shared.access.audit_mongo import MongoAuditLog
+    from shared.access.recording import audit_key
+    from shared.access.verify import Witnessed, verify
+    from shared.mongo_io import connect
+    from shared.topics import AUDIT, Topics
+
+    settings = read_settings()
+    if settings.mongo is None or settings.kafka is None:
+        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    with LogScan(settings) as scan:
+        bounds = scan.bounds([Topics(settings.topic_prefix).name(AUDIT)])
+        seen = Witnessed()
+        # Looked at as they come: none is kept.
+        scan.read(bounds, seen.take)
+    with connect(settings.mongo) as client:
+        found = verify(MongoAuditLog(client[settings.database]), seen.hashes, audit_key(settings), tenant)
+    if json_line:
+        flaws = [asdict(flaw) for flaw in found.flaws]
+        typer.echo(json.dumps({"entries": found.entries, "witnessed": found.witnessed, "flaws": flaws}))
+    else:
+        _show(found.entries, found.witnessed)
+        for flaw in found.flaws:
+            typer.echo(f"{flaw.kind}: {flaw.tenant}, entry {flaw.sequence}: {flaw.detail}")
+        kinds = Counter(flaw.kind for flaw in found.flaws)
+        said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        typer.echo(f"The audit is not whole: {said}." if said else "The audit is whole.")
+    raise typer.Exit(1 if found.flaws else 0)
+
+
+def _show(entries: dict[str, int], witnessed: dict[str, int]) -> None:
+    table = Table("Tenant", "Entries", "In the topic")
+    table.columns[1].justify = table.columns[2].justify = "right"
+    for tenant in sorted({*entries, *witnessed}):
+        table.add_row(tenant, f"{entries.get(tenant, 0):,}", f"{witnessed.get(tenant, 0):,}")
+    Console().print(table)

@@ -1,0 +1,125 @@
+"""The least that each service has to be allowed in Kafka and MongoDB, and `kith privileges`, which prints it."""
+
+import json
+from collections.abc import Collection, Iterable
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from services.analytics.schema import COLLECTIONS as ANALYTICS
+from services.privacy.schema import COLLECTIONS as PRIVACY
+from services.relations.schema import COLLECTIONS as RELATIONS
+from shared.access.audit_mongo import COLLECTION as AUDITED
+from shared.access.keys_mongo import COLLECTION as API_KEYS
+from shared.generations import collection_of
+from shared.heartbeat import WORKERS
+from shared.launch import read_settings
+from shared.mongo_generations import PROJECTIONS
+from shared.mongo_io import OUTBOX, POSITIONS
+from shared.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
+from shared.vault.schema import COLLECTIONS as VAULT
+
+#: Versions of a projection whose collections are covered: a rebuild takes the next number.
+VERSIONS = range(1, 21)
+_READ = ("find",)
+_ADD = ("find", "insert")
+_CHANGE = ("find", "insert", "update", "remove")
+_KEEP = (*_CHANGE, "createCollection", "createIndex", "collMod", "listIndexes")
+
+
+class Acl(NamedTuple):
+    """Allows operations on a topic or a group of this name."""
+
+    kind: str
+    name: str
+    operations: tuple[str, ...]
+
+
+def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
+    """By service, the privileges of its role in ``database``, as ``createRole`` takes them.
+
+    To the audit entries can be added and nothing else, and API keys can be read: no service can change either.
+    """
+    common = {API_KEYS: _READ, AUDITED: _ADD, **dict.fromkeys(VAULT, _ADD)}
+    worker = {**common, POSITIONS: _KEEP, OUTBOX: _KEEP, PROJECTIONS: _CHANGE, WORKERS: _CHANGE}
+    granted = {
+        "ingest": common,
+        "relations": {**worker, **dict.fromkeys(VAULT, _KEEP), **_versions(RELATIONS, _KEEP)},
+        "privacy": {
+            **common,
+            **_versions(RELATIONS, _READ),
+            **_versions(ANALYTICS, _READ),
+            PROJECTIONS: _READ,
+            **dict.fromkeys((POSITIONS, OUTBOX), ("find", "listIndexes", "createCollection")),
+            # Keys that a restored dump brings back are destroyed again, before anything is served.
+            **dict.fromkeys(VAULT, _CHANGE),
+            **dict.fromkeys(PRIVACY, _KEEP),
+        },
+        "exports": {**common, **_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ},
+        "analytics": {**worker, **_versions(ANALYTICS, _KEEP), **_versions(("providers",), _READ)},
+    }
+    return {
+        service: [
+            {"resource": {"db": database, "collection": ""}, "actions": ["listCollections"]},
+            *(
+                {"resource": {"db": database, "collection": name}, "actions": list(actions)}
+                for name, actions in sorted(collections.items())
+            ),
+        ]
+        for service, collections in granted.items()
+    }
+
+
+def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
+    """By service, what its user has to be allowed."""
+    changes = CHANGES.values()
+    return {
+        "ingest": [*_topics(topics, "WRITE", (*INPUTS, AUDIT)), *_topics(topics, "READ", (LEDGER,))],
+        "relations": [
+            # Erasures go on to the topic of the facts; those that a restored dump lacks are ordered again.
+            *_topics(topics, "WRITE", (*OUTPUTS, "relations", "consumers")),
+            *_topics(topics, "READ", (*INPUTS, *changes, LEDGER)),
+            Acl("GROUP", f"{group}.relations", ("READ",)),
+        ],
+        "privacy": [*_topics(topics, "WRITE", ("consumers", AUDIT)), *_topics(topics, "READ", (LEDGER,))],
+        "exports": [*_topics(topics, "WRITE", (AUDIT,)), *_topics(topics, "READ", (LEDGER,))],
+        "analytics": [
+            *_topics(topics, "WRITE", ("dead-letters", AUDIT)),
+            *_topics(topics, "READ", ("relation-changes",)),
+            Acl("GROUP", f"{group}.analytics", ("READ",)),
+        ],
+    }
+
+
+def privileges_command(
+    json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
+) -> None:
+    """Show the least that each service has to be allowed, as commands for Kafka's and MongoDB's own tools.
+
+    One Kafka user and one MongoDB role per service. `kith topics create`, `kith keys`, `kith rebuild` and their
+    like are for an operator, who may do everything with this database and these topics.
+    """
+    settings = read_settings()
+    roles, acls = mongo_roles(settings.database), kafka_acls(Topics(settings.topic_prefix), settings.group)
+    if json_line:
+        told = {service: [acl._asdict() for acl in found] for service, found in acls.items()}
+        typer.echo(json.dumps({"mongo": roles, "kafka": told}))
+        return
+    typer.echo("# MongoDB, in mongosh as an administrator")
+    typer.echo(f'use("{settings.database}")')
+    for service, found in roles.items():
+        typer.echo(f'db.createRole({{role: "kith-{service}", roles: [], privileges: {json.dumps(found)}}})')
+    typer.echo("\n# Kafka")
+    for service, granted in acls.items():
+        for acl in granted:
+            operations = " ".join(f"--operation {operation}" for operation in acl.operations)
+            what = f"--{acl.kind.lower()} '{acl.name}' {operations}"
+            typer.echo(f"kafka-acls.sh --add --allow-principal 'User:kith-{service}' {what}")
+
+
+def _versions(names: Iterable[str], actions: Collection[str]) -> dict[str, tuple[str, ...]]:
+    return {collection_of(name, version): tuple(actions) for name in names for version in VERSIONS}
+
+
+def _topics(topics: Topics, operation: str, shorts: Iterable[str]) -> list[Acl]:
+    return [Acl("TOPIC", topics.name(short), (operation, "DESCRIBE")) for short in shorts]

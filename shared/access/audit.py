@@ -1,0 +1,190 @@
+"""The audit: who saw personal data and who did what to the installation, on record before it happens. Pure."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Protocol
+
+from shared.access.chain import FIRST, Act, Entry, entry_of
+from shared.errors import Unavailable
+
+__all__ = ["Act", "Audit", "AuditLog", "Recorder", "Witness"]
+
+log = logging.getLogger(__name__)
+
+#: Longer than any server needs that answers at all.
+_SECONDS = 15.0
+#: Most acts that are written together.
+_BATCH = 500
+#: How often other processes may have been faster before a batch is given up.
+_TRIES = 200
+_YIELD_SECONDS = 0.002
+
+
+class AuditLog(Protocol):
+    """Where entries are kept, for ever. Every method raises Unavailable while the servers are away."""
+
+    def head(self, tenant: str) -> tuple[int, str]:
+        """Sequence and hash of the last entry; (0, FIRST) of a chain that has none."""
+
+    def append(self, entries: Sequence[Entry]) -> int:
+        """Add entries of one tenant, in order. Stops at one whose place is taken; returns how many were added."""
+
+    def tenants(self) -> list[str]: ...
+
+    def entries(self, tenant: str) -> Iterable[Entry]:
+        """All of a tenant, in order."""
+
+
+class Witness(Protocol):
+    """A second place that is told of what is stored, and forgets nothing: the topic ``kith.audit``."""
+
+    def tell(self, entries: Sequence[Entry]) -> None:
+        """Never waits, never fails."""
+
+    def close(self) -> None: ...
+
+
+class Audit(Protocol):
+    def record(self, act: Act) -> None:
+        """Return once ``act`` is stored. Raises Unavailable: then what it tells of must not be done. (An entry may
+        be there all the same, of something that was then refused.)"""
+
+
+class Recorder:
+    """An Audit: one thread writes whatever has come in while the write before was under way, so that it costs one
+    write however many ask at a time. Several processes may write the same chains: who finds a place taken takes
+    the next one."""
+
+    def __init__(
+        self,
+        audit_log: AuditLog,
+        clock: Callable[[], datetime],
+        key: bytes | None = None,
+        witness: Witness | None = None,
+    ) -> None:
+        self._log = audit_log
+        self._clock = clock
+        self._key = key
+        self._witness = witness
+        self._heads: dict[str, tuple[int, str]] = {}
+        self._queue: queue.SimpleQueue[tuple[Act, Future[None]] | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
+        self._thread.start()
+
+    def record(self, act: Act) -> None:
+        if self._closed:
+            raise Unavailable("the audit is closed")
+        done: Future[None] = Future()
+        self._queue.put((act, done))
+        try:
+            done.result(_SECONDS)
+        except TimeoutError:
+            raise Unavailable(f"the audit was not written within {_SECONDS:.0f} s") from None
+
+    def close(self) -> None:
+        """Write what is waiting, and end."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join(_SECONDS)
+        if self._witness is not None:
+            self._witness.close()
+
+    def _work(self) -> None:
+        open = True
+        while open:
+            batch = [self._queue.get()]
+            while len(batch) < _BATCH:
+                try:
+                    batch.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            open = None not in batch
+            by_tenant: dict[str, list[tuple[Act, Future[None]]]] = {}
+            for item in batch:
+                if item is not None:
+                    by_tenant.setdefault(item[0].tenant, []).append(item)
+            for tenant, items in by_tenant.items():
+                self._write(tenant, items)
+
+    def _write(self, tenant: str, items: list[tuple[Act, Future[None]]]) -> None:
+        try:
+            self._append(tenant, [act for act, _ in items])
+        except BaseException as error:
+            # Whether it was written is not known: the next one asks where the chain ends.
+            self._heads.pop(tenant, None)
+            if not isinstance(error, Unavailable):
+                log.exception("the audit could not be written")
+                error = Unavailable(f"the audit could not be written: {type(error).__name__}")
+            for _, done in items:
+                done.set_exception(error)
+        else:
+            for _, done in items:
+                done.set_result(None)
+
+    def _append(self, tenant: str, acts: list[Act]) -> None:
+        for _ in range(_TRIES):
+            known = self._heads.get(tenant)
+            sequence, previous = known or self._log.head(tenant)
+            entries = []
+            for act in acts:
+                sequence += 1
+                entry = entry_of(act, self._clock(), sequence, previous, self._key)
+                previous = entry["hash"]
+                entries.append(entry)
+            added = self._log.append(entries)
+            if self._witness is not None and added:
+                self._witness.tell(entries[:added])
+            if added == len(acts):
+                self._heads[tenant] = sequence, previous
+                return
+            acts = acts[added:]
+            self._heads.pop(tenant, None)
+            if not added:
+                # What the other one wrote shows once a majority of servers has it.
+                time.sleep(_YIELD_SECONDS)
+        raise Unavailable(f"{_TRIES} times in a row, other processes wrote to the audit first")
+
+
+class MemoryAuditLog:
+    """An AuditLog in memory. While ``away`` is true it behaves like a database that cannot be reached."""
+
+    def __init__(self) -> None:
+        self.chains: dict[str, list[Entry]] = {}
+        self.away = False
+        #: How often something was written.
+        self.writes = 0
+        self._lock = threading.Lock()
+
+    def head(self, tenant: str) -> tuple[int, str]:
+        self._reach()
+        chain = self.chains.get(tenant)
+        return (chain[-1]["sequence"], chain[-1]["hash"]) if chain else (0, FIRST)
+
+    def append(self, entries: Sequence[Entry]) -> int:
+        self._reach()
+        with self._lock:
+            self.writes += 1
+            for number, entry in enumerate(entries):
+                chain = self.chains.setdefault(entry["tenant"], [])
+                if any(entry["sequence"] == other["sequence"] for other in reversed(chain)):
+                    return number
+                chain.append(entry)
+        return len(entries)
+
+    def tenants(self) -> list[str]:
+        self._reach()
+        return sorted(self.chains)
+
+    def entries(self, tenant: str) -> Iterable[Entry]:
+        self._reach()
+        return list(self.chains.get(tenant, ()))
+
+    def _reach(self) -> None:
+        if self.away:
+            raise Unavailable("the audit cannot be reached")

@@ -1,0 +1,88 @@
+"""The topic ``kith.audit``: a second place for the audit's entries, written behind the answer."""
+
+import collections
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from shared.access.chain import Entry, canonical
+from shared.errors import Unavailable
+from shared.protocols import Message, Publisher
+
+log = logging.getLogger(__name__)
+
+#: What waits for Kafka at most; what comes beyond is left out, and the next entry in the topic vouches for it.
+_WAITING = 100_000
+_RETRY_SECONDS = 1.0
+_LOT = 500
+
+
+class TopicWitness:
+    """A Witness. While Kafka is away entries wait in memory; those of a process that dies then are in MongoDB
+    only. That is no hole: the hash of any later entry vouches for all before it."""
+
+    def __init__(self, open: Callable[[], Publisher], topic: str, close_seconds: float = 5.0) -> None:
+        self._open = open
+        self._topic = topic
+        self._close_seconds = close_seconds
+        self._waiting: collections.deque[Entry] = collections.deque()
+        self._something = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="audit-topic", daemon=True)
+        self._thread.start()
+
+    def tell(self, entries: Sequence[Entry]) -> None:
+        if len(self._waiting) < _WAITING:
+            self._waiting.extend(entries)
+        self._something.set()
+
+    def close(self) -> None:
+        """Publish what waits, for a few seconds at most."""
+        self._closing.set()
+        self._something.set()
+        self._thread.join(self._close_seconds)
+
+    def _work(self) -> None:
+        publisher: Publisher | None = None
+        end: float | None = None
+        try:
+            while True:
+                self._something.wait()
+                if self._closing.is_set():
+                    end = end or time.monotonic() + self._close_seconds
+                if not self._waiting:
+                    if end is not None:
+                        return
+                    self._something.clear()
+                    if self._waiting:  # has come in between
+                        self._something.set()
+                    continue
+                try:
+                    publisher = publisher or self._open()
+                    self._publish(publisher)
+                except Unavailable as error:
+                    if end is not None and time.monotonic() > end:
+                        log.warning(
+                            "entries of the audit are not in the topic", extra={"count": len(self._waiting)}
+                        )
+                        return
+                    log.warning("the audit's topic waits for Kafka: %s", error)
+                    if self._closing.wait(_RETRY_SECONDS):
+                        time.sleep(0.1)
+        except Exception:
+            # MongoDB has every entry; `kith audit verify` tells how far the topic has come.
+            log.exception("nothing more is published to the audit's topic")
+        finally:
+            if publisher is not None:
+                publisher.close()
+
+    def _publish(self, publisher: Publisher) -> None:
+        lot = [self._waiting[index] for index in range(min(_LOT, len(self._waiting)))]
+        publisher.send([_message(self._topic, entry) for entry in lot]).result()
+        for _ in lot:
+            self._waiting.popleft()
+
+
+def _message(topic: str, entry: Entry) -> Message:
+    return Message(topic, entry["tenant"].encode(), canonical(entry))

@@ -1,0 +1,77 @@
+"""The audit in MongoDB: the collection ``audit``, to which entries are only ever added."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from shared.access.chain import FIRST, Entry
+from shared.mongo_io import translated
+from shared.protocols import Document
+
+COLLECTION = "audit"
+_DUPLICATE_KEY = 11000
+
+
+class MongoAuditLog:
+    """An AuditLog. Tenant and sequence are the ``_id``, so the unique index that every collection has keeps two
+    writers off the same place. Reads see only what a majority has: what is built upon is never rolled back."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._entries: Collection[Document] = database.get_collection(
+            COLLECTION,
+            write_concern=WriteConcern("majority", wtimeout=10_000),
+            read_concern=ReadConcern("majority"),
+        )
+
+    def head(self, tenant: str) -> tuple[int, str]:
+        with translated():
+            last = self._entries.find_one({"_id": _of(tenant)}, sort=[("_id", -1)])
+        return (0, FIRST) if last is None else (last["sequence"], last["hash"])
+
+    def append(self, entries: Sequence[Entry]) -> int:
+        documents = [{"_id": _id(entry["tenant"], entry["sequence"]), **entry} for entry in entries]
+        try:
+            with translated():
+                return len(self._insert(documents))
+        except _Taken as taken:
+            return taken.added
+
+    def tenants(self) -> list[str]:
+        with translated():
+            return sorted(self._entries.distinct("tenant"))
+
+    def entries(self, tenant: str) -> Iterator[Entry]:
+        with translated():
+            for found in self._entries.find({"_id": _of(tenant)}).sort("_id", 1):
+                yield {name: value for name, value in found.items() if name != "_id"}
+
+    def _insert(self, documents: list[Document]) -> list[Any]:
+        try:
+            return list(self._entries.insert_many(documents, ordered=True).inserted_ids)
+        except BulkWriteError as error:
+            problems = error.details.get("writeErrors", [])
+            taken = bool(problems) and all(problem["code"] == _DUPLICATE_KEY for problem in problems)
+            # Only if a majority has what was added before may it be built upon.
+            if taken and not error.details.get("writeConcernErrors"):
+                raise _Taken(error.details["nInserted"]) from None
+            raise
+
+
+class _Taken(Exception):
+    def __init__(self, added: int) -> None:
+        super().__init__()
+        self.added = added
+
+
+def _id(tenant: str, sequence: int) -> str:
+    return f"{tenant}:{sequence:016d}"
+
+
+def _of(tenant: str) -> dict[str, str]:
+    # A tenant's name holds no colon, and the digits come before the semicolon.
+    return {"$gte": f"{tenant}:", "$lt": f"{tenant};"}

@@ -1,0 +1,63 @@
+"""Who asks: one tenant, the rights, the fields that stay hidden. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: Every right that a credential can have, and what it is for. None of them contains another.
+SCOPES: Mapping[str, str] = {
+    "events:write": "send events to the door",
+    "consumers:read": "read what is known of a consumer",
+    "personal:read": "see personal fields, which are masked otherwise",
+    "relations:read": "read providers, relations and relationships",
+    "analytics:read": "read aggregates and measures",
+    "metrics:read": "read /metrics, which is about the whole installation",
+    "admin": "administrative acts",
+}
+EVENTS_WRITE, CONSUMERS_READ, PERSONAL_READ = "events:write", "consumers:read", "personal:read"
+RELATIONS_READ, ANALYTICS_READ, METRICS_READ, ADMIN = "relations:read", "analytics:read", "metrics:read", "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sends a request.
+
+    ``masks`` are paths of fields (``personal.email``, ``amount``) that stay hidden whatever the scopes; ``name``
+    is for people, ``key`` identifies the credential (a key's prefix, ``oidc:`` and the subject, or ``open``).
+    ``limit`` replaces the configured rate limit; "none" is without one. ``bound`` says that the tenant comes from
+    the credential, and not from what the request says of itself.
+    """
+
+    tenant: str
+    scopes: frozenset[str]
+    masks: tuple[str, ...] = ()
+    name: str = ""
+    key: str = ""
+    limit: str | None = None
+    bound: bool = True
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes
+
+
+class Denied(Exception):
+    """The request is refused: an HTTP status (401, 403 or 429), a sentence for a person, response headers."""
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def unauthorized(detail: str, error: str | None = "invalid_token") -> Denied:
+    """401 as RFC 6750 has it; ``error`` None when there was no credential at all."""
+    challenge = 'Bearer realm="kith"' + (f', error="{error}"' if error else "")
+    return Denied(401, detail, {"WWW-Authenticate": challenge})
+
+
+def forbidden(scope: str) -> Denied:
+    """403 that names the scope that is missing."""
+    challenge = f'Bearer realm="kith", error="insufficient_scope", scope="{scope}"'
+    return Denied(
+        403, f"this needs the scope {scope}, which the credential lacks", {"WWW-Authenticate": challenge}
+    )

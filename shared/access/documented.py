@@ -1,0 +1,75 @@
+"""What a service's OpenAPI document says of access: schemes, scopes, and the answers to who may not."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from shared.access.caller import SCOPES
+from shared.access.needs import need_of
+from shared.http import problems
+
+Json = dict[str, Any]
+
+SCHEMES: Json = {
+    "apiKey": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "kith_<prefix>_<secret>",
+        "description": "An API key: `kith keys api create` makes one. Scopes: "
+        + "; ".join(f"`{scope}`: {meaning}" for scope, meaning in SCOPES.items())
+        + ".",
+    },
+    "oidc": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of the OIDC issuer that the service trusts, with the same scopes.",
+    },
+}
+_QUOTA = {
+    "RateLimit-Limit": "Requests that this key may send in a period.",
+    "RateLimit-Remaining": "How many of them are left.",
+    "RateLimit-Reset": "Seconds until all are there again.",
+}
+
+
+def document_access(app: FastAPI) -> None:
+    """Have the document name the schemes, and per operation its scope and the answers 401, 403 and 429."""
+    generate = app.openapi
+
+    def openapi() -> Json:
+        document = generate()
+        document.setdefault("components", {}).setdefault("securitySchemes", SCHEMES)
+        for route in app.routes:
+            if not isinstance(route, APIRoute) or not route.include_in_schema:
+                continue
+            scope = need_of(route.endpoint).scope
+            for method in route.methods or ():
+                operation = document["paths"][route.path_format][method.lower()]
+                _guarded(operation, scope)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _guarded(operation: Json, scope: str | None) -> None:
+    if scope is None:
+        operation["security"] = []
+        return
+    # OpenAPI 3.1 lets schemes of every kind name what is needed.
+    operation["security"] = [{"apiKey": [scope]}, {"oidc": [scope]}]
+    answers = operation["responses"]
+    for status, answer in problems(
+        {
+            401: "No credential, or one that is not known or no longer good.",
+            403: f"The credential lacks the scope `{scope}`, or is for another tenant.",
+            429: "The key's rate limit is used up; try again after Retry-After seconds.",
+            503: "A server that this needs is away; try again after Retry-After seconds.",
+        }
+    ).items():
+        answers.setdefault(str(status), answer)
+    answers["429"]["headers"] = {
+        name: {"description": text, "schema": {"type": "integer"}}
+        for name, text in {"Retry-After": "Seconds.", **_QUOTA}.items()
+    }

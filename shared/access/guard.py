@@ -1,0 +1,199 @@
+"""Access control of an HTTP service: every route is guarded, by its own word or as an administrative act."""
+
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Annotated, Any, Protocol
+
+import orjson
+from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi.routing import APIRoute
+from starlette.datastructures import MutableHeaders
+
+from shared.access.audit import Act, Audit
+from shared.access.caller import SCOPES, Caller, Denied, forbidden, unauthorized
+from shared.access.documented import document_access
+from shared.access.masks import with_masks
+from shared.access.needs import Need, need_of
+from shared.access.quota import Quotas
+from shared.errors import Unavailable
+from shared.events import Tenant
+from shared.http import SECURITY_HEADERS, problem
+
+TENANT_HEADER = "Kith-Tenant"
+_OPEN = frozenset(SCOPES)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Credentials(Protocol):
+    """Who is behind a bearer's text."""
+
+    async def caller(self, text: str) -> Caller:
+        """Raises Denied (401, 403) and Unavailable."""
+
+
+class Access:
+    """Decides about requests. Without ``keys`` and ``tokens`` nobody is let in, unless ``open`` says that
+    everyone is, with every right and for the tenant that the request names."""
+
+    def __init__(
+        self,
+        keys: Credentials | None = None,
+        tokens: Credentials | None = None,
+        quotas: Quotas | None = None,
+        audit: Audit | None = None,
+        *,
+        open: bool = False,
+        open_metrics: bool = False,
+    ) -> None:
+        self._keys = keys
+        self._tokens = tokens
+        self._quotas = quotas
+        self._audit = audit
+        self._open = open
+        self._open_metrics = open_metrics
+
+    def lets_anyone(self, need: Need) -> bool:
+        return need.scope is None or (need.scope == "metrics:read" and self._open_metrics)
+
+    async def admit(self, request: Request, scope: str | None) -> Caller:
+        """The caller, who may. Raises Denied (401, 403, 429) and Unavailable."""
+        stated = request.headers.getlist(TENANT_HEADER)
+        if self._open:
+            # A header that is no tenant's name is refused where the route reads it.
+            return Caller(stated[0] if stated else "default", _OPEN, name="anyone", key="open", bound=False)
+        caller = await self._caller(request.headers.getlist("Authorization"))
+        if self._quotas is not None:
+            request.scope["kith.quota"] = await self._quotas.take(caller)
+        if any(tenant != caller.tenant for tenant in stated):
+            raise Denied(403, f"the header {TENANT_HEADER} is not the tenant of the credential")
+        if scope is not None and not caller.may(scope):
+            raise forbidden(scope)
+        return caller
+
+    def reading(self, caller: Caller, subject: dict[str, str], fields: list[str]) -> None:
+        """Tell the audit that personal ``fields`` are about to be shown; what is asked for is ``subject``, such as
+        {"consumer_id": "c1"}. Returns when that is stored. Raises Unavailable: then nothing may be shown."""
+        if fields:
+            self.record(Act(caller.tenant, caller.name, caller.key, "personal.read", subject, tuple(fields)))
+
+    def record(self, act: Act) -> None:
+        """Tell the audit of an act. Returns when that is stored; raises Unavailable."""
+        if self._audit is not None:
+            self._audit.record(act)
+        elif not self._open:
+            raise Unavailable("there is no audit to write to")
+
+    async def _caller(self, stated: list[str]) -> Caller:
+        if not stated:
+            raise unauthorized("this needs a credential: the header Authorization: Bearer with an API key", None)
+        kind, _, text = stated[0].partition(" ")
+        if len(stated) > 1 or kind.lower() != "bearer" or not text.strip():
+            raise unauthorized("the header Authorization must be Bearer and one key or token", "invalid_request")
+        text = text.strip()
+        if text.startswith("kith_"):
+            if self._keys is not None:
+                return await self._keys.caller(text)
+        elif self._tokens is not None:
+            return await self._tokens.caller(text)
+        raise unauthorized("credentials of this kind are not accepted here")
+
+
+class GuardedRoute(APIRoute):
+    """A route that lets in only who may, and hides from a caller what is masked for them."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        need = need_of(self.endpoint)
+
+        async def guarded(request: Request) -> Response:
+            access: Access = request.app.state.access
+            if access.lets_anyone(need):
+                return await handle(request)
+            caller = await access.admit(request, need.scope)
+            request.scope["kith.caller"] = caller
+            answer = await handle(request)
+            return _hidden(answer, caller) if caller.masks and not need.masks_itself else answer
+
+        return guarded
+
+
+def secure(app: FastAPI, access: Access) -> None:
+    """Guard every route that is added from now on, and add the security headers and the quota to every answer."""
+    app.state.access = access
+    app.router.route_class = GuardedRoute
+    app.add_middleware(_Headers)
+    document_access(app)
+
+    @app.exception_handler(Denied)
+    async def denied(_: Request, error: Denied) -> Response:
+        return problem(error.status, error.detail, error.headers)
+
+
+async def caller_of(request: Request) -> Caller:
+    found: Caller = request.scope["kith.caller"]
+    return found
+
+
+async def tenant_of(
+    caller: Annotated[Caller, Depends(caller_of)],
+    _: Annotated[
+        Tenant | None,
+        Header(alias=TENANT_HEADER, description="Whose data: the credential's tenant, or left out."),
+    ] = None,
+) -> str:
+    return caller.tenant
+
+
+async def access_of(request: Request) -> Access:
+    found: Access = request.app.state.access
+    return found
+
+
+#: For the parameters of routes.
+CallerOf = Annotated[Caller, Depends(caller_of)]
+TenantOf = Annotated[str, Depends(tenant_of)]
+AccessOf = Annotated[Access, Depends(access_of)]
+
+
+def _hidden(answer: Response, caller: Caller) -> Response:
+    if answer.status_code >= 400:
+        return answer
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    body = getattr(answer, "body", None)
+    if kind != "application/json" or body is None:
+        raise Denied(403, "this answer cannot be masked, and the credential has masks")
+    content = orjson.loads(body)
+    if not isinstance(content, dict):
+        content = {"items": content}
+    return Response(
+        orjson.dumps(with_masks(content, caller.masks)), answer.status_code, media_type="application/json"
+    )
+
+
+class _Headers:
+    """ASGI middleware."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def with_headers(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope.get("scheme") == "https":
+                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+                if (quota := scope.get("kith.quota")) is not None:
+                    for name, value in quota.headers().items():
+                        headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

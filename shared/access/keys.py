@@ -1,0 +1,174 @@
+"""API keys: made, shown once, kept as a hash. Pure.
+
+A key is ``kith_<prefix>_<secret>``. The prefix finds it and may be shown; the secret is 256 random bits. Of the
+whole only the SHA-256 is stored: a slow hash with a salt protects secrets that people choose, and that can be
+guessed; 2^256 cannot be gone through, however fast the hash, and the door checks a key with every request.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from limits import parse
+from pydantic import TypeAdapter, ValidationError
+
+from shared.access.caller import SCOPES, Caller
+from shared.access.masks import is_path
+from shared.errors import ConfigurationError
+from shared.events import Tenant
+
+NO_LIMIT = "none"
+_KEY = re.compile(r"kith_([a-z0-9]{8})_([A-Za-z0-9_-]{43})", re.ASCII)
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+_TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """What is stored of a key. ``until`` is when it ends (after a rotation), ``revoked`` when it was revoked,
+    ``successor`` the prefix of the key that replaces it."""
+
+    prefix: str
+    tenant: str
+    name: str
+    scopes: tuple[str, ...]
+    masks: tuple[str, ...]
+    hash: str
+    created: datetime
+    limit: str | None = None
+    until: datetime | None = None
+    revoked: datetime | None = None
+    successor: str | None = None
+
+    def valid(self, now: datetime) -> bool:
+        return self.revoked is None and (self.until is None or now < self.until)
+
+    def caller(self) -> Caller:
+        return Caller(self.tenant, frozenset(self.scopes), self.masks, self.name, self.prefix, self.limit)
+
+
+class KeyStore(Protocol):
+    """Where keys are kept. Every method raises Unavailable while the servers are away."""
+
+    def insert(self, key: ApiKey) -> bool:
+        """Keep a new key; False when there is one with this prefix already."""
+
+    def find(self, prefix: str) -> ApiKey | None: ...
+
+    def all(self) -> list[ApiKey]:
+        """Every key, oldest first, ended ones too."""
+
+    def replace(self, before: ApiKey, after: ApiKey) -> bool:
+        """Store ``after`` if ``before`` is still what is stored; says whether it was."""
+
+
+class ApiKeys:
+    """Makes and ends keys. Every method raises Unavailable, and ConfigurationError for what cannot be done."""
+
+    def __init__(self, store: KeyStore, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def create(
+        self,
+        tenant: str,
+        name: str,
+        scopes: Sequence[str],
+        masks: Sequence[str] = (),
+        limit: str | None = None,
+    ) -> tuple[ApiKey, str]:
+        """A new key, and its full text, which is not stored anywhere and cannot be had again."""
+        _check(tenant, scopes, masks, limit)
+        while True:
+            prefix = "".join(secrets.choice(_ALPHABET) for _ in range(8))
+            text = f"kith_{prefix}_{secrets.token_urlsafe(32)}"
+            key = ApiKey(
+                prefix,
+                tenant,
+                name,
+                tuple(sorted(set(scopes))),
+                tuple(sorted(set(masks))),
+                digest(text),
+                _milliseconds(self._clock()),
+                limit,
+            )
+            if self._store.insert(key):
+                return key, text
+
+    def all(self) -> list[ApiKey]:
+        """Every key, oldest first, ended ones too."""
+        return self._store.all()
+
+    def get(self, prefix: str) -> ApiKey:
+        key = self._store.find(prefix)
+        if key is None:
+            raise ConfigurationError(f"there is no key {prefix}")
+        return key
+
+    def rotate(self, prefix: str, overlap: timedelta) -> tuple[ApiKey, str]:
+        """A new key with the rights of an old one, which ends after ``overlap``."""
+        now = _milliseconds(self._clock())
+        old = self.get(prefix)
+        if not old.valid(now) or old.successor is not None:
+            raise ConfigurationError(f"the key {prefix} has ended or been rotated already")
+        new, text = self.create(old.tenant, old.name, old.scopes, old.masks, old.limit)
+        if not self._store.replace(old, replace(old, until=now + overlap, successor=new.prefix)):
+            self._store.replace(new, replace(new, revoked=now))
+            raise ConfigurationError(f"the key {prefix} has been changed by someone else meanwhile")
+        return new, text
+
+    def revoke(self, prefix: str) -> ApiKey:
+        """End a key now. One that is revoked already stays as it is."""
+        while True:
+            key = self.get(prefix)
+            if key.revoked is not None:
+                return key
+            revoked = replace(key, revoked=_milliseconds(self._clock()))
+            if self._store.replace(key, revoked):
+                return revoked
+
+
+def prefix_of(text: str) -> str | None:
+    """The prefix of a key's full text; None when it cannot be one."""
+    found = _KEY.fullmatch(text)
+    return found[1] if found else None
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def matches(key: ApiKey, text: str) -> bool:
+    """Whether ``text`` is this key, compared in constant time."""
+    return hmac.compare_digest(key.hash, digest(text))
+
+
+def _check(tenant: str, scopes: Sequence[str], masks: Sequence[str], limit: str | None) -> None:
+    try:
+        _TENANT.validate_python(tenant)
+    except ValidationError:
+        raise ConfigurationError(f"{tenant!r} is not a tenant's name") from None
+    if unknown := [scope for scope in scopes if scope not in SCOPES]:
+        raise ConfigurationError(f"there is no scope {', '.join(unknown)}; there are {', '.join(SCOPES)}")
+    if wrong := [mask for mask in masks if not is_path(mask)]:
+        raise ConfigurationError(f"{', '.join(wrong)} is not a field's path such as personal.email")
+    if limit is not None and limit != NO_LIMIT:
+        check_limit(limit)
+
+
+def check_limit(limit: str) -> None:
+    """Raise ConfigurationError unless ``limit`` reads like ``100/second``."""
+    try:
+        parse(limit)
+    except ValueError:
+        raise ConfigurationError(f"{limit!r} is not a rate such as 100/second or 5000/hour") from None
+
+
+def _milliseconds(time: datetime) -> datetime:
+    """As MongoDB keeps it."""
+    return time.replace(microsecond=time.microsecond // 1000 * 1000)

@@ -1,0 +1,70 @@
+"""API keys in MongoDB: the collection ``api_keys``, one document per key."""
+
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from shared.access.keys import ApiKey
+from shared.errors import Stale
+from shared.mongo_io import translated
+from shared.protocols import Document
+
+COLLECTION = "api_keys"
+
+
+class MongoKeys:
+    """A KeyStore. What was revoked stays revoked whichever server fails: it is written to a majority."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._keys: Collection[Document] = database.get_collection(
+            COLLECTION,
+            write_concern=WriteConcern("majority", wtimeout=10_000),
+            read_concern=ReadConcern("majority"),
+        )
+
+    def insert(self, key: ApiKey) -> bool:
+        try:
+            with translated():
+                self._keys.insert_one(_document(key))
+        except Stale:
+            return False
+        return True
+
+    def find(self, prefix: str) -> ApiKey | None:
+        with translated():
+            found = self._keys.find_one({"_id": prefix})
+        return None if found is None else _key(found)
+
+    def all(self) -> list[ApiKey]:
+        with translated():
+            return [_key(found) for found in self._keys.find().sort([("created", 1), ("_id", 1)])]
+
+    def replace(self, before: ApiKey, after: ApiKey) -> bool:
+        with translated():
+            return self._keys.replace_one(_document(before), _document(after)).matched_count == 1
+
+
+def _document(key: ApiKey) -> Document:
+    # Everything is always there, so that a stored document is found by all of its fields.
+    return {
+        "_id": key.prefix,
+        "tenant": key.tenant,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "masks": list(key.masks),
+        "hash": key.hash,
+        "created": key.created,
+        "limit": key.limit,
+        "until": key.until,
+        "revoked": key.revoked,
+        "successor": key.successor,
+    }
+
+
+def _key(document: Document) -> ApiKey:
+    fields: dict[str, Any] = {name: value for name, value in document.items() if name != "_id"}
+    fields |= {"scopes": tuple(fields["scopes"]), "masks": tuple(fields["masks"])}
+    return ApiKey(prefix=document["_id"], **fields)

@@ -1,0 +1,110 @@
+"""API keys as the services look them up: cached for seconds, so that a revoked key dies within seconds."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cachetools import LRUCache
+
+from shared.access.caller import Caller, unauthorized
+from shared.access.keys import ApiKey, KeyStore, matches, prefix_of
+from shared.errors import Unavailable
+
+#: A key that was revoked or made is known everywhere after so long.
+FRESH_SECONDS = 5.0
+#: While MongoDB is away, a key that was good when it was last read stays good for so long.
+STALE_SECONDS = 15 * 60.0
+_KEYS = 10_000
+#: How long a request waits for its key to be read: when an earlier reading would do, and when there is none.
+_PATIENCE_SECONDS, _GIVE_UP_SECONDS = 0.5, 4.0
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class _Read:
+    key: ApiKey | None
+    at: float
+
+
+class KeyLookup:
+    """The caller behind a key. Used from one event loop at a time."""
+
+    def __init__(
+        self,
+        store: KeyStore,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = _utc,
+        fresh_seconds: float = FRESH_SECONDS,
+        stale_seconds: float = STALE_SECONDS,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._now = now
+        self._fresh = fresh_seconds
+        self._stale = stale_seconds
+        # Apart, so that whoever tries keys that do not exist pushes out none that does.
+        self._known: LRUCache[str, _Read] = LRUCache(_KEYS)
+        self._unknown: LRUCache[str, _Read] = LRUCache(_KEYS)
+        self._reading: dict[str, asyncio.Task[ApiKey | None]] = {}
+        self._away = False
+
+    async def caller(self, text: str) -> Caller:
+        """Raises Denied (401), and Unavailable when the key has not been read lately and cannot be now."""
+        prefix = prefix_of(text)
+        key = None if prefix is None else await self._key(prefix)
+        # One sentence for all, and the hash is compared in constant time: nothing tells which part was right.
+        if key is None or not matches(key, text) or not key.valid(self._now()):
+            raise unauthorized("the API key is not known, or has ended or been revoked")
+        return key.caller()
+
+    async def _key(self, prefix: str) -> ApiKey | None:
+        read = self._known.get(prefix) or self._unknown.get(prefix)
+        age = None if read is None else self._clock() - read.at
+        if read is not None and age is not None and age < self._fresh:
+            return read.key
+        task = self._reading.get(prefix)
+        if task is None or task.done():
+            task = asyncio.create_task(self._load(prefix))
+            self._reading[prefix] = task
+            task.add_done_callback(lambda done: self._done(prefix, done))
+        lasting = read is not None and read.key is not None and age is not None and age < self._stale
+        if lasting and self._away:
+            assert read is not None
+            return read.key  # an attempt to read takes seconds to fail, and one is under way
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS if lasting else _GIVE_UP_SECONDS):
+                return await asyncio.shield(task)
+        except (Unavailable, TimeoutError) as error:
+            # A server that hangs is away, too; its own timeout comes much later.
+            self._away = True
+            if lasting:
+                assert read is not None
+                return read.key
+            raise Unavailable("the API keys cannot be read") from error
+
+    async def _load(self, prefix: str) -> ApiKey | None:
+        # From before the read: what was revoked meanwhile is not good for longer than promised.
+        at = self._clock()
+        try:
+            key = await asyncio.to_thread(self._store.find, prefix)
+        except Unavailable:
+            self._away = True
+            raise
+        self._away = False
+        (self._known if key else self._unknown)[prefix] = _Read(key, at)
+        if key is None:
+            self._known.pop(prefix, None)
+        else:
+            self._unknown.pop(prefix, None)
+        return key
+
+    def _done(self, prefix: str, task: asyncio.Task[ApiKey | None]) -> None:
+        if self._reading.get(prefix) is task:
+            del self._reading[prefix]
+        if not task.cancelled():
+            task.exception()  # looked at, lest asyncio complains when nobody waits any more

@@ -1,0 +1,88 @@
+"""Fields that stay hidden: never left out without a word, but shown as a mask and named. Pure."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from shared.access.caller import PERSONAL_READ, Caller
+
+Json = dict[str, Any]
+
+MASK = "•••"
+_PART = r"[A-Za-z0-9_-]{1,60}"
+_PATH = re.compile(rf"{_PART}(\.({_PART}|\*)){{0,9}}", re.ASCII)
+
+
+def is_path(text: str) -> bool:
+    """Whether ``text`` can be a field's path: ``personal.email``, or ``personal.*`` for everything in it."""
+    return _PATH.fullmatch(text) is not None
+
+
+def presented(document: Json, personal: Iterable[str], caller: Caller) -> tuple[Json, list[str]]:
+    """``document`` as ``caller`` may see it, and which of the ``personal`` fields it shows.
+
+    ``document`` is a record, or a page with records as its ``items``; ``personal`` are paths from a record.
+    Nothing that was given is changed.
+    """
+    if caller.may(PERSONAL_READ):
+        found: set[str] = set()
+        _in_records(document, personal, lambda value: value, found)
+        return document, sorted(found)
+    return _named(document, lambda rest, found: _in_records(rest, personal, lambda _: MASK, found)), []
+
+
+def with_masks(answer: Json, paths: Iterable[str]) -> Json:
+    """``answer`` with the fields of ``paths`` masked, and named by its member ``masked``.
+
+    A path counts from any object in the answer, at whatever depth: ``amount`` is every member of that name.
+    """
+    wanted = [path.split(".") for path in paths]
+    return _named(answer, lambda rest, found: _anywhere(rest, wanted, found))
+
+
+def _named(answer: Json, hide: Callable[[Json, set[str]], Json]) -> Json:
+    found: set[str] = set(answer.get("masked") or ())
+    shown = hide({name: value for name, value in answer.items() if name != "masked"}, found)
+    return {**shown, "masked": sorted(found)} if found else shown
+
+
+def _in_records(document: Json, paths: Iterable[str], change: Callable[[Any], Any], found: set[str]) -> Json:
+    items = document.get("items")
+    for path in paths:
+        if isinstance(items, list):
+            items = [_at(item, path.split("."), (), change, found) for item in items]
+        else:
+            document = _at(document, path.split("."), (), change, found)
+    return {**document, "items": items} if isinstance(items, list) else document
+
+
+def _anywhere(value: Any, paths: list[list[str]], found: set[str]) -> Any:
+    if isinstance(value, list):
+        return [_anywhere(item, paths, found) for item in value]
+    if not isinstance(value, dict):
+        return value
+    for parts in paths:
+        value = _at(value, parts, (), lambda _: MASK, found)
+    return {name: _anywhere(item, paths, found) for name, item in value.items()}
+
+
+def _at(
+    value: Any, parts: list[str], place: tuple[str, ...], change: Callable[[Any], Any], found: set[str]
+) -> Any:
+    """``value`` with what is at this path changed, its name added to ``found``. Null hides nothing, and stays."""
+    if isinstance(value, list):
+        return [_at(item, parts, place, change, found) for item in value]
+    if not isinstance(value, dict):
+        return value
+    first, *rest = parts
+    changed = dict(value)
+    for name in value if first == "*" else (first,):
+        if (old := value.get(name)) is None:
+            continue
+        here = (*place, name)
+        if rest:
+            changed[name] = _at(old, rest, here, change, found)
+        else:
+            found.add(".".join(here))
+            changed[name] = change(old)
+    return changed

@@ -1,0 +1,182 @@
+"""OIDC bearer tokens: signed by an issuer that is trusted, checked with the keys that it publishes."""
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from joserfc import jwt
+from joserfc.errors import InvalidKeyIdError, JoseError
+from joserfc.jwk import KeySet
+from pydantic import TypeAdapter, ValidationError
+
+from shared.access.caller import SCOPES, Caller, Denied, unauthorized
+from shared.access.masks import is_path
+from shared.errors import ConfigurationError, Unavailable
+from shared.events import Tenant
+
+#: Signatures that only the issuer can make. HS256 is not among them: there, whoever can check can sign.
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+#: Keys are read again after so long, and no more often than every REFETCH_SECONDS for a key id that is not known.
+KEYS_SECONDS = 3600.0
+REFETCH_SECONDS = 30.0
+#: How far the issuer's clock and this one may be apart.
+LEEWAY_SECONDS = 30
+_PAUSE_SECONDS = 2.0
+_MAX_BYTES = 1024 * 1024
+_MAX_TOKEN = 16 * 1024
+_TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom to believe, and which claims say what."""
+
+    issuer: str
+    audience: str
+    jwks_url: str
+    algorithms: Sequence[str] = ("RS256", "ES256")
+    tenant_claim: str = "tenant"
+    scopes_claim: str = "scope"
+    masks_claim: str = "masks"
+
+    def check(self) -> None:
+        """Raise ConfigurationError for what would not be safe."""
+        if weak := [name for name in self.algorithms if name not in ALGORITHMS]:
+            raise ConfigurationError(
+                f"KITH_OIDC_ALGORITHMS: {', '.join(weak)} cannot be used; choose of {', '.join(ALGORITHMS)}"
+            )
+        if not self.algorithms:
+            raise ConfigurationError("KITH_OIDC_ALGORITHMS names no algorithm")
+        url = urlsplit(self.jwks_url)
+        if url.scheme != "https" and url.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ConfigurationError("KITH_OIDC_JWKS_URL must be https, unless it is on this machine")
+
+
+def fetch(url: str) -> Json:
+    """The JSON at ``url``, at most 1 MiB, without following redirects. Raises Unavailable."""
+    opener = urllib.request.build_opener(_NoRedirects())
+    try:
+        with opener.open(url, timeout=5) as answer:
+            found = json.loads(answer.read(_MAX_BYTES))
+    except (OSError, ValueError) as error:
+        raise Unavailable(f"the issuer's keys cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise Unavailable("the issuer's keys are not a JSON object")
+    return found
+
+
+class Tokens:
+    """The caller behind a token. Used from one event loop at a time."""
+
+    def __init__(
+        self,
+        trust: Trust,
+        fetch: Callable[[str], Json] = fetch,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        trust.check()
+        self._trust = trust
+        self._fetch = fetch
+        self._clock = clock
+        self._now = now
+        self._keys: KeySet | None = None
+        self._read_at = self._tried_at = -float("inf")
+        self._lock = asyncio.Lock()
+
+    async def caller(self, token: str) -> Caller:
+        """Raises Denied (401, 403), and Unavailable while the issuer's keys have never been read."""
+        if len(token) > _MAX_TOKEN:
+            raise unauthorized("the token is too long")
+        try:
+            keys = await self._current()
+            try:
+                claims = self._checked(token, keys)
+            except InvalidKeyIdError:
+                claims = self._checked(token, await self._current(again=True))
+        except (JoseError, ValueError, TypeError, KeyError) as error:
+            # joserfc's own sentences, which do not quote the token.
+            said = str(error) if isinstance(error, JoseError) else "it cannot be read"
+            raise unauthorized(f"the token is not accepted: {said}") from None
+        return self._caller(claims)
+
+    def _checked(self, token: str, keys: KeySet) -> Json:
+        trust = self._trust
+        found = jwt.decode(token, keys, algorithms=list(trust.algorithms))
+        registry = jwt.JWTClaimsRegistry(
+            now=lambda: int(self._now()),
+            leeway=LEEWAY_SECONDS,
+            iss={"essential": True, "value": trust.issuer},
+            aud={"essential": True, "value": trust.audience},
+            exp={"essential": True},
+            sub={"essential": True},
+        )
+        registry.validate(found.claims)
+        return found.claims
+
+    def _caller(self, claims: Json) -> Caller:
+        tenant = _claim(claims, self._trust.tenant_claim)
+        try:
+            tenant = _TENANT.validate_python(tenant, strict=True)
+        except ValidationError:
+            raise Denied(403, f"the token's claim {self._trust.tenant_claim} names no tenant") from None
+        # Tokens carry scopes for others, too (openid, profile): what is not known grants nothing.
+        scopes = frozenset(_words(_claim(claims, self._trust.scopes_claim))) & frozenset(SCOPES)
+        masks = _words(_claim(claims, self._trust.masks_claim))
+        if not all(is_path(mask) for mask in masks):
+            raise Denied(403, f"the token's claim {self._trust.masks_claim} is not a list of fields")
+        subject = str(claims["sub"])[:200]
+        return Caller(tenant, scopes, tuple(sorted(set(masks))), subject, f"oidc:{subject}")
+
+    async def _current(self, again: bool = False) -> KeySet:
+        """The issuer's keys; ``again`` reads them anew unless that was just done."""
+        if not again and self._keys is not None and self._clock() - self._read_at < KEYS_SECONDS:
+            return self._keys
+        async with self._lock:
+            since = self._clock() - self._tried_at
+            if self._keys is not None and since < REFETCH_SECONDS:
+                return self._keys
+            if self._keys is None and since < _PAUSE_SECONDS:
+                raise Unavailable("the issuer's keys could not be read a moment ago")
+            self._tried_at = self._clock()
+            try:
+                found = await asyncio.to_thread(self._fetch, self._trust.jwks_url)
+                self._keys = KeySet.import_key_set(found)  # type: ignore[arg-type]
+            except (JoseError, KeyError, TypeError, ValueError) as error:
+                if self._keys is None:
+                    raise Unavailable("what the issuer publishes are no keys") from error
+            except Unavailable:
+                if self._keys is None:
+                    raise
+            else:
+                self._read_at = self._clock()
+        assert self._keys is not None
+        return self._keys
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """None: an address that sends elsewhere is an error, for it could send to one without TLS."""
+
+
+def _claim(claims: Mapping[str, Any], path: str) -> Any:
+    """A claim by its name, or by a path such as ``kith.tenant`` where it is nested."""
+    if path in claims:
+        return claims[path]
+    value: Any = claims
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _words(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return value.split()
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []

@@ -1,0 +1,26 @@
+"""Builds the audit from the settings: for services, and for commands that change what is stored."""
+
+from datetime import UTC, datetime
+
+from pymongo.database import Database
+
+from shared.access.audit import Recorder
+from shared.access.audit_kafka import TopicWitness
+from shared.access.audit_mongo import MongoAuditLog
+from shared.kafka_clients import open_publisher
+from shared.protocols import Document
+from shared.settings import Settings
+from shared.topics import AUDIT, Topics
+
+
+def open_audit(settings: Settings, database: Database[Document]) -> Recorder:
+    """The audit: in MongoDB, and with Kafka's address also in the topic. To be closed."""
+    witness = None
+    if settings.kafka is not None:
+        topic = Topics(settings.topic_prefix).name(AUDIT)
+        witness = TopicWitness(lambda: open_publisher(settings), topic)
+    return Recorder(MongoAuditLog(database), lambda: datetime.now(UTC), audit_key(settings), witness)
+
+
+def audit_key(settings: Settings) -> bytes | None:
+    return None if settings.audit_key is None else settings.audit_key.get_secret_value().encode()

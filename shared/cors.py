@@ -1,0 +1,22 @@
+"""Pages of other origins that may ask an API from a browser."""
+
+from collections.abc import Sequence
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+_PREFLIGHT_SECONDS = 600
+
+
+def allow_pages(app: FastAPI, origins: Sequence[str]) -> None:
+    """Let pages of these origins (``http://127.0.0.1:8703``) read. They bring the reader's credential in a header;
+    cookies play no part, so a page that is not named here can do nothing in a reader's name."""
+    if origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[origin.rstrip("/") for origin in origins],
+            allow_methods=["GET"],
+            allow_headers=["Authorization", "Kith-Tenant"],
+            expose_headers=["Retry-After"],
+            max_age=_PREFLIGHT_SECONDS,
+        )

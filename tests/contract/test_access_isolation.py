@@ -1,0 +1,320 @@
+"""Tenants never see each other: whatever is asked of whatever route, no answer holds what is another tenant's."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from pymongo.database import Database
+
+from services.analytics.api import create_app as analytics_app
+from services.analytics.measures.source import Measures as AnalyticsMeasures
+from services.analytics.queries import AnalyticsQueries
+from services.exports.api import create_app as exports_app
+from services.exports.source import Exports
+from services.ingest.api import create_app as ingest_app
+from services.privacy.api import create_app as privacy_app
+from services.privacy.erasures import Erasures, Stores
+from services.privacy.people import People
+from services.privacy.receipts import Receipts
+from services.relations.api import create_app as relations_app
+from services.relations.cache import QueryCache
+from services.relations.measures.source import Measures as RelationsMeasures
+from services.relations.queries import Queries
+from shared.access.audit import MemoryAuditLog, Recorder
+from shared.access.caller import SCOPES
+from shared.access.guard import Access
+from shared.access.keys import NO_LIMIT, ApiKeys
+from shared.access.keys_mongo import MongoKeys
+from shared.access.lookup import KeyLookup
+from shared.access.quota import Quotas
+from shared.erasure import hashed
+from shared.events import Event
+from shared.http_metrics import add_metrics
+from shared.metrics import new_registry
+from shared.mongo_generations import MongoRegistry
+from shared.mongo_io import connect
+from shared.protocols import Document, Message
+from shared.settings import Settings
+from tests.builders import STRENGTH, TOPICS, event
+from tests.conftest import Addresses
+from tests.measures_world import NOW, store
+from tests.routes import PUBLIC, Found, every_route
+from tests.unit.test_ingest_api import RecordingPublisher
+
+#: In everything that a tenant's events say, and in nothing else.
+MARKERS = {"acme": "quagga", "zeta": "okapi"}
+OTHER = {"acme": "zeta", "zeta": "acme"}
+tenants = st.sampled_from(sorted(MARKERS))
+
+
+def events_of(tenant: str) -> Iterator[Event]:
+    """Half of the ids are the same for both tenants, so that whoever mixes them up finds something."""
+    mark = MARKERS[tenant]
+    number = 0
+
+    def said(type: str, time: str, data: dict[str, Any]) -> Event:
+        nonlocal number
+        number += 1
+        return event(type, f"{mark}-{number}", time, data, tenant=tenant)
+
+    for id in ("c1", "c2", f"c-{mark}"):
+        personal: dict[str, Any] = {"name": f"{mark} {id}", "email": f"{id}@{mark}.example", "phone": "+33 1"}
+        place = {"country": "FR", "region": mark, "city": mark, "lat": 45.0, "lon": 5.0}
+        known: dict[str, Any] = {
+            "consumer_id": id,
+            "personal": personal,
+            "location": place,
+            "traits": {"of": mark},
+        }
+        yield said("consumer.upserted", "2026-10-01T00:00:00Z", known | {"traits": {"of": mark}})
+    for id in ("p1", f"p-{mark}"):
+        shop = {"provider_id": id, "name": mark, "categories": [mark], "traits": {"of": mark}}
+        yield said("provider.upserted", "2026-10-01T00:00:00Z", shop)
+    for consumer in ("c1", "c2", f"c-{mark}"):
+        for provider in ("p1", f"p-{mark}"):
+            for day, kind in enumerate(("purchase", "review", mark), 3):
+                data: dict[str, Any] = {
+                    "relation_id": f"{consumer}-{provider}-{kind}",
+                    "kind": kind,
+                    "consumer_id": consumer,
+                    "provider_id": provider,
+                    "text": mark,
+                    "traits": {"of": mark},
+                }
+                if kind == "purchase":
+                    data |= {"amount": 500, "currency": "EUR"}
+                if kind == "review":
+                    data |= {"rating": 4}
+                yield said("relation.recorded", f"2026-11-{day:02}T10:00:00Z", data)
+
+
+class Market:
+    """Both tenants' data in one database, the services over it, and a key for each tenant."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        store(database, [one for tenant in MARKERS for one in events_of(tenant)])
+        keys = ApiKeys(MongoKeys(database), lambda: NOW)
+        self.keys = {t: keys.create(t, "test", [*SCOPES], limit=NO_LIMIT)[1] for t in MARKERS}
+        self.audit = MemoryAuditLog()
+        self.recorder = Recorder(self.audit, lambda: NOW)
+        lookup = KeyLookup(MongoKeys(database))
+        access = Access(lookup, None, Quotas("none"), self.recorder)
+        clock = lambda: NOW  # noqa: E731
+        self.publisher = RecordingPublisher()
+        # The cache on, for it is shared by all tenants.
+        queries = Queries(database, STRENGTH, QueryCache("lru", 1000))
+        erasing = Stores(
+            database,
+            str,
+            MongoRegistry(database, "relations"),
+            MongoRegistry(database, "analytics"),
+            lambda _tenant, _consumer: None,
+            hashed,
+        )
+        receipts = Receipts(database, None, clock)
+        analytics = AnalyticsMeasures(database, str, str, clock).of
+        relations = RelationsMeasures(database, str, clock).of
+        self.apps: dict[str, FastAPI] = {
+            "ingest": ingest_app(self.publisher, TOPICS, Settings(), clock, list, access=access),
+            "relations": relations_app(queries, STRENGTH, list, clock, relations, access=access),
+            "analytics": analytics_app(AnalyticsQueries(database), list, analytics, access=access),
+            "exports": exports_app(Exports(database), list, access=access),
+            "privacy": privacy_app(
+                Erasures(erasing, receipts, clock),
+                People(database, str, None),
+                receipts,
+                self._publish,
+                TOPICS,
+                list,
+                clock,
+                access=access,
+            ),
+        }
+        for app in self.apps.values():
+            add_metrics(app, new_registry())
+        self.documents = {name: app.openapi() for name, app in self.apps.items()}
+        self.cursors = self._cursors()
+
+    def _publish(self, messages: Sequence[Message]) -> None:
+        self.publisher.send(messages)
+
+    def ask(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        tenant: str,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **body: Any,
+    ) -> httpx.Response:
+        """What the holder of a tenant's key is answered."""
+        said = {"Authorization": f"Bearer {self.keys[tenant]}", **(headers or {})}
+
+        async def answer() -> httpx.Response:
+            transport = httpx.ASGITransport(self.apps[service])
+            async with httpx.AsyncClient(transport=transport, base_url="http://kith", headers=said) as client:
+                return await client.request(method, path, params=params, **body)
+
+        return asyncio.run(answer())
+
+    def _cursors(self) -> list[str]:
+        """Places in the lists of both tenants."""
+        asked = [
+            ("relations", "/v1/relations", {"consumer_id": "c1"}),
+            ("relations", "/v1/relationships", {"provider_id": "p1"}),
+            ("analytics", "/v1/aggregates", {"by": "consumer"}),
+        ]
+        found = [
+            self.ask(service, "GET", path, tenant, {**params, "limit": "1"}).json()["next"]
+            for service, path, params in asked
+            for tenant in MARKERS
+        ]
+        assert all(found)
+        return found
+
+
+@pytest.fixture(scope="module")
+def market(servers: Addresses) -> Iterator[Market]:
+    with connect(servers.mongo) as client:
+        client.drop_database("test-isolation")
+        market = Market(client["test-isolation"])
+        yield market
+        market.recorder.close()
+        client.drop_database("test-isolation")
+
+
+IDS = ["c1", "c2", "p1", *MARKERS.values(), *(f"{side}-{m}" for side in "cp" for m in MARKERS.values())]
+WORDS = [*IDS, *MARKERS, "purchase", "default:c1", "acme:c1", "zeta:c1", "", "*", "$ne", "EUR", "2026-11-01", "99"]
+
+
+def values(draw: Any, schema: Mapping[str, Any], cursors: list[str]) -> str:
+    """A value for a parameter: mostly of its form, for what is refused tells nothing."""
+    for part in schema.get("anyOf", ()):
+        if part.get("type") != "null":
+            schema = {**schema, **part}
+    if "enum" in schema:
+        # What is compressed would hide a marker.
+        return str(draw(st.sampled_from([one for one in schema["enum"] if one not in ("hyper", "parquet")])))
+    if schema.get("type") == "integer":
+        return str(draw(st.integers(schema.get("minimum", 0), min(schema.get("maximum", 50), 1000))))
+    if schema.get("type") == "number":
+        return str(draw(st.sampled_from([schema.get("minimum", 0), 1])))
+    if schema.get("type") == "boolean":
+        return str(draw(st.sampled_from(["true", "false"])))
+    return str(draw(st.sampled_from([*WORDS, *cursors]) | st.text(max_size=8)))
+
+
+#: Hands on what other routes answer to the same credential, over HTTP.
+HANDED_ON = "/v1/export/measures/{name}"
+
+
+@pytest.mark.parametrize("found", [one for one in every_route() if one.path != HANDED_ON], ids=str)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data(), tenant=tenants)
+def test_no_answer_holds_what_is_another_tenants(
+    market: Market, found: Found, data: st.DataObject, tenant: str
+) -> None:
+    operation = market.documents[found.service]["paths"].get(found.path, {}).get(found.method.lower(), {})
+    cursors = market.cursors
+    path, params, headers, sent = found.path, {}, {}, []
+    for parameter in operation.get("parameters", ()):
+        name, schema = parameter["name"], parameter["schema"]
+        if parameter["in"] == "path":
+            value = data.draw(st.sampled_from(IDS))
+            path = path.replace(f"{{{name}}}", quote(value, safe=""))
+            sent.append(value)
+        elif parameter["in"] == "query" and (parameter.get("required") or data.draw(st.booleans())):
+            params[name] = values(data.draw, schema, cursors)
+            sent.append(params[name])
+    if data.draw(st.integers(0, 4)) == 0:
+        headers["Kith-Tenant"] = data.draw(tenants)
+    body: dict[str, Any] = {}
+    if "requestBody" in operation:
+        if found.service == "ingest":
+            one = data.draw(st.sampled_from(list(events_of(tenant))))
+            body["json"] = [json.loads(one.model_dump_json(exclude_none=True)) | {"tenant": data.draw(tenants)}]
+        else:
+            body["json"] = data.draw(st.sampled_from([{"personal": {"name": "Ann"}}, {"traits": {}}, {}, []]))
+    market.publisher.messages.clear()
+    answer = market.ask(found.service, found.method, path, tenant, params, headers, **body)
+    assert answer.status_code < 500 or answer.status_code == 501, answer.text
+    # Who names another's marker may get it back (in an error that quotes a parameter), but no more than that.
+    mark = MARKERS[OTHER[tenant]]
+    assume(not any(mark in value for value in sent))
+    assert mark not in answer.text
+    assert mark not in str(answer.headers)
+    if headers.get("Kith-Tenant", tenant) != tenant and found.path not in PUBLIC:
+        assert answer.status_code == 403
+    for message in market.publisher.messages:
+        assert json.loads(message.value).get("tenant", "default") == tenant
+
+
+@given(data=st.data(), tenant=tenants)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_what_is_asked_by_the_other_tenants_names_is_not_there(
+    market: Market, data: st.DataObject, tenant: str
+) -> None:
+    """The names that the property above leaves out: they find nothing."""
+    mark = MARKERS[OTHER[tenant]]
+    consumer, provider = f"c-{mark}", f"p-{mark}"
+    path, params = data.draw(
+        st.sampled_from(
+            [
+                (f"/v1/consumers/{consumer}", {}),
+                (f"/v1/providers/{provider}", {}),
+                (f"/v1/relationships/{consumer}/{provider}", {}),
+                ("/v1/relations", {"consumer_id": consumer}),
+                ("/v1/relations", {"provider_id": provider}),
+                ("/v1/relations", {"consumer_id": "c1", "kind": mark}),
+                ("/v1/relationships", {"consumer_id": consumer}),
+                ("/v1/relationships", {"provider_id": provider}),
+            ]
+        )
+    )
+    answer = market.ask("relations", "GET", path, tenant, params)
+    assert answer.status_code == 404 or answer.json()["items"] == []
+    by, key = data.draw(st.sampled_from([("consumer", consumer), ("provider", provider), ("kind", mark)]))
+    assert market.ask("analytics", "GET", "/v1/aggregates", tenant, {"by": by, "key": key}).json()["items"] == []
+
+
+@pytest.mark.parametrize("tenant", sorted(MARKERS))
+@pytest.mark.parametrize(
+    ("service", "path", "params"),
+    [
+        ("relations", "/v1/consumers/c1", {}),
+        ("relations", "/v1/providers/p1", {}),
+        ("relations", "/v1/relations", {"consumer_id": "c1"}),
+        ("relations", "/v1/relationships", {"provider_id": "p1"}),
+        ("relations", "/v1/relationships/c1/p1", {}),
+        ("relations", "/v1/measures/geography", {}),
+        ("relations", "/v1/measures/rfm-consumers", {"currency": "EUR"}),
+        ("analytics", "/v1/aggregates", {"by": "consumer"}),
+        ("analytics", "/v1/top", {"by": "provider"}),
+        ("exports", "/v1/export/relations", {}),
+        ("exports", "/v1/export/consumers", {"personal": "true", "format": "jsonl"}),
+        ("exports", "/odata/v1/Providers", {}),
+        ("privacy", "/v1/consumers/c1/export", {}),
+    ],
+)
+def test_each_tenant_sees_its_own(
+    market: Market, tenant: str, service: str, path: str, params: dict[str, str]
+) -> None:
+    """Else the property above could hold because nothing is ever shown."""
+    answer = market.ask(service, "GET", path, tenant, params)
+    assert answer.status_code == 200, answer.text
+    assert MARKERS[tenant] in answer.text
+
+
+def test_the_audits_of_tenants_are_apart(market: Market) -> None:
+    for tenant in MARKERS:
+        market.ask("relations", "GET", "/v1/consumers/c2", tenant)
+        assert {entry["tenant"] for entry in market.audit.entries(tenant)} == {tenant}
+        assert MARKERS[tenant] not in json.dumps(list(market.audit.entries(tenant))[-1])
