@@ -1,0 +1,208 @@
+"""The HTTP interface of the privacy service: routes over erasures and people."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import Body, FastAPI, HTTPException, Path, Query, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from services.privacy import answers
+from services.privacy.correcting import correction
+from services.privacy.erasures import Erasures
+from services.privacy.people import People
+from services.privacy.receipts import Receipts
+from shared.access.audit import Act
+from shared.access.caller import ADMIN, CONSUMERS_READ
+from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
+from shared.access.needs import needs, public
+from shared.codec import encode
+from shared.erasure import Mode
+from shared.errors import InvalidEvent
+from shared.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
+from shared.http import add_health, add_problem_handlers, json_response, problem, problems
+from shared.paths import EncodedSlashes, PathId
+from shared.protocols import Message
+from shared.topics import Topics
+from shared.vault.fields import seal_event
+from shared.vault.keys import Vault
+from shared.vault.protocols import Destroyed
+
+DESCRIPTION = """\
+Erases, corrects and exports what is known of one consumer.
+
+Erasing destroys the consumer's key, takes the relations away (`delete`) or moves them to a pseudonym
+(`anonymise`), and lasts: nothing that is replayed, rebuilt or restored brings the consumer back.
+"""
+FAILURES = problems(
+    {
+        422: "A parameter or the body is not of its form; detail says which.",
+        503: "A server is away; try again after Retry-After seconds.",
+    }
+)
+Purpose = Annotated[Name | None, Query(description="Answer only what the consumer has granted for this purpose.")]
+
+
+def create_app(
+    erasures: Erasures,
+    people: People,
+    receipts: Receipts,
+    publish: Callable[[Sequence[Message]], None],
+    topics: Topics,
+    ready: Callable[[], Sequence[str]],
+    clock: Callable[[], datetime],
+    *,
+    access: Access,
+    vault: Vault | None = None,
+) -> FastAPI:
+    """The app. ``publish`` returns once the messages are in Kafka; ``ready`` gives the reasons why the service
+    cannot do its work; ``access`` decides who may ask. Without ``vault`` personal values travel in plain text."""
+    app = FastAPI(
+        title="Kith privacy",
+        version="1",
+        description=DESCRIPTION,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(EncodedSlashes)
+    add_problem_handlers(app)
+    secure(app, access)
+    add_health(app, ready)
+
+    def send(event: ConsumerEvent) -> None:
+        publish([Message(topics.of(event), event_key(event), encode(event))])
+
+    @app.delete(
+        "/v1/consumers/{consumer_id}",
+        status_code=202,
+        response_model=answers.Accepted,
+        responses={
+            202: {
+                "description": "Asked for; the erasure is carried out within moments.",
+                "headers": {"Location": {"description": "The erasure's state.", "schema": {"type": "string"}}},
+            },
+            **FAILURES,
+        },
+    )
+    @needs(ADMIN)
+    def erase(
+        consumer_id: Annotated[PathId, Path()],
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+        mode: Annotated[
+            Mode,
+            Query(description="`anonymise` keeps the relations under a pseudonym, `delete` takes them away."),
+        ],
+    ) -> Response:
+        """Erase a consumer. Asking again is safe, and has it carried out once more; `delete` outranks
+        `anonymise`, whichever comes first."""
+        subject = {"consumer_id": consumer_id}
+        access.record(Act(tenant, caller.name, caller.key, "consumer.erase", subject, details={"mode": mode}))
+        request = erasures.ask(tenant, consumer_id, mode)
+        send(
+            ConsumerErased(
+                specversion="1.0",
+                id=f"{request['erasure']}/{mode}",
+                source="kith/privacy",
+                # Asked for again, it is the same event: a source and id name one.
+                time=request["asked"],
+                tenant=tenant,
+                type="consumer.erased",
+                data=ErasedData(consumer_id=consumer_id, mode=mode),
+            )
+        )
+        body = {"erasure": request["erasure"], "mode": mode, "asked": request["asked"].isoformat()}
+        return JSONResponse(body, 202, {"Location": f"/v1/erasures/{quote(request['erasure'])}"})
+
+    # Before the route of one erasure, which would take "keys" for its name.
+    @app.get("/v1/erasures/keys", response_model=answers.Keys, responses=FAILURES)
+    @public
+    def keys() -> Any:
+        """The public keys that receipts are checked with."""
+        return json_response(receipts.jwks())
+
+    @app.get(
+        "/v1/erasures/{erasure}",
+        response_model=answers.Erasure,
+        responses=FAILURES | problems({404: "There is no erasure of this name."}),
+    )
+    @needs(ADMIN)
+    def erasure(erasure: Annotated[PathId, Path()], tenant: TenantOf) -> Any:
+        """How far an erasure is, step by step, and the receipt once all are done."""
+        if (found := erasures.state(tenant, erasure)) is None:
+            raise HTTPException(404, "there is no erasure of this name")
+        return json_response(found)
+
+    @app.get(
+        "/v1/consumers/{consumer_id}/export",
+        response_model=answers.Export,
+        responses=FAILURES
+        | problems({403: "The consumer has not granted the purpose.", 404: "Nothing is known of this consumer."}),
+    )
+    @needs(CONSUMERS_READ, masks_itself=True)
+    def export(
+        consumer_id: Annotated[PathId, Path()],
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+        purpose: Purpose = None,
+    ) -> Response:
+        """All that is stored of a consumer, in one JSON document, as it is at the time of reading."""
+        if (profile := people.profile(tenant, consumer_id)) is None:
+            raise HTTPException(404, "nothing is known of this consumer")
+        if purpose is not None and (profile.get("consent") or {}).get(purpose) is not True:
+            raise HTTPException(403, f"the consumer has not granted the purpose {purpose}")
+        _, fields = people.shown(profile, caller)
+        access.reading(caller, {"consumer_id": consumer_id}, [*fields, "text"] if fields else [])
+        pieces = people.export(tenant, profile, caller, consumer_id)
+        return StreamingResponse(pieces, media_type="application/json")
+
+    @app.patch(
+        "/v1/consumers/{consumer_id}",
+        status_code=202,
+        response_model=answers.Correction,
+        responses=FAILURES
+        | problems(
+            {
+                400: "The body is no JSON in UTF-8.",
+                404: "Nothing is known of this consumer.",
+                409: "The consumer is erased.",
+            }
+        ),
+    )
+    @needs(ADMIN)
+    def correct(
+        consumer_id: Annotated[PathId, Path()],
+        patch: Annotated[dict[str, Any], Body(description="A JSON Merge Patch of the profile.")],
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+    ) -> Response:
+        """Correct what is known of a consumer: members replace, null removes, all else stays. Each part that is
+        named (`personal`, `location`, `traits`, `consent`) is stated anew as a whole, as of now: of two
+        corrections of one part at the same moment the later one counts."""
+        if (profile := people.profile(tenant, consumer_id)) is None:
+            raise HTTPException(404, "nothing is known of this consumer")
+        if "erased" in profile:
+            raise HTTPException(409, "the consumer is erased")
+        try:
+            event = correction(tenant, consumer_id, profile, patch, str(uuid.uuid4()), clock())
+        except InvalidEvent as error:
+            return problem(422, f"{error.field}: {error.detail}" if error.field else error.detail)
+        if vault is not None:
+            if isinstance(key := vault.keys(tenant, [consumer_id])[consumer_id], Destroyed):
+                raise HTTPException(409, "the consumer is erased")
+            sealed = seal_event(event, key)
+        else:
+            sealed = event
+        details = {"parts": ", ".join(sorted(patch))}
+        subject = {"consumer_id": consumer_id}
+        access.record(Act(tenant, caller.name, caller.key, "consumer.correct", subject, details=details))
+        send(sealed)  # type: ignore[arg-type]
+        return JSONResponse({"source": event.source, "id": event.id}, 202)
+
+    return app

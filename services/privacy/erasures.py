@@ -1,0 +1,185 @@
+"""Erasures: what is asked for, and how far each is."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.database import Database
+from pymongo.write_concern import WriteConcern
+
+from services.privacy.receipts import Receipts
+from services.privacy.schema import REQUESTS
+from shared.erasure import KEYS, Mode, Pseudonym, erasure_id, outranking
+from shared.events import EPOCH, document_id
+from shared.generations import Registry
+from shared.mongo_io import POSITIONS, beginning_with, translated
+from shared.protocols import Document
+from shared.vault.keys import LIFE_SECONDS
+
+#: So long anything may be remembered: data keys by the vault, answers (for less) by the relations API.
+CACHE_SECONDS = LIFE_SECONDS + 1.0
+
+STEPS: Mapping[str, str] = {
+    "accepted": "the erasure is in Kafka, or was asked for there",
+    "profile": "nothing of the profile is stored any more",
+    "key": "the consumer's key is destroyed: what was encrypted under it is unreadable, wherever it lies",
+    "ledger": "the ledger, which outranks every event, has the consumer",
+    "facts": "the consumer's relations are retracted (delete), or the pseudonym's (anonymise)",
+    "aggregates": "analytics has counted the changes of that",
+    "caches": "whatever was remembered of the consumer is too old to be given",
+}
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Where to look: ``names`` gives what a collection of relations is called at the moment, ``ledger`` the mode
+    that the ledger has of a consumer."""
+
+    database: Database[Document]
+    names: Callable[[str], str]
+    relations: Registry
+    analytics: Registry
+    ledger: Callable[[str, str], Mode | None]
+    pseudonym: Pseudonym
+
+
+class Erasures:
+    """Every method raises Unavailable. ``clock`` is aware."""
+
+    def __init__(self, stores: Stores, receipts: Receipts, clock: Callable[[], datetime]) -> None:
+        self._stores, self._receipts, self._clock = stores, receipts, clock
+        self._requests = stores.database.get_collection(
+            REQUESTS, write_concern=WriteConcern("majority", wtimeout=10_000)
+        )
+
+    def ask(self, tenant: str, consumer_id: str, mode: Mode) -> Document:
+        """Note that an erasure is asked for. The same the second time: ``asked`` is when it was first."""
+        return self._noted(tenant, consumer_id, mode, self._clock())
+
+    def state(self, tenant: str, id: str) -> Document | None:
+        """The state of a tenant's erasure, None when there is none of this id."""
+        database, names = self._stores.database, self._stores.names
+        with translated():
+            folded = database[names("erasures")].find_one({"_id": id})
+            asked = list(self._requests.find({"erasure": id}))
+        known = [*asked, *([folded] if folded else [])]
+        if not known or known[0]["tenant"] != tenant:
+            return None
+        consumer_id = known[0]["consumer_id"]
+        mode: Mode = known[0]["mode"]
+        for each in known:
+            mode = outranking(mode, each["mode"])
+        request = next((each for each in asked if each["mode"] == mode), None)
+        if request is None:
+            assert folded is not None
+            first = EPOCH + timedelta(microseconds=folded["asked"][mode]["time"])
+            request = self._noted(tenant, consumer_id, mode, first)
+        return self._told(request, self._steps(request))
+
+    def _steps(self, request: Document) -> dict[str, bool]:
+        tenant, consumer_id, mode = request["tenant"], request["consumer_id"], request["mode"]
+        id, database = document_id(tenant, consumer_id), self._stores.database
+        with translated():
+            profile = database[self._stores.names("consumers")].find_one({"_id": id}, {"erased": 1})
+            key = database[KEYS].find_one({"_id": id}, {"destroyed": 1})
+        steps = {
+            "accepted": True,
+            "profile": profile is not None and _reached(profile.get("erased"), mode),
+            "key": key is not None and bool(key.get("destroyed")),
+            "ledger": _reached(self._stores.ledger(tenant, consumer_id), mode),
+            "facts": self._facts(tenant, consumer_id, mode),
+        }
+        steps["aggregates"] = all(steps.values()) and self._counted(request)
+        if all(steps.values()) and "settled" not in request:
+            request["settled"] = self._keep(request, "settled", self._clock())
+        waited = self._clock() - request["settled"] if "settled" in request else timedelta(0)
+        steps["caches"] = all(steps.values()) and waited >= timedelta(seconds=CACHE_SECONDS)
+        return steps
+
+    def _facts(self, tenant: str, consumer_id: str, mode: Mode) -> bool:
+        names, database = self._stores.names, self._stores.database
+        with translated():
+            marker = database[names("erased")].find_one({"_id": document_id(tenant, consumer_id)})
+            if marker is None or not _reached(marker["mode"], mode):
+                return False
+            gone = [consumer_id]
+            if mode == "delete":
+                gone.append(self._stores.pseudonym(tenant, consumer_id))
+            ids = [{"_id": beginning_with(f"{document_id(tenant, each)}:")} for each in gone]
+            return database[names("relations")].find_one({"$or": ids}, {"_id": 1}) is None
+
+    def _counted(self, request: Document) -> bool:
+        """Whether analytics has come to where the changes of the facts ended when they had been erased."""
+        if "marks" not in request:
+            stands = self._stores.relations.stands(self._stores.relations.read().live)
+            marks = [
+                {"origin": f"{self._stores.relations.name}@1/{place}", "number": stand.emitted}
+                for place, stand in stands.items()
+                if stand.emitted and place.rpartition("/")[0].endswith(".relations")
+            ]
+            request["marks"] = self._keep(request, "marks", marks)
+        seen: dict[str, int] = {}
+        version = self._stores.analytics.read().live
+        with translated():
+            wanted = {"_id": beginning_with(f"{self._stores.analytics.name}@{version}/")}
+            for position in self._stores.database[POSITIONS].find(wanted, {"seen": 1}):
+                for each in position.get("seen", ()):
+                    seen[each["origin"]] = max(each["number"], seen.get(each["origin"], 0))
+        return all(seen.get(mark["origin"], 0) >= mark["number"] for mark in request["marks"])
+
+    def _told(self, request: Document, steps: Mapping[str, bool]) -> Document:
+        done = all(steps.values())
+        told: Document = {
+            "erasure": request["erasure"],
+            "consumer_id": request["consumer_id"],
+            "mode": request["mode"],
+            "asked": request["asked"],
+            "done": done,
+            "steps": [{"name": name, "done": reached, "means": STEPS[name]} for name, reached in steps.items()],
+            "receipt": None,
+        }
+        if done:
+            told["receipt"] = request.get("receipt") or self._keep(request, "receipt", self._receipt(request))
+        return told
+
+    def _receipt(self, request: Document) -> str:
+        return self._receipts.sign(
+            {
+                "iss": "kith/privacy",
+                "sub": request["erasure"],
+                "iat": int(self._clock().timestamp()),
+                "tenant": request["tenant"],
+                "consumer_id": request["consumer_id"],
+                "mode": request["mode"],
+                "asked": request["asked"].isoformat(),
+                "steps": list(STEPS),
+            }
+        )
+
+    def _noted(self, tenant: str, consumer_id: str, mode: Mode, asked: datetime) -> Document:
+        erasure = erasure_id(tenant, consumer_id)
+        fields = {"erasure": erasure, "tenant": tenant, "consumer_id": consumer_id, "mode": mode}
+        with translated():
+            stored = self._requests.find_one_and_update(
+                {"_id": f"{erasure}/{mode}"},
+                # To the millisecond, which is what MongoDB keeps.
+                {"$setOnInsert": {**fields, "asked": asked.replace(microsecond=asked.microsecond // 1000 * 1000)}},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        assert stored is not None
+        return stored
+
+    def _keep(self, request: Document, field: str, value: Any) -> Any:
+        """Store ``value``, unless another process was first. Returns what is stored."""
+        with translated():
+            self._requests.update_one({"_id": request["_id"], field: {"$exists": False}}, {"$set": {field: value}})
+            stored = self._requests.find_one({"_id": request["_id"]}, {field: 1})
+        assert stored is not None
+        return stored[field]
+
+
+def _reached(found: Mode | None, mode: Mode) -> bool:
+    return found is not None and outranking(found, mode) == found

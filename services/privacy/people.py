@@ -1,0 +1,99 @@
+"""What is stored of one consumer: for a correction, and as one document for themselves."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import orjson
+from pymongo.database import Database
+
+from shared.access.caller import PERSONAL_READ, Caller
+from shared.access.masks import MASK, presented, with_masks
+from shared.erasure import erasure_id
+from shared.events import document_id
+from shared.mongo_io import beginning_with, translated
+from shared.protocols import Document
+from shared.vault.keys import Vault
+from shared.vault.sealing import opener
+
+PERSONAL = ("personal.*", "location.city", "location.lat", "location.lon")
+PERSONAL_OF_RELATION = ("text", "reason")
+_BATCH = 500
+_INTERNAL = frozenset({"_id", "tenant", "versions", "version", "fingerprint", "score", "between", "blind"})
+
+
+class People:
+    """Reads one database. ``names`` gives what a collection is called at the moment. Every method raises
+    Unavailable."""
+
+    def __init__(self, database: Database[Document], names: Callable[[str], str], vault: Vault | None) -> None:
+        self._database, self._names = database, names
+        self._opened = opener(vault)
+
+    def profile(self, tenant: str, consumer_id: str) -> Document | None:
+        """What is known of a consumer, sealed values opened."""
+        with translated():
+            found = self._database[self._names("consumers")].find_one({"_id": document_id(tenant, consumer_id)})
+        if found is None:
+            return None
+        [(shown, _)] = self._opened(tenant, [found])
+        return shown
+
+    def shown(self, profile: Document, caller: Caller) -> tuple[Document, list[str]]:
+        """A profile as ``caller`` may see it, and which of its personal fields it shows."""
+        return presented(_public(profile), PERSONAL, caller)
+
+    def erasure(self, tenant: str, consumer_id: str) -> Document | None:
+        with translated():
+            found = self._database[self._names("erasures")].find_one({"_id": erasure_id(tenant, consumer_id)})
+        return None if found is None else {"erasure": found["_id"], "mode": found["mode"]}
+
+    def export(self, tenant: str, profile: Document, caller: Caller, consumer_id: str) -> Iterator[bytes]:
+        """One JSON document, piece by piece: the profile, consent in it, the erasure, and every relation and
+        relationship. What the caller may not see is masked, and named."""
+        shown = with_masks(self.shown(profile, caller)[0], caller.masks)
+        yield b'{"consumer":' + _json(shown)
+        yield b',"erasure":' + _json(self.erasure(tenant, consumer_id))
+        for name in ("relationships", "relations"):
+            yield b',"%b":[' % name.encode()
+            first = True
+            for document in self._all(name, tenant, consumer_id, caller):
+                yield (b"" if first else b",") + _json(document)
+                first = False
+            yield b"]"
+        yield b',"masked":' + _json([] if caller.may(PERSONAL_READ) else [*PERSONAL, *PERSONAL_OF_RELATION])
+        yield b',"mask":' + _json(MASK) + b"}"
+
+    def _all(self, name: str, tenant: str, consumer_id: str, caller: Caller) -> Iterator[Document]:
+        """Every live document of the consumer in a collection, by id."""
+        prefix = f"{document_id(tenant, consumer_id)}:"
+        wanted: Document = {"_id": beginning_with(prefix)}
+        if name == "relations":
+            wanted["retracted"] = False
+        after = prefix
+        while True:
+            # A page at a time: a client that is slow, or gone, holds no cursor.
+            wanted["_id"] = {**beginning_with(prefix), "$gt": after}
+            with translated():
+                page = list(self._database[self._names(name)].find(wanted).sort("_id", 1).limit(_BATCH))
+            for document, _ in self._opened(tenant, page):
+                masked, _ = presented(_fact(document), PERSONAL_OF_RELATION, caller)
+                yield with_masks(masked, caller.masks)
+            if len(page) < _BATCH:
+                return
+            after = page[-1]["_id"]
+
+
+def _public(document: Mapping[str, Any]) -> Document:
+    return {name: value for name, value in document.items() if name not in _INTERNAL}
+
+
+def _fact(document: Document) -> Document:
+    shown = _public(document)
+    shown.pop("retracted", None)
+    if "version" in document:
+        shown["event"] = {"source": document["version"]["source"], "id": document["version"]["id"]}
+    return shown
+
+
+def _json(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z)

@@ -1,0 +1,38 @@
+"""The collections that the privacy service owns."""
+
+from typing import Any
+
+from shared.collections import Collections, CollectionSpec, object_schema
+
+REQUESTS, SIGNING_KEYS = "erasure_requests", "signing_keys"
+
+_STRING: dict[str, Any] = {"bsonType": "string"}
+_DATE: dict[str, Any] = {"bsonType": "date"}
+
+#: How far an erasure is known to be, by erasure and mode. ``marks`` are the changes that analytics has to have
+#: counted, ``settled`` is when it had.
+_REQUESTS = object_schema(
+    {
+        "erasure": _STRING,
+        "tenant": _STRING,
+        "consumer_id": _STRING,
+        "mode": {"enum": ["anonymise", "delete"]},
+        "asked": _DATE,
+    },
+    {"marks": {"bsonType": "array"}, "settled": _DATE, "receipt": _STRING},
+)
+#: Keys that receipts are signed with: the public half as a JWK, the private one sealed under a key of the vault
+#: (``sealed``), or, where nothing is encrypted, plain.
+_SIGNING_KEYS = object_schema(
+    {
+        "public": {"bsonType": "object"},
+        "private": {"bsonType": "binData"},
+        "sealed": {"bsonType": "bool"},
+        "created": _DATE,
+    }
+)
+
+COLLECTIONS: Collections = {
+    REQUESTS: CollectionSpec(_REQUESTS, indexes=((("erasure", 1),),)),
+    SIGNING_KEYS: CollectionSpec(_SIGNING_KEYS),
+}

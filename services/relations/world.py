@@ -1,0 +1,237 @@
+"""Facts and their relationships while a slice is folded. Pure."""
+
+from collections.abc import Generator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import orjson
+
+from services.relations.span import KEPT, Times
+from services.relations.strength import Strength
+from services.relations.tally import Pair, Tally
+from shared.events import EPOCH, RelationEvent, RelationRecorded, Version, event_key, microseconds
+from shared.protocols import Answer, Ask, Document, Extremes, Message, Outcome, Record, Write
+
+#: What can name neither the person nor anything of their own in a fact: all but its free texts.
+PERSONAL = ("text", "reason")
+
+
+class World:
+    """The facts that a slice has loaded, by id (None: gone), and the relationships that it moves with them.
+
+    ``stored`` and ``relationships`` are documents as they were read, ``names`` the ids of all pairs that may
+    move. Changes go to ``change_topic``.
+    """
+
+    def __init__(
+        self,
+        stored: Mapping[str, Document],
+        names: Mapping[Pair, str],
+        relationships: Mapping[str, Document],
+        change_topic: str,
+    ) -> None:
+        self._stored = stored
+        self.facts: dict[str, Document | None] = dict(stored)
+        self._tallies = _Tallies(names, relationships)
+        self._topic = change_topic
+        self._outcome = Outcome()
+
+    def replace(self, record: Record, event: RelationEvent, id: str, new: Document) -> None:
+        """The fact ``id`` is ``new`` by an event, whose change is made."""
+        before = self.move(id, new)
+        value = change(record, event.time, new, before, _live(new), cause={"source": event.source, "id": event.id})
+        if value is not None:
+            self.tell(event_key(event), value, record)
+
+    def move(self, id: str, new: Document | None) -> Document | None:
+        """The same without a change; None: the fact is gone. Returns what counted before."""
+        before, after = _live(self.facts.get(id)), _live(new)
+        self.facts[id] = new
+        if before:
+            self._tallies[pair_in(before)].move(before, -1)
+        if after:
+            self._tallies[pair_in(after)].move(after, 1)
+        return before
+
+    def tell(self, key: bytes, value: bytes, record: Record) -> None:
+        self._outcome.messages.append(Message(self._topic, key, value, record.partition.number))
+
+    def send(self, message: Message) -> None:
+        self._outcome.messages.append(message)
+
+    def outcome(self, strength: Strength) -> Generator[Ask, Answer, Outcome]:
+        """All that is to be stored and published."""
+        self._outcome.writes += writes(self._stored, self.facts)
+        yield from self._relationships(strength)
+        return self._outcome
+
+    def _relationships(self, strength: Strength) -> Generator[Ask, Answer, None]:
+        """Turn tallies into documents. Where the earliest or latest fact went away and facts are left that were
+        not loaded, the store is asked for theirs."""
+        tallies = self._tallies
+        for before in self._stored.values():
+            if not before["retracted"] and (tally := tallies.get(pair_in(before))):
+                tally.span.gone.append(before["time"])
+        for fact in self.facts.values():
+            if fact is not None and not fact["retracted"] and (tally := tallies.get(pair_in(fact))):
+                tally.span.come.append(fact["time"])
+
+        found: dict[Pair, Times | None] = {}
+        unknown: list[Pair] = []
+        for pair, tally in tallies.items():
+            found[pair], certain = tally.span.times()
+            if not certain:
+                unknown.append(pair)
+        if unknown:
+            asked = [_filter(pair) for pair in unknown]
+            answers = yield Extremes("relations", "time", asked, set(self.facts), KEPT)
+            for pair, others in zip(unknown, answers, strict=True):
+                found[pair] = tallies[pair].span.with_others(others)
+
+        for pair, tally in tallies.items():
+            times = found[pair]
+            after = tally.document(times, strength) if tally.count and times else None
+            if after != tally.old:
+                self._outcome.writes.append(Write("relationships", tally.id, tally.old, after))
+
+
+class _Tallies(dict[Pair, Tally]):
+    """The relationships that a slice moves, by pair."""
+
+    def __init__(self, names: Mapping[Pair, str], relationships: Mapping[str, Document]) -> None:
+        self._names, self._relationships = names, relationships
+
+    def __missing__(self, pair: Pair) -> Tally:
+        id = self._names[pair]
+        tally = self[pair] = Tally(id, pair, self._relationships.get(id))
+        return tally
+
+
+def writes(stored: Mapping[str, Document], facts: Mapping[str, Document | None]) -> list[Write]:
+    return [
+        Write("relations", id, stored.get(id), fact) for id, fact in facts.items() if fact is not stored.get(id)
+    ]
+
+
+def winner(id: str, event: RelationEvent, old: Document | None) -> Document:
+    """What a fact is after an event: ``old`` itself where the event has no effect."""
+    version = event.version
+    if old is not None and _version(old) > version:
+        return old
+    new = fact_of(id, event, version)
+    return new if old is None else later(old, new)
+
+
+def later(old: Document, new: Document) -> Document:
+    """Which of two states of a fact counts: ``old`` itself where they are the same."""
+    one, other = _version(old), _version(new)
+    if one != other:
+        return old if one > other else new
+    return old if _rank(old) >= _rank(new) else new
+
+
+def fact_of(id: str, event: RelationEvent, version: Version) -> Document:
+    """The document that an event by itself makes."""
+    document: Document = {
+        "_id": id,
+        "tenant": event.tenant,
+        "relation_id": event.data.relation_id,
+        "consumer_id": event.data.consumer_id,
+    }
+    if event.data.provider_id is not None:
+        document["provider_id"] = event.data.provider_id
+    if isinstance(event, RelationRecorded):
+        data = event.data
+        document["kind"] = data.kind
+        # Cut to milliseconds, which is what MongoDB keeps: batched and stored facts must look the same.
+        moment = microseconds(data.occurred_at) if data.occurred_at else version.time
+        document["time"] = EPOCH + timedelta(milliseconds=moment // 1000)
+        if data.amount is not None:
+            document["amount"], document["currency"] = data.amount, data.currency
+        if data.rating is not None:
+            document["rating"] = data.rating
+        if data.text is not None:
+            document["text"] = data.text
+        if data.traits is not None:
+            document["traits"] = data.traits
+    elif event.data.reason is not None:
+        document["reason"] = event.data.reason
+    document["retracted"] = not isinstance(event, RelationRecorded)
+    document["version"] = {"time": version.time, "source": version.source, "id": version.id}
+    return document
+
+
+def change(
+    record: Record,
+    time: Any,
+    fact: Document,
+    before: Document | None,
+    after: Document | None,
+    *,
+    cause: Mapping[str, str],
+    index: int = 0,
+) -> bytes | None:
+    """What a record did to ``fact``, for whoever follows; None when it is nothing that is told. ``index`` counts
+    the changes of one record."""
+    old, new = told(before), told(after)
+    if old == new:
+        return None
+    topic, number = record.partition
+    place = f"{topic}/{number}/{record.offset}"
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": f"{place}/{index}" if index else place,
+            "source": "kith/relations",
+            "type": "relation.changed",
+            "time": time,
+            "tenant": fact["tenant"],
+            "data": {
+                "relation_id": fact["relation_id"],
+                "consumer_id": fact["consumer_id"],
+                "before": old,
+                "after": new,
+                "cause": cause,
+                "origin": {"topic": topic, "partition": number, "offset": record.offset, "index": index},
+            },
+        }
+    )
+
+
+_STATE = ("provider_id", "kind", "time", "amount", "currency", "rating", "traits")
+
+
+def _live(fact: Document | None) -> Document | None:
+    return None if fact is None or fact["retracted"] else fact
+
+
+def told(fact: Document | None) -> Document | None:
+    """What changes tell of a stored fact: nothing of one that is retracted or not there."""
+    return None if fact is None or fact["retracted"] else {name: fact[name] for name in _STATE if name in fact}
+
+
+def _version(fact: Document) -> Version:
+    version = fact["version"]
+    return Version(version["time"], version["source"], version["id"])
+
+
+def _rank(fact: Document) -> bytes:
+    """An order between two events that share one version, which a faulty upstream may send: without it the
+    one that arrives first would win, and order would show. By bytes, for 1, 1.0 and True are equal to Python,
+    and so are two traits in either order. The texts come last, so that it is the same order without them."""
+    plain = {name: value for name, value in fact.items() if name not in PERSONAL}
+    return orjson.dumps([plain, *(fact.get(name) for name in PERSONAL)])
+
+
+def pair_of(event: RelationEvent) -> Pair | None:
+    provider_id = event.data.provider_id
+    return None if provider_id is None else (event.tenant, event.data.consumer_id, provider_id)
+
+
+def pair_in(fact: Document) -> Pair:
+    return fact["tenant"], fact["consumer_id"], fact["provider_id"]
+
+
+def _filter(pair: Pair) -> Document:
+    tenant, consumer_id, provider_id = pair
+    return {"tenant": tenant, "consumer_id": consumer_id, "provider_id": provider_id, "retracted": False}

@@ -1,0 +1,257 @@
+"""Erasing, correcting and exporting over HTTP, on a real MongoDB, in this process."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from joserfc import jws
+from joserfc.errors import BadSignatureError
+from joserfc.jwk import KeySet
+
+import services.relations.erasing as erasing
+from services.privacy.erasures import CACHE_SECONDS, STEPS
+from shared.access.guard import Access
+from shared.erasure import erasure_id, hashed
+from shared.mongo_io import connect
+from tests.builders import event, recorded, renamed
+from tests.conftest import Addresses
+from tests.privacy_driver import Services
+from tests.relations_driver import Mongo
+
+ANN = erasure_id("default", "ann")
+
+
+def facts(consumer: str, count: int = 3) -> list[Any]:
+    return [
+        recorded(
+            f"{consumer}-{n}",
+            f"2026-0{1 + n % 9}-02T10:00:00Z",
+            f"sale-{n}",
+            consumer_id=consumer,
+            provider_id=f"p{n % 2}",
+            kind="purchase",
+            amount=100 + n,
+            currency="EUR",
+            rating=n % 5,
+            text="mine",
+        )
+        for n in range(count)
+    ]
+
+
+def upserted(consumer: str, **data: Any) -> Any:
+    fields = {"consumer_id": consumer, "personal": {"name": "Ann", "email": "ann@example.org"}, **data}
+    return event("consumer.upserted", f"crm-{consumer}", "2026-01-01T00:00:00Z", fields)
+
+
+@pytest.fixture
+def services(mongo_database: Mongo) -> Services:
+    world = Services(mongo_database)
+    world.store([upserted("ann", consent={"mail": True}), upserted("bob"), *facts("ann"), *facts("bob")])
+    return world
+
+
+def undone(services: Services) -> list[str]:
+    state = services.call("GET", f"/v1/erasures/{ANN}").json()
+    return [step["name"] for step in state["steps"] if not step["done"]]
+
+
+@pytest.mark.parametrize("mode", ["anonymise", "delete"])
+def test_an_erasure_from_the_request_to_the_receipt(services: Services, mode: str) -> None:
+    answer = services.call("DELETE", "/v1/consumers/ann", params={"mode": mode})
+    assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/erasures/{ANN}")
+    assert undone(services) == ["profile", "key", "ledger", "facts", "aggregates", "caches"]
+    services.relate()
+    assert undone(services) == ["aggregates", "caches"]
+    services.count()
+    assert undone(services) == ["caches"]
+    services.wait(CACHE_SECONDS)
+    state = services.call("GET", f"/v1/erasures/{ANN}").json()
+    assert (state["done"], [step["name"] for step in state["steps"]]) == (True, list(STEPS))
+
+    keys = KeySet.import_key_set(services.call("GET", "/v1/erasures/keys").json())
+    signed = jws.deserialize_compact(state["receipt"], keys, algorithms=["ES256"])
+    claims = json.loads(signed.payload)
+    assert (claims["sub"], claims["consumer_id"], claims["mode"]) == (ANN, "ann", mode)
+    services.wait(100)
+    assert services.call("GET", f"/v1/erasures/{ANN}").json()["receipt"] == state["receipt"]
+    head, body, tail = state["receipt"].split(".")
+    forged = ".".join([head, body[:-2] + ("AA" if body[-2:] != "AA" else "BB"), tail])
+    with pytest.raises(BadSignatureError):
+        jws.deserialize_compact(forged, keys, algorithms=["ES256"])
+
+
+def test_asking_again_changes_nothing_but_delete_outranks(services: Services) -> None:
+    first = services.call("DELETE", "/v1/consumers/ann", params={"mode": "anonymise"}).json()
+    services.wait(10)
+    assert services.call("DELETE", "/v1/consumers/ann", params={"mode": "anonymise"}).json() == first
+    services.relate()
+    documents = dict(everything(services.database))
+    services.call("DELETE", "/v1/consumers/ann", params={"mode": "anonymise"})
+    services.relate()
+    assert dict(everything(services.database)) == documents
+    services.call("DELETE", "/v1/consumers/ann", params={"mode": "delete"})
+    services.relate()
+    services.call("DELETE", "/v1/consumers/ann", params={"mode": "anonymise"})
+    services.relate()
+    assert services.call("GET", f"/v1/erasures/{ANN}").json()["mode"] == "delete"
+    names = {"ann", hashed("default", "ann")}
+    assert not [each for each in services.database["relations"].find() if each["consumer_id"] in names]
+
+
+def test_an_erasure_that_came_by_event_has_a_state_too(services: Services) -> None:
+    services.store(
+        [event("consumer.erased", "x", "2026-11-01T00:00:00Z", {"consumer_id": "ann", "mode": "delete"})]
+    )
+    services.call("GET", f"/v1/erasures/{ANN}")
+    services.wait(CACHE_SECONDS)
+    state = services.call("GET", f"/v1/erasures/{ANN}").json()
+    assert (state["done"], state["asked"]) == (True, "2026-11-01T00:00:00Z")
+    other = services.call("GET", f"/v1/erasures/{ANN}", headers={"Kith-Tenant": "acme"})
+    assert other.status_code == services.call("GET", "/v1/erasures/nobody").status_code == 404
+
+
+def everything(database: Mongo, *names: str) -> Iterator[tuple[str, Any]]:
+    names = names or ("consumers", "relations", "relationships", "aggregates", "presence", "erased", "erasures")
+    for name in names:
+        yield name, sorted(database[name].find(), key=lambda each: each["_id"])
+
+
+SUMS = ("aggregates", "presence", "relationships", "relations")
+
+
+@pytest.mark.parametrize("at_once", [2, 1000])
+@pytest.mark.parametrize("mode", ["anonymise", "delete"])
+def test_aggregates_equal_those_of_a_world_without_the_consumer(
+    servers: Addresses, services: Services, mode: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``delete``: the consumer never was. ``anonymise``: the pseudonym was there in their place."""
+    monkeypatch.setattr(erasing, "AT_ONCE", at_once)
+    services.store(facts("ann", 9))
+    services.call("DELETE", "/v1/consumers/ann", params={"mode": mode})
+    services.relate()
+    services.store(facts("ann", 12))  # late, and again
+    services.count()
+
+    name = f"{services.database.name}-other"
+    with connect(servers.mongo) as client:
+        try:
+            other = Services(client[name])
+            other.store([upserted("bob"), *facts("bob")])
+            if mode == "anonymise":
+                other.store(pseudonymous(facts("ann", 12)))
+            assert sums(services.database) == sums(other.database)
+        finally:
+            client.drop_database(name)
+
+
+def pseudonymous(events: list[Any]) -> list[Any]:
+    found = []
+    for one in events:
+        consumer, relation = hashed("default", "ann"), renamed("default", "ann", one.data.relation_id)
+        update = {"consumer_id": consumer, "relation_id": relation, "text": None}
+        found.append(one.model_copy(update={"data": one.data.model_copy(update=update)}))
+    return found
+
+
+def sums(database: Mongo) -> dict[str, Any]:
+    """Without the partition, which is the consumer's and not that of the pseudonym's name; what is zero is left
+    out, as by whoever adds partial sums up."""
+    found: dict[str, Any] = {name: list(documents) for name, documents in everything(database, *SUMS)}
+    totals: dict[Any, dict[str, Any]] = {}
+    for each in found.pop("aggregates"):
+        total = totals.setdefault((each["tenant"], each["by"], each["key"], each["day"]), {})
+        add(total, {name: each[name] for name in each if name not in ("_id", "partition")})
+    return {**found, "aggregates": {key: kept for key, total in totals.items() if (kept := nonzero(total))}}
+
+
+def add(total: dict[str, Any], part: dict[str, Any]) -> None:
+    for name, value in part.items():
+        if isinstance(value, dict):
+            add(total.setdefault(name, {}), value)
+        elif isinstance(value, int):
+            total[name] = total.get(name, 0) + value
+
+
+def nonzero(total: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: nonzero(value) if isinstance(value, dict) else value for name, value in total.items()}
+    return {name: value for name, value in kept.items() if value}
+
+
+def test_an_export_holds_everything_and_says_what_it_masks(services: Services) -> None:
+    export = services.call("GET", "/v1/consumers/ann/export").json()
+    assert export["consumer"]["personal"]["email"] == "ann@example.org"
+    assert [fact["relation_id"] for fact in export["relations"]] == ["sale-0", "sale-1", "sale-2"]
+    assert {pair["provider_id"]: pair["count"] for pair in export["relationships"]} == {"p0": 2, "p1": 1}
+    assert (export["erasure"], export["masked"]) == (None, [])
+    assert "bob" not in json.dumps(export)
+    assert services.call("GET", "/v1/consumers/nobody/export").status_code == 404
+    services.store(
+        [event("consumer.erased", "x", "2026-11-01T00:00:00Z", {"consumer_id": "ann", "mode": "delete"})]
+    )
+    gone = services.call("GET", "/v1/consumers/ann/export").json()
+    assert (gone["relations"], gone["relationships"]) == ([], [])
+    assert gone["erasure"] == {"erasure": ANN, "mode": "delete"}
+    assert gone["consumer"] == {"consumer_id": "ann", "erased": "delete"}
+
+
+def test_an_export_of_many_relations_comes_in_pages(services: Services) -> None:
+    many = [recorded(f"many-{n}", "2026-03-01T00:00:00Z", f"r{n:04}", consumer_id="ann:1") for n in range(1203)]
+    services.store([upserted("ann:1"), upserted("ann"), *many])
+    export = services.call("GET", "/v1/consumers/ann%3A1/export").json()
+    assert [fact["relation_id"] for fact in export["relations"]] == [f"r{n:04}" for n in range(1203)]
+
+
+def test_a_purpose_that_is_not_granted_keeps_the_export_back(services: Services) -> None:
+    assert services.call("GET", "/v1/consumers/ann/export", params={"purpose": "mail"}).status_code == 200
+    for consumer, purpose in (("ann", "ads"), ("bob", "mail")):
+        answer = services.call("GET", f"/v1/consumers/{consumer}/export", params={"purpose": purpose})
+        assert answer.status_code == 403
+        assert "example.org" not in answer.text
+
+
+def test_a_correction_merges_into_what_is_known(services: Services) -> None:
+    patch = {"personal": {"email": "new@example.org", "name": None}, "consent": None, "traits": {"vip": True}}
+    answer = services.call("PATCH", "/v1/consumers/ann", json=patch)
+    assert answer.status_code == 202
+    services.relate()
+    consumer = services.call("GET", "/v1/consumers/ann/export").json()["consumer"]
+    assert (consumer["personal"], consumer["consent"]) == ({"email": "new@example.org"}, {})
+    assert consumer["traits"] == {"vip": True}
+
+
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [
+        ({}, "says nothing"),
+        ({"consumer_id": "x"}, "consumer_id"),
+        ({"personal": {"email": 5}}, "data.personal.email"),
+        ({"personal": "x"}, "personal"),
+        ({"location": {"lat": 1.0}}, "lat and lon"),
+    ],
+)
+def test_a_correction_that_is_none_is_refused(services: Services, patch: Any, said: str) -> None:
+    answer = services.call("PATCH", "/v1/consumers/ann", json=patch)
+    assert (answer.status_code, said in answer.json()["detail"]) == (422, True), answer.text
+
+
+def test_nobody_corrects_who_is_erased_or_not_known(services: Services) -> None:
+    services.call("DELETE", "/v1/consumers/ann", params={"mode": "anonymise"})
+    services.relate()
+    patch = {"traits": {"vip": True}}
+    assert services.call("PATCH", "/v1/consumers/ann", json=patch).status_code == 409
+    assert services.call("PATCH", "/v1/consumers/nobody", json=patch).status_code == 404
+
+
+def test_without_a_credential_only_the_keys_are_told(mongo_database: Mongo) -> None:
+    world = Services(mongo_database, Access())
+    assert world.call("GET", "/v1/erasures/keys").status_code == 200
+    refused = [
+        world.call("DELETE", "/v1/consumers/ann", params={"mode": "delete"}),
+        world.call("PATCH", "/v1/consumers/ann", json={}),
+        world.call("GET", f"/v1/erasures/{ANN}"),
+        world.call("GET", "/v1/consumers/ann/export"),
+    ]
+    assert [answer.status_code for answer in refused] == [401] * 4
+    assert not world.memory.values("consumers")
