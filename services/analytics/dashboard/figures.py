@@ -1,0 +1,139 @@
+"""The figures of a period, day by day, from aggregates alone: a few documents per day, whatever the facts."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import reduce
+
+from pydantic import BaseModel, Field
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from services.analytics.partials import plus
+from services.analytics.projection import AGGREGATES
+from shared.events import Kind, ShortText, document_id
+from shared.measures.days import date_of, day_of
+from shared.measures.mongo import aggregated, providers_of
+from shared.measures.query import PeriodQuery, listed
+from shared.mongo_io import POSITIONS, translated
+from shared.protocols import Document
+
+DAYS = 30
+
+
+class FiguresQuery(PeriodQuery):
+    """By default the last 30 days."""
+
+    kind: Kind | None = Field(None, description="Only relations of this kind: purchase, review …")
+    category: ShortText | None = Field(None, description="Only relations with providers of this category.")
+
+
+class Sums(BaseModel):
+    count: int = Field(description="Relations.")
+    amount: dict[str, int] = Field(description="Money by currency (ISO 4217), in minor units.")
+    rating_count: int = Field(description="Relations that carry a rating.")
+    rating_sum: int = Field(description="Sum of these ratings.")
+
+
+class DayFigures(Sums):
+    day: date = Field(description="UTC.")
+    consumers: int | None = Field(description="Distinct consumers of the day; null with a kind or category.")
+
+
+class Figures(BaseModel):
+    first: date = Field(description="First day of the period.")
+    last: date = Field(description="Its last day.")
+    total: Sums = Field(description="Of the whole period.")
+    kinds: list[str] = Field(description="Kinds that occur in the period, whatever the filter.")
+    days: list[DayFigures] = Field(description="Days that have relations, in order.")
+
+
+class FiguresReader:
+    """Reads figures. ``names`` and ``relations_names`` give what collections of analytics and of relations are
+    called at the moment, ``clock`` the time. Every method raises Unavailable while MongoDB is away."""
+
+    def __init__(
+        self,
+        database: Database[Document],
+        names: Callable[[str], str],
+        relations_names: Callable[[str], str],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._names = names
+        self._relations_names = relations_names
+        self._clock = clock
+
+    def mark(self) -> tuple[object, ...]:
+        """Differs whenever what is stored, or the day, does: how far analytics has come with each partition."""
+        with translated():
+            positions = self._database[POSITIONS].find({"_id": {"$regex": "^analytics@"}}, {"next": 1})
+            places = sorted((place["_id"], place.get("next")) for place in positions)
+        return (self._clock().astimezone(UTC).date(), self._names(AGGREGATES), *places)
+
+    def read(self, tenant: str, query: FiguresQuery) -> Figures:
+        """The figures of a tenant. Raises BadMeasure."""
+        span = listed(query.span(day_of(self._clock().astimezone(UTC)), DAYS))
+        first, end = span.names
+        period: Document = {"tenant": tenant, "day": {"$gte": first, "$lt": end}}
+        sums: Document = {name: {"$sum": f"${name}"} for name in ("count", "rating_count", "rating_sum")}
+        grouped = {"_id": "$day", **sums, "consumers": {"$sum": "$consumers"}, "amounts": {"$push": "$amount"}}
+        days, total = [], Document()
+        for day in aggregated(
+            self._aggregates,
+            {"$match": {**period, **self._selection(tenant, query)}},
+            {"$group": grouped},
+            {"$sort": {"_id": 1}},
+        ):
+            # Currencies are not known beforehand, so the amounts are added up here.
+            amount = reduce(plus, ({"amount": one} for one in day["amounts"]), Document()).get("amount", {})
+            # What one partition added and another took back leaves partials that cancel out.
+            if not (stored := plus({**day, "amount": amount}, {})):
+                continue
+            total = plus(total, stored)
+            narrowed = query.kind is not None or query.category is not None
+            days.append(
+                DayFigures(
+                    day=date.fromisoformat(day["_id"]),
+                    consumers=None if narrowed else day["consumers"],
+                    **_sums(stored).model_dump(),
+                )
+            )
+        return Figures(
+            first=date_of(span.first),
+            last=date_of(span.end - 1),
+            total=_sums(total),
+            kinds=self._kinds(period),
+            days=days,
+        )
+
+    def _selection(self, tenant: str, query: FiguresQuery) -> Document:
+        if query.category is None:
+            return {"by": "total", "key": ""} if query.kind is None else {"by": "kind", "key": query.kind}
+        providers = self._database[self._relations_names("providers")]
+        keys = providers_of(providers, tenant, query.category)
+        if query.kind is None:
+            return {"by": "provider", "key": {"$in": list(keys)}}
+        return {"by": "provider_kind", "key": {"$in": [document_id(provider, query.kind) for provider in keys]}}
+
+    def _kinds(self, period: Document) -> list[str]:
+        found = aggregated(
+            self._aggregates,
+            {"$match": {**period, "by": "kind"}},
+            {"$group": {"_id": "$key", "count": {"$sum": "$count"}}},
+            {"$match": {"count": {"$gt": 0}}},
+            {"$sort": {"_id": 1}},
+        )
+        return [kind["_id"] for kind in found]
+
+    @property
+    def _aggregates(self) -> Collection[Document]:
+        return self._database[self._names(AGGREGATES)]
+
+
+def _sums(stored: Document) -> Sums:
+    return Sums(
+        count=stored.get("count", 0),
+        amount=stored.get("amount", {}),
+        rating_count=stored.get("rating_count", 0),
+        rating_sum=stored.get("rating_sum", 0),
+    )

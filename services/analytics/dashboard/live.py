@@ -1,0 +1,168 @@
+"""``GET /v1/live``: figures that move, as server-sent events."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Protocol
+
+import anyio
+import orjson
+from anyio import CapacityLimiter, to_thread
+from fastapi import FastAPI, Query
+from fastapi.responses import StreamingResponse
+
+from services.analytics.dashboard.figures import Figures, FiguresQuery
+from shared.access.caller import ANALYTICS_READ, Caller
+from shared.access.guard import CallerOf, TenantOf
+from shared.access.masks import with_masks
+from shared.access.needs import needs
+from shared.errors import Unavailable
+from shared.http import problem, problems
+from shared.measures.query import BadMeasure
+
+#: Streams of one process; each holds a connection and asks MongoDB once a second.
+MAX_STREAMS = 64
+#: A stream ends after so long, and the page opens the next: a credential that was withdrawn sees no more.
+LIFE_SECONDS = 600.0
+BEAT_SECONDS = 10.0
+_LOOK_SECONDS = 1.0
+#: Of the time, at most this part is spent on reading figures for one stream.
+_SHARE = 0.1
+
+Json = dict[str, Any]
+
+
+class Reader(Protocol):
+    """``mark`` differs whenever figures may differ; both raise Unavailable, ``read`` also BadMeasure."""
+
+    def mark(self) -> tuple[object, ...]: ...
+    def read(self, tenant: str, query: FiguresQuery, /) -> Figures: ...
+
+
+def change(before: Json, after: Json) -> Json | None:
+    """``after`` with only the days that differ from ``before``, of the same period; None when nothing does. A day
+    that has nothing any more comes with zeros."""
+    known = {day["day"]: day for day in before["days"]}
+    moved = [day for day in after["days"] if known.pop(day["day"], None) != day]
+    empty = {"count": 0, "amount": {}, "rating_count": 0, "rating_sum": 0}
+    moved += [{**day, **empty, "consumers": None if day["consumers"] is None else 0} for day in known.values()]
+    if not moved and before == after:
+        return None
+    return {**after, "days": sorted(moved, key=lambda day: str(day["day"]))}
+
+
+def framed(event: str, data: Json) -> bytes:
+    return b"event: " + event.encode() + b"\ndata: " + orjson.dumps(data) + b"\n\n"
+
+
+class Stream:
+    """The events of one page. ``stopping`` says that the process is to end."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        caller: Caller,
+        query: FiguresQuery,
+        limiter: CapacityLimiter,
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._reader = reader
+        self._caller = caller
+        self._query = query
+        self._limiter = limiter
+        self._stopping = stopping
+        self._mark: tuple[object, ...] | None = None
+        self._sent: Json | None = None
+
+    async def events(self, first: bytes) -> AsyncIterator[bytes]:
+        """``first``, then what changes, until the client leaves, the process stops or LIFE_SECONDS are over."""
+        began = said = time.monotonic()
+        pause = _LOOK_SECONDS
+        yield first
+        while not self._stopping() and time.monotonic() - began < LIFE_SECONDS:
+            await anyio.sleep(pause)
+            asked = time.monotonic()
+            try:
+                news = await self.news()
+            except Unavailable:
+                news = framed("away", {"detail": "MongoDB is away or too slow; the figures stand still"})
+                self._mark = self._sent = None
+            except BadMeasure as error:
+                # A category that has grown too large since.
+                yield framed("failed", {"detail": str(error)})
+                return
+            now = time.monotonic()
+            pause = max(_LOOK_SECONDS, (now - asked) / _SHARE)
+            if news is None and now - said >= BEAT_SECONDS:
+                news = b": beat\n\n"
+            if news is not None:
+                said = now
+                yield news
+
+    async def news(self) -> bytes | None:
+        """All figures at first and for a new period, then those that changed; None when nothing did. Raises
+        Unavailable and BadMeasure."""
+        return await to_thread.run_sync(self._news, limiter=self._limiter)
+
+    def _news(self) -> bytes | None:
+        mark = self._reader.mark()
+        if mark == self._mark:
+            return None
+        found = self._reader.read(self._caller.tenant, self._query).model_dump(mode="json")
+        before, self._sent, self._mark = self._sent, found, mark
+        if before is None or (before["first"], before["last"]) != (found["first"], found["last"]):
+            return framed("figures", self._shown(found))
+        moved = change(before, found)
+        return None if moved is None else framed("change", self._shown(moved))
+
+    def _shown(self, figures: Json) -> Json:
+        return with_masks(figures, self._caller.masks)
+
+
+def add_live(app: FastAPI, reader: Reader) -> None:
+    """Add the route. Streams end when ``app.state.stopping`` is set."""
+    limiter = CapacityLimiter(4)
+    streams = 0
+
+    def stopping() -> bool:
+        return bool(getattr(app.state, "stopping", False))
+
+    @app.get(
+        "/v1/live",
+        tags=["analytics"],
+        summary="The figures of a period, and every change of them, as server-sent events.",
+        operation_id="getLive_v1",
+        response_class=StreamingResponse,
+        responses={
+            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            **problems(
+                {
+                    400: "Parameters cannot be used together, or ask for too much; detail says which and why.",
+                    422: "A parameter is missing, not known or not of its form; detail says which.",
+                    503: "MongoDB is away, or there are too many streams; try again after Retry-After seconds.",
+                }
+            ),
+        },
+    )
+    @needs(ANALYTICS_READ, masks_itself=True)
+    async def live(query: Annotated[FiguresQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
+        """`figures` first, with every day that has relations; then `change` with the totals and only the days
+        that differ. `away` while MongoDB is. It looks once a second, and ends after ten minutes."""
+        nonlocal streams
+        if streams >= MAX_STREAMS:
+            return problem(503, f"this process has its {MAX_STREAMS} streams already", {"Retry-After": "5"})
+        stream = Stream(reader, caller, query, limiter, stopping)
+        # What fails at once is answered as a problem, before the stream has a status.
+        first = await stream.news()
+        assert first is not None
+
+        async def body() -> AsyncIterator[bytes]:
+            nonlocal streams
+            streams += 1
+            try:
+                async for event in stream.events(first):
+                    yield event
+            finally:
+                streams -= 1
+
+        # A proxy that collects answers before it passes them on would hold the events back.
+        return StreamingResponse(body(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

@@ -1,0 +1,150 @@
+"""What an operator sees: lag, workers, versions, dead letters, and a way to publish dead letters again."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol
+
+from fastapi import FastAPI, HTTPException, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.access.caller import ADMIN, METRICS_READ
+from shared.access.chain import Act
+from shared.access.guard import AccessOf, CallerOf, TenantOf
+from shared.access.needs import needs
+from shared.http import json_response, problems
+from shared.letters.letter import Selection, summary
+from shared.letters.store import Letters
+from shared.mongo_io import translated
+from shared.protocols import Publisher
+from shared.status import Status
+
+#: A reading serves all who ask within so many seconds.
+FRESH_SECONDS = 1.0
+
+_AWAY = {503: "Kafka or MongoDB is away; try again after Retry-After seconds."}
+
+
+class StatusSource(Protocol):
+    def read(self) -> Status:
+        """Raises Unavailable."""
+
+    def close(self) -> None: ...
+
+
+class Readings:
+    """The status, read by one thread at a time and at most once a second. ``open`` opens a source, again after a
+    failure."""
+
+    def __init__(self, open: Callable[[], StatusSource], clock: Callable[[], float] = time.monotonic) -> None:
+        self._open = open
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._source: StatusSource | None = None
+        self._known: tuple[float, Status] | None = None
+
+    def read(self) -> Status:
+        """Raises Unavailable."""
+        with self._lock:
+            if self._known is not None and self._clock() - self._known[0] < FRESH_SECONDS:
+                return self._known[1]
+            if self._source is None:
+                self._source = self._open()
+            try:
+                found = self._source.read()
+            except BaseException:
+                self._drop()
+                raise
+            self._known = (self._clock(), found)
+            return found
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
+
+
+class Wish(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Annotated[list[str], Field(min_length=1, max_length=200, description="Which dead letters.")]
+
+
+def add_operations(
+    app: FastAPI,
+    readings: Readings,
+    versions: Callable[[Status], dict[str, Any]],
+    letters: Callable[[], Letters | None],
+    open_publisher: Callable[[], Publisher],
+) -> None:
+    """Add the routes. ``versions`` gives those of each projection; ``letters`` the dead letters, or None
+    where this process has no master key, and so cannot open what is encrypted."""
+
+    @app.get(
+        "/v1/operations",
+        tags=["operations"],
+        summary="Lag, workers, stored documents and versions, as `kith status --json` has them.",
+        responses=problems(_AWAY),
+    )
+    @needs(METRICS_READ)
+    def get_operations() -> Any:
+        """Of the whole installation. `versions`: by service, which is live and which is being built."""
+        status = readings.read()
+        return json_response({**status.as_dict(), "versions": versions(status)})
+
+    @app.get(
+        "/v1/dead-letters",
+        tags=["operations"],
+        summary="The latest open dead letters, without keys and values.",
+        responses=problems(_AWAY),
+    )
+    @needs(ADMIN)
+    def get_dead_letters(
+        tenant: TenantOf, limit: Annotated[int, Query(ge=1, le=200, description="How many at most.")] = 50
+    ) -> Any:
+        """Those of the credential's tenant, and those of which nobody knows the tenant."""
+        selection = Selection(seen_by=tenant)
+        with translated():
+            store = _there(letters())
+            found, reasons = store.latest(selection, limit), store.reasons(selection)
+        return json_response({"items": [summary(letter) for letter in found], "reasons": reasons})
+
+    @app.post(
+        "/v1/dead-letters/replay",
+        tags=["operations"],
+        summary="Publish dead letters again, the same bytes under the same key.",
+        responses=problems(
+            {
+                **_AWAY,
+                404: "One of them is not there, or is another tenant's; nothing was done.",
+                501: "This process has no master key.",
+            }
+        ),
+    )
+    @needs(ADMIN)
+    def replay(wish: Wish, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Any:
+        """Safe however often: an event counts with the time that it names. Changes are left out; they would be
+        counted twice."""
+        with translated():
+            store = _there(letters())
+            found = {letter["_id"] for letter in store.by_id(wish.ids) if letter.get("tenant") in (tenant, None)}
+            if missing := sorted(set(wish.ids) - found):
+                raise HTTPException(404, f"there is no dead letter {missing[0]}")
+            for id in sorted(found):
+                access.record(Act(tenant, caller.name, caller.key, "dead_letters.replay", {"letter": id}))
+            publisher = open_publisher()
+            try:
+                done, left_out = store.replay(Selection(tuple(wish.ids), seen_by=tenant), publisher)
+            finally:
+                publisher.close()
+        return json_response({"replayed": len(done), "left_out": left_out})
+
+
+def _there(letters: Letters | None) -> Letters:
+    if letters is None:
+        raise HTTPException(501, "this process has no master key; `kith dead-letters` does it where there is one")
+    return letters

@@ -1,0 +1,101 @@
+"""The page and its parts: files of this package, kept in memory, under ``/dashboard/``."""
+
+import gzip
+import hashlib
+import json
+import mimetypes
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+
+from shared.access.needs import public
+
+_TYPES = {".js": "text/javascript; charset=utf-8", ".html": "text/html; charset=utf-8"}
+#: What a browser may do with the page: what its own files do, and ask the API at ``{relations}``.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{relations}; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,60}\]", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    content: bytes
+    packed: bytes
+    type: str
+    tag: str
+
+
+def load() -> dict[str, File]:
+    """The files by path, such as ``charts/series.js``."""
+    return {
+        name: _file(name, part.read_bytes())
+        for name, part in _walk(files("services.analytics.dashboard") / "static", "")
+    }
+
+
+def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
+    found: list[tuple[str, Traversable]] = []
+    for part in folder.iterdir():
+        found += _walk(part, f"{prefix}{part.name}/") if part.is_dir() else [(prefix + part.name, part)]
+    return found
+
+
+def _file(name: str, content: bytes) -> File:
+    suffix = name[name.rfind(".") :]
+    kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
+    return File(content, gzip.compress(content, 9, mtime=0), kind, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
+
+
+def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = None) -> None:
+    """Add the page. The browser asks the relations API at ``relations_url``, by default at ``relations_port`` of
+    the host that it has the page from."""
+    loaded = load()
+
+    def relations(request: Request) -> str | None:
+        if relations_url is not None:
+            return relations_url.rstrip("/")
+        host = request.url.hostname or ""
+        host = f"[{host}]" if ":" in host else host
+        # The name comes from the request, and goes into a header.
+        return f"{request.url.scheme}://{host}:{relations_port}" if _HOST.fullmatch(host) else None
+
+    # The page holds no data; what it asks for, it asks for with the reader's credential.
+    @app.get("/", include_in_schema=False)
+    @app.get("/dashboard", include_in_schema=False)
+    @public
+    async def root() -> Any:
+        return RedirectResponse("/dashboard/", 307)
+
+    @app.get("/dashboard/config.json", include_in_schema=False)
+    @public
+    async def config(request: Request) -> Any:
+        return Response(json.dumps({"relations": relations(request)}), media_type="application/json")
+
+    @app.get("/dashboard/{path:path}", include_in_schema=False)
+    @public
+    async def page(path: str, request: Request) -> Any:
+        if (file := loaded.get(path or "index.html")) is None:
+            raise HTTPException(404)
+        origin = relations(request)
+        headers = {
+            "Content-Security-Policy": POLICY.format(relations=f" {_origin(origin)}" if origin else ""),
+            "Cache-Control": "no-cache",
+            "ETag": file.tag,
+            "Vary": "Accept-Encoding",
+        }
+        if request.headers.get("if-none-match") == file.tag:
+            return Response(status_code=304, headers=headers)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(file.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=file.type)
+        return Response(file.content, headers=headers, media_type=file.type)
+
+
+def _origin(url: str) -> str:
+    return "/".join(url.split("/")[:3])

@@ -1,0 +1,42 @@
+// One person or firm in the middle, and around it whom it is tied to: the thicker and nearer, the stronger.
+
+import { decimal, svg } from "../dom.js";
+
+const HEIGHT = 420;
+const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
+
+// `ties`: [{id, strength}] strongest first; `side` is that of the middle. `choose(at)` on an edge, `move(at)` on a node.
+export function tiesChart(box, { side, id, ties, chosen, choose, move }) {
+  const width = Math.max(box.clientWidth, 260), [cx, cy] = [width / 2, HEIGHT / 2];
+  const strengths = ties.map((tie) => tie.strength), strongest = Math.max(...strengths),
+      weakest = Math.min(...strengths);
+  const other = side === "consumer" ? "provider" : "consumer";
+  const narrow = width < 520, label = narrow ? 11 : 22;
+  const places = ties.map((tie, at) => {
+    const angle = (2 * Math.PI * at) / ties.length - Math.PI / 2 + (ties.length > 1 ? 0.15 : 0);
+    const near = 0.6 + (strongest > weakest ? (0.4 * (strongest - tie.strength)) / (strongest - weakest) : 0.4);
+    const [rx, ry] = [cx - (narrow ? 48 : 110), cy - 36];
+    return [cx + Math.cos(angle) * rx * near, cy + Math.sin(angle) * ry * near];
+  });
+  const pressed = (act) => ({ onclick: act, onkeydown: (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    act();
+  } });
+  const name = (tie) => `${id} and ${tie.id}, strength ${decimal(tie.strength)}`;
+  box.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "group",
+      "aria-label": `The strongest ties of ${id}` },
+    ties.map((tie, at) => svg("g", { class: "edge", tabindex: 0, role: "button", "data-id": tie.id,
+      "aria-pressed": String(at === chosen), "aria-label": `Why: ${name(tie)}`, ...pressed(() => choose(at)) },
+      svg("title", {}, name(tie)),
+      svg("line", { class: "seen", x1: cx, y1: cy, x2: places[at][0], y2: places[at][1],
+          "stroke-width": 1.5 + (7 * tie.strength) / strongest }),
+      svg("line", { class: "reach", x1: cx, y1: cy, x2: places[at][0], y2: places[at][1] }))),
+    ties.map((tie, at) => svg("g", { class: `node ${other}`, tabindex: 0, role: "button", "data-id": tie.id,
+      "aria-label": `Show the ties of ${other} ${tie.id}`, ...pressed(() => move(at)) },
+      svg("circle", { cx: places[at][0], cy: places[at][1], r: 8 }),
+      svg("text", { x: places[at][0], y: places[at][1] + (places[at][1] < cy ? -13 : 22), "text-anchor": "middle" },
+          cut(tie.id, label)))),
+    svg("g", { class: `node centre ${side}` }, svg("circle", { cx, cy, r: 13 }),
+      svg("text", { x: cx, y: cy + 30, "text-anchor": "middle", "font-weight": 600 }, cut(id, label + 8)))));
+}

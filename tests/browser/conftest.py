@@ -1,0 +1,57 @@
+"""Debian's Chromium, by Playwright, on the dashboard over a known market."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from shared.mongo_io import connect
+from tests.browser.site import Site, Watched
+from tests.conftest import Addresses
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+# Per module: while it is there, Playwright's loop runs in this thread, and other tests could run none.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        missing = "there is no Chromium for the browser tests: apt-get install chromium"
+        # .ci/run sets it: there they are never left out.
+        (pytest.fail if os.environ.get("KITH_TEST_BROWSER") == "required" else pytest.skip)(missing)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def site(servers: Addresses) -> Iterator[Site]:
+    with connect(servers.mongo) as client:
+        database = client["test-dashboard"]
+        client.drop_database(database.name)
+        with Site(database).open() as opened:
+            yield opened
+        for name in (database.name, f"{database.name}-scratch"):
+            client.drop_database(name)
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    """A page 1,280 pixels wide. At the end it must have had nothing to complain about."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en", timezone_id="UTC")
+    context.set_default_timeout(15_000)
+    found = Watched(context.new_page())
+    yield found
+    context.close()
+    network = "Failed to load resource", "net::ERR"
+    said = [text for text in found.said if not (found.failures_expected and any(n in text for n in network))]
+    assert said == []
+
+
+@pytest.fixture
+def page(watched: Watched) -> Page:
+    return watched.page

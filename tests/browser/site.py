@@ -1,0 +1,155 @@
+"""The dashboard over a known market, served on this machine, and what a test reads from the page."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from playwright.sync_api import Locator, Page
+from pymongo.database import Database
+
+from services.analytics.dashboard.figures import FiguresReader
+from services.analytics.dashboard.live import add_live
+from services.analytics.dashboard.pages import add_pages
+from shared.access.guard import Access
+from shared.cors import allow_pages
+from shared.events import Event
+from shared.protocols import Document, Message
+from tests.analytics_driver import TOPIC, Driver
+from tests.builders import OPEN
+from tests.measures_world import NOW, World
+from tests.relations_driver import MongoKith
+
+#: The days of the market that are looked at: `to` is the last that counts.
+PERIOD = "from=2026-08-24&to=2026-11-21"
+
+
+class Server:
+    """An app on a port of this machine, in a thread. Can be stopped, and started on the same port."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._socket = listening()
+        self.port: int = self._socket.getsockname()[1]
+
+    def start(self) -> None:
+        if self._socket.fileno() < 0:
+            self._socket = listening(self.port)
+        self._app.state.stopping = False
+        self._server = uvicorn.Server(uvicorn.Config(self._app, log_config=None, access_log=False))
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._app.state.stopping = True
+        self._server.should_exit = True
+        self._thread.join()
+
+
+def listening(port: int = 0) -> socket.socket:
+    # Named protocol: see shared/http.py.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen()
+    return listener
+
+
+class Site:
+    """Both services over a market that may grow. ``table`` is what pandas makes of the raw events."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self.world = World(database)
+        self._database = database
+        self._position = 0
+        reader = FiguresReader(database, str, str, self.clock)
+        add_live(self.world.analytics, reader)
+        self.analytics, self.relations = Server(self.world.analytics), Server(self.world.relations)
+        self.url = f"http://127.0.0.1:{self.analytics.port}"
+        add_pages(self.world.analytics, self.relations.port)
+        allow_pages(self.world.relations, [self.url])
+
+    @staticmethod
+    def clock() -> datetime:
+        return NOW
+
+    @contextmanager
+    def open(self) -> Iterator["Site"]:
+        self.analytics.start()
+        self.relations.start()
+        try:
+            yield self
+        finally:
+            self.analytics.stop()
+            self.relations.stop()
+
+    @contextmanager
+    def guarded_by(self, access: Access) -> Iterator[None]:
+        """Not open to anyone meanwhile."""
+        apps = self.world.analytics, self.world.relations
+        for app in apps:
+            app.state.access = access
+        yield
+        for app in apps:
+            app.state.access = OPEN
+
+    def page(self, view: str = "overview", **more: str) -> str:
+        further = "".join(f"&{name}={value}" for name, value in more.items())
+        return f"{self.url}/dashboard/?view={view}&{PERIOD}{further}"
+
+    def add(self, *events: Event) -> None:
+        """These come after everything that is there: what is stored becomes what it would be with them."""
+        self.world.events += events
+        kith, driver = MongoKith(self._scratch()), Driver()
+        kith.store(self.world.events)
+        for partition, records in kith.memory.log.records.items():
+            if partition.topic == TOPIC and records:
+                driver.feed([Message(TOPIC, r.key, r.value or b"", partition.number, r.headers) for r in records])
+        for name, documents in driver.stored.items():
+            for document in documents.values():
+                self._database[name].replace_one({"_id": document["_id"]}, document, upsert=True)
+            self._database[name].delete_many({"_id": {"$nin": list(documents)}})
+        self._position += 1
+        place = {"_id": f"analytics@1/{TOPIC}/0"}
+        self._database["positions"].replace_one(place, {**place, "next": self._position}, upsert=True)
+
+    def _scratch(self) -> Database[Document]:
+        scratch = self._database.client[f"{self._database.name}-scratch"]
+        self._database.client.drop_database(scratch.name)
+        return scratch
+
+
+def rows(part: Locator) -> list[list[str]]:
+    """The rows of a table: of each cell the exact value behind it, or else its text."""
+    script = """body => [...body.querySelectorAll('tbody tr')].map(row => [...row.cells].map(
+        cell => cell.querySelector('data')?.value ?? cell.textContent.trim()))"""
+    found: list[list[str]] = part.evaluate(script)
+    return found
+
+
+class Watched:
+    """What a page says to its developers, and how far its parts move by themselves."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.said: list[str] = []
+        #: Set by a test that takes a server away: a browser says of each failed request that it failed.
+        self.failures_expected = False
+        self.asked: list[str] = []
+        page.on("console", lambda message: self.said.append(message.text) if message.type != "log" else None)
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.add_init_script(
+            "window.shifts = []; new PerformanceObserver(list => { for (const e of list.getEntries())"
+            " if (!e.hadRecentInput) shifts.push([e.value, ...e.sources.map(s => s.node?.id)]) })"
+            ".observe({type: 'layout-shift', buffered: true})"
+        )
+
+    @property
+    def shifts(self) -> list[Any]:
+        found: list[Any] = self.page.evaluate("shifts")
+        return found

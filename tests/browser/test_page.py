@@ -1,0 +1,213 @@
+"""What holds for the whole page: filter and address, keys, a stream that is cut, keyboard, contrast."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from services.analytics.dashboard.live import BEAT_SECONDS
+from shared.access.caller import SCOPES, Caller, unauthorized
+from shared.access.guard import Access
+from tests.browser.site import Site, Watched, rows
+from tests.measures_world import left
+
+VIEWS = ("overview", "relationships", "map")
+READY = {"overview": "#rfm table", "relationships": "#why-events table", "map": "#places table"}
+
+#: Of every text that can be seen: its colour's contrast with what is behind it, by WCAG's formula.
+CONTRAST = """() => {
+  const channel = v => (v /= 255, v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
+  const parse = text => text.match(/[\\d.]+/g).map(Number);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
+    if (!text || !element.checkVisibility({visibilityProperty: true}) || element.closest(':disabled')) continue;
+    const style = getComputedStyle(element), inSvg = element instanceof SVGElement;
+    const [a, b] = [light(parse(inSvg ? style.fill : style.color)), light(behind(element))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    found.push([text, ratio]);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_text_has_the_contrast_of_wcag_aa(watched: Watched, site: Site, view: str, colours: Any) -> None:
+    page = watched.page
+    page.emulate_media(color_scheme=colours)
+    page.goto(site.page(view))
+    expect(page.locator(READY[view])).to_be_visible()
+    for summary in page.locator("summary").all():
+        summary.click()
+    found = page.evaluate(CONTRAST)
+    assert len(found) > 20
+    assert [(text, ratio) for text, ratio in found if ratio < 4.5] == []
+
+
+def test_the_colours_can_be_chosen_and_stay(page: Page, site: Site) -> None:
+    page.emulate_media(color_scheme="light")
+    page.goto(site.page())
+    root = page.locator("html")
+    expect(root).to_have_attribute("data-theme", "light")
+    page.get_by_label("Colours: as the system").click()
+    page.get_by_label("Colours: light").click()
+    expect(root).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(root).to_have_attribute("data-theme", "dark")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_380_pixels_are_enough(watched: Watched, site: Site, view: str) -> None:
+    watched.page.set_viewport_size({"width": 380, "height": 800})
+    watched.page.goto(site.page(view))
+    expect(watched.page.locator(READY[view])).to_be_visible()
+    assert watched.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert watched.page.evaluate(
+        "[...document.querySelectorAll('svg text')].every(t => t.getBoundingClientRect().height > 8)"
+    )
+    assert sum(shift[0] for shift in watched.shifts) < 0.01, watched.shifts
+
+
+def test_the_address_bar_holds_the_filter(page: Page, site: Site) -> None:
+    page.goto(site.page())
+    expect(page.locator("#tile-count data")).to_be_visible()
+    everything = page.locator("#tile-count data").get_attribute("value")
+    table = left(site.world.events)
+    table = table[(table["day"] >= "2026-08-24") & (table["day"] <= "2026-11-21")]
+    page.get_by_label("Kind", exact=True).fill("review")
+    page.keyboard.press("Enter")
+    reviews = str((table["kind"] == "review").sum())
+    expect(page.locator("#tile-count data")).to_have_attribute("value", reviews)
+    assert "kind=review" in page.url
+    page.get_by_label("From", exact=True).fill("2026-10-01")
+    page.keyboard.press("Tab")
+    later = table[(table["kind"] == "review") & (table["day"] >= "2026-10-01")]
+    expect(page.locator("#tile-count data")).to_have_attribute("value", str(len(later)))
+    assert "from=2026-10-01" in page.url
+    page.reload()
+    expect(page.get_by_label("Kind", exact=True)).to_have_value("review")
+    expect(page.locator("#tile-count data")).to_have_attribute("value", str(len(later)))
+    page.go_back()
+    page.go_back()
+    expect(page.get_by_label("Kind", exact=True)).to_have_value("")
+    expect(page.locator("#tile-count data")).to_have_attribute("value", everything or "")
+    page.get_by_label("Period").select_option("7")
+    expect(page).to_have_url(re.compile(r"period=7"))
+    page.get_by_label("Tenant").fill("acme")
+    page.keyboard.press("Enter")
+    page.get_by_label("From", exact=True).fill("2026-08-24")
+    page.get_by_label("To", exact=True).fill("2026-11-21")
+    page.keyboard.press("Tab")
+    other = left(site.world.events, "acme")
+    other = other[(other["day"] >= "2026-08-24") & (other["day"] <= "2026-11-21")]
+    expect(page.locator("#tile-count data")).to_have_attribute("value", str(len(other)))
+
+
+def test_what_cannot_be_answered_is_said(watched: Watched, site: Site) -> None:
+    watched.failures_expected = True
+    watched.page.goto(site.page().replace("from=2026-08-24", "from=1990-01-01"))
+    expect(watched.page.locator("#figures .failed")).to_contain_text("3,660 is the most")
+    expect(watched.page.locator("#live")).to_have_text("Not live")
+
+
+def test_without_a_mouse(page: Page, site: Site) -> None:
+    page.goto(site.page())
+    expect(page.locator("#rfm table")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.locator("#series svg[tabindex]").focus()
+    page.keyboard.press("Home")
+    first, *_, last = rows(page.locator("#series-data"))
+    expect(page.locator("#series .readout")).to_have_text(f"{first[0]}: relations {first[1]}")
+    page.keyboard.press("End")
+    expect(page.locator("#series .readout")).to_have_text(f"{last[0]}: relations {last[1]}")
+    seen = set()
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.closest('section, form, nav, .bar')?.id || 'bar'"))
+        place = "document.activeElement.outerHTML.slice(0, 200)"
+        style = page.evaluate(f"[getComputedStyle(document.activeElement).outlineStyle, {place}]")
+        assert style[0] != "none" or style[1].startswith("<body"), style
+    assert seen >= {"series", "top-providers", "activity", "cohorts", "rfm", "segments", "filter"}
+    page.locator("nav a", has_text="Map").focus()
+    page.keyboard.press("Enter")
+    expect(page).to_have_title("Map – Kith")
+
+
+class OneKey:
+    """Whoever has the key may do everything for the tenant ``default``."""
+
+    async def caller(self, text: str) -> Caller:
+        if text != "kith_right":
+            raise unauthorized("the key is not known")
+        return Caller("default", frozenset(SCOPES), name="ada", key="kith_r")
+
+
+class Silent:
+    """Remembers nothing. Where personal data is shown it must be told, so there has to be one."""
+
+    def record(self, act: object) -> None: ...
+
+
+def test_a_key_is_asked_for_once_and_kept_in_the_tab(watched: Watched, site: Site) -> None:
+    watched.failures_expected = True
+    page = watched.page
+    with site.guarded_by(Access(OneKey(), audit=Silent())):
+        page.goto(site.page())
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.get_by_label("API key", exact=True).fill("kith_wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("#ask-why")).to_contain_text("not known")
+        page.get_by_label("API key", exact=True).fill("kith_right")
+        page.keyboard.press("Enter")
+        expect(page.locator("#tile-count data")).to_be_visible()
+        expect(page.locator("#rfm table")).to_be_visible()
+        page.reload()
+        expect(page.locator("#rfm table")).to_be_visible()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_a_link_can_bring_the_key(watched: Watched, site: Site) -> None:
+    with site.guarded_by(Access(OneKey(), audit=Silent())):
+        watched.page.goto(site.page() + "#key=kith_right")
+        expect(watched.page.locator("#rfm table")).to_be_visible()
+        assert "kith_right" not in watched.page.url
+        assert "kith_right" not in " ".join(watched.asked)
+        assert watched.page.evaluate("localStorage.length + document.cookie.length") == 0
+
+
+def test_the_page_says_when_the_stream_is_cut_and_comes_back(watched: Watched, site: Site) -> None:
+    watched.failures_expected = True
+    page = watched.page
+    page.goto(site.page())
+    expect(page.locator("#live")).to_have_attribute("data-state", "live")
+    expect(page.locator("#rfm table")).to_be_visible()
+    count = page.locator("#tile-count data").get_attribute("value") or ""
+    site.analytics.stop()
+    expect(page.locator("#live")).to_have_text("Not live, trying again …")
+    assert page.locator("#tile-count data").get_attribute("value") == count, "what was known stays"
+    site.analytics.start()
+    expect(page.locator("#live")).to_have_text("Live", timeout=20_000)
+    expect(page.locator("#tile-count data")).to_have_attribute("value", count)
+    assert BEAT_SECONDS < 25, "the page gives a silent stream up after 25 s"
+
+
+def test_the_page_may_only_do_what_it_does(page: Page, site: Site) -> None:
+    answer = page.goto(site.page())
+    assert answer is not None
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'none'" in policy
+    assert f"connect-src 'self' http://127.0.0.1:{site.relations.port};" in policy
