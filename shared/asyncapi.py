@@ -115,6 +115,8 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "provider-changes": "One message per event that changed what is stored of a provider.",
     "relation-changes": "One message per event that changed a fact: the fact before and after.",
     "dead-letters": "Input messages that can never be accepted, byte for byte, with the reason.",
+    "erasures": "Who is erased: the latest record of each consumer, for ever.",
+    "audit": "Who read personal data and who did what: a copy of the audit, chained by hashes.",
 }
 
 _NO_SPACE_AROUND = r"^\S(.*\S)?$"
@@ -148,6 +150,8 @@ def document(topics: Topics, version: str) -> Json:
         **{_MODELS[type].__name__: _event_message(type) for type in _EVENTS},
         **{model.__name__: _change_message(short) for short, model in _CHANGES.items()},
         "DeadLetter": _dead_letter_message(),
+        "Erasure": _json_message("erasure", "erasures", "tenant:consumer_id"),
+        "AuditEntry": _json_message("audit-entry", "audit", "tenant"),
     }
     return {
         "asyncapi": "3.0.0",
@@ -187,7 +191,8 @@ def _operation(action: str, short: str) -> Json:
 def _messages_of(short: str) -> list[str]:
     if short in INPUTS:
         return [_MODELS[type].__name__ for type in _EVENTS if type.startswith(f"{short[:-1]}.")]
-    return [_CHANGES[short].__name__] if short in _CHANGES else ["DeadLetter"]
+    others = {"dead-letters": "DeadLetter", "erasures": "Erasure", "audit": "AuditEntry"}
+    return [_CHANGES[short].__name__ if short in _CHANGES else others[short]]
 
 
 def _event_message(type: str) -> Json:
@@ -210,6 +215,16 @@ def _change_message(short: str) -> Json:
         "contentType": CLOUDEVENT,
         "payload": {"$ref": f"#/components/schemas/{_CHANGES[short].__name__}"},
         "bindings": _key(subject),
+    }
+
+
+def _json_message(name: str, short: str, key: str) -> Json:
+    return {
+        "name": name,
+        "summary": _DESCRIPTIONS[short],
+        "contentType": "application/json",
+        "payload": {"type": "object"},
+        "bindings": {"kafka": {"key": {"type": "string", "description": key}, "bindingVersion": "0.5.0"}},
     }
 
 

@@ -58,22 +58,32 @@ SPEC = CollectionSpec(
 )
 
 
-def bury(record: Record, error: InvalidEvent, service: str, topic: str, outcome: Outcome) -> None:
+def bury(
+    record: Record,
+    error: InvalidEvent,
+    service: str,
+    topic: str,
+    outcome: Outcome,
+    shown: Record | None = None,
+) -> None:
     """Add to ``outcome`` the dead letter of ``record``: its document, and the original bytes as a message to
-    ``topic`` with reason and origin in the headers."""
-    outcome.writes.append(Write(COLLECTION, dead_letter_id(record), None, document(record, error, service), True))
+    ``topic`` with reason and origin in the headers. ``shown`` has the value and the headers that are stored in
+    place of the original ones, where these must not be seen."""
+    shown = shown or record
+    letter = document(record, error, service)
+    letter |= {"value": shown.value, "headers": _headers(shown)}
+    outcome.writes.append(Write(COLLECTION, dead_letter_id(record), None, letter, True))
     origin = f"{record.partition}/{record.offset}"
     headers = [("kith-reason", error.reason), ("kith-detail", error.detail), ("kith-origin-record", origin)]
     if error.field is not None:
         headers.append(("kith-field", error.field))
-    outcome.messages.append(
-        Message(
-            topic,
-            record.key,
-            record.value or b"",
-            headers=tuple((name, text.encode()) for name, text in headers),
-        )
-    )
+    told = tuple((name, text.encode()) for name, text in headers)
+    concealed = shown.headers[len(record.headers) :]
+    outcome.messages.append(Message(topic, record.key, shown.value or b"", headers=(*told, *concealed)))
+
+
+def _headers(record: Record) -> list[Document]:
+    return [{"name": name, "value": value} for name, value in record.headers]
 
 
 def dead_letter_id(record: Record) -> str:
@@ -95,7 +105,7 @@ def document(record: Record, error: InvalidEvent, service: str) -> Document:
         "time": arrival(record.timestamp),
         "key": record.key,
         "value": record.value,
-        "headers": [{"name": name, "value": value} for name, value in record.headers],
+        "headers": _headers(record),
         **_glimpse(record.value),
         **_ancestry(record),
     }

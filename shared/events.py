@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Literal, NamedTuple, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, Tag, model_validator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9000, 1, 1, tzinfo=UTC)
@@ -19,6 +19,9 @@ _VISIBLE = r"^[^\p{Cc}\p{Cf}\p{Z}](?:[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cf}\
 # Free text may hold tabs, newlines and joiners, but neither NUL and its kin nor bidi overrides.
 _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"
 
+#: How pydantic calls the two forms of a personal value where neither fits.
+SEALED, PLAIN = "(sealed)", "(plain)"
+
 Tenant = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Id = Annotated[str, StringConstraints(max_length=200, pattern=_VISIBLE)]
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
@@ -27,6 +30,13 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
 Text = Annotated[str, StringConstraints(max_length=10_000, pattern=_TEXT)]
 ShortText = Annotated[str, StringConstraints(max_length=1_000, pattern=_TEXT)]
+# What stands in Kafka and MongoDB in place of a personal value (shared.vault.tokens). The door accepts none.
+_SEALED = Annotated[str, StringConstraints(pattern=r"^kith1\.[A-Za-z0-9_-]{39,}$", max_length=60_000), Tag(SEALED)]
+_MODE = Field(union_mode="left_to_right")
+PersonalText = Annotated[_SEALED | Annotated[Text, Tag(PLAIN)], _MODE]
+PersonalShortText = Annotated[_SEALED | Annotated[ShortText, Tag(PLAIN)], _MODE]
+Latitude = Annotated[float, Field(ge=-90, le=90)]
+Longitude = Annotated[float, Field(ge=-180, le=180)]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = ShortText | bool | Int64 | Finite | None
@@ -47,11 +57,27 @@ class Location(_Strict):
     country: ShortText | None = None
     region: ShortText | None = None
     city: ShortText | None = None
-    lat: Annotated[float, Field(ge=-90, le=90)] | None = None
-    lon: Annotated[float, Field(ge=-180, le=180)] | None = None
+    lat: Latitude | None = None
+    lon: Longitude | None = None
 
     @model_validator(mode="after")
     def _whole_point(self) -> "Location":
+        if (self.lat is None) != (self.lon is None):
+            raise ValueError("lat and lon come together or not at all")
+        return self
+
+
+class Whereabouts(_Strict):
+    """Where a consumer is: as a Location, but what is finer than a region is personal."""
+
+    country: ShortText | None = None
+    region: ShortText | None = None
+    city: PersonalShortText | None = None
+    lat: Annotated[_SEALED | Annotated[Latitude, Tag(PLAIN)], _MODE] | None = None
+    lon: Annotated[_SEALED | Annotated[Longitude, Tag(PLAIN)], _MODE] | None = None
+
+    @model_validator(mode="after")
+    def _whole_point(self) -> "Whereabouts":
         if (self.lat is None) != (self.lon is None):
             raise ValueError("lat and lon come together or not at all")
         return self
@@ -61,10 +87,10 @@ class ConsumerData(_Strict):
     """What is known of a consumer. A part that is left out keeps what an earlier event said of it."""
 
     consumer_id: Id
-    personal: Annotated[dict[Name, ShortText], Field(max_length=50)] | None = Field(
-        None, description="name, email, phone, address …: what identifies a person."
+    personal: Annotated[dict[Name, PersonalShortText], Field(max_length=50)] | None = Field(
+        None, description="name, email, phone, address …: what identifies a person. Sealed before it is in Kafka."
     )
-    location: Location | None = None
+    location: Whereabouts | None = None
     traits: Traits | None = None
     consent: Annotated[dict[Name, bool], Field(max_length=50)] | None = Field(
         None, description="Purpose to granted."
@@ -73,6 +99,13 @@ class ConsumerData(_Strict):
 
 class ErasedData(_Strict):
     """Erases a consumer: ``anonymise`` keeps the facts under the pseudonym, ``delete`` retracts them."""
+
+    consumer_id: Id
+    mode: Literal["anonymise", "delete"]
+
+
+class SubjectErasedData(_Strict):
+    """The consumer is erased: the partition of their facts is to carry it out."""
 
     consumer_id: Id
     mode: Literal["anonymise", "delete"]
@@ -107,7 +140,7 @@ class RelationData(_Strict):
     amount: Amount | None = Field(None, description="Money in minor units (cents); needs a currency.")
     currency: Currency | None = Field(None, description="ISO 4217.")
     rating: Rating | None = Field(None, description="On the upstream's own scale, 0 to 100, whole numbers.")
-    text: Text | None = None
+    text: PersonalText | None = None
     traits: Traits | None = None
 
     @model_validator(mode="after")
@@ -123,7 +156,7 @@ class RetractedData(_Strict):
     relation_id: Id
     consumer_id: Id
     provider_id: Id | None = None
-    reason: ShortText | None = None
+    reason: PersonalShortText | None = None
 
 
 class Version(NamedTuple):
@@ -181,9 +214,18 @@ class RelationRetracted(_Envelope):
     data: RetractedData
 
 
+class SubjectErased(_Envelope):
+    """Kith's own event, which the relations service sends to itself: the door takes it from nobody."""
+
+    type: Literal["relation.subject_erased"]
+    data: SubjectErasedData
+
+
 ConsumerEvent = ConsumerUpserted | ConsumerErased
 ProviderEvent = ProviderUpserted | ProviderClosed
 RelationEvent = RelationRecorded | RelationRetracted
+#: What comes to the partition of a consumer's facts.
+FactEvent = RelationEvent | SubjectErased
 Event = Annotated[ConsumerEvent | ProviderEvent | RelationEvent, Field(discriminator="type")]
 
 EVENT_MODELS: tuple[type[_Envelope], ...] = (
@@ -209,13 +251,13 @@ def arrival(timestamp: int) -> datetime:
     return EPOCH + timedelta(milliseconds=min(max(timestamp, 0), span))
 
 
-def subject_id(event: Event) -> str:
+def subject_id(event: Event | SubjectErased) -> str:
     """The consumer (or, for provider events, the provider) that an event is keyed by."""
     data = event.data
     return data.provider_id if isinstance(data, ProviderData | ClosedData) else data.consumer_id
 
 
-def event_key(event: Event) -> bytes:
+def event_key(event: Event | SubjectErased) -> bytes:
     """The Kafka key: all events of one consumer (or provider) of a tenant share a partition."""
     return f"{event.tenant}:{subject_id(event)}".encode()
 

@@ -1,14 +1,14 @@
 """One slice on its way through a projection: decoded, what it must read fetched, folded. Pure."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from shared.dead_letters import bury
 from shared.errors import InvalidEvent
 from shared.numbering import Sieve, number
-from shared.protocols import Answer, Ask, Headers, Outcome, Progress, Projection, Record
+from shared.protocols import Answer, Ask, Discreet, Headers, Outcome, Progress, Projection, Record
 
 log = logging.getLogger(__name__)
 
@@ -39,19 +39,35 @@ class Folding:
         self._sieve = Sieve(dict(before.seen), trimmed=trimmed)
         self._buried = Outcome()
         items: list[tuple[Record, Any]] = []
+        bad: list[tuple[Record, InvalidEvent]] = []
         for record in records:
             try:
                 if self._sieve.admits(record):
                     items.append((record, projection.decode(record)))
             except InvalidEvent as error:
-                bury(record, error, projection.name, dead_letters, self._buried)
+                bad.append((record, error))
         if self._sieve.ahead:
             log.warning("%s: %d changes are ahead of a gap; they come again", position, self._sieve.ahead)
         self._outcome = Outcome()
         self.answer: Future[Answer] | None = None
-        if items:
-            self._steps = projection.project(items)
+        if items or bad:
+            self._steps = self._fold(projection, items, bad, dead_letters)
             self._go_on(None)
+
+    def _fold(
+        self,
+        projection: Projection[Any],
+        items: Sequence[tuple[Record, Any]],
+        bad: Sequence[tuple[Record, InvalidEvent]],
+        dead_letters: str,
+    ) -> Generator[Ask, Answer, Outcome]:
+        if bad:
+            shown: Sequence[Record] = [record for record, _ in bad]
+            if isinstance(projection, Discreet):
+                shown = yield from projection.conceal(shown)
+            for (record, error), letter in zip(bad, shown, strict=True):
+                bury(record, error, projection.name, dead_letters, self._buried, letter)
+        return (yield from projection.project(items)) if items else Outcome()
 
     def _go_on(self, answer: Answer) -> None:
         try:

@@ -2,8 +2,9 @@
 
 Version 1 has the plain names; version n > 1 keeps its documents in collections like ``relations@2`` and its
 positions under names like ``relations@2/kith.relations/0``. Dead letters are not versioned: they belong to the
-log. The numbers of changes are not, either: a switch carries them over (``kith-origin`` stays the name of
-version 1), so readers of changes do not notice it.
+log. Neither are data keys: what is destroyed is destroyed for every version. The numbers of changes are not,
+either: a switch carries them over (``kith-origin`` stays the name of version 1), so readers of changes do not
+notice it.
 """
 
 from dataclasses import dataclass, replace
@@ -12,9 +13,11 @@ from typing import NamedTuple, Protocol
 
 from shared.collections import Collections
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.erasure import KEYS
 from shared.errors import ConfigurationError, Unavailable
 
 FIRST = 1
+_SHARED = (DEAD_LETTERS, KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ def live_version(registry: Registry) -> int:
 
 def collection_of(name: str, version: int) -> str:
     """What a collection is called for a version."""
-    return name if version == FIRST or name == DEAD_LETTERS else f"{name}@{version}"
+    return name if version == FIRST or name in _SHARED else f"{name}@{version}"
 
 
 def collections_of(collections: Collections, version: int) -> Collections:
@@ -144,7 +147,7 @@ def collections_of(collections: Collections, version: int) -> Collections:
 
 def own_collections(collections: Collections) -> Collections:
     """Those that each version has for itself."""
-    return {name: spec for name, spec in collections.items() if name != DEAD_LETTERS}
+    return {name: spec for name, spec in collections.items() if name not in _SHARED}
 
 
 def position_of(series: str, version: int) -> str:

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
+from types import FrameType
 from typing import Any
 
 import orjson
@@ -16,9 +17,20 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from shared.access.needs import public
+from shared.access.tls import Tls
 from shared.errors import ConfigurationError, Unavailable
 
 PROBLEM_JSON = "application/problem+json"
+
+#: On every answer. No answer is a page: a browser is to run, frame and keep nothing of it.
+SECURITY_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +99,9 @@ def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:
     ``ready`` returns the reasons why not; it is called in a worker thread and may block for a moment.
     """
 
+    # Without a credential: whoever starts and watches processes asks, and the answers tell of nobody's data.
     @app.get("/health/live", tags=["health"], summary="The process answers.", operation_id="getLive")
+    @public
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
@@ -99,6 +113,7 @@ def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:
         response_model=dict[str, str],
         responses=problems({503: "It cannot; detail says why."}),
     )
+    @public
     def is_ready() -> Any:
         reasons = ready()
         return problem(503, "; ".join(reasons)) if reasons else {"status": "ready"}
@@ -111,15 +126,22 @@ def serve(
     on_stop: Callable[[], object] = lambda: None,
     *,
     grace_seconds: int = 10,
+    tls: Tls | None = None,
 ) -> None:
     """Serve ``app`` until SIGTERM or SIGINT, let the requests under way end, call ``on_stop``, and return.
 
-    Port 0 takes a free one; the log says which. Raises ConfigurationError when the address cannot be had.
+    Port 0 takes a free one; the log says which. With ``tls`` nothing is answered without it. Raises
+    ConfigurationError when the address cannot be had or a certificate cannot be used.
     """
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=grace_seconds
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=grace_seconds,
+        **({} if tls is None else tls.arguments()),
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
 
     def stop(*_: object) -> None:
         server.should_exit = True
@@ -131,12 +153,21 @@ def serve(
             signal.signal(number, stop)
     try:
         listener = _listen(host, port)
+        scheme = "http" if tls is None else "https"
         shown = f"[{host}]" if ":" in host else host
-        _log.info("listening", extra={"url": f"http://{shown}:{listener.getsockname()[1]}"})
+        _log.info("listening", extra={"url": f"{scheme}://{shown}:{listener.getsockname()[1]}"})
         server.run(sockets=[listener])
     finally:
         on_stop()
     _log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """Tells the app that the process is to end, so that it ends its streams, which would be waited for."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.app.state.stopping = True  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -182,4 +213,5 @@ async def _unavailable(_: Request, error: Exception) -> Response:
 
 async def _crash(_: Request, __: Exception) -> Response:
     # The exception goes on to uvicorn after this answer, which logs it with its traceback.
-    return problem(500, "this is a fault of the service, and its log says more")
+    # Made outside of every middleware, so the headers are not added there.
+    return problem(500, "this is a fault of the service, and its log says more", SECURITY_HEADERS)

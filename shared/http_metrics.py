@@ -8,6 +8,8 @@ from fastapi import FastAPI, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from shared.access.caller import METRICS_READ
+from shared.access.needs import needs
 from shared.metrics import SECONDS
 
 Scope = MutableMapping[str, Any]
@@ -75,5 +77,6 @@ def add_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
 
     # Not on the event loop: gauges ask others for their state.
     @app.get("/metrics", include_in_schema=False)
+    @needs(METRICS_READ, masks_itself=True)
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)

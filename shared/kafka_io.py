@@ -156,8 +156,8 @@ class KafkaReader:
                 max_poll_interval_ms=settings.max_poll_interval_ms,
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
-                # It leaves out of a fetch what it has records of, and has one fetch under way: while that waits for
-                # quiet partitions, nothing is read from the busy ones.
+                # It leaves out of a fetch what it has records of, and has one fetch under way: while that waits
+                # for quiet partitions, nothing is read from the busy ones.
                 fetch_max_wait_ms=20,
                 allow_auto_create_topics=False,
             )

@@ -16,9 +16,11 @@ from shared.errors import ConfigurationError, Fenced, Stale, Unavailable
 from shared.protocols import (
     Answer,
     Ask,
+    Beginning,
     Claim,
     Document,
     Get,
+    Keys,
     Message,
     Parcel,
     Partition,
@@ -181,6 +183,16 @@ class MemoryStore:
                 name: {id: copy.deepcopy(self.collections[name][id]) for id in ids if id in self.collections[name]}
                 for name, ids in ask.ids.items()
             }
+        if isinstance(ask, Beginning):
+            found = self.collections[ask.collection]
+            return [
+                [
+                    copy.deepcopy(found[id])
+                    for id in sorted(id for id in found if id.startswith(prefix))[: ask.most]
+                ]
+                for prefix in ask.prefixes
+            ]
+        assert not isinstance(ask, Keys)  # for which there is the VaultStore
         documents = self.collections[ask.collection].values()
         answers = []
         for wanted in ask.filters:

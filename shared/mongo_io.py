@@ -28,7 +28,20 @@ from pymongo.write_concern import WriteConcern
 from shared.collections import Collections, CollectionSpec
 from shared.errors import ConfigurationError, Fenced, Stale, Unavailable
 from shared.mongo_claims import Claims
-from shared.protocols import Answer, Ask, Claim, Document, Get, Message, Parcel, Progress, Slice, Write
+from shared.protocols import (
+    Answer,
+    Ask,
+    Beginning,
+    Claim,
+    Document,
+    Get,
+    Keys,
+    Message,
+    Parcel,
+    Progress,
+    Slice,
+    Write,
+)
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +158,13 @@ class MongoStore:
                     else {}
                     for name, ids in ask.ids.items()
                 }
+            assert not isinstance(ask, Keys)  # for which there is the VaultStore
             collection = self._database[ask.collection]
+            if isinstance(ask, Beginning):
+                return [
+                    list(collection.find({"_id": beginning_with(prefix)}).sort("_id", 1).limit(ask.most))
+                    for prefix in ask.prefixes
+                ]
             excluding = {"_id": {"$nin": list(ask.excluding)}}
             answers = []
             for wanted in ask.filters:
@@ -237,6 +256,11 @@ class MongoStore:
         if parcels:
             with translated():
                 self._outbox.delete_many({"_id": {"$in": list(parcels)}})
+
+
+def beginning_with(prefix: str) -> Document:
+    """What ids that begin with ``prefix`` are compared with."""
+    return {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
 
 
 def _abort(session: ClientSession) -> None:

@@ -4,7 +4,7 @@ and ``memory``, which one contract suite holds to the same behaviour. Pure."""
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 Document = dict[str, Any]
 Headers = tuple[tuple[str, bytes], ...]
@@ -99,8 +99,28 @@ class Extremes:
     most: int = 1
 
 
-Ask = Get | Extremes
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A projection asks, per prefix, for the documents of ``collection`` whose ids begin with it: the lowest ids,
+    ``most`` at most."""
+
+    collection: str
+    prefixes: Sequence[str]
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """A projection asks for the data keys of consumers: tenant → consumer ids. Answered by the vault, which makes
+    those that are missing (``shared.vault.asking``)."""
+
+    of: Mapping[str, Collection[str]]
+
+
+Ask = Get | Extremes | Beginning | Keys
 #: To Get: collection → id → document, absent ones left out. To Extremes: a list of values per filter.
+#: To Beginning: a list of documents per prefix, by ascending id. To Keys: (tenant, consumer id) → key, or that it
+#: is destroyed.
 Answer = Any
 
 
@@ -140,6 +160,14 @@ class Projection(Protocol[E_co]):
 
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
         """Fold the events of one slice of one partition, in order. Yields what it must read first."""
+
+
+@runtime_checkable
+class Discreet(Protocol):
+    """A projection whose dead letters must not show what they hold."""
+
+    def conceal(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
+        """The records as their dead letters show them, one for one. Yields what it must read first."""
 
 
 @dataclass(frozen=True, slots=True)

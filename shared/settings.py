@@ -44,6 +44,19 @@ class Settings(BaseSettings):
     replication: int = Field(1, ge=1, le=9, description="Replicas of a topic that Kith creates.")
     group: str = Field("kith", description="Kafka groups are named <group>.<service>.")
 
+    encryption: Literal["on", "off"] = Field(
+        "on", description="Personal data is encrypted by the door; off stores it in plain text, for ever."
+    )
+    master_key_file: str | None = Field(
+        None, description="File of the master keys, the current one first: `kith keys master new FILE` makes it."
+    )
+    master_key: SecretStr | None = Field(
+        None, description="The master keys instead of a file; several with commas, the current one first."
+    )
+    plaintext: Literal["seal", "refuse"] = Field(
+        "seal", description="What becomes of personal data that came into Kafka in plain text, past the door."
+    )
+
     slice_events: int = Field(
         2000, ge=1, le=10000, description="Most events of one partition that share a transaction."
     )
@@ -68,10 +81,65 @@ class Settings(BaseSettings):
         False, description="Store facts and nothing else, neither relationships nor changes: for measuring."
     )
 
+    access: Literal["keys", "open"] = Field(
+        "keys",
+        description="Who may ask: whoever has an API key or token; or, with open, anyone, for every tenant.",
+    )
+    metrics: Literal["keys", "open"] = Field(
+        "keys", description="/metrics needs a key with the scope metrics:read; or, with open, none."
+    )
+    rate_limit: str = Field(
+        "500/second",
+        description="Requests of one key to one process, unless the key has a limit of its own; none: unlimited.",
+    )
+    audit_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="Key of the audit's HMAC. Without it the audit is chained by plain SHA-256.",
+    )
+    oidc_issuer: str | None = Field(
+        None, description="Issuer of bearer tokens that are accepted, as in their iss."
+    )
+    oidc_audience: str | None = Field(None, description="What the tokens' aud must name.")
+    oidc_jwks_url: str | None = Field(None, description="Where the issuer publishes its keys (JWKS).")
+    oidc_algorithms: tuple[str, ...] = Field(
+        ("RS256", "ES256"), description="Signature algorithms of tokens that are accepted (JSON)."
+    )
+    oidc_tenant_claim: str = Field("tenant", description="The claim that names the tenant; a.b is b within a.")
+    oidc_scopes_claim: str = Field(
+        "scope", description="The claim with the scopes: a list, or separated by spaces."
+    )
+    oidc_masks_claim: str = Field("masks", description="The claim with the fields that stay hidden, if any.")
+    tls_cert_file: str | None = Field(
+        None, description="PEM file with the services' certificate: with it their APIs speak TLS."
+    )
+    tls_key_file: str | None = Field(None, description="PEM file with the certificate's private key.")
+    tls_client_ca_file: str | None = Field(
+        None,
+        description="PEM file of the authority that signs clients; who has no certificate of it is refused.",
+    )
+
     host: str = Field("127.0.0.1", description="Address that a service's HTTP API listens on.")
     ingest_port: int = Field(8701, ge=0, le=65535, description="Port of the ingest API.")
     relations_port: int = Field(8702, ge=0, le=65535, description="Port of the relations API.")
     analytics_port: int = Field(8703, ge=0, le=65535, description="Port of the analytics API.")
+    privacy_port: int = Field(8704, ge=0, le=65535, description="Port of the privacy API.")
+    exports_port: int = Field(8705, ge=0, le=65535, description="Port of the exports API.")
+    exports_analytics: str | None = Field(
+        None,
+        description="Where exports ask for analytics' measures: host:port or URL. Default: this host.",
+    )
+    exports_relations: str | None = Field(
+        None,
+        description="Where exports ask for relations' measures: host:port or URL. Default: this host.",
+    )
+    dashboard_origins: tuple[str, ...] = Field(
+        (), description="Origins of dashboards that may ask the relations API from a browser (JSON)."
+    )
+    relations_url: str | None = Field(
+        None,
+        description="The relations API as browsers reach it; by default KITH_RELATIONS_PORT on the page's host.",
+    )
     max_future_seconds: int = Field(
         86_400, ge=0, description="An event dated further ahead of its arrival is refused."
     )

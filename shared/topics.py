@@ -6,7 +6,11 @@ from shared.errors import InvalidEvent
 from shared.events import EVENT_TYPES, Event
 
 INPUTS = ("consumers", "providers", "relations")
-OUTPUTS = ("consumer-changes", "provider-changes", "relation-changes", "dead-letters")
+#: Who is erased, by consumer: compacted, and never deleted.
+LEDGER = "erasures"
+#: A copy of the audit, to hold against the one in MongoDB.
+AUDIT = "audit"
+OUTPUTS = ("consumer-changes", "provider-changes", "relation-changes", "dead-letters", LEDGER, AUDIT)
 #: What is emitted about the documents of an input goes to this output, partition by partition.
 CHANGES = {"consumers": "consumer-changes", "providers": "provider-changes", "relations": "relation-changes"}
 

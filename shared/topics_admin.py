@@ -6,7 +6,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 from shared.errors import ConfigurationError
 from shared.kafka_io import MAX_MESSAGE_BYTES, connection, reaching_brokers
 from shared.settings import Settings
-from shared.topics import INPUTS, OUTPUTS, Topics
+from shared.topics import INPUTS, LEDGER, OUTPUTS, Topics
 
 
 def ensure_topics(settings: Settings) -> list[str]:
@@ -20,6 +20,7 @@ def ensure_topics(settings: Settings) -> list[str]:
     configs = {
         # What a projection reads is kept for ever: it can always be rebuilt from the start of its topics.
         **{topics.name(short): {"retention.ms": "-1"} for short in (*INPUTS, *OUTPUTS)},
+        topics.name(LEDGER): {"retention.ms": "-1", "cleanup.policy": "compact"},
         topics.name("dead-letters"): {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
     }
     with reaching_brokers():

@@ -1,20 +1,27 @@
 """Small helpers that tests build their worlds from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from services.relations.assembly import with_keys
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
+from services.relations.sealing import SealedProjection
 from services.relations.strength import Strength
+from shared.access.guard import Access
 from shared.codec import decode_fields, encode
-from shared.events import Event, event_key
+from shared.erasure import hashed
+from shared.events import Event, document_id, event_key
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.observer import Observer
 from shared.protocols import Message, Partition
 from shared.runner import Runner
 from shared.topics import INPUTS, OUTPUTS, Topics
+from shared.vault.keys import Vault
 
 TOPICS = Topics("kith")
+#: Everyone may do everything, as with KITH_ACCESS=open: for tests of other things.
+OPEN = Access(open=True, open_metrics=True)
 STRENGTH = Strength({"subscribe": 8.0, "purchase": 5.0, "review": 3.0, "contact": 2.0, "view": 0.5}, 6.0)
 #: When records of the in-memory log arrive: after every time that the strategies draw.
 ARRIVAL_MS = 1_800_000_000_000
@@ -42,16 +49,33 @@ def message(event: Event) -> Message:
     return Message(TOPICS.of(event), event_key(event), encode(event))
 
 
+def renamed(tenant: str, consumer_id: str, relation_id: str) -> str:
+    """What a relation is called once its consumer is anonymised, without a vault."""
+    return hashed(tenant, document_id("relation", consumer_id, relation_id))
+
+
 class MemoryKith:
     """The relations service in memory: log, store and runner."""
 
-    def __init__(self, partitions: int = 2, slice_events: int = 3) -> None:
+    def __init__(
+        self,
+        partitions: int = 2,
+        slice_events: int = 3,
+        vault: Callable[[MemoryStore], Vault] | None = None,
+        *,
+        refuse: bool = False,
+    ) -> None:
+        """``vault`` opens the vault whose keys are in a store; without one nothing is sealed."""
         names = [TOPICS.name(short) for short in (*INPUTS, *OUTPUTS)]
         self.log = MemoryLog(dict.fromkeys(names, partitions), clock=lambda: ARRIVAL_MS)
         self.store = MemoryStore(COLLECTIONS)
         self.publisher = MemoryPublisher(self.log)
         self.now = 0.0
-        self.projection = RelationsProjection(TOPICS, STRENGTH, max_future_seconds=86_400)
+        self.projection: Any = RelationsProjection(TOPICS, STRENGTH, max_future_seconds=86_400)
+        self.vault = None if vault is None else vault(self.store)
+        if self.vault is not None:
+            folded = RelationsProjection(TOPICS, STRENGTH, 86_400, pseudonym=self.vault.pseudonym)
+            self.projection = SealedProjection(folded, refuse=refuse)
         self.inputs = [p for p in self.log.records if TOPICS.short(p.topic) in INPUTS]
         self.reader, self.runner = self.worker(slice_events)
         self.reader.assign(self.inputs)
@@ -61,7 +85,7 @@ class MemoryKith:
         reader = MemoryReader(self.log)
         runner = Runner(
             reader,
-            self.store,
+            with_keys(self.store, self.vault),
             self.publisher,
             self.projection,
             owner="test",

@@ -55,7 +55,8 @@ def mongo_database(servers: Addresses) -> Iterator[Database[dict[str, Any]]]:
 
 @pytest.fixture
 def real_settings(servers: Addresses) -> Iterator[Settings]:
-    """Settings with topics and a database of their own, topics created (two partitions)."""
+    """Settings with topics and a database of their own, topics created (two partitions). Nothing is
+    encrypted, for tests of other things."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     settings = Settings(
         kafka=servers.kafka,
@@ -65,6 +66,7 @@ def real_settings(servers: Addresses) -> Iterator[Settings]:
         database=name,
         partitions=2,
         session_timeout_ms=6_000,
+        encryption="off",
     )
     ensure_topics(settings)
     yield settings

@@ -20,7 +20,7 @@ from shared.events import Event, RelationRecorded, RelationRetracted
 from shared.mongo_io import prepare
 from shared.protocols import Document, Message
 from tests.analytics_driver import TOPIC, Driver, get
-from tests.builders import STRENGTH, event
+from tests.builders import OPEN, STRENGTH, event
 from tests.relations_driver import MongoKith
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -131,9 +131,11 @@ class World:
         queries = Queries(database, STRENGTH, QueryCache("off", 1))
         clock = lambda: NOW  # noqa: E731
         self.analytics = analytics_app(
-            AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, clock).of
+            AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, clock).of, access=OPEN
         )
-        self.relations = relations_app(queries, STRENGTH, list, clock, RelationsMeasures(database, str, clock).of)
+        self.relations = relations_app(
+            queries, STRENGTH, list, clock, RelationsMeasures(database, str, clock).of, access=OPEN
+        )
 
 
 def ask(app: FastAPI, name: str, tenant: str = "default", **params: Any) -> Any:

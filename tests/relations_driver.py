@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from pymongo.database import Database
 
+from services.relations.assembly import with_keys
 from services.relations.cache import QueryCache
 from services.relations.invalidation import subjects
 from services.relations.queries import Queries
@@ -15,7 +16,11 @@ from shared.memory import MemoryReader
 from shared.mongo_io import MongoStore, prepare
 from shared.protocols import Document
 from shared.runner import Runner
+from shared.vault.keys import Vault
+from shared.vault.mongo_store import MongoKeyStore
+from shared.vault.schema import COLLECTIONS as VAULT
 from tests.builders import STRENGTH, TOPICS, MemoryKith, event
+from tests.vault_support import MASTERS
 
 Mongo = Database[Document]
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -24,15 +29,17 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 class MongoKith:
     """The relations service with its documents in MongoDB and its log in memory."""
 
-    def __init__(self, database: Mongo, slice_events: int = 40) -> None:
-        prepare(database, COLLECTIONS)
-        self.memory = MemoryKith()
+    def __init__(self, database: Mongo, slice_events: int = 40, *, sealed: bool = False) -> None:
+        """``sealed``: with a vault, its keys in the same database."""
+        prepare(database, {**COLLECTIONS, **VAULT})
+        self.vault = Vault(MongoKeyStore(database), MASTERS, life_seconds=0.0) if sealed else None
+        self.memory = MemoryKith(vault=(lambda _: Vault(MongoKeyStore(database), MASTERS)) if sealed else None)
         self._database = database
         reader = MemoryReader(self.memory.log)
         reader.assign(self.memory.inputs)
         self._runner = Runner(
             reader,
-            MongoStore(database, COLLECTIONS),
+            with_keys(MongoStore(database, COLLECTIONS), self.vault),
             self.memory.publisher,
             self.memory.projection,
             owner="test",

@@ -1,13 +1,22 @@
 """The composition root of the analytics service: the worker and the report API in one process."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from services.analytics.api import create_app
+from services.analytics.dashboard.figures import FiguresReader
+from services.analytics.dashboard.live import add_live
+from services.analytics.dashboard.operations import Readings, add_operations
+from services.analytics.dashboard.pages import add_pages
+from services.analytics.dashboard.versions import Versions
 from services.analytics.measures.source import Measures
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
+from shared.access.opening import opened_access
+from shared.access.tls import tls_of
 from shared.errors import ConfigurationError
 from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
@@ -15,6 +24,7 @@ from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.launch import launch
+from shared.letters.store import letters_in
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare, translated
@@ -22,6 +32,7 @@ from shared.observing import Observation
 from shared.protocols import Store
 from shared.runner import Runner
 from shared.settings import Settings
+from shared.status import StatusReader
 from shared.topics import Topics
 from shared.tracing import open_tracing
 from shared.versions import LiveNames, LiveStore
@@ -35,6 +46,7 @@ def run(settings: Settings) -> None:
         raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
     topics = Topics(settings.topic_prefix)
     projection = AnalyticsProjection(topics)
+    tls = tls_of(settings)
     registry, tracing = new_registry(), open_tracing("analytics")
     observation = Observation(registry, tracing, projection.name)
     client = connect(settings.mongo)
@@ -69,18 +81,26 @@ def run(settings: Settings) -> None:
             worker.stop()
         finally:
             heartbeat.stop()
+            closing.close()
             client.close()
             tracing.close()
 
     names = LiveNames(generations)
-    measures = Measures(
-        database, names, LiveNames(MongoRegistry(database, "relations")), lambda: datetime.now(UTC)
+    relations_names = LiveNames(MongoRegistry(database, "relations"))
+    measures = Measures(database, names, relations_names, lambda: datetime.now(UTC))
+    closing = ExitStack()
+    access = closing.enter_context(opened_access(settings, database))
+    app = create_app(AnalyticsQueries(database, names), worker.problems, measures.of, access=access)
+    add_live(app, FiguresReader(database, names, relations_names, lambda: datetime.now(UTC)))
+    readings = closing.enter_context(contextlib.closing(Readings(lambda: StatusReader(settings, database))))
+    add_operations(
+        app, readings, Versions(database), letters_in(settings, database), lambda: open_publisher(settings)
     )
-    app = create_app(AnalyticsQueries(database, names), worker.problems, measures.of)
+    add_pages(app, settings.relations_port, settings.relations_url)
     add_metrics(app, registry)
     worker.start()
     heartbeat.start()
-    serve(app, settings.host, settings.analytics_port, stop)
+    serve(app, settings.host, settings.analytics_port, stop, tls=tls)
 
 
 def main() -> None:

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 
 from services.analytics.answers import AggregatePage, Top
 from services.analytics.measures.catalogue import MEASURES
 from services.analytics.measures.source import Source
 from services.analytics.parameters import BadParameter, Bucket, By, Measure, period
 from services.analytics.queries import AnalyticsQueries
-from shared.events import Currency, Tenant
+from shared.access.caller import ANALYTICS_READ
+from shared.access.guard import Access, TenantOf, secure
+from shared.access.needs import needs
+from shared.events import Currency
 from shared.http import add_health, add_problem_handlers, problem, problems
 from shared.measures.http import add_measures
 
@@ -20,9 +23,10 @@ event moves the very hours and days that it belongs to.
 
 Money is in minor units (cents) by currency, ratings are a count and a sum, days and hours are in UTC by the
 time that a relation happened. A bucket in which nothing happened is left out.
+
+What a credential may not see is shown as `•••`, whatever its type, and named by the member `masked` of the answer.
 """
 
-TenantHeader = Annotated[Tenant, Header(alias="Kith-Tenant", description="Whose data.")]
 From = Annotated[
     str | None,
     Query(
@@ -50,9 +54,12 @@ def create_app(
     queries: AnalyticsQueries,
     ready: Callable[[], Sequence[str]],
     measures: Callable[[str], Source] | None = None,
+    *,
+    access: Access,
 ) -> FastAPI:
     """Analytics as an ASGI application. ``ready`` gives the reasons why it cannot do its work now; ``measures``
-    opens what the measures of a tenant are read from, and without it there are none."""
+    opens what the measures of a tenant are read from, and without it there are none; ``access`` decides who may
+    ask."""
     app = FastAPI(
         title="Kith analytics",
         version="1",
@@ -63,6 +70,7 @@ def create_app(
         redirect_slashes=False,
     )
     add_problem_handlers(app)
+    secure(app, access)
     add_health(app, ready)
 
     @app.get(
@@ -71,8 +79,9 @@ def create_app(
         summary="What happened, hour by hour or day by day.",
         responses=_FAILURES,
     )
+    @needs(ANALYTICS_READ)
     def get_aggregates(
-        tenant: TenantHeader = "default",
+        tenant: TenantOf,
         by: Annotated[By, Query(description="What to count apart.")] = "total",
         key: Annotated[
             str | None,
@@ -99,8 +108,9 @@ def create_app(
         summary="Who or what comes first in a period.",
         responses=_FAILURES,
     )
+    @needs(ANALYTICS_READ)
     def get_top(
-        tenant: TenantHeader = "default",
+        tenant: TenantOf,
         by: Annotated[By, Query(description="What to rank.")] = "provider",
         measure: Annotated[
             Measure,
@@ -122,7 +132,7 @@ def create_app(
         return queries.top(tenant, by, measure, currency, period(from_, to), limit)
 
     if measures is not None:
-        add_measures(app, MEASURES, measures)
+        add_measures(app, MEASURES, measures, ANALYTICS_READ)
 
     @app.exception_handler(BadParameter)
     async def bad_parameter(_: Request, error: BadParameter) -> Response:

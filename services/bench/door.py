@@ -83,6 +83,8 @@ def service(
         "KITH_MONGO": servers.mongo.uri,
         port_setting: str(port),
         "KITH_KAFKA_CLIENT": client,
+        "KITH_ACCESS": "open",
+        "KITH_ENCRYPTION": "off",
         "KITH_RELATIONS_FACTS_ONLY": "false",
         **settings,
     }

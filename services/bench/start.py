@@ -82,6 +82,8 @@ def kith(workers: int = 1, **settings: str) -> Callable[[Job], list[Process]]:
                 "KITH_RELATIONS_PORT": str(port),
                 # Stated, so that the caller's environment does not make another contender of it.
                 "KITH_KAFKA_CLIENT": "kafka-python",
+                "KITH_ACCESS": "open",
+                "KITH_ENCRYPTION": "off",
                 "KITH_RELATIONS_FACTS_ONLY": "false",
                 **{f"KITH_{name.upper()}": value for name, value in settings.items()},
             }

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from services.cli.audit import audit_app
 from services.cli.dead_letters import dead_letters_app
 from services.cli.explain.command import explain_command
+from services.cli.export import export_command
+from services.cli.keys.app import keys_app
+from services.cli.privileges import privileges_command
 from services.cli.rebuild.app import rebuild_app
 from services.cli.report import report_app
 from services.demo.command import demo_command
@@ -93,6 +97,18 @@ def analytics() -> None:
     _service("analytics")
 
 
+@app.command()
+def privacy() -> None:
+    """Run the privacy API: erasing, correcting and exporting consumers. Needs KITH_KAFKA and KITH_MONGO."""
+    _service("privacy")
+
+
+@app.command()
+def exports() -> None:
+    """Run the exports service: files and the OData feed. Needs KITH_MONGO, and KITH_KAFKA for the ledger."""
+    _service("exports")
+
+
 @topics_app.command("create")
 def topics_create() -> None:
     """Create the topics that are missing, and add partitions where KITH_PARTITIONS says more."""
@@ -110,10 +126,10 @@ def status(
     ] = False,
 ) -> None:
     """Show how far each service has come, who works on it, what is stored and what was not accepted."""
-    from services.cli.status import StatusReader
     from services.cli.status_view import show_status
     from services.cli.up import signals_interrupt
     from shared.mongo_io import connect
+    from shared.status import StatusReader
 
     settings = read_settings()
     if settings.mongo is None:
@@ -150,8 +166,12 @@ def _stack() -> Iterator["Stack"]:
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(rebuild_app, name="rebuild")
 app.add_typer(report_app, name="report")
+app.add_typer(audit_app, name="audit")
+app.add_typer(keys_app, name="keys")
 app.command("explain")(explain_command)
+app.command("export")(export_command)
 app.command("import")(import_command)
+app.command("privileges")(privileges_command)
 app.command("demo")(demo_command(_stack))
 
 

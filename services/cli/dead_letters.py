@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 
 from services.cli import letters
-from services.cli.letters import Selection
-from services.cli.letters_store import Letters
 from shared.errors import ConfigurationError, InvalidEvent
+from shared.letters.letter import Selection, mended, parse_time
+from shared.letters.letter import summary as told
+from shared.letters.store import Letters
 from shared.settings import Settings
 from shared.topics import Topics
 
@@ -78,7 +79,7 @@ def list_command(
             reasons = store.reasons(selection)
             _print({"total": sum(reasons.values()), "reasons": reasons}, letters.reasons_table(reasons), json_line)
             return
-        found = [letters.summary(letter) for letter in store.latest(selection, limit)]
+        found = [told(letter) for letter in store.latest(selection, limit)]
     _print({"items": found}, letters.table(found), json_line)
 
 
@@ -91,8 +92,9 @@ def show_command(
     json_line: Json = False,
 ) -> None:
     """Show one dead letter with the whole message. The message may hold personal data."""
-    with _opened() as (_, _, store):
-        [letter] = _present(store, [id])
+    with _opened() as (settings, _, store):
+        [letter] = store.opened(_present(store, [id]))
+        _record(settings, "dead_letters.show", {"letter": id})
     if raw:
         sys.stdout.buffer.write(letter["value"] or b"")
         return
@@ -136,13 +138,17 @@ def replay_command(
         raise typer.BadParameter("needs exactly one id", param_hint="--value")
     with _opened() as (settings, topics, store):
         _present(store, selection.ids)
+        if not dry_run:
+            _record(settings, "dead_letters.replay", selection.told())
         with nullcontext() if dry_run else closing(_publisher(settings)) as publisher:
             if value is not None:
                 [letter] = _present(store, selection.ids)
                 try:
-                    message = letters.mended(letter, value.read_bytes(), topics)
+                    message = store.sealed(mended(letter, value.read_bytes(), topics))
                 except InvalidEvent as invalid:
                     raise typer.BadParameter(letters.refusal(invalid), param_hint="--value") from None
+                if message is None:
+                    raise typer.BadParameter("is about a consumer who is erased", param_hint="--value")
                 done, left_out = store.publish([(letter["_id"], message)], publisher), list[str]()
             else:
                 done, left_out = store.replay(selection, publisher)
@@ -166,8 +172,10 @@ def discard_command(
 ) -> None:
     """Lay dead letters aside for good. They stay where they are, but are no longer listed as open."""
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
-    with _opened() as (_, _, store):
+    with _opened() as (settings, _, store):
         _present(store, selection.ids)
+        if not dry_run:
+            _record(settings, "dead_letters.discard", selection.told())
         done = store.discard(selection, reason_text, dry_run=dry_run)
     _print(
         {"discarded": len(done), "dry_run": dry_run, "ids": done},
@@ -192,7 +200,7 @@ def _selection(
 
 def _time(option: str, text: str | None) -> datetime | None:
     try:
-        return None if text is None else letters.parse_time(text, datetime.now(UTC))
+        return None if text is None else parse_time(text, datetime.now(UTC))
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no time", param_hint=option) from None
 
@@ -206,13 +214,21 @@ def _definite(selection: Selection) -> Selection:
 @contextmanager
 def _opened() -> Iterator[tuple[Settings, Topics, Letters]]:
     from shared.mongo_io import connect, translated
+    from shared.vault.open import vault_in
 
     settings = Settings()
     if settings.mongo is None:
         raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
     topics = Topics(settings.topic_prefix)
     with connect(settings.mongo) as client, translated():
-        yield settings, topics, Letters(client[settings.database], topics)
+        database = client[settings.database]
+        yield settings, topics, Letters(database, topics, vault_in(settings, database))
+
+
+def _record(settings: Settings, action: str, subject: dict[str, str]) -> None:
+    from services.cli.acts import record_act
+
+    record_act(settings, action, subject)
 
 
 def _publisher(settings: Settings) -> "Publisher":

@@ -1,115 +1,16 @@
-"""Dead letters for `kith dead-letters`: which are meant, how they look, what their replay is. Pure."""
+"""How dead letters look in a terminal. Pure."""
 
-import base64
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 from rich.table import Table
 from rich.text import Text
 
-from shared.codec import decode
-from shared.dead_letters import REPLAY_OF
 from shared.errors import InvalidEvent
-from shared.events import event_key
-from shared.numbering import NUMBER, ORIGIN
-from shared.protocols import Document, Message
-from shared.topics import INPUTS, OUTPUTS, Topics
-
-#: The order of the log, and so the order of events per key.
-LOG_ORDER = [("topic", 1), ("partition", 1), ("offset", 1)]
-
-_AGO = re.compile(r"(\d{1,6})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which dead letters are meant: those with these ids, else those that match everything that is given.
-    Letters that were replayed or discarded are meant only by their ids, or with ``closed``."""
-
-    ids: Sequence[str] = ()
-    reason: str | None = None
-    type: str | None = None
-    tenant: str | None = None
-    topic: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    closed: bool = False
-
-    @property
-    def narrow(self) -> bool:
-        """Whether it leaves anything out but what is closed."""
-        wanted = (self.reason, self.type, self.tenant, self.topic, self.since, self.until)
-        return bool(self.ids) or any(part is not None for part in wanted)
-
-    def query(self, topics: Topics) -> Document:
-        """The MongoDB filter."""
-        if self.ids:
-            return {"_id": {"$in": list(self.ids)}}
-        query: Document = {} if self.closed else {"replayed_at": None, "discarded_at": None}
-        for name in ("reason", "type", "tenant"):
-            if (wanted := getattr(self, name)) is not None:
-                query[name] = wanted
-        if self.topic is not None:
-            query["topic"] = topics.name(self.topic) if self.topic in (*INPUTS, *OUTPUTS) else self.topic
-        bounds = {"$gte": self.since, "$lt": self.until}
-        if time := {operator: bound for operator, bound in bounds.items() if bound is not None}:
-            query["time"] = time
-        return query
-
-
-def parse_time(text: str, now: datetime) -> datetime:
-    """A time in ISO 8601 (UTC when it names no offset), or how long ago: 90m, 24h, 7d, 2w. Raises ValueError."""
-    if ago := _AGO.fullmatch(text):
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def state(letter: Document) -> str:
-    """``open``, ``replayed`` or ``discarded``."""
-    if "discarded_at" in letter:
-        return "discarded"
-    return "replayed" if "replayed_at" in letter else "open"
-
-
-def replayable(letter: Document, topics: Topics) -> bool:
-    """Whether it is an event. A change is none: events can be repeated, but a change that is counted twice is
-    wrong for ever, and rebuilding the projection counts it right."""
-    return topics.short(letter["topic"]) in INPUTS
-
-
-def replay(letter: Document) -> Message:
-    """The original message once more. Its key decides the partition, as it does for the key's other events."""
-    key: bytes | None = letter["key"]
-    # Without one, it stays where it was; MongoDB has no difference between no value and an empty one to keep.
-    partition = letter["partition"] if key is None else None
-    return Message(letter["topic"], key, letter["value"] or b"", partition, _headers(letter))
-
-
-def mended(letter: Document, value: bytes, topics: Topics) -> Message:
-    """``value`` instead of the original, where the door would publish it. Raises InvalidEvent when it would be
-    refused again."""
-    event = decode(value)
-    return Message(topics.of(event), event_key(event), value, headers=_headers(letter))
-
-
-def _headers(letter: Document) -> tuple[tuple[str, bytes], ...]:
-    kept = [(h["name"], h["value"]) for h in letter["headers"] if h["name"] not in (REPLAY_OF, ORIGIN, NUMBER)]
-    return (*kept, (REPLAY_OF, letter["_id"].encode()))
-
-
-def summary(letter: Document) -> dict[str, Any]:
-    """What a list tells of a letter: no value and no key, which may hold personal data. For JSON."""
-    told = ("reason", "field", "detail", "service", "tenant", "type", "event_id", "time")
-    done = ("replay_of", "replayed_at", "replays", "discarded_at", "discard_reason")
-    fields = {name: as_json(letter[name]) for name in (*told, *done) if name in letter}
-    return {"id": letter["_id"], "state": state(letter), **fields}
+from shared.letters.letter import as_json, summary
+from shared.protocols import Document
 
 
 def details(letter: Document) -> dict[str, Any]:
@@ -121,18 +22,6 @@ def details(letter: Document) -> dict[str, Any]:
     headers = [{"name": header["name"], "value": as_json(header["value"])} for header in letter["headers"]]
     places = {name: letter[name] for name in ("topic", "partition", "offset")}
     return {**summary(letter), **places, "key": as_json(letter["key"]), "headers": headers, "value": value}
-
-
-def as_json(value: Any) -> Any:
-    """A field of a letter as JSON has it."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return {"base64": base64.b64encode(value).decode()}
-    return value
 
 
 def pretty(fields: dict[str, Any]) -> str:
@@ -198,7 +87,8 @@ def report(done: str, ids: Sequence[str], left_out: Sequence[str], dry_run: bool
     lines.append(f"{count} would be {done}; this was a dry run" if dry_run else f"{count} {done}")
     if left_out:
         lines.append(
-            f"{len(left_out):,} left out: they are changes, which must not be counted twice. Rebuild the "
-            "projection that refused them."
+            f"{len(left_out):,} left out: changes must not be counted twice (rebuild the projection that refused "
+            "them), and where personal data is encrypted, an event that would be refused again (mend it) or whose "
+            "consumer is erased does not go into Kafka."
         )
     return Text("\n".join(lines))

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,27 +11,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Row = dict[str, Any]
+from shared.measures.rows import Row, flat, model_names, names_of, rows_of, scalars
 
 
 def as_csv(found: BaseModel) -> str:
-    """The items of an answer, or the answer itself when it has none, one row each. What is a list within an item
-    becomes rows of its own with their ``offset``; sums by currency become columns like ``amount.EUR``."""
-    answer = found.model_dump(mode="json")
-    items: Sequence[Row] = answer.get("items", [_scalars(answer)])
-    rows = [row for item in items for row in _long(_flat(item))]
+    """An answer as CSV, flat: see ``rows_of``."""
+    rows = rows_of(found.model_dump(mode="json"))
     text = io.StringIO()
-    # Columns of all rows, for a currency may occur in some only. Without rows, those of the model.
-    names = list(dict.fromkeys(name for row in rows for name in row)) or _columns(found)
-    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, names_of(rows) or model_names(type(found)), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _columns(found: BaseModel) -> list[str]:
-    model = type(found).model_fields["items"].annotation
-    return list(model.__args__[0].model_fields)  # type: ignore[union-attr]
 
 
 def show(question: str, found: BaseModel, console: Console | None = None) -> None:
@@ -40,14 +30,14 @@ def show(question: str, found: BaseModel, console: Console | None = None) -> Non
     answer = found.model_dump(mode="json")
     console.print(Text(question, style="bold"))
     facts = Table.grid(padding=(0, 2))
-    for name, value in _scalars(answer).items():
+    for name, value in scalars(answer).items():
         facts.add_row(Text(_words(name)), Text(_shown(value), justify="right"))
     if facts.row_count:
         console.print(facts)
     for name in ("notes", "grid", "totals", "items"):
         match answer.get(name):
             case [dict(), *_] as rows:
-                console.print(_table([_wide(_flat(row)) for row in rows]))
+                console.print(_table([_wide(flat(row)) for row in rows]))
             case [list(), *_] as rows:
                 console.print(_grid(rows))
             case [str(), *_] as lines:
@@ -74,32 +64,6 @@ def _table(rows: Sequence[Row]) -> Table:
     for row in rows:
         table.add_row(*(Text(_shown(row.get(name))) for name in names))
     return table
-
-
-def _scalars(answer: Mapping[str, Any]) -> Row:
-    return _flat({name: value for name, value in answer.items() if not isinstance(value, list)})
-
-
-def _flat(item: Mapping[str, Any]) -> Row:
-    row: Row = {}
-    for name, value in item.items():
-        if isinstance(value, dict):
-            row |= {f"{name}.{part}": inner for part, inner in value.items()}
-        else:
-            row[name] = value
-    return row
-
-
-def _long(row: Row) -> Iterable[Row]:
-    lists = {name: value for name, value in row.items() if isinstance(value, list)}
-    if not lists:
-        return [row]
-    single = {name: value for name, value in row.items() if name not in lists}
-    length = max(map(len, lists.values()))
-    return [
-        {**single, "offset": at, **{name: value[at] for name, value in lists.items() if at < len(value)}}
-        for at in range(length)
-    ]
 
 
 def _wide(row: Row) -> Row:

@@ -10,14 +10,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.status import Status
 from shared.errors import Unavailable
+from shared.status import Status
 
 _EVERY_SECONDS = 1.0
 
 
 def status_tables(status: Status) -> list[Table]:
     tables = [_services(status), _reading(status), _workers(status), _stored(status)]
+    if status.plaintext:
+        tables.append(_plaintext(status))
     return [*tables, _dead(status)] if status.dead_letters or status.closed_letters else tables
 
 
@@ -138,6 +140,20 @@ def _stored(status: Status) -> Table:
         table.add_row(name, f"{count:,}")
     table.add_row("outbox (not published yet)", f"{status.outbox:,}")
     table.columns[1].justify = "right"
+    return table
+
+
+def _plaintext(status: Status) -> Table:
+    table = Table(
+        "Topic", "Events", title="Findings: personal data that came into Kafka in plain text", min_width=76
+    )
+    table.columns[1].justify = "right"
+    for topic, count in status.plaintext.items():
+        table.add_row(topic, f"{count:,}")
+    table.caption = (
+        "It was sealed before it was stored, but lies in the topic as it came, and erasing a consumer does not "
+        "reach it there. Send through the door, or set KITH_PLAINTEXT=refuse."
+    )
     return table
 
 

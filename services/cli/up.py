@@ -19,13 +19,15 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
 
+from services.cli.stack_keys import StackKeys
 from shared.errors import ConfigurationError, Unavailable
 from shared.launch import read_settings
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import Servers, data_folder
 from shared.settings import Settings
+from shared.vault.master import add_to_file
 
-SERVICES = ("ingest", "relations", "analytics")
+SERVICES = ("ingest", "relations", "analytics", "privacy", "exports")
 READY_SECONDS = 60.0
 
 
@@ -33,8 +35,8 @@ class Stack:
     """Context manager: the servers that no setting names, the topics, and every service, ready.
 
     ``workers`` is the number of processes of a service (one unless given): the first on the service's port,
-    further ones on free ports. With ``port_base`` N the services listen on N to N + 2, Kafka on N + 3, its
-    controller on N + 4, MongoDB on N + 5; any port that is in use is replaced by a free one.
+    further ones on free ports. With ``port_base`` N the services listen on N and the next ones, after them Kafka,
+    its controller and MongoDB; any port that is in use is replaced by a free one.
     """
 
     def __init__(
@@ -57,16 +59,29 @@ class Stack:
         self.addresses: dict[str, str] = {}
         #: The settings that the services got, with the addresses of the servers.
         self.settings = self._given
+        #: With every scope, for the tenant ``default``; None where KITH_ACCESS is open.
+        self.api_key: str | None = None
+        self._keys: StackKeys
+
+    def headers(self, tenant: str = "default") -> dict[str, str]:
+        """What a request to a service says of itself, to be answered for a tenant."""
+        return self._keys.headers(tenant)
 
     def __enter__(self) -> Self:
         if unknown := set(self._workers) - set(SERVICES):
             raise ConfigurationError(f"there is no service {', '.join(sorted(unknown))}")
+        if self._given.tls_cert_file is not None:
+            raise ConfigurationError("what `kith up` starts is for this machine and without TLS: unset KITH_TLS_*")
         with ExitStack() as undo:
             folder = undo.enter_context(data_folder(self._data))
+            self._keep_master_key(folder)
             self._start_servers(undo, folder)
             from shared.topics_admin import ensure_topics
 
             ensure_topics(self.settings)
+            self._keys = StackKeys(self.settings, folder, keep=self._data is not None)
+            undo.callback(self._keys.revoke)
+            self.api_key = self._keys.of("default")
             undo.callback(self._stop_services)
             urls = self._start_services(folder / "log")
             self._wait_ready(urls)
@@ -91,6 +106,20 @@ class Stack:
         while True:
             self.check()
             time.sleep(0.2)
+
+    def _keep_master_key(self, folder: Path) -> None:
+        """A master key beside the data that is encrypted under it, unless one is given."""
+        given = self._given
+        if given.encryption == "off" or given.master_key is not None or given.master_key_file is not None:
+            return
+        if given.mongo is not None and self._data is None:
+            raise ConfigurationError(
+                "KITH_MONGO names a database that stays, and the master key that personal data in it is encrypted "
+                "under would go at the end: give --data, KITH_MASTER_KEY_FILE or KITH_MASTER_KEY"
+            )
+        if not (path := folder.absolute() / "master.key").exists():
+            add_to_file(path)
+        self._given = given.model_copy(update={"master_key_file": str(path)})
 
     def _start_servers(self, undo: ExitStack, folder: Path) -> None:
         given = {"kafka": self._given.kafka, "mongo": self._given.mongo}
@@ -117,14 +146,17 @@ class Stack:
         names = [*SERVICES]
         for service in SERVICES:
             names += [f"{service}-{n}" for n in range(2, self._workers.get(service, 1) + 1)]
-        wanted = [chosen.ingest_port, chosen.relations_port, chosen.analytics_port]
+        wanted: list[int] = [getattr(chosen, f"{service}_port") for service in SERVICES]
         if base is not None:
-            wanted = [base, base + 1, base + 2]
+            wanted = [base + index for index in range(len(SERVICES))]
         ports = dict(zip(names, replace_taken([*wanted, *[0] * (len(names) - len(wanted))]), strict=True))
         self.settings = self.settings.model_copy(
             update={f"{service}_port": ports[service] for service in SERVICES}
         )
         urls = {name: f"http://{_reachable(chosen.host)}:{port}" for name, port in ports.items()}
+        # The dashboard, which analytics serves, asks the relations API from the browser.
+        pages = (*chosen.dashboard_origins, urls["analytics"], f"http://localhost:{ports['analytics']}")
+        self.settings = self.settings.model_copy(update={"dashboard_origins": pages})
         for name, port in ports.items():
             service = name.partition("-")[0]
             own = self.settings.model_copy(update={f"{service}_port": port})
@@ -165,7 +197,9 @@ def up(
             if not json_line:
                 errors.print("Starting … (the first time on a machine, Kafka is downloaded: 45 MB)")
             with Stack(data=data, port_base=port_base, workers=workers, docker=docker) as stack:
-                _announce(stack.addresses, json_line)
+                key = {"master_key_file": stack.settings.master_key_file}
+                shown = {**stack.addresses, **{name: path for name, path in key.items() if path}}
+                _announce(shown, stack.api_key, json_line)
                 stack.wait()
         except KeyboardInterrupt:
             return 0
@@ -186,15 +220,23 @@ def environment(settings: Settings) -> dict[str, str]:
     return variables
 
 
-def _announce(addresses: dict[str, str], json_line: bool) -> None:
+def _announce(addresses: dict[str, str], api_key: str | None, json_line: bool) -> None:
     if json_line:
-        print(json.dumps(addresses), flush=True)
+        print(json.dumps({**addresses, "api_key": api_key}), flush=True)
         return
     console = Console(soft_wrap=True, highlight=False)
     console.print("[bold green]Kith is up.[/] Ctrl-C stops it.")
     for name, address in addresses.items():
         # A password in an address that was given stays out of the terminal.
         console.print(f"  [bold]{name:<10}[/]", escape(re.sub(r"//[^@/]*@", "//***@", address)))
+    page = f"{addresses['analytics']}/dashboard/" + ("" if api_key is None else f"#key={api_key}")
+    console.print("  [bold]dashboard [/]", page)
+    if api_key is None:
+        console.print("[bold red]KITH_ACCESS is open:[/] whoever reaches these addresses may read and write.")
+    else:
+        console.print("Each request shows a key; this one may do everything for the tenant default:")
+        console.print(f"  export KITH_KEY={api_key}", markup=False)
+        console.print(f'  curl -H "Authorization: Bearer $KITH_KEY" {addresses["analytics"]}/v1/top', markup=False)
 
 
 def _is_ready(url: str) -> bool:

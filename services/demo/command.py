@@ -20,6 +20,9 @@ class Stack(Protocol):
     @property
     def settings(self) -> Settings: ...
 
+    def headers(self, tenant: str = "default") -> dict[str, str]:
+        """What a request to a service says of itself, to be answered for a tenant."""
+
     def wait(self) -> NoReturn:
         """Until something fails, which is raised."""
 
@@ -57,7 +60,7 @@ def demo_command(open_stack: Callable[[], AbstractContextManager[Stack]]) -> Cal
             with open_stack() as stack:
                 if rate is None and not json_line:
                     rate = 1_500.0
-                exact = demo(stack.addresses, stack.settings, events, seed, rate, json_line).exact
+                exact = demo(stack.addresses, stack.settings, stack.headers, events, seed, rate, json_line).exact
                 if not exit:
                     errors.print("\nEverything stays up until Ctrl-C.", style="bold")
                     stack.wait()

@@ -1,17 +1,22 @@
 """Compares what is stored in MongoDB with what the oracle expects, field by field."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from pymongo.database import Database
 
 from services.demo.oracle import Document, Expected, Key
+from shared.vault.keys import Vault
+from shared.vault.sealing import opener
 
 #: How many differences are kept for showing; all are counted.
 MOST_SHOWN = 50
+_BATCH = 5_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUMS = ("count", "rating_count", "rating_sum")
@@ -22,7 +27,7 @@ _AMONG = {  # collection → the fields that name a document
     "relationships": ("tenant", "consumer_id", "provider_id"),
 }
 # The score is checked against the sums; the fingerprint guards writes and is no statement about the world.
-_OWN = ("_id", "fingerprint", "score")
+_OWN = ("_id", "fingerprint", "score", "blind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +78,28 @@ class Weights:
     half_life_months: float
 
 
-def compare(expected: Expected, database: Database[Document], weights: Weights | None = None) -> Findings:
-    """Read the five collections for the expected tenants and compare. Raises PyMongoError."""
+def compare(
+    expected: Expected, database: Database[Document], weights: Weights | None = None, vault: Vault | None = None
+) -> Findings:
+    """Read the five collections for the expected tenants and compare; what is sealed is opened with ``vault``.
+    Raises PyMongoError, and Unavailable."""
     of_tenants = {"tenant": {"$in": sorted(expected.tenants)}}
-    stored = {name: database[name].find(of_tenants) for name in (*_AMONG, "aggregates")}
+    stored: dict[str, Iterable[Document]] = {
+        name: database[name].find(of_tenants) for name in (*_AMONG, "aggregates")
+    }
+    if vault is not None:
+        for name in ("consumers", "relations"):
+            stored[name] = _opened(stored[name], vault)
     return compare_documents(expected, stored, weights)
+
+
+def _opened(documents: Iterable[Document], vault: Vault) -> Iterator[Document]:
+    opened, remaining = opener(vault), iter(documents)
+    while batch := list(islice(remaining, _BATCH)):
+        for tenant, group in groupby(sorted(batch, key=itemgetter("tenant")), key=itemgetter("tenant")):
+            for document, unreadable in opened(tenant, group):
+                # What does not open is a difference, and not as if it were not there.
+                yield {**document, "unreadable": unreadable} if unreadable else document
 
 
 def compare_documents(

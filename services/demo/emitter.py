@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -35,11 +35,14 @@ class Emitter:
         batch: int = 250,
         threads: int = 2,
         rate: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        """``ingest`` is the door's address, ``rate`` events a second in all (None: as fast as it goes)."""
+        """``ingest`` is the door's address, ``rate`` events a second in all (None: as fast as it goes);
+        ``headers`` are sent along with every request."""
         self.sent = self.accepted = self.rejected = self.retries = 0
         self.surprises: list[str] = []
         self._take_in = accepted
+        self._erased: set[Any] = set()
         self._emissions = emissions
         self._rate = rate
         self._batch = batch if rate is None else max(1, min(batch, int(rate / 5)))
@@ -48,7 +51,7 @@ class Emitter:
         self._stop = threading.Event()
         self._error: BaseException | None = None
         # No proxy, whatever the environment says: the door is on this machine.
-        self._client = httpx.Client(base_url=ingest, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=ingest, timeout=30, trust_env=False, headers=headers)
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
 
     def start(self) -> None:
@@ -112,6 +115,7 @@ class Emitter:
 
     def _account(self, batch: list[Emission], verdicts: dict[str, Any]) -> None:
         rejected = {each["index"]: each for each in verdicts["rejected"]}
+        self._erased |= {_subject(event) for event, _ in batch if event.get("type") == "consumer.erased"}
         with self._counting:
             for index, (event, flaw) in enumerate(batch):
                 if index not in rejected:
@@ -119,6 +123,8 @@ class Emitter:
                         self._take_in(event)
                     else:
                         self._surprise(f"event {event['id']} was accepted, flaw and all: {flaw}")
+                elif rejected[index]["reason"] == "suppressed" and _subject(event) in self._erased:
+                    pass  # nothing more is taken of who is erased
                 elif flaw is None:
                     why = rejected[index]
                     self._surprise(f"event {event['id']} was rejected: {why['reason']} {why['field']}")
@@ -131,6 +137,10 @@ class Emitter:
     def _surprise(self, text: str) -> None:
         if len(self.surprises) < _MOST_SURPRISES:
             self.surprises.append(text)
+
+
+def _subject(event: dict[str, Any]) -> Any:
+    return event["data"].get("consumer_id")
 
 
 def _verdicts(answer: httpx.Response) -> dict[str, Any]:

@@ -5,8 +5,10 @@ facts that are left, with no differences and no order. Pure.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from typing import Any
 
 Document = dict[str, Any]
@@ -35,15 +37,20 @@ class Expected:
 class Oracle:
     """Folds accepted events as they come; ``expected`` may be asked at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, pseudonym: Callable[[str, str], str] | None = None, *, ordered: bool = False) -> None:
+        """``pseudonym`` gives the name that a tenant's anonymised consumer, or their relation, goes on under.
+        ``ordered``: facts follow only when Kith itself has ordered it (``relation.subject_erased``), for whoever
+        looks at a part of the log."""
+        self.pseudonym = pseudonym or _hashed
+        self._orders: dict[Key, str] = {}
+        self._ordered = ordered
         self._facts: dict[Key, tuple[Version, bool, Document]] = {}  # version, retracted, data
         self._parts: dict[str, dict[Key, dict[str, tuple[Version, Any]]]] = {"consumer": {}, "provider": {}}
         self._closed: dict[Key, tuple[Version, bool]] = {}
         self._erased: dict[Key, str] = {}
 
     def add(self, event: Document) -> None:
-        """Take in one accepted CloudEvent. Raises ValueError for what the market never sends: an unknown
-        type, and erasure with the mode ``delete``, whose retractions are events of their own."""
+        """Take in one accepted CloudEvent. Raises ValueError for an unknown type."""
         tenant, type, data = event.get("tenant", "default"), event["type"], event["data"]
         version = (_microseconds(event["time"]), event["source"], event["id"])
         if type in ("relation.recorded", "relation.retracted"):
@@ -52,8 +59,10 @@ class Oracle:
                 self._facts[key] = (version, type == "relation.retracted", data)
         elif type == "consumer.upserted":
             self._state("consumer", (tenant, data["consumer_id"]), _CONSUMER_PARTS, version, data)
-        elif type == "consumer.erased" and data["mode"] == "anonymise":
-            self._erased[tenant, data["consumer_id"]] = "anonymise"
+        elif type == "consumer.erased":
+            _erase(self._erased, (tenant, data["consumer_id"]), data["mode"])
+        elif type == "relation.subject_erased":
+            _erase(self._orders, (tenant, data["consumer_id"]), data["mode"])
         elif type in ("provider.upserted", "provider.closed"):
             key = (tenant, data["provider_id"])
             self._state("provider", key, _PROVIDER_PARTS, version, data)
@@ -73,18 +82,40 @@ class Oracle:
         result = Expected()
         for key, parts in self._parts["consumer"].items():
             result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], **_profile(parts)}
-        for key, mode in self._erased.items():
-            result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], "erased": mode}
+        for key, erased in self._erased.items():
+            result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], "erased": erased}
         for key, parts in self._parts["provider"].items():
             every = {**parts, "closed": self._closed[key]}
             result.providers[key] = {"tenant": key[0], "provider_id": key[1], **_profile(every)}
         for key, (version, retracted, data) in self._facts.items():
-            (result.tombstones if retracted else result.facts)[key] = _relation(key, version, retracted, data)
+            mode = (self._orders if self._ordered else self._erased).get(key[:2])
+            if mode == "anonymise":
+                key, data = self._anonymous(key, data)
+            if mode != "delete":
+                (result.tombstones if retracted else result.facts)[key] = _relation(key, version, retracted, data)
         result.relationships = _relationships(result.facts)
         result.aggregates = _aggregates(result.facts)
         for keys in (result.consumers, result.providers, result.facts, result.tombstones):
             result.tenants.update(key[0] for key in keys)
         return result
+
+    def _anonymous(self, key: Key, data: Document) -> tuple[Key, Document]:
+        """A fact as if it had always been the pseudonym's, without what somebody wrote."""
+        tenant, consumer_id, relation_id = key
+        # Ids may hold what joins them.
+        parts = [part.replace("%", "%25").replace(":", "%3A") for part in (consumer_id, relation_id)]
+        name = self.pseudonym(tenant, ":".join(["relation", *parts]))
+        rest = {name: value for name, value in data.items() if name not in ("text", "reason")}
+        return (tenant, self.pseudonym(tenant, consumer_id), name), rest
+
+
+def _erase(modes: dict[Key, str], key: Key, mode: str) -> None:
+    if modes.get(key) != "delete":
+        modes[key] = mode
+
+
+def _hashed(tenant: str, text: str) -> str:
+    return "p-" + blake2b(f"pseudonym\0{tenant}\0{text}".encode(), digest_size=16).hexdigest()
 
 
 def _profile(parts: dict[str, tuple[Version, Any]]) -> Document:

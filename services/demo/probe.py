@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import httpx
@@ -24,9 +25,11 @@ class Probe:
     and each starts from nothing. ``lost`` counts those that did not show within a minute.
     """
 
-    def __init__(self, ingest: str, relations: str) -> None:
+    def __init__(self, ingest: str, relations: str, headers: Mapping[str, str]) -> None:
+        """``headers`` are sent along with every request, for the tenant TENANT."""
         self.lost = 0
         self._ingest, self._relations = ingest, relations
+        self._headers = headers
         self._milliseconds: list[float] = []
         self._waiting: dict[str, float] = {}  # marker → when the door had answered
         self._run = f"{time.time_ns():x}"
@@ -60,7 +63,7 @@ class Probe:
         due = time.monotonic()
         number = 0
         try:
-            with httpx.Client(timeout=10, trust_env=False, headers={"Kith-Tenant": TENANT}) as client:
+            with httpx.Client(timeout=10, trust_env=False, headers=self._headers) as client:
                 while self._waiting or not self._stop.is_set():
                     now = time.monotonic()
                     if now >= due and len(self._waiting) < _MOST_WAITING and not self._stop.is_set():

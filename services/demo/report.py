@@ -1,5 +1,6 @@
 """What the demo says at its end: the verdict, the addresses, and what to try next."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ _SHOWN = 20
 def report(
     console: Console,
     addresses: dict[str, str],
-    tenant: str,
+    headers: Mapping[str, str],
     result: dict[str, Any],
     found: dict[str, int],
     problems: list[str],
@@ -21,7 +22,8 @@ def report(
     expected: Expected,
 ) -> None:
     """Print it. ``result`` has the fields of a Result, ``found`` the documents found by collection;
-    ``problems`` are the first of ``total`` differences."""
+    ``problems`` are the first of ``total`` differences,
+    ``headers`` what a request has to say of itself."""
 
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -42,9 +44,10 @@ def report(
     say("")
     for name, address in addresses.items():
         say(f"  {name:<10} {address}")
+    say(f"  {'dashboard':<10} {dashboard(addresses['analytics'], headers)}")
     say("")
     say("Worth trying:")
-    for line in curls(addresses, tenant, expected):
+    for line in curls(addresses, headers, expected):
         say(f"  {line}")
 
 
@@ -58,15 +61,28 @@ def verdict(result: dict[str, Any], found: dict[str, int], total: int) -> str:
     )
 
 
-def curls(addresses: dict[str, str], tenant: str, expected: Expected) -> list[str]:
-    """Three requests about what this run has stored: its busiest pair, and who matters to whom."""
+def dashboard(analytics: str, headers: Mapping[str, str]) -> str:
+    """A link to the dashboard that brings the key, or else names the tenant."""
+    bearer = headers.get("Authorization")
+    if bearer is not None:
+        return f"{analytics}/dashboard/#key={bearer.removeprefix('Bearer ')}"
+    return f"{analytics}/dashboard/?tenant={quote(headers['Kith-Tenant'])}"
+
+
+def curls(addresses: dict[str, str], headers: Mapping[str, str], expected: Expected) -> list[str]:
+    """The key, and three requests about what this run has stored: its busiest pair, and who matters to whom."""
     if not expected.relationships:
         return []
     busiest: Key = max(expected.relationships, key=lambda pair: expected.relationships[pair]["count"])
     consumer, provider = (quote(part, safe="") for part in busiest[1:])
     relations, analytics = addresses["relations"], addresses["analytics"]
-    header = "" if tenant == "default" else f"-H 'Kith-Tenant: {tenant}' "
+    said, first = dict(headers), []
+    if (bearer := said.get("Authorization")) is not None:
+        said["Authorization"] = "Bearer $KITH_KEY"
+        first = [f"export KITH_KEY={bearer.removeprefix('Bearer ')}"]
+    header = "".join(f'-H "{name}: {value}" ' for name, value in said.items())
     return [
+        *first,
         f"curl {header}'{relations}/v1/relationships/{consumer}/{provider}'",
         f"curl {header}'{relations}/v1/relationships?provider_id={provider}&limit=5'",
         f"curl {header}'{analytics}/v1/top?by=provider&measure=consumers&limit=5'",

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,12 +18,15 @@ from services.demo.lag import Gauge
 from services.demo.live import View
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
+from services.demo.probe import TENANT as PROBE
 from services.demo.probe import Probe
 from services.demo.report import report
 from services.demo.watch import Watch
 from shared.errors import Unavailable
 from shared.mongo_io import connect, translated
 from shared.settings import Settings
+from shared.vault.keys import Vault
+from shared.vault.open import vault_in
 
 _LOOK_SECONDS = 0.25
 #: Without any progress for so long, what is behind will not catch up.
@@ -54,6 +58,7 @@ class Result:
 def demo(
     addresses: dict[str, str],
     settings: Settings,
+    headers: Callable[[str], Mapping[str, str]],
     events: int,
     seed: int,
     rate: float | None = None,
@@ -62,6 +67,7 @@ def demo(
     """Run the demo against a running stack and report to the terminal (to stderr with ``json_line``, and the
     result as one line on stdout at the end).
 
+    ``headers`` gives what requests for a tenant say of themselves.
     ``addresses`` has ``ingest``, ``relations``, ``analytics``, ``kafka`` and ``mongo``. Raises Unavailable
     when servers stay away or a service stops making progress, and says which.
     """
@@ -72,7 +78,7 @@ def demo(
         database = client[settings.database]
         gauge = Gauge(settings, database)
         try:
-            result = _run(addresses, settings, database, gauge, events, seed, rate, console)
+            result = _run(addresses, settings, headers, database, gauge, events, seed, rate, console)
         finally:
             gauge.close()
     if json_line:
@@ -83,6 +89,7 @@ def demo(
 def _run(
     addresses: dict[str, str],
     settings: Settings,
+    headers: Callable[[str], Mapping[str, str]],
     database: Database[dict[str, Any]],
     gauge: Gauge,
     events: int,
@@ -92,12 +99,13 @@ def _run(
 ) -> Result:
     tenant = _unused_tenant(database)
     buried = gauge.lag().dead_letters
-    oracle = Oracle()
+    vault = vault_in(settings, database)
+    oracle = Oracle(None if vault is None else vault.pseudonym)
     # Midnight, so that a seed gives the same events all day long.
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     emissions = market(events, seed, today, None if tenant == "default" else tenant)
-    emitter = Emitter(addresses["ingest"], emissions, oracle.add, rate=rate)
-    probe = Probe(addresses["ingest"], addresses["relations"])
+    emitter = Emitter(addresses["ingest"], emissions, oracle.add, rate=rate, headers=headers(tenant))
+    probe = Probe(addresses["ingest"], addresses["relations"], headers(PROBE))
     watch = Watch(database, tenant, gauge, emitter, probe, events, strongest=console.is_terminal)
     started = time.monotonic()
     emitter.start()
@@ -121,7 +129,7 @@ def _run(
 
     console.print("Comparing what is stored with an independent fold of what was sent …", style="dim")
     expected = oracle.expected()
-    stored, logged = _judge(expected, settings, database, gauge)
+    stored, logged = _judge(expected, settings, database, gauge, vault)
     lost = gauge.lag().dead_letters - buried
     problems = [*emitter.surprises, *map(str, stored.differences), *map(str, logged.differences)]
     if lost:
@@ -140,17 +148,21 @@ def _run(
         latency_ms={"p50": _rounded(probe.percentile(50)), "p99": _rounded(probe.percentile(99))},
     )
     total = stored.total + logged.total + len(emitter.surprises) + bool(lost) + bool(probe.lost)
-    report(console, addresses, tenant, asdict(result), stored.found, problems, total, expected)
+    report(console, addresses, headers(tenant), asdict(result), stored.found, problems, total, expected)
     return result
 
 
 def _judge(
-    expected: Expected, settings: Settings, database: Database[dict[str, Any]], gauge: Gauge
+    expected: Expected,
+    settings: Settings,
+    database: Database[dict[str, Any]],
+    gauge: Gauge,
+    vault: Vault | None,
 ) -> tuple[Findings, Findings]:
     log = ChangeLog(expected)
     log.read(gauge.changes())
     weights = Weights(settings.kind_weights, settings.half_life_months)
-    return compare(expected, database, weights), log.judge()
+    return compare(expected, database, weights, vault), log.judge()
 
 
 def _drain(watch: Watch, view: View) -> None:

@@ -18,6 +18,7 @@ from shared.launch import read_settings
 from shared.protocols import Publisher
 from shared.settings import Settings
 from shared.topics import Topics
+from shared.vault.open import open_vault
 
 
 def import_command(
@@ -49,8 +50,12 @@ def import_command(
     try:
         loaded = load(mapping)
         topics = Topics(settings.topic_prefix)
-        with nullcontext() if dry_run else closing(kafka_publisher(settings)) as publisher, _Bars() as bars:
-            report = run(loaded, publisher, topics, rejected_to, clock, bars)
+        with (
+            nullcontext() if dry_run else open_vault(settings) as vault,
+            nullcontext() if dry_run else closing(kafka_publisher(settings)) as publisher,
+            _Bars() as bars,
+        ):
+            report = run(loaded, publisher, topics, rejected_to, clock, bars, vault)
     except (ConfigurationError, Unavailable) as error:
         typer.echo(f"kith import: {error}", err=True)
         raise typer.Exit(1) from None

@@ -9,13 +9,16 @@ from services.importer.convert import Converter
 from services.importer.mapping import Mapping
 from services.importer.preflight import check_columns, gather
 from services.importer.rejects import Rejects
-from services.importer.rows import BadRow, Row, Rows, open_rows
+from services.importer.rows import BadRow, Row, open_rows
 from services.importer.window import BATCH_EVENTS, Window
 from shared import codec
 from shared.errors import InvalidEvent
-from shared.events import event_key, microseconds
+from shared.events import Event, event_key, microseconds
 from shared.protocols import Message, Publisher
 from shared.topics import Topics
+from shared.vault.fields import plain, token_in
+from shared.vault.keys import Vault
+from shared.vault.sealing import keys_for, sealed
 
 
 class Progress(Protocol):
@@ -70,8 +73,10 @@ def run(
     rejects: Path,
     clock: Clock,
     progress: Progress | None = None,
+    vault: Vault | None = None,
 ) -> Report:
-    """Import every source of ``mapping``; without a publisher, only check what an import would do.
+    """Import every source of ``mapping``; without a publisher, only check what an import would do. Personal values
+    are sealed with ``vault``; without one they are published in plain text.
 
     Rejected rows go to the file ``rejects``, replacing those of an earlier run; there is no such file when
     there are none. Raises MappingError before anything is published when a file or a column is not there,
@@ -88,41 +93,68 @@ def run(
             with open_rows(source) as rows:
                 if progress:
                     progress.begin(source.name, rows.size)
-                _import(rows, convert, topics, clock, counts, rejected, window, progress)
+                batch = _Batch(convert, topics, clock, counts, rejected, window, vault)
+                for row in rows.rows:
+                    batch.take(row)
+                    if counts.read % BATCH_EVENTS == 0:
+                        batch.pass_on()
+                        if progress:
+                            progress.advance(rows.position(), counts.read, counts.rejected)
+                batch.pass_on()
+                window.flush()
+                if progress:
+                    progress.advance(rows.position(), counts.read, counts.rejected)
     return report
 
 
-def _import(
-    rows: Rows,
-    convert: Converter,
-    topics: Topics,
-    clock: Clock,
-    counts: Counts,
-    rejected: Rejects,
-    window: Window,
-    progress: Progress | None,
-) -> None:
-    for row in rows.rows:
-        counts.read += 1
+@dataclass(slots=True)
+class _Batch:
+    """The rows of one source on their way, so many at a time that their keys are asked for at once."""
+
+    convert: Converter
+    topics: Topics
+    clock: Clock
+    counts: Counts
+    rejected: Rejects
+    window: Window
+    vault: Vault | None
+    waiting: list[tuple[Row, Event]] = field(default_factory=list)
+
+    def take(self, row: Row | BadRow) -> None:
+        self.counts.read += 1
         try:
-            window.add(_message(row, convert, topics, clock))
-            counts.accepted += 1
+            if isinstance(row, BadRow):
+                raise InvalidEvent(row.reason, row.detail)
+            self.waiting.append((row, self._event(row)))
         except InvalidEvent as error:
-            counts.rejected += 1
-            rejected.add(counts.source, row, error)
-        if progress and counts.read % BATCH_EVENTS == 0:
-            progress.advance(rows.position(), counts.read, counts.rejected)
-    window.flush()
-    if progress:
-        progress.advance(rows.position(), counts.read, counts.rejected)
+            self._reject(row, error)
 
+    def pass_on(self) -> None:
+        """Seal what is waiting and hand it to the window. Raises Unavailable."""
+        waiting, self.waiting = self.waiting, []
+        events: list[Event | None] = [event for _, event in waiting]
+        if self.vault is not None:
+            bare = [n for n, (_, event) in enumerate(waiting) if plain(event) is not None]
+            todo = [waiting[n][1] for n in bare]
+            for n, event in zip(bare, sealed(todo, keys_for(self.vault, todo)), strict=True):
+                events[n] = event
+        for (row, _), event in zip(waiting, events, strict=True):
+            if event is None:
+                erased = InvalidEvent("suppressed", "is erased, and nothing is taken any more", "data.consumer_id")
+                self._reject(row, erased)
+            else:
+                self.window.add(Message(self.topics.of(event), event_key(event), codec.encode(event)))
+                self.counts.accepted += 1
 
-def _message(row: Row | BadRow, convert: Converter, topics: Topics, clock: Clock) -> Message:
-    if isinstance(row, BadRow):
-        raise InvalidEvent(row.reason, row.detail)
-    event = convert(row.fields)
-    codec.check_clock(event, microseconds(clock.arrived), clock.max_future_seconds)
-    value = codec.encode(event)
-    if len(value) > codec.MAX_EVENT_BYTES:
-        raise InvalidEvent("too_large", f"{len(value)} bytes, and an event has at most {codec.MAX_EVENT_BYTES}")
-    return Message(topics.of(event), event_key(event), value)
+    def _event(self, row: Row) -> Event:
+        event = self.convert(row.fields)
+        codec.check_clock(event, microseconds(self.clock.arrived), self.clock.max_future_seconds)
+        if (path := token_in(event)) is not None:
+            raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")
+        if (size := len(codec.encode(event))) > codec.MAX_EVENT_BYTES:
+            raise InvalidEvent("too_large", f"{size} bytes, and an event has at most {codec.MAX_EVENT_BYTES}")
+        return event
+
+    def _reject(self, row: Row | BadRow, error: InvalidEvent) -> None:
+        self.counts.rejected += 1
+        self.rejected.add(self.counts.source, row, error)

@@ -6,17 +6,22 @@ from datetime import UTC, datetime
 from services.ingest.api import create_app
 from services.ingest.late import LatePublisher
 from services.ingest.metrics import DoorMetrics
+from shared.access.opening import opened_access
+from shared.access.tls import tls_of
 from shared.errors import ConfigurationError
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher
 from shared.kafka_watch import KafkaProbe
 from shared.launch import launch
+from shared.ledger import Ledger
 from shared.metered import PublisherMeter
 from shared.metrics import new_registry
+from shared.mongo_io import connect
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
 from shared.tracing import open_tracing
+from shared.vault.open import open_vault
 
 
 def run(settings: Settings) -> None:
@@ -25,25 +30,35 @@ def run(settings: Settings) -> None:
         raise ConfigurationError("KITH_KAFKA is not set; it holds the brokers' addresses, as in localhost:9092")
     topics = Topics(settings.topic_prefix)
     inputs = [topics.name(short) for short in INPUTS]
-    registry = new_registry()
+    registry, tls = new_registry(), tls_of(settings)
     with ExitStack() as stop:
+        vault = stop.enter_context(open_vault(settings))
         tracing = open_tracing("ingest")
         stop.callback(tracing.close)
         probe = KafkaProbe(settings)
         stop.callback(probe.close)
+        ledger = Ledger(settings)
+        ledger.start()
+        stop.callback(ledger.stop)
         late = LatePublisher(lambda: open_publisher(settings))
         stop.callback(late.close)
+        client = None if settings.mongo is None else stop.enter_context(connect(settings.mongo))
+        database = None if client is None else client[settings.database]
+        access = stop.enter_context(opened_access(settings, database))
         app = create_app(
             PublisherMeter(registry).on(late),
             topics,
             settings,
             lambda: datetime.now(UTC),
-            ready=lambda: late.problems() or probe.problems(inputs),
+            ready=lambda: late.problems() or probe.problems(inputs) or ledger.problems(),
             answered=DoorMetrics(registry).answered,
             tracing=tracing,
+            vault=vault,
+            access=access,
+            ledger=ledger,
         )
         add_metrics(app, registry)
-        serve(app, settings.host, settings.ingest_port, stop.close)
+        serve(app, settings.host, settings.ingest_port, stop.close, tls=tls)
 
 
 def main() -> None:

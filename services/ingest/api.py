@@ -7,7 +7,7 @@ from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -19,19 +19,32 @@ from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
 from services.ingest.door import Accepted, Door, Rejected
 from services.ingest.late import NotConnected
 from services.ingest.limits import Refused
+from services.ingest.sealing import NoKeys, seal
 from shared import asyncapi
+from shared.access.caller import EVENTS_WRITE
+from shared.access.guard import Access, CallerOf, secure
+from shared.access.needs import needs, public
 from shared.errors import Unavailable
 from shared.http import add_health, add_problem_handlers, extend_openapi, problem
 from shared.protocols import Publisher
 from shared.settings import Settings
 from shared.topics import Topics
 from shared.tracing import NoTracing, Tracing
+from shared.vault.keys import Vault
 
 _SAFE = "Sending the same events again is safe: source and id name an event, and it counts once."
 
 _SMALL_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
+
+
+class Ledger(Protocol):
+    """Who is erased, and why that may not be known yet."""
+
+    def mode(self, tenant: str, consumer_id: str) -> object: ...
+
+    def problems(self) -> list[str]: ...
 
 
 def create_app(
@@ -42,12 +55,23 @@ def create_app(
     ready: Callable[[], Sequence[str]],
     answered: Callable[[int, Sequence[Rejected]], None] = lambda _accepted, _rejected: None,
     tracing: Tracing | None = None,
+    *,
+    access: Access,
+    vault: Vault | None = None,
+    ledger: Ledger | None = None,
 ) -> FastAPI:
     """The door as an ASGI application. ``ready`` gives the reasons why events cannot be taken now; ``answered``
-    is told the verdicts of each answer."""
+    is told the verdicts of each answer; ``access`` decides who may send.
+    Without a ``vault`` personal values go on in plain text; events of consumers in the ``ledger`` of erasures are
+    suppressed."""
     traces = tracing or NoTracing()
     kith_version = version("kith")
-    door = Door(topics, settings.max_future_seconds)
+    sealing = vault is not None
+    door = (
+        Door(topics, settings.max_future_seconds, sealing=sealing)
+        if ledger is None
+        else Door(topics, settings.max_future_seconds, sealing=sealing, erased=ledger.mode)
+    )
     # Twice, because the publisher's own clock starts only once it has the brokers' metadata.
     delivery = Delivery(publisher, 2 * settings.publish_timeout_ms / 1000)
 
@@ -67,20 +91,27 @@ def create_app(
         redirect_slashes=False,
     )
     add_problem_handlers(app)
+    secure(app, access)
     extend_openapi(app, SCHEMAS)
     add_health(app, ready)
     described = asyncapi.document(topics, kith_version)
 
     @app.post("/v1/events", **EVENTS_ROUTE)
-    async def post_events(request: Request) -> Response:
+    @needs(EVENTS_WRITE)
+    async def post_events(request: Request, caller: CallerOf) -> Response:
         headers = request.headers.raw
         with traces.request("POST /v1/events", headers) as carried, ExitStack() as held:
             held.enter_context(delivery.room(declared_bytes(headers)))
             body = await read(request.stream(), headers)
+            if ledger is not None and (unread := ledger.problems()):
+                raise NotConnected("; ".join(unread))
             # The worst that a large body can hold takes a quarter of a second: not on the loop.
             large = len(body) > _SMALL_BYTES
-            judge = partial(door.judge, body, headers, clock())
+            tenant = caller.tenant if caller.bound else None
+            judge = partial(door.judge, body, headers, clock(), tenant)
             verdicts = await asyncio.to_thread(judge) if large else judge()
+            if vault is not None:
+                verdicts = await seal(vault, verdicts)
             messages = [verdict.message for verdict in verdicts if isinstance(verdict, Accepted)]
             if carried:
                 messages = [message._replace(headers=carried) for message in messages]
@@ -97,6 +128,7 @@ def create_app(
         summary="The Kafka topics, as AsyncAPI 3.0.",
         operation_id="getAsyncapi",
     )
+    @public
     async def get_asyncapi() -> dict[str, Any]:
         return described
 
@@ -113,6 +145,15 @@ def create_app(
         return problem(
             503, f"Kafka cannot be reached, so nothing was published; try again. {_SAFE}", {"Retry-After": "5"}
         )
+
+    @app.exception_handler(NoKeys)
+    async def no_keys(_: Request, error: NoKeys) -> Response:
+        _log.warning("personal data could not be sealed", extra={"reason": str(error)})
+        detail = (
+            "the keys that personal data is encrypted under cannot be reached, so nothing was published. Events "
+            f"without personal data are taken; try again. {_SAFE}"
+        )
+        return problem(503, detail, {"Retry-After": "5"})
 
     @app.exception_handler(Unavailable)
     async def unavailable(_: Request, error: Unavailable) -> Response:

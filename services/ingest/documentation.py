@@ -28,7 +28,7 @@ class Rejection(BaseModel):
     id: str | None = Field(description="The event's id, where it can be read.")
     reason: str = Field(
         description="A short stable code: invalid, not_json, too_large, unknown_type, unknown_version, "
-        "wrong_tenant, in_the_future."
+        "wrong_tenant, in_the_future, sealed, suppressed."
     )
     field: str | None = Field(description="The field at fault, as in data.amount.")
     detail: str = Field(description="A sentence for a person.")
@@ -134,7 +134,8 @@ EVENTS_ROUTE: Json = {
                 408: "The body did not arrive in time.",
                 413: "Too many bytes or events.",
                 415: "This content type, charset or content encoding is not accepted.",
-                503: "The brokers are away or too much is under way. Sending the same events again is safe.",
+                503: "The brokers are away, or the keys of personal data, or too much is under way. Sending the "
+                "same events again is safe.",
             }
         ),
     },

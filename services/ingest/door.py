@@ -1,11 +1,12 @@
 """A request's body and headers to one verdict per event. Pure.
 
 What is forwarded is each event's own bytes, and exactly these were validated. Where an attribute has to be
-added it is added first, so that what lies in Kafka always decodes to what was judged here.
+added it is added first, so that what lies in Kafka always decodes to what was judged here. Of an event with
+personal values, these are replaced by sealed ones before it is forwarded (``services.ingest.sealing``).
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,18 +17,24 @@ from services.ingest.items import is_array, not_json, split
 from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, tenant_of
 from shared import codec
 from shared.errors import InvalidEvent
-from shared.events import event_key, microseconds
+from shared.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key, microseconds
 from shared.protocols import Message
 from shared.topics import Topics
+from shared.vault.fields import bare, hidden, plain, token_in
 
 #: What plain JSON may leave out, as JSON.
 PLAIN_DEFAULTS: Mapping[str, bytes] = {"specversion": b'"1.0"', "source": b'"http"'}
 MAX_ID = 200
+NOT_SUPPRESSED = (ConsumerErased, ProviderUpserted, ProviderClosed)
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    """``event`` is there while its personal values are still to be sealed."""
+
     message: Message
+    index: int
+    event: Event | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +52,31 @@ Verdict = Accepted | Rejected
 
 
 class Door:
-    """Judges requests. An event dated more than ``max_future_seconds`` ahead of its arrival is rejected."""
+    """Judges requests. An event dated more than ``max_future_seconds`` ahead of its arrival is rejected. Whether
+    personal values are to be sealed, ``sealing`` says; whether a tenant's consumer is erased, ``erased``."""
 
-    def __init__(self, topics: Topics, max_future_seconds: int) -> None:
+    def __init__(
+        self,
+        topics: Topics,
+        max_future_seconds: int,
+        *,
+        sealing: bool = False,
+        erased: Callable[[str, str], object] = lambda _tenant, _consumer: None,
+    ) -> None:
+        self._erased = erased
         self._topics = topics
         self._max_future_seconds = max_future_seconds
+        self._sealing = sealing
 
-    def judge(self, body: bytes, headers: Sequence[Header], arrived: datetime) -> list[Verdict]:
-        """One verdict per event, in order.
+    def judge(
+        self, body: bytes, headers: Sequence[Header], arrived: datetime, bound: str | None = None
+    ) -> list[Verdict]:
+        """One verdict per event, in order. ``bound`` is the sender's tenant where the credential says it; without,
+        the tenant is whichever the header states, and without that each event's own.
 
         Raises Refused (400, 413, 415), and nothing else, when the request as a whole is not understood.
         """
-        tenant = tenant_of(headers)
+        tenant = bound or tenant_of(headers)
         mode = mode_of(headers)
         if mode is Mode.BATCHED or (mode is Mode.PLAIN and is_array(body)):
             events = split(body)
@@ -64,7 +84,7 @@ class Door:
             try:
                 events = [structured(headers, body)]
             except InvalidEvent as error:
-                return [_rejected(0, id_of(headers), error)]
+                return [rejected(0, id_of(headers), error)]
         else:
             events = [body]
         added = dict(PLAIN_DEFAULTS) if mode is Mode.PLAIN else {}
@@ -80,12 +100,21 @@ class Door:
             raw = _completed(raw, added)
             event = codec.decode(raw)
             if tenant is not None and event.tenant != tenant:
-                detail = f"is not the tenant that the header {TENANT_HEADER} states"
+                detail = f"is not the tenant of the credential, or that the header {TENANT_HEADER} states"
                 raise InvalidEvent("wrong_tenant", detail, "tenant")
             codec.check_clock(event, arrived, self._max_future_seconds)
+            # An erasure itself is taken again: one with "delete" outranks one with "anonymise".
+            if not isinstance(event, NOT_SUPPRESSED) and self._erased(event.tenant, event.data.consumer_id):
+                raise suppressed()
+            if (path := token_in(event)) is not None:
+                raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")
+            to_seal = self._sealing and plain(event) is not None
+            if self._sealing and not to_seal and hidden(raw, event):
+                raw = bare(raw)
         except InvalidEvent as error:
-            return _rejected(index, _id_in(raw), error)
-        return Accepted(Message(self._topics.of(event), event_key(event), raw))
+            return rejected(index, _id_in(raw), error)
+        message = Message(self._topics.of(event), event_key(event), raw)
+        return Accepted(message, index, event if to_seal else None)
 
 
 class _Stated(msgspec.Struct):
@@ -125,7 +154,12 @@ def _completed(raw: bytes, added: Mapping[str, bytes]) -> bytes:
     return raw[:start] + b",".join(missing) + (b"" if rest.startswith(b"}") else b",") + rest
 
 
-def _rejected(index: int, id: str | None, error: InvalidEvent) -> Rejected:
+def suppressed() -> InvalidEvent:
+    """Why an event of an erased consumer is not taken."""
+    return InvalidEvent("suppressed", "is erased, and nothing is taken any more", "data.consumer_id")
+
+
+def rejected(index: int, id: str | None, error: InvalidEvent) -> Rejected:
     shown = id if id is not None and len(id) <= MAX_ID else None
     return Rejected(index, shown, error.reason, error.field, error.detail)
 

@@ -1,17 +1,23 @@
 """The composition root of the relations service: the worker and the query API in one process."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from services.relations.api import create_app
+from services.relations.assembly import assembled, with_keys
 from services.relations.cache import QueryCache
+from services.relations.findings import PlaintextFindings
 from services.relations.invalidation import Invalidation, OwnWrites
 from services.relations.measures.source import Measures
 from services.relations.metrics import cache_metrics
-from services.relations.projection import RelationsProjection
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
+from services.relations.sealing import SealedProjection
 from services.relations.strength import Strength
+from shared.access.opening import opened_access
+from shared.access.tls import tls_of
+from shared.cors import allow_pages
 from shared.errors import ConfigurationError
 from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
@@ -19,6 +25,8 @@ from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.launch import launch
+from shared.ledger import read_ledger
+from shared.ledger_gate import Gate, add_gate
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare, translated
@@ -29,6 +37,8 @@ from shared.runner import Runner
 from shared.settings import Settings
 from shared.topics import Topics
 from shared.tracing import open_tracing
+from shared.vault.open import vault_in
+from shared.vault.schema import COLLECTIONS as VAULT
 from shared.versions import LiveNames, LiveStore
 from shared.watchdog import STORE_THREADS
 from shared.worker import Worker, owner_name
@@ -40,24 +50,33 @@ def run(settings: Settings) -> None:
         raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
     topics = Topics(settings.topic_prefix)
     strength = Strength(settings.kind_weights, settings.half_life_months)
-    projection = RelationsProjection(
-        topics, strength, settings.max_future_seconds, facts_only=settings.relations_facts_only
-    )
+    tls = tls_of(settings)
     registry, tracing = new_registry(), open_tracing("relations")
-    observation = Observation(registry, tracing, projection.name)
     client = connect(settings.mongo)
     database = client[settings.database]
+    vault = vault_in(settings, database)
+    projection = assembled(settings, vault)
+    observation = Observation(registry, tracing, projection.name)
 
     generations = MongoRegistry(database, projection.name)
     cache = QueryCache(settings.cache, settings.cache_entries)
     registry.register(cache_metrics(cache))
 
+    findings = (
+        [PlaintextFindings(projection, database, registry)] if isinstance(projection, SealedProjection) else []
+    )
+
     def open_store(version: int) -> Store:
-        return observation.store.on(MongoStore(database, collections_of(COLLECTIONS, version)))
+        store = MongoStore(database, collections_of(COLLECTIONS, version))
+        return observation.store.on(with_keys(store, vault))
+
+    names = LiveNames(generations)
+    gate = Gate(database, names, lambda: read_ledger(settings), lambda: open_publisher(settings), topics)
 
     def build() -> Runner:
+        gate.check()
         with translated():
-            prepare(database, collections_of(COLLECTIONS, generations.read().live))
+            prepare(database, {**collections_of(COLLECTIONS, generations.read().live), **VAULT})
         return Runner(
             open_reader(settings, projection.name, projection.topics),
             LiveStore(generations, open_store),
@@ -67,32 +86,46 @@ def run(settings: Settings) -> None:
             dead_letters=topics.name("dead-letters"),
             slice_events=settings.slice_events,
             committer=ThreadPoolExecutor(4, thread_name_prefix=STORE_THREADS),
-            observer=Several(observation.observer, OwnWrites(cache)),
+            observer=Several(observation.observer, OwnWrites(cache), *findings),
         )
 
     worker = Worker(build, settings.stuck_seconds)
     observation.watch(worker)
     heartbeat = Heartbeat(database, projection.name, owner_name(), observation.latency.counts)
     invalidation = Invalidation(settings, cache)
-    names = LiveNames(generations)
     queries = Queries(database, strength, cache, names)
-    measures = Measures(database, names, lambda: datetime.now(UTC))
-    app = create_app(queries, strength, worker.problems, lambda: datetime.now(UTC), measures.of)
+    measures = Measures(database, names, lambda: datetime.now(UTC), vault)
+    closing = ExitStack()
+    access = closing.enter_context(opened_access(settings, database))
+    app = create_app(
+        queries,
+        strength,
+        lambda: gate.problems() or worker.problems(),
+        lambda: datetime.now(UTC),
+        measures.of,
+        access=access,
+        vault=vault,
+    )
+    add_gate(app, gate)
     add_metrics(app, registry)
+    allow_pages(app, settings.dashboard_origins)
 
     def stop() -> None:
         invalidation.stop()
+        gate.stop()
         try:
             worker.stop()
         finally:
             heartbeat.stop()
+            closing.close()
             client.close()
             tracing.close()
 
+    gate.start()
     worker.start()
     heartbeat.start()
     invalidation.start()
-    serve(app, settings.host, settings.relations_port, stop)
+    serve(app, settings.host, settings.relations_port, stop, tls=tls)
 
 
 def main() -> None:

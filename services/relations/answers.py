@@ -9,6 +9,9 @@ from pydantic import BaseModel, Field
 from services.relations.strength import Strength
 from shared.protocols import Document
 
+LEFT_OUT = "With a purpose: whether some were left out who have not granted it."
+MASKED = "Fields that the credential may not see, shown as •••. Left out when there are none."
+
 
 class Consumer(BaseModel):
     """What is known of a consumer. Parts that nobody has stated are left out."""
@@ -19,6 +22,12 @@ class Consumer(BaseModel):
     traits: dict[str, Any] | None = None
     consent: dict[str, bool] | None = None
     erased: Literal["anonymise", "delete"] | None = Field(None, description="Set once the consumer is erased.")
+    masked: list[str] | None = Field(None, description=MASKED)
+
+
+class ConsumerList(BaseModel):
+    items: list[Consumer] = Field(description="By id.")
+    left_out: bool | None = Field(None, description=LEFT_OUT)
 
 
 class Provider(BaseModel):
@@ -56,6 +65,8 @@ class Relation(BaseModel):
 class RelationPage(BaseModel):
     items: list[Relation] = Field(description="Latest first.")
     next: str | None = Field(description="The cursor of the next page; null on the last one.")
+    masked: list[str] | None = Field(None, description=MASKED)
+    left_out: bool | None = Field(None, description=LEFT_OUT)
 
 
 class RelationshipSummary(BaseModel):
@@ -71,6 +82,7 @@ class RelationshipSummary(BaseModel):
 class RelationshipPage(BaseModel):
     items: list[RelationshipSummary] = Field(description="Strongest first.")
     next: str | None = Field(description="The cursor of the next page; null on the last one.")
+    left_out: bool | None = Field(None, description=LEFT_OUT)
 
 
 class KindShare(BaseModel):
@@ -107,7 +119,7 @@ class Relationship(BaseModel):
     evidence: list[Evidence] = Field(description="The relations that weigh most, heaviest first.")
 
 
-_INTERNAL = frozenset({"_id", "tenant", "versions", "version", "retracted"})
+_INTERNAL = frozenset({"_id", "tenant", "versions", "version", "retracted", "blind"})
 
 
 def public(document: Document) -> Document:

@@ -4,27 +4,45 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Header, HTTPException, Path, Query
+from fastapi import FastAPI, HTTPException, Path, Query
 
 from services.relations import answers
 from services.relations.measures.catalogue import MEASURES
 from services.relations.measures.source import Source
+from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, presenter
 from services.relations.queries import BadCursor, Queries
 from services.relations.strength import Strength
-from shared.events import Id, Kind, Tenant
+from shared.access.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
+from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
+from shared.access.needs import needs
+from shared.events import Id, Kind, Name
 from shared.http import add_health, add_problem_handlers, json_response, problems
 from shared.measures.http import add_measures
 from shared.paths import EncodedSlashes, PathId
+from shared.protocols import Document
+from shared.vault.keys import Vault
 
-TenantHeader = Annotated[Tenant, Header(alias="Kith-Tenant", description="Whose data to read.")]
+DESCRIPTION = """\
+Consumers, providers, the relations between them and how strong they are.
+
+What a credential may not see is shown as `•••`, whatever its type, and named by the member `masked` of the answer.
+"""
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of a page.")]
 Cursor = Annotated[str | None, Query(max_length=3000, description="`next` of the page before.")]
+Purpose = Annotated[
+    Name | None,
+    Query(
+        description="Answer only of consumers who have granted this purpose. A page is then shorter by the "
+        "others, perhaps empty; `left_out` says that there were some."
+    ),
+]
 FAILURES = problems(
     {
         422: "A parameter is missing or not of its form; detail says which.",
         503: "MongoDB is away; try again after Retry-After seconds.",
     }
 )
+NOT_GRANTED = problems({403: "The credential lacks a scope, or the consumer has not granted the purpose."})
 NOT_FOUND = FAILURES | problems({404: "Nothing is known under this id."})
 
 
@@ -34,54 +52,121 @@ def create_app(
     ready: Callable[[], Sequence[str]],
     clock: Callable[[], datetime],
     measures: Callable[[str], Source] | None = None,
+    *,
+    access: Access,
+    vault: Vault | None = None,
 ) -> FastAPI:
     """The app. ``ready`` gives the reasons why the service cannot do its work; ``clock`` says what "now" is;
-    ``measures`` opens what the measures of a tenant are read from, and without it there are none."""
+    ``measures`` opens what the measures of a tenant are read from, and without it there are none; ``access``
+    decides who may ask. What is sealed is opened with ``vault``."""
+    presented = presenter(vault)
     app = FastAPI(
         title="Kith relations",
         version="1",
-        description="Consumers, providers, the relations between them and how strong they are.",
+        description=DESCRIPTION,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
     )
     app.add_middleware(EncodedSlashes)
     add_problem_handlers(app)
+    secure(app, access)
     add_health(app, ready)
 
-    def profile(collection: str, tenant: str, id: str) -> Any:
+    def check(tenant: str, consumer_id: str, purpose: str | None) -> None:
+        page = {"items": [{"consumer_id": consumer_id}]}
+        if queries.consenting(tenant, page, purpose).get("left_out"):
+            raise HTTPException(403, f"the consumer has not granted the purpose {purpose}")
+
+    def profile(collection: str, tenant: str, id: str) -> Document:
         if (found := queries.profile(collection, tenant, id)) is None:
             raise HTTPException(404, f"nothing is known of this {collection[:-1]}")
-        return json_response(found)
+        return found
 
-    @app.get("/v1/consumers/{consumer_id}", response_model=answers.Consumer, responses=NOT_FOUND)
-    def consumer(consumer_id: Annotated[PathId, Path()], tenant: TenantHeader = "default") -> Any:
+    @app.get("/v1/consumers/{consumer_id}", response_model=answers.Consumer, responses=NOT_FOUND | NOT_GRANTED)
+    @needs(CONSUMERS_READ)
+    def consumer(
+        consumer_id: Annotated[PathId, Path()],
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+        purpose: Purpose = None,
+    ) -> Any:
         """What is known of a consumer."""
-        return profile("consumers", tenant, consumer_id)
+        found = profile("consumers", tenant, consumer_id)
+        check(tenant, consumer_id, purpose)
+        shown, fields = presented(found, PERSONAL_OF_CONSUMER, caller)
+        access.reading(caller, {"consumer_id": consumer_id}, fields)
+        return json_response(shown)
+
+    @app.get(
+        "/v1/consumers",
+        response_model=answers.ConsumerList,
+        responses=FAILURES
+        | problems(
+            {
+                400: "Not exactly one of email and phone.",
+                409: "Nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index to search.",
+            }
+        ),
+    )
+    @needs(PERSONAL_READ)
+    def consumers(
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+        email: Annotated[str | None, Query(max_length=1000, description="In upper or lower case.")] = None,
+        phone: Annotated[
+            str | None, Query(max_length=1000, description="Only digits and a leading + (or 00) count.")
+        ] = None,
+        limit: Limit = 100,
+        purpose: Purpose = None,
+    ) -> Any:
+        """The consumers who have this e-mail address or phone number, by id."""
+        if (email is None) == (phone is None):
+            raise HTTPException(400, "say what to look for: either email or phone")
+        if vault is None:
+            raise HTTPException(409, "nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index")
+        field, value = ("email", email) if email is not None else ("phone", phone)
+        found = queries.consumers(tenant, field, vault.blind(tenant, field, value or ""), limit)
+        found = queries.consenting(tenant, found, purpose)
+        shown, fields = presented(found, PERSONAL_OF_CONSUMER, caller)
+        access.reading(caller, {"searched_by": field}, fields)
+        return json_response(shown)
 
     @app.get("/v1/providers/{provider_id}", response_model=answers.Provider, responses=NOT_FOUND)
-    def provider(provider_id: Annotated[PathId, Path()], tenant: TenantHeader = "default") -> Any:
+    @needs(RELATIONS_READ)
+    def provider(provider_id: Annotated[PathId, Path()], tenant: TenantOf) -> Any:
         """What is known of a provider."""
-        return profile("providers", tenant, provider_id)
+        return json_response(profile("providers", tenant, provider_id))
 
     @app.get(
         "/v1/relations",
         response_model=answers.RelationPage,
         responses=FAILURES | problems({400: "Neither consumer_id nor provider_id, or a foreign cursor."}),
     )
+    @needs(RELATIONS_READ)
     def relations(
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
         consumer_id: Annotated[Id | None, Query()] = None,
         provider_id: Annotated[Id | None, Query()] = None,
         kind: Annotated[Kind | None, Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
-        tenant: TenantHeader = "default",
+        purpose: Purpose = None,
     ) -> Any:
         """The relations of a consumer, of a provider or between both, latest first, without retracted ones."""
         if consumer_id is None and provider_id is None:
             raise HTTPException(400, "say whose: consumer_id, provider_id or both")
         with_cursor = _cursor_checked(queries.relations)
-        return json_response(with_cursor(tenant, consumer_id, provider_id, kind, limit, cursor))
+        page = with_cursor(tenant, consumer_id, provider_id, kind, limit, cursor)
+        page = queries.consenting(tenant, page, purpose)
+        shown, fields = presented(page, PERSONAL_OF_RELATION, caller)
+        asked = {"consumer_id": consumer_id, "provider_id": provider_id, "kind": kind}
+        access.reading(caller, {name: value for name, value in asked.items() if value is not None}, fields)
+        return json_response(shown)
 
     @app.get(
         "/v1/relationships",
@@ -89,12 +174,14 @@ def create_app(
         responses=FAILURES
         | problems({400: "Not exactly one of consumer_id and provider_id, or a foreign cursor."}),
     )
+    @needs(RELATIONS_READ)
     def relationships(
+        tenant: TenantOf,
         consumer_id: Annotated[Id | None, Query()] = None,
         provider_id: Annotated[Id | None, Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
-        tenant: TenantHeader = "default",
+        purpose: Purpose = None,
     ) -> Any:
         """The relationships of a consumer or of a provider, strongest first."""
         if (consumer_id is None) == (provider_id is None):
@@ -102,20 +189,22 @@ def create_app(
         side, id = ("consumer_id", consumer_id) if consumer_id is not None else ("provider_id", provider_id)
         assert id is not None
         with_cursor = _cursor_checked(queries.relationships)
-        return json_response(with_cursor(tenant, side, id, limit, cursor, clock()))
+        page = with_cursor(tenant, side, id, limit, cursor, clock())
+        return json_response(queries.consenting(tenant, page, purpose))
 
     @app.get(
         "/v1/relationships/{consumer_id}/{provider_id}",
         response_model=answers.Relationship,
         responses=FAILURES | problems({404: "There is nothing between the two."}),
     )
+    @needs(RELATIONS_READ)
     def relationship(
+        tenant: TenantOf,
         consumer_id: Annotated[PathId, Path()],
         provider_id: Annotated[PathId, Path()],
         half_life_months: Annotated[
             float | None, Query(ge=0.01, le=1200, description="Instead of the configured half-life.")
         ] = None,
-        tenant: TenantHeader = "default",
     ) -> Any:
         """One relationship: its sums, how strong it is now, each kind's share, and what weighs most."""
         other = None if half_life_months is None else Strength(strength.weights, half_life_months)
@@ -125,7 +214,7 @@ def create_app(
         return json_response(found)
 
     if measures is not None:
-        add_measures(app, MEASURES, measures)
+        add_measures(app, MEASURES, measures, RELATIONS_READ)
     return app
 
 

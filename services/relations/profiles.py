@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from services.relations.forgetting import Forgetting, forget
 from shared.events import (
     ConsumerErased,
     ConsumerEvent,
@@ -28,16 +29,25 @@ PARTS = {
 
 
 def project_profiles(
-    items: Sequence[tuple[Record, ConsumerEvent | ProviderEvent]], *, collection: str, change_topic: str
+    items: Sequence[tuple[Record, ConsumerEvent | ProviderEvent]],
+    *,
+    collection: str,
+    change_topic: str,
+    forgetting: Forgetting | None = None,
 ) -> Generator[Ask, Answer, Outcome]:
-    """Fold a slice of consumer events, or of provider events, into ``collection``."""
+    """Fold a slice of consumer events, or of provider events, into ``collection``. ``forgetting`` says where
+    erasures are sent on to; without it they end here."""
     ids = [document_id(event.tenant, subject_id(event)) for _, event in items]
     stored: dict[str, Document] = (yield Get({collection: set(ids)}))[collection]
     profiles = dict(stored)
     outcome = Outcome()
+    erasures: list[ConsumerErased] = []
     for (record, event), id in zip(items, ids, strict=True):
         old = profiles.get(id)
         new = _fold(collection, id, event, old)
+        if isinstance(event, ConsumerErased) and forgetting is not None:
+            erasures.append(event)
+            outcome.messages += forgetting.messages(event, new["erased"])
         if new is old:
             continue
         profiles[id] = new
@@ -46,6 +56,8 @@ def project_profiles(
     for id, profile in profiles.items():
         if profile is not stored.get(id):
             outcome.writes.append(Write(collection, id, stored.get(id), profile))
+    if erasures:
+        outcome.writes += yield from forget(erasures)
     return outcome
 
 

@@ -4,13 +4,15 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from services.relations.facts import project_facts, store_facts
+from services.relations.forgetting import Forgetting
 from services.relations.profiles import project_profiles
 from services.relations.strength import Strength
-from shared.codec import check_clock, decode
+from shared.codec import check_clock, decode, decode_internal
+from shared.erasure import Pseudonym, hashed
 from shared.errors import InvalidEvent
-from shared.events import Event
+from shared.events import Event, SubjectErased
 from shared.protocols import Answer, Ask, Outcome, Record
-from shared.topics import CHANGES, INPUTS, Topics
+from shared.topics import CHANGES, INPUTS, LEDGER, Topics
 
 
 class RelationsProjection:
@@ -20,19 +22,35 @@ class RelationsProjection:
     version = 1
 
     def __init__(
-        self, topics: Topics, strength: Strength, max_future_seconds: int, *, facts_only: bool = False
+        self,
+        topics: Topics,
+        strength: Strength,
+        max_future_seconds: int,
+        *,
+        facts_only: bool = False,
+        pseudonym: Pseudonym = hashed,
     ) -> None:
+        """``pseudonym`` names the facts of consumers who are erased with ``anonymise``."""
         self.topics = tuple(topics.name(short) for short in INPUTS)
         self._topics = topics
         self._strength = strength
         self._max_future_seconds = max_future_seconds
         self._facts_only = facts_only
+        self._pseudonym = pseudonym
+        self._relations = topics.name("relations")
+        self._forgetting = Forgetting(topics.name(LEDGER), self._relations)
 
-    def decode(self, record: Record) -> Event:
+    def decode(self, record: Record) -> Event | SubjectErased:
         """The event in a record, validated as the door does. "Now" is when Kafka got it."""
         if record.value is None:
             raise InvalidEvent("empty", "the message has no value")
-        event = decode(record.value)
+        try:
+            event = decode(record.value)
+        except InvalidEvent as error:
+            unknown = error.reason == "unknown_type" and record.partition.topic == self._relations
+            if unknown and (internal := decode_internal(record.value)) is not None:
+                return internal
+            raise
         self._topics.check(event, record.partition.topic)
         check_clock(event, record.timestamp * 1000, self._max_future_seconds)
         return event
@@ -44,5 +62,7 @@ class RelationsProjection:
         if short == "relations" and self._facts_only:
             return store_facts(items)
         if short == "relations":
-            return project_facts(items, change_topic=change_topic, strength=self._strength)
-        return project_profiles(items, collection=short, change_topic=change_topic)
+            return project_facts(
+                items, change_topic=change_topic, strength=self._strength, pseudonym=self._pseudonym
+            )
+        return project_profiles(items, collection=short, change_topic=change_topic, forgetting=self._forgetting)

@@ -45,6 +45,11 @@ class Queries:
         )
         return answers.public(found) if found else None
 
+    def consumers(self, tenant: str, field: str, word: str, limit: int) -> Document:
+        """Those whose blind index of ``field`` (email or phone) is ``word``, by id."""
+        found = self._many("consumers", {"tenant": tenant, f"blind.{field}": word}, [("_id", 1)], limit)
+        return {"items": [answers.public(document) for document in found]}
+
     def relations(
         self,
         tenant: str,
@@ -72,6 +77,19 @@ class Queries:
             "items": [answers.relation(fact) for fact in items],
             "next": encode_cursor(_milliseconds(items[-1]["time"]), items[-1]["_id"]) if more else None,
         }
+
+    def consenting(self, tenant: str, page: Document, purpose: str | None) -> Document:
+        """A page without whoever has not granted ``purpose``, which also are all of whom nothing is known, as a
+        pseudonym. ``left_out`` says whether there were any. Without a purpose, the page as it is."""
+        if purpose is None:
+            return page
+        ids = {document_id(tenant, item["consumer_id"]) for item in page["items"]}
+        wanted = {"_id": {"$in": list(ids)}, f"consent.{purpose}": True}
+        with translated():
+            found = self._database[self._names("consumers")].find(wanted, {"consumer_id": 1})
+            granted = {each["consumer_id"] for each in found}
+        items = [item for item in page["items"] if item["consumer_id"] in granted]
+        return {**page, "items": items, "left_out": len(items) < len(page["items"])}
 
     def relationships(
         self, tenant: str, side: str, id: str, limit: int, cursor: str | None, now: datetime

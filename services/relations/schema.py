@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from services.relations.erasing import ERASED
+from services.relations.forgetting import ERASURES
 from shared.collections import Collections, CollectionSpec, object_schema
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.dead_letters import SPEC
+from shared.erasure import KEYS, KEYS_SPEC
 
 STRING: dict[str, Any] = {"bsonType": "string"}
 DATE: dict[str, Any] = {"bsonType": "date"}
@@ -39,6 +42,8 @@ _CONSUMERS = object_schema(
         "traits": OBJECT,
         "consent": {"bsonType": "object", "additionalProperties": {"bsonType": "bool"}},
         "erased": {"enum": ["anonymise", "delete"]},
+        # What an e-mail address and phone number are found by (services.relations.sealing).
+        "blind": {"bsonType": "object", "additionalProperties": STRING},
     },
 )
 _PROVIDERS = object_schema(
@@ -85,8 +90,23 @@ _RELATIONSHIPS = object_schema(
     {"between": {"bsonType": "array", "items": DATE}},
 )
 
+MODE = {"enum": ["anonymise", "delete"]}
+#: Who is erased, as the partition of their facts knows it.
+_ERASED = object_schema({"tenant": STRING, "consumer_id": STRING, "mode": MODE})
+#: Erasures by their name: of each mode the event that first asked for it.
+_ERASURES = object_schema(
+    {
+        "tenant": STRING,
+        "consumer_id": STRING,
+        "mode": MODE,
+        "asked": {"bsonType": "object", "additionalProperties": VERSION},
+    }
+)
+
 COLLECTIONS: Collections = {
-    "consumers": CollectionSpec(_CONSUMERS, guard="versions"),
+    "consumers": CollectionSpec(
+        _CONSUMERS, indexes=((("blind.email", 1),), (("blind.phone", 1),)), guard="versions"
+    ),
     "providers": CollectionSpec(_PROVIDERS, guard="versions"),
     "relations": CollectionSpec(
         _FACT,
@@ -106,5 +126,8 @@ COLLECTIONS: Collections = {
         guard="fingerprint",
         unique=True,
     ),
+    ERASED: CollectionSpec(_ERASED, guard="mode"),
+    ERASURES: CollectionSpec(_ERASURES, guard="asked"),
+    KEYS: KEYS_SPEC,
     DEAD_LETTERS: SPEC,
 }

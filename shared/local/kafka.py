@@ -15,6 +15,7 @@ from shared.local.java import find_java, kafka_class_path
 from shared.local.processes import Process
 
 START_SECONDS = 60.0
+SCRAM = "SCRAM-SHA-512"
 
 LOGGING = """\
 status = error
@@ -33,7 +34,9 @@ class KafkaServer:
     """One Kafka broker and controller on 127.0.0.1.
 
     Everything is under ``data``; starting again on the same data, also after ``kill`` and also on other
-    ports, finds all topics, messages and offsets. ``properties`` are added to Kafka's own or replace them.
+    ports, finds all topics, messages and offsets. ``properties`` are added to Kafka's own or replace them. With
+    ``login``, an administrator's name and password, clients have to say who they are (SASL/SCRAM-SHA-512, without
+    TLS), and may do what ACLs allow, which is nothing at first.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class KafkaServer:
         log: Path,
         properties: Mapping[str, str] | None = None,
         heap: str = "512m",
+        login: tuple[str, str] | None = None,
     ) -> None:
         self.data = data.absolute()
         self.port = port
@@ -51,6 +55,7 @@ class KafkaServer:
         self.log = log
         self.properties = dict(properties or {})
         self.heap = heap
+        self.login = login
         self.process = Process("Kafka", [], log)
 
     @property
@@ -129,17 +134,50 @@ class KafkaServer:
             # After a kill, a start waits until the session of the broker's last life is over: 9 s otherwise.
             "broker.session.timeout.ms": "3000",
             "broker.heartbeat.interval.ms": "500",
+            **self._security(),
             **self.properties,
         }
+
+    def _security(self) -> dict[str, str]:
+        if self.login is None:
+            return {}
+        name, password = self.login
+        module = "org.apache.kafka.common.security.scram.ScramLoginModule"
+        return {
+            "listeners": f"SASL://{self.bootstrap},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"SASL://{self.bootstrap}",
+            "listener.security.protocol.map": "SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "SASL",
+            "sasl.enabled.mechanisms": SCRAM,
+            "sasl.mechanism.inter.broker.protocol": SCRAM,
+            f"listener.name.sasl.{SCRAM.lower()}.sasl.jaas.config": (
+                f'{module} required username="{name}" password="{password}";'
+            ),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            # The controller talks to itself, on a listener that no client is told of.
+            "super.users": f"User:{name};User:ANONYMOUS",
+        }
+
+    def client(self, login: tuple[str, str] | None) -> dict[str, str]:
+        """A client's options (kafka-python's) to come as a user; nobody in particular where there are none."""
+        found = {"bootstrap_servers": self.bootstrap}
+        if login is not None:
+            name, password = login
+            found |= {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": SCRAM}
+            found |= {"sasl_plain_username": name, "sasl_plain_password": password}
+        return found
 
     def _format(self, command: list[str]) -> None:
         cluster = "-"
         while cluster.startswith("-"):  # which the tool would take for an option
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        first = []
+        if self.login is not None:
+            first = ["--add-scram", "{}=[name={},password={}]".format(SCRAM, *self.login)]
         with self.log.open("ab") as log:
             done = subprocess.run(
-                [*command, "-t", cluster], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+                [*command, "-t", cluster, *first], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
             )
         if done.returncode != 0:
             raise self.process.failure(f"could not format {self.data}")
@@ -147,7 +185,7 @@ class KafkaServer:
     def _answers(self) -> bool:
         try:
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            admin = KafkaAdminClient(bootstrap_servers=self.bootstrap, bootstrap_timeout_ms=2000)
+            admin = KafkaAdminClient(**self.client(self.login), bootstrap_timeout_ms=2000)
         except (OSError, KafkaError):
             return False
         try:

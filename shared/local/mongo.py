@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure, OperationFailure
@@ -25,7 +26,8 @@ class MongoServer:
     """One mongod on 127.0.0.1.
 
     Starting again on the same data finds everything, also after ``kill`` and also on another port.
-    ``arguments`` are further flags of mongod.
+    ``arguments`` are further flags of mongod. With ``--auth`` among them ``login`` is an administrator's name and
+    password, whom a start without it has made.
     """
 
     def __init__(
@@ -35,17 +37,31 @@ class MongoServer:
         log: Path,
         arguments: Sequence[str] = (),
         cache_gb: float = 0.5,
+        login: tuple[str, str] | None = None,
     ) -> None:
         self.data = data.absolute()
         self.port = port
         self.log = log
         self.arguments = tuple(arguments)
         self.cache_gb = cache_gb
+        self.login = login
         self.process = Process("MongoDB", [], log)
 
     @property
     def uri(self) -> str:
-        return f"mongodb://127.0.0.1:{self.port}/?replicaSet={REPLICA_SET}"
+        return self.uri_for(self.login)
+
+    def uri_for(self, login: tuple[str, str] | None, **options: str) -> str:
+        """The address, for a user of the database ``admin`` (name and password) or for nobody in particular."""
+        if login is None:
+            who = ""
+        else:
+            who = ":".join(quote(part, safe="") for part in login) + "@"
+            options["authSource"] = "admin"
+        if "directConnection" not in options:
+            options["replicaSet"] = REPLICA_SET
+        said = urlencode(options)
+        return f"mongodb://{who}127.0.0.1:{self.port}/?{said}"
 
     def start(self) -> None:
         """Start and return when transactions are possible."""
@@ -71,7 +87,7 @@ class MongoServer:
         """Return when it is the writable primary; ProcessFailed when it ends or takes too long."""
         deadline = time.monotonic() + seconds
         with MongoClient[dict[str, Any]](
-            f"mongodb://127.0.0.1:{self.port}/?directConnection=true",
+            self.uri_for(self.login, directConnection="true"),
             serverSelectionTimeoutMS=200,
             connectTimeoutMS=1000,
         ) as client:

@@ -3,10 +3,14 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
+import orjson
 from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, Header, Query, Request, Response
+from fastapi import FastAPI, Query, Request, Response
 
-from shared.events import Tenant
+from shared.access.caller import Caller
+from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.masks import presented
+from shared.access.needs import needs
 from shared.http import problem, problems
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
 from shared.measures.spec import Measure, S
@@ -14,7 +18,6 @@ from shared.measures.spec import Measure, S
 #: Measures that a process computes at the same time; others wait. They are heavy, and a worker shares the process.
 AT_ONCE = 2
 
-TenantHeader = Annotated[Tenant, Header(alias="Kith-Tenant", description="Whose data.")]
 _FAILURES = problems(
     {
         400: "Parameters cannot be used together, or ask for too much; detail says which and why.",
@@ -25,11 +28,12 @@ _FAILURES = problems(
 )
 
 
-def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[[str], S]) -> None:
-    """Add ``GET /v1/measures/{name}`` for each measure. ``source`` opens what a tenant's data is read from."""
+def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[[str], S], scope: str) -> None:
+    """Add ``GET /v1/measures/{name}`` for each measure, for callers with ``scope``. ``source`` opens what a
+    tenant's data is read from."""
     limiter = CapacityLimiter(AT_ONCE)
     for measure in measures:
-        _add(app, measure, source, limiter)
+        _add(app, measure, source, limiter, scope)
 
     @app.exception_handler(BadMeasure)
     async def bad_measure(_: Request, error: BadMeasure) -> Response:
@@ -40,13 +44,21 @@ def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[
         return problem(501, str(error))
 
 
-def _add(app: FastAPI, measure: Measure[S], source: Callable[[str], S], limiter: CapacityLimiter) -> None:
-    def answered(tenant: str, query: PeriodQuery) -> bytes:
-        return measure.run(source(tenant), query).model_dump_json().encode()
+def _add(
+    app: FastAPI, measure: Measure[S], source: Callable[[str], S], limiter: CapacityLimiter, scope: str
+) -> None:
+    def answered(query: PeriodQuery, caller: Caller, access: Access) -> bytes:
+        content = measure.run(source(caller.tenant), query).model_dump_json().encode()
+        if not (personal := measure.personal(query)):
+            return content
+        shown, fields = presented(orjson.loads(content), personal, caller)
+        access.reading(caller, {"measure": measure.name}, fields)
+        return orjson.dumps(shown)
 
-    async def route(query: Any, tenant: TenantHeader = "default") -> Any:
+    @needs(scope)
+    async def route(query: Any, caller: CallerOf, access: AccessOf, _: TenantOf) -> Any:
         # In threads of their own, so that those who wait take none from the other routes.
-        content = await to_thread.run_sync(answered, tenant, query, limiter=limiter)
+        content = await to_thread.run_sync(answered, query, caller, access, limiter=limiter)
         return Response(content, media_type="application/json")
 
     # The model of the query is known only here; FastAPI reads it from the annotation.

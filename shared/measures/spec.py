@@ -22,6 +22,8 @@ class Measure(Generic[S]):
     query: type[PeriodQuery]
     answer: type[BaseModel]
     run: Callable[[S, PeriodQuery], BaseModel]
+    #: Paths of the personal fields in the answer to a query.
+    personal: Callable[[PeriodQuery], tuple[str, ...]] = lambda _: ()
 
     @property
     def question(self) -> str:
@@ -30,11 +32,21 @@ class Measure(Generic[S]):
         return question[:1].upper() + question[1:]
 
 
-def measure(name: str, query: type[Q], answer: type[A], run: Callable[[S, Q], A]) -> Measure[S]:
-    """``run`` computes the answer to a query from a source."""
+def measure(
+    name: str,
+    query: type[Q],
+    answer: type[A],
+    run: Callable[[S, Q], A],
+    personal: Callable[[Q], tuple[str, ...]] = lambda _: (),
+) -> Measure[S]:
+    """``run`` computes the answer to a query from a source; ``personal`` says which fields of it are personal."""
 
     def checked(source: S, asked: PeriodQuery) -> BaseModel:
         assert isinstance(asked, query)
         return run(source, asked)
 
-    return Measure(name, query, answer, checked)
+    def named(asked: PeriodQuery) -> tuple[str, ...]:
+        assert isinstance(asked, query)
+        return personal(asked)
+
+    return Measure(name, query, answer, checked, named)

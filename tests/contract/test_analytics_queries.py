@@ -21,6 +21,7 @@ from shared.errors import InvalidEvent
 from shared.mongo_io import prepare
 from shared.protocols import Partition, Record
 from tests.analytics_driver import Driver, History, expected_sums, fact, get
+from tests.builders import OPEN
 
 ALWAYS = Period()
 
@@ -283,7 +284,7 @@ def test_no_query_reads_more_than_its_part_of_the_collection(
 
 
 def test_over_http(market: AnalyticsQueries) -> None:
-    app = create_app(market, list)
+    app = create_app(market, list, access=OPEN)
     page = get(app, "/v1/aggregates", {"by": "provider", "key": "p2", "from": "2026-11-21", "to": ""}).json()
     assert page == {
         "items": [

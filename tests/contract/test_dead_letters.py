@@ -42,7 +42,7 @@ class Service:
             owner="test",
             dead_letters=self.topics.name("dead-letters"),
         )
-        for name in ("kafka", "mongo", "topic_prefix", "group", "database"):
+        for name in ("kafka", "mongo", "topic_prefix", "group", "database", "encryption"):
             monkeypatch.setenv(f"KITH_{name.upper()}", getattr(settings, name))
 
     def close(self) -> None:

@@ -26,7 +26,8 @@ EVENT = {
 
 def door_process(settings: dict[str, str]) -> "subprocess.Popen[str]":
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
-    own = {"KITH_INGEST_PORT": "0", "KITH_PUBLISH_TIMEOUT_MS": "2000", **settings}
+    open = {"KITH_ACCESS": "open", "KITH_ENCRYPTION": "off"}
+    own = {**open, "KITH_INGEST_PORT": "0", "KITH_PUBLISH_TIMEOUT_MS": "2000", **settings}
     return subprocess.Popen(
         [sys.executable, "-m", "services.ingest"],
         stderr=subprocess.PIPE,

@@ -11,6 +11,7 @@ from services.analytics.measures import catalogue
 from services.analytics.measures.source import Measures as AnalyticsMeasures
 from services.analytics.queries import AnalyticsQueries
 from tests.analytics_driver import Driver, History, fact
+from tests.builders import OPEN
 from tests.measures_world import NOW, World, ask, chosen, left
 
 VISITS: list[tuple[str, dict[str, str]]] = [
@@ -105,7 +106,7 @@ def test_partial_counts_that_cancel_out_are_no_visit(mongo_database: Database[di
     assert mongo_database["aggregates"].count_documents({"by": "consumer", "key": "ann"}) == 2
     clock = lambda: NOW  # noqa: E731
     measures = AnalyticsMeasures(mongo_database, str, str, clock).of
-    app = analytics_app(AnalyticsQueries(mongo_database), list, measures)
+    app = analytics_app(AnalyticsQueries(mongo_database), list, measures, access=OPEN)
     for method in ("exact", "sketch"):
         found = ask(app, "activity", from_="2026-11-19", method=method)
         assert [(item["dau"], item["wau"]) for item in found["items"]] == [(1, 1), (0, 1), (1, 1)]

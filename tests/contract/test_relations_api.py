@@ -15,7 +15,7 @@ from services.relations.queries import Queries
 from shared.cursors import encode_cursor
 from shared.protocols import Document
 from tests.analytics_driver import get
-from tests.builders import STRENGTH, event, recorded, retracted
+from tests.builders import OPEN, STRENGTH, event, recorded, retracted
 from tests.relations_driver import NOW, Mongo, MongoKith
 
 PROBLEM = "application/problem+json"
@@ -30,7 +30,8 @@ EVERYTHING = {
 
 
 def application(database: Mongo) -> FastAPI:
-    return create_app(Queries(database, STRENGTH, QueryCache("lru", 100)), STRENGTH, list, lambda: NOW)
+    queries = Queries(database, STRENGTH, QueryCache("lru", 100))
+    return create_app(queries, STRENGTH, list, lambda: NOW, access=OPEN)
 
 
 @pytest.fixture
@@ -255,6 +256,7 @@ def test_a_tenant_that_cannot_be_is_refused(app: FastAPI, tenant: str) -> None:
 
 
 PATHS = {
+    "/v1/consumers": ("ConsumerList", {"200", "400", "409", "422", "503"}),
     "/v1/consumers/{consumer_id}": ("Consumer", {"200", "404", "422", "503"}),
     "/v1/providers/{provider_id}": ("Provider", {"200", "404", "422", "503"}),
     "/v1/relations": ("RelationPage", {"200", "400", "422", "503"}),
@@ -282,7 +284,7 @@ def test_openapi_describes_every_route_and_its_answers(app: FastAPI) -> None:
     assert shown.keys() == PATHS.keys()
     for path, (model, statuses) in PATHS.items():
         operation = shown[path]
-        assert operation["responses"].keys() == statuses
+        assert operation["responses"].keys() == statuses | {"401", "403", "429"}
         content = operation["responses"]["200"]["content"]["application/json"]
         assert content["schema"] == {"$ref": f"#/components/schemas/{model}"}
         for status in statuses - {"200"}:

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 from pymongo.database import Database
 
-from services.cli.status import Latency, read_status
 from shared.generations import Generations
 from shared.heartbeat import WORKERS, Heartbeat
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect
 from shared.protocols import Document
 from shared.settings import Settings
+from shared.status import Latency, read_status
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from shared.errors import Fenced, Stale
 from shared.memory import MemoryStore
 from shared.mongo_io import MongoStore, prepare
 from shared.protocols import (
+    Beginning,
     Claim,
     Document,
     Extremes,
@@ -185,3 +186,13 @@ def test_extremes_leave_out_what_does_not_match(world: Contract) -> None:
     commit(world.store, claim, progress, 1, *(write(None, document) for document in documents))
     filters: list[dict[str, Any]] = [{"pair": "x", "live": True}, {"pair": "y", "live": True}, {"pair": "z"}]
     assert world.store.read(Extremes("things", "version", filters, {"2", "9"})) == [[3, 6], [7, 8], []]
+
+
+def test_documents_whose_ids_begin_alike_come_lowest_first(world: Contract) -> None:
+    claim, progress = world.store.claim(POSITION, "me")
+    ids = ["a:c:2", "a:c:10", "a:c:é", "a:c", "a:cc:1", "a:d:1", "a:c%3A:1", "b:c:1"]
+    commit(world.store, claim, progress, 1, *(write(None, thing(id)) for id in ids))
+    found = world.store.read(Beginning("things", ["a:c:", "b:", "z:"], 2))
+    assert [[document["_id"] for document in some] for some in found] == [["a:c:10", "a:c:2"], ["b:c:1"], []]
+    [every] = world.store.read(Beginning("things", ["a:c:"], 9))
+    assert [document["_id"] for document in every] == ["a:c:10", "a:c:2", "a:c:é"]

@@ -12,6 +12,7 @@ from shared.protocols import Document
 from shared.settings import Settings
 from shared.topics import Topics
 from tests.conftest import Addresses
+from tests.e2e.support import running
 
 #: Short slices make many places where a crash can strike.
 SLICE_EVENTS = 100
@@ -32,9 +33,11 @@ def stack(servers: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Itera
         ingest_port=0,
         relations_port=0,
         analytics_port=0,
+        privacy_port=0,
+        exports_port=0,
     )
-    with Stack(settings, tmp_path_factory.mktemp("stack")) as running:
-        yield running
+    with running(settings, tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
     with connect(servers.mongo) as client:
         client.drop_database(name)
 

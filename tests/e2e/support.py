@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import httpx
 from kafka import KafkaConsumer, TopicPartition
 from pymongo.database import Database
 
-from services.cli.status import read_status
+from services.cli.up import Stack
 from services.demo.changelog import ChangeLog
 from services.demo.comparison import Weights, compare
 from services.demo.lag import Gauge
@@ -23,7 +24,9 @@ from shared.heartbeat import WORKERS
 from shared.kafka_io import connection, partitions_of
 from shared.protocols import Document, Message, Partition
 from shared.settings import Settings
+from shared.status import read_status
 from shared.topics import Topics
+from shared.vault.open import vault_in
 
 ROOT = Path(__file__).parents[2]
 #: Long enough for a stalled machine and a dead member's session; nothing takes so long when all is well.
@@ -51,9 +54,38 @@ def message(event: dict[str, Any], topics: Topics) -> Message:
 
 def get(url: str, tenant: str = "default", **params: Any) -> Any:
     """The JSON of an API's answer."""
-    answer = httpx.get(url, params=params, headers={"Kith-Tenant": tenant}, trust_env=False)
+    answer = fetch(url, tenant, **params)
     assert answer.status_code == 200, answer.text
     return answer.json()
+
+
+def fetch(url: str, tenant: str = "default", **params: Any) -> httpx.Response:
+    """The answer of a running stack to a GET."""
+    return httpx.get(url, params=params, headers=_credentials(url, tenant), trust_env=False)
+
+
+def post(url: str, json: object, tenant: str = "default") -> httpx.Response:
+    """The answer of a running stack to a POST."""
+    return httpx.post(url, json=json, headers=_credentials(url, tenant), trust_env=False)
+
+
+@contextmanager
+def running(settings: Settings, folder: Path, workers: Mapping[str, int] | None = None) -> Iterator[Stack]:
+    """A stack whose keys ``get``, ``fetch`` and ``post`` show."""
+    with Stack(settings, folder, workers=workers) as stack:
+        _stacks.append(stack)
+        try:
+            yield stack
+        finally:
+            _stacks.remove(stack)
+
+
+_stacks: list[Stack] = []
+
+
+def _credentials(url: str, tenant: str) -> dict[str, str]:
+    [stack] = [stack for stack in _stacks if any(url.startswith(known) for known in stack.addresses.values())]
+    return stack.headers(tenant)
 
 
 def wait_for(what: str, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
@@ -91,9 +123,13 @@ def wait_until_drained(settings: Settings, database: Database[Document]) -> None
 
 def differences(oracle: Oracle, settings: Settings, database: Database[Document]) -> list[str]:
     """Where the documents and the change log are not what the oracle expects of the accepted events."""
+    vault = vault_in(settings, database)
+    if vault is not None:
+        oracle.pseudonym = vault.pseudonym
     expected = oracle.expected()
     assert expected.facts, "there is nothing to compare"
-    found = compare(expected, database, Weights(settings.kind_weights, settings.half_life_months))
+    weights = Weights(settings.kind_weights, settings.half_life_months)
+    found = compare(expected, database, weights, vault)
     log = ChangeLog(expected)
     gauge = Gauge(settings, database)
     try:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 import pytest
 from pymongo.database import Database
 
@@ -16,7 +15,7 @@ from services.cli.up import Stack
 from shared.kafka_clients import open_publisher
 from shared.protocols import Document, Message
 from shared.topics import Topics
-from tests.e2e.support import PATIENCE_SECONDS, fields, kith, wait_for, wait_until_drained
+from tests.e2e.support import PATIENCE_SECONDS, fetch, fields, kith, post, wait_for, wait_until_drained
 
 T1, T2 = "2026-05-03T10:15:00Z", "2026-05-03T11:15:00Z"
 
@@ -55,7 +54,7 @@ class World:
 
     def send(self, *events: dict[str, Any]) -> None:
         """Through the door."""
-        answer = httpx.post(f"{self.stack.addresses['ingest']}/v1/events", json=list(events), trust_env=False)
+        answer = post(f"{self.stack.addresses['ingest']}/v1/events", json=list(events))
         assert answer.status_code == 202, answer.text
         assert answer.json()["rejected"] == []
 
@@ -75,7 +74,9 @@ class World:
         settings = self.stack.settings
         assert settings.kafka is not None
         assert settings.mongo is not None
+        assert settings.master_key_file is not None
         given = {
+            "KITH_MASTER_KEY_FILE": settings.master_key_file,
             "KITH_KAFKA": settings.kafka,
             "KITH_MONGO": settings.mongo,
             "KITH_DATABASE": settings.database,
@@ -190,5 +191,5 @@ def test_the_query_api_takes_ids_with_slashes(world: World) -> None:
     world.send(purchase("slash", T1, 1, "sale-6"))
     world.drain()
     url = f"{world.stack.addresses['relations']}/v1/relationships/ada%2F1/cafe"
-    answer = httpx.get(url, trust_env=False)
+    answer = fetch(url)
     assert (answer.status_code, answer.json()["consumer_id"]) == (200, "ada/1")

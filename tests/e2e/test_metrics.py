@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
@@ -21,7 +20,18 @@ from shared.mongo_io import connect
 from shared.protocols import Document
 from shared.settings import Settings
 from tests.conftest import Addresses
-from tests.e2e.support import ROOT, fields, kith, run_kith, wait_for, wait_ready, wait_until_drained
+from tests.e2e.support import (
+    ROOT,
+    fetch,
+    fields,
+    kith,
+    post,
+    run_kith,
+    running,
+    wait_for,
+    wait_ready,
+    wait_until_drained,
+)
 
 EVENTS = 40
 BAD = 3
@@ -29,7 +39,7 @@ BAD = 3
 
 def scrape(stack: Stack, service: str) -> dict[str, float]:
     """The samples of a service, by name and labels as they are written."""
-    answer = httpx.get(f"{stack.addresses[service]}/metrics", trust_env=False)
+    answer = fetch(f"{stack.addresses[service]}/metrics")
     assert answer.status_code == 200
     return {
         sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
@@ -57,14 +67,14 @@ def drained(stack: Stack, database: Database[Document]) -> Stack:
     """A stack that has stored some events and refused a few."""
     events = [relation(f"m{n}", f"c{n % 7}") for n in range(EVENTS)]
     bad = [fields("relation.recorded", f"b{n}", "2026-03-01T10:00:00Z", {}) for n in range(BAD)]
-    answer = httpx.post(f"{stack.addresses['ingest']}/v1/events", json=[*events, *bad], trust_env=False)
+    answer = post(f"{stack.addresses['ingest']}/v1/events", json=[*events, *bad])
     assert answer.json()["accepted"] == EVENTS
     wait_until_drained(stack.settings, database)
     return stack
 
 
 def test_the_three_services_count_the_same_events(drained: Stack) -> None:
-    door, relations, analytics = (scrape(drained, service) for service in SERVICES)
+    door, relations, analytics = (scrape(drained, service) for service in SERVICES[:3])
     assert total(door, "kith_door_events_accepted_total") == EVENTS
     assert total(door, "kith_door_events_rejected_total", "reason=invalid") == BAD
     assert total(door, "kith_messages_published_total") == EVENTS
@@ -92,13 +102,13 @@ def test_lag_is_known_of_every_partition(drained: Stack) -> None:
 
 
 def test_what_is_watched_is_what_the_processes_expose(drained: Stack) -> None:
-    httpx.get(f"{drained.addresses['relations']}/v1/consumers/nobody", trust_env=False)
+    fetch(f"{drained.addresses['relations']}/v1/consumers/nobody")
     exposed = {
         name
         for service in SERVICES
         for name in re.findall(
             r"^# TYPE (\S+) ",
-            httpx.get(f"{drained.addresses[service]}/metrics", trust_env=False).text,
+            fetch(f"{drained.addresses[service]}/metrics").text,
             re.MULTILINE,
         )
     }
@@ -151,15 +161,17 @@ def test_a_worker_whose_database_freezes_is_not_ready_and_says_where_it_hangs(
         ingest_port=0,
         relations_port=0,
         analytics_port=0,
+        privacy_port=0,
     )
     try:
-        with Stack(settings, tmp_path / "stack") as stack:
+        with running(settings, tmp_path / "stack") as stack:
             url, pid = stack.addresses["relations"], mongo.process.pid
             assert pid is not None
             wait_for("the claims", lambda: total(scrape(stack, "relations"), "kith_partitions_owned") == 3)
+            scrape(stack, "ingest")  # a key that the door knows stays good while the database hangs
             os.kill(pid, signal.SIGSTOP)
             try:
-                httpx.post(f"{stack.addresses['ingest']}/v1/events", json=[relation("f1")], trust_env=False)
+                post(f"{stack.addresses['ingest']}/v1/events", json=[relation("f1")])
                 wait_for("the worker to notice", lambda: not_ready(url), 20)
                 assert f"{name}.relations/0 has been stuck in fold" in not_ready(url)
                 assert total(scrape(stack, "relations"), "kith_worker_ready") == 0
@@ -178,5 +190,5 @@ def test_a_worker_whose_database_freezes_is_not_ready_and_says_where_it_hangs(
 
 def not_ready(url: str) -> str:
     """Why a service is not ready; empty when it is."""
-    answer = httpx.get(f"{url}/health/ready", trust_env=False)
+    answer = fetch(f"{url}/health/ready")
     return "" if answer.status_code == 200 else str(answer.json()["detail"])

@@ -7,14 +7,13 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from services.cli.up import Stack, environment
 from shared.mongo_io import connect
 from shared.settings import Settings
 from tests.conftest import Addresses
-from tests.e2e.support import fields, run_kith, wait_for
+from tests.e2e.support import fields, post, run_kith, running, wait_for
 
 WORKERS = 4
 
@@ -35,8 +34,8 @@ def stack(servers: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Itera
         relations_port=0,
         analytics_port=0,
     )
-    with Stack(settings, tmp_path_factory.mktemp("stack"), workers={"relations": WORKERS}) as running:
-        yield running
+    with running(settings, tmp_path_factory.mktemp("stack"), {"relations": WORKERS}) as stack:
+        yield stack
     with connect(servers.mongo) as client:
         client.drop_database(name)
 
@@ -72,7 +71,7 @@ def test_every_worker_is_shown_and_one_that_dies_is_missed(stack: Stack) -> None
 def test_latency_is_that_of_what_was_stored_within_the_last_minute(stack: Stack) -> None:
     data = {"relation_id": "r1", "kind": "view", "consumer_id": "c1", "provider_id": "p1"}
     sent = [fields("relation.recorded", "e1", "2026-05-03T10:15:00Z", data)]
-    assert httpx.post(f"{stack.addresses['ingest']}/v1/events", json=sent, trust_env=False).status_code == 202
+    assert post(f"{stack.addresses['ingest']}/v1/events", json=sent).status_code == 202
     wait_for("both services to tell", lambda: all(s["messages"] for s in status(stack)["latency"].values()))
     for service, latency in status(stack)["latency"].items():
         assert latency["messages"] == 1, service

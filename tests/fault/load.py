@@ -31,8 +31,15 @@ class Item(NamedTuple):
 
 
 def market_items(events: int, seed: int, tenant: str | None = None) -> Iterator[Item]:
-    """A market's good events: late, repeated, amended and retracted ones among them."""
-    return (Item(e.event) for e in islice(market(events, seed, NOW, tenant), events) if e.flaw is None)
+    """A market's good events: late, repeated, amended and retracted ones among them. Now and then a consumer is
+    erased, who goes on as if nothing had been."""
+    good = (e.event for e in islice(market(events, seed, NOW, tenant), events) if e.flaw is None)
+    for number, one in enumerate(good):
+        yield Item(one)
+        if number % 100 == 99 and "consumer_id" in one["data"]:
+            data = {"consumer_id": one["data"]["consumer_id"], "mode": ("anonymise", "delete")[number // 100 % 2]}
+            told = {name: one[name] for name in ("time", "tenant") if name in one}
+            yield Item(event("consumer.erased", f"erase-{seed}-{number}", data, **told))
 
 
 def one_day(events: int) -> Iterator[Item]:

@@ -71,7 +71,7 @@ def until(log: Log, positions: Mapping[Place, int]) -> Log:
 
 def fold(log: Log) -> tuple[Oracle, set[str]]:
     """The state that a log of events leads to, and the ids of the entries that must be dead letters."""
-    oracle = Oracle()
+    oracle = Oracle(ordered=True)
     dead: set[str] = set()
     for entries in log.values():
         for entry in entries:
@@ -101,21 +101,35 @@ def effective(log: Log, topic: str) -> set[str]:
     """The ids of the events on relations that make a change: those that are later than what was known of their
     fact, and leave it in another state. The log's order within a partition decides."""
     made: set[str] = set()
-    states: dict[tuple[str, ...], Document | None] = {}
-    oracles: dict[tuple[str, ...], Oracle] = defaultdict(Oracle)
+    states: dict[tuple[str, ...], dict[tuple[str, ...], Document]] = {}
+    oracles: dict[tuple[str, ...], Oracle] = {}
+    orders: dict[tuple[str, ...], Document] = {}
     for place, entries in log.items():
         for entry in entries if place[0] == topic else ():
             if is_poison(entry):
                 continue
             event = upcast(orjson.loads(entry.value))
             data = event["data"]
-            key = (event.get("tenant", "default"), data["consumer_id"], data["relation_id"])
-            oracles[key].add(event)
-            fact = oracles[key].expected().facts.get(key)
-            state = None if fact is None else {name: fact[name] for name in STATE if name in fact}
-            if state != states.get(key):
-                made.add(entry.id)
-            states[key] = state
+            subject = (event.get("tenant", "default"), data["consumer_id"])
+            if event["type"] == "relation.subject_erased":
+                orders[subject] = event
+                keys = [key for key in oracles if key[:2] == subject]
+            else:
+                keys = [(*subject, data["relation_id"])]
+            for key in keys:
+                if key not in oracles:
+                    oracles[key] = Oracle(ordered=True)
+                    if subject in orders:
+                        oracles[key].add(orders[subject])
+                oracles[key].add(event)
+                # An erasure may move the fact to another name, which is a change of both.
+                facts = oracles[key].expected().facts
+                state = {
+                    where: {name: fact[name] for name in STATE if name in fact} for where, fact in facts.items()
+                }
+                if state != states.get(key, {}):
+                    made.add(entry.id)
+                states[key] = state
     return made
 
 

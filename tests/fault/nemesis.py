@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from services.cli.letters import Selection
-from services.cli.letters_store import Letters
 from shared.errors import Unavailable
 from shared.kafka_clients import open_publisher
+from shared.letters.letter import Selection
+from shared.letters.store import Letters
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import Process

@@ -9,7 +9,7 @@ from typing import Any
 from pymongo import DeleteOne, ReplaceOne
 from pymongo.client_session import ClientSession
 
-import services.relations.facts as facts
+import services.relations.world as world
 from shared import folding
 from shared.events import Version
 from shared.mongo_io import MongoStore, _progress_fields
@@ -63,7 +63,7 @@ def _no_guard() -> None:
 
 def _no_version() -> None:
     """The event that comes last wins, not the one that is latest."""
-    facts._version = lambda fact: Version(-1, "", "")  # noqa: ARG005
+    world._version = lambda fact: Version(-1, "", "")  # noqa: ARG005
 
 
 def _no_numbers() -> None:

@@ -49,6 +49,8 @@ class System:
                 "partitions": 4,
                 "slice_events": SLICE_EVENTS,
                 "session_timeout_ms": int(SESSION_SECONDS * 1000),
+                "access": "open",
+                "encryption": "off",
                 "relations_port": 0,
                 "analytics_port": 0,
                 **settings,

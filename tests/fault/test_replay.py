@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.cli.letters import Selection
-from services.cli.letters_store import Letters
 from shared.kafka_publisher import KafkaPublisher
+from shared.letters.letter import Selection
+from shared.letters.store import Letters
 from shared.topics import Topics
 from tests.fault.load import Item, event, market_items
 from tests.fault.system import System

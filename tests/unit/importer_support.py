@@ -11,6 +11,7 @@ from services.importer.mapping import load
 from services.importer.run import Clock, Progress, Report, run
 from shared.protocols import Message
 from shared.topics import Topics
+from shared.vault.keys import Vault
 
 CLOCK = Clock(datetime(2026, 1, 1, tzinfo=UTC), 86_400)
 
@@ -35,9 +36,14 @@ class Recorder:
         return [json.loads(one.value) for one in self.messages if topic in (None, one.topic)]
 
 
-def imported(mapping: Path, recorder: Recorder | None = None, progress: Progress | None = None) -> Report:
+def imported(
+    mapping: Path,
+    recorder: Recorder | None = None,
+    progress: Progress | None = None,
+    vault: Vault | None = None,
+) -> Report:
     """Import with rejects beside the mapping."""
-    return run(load(mapping), recorder, Topics(), rejects_of(mapping), CLOCK, progress)
+    return run(load(mapping), recorder, Topics(), rejects_of(mapping), CLOCK, progress, vault)
 
 
 def rejects_of(mapping: Path) -> Path:

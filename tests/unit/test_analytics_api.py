@@ -11,6 +11,7 @@ from services.analytics.api import create_app
 from services.analytics.queries import AnalyticsQueries
 from shared.cursors import encode_cursor
 from tests.analytics_driver import get
+from tests.builders import OPEN
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def app() -> Iterator[FastAPI]:
     """A service whose MongoDB is away."""
     mongo: MongoClient[dict[str, Any]] = MongoClient("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=1)
     with mongo:
-        yield create_app(AnalyticsQueries(mongo["kith"]), lambda: ["MongoDB is away"])
+        yield create_app(AnalyticsQueries(mongo["kith"]), lambda: ["MongoDB is away"], access=OPEN)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_the_openapi_document_describes_everything(app: FastAPI) -> None:
     for path, schema in (("/v1/aggregates", "AggregatePage"), ("/v1/top", "Top")):
         operation = document["paths"][path]["get"]
         assert [p["name"] for p in operation["parameters"] if not p.get("description")] == []
-        assert set(operation["responses"]) == {"200", "400", "422", "503"}
+        assert set(operation["responses"]) == {"200", "400", "401", "403", "422", "429", "503"}
         content = operation["responses"]["200"]["content"]["application/json"]
         assert content["schema"]["$ref"] == f"#/components/schemas/{schema}"
     names = {p["name"] for p in document["paths"]["/v1/aggregates"]["get"]["parameters"]}

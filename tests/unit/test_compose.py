@@ -138,7 +138,7 @@ def test_what_is_set_are_settings(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert REPLICA_SET in CONTAINERS["mongo"]["command"]
     # What a person can set from outside has the same default as without Docker.
     for key, value in CONTAINERS[name]["environment"].items():
-        if value != substituted(value):
+        if re.fullmatch(r"\$\{[^}]*\}", value) and value != substituted(value):
             field = key.removeprefix("KITH_").lower()
             assert substituted(value) == str(Settings.model_fields[field].default)
 

@@ -8,11 +8,12 @@ from typer.testing import CliRunner
 
 from services.cli import letters
 from services.cli.dead_letters import dead_letters_app
-from services.cli.letters import Selection, mended, parse_time, replay, replayable, state, visible
+from services.cli.letters import visible
 from shared.codec import encode
 from shared.dead_letters import REPLAY_OF, bury, document
 from shared.errors import InvalidEvent
 from shared.events import event_key
+from shared.letters.letter import Selection, mended, parse_time, replay, replayable, state, summary
 from shared.numbering import NUMBER, ORIGIN
 from shared.protocols import Headers, Message, Outcome, Partition, Record
 from tests.builders import TOPICS, MemoryKith, recorded
@@ -140,8 +141,8 @@ def test_a_mended_event_that_is_still_wrong_is_refused() -> None:
 
 
 def test_lists_hold_no_value_and_no_key() -> None:
-    summary = letters.summary(letter(b'{"type": "relation.recorded", "tenant": "acme", "secret": "Ann"}'))
-    assert summary == {
+    told = summary(letter(b'{"type": "relation.recorded", "tenant": "acme", "secret": "Ann"}'))
+    assert told == {
         "id": "kith.relations/1/7",
         "state": "open",
         "reason": "invalid",

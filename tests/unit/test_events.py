@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shared.codec import MAX_EVENT_BYTES, UPCASTERS, check_clock, decode, decode_fields, encode
 from shared.errors import InvalidEvent
 from shared.events import EVENT_MODELS, EVENT_TYPES, Event, Version, document_id, event_key, microseconds
-from shared.topics import CHANGES, INPUTS, OUTPUTS, Topics
+from shared.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
 from tests import strategies
 from tests.builders import event, recorded
 
@@ -417,5 +417,5 @@ def test_an_event_belongs_into_the_topic_of_its_subject(name: str) -> None:
 def test_every_input_has_an_output_of_its_own() -> None:
     assert set(CHANGES) == set(INPUTS)
     assert len(set(CHANGES.values())) == len(INPUTS)
-    assert {*CHANGES.values(), "dead-letters"} == set(OUTPUTS)
+    assert {*CHANGES.values(), "dead-letters", LEDGER, AUDIT} == set(OUTPUTS)
     assert [Topics("kith").short(Topics("kith").name(short)) for short in INPUTS] == list(INPUTS)

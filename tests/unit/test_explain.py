@@ -16,7 +16,8 @@ from services.cli.explain.find import Asked, Name, Needles
 from services.cli.explain.model import Field, Report, differences
 from services.cli.explain.view import report_json, report_view
 from shared.dead_letters import REPLAY_OF
-from shared.events import Event
+from shared.erasure import erasure_id, hashed
+from shared.events import ConsumerErased, Event
 from shared.protocols import Message, Partition
 from tests.builders import TOPICS, MemoryKith, event, message, recorded, retracted
 from tests.strategies import events
@@ -233,6 +234,26 @@ def test_after_an_erasure_a_profile_is_suppressed() -> None:
     assert Field("personal.name", None, "Ada") in first.documents[0].fields
 
 
+@pytest.mark.parametrize(("mode", "end"), [("delete", "nothing of it is stored"), ("anonymise", "a pseudonym")])
+def test_after_an_erasure_relations_are_suppressed(mode: str, end: str) -> None:
+    kith = kith_of(recorded("r1", T1, amount=5, currency="EUR"))
+    kith.publish([event("consumer.erased", "e2", T2, {"consumer_id": "c1", "mode": mode})])
+    kith.drain()
+    kith.publish([recorded("r3", T3, "late")])
+    kith.drain()
+    before, [first] = one(kith, "r1")
+    assert (before.standing, first.outcome, before.exact) == ("erased", "applied", True)
+    after, [late] = one(kith, "r3")
+    assert (after.standing, late.outcome, late.documents, late.changes) == ("erased", "suppressed", [], [])
+    assert end in late.reason
+    order, [carried] = one(kith, f"{erasure_id('default', 'c1')}/{mode}")
+    assert (order.standing, order.exact, carried.outcome) == ("counts", True, "applied")
+    assert [move.collection for move in carried.documents] == ["erased"]
+    assert hashed("default", "c1") not in report_json(
+        Report("r3", True, "", [before, after, order], {"messages": 0, "seconds": 0.0})
+    )
+
+
 def test_the_parts_of_a_profile_are_judged_one_by_one() -> None:
     kith = kith_of(
         upserted("e1", T1, personal={"name": "Ada"}, traits={"vip": True}),
@@ -294,9 +315,12 @@ def test_a_document_that_is_not_the_fold_of_the_log_is_not_exact() -> None:
 
 @given(st.lists(events(), max_size=30))
 def test_all_events_explained_add_up_to_what_is_stored(history: list[Event]) -> None:
+    # What becomes a pseudonym's is not told.
+    history = [e for e in history if not (isinstance(e, ConsumerErased) and e.data.mode == "anonymise")]
     kith = kith_of(*history)
     sums: Counter[tuple[str, ...]] = Counter()
-    for id in {e.id for e in history}:
+    orders = {f"{erasure}/delete" for erasure in kith.documents()["erasures"]}
+    for id in {e.id for e in history} | orders:
         for topic in ("consumers", "providers", "relations"):
             for explanation in explain(kith, id, topic):
                 assert explanation.exact is True, explanation

@@ -27,6 +27,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
         return recorder
 
     monkeypatch.setattr(command, "kafka_publisher", factory)
+    monkeypatch.setenv("KITH_ENCRYPTION", "off")
     return recorder
 
 

@@ -20,6 +20,7 @@ from shared.errors import Unavailable
 from shared.protocols import Message
 from shared.settings import Settings
 from shared.topics import Topics
+from tests.builders import OPEN
 from tests.unit.test_ingest_door import BATCHED, NOW, STRUCTURED, fields
 
 
@@ -56,7 +57,7 @@ def app_with(
     publisher: RecordingPublisher, *, ready: Callable[[], Sequence[str]] = list, timeout_ms: int = 10_000
 ) -> FastAPI:
     settings = Settings(publish_timeout_ms=timeout_ms)
-    return create_app(publisher, Topics("kith"), settings, lambda: NOW, ready)
+    return create_app(publisher, Topics("kith"), settings, lambda: NOW, ready, access=OPEN)
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
@@ -252,7 +253,9 @@ def test_unknown_methods_are_problems_and_say_which_are_known() -> None:
 
 def test_the_clock_of_the_door_decides_what_is_the_future() -> None:
     publisher = RecordingPublisher()
-    early = create_app(publisher, Topics("kith"), Settings(), lambda: datetime(2020, 1, 1, tzinfo=UTC), list)
+    early = create_app(
+        publisher, Topics("kith"), Settings(), lambda: datetime(2020, 1, 1, tzinfo=UTC), list, access=OPEN
+    )
     (bad,) = post(early, [fields()]).json()["rejected"]
     assert bad["reason"] == "in_the_future"
 

@@ -60,9 +60,12 @@ def test_every_status_is_documented_with_its_content_type() -> None:
     assert types == {
         "202": {"application/json"},
         "400": {"application/json", problem},
+        "401": {problem},
+        "403": {problem},
         "408": {problem},
         "413": {problem},
         "415": {problem},
+        "429": {problem},
         "503": {problem},
     }
 

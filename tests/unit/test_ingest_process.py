@@ -29,6 +29,7 @@ import time
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from services.ingest.api import create_app
+from shared.access.guard import Access
 from shared.http import serve
 from shared.logs import configure
 from shared.settings import Settings
@@ -46,7 +47,7 @@ class SlowPublisher:
 
 configure("info")
 publisher = SlowPublisher()
-app = create_app(publisher, Topics(), Settings(), lambda: datetime.now(UTC), list)
+app = create_app(publisher, Topics(), Settings(), lambda: datetime.now(UTC), list, access=Access(open=True))
 serve(app, "127.0.0.1", 0, publisher.close)
 """
 

@@ -21,9 +21,10 @@ from services.relations.cache import QueryCache
 from services.relations.measures import catalogue as relations
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
+from shared.access.guard import secure
 from shared.measures.http import AT_ONCE, add_measures
 from tests.analytics_driver import get
-from tests.builders import STRENGTH
+from tests.builders import OPEN, STRENGTH
 
 Apps = dict[str, FastAPI]
 
@@ -41,9 +42,11 @@ def apps() -> Iterator[Apps]:
         queries = Queries(database, STRENGTH, QueryCache("off", 1))
         yield {
             "analytics": analytics_app(
-                AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, now).of
+                AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, now).of, access=OPEN
             ),
-            "relations": relations_app(queries, STRENGTH, list, now, RelationsMeasures(database, str, now).of),
+            "relations": relations_app(
+                queries, STRENGTH, list, now, RelationsMeasures(database, str, now).of, access=OPEN
+            ),
         }
 
 
@@ -161,7 +164,8 @@ def test_only_so_many_are_computed_at_once() -> None:
             return []
 
     app = FastAPI()
-    add_measures(app, analytics.MEASURES, cast(Any, Slow))
+    secure(app, OPEN)
+    add_measures(app, analytics.MEASURES, cast(Any, Slow), "analytics:read")
 
     async def ask() -> list[int]:
         transport = httpx.ASGITransport(app)

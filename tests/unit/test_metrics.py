@@ -31,7 +31,7 @@ from shared.settings import Settings
 from shared.topics import INPUTS
 from shared.tracing import NoTracing
 from shared.worker import Worker
-from tests.builders import ARRIVAL_MS, TOPICS, MemoryKith, message, recorded
+from tests.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded
 from tests.unit.runner_support import PLACE, RELATIONS, WatchedStore, kith_with, runner_of, steps, views
 from tests.unit.test_ingest_door import NOW
 
@@ -198,7 +198,7 @@ def test_the_cache_is_counted() -> None:
 def door(registry: CollectorRegistry) -> FastAPI:
     publisher = MemoryPublisher(MemoryLog({TOPICS.name(short): 1 for short in INPUTS}))
     answered = DoorMetrics(registry).answered
-    app = create_app(publisher, TOPICS, Settings(), lambda: NOW, list, answered)
+    app = create_app(publisher, TOPICS, Settings(), lambda: NOW, list, answered, access=OPEN)
     add_metrics(app, registry)
     return app
 

@@ -12,6 +12,8 @@ from services.demo.changelog import ChangeLog, Logged
 from services.demo.comparison import MOST_SHOWN, Findings, Weights, compare_documents
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
+from shared.erasure import hashed
+from tests.builders import renamed
 
 Document = dict[str, Any]
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -213,7 +215,7 @@ def test_parts_of_a_consumer_win_each_on_its_own() -> None:
     }
 
 
-def test_an_erased_consumer_stays_erased_and_keeps_the_facts() -> None:
+def test_an_anonymised_consumer_stays_erased_and_the_facts_are_the_pseudonyms() -> None:
     expected = fold(
         event("consumer.erased", "2026-03-01T00:00:00Z", consumer_id="ada", mode="anonymise"),
         event("consumer.upserted", "2026-03-02T00:00:00Z", "2", consumer_id="ada", personal={"name": "Ada"}),
@@ -221,7 +223,30 @@ def test_an_erased_consumer_stays_erased_and_keeps_the_facts() -> None:
     )
     erased = {"tenant": "default", "consumer_id": "ada", "erased": "anonymise"}
     assert expected.consumers == {("default", "ada"): erased}
-    assert set(expected.facts) == {KEY}
+    name, relation = hashed("default", "ada"), renamed("default", "ada", KEY[2])
+    assert set(expected.facts) == {("default", name, relation)}
+    assert {key[1] for key in expected.relationships} == {name}
+
+
+def test_with_delete_nothing_of_the_consumer_has_ever_been() -> None:
+    kept = recorded("2026-03-01T00:00:00Z", consumer_id="bob")
+    modes = ("anonymise", "delete")
+    erased = [event("consumer.erased", "2026-03-01T00:00:00Z", m, consumer_id="ada", mode=m) for m in modes]
+    for one, other in (erased, erased[::-1]):
+        expected = fold(one, kept, recorded("2026-03-03T00:00:00Z", "3"), other)
+        alone = fold(kept)
+        assert (expected.facts, expected.relationships) == (alone.facts, alone.relationships)
+        assert expected.aggregates == alone.aggregates
+        assert expected.consumers["default", "ada"]["erased"] == "delete"
+
+
+def test_facts_of_a_part_of_the_log_follow_the_order_to_erase() -> None:
+    oracle = Oracle(ordered=True)
+    oracle.add(recorded("2026-03-03T00:00:00Z"))
+    oracle.add(event("consumer.erased", "2026-03-01T00:00:00Z", consumer_id="ada", mode="delete"))
+    assert set(oracle.expected().facts) == {KEY}
+    oracle.add(event("relation.subject_erased", "2026-03-01T00:00:00Z", consumer_id="ada", mode="delete"))
+    assert not oracle.expected().facts
 
 
 def test_the_latest_event_says_whether_a_provider_is_closed() -> None:
@@ -240,16 +265,9 @@ def test_tenants_are_apart() -> None:
     assert len(expected.facts) == len(expected.relationships) == 2
 
 
-@pytest.mark.parametrize(
-    "unknown",
-    [
-        event("relation.liked", "2026-03-01T00:00:00Z"),
-        event("consumer.erased", "2026-03-01T00:00:00Z", consumer_id="ada", mode="delete"),
-    ],
-)
-def test_what_it_cannot_fold_is_refused(unknown: Document) -> None:
+def test_what_it_cannot_fold_is_refused() -> None:
     with pytest.raises(ValueError, match="does not fold"):
-        Oracle().add(unknown)
+        Oracle().add(event("relation.liked", "2026-03-01T00:00:00Z"))
 
 
 @given(seed=st.integers(0, 1000), random=st.randoms(use_true_random=False))

@@ -20,9 +20,9 @@ from services.cli.rebuild.diff import Row
 from services.cli.rebuild.switch import Corrections, Failed, hand_over
 from services.cli.rebuild.told import corrections, differing_facts
 from services.cli.rebuild.versions import approach, begin, drop
-from services.relations.facts import told
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
+from services.relations.world import told
 from shared.changes import decode_change
 from shared.errors import ConfigurationError, InvalidEvent, Unavailable
 from shared.generations import Generations, HandOver, collections_of, own_collections

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from services.cli.status import Latency, PartitionStatus, Status
 from services.cli.status_view import ago, duration, status_tables
+from shared.status import Latency, PartitionStatus, Status
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -78,7 +78,16 @@ def test_the_json_has_no_more_and_no_less() -> None:
         "dead_letters",
         "closed_letters",
         "outbox",
+        "plaintext",
     }
+
+
+def test_plain_text_past_the_door_is_shown_as_a_finding() -> None:
+    assert "plain text" not in shown(status(partition()))
+    text = shown(status(partition(), plaintext={"kith.consumers": 12_345}))
+    assert "Findings: personal data that came into Kafka in plain text" in text
+    assert "KITH_PLAINTEXT=refuse" in text
+    assert "12,345" in text
 
 
 def test_it_fits_into_eighty_columns() -> None:

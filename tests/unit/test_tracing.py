@@ -23,7 +23,7 @@ from shared.protocols import Message, Partition, Record
 from shared.settings import Settings
 from shared.topics import INPUTS
 from shared.tracing import NoTracing, Tracing, open_tracing
-from tests.builders import TOPICS, MemoryKith, message
+from tests.builders import OPEN, TOPICS, MemoryKith, message
 from tests.unit.runner_support import CHANGES, PLACE, RELATIONS, WatchedStore, kith_with, runner_of, views
 from tests.unit.test_ingest_door import NOW, STRUCTURED, fields
 
@@ -56,7 +56,7 @@ def spans() -> Iterator[Spans]:
 def posted(tracing: Tracing | None, **headers: str) -> Record:
     """The record of one event that was posted at the door."""
     log = MemoryLog({TOPICS.name(short): 1 for short in INPUTS})
-    app = create_app(MemoryPublisher(log), TOPICS, Settings(), lambda: NOW, list, tracing=tracing)
+    app = create_app(MemoryPublisher(log), TOPICS, Settings(), lambda: NOW, list, tracing=tracing, access=OPEN)
 
     async def post() -> httpx.Response:
         transport = httpx.ASGITransport(app)

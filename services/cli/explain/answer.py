@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from services.cli.explain.find import Asked, Needles, Subject, fields_of, is_about, name_of, subject_of
 from services.cli.explain.history import History
 from services.cli.explain.model import Change, Explanation, Publication, Report
-from services.relations.projection import RelationsProjection
-from services.relations.strength import Strength
+from services.relations.assembly import assembled
 from shared.dead_letters import dead_letter_id
 from shared.numbering import NUMBER
-from shared.protocols import Partition, Record
+from shared.protocols import Partition, Projection, Record
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
+from shared.vault.asking import Answered
+from shared.vault.keys import Vault
 
 if TYPE_CHECKING:
     from services.cli.explain.log import LogScan
@@ -33,6 +34,7 @@ class Explainer:
         log: "LogScan",
         store: "ExplainStore",
         stage: Callable[[str], None] = lambda _: None,
+        vault: Vault | None = None,
     ) -> None:
         self._topics = Topics(settings.topic_prefix)
         self._inputs = [self._topics.name(short) for short in INPUTS]
@@ -41,12 +43,8 @@ class Explainer:
         self._stage = stage
         #: Where messages lie that hold the id but cannot be read.
         self._unreadable: list[str] = []
-        self._projection = RelationsProjection(
-            self._topics,
-            Strength(settings.kind_weights, settings.half_life_months),
-            settings.max_future_seconds,
-            facts_only=settings.relations_facts_only,
-        )
+        projection: Projection[Any] = assembled(settings, vault)
+        self._projection = projection if vault is None else Answered(projection, vault)
 
     def explain(self, asked: Asked, since: datetime | None, until: datetime | None) -> Report:
         """Raises Unavailable. ``since`` and ``until`` bound where the event is looked for, in the time at which
@@ -205,8 +203,11 @@ def opened(
     from services.cli.explain.log import LogScan
     from services.cli.explain.store import ExplainStore
     from shared.mongo_io import connect
+    from shared.vault.open import vault_in
 
     assert settings.mongo is not None
     with connect(settings.mongo) as client, LogScan(settings, progress) as log:
-        store = ExplainStore(client[settings.database], Topics(settings.topic_prefix))
-        yield Explainer(settings, log, store, stage)
+        database = client[settings.database]
+        vault = vault_in(settings, database)
+        store = ExplainStore(database, Topics(settings.topic_prefix), vault)
+        yield Explainer(settings, log, store, stage, vault)

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from services.cli.letters import parse_time
 from shared.errors import ConfigurationError
 from shared.launch import read_settings
+from shared.letters.letter import parse_time
 
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 

@@ -6,21 +6,26 @@ from typing import Any
 from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProjection
 from services.cli.explain.model import AggregateMove, Change, DocumentMove, differences
-from services.relations.projection import RelationsProjection
+from services.relations.forgetting import ERASURES
 from services.relations.schema import COLLECTIONS
+from shared.erasure import KEYS
 from shared.errors import InvalidEvent
 from shared.memory import MemoryStore
-from shared.protocols import Document, Extremes, Get, Message, Outcome, Partition, Record
+from shared.protocols import Document, Get, Message, Outcome, Partition, Projection, Record
 from shared.topics import Topics
 
 Item = tuple[Record, Any]
 Documents = Mapping[str, Mapping[str, Document]]
 
 
+#: What an erasure keeps beside: no part of what an event did to its subject.
+_BESIDE = (KEYS, ERASURES)
+
+
 class Replay:
     """The relations projection on documents of its own: those of one subject, from its first event on."""
 
-    def __init__(self, projection: RelationsProjection) -> None:
+    def __init__(self, projection: Projection[Any]) -> None:
         self._projection = projection
         self._store = MemoryStore(COLLECTIONS)
 
@@ -47,10 +52,11 @@ class Replay:
             before = documents.pop(write.id, None)
             if write.after is not None:
                 documents[write.id] = write.after
-            if len(items) == 1:
+            if len(items) == 1 and write.collection not in _BESIDE:
                 fields = differences(before, write.after)
                 moves.append(DocumentMove(write.collection, write.id, before, write.after, fields))
-        return moves, outcome.messages
+        # Those to the ledger, and to Kith itself, are no changes.
+        return moves, [message for message in outcome.messages if message.partition is not None]
 
     def alone(self, item: Item) -> Documents:
         """The documents of an event that nothing came before."""
@@ -85,7 +91,6 @@ class Aggregation:
         try:
             ask = next(fold)
             while True:
-                assert isinstance(ask, Get | Extremes)
                 ids = ask.ids.get(PRESENCE, ()) if isinstance(ask, Get) else ()
                 ask = fold.send({PRESENCE: {id: self._presence[id] for id in ids if id in self._presence}})
         except StopIteration as done:

@@ -8,10 +8,9 @@ from services.cli.explain import why
 from services.cli.explain.find import Asked, fields_of, name_of
 from services.cli.explain.model import Explanation
 from services.cli.explain.telling import Entry, Stored, Telling
-from services.relations.projection import RelationsProjection
 from shared.dead_letters import dead_letter_id
 from shared.events import document_id
-from shared.protocols import Document, Record
+from shared.protocols import Document, Projection, Record
 from shared.topics import Topics
 
 
@@ -29,7 +28,7 @@ class History:
         letters: Mapping[str, Document],
         asked: Asked,
         topics: Topics,
-        projection: RelationsProjection,
+        projection: Projection[Any],
     ) -> None:
         self.topic = topic
         self._short = topics.short(topic)

@@ -15,10 +15,12 @@ from services.cli.explain.telling import Stored
 from services.relations.profiles import PARTS
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.generations import collection_of, place_of
+from shared.letters.sealing import with_values
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import POSITIONS, translated
 from shared.protocols import Document, Partition, Record
 from shared.topics import Topics
+from shared.vault.keys import Vault
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -31,7 +33,9 @@ _BATCH = 1_000
 class ExplainStore:
     """The documents of one database. Every method raises Unavailable."""
 
-    def __init__(self, database: "Database[Document]", topics: Topics) -> None:
+    def __init__(self, database: "Database[Document]", topics: Topics, vault: Vault | None = None) -> None:
+        """``vault`` opens dead letters that are sealed."""
+        self._vault = vault
         self._database = database
         self._topics = topics
         self._relations = MongoRegistry(database, "relations")
@@ -59,7 +63,7 @@ class ExplainStore:
         """The messages that became dead letters under the event's id, as they came."""
         with translated():
             found = list(self._database[DEAD_LETTERS].find({"event_id": asked.id, "service": "relations"}))
-        return [_record(letter) for letter in found]
+        return [_record(letter) for letter in with_values(found, self._vault)]
 
     def letters(self, ids: Sequence[str]) -> dict[str, Document]:
         """Dead letters by id, without their values."""

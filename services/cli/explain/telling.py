@@ -10,12 +10,12 @@ from services.cli.explain import why
 from services.cli.explain.find import Name, fields_of, subject_of
 from services.cli.explain.fold import Aggregation, Documents, Item, Replay, as_changes
 from services.cli.explain.model import Explanation, Occurrence, Reference
-from services.relations.projection import RelationsProjection
+from services.relations.erasing import ERASED
 from shared.codec import encode
 from shared.dead_letters import REPLAY_OF
 from shared.errors import InvalidEvent
-from shared.events import ConsumerErased, Event, arrival
-from shared.protocols import Document, Partition, Record
+from shared.events import ConsumerErased, Event, SubjectErased, arrival, document_id, subject_id
+from shared.protocols import Document, Partition, Projection, Record
 from shared.topics import Topics
 
 _SLICE = 1_000
@@ -34,7 +34,7 @@ class Entry:
     def fields(self) -> Mapping[str, Any]:
         return fields_of(self.record.value)
 
-    def decode(self, projection: RelationsProjection) -> tuple[Event | None, InvalidEvent | None]:
+    def decode(self, projection: Projection[Any]) -> tuple[Event | SubjectErased | None, InvalidEvent | None]:
         """The event, None where it was refused when it was read (``letter``), and why it is refused today."""
         try:
             event = projection.decode(self.record)
@@ -48,7 +48,7 @@ class Told:
     """An occurrence with the event in it, if it was accepted, and why it is refused today, if it is."""
 
     entry: Entry
-    event: Event | None
+    event: Event | SubjectErased | None
     refused: InvalidEvent | None
     occurrence: Occurrence
 
@@ -68,7 +68,7 @@ class Telling:
         self,
         entries: Sequence[Entry],
         short: str,
-        projection: RelationsProjection,
+        projection: Projection[Any],
         topics: Topics,
         stored: Stored,
     ) -> None:
@@ -105,7 +105,7 @@ class Telling:
                 self._waiting.append((entry.record, event))
                 if len(self._waiting) == _SLICE:
                     self._flush()
-            if isinstance(event, ConsumerErased):
+            if isinstance(event, ConsumerErased | SubjectErased):
                 self._erasures.append(_reference(entry.record, event))
                 self._erased = len(self._erasures) if entry.processed else self._erased
         self._flush()
@@ -117,7 +117,7 @@ class Telling:
             self._aggregation.fold(messages)
             self._waiting = []
 
-    def _tell(self, entry: Entry, event: Event | None, refused: InvalidEvent | None) -> Occurrence:
+    def _tell(self, entry: Entry, event: Event | SubjectErased | None, refused: InvalidEvent | None) -> Occurrence:
         record = entry.record
         topic, number = record.partition
         next = self._stored.positions.get(record.partition, 0)
@@ -143,22 +143,30 @@ class Telling:
             self._fold(entry, event, occurrence)
         return occurrence
 
-    def _fold(self, entry: Entry, event: Event, occurrence: Occurrence) -> None:
+    def _fold(self, entry: Entry, event: Event | SubjectErased, occurrence: Occurrence) -> None:
         assert entry.name is not None
         collection, id = why.own_document(event, self._short)
         old = self._replay.documents[collection].get(id)
         alone = self._replay.alone((entry.record, event))[collection][id]
         self._alone[entry.name] = alone
+        marker = _marker(self._replay.documents, event)
         moves, messages = self._replay.fold([(entry.record, event)])
         same = (event.tenant, encode(event))
         found = why.verdict(
-            event, old, alone, moves, messages, self._twins.get(same), self._erasures, self._places
+            event, old, alone, moves, messages, self._twins.get(same), self._erasures, self._places, marker
         )
         occurrence.outcome, occurrence.reason, occurrence.because = found
         self._twins.setdefault(same, _reference(entry.record, event))
+        aggregates = self._aggregation.fold(messages)
+        if marker is not None or isinstance(event, SubjectErased):
+            # All that they had is too much to tell; and what is the pseudonym's is not told beside their name.
+            moves, messages = [move for move in moves if move.collection == ERASED], []
+            ordered = event.data.mode if isinstance(event, SubjectErased) else "delete"
+            if "anonymise" in (ordered, (marker or {}).get("mode")):
+                aggregates = []
         occurrence.documents = moves
         occurrence.changes = as_changes(messages, [orjson.loads(m.value) for m in messages])
-        occurrence.aggregates = self._aggregation.fold(messages)
+        occurrence.aggregates = aggregates
 
     def explanations(self) -> list[Explanation]:
         return [self._explanation(name, told) for name, told in self._told.items()]
@@ -196,11 +204,12 @@ class Telling:
         self._judge(explanation, name, event)
         return explanation
 
-    def _judge(self, explanation: Explanation, name: Name, event: Event) -> None:
+    def _judge(self, explanation: Explanation, name: Name, event: Event | SubjectErased) -> None:
         assert self._now is not None
         collection, id = why.own_document(event, self._short)
         erasures = self._erasures[: self._erased]
-        found = why.standing(event, self._now[collection].get(id), self._alone[name], self._places, erasures)
+        now, marker = self._now[collection].get(id), _marker(self._now, event)
+        found = why.standing(event, now, self._alone[name], self._places, erasures, marker)
         explanation.standing, explanation.summary, explanation.superseded_by = found
         touched = {(collection, id)}
         touched |= {(m.collection, m.id) for o in explanation.occurrences for m in o.documents if o.processed}
@@ -215,7 +224,12 @@ class Telling:
         )
 
 
-def _reference(record: Record, event: Event) -> Reference:
+def _marker(documents: Documents, event: Event | SubjectErased) -> Document | None:
+    """What says that the facts of the event's consumer are erased."""
+    return documents[ERASED].get(document_id(event.tenant, subject_id(event)))
+
+
+def _reference(record: Record, event: Event | SubjectErased) -> Reference:
     topic, number = record.partition
     return Reference(event.source, event.id, event.time, topic, number, record.offset)
 

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.explain.model import AggregateMove, Change, DocumentMove, Explanation, Occurrence, Report
-from services.cli.letters import as_json, visible
+from services.cli.letters import visible
+from shared.letters.letter import as_json
 
 #: Told elsewhere, or of no use to a reader.
 _UNSEEN = ("_id", "tenant", "fingerprint", "version", "versions")

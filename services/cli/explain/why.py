@@ -5,8 +5,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.cli.explain.model import DocumentMove, Outcome, Reference, Standing
+from services.relations.erasing import ERASED
 from shared.errors import InvalidEvent
-from shared.events import EPOCH, ConsumerErased, Event, RelationRecorded, Version, document_id, subject_id
+from shared.events import (
+    EPOCH,
+    ConsumerErased,
+    Event,
+    RelationRecorded,
+    SubjectErased,
+    Version,
+    document_id,
+    subject_id,
+)
 from shared.protocols import Document, Message
 
 #: (source, id) → the places where that event lies, in the order of the log.
@@ -14,8 +24,10 @@ Places = Mapping[tuple[str, str], Sequence[Reference]]
 Verdict = tuple[Outcome, str, list[Reference]]
 
 
-def own_document(event: Event, short_topic: str) -> tuple[str, str]:
-    """Collection and id of the document that an event is about: a fact or a profile."""
+def own_document(event: Event | SubjectErased, short_topic: str) -> tuple[str, str]:
+    """Collection and id of the document that an event is about: a fact, a profile or the mark of an erasure."""
+    if isinstance(event, SubjectErased):
+        return ERASED, document_id(event.tenant, event.data.consumer_id)
     if short_topic == "relations":
         data: Any = event.data
         return "relations", document_id(event.tenant, data.consumer_id, data.relation_id)
@@ -23,7 +35,7 @@ def own_document(event: Event, short_topic: str) -> tuple[str, str]:
 
 
 def verdict(
-    event: Event,
+    event: Event | SubjectErased,
     old: Document | None,
     alone: Document,
     moves: Sequence[DocumentMove],
@@ -31,9 +43,20 @@ def verdict(
     twin: Reference | None,
     erasures: Sequence[Reference],
     places: Places,
+    marker: Document | None = None,
 ) -> Verdict:
     """What became of an event: ``old`` was its document before it, ``alone`` is what it says by itself,
-    ``twin`` an earlier occurrence with the same content, ``erasures`` what erased the consumer before."""
+    ``twin`` an earlier occurrence with the same content, ``erasures`` what erased the consumer before, and
+    ``marker`` says of their facts that it has been carried out."""
+    if isinstance(event, SubjectErased):
+        if moves:
+            return "applied", _erased_facts(event.data.mode), []
+        return "equal", "the consumer's facts had been erased before", list(erasures[-1:])
+    if marker is not None and "version" in alone:
+        last = list(erasures[-1:])
+        by = f" by {_names(last)}" if last else ""
+        what = "nothing of it is stored" if marker["mode"] == "delete" else "it counts for a pseudonym"
+        return "suppressed", f"the consumer had been erased{by}: {what}", last
     if moves:
         return "applied", _effect(event, old, moves, messages), _outvoted(old, alone, moves, places)
     if twin is not None:
@@ -59,6 +82,12 @@ def verdict(
         "another event with the same time, source and id but other content counts: a fault of the sender",
         refer(stored, places),
     )
+
+
+def _erased_facts(mode: str) -> str:
+    if mode == "delete":
+        return "it took away the relations of an erased consumer, and keeps later ones out"
+    return "it moved the relations of an erased consumer to a pseudonym, and does so with later ones"
 
 
 def _effect(event: Event, old: Document | None, moves: Sequence[DocumentMove], messages: Sequence[Message]) -> str:
@@ -100,9 +129,19 @@ def _versions(old: Document | None, alone: Document) -> list[Version]:
 
 
 def standing(
-    event: Event, now: Document | None, alone: Document, places: Places, erasures: Sequence[Reference]
+    event: Event | SubjectErased,
+    now: Document | None,
+    alone: Document,
+    places: Places,
+    erasures: Sequence[Reference],
+    marker: Document | None = None,
 ) -> tuple[Standing, str, list[Reference]]:
     """What an event has to say in ``now``, the document as it is stored, and which events have replaced it."""
+    if isinstance(event, SubjectErased):
+        return "counts", "the consumer is erased", []
+    if now is None and marker is not None:
+        last = list(erasures[-1:])
+        return "erased", "the consumer is erased" + (f", by {_names(last)}" if last else ""), last
     if now is None:
         return "no_effect", "nothing of it is stored", []
     if "version" in alone:

@@ -11,7 +11,7 @@ from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.cli.rebuild.app import Name
 from services.cli.rebuild.build import Workshop
-from services.relations.projection import RelationsProjection
+from services.relations.assembly import assembled, with_keys
 from services.relations.schema import COLLECTIONS as RELATIONS
 from services.relations.strength import Strength
 from shared.collections import Collections
@@ -24,6 +24,8 @@ from shared.mongo_io import MongoStore, connect, prepare, translated
 from shared.protocols import Document, Projection
 from shared.settings import Settings
 from shared.topics import Topics
+from shared.vault.keys import Vault
+from shared.vault.open import vault_in
 from shared.worker import owner_name
 
 NAMES: tuple[Name, ...] = ("relations", "analytics")
@@ -38,9 +40,10 @@ def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[
     """The workshop of a projection and the database it lies in. Raises ConfigurationError."""
     if settings.kafka is None or settings.mongo is None:
         raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
-    projection, collections = _projection(settings, name)
     with connect(settings.mongo) as client:
         database = client[settings.database]
+        vault = vault_in(settings, database) if name == "relations" else None
+        projection, collections = _projection(settings, name, vault)
 
         def prepare_version(version: int) -> None:
             with translated():
@@ -51,7 +54,9 @@ def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[
             collections=collections,
             registry=MongoRegistry(database, name),
             owner=owner_name(),
-            open_store=lambda version: MongoStore(database, collections_of(collections, version)),
+            open_store=lambda version: with_keys(
+                MongoStore(database, collections_of(collections, version)), vault
+            ),
             open_reader=lambda: WholeReader(settings, projection.topics),
             open_publisher=lambda: open_publisher(settings),
             prepare=prepare_version,
@@ -61,11 +66,7 @@ def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[
         yield workshop, database
 
 
-def _projection(settings: Settings, name: Name) -> tuple[Projection[Any], Collections]:
-    topics = Topics(settings.topic_prefix)
+def _projection(settings: Settings, name: Name, vault: Vault | None) -> tuple[Projection[Any], Collections]:
     if name == "analytics":
-        return AnalyticsProjection(topics), ANALYTICS
-    relations = RelationsProjection(
-        topics, strength_of(settings), settings.max_future_seconds, facts_only=settings.relations_facts_only
-    )
-    return relations, RELATIONS
+        return AnalyticsProjection(Topics(settings.topic_prefix)), ANALYTICS
+    return assembled(settings, vault), RELATIONS

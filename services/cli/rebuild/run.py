@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.cli.acts import record_act
 from services.cli.rebuild.app import Name
 from services.cli.rebuild.build import LiveBounds, Superseded, Workshop, build, lag, offsets
 from services.cli.rebuild.compare import Comparing
@@ -105,9 +106,12 @@ def compare(name: Name, rate: float, as_json: bool) -> int:
 
 def drop_version(name: Name, as_json: bool) -> None:
     """Delete the version that is not live."""
-    with opened(read_settings(), name) as (workshop, _):
+    settings = read_settings()
+    with opened(settings, name) as (workshop, _):
         found = settled(workshop.registry)
         version = found.dropping or found.other
+        if version is not None:
+            record_act(settings, "rebuild.drop", {"projection": name, "version": str(version)})
         for _step in drop(workshop):
             pass
     if as_json:

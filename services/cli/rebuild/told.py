@@ -12,7 +12,7 @@ from pymongo.database import Database
 from services.cli.rebuild.build import Workshop
 from services.cli.rebuild.compare import Comparing, rows
 from services.cli.rebuild.diff import Row, merged, same
-from services.relations.facts import told
+from services.relations.world import told
 from shared.events import EPOCH
 from shared.generations import HandOver
 from shared.numbering import number

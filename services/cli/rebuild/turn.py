@@ -2,6 +2,7 @@
 
 import time
 
+from services.cli.acts import record_act
 from services.cli.rebuild.app import Name
 from services.cli.rebuild.build import Superseded
 from services.cli.rebuild.console import Interrupted, catch_up, ending, stopping, tell
@@ -23,6 +24,7 @@ def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bo
         target = found.previous if back else found.building
         if target is None:
             raise ConfigurationError(_no_target(name, found))
+        act = "rebuild.rollback" if back else "rebuild.switch"
         try:
             catch_up(workshop, target, rate, stop, as_json)
             differing, seconds = 0, 0.0
@@ -34,6 +36,7 @@ def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bo
             if differing and differences == "refuse":
                 tell(_refusal(differing, found.live, seconds), as_json, ended="refused", differing=differing)
                 return 1
+            record_act(settings, act, {"projection": name, "from": str(found.live), "to": str(target)})
             if name == "relations" and differences == "publish":
                 correcting = Correcting(database, Topics(settings.topic_prefix), found.live, target)
                 steps = hand_over(workshop, target, correcting, PATIENCE_SECONDS + 3 * seconds)

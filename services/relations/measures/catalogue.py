@@ -133,6 +133,11 @@ def _geography(source: "Source", query: GeographyQuery) -> Geography:
     return geography(histories, source.atlas(query.side, query.level), query.side, query.limit)
 
 
+def _personal_places(query: GeographyQuery) -> tuple[str, ...]:
+    # Where one consumer alone is in a region, its middle is where they live.
+    return ("city", "lat", "lon") if query.side == "consumer" else ()
+
+
 def _lifetime(source: "Source", query: LifetimeQuery) -> Lifetime:
     try:
         # numpy and scipy are heavy, and only this measure needs them.
@@ -153,6 +158,6 @@ MEASURES: "tuple[Measure[Source], ...]" = (
     measure("repeat", RepeatQuery, Repeat, _repeat),
     measure("revenue", RevenueQuery, Revenue, _revenue),
     measure("rating-distribution", DistributionQuery, RatingDistribution, _distribution),
-    measure("geography", GeographyQuery, Geography, _geography),
+    measure("geography", GeographyQuery, Geography, _geography, _personal_places),
     measure("lifetime", LifetimeQuery, Lifetime, _lifetime),
 )

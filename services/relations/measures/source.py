@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 
 from pymongo.collection import Collection
@@ -17,6 +17,8 @@ from shared.measures.mongo import MAX_TIME_MS, aggregated, providers_of, tenant_
 from shared.measures.query import BadMeasure, FilterQuery
 from shared.mongo_io import translated
 from shared.protocols import Document
+from shared.vault.keys import Vault
+from shared.vault.sealing import opener
 
 #: More facts, or profiles, than this are not read for one answer.
 MAX_FACTS = 5_000_000
@@ -29,8 +31,13 @@ class Measures:
     """Opens sources. ``names`` gives what a collection is called at the moment, ``clock`` the time."""
 
     def __init__(
-        self, database: Database[Document], names: Callable[[str], str], clock: Callable[[], datetime]
+        self,
+        database: Database[Document],
+        names: Callable[[str], str],
+        clock: Callable[[], datetime],
+        vault: Vault | None = None,
     ) -> None:
+        self.open = opener(vault)
         self.database = database
         self.names = names
         self.clock = clock
@@ -112,17 +119,20 @@ class Source:
         """Where consumers or providers are. Raises BadMeasure beyond MAX_PROFILES."""
         atlas = Atlas(level)
         id = f"{side}_id"
-        for number, profile in enumerate(
-            aggregated(
-                self._collection(f"{side}s"),
-                {"$match": {"_id": tenant_ids(self._tenant), "location": {"$exists": True}}},
-                {"$project": {"_id": 0, id: 1, "location": 1}},
-            )
-        ):
+        profiles = aggregated(
+            self._collection(f"{side}s"),
+            {"$match": {"_id": tenant_ids(self._tenant), "location": {"$exists": True}}},
+            {"$project": {"_id": 0, id: 1, "location": 1}},
+        )
+        for number, profile in enumerate(self._opened(profiles) if side == "consumer" else profiles):
             if number == MAX_PROFILES:
                 raise BadMeasure("side", f"there are more than {MAX_PROFILES:,} {side}s with a location")
             atlas.add(profile[id], profile["location"])
         return atlas
+
+    def _opened(self, profiles: Iterator[Document]) -> Iterator[Document]:
+        while batch := list(islice(profiles, _BATCH)):
+            yield from (document for document, _ in self._measures.open(self._tenant, batch))
 
     def _wanted(self, query: FilterQuery, span: Span) -> Document:
         wanted: Document = {

@@ -1,4 +1,4 @@
-"""``kith status``: what is there, how far behind, who works on it and what went wrong."""
+"""What is there, how far behind, who works on it and what went wrong: for `kith status` and the dashboard."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ from kafka import KafkaConsumer
 from pymongo.database import Database
 
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.findings import FINDINGS, PLAINTEXT
 from shared.generations import collection_of, position_of
 from shared.heartbeat import SILENT_SECONDS, WORKERS
 from shared.kafka_io import connection, partitions_of, reaching_brokers
@@ -77,6 +78,8 @@ class Status:
     closed_letters: int
     outbox: int
     beats: Sequence[Document] = field(default_factory=list)
+    #: Topic → events whose personal data came into Kafka in plain text, past the door.
+    plaintext: dict[str, int] = field(default_factory=dict)
 
     @property
     def lag(self) -> dict[str, int]:
@@ -173,6 +176,11 @@ class StatusReader:
             }
             outbox = database[OUTBOX].estimated_document_count()
             beats = list(database[WORKERS].find())
+            plaintext = {
+                found["_id"].removeprefix(f"{PLAINTEXT}/"): found["count"]
+                for found in database[FINDINGS].find().sort("_id", 1)
+                if found["_id"].startswith(f"{PLAINTEXT}/")
+            }
             now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
         with reaching_brokers():
             tps = partitions_of(self._consumer, [topic for names in self._read.values() for topic in names])
@@ -195,7 +203,7 @@ class StatusReader:
                         position.get("moved"),
                     )
                 )
-        return Status(now, partitions, documents, dead_letters, closed, outbox, beats)
+        return Status(now, partitions, documents, dead_letters, closed, outbox, beats, plaintext)
 
     def _letters(self) -> tuple[dict[str, int], int]:
         """Open dead letters by reason, and how many are closed."""
