@@ -28,7 +28,7 @@ def test_workers_stop_loudly(system: System) -> None:
     stopped(system, *system.workers)
     stopped(system, system.start("relations"), system.start("analytics"))
     after = everything(system.database)
-    for name in ("consumers", "providers"):
+    for name in ("consumers", "providers", "data_keys", "erasures"):
         # Their topics are as they were.
         del before[name], after[name]
     changed = [name for name in before if name != "positions" and before[name] != after[name]]

@@ -235,3 +235,30 @@ def test_a_collector_that_is_away_does_not_hold_up_the_end() -> None:
     took = time.monotonic() - begun
     Away.let_go.set()
     assert 1 < took < 10
+
+
+def test_no_span_holds_a_personal_value(spans: Spans) -> None:
+    """Neither of what is accepted nor of what is refused, at the door and in a worker."""
+    marker = "marker-5e8a1f"
+    good = {**fields(), "type": "consumer.upserted", "data": {"consumer_id": "c", "personal": {"email": marker}}}
+    bad = {**good, "data": {**good["data"], marker: marker}}
+    kith = MemoryKith()
+    app = create_app(
+        MemoryPublisher(kith.log), TOPICS, Settings(), lambda: NOW, list, tracing=spans.tracing, access=OPEN
+    )
+
+    async def post(event: object) -> httpx.Response:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
+            return await client.post("/v1/events", json=event, params={"note": marker})
+
+    assert [asyncio.run(post(event)).status_code for event in (good, bad)] == [202, 400]
+    kith.reader = MemoryReader(kith.log)
+    kith.runner = runner_of(kith, kith.reader, 100, observer=spans.tracing.observers("relations")[0])
+    kith.reader.assign(kith.inputs)
+    kith.log.append(Message(TOPICS.name("consumers"), b"default:c", json.dumps(bad).encode(), 0))
+    kith.drain()
+    assert kith.documents()["dead_letters"]
+    found = spans.take()
+    assert len(found) == 3  # two requests, one slice
+    assert marker not in "".join(span.to_json() for span in found)
