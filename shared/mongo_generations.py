@@ -13,7 +13,7 @@ from pymongo.write_concern import WriteConcern
 
 from shared.collections import Collections
 from shared.generations import Generations, HandOver, Stand, collections_of, own_collections, place_of
-from shared.mongo_io import OUTBOX, POSITIONS, translated
+from shared.mongo_io import OUTBOX, POSITIONS, server_time, translated
 from shared.protocols import Document
 
 PROJECTIONS = "projections"
@@ -60,9 +60,7 @@ class MongoRegistry:
 
     def now(self) -> datetime:
         with translated():
-            answer = self._database.command("hello", codec_options=self._database.codec_options)
-        now: datetime = answer["localTime"]
-        return now
+            return server_time(self._database)
 
     def stands(self, version: int) -> dict[str, Stand]:
         with translated():

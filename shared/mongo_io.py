@@ -3,10 +3,9 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
-import lz4.frame
-import msgspec
 import pymongo.errors
 from bson.codec_options import CodecOptions
 from pymongo import DeleteOne, MongoClient, UpdateOne
@@ -25,6 +24,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from shared import outbox
 from shared.collections import Collections, CollectionSpec
 from shared.errors import ConfigurationError, Fenced, Stale, Unavailable
 from shared.mongo_claims import Claims
@@ -36,7 +36,6 @@ from shared.protocols import (
     Document,
     Get,
     Keys,
-    Message,
     Parcel,
     Progress,
     Slice,
@@ -51,8 +50,6 @@ _WRITE_CONFLICT, _DUPLICATE_KEY, _NAMESPACE_EXISTS, _INTERRUPTED = 112, 11000, 4
 # A server that ends or is no longer primary, also when it has written already but cannot tell whether the others
 # have. (_INTERRUPTED is: someone has claimed the position and ended this session.)
 _GOING = (91, 189, 10107, 11600, 11602, 13435, 13436)
-# An outbox document must stay below MongoDB's 16 MB.
-_MAX_PARCEL_BYTES = 8 * 1024 * 1024
 _PLAIN = CollectionSpec({})
 
 
@@ -93,6 +90,12 @@ def prepare(database: Database[Document], collections: Collections) -> None:
         there = {tuple(index["key"]) for index in database[name].index_information().values()}
         for keys in sorted(wanted - there):
             database[name].create_index(list(keys))
+
+
+def server_time(database: Database[Document]) -> datetime:
+    """MongoDB's clock, by which the times of all workers compare. Raises pymongo's errors."""
+    now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
+    return now
 
 
 @contextmanager
@@ -144,7 +147,7 @@ class MongoStore:
         with translated():
             # "0" is the character after "/": this is the range of ids that begin with the position.
             found = self._outbox.find({"_id": {"$gte": f"{position}/", "$lt": f"{position}0"}}).sort("_id", 1)
-            return [Parcel(document["_id"], _messages(document)) for document in found]
+            return [Parcel(document["_id"], outbox.messages(document)) for document in found]
 
     def read(self, ask: Ask) -> Answer:
         with translated():
@@ -178,7 +181,7 @@ class MongoStore:
             return answers
 
     def commit(self, slice: Slice) -> list[Parcel]:
-        parcels = _pack(slice)
+        parcels = outbox.pack(slice)
         session = self._claims.session(slice.claim)
         with translated():
             session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
@@ -188,7 +191,7 @@ class MongoStore:
                     return self._already(slice, parcels)
                 self._write(slice.outcome.writes, session)
                 if parcels:
-                    self._outbox.insert_many([_document(parcel) for parcel in parcels], session=session)
+                    self._outbox.insert_many([outbox.document(parcel) for parcel in parcels], session=session)
                 if slice.published:
                     self._outbox.delete_many({"_id": {"$in": list(slice.published)}}, session=session)
                 session.commit_transaction()
@@ -279,34 +282,3 @@ def _progress_fields(progress: Progress) -> Document:
     # A list, because origins hold dots, which make poor field names.
     seen = [{"origin": origin, "number": number} for origin, number in sorted(progress.seen.items())]
     return {"next": progress.next, "emitted": progress.emitted, "seen": seen}
-
-
-def _pack(slice: Slice) -> list[Parcel]:
-    groups: list[list[Message]] = []
-    size = 0
-    for message in slice.outcome.messages:
-        length = len(message.value) + len(message.key or b"") + 200
-        if not groups or size + length > _MAX_PARCEL_BYTES:
-            groups.append([])
-            size = 0
-        groups[-1].append(message)
-        size += length
-    prefix = f"{slice.claim.position}/{slice.after.next:020d}"
-    return [Parcel(f"{prefix}/{index:06d}", tuple(group)) for index, group in enumerate(groups)]
-
-
-_PACK = msgspec.msgpack.Encoder()
-_UNPACK: msgspec.msgpack.Decoder[list[tuple[str, bytes | None, bytes, int | None, list[tuple[str, bytes]]]]] = (
-    msgspec.msgpack.Decoder(list[tuple[str, bytes | None, bytes, int | None, list[tuple[str, bytes]]]])
-)
-
-
-def _document(parcel: Parcel) -> Document:
-    # One compressed value, because mongod spends ten times as much on a thousand subdocuments.
-    rows = [(m.topic, m.key, m.value, m.partition, m.headers) for m in parcel.messages]
-    return {"_id": parcel.id, "count": len(rows), "messages": lz4.frame.compress(_PACK.encode(rows))}
-
-
-def _messages(document: Mapping[str, Any]) -> tuple[Message, ...]:
-    rows = _UNPACK.decode(lz4.frame.decompress(document["messages"]))
-    return tuple(Message(topic, key, value, number, tuple(headers)) for topic, key, value, number, headers in rows)

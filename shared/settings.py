@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.errors import ConfigurationError
+
 
 class Settings(BaseSettings):
     """Settings of a Kith process. ``kith settings`` prints them with their meaning and present value."""
@@ -151,3 +153,17 @@ class Settings(BaseSettings):
     )
     cache_entries: int = Field(10_000, ge=1, description="Size of the query cache, in documents.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
+
+
+def mongo_of(settings: Settings) -> str:
+    """MongoDB's address, for a command. Raises ConfigurationError."""
+    if settings.mongo is None:
+        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+    return settings.mongo
+
+
+def servers_of(settings: Settings) -> tuple[str, str]:
+    """The addresses of Kafka and of MongoDB. Raises ConfigurationError."""
+    if settings.kafka is None or settings.mongo is None:
+        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    return settings.kafka, settings.mongo

@@ -18,7 +18,7 @@ from shared.heartbeat import SILENT_SECONDS, WORKERS
 from shared.kafka_io import connection, partitions_of, reaching_brokers
 from shared.latency import percentile
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import OUTBOX, POSITIONS, translated
+from shared.mongo_io import OUTBOX, POSITIONS, server_time, translated
 from shared.protocols import Document
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
@@ -181,7 +181,7 @@ class StatusReader:
                 for found in database[FINDINGS].find().sort("_id", 1)
                 if found["_id"].startswith(f"{PLAINTEXT}/")
             }
-            now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
+            now = server_time(database)
         with reaching_brokers():
             tps = partitions_of(self._consumer, [topic for names in self._read.values() for topic in names])
             firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)

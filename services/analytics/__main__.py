@@ -17,7 +17,6 @@ from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
-from shared.errors import ConfigurationError
 from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
 from shared.http import serve
@@ -31,7 +30,7 @@ from shared.mongo_io import MongoStore, connect, prepare, translated
 from shared.observing import Observation
 from shared.protocols import Store
 from shared.runner import Runner
-from shared.settings import Settings
+from shared.settings import Settings, servers_of
 from shared.status import StatusReader
 from shared.topics import Topics
 from shared.tracing import open_tracing
@@ -42,14 +41,13 @@ from shared.worker import Worker, owner_name
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ConfigurationError, and whatever stopped the worker."""
-    if settings.kafka is None or settings.mongo is None:
-        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    _, mongo = servers_of(settings)
     topics = Topics(settings.topic_prefix)
     projection = AnalyticsProjection(topics)
     tls = tls_of(settings)
     registry, tracing = new_registry(), open_tracing("analytics")
     observation = Observation(registry, tracing, projection.name)
-    client = connect(settings.mongo)
+    client = connect(mongo)
     database = client[settings.database]
 
     generations = MongoRegistry(database, projection.name)

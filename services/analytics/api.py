@@ -8,14 +8,16 @@ from fastapi import FastAPI, Query, Request, Response
 from services.analytics.answers import AggregatePage, Top
 from services.analytics.measures.catalogue import MEASURES
 from services.analytics.measures.source import Source
-from services.analytics.parameters import BadParameter, Bucket, By, Measure, period
+from services.analytics.parameters import Bucket, By, Measure, period
 from services.analytics.queries import AnalyticsQueries
+from shared.access.app import guarded_app
 from shared.access.caller import ANALYTICS_READ
-from shared.access.guard import Access, TenantOf, secure
+from shared.access.guard import Access, TenantOf
 from shared.access.needs import needs
 from shared.events import Currency
-from shared.http import add_health, add_problem_handlers, problem, problems
+from shared.http import problem, problems
 from shared.measures.http import add_measures
+from shared.parameters import BadParameter
 
 DESCRIPTION = """\
 Aggregates of the relations between consumers and providers, kept exact: an amendment, a retraction or a late
@@ -60,18 +62,7 @@ def create_app(
     """Analytics as an ASGI application. ``ready`` gives the reasons why it cannot do its work now; ``measures``
     opens what the measures of a tenant are read from, and without it there are none; ``access`` decides who may
     ask."""
-    app = FastAPI(
-        title="Kith analytics",
-        version="1",
-        description=DESCRIPTION,
-        # The pages that FastAPI makes load their scripts from elsewhere.
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    add_problem_handlers(app)
-    secure(app, access)
-    add_health(app, ready)
+    app = guarded_app("Kith analytics", DESCRIPTION, access, ready)
 
     @app.get(
         "/v1/aggregates",

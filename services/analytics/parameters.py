@@ -8,27 +8,18 @@ from typing import Literal
 from services.analytics.partials import HOUR, day_and_hour, hour_number
 from shared.cursors import decode_cursor
 from shared.events import EPOCH
+from shared.parameters import BadParameter, moment
 
 By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
 Bucket = Literal["day", "hour"]
 Measure = Literal["count", "amount", "rating", "consumers"]
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d))?", re.ASCII)
 _BUCKETS: dict[Bucket, re.Pattern[str]] = {
     "day": re.compile(r"\d{4}-\d\d-\d\d", re.ASCII),
     "hour": re.compile(r"\d{4}-\d\d-\d\dT\d\d:00:00Z", re.ASCII),
 }
 # No event is dated earlier or later (shared.events.Time).
 _FIRST, _END = 0, hour_number(datetime(9000, 1, 1, tzinfo=UTC))
-
-
-class BadParameter(ValueError):
-    """A parameter of a request cannot be used. ``detail`` says to its sender why."""
-
-    def __init__(self, name: str, detail: str) -> None:
-        super().__init__(f"{name}: {detail}")
-        self.name = name
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +46,14 @@ def hour_bucket(day: str, hour: str) -> str:
 
 def period(from_: str | None, to: str | None) -> Period:
     """The hours that [from, to) touches; an end that is None or empty is open. Raises BadParameter."""
-    start = _time("from", from_) if from_ else None
-    stop = _time("to", to) if to else None
+    start = moment("from", from_) if from_ else None
+    stop = moment("to", to) if to else None
     if start is not None and stop is not None and start >= stop:
         raise BadParameter("to", "must be later than from")
     first = _FIRST if start is None else max(_FIRST, hour_number(start))
     end = _END if stop is None else min(_END, -((EPOCH - stop) // HOUR))
     # A period wholly outside of what events can be dated to is empty, not an error.
     return Period(min(first, _END), max(end, _FIRST))
-
-
-def _time(name: str, text: str) -> datetime:
-    if _TIME.fullmatch(text):
-        try:
-            time = datetime.fromisoformat(text.upper())
-            return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise BadParameter(
-        name,
-        "must be a day such as 2026-11-21 or a time with its offset such as 2026-11-21T07:00:00Z"
-        " (a plus sign in an address is written %2B)",
-    )
 
 
 def decode_place(cursor: str, bucket: Bucket) -> tuple[str, str]:

@@ -15,7 +15,6 @@ from pymongo.database import Database
 from services.analytics.answers import Aggregate, AggregatePage, Top
 from services.analytics.buckets import Buckets
 from services.analytics.parameters import (
-    BadParameter,
     Bucket,
     By,
     Measure,
@@ -27,6 +26,7 @@ from services.analytics.projection import AGGREGATES, PRESENCE
 from services.analytics.ranking import Ranking
 from shared.cursors import encode_cursor
 from shared.mongo_io import translated
+from shared.parameters import BadParameter
 from shared.protocols import Document
 
 

@@ -8,8 +8,9 @@ from pymongo.collection import Collection
 
 from services.analytics.answers import Ranked, Top
 from services.analytics.buckets import MAX_TIME_MS
-from services.analytics.parameters import BadParameter, Measure, Period
+from services.analytics.parameters import Measure, Period
 from services.analytics.partials import plus
+from shared.parameters import BadParameter
 from shared.protocols import Document
 
 _KEY_SUMS = {

@@ -129,14 +129,14 @@ def status(
     from services.cli.status_view import show_status
     from services.cli.up import signals_interrupt
     from shared.mongo_io import connect
+    from shared.settings import mongo_of
     from shared.status import StatusReader
 
     settings = read_settings()
-    if settings.mongo is None:
-        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+    mongo = mongo_of(settings)
     with (
         signals_interrupt(),
-        connect(settings.mongo) as client,
+        connect(mongo) as client,
         StatusReader(settings, client[settings.database]) as reader,
     ):
         show_status(reader.read, as_json=json_line, watch=watch)

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from shared.errors import ConfigurationError
 from shared.launch import read_settings
 
 audit_app = typer.Typer(help="The record of who saw personal data and who did what.", no_args_is_help=True)
@@ -32,17 +31,17 @@ def verify_command(
     from shared.access.recording import audit_key
     from shared.access.verify import Witnessed, verify
     from shared.mongo_io import connect
+    from shared.settings import servers_of
     from shared.topics import AUDIT, Topics
 
     settings = read_settings()
-    if settings.mongo is None or settings.kafka is None:
-        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    _, mongo = servers_of(settings)
     with LogScan(settings) as scan:
         bounds = scan.bounds([Topics(settings.topic_prefix).name(AUDIT)])
         seen = Witnessed()
         # Looked at as they come: none is kept.
         scan.read(bounds, seen.take)
-    with connect(settings.mongo) as client:
+    with connect(mongo) as client:
         found = verify(MongoAuditLog(client[settings.database]), seen.hashes, audit_key(settings), tenant)
     if json_line:
         flaws = [asdict(flaw) for flaw in found.flaws]

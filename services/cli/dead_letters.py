@@ -4,7 +4,6 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +11,12 @@ import typer
 from rich.console import Console
 
 from services.cli import letters
-from shared.errors import ConfigurationError, InvalidEvent
-from shared.letters.letter import Selection, mended, parse_time
+from services.cli.times import time_option
+from shared.errors import InvalidEvent
+from shared.letters.letter import Selection, mended
 from shared.letters.letter import summary as told
 from shared.letters.store import Letters
-from shared.settings import Settings
+from shared.settings import Settings, mongo_of
 from shared.topics import Topics
 
 if TYPE_CHECKING:
@@ -194,15 +194,8 @@ def _selection(
     until: str | None,
     closed: bool,
 ) -> Selection:
-    first, last = _time("--since", since), _time("--until", until)
+    first, last = time_option("--since", since), time_option("--until", until)
     return Selection(ids or (), reason, type, tenant, topic, first, last, closed)
-
-
-def _time(option: str, text: str | None) -> datetime | None:
-    try:
-        return None if text is None else parse_time(text, datetime.now(UTC))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time", param_hint=option) from None
 
 
 def _definite(selection: Selection) -> Selection:
@@ -217,10 +210,9 @@ def _opened() -> Iterator[tuple[Settings, Topics, Letters]]:
     from shared.vault.open import vault_in
 
     settings = Settings()
-    if settings.mongo is None:
-        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+    mongo = mongo_of(settings)
     topics = Topics(settings.topic_prefix)
-    with connect(settings.mongo) as client, translated():
+    with connect(mongo) as client, translated():
         database = client[settings.database]
         yield settings, topics, Letters(database, topics, vault_in(settings, database))
 

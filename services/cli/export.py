@@ -69,13 +69,13 @@ def export_command(
     from services.cli.acts import record_act
     from services.exports.revealing import revealing
     from services.exports.snapshot import MomentPassed
-    from services.exports.wish import BadExport
     from shared.mongo_io import connect
+    from shared.parameters import BadParameter
+    from shared.settings import mongo_of
     from shared.vault.open import vault_in
 
     settings = read_settings()
-    if settings.mongo is None:
-        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+    mongo = mongo_of(settings)
     given = {"from": from_, "to": to, "kind": kind, "category": category, "consumer_id": consumer_id}
     given |= {"provider_id": provider_id, "by": by, "key": key}
     order = _Order(
@@ -83,7 +83,7 @@ def export_command(
     )
     target = _Target.of(out, format, partition_by, len(datasets))
     try:
-        with connect(settings.mongo) as client, ExportProgress() as progress:
+        with connect(mongo) as client, ExportProgress() as progress:
             database = client[settings.database]
             reveal = None
             if personal:
@@ -91,7 +91,7 @@ def export_command(
                 record_act(settings, "personal.read", {"export": " ".join(datasets)}, tenant)
             for export in _exports(database, datasets, order, reveal):
                 target.write(export, progress)
-    except (BadExport, BadMeasure) as bad:
+    except (BadParameter, BadMeasure) as bad:
         raise typer.BadParameter(bad.detail, param_hint=f"--{bad.name.replace('_', '-')}") from None
     except ValidationError as error:
         wrong = error.errors()[0]
@@ -116,7 +116,8 @@ def _exports(
     from services.cli.report import answer, reports
     from services.exports.measures import measure_export
     from services.exports.source import Exports
-    from services.exports.wish import BadExport, Wish, time_of
+    from services.exports.wish import Wish
+    from shared.parameters import BadParameter, moment
 
     exports = Exports(database, reveal)
     snapshot = exports.snapshot()
@@ -125,17 +126,19 @@ def _exports(
         if name.startswith("measures/"):
             measure = name.removeprefix("measures/")
             if measure not in known:
-                raise BadExport("dataset", f"there is no measure {measure}; there are {', '.join(sorted(known))}")
+                raise BadParameter(
+                    "dataset", f"there is no measure {measure}; there are {', '.join(sorted(known))}"
+                )
             asked = order.filters | dict(_pair(text) for text in order.parameters)
             found = answer(database, measure, order.tenant, asked).model_dump(mode="json")
             yield measure_export(measure, order.tenant, found, datetime.now(UTC))
             continue
         if order.parameters:
-            raise BadExport("set", f"is for measures, which {name} is none of")
+            raise BadParameter("set", f"is for measures, which {name} is none of")
         fields: dict[str, Any] = {key: value for key, value in order.filters.items() if key not in ("from", "to")}
         for key, field in (("from", "since"), ("to", "until")):
             if key in order.filters:
-                fields[field] = time_of(key, order.filters[key])
+                fields[field] = moment(key, order.filters[key])
         yield exports.open(name, Wish(order.tenant, **fields), personal=order.personal, snapshot=snapshot)
 
 

@@ -111,14 +111,14 @@ def _command(report: Report) -> Callable[..., None]:
     def command(tenant: str, json_line: bool, csv: bool, **given: str | None) -> None:
         from services.cli.report_view import as_csv, show
         from shared.mongo_io import connect
+        from shared.settings import mongo_of
 
         settings = read_settings()
-        if settings.mongo is None:
-            raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+        mongo = mongo_of(settings)
         if json_line and csv:
             raise typer.BadParameter("choose one of --json and --csv", param_hint="--csv")
         asked = {name.removesuffix("_"): value for name, value in given.items() if value is not None}
-        with _complaints(tenant), connect(settings.mongo) as client:
+        with _complaints(tenant), connect(mongo) as client:
             found = answer(client[settings.database], report.name, tenant, asked)
         if json_line:
             typer.echo(found.model_dump_json())

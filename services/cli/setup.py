@@ -14,7 +14,7 @@ from shared.errors import ConfigurationError, Unavailable
 from shared.launch import launch, read_settings
 from shared.mongo_io import connect, translated
 from shared.protocols import Document
-from shared.settings import Settings
+from shared.settings import Settings, servers_of
 from shared.topics_admin import ensure_topics
 
 WAIT_SECONDS = 120.0
@@ -40,9 +40,8 @@ def setup(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
 
     Raises ConfigurationError, and Unavailable when a server does not answer within ``wait_seconds``.
     """
-    if settings.kafka is None or settings.mongo is None:
-        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
-    mongo, deadline = settings.mongo, time.monotonic() + wait_seconds
+    _, mongo = servers_of(settings)
+    deadline = time.monotonic() + wait_seconds
     done = [f"made the replica set {name}" for name in _patiently(lambda: initiate(mongo), deadline)]
     _patiently(lambda: _find_primary(mongo), deadline)
     done += _patiently(lambda: ensure_topics(settings), deadline)

@@ -17,13 +17,15 @@ from services.exports.odata.routes import add_odata
 from services.exports.rights import scope_of
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Exports
-from services.exports.wish import BadExport, Wish, time_of
+from services.exports.wish import Wish
+from shared.access.app import guarded_app
 from shared.access.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
-from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
+from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.needs import needs, public
 from shared.events import Id, Kind, ShortText
-from shared.http import add_health, add_problem_handlers, problem, problems
+from shared.http import problem, problems
 from shared.measures.query import NotInstalled
+from shared.parameters import BadParameter, moment
 
 FormatName = Annotated[Literal["csv", "jsonl", "parquet", "hyper"], Query(description="Of the file.")]
 By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
@@ -68,17 +70,8 @@ def create_app(
 ) -> FastAPI:
     """Exports as an ASGI application. ``ready`` gives the reasons why it cannot do its work now; ``measures`` is
     where measures are asked for, and without it there are none; ``access`` decides who may ask."""
-    app = FastAPI(
-        title="Kith exports",
-        version="1",
-        description="Relations, relationships and aggregates as files, and as the OData feed /odata/v1/.",
-        redirect_slashes=False,
-        docs_url=None,
-        redoc_url=None,
-    )
-    secure(app, access)
-    add_problem_handlers(app)
-    add_health(app, ready)
+    description = "Relations, relationships and aggregates as files, and as the OData feed /odata/v1/."
+    app = guarded_app("Kith exports", description, access, ready)
     downloads = Downloads()
 
     @app.get("/v1/export", tags=["exports"], summary="What can be exported, and its columns.")
@@ -93,8 +86,8 @@ def create_app(
         _add_measures(app, measures, downloads)
     add_odata(app, exports)
 
-    @app.exception_handler(BadExport)
-    async def bad_export(_: Request, error: BadExport) -> Response:
+    @app.exception_handler(BadParameter)
+    async def bad_export(_: Request, error: BadParameter) -> Response:
         return problem(400, str(error), errors=[{"field": error.name, "detail": error.detail}])
 
     @app.exception_handler(Refused)
@@ -203,4 +196,4 @@ def catalogue() -> Catalogue:
 
 
 def _time(name: str, text: str | None) -> datetime | None:
-    return time_of(name, text) if text else None
+    return moment(name, text) if text else None

@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 
 from services.exports.revealing import revealing
 from services.exports.source import Exports
-from services.exports.wish import Wish, time_of
+from services.exports.wish import Wish
 from shared.errors import ConfigurationError, Unavailable
 from shared.launch import read_settings
 from shared.measures.query import NotInstalled
 from shared.mongo_io import connect
+from shared.parameters import moment
 from shared.vault.open import vault_in
 
 When = str | date | datetime | None
@@ -136,7 +137,7 @@ def _as(library: str, table: Any) -> Any:
 
 def _time(name: str, at: str | date | datetime) -> datetime:
     if isinstance(at, str):
-        return time_of(name, at)
+        return moment(name, at)
     if not isinstance(at, datetime):
         return datetime(at.year, at.month, at.day, tzinfo=UTC)
     if at.tzinfo is None:

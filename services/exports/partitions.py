@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from services.exports.arrow import COMPRESSION, GROUP_ROWS, record_batch, schema_of
 from services.exports.columns import Row
 from services.exports.source import Export
-from services.exports.wish import BadExport
+from shared.parameters import BadParameter
 
 #: Rows that wait at most, of all days together.
 MAX_WAITING = 200_000
@@ -24,10 +24,10 @@ def write_by_day(export: Export, folder: Path, max_waiting: int = MAX_WAITING, m
     relations when they happened, of relationships the latest, of aggregates their own.
 
     The rows come in another order than by day, so they wait here; whenever too many do, the day that has most of
-    them is written as a row group. Raises BadExport for what has no day.
+    them is written as a row group. Raises BadParameter for what has no day.
     """
     if export.day is None:
-        raise BadExport("partition-by", f"{export.name} have no day")
+        raise BadParameter("partition-by", f"{export.name} have no day")
     days = _Days(folder, schema_of(export), max_open)
     waiting: dict[str, list[Row]] = {}
     count = 0

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from services.exports.columns import Column, Dataset
-from services.exports.wish import BadExport, Wish
+from services.exports.wish import Wish
 from shared.access.caller import ANALYTICS_READ, CONSUMERS_READ, RELATIONS_READ
+from shared.parameters import BadParameter
 
 
 def scope_of(dataset: Dataset) -> str:
@@ -28,10 +29,10 @@ def split(dataset: Dataset, personal: bool, masks: Sequence[str]) -> tuple[list[
 
 
 def check_filters(wish: Wish, hidden: Sequence[str]) -> None:
-    """Raises BadExport for a filter by a column that is hidden: its answer would tell what is in it."""
+    """Raises BadParameter for a filter by a column that is hidden: its answer would tell what is in it."""
     for name in ("kind", "consumer_id", "provider_id", "key"):
         if getattr(wish, name) is not None and name in hidden:
-            raise BadExport(name, "is hidden from this credential")
+            raise BadParameter(name, "is hidden from this credential")
 
 
 def _hides(mask: str, column: Column) -> bool:

@@ -15,7 +15,8 @@ from services.exports.flatten import added_up
 from services.exports.revealing import Reveal
 from services.exports.rights import check_filters, split
 from services.exports.snapshot import BATCH, Documents, Snapshot
-from services.exports.wish import MAX_PROVIDERS, BadExport, Wish, filter_of, tenant_of
+from services.exports.wish import MAX_PROVIDERS, Wish, filter_of, tenant_of
+from shared.parameters import BadParameter
 from shared.protocols import Document
 
 
@@ -60,10 +61,10 @@ class Exports:
         snapshot: Snapshot | None = None,
     ) -> Export:
         """The rows that are wanted, ordered by the dataset's key. The first lot is read already, so that what
-        fails at once is raised here: BadExport, Unavailable, MomentPassed."""
+        fails at once is raised here: BadParameter, Unavailable, MomentPassed."""
         dataset = DATASETS.get(name)
         if dataset is None:
-            raise BadExport("dataset", f"there is none called {name}; there are {', '.join(DATASETS)}")
+            raise BadParameter("dataset", f"there is none called {name}; there are {', '.join(DATASETS)}")
         wish.check(dataset)
         columns, hidden = split(dataset, personal, masks)
         check_filters(wish, hidden)
@@ -111,12 +112,14 @@ class _Begun:
 
 
 def _providers(snapshot: Snapshot, wish: Wish) -> list[str]:
-    """Those of the wish's category, as of the moment. Raises BadExport for too many."""
+    """Those of the wish's category, as of the moment. Raises BadParameter for too many."""
     providers = DATASETS["providers"]
     wanted = {**tenant_of(providers, wish.tenant), "categories": wish.category}
     fields = {"_id": 0, "provider_id": 1}
     with closing(snapshot.find("relations", "providers", wanted, fields, limit=MAX_PROVIDERS + 1)) as found:
         names = [document["provider_id"] for document in found]
     if len(names) > MAX_PROVIDERS:
-        raise BadExport("category", f"has more than {MAX_PROVIDERS:,} providers, which is too many for a filter")
+        raise BadParameter(
+            "category", f"has more than {MAX_PROVIDERS:,} providers, which is too many for a filter"
+        )
     return names

@@ -1,26 +1,16 @@
 """What may be asked of an export, and the MongoDB filter that it becomes. Pure."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from services.exports.columns import Dataset
+from shared.parameters import BadParameter
 from shared.protocols import Document
 
 #: A category of more providers cannot be a filter.
 MAX_PROVIDERS = 20_000
-_TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d))?", re.ASCII)
-
-
-class BadExport(ValueError):
-    """A parameter cannot be used. ``name`` is the parameter, ``detail`` says to its sender why."""
-
-    def __init__(self, name: str, detail: str) -> None:
-        super().__init__(f"{name}: {detail}")
-        self.name = name
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +28,20 @@ class Wish:
     key: str | None = None
 
     def check(self, dataset: Dataset) -> None:
-        """Raises BadExport when the dataset cannot be narrowed so."""
+        """Raises BadParameter when the dataset cannot be narrowed so."""
         for field in fields(self):
             name = {"since": "from", "until": "to"}.get(field.name, field.name)
             if name != "tenant" and getattr(self, field.name) is not None and name not in dataset.filters:
                 known = ", ".join(dataset.filters)
-                raise BadExport(name, f"is no filter of {dataset.name}, which has {known}")
+                raise BadParameter(name, f"is no filter of {dataset.name}, which has {known}")
         if self.since is not None and self.until is not None and self.since >= self.until:
-            raise BadExport("to", "must be later than from")
+            raise BadParameter("to", "must be later than from")
         if dataset.day == "day" and any(at and (at.hour, at.minute, at.second) != (0, 0, 0) for at in self.period):
-            raise BadExport("from", f"{dataset.name} are of whole days: write the days alone, as in 2026-11-21")
+            raise BadParameter("from", f"{dataset.name} are of whole days: write the days alone, as in 2026-11-21")
 
     @property
     def period(self) -> tuple[datetime | None, datetime | None]:
         return self.since, self.until
-
-
-def time_of(name: str, text: str) -> datetime:
-    """A day (its midnight in UTC) or a time with its offset. Raises BadExport."""
-    if _TIME.fullmatch(text):
-        try:
-            time = datetime.fromisoformat(text.upper())
-            return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise BadExport(
-        name,
-        "must be a day such as 2026-11-21 or a time with its offset such as 2026-11-21T07:00:00Z"
-        " (a plus sign in an address is written %2B)",
-    )
 
 
 def filter_of(dataset: Dataset, wish: Wish, providers: Sequence[str] | None = None) -> Document:

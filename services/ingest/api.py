@@ -21,11 +21,12 @@ from services.ingest.late import NotConnected
 from services.ingest.limits import Refused
 from services.ingest.sealing import NoKeys, seal
 from shared import asyncapi
+from shared.access.app import guarded_app
 from shared.access.caller import EVENTS_WRITE
-from shared.access.guard import Access, CallerOf, secure
+from shared.access.guard import Access, CallerOf
 from shared.access.needs import needs, public
 from shared.errors import Unavailable
-from shared.http import add_health, add_problem_handlers, extend_openapi, problem
+from shared.http import extend_openapi, problem
 from shared.protocols import Publisher
 from shared.settings import Settings
 from shared.topics import Topics
@@ -80,20 +81,8 @@ def create_app(
         yield
         delivery.close()
 
-    app = FastAPI(
-        title="Kith ingest",
-        version=kith_version,
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        # The pages that FastAPI makes load their scripts from elsewhere.
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
-    add_problem_handlers(app)
-    secure(app, access)
+    app = guarded_app("Kith ingest", DESCRIPTION, access, ready, version=kith_version, lifespan=lifespan)
     extend_openapi(app, SCHEMAS)
-    add_health(app, ready)
     described = asyncapi.document(topics, kith_version)
 
     @app.post("/v1/events", **EVENTS_ROUTE)

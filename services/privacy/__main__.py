@@ -12,7 +12,7 @@ from services.privacy.schema import COLLECTIONS
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.erasure import hashed
-from shared.errors import ConfigurationError, Unavailable
+from shared.errors import Unavailable
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher
@@ -22,7 +22,7 @@ from shared.ledger_gate import Gate, add_gate
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect, prepare, translated
-from shared.settings import Settings
+from shared.settings import Settings, servers_of
 from shared.topics import Topics
 from shared.vault.open import vault_in
 from shared.versions import LiveNames
@@ -34,11 +34,10 @@ def now() -> datetime:
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ConfigurationError."""
-    if settings.kafka is None or settings.mongo is None:
-        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    _, mongo = servers_of(settings)
     topics, tls = Topics(settings.topic_prefix), tls_of(settings)
     with ExitStack() as closing:
-        client = closing.enter_context(connect(settings.mongo))
+        client = closing.enter_context(connect(mongo))
         database = client[settings.database]
         vault = vault_in(settings, database)
         relations = MongoRegistry(database, "relations")

@@ -14,16 +14,17 @@ from services.privacy.correcting import correction
 from services.privacy.erasures import Erasures
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
+from shared.access.app import guarded_app
 from shared.access.audit import Act
 from shared.access.caller import ADMIN, CONSUMERS_READ
-from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
+from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.needs import needs, public
 from shared.codec import encode
 from shared.erasure import Mode
 from shared.errors import InvalidEvent
 from shared.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
-from shared.http import add_health, add_problem_handlers, json_response, problem, problems
-from shared.paths import EncodedSlashes, PathId
+from shared.http import json_response, problem, problems
+from shared.paths import PathId
 from shared.protocols import Message
 from shared.topics import Topics
 from shared.vault.fields import seal_event
@@ -59,18 +60,7 @@ def create_app(
 ) -> FastAPI:
     """The app. ``publish`` returns once the messages are in Kafka; ``ready`` gives the reasons why the service
     cannot do its work; ``access`` decides who may ask. Without ``vault`` personal values travel in plain text."""
-    app = FastAPI(
-        title="Kith privacy",
-        version="1",
-        description=DESCRIPTION,
-        redirect_slashes=False,
-        docs_url=None,
-        redoc_url=None,
-    )
-    app.add_middleware(EncodedSlashes)
-    add_problem_handlers(app)
-    secure(app, access)
-    add_health(app, ready)
+    app = guarded_app("Kith privacy", DESCRIPTION, access, ready, ids_in_paths=True)
 
     def send(event: ConsumerEvent) -> None:
         publish([Message(topics.of(event), event_key(event), encode(event))])

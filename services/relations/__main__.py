@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from services.relations.api import create_app
-from services.relations.assembly import assembled, with_keys
+from services.relations.assembly import assembled, strength_of, with_keys
 from services.relations.cache import QueryCache
 from services.relations.findings import PlaintextFindings
 from services.relations.invalidation import Invalidation, OwnWrites
@@ -14,11 +14,9 @@ from services.relations.metrics import cache_metrics
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
-from services.relations.strength import Strength
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.cors import allow_pages
-from shared.errors import ConfigurationError
 from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
 from shared.http import serve
@@ -34,7 +32,7 @@ from shared.observer import Several
 from shared.observing import Observation
 from shared.protocols import Store
 from shared.runner import Runner
-from shared.settings import Settings
+from shared.settings import Settings, servers_of
 from shared.topics import Topics
 from shared.tracing import open_tracing
 from shared.vault.open import vault_in
@@ -46,13 +44,12 @@ from shared.worker import Worker, owner_name
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ConfigurationError, and whatever stopped the worker."""
-    if settings.kafka is None or settings.mongo is None:
-        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    _, mongo = servers_of(settings)
     topics = Topics(settings.topic_prefix)
-    strength = Strength(settings.kind_weights, settings.half_life_months)
+    strength = strength_of(settings)
     tls = tls_of(settings)
     registry, tracing = new_registry(), open_tracing("relations")
-    client = connect(settings.mongo)
+    client = connect(mongo)
     database = client[settings.database]
     vault = vault_in(settings, database)
     projection = assembled(settings, vault)

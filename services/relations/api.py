@@ -12,13 +12,14 @@ from services.relations.measures.source import Source
 from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, presenter
 from services.relations.queries import BadCursor, Queries
 from services.relations.strength import Strength
+from shared.access.app import guarded_app
 from shared.access.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
-from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
+from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.needs import needs
 from shared.events import Id, Kind, Name
-from shared.http import add_health, add_problem_handlers, json_response, problems
+from shared.http import json_response, problems
 from shared.measures.http import add_measures
-from shared.paths import EncodedSlashes, PathId
+from shared.paths import PathId
 from shared.protocols import Document
 from shared.vault.keys import Vault
 
@@ -60,18 +61,7 @@ def create_app(
     ``measures`` opens what the measures of a tenant are read from, and without it there are none; ``access``
     decides who may ask. What is sealed is opened with ``vault``."""
     presented = presenter(vault)
-    app = FastAPI(
-        title="Kith relations",
-        version="1",
-        description=DESCRIPTION,
-        redirect_slashes=False,
-        docs_url=None,
-        redoc_url=None,
-    )
-    app.add_middleware(EncodedSlashes)
-    add_problem_handlers(app)
-    secure(app, access)
-    add_health(app, ready)
+    app = guarded_app("Kith relations", DESCRIPTION, access, ready, ids_in_paths=True)
 
     def check(tenant: str, consumer_id: str, purpose: str | None) -> None:
         page = {"items": [{"consumer_id": consumer_id}]}

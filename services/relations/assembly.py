@@ -11,11 +11,15 @@ from shared.vault.asking import VaultStore
 from shared.vault.keys import Vault
 
 
+def strength_of(settings: Settings) -> Strength:
+    return Strength(settings.kind_weights, settings.half_life_months)
+
+
 def assembled(settings: Settings, vault: Vault | None) -> RelationsProjection | SealedProjection:
     """The projection. With a vault, its store must answer for keys: ``with_keys``."""
     projection = RelationsProjection(
         Topics(settings.topic_prefix),
-        Strength(settings.kind_weights, settings.half_life_months),
+        strength_of(settings),
         settings.max_future_seconds,
         facts_only=settings.relations_facts_only,
         pseudonym=hashed if vault is None else vault.pseudonym,

@@ -1,10 +1,9 @@
 """Which dead letters are meant, what is told of one, what its replay is. Pure."""
 
 import base64
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.codec import decode
@@ -16,9 +15,6 @@ from shared.topics import INPUTS, OUTPUTS, Topics
 
 #: The order of the log, and so the order of events per key.
 LOG_ORDER = [("topic", 1), ("partition", 1), ("offset", 1)]
-
-_AGO = re.compile(r"(\d{1,6})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @dataclass(frozen=True)
@@ -65,14 +61,6 @@ class Selection:
         if time := {operator: bound for operator, bound in bounds.items() if bound is not None}:
             query["time"] = time
         return query
-
-
-def parse_time(text: str, now: datetime) -> datetime:
-    """A time in ISO 8601 (UTC when it names no offset), or how long ago: 90m, 24h, 7d, 2w. Raises ValueError."""
-    if ago := _AGO.fullmatch(text):
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def state(letter: Document) -> str:

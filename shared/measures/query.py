@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.events import Currency, Id, Kind, ShortText
 from shared.measures.days import Span, Unit, day_of, name_of
+from shared.parameters import BadParameter
 
 #: Most days of a period whose days, weeks or months are listed.
 MAX_DAYS = 3_660
@@ -18,13 +19,8 @@ DEFAULT_DAYS: dict[Unit, int] = {"day": 30, "week": 12 * 7, "month": 365}
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
-class BadMeasure(ValueError):
-    """A parameter cannot be used. ``name`` is the parameter, ``detail`` says to its sender why."""
-
-    def __init__(self, name: str, detail: str) -> None:
-        super().__init__(f"{name}: {detail}")
-        self.name = name
-        self.detail = detail
+class BadMeasure(BadParameter):
+    """A parameter of a measure cannot be used."""
 
 
 class NotInstalled(Exception):

@@ -11,7 +11,7 @@ from pymongo.errors import WriteError
 
 from services.analytics.answers import Aggregate
 from services.analytics.api import create_app
-from services.analytics.parameters import BadParameter, Bucket, By, Period, period
+from services.analytics.parameters import Bucket, By, Period, period
 from services.analytics.projection import AGGREGATES
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
@@ -19,6 +19,7 @@ from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.dead_letters import document
 from shared.errors import InvalidEvent
 from shared.mongo_io import prepare
+from shared.parameters import BadParameter
 from shared.protocols import Partition, Record
 from tests.analytics_driver import Driver, History, expected_sums, fact, get
 from tests.builders import OPEN

@@ -4,8 +4,9 @@ import base64
 
 import pytest
 
-from services.analytics.parameters import BadParameter, Bucket, decode_place, period
+from services.analytics.parameters import Bucket, decode_place, period
 from shared.cursors import encode_cursor
+from shared.parameters import BadParameter
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 from services.cli import letters
 from services.cli.dead_letters import dead_letters_app
 from services.cli.letters import visible
+from services.cli.times import parse_time
 from shared.codec import encode
 from shared.dead_letters import REPLAY_OF, bury, document
 from shared.errors import InvalidEvent
 from shared.events import event_key
-from shared.letters.letter import Selection, mended, parse_time, replay, replayable, state, summary
+from shared.letters.letter import Selection, mended, replay, replayable, state, summary
 from shared.numbering import NUMBER, ORIGIN
 from shared.protocols import Headers, Message, Outcome, Partition, Record
 from tests.builders import TOPICS, MemoryKith, recorded

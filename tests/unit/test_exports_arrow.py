@@ -16,8 +16,8 @@ from services.exports.measures import measure_export
 from services.exports.partitions import write_by_day
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
-from services.exports.wish import BadExport
 from shared.measures.query import NotInstalled
+from shared.parameters import BadParameter
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 COLUMNS = [Column("n", "integer", "A number."), Column("time", "time", "When."), Column("kind", "choice", "What.")]
@@ -68,7 +68,7 @@ def test_every_row_is_in_a_file_of_its_day(tmp_path: Path, waiting: int, open_fi
 
 
 def test_what_has_no_day_is_not_partitioned(tmp_path: Path) -> None:
-    with pytest.raises(BadExport, match="no day"):
+    with pytest.raises(BadParameter, match="no day"):
         write_by_day(export(numbered(10, 2), day=None), tmp_path)
 
 

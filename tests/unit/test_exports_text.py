@@ -15,8 +15,9 @@ from services.exports.columns import Column, Row
 from services.exports.datasets import DATASETS, columns
 from services.exports.rights import check_filters, split
 from services.exports.text import csv_lines, json_lines
-from services.exports.wish import BadExport, Wish, filter_of, time_of
+from services.exports.wish import Wish, filter_of
 from shared.access.masks import is_path
+from shared.parameters import BadParameter, moment
 
 COLUMNS = [
     Column("name", "text", ""),
@@ -139,20 +140,20 @@ def test_masks_hide_what_they_name_and_what_tells_it(dataset: str, mask: str, hi
 
 
 def test_a_hidden_column_is_no_filter() -> None:
-    with pytest.raises(BadExport, match="hidden"):
+    with pytest.raises(BadParameter, match="hidden"):
         check_filters(Wish(kind="view"), ["kind"])
     check_filters(Wish(kind="view"), ["amount"])
 
 
 @pytest.mark.parametrize("text", ["", "2026", "2026-13-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "now"])
 def test_times_that_are_none(text: str) -> None:
-    with pytest.raises(BadExport):
-        time_of("from", text)
+    with pytest.raises(BadParameter):
+        moment("from", text)
 
 
 def test_times_are_in_utc_or_say_their_offset() -> None:
-    assert time_of("from", "2026-11-21") == datetime(2026, 11, 21, tzinfo=UTC)
-    assert time_of("from", "2026-11-21T02:00:00+02:00") == datetime(2026, 11, 21, tzinfo=UTC)
+    assert moment("from", "2026-11-21") == datetime(2026, 11, 21, tzinfo=UTC)
+    assert moment("from", "2026-11-21T02:00:00+02:00") == datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def test_a_filter_never_leaves_its_tenant() -> None:

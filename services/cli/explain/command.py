@@ -3,16 +3,15 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from services.cli.times import time_option
 from shared.errors import ConfigurationError
 from shared.launch import read_settings
-from shared.letters.letter import parse_time
 
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 
@@ -51,7 +50,7 @@ def explain_command(
     settings = read_settings()
     if settings.mongo is None or settings.kafka is None:
         raise ConfigurationError("KITH_KAFKA and KITH_MONGO are not both set; `kith up` prints those of its own")
-    bounds = _time("--since", since), _time("--until", until)
+    bounds = time_option("--since", since), time_option("--until", until)
     with _watched() as (progress, stage), opened(settings, progress, stage) as explainer:
         report = explainer.explain(Asked(event_id, source, tenant), *bounds)
     if json_line:
@@ -59,13 +58,6 @@ def explain_command(
     else:
         Console().print(report_view(report))
     raise typer.Exit(0 if report.found else 1)
-
-
-def _time(option: str, text: str | None) -> datetime | None:
-    try:
-        return None if text is None else parse_time(text, datetime.now(UTC))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time", param_hint=option) from None
 
 
 @contextmanager

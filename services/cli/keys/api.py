@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.access.caller import SCOPES
-from shared.errors import ConfigurationError
 from shared.launch import read_settings
 
 if TYPE_CHECKING:
@@ -116,11 +115,11 @@ def _opened() -> "Iterator[tuple[ApiKeys, Acts]]":
     from shared.access.keys import ApiKeys
     from shared.access.keys_mongo import MongoKeys
     from shared.mongo_io import connect
+    from shared.settings import mongo_of
 
     settings = read_settings()
-    if settings.mongo is None:
-        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
-    with connect(settings.mongo) as client:
+    mongo = mongo_of(settings)
+    with connect(mongo) as client:
         database = client[settings.database]
         with recorder(settings, database) as acts:
             yield ApiKeys(MongoKeys(database), lambda: datetime.now(UTC)), acts

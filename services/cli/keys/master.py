@@ -14,7 +14,7 @@ from rich.table import Table
 
 from shared.errors import ConfigurationError
 from shared.launch import read_settings
-from shared.settings import Settings
+from shared.settings import mongo_of
 
 master_app = typer.Typer(help="The master keys, under which all others are encrypted.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
@@ -67,7 +67,7 @@ def list_command(json_line: Json = False) -> None:
     masters = master_keys(settings)
     known = [] if masters is None else list(masters.known())
     use = dict.fromkeys(known, 0)
-    with connect(_mongo(settings)) as client:
+    with connect(mongo_of(settings)) as client:
         store = MongoKeyStore(client[settings.database])
         for wrapping in store.wrappings():
             use[wrapping.master] = use.get(wrapping.master, 0) + store.count_under(wrapping.number)
@@ -108,7 +108,7 @@ def rotate_command(json_line: Json = False) -> None:
     settings = read_settings()
     if (masters := master_keys(settings)) is None:
         raise ConfigurationError("KITH_ENCRYPTION is off: there are no keys to rotate")
-    with connect(_mongo(settings)) as client, _bar() as progress:
+    with connect(mongo_of(settings)) as client, _bar() as progress:
         database = client[settings.database]
         with recorder(settings, database) as acts:
             done = rotate(MongoKeyStore(database), masters, progress)
@@ -120,12 +120,6 @@ def rotate_command(json_line: Json = False) -> None:
         f"{done.keys:,} data keys are under the wrapping key {done.number} now, and all wrapping keys under the "
         f"master key {done.master}. Older master keys are not needed any more."
     )
-
-
-def _mongo(settings: Settings) -> str:
-    if settings.mongo is None:
-        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
-    return settings.mongo
 
 
 @contextmanager

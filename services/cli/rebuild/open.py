@@ -13,16 +13,14 @@ from services.cli.rebuild.app import Name
 from services.cli.rebuild.build import Workshop
 from services.relations.assembly import assembled, with_keys
 from services.relations.schema import COLLECTIONS as RELATIONS
-from services.relations.strength import Strength
 from shared.collections import Collections
-from shared.errors import ConfigurationError
 from shared.generations import collections_of, own_collections
 from shared.kafka_clients import open_publisher
 from shared.kafka_whole import WholeReader
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare, translated
 from shared.protocols import Document, Projection
-from shared.settings import Settings
+from shared.settings import Settings, servers_of
 from shared.topics import Topics
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
@@ -31,16 +29,11 @@ from shared.worker import owner_name
 NAMES: tuple[Name, ...] = ("relations", "analytics")
 
 
-def strength_of(settings: Settings) -> Strength:
-    return Strength(settings.kind_weights, settings.half_life_months)
-
-
 @contextmanager
 def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[Document]]]:
     """The workshop of a projection and the database it lies in. Raises ConfigurationError."""
-    if settings.kafka is None or settings.mongo is None:
-        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
-    with connect(settings.mongo) as client:
+    _, mongo = servers_of(settings)
+    with connect(mongo) as client:
         database = client[settings.database]
         vault = vault_in(settings, database) if name == "relations" else None
         projection, collections = _projection(settings, name, vault)

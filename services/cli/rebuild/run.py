@@ -13,9 +13,10 @@ from services.cli.rebuild.build import LiveBounds, Superseded, Workshop, build, 
 from services.cli.rebuild.compare import Comparing
 from services.cli.rebuild.console import Interrupted, catch_up, ending, stopping, tell
 from services.cli.rebuild.diff import why
-from services.cli.rebuild.open import NAMES, opened, strength_of
+from services.cli.rebuild.open import NAMES, opened
 from services.cli.rebuild.versions import begin, drop, state_of, versions_of
 from services.cli.rebuild.view import Meter, difference_dict, show_difference
+from services.relations.assembly import strength_of
 from shared.errors import ConfigurationError
 from shared.generations import collection_of, own_collections, settled
 from shared.kafka_whole import WholeReader

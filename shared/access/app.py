@@ -1,0 +1,41 @@
+"""The beginning of every service's HTTP interface."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+
+from shared.access.guard import Access, secure
+from shared.http import add_health, add_problem_handlers
+from shared.paths import EncodedSlashes
+
+
+def guarded_app(
+    title: str,
+    description: str,
+    access: Access,
+    ready: Callable[[], Sequence[str]],
+    *,
+    version: str = "1",
+    ids_in_paths: bool = False,
+    **options: Any,
+) -> FastAPI:
+    """An app whose routes are guarded, with problems for errors and health checks. ``ready`` gives the reasons why
+    the service cannot do its work; ``ids_in_paths`` takes slashes in ids, written ``%2F``; ``options`` are
+    FastAPI's."""
+    app = FastAPI(
+        title=title,
+        version=version,
+        description=description,
+        redirect_slashes=False,
+        # The pages that FastAPI makes load their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        **options,
+    )
+    if ids_in_paths:
+        app.add_middleware(EncodedSlashes)
+    add_problem_handlers(app)
+    secure(app, access)
+    add_health(app, ready)
+    return app
