@@ -36,17 +36,20 @@ def test_without_versions_disorder_shows(system: System) -> None:
 def test_without_numbers_a_change_published_twice_counts_twice(system: System) -> None:
     victim = system.start("relations", fault="after-publish:kill:3")
     system.start("analytics", sabotage="no-numbers")
-    system.load(market_items(EVENTS, SEED), rate=1_500)
+    # Facts alone: the lot that is published twice must be one that analytics counts, whichever it is.
+    system.load(one_day(EVENTS), rate=1_500)
     system.wait_killed(victim)
     system.start("relations")
-    assert any("aggregates" in found for found in broken(system))
+    found = broken(system)
+    assert any("aggregates" in each for each in found), found
 
 
 @pytest.mark.fast
 def test_without_the_outbox_drain_changes_are_lost(system: System) -> None:
     victim = system.start("relations", fault="after-commit:kill:3")
     system.start("analytics")
-    system.load(market_items(EVENTS, SEED), rate=1_500)
+    # Facts alone: the slice that it dies after must be one with changes, whichever it is.
+    system.load(one_day(EVENTS), rate=1_500)
     system.wait_killed(victim)
     system.start("relations", sabotage="no-outbox-drain")
     found = broken(system)
