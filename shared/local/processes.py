@@ -40,7 +40,7 @@ class Process:
         argv: Sequence[str],
         log: Path,
         env: Mapping[str, str] | None = None,
-        grace: float = 15.0,
+        grace: float = 30.0,
     ) -> None:
         self.name = name
         self.argv = list(argv)

@@ -12,7 +12,8 @@ from tests.fault.system import System
 
 SEED = 101
 #: Whoever asks for the end (`kith up`, the tests) kills after so many seconds; compose waits longer.
-GRACE_SECONDS = 15.0
+#: What docker-compose.yml, `kith up` and Kubernetes give.
+GRACE_SECONDS = 30.0
 
 
 @pytest.mark.fast
