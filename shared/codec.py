@@ -17,6 +17,7 @@ MAX_SEALED_BYTES = 48 * 1024
 _TOKEN = b'"kith1.'
 
 ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+_validate = ADAPTER.validator.validate_json
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
@@ -35,7 +36,8 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
     if len(raw) > MAX_EVENT_BYTES and (len(raw) > MAX_SEALED_BYTES or _TOKEN not in raw):
         raise InvalidEvent("too_large", f"{len(raw)} bytes, and an event has at most {MAX_EVENT_BYTES}")
     try:
-        return ADAPTER.validate_json(raw)
+        event: Event = _validate(raw)
+        return event
     except ValidationError as error:
         invalid = explain(error)
         if invalid.field != "dataversion":

@@ -5,14 +5,12 @@ The wire form is a CloudEvent 1.0 in JSON structured mode with the extension att
 """
 
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, Tag, model_validator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9000, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 # No control, format (bidi, zero width) or line separator characters, no space at either end.
 _VISIBLE = r"^[^\p{Cc}\p{Cf}\p{Z}](?:[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cf}\p{Z}])?$"
@@ -167,9 +165,26 @@ class Version(NamedTuple):
     id: str
 
 
+if TYPE_CHECKING:
+    from functools import cached_property as _once
+else:
+
+    class _once:
+        """functools.cached_property without the lock that Python 3.11 takes: it costs more than what is kept."""
+
+        def __init__(self, function: Any) -> None:
+            self._function, self._name = function, function.__name__
+
+        def __get__(self, instance: Any, owner: Any = None) -> Any:
+            if instance is None:
+                return self
+            value = instance.__dict__[self._name] = self._function(instance)
+            return value
+
+
 class _Envelope(BaseModel):
     # CloudEvents lets every producer add attributes of its own, so unknown ones are no error here.
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", ignored_types=(_once,))
 
     specversion: Literal["1.0"]
     id: Id
@@ -179,7 +194,7 @@ class _Envelope(BaseModel):
     tenant: Tenant = "default"
     dataversion: Literal[1] = 1
 
-    @cached_property
+    @_once
     def version(self) -> Version:
         return Version(microseconds(self.time), self.source, self.id)
 
@@ -241,7 +256,8 @@ EVENT_TYPES: tuple[str, ...] = tuple(get_args(model.model_fields["type"].annotat
 
 def microseconds(time: datetime) -> int:
     """Whole microseconds since 1970 of an aware time, exactly."""
-    return (time - EPOCH) // MICROSECOND
+    since = time - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def arrival(timestamp: int) -> datetime:
@@ -254,7 +270,7 @@ def arrival(timestamp: int) -> datetime:
 def subject_id(event: Event | SubjectErased) -> str:
     """The consumer (or, for provider events, the provider) that an event is keyed by."""
     data = event.data
-    return data.provider_id if isinstance(data, ProviderData | ClosedData) else data.consumer_id
+    return data.provider_id if isinstance(data, (ProviderData, ClosedData)) else data.consumer_id
 
 
 def event_key(event: Event | SubjectErased) -> bytes:
