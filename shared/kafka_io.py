@@ -96,7 +96,7 @@ def open_outside(settings: Settings, **options: Any) -> KafkaConsumer:
 def record_of(partition: Partition, found: Any) -> Record:
     """A record of kafka-python's as Kith's."""
     # Kafka knows headers without a value; nothing here tells them from empty ones.
-    headers = tuple((name, value or b"") for name, value in found.headers or ())
+    headers = tuple((name, value or b"") for name, value in found.headers) if found.headers else ()
     return Record(partition, found.offset, found.timestamp, found.key, found.value, headers)
 
 

@@ -76,7 +76,8 @@ class Fault:
         if name == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         elif name == "stop":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread: sent to the process, another may take it, and this one goes on for a moment.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         elif name == "raise":
             raise Unexpected(self.step)
         elif name == "lost":
@@ -95,13 +96,15 @@ class Points:
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def reach(self, step: str) -> None:
+    def reach(self, step: str) -> bool:
+        """Whether a fault has struck that this process has survived."""
         with self._lock:
             self._counts[step] += 1
             count = self._counts[step]
-        for fault in self._faults:
-            if fault.step == step and fault.strikes(count):
-                fault.strike()
+        struck = [fault for fault in self._faults if fault.step == step and fault.strikes(count)]
+        for fault in struck:
+            fault.strike()
+        return bool(struck)
 
 
 def install(faults: str) -> None:
@@ -135,9 +138,12 @@ def around(
 
     @wraps(plain)
     def wrapped(self: Any, *args: Any, **options: Any) -> Any:
-        if before is not None and when(args, None):
-            points.reach(before)
-        result = plain(self, *args, **options)
+        struck = before is not None and when(args, None) and points.reach(before)
+        try:
+            result = plain(self, *args, **options)
+        finally:
+            if struck:
+                os.write(2, f"fault {before} is past\n".encode())
         if after is not None and when(args, result):
             points.reach(after)
         return result

@@ -68,17 +68,15 @@ def zombie(system: System, service: str, sabotage: str) -> list[str]:
     Then it goes on, undisturbed, and once it has, there are more events."""
     sleeper = system.start(service, fault="before-transaction:stop:4", sabotage=sabotage)
     system.start("analytics" if service == "relations" else "relations")
-    system.load(one_day(1_000), rate=500)
+    # So many that no partition's last slice can be the fourth: to repeat that one would change nothing.
+    system.load(one_day(3_000), rate=1_500)
     system.wait_struck(sleeper)
     system.start(service, sabotage=sabotage)
     system.wait_dispossessed(sleeper)
     system.wait_drained(published=False)
     os.kill(sleeper.pid or 0, signal.SIGCONT)
-    system.wait(
-        "the end of its slice, stored or refused",
-        lambda: system.watch.wrong or "claimed by another worker" in sleeper.log.read_text(),
-    )
-    system.load(one_day(1_200), rate=1_000)
+    system.wait("the end of its slice, stored or refused", lambda: "is past" in sleeper.log.read_text())
+    system.load(one_day(3_200), rate=3_000)
     found = broken(system)
     assert sleeper.running, system.tails()
     return found
@@ -89,7 +87,8 @@ def test_without_compare_and_set_and_guards_a_zombie_overwrites_aggregates(syste
     """With the guards on, a presence document or an insert makes the slice Stale, and while it waits to be folded
     anew, the worker hears that the partition is no longer its own."""
     found = zombie(system, "analytics", "no-cas,no-guard")
-    assert any("aggregates" in each for each in found), found
+    # Who claims the partition after it reads on from where it has put the position, and may repair the rest.
+    assert any("went back" in each or "aggregates" in each for each in found), found
 
 
 def test_without_compare_and_set_and_guards_a_zombie_overwrites_facts(system: System) -> None:
