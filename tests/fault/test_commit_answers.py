@@ -52,7 +52,7 @@ def failed(system: System) -> int:
 def test_each_fail_point_in_turn(system: System) -> None:
     """Each strikes as often as it may, and the work goes on after it."""
     system.start_all()
-    system.load(market_items(3_000, SEED), rate=400)
+    load = system.load(market_items(100_000, SEED), rate=400)
     system.wait_stored(100)
     for name, (times, data) in FAIL_POINTS.items():
         enough = failed(system) + times
@@ -61,6 +61,7 @@ def test_each_fail_point_in_turn(system: System) -> None:
             system.start("relations")
         system.wait(f"so often: {name}", lambda enough=enough: failed(system) >= enough)  # type: ignore[misc]
         system.wait_stored(30)
+    load.cut()
     system.verify()
 
 

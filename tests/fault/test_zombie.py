@@ -43,11 +43,13 @@ STEPS = (
 def test_three_stopped_at_different_steps(system: System) -> None:
     steps = ("before-transaction", "before-commit", "before-publish")
     sleepers = [system.start("relations", fault=f"{step}:stop:2") for step in steps]
-    system.load(market_items(EVENTS, SEED), rate=250)
+    # Until all are struck: each gets to its fault only while there is work.
+    load = system.load(market_items(100_000, SEED), rate=250)
     system.wait_struck(*sleepers)
     system.start_all()
     for sleeper in sleepers:
         wake(system, sleeper, "relations")
+    load.cut()
     system.verify()
 
 
