@@ -2,8 +2,10 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from fastapi import FastAPI
 from pymongo.database import Database
@@ -153,3 +155,27 @@ def chosen(table: pd.DataFrame, filters: dict[str, Any]) -> pd.DataFrame:
     if provider := filters.get("provider_id"):
         table = table[table["provider"] == provider]
     return table
+
+
+def moving(table: pd.DataFrame, first: str, end: str, baseline_days: int) -> pd.DataFrame:
+    """Each provider's rate from ``first`` until before ``end`` against its ``baseline_days`` before, the clearest
+    rise first: what the docstring of ``rising`` says, over facts."""
+    begin, stop = pd.Timestamp(first), pd.Timestamp(end)
+    days, long = (stop - begin).days, pd.Timedelta(days=baseline_days)
+    now = table[(table["day"] >= begin) & (table["day"] < stop)].groupby("provider").size()
+    then = table[(table["day"] >= begin - long) & (table["day"] < begin)].groupby("provider").size()
+    found = pd.DataFrame({"count": now, "baseline": then}).fillna(0).astype(int)
+    found["rate"], found["baseline_rate"] = found["count"] / days, found["baseline"] / baseline_days
+    found["ratio"] = (found["rate"] / found["baseline_rate"]).where(found["baseline"] > 0)
+    z2, n = NormalDist().inv_cdf(0.975) ** 2, found["count"] + found["baseline"]
+    # Wilson's bounds are where (p − count/n)² = z² p (1 − p) / n; p/(1 − p) is the ratio in units of days.
+    bounds = [
+        np.sort(np.roots([1 + z2 / trials, -(2 * count + z2) / trials, (count / trials) ** 2]))
+        for count, trials in zip(found["count"], n, strict=True)
+    ]
+    low, high = np.array(bounds).clip(0).T
+    found["at_least"] = low / (1 - low) * baseline_days / days
+    found["at_most"] = high / (1 - high).clip(1e-12) * baseline_days / days
+    found.loc[found["baseline"] == 0, "at_most"] = None
+    found = found.rename_axis("provider_id").reset_index()
+    return found.sort_values(["at_least", "provider_id"], ascending=[False, True], ignore_index=True)

@@ -1,6 +1,7 @@
 """Active consumers and stickiness. Pure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import accumulate
 from typing import Literal
@@ -8,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from shared.measures.days import Span, date_of
+from shared.measures.visits import Visits
 
 #: Days of the windows behind DAU, WAU and MAU.
 WINDOWS = (1, 7, 30)
@@ -33,31 +35,35 @@ class Activity(BaseModel):
     items: list[ActiveDay] = Field(description="Every day of the period, in order.")
 
 
-def activity(visits: Iterable[Sequence[int]], span: Span) -> Activity:
+def activity(visits: Visits, span: Span) -> Activity:
     """DAU, WAU, MAU and stickiness of each day of a period, exactly.
 
-    ``visits``: for each consumer the days with a relation, ascending and distinct; those of the 29 days before
-    the period count in the windows. Unit: consumers.
+    ``visits``: the days with a relation, each with its consumers; those of the 29 days before the period count in
+    the windows. Unit: consumers.
 
         window_w(d) = |{c : c has a relation on a day in (d − w, d]}|,  w = 1, 7, 30
         stickiness(d) = window_1(d) / window_30(d)
 
-    A consumer adds the union of [day, day + w) over their days, as a difference array, so memory does not grow
-    with the number of consumers. Source: the DAU/MAU ratio is that of common product analytics.
+    A consumer adds the union of [day, day + w) over their days, as a difference array: a day adds what the day of
+    their latest visit before it has not. Source: the DAU/MAU ratio is that of common product analytics.
     """
     size = len(span)
     moves = {window: [0] * (size + 1) for window in WINDOWS}
     consumers = 0
+    never = span.first - LOOK_BACK - 1
     for days in visits:
-        for window, moved in moves.items():
-            covered = 0
-            for day in days:
-                begin, end = max(day - span.first, covered), min(day - span.first + window, size)
-                if begin < end:
-                    moved[begin] += 1
-                    moved[end] -= 1
-                    covered = end
-        consumers += any(span.first <= day < span.end for day in days)
+        latest: dict[str, int] = {}
+        for day, those in days:
+            for known, number in Counter(map(latest.get, those)).items():
+                before = never if known is None else known
+                for window, moved in moves.items():
+                    begin, end = max(day, before + window, span.first), min(day + window, span.end)
+                    if begin < end:
+                        moved[begin - span.first] += number
+                        moved[end - span.first] -= number
+                if before < span.first <= day < span.end:
+                    consumers += number
+            latest.update(dict.fromkeys(those, day))
     dau, wau, mau = (list(accumulate(moves[window][:size])) for window in WINDOWS)
     items = [_item(span.first + at, *numbers) for at, numbers in enumerate(zip(dau, wau, mau, strict=True))]
     return Activity(consumers=consumers, method="exact", relative_error=0, items=items)

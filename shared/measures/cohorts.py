@@ -1,11 +1,12 @@
 """Retention cohorts. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
 from datetime import date
 
 from pydantic import BaseModel, Field
 
 from shared.measures.days import Span, Unit, bucket_of, date_of, start_of
+from shared.measures.visits import Visits, bucketed
 
 
 class Cohort(BaseModel):
@@ -31,11 +32,11 @@ class Cohorts(BaseModel):
     items: list[Cohort] = Field(description="Every bucket of the period in which somebody came, in order.")
 
 
-def cohorts(visits: Iterable[Sequence[int]], span: Span, unit: Unit, today: int) -> Cohorts:
+def cohorts(visits: Visits, span: Span, unit: Unit, today: int) -> Cohorts:
     """Retention by first relation.
 
-    ``visits``: for each consumer all days with a relation before the period's end, ascending. Cohorts are those of
-    the period, and what comes after it is not looked at. Unit: consumers, and fractions of 1.
+    ``visits``: all days with a relation before the period's end, each with its consumers. Cohorts are those of the
+    period, and what comes after it is not looked at. Unit: consumers, and fractions of 1.
 
         size(c) = |{first relation in bucket c}|
         retention(c, k) = |{first relation in c, and a relation in bucket c + k}| / size(c)
@@ -47,13 +48,14 @@ def cohorts(visits: Iterable[Sequence[int]], span: Span, unit: Unit, today: int)
     last = min(high, bucket_of(today, unit))
     active: dict[int, list[int]] = {}
     for days in visits:
-        buckets = dict.fromkeys(bucket_of(day, unit) for day in days)
-        if not buckets or not low <= (cohort := next(iter(buckets))) <= last:
-            continue
-        row = active.setdefault(cohort, [0] * (last - cohort + 1))
-        for bucket in buckets:
-            if bucket <= last:
-                row[bucket - cohort] += 1
+        first: dict[str, int] = {}
+        for bucket, consumers in bucketed(days, unit):
+            first.update(dict.fromkeys(consumers - first.keys(), bucket))
+            if bucket > last:
+                continue
+            for cohort, number in Counter(map(first.__getitem__, consumers)).items():
+                if cohort >= low:
+                    active.setdefault(cohort, [0] * (last - cohort + 1))[bucket - cohort] += number
     running = start_of(last + 1, unit) > today
     average = [_average(active, k, last - running) for k in range(max(map(len, active.values()), default=0))]
     return Cohorts(

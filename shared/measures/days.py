@@ -1,6 +1,5 @@
 """Days, weeks and months as whole numbers. Pure. Days are UTC days, weeks begin on Monday (ISO 8601)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -71,8 +70,3 @@ def start_of(bucket: int, unit: Unit) -> int:
     if unit == "week":
         return bucket * 7 - 3
     return day_of(date(bucket // 12, bucket % 12 + 1, 1))
-
-
-def counted_days(counts: Mapping[str, int]) -> list[int]:
-    """The days, in order, whose sum of partial counts is above zero."""
-    return sorted(day_named(name) for name, count in counts.items() if count > 0)

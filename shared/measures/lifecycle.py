@@ -1,12 +1,11 @@
 """New, returning, resurrected and lost consumers. Pure."""
 
-from collections.abc import Iterable, Sequence
 from datetime import date
-from itertools import pairwise
 
 from pydantic import BaseModel, Field
 
 from shared.measures.days import Span, Unit, bucket_of, date_of, start_of
+from shared.measures.visits import Visits, bucketed
 
 
 class LifecycleBucket(BaseModel):
@@ -26,11 +25,11 @@ class Lifecycle(BaseModel):
     items: list[LifecycleBucket] = Field(description="Every bucket that the period touches, in order.")
 
 
-def lifecycle(visits: Iterable[Sequence[int]], span: Span, unit: Unit, today: int) -> Lifecycle:
+def lifecycle(visits: Visits, span: Span, unit: Unit, today: int) -> Lifecycle:
     """Growth accounting by day, week or month.
 
-    ``visits``: for each consumer all days with a relation before the period's end, ascending. Unit: consumers.
-    For A(b) the consumers active in bucket b:
+    ``visits``: all days with a relation before the period's end, each with its consumers. Unit: consumers. For
+    A(b) the consumers active in bucket b:
 
         new(b) = |A(b) − ∪ A(j<b)|      returning(b)   = |A(b) ∩ A(b−1)|
         lost(b) = |A(b−1) − A(b)|       resurrected(b) = |A(b) ∩ ∪ A(j<b−1) − A(b−1)|
@@ -42,15 +41,23 @@ def lifecycle(visits: Iterable[Sequence[int]], span: Span, unit: Unit, today: in
     size = high - low + 1
     new, returning, resurrected, lost = ([0] * size for _ in range(4))
     for days in visits:
-        buckets = list(dict.fromkeys(bucket_of(day, unit) for day in days))
-        if buckets and low <= buckets[0] <= high:
-            new[buckets[0] - low] += 1
-        for before, bucket in pairwise(buckets):
+        ever: set[str] = set()
+        latest, before = low - 2, ever
+        for bucket, now in bucketed(days, unit):
+            if bucket > latest + 1:
+                if low <= latest + 1 <= high:
+                    lost[latest + 1 - low] += len(before)
+                before = set()
             if low <= bucket <= high:
-                (returning if bucket == before + 1 else resurrected)[bucket - low] += 1
-        for bucket, after in zip(buckets, [*buckets[1:], None], strict=False):
-            if after != bucket + 1 and low <= bucket + 1 <= high:
-                lost[bucket + 1 - low] += 1
+                came, stayed = len(now - ever), len(now & before)
+                new[bucket - low] += came
+                returning[bucket - low] += stayed
+                resurrected[bucket - low] += len(now) - came - stayed
+                lost[bucket - low] += len(before) - stayed
+            ever |= now
+            latest, before = bucket, now
+        if low <= latest + 1 <= high:
+            lost[latest + 1 - low] += len(before)
     return Lifecycle(
         unit=unit,
         items=[

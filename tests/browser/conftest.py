@@ -5,13 +5,17 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from shared.mongo_io import connect
 from tests.browser.site import Site, Watched
 from tests.conftest import Addresses
+from tests.waiting import PATIENCE_SECONDS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+# Otherwise what a test expects of a page has to come about within five seconds.
+expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
 
 # Per module: while it is there, Playwright's loop runs in this thread, and other tests could run none.
@@ -43,7 +47,7 @@ def site(servers: Addresses) -> Iterator[Site]:
 def watched(browser: Browser) -> Iterator[Watched]:
     """A page 1,280 pixels wide. At the end it must have had nothing to complain about."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en", timezone_id="UTC")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_SECONDS * 1000)
     found = Watched(context.new_page())
     yield found
     context.close()

@@ -131,6 +131,39 @@ def rows(part: Locator) -> list[list[str]]:
     return found
 
 
+#: Of every text that can be seen: its colour's contrast with what is behind it, by WCAG's formula.
+CONTRAST = """() => {
+  const channel = v => (v /= 255, v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
+  const parse = text => text.match(/[\\d.]+/g).map(Number);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
+    if (!text || !element.checkVisibility({visibilityProperty: true}) || element.closest(':disabled')) continue;
+    const style = getComputedStyle(element), inSvg = element instanceof SVGElement;
+    const [a, b] = [light(parse(inSvg ? style.fill : style.color)), light(behind(element))];
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    found.push([text, ratio]);
+  }
+  return found;
+}"""
+
+
+def assert_contrast(page: Page) -> None:
+    """Every text in sight, tables behind charts included, has the contrast of WCAG AA."""
+    page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
+    found = page.evaluate(CONTRAST)
+    assert len(found) > 20
+    assert [(text, ratio) for text, ratio in found if ratio < 4.5] == []
+
+
 class Watched:
     """What a page says to its developers, and how far its parts move by themselves."""
 

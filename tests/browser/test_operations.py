@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 from playwright.sync_api import expect
@@ -17,7 +18,7 @@ from shared.access.guard import Access
 from shared.dead_letters import COLLECTION, document
 from shared.errors import InvalidEvent
 from shared.generations import Generations
-from shared.heartbeat import Heartbeat
+from shared.heartbeat import WORKERS, Heartbeat
 from shared.kafka_clients import open_publisher
 from shared.letters.store import letters_in
 from shared.mongo_generations import MongoRegistry
@@ -25,8 +26,10 @@ from shared.mongo_io import connect
 from shared.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
 from shared.status import Status, StatusReader
-from tests.browser.site import Server, Watched, rows
+from tests.browser.site import Server, Watched, assert_contrast, rows
 from tests.builders import OPEN
+
+COLOURS: list[Literal["light", "dark"]] = ["light", "dark"]
 
 
 class Installation:
@@ -46,7 +49,9 @@ class Installation:
             ]
         )
         MongoRegistry(database, "relations").replace(Generations(), Generations(building=2, last=2))
-        Heartbeat(database, "relations", "one/1", dict).beat()
+        # It goes on giving signs of life: on a slow machine a test takes longer than one lasts.
+        self.heartbeat = Heartbeat(database, "relations", "one/1", dict)
+        self.heartbeat.beat()
         for offset, value in enumerate(
             (b'{"tenant":"default","type":"relation.recorded"}', b'{"tenant":"acme"}', b"%")
         ):
@@ -75,9 +80,11 @@ def installation(real_settings: Settings) -> Iterator[Installation]:
     assert settings.mongo is not None
     with connect(settings.mongo) as client:
         found = Installation(settings, client[settings.database])
+        found.heartbeat.start()
         found.server.start()
         yield found
         found.server.stop()
+        found.heartbeat.stop()
         found.readings.close()
 
 
@@ -139,6 +146,29 @@ def test_a_dead_letter_is_replayed(watched: Watched, installation: Installation)
     )
 
 
+@pytest.mark.parametrize("colours", COLOURS)
+def test_every_text_has_the_contrast_of_wcag_aa(
+    watched: Watched, installation: Installation, colours: Literal["light", "dark"]
+) -> None:
+    page = watched.page
+    page.emulate_media(color_scheme=colours)
+    # A worker that is alive, and one that has been silent for long.
+    Heartbeat(installation.database, "relations", "two/1", dict).beat()
+    long_ago = {"$set": {"at": datetime(2026, 1, 1, tzinfo=UTC)}}
+    assert installation.database[WORKERS].update_one({"owner": "two/1"}, long_ago).modified_count == 1
+    installation.database["positions"].insert_one(
+        {"_id": f"relations@1/{installation.topic}/1", "next": 0, "owner": "two/1", "moved": datetime.now(UTC)}
+    )
+    page.goto(installation.url)
+    expect(page.locator("#workers .pill.good")).to_have_count(1)
+    expect(page.locator("#workers .pill.bad")).to_have_count(1)
+    expect(page.locator("#letters tbody tr")).to_have_count(2)
+    expect(page.locator("#throughput-data tbody tr")).not_to_have_count(0)
+    page.get_by_role("button", name=f"Replay {installation.topic}/1/0").click()
+    expect(page.locator("#letters-said")).to_have_text("1 published again.")
+    assert_contrast(page)
+
+
 class Watchman:
     """Whoever may watch, and do nothing."""
 
@@ -153,3 +183,6 @@ def test_without_the_scope_admin_dead_letters_stay_hidden(watched: Watched, inst
     expect(watched.page.locator("#partitions table")).to_be_visible()
     expect(watched.page.locator("#letters .failed")).to_contain_text("this needs the scope admin")
     expect(watched.page.get_by_role("button", name="Replay those shown")).to_be_disabled()
+    for colours in COLOURS:
+        watched.page.emulate_media(color_scheme=colours)
+        assert_contrast(watched.page)

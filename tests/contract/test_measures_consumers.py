@@ -1,5 +1,6 @@
 """Activity, growth and cohorts of both services on a real MongoDB: equal to pandas over the raw events."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -8,8 +9,11 @@ from pymongo.database import Database
 
 from services.analytics.api import create_app as analytics_app
 from services.analytics.measures import catalogue
+from services.analytics.measures import source as analytics_source
 from services.analytics.measures.source import Measures as AnalyticsMeasures
 from services.analytics.queries import AnalyticsQueries
+from services.relations.measures import source as relations_source
+from shared.measures.visits import by_day
 from tests.analytics_driver import Driver, History, fact
 from tests.builders import OPEN
 from tests.measures_world import NOW, World, ask, chosen, left
@@ -89,6 +93,19 @@ def test_lifecycle_and_cohorts(world: World, service: str, filters: dict[str, st
         expected_rows[str(first.start_time.date())] = sizes
     assert {item["cohort"]: item["active"] for item in kept["items"]} == expected_rows
     assert kept["running"] is True
+
+
+@pytest.mark.parametrize("most", [1, 7, 60])
+def test_many_visits_are_read_in_portions(world: World, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    asked = [
+        (getattr(world, service), name, params)
+        for service, params in (("analytics", {}), ("relations", {"category": "café"}))
+        for name in ("activity", "lifecycle", "cohorts")
+    ]
+    at_once = [ask(app, name, from_="2026-05-01", **params) for app, name, params in asked]
+    monkeypatch.setattr(analytics_source, "PORTION", most)
+    monkeypatch.setattr(relations_source, "by_day", partial(by_day, most=most))
+    assert [ask(app, name, from_="2026-05-01", **params) for app, name, params in asked] == at_once
 
 
 def test_partial_counts_that_cancel_out_are_no_visit(mongo_database: Database[dict[str, Any]]) -> None:

@@ -3,14 +3,19 @@
 import csv
 import io
 import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
+from pymongo.collection import Collection
 from typer.testing import CliRunner
 
+from services.analytics.measures import source as analytics_source
 from services.cli import report
 from services.cli.__main__ import app as kith
 from services.relations.measures import source as relations_source
-from shared.measures.mongo import providers_of
+from shared.measures.mongo import aggregated, providers_of
+from shared.protocols import Document
 from tests.analytics_driver import get
 from tests.conftest import Addresses
 from tests.measures_world import NOW, World, ask
@@ -32,7 +37,7 @@ def test_what_would_read_too_much_is_refused(world: World, monkeypatch: pytest.M
     monkeypatch.setattr(relations_source, "MAX_FACTS", 100)
     answer = get(world.relations, "/v1/measures/repeat")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "from")
-    monkeypatch.setattr("services.analytics.measures.source.MAX_VISITS", 100)
+    monkeypatch.setattr(analytics_source, "MAX_VISITS", 100)
     answer = get(world.analytics, "/v1/measures/lifecycle")
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "to")
     answer = get(world.analytics, "/v1/measures/activity")
@@ -48,6 +53,58 @@ def test_the_facts_of_consumers_come_from_the_index_in_order(world: World) -> No
     plan = world.database["relations"].find(wanted).sort(order).explain()["queryPlanner"]["winningPlan"]
     assert "SORT" not in str(plan).replace("'sortPattern'", "")
     assert "IXSCAN" in str(plan)
+
+
+@pytest.mark.parametrize("much", [-1, 2])
+def test_facts_in_no_order_are_read_by_an_index_or_all(
+    world: World, monkeypatch: pytest.MonkeyPatch, much: float
+) -> None:
+    paths = ["rfm?currency=EUR", "rfm?currency=EUR&category=café", "rfm-consumers?kind=purchase&currency=USD"]
+    paths += ["geography?level=city", "geography?side=provider&kind=view"]
+    answers = [get(world.relations, f"/v1/measures/{path}").json() for path in paths]
+    ways = []
+    plain = relations_source.Source._way
+
+    def spied(*given: Any) -> Any:
+        ways.append(plain(*given))
+        return ways[-1]
+
+    monkeypatch.setattr(relations_source.Source, "_way", staticmethod(spied))
+    monkeypatch.setattr(relations_source, "_MUCH", much)
+    assert [get(world.relations, f"/v1/measures/{path}").json() for path in paths] == answers
+    assert ways == [[("$natural", 1)] if much < 0 else None] * len(paths)
+
+
+def test_rankings_and_visits_are_answered_by_the_index_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[Mapping[str, Any]]] = []
+
+    def spied(collection: Collection[Document], *stages: Mapping[str, Any]) -> Iterator[Document]:
+        asked.append(list(stages))
+        return aggregated(collection, *stages)
+
+    monkeypatch.setattr(analytics_source, "aggregated", spied)
+    measures = (
+        "top-providers",
+        "top-providers?kind=view",
+        "ratings",
+        "rising",
+        "cohorts",
+        "lifecycle",
+        "activity",
+    )
+    for measure in measures:
+        assert get(world.analytics, f"/v1/measures/{measure}").status_code == 200
+    # How many consumers a day has is in the documents of the total, a few a day.
+    wide = [stages for stages in asked if stages[0]["$match"]["by"] != "total"]
+    assert len(wide) >= len(measures)
+    for stages in wide:
+        command = {"aggregate": "aggregates", "pipeline": stages, "cursor": {}}
+        plan = str(world.database.command("explain", command, verbosity="queryPlanner"))
+        assert "IXSCAN" in plan, stages
+        assert "'stage': 'FETCH'" not in plan, stages
+        assert "'stage': 'SORT'" not in plan, stages
 
 
 def test_the_command_says_what_the_routes_say(

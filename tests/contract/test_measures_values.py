@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.analytics_driver import get
-from tests.measures_world import PLACES, World, ask, chosen
+from tests.measures_world import PLACES, World, ask, chosen, moving
 
 TODAY = pd.Timestamp("2026-11-21")
 
@@ -34,11 +34,39 @@ def test_providers(world: World, filters: dict[str, str]) -> None:
     assert spread["top_ten_share"] == 1
     assert spread["providers"] == len(counts)
 
-    before = table[table["day"].between("2026-09-01", "2026-09-30")].groupby("provider").size()
-    moved = ask(world.analytics, "rising", baseline_days=30, minimum=1, **span)
-    assert moved["days"] == 52
-    expected = {name: (counts.get(name, 0), before.get(name, 0)) for name in {*counts.index, *before.index}}
-    assert {item["provider_id"]: (item["count"], item["baseline"]) for item in moved["items"]} == expected
+
+@pytest.mark.parametrize(
+    "filters", [{}, {"kind": "purchase"}, {"category": "café"}, {"kind": "refund", "category": "café"}], ids=str
+)
+def test_rising_and_falling(world: World, filters: dict[str, str]) -> None:
+    span: dict[str, Any] = {"from_": "2026-10-01", "to": "2026-11-22", "limit": 100, **filters}
+    expected = moving(chosen(world.table, filters), "2026-10-01", "2026-11-22", 30)
+    up = ask(world.analytics, "rising", baseline_days=30, minimum=1, **span)
+    assert (up["days"], up["baseline_days"]) == (52, 30)
+    assert up["items"] == records(expected)
+    least = int((expected["count"] + expected["baseline"]).median())
+    down = ask(world.analytics, "rising", baseline_days=30, minimum=least, direction="falling", **span)
+    listed = expected[(expected["count"] + expected["baseline"] >= least) & (expected["baseline"] > 0)]
+    assert down["items"] == records(listed.sort_values(["at_most", "provider_id"]))
+
+
+def test_a_provider_without_a_baseline_has_no_ratio(world: World) -> None:
+    first = world.table.groupby("provider")["day"].min().max()
+    to = first + pd.Timedelta(days=1)
+    expected = moving(world.table, str(first.date()), str(to.date()), 400)
+    assert (expected["baseline"] == 0).any()
+    found = ask(
+        world.analytics, "rising", from_=first.date(), to=to.date(), baseline_days=400, minimum=1, limit=100
+    )
+    assert found["items"] == records(expected)
+
+
+def records(table: pd.DataFrame) -> list[Any]:
+    """The rows as an answer has them; what is not there is null."""
+    return [
+        pytest.approx({name: None if pd.isna(value) else value for name, value in row.items()})
+        for row in table.to_dict("records")
+    ]
 
 
 @pytest.mark.parametrize("filters", [{}, {"kind": "review"}, {"category": "café"}], ids=str)

@@ -160,7 +160,7 @@ def test_only_so_many_are_computed_at_once() -> None:
                 running -= 1
             return {}
 
-        def visits(self, _: Any) -> list[list[int]]:
+        def visits(self, _: Any) -> list[Any]:
             return []
 
     app = FastAPI()

@@ -36,6 +36,13 @@ def shop(seed: int, n: int = 60, currencies: Sequence[str] = ("EUR",)) -> Histor
     return found
 
 
+def torn(histories: Histories, seed: int) -> Histories:
+    """The same facts one by one, in no order."""
+    pieces: Histories = [(consumer, [fact]) for consumer, facts in histories for fact in facts]
+    random.Random(seed).shuffle(pieces)
+    return pieces
+
+
 def frame(histories: Histories) -> pd.DataFrame:
     rows = [(consumer, *fact) for consumer, facts in histories for fact in facts]
     table = pd.DataFrame(rows, columns=["consumer", "provider", "time", "amount", "currency"])
@@ -106,6 +113,15 @@ def test_rfm_is_what_pandas_says(seed: int) -> None:
         assert [one.consumer_id for one in listed.items] == list(best.index[:3])
         assert listed.consumers == len(those)
     assert rfm_consumers(found, None, 1000).consumers == len(expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rfm_takes_facts_in_any_order(seed: int) -> None:
+    histories = shop(seed)
+    found = scored(torn(histories, seed), Orders(None, False), END)
+    whole = scored(histories, Orders(None, False), END)
+    assert rfm(found) == rfm(whole)
+    assert rfm_consumers(found, None, 1000) == rfm_consumers(whole, None, 1000)
 
 
 def fact(day: str, amount: int | None = 100, currency: str | None = "EUR") -> Fact:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.relations.measures.distribution import distribution
 from services.relations.measures.geography import Atlas, Place, geography
-from tests.unit.test_measures_orders import frame, shop
+from tests.unit.test_measures_orders import frame, shop, torn
 
 
 @given(st.lists(st.integers(0, 100), max_size=60), st.integers(0, 100))
@@ -63,6 +63,7 @@ def test_geography_is_what_pandas_says(level: Any, depth: int, side: Any) -> Non
     assert order == sorted(order)
     assert found.located == pytest.approx(sum(place[0] is not None for place in table["place"]) / len(table))
     assert len(geography(histories, atlas, side, 1).items) == 1
+    assert geography(torn(histories, 1), atlas, side, 100) == found
 
 
 def test_the_middle_of_a_place_knows_the_date_line() -> None:

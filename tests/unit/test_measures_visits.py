@@ -12,14 +12,36 @@ from shared.measures.cohorts import cohorts
 from shared.measures.days import Span, Unit, bucket_of, date_of, day_named, day_of, start_of
 from shared.measures.lifecycle import lifecycle
 from shared.measures.query import BadMeasure, PeriodQuery, bucketed
+from shared.measures.visits import Visits, by_day
 
 FIRST = day_named("2025-12-01")
 
+#: Of each consumer the days with a relation.
 VISITS = st.lists(st.sets(st.integers(FIRST - 60, FIRST + 90)).map(sorted), max_size=8)
 SPANS = st.builds(
     lambda first, length: Span(FIRST + first, FIRST + first + length), st.integers(-40, 40), st.integers(1, 45)
 )
 UNITS: st.SearchStrategy[Unit] = st.sampled_from(["day", "week", "month"])
+
+
+def portions(visits: list[list[int]], most: int = 5) -> Visits:
+    """As the measures read them."""
+    return by_day(((str(consumer), days) for consumer, days in enumerate(visits)), most)
+
+
+@given(VISITS, st.integers(1, 30))
+def test_portions_have_all_days_of_their_consumers(visits: list[list[int]], most: int) -> None:
+    found = [[(day, list(consumers)) for day, consumers in days] for days in portions(visits, most)]
+    seen: dict[str, list[int]] = {}
+    for days in found:
+        assert [day for day, _ in days] == sorted({day for day, _ in days})
+        members = {consumer for _, consumers in days for consumer in consumers}
+        assert not members & seen.keys()
+        assert sum(len(consumers) for _, consumers in days) < most + max(map(len, visits), default=0)
+        for day, consumers in days:
+            for consumer in consumers:
+                seen.setdefault(consumer, []).append(day)
+    assert seen == {str(consumer): days for consumer, days in enumerate(visits) if days}
 
 
 def begin(day: int, unit: Unit) -> date:
@@ -53,7 +75,7 @@ def test_buckets_are_those_of_the_calendar(day: int, unit: Unit) -> None:
 
 @given(VISITS, SPANS)
 def test_activity_counts_sets(visits: list[list[int]], span: Span) -> None:
-    found = activity(visits, span)
+    found = activity(portions(visits), span)
     assert [day_of(item.day) for item in found.items] == list(range(span.first, span.end))
     for item in found.items:
         day = day_of(item.day)
@@ -73,7 +95,7 @@ def test_merging_days_gives_the_same_when_nothing_is_estimated(visits: list[list
 
     daily = [distinct(day, day + 1) for day in range(span.first, span.end)]
     found = merged_activity(daily, distinct, span, 0.016)
-    exact = activity(visits, span)
+    exact = activity(portions(visits), span)
     assert (found.items, found.consumers) == (exact.items, exact.consumers)
     assert (found.method, found.relative_error) == ("sketch", 0.016)
 
@@ -91,7 +113,7 @@ def test_lifecycle_is_what_sets_of_consumers_say(
     whole = span.whole(unit)
     seen = [[day for day in days if day < whole.end] for days in visits]
     today = span.end - 1 + ahead
-    found = lifecycle(seen, whole, unit, today)
+    found = lifecycle(portions(seen), whole, unit, today)
     assert [item.bucket for item in found.items] == buckets(span, unit)
     active: dict[date, set[int]] = {}
     for consumer, days in enumerate(seen):
@@ -118,7 +140,7 @@ def test_cohorts_are_what_sets_of_consumers_say(
     whole = span.whole(unit)
     seen = [[day for day in days if day < whole.end] for days in visits]
     today = span.end - 1 + ahead
-    found = cohorts(seen, whole, unit, today)
+    found = cohorts(portions(seen), whole, unit, today)
     ended = [at for at in buckets(span, unit) if at <= date_of(today)]
     expected = {}
     for cohort in ended:
@@ -152,7 +174,7 @@ def test_nothing_is_nothing() -> None:
 def test_one_consumer_through_the_months() -> None:
     days = [day_named(day) for day in ("2025-12-31", "2026-01-01", "2026-03-15")]
     span = Span(day_named("2026-01-01"), day_named("2026-05-01"))
-    found = lifecycle([days], span, "month", day_named("2026-04-10"))
+    found = lifecycle(portions([days]), span, "month", day_named("2026-04-10"))
     assert [
         (str(item.bucket), item.new, item.returning, item.resurrected, item.lost, item.complete)
         for item in found.items
@@ -162,7 +184,7 @@ def test_one_consumer_through_the_months() -> None:
         ("2026-03-01", 0, 0, 1, 0, True),
         ("2026-04-01", 0, 0, 0, 1, False),
     ]
-    begun = cohorts([days], Span(day_named("2025-12-01"), span.end), "month", day_named("2026-04-10"))
+    begun = cohorts(portions([days]), Span(day_named("2025-12-01"), span.end), "month", day_named("2026-04-10"))
     assert [(str(item.cohort), item.active) for item in begun.items] == [("2025-12-01", [1, 1, 0, 1, 0])]
     # April has not ended, so it is not averaged.
     assert (begun.running, begun.average) == (True, [1, 1, 0, 1, None])

@@ -1,6 +1,7 @@
 """``GET /v1/live``: figures that move, as server-sent events."""
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Protocol
 
@@ -21,6 +22,8 @@ from shared.measures.query import BadMeasure
 
 #: Streams of one process; each holds a connection and asks MongoDB once a second.
 MAX_STREAMS = 64
+#: Of one credential, so that none takes them all.
+MAX_STREAMS_OF_ONE = 32
 #: A stream ends after so long, and the page opens the next: a credential that was withdrawn sees no more.
 LIFE_SECONDS = 600.0
 BEAT_SECONDS = 10.0
@@ -121,7 +124,7 @@ class Stream:
 def add_live(app: FastAPI, reader: Reader) -> None:
     """Add the route. Streams end when ``app.state.stopping`` is set."""
     limiter = CapacityLimiter(4)
-    streams = 0
+    streams: Counter[tuple[str, str]] = Counter()
 
     def stopping() -> bool:
         return bool(getattr(app.state, "stopping", False))
@@ -147,22 +150,26 @@ def add_live(app: FastAPI, reader: Reader) -> None:
     async def live(query: Annotated[FiguresQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """`figures` first, with every day that has relations; then `change` with the totals and only the days
         that differ. `away` while MongoDB is. It looks once a second, and ends after ten minutes."""
-        nonlocal streams
-        if streams >= MAX_STREAMS:
+        if streams.total() >= MAX_STREAMS:
             return problem(503, f"this process has its {MAX_STREAMS} streams already", {"Retry-After": "5"})
+        whose = (caller.tenant, caller.key)
+        if streams[whose] >= MAX_STREAMS_OF_ONE:
+            detail = f"this credential has its {MAX_STREAMS_OF_ONE} streams of this process already"
+            return problem(503, detail, {"Retry-After": "5"})
         stream = Stream(reader, caller, query, limiter, stopping)
         # What fails at once is answered as a problem, before the stream has a status.
         first = await stream.news()
         assert first is not None
 
         async def body() -> AsyncIterator[bytes]:
-            nonlocal streams
-            streams += 1
+            streams[whose] += 1
             try:
                 async for event in stream.events(first):
                     yield event
             finally:
-                streams -= 1
+                streams[whose] -= 1
+                if not streams[whose]:
+                    del streams[whose]
 
         # A proxy that collects answers before it passes them on would hold the events back.
         return StreamingResponse(body(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

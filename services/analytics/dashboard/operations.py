@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, HTTPException, Query
+from kafka.errors import AuthorizationError
 from pydantic import BaseModel, ConfigDict, Field
+from pymongo.errors import OperationFailure
 
 from shared.access.caller import ADMIN, METRICS_READ
 from shared.access.chain import Act
@@ -22,6 +24,7 @@ from shared.status import Status
 #: A reading serves all who ask within so many seconds.
 FRESH_SECONDS = 1.0
 
+_UNAUTHORIZED = 13
 _AWAY = {503: "Kafka or MongoDB is away; try again after Retry-After seconds."}
 
 
@@ -121,7 +124,7 @@ def add_operations(
             {
                 **_AWAY,
                 404: "One of them is not there, or is another tenant's; nothing was done.",
-                501: "This process has no master key.",
+                501: "This process has no master key, or may not write into the topics.",
             }
         ),
     )
@@ -139,6 +142,12 @@ def add_operations(
             publisher = open_publisher()
             try:
                 done, left_out = store.replay(Selection(tuple(wish.ids), seen_by=tenant), publisher)
+            except (AuthorizationError, OperationFailure) as error:
+                if isinstance(error, OperationFailure) and error.code != _UNAUTHORIZED:
+                    raise
+                # Its users have the least rights (`kith privileges`): neither sealing nor writing events is one.
+                detail = "this process may not write events; `kith dead-letters replay` does it for an operator"
+                raise HTTPException(501, detail) from error
             finally:
                 publisher.close()
         return json_response({"replayed": len(done), "left_out": left_out})

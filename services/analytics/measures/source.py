@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 from pymongo.collection import Collection
 from pymongo.database import Database
 
 from services.analytics.measures.sketches import DaySketches
 from services.analytics.projection import AGGREGATES
-from shared.measures.days import Span, counted_days, day_named, day_of, name_of
+from shared.measures.days import Span, day_named, day_of, name_of
 from shared.measures.mongo import aggregated, providers_of
 from shared.measures.query import BadMeasure
+from shared.measures.visits import PORTION, Days, Visits
 from shared.protocols import Document
 
 #: More days of consumers than this are not read for one answer.
@@ -58,36 +61,55 @@ class Source:
             total[1] += partial.get("consumers", 0)
         return {day: (count, consumers) for day, (count, consumers) in sorted(totals.items()) if count > 0}
 
-    def visits(self, span: Span) -> Iterator[list[int]]:
-        """Of each consumer the days with a relation, ascending. Raises BadMeasure for more than MAX_VISITS."""
-        number = sum(consumers for _, consumers in self.daily(span).values())
+    def visits(self, span: Span) -> Visits:
+        """The days with a relation, each with its consumers. Raises BadMeasure for more than MAX_VISITS."""
+        daily = self.daily(span)
+        number = sum(consumers for _, consumers in daily.values())
         if number > MAX_VISITS:
             raise BadMeasure(
                 # Where all history is needed, only an earlier end makes it less.
                 "from" if span.first > 0 else "to",
                 f"asks for {number:,} days of consumers, and {MAX_VISITS:,} is the most; choose a shorter period",
             )
-        for consumer in self._read(
-            {"$match": self._scope("consumer", span)},
+        parts = -(-number // PORTION)
+        if parts <= 1:
+            return [self._days(span)]
+        # Consumers of the busiest day stand for all; wherever the cuts are, each consumer is in one part.
+        busiest = max(daily, key=lambda day: daily[day][1])
+        known = sorted(self._members(busiest))
+        cuts: list[str | None] = [
+            None,
+            *(known[len(known) * at // parts] for at in range(1, parts) if known),
+            None,
+        ]
+        return (self._days(span, begin, end) for begin, end in pairwise(cuts))
+
+    def _days(self, span: Span, begin: str | None = None, end: str | None = None) -> Days:
+        """The days of the consumers from ``begin`` until before ``end``. The index alone answers it, in its own
+        order; MongoDB's $group would gather days by consumer in more time than all the rest takes."""
+        scope, ends = self._scope("consumer", span), {"$gte": begin, "$lt": end}
+        if keys := {operator: key for operator, key in ends.items() if key is not None}:
+            scope["key"] = keys
+        rows = self._read(
+            {"$match": scope},
+            {"$sort": {"day": 1, "key": 1}},
+            {"$project": {"_id": 0, "day": 1, "key": 1, "count": 1}},
+        )
+        for day, partials in groupby(rows, key=itemgetter("day")):
             # Partitions have partial counts, which may cancel out, so a document is not yet a visit.
-            {"$group": {"_id": "$key", "days": {"$push": {"day": "$day", "count": "$count"}}}},
-        ):
             counts: dict[str, int] = {}
-            for partial in consumer["days"]:
-                counts[partial["day"]] = counts.get(partial["day"], 0) + partial["count"]
-            yield counted_days(counts)
+            for partial in partials:
+                consumer = partial["key"]
+                counts[consumer] = counts.get(consumer, 0) + partial["count"]
+            yield day_named(day), [consumer for consumer, count in counts.items() if count > 0]
 
     def sketch(self, day: int, sums: tuple[int, int]) -> bytes:
         """The sketch of a day's consumers; ``sums`` are those that ``daily`` gave."""
         return self.sketches.of(self._tenant, day, sums, lambda: self._members(day))
 
     def _members(self, day: int) -> Iterator[str]:
-        for consumer in self._read(
-            {"$match": {**self._scope("consumer", Span(day, day + 1))}},
-            {"$group": {"_id": "$key", "count": {"$sum": "$count"}}},
-            {"$match": {"count": {"$gt": 0}}},
-        ):
-            yield consumer["_id"]
+        for _, consumers in self._days(Span(day, day + 1)):
+            yield from consumers
 
     def providers(
         self, span: Span, kind: str | None, category: str | None, currency: str | None = None

@@ -18,6 +18,7 @@ from shared.measures.days import Span, Unit
 from shared.measures.lifecycle import Lifecycle, lifecycle
 from shared.measures.query import BucketQuery, FilterQuery, Limit, MoneyQuery, NotInstalled, bucketed, listed
 from shared.measures.spec import Measure, measure
+from shared.protocols import Document
 
 if TYPE_CHECKING:
     from services.relations.measures.source import Source
@@ -101,7 +102,11 @@ def _orders(query: MoneyQuery) -> Orders:
 
 def _scored(source: "Source", query: RfmQuery) -> Scored:
     span = query.span(source.today, 365)
-    return scored(source.histories(query, span), _orders(query), span.end)
+    wanted: Document = {}
+    # Facts without money are orders only where they are of a kind that is asked for.
+    if query.kind is None:
+        wanted = {"amount": {"$exists": True}} if query.currency is None else {"currency": query.currency}
+    return scored(source.pieces(query, span, wanted), _orders(query), span.end)
 
 
 def _rfm(source: "Source", query: RfmQuery) -> Rfm:
@@ -129,8 +134,8 @@ def _distribution(source: "Source", query: DistributionQuery) -> RatingDistribut
 
 
 def _geography(source: "Source", query: GeographyQuery) -> Geography:
-    histories = source.histories(query, query.span(source.today))
-    return geography(histories, source.atlas(query.side, query.level), query.side, query.limit)
+    pieces = source.pieces(query, query.span(source.today))
+    return geography(pieces, source.atlas(query.side, query.level), query.side, query.limit)
 
 
 def _personal_places(query: GeographyQuery) -> tuple[str, ...]:

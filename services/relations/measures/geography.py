@@ -79,26 +79,25 @@ _NOWHERE = Place()
 def geography(histories: Histories, atlas: Atlas, side: Side, limit: int) -> Geography:
     """Distinct consumers and providers, relations and net money by region.
 
-    ``histories``: facts of the period; ``atlas`` places consumers or providers, whichever ``side`` says. A
-    consumer counts once in each region; by provider's region the same consumer may count in several. Unit:
-    consumers, relations, minor units. The middle is the mean direction of points on the sphere (K. V. Mardia,
-    "Statistics of Directional Data", 1972).
+    ``histories``: facts of the period, in any order, a consumer in as many parts as they come; ``atlas`` places
+    consumers or providers, whichever ``side`` says. A consumer counts once in each region; by provider's region
+    the same consumer may count in several. Unit: consumers, relations, minor units. The middle is the mean
+    direction of points on the sphere (K. V. Mardia, "Statistics of Directional Data", 1972).
     """
-    consumers, relations = Counter[Place](), Counter[Place]()
+    relations = Counter[Place]()
+    consumers: dict[Place, set[str]] = {}
     providers: dict[Place, set[str]] = {}
     amounts: dict[Place, dict[str, int]] = {}
     for consumer, facts in histories:
-        met: set[Place] = set()
         for fact in facts:
             place = atlas.of(consumer if side == "consumer" else fact.provider_id)
-            met.add(place)
             relations[place] += 1
+            consumers.setdefault(place, set()).add(consumer)
             # Each provider has one place, but its consumers may have all of them.
             if side == "provider":
                 providers.setdefault(place, set()).add(fact.provider_id)
             added(amounts.setdefault(place, {}), fact)
-        consumers.update(met)
-    order = sorted(relations, key=lambda place: (-consumers[place], -relations[place], _name(place)))
+    order = sorted(relations, key=lambda place: (-len(consumers[place]), -relations[place], _name(place)))
     known = sum(count for place, count in relations.items() if place.country is not None)
     total = relations.total()
     items = []
@@ -111,7 +110,7 @@ def geography(histories: Histories, atlas: Atlas, side: Side, limit: int) -> Geo
                 city=place.city,
                 lat=lat,
                 lon=lon,
-                consumers=consumers[place],
+                consumers=len(consumers[place]),
                 providers=len(providers[place]) if side == "provider" else None,
                 relations=relations[place],
                 amount=nonzero(amounts[place]),

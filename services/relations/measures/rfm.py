@@ -106,21 +106,30 @@ class Scored:
 def scored(histories: Histories, orders: Orders, end: int) -> Scored:
     """Recency, frequency and money of each consumer with an order, and their scores.
 
-    ``histories``: facts of the period, ``end``: the day after it. Units: recency in days, from the last order to
-    the last day of the period; frequency in orders; money in minor units, refunds deducted as far as they are
-    among the facts. Source: A. M. Hughes, "Strategic Database Marketing", 1994 (quintile scores).
+    ``histories``: facts of the period, in any order, a consumer in as many parts as they come; ``end``: the day
+    after it. Units: recency in days, from the last order to the last day of the period; frequency in orders; money
+    in minor units, refunds deducted as far as they are among the facts. Source: A. M. Hughes, "Strategic Database
+    Marketing", 1994 (quintile scores).
     """
-    ids: list[str] = []
-    recency, count, money = array("q"), array("q"), array("q")
+    places: dict[str, int] = {}
+    last, number, sums = array("q"), array("q"), array("q")
     for consumer, facts in histories:
-        mine = [fact for fact in facts if orders.in_currency(fact)]
-        bought = [fact for fact in mine if orders.counts(fact)]
-        if not bought:
-            continue
-        ids.append(consumer)
-        recency.append(end - 1 - day_of(bought[-1].time))
-        count.append(len(bought))
-        money.append(sum(fact.amount or 0 for fact in mine))
+        for fact in facts:
+            if not orders.in_currency(fact):
+                continue
+            if (at := places.setdefault(consumer, len(last))) == len(last):
+                last.append(0)
+                number.append(0)
+                sums.append(0)
+            sums[at] += fact.amount or 0
+            if orders.counts(fact):
+                number[at] += 1
+                last[at] = max(last[at], day_of(fact.time))
+    buyers = [(consumer, at) for consumer, at in places.items() if number[at]]
+    ids = [consumer for consumer, _ in buyers]
+    recency = array("q", (end - 1 - last[at] for _, at in buyers))
+    count = array("q", (number[at] for _, at in buyers))
+    money = array("q", (sums[at] for _, at in buyers))
     by_recency, by_count, by_money = scores(-days for days in recency), scores(count), scores(money)
     return Scored(
         orders.currency,

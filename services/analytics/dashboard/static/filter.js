@@ -1,7 +1,7 @@
 // The filter: what the address bar says, the form shows and the questions carry.
 
 const FIELDS = ["period", "from", "to", "kind", "category", "tenant"];
-const DAY_MS = 86_400_000;
+export const DAY_MS = 86_400_000;
 export const PERIODS = { 7: "7 days", 30: "30 days", 90: "90 days", 365: "365 days" };
 
 const name = (ms) => new Date(ms).toISOString().slice(0, 10);

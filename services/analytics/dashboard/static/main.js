@@ -2,7 +2,7 @@
 
 import { begin, stream } from "./api.js";
 import { h } from "./dom.js";
-import { address, days, form, query, readAddress } from "./filter.js";
+import { address, DAY_MS, days, form, query, readAddress } from "./filter.js";
 
 const VIEWS = {
   overview: { title: "Overview", load: () => import("./views/overview.js") },
@@ -87,6 +87,17 @@ function go(next) {
   show();
 }
 
+// A period such as "7 days" ends with today, whichever day that is by now (UTC).
+function atMidnight() {
+  setTimeout(() => {
+    if (state.period !== "own") {
+      showForm();
+      show();
+    }
+    atMidnight();
+  }, DAY_MS - (Date.now() % DAY_MS) + 1_000);
+}
+
 colours();
 const showForm = form(document.getElementById("filter"), () => state, (next) => {
   state = { ...next, own: state.own };
@@ -111,3 +122,4 @@ addEventListener("popstate", () => {
 });
 await begin();
 await show();
+atMidnight();

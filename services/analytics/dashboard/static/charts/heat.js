@@ -1,6 +1,6 @@
 // Tables whose cells are coloured by value. They are the table for screen readers at the same time.
 
-import { counted, data, h, percent, whole, words } from "../dom.js";
+import { counted, data, h, percent, short, whole, words } from "../dom.js";
 
 const level = (fraction) => `heat-${Math.max(0, Math.min(9, Math.floor(fraction * 10)))}`;
 
@@ -40,5 +40,5 @@ export function rfmTable({ grid, consumers }) {
         { scope: "col" }, f)))),
     h("tbody", {}, [5, 4, 3, 2, 1].map((r) => h("tr", {}, h("th", { scope: "row" }, r),
       grid[r - 1].map((count, at) => h("td", { class: level(count ? 0.1 + (0.89 * count) / most : 0) },
-        h("b", {}, counted(count)), words(CLASSES[r - 1][at])))))));
+        h("b", {}, data(count, count < 1e6 ? whole(count) : short(count))), words(CLASSES[r - 1][at])))))));
 }

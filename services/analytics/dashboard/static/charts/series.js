@@ -4,13 +4,13 @@ import { h, svg } from "../dom.js";
 
 const LEFT = 52, RIGHT = 12, TOP = 10, BOTTOM = 26, HEIGHT = 260;
 
-// Round values from 0 to at least the highest: 0, 5, 10 …
-export function ticks(highest, most = 5) {
-  if (!(highest > 0)) return [0, 1];
-  const rough = highest / most, power = 10 ** Math.floor(Math.log10(rough));
+// Round values around 0 and all others: 0, 5, 10 …, or −5, 0, 5 where refunds outweigh the sales of a day.
+export function ticks(lowest, highest, most = 5) {
+  if (!(highest > lowest)) return [0, 1];
+  const rough = (highest - lowest) / most, power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
   const found = [];
-  for (let at = 0; at < highest + step; at += step) found.push(Number(at.toPrecision(12)));
+  for (let at = Math.floor(lowest / step); at * step < highest + step; at += 1) found.push(Number((at * step).toPrecision(12)));
   return found;
 }
 
@@ -40,8 +40,9 @@ export function series(holder, label) {
 
   function draw() {
     const { days, lines, format } = given, floor = HEIGHT - BOTTOM;
-    const scale = ticks(Math.max(0, ...lines.flatMap((line) => line.values.filter((value) => value !== null))));
-    const top = scale.at(-1), y = (value) => floor - (value / top) * (floor - TOP);
+    const values = lines.flatMap((line) => line.values.filter((value) => value !== null));
+    const scale = ticks(Math.min(0, ...values), Math.max(0, ...values)), bottom = scale[0], range = scale.at(-1) - bottom;
+    const y = (value) => floor - ((value - bottom) / range) * (floor - TOP);
     const every = Math.max(1, Math.ceil((days.length * 70) / (width() - LEFT - RIGHT)));
     const path = (values) => {
       let pen = "M", d = "";
@@ -68,14 +69,14 @@ export function series(holder, label) {
         read((at ?? (step > 0 ? -1 : days.length)) + step);
       } },
       scale.map((value) => [
-        svg("line", { class: "grid", x1: LEFT, x2: width() - RIGHT, y1: y(value), y2: y(value) }),
+        svg("line", { class: value === 0 ? "grid zero" : "grid", x1: LEFT, x2: width() - RIGHT, y1: y(value), y2: y(value) }),
         svg("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, format(value, true)),
       ]),
       days.map((day, index) => index % every === 0 && (index + every / 2 < days.length || index === 0)
         ? svg("text", { x: x(index), y: HEIGHT - 8,
             "text-anchor": index === 0 ? "start" : index === days.length - 1 ? "end" : "middle" }, given.mark(day)) : null),
       first.length > 1 && first.every((value) => value !== null)
-        ? svg("path", { class: "area", d: `${path(first)}L${x(first.length - 1)},${floor}L${LEFT},${floor}Z` }) : null,
+        ? svg("path", { class: "area", d: `${path(first)}L${x(first.length - 1)},${y(0)}L${LEFT},${y(0)}Z` }) : null,
       lines.map(({ values }, index) => svg("path", { class: `series s${index}`, d: path(values) })),
       svg("line", { class: "cursor", y1: TOP, y2: floor, visibility: "hidden" }));
     const focused = chart !== null && chart === document.activeElement;

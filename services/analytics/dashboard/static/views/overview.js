@@ -215,8 +215,9 @@ export function view(main) {
       for (const tile of tiles.children) tile.classList.add("moved");
       clearTimeout(marked);
       marked = setTimeout(() => [...tiles.children].forEach((tile) => tile.classList.remove("moved")), 900);
-      later();
     }
+    // All figures again: the stream was cut, and nobody knows what happened meanwhile.
+    if (before !== null) later();
     // Money of customers is of one currency: the largest.
     const [largest] = Object.entries(figures.total.amount).sort(([, one], [, other]) => other - one);
     const wanted = largest?.[0] ?? null;
