@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 30.0
 _RETRY_SECONDS = 1.0
+_TROUBLE_SECONDS = 5.0
 _STOP_SECONDS = 2.0
 _PATIENCE_SECONDS = 60.0
 
@@ -76,6 +77,9 @@ class Ledger:
                 log.warning("the ledger of erasures waits for Kafka: %s", error)
                 self._stop.wait(_RETRY_SECONDS)
                 continue
+            except Exception:
+                self._broken()
+                continue
             try:
                 while not self._stop.is_set():
                     topic.poll(200, self._entries)
@@ -83,8 +87,16 @@ class Ledger:
                         self._read.set()
             except Unavailable as error:
                 log.warning("the ledger of erasures is read anew: %s", error)
+            except Exception:
+                self._broken()
             finally:
                 topic.close()
+
+    def _broken(self) -> None:
+        """Somebody has to do something: grant a right, for one. Until then it is not known who is erased."""
+        log.exception("the ledger of erasures cannot be read")
+        self._read.clear()
+        self._stop.wait(_TROUBLE_SECONDS)
 
 
 class _Topic:

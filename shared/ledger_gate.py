@@ -8,38 +8,39 @@ did before. Until it has, the service answers 503.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from fastapi import FastAPI
 from pymongo import ReplaceOne
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 from pymongo.write_concern import WriteConcern
 
 from shared.codec import encode
-from shared.erasure import KEYS, LedgerEntry, outranking
+from shared.erasure import KEYS, LedgerEntry, Mode, outranking
 from shared.errors import Unavailable
 from shared.events import ConsumerErased, ErasedData, event_key
-from shared.http import problem
+from shared.gating import Waiting
 from shared.mongo_io import beginning_with, translated
 from shared.protocols import Document, Message, Publisher
 from shared.topics import Topics
 
 log = logging.getLogger(__name__)
 
-_LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 2.0
 _BATCH = 5_000
+#: So many ranges of ids are looked through at a time.
+_RANGES = 200
 _DUPLICATE_KEY = 11000
 
 
-class Gate:
-    """Reads the ledger in a thread once ``start`` is called. ``names`` gives what a collection of relations is
-    called at the moment; ``read`` gives the ledger, ``open_publisher`` a publisher. Without a publisher it changes
-    nothing, and waits for another service to do it."""
+class Gate(Waiting):
+    """``names`` gives what a collection of relations is called at the moment; ``read`` gives the ledger,
+    ``open_publisher`` a publisher. Without a publisher it changes nothing, and waits for another service to do
+    it."""
 
     def __init__(
         self,
@@ -49,70 +50,43 @@ class Gate:
         open_publisher: Callable[[], Publisher] | None,
         topics: Topics,
     ) -> None:
+        super().__init__("the ledger of erasures has not been read yet")
         self._database, self._names = database, names
         self._read, self._open_publisher, self._topics = read, open_publisher, topics
         self._keys_gone = threading.Event()
-        self._stop = threading.Event()
-        self._waiting: int | None = None
-        self._thread = threading.Thread(target=self._work, name="gate", daemon=True)
-        self.open = False
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(5.0)
+        self._left: Sequence[LedgerEntry] | None = None
 
     def check(self) -> None:
         """For who folds: raises Unavailable until every key that was destroyed is so again."""
         if not self._keys_gone.wait(_PATIENCE_SECONDS):
             raise Unavailable("the ledger of erasures has not been read yet")
 
-    def problems(self) -> list[str]:
-        """Why nothing may be answered yet."""
-        if self.open:
+    def look(self) -> list[str]:
+        if self._left is None:
+            entries = list(self._read().values())
+            ids = [entry.document_id for entry in entries]
+            if self._open_publisher is None:
+                check_destroyed(self._database, ids)
+            else:
+                destroy(self._database, ids)
+            self._keys_gone.set()
+            left = list(self._unerased(entries))
+            if left and self._open_publisher is not None:
+                log.warning("%d erasures are carried out once more", len(left))
+                self._order(left, self._open_publisher)
+            self._left = left
+        self._left = list(self._unerased(self._left))
+        if not self._left:
             return []
-        if self._waiting is None:
-            return ["the ledger of erasures has not been read yet"]
-        return [f"{self._waiting} erasures are not carried out in the database yet, which has been restored"]
-
-    def _work(self) -> None:
-        waiting: list[LedgerEntry] | None = None
-        while not self._stop.is_set():
-            try:
-                if waiting is None:
-                    entries = list(self._read().values())
-                    ids = [entry.document_id for entry in entries]
-                    if self._open_publisher is None:
-                        check_destroyed(self._database, ids)
-                    else:
-                        destroy(self._database, ids)
-                    self._keys_gone.set()
-                    waiting = list(self._unerased(entries))
-                    if waiting and self._open_publisher is not None:
-                        log.warning("%d erasures are carried out once more", len(waiting))
-                        self._order(waiting, self._open_publisher)
-                waiting = [entry for entry in waiting if not self._done(entry)]
-                self._waiting = len(waiting)
-                if not waiting:
-                    self.open = True
-                    return
-            except Unavailable as error:
-                log.warning("the ledger of erasures: %s", error)
-            self._stop.wait(_LOOK_SECONDS)
+        return [f"{len(self._left)} erasures are not carried out in the database yet, which has been restored"]
 
     def _unerased(self, entries: Sequence[LedgerEntry]) -> Iterator[LedgerEntry]:
-        """Those whom the database does not know to be erased, or not as thoroughly."""
-        for batch in _batches(entries):
-            ids = [entry.document_id for entry in batch]
-            with translated():
-                found = self._database[self._names("consumers")].find({"_id": {"$in": ids}}, {"erased": 1})
-                erased = {each["_id"]: each.get("erased") for each in found}
-            for entry in batch:
-                mode = erased.get(entry.document_id)
-                if mode is None or outranking(mode, entry.mode) != mode:
-                    yield entry
+        """Those who are not erased in the database, or not as thoroughly, or not from all of it."""
+        erased = dict(_modes(self._database[self._names("consumers")], "erased", entries))
+        facts = {entry.document_id for entry in with_facts(self._database, self._names, entries)}
+        for entry in entries:
+            if not _reached(erased.get(entry.document_id), entry) or entry.document_id in facts:
+                yield entry
 
     def _order(self, entries: Sequence[LedgerEntry], open_publisher: Callable[[], Publisher]) -> None:
         publisher = open_publisher()
@@ -121,15 +95,43 @@ class Gate:
         finally:
             publisher.close()
 
-    def _done(self, entry: LedgerEntry) -> bool:
-        if next(self._unerased([entry]), None) is not None:
-            return False
+
+def with_facts(
+    database: Database[Document], names: Callable[[str], str], entries: Sequence[LedgerEntry]
+) -> Iterator[LedgerEntry]:
+    """Those of the ledger whose facts may still be there. Raises Unavailable."""
+    marked = dict(_modes(database[names("erased")], "mode", entries))
+    relations = database[names("relations")]
+    done = []
+    for entry in entries:
+        if _reached(marked.get(entry.document_id), entry):
+            done.append(entry)
+        else:
+            yield entry
+    for start in range(0, len(done), _RANGES):
+        batch = done[start : start + _RANGES]
+        # Of a consumer with many facts the marker is there before the last of them is gone.
+        if _any_fact(relations, batch):
+            yield from (entry for entry in batch if _any_fact(relations, [entry]))
+
+
+def _any_fact(relations: Collection[Document], entries: Sequence[LedgerEntry]) -> bool:
+    ranges = [{"_id": beginning_with(f"{entry.document_id}:")} for entry in entries]
+    with translated():
+        return relations.find_one({"$or": ranges}, {"_id": 1}) is not None
+
+
+def _modes(
+    collection: Collection[Document], field: str, entries: Sequence[LedgerEntry]
+) -> Iterator[tuple[str, Mode]]:
+    for batch in _batches(entries):
+        wanted = {"_id": {"$in": [entry.document_id for entry in batch]}, field: {"$exists": True}}
         with translated():
-            marker = self._database[self._names("erased")].find_one({"_id": entry.document_id})
-            if marker is None or outranking(marker["mode"], entry.mode) != marker["mode"]:
-                return False
-            wanted = {"_id": beginning_with(f"{entry.document_id}:")}
-            return self._database[self._names("relations")].find_one(wanted, {"_id": 1}) is None
+            yield from ((each["_id"], each[field]) for each in collection.find(wanted, {field: 1}))
+
+
+def _reached(mode: Mode | None, entry: LedgerEntry) -> bool:
+    return mode is not None and outranking(mode, entry.mode) == mode
 
 
 def check_destroyed(database: Database[Document], ids: Sequence[str]) -> None:
@@ -162,25 +164,6 @@ def destroy(database: Database[Document], ids: Sequence[str]) -> int:
                 raise Unavailable("keys are being made at the same time") from error
             done += len(left)
     return done
-
-
-def add_gate(app: FastAPI, gate: Gate) -> None:
-    """Answer 503 to every request about data while the gate is not open."""
-    app.add_middleware(_Gated, gate=gate)
-
-
-class _Gated:
-    """ASGI middleware."""
-
-    def __init__(self, app: Any, gate: Gate) -> None:
-        self._app, self._gate = app, gate
-
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and not self._gate.open and scope["path"].startswith(("/v1/", "/odata/")):
-            detail = f"{'; '.join(self._gate.problems())}; try again"
-            await problem(503, detail, {"Retry-After": "1"})(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
 
 
 def _message(entry: LedgerEntry, topics: Topics) -> Message:

@@ -9,7 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from kafka import KafkaConsumer
+from pymongo.collection import Collection
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.findings import FINDINGS, PLAINTEXT
@@ -23,6 +25,7 @@ from shared.protocols import Document
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
 
+_NAMESPACE_NOT_FOUND = 26
 COUNTED = {"relations": ("consumers", "providers", "relations", "relationships"), "analytics": ("aggregates",)}
 
 
@@ -170,7 +173,7 @@ class StatusReader:
             positions: Mapping[str, Document] = {p["_id"]: p for p in database[POSITIONS].find()}
             dead_letters, closed = self._letters()
             documents = {
-                name: database[collection_of(name, live[service])].estimated_document_count()
+                name: _size(database[collection_of(name, live[service])])
                 for service, names in COUNTED.items()
                 for name in names
             }
@@ -216,6 +219,17 @@ class StatusReader:
             dict(sorted((key["reason"], n) for key, n in rows if not key["closed"])),
             sum(n for key, n in rows if key["closed"]),
         )
+
+
+def _size(collection: Collection[Document]) -> int:
+    """How many documents there are, roughly. Unlike ``count`` it is allowed to who may not read any of them."""
+    try:
+        with collection.aggregate([{"$collStats": {"count": {}}}]) as found:
+            return sum(part["count"] for part in found)
+    except OperationFailure as error:
+        if error.code == _NAMESPACE_NOT_FOUND:
+            return 0
+        raise
 
 
 def _rounded(milliseconds: float | None) -> float | None:

@@ -36,11 +36,11 @@ class Services:
         self.kith = MongoKith(database)
         self.log, self.memory = self.kith.memory.log, self.kith.memory
         self.now = datetime(2026, 11, 21, 12, tzinfo=UTC)
-        topic = TOPICS.name("relation-changes")
-        reader = MemoryReader(self.log)
-        reader.assign(p for p in self.log.records if p.topic == topic)
+        self._changes = [p for p in self.log.records if p.topic == TOPICS.name("relation-changes")]
+        self._reader = MemoryReader(self.log)
+        self._reader.assign(self._changes)
         self._analytics = Runner(
-            reader,
+            self._reader,
             MongoStore(database, ANALYTICS),
             self.memory.publisher,
             AnalyticsProjection(TOPICS),
@@ -95,6 +95,12 @@ class Services:
     def count(self) -> None:
         for _ in range(200):
             self._analytics.step(0)
+
+    def start_again(self) -> None:
+        """Both, from where the database says, which has been exchanged."""
+        self.kith.start_again()
+        self._reader.revoke(self._changes)
+        self._reader.assign(self._changes)
 
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

@@ -35,10 +35,10 @@ class MongoKith:
         self.vault = Vault(MongoKeyStore(database), MASTERS, life_seconds=0.0) if sealed else None
         self.memory = MemoryKith(vault=(lambda _: Vault(MongoKeyStore(database), MASTERS)) if sealed else None)
         self._database = database
-        reader = MemoryReader(self.memory.log)
-        reader.assign(self.memory.inputs)
+        self._reader = MemoryReader(self.memory.log)
+        self._reader.assign(self.memory.inputs)
         self._runner = Runner(
-            reader,
+            self._reader,
             with_keys(MongoStore(database, COLLECTIONS), self.vault),
             self.memory.publisher,
             self.memory.projection,
@@ -57,6 +57,11 @@ class MongoKith:
             if all(found.get(id) == end for id, end in ends.items()):
                 return
         raise AssertionError("the runner does not get to the end")
+
+    def start_again(self) -> None:
+        """From where the database says, which has been exchanged."""
+        self._reader.revoke(self.memory.inputs)
+        self._reader.assign(self.memory.inputs)
 
     def forget(self, cache: QueryCache) -> None:
         """Tell the cache of all changes, as the service's thread does."""

@@ -7,6 +7,9 @@ from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Route
 
 from services.analytics.api import create_app as analytics_app
+from services.analytics.dashboard.live import add_live
+from services.analytics.dashboard.operations import add_operations
+from services.analytics.dashboard.pages import add_pages
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
 from services.privacy.api import create_app as privacy_app
@@ -32,6 +35,11 @@ PUBLIC = {
     "/odata/v1",
     "/odata/v1/",
     "/odata/v1/{path}",
+    # The dashboard's files, and where they ask.
+    "/",
+    "/dashboard",
+    "/dashboard/config.json",
+    "/dashboard/{path}",
 }
 
 
@@ -56,6 +64,9 @@ def bare(access: Access) -> dict[str, FastAPI]:
             nothing, nothing, nothing, nothing, TOPICS, list, lambda: NOW, access=access, vault=None
         ),
     }
+    add_live(apps["analytics"], nothing)
+    add_operations(apps["analytics"], nothing, nothing, nothing, nothing)
+    add_pages(apps["analytics"], 8702)
     for app in apps.values():
         add_metrics(app, new_registry())
     return apps

@@ -11,18 +11,21 @@ from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.operations import Readings, add_operations
 from services.analytics.dashboard.pages import add_pages
 from services.analytics.dashboard.versions import Versions
+from services.analytics.gate import CountingGate
 from services.analytics.measures.source import Measures
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
+from shared.gating import add_gate
 from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.launch import launch
+from shared.ledger import read_ledger
 from shared.letters.store import letters_in
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
@@ -75,6 +78,7 @@ def run(settings: Settings) -> None:
     heartbeat = Heartbeat(database, projection.name, owner_name(), observation.latency.counts)
 
     def stop() -> None:
+        gate.stop()
         try:
             worker.stop()
         finally:
@@ -84,18 +88,27 @@ def run(settings: Settings) -> None:
             tracing.close()
 
     names = LiveNames(generations)
-    relations_names = LiveNames(MongoRegistry(database, "relations"))
+    relations = MongoRegistry(database, "relations")
+    relations_names = LiveNames(relations)
+    gate = CountingGate(database, relations_names, lambda: read_ledger(settings), relations, generations)
     measures = Measures(database, names, relations_names, lambda: datetime.now(UTC))
     closing = ExitStack()
     access = closing.enter_context(opened_access(settings, database))
-    app = create_app(AnalyticsQueries(database, names), worker.problems, measures.of, access=access)
+    app = create_app(
+        AnalyticsQueries(database, names),
+        lambda: gate.problems() or worker.problems(),
+        measures.of,
+        access=access,
+    )
     add_live(app, FiguresReader(database, names, relations_names, lambda: datetime.now(UTC)))
     readings = closing.enter_context(contextlib.closing(Readings(lambda: StatusReader(settings, database))))
     add_operations(
         app, readings, Versions(database), letters_in(settings, database), lambda: open_publisher(settings)
     )
     add_pages(app, settings.relations_port, settings.relations_url)
+    add_gate(app, gate, but=["/v1/operations"])
     add_metrics(app, registry)
+    gate.start()
     worker.start()
     heartbeat.start()
     serve(app, settings.host, settings.analytics_port, stop, tls=tls)

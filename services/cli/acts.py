@@ -1,6 +1,5 @@
 """Puts what this command does on record."""
 
-import getpass
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -8,7 +7,7 @@ from pymongo.database import Database
 
 from shared.access.audit import Audit
 from shared.access.chain import INSTALLATION, Act
-from shared.access.recording import open_audit
+from shared.access.recording import open_audit, user
 from shared.mongo_io import connect
 from shared.protocols import Document
 from shared.settings import Settings
@@ -21,7 +20,7 @@ class Acts:
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
-        self._who = _user()
+        self._who = user()
 
     def record(
         self,
@@ -48,10 +47,3 @@ def record_act(settings: Settings, action: str, subject: Mapping[str, str], tena
     assert settings.mongo is not None
     with connect(settings.mongo) as client, recorder(settings, client[settings.database]) as acts:
         acts.record(tenant, action, subject)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in some containers
-        return "unknown"

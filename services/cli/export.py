@@ -81,7 +81,7 @@ def export_command(
     order = _Order(
         tenant, {name: value for name, value in given.items() if value is not None}, set_ or [], personal
     )
-    target = _Target.of(out, format, partition_by, len(datasets))
+    target = replace(_Target.of(out, format, partition_by, len(datasets)), personal=personal)
     try:
         with connect(mongo) as client, ExportProgress() as progress:
             database = client[settings.database]
@@ -151,12 +151,14 @@ def _pair(text: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where files go. ``folder``: ``out`` is one, and each export has a file in it."""
+    """Where files go. ``folder``: ``out`` is one, and each export has a file in it. What is ``personal`` only its
+    owner may read."""
 
     out: Path | None
     format: str
     folder: bool
     by_day: bool
+    personal: bool = False
 
     @staticmethod
     def of(out: Path | None, format: str | None, partition_by: str | None, count: int) -> "_Target":
@@ -197,6 +199,8 @@ class _Target:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Whatever happens, nothing that is not whole keeps a place.
             stack.callback(partial.unlink, missing_ok=True)
+            partial.unlink(missing_ok=True)
+            partial.touch(mode=0o600 if self.personal else 0o666)
             with partial.open("wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
@@ -211,6 +215,8 @@ class _Target:
         path = self._path(export, "")
         if path.exists() and any(path.iterdir()):
             raise ConfigurationError(f"{path} is not empty: files of two exports must not mix")
+        if self.personal:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_by_day(export, path)
         progress.done(export.name, path)
 

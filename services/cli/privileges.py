@@ -8,23 +8,31 @@ import typer
 
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.privacy.schema import COLLECTIONS as PRIVACY
+from services.relations.erasing import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.keys_mongo import COLLECTION as API_KEYS
+from shared.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.findings import FINDINGS
 from shared.generations import collection_of
 from shared.heartbeat import WORKERS
 from shared.launch import read_settings
 from shared.mongo_generations import PROJECTIONS
 from shared.mongo_io import OUTBOX, POSITIONS
+from shared.status import COUNTED
 from shared.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
 from shared.vault.schema import COLLECTIONS as VAULT
+from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 
 #: Versions of a projection whose collections are covered: a rebuild takes the next number.
 VERSIONS = range(1, 21)
 _READ = ("find",)
 _ADD = ("find", "insert")
 _CHANGE = ("find", "insert", "update", "remove")
-_KEEP = (*_CHANGE, "createCollection", "createIndex", "collMod", "listIndexes")
+_PREPARE = ("createCollection", "createIndex", "collMod", "listIndexes")
+_KEEP = (*_CHANGE, *_PREPARE)
+#: Whoever runs the commands.
+OPERATOR = "operator"
 
 
 class Acl(NamedTuple):
@@ -39,24 +47,53 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     """By service, the privileges of its role in ``database``, as ``createRole`` takes them.
 
     To the audit entries can be added and nothing else, and API keys can be read: no service can change either.
+    ``operator`` is for the commands; they make and end API keys, but cannot change the audit either, nor read the
+    keys that receipts are signed with.
     """
-    common = {API_KEYS: _READ, AUDITED: _ADD, **dict.fromkeys(VAULT, _ADD)}
-    worker = {**common, POSITIONS: _KEEP, OUTBOX: _KEEP, PROJECTIONS: _CHANGE, WORKERS: _CHANGE}
+    common = {API_KEYS: _READ, AUDITED: _ADD}
+    # Keys are made by whoever seals; relations and privacy destroy them, and only an operator wraps them anew.
+    sealing = {**common, **dict.fromkeys(VAULT, _ADD)}
+    projected = {**_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ}
+    worker = {**common, POSITIONS: _KEEP, OUTBOX: _KEEP, PROJECTIONS: (*_ADD, "update"), WORKERS: _CHANGE}
     granted = {
-        "ingest": common,
-        "relations": {**worker, **dict.fromkeys(VAULT, _KEEP), **_versions(RELATIONS, _KEEP)},
+        "ingest": sealing,
+        "relations": {
+            **worker,
+            FINDINGS: ("find", "insert", "update"),
+            # A document is replaced by deleting and inserting it.
+            DATA_KEYS: _KEEP,
+            WRAPPING_KEYS: (*_ADD, *_PREPARE),
+            **_versions(RELATIONS, _KEEP),
+        },
         "privacy": {
-            **common,
-            **_versions(RELATIONS, _READ),
-            **_versions(ANALYTICS, _READ),
-            PROJECTIONS: _READ,
+            **sealing,
+            **projected,
             **dict.fromkeys((POSITIONS, OUTBOX), ("find", "listIndexes", "createCollection")),
             # Keys that a restored dump brings back are destroyed again, before anything is served.
-            **dict.fromkeys(VAULT, _CHANGE),
+            DATA_KEYS: (*_ADD, "update"),
             **dict.fromkeys(PRIVACY, _KEEP),
         },
-        "exports": {**common, **_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ},
-        "analytics": {**worker, **_versions(ANALYTICS, _KEEP), **_versions(("providers",), _READ)},
+        "exports": {**common, **projected, **dict.fromkeys(VAULT, _READ)},
+        "analytics": {
+            **worker,
+            FINDINGS: _READ,
+            # The operators' page tells how many there are; that needs no look at one.
+            **_versions(COUNTED["relations"], ("collStats",)),
+            **_versions(ANALYTICS, (*_KEEP, "collStats")),
+            **_versions(("providers",), (*_READ, "collStats")),
+            # Whether those in the ledger are erased; the changes that it reads tell of every relation anyway.
+            **_versions(("relations",), (*_READ, "collStats")),
+            **_versions((ERASED,), _READ),
+        },
+        OPERATOR: {
+            **worker,
+            API_KEYS: ("find", "insert", "update"),
+            FINDINGS: _READ,
+            **_versions({**RELATIONS, **ANALYTICS}, (*_KEEP, "collStats", "dropCollection")),
+            # Neither is a version's own, so that dropping one does not take them along.
+            DEAD_LETTERS: _CHANGE,
+            **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),
+        },
     }
     return {
         service: [
@@ -85,8 +122,14 @@ def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
         "exports": [*_topics(topics, "WRITE", (AUDIT,)), *_topics(topics, "READ", (LEDGER,))],
         "analytics": [
             *_topics(topics, "WRITE", ("dead-letters", AUDIT)),
-            *_topics(topics, "READ", ("relation-changes",)),
+            *_topics(topics, "READ", ("relation-changes", LEDGER)),
+            # The operators' page tells how far behind relations are.
+            *(Acl("TOPIC", topics.name(short), ("DESCRIBE",)) for short in INPUTS),
             Acl("GROUP", f"{group}.analytics", ("READ",)),
+        ],
+        OPERATOR: [
+            Acl("TOPIC", topics.name(short), ("READ", "WRITE", "DESCRIBE", "CREATE", "ALTER"))
+            for short in (*INPUTS, *OUTPUTS)
         ],
     }
 

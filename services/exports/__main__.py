@@ -12,11 +12,12 @@ from services.exports.source import Exports
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.errors import ConfigurationError
+from shared.gating import add_gate
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.launch import launch
 from shared.ledger import read_ledger
-from shared.ledger_gate import Gate, add_gate
+from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect

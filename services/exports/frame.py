@@ -4,6 +4,7 @@ import json
 import tempfile
 import urllib.error
 import urllib.request
+from contextlib import closing
 from datetime import UTC, date, datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -11,6 +12,8 @@ from urllib.parse import urlencode
 from services.exports.revealing import revealing
 from services.exports.source import Exports
 from services.exports.wish import Wish
+from shared.access.chain import Act
+from shared.access.recording import open_audit, user
 from shared.errors import ConfigurationError, Unavailable
 from shared.launch import read_settings
 from shared.measures.query import NotInstalled
@@ -50,7 +53,8 @@ def frame(
     Categorical, Datetime("us", "UTC") and Date. All of it is in memory: for more than fits, export Parquet.
 
     ``personal`` adds the columns that tell about a person. From MongoDB that takes the master key of the settings
-    (KITH_MASTER_KEY_FILE), or KITH_ENCRYPTION=off; from the service, a key with the scope personal:read.
+    (KITH_MASTER_KEY_FILE), or KITH_ENCRYPTION=off, and goes on record in the audit; from the service, a key with
+    the scope personal:read.
 
     Raises ValueError for what cannot be asked, NotInstalled without kith[frames], ConfigurationError without an
     address, and Unavailable.
@@ -76,7 +80,11 @@ def frame(
     with connect(mongo) as client:
         wish = Wish(tenant, bounds.get("since"), bounds.get("until"), *(filters.get(name) for name in _FILTERS))
         # The vault only where it is needed: most who draw charts have no master key.
-        reveal = revealing(vault_in(settings, client[database])) if personal else None
+        reveal = None
+        if personal:
+            reveal = revealing(vault_in(settings, client[database]))
+            with closing(open_audit(settings, client[database])) as audit:
+                audit.record(Act(tenant, user(), "frame", "personal.read", {"export": dataset}))
         export = Exports(client[database], reveal).open(dataset, wish, personal=personal)
         try:
             return _as(library, table(export))

@@ -46,9 +46,11 @@ def hyper(export: Export) -> Iterator[bytes]:
     with tempfile.TemporaryDirectory(prefix="kith-") as folder:
         path = Path(folder) / "export.hyper"
         write_hyper(export, path)
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
+        file = path.open("rb")
+    # The file has no name any more: whoever reads slowly, or a process that is killed, leaves nothing behind.
+    with file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
 
 
 def _plain_column(column: pa.Array) -> pa.Array:

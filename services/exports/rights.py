@@ -1,11 +1,19 @@
 """What a caller may read of a dataset. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import orjson
 
 from services.exports.columns import Column, Dataset
+from services.exports.datasets import DATASETS
 from services.exports.wish import Wish
 from shared.access.caller import ANALYTICS_READ, CONSUMERS_READ, RELATIONS_READ
+from shared.access.masks import with_masks
 from shared.parameters import BadParameter
+from shared.protocols import Document
+
+[_CATEGORIES] = [column for column in DATASETS["providers"].columns if column.name == "categories"]
 
 
 def scope_of(dataset: Dataset) -> str:
@@ -28,11 +36,33 @@ def split(dataset: Dataset, personal: bool, masks: Sequence[str]) -> tuple[list[
     return shown, hidden
 
 
-def check_filters(wish: Wish, hidden: Sequence[str]) -> None:
+def check_filters(wish: Wish, dataset: Dataset, masks: Sequence[str]) -> None:
     """Raises BadParameter for a filter by a column that is hidden: its answer would tell what is in it."""
-    for name in ("kind", "consumer_id", "provider_id", "key"):
-        if getattr(wish, name) is not None and name in hidden:
-            raise BadParameter(name, "is hidden from this credential")
+    _, hidden = split(dataset, True, masks)
+    # A category is one of its providers, whichever dataset is narrowed by it.
+    categories = any(_hides(mask, _CATEGORIES) for mask in masks)
+    period = dataset.period in hidden
+    refused = {"category": categories, "since": period, "until": period}
+    for name in ("kind", "consumer_id", "provider_id", "by", "key", *refused):
+        if getattr(wish, name) is not None and refused.get(name, name in hidden):
+            raise BadParameter({"since": "from", "until": "to"}.get(name, name), "is hidden from this credential")
+
+
+def masked(dataset: Dataset, masks: Sequence[str]) -> Dataset:
+    """``dataset`` with what the masks hide inside of its maps hidden there, as the API does it."""
+    maps = [column.name for column in dataset.columns if column.type == "json"]
+    if not masks or not maps:
+        return dataset
+
+    def flat(document: Document) -> Document:
+        row = dict(dataset.flat(document))
+        for name in maps:
+            if (text := row.get(name)) is not None:
+                shown = with_masks({name: orjson.loads(text)}, masks)
+                row[name] = orjson.dumps(shown[name], option=orjson.OPT_SORT_KEYS).decode()
+        return row
+
+    return replace(dataset, flat=flat)
 
 
 def _hides(mask: str, column: Column) -> bool:

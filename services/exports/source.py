@@ -13,7 +13,7 @@ from services.exports.columns import Batches, Column, Dataset, Row
 from services.exports.datasets import DATASETS
 from services.exports.flatten import added_up
 from services.exports.revealing import Reveal
-from services.exports.rights import check_filters, split
+from services.exports.rights import check_filters, masked, split
 from services.exports.snapshot import BATCH, Documents, Snapshot
 from services.exports.wish import MAX_PROVIDERS, Wish, filter_of, tenant_of
 from shared.parameters import BadParameter
@@ -67,7 +67,8 @@ class Exports:
             raise BadParameter("dataset", f"there is none called {name}; there are {', '.join(DATASETS)}")
         wish.check(dataset)
         columns, hidden = split(dataset, personal, masks)
-        check_filters(wish, hidden)
+        check_filters(wish, dataset, masks)
+        dataset = masked(dataset, masks)
         snapshot = snapshot or self.snapshot()
         providers = None
         if wish.category is not None and dataset.name != "providers":

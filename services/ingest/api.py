@@ -22,10 +22,12 @@ from services.ingest.limits import Refused
 from services.ingest.sealing import NoKeys, seal
 from shared import asyncapi
 from shared.access.app import guarded_app
-from shared.access.caller import EVENTS_WRITE
-from shared.access.guard import Access, CallerOf
+from shared.access.audit import Act
+from shared.access.caller import EVENTS_WRITE, Caller
+from shared.access.guard import Access, AccessOf, CallerOf
 from shared.access.needs import needs, public
 from shared.errors import Unavailable
+from shared.events import ConsumerErased
 from shared.http import extend_openapi, problem
 from shared.protocols import Publisher
 from shared.settings import Settings
@@ -38,6 +40,22 @@ _SAFE = "Sending the same events again is safe: source and id name an event, and
 _SMALL_BYTES = 64 * 1024
 
 _log = logging.getLogger(__name__)
+
+
+async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerErased]) -> None:
+    """Put on record who has whom erased, before it is done. Raises Unavailable: then it must not be."""
+    acts = [
+        Act(
+            event.tenant,
+            caller.name,
+            caller.key,
+            "consumer.erase",
+            {"consumer_id": event.data.consumer_id},
+            details={"mode": event.data.mode},
+        )
+        for event in erasures
+    ]
+    await asyncio.gather(*(asyncio.to_thread(access.record, act) for act in acts))
 
 
 class Ledger(Protocol):
@@ -87,7 +105,7 @@ def create_app(
 
     @app.post("/v1/events", **EVENTS_ROUTE)
     @needs(EVENTS_WRITE)
-    async def post_events(request: Request, caller: CallerOf) -> Response:
+    async def post_events(request: Request, caller: CallerOf, access: AccessOf) -> Response:
         headers = request.headers.raw
         with traces.request("POST /v1/events", headers) as carried, ExitStack() as held:
             held.enter_context(delivery.room(declared_bytes(headers)))
@@ -101,7 +119,9 @@ def create_app(
             verdicts = await asyncio.to_thread(judge) if large else judge()
             if vault is not None:
                 verdicts = await seal(vault, verdicts)
-            messages = [verdict.message for verdict in verdicts if isinstance(verdict, Accepted)]
+            accepted = [verdict for verdict in verdicts if isinstance(verdict, Accepted)]
+            await _recorded(access, caller, [each.erasure for each in accepted if each.erasure is not None])
+            messages = [verdict.message for verdict in accepted]
             if carried:
                 messages = [message._replace(headers=carried) for message in messages]
             if messages:

@@ -30,11 +30,12 @@ NOT_SUPPRESSED = (ConsumerErased, ProviderUpserted, ProviderClosed)
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """``event`` is there while its personal values are still to be sealed."""
+    """``event`` is there while its personal values are still to be sealed, ``erasure`` where it is one."""
 
     message: Message
     index: int
     event: Event | None = None
+    erasure: ConsumerErased | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ class Door:
         except InvalidEvent as error:
             return rejected(index, _id_in(raw), error)
         message = Message(self._topics.of(event), event_key(event), raw)
-        return Accepted(message, index, event if to_seal else None)
+        erasure = event if isinstance(event, ConsumerErased) else None
+        return Accepted(message, index, event if to_seal else None, erasure)
 
 
 class _Stated(msgspec.Struct):

@@ -13,12 +13,13 @@ from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.erasure import hashed
 from shared.errors import Unavailable
+from shared.gating import add_gate
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher
 from shared.launch import launch
 from shared.ledger import Ledger, read_ledger
-from shared.ledger_gate import Gate, add_gate
+from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect, prepare, translated

@@ -12,11 +12,11 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from services.privacy import answers
 from services.privacy.correcting import correction
 from services.privacy.erasures import Erasures
-from services.privacy.people import People
+from services.privacy.people import PERSONAL_OF_RELATION, People
 from services.privacy.receipts import Receipts
 from shared.access.app import guarded_app
 from shared.access.audit import Act
-from shared.access.caller import ADMIN, CONSUMERS_READ
+from shared.access.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.needs import needs, public
 from shared.codec import encode
@@ -75,6 +75,7 @@ def create_app(
                 "headers": {"Location": {"description": "The erasure's state.", "schema": {"type": "string"}}},
             },
             **FAILURES,
+            **problems({409: "This is the pseudonym of an erased consumer."}),
         },
     )
     @needs(ADMIN)
@@ -90,6 +91,9 @@ def create_app(
     ) -> Response:
         """Erase a consumer. Asking again is safe, and has it carried out once more; `delete` outranks
         `anonymise`, whichever comes first."""
+        if people.pseudonymous(tenant, consumer_id):
+            # What the consumer does later would go on counting for it.
+            raise HTTPException(409, "this is a pseudonym: erase the consumer it stands for, with mode=delete")
         subject = {"consumer_id": consumer_id}
         access.record(Act(tenant, caller.name, caller.key, "consumer.erase", subject, details={"mode": mode}))
         request = erasures.ask(tenant, consumer_id, mode)
@@ -143,11 +147,15 @@ def create_app(
     ) -> Response:
         """All that is stored of a consumer, in one JSON document, as it is at the time of reading."""
         if (profile := people.profile(tenant, consumer_id)) is None:
-            raise HTTPException(404, "nothing is known of this consumer")
+            if not people.acted(tenant, consumer_id):
+                raise HTTPException(404, "nothing is known of this consumer")
+            profile = {"consumer_id": consumer_id}
         if purpose is not None and (profile.get("consent") or {}).get(purpose) is not True:
             raise HTTPException(403, f"the consumer has not granted the purpose {purpose}")
         _, fields = people.shown(profile, caller)
-        access.reading(caller, {"consumer_id": consumer_id}, [*fields, "text"] if fields else [])
+        # Of relations it is not known beforehand whether they have texts.
+        shown = [*fields, *PERSONAL_OF_RELATION] if caller.may(PERSONAL_READ) else []
+        access.reading(caller, {"consumer_id": consumer_id}, shown)
         pieces = people.export(tenant, profile, caller, consumer_id)
         return StreamingResponse(pieces, media_type="application/json")
 

@@ -7,17 +7,20 @@ from typing import Any
 
 from pymongo import ReturnDocument
 from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
+from shared.counted import has_counted, marks_of
 from shared.erasure import KEYS, Mode, Pseudonym, erasure_id, outranking
 from shared.events import EPOCH, document_id
 from shared.generations import Registry
-from shared.mongo_io import POSITIONS, beginning_with, translated
+from shared.mongo_io import beginning_with, translated
 from shared.protocols import Document
 from shared.vault.keys import LIFE_SECONDS
 
+_MAJORITY = ReadConcern("majority")
 #: So long anything may be remembered: data keys by the vault, answers (for less) by the relations API.
 CACHE_SECONDS = LIFE_SECONDS + 1.0
 
@@ -99,7 +102,8 @@ class Erasures:
         return steps
 
     def _facts(self, tenant: str, consumer_id: str, mode: Mode) -> bool:
-        names, database = self._stores.names, self._stores.database
+        # What a majority has: the marks, which are taken next, are that, too, and must not be older.
+        names, database = self._stores.names, self._stores.database.with_options(read_concern=_MAJORITY)
         with translated():
             marker = database[names("erased")].find_one({"_id": document_id(tenant, consumer_id)})
             if marker is None or not _reached(marker["mode"], mode):
@@ -113,21 +117,8 @@ class Erasures:
     def _counted(self, request: Document) -> bool:
         """Whether analytics has come to where the changes of the facts ended when they had been erased."""
         if "marks" not in request:
-            stands = self._stores.relations.stands(self._stores.relations.read().live)
-            marks = [
-                {"origin": f"{self._stores.relations.name}@1/{place}", "number": stand.emitted}
-                for place, stand in stands.items()
-                if stand.emitted and place.rpartition("/")[0].endswith(".relations")
-            ]
-            request["marks"] = self._keep(request, "marks", marks)
-        seen: dict[str, int] = {}
-        version = self._stores.analytics.read().live
-        with translated():
-            wanted = {"_id": beginning_with(f"{self._stores.analytics.name}@{version}/")}
-            for position in self._stores.database[POSITIONS].find(wanted, {"seen": 1}):
-                for each in position.get("seen", ()):
-                    seen[each["origin"]] = max(each["number"], seen.get(each["origin"], 0))
-        return all(seen.get(mark["origin"], 0) >= mark["number"] for mark in request["marks"])
+            request["marks"] = self._keep(request, "marks", marks_of(self._stores.relations))
+        return has_counted(self._stores.database, self._stores.analytics, request["marks"])
 
     def _told(self, request: Document, steps: Mapping[str, bool]) -> Document:
         done = all(steps.values())

@@ -8,7 +8,7 @@ from pymongo.database import Database
 
 from shared.access.caller import PERSONAL_READ, Caller
 from shared.access.masks import MASK, presented, with_masks
-from shared.erasure import erasure_id
+from shared.erasure import PSEUDONYMS, erasure_id, looks_like_pseudonym
 from shared.events import document_id
 from shared.mongo_io import beginning_with, translated
 from shared.protocols import Document
@@ -37,6 +37,21 @@ class People:
             return None
         [(shown, _)] = self._opened(tenant, [found])
         return shown
+
+    def acted(self, tenant: str, consumer_id: str) -> bool:
+        """Whether there are relations of a consumer."""
+        wanted = {"_id": beginning_with(f"{document_id(tenant, consumer_id)}:"), "retracted": False}
+        with translated():
+            return self._database[self._names("relations")].find_one(wanted, {"_id": 1}) is not None
+
+    def pseudonymous(self, tenant: str, consumer_id: str) -> bool:
+        """Whether this is a pseudonym that relations of an erased consumer go on under."""
+        if not looks_like_pseudonym(consumer_id):
+            return False
+        prefix = f"{document_id(tenant, consumer_id)}:"
+        wanted = {"_id": beginning_with(prefix), "relation_id": {"$regex": PSEUDONYMS}}
+        with translated():
+            return self._database[self._names("relations")].find_one(wanted, {"_id": 1}) is not None
 
     def shown(self, profile: Document, caller: Caller) -> tuple[Document, list[str]]:
         """A profile as ``caller`` may see it, and which of its personal fields it shows."""

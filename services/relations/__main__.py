@@ -17,6 +17,7 @@ from services.relations.sealing import SealedProjection
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.cors import allow_pages
+from shared.gating import add_gate
 from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
 from shared.http import serve
@@ -24,7 +25,7 @@ from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.launch import launch
 from shared.ledger import read_ledger
-from shared.ledger_gate import Gate, add_gate
+from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare, translated

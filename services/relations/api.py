@@ -13,8 +13,9 @@ from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELA
 from services.relations.queries import BadCursor, Queries
 from services.relations.strength import Strength
 from shared.access.app import guarded_app
-from shared.access.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
+from shared.access.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.masks import hides
 from shared.access.needs import needs
 from shared.events import Id, Kind, Name
 from shared.http import json_response, problems
@@ -96,6 +97,8 @@ def create_app(
         | problems(
             {
                 400: "Not exactly one of email and phone.",
+                403: "The credential lacks one of the scopes `personal:read` and `consumers:read`, or the field "
+                "is hidden from it.",
                 409: "Nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index to search.",
             }
         ),
@@ -112,16 +115,21 @@ def create_app(
         limit: Limit = 100,
         purpose: Purpose = None,
     ) -> Any:
-        """The consumers who have this e-mail address or phone number, by id."""
+        """The consumers who have this e-mail address or phone number, by id. It needs `consumers:read`, too."""
         if (email is None) == (phone is None):
             raise HTTPException(400, "say what to look for: either email or phone")
         if vault is None:
             raise HTTPException(409, "nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index")
         field, value = ("email", email) if email is not None else ("phone", phone)
+        if not caller.may(CONSUMERS_READ):
+            raise forbidden(CONSUMERS_READ)
+        if hides(caller.masks, f"personal.{field}"):
+            raise HTTPException(403, f"{field} is hidden from this credential, and what is found would tell it")
         found = queries.consumers(tenant, field, vault.blind(tenant, field, value or ""), limit)
         found = queries.consenting(tenant, found, purpose)
         shown, fields = presented(found, PERSONAL_OF_CONSUMER, caller)
-        access.reading(caller, {"searched_by": field}, fields)
+        # Also where nobody is shown: that nobody has an address, or only who has not consented, tells of people.
+        access.reading(caller, {"searched_by": field}, fields or [f"personal.{field}"])
         return json_response(shown)
 
     @app.get("/v1/providers/{provider_id}", response_model=answers.Provider, responses=NOT_FOUND)

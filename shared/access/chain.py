@@ -72,12 +72,20 @@ def canonical(entry: Mapping[str, Any]) -> bytes:
 class Flaw:
     """Where a chain is broken. ``kind``: ``changed``, ``missing``, ``exchanged`` (an entry that is good in itself
     but does not follow the one before), ``cut`` (the topic has entries beyond the collection's end), ``differs``
-    (the topic has another entry in this place), ``unknown`` (an algorithm or key that cannot be checked)."""
+    (the topic has another entry in this place), ``unknown`` (an algorithm or key that cannot be checked),
+    ``unkeyed`` (plain hashes, although there is a key: whoever may write the collection could have made them. At a
+    chain's beginning they are from before there was a key, and the first entry with one vouches for them)."""
 
     tenant: str
     sequence: int
     kind: str
     detail: str
+
+
+_UNKEYED = (
+    "from here on there are entries that were made without KITH_AUDIT_KEY, by a service that lacks it or by "
+    "somebody else; where the key is new, the next entry vouches for those before it"
+)
 
 
 def flaws(tenant: str, entries: Iterable[Entry], witnessed: Mapping[int, str], key: bytes | None) -> list[Flaw]:
@@ -86,6 +94,8 @@ def flaws(tenant: str, entries: Iterable[Entry], witnessed: Mapping[int, str], k
     found: list[Flaw] = []
     expected, previous = 1, FIRST
     known: str | None = FIRST
+    # Whether there was an entry with a key, and the first plain one that none vouches for.
+    keyed, unkeyed = False, None
     for entry in entries:
         sequence = entry["sequence"]
         if sequence > expected:
@@ -99,7 +109,13 @@ def flaws(tenant: str, entries: Iterable[Entry], witnessed: Mapping[int, str], k
             found.append(Flaw(tenant, sequence, "exchanged", "it does not follow the entry before it"))
         if (seen := witnessed.get(sequence)) is not None and seen != entry["hash"]:
             found.append(Flaw(tenant, sequence, "differs", "the topic has another entry in this place"))
+        if key is None or entry["algorithm"] != "sha256":
+            keyed, unkeyed = True, unkeyed if keyed else None
+        elif unkeyed is None:
+            unkeyed = sequence
         expected, previous, known = sequence + 1, entry["hash"], entry["hash"]
+    if unkeyed is not None:
+        found.append(Flaw(tenant, unkeyed, "unkeyed", _UNKEYED))
     if beyond := [sequence for sequence in witnessed if sequence >= expected]:
         detail = f"the topic has entries up to {max(beyond)}, the collection ends before {expected}"
         found.append(Flaw(tenant, expected, "cut", detail))

@@ -11,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from shared.access.audit import Act, Audit
 from shared.access.caller import SCOPES, Caller, Denied, forbidden, unauthorized
 from shared.access.documented import document_access
-from shared.access.masks import with_masks
+from shared.access.masks import with_masks, without_cursor
 from shared.access.needs import Need, need_of
 from shared.access.quota import Quotas
 from shared.errors import Unavailable
@@ -168,9 +168,8 @@ def _hidden(answer: Response, caller: Caller) -> Response:
     content = orjson.loads(body)
     if not isinstance(content, dict):
         content = {"items": content}
-    return Response(
-        orjson.dumps(with_masks(content, caller.masks)), answer.status_code, media_type="application/json"
-    )
+    shown = without_cursor(with_masks(content, caller.masks))
+    return Response(orjson.dumps(shown), answer.status_code, media_type="application/json")
 
 
 class _Headers:

@@ -9,6 +9,10 @@ from shared.access.caller import PERSONAL_READ, Caller
 Json = dict[str, Any]
 
 MASK = "•••"
+#: What orders lists: the cursor of the next page says it of the last item of this one.
+_IN_CURSORS = frozenset(
+    {"consumer_id", "provider_id", "relation_id", "time", "strength", "key", "bucket", "hour", "day"}
+)
 _PART = r"[A-Za-z0-9_-]{1,60}"
 _PATH = re.compile(rf"{_PART}(\.({_PART}|\*)){{0,9}}", re.ASCII)
 
@@ -38,6 +42,22 @@ def with_masks(answer: Json, paths: Iterable[str]) -> Json:
     """
     wanted = [path.split(".") for path in paths]
     return _named(answer, lambda rest, found: _anywhere(rest, wanted, found))
+
+
+def without_cursor(answer: Json) -> Json:
+    """``answer`` with its cursor masked where that holds a field which is: it can be read by anyone."""
+    told = {path.rpartition(".")[2] for path in answer.get("masked") or ()}
+    if told & _IN_CURSORS and answer.get("next") is not None:
+        return {**answer, "next": MASK, "masked": sorted({*answer["masked"], "next"})}
+    return answer
+
+
+def hides(paths: Iterable[str], field: str) -> bool:
+    """Whether ``with_masks`` would mask ``field`` (``personal.email``), itself or whatever it is in."""
+    answer: Any = True
+    for name in reversed(field.split(".")):
+        answer = {name: answer}
+    return "masked" in with_masks(answer, paths)
 
 
 def _named(answer: Json, hide: Callable[[Json, set[str]], Json]) -> Json:

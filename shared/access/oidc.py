@@ -101,7 +101,7 @@ class Tokens:
                 claims = self._checked(token, keys)
             except InvalidKeyIdError:
                 claims = self._checked(token, await self._current(again=True))
-        except (JoseError, ValueError, TypeError, KeyError) as error:
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
             # joserfc's own sentences, which do not quote the token.
             said = str(error) if isinstance(error, JoseError) else "it cannot be read"
             raise unauthorized(f"the token is not accepted: {said}") from None
@@ -132,7 +132,8 @@ class Tokens:
         masks = _words(_claim(claims, self._trust.masks_claim))
         if not all(is_path(mask) for mask in masks):
             raise Denied(403, f"the token's claim {self._trust.masks_claim} is not a list of fields")
-        subject = str(claims["sub"])[:200]
+        # It goes into the audit, which keeps UTF-8: half an emoji is none.
+        subject = str(claims["sub"]).encode("utf-8", "replace").decode()[:200]
         return Caller(tenant, scopes, tuple(sorted(set(masks))), subject, f"oidc:{subject}")
 
     async def _current(self, again: bool = False) -> KeySet:

@@ -1,5 +1,6 @@
 """Builds the audit from the settings: for services, and for commands that change what is stored."""
 
+import getpass
 from datetime import UTC, datetime
 
 from pymongo.database import Database
@@ -24,3 +25,11 @@ def open_audit(settings: Settings, database: Database[Document]) -> Recorder:
 
 def audit_key(settings: Settings) -> bytes | None:
     return None if settings.audit_key is None else settings.audit_key.get_secret_value().encode()
+
+
+def user() -> str:
+    """Who runs this process, for acts that no credential is behind."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        return "unknown"

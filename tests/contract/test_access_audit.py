@@ -16,6 +16,7 @@ from shared.access.audit_mongo import COLLECTION, MongoAuditLog
 from shared.access.chain import FIRST, INSTALLATION, Act, Entry, canonical, entry_of, flaws, hash_of
 from shared.access.verify import Witnessed, verify
 from shared.errors import Unavailable
+from tests.waiting import PATIENCE_SECONDS
 
 Mongo = Database[dict[str, Any]]
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -134,7 +135,7 @@ class Slow:
 
     def append(self, entries: Any) -> int:
         self.writing.set()
-        assert self.go.wait(10)
+        assert self.go.wait(PATIENCE_SECONDS)
         return self.log.append(entries)
 
 
@@ -143,7 +144,7 @@ def test_what_comes_during_a_write_is_written_together() -> None:
     recorder = Recorder(slow, lambda: NOW)
     threads = [threading.Thread(target=recorder.record, args=(act(n),)) for n in range(30)]
     threads[0].start()
-    assert slow.writing.wait(10)
+    assert slow.writing.wait(PATIENCE_SECONDS)
     for thread in threads[1:]:
         thread.start()
     while recorder._queue.qsize() < 29:
@@ -242,6 +243,36 @@ def test_with_a_key_nobody_else_can_compute_a_chain() -> None:
     assert kinds(good, key=KEY) == []
     assert kinds(good, key=b"x" * 32) == ["changed"] * 4
     assert kinds(good) == ["unknown"] * 4
+
+
+def test_without_the_key_a_chain_cannot_be_made_plain_either() -> None:
+    """Plain hashes anybody can compute: a chain that is made anew with them is no better than a forged one."""
+    forged = chain(6)
+    assert kinds(forged, key=KEY) == ["unkeyed"]
+    keyed = chain(6, key=KEY)
+    [cut] = flaws("acme", [*keyed[:4], *continued(keyed[:4], 2, None)], {}, KEY)
+    assert (cut.kind, cut.sequence) == ("unkeyed", 5)
+    # Nor does a service that goes on from there make it good.
+    between = [*keyed[:4], *continued(keyed[:4], 2, None)]
+    [found] = flaws("acme", [*between, *continued(between, 1, KEY)], {}, KEY)
+    assert (found.kind, found.sequence) == ("unkeyed", 5)
+
+
+def test_an_entry_with_the_key_vouches_for_those_before_it() -> None:
+    """Where the key was set later, the chain is whole once something has been recorded with it."""
+    plain = chain(4)
+    assert kinds([*plain, *continued(plain, 1, KEY)], key=KEY) == []
+    assert kinds(changed([*plain, *continued(plain, 1, KEY)]), key=KEY) == ["changed"]
+    assert "exchanged" in kinds([*exchanged(plain), *continued(plain, 1, KEY)], key=KEY)
+
+
+def continued(entries: list[Entry], count: int, key: bytes | None) -> list[Entry]:
+    """What comes after ``entries``."""
+    found: list[Entry] = []
+    for number in range(count):
+        last = (found or entries)[-1]
+        found.append(entry_of(act(number), NOW, last["sequence"] + 1, last["hash"], key))
+    return found
 
 
 def test_the_stored_audit_is_verified(mongo_database: Mongo) -> None:

@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 
 from services.analytics.api import create_app as analytics_app
+from services.analytics.dashboard.figures import FiguresReader
+from services.analytics.dashboard.live import add_live
+from services.analytics.dashboard.operations import Readings, add_operations
+from services.analytics.dashboard.pages import add_pages
+from services.analytics.dashboard.versions import Versions
+from services.analytics.measures.catalogue import MEASURES as ANALYTICS_MEASURES
 from services.analytics.measures.source import Measures as AnalyticsMeasures
 from services.analytics.queries import AnalyticsQueries
 from services.exports.api import create_app as exports_app
+from services.exports.measures import MeasureServices, Refused
 from services.exports.source import Exports
 from services.ingest.api import create_app as ingest_app
 from services.privacy.api import create_app as privacy_app
@@ -25,6 +32,7 @@ from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.relations.api import create_app as relations_app
 from services.relations.cache import QueryCache
+from services.relations.measures.catalogue import MEASURES as RELATIONS_MEASURES
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.access.audit import MemoryAuditLog, Recorder
@@ -34,14 +42,20 @@ from shared.access.keys import NO_LIMIT, ApiKeys
 from shared.access.keys_mongo import MongoKeys
 from shared.access.lookup import KeyLookup
 from shared.access.quota import Quotas
+from shared.codec import encode
+from shared.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.dead_letters import document
 from shared.erasure import hashed
+from shared.errors import InvalidEvent
 from shared.events import Event
 from shared.http_metrics import add_metrics
+from shared.letters.store import Letters
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect
-from shared.protocols import Document, Message
+from shared.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
+from shared.status import StatusReader
 from tests.builders import STRENGTH, TOPICS, event
 from tests.conftest import Addresses
 from tests.measures_world import NOW, store
@@ -95,11 +109,42 @@ def events_of(tenant: str) -> Iterator[Event]:
                 yield said("relation.recorded", f"2026-11-{day:02}T10:00:00Z", data)
 
 
+def letter_of(tenant: str, number: int) -> Document:
+    """A dead letter, whose event is good by now."""
+    mark = MARKERS[tenant]
+    data = {"relation_id": mark, "consumer_id": "c1", "provider_id": "p1"}
+    good = encode(event("relation.retracted", mark, "2026-11-01T00:00:00Z", data, tenant=tenant))
+    record = Record(Partition(TOPICS.name("relations"), 0), number, 0, f"{tenant}:c1".encode(), good, ())
+    return document(record, InvalidEvent("invalid", "was so once", f"data.{mark}"), "relations")
+
+
+REPLAYED = [(tenant, at) for at, tenant in enumerate(sorted(MARKERS))]
+SEEN = [(tenant, 100 + at) for tenant, at in REPLAYED]
+
+
+class InProcess(MeasureServices):
+    """Asks the other services without a network in between."""
+
+    def __init__(self, market: "Market") -> None:
+        super().__init__("analytics", "relations")
+        self._market = market
+
+    def _ask(self, address: str, headers: Mapping[str, str]) -> dict[str, Any]:
+        service, _, path = address.partition("/")
+        answer = self._market.send(service, "GET", f"/{path}", headers)
+        if answer.status_code >= 400:
+            raise Refused(answer.status_code, answer.json()["detail"])
+        found: dict[str, Any] = answer.json()
+        return found
+
+
 class Market:
     """Both tenants' data in one database, the services over it, and a key for each tenant."""
 
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], kafka: str) -> None:
         store(database, [one for tenant in MARKERS for one in events_of(tenant)])
+        # Some are there to be replayed, which closes them, and some to be seen.
+        database[DEAD_LETTERS].insert_many([letter_of(tenant, at) for tenant, at in (*REPLAYED, *SEEN)])
         keys = ApiKeys(MongoKeys(database), lambda: NOW)
         self.keys = {t: keys.create(t, "test", [*SCOPES], limit=NO_LIMIT)[1] for t in MARKERS}
         self.audit = MemoryAuditLog()
@@ -125,7 +170,7 @@ class Market:
             "ingest": ingest_app(self.publisher, TOPICS, Settings(), clock, list, access=access),
             "relations": relations_app(queries, STRENGTH, list, clock, relations, access=access),
             "analytics": analytics_app(AnalyticsQueries(database), list, analytics, access=access),
-            "exports": exports_app(Exports(database), list, access=access),
+            "exports": exports_app(Exports(database), list, InProcess(self), access=access),
             "privacy": privacy_app(
                 Erasures(erasing, receipts, clock),
                 People(database, str, None),
@@ -137,6 +182,15 @@ class Market:
                 access=access,
             ),
         }
+        settings = Settings(kafka=kafka, topic_prefix="test-isolation", encryption="off")
+        page = self.apps["analytics"]
+        add_live(page, FiguresReader(database, str, str, clock))
+        # A stream ends after its first figures, because the process is to end.
+        page.state.stopping = True
+        self.readings = Readings(lambda: StatusReader(settings, database))
+        letters = Letters(database, TOPICS)
+        add_operations(page, self.readings, Versions(database), lambda: letters, lambda: self.publisher)
+        add_pages(page, 8702)
         for app in self.apps.values():
             add_metrics(app, new_registry())
         self.documents = {name: app.openapi() for name, app in self.apps.items()}
@@ -157,11 +211,15 @@ class Market:
     ) -> httpx.Response:
         """What the holder of a tenant's key is answered."""
         said = {"Authorization": f"Bearer {self.keys[tenant]}", **(headers or {})}
+        return self.send(service, method, path, said, params=params, **body)
 
+    def send(
+        self, service: str, method: str, path: str, headers: Mapping[str, str], **options: Any
+    ) -> httpx.Response:
         async def answer() -> httpx.Response:
             transport = httpx.ASGITransport(self.apps[service])
-            async with httpx.AsyncClient(transport=transport, base_url="http://kith", headers=said) as client:
-                return await client.request(method, path, params=params, **body)
+            async with httpx.AsyncClient(transport=transport, base_url="http://kith", headers=headers) as client:
+                return await client.request(method, path, **options)
 
         return asyncio.run(answer())
 
@@ -185,9 +243,10 @@ class Market:
 def market(servers: Addresses) -> Iterator[Market]:
     with connect(servers.mongo) as client:
         client.drop_database("test-isolation")
-        market = Market(client["test-isolation"])
+        market = Market(client["test-isolation"], servers.kafka)
         yield market
         market.recorder.close()
+        market.readings.close()
         client.drop_database("test-isolation")
 
 
@@ -212,11 +271,25 @@ def values(draw: Any, schema: Mapping[str, Any], cursors: list[str]) -> str:
     return str(draw(st.sampled_from([*WORDS, *cursors]) | st.text(max_size=8)))
 
 
-#: Hands on what other routes answer to the same credential, over HTTP.
-HANDED_ON = "/v1/export/measures/{name}"
+#: Measure → which service has it. The route that exports them hands on their own parameters.
+MEASURES = {
+    **{measure.name: "relations" for measure in RELATIONS_MEASURES},
+    **{measure.name: "analytics" for measure in ANALYTICS_MEASURES},
+}
+EXPORTED = "/v1/export/measures/{name}"
 
 
-@pytest.mark.parametrize("found", [one for one in every_route() if one.path != HANDED_ON], ids=str)
+def parameters_of(market: Market, found: Found, measure: str) -> list[Document]:
+    """What the document says that a route takes."""
+    operation = market.documents[found.service]["paths"].get(found.path, {}).get(found.method.lower(), {})
+    stated: list[Document] = list(operation.get("parameters", ()))
+    if found.path == EXPORTED:
+        own = market.documents[MEASURES[measure]]["paths"][f"/v1/measures/{measure}"]["get"]["parameters"]
+        stated += [parameter for parameter in own if parameter["in"] == "query"]
+    return stated
+
+
+@pytest.mark.parametrize("found", every_route(), ids=str)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data(), tenant=tenants)
 def test_no_answer_holds_what_is_another_tenants(
@@ -225,10 +298,11 @@ def test_no_answer_holds_what_is_another_tenants(
     operation = market.documents[found.service]["paths"].get(found.path, {}).get(found.method.lower(), {})
     cursors = market.cursors
     path, params, headers, sent = found.path, {}, {}, []
-    for parameter in operation.get("parameters", ()):
+    measure = data.draw(st.sampled_from(sorted(MEASURES))) if found.path == EXPORTED else ""
+    for parameter in parameters_of(market, found, measure):
         name, schema = parameter["name"], parameter["schema"]
         if parameter["in"] == "path":
-            value = data.draw(st.sampled_from(IDS))
+            value = measure or data.draw(st.sampled_from(IDS))
             path = path.replace(f"{{{name}}}", quote(value, safe=""))
             sent.append(value)
         elif parameter["in"] == "query" and (parameter.get("required") or data.draw(st.booleans())):
@@ -241,6 +315,9 @@ def test_no_answer_holds_what_is_another_tenants(
         if found.service == "ingest":
             one = data.draw(st.sampled_from(list(events_of(tenant))))
             body["json"] = [json.loads(one.model_dump_json(exclude_none=True)) | {"tenant": data.draw(tenants)}]
+        elif found.service == "analytics":
+            ids = [letter_of(*one)["_id"] for one in REPLAYED]
+            body["json"] = {"ids": data.draw(st.lists(st.sampled_from(ids), min_size=1))}
         else:
             body["json"] = data.draw(st.sampled_from([{"personal": {"name": "Ann"}}, {"traits": {}}, {}, []]))
     market.publisher.messages.clear()
@@ -301,6 +378,10 @@ def test_what_is_asked_by_the_other_tenants_names_is_not_there(
         ("exports", "/v1/export/relations", {}),
         ("exports", "/v1/export/consumers", {"personal": "true", "format": "jsonl"}),
         ("exports", "/odata/v1/Providers", {}),
+        ("exports", "/v1/export/measures/rfm-consumers", {"currency": "EUR", "format": "jsonl"}),
+        ("exports", "/v1/export/measures/top-providers", {}),
+        ("analytics", "/v1/live", {}),
+        ("analytics", "/v1/dead-letters", {}),
         ("privacy", "/v1/consumers/c1/export", {}),
     ],
 )

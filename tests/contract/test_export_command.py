@@ -63,6 +63,14 @@ def test_the_standard_output_has_nothing_but_the_rows(kith: Any, world: ExportsW
     assert kith("consumers", "--out", "-", "--personal").stdout.count("Ada Berg") == 1
 
 
+def test_what_is_personal_is_for_its_owner_alone(kith: Any, tmp_path: Path) -> None:
+    assert kith("consumers", "--out", "people.csv", "--personal").exit_code == 0
+    assert (tmp_path / "people.csv").stat().st_mode & 0o077 == 0
+    days = kith("relations", "--out", "days", "--partition-by", "day", "--personal")
+    assert days.exit_code == 0, days.output
+    assert (tmp_path / "days").stat().st_mode & 0o077 == 0
+
+
 def test_several_go_into_a_folder(kith: Any, world: ExportsWorld, tmp_path: Path) -> None:
     done = kith("relations", "relationships", "measures/revenue", "--out", "all", "--format", "parquet")
     assert done.exit_code == 0, done.output

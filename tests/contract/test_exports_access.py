@@ -130,6 +130,69 @@ def test_masked_columns_are_left_out_and_named(app: FastAPI, world: ExportsWorld
     assert by_kind.status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("dataset", "mask", "hidden"),
+    [
+        ("relations", "time", {"time", "event_time"}),
+        ("relations", "event", {"event_source", "event_id", "event_time"}),
+        ("relations", "event.*", {"event_source", "event_id", "event_time"}),
+        ("relations", "event.id", {"event_id", "id"}),
+        ("relationships", "strength", {"score"}),
+        ("consumers", "personal.email", {"personal"}),
+    ],
+)
+def test_what_tells_the_same_is_hidden_too(app: FastAPI, dataset: str, mask: str, hidden: set[str]) -> None:
+    scopes = "relations:read,consumers:read,personal:read"
+    answer = ask(app, f"/v1/export/{dataset}", f"{scopes}/{mask}", personal="true")
+    assert answer.status_code == 200, answer.text
+    assert set(answer.headers["kith-masked"].split(", ")) == hidden
+    assert not hidden & set(answer.text.splitlines()[0].split(","))
+
+
+def test_a_mask_counts_inside_of_maps_as_it_does_in_the_api(app: FastAPI, world: ExportsWorld) -> None:
+    """A mask without a path is every member of that name, at whatever depth."""
+    consumers = world.database["consumers"]
+    [ada] = consumers.find({"personal": {"$exists": True}}).limit(1)
+    email = "planted@example.org"
+    consumers.update_one({"_id": ada["_id"]}, {"$set": {"personal.email": email, "traits.tier": "platinum"}})
+    may = "consumers:read,personal:read"
+    plain = ask(app, "/v1/export/consumers", may, personal="true", format="jsonl").text
+    assert email in plain
+    assert "platinum" in plain
+    for masks in ("email,tier", "personal.email,traits.tier"):
+        found = ask(app, "/v1/export/consumers", f"{may}/{masks}", personal="true", format="jsonl")
+        assert found.status_code == 200, found.text
+        assert email not in found.text
+        assert "platinum" not in found.text
+        feed = ask(app, "/odata/v1/Consumers", f"{may}/{masks}")
+        assert (feed.status_code, "platinum" in feed.text) == (200, False)
+        key = ada["_id"].partition(":")[2]
+        one = ask(app, f"/odata/v1/Consumers('{key}')", f"{may}/{masks}")
+        assert (one.status_code, "platinum" in one.text) == (200, False)
+    assert "platinum" in ask(app, "/odata/v1/Consumers", may).text
+
+
+@pytest.mark.parametrize(
+    ("dataset", "mask", "params"),
+    [
+        ("relations", "time", {"from": "2026-10-01"}),
+        ("relations", "time", {"to": "2026-10-01"}),
+        ("aggregates", "day", {"from": "2026-10-01"}),
+        ("aggregates", "by", {"by": "kind"}),
+        ("providers", "categories", {"category": "café"}),
+        ("relations", "categories", {"category": "café"}),
+        ("relationships", "categories", {"category": "café"}),
+    ],
+)
+def test_nothing_is_filtered_by_what_is_hidden(
+    app: FastAPI, dataset: str, mask: str, params: dict[str, str]
+) -> None:
+    scopes = "relations:read,analytics:read"
+    assert ask(app, f"/v1/export/{dataset}", scopes, **params).status_code == 200
+    refused = ask(app, f"/v1/export/{dataset}", f"{scopes}/{mask}", **params)
+    assert (refused.status_code, "is hidden from this credential" in refused.text) == (400, True), refused.text
+
+
 def test_the_feed_tells_nothing_of_masked_properties(app: FastAPI) -> None:
     def feed(path: str, **params: Any) -> httpx.Response:
         return ask(app, f"/odata/v1/{path}", "relations:read/amount", **{f"${k}": v for k, v in params.items()})

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from services.exports.frame import frame
+from shared.access.audit_mongo import COLLECTION
 from shared.errors import ConfigurationError
 from shared.mongo_io import connect
 from tests.conftest import Addresses
@@ -85,7 +86,15 @@ def test_personal_columns_are_asked_for(servers: Addresses, url: str, monkeypatc
     monkeypatch.setenv("KITH_ENCRYPTION", "off")
     where: dict[str, Any] = {"mongo": servers.mongo, "database": "test-frames"}
     assert "text" not in frame("relations", **where).columns
-    assert frame("relations", **where, personal=True)["text"].notna().any()
+    with connect(servers.mongo) as client:
+        audit = client["test-frames"][COLLECTION]
+        before = audit.count_documents({})
+        assert frame("relations", **where, personal=True)["text"].notna().any()
+        # Whoever has the database's password is no less on record than who has a key of the service.
+        [entry] = audit.find({"sequence": before + 1})
+        assert (entry["action"], entry["subject"]) == ("personal.read", {"export": "relations"})
+        frame("relations", **where)
+        assert audit.count_documents({}) == before + 1
     assert "city" in frame("consumers", url=url, personal=True).columns
 
 

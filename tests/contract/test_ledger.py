@@ -1,6 +1,5 @@
 """The ledger's topic on a real Kafka: read whole, and followed."""
 
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -14,6 +13,7 @@ from shared.ledger import Ledger, read_ledger
 from shared.protocols import Message
 from shared.settings import Settings
 from shared.topics import LEDGER, Topics
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 
 def entry(consumer_id: str, mode: Mode) -> LedgerEntry:
@@ -37,7 +37,7 @@ def publish(settings: Settings, *entries: LedgerEntry | bytes) -> None:
             else Message(topic, each.document_id.encode(), each.model_dump_json().encode())
             for each in entries
         ]
-    ).result(30)
+    ).result(PATIENCE_SECONDS)
     publisher.close()
 
 
@@ -56,11 +56,11 @@ def test_whoever_follows_it_hears_of_the_next_erasure(real_settings: Settings) -
     assert ledger.problems()
     ledger.start()
     try:
-        wait_for(lambda: not ledger.problems())
+        wait_for("the ledger", lambda: not ledger.problems())
         assert (ledger.mode("default", "a:b"), ledger.mode("acme", "a:b")) == ("delete", None)
         assert ledger.mode("default", "later") is None
         publish(real_settings, entry("later", "anonymise"))
-        wait_for(lambda: ledger.mode("default", "later") == "anonymise")
+        wait_for("the next erasure", lambda: ledger.mode("default", "later") == "anonymise")
     finally:
         ledger.stop()
 
@@ -80,11 +80,3 @@ def test_without_the_topic_nobody_is_taken_for_unerased(real_settings: Settings)
     elsewhere = real_settings.model_copy(update={"topic_prefix": f"{real_settings.topic_prefix}-none"})
     with pytest.raises(Unavailable, match="there is no topic"):
         read_ledger(elsewhere)
-
-
-def wait_for(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

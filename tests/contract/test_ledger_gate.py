@@ -11,11 +11,13 @@ from services.relations.cache import QueryCache
 from services.relations.queries import Queries
 from shared.erasure import KEYS, LedgerEntry
 from shared.errors import Unavailable
-from shared.ledger_gate import Gate, add_gate, destroy
+from shared.gating import add_gate
+from shared.ledger_gate import Gate, destroy
 from tests.analytics_driver import get
 from tests.builders import OPEN, STRENGTH, TOPICS, event, recorded
 from tests.privacy_driver import Services
 from tests.relations_driver import NOW, Mongo
+from tests.waiting import PATIENCE_SECONDS
 
 ERASE = event("consumer.erased", "x", "2026-03-01T00:00:00Z", {"consumer_id": "ann", "mode": "delete"})
 
@@ -52,7 +54,7 @@ class Opened:
         return get(self.app, "/v1/relations", {"consumer_id": "ann"}).status_code
 
     def wait(self, condition: str) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not any(condition in problem for problem in self.gate.problems() or ["open"]):
             assert time.monotonic() < deadline, f"{self.gate.problems()}, not {condition}"
             time.sleep(0.02)
@@ -140,3 +142,23 @@ def test_a_service_that_only_reads_waits_for_another_to_catch_up(
         assert reader.status() == 200
     finally:
         reader.gate.stop()
+
+
+def test_a_dump_from_between_profile_and_facts_is_caught(services: Services) -> None:
+    """The profile is erased, and the facts are still there: what the one partition has done says nothing of the
+    other."""
+    services.store([ERASE])
+    [fact] = [{"_id": "default:ann:r9", "tenant": "default", "consumer_id": "ann", "relation_id": "r9"}]
+    version = {"time": 0, "source": "shop", "id": "e"}
+    services.database["relations"].insert_one({**fact, "retracted": True, "version": version})
+    services.database["erased"].delete_many({})
+    found = Opened(services, services.entries())
+    try:
+        found.known = True
+        found.wait("1 erasures")
+        assert found.status() == 503
+        services.relate()
+        found.wait("open")
+        assert services.database["relations"].count_documents({"consumer_id": "ann"}) == 0
+    finally:
+        found.gate.stop()

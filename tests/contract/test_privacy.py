@@ -11,13 +11,15 @@ from joserfc.jwk import KeySet
 
 import services.relations.erasing as erasing
 from services.privacy.erasures import CACHE_SECONDS, STEPS
+from shared.access.audit import MemoryAuditLog, Recorder
+from shared.access.caller import Caller
 from shared.access.guard import Access
 from shared.erasure import erasure_id, hashed
 from shared.mongo_io import connect
 from tests.builders import event, recorded, renamed
 from tests.conftest import Addresses
 from tests.privacy_driver import Services
-from tests.relations_driver import Mongo
+from tests.relations_driver import NOW, Mongo
 
 ANN = erasure_id("default", "ann")
 
@@ -203,6 +205,38 @@ def test_an_export_of_many_relations_comes_in_pages(services: Services) -> None:
     assert [fact["relation_id"] for fact in export["relations"]] == [f"r{n:04}" for n in range(1203)]
 
 
+class Everyone:
+    """A key's text is its scopes."""
+
+    async def caller(self, text: str) -> Caller:
+        return Caller("default", frozenset(text.removeprefix("kith_").split(",")), name="ann", key="k1")
+
+
+def test_what_somebody_has_done_is_theirs_without_a_profile_too_and_reading_it_is_on_record(
+    mongo_database: Mongo,
+) -> None:
+    audit_log = MemoryAuditLog()
+    recorder = Recorder(audit_log, lambda: NOW)
+    world = Services(mongo_database, Access(Everyone(), audit=recorder))
+    world.store([recorded("e1", "2026-03-01T00:00:00Z", "r1", consumer_id="cyd", text="quite fine")])
+
+    def export(consumer: str, may: str) -> Any:
+        headers = {"Authorization": f"Bearer kith_{may}"}
+        return world.call("GET", f"/v1/consumers/{consumer}/export", headers=headers)
+
+    shown = export("cyd", "consumers:read,personal:read").json()
+    assert shown["consumer"] == {"consumer_id": "cyd"}
+    assert [fact["text"] for fact in shown["relations"]] == ["quite fine"]
+    [entry] = audit_log.entries("default")
+    assert (entry["action"], entry["subject"]) == ("personal.read", {"consumer_id": "cyd"})
+    assert "text" in entry["fields"]
+    hidden = export("cyd", "consumers:read")
+    assert (hidden.status_code, "quite fine" in hidden.text) == (200, False)
+    assert len(list(audit_log.entries("default"))) == 1, "masks show nothing"
+    assert export("cy", "consumers:read").status_code == 404
+    recorder.close()
+
+
 def test_a_purpose_that_is_not_granted_keeps_the_export_back(services: Services) -> None:
     assert services.call("GET", "/v1/consumers/ann/export", params={"purpose": "mail"}).status_code == 200
     for consumer, purpose in (("ann", "ads"), ("bob", "mail")):
@@ -242,6 +276,28 @@ def test_nobody_corrects_who_is_erased_or_not_known(services: Services) -> None:
     patch = {"traits": {"vip": True}}
     assert services.call("PATCH", "/v1/consumers/ann", json=patch).status_code == 409
     assert services.call("PATCH", "/v1/consumers/nobody", json=patch).status_code == 404
+
+
+def test_a_pseudonym_is_not_erased_but_whom_it_stands_for(services: Services) -> None:
+    services.call("DELETE", "/v1/consumers/ann", params={"mode": "anonymise"})
+    services.relate()
+    name = hashed("default", "ann")
+    before = dict(everything(services.database))
+    answer = services.call("DELETE", f"/v1/consumers/{name}", params={"mode": "delete"})
+    assert (answer.status_code, "mode=delete" in answer.json()["detail"]) == (409, True), answer.text
+    services.relate()
+    assert dict(everything(services.database)) == before
+    services.call("DELETE", "/v1/consumers/ann", params={"mode": "delete"})
+    services.relate()
+    assert not services.database["relations"].count_documents({"consumer_id": {"$in": ["ann", name]}})
+
+
+def test_an_upstreams_own_id_may_look_like_a_pseudonym(services: Services) -> None:
+    name = hashed("default", "somebody")
+    services.store(facts(name))
+    assert services.call("DELETE", f"/v1/consumers/{name}", params={"mode": "delete"}).status_code == 202
+    services.relate()
+    assert not services.database["relations"].count_documents({"consumer_id": name})
 
 
 def test_without_a_credential_only_the_keys_are_told(mongo_database: Mongo) -> None:

@@ -3,11 +3,13 @@
 import copy
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.access.caller import Caller
-from shared.access.masks import MASK, is_path, presented, with_masks
+from shared.access.masks import MASK, hides, is_path, presented, with_masks, without_cursor
+from shared.cursors import encode_cursor
 
 MAY = Caller("acme", frozenset({"personal:read"}))
 MAY_NOT = Caller("acme", frozenset({"consumers:read"}))
@@ -66,6 +68,31 @@ def test_a_keys_own_masks_hide_at_any_depth() -> None:
 def test_masks_add_to_what_is_masked_already() -> None:
     shown = with_masks({"personal": {"name": MASK}, "rating": 4, "masked": ["personal.name"]}, ["rating", "none"])
     assert shown == {"personal": {"name": MASK}, "rating": MASK, "masked": ["personal.name", "rating"]}
+
+
+def test_whether_a_field_is_hidden() -> None:
+    for path in ("personal", "personal.*", "personal.email", "email"):
+        assert hides([path], "personal.email")
+    for path in ("personal.name", "location", "personal.email.x", "mail"):
+        assert not hides([path], "personal.email")
+    assert not hides([], "personal.email")
+
+
+@pytest.mark.parametrize(
+    ("mask", "hidden"),
+    [("consumer_id", True), ("relation_id", True), ("time", True), ("amount", False), ("personal.*", False)],
+)
+def test_a_cursor_tells_nothing_of_what_is_masked(mask: str, hidden: bool) -> None:
+    """It is no secret: it says after which item the next page begins."""
+    item = {"consumer_id": "ada", "relation_id": "r1", "time": "2026-11-01T00:00:00Z", "amount": 5}
+    page = {"items": [item], "next": encode_cursor(1788544800000, "default:ada:r1")}
+    shown = without_cursor(with_masks(page, [mask]))
+    if hidden:
+        assert (shown["next"], shown["masked"]) == (MASK, [mask, "next"] if mask < "next" else ["next", mask])
+    else:
+        assert shown["next"] == page["next"]
+    last = without_cursor(with_masks({**page, "next": None}, [mask]))
+    assert (last["next"], "next" in last.get("masked", ())) == (None, False)
 
 
 def test_what_a_path_is() -> None:

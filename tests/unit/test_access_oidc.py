@@ -11,8 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
+from joserfc.jws import serialize_compact
 
 from shared.access.caller import Denied
 from shared.access.oidc import KEYS_SECONDS, REFETCH_SECONDS, Tokens, Trust
@@ -154,6 +157,50 @@ def test_a_good_token_that_names_no_tenant_or_no_fields_may_nothing(
     issuer: Issuer, tokens: Tokens, claims: Json
 ) -> None:
     refused(tokens, issuer.token(**claims), 403)
+
+
+def test_a_name_that_is_no_text_is_one_afterwards(issuer: Issuer, tokens: Tokens) -> None:
+    claims = json.loads(base64.urlsafe_b64decode(issuer.token().split(".")[1] + "=="))
+    # json writes it with an escape.
+    half = json.dumps({**claims, "sub": "ann \ud83d"}).encode()
+    token = serialize_compact({"alg": "RS256", "kid": "one"}, half, issuer.keys[0])
+    caller = asyncio.run(tokens.caller(token))
+    assert (caller.name, caller.key) == ("ann ?", "oidc:ann ?")
+
+
+@pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
+@pytest.mark.parametrize("value", ["9999999999", True, [4102444800], float("nan"), float("inf")])
+def test_times_are_numbers(issuer: Issuer, tokens: Tokens, claim: str, value: Any) -> None:
+    if (claim, value) == ("exp", True) or value is not True:
+        refused(tokens, issuer.token(**{claim: value}))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"kid": "two"},
+        {"kid": "../../etc/passwd"},
+        {"kid": "' OR 1=1"},
+        {"jku": "https://evil.example/keys"},
+        {"x5u": "https://evil.example/cert"},
+        {"crit": ["exp"], "exp": 1},
+        {"b64": False, "crit": ["b64"]},
+    ],
+)
+def test_a_header_brings_no_key_of_its_own(issuer: Issuer, tokens: Tokens, header: Json) -> None:
+    """Whatever it says of where the key is: only those of the issuer count, and another's signature is none."""
+    claims = issuer.token().split(".")[1]
+    other = RSAKey.generate_key(2048, {"kid": "one"}, private=True)
+    head = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "kid": "one", **header}).encode()).rstrip(b"=")
+    signed = head + b"." + claims.encode()
+    assert other.private_key is not None
+    signature = other.private_key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+    refused(tokens, f"{signed.decode()}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}")
+
+
+def test_a_payload_that_is_nested_too_deeply_is_refused(issuer: Issuer, tokens: Tokens) -> None:
+    deep = serialize_compact({"alg": "RS256", "kid": "one"}, b"[" * 5_000, issuer.keys[0])
+    refused(tokens, deep)
 
 
 def unsigned(claims: Json, alg: str = "none") -> str:

@@ -17,7 +17,7 @@ from services.exports.odata.metadata import SETS, metadata, service_document
 from services.exports.odata.mongo import Translator
 from services.exports.odata.options import Options, options_of, refuse_unknown
 from services.exports.odata.reader import Reader
-from services.exports.rights import scope_of, split
+from services.exports.rights import masked, scope_of, split
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Exports
 from shared.access.caller import Caller
@@ -118,7 +118,7 @@ class _Feed:
         return columns
 
     def _entities(self, resource: Resource, style: Style) -> Response:
-        dataset = SETS[resource.set]
+        dataset = masked(SETS[resource.set], self._masks)
         columns = self._columns(dataset)
         translator = Translator(dataset, columns, self._tenant)
         preferred = _PAGE_SIZE.search(self._prefer)
@@ -133,7 +133,7 @@ class _Feed:
 
     def _entity(self, resource: Resource, style: Style) -> Response:
         assert resource.key is not None
-        dataset = SETS[resource.set]
+        dataset = masked(SETS[resource.set], self._masks)
         columns = self._columns(dataset)
         translator = Translator(dataset, columns, self._tenant)
         asked = options_of(self._given, dataset, columns, translator, None)

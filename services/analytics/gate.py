@@ -1,0 +1,52 @@
+"""What analytics does about the ledger of erasures before it answers anything: a database may have been restored
+from a dump in which those who are erased since still count."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+
+from shared.counted import Mark, has_counted, marks_of
+from shared.erasure import LedgerEntry
+from shared.gating import Waiting
+from shared.generations import Registry
+from shared.ledger_gate import with_facts
+from shared.protocols import Document
+
+
+class CountingGate(Waiting):
+    """Open once relations have erased everybody who is in the ledger, and analytics has counted the changes that
+    relations had numbered by then. The retractions are among these, because a fact goes, and its change is
+    numbered, in one transaction. It changes nothing itself. ``names`` gives what a collection of relations is
+    called at the moment, ``read`` the ledger."""
+
+    def __init__(
+        self,
+        database: Database[Document],
+        names: Callable[[str], str],
+        read: Callable[[], Mapping[str, LedgerEntry]],
+        relations: Registry,
+        analytics: Registry,
+    ) -> None:
+        super().__init__("the ledger of erasures has not been read yet")
+        # A mark must not be older than what it is a mark of.
+        self._database = database.with_options(read_concern=ReadConcern("majority"))
+        self._names, self._read = names, read
+        self._relations, self._analytics = relations, analytics
+        self._left: Sequence[LedgerEntry] | None = None
+        self._marks: Sequence[Mark] | None = None
+
+    def look(self) -> list[str]:
+        if self._left is None:
+            self._left = list(self._read().values())
+            if not self._left:
+                return []
+        if self._left and (left := list(with_facts(self._database, self._names, self._left))):
+            self._left = left
+            return [f"{len(left)} erasures are not carried out in the database yet, which has been restored"]
+        self._left = ()
+        if self._marks is None:
+            self._marks = marks_of(self._relations)
+        if has_counted(self._database, self._analytics, self._marks):
+            return []
+        return ["the changes of the latest erasures are not counted yet"]
