@@ -42,7 +42,7 @@ class Folding:
         bad: list[tuple[Record, InvalidEvent]] = []
         for record in records:
             try:
-                if self._sieve.admits(record):
+                if not projection.numbered or self._sieve.admits(record):
                     items.append((record, projection.decode(record)))
             except InvalidEvent as error:
                 bad.append((record, error))

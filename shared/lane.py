@@ -12,6 +12,8 @@ from shared.protocols import Claim, Outcome, Parcel, Partition, Progress, Record
 
 # Parcels that are stored but wait for earlier ones to be published.
 _MOST_UNSENT = 4
+# A lane that has got back to so many events in a transaction is not held back any more.
+_LIKELY_ENOUGH = 10_000
 
 
 class Wait(NamedTuple):
@@ -44,7 +46,9 @@ class Lane:
         self.trimmed = False
         self.paused = False
         self.failures = 0
+        #: Lost races in a row, and when the first of them was lost.
         self.races = 0
+        self.racing_since = 0.0
         self.retry_at = 0.0
         #: When something was last stored, or published, or else came up to be.
         self.moved_at = self.settled_at = time.monotonic()
@@ -63,7 +67,13 @@ class Lane:
         self.unsettled: Future[None] | None = None
         self.published: list[str] = []
         self.clear_at = 0.0
+        #: Bytes fetched and not yet stored.
+        self.bytes = 0
+        #: At most so many events share the next transaction; None: as many as the runner lets. Fewer after a
+        #: transaction that was refused, because it may have been too large.
+        self.most: int | None = None
         self._records: deque[Record] = deque()
+        self._sizes: deque[int] = deque()
         self._start = self._next = 0
 
     @property
@@ -88,27 +98,34 @@ class Lane:
         return len(self.unsent) >= _MOST_UNSENT
 
     def open(self, claim: Claim, progress: Progress, start: int, *, trimmed: bool) -> None:
+        moved = progress != self.progress
         self.claim, self.progress, self.trimmed = claim, progress, trimmed
-        self.failures = 0
-        self.stumbled = None
+        if moved:
+            self.moved_at = time.monotonic()
+        if moved or not self._uncommitted:
+            self.failures = 0
+            self.stumbled = None
         self._start = self._next = start
 
     def receive(self, records: Sequence[Record]) -> None:
         """Take fetched records; what was fetched before the last seek is left out."""
-        if not self._records:
+        if not self._records and not self._uncommitted:
             self.moved_at = time.monotonic()
         for record in records:
             if record.offset >= self._next:
+                size = size_of(record)
                 self._records.append(record)
+                self._sizes.append(size)
+                self.bytes += size
                 self._next = record.offset + 1
 
     def slice(self, most: int, most_bytes: int) -> list[Record]:
         """The next records to store together: at least one, else within both bounds."""
         records: list[Record] = []
-        size = 0
-        for record in islice(self._records, most):
-            size += len(record.value or b"") + len(record.key or b"")
-            if records and size > most_bytes:
+        total = 0
+        for record, size in zip(islice(self._records, min(most, self.most or most)), self._sizes, strict=False):
+            total += size
+            if records and total > most_bytes:
                 break
             records.append(record)
         return records
@@ -132,17 +149,22 @@ class Lane:
         return self.fold.answer if self.fold is not None else None
 
     @property
+    def _uncommitted(self) -> bool:
+        """Whether a transaction was refused, and nothing has been stored since: its records come again."""
+        return self.stumbled is not None and self.stumbled[0] == "commit"
+
+    @property
     def wait(self) -> Wait | None:
         """What it waits for; of several, the longest. None when nothing is left to do."""
         step, trouble = self.stumbled or ("", None)
         if not self.opened:
-            return Wait("claim", self.moved_at, trouble)
+            return Wait("commit" if self._uncommitted else "claim", self.moved_at, trouble)
         waits = []
         if self.unsent or self.unsettled is not None:
             waits.append(Wait("publish", self.settled_at, trouble if step == "publish" else None))
         if self.commit is not None:
             waits.append(Wait("commit", self.moved_at, trouble if step == "commit" else None))
-        elif self._records and not self.full:
+        elif (self._records or self._uncommitted) and not self.full:
             failed = step in ("fold", "commit")
             waits.append(Wait(step if failed else "fold", self.moved_at, trouble if failed else None))
         return min(waits, key=lambda wait: wait.since, default=None)
@@ -163,7 +185,18 @@ class Lane:
         del self.published[: stored.cleared]
         for _ in stored.records:
             self._records.popleft()
+            self.bytes -= self._sizes.popleft()
+        if self.most is not None:
+            self.most = self.most * 2 if self.most < _LIKELY_ENOUGH else None
         return stored
+
+    def anew(self) -> "Lane":
+        """The same partition before it is claimed."""
+        fresh = Lane(self.partition, self.position)
+        fresh.progress = self.progress
+        fresh.failures, fresh.stumbled, fresh.most = self.failures, self.stumbled, self.most
+        fresh.moved_at, fresh.settled_at = self.moved_at, self.settled_at
+        return fresh
 
     def settled(self) -> None:
         """What was sent is published."""
@@ -172,6 +205,12 @@ class Lane:
         self.settled_at = time.monotonic()
         self.published += [parcel.id for parcel in self.sent]
         self.sent, self.unsettled = [], None
+
+
+def size_of(record: Record) -> int:
+    """Bytes that a record takes, about."""
+    size = len(record.value or b"") + len(record.key or b"")
+    return size + sum(len(name) + len(value) for name, value in record.headers) if record.headers else size
 
 
 class Inline(Executor):

@@ -16,6 +16,7 @@ from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     ConnectionFailure,
+    DocumentTooLarge,
     DuplicateKeyError,
     InvalidURI,
     OperationFailure,
@@ -47,10 +48,19 @@ log = logging.getLogger(__name__)
 POSITIONS, OUTBOX = "positions", "outbox"
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
 _WRITE_CONFLICT, _DUPLICATE_KEY, _NAMESPACE_EXISTS, _INTERRUPTED = 112, 11000, 48, 11601
-# A server that ends or is no longer primary, also when it has written already but cannot tell whether the others
-# have. (_INTERRUPTED is: someone has claimed the position and ended this session.)
-_GOING = (91, 189, 10107, 11600, 11602, 13435, 13436)
+_MOST_IDS = 10_000  # in one question, which may have 16 MB
+_TOO_LARGE = 10334
+# A server that ends, is no longer primary, or cannot be reached by a router; one that cannot say yet whether the
+# others have it, or no longer knows a snapshot or a cursor. Its errors about reads bear no label that says so.
+# (_INTERRUPTED is: someone has claimed the position and ended this session.)
+_PASSING = (
+    *(_INTERRUPTED, 91, 189, 10107, 11600, 11602, 13388, 13435, 13436),
+    *(6, 7, 63, 89, 133, 150, 234, 9001),
+    *(43, 134, 239, 246, 262),
+)
 _PLAIN = CollectionSpec({})
+# Folded anew with fewer events, it may fit.
+_WHAT_IS_TOO_LARGE = "a question or a document is larger than MongoDB takes"
 
 
 def connect(uri: str) -> MongoClient[Document]:
@@ -109,12 +119,20 @@ def translated() -> Iterator[None]:
         codes = {problem["code"] for problem in error.details.get("writeErrors", ())}
         if codes and codes <= {_DUPLICATE_KEY, _WRITE_CONFLICT}:
             raise Stale("another transaction writes the same documents") from error
+        if codes == {_TOO_LARGE}:
+            raise Stale(_WHAT_IS_TOO_LARGE) from error
+        if not codes and error.details.get("writeConcernErrors"):
+            raise Unavailable("MongoDB: no majority has acknowledged what was written") from error
         raise
+    except DocumentTooLarge as error:
+        raise Stale(_WHAT_IS_TOO_LARGE) from error
     except ConnectionFailure as error:  # AutoReconnect, NetworkTimeout, server selection
         raise Unavailable(f"MongoDB: {type(error).__name__}") from error
     except PyMongoError as error:
         if isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT:
             raise Stale("another transaction writes the same documents") from error
+        if isinstance(error, OperationFailure) and error.code == _TOO_LARGE:
+            raise Stale(_WHAT_IS_TOO_LARGE) from error
         if _is_passing(error):
             raise Unavailable(f"MongoDB: {error}") from error
         raise
@@ -122,7 +140,7 @@ def translated() -> Iterator[None]:
 
 def _is_passing(error: PyMongoError) -> bool:
     labels = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
-    if isinstance(error, OperationFailure) and error.code in (_INTERRUPTED, *_GOING):
+    if isinstance(error, OperationFailure) and error.code in _PASSING:
         return True
     return any(error.has_error_label(label) for label in labels) or bool(getattr(error, "timeout", False))
 
@@ -152,15 +170,7 @@ class MongoStore:
     def read(self, ask: Ask) -> Answer:
         with translated():
             if isinstance(ask, Get):
-                return {
-                    name: {
-                        document["_id"]: document
-                        for document in self._database[name].find({"_id": {"$in": list(ids)}})
-                    }
-                    if ids
-                    else {}
-                    for name, ids in ask.ids.items()
-                }
+                return {name: self._by_id(name, list(ids)) for name, ids in ask.ids.items()}
             assert not isinstance(ask, Keys)  # for which there is the VaultStore
             collection = self._database[ask.collection]
             if isinstance(ask, Beginning):
@@ -179,6 +189,14 @@ class MongoStore:
                     values = [values[0], highest[ask.field] if highest else values[-1]]
                 answers.append(values)
             return answers
+
+    def _by_id(self, name: str, ids: Sequence[str]) -> dict[str, Document]:
+        collection = self._database[name]
+        return {
+            document["_id"]: document
+            for start in range(0, len(ids), _MOST_IDS)
+            for document in collection.find({"_id": {"$in": ids[start : start + _MOST_IDS]}})
+        }
 
     def commit(self, slice: Slice) -> list[Parcel]:
         parcels = outbox.pack(slice)
@@ -216,7 +234,8 @@ class MongoStore:
         The earlier try may have made more changes: the slice has been folded anew since, on documents that hold
         it already. Its parcels are then not these, and only a new claim finds them.
         """
-        stored = self._positions.find_one({"_id": slice.claim.position})
+        durable = self._positions.with_options(read_concern=ReadConcern("majority"))
+        stored = durable.find_one({"_id": slice.claim.position})
         if stored and stored["epoch"] == slice.claim.epoch and _progress(stored) == slice.after:
             return parcels
         raise Fenced(slice.claim.position)

@@ -14,6 +14,7 @@ from shared.protocols import Message, Record
 
 ORIGIN = "kith-origin"
 NUMBER = "kith-number"
+_MOST_ORIGIN_BYTES = 400  # a position's name: a projection, a topic (249 characters at most) and a partition
 # What number() writes, and no more than MongoDB can store.
 _DIGITS = re.compile(rb"[1-9][0-9]{0,17}")
 
@@ -52,6 +53,8 @@ class Sieve:
             return True
         if not _DIGITS.fullmatch(headers[NUMBER]):
             raise InvalidEvent("invalid", "is not a number", NUMBER)
+        if len(headers[ORIGIN]) > _MOST_ORIGIN_BYTES:
+            raise InvalidEvent("invalid", "is too long", ORIGIN)
         try:
             origin, found = headers[ORIGIN].decode(), int(headers[NUMBER])
         except UnicodeDecodeError:

@@ -154,6 +154,8 @@ class Projection(Protocol[E_co]):
     name: str
     version: int
     topics: tuple[str, ...]
+    #: Whether its topics hold Kith's own numbered messages. In anyone else's, headers of those names say nothing.
+    numbered: bool
 
     def decode(self, record: Record) -> E_co:
         """The event in a record. Raises InvalidEvent: the record becomes a dead letter."""

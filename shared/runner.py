@@ -22,8 +22,10 @@ from shared.protocols import Parcel, Partition, Polled, Projection, Publisher, R
 log = logging.getLogger(__name__)
 
 _FIRST_DELAY, _LONGEST_DELAY, _RECLAIM_DELAY = 0.1, 5.0, 1.0
-_MOST_RACES = 100
+# A race may be lost to a transaction that a dead process left open: until its session has ended, and a while more.
+_QUICK_RACES, _MOST_RACING_SECONDS = 10, 300.0
 _MAX_SLICE_BYTES = 4 * 1024 * 1024
+_MAX_BACKLOG_BYTES = 32 * 1024 * 1024
 _GLANCE_SECONDS = 0.005
 _LOOK_SECONDS = 1.0
 # The next slice deletes what is published along with what it stores; where none comes, it is deleted by itself.
@@ -85,9 +87,13 @@ class Runner:
             while not stop.is_set():
                 self.step()
         finally:
-            self._finish()
-            self._reader.close()
-            self._publisher.close()
+            try:
+                self._finish()
+            finally:
+                try:
+                    self._reader.close()
+                finally:
+                    self._publisher.close()
 
     def step(self, timeout_ms: int = 200) -> None:
         """One poll, and what can be done at once on each partition."""
@@ -98,7 +104,7 @@ class Runner:
             if (lane := self._lanes.get(partition)) is not None and lane.opened:
                 lane.receive(records)
                 self._observer.received(partition, len(records))
-                if lane.backlog > 2 * self._slice_events and not lane.paused:
+                if not lane.paused and (lane.backlog > 2 * self._slice_events or lane.bytes > _MAX_BACKLOG_BYTES):
                     self._reader.pause([partition])
                     lane.paused = True
         for lane in list(self._lanes.values()):
@@ -149,24 +155,37 @@ class Runner:
                 self._work(lane)
         except Unavailable as error:
             self._interrupted(lane, error)
-            self._postpone(lane, error)
+            self._postpone(self._anew(lane) if self.doing.step == "commit" else lane, error)
             return False
         except Stale as error:
             self._interrupted(lane, error)
-            lane.races += 1
-            if lane.races > _MOST_RACES:
-                raise RuntimeError(f"{lane.partition}: lost {lane.races} races in a row: {error}") from error
-            lane.retry_at = self._clock() + _FIRST_DELAY * random.random()
+            self._race_again(lane, error)
         except Fenced as error:
             self._interrupted(lane, error)
             # Another process claimed it. If the group still says that it is ours, claim it back: both may
             # believe so for a moment after a rebalance, and someone has to go on.
             log.warning("%s: claimed by another worker", lane.partition)
-            self._reader.pause([lane.partition])
-            fresh = Lane(lane.partition, lane.position)
-            fresh.retry_at = self._clock() + _RECLAIM_DELAY
-            self._lanes[lane.partition] = fresh
+            self._anew(lane).retry_at = self._clock() + _RECLAIM_DELAY
         return True
+
+    def _anew(self, lane: Lane) -> Lane:
+        """Begin with its claim again. After a transaction of unknown result nothing less will do: what is read
+        from a primary that is going may be undone, and a slice folded on it would then be missing. A majority has
+        the new claim, and so all that came before it."""
+        self._reader.pause([lane.partition])
+        fresh = self._lanes[lane.partition] = lane.anew()
+        return fresh
+
+    def _race_again(self, lane: Lane, error: Stale) -> None:
+        """With fewer events: what mongod has no room for, it refuses like a race, too."""
+        if lane.races == 0:
+            lane.racing_since = self._clock()
+        lane.races += 1
+        if self._clock() - lane.racing_since > _MOST_RACING_SECONDS:
+            raise RuntimeError(f"{lane.partition}: lost {lane.races} races in a row: {error}") from error
+        lane.most = max(1, min(lane.most or self._slice_events, self._slice_events) // 2)
+        delay = min(_FIRST_DELAY * 2.0 ** max(0, min(lane.races - _QUICK_RACES, 16)), _LONGEST_DELAY)
+        lane.retry_at = self._clock() + delay * random.random()
 
     def _interrupted(self, lane: Lane, error: Exception) -> None:
         lane.stumbled = (self.doing.step, str(error))
@@ -246,7 +265,7 @@ class Runner:
         next = stored.after.next
         assert next is not None
         self._reader.mirror({lane.partition: next})
-        if lane.paused and lane.backlog <= self._slice_events:
+        if lane.paused and lane.backlog <= self._slice_events and lane.bytes <= _MAX_BACKLOG_BYTES // 2:
             self._reader.resume([lane.partition])
             lane.paused = False
 

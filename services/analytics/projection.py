@@ -26,6 +26,7 @@ class AnalyticsProjection:
 
     name = "analytics"
     version = 1
+    numbered = True
 
     def __init__(self, topics: Topics) -> None:
         self.topics: tuple[str, ...] = (topics.name("relation-changes"),)

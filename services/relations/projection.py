@@ -20,6 +20,7 @@ class RelationsProjection:
 
     name = "relations"
     version = 1
+    numbered = False
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from shared.events import Version
 from shared.mongo_io import MongoStore, _progress_fields
 from shared.numbering import Sieve, number
 from shared.protocols import Message, Parcel, Record, Slice, Write
+from shared.runner import Runner
 
 
 def install(names: str) -> None:
@@ -61,6 +62,11 @@ def _no_guard() -> None:
     MongoStore._write = write  # type: ignore[method-assign]
 
 
+def _no_new_claim() -> None:
+    """After a transaction of unknown result the same slice is tried again under the old claim."""
+    Runner._anew = lambda self, lane: lane  # type: ignore[method-assign]  # noqa: ARG005
+
+
 def _no_version() -> None:
     """The event that comes last wins, not the one that is latest."""
     world._version = lambda fact: Version(-1, "", "")  # noqa: ARG005
@@ -101,6 +107,7 @@ SABOTAGES: dict[str, Callable[[], None]] = {
     "no-epoch": _no_epoch,
     "no-next": _no_next,
     "no-guard": _no_guard,
+    "no-new-claim": _no_new_claim,
     "no-version": _no_version,
     "no-numbers": _no_numbers,
     "no-emitted": _no_emitted,

@@ -105,8 +105,8 @@ def test_the_offset_alone_fences_a_zombie(system: System) -> None:
 
 
 def test_without_the_offset_a_commit_whose_answer_is_lost_counts_twice(system: System) -> None:
-    """The epoch says nothing about the same worker's second try."""
+    """The epoch says nothing about the same worker's second try, unless that begins with a claim of its own."""
     system.start("relations")
-    system.start("analytics", sabotage="no-next", fault="after-commit:lost:2,after-commit:lost:4")
+    system.start("analytics", sabotage="no-next,no-new-claim", fault="after-commit:lost:2,after-commit:lost:4")
     system.load(market_items(EVENTS, SEED), rate=1_500)
     assert any("aggregates" in found for found in broken(system))
