@@ -99,9 +99,15 @@ class Snapshot:
 
 @contextmanager
 def _explained() -> Iterator[None]:
+    with translated(), _explained_first():
+        yield
+
+
+@contextmanager
+def _explained_first() -> Iterator[None]:
+    """What means something else here than to a worker."""
     try:
-        with translated():
-            yield
+        yield
     except OperationFailure as error:
         if error.code == _TOO_OLD:
             raise MomentPassed(

@@ -90,6 +90,15 @@ def test_a_slice_is_stored_whole(world: Contract) -> None:
     assert got == {"things": {"a": after}, "owned": {}}
 
 
+def test_a_question_may_name_more_ids_than_one_command_holds(world: Contract) -> None:
+    """As many long ids as 2,000 events and erasures may ask for: together they are larger than 16 MB."""
+    claim, progress = world.store.claim(POSITION, "me")
+    ids = [f"{n:06}{'x' * 400}" for n in range(45_000)]
+    some = [thing(id) for id in ids[::9_000]]
+    commit(world.store, claim, progress, 1, *(write(None, one) for one in some))
+    assert world.store.read(Get({"things": ids})) == {"things": {one["_id"]: one for one in some}}
+
+
 def test_progress_comes_back_with_the_next_claim(world: Contract) -> None:
     claim, progress = world.store.claim(POSITION, "me")
     seen = {"relations@1/kith.relations/0": 7}
