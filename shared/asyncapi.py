@@ -114,7 +114,7 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "consumer-changes": "One message per event that changed what is stored of a consumer.",
     "provider-changes": "One message per event that changed what is stored of a provider.",
     "relation-changes": "One message per event that changed a fact: the fact before and after.",
-    "dead-letters": "Input messages that can never be accepted, byte for byte, with the reason.",
+    "dead-letters": "Input messages that can never be accepted, byte for byte (to 1 MiB), with the reason.",
     "erasures": "Who is erased: the latest record of each consumer, for ever.",
     "audit": "Who read personal data and who did what: a copy of the audit, chained by hashes.",
 }
@@ -234,10 +234,12 @@ def _dead_letter_message() -> Json:
         "kith-detail": "A sentence for a person.",
         "kith-field": "The field at fault, when it is one.",
         "kith-origin-record": "Where the message lay: topic/partition/offset.",
+        "kith-value-bytes": "Only of a message beyond 1 MiB, of which there is the beginning: its value's length.",
+        "kith-value-sha256": "The SHA-256 of that value in hexadecimal, unless personal data is encrypted.",
     }
     return {
         "name": "dead-letter",
-        "summary": "Key and value as they came; the value may be anything.",
+        "summary": "Key and value as they came, to 4 KiB of a message beyond 1 MiB; the value may be anything.",
         "contentType": "application/octet-stream",
         "payload": {},
         "headers": {

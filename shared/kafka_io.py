@@ -24,6 +24,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from shared.errors import ConfigurationError, Unavailable
+from shared.kafka_headers import read_any_header_name
 from shared.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
@@ -81,6 +82,7 @@ def partitions_of(client: Any, topics: Iterable[str]) -> list[TopicPartition]:
 def open_outside(settings: Settings, **options: Any) -> KafkaConsumer:
     """A consumer that is in no group and reads what is committed. ``options`` are kafka-python's. Raises
     Unavailable and ConfigurationError."""
+    read_any_header_name()
     with reaching_brokers():
         return KafkaConsumer(
             **connection(settings),
@@ -142,6 +144,7 @@ class KafkaReader:
     """A member of the group ``<group>.<service>`` that reads ``topics`` from positions kept elsewhere."""
 
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
+        read_any_header_name()
         with reaching_brokers():
             self._consumer = KafkaConsumer(
                 **connection(settings),

@@ -13,7 +13,7 @@ from rich.console import Console
 from services.cli import letters
 from services.cli.times import time_option
 from shared.errors import InvalidEvent
-from shared.letters.letter import Selection, mended
+from shared.letters.letter import Selection, cut_note, mended
 from shared.letters.letter import summary as told
 from shared.letters.store import Letters
 from shared.settings import Settings, mongo_of
@@ -91,11 +91,16 @@ def show_command(
     ] = False,
     json_line: Json = False,
 ) -> None:
-    """Show one dead letter with the whole message. The message may hold personal data."""
+    """Show one dead letter with the whole message. The message may hold personal data.
+
+    Of a message of more than 1 MiB a letter keeps the beginning, and says where in Kafka all of it lies.
+    """
     with _opened() as (settings, _, store):
         [letter] = store.opened(_present(store, [id]))
         _record(settings, "dead_letters.show", {"letter": id})
     if raw:
+        if (note := cut_note(letter)) is not None:
+            raise typer.BadParameter(note, param_hint="--raw")
         sys.stdout.buffer.write(letter["value"] or b"")
         return
     fields = letters.details(letter)
@@ -130,14 +135,17 @@ def replay_command(
     was stored already, nothing changes.
 
     A replayed letter stays, marked as replayed. A message that is refused again becomes a new dead letter, which
-    names the old one (replay_of). Changes, which the relations service publishes, are never replayed: they would
-    be counted twice. Rebuild the projection that refused them instead.
+    names the old one (replay_of). Of a message of more than 1 MiB only the beginning is kept: publish a whole
+    event with `--value`. Changes, which the relations service publishes, are never replayed: they would be counted
+    twice. Rebuild the projection that refused them instead.
     """
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
     if value is not None and len(selection.ids) != 1:
         raise typer.BadParameter("needs exactly one id", param_hint="--value")
     with _opened() as (settings, topics, store):
-        _present(store, selection.ids)
+        notes = [note for letter in _present(store, selection.ids) if (note := cut_note(letter)) is not None]
+        if notes and value is None:
+            raise typer.BadParameter(f"{notes[0]}. Publish a whole event with --value", param_hint="ID")
         if not dry_run:
             _record(settings, "dead_letters.replay", selection.told())
         with nullcontext() if dry_run else closing(_publisher(settings)) as publisher:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.errors import InvalidEvent
-from shared.letters.letter import as_json, summary
+from shared.letters.letter import as_json, cut_note, summary
 from shared.protocols import Document
 
 
@@ -21,7 +21,8 @@ def details(letter: Document) -> dict[str, Any]:
         value = as_json(letter["value"])
     headers = [{"name": header["name"], "value": as_json(header["value"])} for header in letter["headers"]]
     places = {name: letter[name] for name in ("topic", "partition", "offset")}
-    return {**summary(letter), **places, "key": as_json(letter["key"]), "headers": headers, "value": value}
+    note = {} if (told := cut_note(letter)) is None else {"note": told}
+    return {**summary(letter), **places, **note, "key": as_json(letter["key"]), "headers": headers, "value": value}
 
 
 def pretty(fields: dict[str, Any]) -> str:
@@ -30,7 +31,8 @@ def pretty(fields: dict[str, Any]) -> str:
     lines += [f"header {header['name']}: {_line(header['value'])}" for header in fields["headers"]]
     value = fields["value"]
     body = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-    return "\n".join([*map(visible, lines), "value:", *map(visible, body.split("\n"))])
+    heading = "the beginning of the value:" if "cut" in fields else "value:"
+    return "\n".join([*map(visible, lines), heading, *map(visible, body.split("\n"))])
 
 
 def _line(value: Any) -> str:
@@ -88,7 +90,8 @@ def report(done: str, ids: Sequence[str], left_out: Sequence[str], dry_run: bool
     if left_out:
         lines.append(
             f"{len(left_out):,} left out: changes must not be counted twice (rebuild the projection that refused "
-            "them), and where personal data is encrypted, an event that would be refused again (mend it) or whose "
-            "consumer is erased does not go into Kafka."
+            "them), a letter that is cut is no event (publish one with --value), and where personal data is "
+            "encrypted, an event that would be refused again (mend it) or whose consumer is erased does not go "
+            "into Kafka."
         )
     return Text("\n".join(lines))

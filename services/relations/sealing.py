@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from services.relations.projection import RelationsProjection
+from shared.dead_letters import cut
 from shared.errors import InvalidEvent
 from shared.protocols import Answer, Ask, Document, Keys, Outcome, Partition, Record
 from shared.vault.dead_letters import conceal, owner_of
@@ -31,6 +32,7 @@ class SealedProjection:
     def __init__(self, projection: RelationsProjection, *, refuse: bool = False) -> None:
         self._projection = projection
         self.name, self.version, self.topics = projection.name, projection.version, projection.topics
+        self.numbered = projection.numbered
         if not refuse:
             # Nothing is added, and so nothing stands in between: this is called for every event.
             self.decode = projection.decode  # type: ignore[method-assign]
@@ -55,10 +57,10 @@ class SealedProjection:
         return outcome
 
     def conceal(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
-        """Records that become dead letters, sealed as a whole."""
+        """Records that become dead letters: all that their letters keep of the values, sealed."""
         owners = [owner_of(record) for record in records]
         keys: Found = yield Keys(_by_tenant(owners))
-        return [conceal(record, owner, keys[owner]) for record, owner in zip(records, owners, strict=True)]
+        return [conceal(cut(record), owner, keys[owner]) for record, owner in zip(records, owners, strict=True)]
 
 
 def _sealed(

@@ -71,9 +71,19 @@ def state(letter: Document) -> str:
 
 
 def replayable(letter: Document, topics: Topics) -> bool:
-    """Whether it is an event. A change is none: events can be repeated, but a change that is counted twice is
-    wrong for ever, and rebuilding the projection counts it right."""
-    return topics.short(letter["topic"]) in INPUTS
+    """Whether it is an event, and here as it came. A change is none: events can be repeated, but a change that is
+    counted twice is wrong for ever, and rebuilding the projection counts it right."""
+    return topics.short(letter["topic"]) in INPUTS and "cut" not in letter
+
+
+def cut_note(letter: Document) -> str | None:
+    """What a letter lacks, and where it lies; None when it has everything."""
+    if "cut" not in letter:
+        return None
+    return (
+        f"{letter['_id']} was too large to be kept whole: all {letter['cut']['value_bytes']:,} bytes of its value "
+        f"lie in Kafka, in {letter['topic']}, partition {letter['partition']}, offset {letter['offset']}"
+    )
 
 
 def replay(letter: Document) -> Message:
@@ -98,7 +108,7 @@ def _headers(letter: Document) -> tuple[tuple[str, bytes], ...]:
 
 def summary(letter: Document) -> dict[str, Any]:
     """What a list tells of a letter: no value and no key, which may hold personal data. For JSON."""
-    told = ("reason", "field", "detail", "service", "tenant", "type", "event_id", "time")
+    told = ("reason", "field", "detail", "service", "tenant", "type", "event_id", "time", "cut")
     done = ("replay_of", "replayed_at", "replays", "discarded_at", "discard_reason")
     fields = {name: as_json(letter[name]) for name in (*told, *done) if name in letter}
     return {"id": letter["_id"], "state": state(letter), **fields}

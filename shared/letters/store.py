@@ -54,8 +54,8 @@ class Letters:
 
     def replay(self, selection: Selection, publisher: Publisher | None) -> tuple[list[str], list[str]]:
         """Publish again what is meant, in the order of the log. Returns the ids of what was published and of
-        what was left out: it is no event, would be refused again, or is about someone erased. Without a publisher
-        nothing is done."""
+        what was left out: it is no event, is cut, would be refused again, or is about someone erased. Without a
+        publisher nothing is done."""
         # The sort is complete before the first letter comes, so that replays that fail again are not among them.
         found = self._letters.find(selection.query(self._topics)).sort(LOG_ORDER).allow_disk_use(True)
         done: list[str] = []

@@ -26,6 +26,7 @@ from shared.settings import Settings
 from shared.topics import Topics
 from tests.builders import ARRIVAL_MS, STRENGTH, MemoryKith, recorded
 from tests.relations_driver import MongoKith
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 EXAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parent.parent / "examples").glob("*.json"))]
 RECORDED = next(json.loads(raw) for raw in EXAMPLES if json.loads(raw)["type"] == "relation.recorded")
@@ -151,7 +152,7 @@ def test_bad_input_through_kafka(chosen: Settings) -> None:
         messages.append(Message(topic, b"\xff\0", value, 0))  # type: ignore[arg-type]
         messages.append(good(number)._replace(topic=topic, partition=0))
     with closing(open_publisher(chosen)) as publisher:
-        publisher.send(messages).result(60)
+        publisher.send(messages).result(PATIENCE_SECONDS)
     projection = RelationsProjection(topics, STRENGTH, chosen.max_future_seconds)
     with connect(chosen.mongo or "") as client:
         database = client[chosen.database]
@@ -166,11 +167,13 @@ def test_bad_input_through_kafka(chosen: Settings) -> None:
         )
         with finishing(runner):
             position = f"relations@1/{Partition(topic, 0)}"
-            for _ in range(3_000):
+
+            def stored() -> bool:
                 runner.step(50)
                 found = database.positions.find_one({"_id": position}) or {}
-                if found.get("next") == len(messages) and not database.outbox.find_one():
-                    break
+                return found.get("next") == len(messages) and not database.outbox.find_one()
+
+            wait_for("all of it", stored, pause=0.0)
         letters = {letter["offset"]: letter["reason"] for letter in database.dead_letters.find()}
         assert letters == {
             2 * number: reason(projection, value, topic) for number, value in enumerate(BAD.values())

@@ -1,27 +1,32 @@
 """Dead letters on real servers: a bad event, its replay, its repair, and what came in between."""
 
+import hashlib
 import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka import KafkaProducer
 from pymongo.database import Database
 from typer.testing import CliRunner
 
 from services.cli.dead_letters import dead_letters_app
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
+from shared.dead_letters import KEPT_BYTES, VALUE_BYTES, VALUE_SHA256
 from shared.kafka_clients import open_publisher, open_reader
+from shared.kafka_io import connection
 from shared.mongo_io import MongoStore, connect, prepare
 from shared.protocols import Document, Message
 from shared.runner import Runner
 from shared.settings import Settings
 from shared.topics import Topics
 from tests.builders import STRENGTH
-
-DEADLINE_SECONDS = 30.0
+from tests.logs import read_topics
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Service:
@@ -50,7 +55,7 @@ class Service:
         self.publisher.close()
 
     def publish(self, value: bytes, key: bytes = b"default:c1", topic: str = "relations") -> None:
-        self.publisher.send([Message(self.topics.name(topic), key, value)]).result(30)
+        self.publisher.send([Message(self.topics.name(topic), key, value)]).result(PATIENCE_SECONDS)
 
     def wait(self, **counts: int) -> None:
         """Work until there are so many open dead letters (``letters``) and facts (``facts``)."""
@@ -58,7 +63,7 @@ class Service:
             "letters": ("dead_letters", {"replayed_at": None, "discarded_at": None}),
             "facts": ("relations", {}),
         }
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
 
         def found() -> dict[str, int]:
             return {n: self.database[queries[n][0]].count_documents(queries[n][1]) for n in counts}
@@ -71,7 +76,7 @@ class Service:
         """Work until everything that was published is stored: the marker comes after it in its partition."""
         before = self.database["dead_letters"].count_documents({"value": b"marker"})
         self.publish(b"marker")
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self.database["dead_letters"].count_documents({"value": b"marker"}) == before:
             assert time.monotonic() < deadline
             self.runner.step(50)
@@ -233,6 +238,61 @@ def test_changes_are_left_out_of_a_replay(service: Service) -> None:
     done = service.command("replay", "--reason", "invalid")
     assert (done["ids"], done["left_out"]) == ([letter["id"]], [f"{topic}/0/3"])
     assert service.command("show", f"{topic}/0/3")["state"] == "open"
+
+
+@pytest.fixture(params=["kafka-python", "librdkafka"])
+def chosen(
+    request: pytest.FixtureRequest, real_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Service]:
+    """The service with either client."""
+    assert real_settings.mongo is not None
+    with connect(real_settings.mongo) as client:
+        settings = real_settings.model_copy(update={"kafka_client": request.param})
+        service = Service(settings, client[real_settings.database], monkeypatch)
+        with closing(service):
+            yield service
+
+
+def test_a_message_that_kafka_holds_only_compressed_is_cut(
+    chosen: Service, real_settings: Settings, tmp_path: Path
+) -> None:
+    topic, dead = chosen.topics.name("relations"), chosen.topics.name("dead-letters")
+    # Of both the gzip is below Kafka's limit. The one is more than Kafka takes uncompressed, the other more than
+    # MongoDB takes in a document.
+    large = [event("e1", text="x" * 3_000_000), event("e2", text="x" * 17_000_000)]
+    options = {"compression_type": "gzip", "max_request_size": 50_000_000, "acks": "all"}
+    with closing(KafkaProducer(**connection(real_settings), **options)) as producer:
+        places = [producer.send(topic, value, b"default:c1").get(PATIENCE_SECONDS) for value in large]
+    chosen.publish(event("e3", amount=100))
+    chosen.wait(letters=2, facts=1)
+
+    # And all of it is published.
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while chosen.database["outbox"].find_one():
+        assert time.monotonic() < deadline
+        chosen.runner.step(50)
+    messages = {dict(r.headers)["kith-origin-record"]: r for r in read_topics(real_settings, dead)}
+    for number, (value, place) in enumerate(zip(large, places, strict=True), 1):
+        id = f"{topic}/{place.partition}/{place.offset}"
+        message, digest = messages[id.encode()], hashlib.sha256(value).hexdigest()
+        assert message.value == value[:KEPT_BYTES]
+        assert dict(message.headers)[VALUE_BYTES] == str(len(value)).encode()
+        assert dict(message.headers)[VALUE_SHA256] == digest.encode()
+        shown = chosen.command("show", id)
+        assert (shown["reason"], shown["event_id"]) == ("too_large", f"e{number}")
+        assert shown["value"] == value[:KEPT_BYTES].decode()
+        assert shown["cut"] == {"key_bytes": 10, "value_bytes": len(value), "headers": 0, "sha256": digest}
+        assert f"offset {place.offset}" in shown["note"]
+
+    # It is not replayed, but what is mended is.
+    assert f"{len(value):,}" in chosen.command("show", id, "--raw", status=2)
+    assert "--value" in chosen.command("replay", id, status=2)
+    done = chosen.command("replay", "--reason", "too_large")
+    assert (done["replayed"], len(done["left_out"])) == (0, 2)
+    file = tmp_path / "event.json"
+    file.write_bytes(event("e2", amount=100, relation="r2"))
+    assert chosen.command("replay", id, "--value", str(file))["replayed"] == 1
+    chosen.wait(letters=1, facts=2)
 
 
 def test_an_unknown_id_is_named(service: Service) -> None:

@@ -6,11 +6,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from kafka import KafkaProducer
 from pymongo.database import Database
 
 from services.relations.assembly import assembled, with_keys
 from services.relations.schema import COLLECTIONS
-from shared.kafka_whole import WholeReader
+from shared.dead_letters import KEPT_BYTES
+from shared.kafka_io import connection
 from shared.mongo_io import MongoStore, connect, prepare
 from shared.protocols import Document
 from shared.runner import Runner
@@ -19,6 +21,8 @@ from shared.vault.master import add_to_file
 from shared.vault.open import vault_in
 from shared.vault.schema import COLLECTIONS as VAULT
 from tests.contract.test_dead_letters import Service, event
+from tests.logs import read_topics
+from tests.waiting import PATIENCE_SECONDS
 
 BAD = event(amount="a lot", text="MARKER")
 EARLY = event("e2", amount=100, text="MARKER", relation="r2").replace(b"2026-11-21", b"2087-11-21")
@@ -51,15 +55,7 @@ class SealedService(Service):
         return documents.encode() + b"".join(self.values(*names))
 
     def values(self, *names: str) -> list[bytes]:
-        reader = WholeReader(self.settings, names)
-        found: list[bytes] = []
-        with closing(reader):
-            for _ in range(20):
-                polled = reader.poll(200)
-                for partition in polled.assigned:
-                    reader.start(partition, None)
-                found += [record.value or b"" for records in polled.records.values() for record in records]
-        return found
+        return [record.value or b"" for record in read_topics(self.settings, *names)]
 
 
 @pytest.fixture
@@ -129,6 +125,21 @@ def test_of_who_is_erased_nothing_is_shown_or_published(service: SealedService) 
     service.vault.destroy("default", "c1")
     assert service.command("show", letter["id"])["value"] is None
     assert service.command("replay", letter["id"])["left_out"] == [letter["id"]]
+
+
+def test_of_a_message_that_is_too_large_what_is_kept_is_sealed(service: SealedService) -> None:
+    large = event(text="MARKER" * 500_000)
+    topic = service.topics.name("relations")
+    options = {"compression_type": "gzip", "max_request_size": 50_000_000, "acks": "all"}
+    with closing(KafkaProducer(**connection(service.settings), **options)) as producer:
+        producer.send(topic, large, b"default:c1").get(PATIENCE_SECONDS)
+    service.wait(letters=1)
+    [letter] = service.open_letters()
+    assert letter["cut"] == {"key_bytes": 10, "value_bytes": len(large), "headers": 0}
+    assert service.command("show", letter["id"])["value"] == large[:KEPT_BYTES].decode()
+    assert b"MARKER" not in repr(service.database["dead_letters"].find_one()).encode()
+    service.vault.destroy("default", "c1")
+    assert service.command("show", letter["id"])["value"] is None
 
 
 def test_without_the_vault_a_sealed_letter_cannot_be_opened(

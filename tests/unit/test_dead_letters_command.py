@@ -1,5 +1,6 @@
 """`kith dead-letters`, the pure part: what is meant, what a replay is, how letters look."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from services.cli.dead_letters import dead_letters_app
 from services.cli.letters import visible
 from services.cli.times import parse_time
 from shared.codec import encode
-from shared.dead_letters import REPLAY_OF, bury, document
+from shared.dead_letters import KEPT_BYTES, MAX_BYTES, REPLAY_OF, bury, document
 from shared.errors import InvalidEvent
 from shared.events import event_key
 from shared.letters.letter import Selection, mended, replay, replayable, state, summary
@@ -157,6 +158,23 @@ def test_lists_hold_no_value_and_no_key() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        # As the codec reads it: other tenants' administrators must not see it.
+        (b'{"type": "relation.recorded", "id": "e1"}', {"tenant": "default", "type": "relation.recorded"}),
+        (b'{"tenant": "acme", "type": "x.y"}', {"tenant": "acme", "type": "x.y"}),
+        # What is no name may be anything.
+        (b'{"tenant": "Ada Berg", "type": "ada@example.org"}', {}),
+        (b'{"tenant": 5, "type": ["Ada"]}', {}),
+        (b"[]", {}),
+        (b"ada", {}),
+    ],
+)
+def test_what_is_told_of_a_bad_event(value: bytes, told: dict[str, str]) -> None:
+    assert {name: found for name, found in letter(value).items() if name in ("tenant", "type")} == told
+
+
+@pytest.mark.parametrize(
     ("value", "shown"),
     [
         (b'{"name": "Ann"}', {"name": "Ann"}),
@@ -206,3 +224,84 @@ def test_reading_the_log_anew_does_not_reopen_what_is_closed() -> None:
     kith.reader.assign(kith.inputs)
     kith.drain()
     assert list(kith.documents()["dead_letters"].values()) == [letter]
+
+
+# Messages that are too large to be kept whole
+
+SOME = (("a", b"1"), (REPLAY_OF, b"kith.relations/0/3"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [
+        (b"k", b"x" * MAX_BYTES, ()),
+        (b"x" * MAX_BYTES, b"v", SOME),
+        (b"k", b"v", (*SOME, ("a", b"x" * MAX_BYTES))),
+        # In a document a header takes far more than its name and value, and Kafka does not count them.
+        (b"k", None, SOME * 50_000),
+        (None, b"x" * 20_000_000, SOME),
+    ],
+    ids=["value", "key", "header", "headers", "more than a document"],
+)
+def test_of_a_message_beyond_a_mebibyte_the_beginning_is_kept(
+    key: bytes | None, value: bytes | None, headers: Headers
+) -> None:
+    outcome = Outcome()
+    record = Record(Partition("kith.relations", 1), 7, 0, key, value, headers)
+    bury(record, INVALID, "relations", "kith.dead-letters", outcome)
+    [message], letter = outcome.messages, outcome.writes[0].after
+    assert letter == document(record, INVALID, "relations")
+    kept: dict[str, Any] = {"key": key and key[:KEPT_BYTES], "value": value and value[:KEPT_BYTES], "headers": []}
+    assert {name: letter[name] for name in kept} == kept
+    assert letter["cut"] == {
+        "key_bytes": len(key or b""),
+        "value_bytes": len(value or b""),
+        "headers": len(headers),
+        "sha256": hashlib.sha256(value or b"").hexdigest(),
+    }
+    assert letter.get("replay_of") == ("kith.relations/0/3" if headers else None)
+    assert (message.key, message.value) == (letter["key"], letter["value"] or b"")
+    told = {name: text.decode() for name, text in message.headers}
+    assert told["kith-value-bytes"] == str(len(value or b""))
+    assert told["kith-value-sha256"] == letter["cut"]["sha256"]
+    assert told["kith-origin-record"] == "kith.relations/1/7"
+
+
+def test_up_to_a_mebibyte_all_is_kept() -> None:
+    whole = letter(b"x" * (MAX_BYTES - 300), headers=SOME)
+    assert len(whole["value"]) == MAX_BYTES - 300
+    assert len(whole["headers"]) == 2
+    assert "cut" not in whole
+
+
+def test_text_is_cut_between_characters_and_told_of_as_a_whole() -> None:
+    value = '{"type": "relation.recorded", "id": "e1", "tenant": "acme", "x": "' + "äö€" * MAX_BYTES + '"}'
+    kept = letter(value.encode())
+    assert KEPT_BYTES - 3 <= len(kept["value"]) <= KEPT_BYTES
+    assert value.startswith(kept["value"].decode())
+    assert (kept["tenant"], kept["type"], kept["event_id"]) == ("acme", "relation.recorded", "e1")
+    assert letter(b"\xff" * 2 * MAX_BYTES)["value"] == b"\xff" * KEPT_BYTES
+
+
+def test_a_letter_that_is_cut_says_so_and_is_not_replayed() -> None:
+    cut = letter(b"x" * 3_000_000)
+    assert not replayable(cut, TOPICS)
+    assert summary(cut)["cut"]["value_bytes"] == 3_000_000
+    told = letters.details(cut)
+    assert told["value"] == "x" * KEPT_BYTES
+    assert told["note"] == (
+        "kith.relations/1/7 was too large to be kept whole: all 3,000,000 bytes of its value lie in Kafka, "
+        "in kith.relations, partition 1, offset 7"
+    )
+    assert "the beginning of the value:\nxxx" in letters.pretty(told)
+    assert "note" not in letters.details(letter())
+    assert "--value" in letters.report("replayed", [], ["kith.relations/1/7"], dry_run=False).plain
+
+
+def test_the_partition_goes_on_after_a_message_that_is_too_large() -> None:
+    kith = MemoryKith(1)
+    kith.log.append(Message("kith.relations", b"default:c1", b"x" * 20_000_000))
+    kith.publish([recorded("e1", "2026-11-21T10:00:00Z")])
+    kith.drain()
+    assert [fact["relation_id"] for fact in kith.documents()["relations"].values()] == ["r1"]
+    assert kith.values("dead-letters") == [b"x" * KEPT_BYTES]

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from shared.codec import encode
+from shared.dead_letters import KEPT_BYTES, MAX_BYTES
 from shared.events import Event
 from shared.protocols import Document, Keys, Message, Partition, Record
 from shared.vault.dead_letters import NOTHING, SEALED_FOR, opened, owner_of, sealed_for
@@ -253,6 +254,29 @@ def test_the_message_of_a_dead_letter_says_for_whom_it_is_sealed(buried: tuple[M
     assert opened(one.value or b"", ("acme", "ada"), vault.keys("acme", ["ada"])["ada"]) == BROKEN
     with pytest.raises(Unreadable):
         opened(one.value or b"", ("acme", "bob"), vault.keys("acme", ["ada"])["ada"])
+
+
+def test_a_letter_of_what_is_too_large_is_cut_and_then_sealed() -> None:
+    world = kith()
+    assert world.vault is not None
+    large = BROKEN.replace(b"MARKER", b"MARKER" * MAX_BYTES)
+    world.log.append(Message(TOPICS.name("consumers"), b"k", large, headers=(("h", b"MARKER"),)))
+    world.drain()
+    [letter] = world.documents()["dead_letters"].values()
+    assert letter["tenant"] == "acme"
+    assert letter["cut"] == {"key_bytes": 1, "value_bytes": len(large), "headers": 1}, (
+        "no hash to try guesses with"
+    )
+    [owner] = letter["headers"]
+    assert owner == {"name": SEALED_FOR, "value": b'["acme", "ada"]'}, "told by the whole of it"
+    [message] = [r for p, log in world.log.records.items() if p.topic == TOPICS.name("dead-letters") for r in log]
+    headers = dict(message.headers)
+    assert headers["kith-value-bytes"] == str(len(large)).encode()
+    assert "kith-value-sha256" not in headers
+    assert headers[SEALED_FOR] == owner["value"]
+    assert message.value == letter["value"]
+    assert "MARKER" not in repr((letter, message))
+    assert opened(letter["value"], ("acme", "ada"), world.vault.keys("acme", ["ada"])["ada"]) == large[:KEPT_BYTES]
 
 
 def test_of_a_letter_of_who_is_erased_nothing_is_kept() -> None:
