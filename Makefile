@@ -6,7 +6,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: setup demo test check tests bench soak audit format up
+.PHONY: setup demo test check tests contract unit e2e browser bench soak audit format up
 
 setup: .venv/.ready
 
@@ -23,7 +23,16 @@ demo: setup
 up: setup
 	@$(RUN) kith up $(ARGS)
 
-test: check tests
+# Two at a time, for much of a test of real servers is waiting: each with servers of its own (one at a time where servers
+# are given), and with its report when it has ended. What kills servers comes last and alone.
+test: setup
+	@$(MAKE) --no-print-directory -j$(if $(KITH_MONGO),1,2) $(if $(filter output-sync,$(.FEATURES)),-Otarget) \
+		contract check unit e2e browser
+	$(RUN) pytest tests/fault $(ARGS)
+
+# make unit ARGS="-k laws"
+contract unit e2e browser: setup
+	$(RUN) pytest tests/$@ $(ARGS)
 
 check: setup
 	$(RUN) ruff format --check

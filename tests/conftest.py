@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from pymongo.database import Database
 
+from services.cli.up import SERVICES
 from shared.local.servers import Servers
 from shared.mongo_io import connect
 from shared.settings import Settings
@@ -19,6 +21,10 @@ from shared.topics_admin import ensure_topics
 # A shared machine stalls now and then; a slow example is no failure.
 hypothesis_settings.register_profile("kith", deadline=None)
 hypothesis_settings.load_profile("kith")
+
+# Kafka lives for seconds here. What Java's second compiler and its parallel collector spend on a server that is to
+# run for long is half of what a start takes. (Java says in the server's log that it was told so.)
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 
 @dataclass(frozen=True)
@@ -53,22 +59,21 @@ def mongo_database(servers: Addresses) -> Iterator[Database[dict[str, Any]]]:
         client.drop_database(database.name)
 
 
-@pytest.fixture
-def real_settings(servers: Addresses) -> Iterator[Settings]:
-    """Settings with topics and a database of their own, topics created (two partitions). Nothing is
-    encrypted, for tests of other things."""
+@contextmanager
+def own_settings(servers: Addresses, **more: Any) -> Iterator[Settings]:
+    """Settings with a topic prefix, a group and a database of their own, two partitions, and for each service any
+    free port. ``more`` is added to them. The database is dropped at the end; topics are not made."""
     name = f"test-{uuid.uuid4().hex[:12]}"
-    settings = Settings(
-        kafka=servers.kafka,
-        mongo=servers.mongo,
-        topic_prefix=name,
-        group=name,
-        database=name,
-        partitions=2,
-        session_timeout_ms=6_000,
-        encryption="off",
-    )
-    ensure_topics(settings)
-    yield settings
+    ports = {f"{service}_port": 0 for service in SERVICES}
+    own = {"topic_prefix": name, "group": name, "database": name, "partitions": 2, "session_timeout_ms": 6_000}
+    yield Settings(**{"kafka": servers.kafka, "mongo": servers.mongo, **ports, **own, **more})
     with connect(servers.mongo) as client:
         client.drop_database(name)
+
+
+@pytest.fixture
+def real_settings(servers: Addresses) -> Iterator[Settings]:
+    """Settings of their own, with the topics created. Nothing is encrypted, for tests of other things."""
+    with own_settings(servers, encryption="off") as settings:
+        ensure_topics(settings)
+        yield settings

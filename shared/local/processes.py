@@ -172,10 +172,26 @@ def is_free(port: int) -> bool:
         return True
 
 
+def _reserve(port: int) -> bool:
+    """Whether no process of Kith has chosen this port before that still runs, this one included: until a server
+    listens, nothing else keeps two from choosing the same one."""
+    if sys.platform != "linux":
+        return True
+    # A name in the kernel's memory, which is to go with the process and not before.
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        mark.bind(f"\0kith-port-{port}")
+    except OSError:
+        mark.close()
+        return False
+    mark.detach()
+    return True
+
+
 def _any_free(exclude: set[int]) -> int:
     # Not the kernel's choice (bind to 0): it comes from the range of outgoing connections, one of which could
-    # take the port again in the seconds until a server listens. Random, so that two test runs rarely meet.
+    # take the port again in the seconds until a server listens.
     for port in random.sample(range(20_000, 32_000), 1000):
-        if port not in exclude and is_free(port):
+        if port not in exclude and is_free(port) and _reserve(port):
             return port
     raise ConfigurationError("there is no free port between 20000 and 32000")

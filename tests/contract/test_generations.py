@@ -20,6 +20,7 @@ from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, prepare
 from shared.protocols import Document, Get, Message, Outcome, Partition, Progress, Record, Slice, Store, Write
 from shared.settings import Settings
+from tests.waiting import PATIENCE_SECONDS
 
 SPECS: Collections = {"things": CollectionSpec({}), "dead_letters": CollectionSpec({})}
 ALL: Collections = {**SPECS, **collections_of(SPECS, 2), **collections_of(SPECS, 12)}
@@ -130,7 +131,7 @@ def test_only_one_of_many_begins_a_version(world: World) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     begin()
     assert begun == [1]
     assert world.registry.read().building == 2
@@ -148,7 +149,7 @@ def whole(real_settings: Settings) -> Iterator[WholeReader]:
 def test_the_reader_of_all_partitions_needs_no_group(real_settings: Settings, whole: WholeReader) -> None:
     topic = f"{real_settings.topic_prefix}.relations"
     publisher = open_publisher(real_settings)
-    publisher.send([Message(topic, None, b"%d" % n, n % 2) for n in range(40)]).result(30)
+    publisher.send([Message(topic, None, b"%d" % n, n % 2) for n in range(40)]).result(PATIENCE_SECONDS)
     publisher.close()
     parts = {Partition(topic, 0), Partition(topic, 1)}
     polled = whole.poll(100)
@@ -175,7 +176,7 @@ def test_it_has_to_have_topics(real_settings: Settings) -> None:
 
 
 def read(reader: WholeReader, count: int) -> list[Record]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     records: list[Record] = []
     while len(records) < count:
         assert time.monotonic() < deadline, f"only {len(records)} of {count} records came"

@@ -13,7 +13,7 @@ from shared.local.kafka import KafkaServer
 from shared.local.processes import replace_taken
 from shared.settings import Settings
 from shared.topics_admin import ensure_topics
-from tests.e2e.support import wait_for
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
 EVENT = {
@@ -45,7 +45,7 @@ def test_the_door_waits_for_kafka_and_goes_on_by_itself(client: str, tmp_path: P
         try:
             assert process.stderr is not None
             found = next(m for line in process.stderr if (m := re.search(r"message=listening url=(\S+)", line)))
-            with httpx.Client(base_url=found[1], trust_env=False, timeout=30) as door:
+            with httpx.Client(base_url=found[1], trust_env=False, timeout=PATIENCE_SECONDS) as door:
                 assert door.get("/health/live").status_code == 200
                 ready = door.get("/health/ready")
                 assert (ready.status_code, ready.json()["status"]) == (503, 503)
@@ -63,7 +63,7 @@ def test_the_door_waits_for_kafka_and_goes_on_by_itself(client: str, tmp_path: P
                     wait_for("readiness", lambda: door.get("/health/ready").status_code == 200)
                     assert door.post("/v1/events", json=EVENT).json() == {"accepted": 1, "rejected": []}
                     process.terminate()
-                    process.communicate(timeout=30)
+                    process.communicate(timeout=PATIENCE_SECONDS)
                 finally:
                     kafka.stop()
         finally:
@@ -79,7 +79,7 @@ def test_a_setting_that_no_waiting_mends_ends_the_door() -> None:
         "KITH_KAFKA_CA_FILE": "/nowhere.pem",
     }
     with door_process(wrong) as process:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 2
     # Not always last: the thread that reads the ledger may have a word after it.
     assert any(line.startswith("kith ingest: Kafka: ") for line in errors.splitlines()), errors

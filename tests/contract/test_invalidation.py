@@ -1,7 +1,7 @@
 """The query cache and the change topics of real Kafka: a change drops what it is about, idle times included."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 
 import orjson
@@ -13,6 +13,7 @@ from shared.kafka_clients import open_publisher
 from shared.protocols import Message, Publisher
 from shared.settings import Settings
 from shared.topics import Topics
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 SUBJECT = ("consumers", "default", "c1")
 
@@ -44,7 +45,7 @@ class World:
 
     def change(self) -> None:
         value = {"type": "consumer.changed", "tenant": "default", "data": {"consumer_id": "c1"}}
-        self._publisher.send([Message(self.topic, b"default:c1", orjson.dumps(value))]).result(30)
+        self._publisher.send([Message(self.topic, b"default:c1", orjson.dumps(value))]).result(PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -57,13 +58,6 @@ def world(real_settings: Settings) -> Iterator[World]:
             yield world
         finally:
             invalidation.stop()
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def settled(world: World) -> int:
@@ -79,7 +73,7 @@ def settled(world: World) -> int:
 def test_a_change_drops_the_answers_about_it(world: World) -> None:
     answer = settled(world)
     world.change()
-    until(lambda: world.ask() > answer)
+    wait_for("another answer", lambda: world.ask() > answer)
 
 
 def test_so_does_one_after_a_time_in_which_nobody_asked(world: World) -> None:
@@ -89,4 +83,4 @@ def test_so_does_one_after_a_time_in_which_nobody_asked(world: World) -> None:
     time.sleep(0.5)
     answer = settled(world)
     world.change()
-    until(lambda: world.ask() > answer)
+    wait_for("another answer", lambda: world.ask() > answer)

@@ -165,7 +165,7 @@ def settling(ready: Callable[[], bool]) -> Callable[[float], None]:
 
     def wait(seconds: float) -> None:
         assert seconds == SETTLE_SECONDS
-        for _ in range(3_000):
+        for _ in range(12_000):
             if ready():
                 return
             threading.Event().wait(0.01)

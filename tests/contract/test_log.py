@@ -13,8 +13,7 @@ from shared.kafka_clients import open_publisher, open_reader
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.protocols import Message, Partition, Publisher, Reader, Record
 from shared.settings import Settings
-
-DEADLINE_SECONDS = 30.0
+from tests.waiting import PATIENCE_SECONDS
 
 
 class Contract(Protocol):
@@ -60,7 +59,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[Contract]:
 
 def assigned(reader: Reader) -> set[Partition]:
     """Poll until both partitions have been given; nothing may be read of them before they are started."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     found: set[Partition] = set()
     while len(found) < 2:
         assert time.monotonic() < deadline, "no partitions were assigned"
@@ -71,7 +70,7 @@ def assigned(reader: Reader) -> set[Partition]:
 
 
 def read(reader: Reader, count: int) -> list[Record]:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     records: list[Record] = []
     while len(records) < count:
         assert time.monotonic() < deadline, f"only {len(records)} of {count} records came"
@@ -83,7 +82,7 @@ def read(reader: Reader, count: int) -> list[Record]:
 
 def test_what_is_published_is_read_in_order(world: Contract) -> None:
     messages = [Message(world.topic, b"k%d" % (n % 5), b"v%d" % n, headers=(("h", b"%d" % n),)) for n in range(50)]
-    world.publisher.send(messages).result(30)
+    world.publisher.send(messages).result(PATIENCE_SECONDS)
     for partition in assigned(world.reader):
         assert world.reader.start(partition, None) == (0, 0)
     records = read(world.reader, 50)
@@ -98,14 +97,14 @@ def test_what_is_published_is_read_in_order(world: Contract) -> None:
 
 
 def test_a_message_goes_into_the_partition_that_it_names(world: Contract) -> None:
-    world.publisher.send([Message(world.topic, b"k", b"%d" % n, n % 2) for n in range(6)]).result(30)
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, n % 2) for n in range(6)]).result(PATIENCE_SECONDS)
     for partition in assigned(world.reader):
         world.reader.start(partition, None)
     assert all(int(record.value or b"") % 2 == record.partition.number for record in read(world.reader, 6))
 
 
 def test_reading_goes_on_where_it_is_told(world: Contract) -> None:
-    world.publisher.send([Message(world.topic, b"k", b"%d" % n, 0) for n in range(6)]).result(30)
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, 0) for n in range(6)]).result(PATIENCE_SECONDS)
     starts = {0: 4, 1: 0}
     for partition in assigned(world.reader):
         assert world.reader.start(partition, starts[partition.number]) == (0, starts[partition.number])
@@ -114,7 +113,7 @@ def test_reading_goes_on_where_it_is_told(world: Contract) -> None:
 
 def test_the_end_of_the_log_is_known_without_asking(world: Contract) -> None:
     assert world.reader.end(Partition(world.topic, 1)) is None
-    world.publisher.send([Message(world.topic, b"k", b"%d" % n, 0) for n in range(6)]).result(30)
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, 0) for n in range(6)]).result(PATIENCE_SECONDS)
     for partition in assigned(world.reader):
         world.reader.start(partition, None)
     read(world.reader, 6)
@@ -133,7 +132,7 @@ def test_a_paused_partition_is_not_read_until_resumed(world: Contract) -> None:
     for partition in partitions:
         world.reader.start(partition, 0)
     world.reader.pause(partitions)
-    world.publisher.send([Message(world.topic, b"k", b"v", n % 2) for n in range(4)]).result(30)
+    world.publisher.send([Message(world.topic, b"k", b"v", n % 2) for n in range(4)]).result(PATIENCE_SECONDS)
     assert not any(world.reader.poll(500).records.values())
     world.reader.resume(partitions)
     assert len(read(world.reader, 4)) == 4
@@ -141,10 +140,12 @@ def test_a_paused_partition_is_not_read_until_resumed(world: Contract) -> None:
 
 def test_a_paused_partition_goes_on_where_it_was(world: Contract) -> None:
     partitions = assigned(world.reader)
-    world.publisher.send([Message(world.topic, b"k", b"%d" % n, n % 2) for n in range(4000)]).result(30)
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, n % 2) for n in range(4000)]).result(
+        PATIENCE_SECONDS
+    )
     for partition in partitions:
         world.reader.start(partition, 0)
-    deadline = time.monotonic() + DEADLINE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     records: dict[Partition, list[Record]] = {partition: [] for partition in partitions}
     turns = cycle(sorted(partitions))
     while sum(map(len, records.values())) < 4000:
@@ -162,7 +163,7 @@ def test_a_paused_partition_goes_on_where_it_was(world: Contract) -> None:
 
 
 def test_reading_can_start_anew_elsewhere(world: Contract) -> None:
-    world.publisher.send([Message(world.topic, b"k", b"%d" % n, 0) for n in range(10)]).result(30)
+    world.publisher.send([Message(world.topic, b"k", b"%d" % n, 0) for n in range(10)]).result(PATIENCE_SECONDS)
     for partition in assigned(world.reader):
         world.reader.start(partition, None)
     assert [record.offset for record in read(world.reader, 10)] == list(range(10))
@@ -184,7 +185,7 @@ def test_partitions_that_are_not_ours_are_left_alone(world: Contract) -> None:
 
 
 def test_what_is_empty_stays_empty(world: Contract) -> None:
-    world.publisher.send([Message(world.topic, None, b"", 0, (("h", b""),))]).result(30)
+    world.publisher.send([Message(world.topic, None, b"", 0, (("h", b""),))]).result(PATIENCE_SECONDS)
     for partition in assigned(world.reader):
         world.reader.start(partition, None)
     [record] = read(world.reader, 1)
@@ -199,12 +200,12 @@ def test_what_was_fetched_before_a_pause_comes_after_it(world: Contract, others:
     numbers = [0] * 3_000 + [1] * others
     world.publisher.send(
         [Message(world.topic, b"k", b"v%d" % n, place) for n, place in enumerate(numbers)]
-    ).result(30)
+    ).result(PATIENCE_SECONDS)
     world.reader.start(one, 0)
     found: dict[Partition, list[int]] = {one: [], other: []}
 
     def poll_until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + DEADLINE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             assert time.monotonic() < deadline, {partition: len(came) for partition, came in found.items()}
             for partition, batch in world.reader.poll(100).records.items():

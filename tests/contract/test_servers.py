@@ -11,8 +11,10 @@ from pymongo import MongoClient
 
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
-from shared.local.processes import ProcessFailed, free_ports
+from shared.local.processes import ProcessFailed, free_ports, is_free
 from shared.local.servers import Servers
+from tests.conftest import Addresses
+from tests.waiting import PATIENCE_SECONDS
 
 TOPIC = "greetings"
 
@@ -25,7 +27,7 @@ def create_topic(bootstrap: str) -> None:
 
 def produce(bootstrap: str, value: bytes) -> None:
     producer = KafkaProducer(bootstrap_servers=bootstrap)
-    producer.send(TOPIC, value).get(timeout=30)
+    producer.send(TOPIC, value).get(timeout=PATIENCE_SECONDS)
     producer.close()
 
 
@@ -35,7 +37,7 @@ def values(bootstrap: str) -> list[bytes]:
     consumer.assign([partition])
     end = consumer.end_offsets([partition])[partition]
     found: list[bytes] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(found) < end:
         assert time.monotonic() < deadline, f"only {len(found)} of {end} messages came"
         found += [record.value for records in consumer.poll(1000).values() for record in records]
@@ -86,11 +88,9 @@ def test_kafka_keeps_its_data_over_a_kill_and_on_other_ports(tmp_path: Path) -> 
     create_topic(server.bootstrap)
     produce(server.bootstrap, b"first")
     server.kill()
-    server.start()
-    produce(server.bootstrap, b"second")
-    server.stop()
     server = KafkaServer(tmp_path / "kafka", port_2, controller_port_2, tmp_path / "kafka.log")
     server.start()
+    produce(server.bootstrap, b"second")
     assert values(server.bootstrap) == [b"first", b"second"]
     server.stop()
 
@@ -104,15 +104,13 @@ def test_kafka_with_a_property_it_refuses_says_why(tmp_path: Path) -> None:
     server.stop()
 
 
-def test_kafka_on_the_port_of_another(tmp_path: Path) -> None:
-    port, controller_port, controller_port_2 = free_ports(3)
-    first = KafkaServer(tmp_path / "first", port, controller_port, tmp_path / "first.log")
-    first.start()
-    second = KafkaServer(tmp_path / "second", port, controller_port_2, tmp_path / "second.log")
+def test_kafka_on_the_port_of_another(servers: Addresses, tmp_path: Path) -> None:
+    port = int(servers.kafka.rpartition(":")[2])
+    assert not is_free(port), "the tests' Kafka is on another machine"
+    server = KafkaServer(tmp_path / "kafka", port, free_ports(1)[0], tmp_path / "kafka.log")
     with pytest.raises(ProcessFailed, match="Address already in use"):
-        second.start()
-    second.stop()
-    first.stop()
+        server.start()
+    server.stop()
 
 
 def test_mongo_keeps_its_data_over_a_kill_and_on_another_port(tmp_path: Path) -> None:
@@ -121,13 +119,10 @@ def test_mongo_keeps_its_data_over_a_kill_and_on_another_port(tmp_path: Path) ->
     server.start()
     add_in_transaction(server.uri, "ann")
     server.kill()
-    server.start()
-    add_in_transaction(server.uri, "ben")
-    server.stop()
     server = MongoServer(tmp_path / "mongo", port_2, tmp_path / "mongo.log")
     server.start()
-    add_in_transaction(server.uri, "cem")
-    assert names(server.uri) == ["ann", "ben", "cem"]
+    add_in_transaction(server.uri, "ben")
+    assert names(server.uri) == ["ann", "ben"]
     server.stop()
 
 

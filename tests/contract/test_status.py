@@ -1,6 +1,5 @@
 """`kith status` on real servers."""
 
-import time
 from datetime import timedelta
 
 import pytest
@@ -13,6 +12,7 @@ from shared.mongo_io import connect
 from shared.protocols import Document
 from shared.settings import Settings
 from shared.status import Latency, read_status
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -40,10 +40,7 @@ def test_those_long_gone_are_forgotten(heartbeat: Heartbeat, mongo_database: Dat
 
 def test_the_sign_goes_with_the_worker(heartbeat: Heartbeat, mongo_database: Database[Document]) -> None:
     heartbeat.start()
-    deadline = time.monotonic() + 30
-    while not mongo_database[WORKERS].count_documents({}):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for("the sign", lambda: mongo_database[WORKERS].count_documents({}))
     heartbeat.stop()
     assert mongo_database[WORKERS].count_documents({}) == 0
 

@@ -4,15 +4,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
+import pytest
 from kafka import KafkaConsumer, TopicPartition
 from pymongo.database import Database
+from typer.testing import CliRunner
 
+from services.cli.__main__ import main
 from services.cli.up import Stack
 from services.demo.changelog import ChangeLog
 from services.demo.comparison import Weights, compare
@@ -27,10 +31,10 @@ from shared.settings import Settings
 from shared.status import read_status
 from shared.topics import Topics
 from shared.vault.open import vault_in
+from tests.logs import read_topics
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
-#: Long enough for a stalled machine and a dead member's session; nothing takes so long when all is well.
-PATIENCE_SECONDS = 60.0
 
 
 def fields(type: str, id: str, time: str, data: dict[str, Any], **attributes: str) -> dict[str, Any]:
@@ -61,12 +65,14 @@ def get(url: str, tenant: str = "default", **params: Any) -> Any:
 
 def fetch(url: str, tenant: str = "default", **params: Any) -> httpx.Response:
     """The answer of a running stack to a GET."""
-    return httpx.get(url, params=params, headers=_credentials(url, tenant), trust_env=False)
+    return httpx.get(
+        url, params=params, headers=_credentials(url, tenant), trust_env=False, timeout=PATIENCE_SECONDS
+    )
 
 
 def post(url: str, json: object, tenant: str = "default") -> httpx.Response:
     """The answer of a running stack to a POST."""
-    return httpx.post(url, json=json, headers=_credentials(url, tenant), trust_env=False)
+    return httpx.post(url, json=json, headers=_credentials(url, tenant), trust_env=False, timeout=PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -86,13 +92,6 @@ _stacks: list[Stack] = []
 def _credentials(url: str, tenant: str) -> dict[str, str]:
     [stack] = [stack for stack in _stacks if any(url.startswith(known) for known in stack.addresses.values())]
     return stack.headers(tenant)
-
-
-def wait_for(what: str, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come within {seconds:.0f} s"
-        time.sleep(0.05)
 
 
 def wait_ready(url: str) -> None:
@@ -152,23 +151,7 @@ def ends(settings: Settings, topics: Iterable[str]) -> dict[str, int]:
 
 def values(settings: Settings, topic: str) -> list[tuple[dict[str, bytes], bytes | None, bytes]]:
     """Headers, key and value of every message in a topic."""
-    consumer = KafkaConsumer(**connection(settings), group_id=None, auto_offset_reset="earliest")
-    try:
-        places = partitions_of(consumer, [topic])
-        left = {place for place, end in consumer.end_offsets(places).items() if end}
-        ends = consumer.end_offsets(places)
-        consumer.assign(places)
-        consumer.seek_to_beginning(*places)
-        found = []
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while left:
-            assert time.monotonic() < deadline, f"{topic} cannot be read"
-            for batch in consumer.poll(timeout_ms=500).values():
-                found += [(dict(record.headers), record.key, record.value) for record in batch]
-            left = {place for place in left if consumer.position(place) < ends[place]}
-    finally:
-        consumer.close()
-    return found
+    return [(dict(record.headers), record.key, record.value or b"") for record in read_topics(settings, topic)]
 
 
 def kith(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
@@ -192,6 +175,20 @@ def run_kith(*arguments: str, **environment: str) -> str:
         output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, errors) == (0, "")
     return output
+
+
+def call_kith(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    """The same command in this process, which has loaded it already: its status, output and errors."""
+    clean = {name: None for name in os.environ if name.startswith("KITH_")}
+    with (
+        CliRunner().isolation(env={**clean, **environment}) as (output, errors, _),
+        mock.patch.object(sys, "argv", ["kith", *arguments]),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return int(end.value.code or 0), output.getvalue().decode(), errors.getvalue().decode()
 
 
 def everything(database: Database[Document]) -> dict[str, dict[str, Document]]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 from pymongo.database import Database
+from typer.testing import CliRunner
 
 from services.cli.__main__ import app
 from services.cli.up import Stack, environment
@@ -19,7 +20,8 @@ from shared.protocols import Document
 from shared.settings import Settings
 from shared.topics import CHANGES, INPUTS, OUTPUTS, Topics
 from tests.conftest import Addresses
-from tests.e2e.support import ROOT, ends, everything, get, kith, run_kith, wait_for, wait_ready, wait_until_drained
+from tests.e2e.support import ROOT, ends, everything, get, kith, run_kith, wait_ready, wait_until_drained
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 MAPPING = ROOT / "tests" / "data" / "restaurants.toml"
 DATA = ROOT.parent / "shared" / "data" / "restaurants"
@@ -60,10 +62,10 @@ def test_up_prints_one_line_and_leaves_no_process_behind(number: signal.Signals,
             children = descendants(process.pid)
             assert len(children) >= 5, "Kafka, MongoDB and three services"
             process.send_signal(number)
-            output, errors = process.communicate(timeout=40)
+            output, errors = process.communicate(timeout=PATIENCE_SECONDS)
         finally:
             process.kill()
-    wait_for("the end of every process", lambda: not any(alive(child) for child in children), 20)
+    wait_for("the end of every process", lambda: not any(alive(child) for child in children))
     assert process.returncode == (0 if number == signal.SIGTERM else -number)
     assert (output, errors) == ("", "")
 
@@ -103,7 +105,7 @@ def test_settings_are_shown_with_their_meaning() -> None:
 
 def test_a_wrong_setting_is_one_line_and_no_traceback() -> None:
     with kith("topics", "create", KITH_PARTITIONS="many") as process:
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, output) == (2, "")
     assert errors.count("\n") == 1
     assert "KITH_PARTITIONS" in errors
@@ -119,12 +121,18 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
+def test_the_process_prints_what_the_command_says() -> None:
+    said = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}, prog_name="kith").stdout
+    assert run_kith("--help", COLUMNS="200") == said
+
+
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
-    text = run_kith(*path, "--help", COLUMNS="200")
+    done = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"}, prog_name="kith")
+    assert (done.exit_code, done.stderr) == (0, "")
     says = (COMMANDS[path].help or "").strip().splitlines()[0].replace("`", "")
     assert len(says) > 20
-    assert says[:60] in text
+    assert says[:60] in done.stdout
     for parameter in COMMANDS[path].params:
         assert getattr(parameter, "help", None), f"{parameter.name} of {path} is not explained"
 

@@ -3,11 +3,12 @@
 import json
 
 from tests.e2e.support import kith
+from tests.waiting import PATIENCE_SECONDS
 
 
 def test_the_demo_is_exact_and_says_so_in_one_line() -> None:
     with kith("demo", "--events", "3000", "--exit", "--json") as process:
-        output, errors = process.communicate(timeout=120)
+        output, errors = process.communicate(timeout=2 * PATIENCE_SECONDS)
     assert process.returncode == 0, errors
     result = json.loads(output.splitlines()[-1])
     assert set(result) == {

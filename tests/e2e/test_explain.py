@@ -15,7 +15,8 @@ from services.cli.up import Stack
 from shared.kafka_clients import open_publisher
 from shared.protocols import Document, Message
 from shared.topics import Topics
-from tests.e2e.support import PATIENCE_SECONDS, fetch, fields, kith, post, wait_for, wait_until_drained
+from tests.e2e.support import call_kith, fetch, fields, post, wait_until_drained
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 T1, T2 = "2026-05-03T10:15:00Z", "2026-05-03T11:15:00Z"
 
@@ -83,10 +84,9 @@ class World:
             "KITH_TOPIC_PREFIX": settings.topic_prefix,
             "COLUMNS": "80",
         }
-        with kith("explain", *arguments, **given) as process:
-            output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        status, output, errors = call_kith("explain", *arguments, **given)
         assert errors == ""
-        return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+        return subprocess.CompletedProcess(arguments, status, output, errors)
 
     def explain(self, id: str, *arguments: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         done = self.command(id, "--json", *arguments)

@@ -7,6 +7,7 @@ dead letters, metrics and answers. A marker that is not personal shows that the 
 
 import contextlib
 import json
+import re
 import secrets
 import struct
 from collections.abc import Iterable
@@ -22,13 +23,14 @@ from pymongo.errors import OperationFailure
 
 from services.cli.up import Stack, environment
 from shared.kafka_clients import open_publisher
-from shared.kafka_whole import WholeReader
 from shared.mongo_io import connect
 from shared.protocols import Message
 from shared.settings import Settings
 from shared.topics import INPUTS, OUTPUTS, Topics
 from shared.vault.open import vault_in
 from tests.e2e.support import fetch, kith, post, run_kith, running, wait_until_drained
+from tests.logs import read_topics
+from tests.waiting import PATIENCE_SECONDS
 
 TIME = "2026-05-02T09:00:00Z"
 MAPPING = """
@@ -44,6 +46,9 @@ consumer_id = "who"
 "personal.email" = "mail"
 "location.city" = "city"
 """
+
+
+WORD = re.compile(rb"m[0-9a-f]{16}")
 
 
 class Markers:
@@ -71,7 +76,10 @@ class Markers:
         return {where: needle for where, needle in found.items() if where.startswith(prefix)}
 
     def found_in(self, data: bytes, prefix: str = "") -> list[str]:
-        return [where for where, needle in self.needles(prefix).items() if needle in data]
+        # All words at once: there are many, and much to look through. No two can overlap.
+        words = set(WORD.findall(data))
+        needles = self.needles(prefix).items()
+        return [where for where, needle in needles if needle in (words if WORD.fullmatch(needle) else data)]
 
 
 def consumer(id: str, marks: Markers, where: str) -> dict[str, Any]:
@@ -165,7 +173,7 @@ class World:
             self.shown = fetch(f"{stack.addresses['relations']}/v1/consumers/door").text
             client.admin.command("fsync")
             self.documents = dump(client)
-        self.messages = read_topics(settings)
+        self.messages = messages_of(settings)
         for service in ("ingest", "relations", "analytics"):
             with contextlib.suppress(httpx.HTTPStatusError):
                 self.metrics += fetch(f"{stack.addresses[service]}/metrics").text
@@ -181,12 +189,14 @@ class World:
             if name != "data"
         }
         url = f"{stack.addresses['ingest']}/v1/events"
-        return httpx.post(url, json=data, headers={**stack.headers(), **headers}, trust_env=False)
+        return httpx.post(
+            url, json=data, headers={**stack.headers(), **headers}, trust_env=False, timeout=PATIENCE_SECONDS
+        )
 
     def _raw(self, stack: Stack, body: str) -> httpx.Response:
         headers = {**stack.headers(), "Content-Type": "application/cloudevents+json"}
         url = f"{stack.addresses['ingest']}/v1/events"
-        return httpx.post(url, content=body.encode(), headers=headers, trust_env=False)
+        return httpx.post(url, content=body.encode(), headers=headers, trust_env=False, timeout=PATIENCE_SECONDS)
 
     def _import(self, settings: Settings) -> None:
         # Outside the folder that is searched: whoever imports has the file.
@@ -226,7 +236,7 @@ class World:
         messages.append(Message(topics.name("consumers"), b"default:past", marks.word("past: no JSON").encode()))
         messages.append(Message(topics.name("consumers"), None, b"\xff" + marks.word("past: no text").encode()))
         publisher = open_publisher(settings)
-        publisher.send(messages).result(30)
+        publisher.send(messages).result(PATIENCE_SECONDS)
         publisher.close()
 
     def _look(self, stack: Stack) -> None:
@@ -242,7 +252,7 @@ class World:
         self.answers.append(run_kith("dead-letters", "list", "--json", **env))
         self.answers.append(run_kith("status", "--json", **env))
         with kith("explain", "d2", "--json", **env) as process:
-            self.answers.append(process.communicate(timeout=60)[0])
+            self.answers.append(process.communicate(timeout=PATIENCE_SECONDS)[0])
 
 
 def dump(client: "MongoClient[dict[str, Any]]") -> dict[str, bytes]:
@@ -258,26 +268,21 @@ def dump(client: "MongoClient[dict[str, Any]]") -> dict[str, bytes]:
     return found
 
 
-def read_topics(settings: Settings) -> dict[str, bytes]:
+def messages_of(settings: Settings) -> dict[str, bytes]:
     """Every message of every topic: key, value and headers."""
     topics = Topics(settings.topic_prefix)
     names = [topics.name(short) for short in (*INPUTS, *OUTPUTS)]
     found = dict.fromkeys(names, b"")
-    with contextlib.closing(WholeReader(settings, names)) as reader:
-        for _ in range(30):
-            polled = reader.poll(200)
-            for partition in polled.assigned:
-                reader.start(partition, None)
-            for partition, records in polled.records.items():
-                for record in records:
-                    found[partition.topic] += repr((record.key, record.headers)).encode() + (record.value or b"")
+    for record in read_topics(settings, *names):
+        found[record.partition.topic] += repr((record.key, record.headers)).encode() + (record.value or b"")
     return found
 
 
 def files(folder: Path) -> Iterable[tuple[str, bytes]]:
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            yield str(path.relative_to(folder)), path.read_bytes()
+            # Kafka makes its indexes long before they are full.
+            yield str(path.relative_to(folder)), path.read_bytes().rstrip(b"\0")
 
 
 INPUT_TOPICS = tuple(f"kith.{short}" for short in INPUTS)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import uuid
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,9 @@ from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo_io import connect
 from shared.protocols import Document
-from shared.settings import Settings
-from tests.conftest import Addresses
-from tests.e2e.support import (
-    ROOT,
-    fetch,
-    fields,
-    kith,
-    post,
-    run_kith,
-    running,
-    wait_for,
-    wait_ready,
-    wait_until_drained,
-)
+from tests.conftest import Addresses, own_settings
+from tests.e2e.support import ROOT, fetch, fields, kith, post, run_kith, running, wait_ready, wait_until_drained
+from tests.waiting import PATIENCE_SECONDS, wait_equal, wait_for
 
 EVENTS = 40
 BAD = 3
@@ -73,22 +61,42 @@ def drained(stack: Stack, database: Database[Document]) -> Stack:
     return stack
 
 
+def counted(stack: Stack, metrics: dict[str, tuple[str, ...]]) -> dict[str, float]:
+    """What the services have counted, by service and metric; of rejections those of what is invalid, of
+    interruptions those by a server that was away."""
+    labels = {"door_events_rejected_total": "reason=invalid", "interruptions_total": "reason=unavailable"}
+    found = {}
+    for service, names in metrics.items():
+        samples = scrape(stack, service)
+        for name in names:
+            asked = [labels[name]] if name in labels else []
+            found[f"{service} {name}"] = total(samples, f"kith_{name}", *asked)
+    return found
+
+
 def test_the_three_services_count_the_same_events(drained: Stack) -> None:
-    door, relations, analytics = (scrape(drained, service) for service in SERVICES[:3])
-    assert total(door, "kith_door_events_accepted_total") == EVENTS
-    assert total(door, "kith_door_events_rejected_total", "reason=invalid") == BAD
-    assert total(door, "kith_messages_published_total") == EVENTS
-    assert total(relations, "kith_events_stored_total") == EVENTS
-    assert total(relations, "kith_event_latency_seconds_count") == EVENTS
-    assert total(relations, "kith_messages_published_total") == EVENTS
-    assert total(analytics, "kith_events_stored_total") == EVENTS
-    for samples in (relations, analytics):
-        assert total(samples, "kith_worker_ready") == 1
-        assert total(samples, "kith_partition_backlog") == 0
-        assert total(samples, "kith_interruptions_total", "reason=unavailable") == 0
-    assert total(relations, "kith_partitions_owned") == 6
-    assert total(relations, "kith_partition_position") == EVENTS
-    assert total(analytics, "kith_partitions_owned") == 2
+    working = {"events_stored_total": EVENTS, "worker_ready": 1, "partition_backlog": 0, "interruptions_total": 0}
+    relations = {
+        "partitions_owned": 6,
+        "partition_position": EVENTS,
+        "event_latency_seconds_count": EVENTS,
+        "messages_published_total": EVENTS,
+    }
+    expected = {
+        "ingest": {
+            "door_events_accepted_total": EVENTS,
+            "door_events_rejected_total": BAD,
+            "messages_published_total": EVENTS,
+        },
+        "relations": {**working, **relations},
+        "analytics": {**working, "partitions_owned": 2},
+    }
+    metrics = {service: tuple(names) for service, names in expected.items()}
+    # A worker counts a moment after what it counts can be seen in MongoDB.
+    wait_equal(
+        lambda: counted(drained, metrics),
+        {f"{service} {name}": value for service, names in expected.items() for name, value in names.items()},
+    )
 
 
 def test_lag_is_known_of_every_partition(drained: Stack) -> None:
@@ -98,7 +106,7 @@ def test_lag_is_known_of_every_partition(drained: Stack) -> None:
             total(samples, "kith_partition_lag") == 0 and sum("kith_partition_lag" in key for key in samples) == 6
         )
 
-    wait_for("the ends of the logs", known, 10)
+    wait_for("the ends of the logs", known)
 
 
 def test_what_is_watched_is_what_the_processes_expose(drained: Stack) -> None:
@@ -140,7 +148,7 @@ def test_the_status_can_be_watched_until_it_is_interrupted(drained: Stack) -> No
         assert process.stdout is not None
         lines = [json.loads(process.stdout.readline()) for _ in range(2)]
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert lines[0]["time"] < lines[1]["time"]
     assert (process.returncode, errors) == (0, "")
 
@@ -148,23 +156,14 @@ def test_the_status_can_be_watched_until_it_is_interrupted(drained: Stack) -> No
 def test_a_worker_whose_database_freezes_is_not_ready_and_says_where_it_hangs(
     servers: Addresses, tmp_path: Path
 ) -> None:
-    name = f"stuck-{uuid.uuid4().hex[:12]}"
     mongo = MongoServer(tmp_path / "mongo", free_ports(1)[0], tmp_path / "mongo.log", cache_gb=0.25)
     mongo.start()
-    settings = Settings(
-        kafka=servers.kafka,
-        mongo=mongo.uri,
-        topic_prefix=name,
-        group=name,
-        partitions=1,
-        stuck_seconds=1.0,
-        ingest_port=0,
-        relations_port=0,
-        analytics_port=0,
-        privacy_port=0,
-    )
+    alone = Addresses(servers.kafka, mongo.uri)
     try:
-        with running(settings, tmp_path / "stack") as stack:
+        with (
+            own_settings(alone, partitions=1, stuck_seconds=1.0) as settings,
+            running(settings, tmp_path / "stack") as stack,
+        ):
             url, pid = stack.addresses["relations"], mongo.process.pid
             assert pid is not None
             wait_for("the claims", lambda: total(scrape(stack, "relations"), "kith_partitions_owned") == 3)
@@ -172,11 +171,11 @@ def test_a_worker_whose_database_freezes_is_not_ready_and_says_where_it_hangs(
             os.kill(pid, signal.SIGSTOP)
             try:
                 post(f"{stack.addresses['ingest']}/v1/events", json=[relation("f1")])
-                wait_for("the worker to notice", lambda: not_ready(url), 20)
-                assert f"{name}.relations/0 has been stuck in fold" in not_ready(url)
+                stuck = f"{settings.topic_prefix}.relations/0 has been stuck in fold"
+                wait_for("the worker to notice", lambda: stuck in not_ready(url))
                 assert total(scrape(stack, "relations"), "kith_worker_ready") == 0
                 log = stack.services["relations"].log
-                wait_for("the line in the log", lambda: "stuck: " in log.read_text(), 10)
+                wait_for("the line in the log", lambda: "stuck: " in log.read_text())
                 assert "mongo_io.py" in log.read_text(), "the stack shows the call that does not return"
             finally:
                 os.kill(pid, signal.SIGCONT)

@@ -11,7 +11,8 @@ from services.cli.up import Stack, environment
 from shared.kafka_clients import open_publisher
 from shared.protocols import Document
 from shared.topics import Topics
-from tests.e2e.support import PATIENCE_SECONDS, fields, get, kith, message, run_kith, wait_for, wait_until_drained
+from tests.e2e.support import call_kith, fields, get, kith, message, run_kith, wait_until_drained
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 FACTS = 60
 
@@ -31,13 +32,13 @@ def filled(stack: Stack, database: Database[Document], topics: Topics) -> Stack:
 
 
 def run(stack: Stack, *arguments: str) -> str:
-    return run_kith("rebuild", *arguments, **environment(stack.settings))
+    status, output, errors = fails(stack, *arguments)
+    assert (status, errors) == (0, "")
+    return output
 
 
 def fails(stack: Stack, *arguments: str) -> tuple[int, str, str]:
-    with kith("rebuild", *arguments, **environment(stack.settings)) as process:
-        output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    return process.returncode, output, errors
+    return call_kith("rebuild", *arguments, **environment(stack.settings))
 
 
 def versions(stack: Stack) -> dict[tuple[str, int], str]:
@@ -82,7 +83,7 @@ def test_a_damaged_document_is_named_and_mended(filled: Stack, database: Databas
     assert amount(filled) == 108
     output = run(filled, "switch", "relations", "--differences", "ignore")
     assert "Version 2 of relations is live" in output
-    wait_for("the queries to follow", lambda: amount(filled) == 101, 5.0)
+    wait_for("the queries to follow", lambda: amount(filled) == 101)
 
 
 def test_status_shows_what_is_live(filled: Stack, database: Database[Document]) -> None:

@@ -3,17 +3,15 @@
 import json
 import os
 import signal
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from services.cli.up import Stack, environment
-from shared.mongo_io import connect
-from shared.settings import Settings
-from tests.conftest import Addresses
-from tests.e2e.support import fields, post, run_kith, running, wait_for
+from tests.conftest import Addresses, own_settings
+from tests.e2e.support import call_kith, fields, post, run_kith, running
+from tests.waiting import wait_for
 
 WORKERS = 4
 
@@ -21,51 +19,40 @@ WORKERS = 4
 @pytest.fixture(scope="module")
 def stack(servers: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """`kith up --workers relations=4`, as far as the services go."""
-    name = f"status-{uuid.uuid4().hex[:12]}"
-    settings = Settings(
-        kafka=servers.kafka,
-        mongo=servers.mongo,
-        topic_prefix=name,
-        group=name,
-        database=name,
-        partitions=2,
-        session_timeout_ms=6_000,
-        ingest_port=0,
-        relations_port=0,
-        analytics_port=0,
-    )
-    with running(settings, tmp_path_factory.mktemp("stack"), {"relations": WORKERS}) as stack:
+    folder = tmp_path_factory.mktemp("stack")
+    with own_settings(servers) as settings, running(settings, folder, {"relations": WORKERS}) as stack:
         yield stack
-    with connect(servers.mongo) as client:
-        client.drop_database(name)
 
 
 def status(stack: Stack) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run_kith("status", "--json", **environment(stack.settings)))
+    code, output, errors = call_kith("status", "--json", **environment(stack.settings))
+    assert (code, errors) == (0, "")
+    found: dict[str, Any] = json.loads(output)
     return found
 
 
-def living(stack: Stack) -> list[str]:
-    return [w["owner"] for w in status(stack)["workers"] if w["alive"] and w["service"] == "relations"]
+def living(stack: Stack) -> set[int]:
+    """The process ids of the workers that are alive."""
+    workers = [w for w in status(stack)["workers"] if w["alive"] and w["service"] == "relations"]
+    return {int(worker["owner"].rpartition("/")[2]) for worker in workers}
 
 
 def test_every_worker_is_shown_and_one_that_dies_is_missed(stack: Stack) -> None:
-    wait_for("four workers", lambda: len(living(stack)) == WORKERS)
+    pids = {process.pid for name, process in stack.services.items() if name.startswith("relations")}
+    assert len(pids) == WORKERS
+    wait_for("four workers", lambda: living(stack) == pids)
     wait_for(
         "each to own partitions",
         lambda: all(w["partitions"] for w in status(stack)["workers"] if w["service"] == "relations"),
     )
-    pids = {process.pid for name, process in stack.services.items() if name.startswith("relations")}
-    assert {int(owner.rpartition("/")[2]) for owner in living(stack)} == pids
-
     pid = stack.services[f"relations-{WORKERS}"].pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait_for("the silence to be noticed", lambda: len(living(stack)) == WORKERS - 1)
+        wait_for("the silence to be noticed", lambda: living(stack) == pids - {pid})
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_for("it to come back", lambda: len(living(stack)) == WORKERS)
+    wait_for("it to come back", lambda: living(stack) == pids)
 
 
 def test_latency_is_that_of_what_was_stored_within_the_last_minute(stack: Stack) -> None:

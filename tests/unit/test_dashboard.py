@@ -22,6 +22,7 @@ from services.analytics.dashboard.pages import add_pages, load
 from services.demo.report import dashboard
 from services.relations.api import create_app as relations_app
 from shared.access.caller import Caller
+from shared.access.guard import Access
 from shared.cors import allow_pages
 from shared.errors import Unavailable
 from shared.http import _Server
@@ -147,6 +148,55 @@ def test_streams_are_bounded_and_what_fails_at_once_is_a_problem(monkeypatch: py
     monkeypatch.setattr(live, "MAX_STREAMS", 0)
     full = get(app, "/v1/live")
     assert (full.status_code, full.headers["retry-after"]) == (503, "5")
+
+
+class Named:
+    """A key's text is its name, and everybody may read."""
+
+    async def caller(self, text: str) -> Caller:
+        return Caller("default", frozenset({"analytics:read"}), key=text)
+
+
+def test_no_credential_takes_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_STREAMS_OF_ONE", 1)
+    monkeypatch.setattr(live, "_LOOK_SECONDS", 0.0)
+    app = analytics_app(cast(Any, None), list, access=Access(Named()))
+    add_live(app, Scripted(figures({1: 2})))
+
+    async def status(key: str, begun: asyncio.Event) -> int:
+        """Of a stream that is read until the process is to stop."""
+        found = 0
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sends anything more")
+
+        async def send(message: Any) -> None:
+            nonlocal found
+            found = message.get("status", found)
+            if message["type"] == "http.response.body":
+                begun.set()
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/v1/live",
+            "query_string": b"",
+            "headers": [(b"authorization", b"Bearer kith_" + key.encode())],
+        }
+        await app({**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send)
+        return found
+
+    async def ask() -> list[int]:
+        streams = []
+        for key in ("one", "one", "other"):
+            begun = asyncio.Event()
+            streams.append(asyncio.create_task(status(key, begun)))
+            await begun.wait()
+        app.state.stopping = True
+        return await asyncio.gather(*streams)
+
+    assert asyncio.run(ask()) == [200, 503, 200]
 
 
 def test_a_process_that_is_told_to_stop_ends_its_streams() -> None:

@@ -1,6 +1,7 @@
 """Child processes end with their parent and explain their failures; ports are free; settings travel whole."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -187,6 +188,18 @@ class TestPorts:
             first, second, third, fourth = replace_taken([port, free, free, 0])
             assert second == free
             assert len({port, first, second, third, fourth}) == 5
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing goes with a process by itself")
+    def test_no_two_processes_choose_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        candidates = free_ports(3, random.randrange(12_000, 19_000))
+        monkeypatch.setattr(random, "sample", lambda *_: candidates)
+        assert free_ports(1) == candidates[:1]
+        script = f"import random; random.sample = lambda *_: {candidates}; "
+        script += "from shared.local.processes import free_ports; print(free_ports(1))"
+        child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert child.stdout == f"{candidates[1:2]}\n"
+        # That process has ended, and with it its choice.
+        assert free_ports(2) == candidates[1:]
 
     def test_too_few_are_left(self) -> None:
         with pytest.raises(ConfigurationError, match="no 100 free ports from 65500"):

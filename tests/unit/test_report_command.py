@@ -18,10 +18,11 @@ from services.relations.measures.lifetime import Lifetime
 from services.relations.measures.rfm import rfm, scored
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span, day_named
+from shared.measures.visits import by_day
 from tests.unit.test_measures_orders import END, shop
 
 KEPT = cohorts(
-    [[day_named("2026-01-05"), day_named("2026-02-01")], [day_named("2026-02-03")]],
+    by_day([("ann", [day_named("2026-01-05"), day_named("2026-02-01")]), ("bob", [day_named("2026-02-03")])]),
     Span(day_named("2026-01-01"), day_named("2026-03-01")),
     "month",
     day_named("2026-03-01"),
