@@ -1,8 +1,9 @@
 """Erasure, as the services agree on it: names, ranks and the records of the ledger. Pure."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -13,6 +14,9 @@ from shared.vault.schema import COLLECTIONS, DATA_KEYS
 Mode = Literal["anonymise", "delete"]
 #: Under which name a tenant's consumer, or fact, goes on; nobody finds the way back. The same each time.
 Pseudonym = Callable[[str, str], str]
+
+#: What pseudonyms look like: those of the vault, and those of ``hashed``.
+PSEUDONYMS = "^(?:anon-[0-9a-f]{26}|p-[0-9a-f]{32})$"
 
 #: Written by the vault, and here when the key is destroyed.
 KEYS = DATA_KEYS
@@ -61,3 +65,13 @@ def destroyed_key(id: str) -> dict[str, object]:
 def hashed(tenant: str, text: str) -> str:
     """A Pseudonym without a secret: whoever knows, or guesses, the name finds it again."""
     return "p-" + blake2b(f"pseudonym\0{tenant}\0{text}".encode(), digest_size=16).hexdigest()
+
+
+def looks_like_pseudonym(text: str) -> bool:
+    """Whether a name has the form that pseudonyms have; an upstream's own may have it, too."""
+    return re.fullmatch(PSEUDONYMS, text) is not None
+
+
+def of_pseudonym(fact: Mapping[str, Any]) -> bool:
+    """Whether a stored fact is a pseudonym's: then its relation bears another name as well."""
+    return looks_like_pseudonym(fact["consumer_id"]) and looks_like_pseudonym(fact["relation_id"])

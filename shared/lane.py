@@ -4,7 +4,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from itertools import islice
 from typing import Any, NamedTuple
 
 from shared.folding import Folding
@@ -119,13 +118,15 @@ class Lane:
                 self.bytes += size
                 self._next = record.offset + 1
 
-    def slice(self, most: int, most_bytes: int) -> list[Record]:
+    def slice(self, most: int, most_bytes: int, weight: Callable[[Record], int]) -> list[Record]:
         """The next records to store together: at least one, else within both bounds."""
         records: list[Record] = []
-        total = 0
-        for record, size in zip(islice(self._records, min(most, self.most or most)), self._sizes, strict=False):
+        count = total = 0
+        most = min(most, self.most or most)
+        for record, size in zip(self._records, self._sizes, strict=True):
+            count += weight(record)
             total += size
-            if records and total > most_bytes:
+            if records and (count > most or total > most_bytes):
                 break
             records.append(record)
         return records

@@ -157,6 +157,10 @@ class Projection(Protocol[E_co]):
     #: Whether its topics hold Kith's own numbered messages. In anyone else's, headers of those names say nothing.
     numbered: bool
 
+    def weight(self, record: Record) -> int:
+        """How many events of a slice a record counts as: 1, or more where it moves many documents. Asked of every
+        record before it is decoded."""
+
     def decode(self, record: Record) -> E_co:
         """The event in a record. Raises InvalidEvent: the record becomes a dead letter."""
 

@@ -226,7 +226,7 @@ class Runner:
 
     def _start_fold(self, lane: Lane) -> None:
         self._at("fold", lane.partition)
-        records = lane.slice(self._slice_events, _MAX_SLICE_BYTES)
+        records = lane.slice(self._slice_events, _MAX_SLICE_BYTES, self._projection.weight)
         lane.fold = Folding(
             self._projection,
             records,

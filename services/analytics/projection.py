@@ -31,6 +31,9 @@ class AnalyticsProjection:
     def __init__(self, topics: Topics) -> None:
         self.topics: tuple[str, ...] = (topics.name("relation-changes"),)
 
+    def weight(self, record: Record) -> int:  # noqa: ARG002
+        return 1
+
     def decode(self, record: Record) -> RelationChange:
         """The change in a record. Raises InvalidEvent."""
         if record.value is None:

@@ -11,10 +11,10 @@ in the meantime is moved with it, so that nothing counts for both. Which facts a
 log before it, so slices, replays and rebuilds move the same.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
-from itertools import islice
 
+from services.relations.standing import Standing
 from services.relations.strength import Strength
 from services.relations.tally import Pair
 from services.relations.world import PERSONAL, World, change, fact_of, later, pair_in, pair_of, told, winner
@@ -27,7 +27,10 @@ ERASED = "erased"
 AT_ONCE = 1000
 
 #: Changes to what a pseudonym has say no more of why: the event would tell whose it was.
-_CAUSE = {"source": "kith/relations", "id": "anonymised"}
+ANONYMISED = {"source": "kith/relations", "id": "anonymised"}
+
+#: In the raw value of every order, and hardly ever of another event; and how many other events it is as good as.
+_ORDER, _WEIGHT = b'"type":"relation.subject_erased"', 250
 
 Subject = tuple[str, str]
 Items = Sequence[tuple[Record, FactEvent]]
@@ -43,8 +46,7 @@ def project_with_erased(
     """Fold a slice in which consumers are erased, or have been. ``read`` holds the facts and relationships that
     its events name, and the markers."""
     fold = _Fold(items, read, pseudonym)
-    yield from fold.load()
-    world = World(fold.stored, fold.names, fold.relationships, change_topic)
+    world = yield from fold.load(change_topic)
     for record, event in items:
         if isinstance(event, SubjectErased):
             fold.erase(world, record, event)
@@ -55,46 +57,74 @@ def project_with_erased(
     return outcome
 
 
+def weight(record: Record) -> int:
+    """How many events of a slice a record counts as. An erasure's event moves up to AT_ONCE facts, and a slice
+    full of them would be more than a transaction holds. It is asked of every record, and so looks for a few
+    bytes only."""
+    return _WEIGHT if record.value is not None and _ORDER in record.value else 1
+
+
 class _Fold:
     def __init__(self, items: Items, read: Mapping[str, Mapping[str, Document]], pseudonym: Pseudonym) -> None:
         self._items = items
         self._pseudonym = pseudonym
         self._old = read[ERASED]
         self._modes: dict[str, Mode] = {id: marker["mode"] for id, marker in self._old.items()}
-        self.stored: dict[str, Document] = dict(read["relations"])
-        self.relationships: dict[str, Document] = dict(read["relationships"])
-        self.names: dict[Pair, str] = {}
+        self._stored: dict[str, Document] = dict(read["relations"])
+        self._relationships: dict[str, Document] = dict(read["relationships"])
+        self._names: dict[Pair, str] = {}
+        self._standing = Standing((), (), {})
         self._told = 0  # the changes of the record at hand
 
-    def load(self) -> Generator[Ask, Answer, None]:
+    def load(self, change_topic: str) -> Generator[Ask, Answer, World]:
         """Read what else may be needed: some facts of those who are erased, the same under the pseudonym, and
         all relationships of these."""
-        orders = Counter((e.tenant, e.data.consumer_id) for _, e in self._items if isinstance(e, SubjectErased))
         events = [event for _, event in self._items if not isinstance(event, SubjectErased)]
         counts = Counter((event.tenant, event.data.consumer_id) for event in events)
-        if orders:
+        orders: Counter[Subject] = Counter()
+        # Which modes each of them may be judged by, in the course of the slice.
+        modes: defaultdict[Subject, set[Mode]] = defaultdict(set)
+        for _, event in self._items:
+            if isinstance(event, SubjectErased):
+                orders[event.tenant, event.data.consumer_id] += 1
+                modes[event.tenant, event.data.consumer_id].add(event.data.mode)
+        for subject in (*counts, *orders):
+            if known := self._modes.get(document_id(*subject)):
+                modes[subject] = {outranking(known, mode) for mode in modes[subject]} | {known}
+        moving = {subject for subject, each in modes.items() if "anonymise" in each}
+
+        touched = max(counts.values(), default=0)
+        wanted: defaultdict[int, list[str]] = defaultdict(list)
+        for subject, count in orders.items():
             # So many that those which the slice leaves alone still show whether any are left.
-            most = AT_ONCE * max(orders.values()) + max(counts.values(), default=0) + 1
-            prefixes = [prefix for subject in orders for prefix in self._prefixes(subject)]
+            most = AT_ONCE * count + touched + 1
+            own, other = self._prefixes(subject)
+            wanted[most] += [own, other] if "delete" in modes[subject] else [own]
+        for most, prefixes in wanted.items():
             for found in (yield Beginning("relations", prefixes, most)):
-                self.stored |= {fact["_id"]: fact for fact in found}
-        twins = {self._twin(fact) for fact in self.stored.values() if self._concerns(fact, orders)}
-        for event in events:
-            subject = (event.tenant, event.data.consumer_id)
-            if subject in orders or document_id(*subject) in self._modes:
-                twins.add(self._twin_of(*subject, event.data.relation_id))
-        if missing := twins - self.stored.keys():
-            self.stored |= (yield Get({"relations": missing}))["relations"]
+                self._stored |= {fact["_id"]: fact for fact in found}
+
+        twins = {self._twin(f) for f in self._stored.values() if (f["tenant"], f["consumer_id"]) in moving}
+        twins |= {
+            self._twin_of(event.tenant, event.data.consumer_id, event.data.relation_id)
+            for event in events
+            if (event.tenant, event.data.consumer_id) in moving
+        }
+        if missing := twins - self._stored.keys():
+            self._stored |= (yield Get({"relations": missing}))["relations"]
         pairs = {pair for event in events if (pair := pair_of(event))}
-        pairs |= {pair_in(fact) for fact in self.stored.values() if not fact["retracted"]}
+        pairs |= {pair_in(fact) for fact in self._stored.values() if not fact["retracted"]}
         pairs |= {
             (tenant, self._pseudonym(tenant, id), provider)
             for tenant, id, provider in pairs
-            if (tenant, id) in orders or document_id(tenant, id) in self._modes
+            if (tenant, id) in moving
         }
-        self.names = {pair: document_id(*pair) for pair in pairs}
-        missing = set(self.names.values()) - self.relationships.keys()
-        self.relationships |= (yield Get({"relationships": missing}))["relationships"]
+        self._names = {pair: document_id(*pair) for pair in pairs}
+        missing = set(self._names.values()) - self._relationships.keys()
+        self._relationships |= (yield Get({"relationships": missing}))["relationships"]
+        world = World(self._stored, self._names, self._relationships, change_topic)
+        self._standing = Standing((each for some in wanted.values() for each in some), self._stored, world.facts)
+        return world
 
     def erase(self, world: World, record: Record, event: SubjectErased) -> None:
         """Carry an erasure out as far as one event does."""
@@ -104,11 +134,12 @@ class _Fold:
             self._modes.get(document_id(*subject)), event.data.mode
         )
         own, other = self._prefixes(subject)
-        standing = [sorted(id for id, f in world.facts.items() if f and id.startswith(p)) for p in (own, other)]
-        wanted = [*standing[0], *standing[1]] if mode == "delete" else standing[0]
-        for id in islice(wanted, AT_ONCE):
+        prefixes = (own, other) if mode == "delete" else (own,)
+        for _ in range(AT_ONCE):
+            if (id := self._standing.lowest(prefixes)) is None:
+                return
             self._settle(world, record, event, id, mode)
-        if len(wanted) > AT_ONCE:
+        if self._standing.lowest(prefixes) is not None:
             world.send(Message(record.partition.topic, record.key, record.value or b""))
 
     def take(self, world: World, record: Record, event: RelationEvent) -> None:
@@ -120,6 +151,7 @@ class _Fold:
         if mode is None:
             if (new := winner(id, event, old)) is not old:
                 world.replace(record, event, id, new)
+                self._standing.add(id)
             return
         if old is not None:
             self._settle(world, record, event, id, mode)
@@ -127,14 +159,16 @@ class _Fold:
             self._put(world, record, event, self._renamed(fact_of(id, event, event.version)))
 
     def markers(self) -> list[Write]:
-        found = []
+        found: dict[str, Write] = {}
         for _, event in self._items:
             id = document_id(event.tenant, event.data.consumer_id)
+            if id not in self._modes or id in found:
+                continue
             marker = {"_id": id, "tenant": event.tenant, "consumer_id": event.data.consumer_id}
-            if id in self._modes and self._old.get(id) != (after := {**marker, "mode": self._modes[id]}):
-                found.append(Write(ERASED, id, self._old.get(id), after))
-                self._old = {**self._old, id: after}
-        return found
+            after = {**marker, "mode": self._modes[id]}
+            if (before := self._old.get(id)) != after:
+                found[id] = Write(ERASED, id, before, after)
+        return list(found.values())
 
     def _settle(self, world: World, record: Record, event: FactEvent, id: str, mode: Mode) -> None:
         """The fact ``id`` goes: for good, or to the pseudonym."""
@@ -150,6 +184,7 @@ class _Fold:
         old = world.facts.get(fact["_id"])
         if (new := fact if old is None else later(old, fact)) is not old:
             before = world.move(fact["_id"], new)
+            self._standing.add(fact["_id"])
             self._tell(world, record, event, new, before, new)
 
     def _tell(
@@ -164,15 +199,11 @@ class _Fold:
         if told(before) == told(after):
             return
         moved = isinstance(event, SubjectErased) or fact["consumer_id"] != event.data.consumer_id
-        cause = _CAUSE if moved else {"source": event.source, "id": event.id}
+        cause = ANONYMISED if moved else {"source": event.source, "id": event.id}
         value = change(record, event.time, fact, before, after, cause=cause, index=self._told)
         assert value is not None
         world.tell(f"{fact['tenant']}:{fact['consumer_id']}".encode(), value, record)
         self._told += 1
-
-    def _concerns(self, fact: Document, orders: Mapping[Subject, int]) -> bool:
-        subject = (fact["tenant"], fact["consumer_id"])
-        return subject in orders or document_id(*subject) in self._modes
 
     def _prefixes(self, subject: Subject) -> tuple[str, str]:
         """How the ids of a consumer's facts begin, and of the pseudonym's."""

@@ -68,7 +68,8 @@ def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: D
         # "delete" outranks "anonymise", so that the order of two erasures does not show.
         if old is not None and old.get("erased") in (event.data.mode, "delete"):
             return old
-        return {**subject, "erased": event.data.mode, "versions": {}}
+        # Without "versions", by which the store tells it from the profile of whom nothing was stated.
+        return {**subject, "erased": event.data.mode}
     if old is not None and "erased" in old:
         return old
     values = {part: old[part] for part in PARTS[collection] if old and part in old}

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from services.relations.erasing import weight
 from services.relations.facts import project_facts, store_facts
 from services.relations.forgetting import Forgetting
 from services.relations.profiles import project_profiles
@@ -40,6 +41,9 @@ class RelationsProjection:
         self._pseudonym = pseudonym
         self._relations = topics.name("relations")
         self._forgetting = Forgetting(topics.name(LEDGER), self._relations)
+
+    def weight(self, record: Record) -> int:
+        return weight(record)
 
     def decode(self, record: Record) -> Event | SubjectErased:
         """The event in a record, validated as the door does. "Now" is when Kafka got it."""

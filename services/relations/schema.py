@@ -34,9 +34,11 @@ MONTH = {
 KINDS = {"bsonType": "object", "additionalProperties": {"bsonType": "object", "additionalProperties": MONTH}}
 OBJECT = {"bsonType": "object"}
 
-_CONSUMERS = object_schema(
-    {"tenant": STRING, "consumer_id": STRING, "versions": VERSIONS},
+_PROFILE = object_schema(
+    {"tenant": STRING, "consumer_id": STRING},
     {
+        # Absent of who is erased: it is the guard, and must not be that of a profile that nothing was stated of.
+        "versions": VERSIONS,
         "personal": {"bsonType": "object", "additionalProperties": STRING},
         "location": OBJECT,
         "traits": OBJECT,
@@ -46,6 +48,7 @@ _CONSUMERS = object_schema(
         "blind": {"bsonType": "object", "additionalProperties": STRING},
     },
 )
+_CONSUMERS = {**_PROFILE, "anyOf": [{"required": ["versions"]}, {"required": ["erased"]}]}
 _PROVIDERS = object_schema(
     {"tenant": STRING, "provider_id": STRING, "closed": {"bsonType": "bool"}, "versions": VERSIONS},
     {

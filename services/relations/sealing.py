@@ -32,7 +32,7 @@ class SealedProjection:
     def __init__(self, projection: RelationsProjection, *, refuse: bool = False) -> None:
         self._projection = projection
         self.name, self.version, self.topics = projection.name, projection.version, projection.topics
-        self.numbered = projection.numbered
+        self.numbered, self.weight = projection.numbered, projection.weight
         if not refuse:
             # Nothing is added, and so nothing stands in between: this is called for every event.
             self.decode = projection.decode  # type: ignore[method-assign]

@@ -50,7 +50,7 @@ class Answered:
     def __init__(self, projection: Projection[Any], vault: Vault) -> None:
         self._projection, self._vault = projection, vault
         self.name, self.version, self.topics = projection.name, projection.version, projection.topics
-        self.numbered = projection.numbered
+        self.numbered, self.weight = projection.numbered, projection.weight
 
     def decode(self, record: Record) -> Any:
         return self._projection.decode(record)

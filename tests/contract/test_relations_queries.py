@@ -444,6 +444,7 @@ MALFORMED: list[tuple[str, Document]] = [
     ("consumers", {"$set": {"consent": {"mail": "yes"}}}),
     ("consumers", {"$set": {"versions.traits": 1}}),
     ("consumers", {"$unset": {"tenant": 1}}),
+    ("consumers", {"$unset": {"versions": 1}}),
     ("providers", {"$set": {"closed": None}}),
     ("providers", {"$set": {"categories": "food"}}),
     ("providers", {"$set": {"name": 1}}),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
@@ -10,7 +11,9 @@ from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures
 from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, presenter
 from services.relations.queries import Queries
+from shared.access.audit import Act
 from shared.access.caller import PERSONAL_READ, SCOPES, Caller
+from shared.access.guard import Access
 from shared.vault.keys import Vault
 from shared.vault.tokens import is_token
 from tests.analytics_driver import get
@@ -45,10 +48,10 @@ class World:
         self.vault: Vault = self.kith.vault
         self.queries = Queries(database, STRENGTH, QueryCache("lru", 100))
 
-    def app(self, vault: Vault | None = None) -> FastAPI:
+    def app(self, vault: Vault | None = None, access: Access = OPEN) -> FastAPI:
         measures = Measures(self.database, str, lambda: NOW, self.vault)
         vault = vault or self.vault
-        return create_app(self.queries, STRENGTH, list, lambda: NOW, measures.of, access=OPEN, vault=vault)
+        return create_app(self.queries, STRENGTH, list, lambda: NOW, measures.of, access=access, vault=vault)
 
 
 @pytest.fixture
@@ -96,6 +99,62 @@ def test_the_search_uses_an_index(world: World) -> None:
     word = world.vault.blind("default", "email", "ada@example.org")
     found = world.database["consumers"].find({"tenant": "default", "blind.email": word}).explain()
     assert "blind.email_1" in str(found["queryPlanner"]["winningPlan"])
+
+
+class Keys:
+    """Keys whose texts say what they may: ``kith_personal:read,admin/amount``."""
+
+    async def caller(self, text: str) -> Caller:
+        scopes, _, masks = text.removeprefix("kith_").partition("/")
+        return Caller("default", frozenset(scopes.split(",")), tuple(filter(None, masks.split(","))), "ann", "k1")
+
+
+class Journal:
+    def __init__(self) -> None:
+        self.acts: list[Act] = []
+
+    def record(self, act: Act) -> None:
+        self.acts.append(act)
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+def search(world: World, journal: Journal, may: str, query: str) -> httpx.Response:
+    app = world.app(access=Access(Keys(), audit=journal))
+    return get(app, f"/v1/consumers?{query}", headers={"Authorization": f"Bearer kith_{may}"})
+
+
+def test_who_may_only_read_texts_finds_nobody(world: World, journal: Journal) -> None:
+    refused = search(world, journal, "relations:read,personal:read", "email=ada@example.org")
+    assert (refused.status_code, "consumers:read" in refused.text) == (403, True)
+    assert "ada" not in refused.text
+    assert journal.acts == []
+
+
+@pytest.mark.parametrize("mask", ["email", "personal", "personal.*", "personal.email"])
+def test_nobody_is_found_by_what_is_hidden(world: World, journal: Journal, mask: str) -> None:
+    may = f"consumers:read,personal:read/{mask}"
+    refused = search(world, journal, may, "email=ada@example.org")
+    assert (refused.status_code, "hidden" in refused.text) == (403, True)
+    by_phone = search(world, journal, may, "phone=%2B41%2079%20123")
+    assert by_phone.status_code == (200 if "email" in mask else 403)
+    assert "ada@example.org" not in by_phone.text
+
+
+@pytest.mark.parametrize("query", ["email=nobody@example.org", "email=ada@example.org&purpose=newsletter"])
+def test_a_search_that_shows_nobody_is_on_record_too(world: World, journal: Journal, query: str) -> None:
+    """Its answer tells all the same: that nobody has this address, or somebody who has not consented."""
+    answer = search(world, journal, "consumers:read,personal:read", query)
+    assert (answer.status_code, answer.json()["items"]) == (200, [])
+    [act] = journal.acts
+    assert (act.action, act.subject, act.fields) == (
+        "personal.read",
+        {"searched_by": "email"},
+        ("personal.email",),
+    )
 
 
 @pytest.mark.parametrize("query", ["", "?email=a&phone=b"])

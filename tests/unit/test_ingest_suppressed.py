@@ -8,6 +8,9 @@ import orjson
 import pytest
 
 from services.ingest.api import create_app
+from shared.access.audit import MemoryAuditLog, Recorder
+from shared.access.caller import Caller
+from shared.access.guard import Access
 from shared.memory import MemoryLog, MemoryPublisher
 from shared.settings import Settings
 from shared.topics import INPUTS
@@ -46,12 +49,14 @@ OTHERS = [
 ]
 
 
-async def post(ledger: Ledger, events: list[dict[str, Any]]) -> tuple[httpx.Response, MemoryLog]:
+async def post(
+    ledger: Ledger, events: list[dict[str, Any]], access: Access = OPEN
+) -> tuple[httpx.Response, MemoryLog]:
     log = MemoryLog({TOPICS.name(short): 1 for short in INPUTS})
     settings = Settings(kafka="127.0.0.1:1")
-    app = create_app(MemoryPublisher(log), TOPICS, settings, lambda: NOW, list, access=OPEN, ledger=ledger)
+    app = create_app(MemoryPublisher(log), TOPICS, settings, lambda: NOW, list, access=access, ledger=ledger)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://door") as client:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Authorization": "Bearer kith_till"}
         return await client.post("/v1/events", content=orjson.dumps(events), headers=headers), log
 
 
@@ -72,3 +77,37 @@ async def test_nothing_is_taken_before_it_is_known_who_is_erased() -> None:
     answer, log = await post(ledger, OTHERS)
     assert answer.status_code == 503
     assert not any(log.records.values())
+
+
+class Till:
+    """Everybody has the key of the till."""
+
+    async def caller(self, text: str) -> Caller:
+        return Caller("default", frozenset({"events:write"}), name=text, key="k1")
+
+
+@pytest.mark.anyio
+async def test_who_has_somebody_erased_is_on_record() -> None:
+    """It cannot be taken back, whichever way it comes in."""
+    audit_log = MemoryAuditLog()
+    recorder = Recorder(audit_log, lambda: NOW)
+    access = Access(Till(), audit=recorder)
+    others = [one for one in OTHERS if one["tenant"] == "default"]
+    answer, log = await post(Ledger(), [*others, event("consumer.erased", consumer_id="", mode="delete")], access)
+    assert answer.json()["accepted"] == len(others)
+    [entry] = audit_log.entries("default")
+    assert (entry["action"], entry["subject"], entry["details"]) == (
+        "consumer.erase",
+        {"consumer_id": "ann"},
+        {"mode": "delete"},
+    )
+    assert (entry["who"], entry["key"]) == ("kith_till", "k1")
+    assert sum(len(records) for records in log.records.values()) == len(others)
+
+    audit_log.away = True
+    answer, log = await post(Ledger(), others, access)
+    assert answer.status_code == 503
+    assert not any(log.records.values()), "what cannot be put on record is not done"
+    answer, _ = await post(Ledger(), [one for one in others if one["type"] != "consumer.erased"], access)
+    assert answer.status_code == 202
+    recorder.close()

@@ -25,6 +25,7 @@ from services.relations.schema import COLLECTIONS
 from services.relations.world import told
 from shared.changes import decode_change
 from shared.errors import ConfigurationError, InvalidEvent, Unavailable
+from shared.events import EPOCH
 from shared.generations import Generations, HandOver, collections_of, own_collections
 from shared.memory import MemoryReader, MemoryStore
 from shared.memory_generations import MemoryRegistry
@@ -32,7 +33,8 @@ from shared.numbering import NUMBER, ORIGIN
 from shared.protocols import Message, Partition, Progress, Record
 from shared.runner import Runner
 from shared.versions import LiveStore
-from tests.builders import STRENGTH, TOPICS, MemoryKith, recorded, retracted, stored_state
+from tests.builders import STRENGTH, TOPICS, MemoryKith, event, recorded, retracted, stored_state
+from tests.vault_support import SameKeys
 
 OWN = tuple(own_collections(COLLECTIONS))
 
@@ -566,6 +568,24 @@ def test_readers_are_told_of_the_facts_that_other_code_makes(failed_before: bool
     service.send(20, start=120)
     service.drain()
     assert known_to_readers(service) == told_of(service, 1)
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["hashed", "vault"])
+def test_what_readers_are_told_of_a_pseudonym_names_nobodys_event(sealed: bool) -> None:
+    kith = MemoryKith(partitions=1, vault=SameKeys if sealed else None)
+    kith.publish([recorded("till-1", "2026-01-01T00:00:00Z", "sale-1"), recorded("e2", "2026-01-01T00:00:00Z")])
+    kith.publish([recorded("e3", "2026-01-01T00:00:00Z", consumer_id="c2")])
+    kith.publish(
+        [event("consumer.erased", "x", "2026-02-01T00:00:00Z", {"consumer_id": "c1", "mode": "anonymise"})]
+    )
+    kith.drain()
+    facts = kith.documents()["relations"].values()
+    marks = {"kith.relations/0": Progress(9)}
+    switching = HandOver("h", "me", 2, EPOCH)
+    made = corrections([(None, fact) for fact in facts], switching, marks, TOPICS)["kith.relations/0"]
+    causes = Counter(decode_change(message.value).data.cause.id for message in made)
+    assert causes == {"anonymised": 2, "e3": 1}
+    assert not [message for message in made if b"till-" in message.value or b"sale-" in message.value]
 
 
 def told_of_events(events: list[Any]) -> list[str]:

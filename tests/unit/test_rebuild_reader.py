@@ -187,6 +187,7 @@ def test_profiles_and_sums_are_explained() -> None:
     two = {"_id": "x", "traits": {}, "versions": {"traits": version(2, "a"), "consent": version(1, "b")}}
     assert profile(one, two) == ("other events", "traits come from other events")
     assert profile(one, {**one, "traits": {"a": 1}})[0] == "same events"
-    assert profile({**one, "erased": "delete"}, one)[0] == "erased"
+    assert profile({"_id": "x", "erased": "delete"}, one)[0] == "erased"
+    assert profile({"_id": "x", "erased": "delete"}, {"_id": "x", "erased": "anonymise"})[0] == "same events"
     sums = why("aggregates", 1, 2, STRENGTH)
     assert sums({"count": 3}, {"count": 4}) == ("sums", "count 3 in version 1, 4 in version 2")

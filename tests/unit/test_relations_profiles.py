@@ -122,7 +122,6 @@ def test_an_erasure_is_for_good(mode: str) -> None:
             "tenant": "default",
             "consumer_id": "c1",
             "erased": mode,
-            "versions": {},
         }
 
 

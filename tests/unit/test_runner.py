@@ -186,7 +186,7 @@ class Broken:
 
     def __init__(self, kith: MemoryKith, where: str) -> None:
         self.name, self.version, self.topics = "relations", 1, kith.projection.topics
-        self.numbered = False
+        self.numbered, self.weight = False, kith.projection.weight
         self._kith, self._where = kith, where
 
     def decode(self, record: Record) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from shared.lane import Lane
 from shared.memory import MemoryReader
 from shared.protocols import Claim, Message, Polled, Progress, Record
-from tests.builders import MemoryKith
+from tests.builders import MemoryKith, event, recorded
 from tests.unit.runner_support import (
     PLACE,
     RELATIONS,
@@ -192,4 +192,31 @@ def test_what_was_fetched_before_a_seek_is_left_out() -> None:
     lane.open(Claim("position", 1), Progress(5), 5, trimmed=False)
     lane.receive([Record(PLACE, offset, 0, None, b"") for offset in (3, 4, 5, 7)])
     lane.receive([Record(PLACE, offset, 0, None, b"") for offset in (5, 7, 8)])
-    assert [record.offset for record in lane.slice(10, 1_000)] == [5, 7, 8]
+    assert [record.offset for record in lane.slice(10, 1_000, lambda _: 1)] == [5, 7, 8]
+
+
+def test_records_that_move_much_count_as_several() -> None:
+    lane = Lane(PLACE, "position")
+    lane.open(Claim("position", 1), Progress(0), 0, trimmed=False)
+    lane.receive([Record(PLACE, offset, 0, None, b"") for offset in range(9)])
+
+    def heavy(record: Record) -> int:
+        return 250 if record.offset >= 3 else 1
+
+    assert [record.offset for record in lane.slice(600, 1_000, heavy)] == [0, 1, 2, 3, 4]
+    assert [record.offset for record in lane.slice(2, 1_000, heavy)] == [0, 1]
+    assert len(lane.slice(600, 1_000, lambda _: 10_000)) == 1, "at least one"
+
+
+def test_a_slice_holds_few_erasures() -> None:
+    store = WatchedStore()
+    kith = kith_with(store, slice_events=1_000)
+    for n in range(40):
+        kith.publish([recorded(f"e{n}", "2026-03-01T00:00:00Z", f"r{n}", consumer_id=f"c{n}")])
+    told = [{"consumer_id": f"c{n}", "mode": "delete"} for n in range(40)]
+    kith.publish([event("consumer.erased", f"x{n}", "2026-04-01T00:00:00Z", told[n]) for n in range(40)])
+    kith.drain()
+    orders = [len([w for w in t.outcome.writes if w.collection == "erased"]) for t in store.tries]
+    assert sum(orders) == 40
+    assert max(orders) <= 4
+    assert all(fact["retracted"] for fact in kith.documents()["relations"].values())

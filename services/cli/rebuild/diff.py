@@ -173,7 +173,7 @@ def _of_relationship(one: Document, two: Document, strength: Strength) -> tuple[
 def _of_profile(one: Document, two: Document) -> tuple[str, str]:
     if ("erased" in one) != ("erased" in two):
         return "erased", "it is erased in one of them"
-    a, b = one["versions"], two["versions"]
+    a, b = one.get("versions", {}), two.get("versions", {})
     parts = sorted(part for part in {*a, *b} if not same(a.get(part), b.get(part)))
     if parts:
         return "other events", f"{', '.join(parts)} come from other events"

@@ -12,7 +12,9 @@ from pymongo.database import Database
 from services.cli.rebuild.build import Workshop
 from services.cli.rebuild.compare import Comparing, rows
 from services.cli.rebuild.diff import Row, merged, same
+from services.relations.erasing import ANONYMISED
 from services.relations.world import told
+from shared.erasure import of_pseudonym
 from shared.events import EPOCH
 from shared.generations import HandOver
 from shared.numbering import number
@@ -99,6 +101,8 @@ def _change(
     fact = after or before
     assert fact is not None
     version = fact["version"]
+    # A pseudonym's fact has its version from the consumer's own event, which must not be told beside it.
+    cause = ANONYMISED if of_pseudonym(fact) else {"source": version["source"], "id": version["id"]}
     return orjson.dumps(
         {
             "specversion": "1.0",
@@ -112,7 +116,7 @@ def _change(
                 "consumer_id": fact["consumer_id"],
                 "before": told(before),
                 "after": told(after),
-                "cause": {"source": version["source"], "id": version["id"]},
+                "cause": cause,
                 "origin": origin,
             },
         }
