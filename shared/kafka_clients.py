@@ -31,6 +31,16 @@ def open_publisher(settings: Settings) -> Publisher:
     return KafkaPublisher(settings)
 
 
+def open_both(settings: Settings, service: str, topics: Sequence[str]) -> tuple[Reader, Publisher]:
+    """A reader and a publisher, or neither: a reader that is left behind keeps its partitions. Raises as they do."""
+    publisher = open_publisher(settings)
+    try:
+        return open_reader(settings, service, topics), publisher
+    except BaseException:
+        publisher.close()
+        raise
+
+
 @contextmanager
 def _librdkafka() -> Iterator[None]:
     try:

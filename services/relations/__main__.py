@@ -22,7 +22,7 @@ from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
 from shared.http import serve
 from shared.http_metrics import add_metrics
-from shared.kafka_clients import open_publisher, open_reader
+from shared.kafka_clients import open_both, open_publisher
 from shared.launch import launch
 from shared.ledger import read_ledger
 from shared.ledger_gate import Gate
@@ -75,10 +75,11 @@ def run(settings: Settings) -> None:
         gate.check()
         with translated():
             prepare(database, {**collections_of(COLLECTIONS, generations.read().live), **VAULT})
+        reader, publisher = open_both(settings, projection.name, projection.topics)
         return Runner(
-            open_reader(settings, projection.name, projection.topics),
+            reader,
             LiveStore(generations, open_store),
-            observation.publisher.on(open_publisher(settings)),
+            observation.publisher.on(publisher),
             projection,
             owner=owner_name(),
             dead_letters=topics.name("dead-letters"),
