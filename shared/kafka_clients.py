@@ -32,7 +32,7 @@ def open_publisher(settings: Settings) -> Publisher:
 
 
 def open_both(settings: Settings, service: str, topics: Sequence[str]) -> tuple[Reader, Publisher]:
-    """A reader and a publisher, or neither: a reader that is left behind keeps its partitions. Raises as they do."""
+    """A reader and a publisher, or neither: a reader left behind would keep its partitions. Raises as they do."""
     publisher = open_publisher(settings)
     try:
         return open_reader(settings, service, topics), publisher
