@@ -4,6 +4,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import orjson
 import pytest
 
 from shared.lane import Lane
@@ -220,3 +221,15 @@ def test_a_slice_holds_few_erasures() -> None:
     assert sum(orders) == 40
     assert max(orders) <= 4
     assert all(fact["retracted"] for fact in kith.documents()["relations"].values())
+
+
+def test_a_trait_that_only_python_holds_for_the_same_is_told() -> None:
+    kith = kith_with(WatchedStore())
+    one, true = (
+        recorded(id, f"2026-03-0{day}T00:00:00Z", occurred_at="2026-03-01T00:00:00Z", traits={"vip": value})
+        for day, (id, value) in enumerate((("a", 1), ("b", True)), 1)
+    )
+    kith.publish([one, true])
+    kith.drain()
+    changes = [orjson.loads(value) for value in kith.values("relation-changes")]
+    assert [repr(change["data"]["after"]["traits"]["vip"]) for change in changes] == ["1", "True"]
