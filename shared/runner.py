@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from shared.errors import Fenced, Stale, Unavailable
@@ -83,17 +84,12 @@ class Runner:
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop``. Raises what is neither a bad event nor a server that is away."""
-        try:
-            while not stop.is_set():
-                self.step()
-        finally:
+        with closing(self._publisher), closing(self._reader):
             try:
-                self._finish()
+                while not stop.is_set():
+                    self.step()
             finally:
-                try:
-                    self._reader.close()
-                finally:
-                    self._publisher.close()
+                self._finish()
 
     def step(self, timeout_ms: int = 200) -> None:
         """One poll, and what can be done at once on each partition."""

@@ -91,7 +91,7 @@ class Snapshot:
 
     def _stream(self, command: Document) -> Documents:
         command["readConcern"] = {"level": "snapshot", "atClusterTime": self.moment}
-        with _explained():
+        with translated(), _explained():
             cursor: CommandCursor[Document] = self._database.cursor_command(command)
             with closing(cursor.batch_size(BATCH)):
                 yield from cursor
@@ -99,13 +99,7 @@ class Snapshot:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    with translated(), _explained_first():
-        yield
-
-
-@contextmanager
-def _explained_first() -> Iterator[None]:
-    """What means something else here than to a worker."""
+    """What means something else here than to a worker. Inside ``translated``, which would take it first."""
     try:
         yield
     except OperationFailure as error:

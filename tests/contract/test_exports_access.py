@@ -17,8 +17,7 @@ from services.exports.revealing import revealing
 from services.exports.source import Exports
 from services.exports.wish import Wish
 from services.relations.schema import COLLECTIONS
-from shared.access.audit import Act
-from shared.access.caller import SCOPES, Caller, unauthorized
+from shared.access.caller import SCOPES
 from shared.access.guard import Access
 from shared.mongo_io import connect, prepare
 from shared.vault.fields import change_document
@@ -28,25 +27,8 @@ from shared.vault.mongo_store import MongoKeyStore
 from shared.vault.tokens import DataKey, seal
 from tests.analytics_driver import get
 from tests.conftest import Addresses
+from tests.credentials import Journal, Keys
 from tests.exports_world import ExportsWorld
-
-
-class Keys:
-    """Keys whose texts say what they may: ``kith_relations:read,admin/amount``."""
-
-    async def caller(self, text: str) -> Caller:
-        scopes, _, masks = text.removeprefix("kith_").partition("/")
-        if scopes == "wrong":
-            raise unauthorized("no such key")
-        return Caller("default", frozenset(scopes.split(",")), tuple(filter(None, masks.split(","))), "ann", "k1")
-
-
-class Journal:
-    def __init__(self) -> None:
-        self.acts: list[Act] = []
-
-    def record(self, act: Act) -> None:
-        self.acts.append(act)
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from shared.generations import collections_of
 from shared.mongo_io import prepare
 from tests.builders import OPEN, recorded
 from tests.relations_driver import MongoKith
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 Mongo = Database[dict[str, Any]]
 
@@ -73,13 +73,6 @@ def writing(kith: MongoKith) -> Iterator[Callable[[], int]]:
         thread.join()
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def rows_of(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode(), newline="")))
 
@@ -94,11 +87,11 @@ def test_what_several_exports_of_a_moment_tell_fits_together_while_others_write(
     exports = Exports(mongo_database)
     sizes = set()
     with writing(kith) as done:
-        wait_until(lambda: done() >= 200)
+        wait_for("200 changes", lambda: done() >= 200)
         for _ in range(5):
             snapshot, before = exports.snapshot(), done()
             relationships = exported(exports, "relationships", snapshot)
-            wait_until(lambda before=before: done() >= before + 200)  # type: ignore[misc]
+            wait_for("200 more", lambda before=before: done() >= before + 200)  # type: ignore[misc]
             relations = exported(exports, "relations", snapshot)
             counts: Counter[tuple[str, str]] = Counter()
             sums: Counter[tuple[str, str]] = Counter()
@@ -355,7 +348,7 @@ def served(database: Mongo) -> Iterator[int]:
     )
     thread = Thread(target=server.run)
     thread.start()
-    wait_until(lambda: server.started)
+    wait_for("the server", lambda: server.started)
     try:
         yield server.servers[0].sockets[0].getsockname()[1]
     finally:
@@ -370,7 +363,7 @@ def test_who_hangs_up_frees_the_cursor(mongo_database: Mongo) -> None:
             connection.request("GET", "/v1/export/relations")
             assert len(connection.getresponse().read(1_000)) == 1_000
             assert cursors(mongo_database) == 1
-        wait_until(lambda: cursors(mongo_database) == 0)
+        wait_for("the end of its cursor", lambda: cursors(mongo_database) == 0)
 
 
 @pytest.mark.usefixtures("short_memory")
@@ -383,4 +376,4 @@ def test_a_reader_sees_that_a_file_is_not_whole(mongo_database: Mongo) -> None:
         forget(mongo_database, Snapshot(mongo_database))
         with pytest.raises((IncompleteRead, ConnectionError)):
             answer.read()
-    wait_until(lambda: cursors(mongo_database) == 0)
+    wait_for("the end of its cursor", lambda: cursors(mongo_database) == 0)

@@ -11,13 +11,13 @@ from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures
 from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, presenter
 from services.relations.queries import Queries
-from shared.access.audit import Act
 from shared.access.caller import PERSONAL_READ, SCOPES, Caller
 from shared.access.guard import Access
 from shared.vault.keys import Vault
 from shared.vault.tokens import is_token
 from tests.analytics_driver import get
 from tests.builders import OPEN, STRENGTH, event, recorded
+from tests.credentials import Journal, Keys
 from tests.relations_driver import NOW, Mongo, MongoKith
 
 TIME = "2026-11-01T00:00:00Z"
@@ -99,22 +99,6 @@ def test_the_search_uses_an_index(world: World) -> None:
     word = world.vault.blind("default", "email", "ada@example.org")
     found = world.database["consumers"].find({"tenant": "default", "blind.email": word}).explain()
     assert "blind.email_1" in str(found["queryPlanner"]["winningPlan"])
-
-
-class Keys:
-    """Keys whose texts say what they may: ``kith_personal:read,admin/amount``."""
-
-    async def caller(self, text: str) -> Caller:
-        scopes, _, masks = text.removeprefix("kith_").partition("/")
-        return Caller("default", frozenset(scopes.split(",")), tuple(filter(None, masks.split(","))), "ann", "k1")
-
-
-class Journal:
-    def __init__(self) -> None:
-        self.acts: list[Act] = []
-
-    def record(self, act: Act) -> None:
-        self.acts.append(act)
 
 
 @pytest.fixture

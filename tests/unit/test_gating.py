@@ -1,7 +1,6 @@
 """What waits for others goes on by itself once somebody has mended what kept it."""
 
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -9,13 +8,7 @@ from shared import gating, ledger
 from shared.errors import ConfigurationError
 from shared.gating import Waiting
 from shared.settings import Settings
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+from tests.waiting import wait_for
 
 
 def test_a_gate_opens_once_its_right_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,9 +24,9 @@ def test_a_gate_opens_once_its_right_is_granted(monkeypatch: pytest.MonkeyPatch)
     gate = Gate("nothing is known")
     assert gate.problems() == ["nothing is known"]
     gate.start()
-    until(lambda: gate.problems() and "cannot be read" in gate.problems()[0])
+    wait_for("its trouble", lambda: gate.problems() and "cannot be read" in gate.problems()[0], 30, 0.005)
     granted = True
-    until(lambda: gate.open)
+    wait_for("the opening", lambda: gate.open, 30, 0.005)
     assert gate.problems() == []
     gate.stop()
 
@@ -61,10 +54,10 @@ def test_a_ledger_that_may_not_be_read_for_a_while_is_read_again(monkeypatch: py
     monkeypatch.setattr(ledger, "_Topic", Topic)
     followed = ledger.Ledger(Settings())
     followed.start()
-    until(lambda: not followed.problems())
+    wait_for("the ledger", lambda: not followed.problems(), 30, 0.005)
     allowed = False
-    until(followed.problems)
+    wait_for("its trouble", followed.problems, 30, 0.005)
     allowed = True
-    until(lambda: not followed.problems())
+    wait_for("the ledger", lambda: not followed.problems(), 30, 0.005)
     assert opened > 1
     followed.stop()
