@@ -24,7 +24,8 @@ from shared.erasure import KEYS, LedgerEntry, Mode, outranking
 from shared.errors import Unavailable
 from shared.events import ConsumerErased, ErasedData, event_key
 from shared.gating import Waiting
-from shared.mongo_io import beginning_with, translated
+from shared.mongo_errors import translated
+from shared.mongo_io import beginning_with
 from shared.protocols import Document, Message, Publisher
 from shared.topics import Topics
 

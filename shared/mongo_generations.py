@@ -13,7 +13,8 @@ from pymongo.write_concern import WriteConcern
 
 from shared.collections import Collections
 from shared.generations import Generations, HandOver, Stand, collections_of, own_collections, place_of
-from shared.mongo_io import OUTBOX, POSITIONS, server_time, translated
+from shared.mongo_errors import translated
+from shared.mongo_io import OUTBOX, POSITIONS, server_time
 from shared.protocols import Document
 
 PROJECTIONS = "projections"

@@ -1,8 +1,7 @@
 """The Store on MongoDB: one transaction per slice, positions with epochs, the outbox."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,21 +13,17 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
     AutoReconnect,
-    BulkWriteError,
-    ConnectionFailure,
-    DocumentTooLarge,
-    DuplicateKeyError,
     InvalidURI,
     OperationFailure,
-    PyMongoError,
 )
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared import outbox
 from shared.collections import Collections, CollectionSpec
-from shared.errors import ConfigurationError, Fenced, Stale, Unavailable
+from shared.errors import ConfigurationError, Fenced, Stale
 from shared.mongo_claims import Claims
+from shared.mongo_errors import translated
 from shared.protocols import (
     Answer,
     Ask,
@@ -47,20 +42,9 @@ log = logging.getLogger(__name__)
 
 POSITIONS, OUTBOX = "positions", "outbox"
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
-_WRITE_CONFLICT, _DUPLICATE_KEY, _NAMESPACE_EXISTS, _INTERRUPTED = 112, 11000, 48, 11601
+_NAMESPACE_EXISTS = 48
 _MOST_IDS = 10_000  # in one question, which may have 16 MB
-_TOO_LARGE = 10334
-# A server that ends, is no longer primary, or cannot be reached by a router; one that cannot say yet whether the
-# others have it, or no longer knows a snapshot or a cursor. Its errors about reads bear no label that says so.
-# (_INTERRUPTED is: someone has claimed the position and ended this session.)
-_PASSING = (
-    *(_INTERRUPTED, 91, 189, 10107, 11600, 11602, 13388, 13435, 13436),
-    *(6, 7, 63, 89, 133, 150, 234, 9001),
-    *(43, 134, 246, 262),
-)
 _PLAIN = CollectionSpec({})
-# Folded anew with fewer events, it may fit.
-_WHAT_IS_TOO_LARGE = "a question or a document is larger than MongoDB takes"
 
 
 def connect(uri: str) -> MongoClient[Document]:
@@ -106,43 +90,6 @@ def server_time(database: Database[Document]) -> datetime:
     """MongoDB's clock, by which the times of all workers compare. Raises pymongo's errors."""
     now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
     return now
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """pymongo's errors as Kith's: Stale for lost races, Unavailable for servers that are away."""
-    try:
-        yield
-    except DuplicateKeyError as error:
-        raise Stale("a document has come into being meanwhile") from error
-    except BulkWriteError as error:
-        codes = {problem["code"] for problem in error.details.get("writeErrors", ())}
-        if codes and codes <= {_DUPLICATE_KEY, _WRITE_CONFLICT}:
-            raise Stale("another transaction writes the same documents") from error
-        if codes == {_TOO_LARGE}:
-            raise Stale(_WHAT_IS_TOO_LARGE) from error
-        if not codes and error.details.get("writeConcernErrors"):
-            raise Unavailable("MongoDB: no majority has acknowledged what was written") from error
-        raise
-    except DocumentTooLarge as error:
-        raise Stale(_WHAT_IS_TOO_LARGE) from error
-    except ConnectionFailure as error:  # AutoReconnect, NetworkTimeout, server selection
-        raise Unavailable(f"MongoDB: {type(error).__name__}") from error
-    except PyMongoError as error:
-        if isinstance(error, OperationFailure) and error.code == _WRITE_CONFLICT:
-            raise Stale("another transaction writes the same documents") from error
-        if isinstance(error, OperationFailure) and error.code == _TOO_LARGE:
-            raise Stale(_WHAT_IS_TOO_LARGE) from error
-        if _is_passing(error):
-            raise Unavailable(f"MongoDB: {error}") from error
-        raise
-
-
-def _is_passing(error: PyMongoError) -> bool:
-    labels = ("TransientTransactionError", "RetryableWriteError", "UnknownTransactionCommitResult")
-    if isinstance(error, OperationFailure) and error.code in _PASSING:
-        return True
-    return any(error.has_error_label(label) for label in labels) or bool(getattr(error, "timeout", False))
 
 
 class MongoStore:

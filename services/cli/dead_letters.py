@@ -214,7 +214,8 @@ def _definite(selection: Selection) -> Selection:
 
 @contextmanager
 def _opened() -> Iterator[tuple[Settings, Topics, Letters]]:
-    from shared.mongo_io import connect, translated
+    from shared.mongo_errors import translated
+    from shared.mongo_io import connect
     from shared.vault.open import vault_in
 
     settings = Settings()

@@ -23,7 +23,8 @@ from services.demo.probe import Probe
 from services.demo.report import report
 from services.demo.watch import Watch
 from shared.errors import Unavailable
-from shared.mongo_io import connect, translated
+from shared.mongo_errors import translated
+from shared.mongo_io import connect
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in

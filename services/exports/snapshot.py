@@ -13,8 +13,8 @@ from pymongo.errors import OperationFailure
 
 from shared.errors import ConfigurationError, Unavailable
 from shared.generations import FIRST, collection_of
+from shared.mongo_errors import translated
 from shared.mongo_generations import PROJECTIONS
-from shared.mongo_io import translated
 from shared.protocols import Document
 
 #: A stream; closing it frees the server's cursor.

@@ -16,7 +16,8 @@ from shared.counted import has_counted, marks_of
 from shared.erasure import KEYS, Mode, Pseudonym, erasure_id, outranking
 from shared.events import EPOCH, document_id
 from shared.generations import Registry
-from shared.mongo_io import beginning_with, translated
+from shared.mongo_errors import translated
+from shared.mongo_io import beginning_with
 from shared.protocols import Document
 from shared.vault.keys import LIFE_SECONDS
 

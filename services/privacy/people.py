@@ -10,7 +10,8 @@ from shared.access.caller import PERSONAL_READ, Caller
 from shared.access.masks import MASK, presented, with_masks
 from shared.erasure import PSEUDONYMS, erasure_id, looks_like_pseudonym
 from shared.events import document_id
-from shared.mongo_io import beginning_with, translated
+from shared.mongo_errors import translated
+from shared.mongo_io import beginning_with
 from shared.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener

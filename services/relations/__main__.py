@@ -27,8 +27,9 @@ from shared.launch import launch
 from shared.ledger import read_ledger
 from shared.ledger_gate import Gate
 from shared.metrics import new_registry
+from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, connect, prepare, translated
+from shared.mongo_io import MongoStore, connect, prepare
 from shared.observer import Several
 from shared.observing import Observation
 from shared.protocols import Store

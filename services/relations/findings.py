@@ -10,7 +10,7 @@ from pymongo.database import Database
 from services.relations.sealing import SealedProjection
 from shared.errors import Unavailable
 from shared.findings import FINDINGS, PLAINTEXT
-from shared.mongo_io import translated
+from shared.mongo_errors import translated
 from shared.observer import Silent
 from shared.protocols import Document, Outcome, Partition, Record
 

@@ -11,7 +11,7 @@ from services.relations.cache import QueryCache
 from services.relations.strength import Strength
 from shared.cursors import decode_cursor, encode_cursor
 from shared.events import EPOCH, document_id
-from shared.mongo_io import translated
+from shared.mongo_errors import translated
 from shared.protocols import Document
 
 EVIDENCE = 5

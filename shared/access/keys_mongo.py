@@ -9,7 +9,7 @@ from pymongo.write_concern import WriteConcern
 
 from shared.access.keys import ApiKey
 from shared.errors import Stale
-from shared.mongo_io import translated
+from shared.mongo_errors import translated
 from shared.protocols import Document
 
 COLLECTION = "api_keys"

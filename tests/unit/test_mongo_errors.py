@@ -11,7 +11,7 @@ from pymongo.errors import (
 )
 
 from shared.errors import Stale, Unavailable
-from shared.mongo_io import translated
+from shared.mongo_errors import translated
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from shared.events import Kind, ShortText, document_id
 from shared.measures.days import date_of, day_of
 from shared.measures.mongo import aggregated, providers_of
 from shared.measures.query import PeriodQuery, listed
-from shared.mongo_io import POSITIONS, translated
+from shared.mongo_errors import translated
+from shared.mongo_io import POSITIONS
 from shared.protocols import Document
 
 DAYS = 30

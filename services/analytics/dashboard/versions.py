@@ -5,8 +5,9 @@ from typing import Any
 from pymongo.database import Database
 
 from shared.generations import position_of
+from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import POSITIONS, translated
+from shared.mongo_io import POSITIONS
 from shared.protocols import Document
 from shared.status import PartitionStatus, Status
 

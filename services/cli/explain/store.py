@@ -16,8 +16,9 @@ from services.relations.profiles import PARTS
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.generations import collection_of, place_of
 from shared.letters.sealing import with_values
+from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import POSITIONS, translated
+from shared.mongo_io import POSITIONS
 from shared.protocols import Document, Partition, Record
 from shared.topics import Topics
 from shared.vault.keys import Vault

@@ -17,8 +17,9 @@ from shared.collections import Collections
 from shared.generations import collections_of, own_collections
 from shared.kafka_clients import open_publisher
 from shared.kafka_whole import WholeReader
+from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, connect, prepare, translated
+from shared.mongo_io import MongoStore, connect, prepare
 from shared.protocols import Document, Projection
 from shared.settings import Settings, servers_of
 from shared.topics import Topics
