@@ -1,14 +1,26 @@
 """One slice on its way through a projection: decoded, what it must read fetched, folded. Pure."""
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 from shared.dead_letters import bury
 from shared.errors import InvalidEvent
 from shared.numbering import Sieve, number
-from shared.protocols import Answer, Ask, Discreet, Headers, Outcome, Progress, Projection, Record
+from shared.protocols import (
+    Answer,
+    Ask,
+    Discreet,
+    Document,
+    Get,
+    Headers,
+    Outcome,
+    Progress,
+    Projection,
+    Recalling,
+    Record,
+)
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +47,31 @@ class Folding:
     ) -> None:
         self.records = records
         self._before, self._position, self._trace = before, position, trace
-        self._fetch = fetch
+        self._known = _Known(fetch)
         self._sieve = Sieve(dict(before.seen), trimmed=trimmed)
         self._buried = Outcome()
+        self._outcome = Outcome()
+        self.answer: Future[Answer] | None = None
+        self._steps = self._fold(projection, dead_letters)
+        self._go_on(None)
+
+    def _fold(self, projection: Projection[Any], dead_letters: str) -> Generator[Ask, Answer, Outcome]:
+        records = self.records
+        if isinstance(projection, Recalling):
+            records = yield from projection.recall(records)
+        items, bad = self._decoded(projection, records)
+        if bad:
+            shown: Sequence[Record] = [record for record, _ in bad]
+            if isinstance(projection, Discreet):
+                shown = yield from projection.conceal(shown)
+            for (record, error), letter in zip(bad, shown, strict=True):
+                bury(record, error, projection.name, dead_letters, self._buried, letter)
+        return (yield from projection.project(items)) if items else Outcome()
+
+    def _decoded(
+        self, projection: Projection[Any], records: Sequence[Record]
+    ) -> tuple[list[tuple[Record, Any]], list[tuple[Record, InvalidEvent]]]:
+        """The events of the records, and the records that hold none."""
         items: list[tuple[Record, Any]] = []
         bad: list[tuple[Record, InvalidEvent]] = []
         for record in records:
@@ -47,31 +81,14 @@ class Folding:
             except InvalidEvent as error:
                 bad.append((record, error))
         if self._sieve.ahead:
-            log.warning("%s: %d changes are ahead of a gap; they come again", position, self._sieve.ahead)
-        self._outcome = Outcome()
-        self.answer: Future[Answer] | None = None
-        if items or bad:
-            self._steps = self._fold(projection, items, bad, dead_letters)
-            self._go_on(None)
-
-    def _fold(
-        self,
-        projection: Projection[Any],
-        items: Sequence[tuple[Record, Any]],
-        bad: Sequence[tuple[Record, InvalidEvent]],
-        dead_letters: str,
-    ) -> Generator[Ask, Answer, Outcome]:
-        if bad:
-            shown: Sequence[Record] = [record for record, _ in bad]
-            if isinstance(projection, Discreet):
-                shown = yield from projection.conceal(shown)
-            for (record, error), letter in zip(bad, shown, strict=True):
-                bury(record, error, projection.name, dead_letters, self._buried, letter)
-        return (yield from projection.project(items)) if items else Outcome()
+            log.warning("%s: %d changes are ahead of a gap; they come again", self._position, self._sieve.ahead)
+        return items, bad
 
     def _go_on(self, answer: Answer) -> None:
         try:
-            self.answer = self._fetch(self._steps.send(answer))
+            while (fetching := self._known.asked(ask := self._steps.send(answer))) is None:
+                answer = self._known.answered(ask, None)
+            self._ask, self.answer = ask, fetching
         except StopIteration as done:
             self.answer, self._outcome = None, done.value
 
@@ -80,7 +97,7 @@ class Folding:
         while self.answer is not None:
             if not self.answer.done():
                 return None
-            self._go_on(self.answer.result())
+            self._go_on(self._known.answered(self._ask, self.answer.result()))
         outcome = self._outcome
         outcome.writes += self._buried.writes
         messages, emitted = number(outcome.messages, self._position, self._before.emitted)
@@ -88,3 +105,37 @@ class Folding:
         if self._trace:
             outcome.messages = [m._replace(headers=(*m.headers, *self._trace)) for m in outcome.messages]
         return outcome, Progress(self.records[-1].offset + 1, emitted, self._sieve.seen)
+
+
+class _Known:
+    """The documents that a slice has read by id, each of which is asked for once."""
+
+    def __init__(self, fetch: Callable[[Ask], Future[Answer]]) -> None:
+        self._fetch = fetch
+        self._ids: dict[str, set[str]] = {}
+        self._found: dict[str, dict[str, Document]] = {}
+
+    def asked(self, ask: Ask) -> Future[Answer] | None:
+        """What is not known of what is asked, on its way; None when all is known."""
+        if not isinstance(ask, Get):
+            return self._fetch(ask)
+        wanted = {name: self._unknown(name, ids) for name, ids in ask.ids.items()}
+        rest = {name: ids for name, ids in wanted.items() if ids}
+        return self._fetch(Get(rest)) if rest else None
+
+    def _unknown(self, name: str, ids: Collection[str]) -> Collection[str]:
+        known = self._ids.get(name)
+        return [id for id in ids if id not in known] if known else ids
+
+    def answered(self, ask: Ask, answer: Answer) -> Answer:
+        """The whole answer, of what came of ``asked`` and of what was known."""
+        if not isinstance(ask, Get):
+            return answer
+        for name, found in (answer or {}).items():
+            self._found.setdefault(name, {}).update(found)
+        whole = {}
+        for name, ids in ask.ids.items():
+            self._ids.setdefault(name, set()).update(ids)
+            known = self._found.get(name, {})
+            whole[name] = {id: known[id] for id in ids if id in known}
+        return whole

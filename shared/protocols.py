@@ -176,6 +176,15 @@ class Discreet(Protocol):
         """The records as their dead letters show them, one for one. Yields what it must read first."""
 
 
+@runtime_checkable
+class Recalling(Protocol):
+    """A projection that knows events which it has stored by their bytes. Its topics are not ``numbered``."""
+
+    def recall(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
+        """The records without those that are certainly stored already: what is left is decoded. Yields what it
+        must read first; of that, ``project`` is answered without another look."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a projection has come with a partition; stored with every slice, in the same transaction.

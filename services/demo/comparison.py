@@ -175,6 +175,9 @@ def _compare(
         id = ":".join(key)
         tally.take(findings, name, id, raw)
         document = {field: _plain(value) for field, value in raw.items() if field not in _OWN}
+        if name == "relations":
+            # The digest is of an event's bytes, which the oracle does not know.
+            document["version"] = {part: document["version"][part] for part in ("time", "source", "id")}
         if not document.get("versions", True):
             del document["versions"]
         if key in seen or key not in expected:

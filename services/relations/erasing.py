@@ -149,14 +149,14 @@ class _Fold:
         id, mode = document_id(*subject, relation_id), self._modes.get(document_id(*subject))
         old = world.facts.get(id)
         if mode is None:
-            if (new := winner(id, event, old)) is not old:
+            if (new := winner(id, event, old, record.value)) is not old:
                 world.replace(record, event, id, new)
                 self._standing.add(id)
             return
         if old is not None:
             self._settle(world, record, event, id, mode)
         if mode == "anonymise":
-            self._put(world, record, event, self._renamed(fact_of(id, event, event.version)))
+            self._put(world, record, event, self._renamed(fact_of(id, event, event.version, None)))
 
     def markers(self) -> list[Write]:
         found: dict[str, Write] = {}
@@ -226,12 +226,13 @@ class _Fold:
         return self._twin_of(fact["tenant"], fact["consumer_id"], fact["relation_id"])
 
     def _renamed(self, fact: Document) -> Document:
-        """The fact under the pseudonym, without its free texts."""
+        """The fact under the pseudonym, without its free texts, and without what its event is known by."""
         tenant, consumer_id = fact["tenant"], fact["consumer_id"]
         named = {
             "_id": self._twin(fact),
             "tenant": tenant,
             "relation_id": self._relation(tenant, consumer_id, fact["relation_id"]),
             "consumer_id": self._pseudonym(tenant, consumer_id),
+            "version": {name: value for name, value in fact["version"].items() if name != "digest"},
         }
         return {**{name: value for name, value in fact.items() if name not in PERSONAL}, **named}

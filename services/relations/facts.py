@@ -40,17 +40,17 @@ def project_facts(
     world = World(stored, names, relationships, change_topic)
     for (record, event), id in zip(told, ids, strict=True):
         old = world.facts.get(id)
-        if (new := winner(id, event, old)) is not old:
+        if (new := winner(id, event, old, record.value)) is not old:
             world.replace(record, event, id, new)
     return (yield from world.outcome(strength))
 
 
 def store_facts(items: Sequence[tuple[Record, FactEvent]]) -> Generator[Ask, Answer, Outcome]:
     """The same for the facts alone, without relationships and changes, and without erasing any."""
-    events = [event for _, event in items if not isinstance(event, SubjectErased)]
-    ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for event in events]
+    told = [(record, event) for record, event in items if not isinstance(event, SubjectErased)]
+    ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for _, event in told]
     stored = (yield Get({"relations": set(ids)}))["relations"]
     facts: dict[str, Document | None] = dict(stored)
-    for event, id in zip(events, ids, strict=True):
-        facts[id] = winner(id, event, facts.get(id))
+    for (record, event), id in zip(told, ids, strict=True):
+        facts[id] = winner(id, event, facts.get(id), record.value)
     return Outcome(writes(stored, facts))

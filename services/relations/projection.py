@@ -1,18 +1,19 @@
 """The relations projection: which fold an event's topic leads to. Pure."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from services.relations.erasing import weight
 from services.relations.facts import project_facts, store_facts
 from services.relations.forgetting import Forgetting
 from services.relations.profiles import project_profiles
+from services.relations.recall import unknown
 from services.relations.strength import Strength
 from shared.codec import check_clock, decode, decode_internal
 from shared.erasure import Pseudonym, hashed
 from shared.errors import InvalidEvent
 from shared.events import Event, SubjectErased
-from shared.protocols import Answer, Ask, Outcome, Record
+from shared.protocols import Answer, Ask, Document, Outcome, Record
 from shared.topics import CHANGES, INPUTS, LEDGER, Topics
 
 
@@ -59,6 +60,14 @@ class RelationsProjection:
         self._topics.check(event, record.partition.topic)
         check_clock(event, record.timestamp * 1000, self._max_future_seconds)
         return event
+
+    def recall(
+        self, records: Sequence[Record], trusted: Callable[[Document], bool] = lambda _fact: True
+    ) -> Generator[Ask, Answer, Sequence[Record]]:
+        """The records of facts without those that a ``trusted`` fact was made of; of profiles all."""
+        if records[0].partition.topic != self._relations:
+            return records
+        return (yield from unknown(records, trusted, facts_only=self._facts_only))
 
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
         """Fold one slice of one partition."""

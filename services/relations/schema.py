@@ -18,6 +18,8 @@ VERSION = {
     "properties": {"time": WHOLE, "source": STRING, "id": STRING},
     "additionalProperties": False,
 }
+#: Of a fact, with what its event is known by.
+FACT_VERSION = {**VERSION, "properties": {"time": WHOLE, "source": STRING, "id": STRING, "digest": STRING}}
 VERSIONS = {"bsonType": "object", "additionalProperties": VERSION}
 AMOUNTS = {"bsonType": "object", "additionalProperties": WHOLE}
 MONTH = {
@@ -64,7 +66,7 @@ _FACT = object_schema(
         "relation_id": STRING,
         "consumer_id": STRING,
         "retracted": {"bsonType": "bool"},
-        "version": VERSION,
+        "version": FACT_VERSION,
     },
     {
         "provider_id": STRING,

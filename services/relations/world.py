@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from datetime import timedelta
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -113,16 +114,13 @@ def writes(stored: Mapping[str, Document], facts: Mapping[str, Document | None])
     ]
 
 
-def winner(id: str, event: RelationEvent, old: Document | None) -> Document:
-    """What a fact is after an event: ``old`` itself where the event has no effect."""
+def winner(id: str, event: RelationEvent, old: Document | None, raw: bytes | None) -> Document:
+    """What a fact is after an event of the bytes ``raw``: ``old`` itself where the event has no effect."""
     version = event.version
-    if old is None:
-        return fact_of(id, event, version)
-    known = _version(old)
-    if known > version:
+    if old is not None and _version(old) > version:
         return old
-    new = fact_of(id, event, version)
-    return new if known < version else _of_one_version(old, new)
+    new = fact_of(id, event, version, raw)
+    return new if old is None else later(old, new)
 
 
 def later(old: Document, new: Document) -> Document:
@@ -134,20 +132,19 @@ def later(old: Document, new: Document) -> Document:
 
 
 def _of_one_version(old: Document, new: Document) -> Document:
-    return old if _same(old, new) or _rank(old) >= _rank(new) else new
+    one, other = old["version"].get("digest"), new["version"].get("digest")
+    if one is not None and one == other:
+        return old  # a duplicate, as nearly every event of a known version is
+    return old if (_rank(old), one or "") >= (_rank(new), other or "") else new
 
 
-def _same(old: Document, new: Document) -> bool:
-    """Whether two documents are certainly the same, bytes and all: a duplicate, as nearly every event of a known
-    version is. Only traits can be equal to Python and different all the same (1 and True, another order)."""
-    if old != new:
-        return False
-    traits = new.get("traits")
-    return not traits or (list(traits) == list(old["traits"]) and all(type(v) is str for v in traits.values()))
+def digest(raw: bytes) -> str:
+    """128 bits of an event's bytes: nobody can make two events that share them."""
+    return blake2b(raw, digest_size=16).hexdigest()
 
 
-def fact_of(id: str, event: RelationEvent, version: Version) -> Document:
-    """The document that an event by itself makes."""
+def fact_of(id: str, event: RelationEvent, version: Version, raw: bytes | None) -> Document:
+    """The document that an event by itself makes. ``raw`` are its bytes, where it may be known by them."""
     document: Document = {
         "_id": id,
         "tenant": event.tenant,
@@ -173,7 +170,9 @@ def fact_of(id: str, event: RelationEvent, version: Version) -> Document:
     elif event.data.reason is not None:
         document["reason"] = event.data.reason
     document["retracted"] = not isinstance(event, RelationRecorded)
-    document["version"] = {"time": version.time, "source": version.source, "id": version.id}
+    made_by = document["version"] = {"time": version.time, "source": version.source, "id": version.id}
+    if raw is not None:
+        made_by["digest"] = digest(raw)
     return document
 
 
@@ -236,7 +235,7 @@ def _rank(fact: Document) -> bytes:
     """An order between two events that share one version, which a faulty upstream may send: without it the
     one that arrives first would win, and order would show. By bytes, for 1, 1.0 and True are equal to Python,
     and so are two traits in either order. The texts come last, so that it is the same order without them."""
-    plain = {name: value for name, value in fact.items() if name not in PERSONAL}
+    plain = {name: value for name, value in fact.items() if name not in PERSONAL and name != "version"}
     return orjson.dumps([plain, *(fact.get(name) for name in PERSONAL)])
 
 

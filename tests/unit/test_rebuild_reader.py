@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import bson
 import pytest
 
 from services.cli.rebuild.diff import differing, merged, same, why
@@ -158,6 +159,20 @@ def test_streams_are_merged_by_the_bytes_of_the_id() -> None:
     assert [(((x and x.id) or b"").decode(), ((y and y.id) or b"").decode()) for x, y in found] == [
         ("a", ""), ("b", "b"), ("", "c"), ("", "z"), ("é", "é"), ("", "ü"),
     ]  # fmt: skip
+
+
+def test_how_an_event_was_written_is_no_difference() -> None:
+    from services.cli.rebuild.diff import Comparison, Row
+
+    def row(**version: Any) -> Row:
+        return Row(b"a", bson.encode({"_id": "a", "version": {"time": 1, **version}}))
+
+    comparison = Comparison()
+    comparison.add(row(), row(digest="1"), lambda _one, _two: ("", ""))
+    comparison.add(row(digest="2"), row(digest="1"), lambda _one, _two: ("", ""))
+    assert comparison.same
+    comparison.add(row(digest="1", id="e1"), row(digest="1", id="e2"), lambda _one, _two: ("", ""))
+    assert comparison.different == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
+from services.relations.world import digest
 from shared.changes import decode_change
+from shared.codec import encode
 from shared.events import Event, event_key
 from tests.builders import TOPICS, MemoryKith, event, recorded, retracted
 
@@ -76,7 +78,8 @@ def test_a_fact_holds_what_was_said() -> None:
         "text": "bon\n",
         "traits": {"b": 1, "a": [1.5]},
     }
-    world = kith([recorded("e1", "2026-01-10T13:00:00.123456+01:00", kind="purchase", **everything)])
+    told = recorded("e1", "2026-01-10T13:00:00.123456+01:00", kind="purchase", **everything)
+    world = kith([told])
     assert fact(world) == {
         "_id": "default:c1:r1",
         "tenant": "default",
@@ -87,7 +90,7 @@ def test_a_fact_holds_what_was_said() -> None:
         "time": utc("2026-01-10T12:00:00.123Z"),
         **everything,
         "retracted": False,
-        "version": {"time": 1_768_046_400_123_456, "source": "test", "id": "e1"},
+        "version": {"time": 1_768_046_400_123_456, "source": "test", "id": "e1", "digest": digest(encode(told))},
     }
     cell = {"count": 1, "amount": {"EUR": 1299}, "rating_count": 1, "rating_sum": 4}
     time = utc("2026-01-10T12:00:00.123Z")
@@ -139,7 +142,12 @@ def test_a_retraction_leaves_a_tombstone_and_nothing_else() -> None:
             "consumer_id": "c1",
             **stated,
             "retracted": True,
-            "version": {"time": 1_770_724_800_000_000, "source": "test", "id": "e2"},
+            "version": {
+                "time": 1_770_724_800_000_000,
+                "source": "test",
+                "id": "e2",
+                "digest": digest(encode(retraction)),
+            },
         }
         assert world.documents()["relationships"] == {}
         january = {**view(JAN), "amount": 5, "currency": "EUR"}
