@@ -57,7 +57,7 @@ def _ids(record: Record) -> tuple[str, str] | None:
     """The ids of the fact that a record may be about and of its consumer; whether it is one is not asked here."""
     try:
         event = _named(record.value or b"")
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, no such names, or nested too deep
         return None
     tenant, data = event.tenant, event.data
     return document_id(tenant, data.consumer_id, data.relation_id), document_id(tenant, data.consumer_id)

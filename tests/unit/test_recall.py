@@ -88,6 +88,7 @@ def test_the_same_bad_bytes_twice_are_two_dead_letters() -> None:
         b'{"data":[],"tenant":"default"}',
         b'{"data":{"consumer_id":"c1","relation_id":"r1"},"tenant":null}',
         b"[]",
+        b'{"a":' * 5_000,
         b"",
     ],
 )
