@@ -20,7 +20,7 @@ from shared.erasure import erasure_id, hashed
 from shared.errors import InvalidEvent
 from shared.events import ConsumerErased, Event, RelationRecorded, RelationRetracted, Version, document_id
 from shared.protocols import Message, Partition
-from tests.builders import TOPICS, MemoryKith, recorded, renamed, retracted, stored_state
+from tests.builders import TOPICS, MemoryKith, recorded, renamed, retracted, stored_state, without_digest
 from tests.builders import event as event_of
 from tests.strategies import TENANTS, consumer_events, relation_events
 
@@ -75,16 +75,12 @@ def without_the_erased(history: list[Event]) -> list[Event]:
 
 def facts_of(state: dict[str, Any]) -> dict[str, Any]:
     """Facts and relationships; of the facts of pseudonyms not by what their events are known."""
-    facts = {id: _unknown(fact) if _anonymous(fact) else fact for id, fact in state["relations"].items()}
+    facts = {id: without_digest(fact) if _anonymous(fact) else fact for id, fact in state["relations"].items()}
     return {"relations": facts, "relationships": state["relationships"]}
 
 
 def _anonymous(fact: dict[str, Any]) -> bool:
     return bool(fact["consumer_id"].startswith("p-"))
-
-
-def _unknown(fact: dict[str, Any]) -> dict[str, Any]:
-    return {**fact, "version": {name: part for name, part in fact["version"].items() if name != "digest"}}
 
 
 @given(HISTORIES, st.integers(1, 10))
