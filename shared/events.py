@@ -280,7 +280,9 @@ def event_key(event: Event | SubjectErased) -> bytes:
 
 def document_id(tenant: str, *parts: str) -> str:
     """A MongoDB ``_id`` of tenant and ids, joined by ``:``. Ids may hold ``:`` themselves, so it is escaped."""
-    joined = ":".join(parts)
-    if "%" in joined or joined.count(":") != len(parts) - 1:
-        joined = ":".join(part.replace("%", "%25").replace(":", "%3A") for part in parts)
-    return f"{tenant}:{joined}"
+    id = tenant
+    for part in parts:
+        if "%" in part or ":" in part:
+            part = part.replace("%", "%25").replace(":", "%3A")
+        id = f"{id}:{part}"
+    return id

@@ -1,16 +1,15 @@
 """A runner in a thread of its own, beside the HTTP API of the same process."""
 
-import gc
 import logging
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
 
 from shared.errors import Unavailable
+from shared.pace import keep_pace
 from shared.runner import Runner
 from shared.watchdog import Hang, Watchdog, hangs
 
@@ -73,12 +72,7 @@ class Worker:
     def _work(self) -> None:
         try:
             runner = self._patiently()
-            # Whoever waits for MongoDB or answers a query gets on as soon as it may: by default only after 5 ms,
-            # several times for every operation.
-            sys.setswitchinterval(0.0005)
-            # Documents hold no cycles, and looking for some takes a quarter of the fold's time.
-            gc.freeze()
-            gc.set_threshold(100_000, 20, 20)
+            keep_pace()
             if runner is not None:
                 self._runner = runner
                 runner.run(self._stop)

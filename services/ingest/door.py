@@ -28,7 +28,7 @@ MAX_ID = 200
 NOT_SUPPRESSED = (ConsumerErased, ProviderUpserted, ProviderClosed)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """``event`` is there while its personal values are still to be sealed, ``erasure`` where it is one."""
 

@@ -59,5 +59,5 @@ def _ids(record: Record) -> tuple[str, str] | None:
         event = _named(record.value or b"")
     except (ValueError, RecursionError):  # no JSON, no such names, or nested too deep
         return None
-    tenant, data = event.tenant, event.data
-    return document_id(tenant, data.consumer_id, data.relation_id), document_id(tenant, data.consumer_id)
+    consumer = document_id(event.tenant, event.data.consumer_id)
+    return document_id(consumer, event.data.relation_id), consumer

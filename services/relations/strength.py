@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 Kinds = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -20,9 +21,15 @@ _MOST_DOUBLINGS = 1000.0
 
 def month_of(time: datetime) -> str:
     """``2026-11`` of an aware UTC time."""
-    return f"{time.year:04d}-{time.month:02d}"
+    return _month(time.year, time.month)
 
 
+@lru_cache(1_200)
+def _month(year: int, month: int) -> str:
+    return f"{year:04d}-{month:02d}"
+
+
+@lru_cache(1_200)
 def month_number(month: str) -> int:
     """Months since year 0, so that differences count months."""
     return int(month[:4]) * 12 + int(month[5:7]) - 1

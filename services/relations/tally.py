@@ -53,11 +53,10 @@ class Tally:
     def document(self, times: Times, strength: Strength) -> Document:
         """The relationship's document, in canonical order and without zeros."""
         tenant, consumer_id, provider_id = self._pair
-        kinds = {
-            kind: {month: _canonical(cell) for month, cell in sorted(months.items()) if cell["count"]}
-            for kind, months in sorted(self.kinds.items())
-        }
-        kinds = {kind: months for kind, months in kinds.items() if months}
+        kinds = {}
+        for kind, months in sorted(self.kinds.items()):
+            if counted := {month: _canonical(cell) for month, cell in sorted(months.items()) if cell["count"]}:
+                kinds[kind] = counted
         document: Document = {
             "_id": self.id,
             "tenant": tenant,

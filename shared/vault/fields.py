@@ -57,6 +57,8 @@ def plain(event: Event) -> str | None:
 
 def token_in(event: Event) -> str | None:
     """The path of the first value that has the form of a token."""
+    if isinstance(event, RelationRecorded) and event.data.text is None:
+        return None  # as of nearly all events
     for path, value in values(event):
         if is_token(value):
             return path
