@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -29,6 +29,7 @@ from tests.unit.runner_support import (
     steps,
     views,
 )
+from tests.waiting import wait_equal, wait_for
 
 LIMIT = 30.0
 
@@ -164,13 +165,6 @@ def working(kith: MemoryKith, stuck_seconds: float) -> Iterator[Worker]:
         worker.stop()
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("operation", ["claim", "commit"])
 def test_a_thread_that_does_not_return_is_noticed_and_its_stack_logged_once(
     operation: str, caplog: pytest.LogCaptureFixture
@@ -180,10 +174,10 @@ def test_a_thread_that_does_not_return_is_noticed_and_its_stack_logged_once(
     kith.publish(views(1))
     with working(kith, stuck_seconds=0.1) as worker:
         assert store.reached.wait(20)
-        until(worker.problems)
+        wait_for("the problem", worker.problems, pause=0.01)
         (problem,) = worker.problems()
         assert problem.startswith(f"the worker hangs in {operation} of kith.")
-        until(lambda: caplog.records)
+        wait_for("the line", lambda: caplog.records, pause=0.01)
         time.sleep(1.1)
         (line,) = caplog.records
         text = Logfmt().format(line)
@@ -191,8 +185,8 @@ def test_a_thread_that_does_not_return_is_noticed_and_its_stack_logged_once(
         assert f"step={operation}" in text
         assert "in _block" in text, "the stack names the call that does not return"
         store.let_go.set()
-        until(lambda: not worker.problems())
-        until(lambda: len(caplog.records) == 2)
+        wait_for("the end of the problem", lambda: not worker.problems(), pause=0.01)
+        wait_for("the second line", lambda: len(caplog.records) == 2, pause=0.01)
         assert "no longer stuck" in caplog.records[1].getMessage()
 
 
@@ -202,7 +196,7 @@ def test_a_worker_says_what_it_waits_for_before_it_has_begun() -> None:
 
     worker = Worker(build)
     worker.start()
-    until(lambda: worker.problems() == ["waiting for no brokers"])
+    wait_equal(worker.problems, ["waiting for no brokers"])
     worker.stop()
 
 

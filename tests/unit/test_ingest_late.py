@@ -1,7 +1,6 @@
 """The door opens before Kafka is there."""
 
 import threading
-from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -10,6 +9,7 @@ from services.ingest.late import LatePublisher, NotConnected
 from shared.errors import ConfigurationError, Unavailable
 from shared.memory import MemoryLog, MemoryPublisher
 from shared.protocols import Message, Partition, Publisher
+from tests.waiting import wait_for
 
 MESSAGES = [Message("t", b"k", b"v")]
 
@@ -33,14 +33,6 @@ class Broker:
         return publisher
 
 
-def eventually(condition: Callable[[], object]) -> None:
-    for _ in range(3_000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not come")
-
-
 def test_until_kafka_is_there_nothing_is_published_and_the_sender_hears_so() -> None:
     broker = Broker(refusals=10**9)
     with closing(LatePublisher(broker.open, retry_seconds=0.01)) as late:
@@ -54,7 +46,7 @@ def test_until_kafka_is_there_nothing_is_published_and_the_sender_hears_so() -> 
 def test_when_kafka_comes_it_publishes_and_is_closed_at_the_end() -> None:
     broker = Broker(refusals=3)
     with closing(LatePublisher(broker.open, retry_seconds=0.01)) as late:
-        eventually(lambda: not late.problems())
+        wait_for("the publisher", lambda: not late.problems(), pause=0.01)
         late.send(MESSAGES).result(30)
     assert [record.value for record in broker.log.records[Partition("t", 0)]] == [b"v"]
     assert broker.closed.is_set()
@@ -88,6 +80,6 @@ def test_a_wrong_setting_ends_the_process_and_is_told(signals: list[int]) -> Non
         raise ConfigurationError("no such mechanism")
 
     late = LatePublisher(wrong)
-    eventually(lambda: signals)
+    wait_for("the signal", lambda: signals, pause=0.01)
     with pytest.raises(ConfigurationError, match="no such mechanism"):
         late.close()
