@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9000, 1, 1, tzinfo=UTC)
+_SPAN = (END - EPOCH) // timedelta(milliseconds=1)
 
 # No control, format (bidi, zero width) or line separator characters, no space at either end.
 _VISIBLE = r"^[^\p{Cc}\p{Cf}\p{Z}](?:[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cf}\p{Z}])?$"
@@ -263,8 +264,7 @@ def microseconds(time: datetime) -> int:
 def arrival(timestamp: int) -> datetime:
     """The time of a record's timestamp (milliseconds since 1970). Whoever publishes may write any number there:
     one that is no time becomes the nearest that is."""
-    span = (END - EPOCH) // timedelta(milliseconds=1)
-    return EPOCH + timedelta(milliseconds=min(max(timestamp, 0), span))
+    return EPOCH + timedelta(milliseconds=min(max(timestamp, 0), _SPAN))
 
 
 def subject_id(event: Event | SubjectErased) -> str:

@@ -54,11 +54,6 @@ def renamed(tenant: str, consumer_id: str, relation_id: str) -> str:
     return hashed(tenant, document_id("relation", consumer_id, relation_id))
 
 
-def without_digest(fact: dict[str, Any]) -> dict[str, Any]:
-    """A stored fact without what its event is known by, as a pseudonym's facts are."""
-    return {**fact, "version": {name: part for name, part in fact["version"].items() if name != "digest"}}
-
-
 class MemoryKith:
     """The relations service in memory: log, store and runner."""
 

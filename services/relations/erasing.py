@@ -17,7 +17,18 @@ from collections.abc import Generator, Mapping, Sequence
 from services.relations.standing import Standing
 from services.relations.strength import Strength
 from services.relations.tally import Pair
-from services.relations.world import PERSONAL, World, change, fact_of, later, pair_in, pair_of, told, winner
+from services.relations.world import (
+    PERSONAL,
+    World,
+    change,
+    fact_of,
+    later,
+    pair_in,
+    pair_of,
+    told,
+    winner,
+    without_digest,
+)
 from shared.erasure import Mode, Pseudonym, outranking
 from shared.events import FactEvent, RelationEvent, SubjectErased, document_id
 from shared.protocols import Answer, Ask, Beginning, Document, Get, Message, Outcome, Record, Write
@@ -233,6 +244,6 @@ class _Fold:
             "tenant": tenant,
             "relation_id": self._relation(tenant, consumer_id, fact["relation_id"]),
             "consumer_id": self._pseudonym(tenant, consumer_id),
-            "version": {name: value for name, value in fact["version"].items() if name != "digest"},
         }
-        return {**{name: value for name, value in fact.items() if name not in PERSONAL}, **named}
+        plain = {name: value for name, value in fact.items() if name not in PERSONAL}
+        return without_digest({**plain, **named})

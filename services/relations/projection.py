@@ -67,7 +67,7 @@ class RelationsProjection:
         """The records of facts without those that a ``trusted`` fact was made of; of profiles all."""
         if records[0].partition.topic != self._relations:
             return records
-        return (yield from unknown(records, trusted, facts_only=self._facts_only))
+        return (yield from unknown(records, trusted, self._max_future_seconds, facts_only=self._facts_only))
 
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
         """Fold one slice of one partition."""

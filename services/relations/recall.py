@@ -6,36 +6,53 @@ need not be decoded, which is most of what a replay costs.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from typing import Annotated
 
 import msgspec
 
-from services.relations.erasing import ERASED, weight
+from services.relations.erasing import ERASED
 from services.relations.world import digest
-from shared.events import document_id
+from shared.codec import MAX_SEALED_BYTES
+from shared.events import arrival, document_id
 from shared.protocols import Answer, Ask, Document, Get, Record
+
+_ORDER = "relation.subject_erased"
+_Id = Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class _Names(msgspec.Struct, gc=False):
-    consumer_id: str
-    relation_id: str
+    consumer_id: _Id = ""
+    relation_id: _Id = ""
 
 
 class _Named(msgspec.Struct, gc=False):
+    type: str
     data: _Names
-    tenant: str = "default"
+    tenant: Annotated[str, msgspec.Meta(max_length=63)] = "default"
 
 
 _named = msgspec.json.Decoder(_Named).decode
 
 
 def unknown(
-    records: Sequence[Record], trusted: Callable[[Document], bool], *, facts_only: bool = False
+    records: Sequence[Record],
+    trusted: Callable[[Document], bool],
+    max_future_seconds: int,
+    *,
+    facts_only: bool = False,
 ) -> Generator[Ask, Answer, Sequence[Record]]:
-    """The records of facts that are not certainly stored already, by comparison with ``trusted`` facts. All,
-    where somebody's erasure is among them or has been: an event of theirs may move the fact that it finds."""
-    wanted: list[tuple[str, str] | None] = [_ids(record) for record in records]
+    """The records of facts that are not certainly stored already, by comparison with ``trusted`` facts.
+
+    All of them, where somebody's erasure is among them, may be, or has been: an event of theirs may move the fact
+    that it finds. And those whose arrival would be judged to be before their time.
+    """
+    wanted: list[tuple[str, str] | None] = []
+    for record in records:
+        wanted.append(found := _ids(record))
+        if found is None and _may_erase(record):
+            return records
     ids = {found[0] for found in wanted if found}
-    if not ids or any(weight(record) > 1 for record in records):
+    if not ids:
         return records
     markers = set() if facts_only else {found[1] for found in wanted if found}
     documents = yield Get({"relations": ids, ERASED: markers} if markers else {"relations": ids})
@@ -49,15 +66,34 @@ def unknown(
         or (fact := stored.get(found[0])) is None
         or (known := fact["version"].get("digest")) is None
         or known != digest(record.value or b"")
+        or not _timely(fact, record.timestamp + max_future_seconds * 1000)
         or not trusted(fact)
     ]
 
 
 def _ids(record: Record) -> tuple[str, str] | None:
-    """The ids of the fact that a record may be about and of its consumer; whether it is one is not asked here."""
+    """The ids of the fact that a record may be about and of its consumer; None of an erasure, and of what is not
+    understood here."""
+    raw = record.value
+    if raw is None or len(raw) > MAX_SEALED_BYTES:
+        return None
     try:
-        event = _named(record.value or b"")
+        event = _named(raw)
     except (ValueError, RecursionError):  # no JSON, no such names, or nested too deep
+        return None
+    if event.type == _ORDER:
         return None
     consumer = document_id(event.tenant, event.data.consumer_id)
     return document_id(consumer, event.data.relation_id), consumer
+
+
+def _may_erase(record: Record) -> bool:
+    """Whether a record that names no fact may be an erasure, however it is written."""
+    raw = record.value or b""
+    return len(raw) <= MAX_SEALED_BYTES and (b"subject_erased" in raw or b"\\u" in raw)
+
+
+def _timely(fact: Document, latest: int) -> bool:
+    """Whether the times of a fact are certainly not after ``latest``, in milliseconds since 1970."""
+    # A fact's own time is cut to milliseconds.
+    return fact["version"]["time"] <= latest * 1000 and ("time" not in fact or fact["time"] < arrival(latest))

@@ -12,9 +12,10 @@ from typing import Any
 from services.relations.projection import RelationsProjection
 from shared.dead_letters import cut
 from shared.errors import InvalidEvent
+from shared.events import RelationRecorded, RelationRetracted
 from shared.protocols import Answer, Ask, Document, Keys, Outcome, Partition, Record
 from shared.vault.dead_letters import conceal, owner_of
-from shared.vault.fields import TEXTS, plain, seal_event, without
+from shared.vault.fields import TEXTS, beside, plain, seal_event, without
 from shared.vault.keys import TENANT, blind, normalised
 from shared.vault.protocols import Destroyed
 from shared.vault.tokens import DataKey, Unreadable, is_token, unseal
@@ -54,6 +55,7 @@ class SealedProjection:
         partition = items[0][0].partition
         bare = [index for index, (_, event) in enumerate(items) if plain(event) is not None]
         self.plaintext[partition] = len(bare)
+        items = [(_withheld(record, event), event) for record, event in items]
         if bare:
             items = yield from _sealed(items, bare)
         outcome = yield from self._projection.project(items)
@@ -76,10 +78,16 @@ def _sealed(
     for n in bare:
         record, event = items[n]
         key = keys[event.tenant, event.data.consumer_id]
-        # Without its bytes: whoever guesses them must not find that they were these.
-        bare_record = record._replace(value=None)
-        done[n] = (bare_record, without(event) if isinstance(key, Destroyed) else seal_event(event, key))
+        done[n] = (record, without(event) if isinstance(key, Destroyed) else seal_event(event, key))
     return done
+
+
+def _withheld(record: Record, event: Any) -> Record:
+    """A record without its bytes, where these may hold something personal in plain text: whoever guesses them must
+    not find, in what is stored, that they were these."""
+    if not isinstance(event, RelationRecorded | RelationRetracted):
+        return record
+    return record._replace(value=None) if plain(event) or beside(record.value or b"", event) else record
 
 
 def _sealed_throughout(fact: Document) -> bool:

@@ -138,6 +138,11 @@ def _of_one_version(old: Document, new: Document) -> Document:
     return old if (_rank(old), one or "") >= (_rank(new), other or "") else new
 
 
+def without_digest(fact: Document) -> Document:
+    """The fact by what its event said, whatever its bytes were."""
+    return {**fact, "version": {name: part for name, part in fact["version"].items() if name != "digest"}}
+
+
 def digest(raw: bytes) -> str:
     """128 bits of an event's bytes: nobody can make two events that share them."""
     return blake2b(raw, digest_size=16).hexdigest()

@@ -98,6 +98,12 @@ def hidden(raw: bytes, event: Event) -> bool:
     return any(needle in raw for needle in _NEEDLES)
 
 
+def beside(raw: bytes, event: Event) -> bool:
+    """The same of an event of a relation: whether its bytes may hold more than its personal values."""
+    stated = sum(1 for _ in values(event))
+    return sum(raw.count(needle) for needle in _NEEDLES) > stated
+
+
 def bare(raw: bytes) -> bytes:
     """The bytes of an event without what does not count. Raises InvalidEvent for what is no strict JSON."""
     return orjson.dumps(_parsed(raw))

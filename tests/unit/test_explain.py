@@ -126,6 +126,19 @@ def test_a_duplicate_names_the_first_place() -> None:
     assert [place(r) for r in second.because] == [place(first)]
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_so_is_one_that_is_written_otherwise(swapped: bool) -> None:
+    written = message(purchase("e1", T1, 1))
+    otherwise = written._replace(value=written.value + b"  ")
+    kith = MemoryKith(partitions=1)
+    for each in (otherwise, written) if swapped else (written, otherwise):
+        kith.log.append(each)
+    kith.drain()
+    explanation, found = one(kith, "e1")
+    assert [o.outcome for o in found] == ["applied", "duplicate"]
+    assert (explanation.standing, explanation.exact) == ("counts", True)
+
+
 def test_the_same_name_with_other_content_is_a_fault_of_the_sender() -> None:
     _, found = one(kith_of(purchase("e1", T1, 5), purchase("e1", T1, 4)), "e1")
     assert [o.outcome for o in found] == ["applied", "outranked"]

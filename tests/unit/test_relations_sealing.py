@@ -18,6 +18,7 @@ from tests.builders import TOPICS, MemoryKith, event, recorded
 from tests.vault_support import memory_vault
 
 TIME = "2026-05-02T09:00:00Z"
+FACT = {"relation_id": "r1", "kind": "view", "consumer_id": "c1", "provider_id": "p1"}
 
 
 def kith(**options: Any) -> MemoryKith:
@@ -57,6 +58,29 @@ def test_plain_text_past_the_door_is_stored_as_the_door_would_have_it() -> None:
     known = {**fact, "version": {**fact["version"], "digest": digest(encode(duplicates[1]))}}
     before["relations"] = {fact["_id"]: known}
     assert world.documents() == before, "a duplicate by the other way changes nothing else"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "known"),
+    [
+        (b'"text":', b'"text":"MARKER","text":', False),
+        (b'"kind":', b'"reason":"x","kind":', None),
+        (b'"subject":"s"', b'"subject":"\\u00e9"', False),
+        (b'"subject":"s"', b'"subject":"t"', True),
+    ],
+)
+def test_bytes_that_may_hold_plain_text_are_no_way_to_know_an_event(
+    before: bytes, after: bytes, known: bool | None
+) -> None:
+    """Of two members of one name the last counts; whoever guesses the first must not find it confirmed."""
+    world = kith()
+    said = sealed(world, event("relation.recorded", "e2", TIME, {**FACT, "text": "MARKER"}, subject="s"))
+    value = encode(said).replace(before, after)
+    assert value != encode(said)
+    world.log.append(Message(TOPICS.name("relations"), b"default:c1", value))
+    world.drain()
+    found = [("digest" in fact["version"]) for fact in world.documents()["relations"].values()]
+    assert found == ([] if known is None else [known])
 
 
 def test_a_slice_without_plain_text_asks_for_no_key() -> None:

@@ -11,6 +11,7 @@ from services.cli.explain.find import Name, fields_of, subject_of
 from services.cli.explain.fold import Aggregation, Documents, Item, Replay, as_changes
 from services.cli.explain.model import Explanation, Occurrence, Reference
 from services.relations.erasing import ERASED
+from services.relations.world import without_digest
 from shared.codec import encode
 from shared.dead_letters import REPLAY_OF
 from shared.errors import InvalidEvent
@@ -218,7 +219,8 @@ class Telling:
         for name_, id_ in sorted(touched):
             explanation.stored.setdefault(name_, {})[id_] = self._stored.documents.get(name_, {}).get(id_)
         explanation.exact = all(
-            self._now[name_].get(id_) == document
+            self._now[name_].get(id_)
+            == (without_digest(document) if document and name_ == "relations" else document)
             for name_, documents in explanation.stored.items()
             for id_, document in documents.items()
         )

@@ -10,6 +10,7 @@ from bson import decode
 from bson.codec_options import CodecOptions
 
 from services.relations.strength import Strength
+from services.relations.world import without_digest
 from shared.events import EPOCH
 from shared.protocols import Document
 
@@ -83,9 +84,7 @@ class Row(NamedTuple):
         """Without the digest of a fact's event: facts from before there was one lack it, and it says how the event
         was written, not what."""
         document = decode(self.raw, _AWARE)
-        if isinstance(version := document.get("version"), dict):
-            version.pop("digest", None)
-        return document
+        return without_digest(document) if isinstance(document.get("version"), dict) else document
 
 
 def merged(live: Iterable[Row], other: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
