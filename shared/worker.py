@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from shared.errors import Unavailable
-from shared.pace import keep_pace
+from shared.pace import collect_rarely, give_way
 from shared.runner import Runner
 from shared.watchdog import Hang, Watchdog, hangs
 
@@ -72,7 +72,8 @@ class Worker:
     def _work(self) -> None:
         try:
             runner = self._patiently()
-            keep_pace()
+            give_way()
+            collect_rarely()
             if runner is not None:
                 self._runner = runner
                 runner.run(self._stop)

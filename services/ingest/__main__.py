@@ -18,7 +18,7 @@ from shared.ledger import Ledger
 from shared.metered import PublisherMeter
 from shared.metrics import new_registry
 from shared.mongo_io import connect
-from shared.pace import keep_pace
+from shared.pace import collect_rarely
 from shared.settings import Settings
 from shared.topics import INPUTS, Topics
 from shared.tracing import open_tracing
@@ -59,7 +59,7 @@ def run(settings: Settings) -> None:
             ledger=ledger,
         )
         add_metrics(app, registry)
-        keep_pace()
+        collect_rarely()
         serve(app, settings.host, settings.ingest_port, stop.close, tls=tls)
 
 
