@@ -5,7 +5,7 @@ import time
 import httpx
 import pytest
 
-from shared.local.processes import Process, tail
+from shared.local.processes import Process
 from tests.fault.conftest import Start
 from tests.fault.load import market_items
 from tests.fault.system import PATIENCE_SECONDS, System, memory_mb
@@ -57,6 +57,6 @@ def test_the_worker_says_that_it_waits(start_system: Start) -> None:
 
 
 def health(worker: Process) -> int:
-    (line,) = [line for line in tail(worker.log, 200).splitlines() if "url=" in line]
+    (line,) = [line for line in worker.log.read_text().splitlines() if "url=" in line]
     url = line.partition("url=")[2].split()[0]
     return httpx.get(f"{url}/health/ready", trust_env=False, timeout=10).status_code

@@ -15,7 +15,7 @@ from shared.logs import Logfmt
 from shared.memory import MemoryReader
 from shared.protocols import Claim, Message, Outcome, Parcel, Partition, Progress, Slice
 from shared.runner import Runner
-from shared.watchdog import Hang, Watchdog, hangs
+from shared.watchdog import STORE_THREADS, Hang, Watchdog, hangs
 from shared.worker import Worker
 from tests.builders import MemoryKith
 from tests.unit.runner_support import (
@@ -216,6 +216,21 @@ def test_each_hang_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFix
     assert f"step=commit seconds=40 topic={RELATIONS} partition=0" in text
     assert "stack" not in text
     assert fine_line.getMessage() == f"no longer stuck: {PLACE}"
+
+
+def test_partitions_that_hang_in_one_place_show_it_once(caplog: pytest.LogCaptureFixture) -> None:
+    let_go = threading.Event()
+    thread = threading.Thread(target=let_go.wait, name=f"{STORE_THREADS}_0")
+    thread.start()
+    try:
+        found = [Hang("commit", Partition(RELATIONS, n), 60.0, None, False) for n in range(3)]
+        Watchdog(lambda _: found, threading.current_thread(), lambda: 100.0).look()
+    finally:
+        let_go.set()
+        thread.join()
+    lines = [Logfmt().format(line) for line in caplog.records]
+    assert ["stack=" in line for line in lines] == [True, False, False]
+    assert [f"partition={n}" in line for n, line in enumerate(lines)] == [True] * 3
 
 
 def bad(kith: MemoryKith, count: int) -> None:
