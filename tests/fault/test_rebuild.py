@@ -213,7 +213,11 @@ def test_a_switch_that_is_killed_holds_nobody_up(system: System, step: str) -> N
     assert registry.read().live == 1
     before = reached(system, "relations", 1)
     system.wait("the workers to go on by themselves", lambda: reached(system, "relations", 1) > before + 100, 45)
-    if step != "announced":  # then no worker had been stopped, and none has needed to look
+    if step == "announced":  # no worker had been stopped, and none has needed to look
+        left = registry.read().hand_over
+        assert left is not None
+        system.wait("the announcement to be void", lambda: registry.now() > left.until)
+    else:
         assert registry.read().hand_over is None
     run(system, "switch", "relations")
     load.cut()
