@@ -5,6 +5,7 @@ The wire form is a CloudEvent 1.0 in JSON structured mode with the extension att
 """
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, Tag, model_validator
@@ -261,6 +262,7 @@ def microseconds(time: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+@lru_cache(4_096)
 def arrival(timestamp: int) -> datetime:
     """The time of a record's timestamp (milliseconds since 1970). Whoever publishes may write any number there:
     one that is no time becomes the nearest that is."""
