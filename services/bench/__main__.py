@@ -21,7 +21,7 @@ from services.bench.latency import PROBES, measure_latency
 from services.bench.measure import RunFailed
 from services.bench.ratios import ratios
 from services.bench.run import Comparison
-from services.bench.servers import BenchServers, running
+from services.bench.servers import CACHE_GB, BenchServers, running
 from shared.errors import ConfigurationError, Unavailable
 from shared.mongo_io import connect
 from shared.protocols import Document
@@ -137,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
     add("--growth", action="store_true", help="instead: 10⁴ to 10⁶ facts, and hot spots")
     add("--growth-max", action="store_true", help=f"… up to {LARGEST:,} facts")
     add("--sizes", type=int, nargs="+", help="other numbers of facts")
+    add("--cache-gb", type=float, default=CACHE_GB, help="of mongod; what is larger is read from disk again")
     add("--hot", type=int, default=100_000, help="relations of a hot spot")
     return parser
 
@@ -151,7 +152,7 @@ def main() -> int:
     try:
         with (
             tempfile.TemporaryDirectory(prefix="kith-bench-") as folder,
-            running(Path(folder)) as servers,
+            running(Path(folder), options.cache_gb) as servers,
             connect(servers.mongo.uri) as client,
         ):
             bench = Bench(options, servers, client, console)

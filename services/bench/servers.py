@@ -35,12 +35,13 @@ class BenchServers:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[BenchServers]:
-    """Both servers over ``folder``, stopped at the end."""
+def running(folder: Path, cache_gb: float = CACHE_GB) -> Iterator[BenchServers]:
+    """Both servers over ``folder``, stopped at the end. ``cache_gb`` is the most of its documents and indexes that
+    mongod keeps in memory."""
     log = folder / "log"
     kafka_port, controller_port, mongo_port = replace_taken([0, 0, 0])
     kafka = KafkaServer(folder / "kafka", kafka_port, controller_port, log / "kafka.log", PROPERTIES)
-    mongo = MongoServer(folder / "mongo", mongo_port, log / "mongo.log", cache_gb=CACHE_GB)
+    mongo = MongoServer(folder / "mongo", mongo_port, log / "mongo.log", cache_gb=cache_gb)
     try:
         mongo.launch()
         kafka.launch()
