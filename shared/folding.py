@@ -1,7 +1,7 @@
 """One slice on its way through a projection: decoded, what it must read fetched, folded. Pure."""
 
 import logging
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -86,11 +86,11 @@ class Folding:
 
     def _go_on(self, answer: Answer) -> None:
         try:
-            while (fetching := self._known.asked(ask := self._steps.send(answer))) is None:
-                answer = self._known.answered(ask, None)
-            self._ask, self.answer = ask, fetching
+            self._ask = self._steps.send(answer)
         except StopIteration as done:
             self.answer, self._outcome = None, done.value
+        else:
+            self.answer = self._known.asked(self._ask)
 
     def advance(self) -> tuple[Outcome, Progress] | None:
         """Go on as far as the answers are there: what is to be stored, or None. Raises what a read raised."""
@@ -112,30 +112,31 @@ class _Known:
 
     def __init__(self, fetch: Callable[[Ask], Future[Answer]]) -> None:
         self._fetch = fetch
-        self._ids: dict[str, set[str]] = {}
-        self._found: dict[str, dict[str, Document]] = {}
+        #: Collection → id → document, None where there is none.
+        self._read: dict[str, dict[str, Document | None]] = {}
 
-    def asked(self, ask: Ask) -> Future[Answer] | None:
-        """What is not known of what is asked, on its way; None when all is known."""
+    def asked(self, ask: Ask) -> Future[Answer]:
+        """What is not known of what is asked, on its way."""
         if not isinstance(ask, Get):
             return self._fetch(ask)
-        wanted = {name: self._unknown(name, ids) for name, ids in ask.ids.items()}
-        rest = {name: ids for name, ids in wanted.items() if ids}
-        return self._fetch(Get(rest)) if rest else None
-
-    def _unknown(self, name: str, ids: Collection[str]) -> Collection[str]:
-        known = self._ids.get(name)
-        return [id for id in ids if id not in known] if known else ids
+        rest = {}
+        for name, ids in ask.ids.items():
+            known = self._read.get(name, {})
+            if unknown := [id for id in ids if id not in known]:
+                rest[name] = unknown
+        if rest:
+            return self._fetch(Get(rest))
+        nothing: Future[Answer] = Future()
+        nothing.set_result({})
+        return nothing
 
     def answered(self, ask: Ask, answer: Answer) -> Answer:
         """The whole answer, of what came of ``asked`` and of what was known."""
         if not isinstance(ask, Get):
             return answer
-        for name, found in (answer or {}).items():
-            self._found.setdefault(name, {}).update(found)
         whole = {}
         for name, ids in ask.ids.items():
-            self._ids.setdefault(name, set()).update(ids)
-            known = self._found.get(name, {})
-            whole[name] = {id: known[id] for id in ids if id in known}
+            known, found = self._read.setdefault(name, {}), answer.get(name, {})
+            known.update({id: found.get(id) for id in ids if id not in known})
+            whole[name] = {id: document for id in ids if (document := known[id]) is not None}
         return whole

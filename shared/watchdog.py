@@ -74,16 +74,15 @@ class Watchdog:
         """Log what has come to hang, and what no longer does."""
         now = self._clock()
         found = {(hang.partition, hang.blocked): hang for hang in self._find(now)}
-        # They are the same for every partition, and long.
-        shown: set[str] = set()
+        shown = False
         for key, hang in found.items():
             if key not in self._known:
                 extra = {"step": hang.step, "seconds": round(now - hang.since)}
                 if hang.partition is not None:
                     extra |= {"topic": hang.partition.topic, "partition": hang.partition.number}
-                if (stack := self._stack(hang)) and stack not in shown:
-                    shown.add(stack)
-                    extra["stack"] = stack
+                # It is the same for every partition, and long.
+                if not shown and (stack := self._stack(hang)):
+                    extra["stack"], shown = stack, True
                 log.error("stuck: %s", hang.describe(now), extra=extra)
         for key, hang in self._known.items():
             if key not in found:

@@ -28,7 +28,7 @@ MAX_ID = 200
 NOT_SUPPRESSED = (ConsumerErased, ProviderUpserted, ProviderClosed)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True)  # not frozen, which would take as long again to make, and one is made for every event
 class Accepted:
     """``event`` is there while its personal values are still to be sealed, ``erasure`` where it is one."""
 

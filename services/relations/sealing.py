@@ -78,16 +78,20 @@ def _sealed(
     for n in bare:
         record, event = items[n]
         key = keys[event.tenant, event.data.consumer_id]
-        done[n] = (record, without(event) if isinstance(key, Destroyed) else seal_event(event, key))
+        # Nor by its bytes is such an event to be known.
+        done[n] = (
+            record._replace(value=None),
+            without(event) if isinstance(key, Destroyed) else seal_event(event, key),
+        )
     return done
 
 
 def _withheld(record: Record, event: Any) -> Record:
-    """A record without its bytes, where these may hold something personal in plain text: whoever guesses them must
-    not find, in what is stored, that they were these."""
+    """A record without its bytes, where these may hold something personal beside what its event says: whoever
+    guesses them must not find, in what is stored, that they were these."""
     if not isinstance(event, RelationRecorded | RelationRetracted):
         return record
-    return record._replace(value=None) if plain(event) or beside(record.value or b"", event) else record
+    return record._replace(value=None) if beside(record.value or b"", event) else record
 
 
 def _sealed_throughout(fact: Document) -> bool:

@@ -138,9 +138,12 @@ def _of_one_version(old: Document, new: Document) -> Document:
     return old if (_rank(old), one or "") >= (_rank(new), other or "") else new
 
 
-def without_digest(fact: Document) -> Document:
-    """The fact by what its event said, whatever its bytes were."""
-    return {**fact, "version": {name: part for name, part in fact["version"].items() if name != "digest"}}
+def without_digest(document: Document) -> Document:
+    """A fact by what its event said, whatever its bytes were. Documents of other collections have no digest."""
+    version = document.get("version")
+    if not isinstance(version, dict) or "digest" not in version:
+        return document
+    return {**document, "version": {name: part for name, part in version.items() if name != "digest"}}
 
 
 def digest(raw: bytes) -> str:

@@ -46,23 +46,19 @@ def values(event: Event) -> Iterator[tuple[str, Value]]:
 
 def plain(event: Event) -> str | None:
     """The path of the first personal value that is not sealed; None when there is none."""
-    if isinstance(event, RelationRecorded):  # nearly all events are, and this is asked of every one
-        text = event.data.text
-        return None if text is None or is_token(text) else "text"
-    for path, value in values(event):
-        if not is_token(value):
-            return path
-    return None
+    return _first(event, sealed=False)
 
 
 def token_in(event: Event) -> str | None:
-    """The path of the first value that has the form of a token."""
-    if isinstance(event, RelationRecorded) and event.data.text is None:
-        return None  # as of nearly all events
-    for path, value in values(event):
-        if is_token(value):
-            return path
-    return None
+    """The path of the first value that has the form of a token; None when there is none."""
+    return _first(event, sealed=True)
+
+
+def _first(event: Event, *, sealed: bool) -> str | None:
+    if isinstance(event, RelationRecorded):  # nearly all events are, and this is asked of every one
+        text = event.data.text
+        return "text" if text is not None and is_token(text) is sealed else None
+    return next((path for path, value in values(event) if is_token(value) is sealed), None)
 
 
 def seal_event(event: Event, key: DataKey) -> Event:

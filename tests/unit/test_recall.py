@@ -47,6 +47,19 @@ def world(*slices: list[Event], **options: Any) -> MemoryKith:
     return kith
 
 
+def watch(kith: MemoryKith) -> list[tuple[str, str]]:
+    """The collection and id of every document that is asked for from now on."""
+    asked: list[tuple[str, str]] = []
+    read = kith.store.read
+
+    def watched(ask: Any) -> Any:
+        asked.extend((name, id) for name, ids in ask.ids.items() for id in ids)
+        return read(ask)
+
+    kith.store.read = watched  # type: ignore[method-assign]
+    return asked
+
+
 def test_what_is_stored_already_is_not_decoded_again(decoded: list[bytes]) -> None:
     told = [recorded("e1", JAN, "r1"), recorded("e2", JAN, "r2"), retracted("e3", FEB, "r3")]
     kith = world(told)
@@ -123,33 +136,19 @@ def test_an_event_that_arrives_before_its_time_is_a_dead_letter_whatever_is_stor
 def test_ids_beyond_all_measure_are_not_asked_for(name: str) -> None:
     """They may be larger than a question to MongoDB may be."""
     kith = world([recorded("e1", JAN)])
-    asked: list[int] = []
-    read = kith.store.read
-
-    def watched(ask: Any) -> Any:
-        asked.extend(len(id) for ids in ask.ids.values() for id in ids)
-        return read(ask)
-
-    kith.store.read = watched  # type: ignore[method-assign]
+    asked = watch(kith)
     fields = orjson.loads(encode(recorded("e2", FEB)))
     for length in (201, 200, 1_000_000):
         fields["data"][name] = "%" * length
         kith.log.append(Message(TOPICS.name("relations"), b"k", orjson.dumps(fields)))
     kith.drain()
-    assert max(asked) == len("default:") + 3 * 200 + len(":r1")
+    assert max(len(id) for _, id in asked) == len("default:") + 3 * 200 + len(":r1")
     assert len(kith.values("dead-letters")) == 2
 
 
 def test_a_slice_asks_once_for_each_document() -> None:
     kith = world([recorded("e1", JAN), recorded("e2", JAN, "r2")])
-    asked: list[tuple[str, str]] = []
-    read = kith.store.read
-
-    def watched(ask: Any) -> Any:
-        asked.extend((name, id) for name, ids in ask.ids.items() for id in ids)
-        return read(ask)
-
-    kith.store.read = watched  # type: ignore[method-assign]
+    asked = watch(kith)
     kith.publish([recorded("e1", JAN), recorded("e3", FEB, "r2"), recorded("e4", FEB, "r4", provider_id="p2")])
     kith.drain()
     assert sorted(asked) == [

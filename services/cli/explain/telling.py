@@ -219,8 +219,7 @@ class Telling:
         for name_, id_ in sorted(touched):
             explanation.stored.setdefault(name_, {})[id_] = self._stored.documents.get(name_, {}).get(id_)
         explanation.exact = all(
-            self._now[name_].get(id_)
-            == (without_digest(document) if document and name_ == "relations" else document)
+            self._now[name_].get(id_) == (document and without_digest(document))
             for name_, documents in explanation.stored.items()
             for id_, document in documents.items()
         )

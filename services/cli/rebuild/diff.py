@@ -83,8 +83,7 @@ class Row(NamedTuple):
     def document(self) -> Document:
         """Without the digest of a fact's event: facts from before there was one lack it, and it says how the event
         was written, not what."""
-        document = decode(self.raw, _AWARE)
-        return without_digest(document) if isinstance(document.get("version"), dict) else document
+        return without_digest(decode(self.raw, _AWARE))
 
 
 def merged(live: Iterable[Row], other: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
