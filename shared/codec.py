@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.errors import InvalidEvent
-from shared.events import EVENT_TYPES, PLAIN, SEALED, Event, RelationRecorded, SubjectErased, microseconds
+from shared.events import EVENT_TYPES, PLAIN, SEALED, Event, RelationRecorded, SubjectErased
 
 MAX_EVENT_BYTES = 32 * 1024
 #: Sealing makes an event longer: base64 by a third, and nonce, tag and prefix for each of at most 54 values.
@@ -79,18 +80,18 @@ def encode(event: Event | SubjectErased) -> bytes:
     return ADAPTER.dump_json(event, exclude_none=True)
 
 
-def check_clock(event: Event, arrived: int, max_future_seconds: int) -> None:
-    """Refuse an event dated far ahead of its arrival: it would outrank every honest amendment for ever, and
-    a relation in the far future every other relation. ``arrived`` in microseconds since 1970. Raises InvalidEvent
-    with the reason in_the_future."""
-    latest = arrived + max_future_seconds * 1_000_000
+def check_clock(event: Event, arrived: datetime, most: timedelta) -> None:
+    """Refuse an event dated more than ``most`` ahead of its arrival: it would outrank every honest amendment for
+    ever, and a relation in the far future every other relation. Raises InvalidEvent with the reason
+    in_the_future."""
     ahead = None
-    if event.version.time > latest:
+    if event.time - arrived > most:
         ahead = "time"
     elif isinstance(event, RelationRecorded) and (occurred := event.data.occurred_at) is not None:
-        ahead = "data.occurred_at" if microseconds(occurred) > latest else None
+        ahead = "data.occurred_at" if occurred - arrived > most else None
     if ahead:
-        raise InvalidEvent("in_the_future", f"is more than {max_future_seconds} s ahead of the arrival", ahead)
+        detail = f"is more than {most.total_seconds():.0f} s ahead of the arrival"
+        raise InvalidEvent("in_the_future", detail, ahead)
 
 
 def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:

@@ -5,10 +5,12 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, UnknownTopicOrPartitionError
+from kafka.partitioner.default import DefaultPartitioner, murmur2
 
 from shared.errors import ConfigurationError, Unavailable
 from shared.kafka_io import LASTING, MAX_MESSAGE_BYTES, connection, reaching_brokers
@@ -54,6 +56,7 @@ class KafkaPublisher:
                 delivery_timeout_ms=timeout,
                 request_timeout_ms=max(timeout // 2, 50),
                 allow_auto_create_topics=False,
+                partitioner=_ByKey(),
             )
 
     def send(self, messages: Sequence[Message]) -> Future[None]:
@@ -117,6 +120,26 @@ class KafkaPublisher:
         with self._lock:
             self._closed = True
         _close(self._producer, 0 if self._producer is self._failed else 5)
+
+
+class _ByKey(DefaultPartitioner):  # type: ignore[misc]  # it has no types
+    """What kafka-python does with a key, with its hashes kept: in Python one takes as long as validating an event,
+    and the same consumers come again."""
+
+    def partition(
+        self, topic: str, key: Any, serialized_key: bytes | None, value: Any, serialized_value: Any, cluster: Any
+    ) -> int:
+        if serialized_key is None:
+            found: int = super().partition(topic, key, serialized_key, value, serialized_value, cluster)
+            return found
+        count = len(cluster.partitions_for_topic(topic))
+        return _hash(serialized_key) % count
+
+
+@lru_cache(20_000)
+def _hash(key: bytes) -> int:
+    hash: int = murmur2(key)
+    return hash & 0x7FFFFFFF
 
 
 class _Opening(NamedTuple):

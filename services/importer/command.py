@@ -3,7 +3,7 @@
 import json
 import sys
 from contextlib import closing, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -46,7 +46,7 @@ def import_command(
     """
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
     settings = read_settings()
-    clock = Clock(datetime.now(UTC), settings.max_future_seconds)
+    clock = Clock(datetime.now(UTC), timedelta(seconds=settings.max_future_seconds))
     try:
         loaded = load(mapping)
         topics = Topics(settings.topic_prefix)

@@ -1,7 +1,7 @@
 """An import from beginning to end: read, convert, publish in batches, write down what was rejected."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from services.importer.rows import BadRow, Row, open_rows
 from services.importer.window import BATCH_EVENTS, Window
 from shared import codec
 from shared.errors import InvalidEvent
-from shared.events import Event, event_key, microseconds
+from shared.events import Event, event_key
 from shared.protocols import Message, Publisher
 from shared.topics import Topics
 from shared.vault.fields import plain, token_in
@@ -63,7 +63,7 @@ class Clock:
     """When the events arrive, and how far ahead of that an event may be dated."""
 
     arrived: datetime
-    max_future_seconds: int
+    most_ahead: timedelta
 
 
 def run(
@@ -148,7 +148,7 @@ class _Batch:
 
     def _event(self, row: Row) -> Event:
         event = self.convert(row.fields)
-        codec.check_clock(event, microseconds(self.clock.arrived), self.clock.max_future_seconds)
+        codec.check_clock(event, self.clock.arrived, self.clock.most_ahead)
         if (path := token_in(event)) is not None:
             raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")
         if (size := len(codec.encode(event))) > codec.MAX_EVENT_BYTES:

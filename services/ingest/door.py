@@ -8,7 +8,7 @@ personal values, these are replaced by sealed ones before it is forwarded (``ser
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -17,7 +17,7 @@ from services.ingest.items import is_array, not_json, split
 from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, tenant_of
 from shared import codec
 from shared.errors import InvalidEvent
-from shared.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key, microseconds
+from shared.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
 from shared.protocols import Message
 from shared.topics import Topics
 from shared.vault.fields import bare, hidden, plain, token_in
@@ -66,7 +66,7 @@ class Door:
     ) -> None:
         self._erased = erased
         self._topics = topics
-        self._max_future_seconds = max_future_seconds
+        self._most_ahead = timedelta(seconds=max_future_seconds)
         self._sealing = sealing
 
     def judge(
@@ -79,8 +79,9 @@ class Door:
         """
         tenant = bound or tenant_of(headers)
         mode = mode_of(headers)
+        sound = False
         if mode is Mode.BATCHED or (mode is Mode.PLAIN and is_array(body)):
-            events = split(body)
+            events, sound = split(body)
         elif mode is Mode.BINARY:
             try:
                 events = [structured(headers, body)]
@@ -91,19 +92,26 @@ class Door:
         added = dict(PLAIN_DEFAULTS) if mode is Mode.PLAIN else {}
         if tenant not in (None, "default"):
             added["tenant"] = json.dumps(tenant).encode()
-        moment = microseconds(arrived)
-        return [self._judge(index, raw, added, tenant, moment) for index, raw in enumerate(events)]
+        to_add = added if added or not sound else None
+        return [self._judge(index, raw, to_add, tenant, arrived) for index, raw in enumerate(events)]
 
     def _judge(
-        self, index: int, raw: bytes, added: Mapping[str, bytes], tenant: str | None, arrived: int
+        self,
+        index: int,
+        raw: bytes,
+        added: Mapping[str, bytes] | None,
+        tenant: str | None,
+        arrived: datetime,
     ) -> Verdict:
+        """``added`` is None where ``raw`` is JSON for certain, and nothing is to be added."""
         try:
-            raw = _completed(raw, added)
+            if added is not None:
+                raw = _completed(raw, added)
             event = codec.decode(raw)
             if tenant is not None and event.tenant != tenant:
                 detail = f"is not the tenant of the credential, or that the header {TENANT_HEADER} states"
                 raise InvalidEvent("wrong_tenant", detail, "tenant")
-            codec.check_clock(event, arrived, self._max_future_seconds)
+            codec.check_clock(event, arrived, self._most_ahead)
             # An erasure itself is taken again: one with "delete" outranks one with "anonymise".
             if not isinstance(event, NOT_SUPPRESSED) and self._erased(event.tenant, event.data.consumer_id):
                 raise suppressed()

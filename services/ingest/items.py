@@ -20,15 +20,17 @@ _array = msgspec.json.Decoder(list[msgspec.Raw])
 _value = msgspec.json.Decoder(msgspec.Raw)
 
 
-def split(body: bytes) -> list[bytes]:
-    """The items of the array in ``body``. Raises Refused (400, 413) when it is no array or holds too many."""
+def split(body: bytes) -> tuple[list[bytes], bool]:
+    """The items of the array in ``body``, and whether each is JSON for certain. Raises Refused (400, 413) when it
+    is no array or holds too many."""
+    sound = True
     try:
         items = [bytes(item) for item in _array.decode(body)]
     except (ValueError, RecursionError):
-        items = _split_loosely(body)
+        items, sound = _split_loosely(body), False
     if len(items) > MAX_EVENTS:
         raise too_many_events(len(items))
-    return items
+    return items, sound
 
 
 def check_json(raw: bytes, field: str | None = None) -> None:

@@ -1,6 +1,7 @@
 """The relations projection: which fold an event's topic leads to. Pure."""
 
 from collections.abc import Callable, Generator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from services.relations.erasing import weight
@@ -12,7 +13,7 @@ from services.relations.strength import Strength
 from shared.codec import check_clock, decode, decode_internal
 from shared.erasure import Pseudonym, hashed
 from shared.errors import InvalidEvent
-from shared.events import Event, SubjectErased
+from shared.events import Event, SubjectErased, arrival
 from shared.protocols import Answer, Ask, Document, Outcome, Record
 from shared.topics import CHANGES, INPUTS, LEDGER, Topics
 
@@ -37,7 +38,7 @@ class RelationsProjection:
         self.topics = tuple(topics.name(short) for short in INPUTS)
         self._topics = topics
         self._strength = strength
-        self._max_future_seconds = max_future_seconds
+        self._most_ahead = timedelta(seconds=max_future_seconds)
         self._facts_only = facts_only
         self._pseudonym = pseudonym
         self._relations = topics.name("relations")
@@ -58,7 +59,7 @@ class RelationsProjection:
                 return internal
             raise
         self._topics.check(event, record.partition.topic)
-        check_clock(event, record.timestamp * 1000, self._max_future_seconds)
+        check_clock(event, arrival(record.timestamp), self._most_ahead)
         return event
 
     def recall(
@@ -67,7 +68,7 @@ class RelationsProjection:
         """The records of facts without those that a ``trusted`` fact was made of; of profiles all."""
         if records[0].partition.topic != self._relations:
             return records
-        return (yield from unknown(records, trusted, self._max_future_seconds, facts_only=self._facts_only))
+        return (yield from unknown(records, trusted, self._most_ahead, facts_only=self._facts_only))
 
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
         """Fold one slice of one partition."""

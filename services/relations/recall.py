@@ -6,6 +6,7 @@ need not be decoded, which is most of what a replay costs.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from datetime import timedelta
 from typing import Annotated
 
 import msgspec
@@ -37,14 +38,14 @@ _named = msgspec.json.Decoder(_Named).decode
 def unknown(
     records: Sequence[Record],
     trusted: Callable[[Document], bool],
-    max_future_seconds: int,
+    most_ahead: timedelta,
     *,
     facts_only: bool = False,
 ) -> Generator[Ask, Answer, Sequence[Record]]:
     """The records of facts that are not certainly stored already, by comparison with ``trusted`` facts.
 
     All of them, where somebody's erasure is among them, may be, or has been: an event of theirs may move the fact
-    that it finds. And those whose arrival would be judged to be before their time.
+    that it finds. And those that would be judged to be dated more than ``most_ahead`` ahead of their arrival.
     """
     wanted: list[tuple[str, str] | None] = []
     for record in records:
@@ -59,6 +60,7 @@ def unknown(
     stored: dict[str, Document] = documents["relations"]
     if not stored or (markers and documents[ERASED]):
         return records
+    allowed = most_ahead // timedelta(milliseconds=1)
     return [
         record
         for record, found in zip(records, wanted, strict=True)
@@ -66,7 +68,7 @@ def unknown(
         or (fact := stored.get(found[0])) is None
         or (known := fact["version"].get("digest")) is None
         or known != digest(record.value or b"")
-        or not _timely(fact, record.timestamp + max_future_seconds * 1000)
+        or not _timely(fact, record.timestamp + allowed)
         or not trusted(fact)
     ]
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from shared.protocols import Message
 from shared.topics import Topics
 from shared.vault.keys import Vault
 
-CLOCK = Clock(datetime(2026, 1, 1, tzinfo=UTC), 86_400)
+CLOCK = Clock(datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=1))
 
 
 class Recorder:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.door import Accepted, Door, Rejected, Verdict
+from services.ingest.door import Accepted, Door, Rejected, Verdict, _completed
+from services.ingest.items import check_json, split
 from services.ingest.limits import MAX_EVENTS, Refused
 from services.ingest.modes import Header
 from shared import codec
@@ -21,6 +22,24 @@ DOOR = Door(Topics("kith"), max_future_seconds=3600)
 STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
 PLAIN = "application/json"
+#: What JSON and its faults are made of.
+PIECES = [
+    b'"a"',
+    b'"id"',
+    b":",
+    b",",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"NaN",
+    b"01",
+    b"1",
+    b"null",
+    b'"\\ud83d"',
+    b'"\xff"',
+    b" ",
+]
 
 
 def fields(**changes: Any) -> dict[str, Any]:
@@ -112,6 +131,17 @@ def test_one_bad_event_rejects_only_itself() -> None:
     bad = verdicts[3]
     assert isinstance(bad, Rejected)
     assert (bad.index, bad.id, bad.reason, bad.field) == (3, "3", "invalid", "data.kind")
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join), min_size=1, max_size=4))
+def test_an_item_that_is_sound_is_json_by_itself(items: list[bytes]) -> None:
+    try:
+        found, sound = split(b"[" + b",".join(items) + b"]")
+    except Refused:
+        return
+    for item in found if sound else ():
+        check_json(item)
+        assert _completed(item, {}) == item
 
 
 @pytest.mark.parametrize(
