@@ -1,7 +1,7 @@
 """How a collection is declared: validator, indexes and guard, as data. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -14,12 +14,20 @@ class CollectionSpec:
     refused (Stale) unless the stored document still has the value it had when it was read. None where
     the position's epoch alone protects the document, because no other partition ever writes it.
     ``unique`` says that no two documents ever have the same value in it, which makes it cheaper.
+    The indexes hold only documents with the values ``partial``: every list asks for these.
     """
 
     validator: Mapping[str, Any]
     indexes: tuple[tuple[tuple[str, int], ...], ...] = ()
     guard: str | None = None
     unique: bool = False
+    partial: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def placing(self) -> tuple[str, ...]:
+        """The fields that say where a document is in the indexes, first those that distinguish most."""
+        names = (name.partition(".")[0] for keys in self.indexes for name, _ in reversed(keys))
+        return tuple(dict.fromkeys(name for name in (*names, *self.partial) if name != "_id"))
 
 
 Collections = Mapping[str, CollectionSpec]

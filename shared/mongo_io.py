@@ -7,7 +7,7 @@ from typing import Any
 
 import pymongo.errors
 from bson.codec_options import CodecOptions
-from pymongo import DeleteOne, MongoClient, UpdateOne
+from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -21,9 +21,10 @@ from pymongo.write_concern import WriteConcern
 
 from shared import outbox
 from shared.collections import Collections, CollectionSpec
-from shared.errors import ConfigurationError, Fenced, Stale
+from shared.errors import ConfigurationError, Fenced
 from shared.mongo_claims import Claims
 from shared.mongo_errors import translated
+from shared.mongo_writes import write
 from shared.protocols import (
     Answer,
     Ask,
@@ -67,7 +68,7 @@ def prepare(database: Database[Document], collections: Collections) -> None:
     """Create the collections, or bring validators and indexes of existing ones up to date.
 
     Asks before it changes anything: changing a collection waits for every transaction that has written it,
-    also for one that a dead process left open.
+    also for one that a dead process left open. An index of the same keys that is there stays as it is.
     """
     present = {found["name"]: found.get("options", {}) for found in database.list_collections()}
     for name, spec in {**collections, POSITIONS: _PLAIN, OUTBOX: _PLAIN}.items():
@@ -83,7 +84,11 @@ def prepare(database: Database[Document], collections: Collections) -> None:
         wanted = {tuple(keys) for keys in spec.indexes}
         there = {tuple(index["key"]) for index in database[name].index_information().values()}
         for keys in sorted(wanted - there):
-            database[name].create_index(list(keys))
+            database[name].create_index(list(keys), **_options(spec))
+
+
+def _options(spec: CollectionSpec) -> Document:
+    return {"partialFilterExpression": dict(spec.partial)} if spec.partial else {}
 
 
 def server_time(database: Database[Document]) -> datetime:
@@ -188,38 +193,7 @@ class MongoStore:
         raise Fenced(slice.claim.position)
 
     def _write(self, writes: Sequence[Write], session: ClientSession) -> None:
-        by_collection: dict[str, list[Write]] = {}
-        for write in writes:
-            by_collection.setdefault(write.collection, []).append(write)
-        for name, group in by_collection.items():
-            collection = self._database[name]
-            blind = [
-                UpdateOne({"_id": w.id}, {"$set": w.after}, upsert=True) for w in group if w.blind and w.after
-            ]
-            if blind:
-                collection.bulk_write(blind, session=session)
-            seen = [w for w in group if not w.blind]
-            old = [(w.id, w.before) for w in seen if w.before is not None]
-            if old and self._delete(collection, old, session) != len(old):
-                raise Stale(f"a document of {name} has changed meanwhile")
-            if new := [w.after for w in seen if w.after is not None]:
-                collection.insert_many(new, session=session)
-
-    def _delete(
-        self, collection: Collection[Document], old: Sequence[tuple[str, Document]], session: ClientSession
-    ) -> int:
-        """Delete what is still as it was read. Replacing is deleting and inserting: mongod spends a third less on
-        it than on as many replacements."""
-        spec = self._specs.get(collection.name)
-        if spec is None or spec.guard is None:
-            return collection.delete_many({"_id": {"$in": [id for id, _ in old]}}, session=session).deleted_count
-        if spec.unique:
-            # No other document has these values, so each is as good as compared with its own.
-            values = [before.get(spec.guard) for _, before in old]
-            wanted = {"_id": {"$in": [id for id, _ in old]}, spec.guard: {"$in": values}}
-            return collection.delete_many(wanted, session=session).deleted_count
-        one_by_one = [DeleteOne({"_id": id, spec.guard: before.get(spec.guard)}) for id, before in old]
-        return collection.bulk_write(one_by_one, session=session).deleted_count
+        write(self._database, self._specs, writes, session)
 
     def clear(self, parcels: Sequence[str]) -> None:
         if parcels:

@@ -121,6 +121,7 @@ COLLECTIONS: Collections = {
         ),
         guard="version",
         unique=True,
+        partial={"retracted": False},
     ),
     "relationships": CollectionSpec(
         _RELATIONSHIPS,

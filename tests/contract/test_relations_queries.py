@@ -62,6 +62,23 @@ def test_every_relation_is_on_one_page(mongo_database: Mongo, seed: int) -> None
             assert list(pages(read, limit)) == wanted
 
 
+def test_every_list_reads_an_index(mongo_database: Mongo) -> None:
+    MongoKith(mongo_database).store(history(3))
+    queries = uncached(mongo_database)
+    mongo_database.command("profile", 2)
+    for consumer, provider in (("ann", None), (None, "p:1"), ("c:1", "café")):
+        list(pages(partial(queries.relations, "default", consumer, provider, None, 2), 2))
+    list(pages(partial(queries.relationships, "default", "consumer_id", "ann", 2, now=NOW), 2))
+    list(pages(partial(queries.relationships, "default", "provider_id", "p:1", 2, now=NOW), 2))
+    assert queries.relationship("default", "c:1", "café", NOW) is not None
+    mongo_database.command("profile", 0)
+    questions = list(mongo_database["system.profile"].find({"command.find": {"$exists": True}}))
+    plans = {each["planSummary"].partition(" ")[0] for each in questions}
+    assert len(questions) > 10
+    assert plans == {"IXSCAN", "IDHACK"}
+    assert not any(each.get("hasSortStage") for each in questions)
+
+
 @pytest.mark.parametrize("seed", [5, 6])
 def test_every_relationship_is_on_one_page_strongest_first(mongo_database: Mongo, seed: int) -> None:
     events = history(seed)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import pytest
 from pymongo.database import Database
 
+from services.cli.rebuild.diff import same
 from shared.collections import Collections, CollectionSpec
 from shared.errors import Fenced, Stale
 from shared.memory import MemoryStore
@@ -26,7 +27,13 @@ from shared.protocols import (
 )
 
 POSITION = "relations@1/kith.relations/0"
-SPECS: Collections = {"things": CollectionSpec({}, guard="version"), "owned": CollectionSpec({})}
+SPECS: Collections = {
+    "things": CollectionSpec({}, guard="version"),
+    "owned": CollectionSpec({}),
+    "listed": CollectionSpec(
+        {}, indexes=((("place.city", 1), ("_id", 1)),), guard="version", unique=True, partial={"gone": False}
+    ),
+}
 
 
 class Contract(Protocol):
@@ -145,6 +152,36 @@ def test_a_document_that_changed_meanwhile_is_stale(world: Contract, stored: lis
     assert world.documents("things") == before, "half of a slice was stored"
     _, progress = world.store.claim(POSITION, "me")
     assert progress.next == 1
+
+
+@pytest.mark.parametrize("collection", SPECS)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"a": 1, "b": "x"}, {"a": 2, "b": "x"}),
+        ({"a": 1}, {"a": 1, "b": [1, {"c": None}]}),
+        ({"a": 1, "b": 2}, {"c": 3}),
+        ({"a": 1, "traits": {"x": 1, "y": True}}, {"a": True, "traits": {"y": 1, "x": 1.0}}),
+        ({"place": {"city": "Lyon"}, "gone": False}, {"place": {"city": "Brno"}, "gone": False}),
+        ({"place": {"city": "Lyon"}, "gone": False}, {"gone": True}),
+        ({"gone": True}, {"place": {"city": "Lyon"}, "gone": False}),
+        ({"text": "$set", "cost": "$1"}, {"text": "$unset", "cost": "$text"}),
+    ],
+)
+def test_a_replacement_leaves_nothing_of_what_was_there(
+    world: Contract, collection: str, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    old, new, other = thing("a", 1, **before), thing("a", 2, **after), thing("b", 1, **before)
+    claim, progress = world.store.claim(POSITION, "me")
+    commit(world.store, claim, progress, 1, write(None, old, collection), write(None, other, collection))
+    commit(world.store, claim, Progress(1), 2, write(old, new, collection))
+    stored = world.documents(collection)
+    assert same(stored, {"a": new, "b": other}), stored
+    if SPECS[collection].guard is None:
+        return
+    with pytest.raises(Stale):
+        commit(world.store, claim, Progress(2), 3, write(old, thing("a", 3, **after), collection))
+    assert same(world.documents(collection), {"a": new, "b": other})
 
 
 def test_a_blind_write_sets_its_fields_whatever_is_there(world: Contract) -> None:

@@ -1,0 +1,85 @@
+"""A slice's writes on MongoDB, as the commands that cost it least."""
+
+from collections.abc import Sequence
+
+from pymongo import DeleteOne, UpdateOne
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from shared.collections import Collections, CollectionSpec
+from shared.errors import Stale
+from shared.protocols import Document, Write
+
+_PLAIN = CollectionSpec({})
+
+
+def write(
+    database: Database[Document], collections: Collections, writes: Sequence[Write], session: ClientSession
+) -> None:
+    """Store them in the transaction of ``session``. Raises Stale, and pymongo's errors."""
+    by_collection: dict[str, list[Write]] = {}
+    for each in writes:
+        by_collection.setdefault(each.collection, []).append(each)
+    for name, group in by_collection.items():
+        blind = [UpdateOne({"_id": w.id}, {"$set": w.after}, upsert=True) for w in group if w.blind and w.after]
+        if blind:
+            database[name].bulk_write(blind, session=session)
+        _replace(database[name], collections.get(name, _PLAIN), [w for w in group if not w.blind], session)
+
+
+def _replace(
+    collection: Collection[Document], spec: CollectionSpec, writes: Sequence[Write], session: ClientSession
+) -> None:
+    moving, staying = _sorted(writes, spec.placing)
+    old = [(w.id, w.before) for w in moving if w.before is not None]
+    if old and _delete(collection, spec, old, session) != len(old):
+        raise Stale(f"a document of {collection.name} has changed meanwhile")
+    if new := [w.after for w in moving if w.after is not None]:
+        collection.insert_many(new, session=session)
+    updates = [_update(spec, *each) for each in staying]
+    if updates and collection.bulk_write(updates, session=session).matched_count != len(updates):
+        raise Stale(f"a document of {collection.name} has changed meanwhile")
+
+
+def _sorted(
+    writes: Sequence[Write], placing: Sequence[str]
+) -> tuple[list[Write], list[tuple[str, Document, Document]]]:
+    """Those that come, go or move in an index, and (id, before, after) of those that stay where they are."""
+    moving, staying = list[Write](), list[tuple[str, Document, Document]]()
+    for write in writes:
+        before, after = write.before, write.after
+        if before is None or after is None or any(before.get(name) != after.get(name) for name in placing):
+            moving.append(write)
+        else:
+            staying.append((write.id, before, after))
+    return moving, staying
+
+
+def _update(spec: CollectionSpec, id: str, before: Document, after: Document) -> UpdateOne:
+    """The replacement of a document that stays where it is in the indexes. Field by field it costs mongod half of
+    what deleting and inserting does; as a replacement it would cost as much."""
+    wanted = {"_id": id} if spec.guard is None else {"_id": id, spec.guard: before.get(spec.guard)}
+    change: Document = {"$set": {name: value for name, value in after.items() if name != "_id"}}
+    if gone := before.keys() - after.keys():
+        change["$unset"] = dict.fromkeys(gone, "")
+    return UpdateOne(wanted, change)
+
+
+def _delete(
+    collection: Collection[Document],
+    spec: CollectionSpec,
+    old: Sequence[tuple[str, Document]],
+    session: ClientSession,
+) -> int:
+    """Delete what is still as it was read. To move in an index is to be deleted and inserted: mongod spends a
+    third less on it than on as many replacements."""
+    if spec.guard is None:
+        return collection.delete_many({"_id": {"$in": [id for id, _ in old]}}, session=session).deleted_count
+    if spec.unique:
+        # No other document has these values, so each is as good as compared with its own.
+        values = [before.get(spec.guard) for _, before in old]
+        wanted = {"_id": {"$in": [id for id, _ in old]}, spec.guard: {"$in": values}}
+        return collection.delete_many(wanted, session=session).deleted_count
+    one_by_one = [DeleteOne({"_id": id, spec.guard: before.get(spec.guard)}) for id, before in old]
+    return collection.bulk_write(one_by_one, session=session).deleted_count
