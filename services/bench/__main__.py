@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 from rich.console import Console
 from rich.markup import escape
 
@@ -119,6 +120,15 @@ def available(names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     return [name for name in names if name not in missing], missing
 
 
+def tune(client: MongoClient[Document], settings: str) -> None:
+    """Set mongod's storage engine otherwise. Raises ConfigurationError where it does not take the settings."""
+    try:
+        client.admin.command("setParameter", 1, wiredTigerEngineRuntimeConfig=settings)
+    except OperationFailure as error:
+        reason = (error.details or {}).get("errmsg", error)
+        raise ConfigurationError(f"--wiredtiger {settings}: {reason}") from None
+
+
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     add = parser.add_argument
@@ -138,6 +148,7 @@ def parser() -> argparse.ArgumentParser:
     add("--growth-max", action="store_true", help=f"… up to {LARGEST:,} facts")
     add("--sizes", type=int, nargs="+", help="other numbers of facts")
     add("--cache-gb", type=float, default=CACHE_GB, help="of mongod; what is larger is read from disk again")
+    add("--wiredtiger", metavar="CONFIG", help="settings of mongod's storage, as in eviction_dirty_target=20")
     add("--hot", type=int, default=100_000, help="relations of a hot spot")
     return parser
 
@@ -155,6 +166,8 @@ def main() -> int:
             running(Path(folder), options.cache_gb) as servers,
             connect(servers.mongo.uri) as client,
         ):
+            if options.wiredtiger:
+                tune(client, options.wiredtiger)
             bench = Bench(options, servers, client, console)
             bench.run()
     except (ConfigurationError, RunFailed, Unavailable) as error:
