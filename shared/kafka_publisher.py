@@ -129,11 +129,11 @@ class _ByKey(DefaultPartitioner):  # type: ignore[misc]  # it has no types
     def partition(
         self, topic: str, key: Any, serialized_key: bytes | None, value: Any, serialized_value: Any, cluster: Any
     ) -> int:
-        if serialized_key is None:
+        partitions = cluster.partitions_for_topic(topic)
+        if serialized_key is None or not partitions:
             found: int = super().partition(topic, key, serialized_key, value, serialized_value, cluster)
             return found
-        count = len(cluster.partitions_for_topic(topic))
-        return _hash(serialized_key) % count
+        return _hash(serialized_key) % len(partitions)
 
 
 @lru_cache(20_000)

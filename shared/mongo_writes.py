@@ -57,13 +57,11 @@ def _sorted(
 
 
 def _update(spec: CollectionSpec, id: str, before: Document, after: Document) -> UpdateOne:
-    """The replacement of a document that stays where it is in the indexes. Field by field it costs mongod half of
-    what deleting and inserting does; as a replacement it would cost as much."""
+    """The replacement of a document that stays where it is in the indexes."""
     wanted = {"_id": id} if spec.guard is None else {"_id": id, spec.guard: before.get(spec.guard)}
-    change: Document = {"$set": {name: value for name, value in after.items() if name != "_id"}}
-    if gone := before.keys() - after.keys():
-        change["$unset"] = dict.fromkeys(gone, "")
-    return UpdateOne(wanted, change)
+    # As a pipeline, of which mongod stores and replicates the difference only: two thirds of what deleting and
+    # inserting costs it, where a replacement costs as much.
+    return UpdateOne(wanted, [{"$replaceWith": {"$literal": after}}])
 
 
 def _delete(

@@ -24,7 +24,7 @@ from services.demo.report import report
 from services.demo.watch import Watch
 from shared.errors import Unavailable
 from shared.mongo_errors import translated
-from shared.mongo_io import connect
+from shared.mongo_io import beginning_with, connect
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
@@ -185,7 +185,8 @@ def _drain(watch: Watch, view: View) -> None:
 
 def _unused_tenant(database: Database[dict[str, Any]]) -> str:
     """``default``, or a tenant of this run's own where that has data already, which would not compare."""
-    if not any(database[name].find_one({"tenant": "default"}) for name in ("relations", "consumers", "providers")):
+    wanted = {"_id": beginning_with("default:")}
+    if not any(database[name].find_one(wanted) for name in ("relations", "consumers", "providers")):
         return "default"
     return f"demo-{uuid4().hex[:8]}"
 

@@ -177,11 +177,23 @@ def test_a_replacement_leaves_nothing_of_what_was_there(
     commit(world.store, claim, Progress(1), 2, write(old, new, collection))
     stored = world.documents(collection)
     assert same(stored, {"a": new, "b": other}), stored
+    assert list(stored["a"]) == list(new)
     if SPECS[collection].guard is None:
         return
     with pytest.raises(Stale):
         commit(world.store, claim, Progress(2), 3, write(old, thing("a", 3, **after), collection))
     assert same(world.documents(collection), {"a": new, "b": other})
+
+
+@pytest.mark.parametrize("collection", SPECS)
+def test_a_replacement_leaves_nothing_of_what_its_guard_cannot_tell(world: Contract, collection: str) -> None:
+    old, other, new = thing("a", 1, gone=False), thing("a", 1, gone=False, more=1), thing("a", 1, gone=False, b=2)
+    claim, progress = world.store.claim(POSITION, "me")
+    commit(world.store, claim, progress, 1, write(None, old, collection))
+    elsewhere, beginning = world.store.claim("relations@1/kith.relations/1", "you")
+    commit(world.store, elsewhere, beginning, 1, write(old, other, collection))
+    commit(world.store, claim, Progress(1), 2, write(old, new, collection))
+    assert world.documents(collection) == {"a": new}
 
 
 def test_a_blind_write_sets_its_fields_whatever_is_there(world: Contract) -> None:
