@@ -24,7 +24,7 @@ from shared.collections import Collections, CollectionSpec
 from shared.errors import ConfigurationError, Fenced
 from shared.mongo_claims import Claims
 from shared.mongo_errors import translated
-from shared.mongo_writes import write
+from shared.mongo_writes import PLAIN, write
 from shared.protocols import (
     Answer,
     Ask,
@@ -45,7 +45,6 @@ POSITIONS, OUTBOX = "positions", "outbox"
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
 _NAMESPACE_EXISTS = 48
 _MOST_IDS = 10_000  # in one question, which may have 16 MB
-_PLAIN = CollectionSpec({})
 
 
 def connect(uri: str) -> MongoClient[Document]:
@@ -71,7 +70,7 @@ def prepare(database: Database[Document], collections: Collections) -> None:
     also for one that a dead process left open. An index of the same keys that is there stays as it is.
     """
     present = {found["name"]: found.get("options", {}) for found in database.list_collections()}
-    for name, spec in {**collections, POSITIONS: _PLAIN, OUTBOX: _PLAIN}.items():
+    for name, spec in {**collections, POSITIONS: PLAIN, OUTBOX: PLAIN}.items():
         schema: Mapping[str, Any] = {"$jsonSchema": dict(spec.validator)} if spec.validator else {}
         if name not in present:
             try:

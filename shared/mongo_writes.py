@@ -11,7 +11,8 @@ from shared.collections import Collections, CollectionSpec
 from shared.errors import Stale
 from shared.protocols import Document, Write
 
-_PLAIN = CollectionSpec({})
+#: Of a collection that nobody has declared.
+PLAIN = CollectionSpec({})
 
 
 def write(
@@ -25,24 +26,29 @@ def write(
         blind = [UpdateOne({"_id": w.id}, {"$set": w.after}, upsert=True) for w in group if w.blind and w.after]
         if blind:
             database[name].bulk_write(blind, session=session)
-        _replace(database[name], collections.get(name, _PLAIN), [w for w in group if not w.blind], session)
+        _replace(database[name], collections.get(name, PLAIN), [w for w in group if not w.blind], session)
 
 
 def _replace(
     collection: Collection[Document], spec: CollectionSpec, writes: Sequence[Write], session: ClientSession
 ) -> None:
-    moving, staying = _sorted(writes, spec.placing)
+    moving, staying = _by_place(writes, spec.placing)
     old = [(w.id, w.before) for w in moving if w.before is not None]
-    if old and _delete(collection, spec, old, session) != len(old):
+    # As a pipeline, of which mongod stores and replicates the difference only: it spends less on that than on
+    # deleting and inserting, where a replacement costs as much.
+    updates = [
+        UpdateOne(_as_read(spec, id, before), [{"$replaceWith": {"$literal": after}}])
+        for id, before, after in staying
+    ]
+    if (old and _delete(collection, spec, old, session) != len(old)) or (
+        updates and collection.bulk_write(updates, session=session).matched_count != len(updates)
+    ):
         raise Stale(f"a document of {collection.name} has changed meanwhile")
     if new := [w.after for w in moving if w.after is not None]:
         collection.insert_many(new, session=session)
-    updates = [_update(spec, *each) for each in staying]
-    if updates and collection.bulk_write(updates, session=session).matched_count != len(updates):
-        raise Stale(f"a document of {collection.name} has changed meanwhile")
 
 
-def _sorted(
+def _by_place(
     writes: Sequence[Write], placing: Sequence[str]
 ) -> tuple[list[Write], list[tuple[str, Document, Document]]]:
     """Those that come, go or move in an index, and (id, before, after) of those that stay where they are."""
@@ -56,12 +62,9 @@ def _sorted(
     return moving, staying
 
 
-def _update(spec: CollectionSpec, id: str, before: Document, after: Document) -> UpdateOne:
-    """The replacement of a document that stays where it is in the indexes."""
-    wanted = {"_id": id} if spec.guard is None else {"_id": id, spec.guard: before.get(spec.guard)}
-    # As a pipeline, of which mongod stores and replicates the difference only: two thirds of what deleting and
-    # inserting costs it, where a replacement costs as much.
-    return UpdateOne(wanted, [{"$replaceWith": {"$literal": after}}])
+def _as_read(spec: CollectionSpec, id: str, before: Document) -> Document:
+    """The document ``id``, if it is still as it was read."""
+    return {"_id": id} if spec.guard is None else {"_id": id, spec.guard: before.get(spec.guard)}
 
 
 def _delete(
@@ -79,5 +82,5 @@ def _delete(
         values = [before.get(spec.guard) for _, before in old]
         wanted = {"_id": {"$in": [id for id, _ in old]}, spec.guard: {"$in": values}}
         return collection.delete_many(wanted, session=session).deleted_count
-    one_by_one = [DeleteOne({"_id": id, spec.guard: before.get(spec.guard)}) for id, before in old]
+    one_by_one = [DeleteOne(_as_read(spec, id, before)) for id, before in old]
     return collection.bulk_write(one_by_one, session=session).deleted_count

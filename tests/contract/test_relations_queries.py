@@ -7,15 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from pymongo.errors import WriteError
 
 from services.relations import answers
 from services.relations.cache import QueryCache
 from services.relations.queries import EVIDENCE, BadCursor, Queries
-from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength
 from shared.cursors import encode_cursor
-from shared.mongo_io import prepare
 from shared.protocols import Document
 from tests.builders import STRENGTH, event, recorded, retracted, stored_state
 from tests.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
@@ -60,23 +57,6 @@ def test_every_relation_is_on_one_page(mongo_database: Mongo, seed: int) -> None
         for limit in (1, 3, len(wanted) or 7, 1000):
             read = partial(queries.relations, tenant, consumer, provider, kind, limit)
             assert list(pages(read, limit)) == wanted
-
-
-def test_every_list_reads_an_index(mongo_database: Mongo) -> None:
-    MongoKith(mongo_database).store(history(3))
-    queries = uncached(mongo_database)
-    mongo_database.command("profile", 2)
-    for consumer, provider in (("ann", None), (None, "p:1"), ("c:1", "café")):
-        list(pages(partial(queries.relations, "default", consumer, provider, None, 2), 2))
-    list(pages(partial(queries.relationships, "default", "consumer_id", "ann", 2, now=NOW), 2))
-    list(pages(partial(queries.relationships, "default", "provider_id", "p:1", 2, now=NOW), 2))
-    assert queries.relationship("default", "c:1", "café", NOW) is not None
-    mongo_database.command("profile", 0)
-    questions = list(mongo_database["system.profile"].find({"command.find": {"$exists": True}}))
-    plans = {each["planSummary"].partition(" ")[0] for each in questions}
-    assert len(questions) > 10
-    assert plans == {"IXSCAN", "IDHACK"}
-    assert not any(each.get("hasSortStage") for each in questions)
 
 
 @pytest.mark.parametrize("seed", [5, 6])
@@ -364,122 +344,3 @@ def test_cached_answers_are_given_up_when_the_changes_tell(mongo_database: Mongo
     assert read() == fresh
     kith.forget(cache)
     assert read() == [*fresh[:2], 0, 0, None]
-
-
-def test_no_query_of_reader_or_writer_reads_a_whole_collection(mongo_database: Mongo) -> None:
-    kith = MongoKith(mongo_database)
-    events = history(9)
-    kith.store(events[:200])
-    mongo_database.command("profile", 2)
-    kith.store(events[200:])
-    queries = uncached(mongo_database)
-    for consumer, provider in (("ann", None), (None, "p:1"), ("ann", "p:1")):
-        for kind in (None, "review"):
-            list(pages(partial(queries.relations, "default", consumer, provider, kind, 2), 2))
-    for side, id in (("consumer_id", "ann"), ("provider_id", "p:1")):
-        list(pages(lambda c, s=side, i=id: queries.relationships("default", s, i, 1, c, NOW), 1))  # type: ignore[misc]
-    queries.relationship("default", "ann", "p:1", NOW)
-    queries.profile("consumers", "default", "ann")
-    queries.profile("providers", "default", "p:1")
-    mongo_database.command("profile", 0)
-    reads = profiled(mongo_database)
-    seen = {(read["op"], read["ns"].split(".")[1]) for read in reads}
-    others = {"dead_letters", "erasures", "data_keys"}  # asked for by erasures alone, of which there are none here
-    assert {("query", name) for name in COLLECTIONS if name not in others} <= seen
-    assert {("remove", "relations"), ("remove", "relationships")} <= seen
-    assert [read["command"] for read in reads if "COLLSCAN" in read["planSummary"]] == []
-
-
-def profiled(database: Mongo) -> list[Document]:
-    """What the server has noted of operations that chose a plan."""
-    return list(
-        database["system.profile"].find(
-            {"ns": {"$ne": f"{database.name}.positions"}, "planSummary": {"$exists": True}}
-        )
-    )
-
-
-def test_a_page_far_down_costs_as_little_as_the_first(mongo_database: Mongo) -> None:
-    """Also where a thousand tie: one view each in one month is the commonest relationship of all."""
-    prepare(mongo_database, COLLECTIONS)
-    numbered = [
-        (
-            n // 1000,
-            {"_id": f"default:c{n}:big", "tenant": "default", "consumer_id": f"c{n}", "provider_id": "big"},
-        )
-        for n in range(3000)
-    ]
-    fact = {
-        "relation_id": "big",
-        "kind": "view",
-        "retracted": False,
-        "version": {"time": 1, "source": "s", "id": "e"},
-    }
-    mongo_database["relations"].insert_many(
-        {**pair, **fact, "time": NOW - timedelta(days=group)} for group, pair in numbered
-    )
-    sums = {"count": 1, "first": NOW, "last": NOW, "kinds": {"view": {"2026-11": {"count": 1}}}, "fingerprint": 0}
-    mongo_database["relationships"].insert_many(
-        {**pair, **sums, "score": float(group)} for group, pair in numbered
-    )
-    queries = uncached(mongo_database)
-    mongo_database.command("profile", 2)
-    assert len(list(pages(partial(queries.relations, "default", None, "big", "view", 100), 100))) == 3000
-    ranked = pages(lambda cursor: queries.relationships("default", "provider_id", "big", 100, cursor, NOW), 100)
-    assert len(list(ranked)) == 3000
-    mongo_database.command("profile", 0)
-    reads = profiled(mongo_database)
-    assert len(reads) == 60
-    assert max(read["keysExamined"] for read in reads) <= 3 * 101
-    assert [read["command"] for read in reads if read.get("hasSortStage")] == []
-
-
-MALFORMED: list[tuple[str, Document]] = [
-    ("relations", {"$set": {"amount": 0.5}}),
-    ("relations", {"$set": {"rating": "5"}}),
-    ("relations", {"$set": {"time": "2026-01-01T00:00:00Z"}}),
-    ("relations", {"$set": {"retracted": 1}}),
-    ("relations", {"$set": {"version.time": NOW}}),
-    ("relations", {"$set": {"version.more": 1}}),
-    ("relations", {"$set": {"colour": "red"}}),
-    ("relations", {"$set": {"traits": []}}),
-    ("relations", {"$unset": {"version": 1}}),
-    ("relations", {"$unset": {"consumer_id": 1}}),
-    ("relationships", {"$set": {"count": 0}}),
-    ("relationships", {"$set": {"count": 1.0}}),
-    ("relationships", {"$set": {"score": 1}}),
-    ("relationships", {"$set": {"score": None}}),
-    ("relationships", {"$set": {"fingerprint": -1}}),
-    ("relationships", {"$set": {"first": "2026-01-01"}}),
-    ("relationships", {"$set": {"kinds.view.2026-01.count": 0}}),
-    ("relationships", {"$set": {"kinds.view.2026-01.amount": {"EUR": 0.5}}}),
-    ("relationships", {"$set": {"kinds.view.2026-01.more": 1}}),
-    ("relationships", {"$set": {"kinds.view": 1}}),
-    ("relationships", {"$unset": {"kinds": 1}}),
-    ("consumers", {"$set": {"erased": "perhaps"}}),
-    ("consumers", {"$set": {"personal": {"name": 1}}}),
-    ("consumers", {"$set": {"consent": {"mail": "yes"}}}),
-    ("consumers", {"$set": {"versions.traits": 1}}),
-    ("consumers", {"$unset": {"tenant": 1}}),
-    ("consumers", {"$unset": {"versions": 1}}),
-    ("providers", {"$set": {"closed": None}}),
-    ("providers", {"$set": {"categories": "food"}}),
-    ("providers", {"$set": {"name": 1}}),
-    ("providers", {"$unset": {"versions": 1}}),
-]
-
-
-def test_validators_refuse_malformed_documents(mongo_database: Mongo) -> None:
-    MongoKith(mongo_database).store(
-        [
-            recorded("e1", "2026-01-01T00:00:00Z"),
-            event("consumer.upserted", "e2", NOW.isoformat(), {"consumer_id": "c1"}),
-            event("provider.upserted", "e3", NOW.isoformat(), {"provider_id": "p1"}),
-        ]
-    )
-    for collection, change in MALFORMED:
-        with pytest.raises(WriteError, match="Document failed validation"):
-            mongo_database[collection].update_one({}, change)
-    for collection in ("relations", "relationships", "consumers", "providers"):
-        with pytest.raises(WriteError, match="Document failed validation"):
-            mongo_database[collection].insert_one({"_id": "x"})

@@ -23,23 +23,7 @@ STRUCTURED = "application/cloudevents+json"
 BATCHED = "application/cloudevents-batch+json"
 PLAIN = "application/json"
 #: What JSON and its faults are made of.
-PIECES = [
-    b'"a"',
-    b'"id"',
-    b":",
-    b",",
-    b"{",
-    b"}",
-    b"[",
-    b"]",
-    b"NaN",
-    b"01",
-    b"1",
-    b"null",
-    b'"\\ud83d"',
-    b'"\xff"',
-    b" ",
-]
+PIECES = [*b'"a" "id" : , { } [ ] NaN 01 1 null "\\ud83d" "\xff"'.split(), b" "]
 
 
 def fields(**changes: Any) -> dict[str, Any]:
