@@ -226,8 +226,13 @@ def new_mongod(tmp_path: Path) -> Iterator[MongoServer]:
     [port] = free_ports(1)
     server = MongoServer(tmp_path / "data", port, tmp_path / "mongo.log")
     server.launch()
-    yield server
-    server.stop()
+    try:
+        # Answering: initiate() waits for a second, and mongod may take longer to start.
+        with MongoClient[dict[str, Any]](server.uri, replicaSet=None, directConnection=True) as client:
+            client.admin.command("ping")
+        yield server
+    finally:
+        server.stop()
 
 
 def test_a_replica_set_is_made_once_and_then_left_alone(new_mongod: MongoServer) -> None:
