@@ -52,7 +52,7 @@ def major(minor: int | float, currency: str | None) -> str:
 
 
 def named(currency: str) -> str:
-    """A currency as it stands beside its money: ``EUR``, or ``QQQ (minor units)`` where ISO 4217 has no such code."""
+    """A currency as it stands beside its money: ``EUR``, or ``QQQ (minor units)`` where ISO 4217 has no QQQ."""
     return currency if currency in DIGITS else f"{currency} (minor units)"
 
 
