@@ -35,8 +35,8 @@ test: setup ## Run every check and every test, against real servers.
 		contract check unit e2e browser
 	$(RUN) pytest tests/fault $(ARGS)
 
-# make unit ARGS="-k laws"; make unit ARGS=tests/unit/test_laws.py runs just that file.
-unit: ## Run the fast tests, or just the paths in ARGS: make unit ARGS=tests/unit/test_laws.py
+# make unit ARGS="-k laws"; make unit ARGS=tests/unit/relations/test_laws.py runs just that file.
+unit: ## Run the fast tests, or just the paths in ARGS: make unit ARGS=tests/unit/relations/test_laws.py
 contract: ## Run the suite that memory and the real servers both have to pass.
 e2e: ## Run whole processes against real servers.
 browser: ## Run the dashboard in Chromium.

@@ -1,9 +1,9 @@
 """Every generated part by its file name."""
 
 from shared.access.guard import Access
-from shared.asyncapi import document
-from shared.topics import Topics
-from tests.routes import bare
+from shared.contracts.asyncapi import document
+from shared.contracts.topics import Topics
+from tests.support.routes import bare
 from tools.reference.command import command_part
 from tools.reference.openapi import api_part
 from tools.reference.settings import settings_part
