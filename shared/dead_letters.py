@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from shared.collections import CollectionSpec, object_schema
-from shared.errors import InvalidEvent
-from shared.events import arrival
+from shared.contracts.collections import CollectionSpec, object_schema
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import arrival
 from shared.protocols import Document, Message, Outcome, Record, Write
 
 COLLECTION = "dead_letters"

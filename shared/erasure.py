@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.errors import InvalidEvent
-from shared.events import Id, Tenant, Time, document_id
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import Id, Tenant, Time, document_id
 from shared.vault.schema import COLLECTIONS, DATA_KEYS
 
 Mode = Literal["anonymise", "delete"]

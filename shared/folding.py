@@ -5,8 +5,8 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from shared.contracts.errors import InvalidEvent
 from shared.dead_letters import bury
-from shared.errors import InvalidEvent
 from shared.numbering import Sieve, number
 from shared.protocols import (
     Answer,

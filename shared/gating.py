@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.http import problem
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from shared.collections import Collections
+from shared.contracts.collections import Collections
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.erasure import KEYS
-from shared.errors import ConfigurationError, Unavailable
 
 FIRST = 1
 _SHARED = (DEAD_LETTERS, KEYS)

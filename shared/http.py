@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from shared.access.needs import public
 from shared.access.tls import Tls
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 
 PROBLEM_JSON = "application/problem+json"
 

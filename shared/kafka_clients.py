@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.protocols import Publisher, Reader
 from shared.settings import Settings
 

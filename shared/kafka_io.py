@@ -23,7 +23,7 @@ from kafka.errors import (
 )
 from kafka.structs import OffsetAndMetadata
 
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka_headers import read_any_header_name
 from shared.protocols import Partition, Polled, Record
 from shared.settings import Settings

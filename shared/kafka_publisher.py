@@ -12,7 +12,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 from kafka.partitioner.default import DefaultPartitioner, murmur2
 
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka_io import LASTING, MAX_MESSAGE_BYTES, connection, reaching_brokers
 from shared.protocols import Message
 from shared.settings import Settings

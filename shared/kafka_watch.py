@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.kafka_io import connection, open_outside, partitions_of, reaching_brokers, record_of
 from shared.protocols import Partition, Record
 from shared.settings import Settings

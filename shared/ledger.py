@@ -8,12 +8,12 @@ from typing import Any
 
 from kafka import TopicPartition
 
+from shared.contracts.errors import InvalidEvent, Unavailable
+from shared.contracts.events import document_id
+from shared.contracts.topics import LEDGER, Topics
 from shared.erasure import LedgerEntry, Mode, decode_entry, outranking
-from shared.errors import InvalidEvent, Unavailable
-from shared.events import document_id
 from shared.kafka_io import open_outside, partitions_of, reaching_brokers
 from shared.settings import Settings
-from shared.topics import LEDGER, Topics
 
 log = logging.getLogger(__name__)
 

@@ -19,15 +19,15 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 from pymongo.write_concern import WriteConcern
 
-from shared.codec import encode
+from shared.contracts.codec import encode
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import ConsumerErased, ErasedData, event_key
+from shared.contracts.topics import Topics
 from shared.erasure import KEYS, LedgerEntry, Mode, outranking
-from shared.errors import Unavailable
-from shared.events import ConsumerErased, ErasedData, event_key
 from shared.gating import Waiting
 from shared.mongo_errors import translated
 from shared.mongo_io import beginning_with
 from shared.protocols import Document, Message, Publisher
-from shared.topics import Topics
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.protocols import Message
 
 log = logging.getLogger(__name__)

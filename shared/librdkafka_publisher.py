@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 from confluent_kafka import KafkaException
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.kafka_io import MAX_MESSAGE_BYTES
 from shared.librdkafka_delivery import Delivery, Session
 from shared.librdkafka_io import configuration, partition_counts, reaching_brokers

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from shared.collections import Collections
-from shared.errors import ConfigurationError, Fenced, Stale, Unavailable
+from shared.contracts.collections import Collections
+from shared.contracts.errors import ConfigurationError, Fenced, Stale, Unavailable
 from shared.protocols import (
     Answer,
     Ask,

@@ -3,7 +3,7 @@ behaviour."""
 
 from datetime import UTC, datetime, timedelta
 
-from shared.collections import Collections
+from shared.contracts.collections import Collections
 from shared.generations import Generations, Stand, collections_of, own_collections, place_of
 from shared.memory import MemoryStore
 

@@ -12,7 +12,7 @@ from pymongo.errors import (
     PyMongoError,
 )
 
-from shared.errors import Stale, Unavailable
+from shared.contracts.errors import Stale, Unavailable
 
 _WRITE_CONFLICT, _DUPLICATE_KEY, _INTERRUPTED = 112, 11000, 11601
 _TOO_LARGE = 10334

@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from shared.collections import Collections
+from shared.contracts.collections import Collections
 from shared.generations import Generations, HandOver, Stand, collections_of, own_collections, place_of
 from shared.mongo_errors import translated
 from shared.mongo_io import OUTBOX, POSITIONS, server_time

@@ -20,8 +20,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared import outbox
-from shared.collections import Collections, CollectionSpec
-from shared.errors import ConfigurationError, Fenced
+from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.errors import ConfigurationError, Fenced
 from shared.mongo_claims import Claims
 from shared.mongo_errors import translated
 from shared.mongo_writes import PLAIN, write

@@ -7,8 +7,8 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from shared.collections import Collections, CollectionSpec
-from shared.errors import Stale
+from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.errors import Stale
 from shared.protocols import Document, Write
 
 #: Of a collection that nobody has declared.

@@ -9,7 +9,7 @@ what is lower is a repetition, what is higher comes again.
 import re
 from collections.abc import Iterable
 
-from shared.errors import InvalidEvent
+from shared.contracts.errors import InvalidEvent
 from shared.protocols import Message, Record
 
 ORIGIN = "kith-origin"

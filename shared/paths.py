@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from pydantic import BeforeValidator
 
-from shared.events import Id
+from shared.contracts.events import Id
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from shared.errors import Fenced, Stale, Unavailable
+from shared.contracts.errors import Fenced, Stale, Unavailable
 from shared.folding import Folding
 from shared.lane import Inline, Lane, Pending
 from shared.observer import Observer, Silent

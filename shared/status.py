@@ -13,8 +13,9 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
+from shared.contracts.findings import FINDINGS, PLAINTEXT
+from shared.contracts.topics import INPUTS, Topics
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.findings import FINDINGS, PLAINTEXT
 from shared.generations import collection_of, position_of
 from shared.heartbeat import SILENT_SECONDS, WORKERS
 from shared.kafka_io import connection, partitions_of, reaching_brokers
@@ -24,7 +25,6 @@ from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import OUTBOX, POSITIONS, server_time
 from shared.protocols import Document
 from shared.settings import Settings
-from shared.topics import INPUTS, Topics
 
 _NAMESPACE_NOT_FOUND = 26
 COUNTED = {"relations": ("consumers", "providers", "relations", "relationships"), "analytics": ("aggregates",)}

@@ -3,10 +3,10 @@
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.topics import INPUTS, LEDGER, OUTPUTS, Topics
 from shared.kafka_io import MAX_MESSAGE_BYTES, connection, reaching_brokers
 from shared.settings import Settings
-from shared.topics import INPUTS, LEDGER, OUTPUTS, Topics
 
 
 def ensure_topics(settings: Settings) -> list[str]:

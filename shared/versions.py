@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.generations import FIRST, Registry, collection_of, live_version, position_of, version_of
 from shared.protocols import Answer, Ask, Claim, Get, Keys, Outcome, Parcel, Progress, Slice, Store, Write
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.pace import collect_rarely, give_way
 from shared.runner import Runner
 from shared.watchdog import Hang, Watchdog, hangs

@@ -12,11 +12,11 @@ from fastapi import FastAPI
 
 from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProjection
 from services.analytics.schema import COLLECTIONS
+from shared.contracts.topics import Topics
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.numbering import number
 from shared.protocols import Document, Message, Parcel, Partition, Slice, Write
 from shared.runner import Runner
-from shared.topics import Topics
 
 TOPIC, DEAD_LETTERS = "kith.relation-changes", "kith.dead-letters"
 PARTITIONS = 3

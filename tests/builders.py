@@ -9,14 +9,14 @@ from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
 from services.relations.strength import Strength
 from shared.access.guard import Access
-from shared.codec import decode_fields, encode
+from shared.contracts.codec import decode_fields, encode
+from shared.contracts.events import Event, document_id, event_key
+from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.erasure import hashed
-from shared.events import Event, document_id, event_key
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.observer import Observer
 from shared.protocols import Message, Partition
 from shared.runner import Runner
-from shared.topics import INPUTS, OUTPUTS, Topics
 from shared.vault.keys import Vault
 
 TOPICS = Topics("kith")

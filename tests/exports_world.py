@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from services.exports.api import create_app
 from services.exports.source import Exports
-from shared.events import Event
+from shared.contracts.events import Event
 from tests.analytics_driver import get
 from tests.builders import OPEN, event
 from tests.measures_world import left, market, store

@@ -18,7 +18,7 @@ from services.relations.api import create_app as relations_app
 from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
-from shared.events import Event, RelationRecorded, RelationRetracted
+from shared.contracts.events import Event, RelationRecorded, RelationRetracted
 from shared.mongo_io import prepare
 from shared.protocols import Document, Message
 from tests.analytics_driver import TOPIC, Driver, get

@@ -16,8 +16,8 @@ from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS as PRIVACY
 from shared.access.guard import Access
+from shared.contracts.events import Event
 from shared.erasure import LedgerEntry, Mode, decode_entry, hashed
-from shared.events import Event
 from shared.memory import MemoryReader
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, prepare

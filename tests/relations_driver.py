@@ -11,7 +11,7 @@ from services.relations.cache import QueryCache
 from services.relations.invalidation import subjects
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
-from shared.events import Event
+from shared.contracts.events import Event
 from shared.memory import MemoryReader
 from shared.mongo_io import MongoStore, prepare
 from shared.protocols import Document

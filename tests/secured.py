@@ -27,13 +27,13 @@ from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
 from shared.access.caller import SCOPES
 from shared.access.keys import ApiKeys
 from shared.access.keys_mongo import MongoKeys
+from shared.contracts.topics import Topics
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo_io import connect
 from shared.protocols import Document
 from shared.settings import Settings
-from shared.topics import Topics
 from shared.topics_admin import ensure_topics
 from shared.vault.master import add_to_file
 from tests.measures_world import NOW

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from shared.codec import decode_fields
-from shared.events import Event
+from shared.contracts.codec import decode_fields
+from shared.contracts.events import Event
 
 START = datetime(2026, 1, 30, tzinfo=UTC)
 

@@ -18,6 +18,7 @@ from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
+from shared.contracts.topics import Topics
 from shared.gating import add_gate
 from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
@@ -36,7 +37,6 @@ from shared.protocols import Store
 from shared.runner import Runner
 from shared.settings import Settings, servers_of
 from shared.status import StatusReader
-from shared.topics import Topics
 from shared.tracing import open_tracing
 from shared.versions import LiveNames, LiveStore
 from shared.watchdog import STORE_THREADS

@@ -14,7 +14,7 @@ from shared.access.app import guarded_app
 from shared.access.caller import ANALYTICS_READ
 from shared.access.guard import Access, TenantOf
 from shared.access.needs import needs
-from shared.events import Currency
+from shared.contracts.events import Currency
 from shared.http import problem, problems
 from shared.measures.http import add_measures
 from shared.parameters import BadParameter

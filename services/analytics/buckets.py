@@ -9,7 +9,7 @@ from pymongo.collection import Collection
 
 from services.analytics.parameters import Bucket, Period, hour_bucket
 from services.analytics.partials import StoredSums
-from shared.events import document_id
+from shared.contracts.events import document_id
 from shared.protocols import Document
 
 # A query that takes longer is given up rather than left to burden the server.

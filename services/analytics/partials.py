@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from shared.events import EPOCH, document_id
+from shared.contracts.events import EPOCH, document_id
 from shared.protocols import Document
 
 HOUR = timedelta(hours=1)

@@ -4,7 +4,7 @@ The document counts the consumer's facts of the day. Whoever moves that count ac
 distinct consumers, so the numbers of the partitions add up whichever of them the facts came through.
 """
 
-from shared.events import document_id
+from shared.contracts.events import document_id
 from shared.protocols import Document
 
 #: tenant, day, provider (None: any), consumer: what a presence document is about

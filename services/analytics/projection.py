@@ -10,11 +10,11 @@ from functools import lru_cache
 
 from services.analytics.partials import Difference, Place, day_and_hour, hour_number
 from services.analytics.presence import PresenceDifference, Visit
-from shared.changes import Fact, RelationChange, decode_change
-from shared.errors import InvalidEvent
-from shared.events import document_id
+from shared.contracts.changes import Fact, RelationChange, decode_change
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import document_id
+from shared.contracts.topics import Topics
 from shared.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
-from shared.topics import Topics
 
 AGGREGATES, PRESENCE = "aggregates", "presence"
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.analytics.projection import AGGREGATES, PRESENCE
-from shared.collections import Collections, CollectionSpec, object_schema
+from shared.contracts.collections import Collections, CollectionSpec, object_schema
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.dead_letters import SPEC
 

@@ -23,7 +23,7 @@ from services.bench.measure import RunFailed
 from services.bench.ratios import ratios
 from services.bench.run import Comparison
 from services.bench.servers import CACHE_GB, BenchServers, running
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.mongo_io import connect
 from shared.protocols import Document
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from kafka.partitioner import murmur2
 
 from services.bench.events import BenchEvent, ending
-from shared.events import document_id
+from shared.contracts.events import document_id
+from shared.contracts.topics import Topics
 from shared.kafka_publisher import KafkaPublisher
 from shared.protocols import Message
 from shared.settings import Settings
-from shared.topics import Topics
 from shared.topics_admin import ensure_topics
 
 PARTITIONS = 4

@@ -28,9 +28,9 @@ def verify_command(
     from shared.access.audit_mongo import MongoAuditLog
     from shared.access.recording import audit_key
     from shared.access.verify import Witnessed, verify
+    from shared.contracts.topics import AUDIT, Topics
     from shared.mongo_io import connect
     from shared.settings import servers_of
-    from shared.topics import AUDIT, Topics
 
     settings = read_settings()
     _, mongo = servers_of(settings)

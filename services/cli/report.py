@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 from services.analytics.measures import catalogue as analytics
 from services.relations.measures import catalogue as relations
-from shared.errors import ConfigurationError
-from shared.events import Tenant
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.events import Tenant
 from shared.launch import read_settings
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
 

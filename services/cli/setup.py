@@ -10,7 +10,7 @@ from pymongo import MongoClient
 from pymongo.errors import InvalidURI, OperationFailure
 from pymongo.uri_parser import parse_uri
 
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.launch import launch, read_settings
 from shared.mongo_errors import translated
 from shared.mongo_io import connect

@@ -11,7 +11,7 @@ from services.cli.acts import Acts, recorder
 from shared.access.caller import SCOPES
 from shared.access.keys import NO_LIMIT, ApiKeys, matches, prefix_of
 from shared.access.keys_mongo import MongoKeys
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.mongo_io import connect
 from shared.settings import Settings
 

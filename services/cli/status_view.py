@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.status import Status
 
 _EVERY_SECONDS = 1.0

@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from services.cli.signals import signals_interrupt
 from services.cli.stack_keys import StackKeys
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.launch import read_settings
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import Servers, data_folder

@@ -9,10 +9,10 @@ from kafka import KafkaConsumer, TopicPartition
 from pymongo.database import Database
 
 from services.demo.changelog import Logged
+from shared.contracts.topics import INPUTS, Topics
 from shared.kafka_io import connection, partitions_of, reaching_brokers
 from shared.mongo_generations import MongoRegistry
 from shared.settings import Settings
-from shared.topics import INPUTS, Topics
 
 _CHANGES = "relation-changes"
 

@@ -11,7 +11,8 @@ from services.exports.revealing import revealing
 from services.exports.source import Exports
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.topics import Topics
 from shared.gating import add_gate
 from shared.http import serve
 from shared.http_metrics import add_metrics
@@ -23,7 +24,6 @@ from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect
 from shared.protocols import Document
 from shared.settings import Settings
-from shared.topics import Topics
 from shared.tracing import open_tracing
 from shared.vault.open import vault_in
 from shared.versions import LiveNames

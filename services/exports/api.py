@@ -22,7 +22,7 @@ from shared.access.app import guarded_app
 from shared.access.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.needs import needs, public
-from shared.events import Id, Kind, ShortText
+from shared.contracts.events import Id, Kind, ShortText
 from shared.http import problem, problems
 from shared.measures.query import NotInstalled
 from shared.parameters import BadParameter, moment

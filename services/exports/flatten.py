@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from shared.events import EPOCH
+from shared.contracts.events import EPOCH
 from shared.protocols import Document
 
 #: What a sealed value begins with (shared/vault). One that nobody has opened is not shown.

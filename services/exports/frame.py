@@ -14,7 +14,7 @@ from services.exports.source import Exports
 from services.exports.wish import Wish
 from shared.access.chain import Act
 from shared.access.recording import open_audit, user
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.launch import read_settings
 from shared.measures.query import NotInstalled
 from shared.mongo_io import connect

@@ -11,7 +11,7 @@ from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.generations import FIRST, collection_of
 from shared.mongo_errors import translated
 from shared.mongo_generations import PROJECTIONS

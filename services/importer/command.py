@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.launch import read_settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def import_command(
     """
     from services.importer.mapping import load
     from services.importer.run import Clock, run
-    from shared.topics import Topics
+    from shared.contracts.topics import Topics
     from shared.vault.open import open_vault
 
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")

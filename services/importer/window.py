@@ -4,7 +4,7 @@ from collections import deque
 from concurrent.futures import Future
 from types import TracebackType
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.protocols import Message, Publisher
 
 BATCH_EVENTS = 500

@@ -8,7 +8,8 @@ from services.ingest.late import LatePublisher
 from services.ingest.metrics import DoorMetrics
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.topics import INPUTS, Topics
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka_clients import open_publisher
@@ -20,7 +21,6 @@ from shared.metrics import new_registry
 from shared.mongo_io import connect
 from shared.pace import collect_rarely
 from shared.settings import Settings
-from shared.topics import INPUTS, Topics
 from shared.tracing import open_tracing
 from shared.vault.open import open_vault
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.protocols import Message, Publisher
 
 MAX_REQUESTS = 256

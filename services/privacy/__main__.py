@@ -11,8 +11,9 @@ from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import Topics
 from shared.erasure import hashed
-from shared.errors import Unavailable
 from shared.gating import add_gate
 from shared.http import serve
 from shared.http_metrics import add_metrics
@@ -25,7 +26,6 @@ from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect, prepare
 from shared.settings import Settings, servers_of
-from shared.topics import Topics
 from shared.vault.open import vault_in
 from shared.versions import LiveNames
 

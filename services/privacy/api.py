@@ -19,14 +19,14 @@ from shared.access.audit import Act
 from shared.access.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.needs import needs, public
-from shared.codec import encode
+from shared.contracts.codec import encode
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
+from shared.contracts.topics import Topics
 from shared.erasure import Mode
-from shared.errors import InvalidEvent
-from shared.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
 from shared.http import json_response, problem, problems
 from shared.paths import PathId
 from shared.protocols import Message
-from shared.topics import Topics
 from shared.vault.fields import seal_event
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed

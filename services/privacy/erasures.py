@@ -12,9 +12,9 @@ from pymongo.write_concern import WriteConcern
 
 from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
+from shared.contracts.events import EPOCH, document_id
 from shared.counted import has_counted, marks_of
 from shared.erasure import KEYS, Mode, Pseudonym, erasure_id, outranking
-from shared.events import EPOCH, document_id
 from shared.generations import Registry
 from shared.mongo_errors import translated
 from shared.mongo_io import beginning_with

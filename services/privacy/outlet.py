@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.protocols import Message, Publisher
 
 

@@ -8,8 +8,8 @@ from pymongo.database import Database
 
 from shared.access.caller import PERSONAL_READ, Caller
 from shared.access.masks import MASK, presented, with_masks
+from shared.contracts.events import document_id
 from shared.erasure import PSEUDONYMS, erasure_id, looks_like_pseudonym
-from shared.events import document_id
 from shared.mongo_errors import translated
 from shared.mongo_io import beginning_with
 from shared.protocols import Document

@@ -16,6 +16,7 @@ from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
+from shared.contracts.topics import Topics
 from shared.cors import allow_pages
 from shared.gating import add_gate
 from shared.generations import collections_of
@@ -35,7 +36,6 @@ from shared.observing import Observation
 from shared.protocols import Store
 from shared.runner import Runner
 from shared.settings import Settings, servers_of
-from shared.topics import Topics
 from shared.tracing import open_tracing
 from shared.vault.open import vault_in
 from shared.vault.schema import COLLECTIONS as VAULT

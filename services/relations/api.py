@@ -17,7 +17,7 @@ from shared.access.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, 
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.masks import hides
 from shared.access.needs import needs
-from shared.events import Id, Kind, Name
+from shared.contracts.events import Id, Kind, Name
 from shared.http import json_response, problems
 from shared.measures.http import add_measures
 from shared.paths import PathId

@@ -29,8 +29,8 @@ from services.relations.world import (
     winner,
     without_digest,
 )
+from shared.contracts.events import FactEvent, RelationEvent, SubjectErased, document_id
 from shared.erasure import Mode, Pseudonym, outranking
-from shared.events import FactEvent, RelationEvent, SubjectErased, document_id
 from shared.protocols import Answer, Ask, Beginning, Document, Get, Message, Outcome, Record, Write
 
 ERASED = "erased"

@@ -8,8 +8,8 @@ import prometheus_client
 from pymongo.database import Database
 
 from services.relations.sealing import SealedProjection
-from shared.errors import Unavailable
-from shared.findings import FINDINGS, PLAINTEXT
+from shared.contracts.errors import Unavailable
+from shared.contracts.findings import FINDINGS, PLAINTEXT
 from shared.mongo_errors import translated
 from shared.observer import Silent
 from shared.protocols import Document, Outcome, Partition, Record

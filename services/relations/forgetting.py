@@ -4,9 +4,16 @@ of the facts are told. Pure."""
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from shared.codec import encode
+from shared.contracts.codec import encode
+from shared.contracts.events import (
+    ConsumerErased,
+    SubjectErased,
+    SubjectErasedData,
+    Version,
+    document_id,
+    event_key,
+)
 from shared.erasure import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, outranking
-from shared.events import ConsumerErased, SubjectErased, SubjectErasedData, Version, document_id, event_key
 from shared.protocols import Answer, Ask, Document, Get, Message, Write
 
 ERASURES = "erasures"

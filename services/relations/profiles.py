@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from services.relations.forgetting import Forgetting, forget
-from shared.events import (
+from shared.contracts.events import (
     ConsumerErased,
     ConsumerEvent,
     ProviderClosed,

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.relations.erasing import ERASED
 from services.relations.forgetting import ERASURES
-from shared.collections import Collections, CollectionSpec, object_schema
+from shared.contracts.collections import Collections, CollectionSpec, object_schema
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.dead_letters import SPEC
 from shared.erasure import KEYS, KEYS_SPEC

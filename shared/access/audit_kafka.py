@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from shared.access.chain import Entry, canonical
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.protocols import Message, Publisher
 
 log = logging.getLogger(__name__)

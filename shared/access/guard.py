@@ -14,8 +14,8 @@ from shared.access.documented import document_access
 from shared.access.masks import with_masks, without_cursor
 from shared.access.needs import Need, need_of
 from shared.access.quota import Quotas
-from shared.errors import Unavailable
-from shared.events import Tenant
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import Tenant
 from shared.http import SECURITY_HEADERS, problem
 
 TENANT_HEADER = "Kith-Tenant"

@@ -12,7 +12,7 @@ from shared.access.lookup import KeyLookup
 from shared.access.oidc import Tokens, Trust
 from shared.access.quota import Quotas
 from shared.access.recording import open_audit
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.protocols import Document
 from shared.settings import Settings
 

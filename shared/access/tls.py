@@ -4,7 +4,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.settings import Settings
 
 

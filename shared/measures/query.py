@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from shared.events import Currency, Id, Kind, ShortText
+from shared.contracts.events import Currency, Id, Kind, ShortText
 from shared.measures.days import Span, Unit, day_of, name_of
 from shared.parameters import BadParameter
 

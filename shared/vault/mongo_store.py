@@ -13,7 +13,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.mongo_errors import translated
 from shared.protocols import Document
 from shared.vault.protocols import DESTROYED, Destroyed, Wrapped, Wrapping

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys, FileKeys

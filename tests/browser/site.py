@@ -16,8 +16,8 @@ from services.analytics.dashboard.figures import FiguresReader
 from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.pages import add_pages
 from shared.access.guard import Access
+from shared.contracts.events import Event
 from shared.cors import allow_pages
-from shared.events import Event
 from shared.protocols import Document, Message
 from tests.analytics_driver import TOPIC, Driver
 from tests.builders import OPEN

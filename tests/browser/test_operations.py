@@ -15,8 +15,8 @@ from services.analytics.dashboard.versions import Versions
 from services.analytics.queries import AnalyticsQueries
 from shared.access.caller import METRICS_READ, Caller
 from shared.access.guard import Access
+from shared.contracts.errors import InvalidEvent
 from shared.dead_letters import COLLECTION, document
-from shared.errors import InvalidEvent
 from shared.generations import Generations
 from shared.heartbeat import WORKERS, Heartbeat
 from shared.kafka_clients import open_publisher

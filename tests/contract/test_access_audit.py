@@ -15,7 +15,7 @@ from shared.access.audit import AuditLog, MemoryAuditLog, Recorder
 from shared.access.audit_mongo import COLLECTION, MongoAuditLog
 from shared.access.chain import FIRST, INSTALLATION, Act, Entry, canonical, entry_of, flaws, hash_of
 from shared.access.verify import Witnessed, verify
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from tests.waiting import PATIENCE_SECONDS
 
 Mongo = Database[dict[str, Any]]

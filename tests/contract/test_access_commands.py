@@ -17,7 +17,7 @@ from shared.access.audit_mongo import COLLECTION, MongoAuditLog
 from shared.access.chain import INSTALLATION
 from shared.access.keys import matches
 from shared.access.keys_mongo import MongoKeys
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.memory import MemoryLog, MemoryPublisher
 from shared.mongo_io import connect
 from shared.protocols import Document, Publisher

@@ -42,12 +42,12 @@ from shared.access.keys import NO_LIMIT, ApiKeys
 from shared.access.keys_mongo import MongoKeys
 from shared.access.lookup import KeyLookup
 from shared.access.quota import Quotas
-from shared.codec import encode
+from shared.contracts.codec import encode
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import Event
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.dead_letters import document
 from shared.erasure import hashed
-from shared.errors import InvalidEvent
-from shared.events import Event
 from shared.http_metrics import add_metrics
 from shared.letters.store import Letters
 from shared.metrics import new_registry

@@ -20,8 +20,8 @@ from services.cli.__main__ import app
 from services.cli.privileges import OPERATOR
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.verify import verify
+from shared.contracts.errors import InvalidEvent
 from shared.dead_letters import document
-from shared.errors import InvalidEvent
 from shared.kafka_clients import open_publisher
 from shared.protocols import Document, Partition, Record
 from shared.vault import rotation

@@ -15,9 +15,9 @@ from services.analytics.parameters import Bucket, By, Period, period
 from services.analytics.projection import AGGREGATES
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
+from shared.contracts.errors import InvalidEvent
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.dead_letters import document
-from shared.errors import InvalidEvent
 from shared.mongo_io import prepare
 from shared.parameters import BadParameter
 from shared.protocols import Partition, Record

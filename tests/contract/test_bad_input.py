@@ -15,15 +15,15 @@ from pymongo.database import Database
 
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
-from shared.codec import encode
-from shared.errors import InvalidEvent
-from shared.events import event_key
+from shared.contracts.codec import encode
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import event_key
+from shared.contracts.topics import Topics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.mongo_io import MongoStore, connect, prepare
 from shared.protocols import Document, Message, Partition, Record
 from shared.runner import Runner
 from shared.settings import Settings
-from shared.topics import Topics
 from tests.builders import ARRIVAL_MS, STRENGTH, MemoryKith, recorded
 from tests.relations_driver import MongoKith
 from tests.waiting import PATIENCE_SECONDS, wait_for

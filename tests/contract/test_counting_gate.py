@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from services.analytics.api import create_app
 from services.analytics.gate import CountingGate
 from services.analytics.queries import AnalyticsQueries
+from shared.contracts.errors import Unavailable
 from shared.erasure import LedgerEntry
-from shared.errors import Unavailable
 from shared.gating import add_gate
 from shared.ledger_gate import with_facts
 from shared.mongo_generations import MongoRegistry

@@ -13,9 +13,9 @@ from services.relations.erasing import ERASED, weight
 from services.relations.facts import project_facts
 from services.relations.schema import COLLECTIONS
 from services.relations.world import World
-from shared.codec import encode
+from shared.contracts.codec import encode
+from shared.contracts.events import SubjectErased, SubjectErasedData
 from shared.erasure import hashed
-from shared.events import SubjectErased, SubjectErasedData
 from shared.memory import MemoryStore
 from shared.mongo_io import prepare
 from shared.protocols import Ask, Beginning, Document, Get, Partition, Record

@@ -12,12 +12,12 @@ from pymongo.database import Database
 from services.cli.explain.find import Asked, Needles, Subject
 from services.cli.explain.log import LogScan
 from services.cli.explain.store import ExplainStore
+from shared.contracts.topics import Topics
 from shared.generations import Generations
 from shared.kafka_io import connection
 from shared.mongo_generations import MongoRegistry
 from shared.protocols import Document, Message, Partition
 from shared.settings import Settings
-from shared.topics import Topics
 from tests.builders import TOPICS, event, recorded
 from tests.relations_driver import MongoKith
 

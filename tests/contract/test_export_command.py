@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from services.cli.__main__ import app
 from services.cli.export_progress import ExportProgress
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.mongo_io import connect
 from tests.conftest import Addresses
 from tests.exports_world import ExportsWorld

@@ -13,7 +13,7 @@ import uvicorn
 
 from services.exports.frame import frame
 from shared.access.audit_mongo import COLLECTION
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.mongo_io import connect
 from tests.conftest import Addresses
 from tests.exports_world import ExportsWorld

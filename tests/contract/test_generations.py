@@ -9,8 +9,8 @@ from itertools import count
 import pytest
 from pymongo.database import Database
 
-from shared.collections import Collections, CollectionSpec
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.generations import Generations, HandOver, Registry, Stand, collections_of, live_version
 from shared.kafka_clients import open_publisher
 from shared.kafka_whole import WholeReader

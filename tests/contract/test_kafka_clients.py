@@ -13,7 +13,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from shared import librdkafka_publisher
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka_clients import open_publisher, open_reader
 from shared.kafka_io import MAX_MESSAGE_BYTES, connection
 from shared.kafka_watch import KafkaTail

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 import pytest
 from kafka.admin import ConfigResource, KafkaAdminClient
 
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import LEDGER, Topics
 from shared.erasure import LedgerEntry, Mode, erasure_id
-from shared.errors import Unavailable
 from shared.kafka_clients import open_publisher
 from shared.kafka_io import connection
 from shared.ledger import Ledger, read_ledger
 from shared.protocols import Message
 from shared.settings import Settings
-from shared.topics import LEDGER, Topics
 from tests.waiting import PATIENCE_SECONDS, wait_for
 
 

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.queries import Queries
+from shared.contracts.errors import Unavailable
 from shared.erasure import KEYS, LedgerEntry
-from shared.errors import Unavailable
 from shared.gating import add_gate
 from shared.ledger_gate import Gate, destroy
 from tests.analytics_driver import get

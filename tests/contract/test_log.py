@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.kafka_clients import open_publisher, open_reader
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.protocols import Message, Partition, Publisher, Reader, Record

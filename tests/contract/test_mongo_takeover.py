@@ -12,8 +12,8 @@ import pytest
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from shared.collections import Collections, CollectionSpec
-from shared.errors import Fenced, Unavailable
+from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.errors import Fenced, Unavailable
 from shared.mongo_io import MongoStore, connect, prepare
 from shared.protocols import Document, Get, Outcome, Parcel, Progress, Slice, Write
 from tests.conftest import Addresses

@@ -7,8 +7,8 @@ import pytest
 from pymongo.database import Database
 
 from services.cli.rebuild.diff import same
-from shared.collections import Collections, CollectionSpec
-from shared.errors import Fenced, Stale
+from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.errors import Fenced, Stale
 from shared.memory import MemoryStore
 from shared.mongo_io import MongoStore, prepare
 from shared.protocols import (

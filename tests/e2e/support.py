@@ -22,14 +22,14 @@ from services.demo.changelog import ChangeLog
 from services.demo.comparison import Weights, compare
 from services.demo.lag import Gauge
 from services.demo.oracle import Oracle
-from shared.codec import decode_fields, encode
-from shared.events import event_key
+from shared.contracts.codec import decode_fields, encode
+from shared.contracts.events import event_key
+from shared.contracts.topics import Topics
 from shared.heartbeat import WORKERS
 from shared.kafka_io import connection, partitions_of
 from shared.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.status import read_status
-from shared.topics import Topics
 from shared.vault.open import vault_in
 from tests.logs import read_topics
 from tests.waiting import PATIENCE_SECONDS, wait_for

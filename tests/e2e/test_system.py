@@ -12,12 +12,12 @@ from services.cli.up import SERVICES, Stack
 from services.demo.emitter import Emitter
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
+from shared.contracts.topics import CHANGES, Topics
 from shared.kafka_publisher import KafkaPublisher
 from shared.letters.sealing import with_values
 from shared.protocols import Document, Message
 from shared.settings import Settings
 from shared.status import read_status
-from shared.topics import CHANGES, Topics
 from shared.vault.dead_letters import opened, sealed_for
 from shared.vault.open import vault_in
 from tests.e2e.support import (

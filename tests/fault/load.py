@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from services.demo.market import market
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.kafka_publisher import KafkaPublisher
 from shared.protocols import Message
 from shared.settings import Settings

@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import Topics
 from shared.kafka_clients import open_publisher
 from shared.letters.letter import Selection
 from shared.letters.store import Letters
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import Process
-from shared.topics import Topics
 from shared.topics_admin import ensure_topics
 from tests.fault.points import STEPS
 from tests.fault.system import System, has_struck

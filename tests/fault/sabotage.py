@@ -11,7 +11,7 @@ from pymongo.client_session import ClientSession
 
 import services.relations.world as world
 from shared import folding
-from shared.events import Version
+from shared.contracts.events import Version
 from shared.mongo_io import MongoStore, _progress_fields
 from shared.numbering import Sieve, number
 from shared.protocols import Message, Parcel, Record, Slice, Write

@@ -13,7 +13,7 @@ from pymongo import MongoClient
 
 from services.cli.up import environment
 from services.demo.lag import Gauge, Lag
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import Process, tail

@@ -8,7 +8,7 @@ from typing import Any
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.relations.schema import COLLECTIONS as RELATIONS_COLLECTIONS
-from shared.events import Event
+from shared.contracts.events import Event
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.numbering import NUMBER
 from shared.protocols import Message, Parcel, Partition, Slice

@@ -15,7 +15,7 @@ from shared.access.caller import SCOPES, Caller, unauthorized
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
 from shared.access.needs import needs, public
 from shared.access.quota import Quotas
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.http import SECURITY_HEADERS, add_health, add_problem_handlers
 from shared.http_metrics import add_metrics
 from tests.unit.test_ingest_door import NOW

@@ -19,7 +19,7 @@ from joserfc.jws import serialize_compact
 
 from shared.access.caller import Denied
 from shared.access.oidc import KEYS_SECONDS, REFETCH_SECONDS, Tokens, Trust
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 
 ISSUER, AUDIENCE = "https://id.example", "kith"
 Json = dict[str, Any]

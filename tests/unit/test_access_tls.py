@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from shared.access.tls import tls_of
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.settings import Settings
 from tests.certificates import Authority, Files
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.events import Event
+from shared.contracts.events import Event
 from shared.protocols import Message
 from tests.analytics_driver import expected_sums, summed
 from tests.builders import MemoryKith

@@ -6,10 +6,10 @@ import pytest
 
 from services.analytics.partials import day_and_hour, hour_number
 from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProjection
-from shared.changes import decode_change
-from shared.errors import InvalidEvent
+from shared.contracts.changes import decode_change
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.topics import Topics
 from shared.protocols import Partition, Record
-from shared.topics import Topics
 from tests.analytics_driver import Driver, History, exact, fact, stored
 
 TOTAL = "default:total::2026-11-21:0"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared import asyncapi, codec
-from shared.events import EVENT_MODELS, EVENT_TYPES, event_key
-from shared.topics import INPUTS, OUTPUTS, Topics
+from shared.contracts import asyncapi, codec
+from shared.contracts.events import EVENT_MODELS, EVENT_TYPES, event_key
+from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 
 TOPICS = Topics("acme")
 DOCUMENT = asyncapi.document(TOPICS, "1.2.3")

@@ -22,8 +22,8 @@ from services.bench.measure import Run
 from services.bench.procfs import parse_stat
 from services.bench.ratios import TARGETS, Target, ratio, ratios
 from services.bench.topics import PARTITIONS, BenchTopic, ending_consumer
-from shared.codec import decode
-from shared.events import RelationRecorded, RelationRetracted, event_key
+from shared.contracts.codec import decode
+from shared.contracts.events import RelationRecorded, RelationRetracted, event_key
 from tests.builders import MemoryKith
 
 COUNT = 20_000

@@ -23,8 +23,8 @@ from services.demo.report import dashboard
 from services.relations.api import create_app as relations_app
 from shared.access.caller import Caller
 from shared.access.guard import Access
+from shared.contracts.errors import Unavailable
 from shared.cors import allow_pages
-from shared.errors import Unavailable
 from shared.http import _Server
 from shared.measures.query import BadMeasure
 from shared.status import Status

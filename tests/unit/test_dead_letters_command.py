@@ -11,10 +11,10 @@ from services.cli import letters
 from services.cli.dead_letters import dead_letters_app
 from services.cli.letters import visible
 from services.cli.times import parse_time
-from shared.codec import encode
+from shared.contracts.codec import encode
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import event_key
 from shared.dead_letters import KEPT_BYTES, MAX_BYTES, REPLAY_OF, bury, document
-from shared.errors import InvalidEvent
-from shared.events import event_key
 from shared.letters.letter import Selection, mended, replay, replayable, state, summary
 from shared.numbering import NUMBER, ORIGIN
 from shared.protocols import Headers, Message, Outcome, Partition, Record

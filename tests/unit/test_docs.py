@@ -27,13 +27,13 @@ from services.ingest.api import create_app as ingest_app
 from services.ingest.door import Accepted, Door, Rejected
 from services.privacy.api import create_app as privacy_app
 from services.relations.api import create_app as relations_app
-from shared.changes import decode_change
-from shared.codec import decode
+from shared.contracts.changes import decode_change
+from shared.contracts.codec import decode
+from shared.contracts.topics import INPUTS, OUTPUTS
 from shared.memory import MemoryLog, MemoryPublisher
 from shared.numbering import Sieve, number
 from shared.protocols import Message, Partition, Record
 from shared.settings import Settings
-from shared.topics import INPUTS, OUTPUTS
 from tests.builders import OPEN, STRENGTH, TOPICS, MemoryKith
 
 ROOT = Path(__file__).parents[2]

@@ -16,10 +16,17 @@ import services.relations.erasing as erasing
 from services.demo.comparison import compare_documents
 from services.demo.oracle import Oracle
 from services.relations.world import without_digest
-from shared.codec import decode, decode_fields, decode_internal
+from shared.contracts.codec import decode, decode_fields, decode_internal
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import (
+    ConsumerErased,
+    Event,
+    RelationRecorded,
+    RelationRetracted,
+    Version,
+    document_id,
+)
 from shared.erasure import erasure_id, hashed
-from shared.errors import InvalidEvent
-from shared.events import ConsumerErased, Event, RelationRecorded, RelationRetracted, Version, document_id
 from shared.protocols import Message, Partition
 from tests.builders import TOPICS, MemoryKith, recorded, renamed, retracted, stored_state
 from tests.builders import event as event_of

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from shared.codec import MAX_EVENT_BYTES, UPCASTERS, check_clock, decode, decode_fields, encode
-from shared.errors import InvalidEvent
-from shared.events import EVENT_MODELS, EVENT_TYPES, Event, Version, document_id, event_key
-from shared.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
+from shared.contracts.codec import MAX_EVENT_BYTES, UPCASTERS, check_clock, decode, decode_fields, encode
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import EVENT_MODELS, EVENT_TYPES, Event, Version, document_id, event_key
+from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
 from tests import strategies
 from tests.builders import event, recorded
 

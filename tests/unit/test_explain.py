@@ -15,9 +15,9 @@ from rich.console import Console
 from services.cli.explain.find import Asked, Name, Needles
 from services.cli.explain.model import Field, Report, differences
 from services.cli.explain.view import report_json, report_view
+from shared.contracts.events import ConsumerErased, Event
 from shared.dead_letters import REPLAY_OF
 from shared.erasure import erasure_id, hashed
-from shared.events import ConsumerErased, Event
 from shared.protocols import Message, Partition
 from tests.builders import TOPICS, MemoryKith, event, message, recorded, retracted
 from tests.strategies import events

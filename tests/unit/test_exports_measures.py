@@ -11,7 +11,7 @@ import pytest
 
 from services.exports.api import create_app
 from services.exports.measures import MeasureServices, Refused
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.local.processes import free_ports
 from tests.analytics_driver import get
 from tests.builders import OPEN

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from shared import gating, ledger
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.gating import Waiting
 from shared.settings import Settings
 from tests.waiting import wait_for

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from shared.contracts.errors import Unavailable
 from shared.dead_letter_log import DeadLetterLog
-from shared.errors import Unavailable
 from shared.lane import Lane, Pending
 from shared.logs import Logfmt
 from shared.memory import MemoryReader

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from services.importer import command, window
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.protocols import Message
 from shared.settings import Settings
 from tests.unit.importer_support import Recorder, imported, rejects_of, visits

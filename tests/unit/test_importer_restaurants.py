@@ -9,9 +9,9 @@ import pytest
 
 from services.importer.mapping import load
 from services.importer.run import run
-from shared.codec import decode
-from shared.events import event_key
-from shared.topics import Topics
+from shared.contracts.codec import decode
+from shared.contracts.events import event_key
+from shared.contracts.topics import Topics
 from tests.unit.importer_support import CLOCK, Recorder
 
 MAPPING = Path(__file__).parents[1] / "data" / "restaurants.toml"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.codec import decode
-from shared.errors import Unavailable
+from shared.contracts.codec import decode
+from shared.contracts.errors import Unavailable
 from shared.vault.fields import plain, values
 from shared.vault.keys import Vault
 from shared.vault.memory_store import MemoryKeyStore

@@ -16,10 +16,10 @@ from fastapi import FastAPI
 from services.ingest import delivery
 from services.ingest.api import create_app
 from services.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import Topics
 from shared.protocols import Message
 from shared.settings import Settings
-from shared.topics import Topics
 from tests.builders import OPEN
 from tests.unit.test_ingest_door import BATCHED, NOW, STRUCTURED, fields
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from services.ingest.binary import structured
 from services.ingest.door import Accepted, Rejected, Verdict
 from services.ingest.modes import Header
-from shared import codec
-from shared.events import Event
+from shared.contracts import codec
+from shared.contracts.events import Event
 from tests.unit.test_ingest_door import DOOR, NOW
 
 DATA = {"relation_id": "r1", "kind": "view", "consumer_id": "c1", "provider_id": "p1"}

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from services.ingest.delivery import MAX_BYTES, Busy, Delivery
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.protocols import Message
 
 MESSAGES = [Message("kith.relations", b"k", b"v")]

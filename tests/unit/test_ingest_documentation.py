@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from shared import asyncapi, codec
-from shared.topics import Topics
+from shared.contracts import asyncapi, codec
+from shared.contracts.topics import Topics
 from tests.unit.test_asyncapi import references, resolve
 from tests.unit.test_ingest_api import RecordingPublisher, app_with, call, post
 

@@ -12,9 +12,9 @@ from services.ingest.door import Accepted, Door, Rejected, Verdict, _completed
 from services.ingest.items import check_json, split
 from services.ingest.limits import MAX_EVENTS, Refused
 from services.ingest.modes import Header
-from shared import codec
-from shared.events import Event, event_key
-from shared.topics import Topics
+from shared.contracts import codec
+from shared.contracts.events import Event, event_key
+from shared.contracts.topics import Topics
 from tests import strategies
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from services.ingest.late import LatePublisher, NotConnected
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.memory import MemoryLog, MemoryPublisher
 from shared.protocols import Message, Partition, Publisher
 from tests.waiting import wait_for

@@ -21,7 +21,7 @@ import pytest
 from fastapi import FastAPI
 
 from shared import http
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.logs import Logfmt
 
 SERVER = """
@@ -33,7 +33,7 @@ from shared.access.guard import Access
 from shared.http import serve
 from shared.logs import configure
 from shared.settings import Settings
-from shared.topics import Topics
+from shared.contracts.topics import Topics
 
 class SlowPublisher:
     def send(self, messages):

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from services.ingest.api import create_app
-from shared.codec import decode
+from shared.contracts.codec import decode
+from shared.contracts.topics import Topics
 from shared.settings import Settings
-from shared.topics import Topics
 from shared.vault.fields import reveal, values
 from shared.vault.keys import Vault
 from shared.vault.memory_store import MemoryKeyStore

@@ -11,9 +11,9 @@ from services.ingest.api import create_app
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.caller import Caller
 from shared.access.guard import Access
+from shared.contracts.topics import INPUTS
 from shared.memory import MemoryLog, MemoryPublisher
 from shared.settings import Settings
-from shared.topics import INPUTS
 from tests.builders import OPEN, TOPICS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

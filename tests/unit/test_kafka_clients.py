@@ -3,7 +3,7 @@
 import pytest
 
 from shared import kafka_clients
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.kafka_clients import open_both
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.protocols import Publisher, Reader

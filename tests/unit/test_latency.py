@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.latency import LatencyWindow, percentile
 from shared.memory import MemoryReader
 from shared.protocols import Outcome, Partition, Record

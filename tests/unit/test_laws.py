@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.events import Event, RelationRetracted
+from shared.contracts.events import Event, RelationRetracted
 from tests.builders import MemoryKith, event, renamed, stored_state
 from tests.strategies import events, relation_events
 

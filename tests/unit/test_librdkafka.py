@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared import librdkafka_delivery
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka_clients import open_publisher, open_reader
 from shared.librdkafka_delivery import Delivery, Session
 from shared.librdkafka_io import configuration

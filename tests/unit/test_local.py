@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.up import environment
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.java import kafka_class_path
 from shared.local.mongo import find_mongod
 from shared.local.processes import Process, ProcessFailed, free_ports, is_free, replace_taken, tail

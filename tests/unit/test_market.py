@@ -12,9 +12,9 @@ from services.demo.disorder import FLAWED_EVERY
 from services.demo.market import Emission, market
 from services.demo.seasons import SPAN, Seasons
 from services.demo.wire import APP, TILL, WEB, stamp
-from shared.codec import decode_fields
-from shared.errors import InvalidEvent
-from shared.events import RelationRecorded, RelationRetracted
+from shared.contracts.codec import decode_fields
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import RelationRecorded, RelationRetracted
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 EVENTS = 20_000

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.cli.up import Stack
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ from services.relations.measures.facts import Fact, Orders
 from services.relations.measures.gamma_gamma import GammaGamma
 from services.relations.measures.lifetime import Lifetime, Wish
 from services.relations.measures.valuing import lifetime
-from shared.events import EPOCH
+from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named
 from shared.measures.query import BadMeasure
 from tests.unit.test_measures_models import array

@@ -14,7 +14,7 @@ from services.relations.measures.facts import Fact, Orders
 from services.relations.measures.repeat import quantile, repeat
 from services.relations.measures.revenue import Takings, revenue
 from services.relations.measures.rfm import CLASSES, rfm, rfm_consumers, scored, scores
-from shared.events import EPOCH
+from shared.contracts.events import EPOCH
 from shared.measures.days import day_named
 from shared.measures.query import BadMeasure
 

@@ -18,7 +18,8 @@ from services.ingest.api import create_app
 from services.ingest.metrics import DoorMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import INPUTS
 from shared.gauges import WorkerGauges
 from shared.http_metrics import RequestMetrics, add_metrics
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
@@ -28,7 +29,6 @@ from shared.observing import Observation
 from shared.protocols import Message
 from shared.runner import Runner
 from shared.settings import Settings
-from shared.topics import INPUTS
 from shared.tracing import NoTracing
 from shared.worker import Worker
 from tests.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded

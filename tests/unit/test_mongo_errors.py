@@ -10,7 +10,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from shared.errors import Stale, Unavailable
+from shared.contracts.errors import Stale, Unavailable
 from shared.mongo_errors import translated
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import InvalidEvent
+from shared.contracts.errors import InvalidEvent
 from shared.numbering import NUMBER, ORIGIN, Sieve, number
 from shared.protocols import Headers, Message, Partition, Record
 

@@ -9,7 +9,7 @@ import pytest
 from services.cli.rebuild.build import BuildingStore, LiveBounds, Superseded, build, offsets
 from services.cli.rebuild.switch import Failed, hand_over
 from services.cli.rebuild.versions import begin, drop
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.generations import Generations
 from shared.memory_generations import MemoryRegistry
 from shared.runner import Runner

@@ -15,9 +15,9 @@ from services.cli.rebuild.told import corrections, differing_facts
 from services.cli.rebuild.versions import approach
 from services.relations.projection import RelationsProjection
 from services.relations.world import told
-from shared.changes import decode_change
-from shared.errors import InvalidEvent
-from shared.events import EPOCH
+from shared.contracts.changes import decode_change
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import EPOCH
 from shared.generations import HandOver
 from shared.protocols import Message, Progress, Record
 from tests.builders import STRENGTH, TOPICS, MemoryKith, event, recorded, stored_state

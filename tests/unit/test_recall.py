@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import services.relations.erasing as erasing
 from services.relations.projection import RelationsProjection
-from shared.codec import encode
-from shared.events import Event, SubjectErased, SubjectErasedData, event_key
+from shared.contracts.codec import encode
+from shared.contracts.events import Event, SubjectErased, SubjectErasedData, event_key
 from shared.protocols import Message, Record
 from shared.vault.tokens import is_token
 from tests.builders import TOPICS, MemoryKith, message, recorded, retracted, stored_state

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from services.relations.world import digest
-from shared.changes import decode_change
-from shared.codec import encode
-from shared.events import Event, event_key
+from shared.contracts.changes import decode_change
+from shared.contracts.codec import encode
+from shared.contracts.events import Event, event_key
 from tests.builders import TOPICS, MemoryKith, event, recorded, retracted
 
 JAN, FEB, MAR, APR = (f"2026-{month:02d}-10T12:00:00Z" for month in range(1, 5))

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from services.relations.world import digest
-from shared.codec import encode
+from shared.contracts.codec import encode
+from shared.contracts.events import Event
 from shared.dead_letters import KEPT_BYTES, MAX_BYTES
-from shared.events import Event
 from shared.protocols import Document, Keys, Message, Partition, Record
 from shared.vault.dead_letters import NOTHING, SEALED_FOR, opened, owner_of, sealed_for
 from shared.vault.fields import seal_event

@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.codec import encode
-from shared.errors import ConfigurationError, Stale, Unavailable
-from shared.events import event_key
+from shared.contracts.codec import encode
+from shared.contracts.errors import ConfigurationError, Stale, Unavailable
+from shared.contracts.events import event_key
 from shared.memory import MemoryReader
 from shared.numbering import NUMBER, ORIGIN
 from shared.protocols import Answer, Ask, Claim, Message, Outcome, Parcel, Partition, Progress, Record, Slice

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.relations.schema import COLLECTIONS
-from shared.errors import Unavailable
-from shared.events import Event
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import Event
 from shared.memory import MemoryLog, MemoryReader, MemoryStore
 from shared.protocols import Claim, Message, Parcel, Progress, Slice
 from tests.analytics_driver import expected_sums, summed

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import shared.runner
-from shared.errors import Unavailable
-from shared.events import Event
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import Event
 from shared.memory import MemoryReader, MemoryStore
 from shared.protocols import Claim, Progress
 from tests.builders import MemoryKith, stored_state

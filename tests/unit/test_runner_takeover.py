@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from shared.errors import Unavailable
-from shared.events import Event
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import Event
 from shared.protocols import Parcel, Slice
 from tests.analytics_driver import expected_sums, summed
 from tests.builders import MemoryKith, stored_state

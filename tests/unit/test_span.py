@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.relations.span import KEPT, Span, Times
-from shared.errors import Stale
+from shared.contracts.errors import Stale
 
 Moments = list[int]
 

@@ -16,12 +16,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from services.ingest.api import create_app
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import INPUTS
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.otel import MAX_LINKS, OpenTelemetryTracing
 from shared.protocols import Message, Partition, Record
 from shared.settings import Settings
-from shared.topics import INPUTS
 from shared.tracing import NoTracing, Tracing, open_tracing
 from tests.builders import OPEN, TOPICS, MemoryKith, message
 from tests.unit.runner_support import CHANGES, PLACE, RELATIONS, WatchedStore, kith_with, runner_of, views

@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from shared import codec
-from shared.errors import InvalidEvent
-from shared.events import Event
+from shared.contracts import codec
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import Event
 from shared.vault.fields import bare, hidden, plain, reveal, seal_bytes, seal_event, token_in, values, without
 from shared.vault.tokens import DataKey, is_token, seal
 from tests.builders import event, recorded, retracted

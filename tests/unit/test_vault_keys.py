@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.vault.keys import Vault, normalised
 from shared.vault.memory_store import MemoryKeyStore
 from shared.vault.protocols import DESTROYED, Destroyed

@@ -7,7 +7,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.events import Event
+from shared.contracts.events import Event
 from shared.vault.fields import values
 from tests.builders import MemoryKith
 from tests.strategies import events

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.master import CloudKeys, EnvironmentKeys, FileKeys, add_to_file, new_master_key

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.events import RelationData, RetractedData, Whereabouts
+from shared.contracts.events import RelationData, RetractedData, Whereabouts
 from shared.vault import tokens
 from shared.vault.tokens import KEY_BYTES, PREFIX, DataKey, Unreadable, is_token, seal, unseal
 

@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES
-from shared.events import Kind, ShortText, document_id
+from shared.contracts.events import Kind, ShortText, document_id
 from shared.measures.days import date_of, day_of
 from shared.measures.mongo import aggregated, providers_of
 from shared.measures.query import PeriodQuery, listed

@@ -16,7 +16,7 @@ from shared.access.caller import ANALYTICS_READ, Caller
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.masks import with_masks
 from shared.access.needs import needs
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.http import problem, problems
 from shared.measures.query import BadMeasure
 

@@ -10,11 +10,11 @@ from services.cli.explain.find import Asked, Needles, Subject, fields_of, is_abo
 from services.cli.explain.history import History
 from services.cli.explain.model import Change, Explanation, Publication, Report
 from services.relations.assembly import assembled
+from shared.contracts.topics import INPUTS, Topics
 from shared.dead_letters import dead_letter_id
 from shared.numbering import NUMBER
 from shared.protocols import Partition, Projection, Record
 from shared.settings import Settings
-from shared.topics import INPUTS, Topics
 from shared.vault.asking import Answered
 from shared.vault.keys import Vault
 

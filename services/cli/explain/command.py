@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from services.cli.times import time_option
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.launch import read_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]

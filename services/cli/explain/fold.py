@@ -8,11 +8,11 @@ from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProject
 from services.cli.explain.model import AggregateMove, Change, DocumentMove, differences
 from services.relations.forgetting import ERASURES
 from services.relations.schema import COLLECTIONS
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.topics import Topics
 from shared.erasure import KEYS
-from shared.errors import InvalidEvent
 from shared.memory import MemoryStore
 from shared.protocols import Document, Get, Message, Outcome, Partition, Projection, Record
-from shared.topics import Topics
 
 Item = tuple[Record, Any]
 Documents = Mapping[str, Mapping[str, Document]]

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from kafka import TopicPartition
 
-from shared.errors import Unavailable
-from shared.events import EPOCH
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import EPOCH
 from shared.kafka_io import open_outside, partitions_of, reaching_brokers, record_of
 from shared.protocols import Partition, Record
 from shared.settings import Settings

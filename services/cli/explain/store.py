@@ -13,6 +13,7 @@ from services.cli.explain.fold import day_total
 from services.cli.explain.model import AggregateMove
 from services.cli.explain.telling import Stored
 from services.relations.profiles import PARTS
+from shared.contracts.topics import Topics
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.generations import collection_of, place_of
 from shared.letters.sealing import with_values
@@ -20,7 +21,6 @@ from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import POSITIONS
 from shared.protocols import Document, Partition, Record
-from shared.topics import Topics
 from shared.vault.keys import Vault
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from services.cli.explain.fold import Aggregation, Documents, Item, Replay, as_c
 from services.cli.explain.model import Explanation, Occurrence, Reference
 from services.relations.erasing import ERASED
 from services.relations.world import without_digest
-from shared.codec import encode
+from shared.contracts.codec import encode
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import ConsumerErased, Event, SubjectErased, arrival, document_id, subject_id
+from shared.contracts.topics import Topics
 from shared.dead_letters import REPLAY_OF
-from shared.errors import InvalidEvent
-from shared.events import ConsumerErased, Event, SubjectErased, arrival, document_id, subject_id
 from shared.protocols import Document, Partition, Projection, Record
-from shared.topics import Topics
 
 _SLICE = 1_000
 

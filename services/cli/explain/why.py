@@ -6,8 +6,8 @@ from typing import Any
 
 from services.cli.explain.model import DocumentMove, Outcome, Reference, Standing
 from services.relations.erasing import ERASED
-from shared.errors import InvalidEvent
-from shared.events import (
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import (
     EPOCH,
     ConsumerErased,
     Event,

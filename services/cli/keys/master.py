@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.launch import read_settings
 
 master_app = typer.Typer(help="The master keys, under which all others are encrypted.", no_args_is_help=True)

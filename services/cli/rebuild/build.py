@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from services.cli.rebuild.reader import HeldReader
-from shared.collections import Collections
+from shared.contracts.collections import Collections
+from shared.contracts.errors import Unavailable
 from shared.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.errors import Unavailable
 from shared.generations import Generations, Registry, place_of, settled
 from shared.protocols import (
     Claim,

@@ -11,7 +11,7 @@ from bson.codec_options import CodecOptions
 
 from services.relations.strength import Strength
 from services.relations.world import without_digest
-from shared.events import EPOCH
+from shared.contracts.events import EPOCH
 from shared.protocols import Document
 
 MOST_EXAMPLES = 5

@@ -13,7 +13,8 @@ from services.cli.rebuild.app import Name
 from services.cli.rebuild.build import Workshop
 from services.relations.assembly import assembled, with_keys
 from services.relations.schema import COLLECTIONS as RELATIONS
-from shared.collections import Collections
+from shared.contracts.collections import Collections
+from shared.contracts.topics import Topics
 from shared.generations import collections_of, own_collections
 from shared.kafka_clients import open_publisher
 from shared.kafka_whole import WholeReader
@@ -22,7 +23,6 @@ from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare
 from shared.protocols import Document, Projection
 from shared.settings import Settings, servers_of
-from shared.topics import Topics
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
 from shared.worker import owner_name

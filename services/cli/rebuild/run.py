@@ -17,7 +17,7 @@ from services.cli.rebuild.open import NAMES, opened
 from services.cli.rebuild.versions import begin, drop, state_of, versions_of
 from services.cli.rebuild.view import Meter, difference_dict, show_difference
 from services.relations.assembly import strength_of
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.generations import collection_of, own_collections, settled
 from shared.kafka_whole import WholeReader
 from shared.launch import read_settings

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.cli.rebuild.build import Superseded, Workshop, arrived, build, lag, offsets
-from shared.errors import Fenced, Unavailable
+from shared.contracts.errors import Fenced, Unavailable
 from shared.generations import HandOver, settled
 from shared.protocols import Message, Outcome, Progress, Reader, Slice
 from shared.runner import Runner

@@ -14,12 +14,12 @@ from services.cli.rebuild.compare import Comparing, rows
 from services.cli.rebuild.diff import Row, merged, same
 from services.relations.erasing import ANONYMISED
 from services.relations.world import told
+from shared.contracts.events import EPOCH
+from shared.contracts.topics import CHANGES, Topics
 from shared.erasure import of_pseudonym
-from shared.events import EPOCH
 from shared.generations import HandOver
 from shared.numbering import number
 from shared.protocols import Document, Message, Progress
-from shared.topics import CHANGES, Topics
 
 _FACTS = "relations"
 

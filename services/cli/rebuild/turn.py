@@ -10,10 +10,10 @@ from services.cli.rebuild.open import opened
 from services.cli.rebuild.switch import PATIENCE_SECONDS, Failed, hand_over
 from services.cli.rebuild.told import Correcting, count_differing
 from services.cli.rebuild.view import duration
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.topics import Topics
 from shared.generations import Generations, settled
 from shared.launch import read_settings
-from shared.topics import Topics
 
 
 def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bool) -> int:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from services.cli.rebuild.build import LiveBounds, Workshop, build
 from services.cli.rebuild.switch import near
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.generations import Generations, settled
 from shared.runner import Runner
 from shared.versions import VersionStore

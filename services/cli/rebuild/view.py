@@ -15,7 +15,7 @@ from rich.table import Table
 from services.cli.rebuild.build import Workshop, lag, offsets
 from services.cli.rebuild.compare import Difference
 from services.cli.rebuild.diff import Comparison
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 
 _LOOK_SECONDS = 0.5
 _LINE_SECONDS = {"json": 1.0, "terminal": 0.5, "lines": 5.0}

@@ -23,7 +23,7 @@ from services.exports.source import Exports
 from shared.access.caller import Caller
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.needs import needs, public
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 
 ROOT = "/odata/v1"
 _PAGE_SIZE = re.compile(r"(?:odata\.)?maxpagesize\s*=\s*\"?(\d{1,9})\"?", re.ASCII | re.IGNORECASE)

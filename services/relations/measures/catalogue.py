@@ -11,7 +11,7 @@ from services.relations.measures.lifetime import Lifetime, LifetimeOrder, Wish
 from services.relations.measures.repeat import Repeat, repeat
 from services.relations.measures.revenue import Revenue, revenue
 from services.relations.measures.rfm import Rfm, RfmConsumers, Scored, Segment, rfm, rfm_consumers, scored
-from shared.events import Currency, Rating
+from shared.contracts.events import Currency, Rating
 from shared.measures.activity import LOOK_BACK, Activity, activity
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span, Unit

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from services.relations.measures.facts import Fact
 from services.relations.measures.geography import Atlas, Level, Side
 from services.relations.measures.revenue import Takings
-from shared.events import EPOCH
+from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named, day_of
 from shared.measures.mongo import MAX_TIME_MS, aggregated, providers_of, tenant_ids
 from shared.measures.query import BadMeasure, FilterQuery

@@ -6,9 +6,9 @@ from typing import Any, Literal
 from pydantic import AwareDatetime, BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared.changes import Cause, Origin, RelationChange
-from shared.events import EVENT_MODELS, EVENT_TYPES
-from shared.topics import INPUTS, OUTPUTS, Topics
+from shared.contracts.changes import Cause, Origin, RelationChange
+from shared.contracts.events import EVENT_MODELS, EVENT_TYPES
+from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 
 Json = dict[str, Any]
 

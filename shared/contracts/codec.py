@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from shared.errors import InvalidEvent
-from shared.events import EVENT_TYPES, PLAIN, SEALED, Event, RelationRecorded, SubjectErased
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import EVENT_TYPES, PLAIN, SEALED, Event, RelationRecorded, SubjectErased
 
 MAX_EVENT_BYTES = 32 * 1024
 #: Sealing makes an event longer: base64 by a third, and nonce, tag and prefix for each of at most 54 values.

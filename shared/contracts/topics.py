@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from shared.errors import InvalidEvent
-from shared.events import EVENT_TYPES, Event
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import EVENT_TYPES, Event
 
 INPUTS = ("consumers", "providers", "relations")
 #: Who is erased, by consumer: compacted, and never deleted.

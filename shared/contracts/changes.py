@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared.codec import explain
-from shared.events import Amount, Currency, Id, Kind, Rating, Tenant, Time
+from shared.contracts.codec import explain
+from shared.contracts.events import Amount, Currency, Id, Kind, Rating, Tenant, Time
 
 _Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
