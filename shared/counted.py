@@ -7,7 +7,7 @@ from pymongo.database import Database
 from shared.generations import Registry
 from shared.mongo_errors import translated
 from shared.mongo_io import POSITIONS, beginning_with
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: The number of the last change of an origin.
 Mark = Mapping[str, str | int]

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from shared.metrics import dead_letters
-from shared.observer import Silent
-from shared.protocols import Outcome, Partition, Record
+from shared.runtime.observer import Silent
+from shared.runtime.protocols import Outcome, Partition, Record
 
 log = logging.getLogger(__name__)
 

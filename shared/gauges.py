@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from shared.worker import Worker
+from shared.runtime.worker import Worker
 
 
 class WorkerGauges(Collector):

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 
 from shared.contracts.collections import Collections
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.erasure import KEYS
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 
 FIRST = 1
 _SHARED = (DEAD_LETTERS, KEYS)

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 WORKERS = "workers"
 EVERY_SECONDS = 2.0

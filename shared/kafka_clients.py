@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from shared.contracts.errors import ConfigurationError
-from shared.protocols import Publisher, Reader
+from shared.runtime.protocols import Publisher, Reader
 from shared.settings import Settings
 
 

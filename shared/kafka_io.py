@@ -25,7 +25,7 @@ from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka_headers import read_any_header_name
-from shared.protocols import Partition, Polled, Record
+from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from kafka.partitioner.default import DefaultPartitioner, murmur2
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka_io import LASTING, MAX_MESSAGE_BYTES, connection, reaching_brokers
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)

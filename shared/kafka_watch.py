@@ -9,7 +9,7 @@ from kafka.admin import KafkaAdminClient
 
 from shared.contracts.errors import Unavailable
 from shared.kafka_io import connection, open_outside, partitions_of, reaching_brokers, record_of
-from shared.protocols import Partition, Record
+from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 
 _LOOK_SECONDS = 30.0

@@ -8,7 +8,7 @@ from typing import Any
 from kafka import TopicPartition
 
 from shared.kafka_io import KafkaReader, open_outside, partitions_of, reaching_brokers
-from shared.protocols import Partition, Polled
+from shared.runtime.protocols import Partition, Polled
 from shared.settings import Settings
 
 _LOOK_SECONDS = 30.0

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 
-from shared.observer import Silent
-from shared.protocols import Outcome, Partition, Record
+from shared.runtime.observer import Silent
+from shared.runtime.protocols import Outcome, Partition, Record
 
 WINDOW_SECONDS = 60
 #: Of a slice so many messages are looked at, spread evenly: the cost is per slice, not per event.

@@ -27,7 +27,7 @@ from shared.erasure import KEYS, LedgerEntry, Mode, outranking
 from shared.gating import Waiting
 from shared.mongo_errors import translated
 from shared.mongo_io import beginning_with
-from shared.protocols import Document, Message, Publisher
+from shared.runtime.protocols import Document, Message, Publisher
 
 log = logging.getLogger(__name__)
 

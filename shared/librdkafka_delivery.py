@@ -12,7 +12,7 @@ import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from shared.contracts.errors import Unavailable
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from confluent_kafka import Message as Found
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.librdkafka_delivery import LASTING
-from shared.protocols import Partition, Polled, Record
+from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)

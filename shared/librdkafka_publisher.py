@@ -10,7 +10,7 @@ from shared.contracts.errors import Unavailable
 from shared.kafka_io import MAX_MESSAGE_BYTES
 from shared.librdkafka_delivery import Delivery, Session
 from shared.librdkafka_io import configuration, partition_counts, reaching_brokers
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 
 

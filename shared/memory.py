@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from shared.contracts.collections import Collections
 from shared.contracts.errors import ConfigurationError, Fenced, Stale, Unavailable
-from shared.protocols import (
+from shared.runtime.protocols import (
     Answer,
     Ask,
     Beginning,

@@ -8,7 +8,7 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import ExecutionTimeout, OperationFailure
 
-from shared.protocols import Claim, Document
+from shared.runtime.protocols import Claim, Document
 
 log = logging.getLogger(__name__)
 

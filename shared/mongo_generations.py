@@ -15,7 +15,7 @@ from shared.contracts.collections import Collections
 from shared.generations import Generations, HandOver, Stand, collections_of, own_collections, place_of
 from shared.mongo_errors import translated
 from shared.mongo_io import OUTBOX, POSITIONS, server_time
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 PROJECTIONS = "projections"
 

@@ -19,13 +19,13 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from shared import outbox
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Fenced
 from shared.mongo_claims import Claims
 from shared.mongo_errors import translated
 from shared.mongo_writes import PLAIN, write
-from shared.protocols import (
+from shared.runtime import outbox
+from shared.runtime.protocols import (
     Answer,
     Ask,
     Beginning,

@@ -9,7 +9,7 @@ from pymongo.database import Database
 
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Stale
-from shared.protocols import Document, Write
+from shared.runtime.protocols import Document, Write
 
 #: Of a collection that nobody has declared.
 PLAIN = CollectionSpec({})

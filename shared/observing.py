@@ -7,9 +7,9 @@ from shared.gauges import WorkerGauges
 from shared.latency import LatencyWindow
 from shared.metered import PublisherMeter, StoreMeter
 from shared.metrics import RunnerMetrics
-from shared.observer import Several
+from shared.runtime.observer import Several
+from shared.runtime.worker import Worker
 from shared.tracing import Tracing
-from shared.worker import Worker
 
 
 class Observation:

@@ -13,8 +13,8 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from shared.observer import Observer
-from shared.protocols import Headers, Outcome, Partition, Record
+from shared.runtime.observer import Observer
+from shared.runtime.protocols import Headers, Outcome, Partition, Record
 from shared.tracing import Tracing
 
 #: Most traces that a slice's span is linked to.

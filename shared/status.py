@@ -15,7 +15,6 @@ from pymongo.errors import OperationFailure
 
 from shared.contracts.findings import FINDINGS, PLAINTEXT
 from shared.contracts.topics import INPUTS, Topics
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.generations import collection_of, position_of
 from shared.heartbeat import SILENT_SECONDS, WORKERS
 from shared.kafka_io import connection, partitions_of, reaching_brokers
@@ -23,7 +22,8 @@ from shared.latency import percentile
 from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import OUTBOX, POSITIONS, server_time
-from shared.protocols import Document
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 _NAMESPACE_NOT_FOUND = 26

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from shared.observer import Observer
-from shared.protocols import Headers
+from shared.runtime.observer import Observer
+from shared.runtime.protocols import Headers
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from shared.contracts.errors import Unavailable
 from shared.generations import FIRST, Registry, collection_of, live_version, position_of, version_of
-from shared.protocols import Answer, Ask, Claim, Get, Keys, Outcome, Parcel, Progress, Slice, Store, Write
+from shared.runtime.protocols import Answer, Ask, Claim, Get, Keys, Outcome, Parcel, Progress, Slice, Store, Write
 
 
 class VersionStore:

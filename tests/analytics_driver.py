@@ -14,9 +14,9 @@ from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProject
 from services.analytics.schema import COLLECTIONS
 from shared.contracts.topics import Topics
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
-from shared.numbering import number
-from shared.protocols import Document, Message, Parcel, Partition, Slice, Write
-from shared.runner import Runner
+from shared.runtime.protocols import Document, Message, Parcel, Partition, Slice, Write
+from shared.runtime.runner import Runner
+from shared.runtime.sequence_numbers import number
 
 TOPIC, DEAD_LETTERS = "kith.relation-changes", "kith.dead-letters"
 PARTITIONS = 3

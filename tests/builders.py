@@ -14,9 +14,9 @@ from shared.contracts.events import Event, document_id, event_key
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.erasure import hashed
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
-from shared.observer import Observer
-from shared.protocols import Message, Partition
-from shared.runner import Runner
+from shared.runtime.observer import Observer
+from shared.runtime.protocols import Message, Partition
+from shared.runtime.runner import Runner
 from shared.vault.keys import Vault
 
 TOPICS = Topics("kith")

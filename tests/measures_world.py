@@ -20,7 +20,7 @@ from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.contracts.events import Event, RelationRecorded, RelationRetracted
 from shared.mongo_io import prepare
-from shared.protocols import Document, Message
+from shared.runtime.protocols import Document, Message
 from tests.analytics_driver import TOPIC, Driver, get
 from tests.builders import OPEN, STRENGTH, event
 from tests.relations_driver import MongoKith

@@ -21,8 +21,8 @@ from shared.erasure import LedgerEntry, Mode, decode_entry, hashed
 from shared.memory import MemoryReader
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, prepare
-from shared.protocols import Message
-from shared.runner import Runner
+from shared.runtime.protocols import Message
+from shared.runtime.runner import Runner
 from tests.builders import OPEN, TOPICS
 from tests.relations_driver import Mongo, MongoKith
 

@@ -14,8 +14,8 @@ from services.relations.schema import COLLECTIONS
 from shared.contracts.events import Event
 from shared.memory import MemoryReader
 from shared.mongo_io import MongoStore, prepare
-from shared.protocols import Document
-from shared.runner import Runner
+from shared.runtime.protocols import Document
+from shared.runtime.runner import Runner
 from shared.vault.keys import Vault
 from shared.vault.mongo_store import MongoKeyStore
 from shared.vault.schema import COLLECTIONS as VAULT

@@ -32,7 +32,7 @@ from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.topics_admin import ensure_topics
 from shared.vault.master import add_to_file

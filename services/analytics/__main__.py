@@ -33,14 +33,14 @@ from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare
 from shared.observing import Observation
-from shared.protocols import Store
-from shared.runner import Runner
+from shared.runtime.protocols import Store
+from shared.runtime.runner import Runner
+from shared.runtime.watchdog import STORE_THREADS
+from shared.runtime.worker import Worker, owner_name
 from shared.settings import Settings, servers_of
 from shared.status import StatusReader
 from shared.tracing import open_tracing
 from shared.versions import LiveNames, LiveStore
-from shared.watchdog import STORE_THREADS
-from shared.worker import Worker, owner_name
 
 
 def run(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from shared.erasure import LedgerEntry
 from shared.gating import Waiting
 from shared.generations import Registry
 from shared.ledger_gate import with_facts
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 
 class CountingGate(Waiting):

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from shared.contracts.events import EPOCH, document_id
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 HOUR = timedelta(hours=1)
 

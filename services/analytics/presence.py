@@ -5,7 +5,7 @@ distinct consumers, so the numbers of the partitions add up whichever of them th
 """
 
 from shared.contracts.events import document_id
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: tenant, day, provider (None: any), consumer: what a presence document is about
 Visit = tuple[str, str, str | None, str]

@@ -2,7 +2,7 @@
 
 Every number moves by contribution(after) − contribution(before) of a change, in integers, so order never
 shows and a retraction undoes exactly what its fact did. Each change comes here exactly once: the runner has
-dropped what is repeated or early (``shared.numbering``).
+dropped what is repeated or early (``shared.runtime.sequence_numbers``).
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from shared.contracts.changes import Fact, RelationChange, decode_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import document_id
 from shared.contracts.topics import Topics
-from shared.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
+from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
 
 AGGREGATES, PRESENCE = "aggregates", "presence"
 

@@ -27,7 +27,7 @@ from services.analytics.ranking import Ranking
 from shared.cursors import encode_cursor
 from shared.mongo_errors import translated
 from shared.parameters import BadParameter
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 
 class AnalyticsQueries:

@@ -25,7 +25,7 @@ from services.bench.run import Comparison
 from services.bench.servers import CACHE_GB, BenchServers, running
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 QUICK_EVENTS = 20_000
 Row = dict[str, Any]

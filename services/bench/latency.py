@@ -18,7 +18,7 @@ from services.bench.load import STARTED
 from services.bench.servers import BenchServers
 from services.bench.topics import PARTITIONS
 from shared.local.processes import Process
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.topics_admin import ensure_topics
 

@@ -15,9 +15,9 @@ from services.bench.servers import BenchServers
 from services.bench.start import Job
 from services.bench.topics import PARTITIONS, BenchTopic, fill
 from shared.contracts.topics import Topics
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.local.processes import ProcessFailed
-from shared.protocols import Document
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 #: Slower than any contender but the tutorial loop: whoever is below has failed.

@@ -9,7 +9,7 @@ from services.bench.events import BenchEvent, ending
 from shared.contracts.events import document_id
 from shared.contracts.topics import Topics
 from shared.kafka_publisher import KafkaPublisher
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 from shared.topics_admin import ensure_topics
 

@@ -9,7 +9,7 @@ from shared.access.audit import Audit
 from shared.access.chain import INSTALLATION, Act
 from shared.access.recording import open_audit, user
 from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 __all__ = ["INSTALLATION", "Acts", "record_act", "recorder"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.contracts.topics import Topics
     from shared.letters.letter import Selection
     from shared.letters.store import Letters
-    from shared.protocols import Publisher
+    from shared.runtime.protocols import Publisher
     from shared.settings import Settings
 
 dead_letters_app = typer.Typer(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from services.cli.export_progress import ExportProgress
     from services.exports.revealing import Reveal
     from services.exports.source import Export
-    from shared.protocols import Document
+    from shared.runtime.protocols import Document
 
 _Text = str | None
 

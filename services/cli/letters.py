@@ -10,7 +10,7 @@ from rich.text import Text
 
 from shared.contracts.errors import InvalidEvent
 from shared.letters.letter import as_json, cut_note, summary
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 
 def details(letter: Document) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
 from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.generations import collection_of
 from shared.heartbeat import WORKERS
 from shared.mongo_generations import PROJECTIONS
 from shared.mongo_io import OUTBOX, POSITIONS
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.status import COUNTED
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS

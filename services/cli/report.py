@@ -21,7 +21,7 @@ from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from shared.protocols import Document
+    from shared.runtime.protocols import Document
 
 report_app = typer.Typer(
     help="Customer measures: who is active, who comes back, who is leaving, and what it is worth. "

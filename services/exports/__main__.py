@@ -22,7 +22,7 @@ from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.tracing import open_tracing
 from shared.vault.open import vault_in

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from shared.contracts.events import EPOCH
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: What a sealed value begins with (shared/vault). One that nobody has opened is not shown.
 SEALED = "kith1."

@@ -15,7 +15,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.generations import FIRST, collection_of
 from shared.mongo_errors import translated
 from shared.mongo_generations import PROJECTIONS
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: A stream; closing it frees the server's cursor.
 Documents = Generator[Document, None, None]

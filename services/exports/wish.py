@@ -7,7 +7,7 @@ from typing import Any
 
 from services.exports.columns import Dataset
 from shared.parameters import BadParameter
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: A category of more providers cannot be a filter.
 MAX_PROVIDERS = 20_000

@@ -16,7 +16,7 @@ from shared.launch import read_settings
 
 if TYPE_CHECKING:
     from services.importer.run import Report
-    from shared.protocols import Publisher
+    from shared.runtime.protocols import Publisher
     from shared.settings import Settings
 
 

@@ -15,7 +15,7 @@ from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event, event_key
 from shared.contracts.topics import Topics
-from shared.protocols import Message, Publisher
+from shared.runtime.protocols import Message, Publisher
 from shared.vault.fields import plain, token_in
 from shared.vault.keys import Vault
 from shared.vault.sealing import keys_for, sealed

@@ -19,7 +19,7 @@ from shared.ledger import Ledger
 from shared.metered import PublisherMeter
 from shared.metrics import new_registry
 from shared.mongo_io import connect
-from shared.pace import collect_rarely
+from shared.runtime.tuning import collect_rarely
 from shared.settings import Settings
 from shared.tracing import open_tracing
 from shared.vault.open import open_vault

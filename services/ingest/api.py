@@ -30,7 +30,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased
 from shared.contracts.topics import Topics
 from shared.http import extend_openapi, problem
-from shared.protocols import Publisher
+from shared.runtime.protocols import Publisher
 from shared.settings import Settings
 from shared.tracing import NoTracing, Tracing
 from shared.vault.keys import Vault

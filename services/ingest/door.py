@@ -19,7 +19,7 @@ from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
 from shared.contracts.topics import Topics
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.vault.fields import bare, hidden, plain, token_in
 
 #: What plain JSON may leave out, as JSON.

@@ -26,7 +26,7 @@ from shared.contracts.topics import Topics
 from shared.erasure import Mode
 from shared.http import json_response, problem, problems
 from shared.paths import PathId
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.vault.fields import seal_event
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed

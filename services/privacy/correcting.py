@@ -7,7 +7,7 @@ from typing import Any
 from shared.contracts.codec import decode_fields
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerUpserted
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 PARTS = ("personal", "location", "traits", "consent")
 

@@ -18,7 +18,7 @@ from shared.erasure import KEYS, Mode, Pseudonym, erasure_id, outranking
 from shared.generations import Registry
 from shared.mongo_errors import translated
 from shared.mongo_io import beginning_with
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.vault.keys import LIFE_SECONDS
 
 _MAJORITY = ReadConcern("majority")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError
 
 from shared.contracts.errors import Unavailable
-from shared.protocols import Message, Publisher
+from shared.runtime.protocols import Message, Publisher
 
 
 class Outlet:

@@ -12,7 +12,7 @@ from shared.contracts.events import document_id
 from shared.erasure import PSEUDONYMS, erasure_id, looks_like_pseudonym
 from shared.mongo_errors import translated
 from shared.mongo_io import beginning_with
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 

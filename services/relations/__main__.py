@@ -31,17 +31,17 @@ from shared.metrics import new_registry
 from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare
-from shared.observer import Several
 from shared.observing import Observation
-from shared.protocols import Store
-from shared.runner import Runner
+from shared.runtime.observer import Several
+from shared.runtime.protocols import Store
+from shared.runtime.runner import Runner
+from shared.runtime.watchdog import STORE_THREADS
+from shared.runtime.worker import Worker, owner_name
 from shared.settings import Settings, servers_of
 from shared.tracing import open_tracing
 from shared.vault.open import vault_in
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.versions import LiveNames, LiveStore
-from shared.watchdog import STORE_THREADS
-from shared.worker import Worker, owner_name
 
 
 def run(settings: Settings) -> None:

@@ -21,7 +21,7 @@ from shared.contracts.events import Id, Kind, Name
 from shared.http import json_response, problems
 from shared.measures.http import add_measures
 from shared.paths import PathId
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 
 DESCRIPTION = """\

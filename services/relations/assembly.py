@@ -5,7 +5,7 @@ from services.relations.sealing import SealedProjection
 from services.relations.strength import Strength
 from shared.contracts.topics import Topics
 from shared.erasure import hashed
-from shared.protocols import Store
+from shared.runtime.protocols import Store
 from shared.settings import Settings
 from shared.vault.asking import VaultStore
 from shared.vault.keys import Vault

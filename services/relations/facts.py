@@ -7,7 +7,7 @@ from services.relations.strength import Strength
 from services.relations.world import World, pair_in, pair_of, winner, writes
 from shared.contracts.events import FactEvent, SubjectErased, document_id
 from shared.erasure import Pseudonym, hashed
-from shared.protocols import Answer, Ask, Document, Get, Outcome, Record
+from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record
 
 
 def project_facts(

@@ -14,7 +14,7 @@ from shared.contracts.events import (
     event_key,
 )
 from shared.erasure import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, outranking
-from shared.protocols import Answer, Ask, Document, Get, Message, Write
+from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Write
 
 ERASURES = "erasures"
 

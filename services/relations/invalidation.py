@@ -11,8 +11,8 @@ from services.relations.cache import QueryCache
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import CHANGES, Topics
 from shared.kafka_watch import KafkaTail
-from shared.observer import Silent
-from shared.protocols import Outcome, Partition, Record, Write
+from shared.runtime.observer import Silent
+from shared.runtime.protocols import Outcome, Partition, Record, Write
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from shared.contracts.events import (
     event_key,
     subject_id,
 )
-from shared.protocols import Answer, Ask, Document, Get, Message, Outcome, Record, Write
+from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Outcome, Record, Write
 
 PARTS = {
     "consumers": ("personal", "location", "traits", "consent"),

@@ -15,7 +15,7 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event, SubjectErased, arrival
 from shared.contracts.topics import CHANGES, INPUTS, LEDGER, Topics
 from shared.erasure import Pseudonym, hashed
-from shared.protocols import Answer, Ask, Document, Outcome, Record
+from shared.runtime.protocols import Answer, Ask, Document, Outcome, Record
 
 
 class RelationsProjection:

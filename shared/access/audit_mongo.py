@@ -11,7 +11,7 @@ from pymongo.write_concern import WriteConcern
 
 from shared.access.chain import FIRST, Entry
 from shared.mongo_errors import translated
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 COLLECTION = "audit"
 _DUPLICATE_KEY = 11000

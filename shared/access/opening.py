@@ -13,7 +13,7 @@ from shared.access.oidc import Tokens, Trust
 from shared.access.quota import Quotas
 from shared.access.recording import open_audit
 from shared.contracts.errors import ConfigurationError
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 

@@ -12,7 +12,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.contracts.events import Id, Tenant
-from shared.protocols import Record
+from shared.runtime.protocols import Record
 from shared.vault.keys import TENANT
 from shared.vault.protocols import Destroyed
 from shared.vault.tokens import DataKey, associated

@@ -13,7 +13,7 @@ import orjson
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerUpserted, Event, RelationRecorded, RelationRetracted
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.vault.tokens import DataKey, Unreadable, Value, is_token, seal, unseal
 
 LOCATION = ("city", "lat", "lon")

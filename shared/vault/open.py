@@ -14,7 +14,7 @@ from shared.vault.protocols import MasterKeys
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from shared.protocols import Document
+    from shared.runtime.protocols import Document
 
 
 def master_keys(settings: Settings) -> MasterKeys | None:

@@ -18,7 +18,7 @@ from services.analytics.dashboard.pages import add_pages
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.cors import allow_pages
-from shared.protocols import Document, Message
+from shared.runtime.protocols import Document, Message
 from tests.analytics_driver import TOPIC, Driver
 from tests.builders import OPEN
 from tests.measures_world import NOW, World

@@ -45,15 +45,15 @@ from shared.access.quota import Quotas
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.dead_letters import document
 from shared.erasure import hashed
 from shared.http_metrics import add_metrics
 from shared.letters.store import Letters
 from shared.metrics import new_registry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect
-from shared.protocols import Document, Message, Partition, Record
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.dead_letters import document
+from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
 from shared.status import StatusReader
 from tests.builders import STRENGTH, TOPICS, event

@@ -21,9 +21,9 @@ from services.cli.privileges import OPERATOR
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.verify import verify
 from shared.contracts.errors import InvalidEvent
-from shared.dead_letters import document
 from shared.kafka_clients import open_publisher
-from shared.protocols import Document, Partition, Record
+from shared.runtime.dead_letters import document
+from shared.runtime.protocols import Document, Partition, Record
 from shared.vault import rotation
 from tests.e2e.support import fields, message
 from tests.secured import ADMIN, SERVICES, TOPICS, Clients, Login, Secured, login_of, running, wait_for

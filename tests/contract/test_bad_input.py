@@ -21,8 +21,8 @@ from shared.contracts.events import event_key
 from shared.contracts.topics import Topics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.mongo_io import MongoStore, connect, prepare
-from shared.protocols import Document, Message, Partition, Record
-from shared.runner import Runner
+from shared.runtime.protocols import Document, Message, Partition, Record
+from shared.runtime.runner import Runner
 from shared.settings import Settings
 from tests.builders import ARRIVAL_MS, STRENGTH, MemoryKith, recorded
 from tests.relations_driver import MongoKith

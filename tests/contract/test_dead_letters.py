@@ -17,12 +17,12 @@ from services.cli.dead_letters import dead_letters_app
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
 from shared.contracts.topics import Topics
-from shared.dead_letters import KEPT_BYTES, VALUE_BYTES, VALUE_SHA256
 from shared.kafka_clients import open_publisher, open_reader
 from shared.kafka_io import connection
 from shared.mongo_io import MongoStore, connect, prepare
-from shared.protocols import Document, Message
-from shared.runner import Runner
+from shared.runtime.dead_letters import KEPT_BYTES, VALUE_BYTES, VALUE_SHA256
+from shared.runtime.protocols import Document, Message
+from shared.runtime.runner import Runner
 from shared.settings import Settings
 from tests.builders import STRENGTH
 from tests.logs import read_topics

@@ -11,11 +11,11 @@ from pymongo.database import Database
 
 from services.relations.assembly import assembled, with_keys
 from services.relations.schema import COLLECTIONS
-from shared.dead_letters import KEPT_BYTES
 from shared.kafka_io import connection
 from shared.mongo_io import MongoStore, connect, prepare
-from shared.protocols import Document
-from shared.runner import Runner
+from shared.runtime.dead_letters import KEPT_BYTES
+from shared.runtime.protocols import Document
+from shared.runtime.runner import Runner
 from shared.settings import Settings
 from shared.vault.master import add_to_file
 from shared.vault.open import vault_in

@@ -18,7 +18,7 @@ from shared.contracts.events import SubjectErased, SubjectErasedData
 from shared.erasure import hashed
 from shared.memory import MemoryStore
 from shared.mongo_io import prepare
-from shared.protocols import Ask, Beginning, Document, Get, Partition, Record
+from shared.runtime.protocols import Ask, Beginning, Document, Get, Partition, Record
 from tests.builders import STRENGTH, MemoryKith, event, recorded
 from tests.relations_driver import Mongo
 

@@ -15,7 +15,7 @@ from shared.contracts.errors import Stale
 from shared.contracts.events import Event, SubjectErased, SubjectErasedData
 from shared.memory import MemoryStore
 from shared.mongo_io import MongoStore, prepare
-from shared.protocols import Answer, Ask, Document, Get, Outcome, Partition, Progress, Record, Slice, Store
+from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Partition, Progress, Record, Slice, Store
 from tests.builders import STRENGTH, event, recorded
 
 FORGETTING = Forgetting("kith.erasures", "kith.relations")

@@ -16,7 +16,7 @@ from shared.contracts.topics import Topics
 from shared.generations import Generations
 from shared.kafka_io import connection
 from shared.mongo_generations import MongoRegistry
-from shared.protocols import Document, Message, Partition
+from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
 from tests.builders import TOPICS, event, recorded
 from tests.relations_driver import MongoKith

@@ -18,7 +18,18 @@ from shared.memory import MemoryStore
 from shared.memory_generations import MemoryRegistry
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, prepare
-from shared.protocols import Document, Get, Message, Outcome, Partition, Progress, Record, Slice, Store, Write
+from shared.runtime.protocols import (
+    Document,
+    Get,
+    Message,
+    Outcome,
+    Partition,
+    Progress,
+    Record,
+    Slice,
+    Store,
+    Write,
+)
 from shared.settings import Settings
 from tests.waiting import PATIENCE_SECONDS
 

@@ -11,7 +11,7 @@ from services.relations.cache import QueryCache
 from services.relations.invalidation import Invalidation
 from shared.contracts.topics import Topics
 from shared.kafka_clients import open_publisher
-from shared.protocols import Message, Publisher
+from shared.runtime.protocols import Message, Publisher
 from shared.settings import Settings
 from tests.waiting import PATIENCE_SECONDS, wait_for
 

@@ -21,7 +21,7 @@ from shared.kafka_whole import WholeReader
 from shared.librdkafka_io import configuration
 from shared.local.kafka import KafkaServer
 from shared.local.processes import free_ports
-from shared.protocols import Message, Partition, Polled, Publisher, Reader, Record
+from shared.runtime.protocols import Message, Partition, Polled, Publisher, Reader, Record
 from shared.settings import Settings
 from shared.topics_admin import ensure_topics
 from tests.logs import read_topics

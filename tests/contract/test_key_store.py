@@ -7,7 +7,7 @@ import pytest
 from pymongo.database import Database
 
 from shared.mongo_io import prepare
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.memory_store import MemoryKeyStore
 from shared.vault.mongo_store import MongoKeyStore

@@ -11,7 +11,7 @@ from shared.erasure import LedgerEntry, Mode, erasure_id
 from shared.kafka_clients import open_publisher
 from shared.kafka_io import connection
 from shared.ledger import Ledger, read_ledger
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 from tests.waiting import PATIENCE_SECONDS, wait_for
 

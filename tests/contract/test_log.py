@@ -11,7 +11,7 @@ import pytest
 from shared.contracts.errors import ConfigurationError
 from shared.kafka_clients import open_publisher, open_reader
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
-from shared.protocols import Message, Partition, Publisher, Reader, Record
+from shared.runtime.protocols import Message, Partition, Publisher, Reader, Record
 from shared.settings import Settings
 from tests.waiting import PATIENCE_SECONDS
 

@@ -15,7 +15,7 @@ from services.cli import report
 from services.cli.__main__ import app as kith
 from services.relations.measures import source as relations_source
 from shared.measures.mongo import aggregated, providers_of
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from tests.analytics_driver import get
 from tests.conftest import Addresses
 from tests.measures_world import NOW, World, ask

@@ -15,7 +15,7 @@ from pymongo.database import Database
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Unavailable
 from shared.mongo_io import MongoStore, connect, prepare
-from shared.protocols import Document, Get, Outcome, Parcel, Progress, Slice, Write
+from shared.runtime.protocols import Document, Get, Outcome, Parcel, Progress, Slice, Write
 from tests.conftest import Addresses
 from tests.waiting import PATIENCE_SECONDS
 

@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from services.ingest.api import create_app
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 from tests.builders import OPEN, TOPICS
 from tests.measures_world import NOW, World

@@ -2,7 +2,7 @@
 
 from pymongo.database import Database
 
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from tests.builders import event, recorded
 from tests.contract.test_openapi import hold
 from tests.privacy_driver import Services

@@ -21,8 +21,8 @@ from shared.generations import collections_of, own_collections
 from shared.memory import MemoryReader
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, prepare
-from shared.protocols import Document
-from shared.runner import Runner
+from shared.runtime.protocols import Document
+from shared.runtime.runner import Runner
 from shared.versions import LiveStore
 from tests.builders import STRENGTH, TOPICS, MemoryKith
 from tests.relations_driver import history

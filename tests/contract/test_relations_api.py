@@ -13,7 +13,7 @@ from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.queries import Queries
 from shared.cursors import encode_cursor
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from tests.analytics_driver import get
 from tests.builders import OPEN, STRENGTH, event, recorded, retracted
 from tests.relations_driver import NOW, Mongo, MongoKith

@@ -5,7 +5,7 @@ from functools import partial
 
 from services.relations.schema import COLLECTIONS
 from shared.mongo_io import prepare
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from tests.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
 
 

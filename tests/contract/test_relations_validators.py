@@ -3,7 +3,7 @@
 import pytest
 from pymongo.errors import WriteError
 
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from tests.builders import event, recorded
 from tests.relations_driver import NOW, Mongo, MongoKith
 

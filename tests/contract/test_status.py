@@ -9,7 +9,7 @@ from shared.generations import Generations
 from shared.heartbeat import WORKERS, Heartbeat
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.status import Latency, read_status
 from tests.waiting import wait_for

@@ -11,7 +11,7 @@ from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Stale
 from shared.memory import MemoryStore
 from shared.mongo_io import MongoStore, prepare
-from shared.protocols import (
+from shared.runtime.protocols import (
     Beginning,
     Claim,
     Document,

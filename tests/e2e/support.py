@@ -27,7 +27,7 @@ from shared.contracts.events import event_key
 from shared.contracts.topics import Topics
 from shared.heartbeat import WORKERS
 from shared.kafka_io import connection, partitions_of
-from shared.protocols import Document, Message, Partition
+from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.status import read_status
 from shared.vault.open import vault_in

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from services.cli.__main__ import app
 from services.cli.up import Stack, environment
 from shared.contracts.topics import CHANGES, INPUTS, OUTPUTS, Topics
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 from tests.conftest import Addresses
 from tests.e2e.support import ROOT, ends, everything, get, kith, run_kith, wait_ready, wait_until_drained

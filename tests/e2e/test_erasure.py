@@ -16,7 +16,7 @@ from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.erasure import erasure_id, hashed
 from shared.kafka_clients import open_publisher
 from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in

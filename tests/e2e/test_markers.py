@@ -25,7 +25,7 @@ from services.cli.up import Stack, environment
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.kafka_clients import open_publisher
 from shared.mongo_io import connect
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 from shared.vault.open import vault_in
 from tests.e2e.support import fetch, kith, post, run_kith, running, wait_until_drained

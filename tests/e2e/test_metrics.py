@@ -16,7 +16,7 @@ from services.cli.up import SERVICES, Stack, environment
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from tests.conftest import Addresses, own_settings
 from tests.e2e.support import ROOT, fetch, fields, kith, post, run_kith, running, wait_ready, wait_until_drained
 from tests.waiting import PATIENCE_SECONDS, wait_equal, wait_for

@@ -15,7 +15,7 @@ from services.demo.oracle import Expected, Oracle
 from shared.contracts.topics import CHANGES, Topics
 from shared.kafka_publisher import KafkaPublisher
 from shared.letters.sealing import with_values
-from shared.protocols import Document, Message
+from shared.runtime.protocols import Document, Message
 from shared.settings import Settings
 from shared.status import read_status
 from shared.vault.dead_letters import opened, sealed_for

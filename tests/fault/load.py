@@ -11,7 +11,7 @@ import orjson
 from services.demo.market import market
 from shared.contracts.errors import Unavailable
 from shared.kafka_publisher import KafkaPublisher
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

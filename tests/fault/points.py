@@ -23,11 +23,11 @@ from typing import Any
 from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect
 
-from shared.folding import Folding
 from shared.kafka_io import KafkaReader
-from shared.lane import Lane
 from shared.mongo_io import MongoStore
-from shared.runner import Runner
+from shared.runtime.partition_state import Lane
+from shared.runtime.runner import Runner
+from shared.runtime.slice_fold import Folding
 
 STEPS = (
     "before-claim",

@@ -17,7 +17,7 @@ from shared.contracts.errors import Unavailable
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import Process, tail
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.topics_admin import ensure_topics
 from tests.fault.invariant import Invariant

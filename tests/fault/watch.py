@@ -10,7 +10,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from shared.contracts.errors import Unavailable
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 _GLANCE_SECONDS = 0.1
 _MOST = 20

@@ -6,7 +6,7 @@ from services.cli.explain.find import Asked
 from services.cli.explain.history import History
 from services.cli.explain.model import Explanation, Occurrence
 from services.cli.explain.telling import Stored
-from shared.protocols import Record
+from shared.runtime.protocols import Record
 from tests.builders import TOPICS, MemoryKith
 
 

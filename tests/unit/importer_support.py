@@ -10,7 +10,7 @@ from typing import Any
 from services.importer.mapping import load
 from services.importer.run import Clock, Progress, Report, run
 from shared.contracts.topics import Topics
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.vault.keys import Vault
 
 CLOCK = Clock(datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=1))

@@ -9,9 +9,9 @@ from services.relations.schema import COLLECTIONS
 from shared.generations import collections_of, own_collections
 from shared.memory import MemoryReader, MemoryStore
 from shared.memory_generations import MemoryRegistry
-from shared.numbering import NUMBER, ORIGIN
-from shared.protocols import Message, Partition
-from shared.runner import Runner
+from shared.runtime.protocols import Message, Partition
+from shared.runtime.runner import Runner
+from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 from shared.versions import LiveStore
 from tests.builders import TOPICS, MemoryKith, recorded, retracted, stored_state
 

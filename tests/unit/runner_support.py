@@ -10,9 +10,9 @@ from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.relations.schema import COLLECTIONS as RELATIONS_COLLECTIONS
 from shared.contracts.events import Event
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
-from shared.numbering import NUMBER
-from shared.protocols import Message, Parcel, Partition, Slice
-from shared.runner import Runner
+from shared.runtime.protocols import Message, Parcel, Partition, Slice
+from shared.runtime.runner import Runner
+from shared.runtime.sequence_numbers import NUMBER
 from tests.builders import TOPICS, MemoryKith, recorded
 
 RELATIONS, CHANGES = TOPICS.name("relations"), TOPICS.name("relation-changes")

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from tests.analytics_driver import TOPIC, Driver, Fact, History, Stored, exact, expected_sums, fact, stored, summed
 
 #: relation, its state: what happens to a history

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.events import Event
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from tests.analytics_driver import expected_sums, summed
 from tests.builders import MemoryKith
 from tests.strategies import relation_events

@@ -9,7 +9,7 @@ from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProject
 from shared.contracts.changes import decode_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
-from shared.protocols import Partition, Record
+from shared.runtime.protocols import Partition, Record
 from tests.analytics_driver import Driver, History, exact, fact, stored
 
 TOTAL = "default:total::2026-11-21:0"

@@ -14,10 +14,10 @@ from services.cli.times import parse_time
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import event_key
-from shared.dead_letters import KEPT_BYTES, MAX_BYTES, REPLAY_OF, bury, document
 from shared.letters.letter import Selection, mended, replay, replayable, state, summary
-from shared.numbering import NUMBER, ORIGIN
-from shared.protocols import Headers, Message, Outcome, Partition, Record
+from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES, REPLAY_OF, bury, document
+from shared.runtime.protocols import Headers, Message, Outcome, Partition, Record
+from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 from tests.builders import TOPICS, MemoryKith, recorded
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -31,8 +31,8 @@ from shared.contracts.changes import decode_change
 from shared.contracts.codec import decode
 from shared.contracts.topics import INPUTS, OUTPUTS
 from shared.memory import MemoryLog, MemoryPublisher
-from shared.numbering import Sieve, number
-from shared.protocols import Message, Partition, Record
+from shared.runtime.protocols import Message, Partition, Record
+from shared.runtime.sequence_numbers import Sieve, number
 from shared.settings import Settings
 from tests.builders import OPEN, STRENGTH, TOPICS, MemoryKith
 

@@ -27,7 +27,7 @@ from shared.contracts.events import (
     document_id,
 )
 from shared.erasure import erasure_id, hashed
-from shared.protocols import Message, Partition
+from shared.runtime.protocols import Message, Partition
 from tests.builders import TOPICS, MemoryKith, recorded, renamed, retracted, stored_state
 from tests.builders import event as event_of
 from tests.strategies import TENANTS, consumer_events, relation_events

@@ -16,9 +16,9 @@ from services.cli.explain.find import Asked, Name, Needles
 from services.cli.explain.model import Field, Report, differences
 from services.cli.explain.view import report_json, report_view
 from shared.contracts.events import ConsumerErased, Event
-from shared.dead_letters import REPLAY_OF
 from shared.erasure import erasure_id, hashed
-from shared.protocols import Message, Partition
+from shared.runtime.dead_letters import REPLAY_OF
+from shared.runtime.protocols import Message, Partition
 from tests.builders import TOPICS, MemoryKith, event, message, recorded, retracted
 from tests.strategies import events
 from tests.unit.explain_support import explain, one, place

@@ -10,13 +10,13 @@ import pytest
 
 from shared.contracts.errors import Unavailable
 from shared.dead_letter_log import DeadLetterLog
-from shared.lane import Lane, Pending
 from shared.logs import Logfmt
 from shared.memory import MemoryReader
-from shared.protocols import Claim, Message, Outcome, Parcel, Partition, Progress, Slice
-from shared.runner import Runner
-from shared.watchdog import STORE_THREADS, Hang, Watchdog, hangs
-from shared.worker import Worker
+from shared.runtime.partition_state import Lane, Pending
+from shared.runtime.protocols import Claim, Message, Outcome, Parcel, Partition, Progress, Slice
+from shared.runtime.runner import Runner
+from shared.runtime.watchdog import STORE_THREADS, Hang, Watchdog, hangs
+from shared.runtime.worker import Worker
 from tests.builders import MemoryKith
 from tests.unit.runner_support import (
     PLACE,

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from services.importer import command, window
 from shared.contracts.errors import Unavailable
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 from tests.unit.importer_support import Recorder, imported, rejects_of, visits
 

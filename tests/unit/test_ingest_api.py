@@ -18,7 +18,7 @@ from services.ingest.api import create_app
 from services.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import Topics
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 from tests.builders import OPEN
 from tests.unit.test_ingest_door import BATCHED, NOW, STRUCTURED, fields

@@ -10,7 +10,7 @@ import pytest
 
 from services.ingest.delivery import MAX_BYTES, Busy, Delivery
 from shared.contracts.errors import Unavailable
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 
 MESSAGES = [Message("kith.relations", b"k", b"v")]
 

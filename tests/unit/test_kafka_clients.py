@@ -6,7 +6,7 @@ from shared import kafka_clients
 from shared.contracts.errors import Unavailable
 from shared.kafka_clients import open_both
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
-from shared.protocols import Publisher, Reader
+from shared.runtime.protocols import Publisher, Reader
 from shared.settings import Settings
 
 

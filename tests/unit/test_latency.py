@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from shared.contracts.errors import Unavailable
 from shared.latency import LatencyWindow, percentile
 from shared.memory import MemoryReader
-from shared.protocols import Outcome, Partition, Record
+from shared.runtime.protocols import Outcome, Partition, Record
 from tests.unit.runner_support import PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
 
 ONE, OTHER = Partition("t", 0), Partition("t", 1)

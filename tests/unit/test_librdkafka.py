@@ -15,7 +15,7 @@ from shared.librdkafka_delivery import Delivery, Session
 from shared.librdkafka_io import configuration
 from shared.librdkafka_publisher import RdPublisher
 from shared.local.processes import free_ports
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 
 MESSAGE = Message("topic", b"k", b"v")

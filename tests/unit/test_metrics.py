@@ -26,11 +26,11 @@ from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.metered import PublisherMeter, StoreMeter
 from shared.metrics import BulkHistogram, RunnerMetrics, new_registry
 from shared.observing import Observation
-from shared.protocols import Message
-from shared.runner import Runner
+from shared.runtime.protocols import Message
+from shared.runtime.runner import Runner
+from shared.runtime.worker import Worker
 from shared.settings import Settings
 from shared.tracing import NoTracing
-from shared.worker import Worker
 from tests.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded
 from tests.unit.runner_support import PLACE, RELATIONS, WatchedStore, kith_with, runner_of, steps, views
 from tests.unit.test_ingest_door import NOW

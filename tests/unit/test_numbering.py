@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.errors import InvalidEvent
-from shared.numbering import NUMBER, ORIGIN, Sieve, number
-from shared.protocols import Headers, Message, Partition, Record
+from shared.runtime.protocols import Headers, Message, Partition, Record
+from shared.runtime.sequence_numbers import NUMBER, ORIGIN, Sieve, number
 
 PLACE = Partition("kith.relation-changes", 0)
 ONE, OTHER = "relations@1/kith.relations/0", "relations@1/kith.relations/7"

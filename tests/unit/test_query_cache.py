@@ -9,7 +9,7 @@ import pytest
 
 from services.relations.cache import MAX_AGE_SECONDS, QueryCache
 from services.relations.invalidation import OwnWrites, subjects
-from shared.protocols import Partition, Policy, Record
+from shared.runtime.protocols import Partition, Policy, Record
 from tests.builders import MemoryKith, event, recorded, retracted
 
 KEPT: list[Policy] = ["lru", "lfu", "ttl"]

@@ -12,7 +12,7 @@ from services.cli.rebuild.versions import begin, drop
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.generations import Generations
 from shared.memory_generations import MemoryRegistry
-from shared.runner import Runner
+from shared.runtime.runner import Runner
 from tests.unit.rebuild_support import Service, switch
 
 

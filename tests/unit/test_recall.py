@@ -14,7 +14,7 @@ import services.relations.erasing as erasing
 from services.relations.projection import RelationsProjection
 from shared.contracts.codec import encode
 from shared.contracts.events import Event, SubjectErased, SubjectErasedData, event_key
-from shared.protocols import Message, Record
+from shared.runtime.protocols import Message, Record
 from shared.vault.tokens import is_token
 from tests.builders import TOPICS, MemoryKith, message, recorded, retracted, stored_state
 from tests.strategies import relation_events

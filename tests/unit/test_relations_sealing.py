@@ -7,8 +7,8 @@ import pytest
 from services.relations.world import digest
 from shared.contracts.codec import encode
 from shared.contracts.events import Event
-from shared.dead_letters import KEPT_BYTES, MAX_BYTES
-from shared.protocols import Document, Keys, Message, Partition, Record
+from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES
+from shared.runtime.protocols import Document, Keys, Message, Partition, Record
 from shared.vault.dead_letters import NOTHING, SEALED_FOR, opened, owner_of, sealed_for
 from shared.vault.fields import seal_event
 from shared.vault.keys import Vault

@@ -12,8 +12,19 @@ from shared.contracts.codec import encode
 from shared.contracts.errors import ConfigurationError, Stale, Unavailable
 from shared.contracts.events import event_key
 from shared.memory import MemoryReader
-from shared.numbering import NUMBER, ORIGIN
-from shared.protocols import Answer, Ask, Claim, Message, Outcome, Parcel, Partition, Progress, Record, Slice
+from shared.runtime.protocols import (
+    Answer,
+    Ask,
+    Claim,
+    Message,
+    Outcome,
+    Parcel,
+    Partition,
+    Progress,
+    Record,
+    Slice,
+)
+from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 from tests.builders import ARRIVAL_MS, TOPICS, MemoryKith, stored_state
 from tests.unit.runner_support import (
     CHANGES,

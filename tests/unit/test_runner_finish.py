@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import shared.runner
+import shared.runtime.runner
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
 from shared.memory import MemoryReader, MemoryStore
-from shared.protocols import Claim, Progress
+from shared.runtime.protocols import Claim, Progress
 from tests.builders import MemoryKith, stored_state
 from tests.unit.runner_support import RELATIONS, PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
 
@@ -120,7 +120,7 @@ def test_the_end_begins_no_commit() -> None:
 
 
 def test_the_end_waits_for_answers_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared.runner, "_FINISH_SECONDS", 0.2)
+    monkeypatch.setattr(shared.runtime.runner, "_FINISH_SECONDS", 0.2)
     committer = Stuck(begun=2)
     kith, _ = kith_of(WatchedStore(), committer=committer)
     steps(kith, 2)
@@ -132,7 +132,7 @@ def test_the_end_waits_for_answers_only_so_long(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_end_waits_for_brokers_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared.runner, "_FINISH_SECONDS", 0.2)
+    monkeypatch.setattr(shared.runtime.runner, "_FINISH_SECONDS", 0.2)
     kith = kith_with(WatchedStore())
     publisher = PatientPublisher(kith.log)
     reader = MemoryReader(kith.log)

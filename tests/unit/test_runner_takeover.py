@@ -7,7 +7,7 @@ import pytest
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
-from shared.protocols import Parcel, Slice
+from shared.runtime.protocols import Parcel, Slice
 from tests.analytics_driver import expected_sums, summed
 from tests.builders import MemoryKith, stored_state
 from tests.unit.runner_support import (

@@ -20,7 +20,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.otel import MAX_LINKS, OpenTelemetryTracing
-from shared.protocols import Message, Partition, Record
+from shared.runtime.protocols import Message, Partition, Record
 from shared.settings import Settings
 from shared.tracing import NoTracing, Tracing, open_tracing
 from tests.builders import OPEN, TOPICS, MemoryKith, message

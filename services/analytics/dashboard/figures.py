@@ -16,7 +16,7 @@ from shared.measures.mongo import aggregated, providers_of
 from shared.measures.query import PeriodQuery, listed
 from shared.mongo_errors import translated
 from shared.mongo_io import POSITIONS
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 DAYS = 30
 

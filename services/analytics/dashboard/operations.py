@@ -18,7 +18,7 @@ from shared.http import json_response, problems
 from shared.letters.letter import Selection, summary
 from shared.letters.store import Letters
 from shared.mongo_errors import translated
-from shared.protocols import Publisher
+from shared.runtime.protocols import Publisher
 from shared.status import Status
 
 #: A reading serves all who ask within so many seconds.

@@ -8,7 +8,7 @@ from shared.generations import position_of
 from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import POSITIONS
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.status import PartitionStatus, Status
 
 Json = dict[str, Any]

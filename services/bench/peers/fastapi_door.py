@@ -15,7 +15,7 @@ from pydantic import Field
 from shared.contracts.events import RelationData, RelationRecorded, RelationRetracted, RetractedData, event_key
 from shared.contracts.topics import Topics
 from shared.kafka_clients import open_publisher
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 
 

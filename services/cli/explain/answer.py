@@ -11,9 +11,9 @@ from services.cli.explain.history import History
 from services.cli.explain.model import Change, Explanation, Publication, Report
 from services.relations.assembly import assembled
 from shared.contracts.topics import INPUTS, Topics
-from shared.dead_letters import dead_letter_id
-from shared.numbering import NUMBER
-from shared.protocols import Partition, Projection, Record
+from shared.runtime.dead_letters import dead_letter_id
+from shared.runtime.protocols import Partition, Projection, Record
+from shared.runtime.sequence_numbers import NUMBER
 from shared.settings import Settings
 from shared.vault.asking import Answered
 from shared.vault.keys import Vault

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from shared.protocols import Record
+from shared.runtime.protocols import Record
 
 
 class Name(NamedTuple):

@@ -12,7 +12,7 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
 from shared.erasure import KEYS
 from shared.memory import MemoryStore
-from shared.protocols import Document, Get, Message, Outcome, Partition, Projection, Record
+from shared.runtime.protocols import Document, Get, Message, Outcome, Partition, Projection, Record
 
 Item = tuple[Record, Any]
 Documents = Mapping[str, Mapping[str, Document]]

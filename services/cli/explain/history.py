@@ -10,8 +10,8 @@ from services.cli.explain.model import Explanation
 from services.cli.explain.telling import Entry, Stored, Telling
 from shared.contracts.events import document_id
 from shared.contracts.topics import Topics
-from shared.dead_letters import dead_letter_id
-from shared.protocols import Document, Projection, Record
+from shared.runtime.dead_letters import dead_letter_id
+from shared.runtime.protocols import Document, Projection, Record
 
 
 class History:

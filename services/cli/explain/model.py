@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: What became of one occurrence of an event in the log:
 #: applied      documents changed

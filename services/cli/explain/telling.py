@@ -16,8 +16,8 @@ from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, SubjectErased, arrival, document_id, subject_id
 from shared.contracts.topics import Topics
-from shared.dead_letters import REPLAY_OF
-from shared.protocols import Document, Partition, Projection, Record
+from shared.runtime.dead_letters import REPLAY_OF
+from shared.runtime.protocols import Document, Partition, Projection, Record
 
 _SLICE = 1_000
 

@@ -17,7 +17,7 @@ from shared.contracts.events import (
     document_id,
     subject_id,
 )
-from shared.protocols import Document, Message
+from shared.runtime.protocols import Document, Message
 
 #: (source, id) → the places where that event lies, in the order of the log.
 Places = Mapping[tuple[str, str], Sequence[Reference]]

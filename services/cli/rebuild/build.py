@@ -10,9 +10,9 @@ from typing import Any
 from services.cli.rebuild.reader import HeldReader
 from shared.contracts.collections import Collections
 from shared.contracts.errors import Unavailable
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.generations import Generations, Registry, place_of, settled
-from shared.protocols import (
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.protocols import (
     Claim,
     Message,
     Outcome,
@@ -24,7 +24,7 @@ from shared.protocols import (
     Slice,
     Store,
 )
-from shared.runner import Runner
+from shared.runtime.runner import Runner
 from shared.versions import VersionStore
 
 _LOOK_SECONDS = 0.2

@@ -22,8 +22,8 @@ from services.cli.rebuild.diff import Comparison, Row, Why, merged
 from shared.generations import collection_of, own_collections, place_of, settled
 from shared.mongo_errors import translated
 from shared.mongo_io import POSITIONS
-from shared.protocols import Document
-from shared.runner import Runner
+from shared.runtime.protocols import Document
+from shared.runtime.runner import Runner
 
 SNAPSHOT_SECONDS = 60.0
 _LOOK_EVERY = 1_000

@@ -12,7 +12,7 @@ from bson.codec_options import CodecOptions
 from services.relations.strength import Strength
 from services.relations.world import without_digest
 from shared.contracts.events import EPOCH
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 MOST_EXAMPLES = 5
 #: What may be personal: that it differs is told, not what it says.

@@ -21,11 +21,11 @@ from shared.kafka_whole import WholeReader
 from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare
-from shared.protocols import Document, Projection
+from shared.runtime.protocols import Document, Projection
+from shared.runtime.worker import owner_name
 from shared.settings import Settings, servers_of
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
-from shared.worker import owner_name
 
 NAMES: tuple[Name, ...] = ("relations", "analytics")
 

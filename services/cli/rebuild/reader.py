@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-from shared.protocols import Partition, Polled, Reader, Record
+from shared.runtime.protocols import Partition, Polled, Reader, Record
 
 _MOST_HELD, _FEW_HELD = 2_000, 1_000
 #: Released together, so that a slice is worth its transaction however low the rate is: so many records, or as many

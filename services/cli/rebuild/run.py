@@ -21,7 +21,7 @@ from shared.contracts.errors import ConfigurationError
 from shared.generations import collection_of, own_collections, settled
 from shared.kafka_whole import WholeReader
 from shared.launch import read_settings
-from shared.runner import Runner
+from shared.runtime.runner import Runner
 
 #: By convention; 1 says that there are differences.
 _INTERRUPTED = 130

@@ -18,8 +18,8 @@ from shared.contracts.events import EPOCH
 from shared.contracts.topics import CHANGES, Topics
 from shared.erasure import of_pseudonym
 from shared.generations import HandOver
-from shared.numbering import number
-from shared.protocols import Document, Message, Progress
+from shared.runtime.protocols import Document, Message, Progress
+from shared.runtime.sequence_numbers import number
 
 _FACTS = "relations"
 

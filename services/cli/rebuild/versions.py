@@ -8,7 +8,7 @@ from services.cli.rebuild.build import LiveBounds, Workshop, build
 from services.cli.rebuild.switch import near
 from shared.contracts.errors import ConfigurationError
 from shared.generations import Generations, settled
-from shared.runner import Runner
+from shared.runtime.runner import Runner
 from shared.versions import VersionStore
 
 #: Whoever reads the live version may take a second to notice that another one is.

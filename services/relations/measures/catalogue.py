@@ -18,7 +18,7 @@ from shared.measures.days import Span, Unit
 from shared.measures.lifecycle import Lifecycle, lifecycle
 from shared.measures.query import BucketQuery, FilterQuery, Limit, MoneyQuery, NotInstalled, bucketed, listed
 from shared.measures.spec import Measure, measure
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 if TYPE_CHECKING:
     from services.relations.measures.source import Source

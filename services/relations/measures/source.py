@@ -17,7 +17,7 @@ from shared.measures.mongo import MAX_TIME_MS, aggregated, providers_of, tenant_
 from shared.measures.query import BadMeasure, FilterQuery
 from shared.measures.visits import Visits, by_day
 from shared.mongo_errors import translated
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 

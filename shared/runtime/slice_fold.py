@@ -6,9 +6,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from shared.contracts.errors import InvalidEvent
-from shared.dead_letters import bury
-from shared.numbering import Sieve, number
-from shared.protocols import (
+from shared.runtime.dead_letters import bury
+from shared.runtime.protocols import (
     Answer,
     Ask,
     Discreet,
@@ -21,6 +20,7 @@ from shared.protocols import (
     Recalling,
     Record,
 )
+from shared.runtime.sequence_numbers import Sieve, number
 
 log = logging.getLogger(__name__)
 

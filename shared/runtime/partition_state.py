@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
 
-from shared.folding import Folding
-from shared.protocols import Claim, Outcome, Parcel, Partition, Progress, Record
+from shared.runtime.protocols import Claim, Outcome, Parcel, Partition, Progress, Record
+from shared.runtime.slice_fold import Folding
 
 # Parcels that are stored but wait for earlier ones to be published.
 _MOST_UNSENT = 4

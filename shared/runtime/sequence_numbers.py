@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from shared.contracts.errors import InvalidEvent
-from shared.protocols import Message, Record
+from shared.runtime.protocols import Message, Record
 
 ORIGIN = "kith-origin"
 NUMBER = "kith-number"

@@ -10,7 +10,7 @@ import orjson
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import arrival
-from shared.protocols import Document, Message, Outcome, Record, Write
+from shared.runtime.protocols import Document, Message, Outcome, Record, Write
 
 COLLECTION = "dead_letters"
 #: A header of replayed messages: the id of the dead letter.

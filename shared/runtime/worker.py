@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 
 from shared.contracts.errors import Unavailable
-from shared.pace import collect_rarely, give_way
-from shared.runner import Runner
-from shared.watchdog import Hang, Watchdog, hangs
+from shared.runtime.runner import Runner
+from shared.runtime.tuning import collect_rarely, give_way
+from shared.runtime.watchdog import Hang, Watchdog, hangs
 
 log = logging.getLogger(__name__)
 

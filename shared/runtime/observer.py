@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from shared.protocols import Headers, Outcome, Partition, Record
+from shared.runtime.protocols import Headers, Outcome, Partition, Record
 
 
 class Observer(Protocol):

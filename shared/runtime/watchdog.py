@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
-from shared.protocols import Partition
-from shared.runner import Runner
+from shared.runtime.protocols import Partition
+from shared.runtime.runner import Runner
 
 log = logging.getLogger(__name__)
 

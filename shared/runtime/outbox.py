@@ -6,7 +6,7 @@ from typing import Any
 import lz4.frame
 import msgspec
 
-from shared.protocols import Document, Message, Parcel, Slice
+from shared.runtime.protocols import Document, Message, Parcel, Slice
 
 # A document must stay below MongoDB's 16 MB.
 _MAX_BYTES = 8 * 1024 * 1024

@@ -15,10 +15,10 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from shared.contracts.errors import Fenced, Stale, Unavailable
-from shared.folding import Folding
-from shared.lane import Inline, Lane, Pending
-from shared.observer import Observer, Silent
-from shared.protocols import Parcel, Partition, Polled, Projection, Publisher, Reader, Slice, Store
+from shared.runtime.observer import Observer, Silent
+from shared.runtime.partition_state import Inline, Lane, Pending
+from shared.runtime.protocols import Parcel, Partition, Polled, Projection, Publisher, Reader, Slice, Store
+from shared.runtime.slice_fold import Folding
 
 log = logging.getLogger(__name__)
 
