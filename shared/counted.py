@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pymongo.database import Database
 
 from shared.generations import Registry
-from shared.mongo_errors import translated
-from shared.mongo_io import POSITIONS, beginning_with
+from shared.mongo.errors import translated
+from shared.mongo.store import POSITIONS, beginning_with
 from shared.runtime.protocols import Document
 
 #: The number of the last change of an origin.

@@ -25,8 +25,8 @@ from shared.contracts.events import ConsumerErased, ErasedData, event_key
 from shared.contracts.topics import Topics
 from shared.erasure import KEYS, LedgerEntry, Mode, outranking
 from shared.gating import Waiting
-from shared.mongo_errors import translated
-from shared.mongo_io import beginning_with
+from shared.mongo.errors import translated
+from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document, Message, Publisher
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from pymongo.write_concern import WriteConcern
 
 from shared.contracts.collections import Collections
 from shared.generations import Generations, HandOver, Stand, collections_of, own_collections, place_of
-from shared.mongo_errors import translated
-from shared.mongo_io import OUTBOX, POSITIONS, server_time
+from shared.mongo.errors import translated
+from shared.mongo.store import OUTBOX, POSITIONS, server_time
 from shared.runtime.protocols import Document
 
 PROJECTIONS = "projections"

@@ -19,9 +19,9 @@ from shared.generations import collection_of, position_of
 from shared.heartbeat import SILENT_SECONDS, WORKERS
 from shared.kafka_io import connection, partitions_of, reaching_brokers
 from shared.latency import percentile
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
+from shared.mongo.store import OUTBOX, POSITIONS, server_time
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import OUTBOX, POSITIONS, server_time
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.protocols import Document
 from shared.settings import Settings

@@ -14,7 +14,7 @@ from pymongo.database import Database
 
 from services.cli.up import SERVICES
 from shared.local.servers import Servers
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.settings import Settings
 from shared.topics_admin import ensure_topics
 

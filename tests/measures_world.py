@@ -19,7 +19,7 @@ from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.contracts.events import Event, RelationRecorded, RelationRetracted
-from shared.mongo_io import prepare
+from shared.mongo.store import prepare
 from shared.runtime.protocols import Document, Message
 from tests.analytics_driver import TOPIC, Driver, get
 from tests.builders import OPEN, STRENGTH, event

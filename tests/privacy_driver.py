@@ -19,8 +19,8 @@ from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.erasure import LedgerEntry, Mode, decode_entry, hashed
 from shared.memory import MemoryReader
+from shared.mongo.store import MongoStore, prepare
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, prepare
 from shared.runtime.protocols import Message
 from shared.runtime.runner import Runner
 from tests.builders import OPEN, TOPICS

@@ -13,7 +13,7 @@ from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from shared.contracts.events import Event
 from shared.memory import MemoryReader
-from shared.mongo_io import MongoStore, prepare
+from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import Document
 from shared.runtime.runner import Runner
 from shared.vault.keys import Vault

@@ -31,7 +31,7 @@ from shared.contracts.topics import Topics
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.topics_admin import ensure_topics

@@ -25,7 +25,7 @@ from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES, PRESENCE
 from services.analytics.ranking import Ranking
 from shared.cursors import encode_cursor
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 from shared.parameters import BadParameter
 from shared.runtime.protocols import Document
 

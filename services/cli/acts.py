@@ -8,7 +8,7 @@ from pymongo.database import Database
 from shared.access.audit import Audit
 from shared.access.chain import INSTALLATION, Act
 from shared.access.recording import open_audit, user
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 

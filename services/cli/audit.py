@@ -29,7 +29,7 @@ def verify_command(
     from shared.access.recording import audit_key
     from shared.access.verify import Witnessed, verify
     from shared.contracts.topics import AUDIT, Topics
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
     from shared.settings import servers_of
 
     settings = read_settings()

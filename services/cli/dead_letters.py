@@ -227,8 +227,8 @@ def _definite(selection: "Selection") -> "Selection":
 def _opened() -> "Iterator[tuple[Settings, Topics, Letters]]":
     from shared.contracts.topics import Topics
     from shared.letters.store import Letters
-    from shared.mongo_errors import translated
-    from shared.mongo_io import connect
+    from shared.mongo.errors import translated
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
     from shared.vault.open import vault_in
 

@@ -71,7 +71,7 @@ def export_command(
     from services.exports.revealing import revealing
     from services.exports.snapshot import MomentPassed
     from shared.measures.query import BadMeasure, NotInstalled
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
     from shared.parameters import BadParameter
     from shared.settings import mongo_of
     from shared.vault.open import vault_in

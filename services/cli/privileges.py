@@ -13,8 +13,8 @@ from shared.contracts.findings import FINDINGS
 from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
 from shared.generations import collection_of
 from shared.heartbeat import WORKERS
+from shared.mongo.store import OUTBOX, POSITIONS
 from shared.mongo_generations import PROJECTIONS
-from shared.mongo_io import OUTBOX, POSITIONS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.status import COUNTED
 from shared.vault.schema import COLLECTIONS as VAULT

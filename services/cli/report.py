@@ -110,7 +110,7 @@ def _option(name: str) -> str:
 def _command(report: Report) -> Callable[..., None]:
     def command(tenant: str, json_line: bool, csv: bool, **given: str | None) -> None:
         from services.cli.report_view import as_csv, show
-        from shared.mongo_io import connect
+        from shared.mongo.store import connect
         from shared.settings import mongo_of
 
         settings = read_settings()

@@ -12,8 +12,8 @@ from pymongo.uri_parser import parse_uri
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.launch import launch, read_settings
-from shared.mongo_errors import translated
-from shared.mongo_io import connect
+from shared.mongo.errors import translated
+from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings, servers_of
 from shared.topics_admin import ensure_topics

@@ -12,7 +12,7 @@ from shared.access.caller import SCOPES
 from shared.access.keys import NO_LIMIT, ApiKeys, matches, prefix_of
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.settings import Settings
 
 _NAME = "kith up"

@@ -16,7 +16,7 @@ def status_command(
     """Show how far each service has come, who works on it, what is stored and what was not accepted."""
     from services.cli.signals import signals_interrupt
     from services.cli.status_view import show_status
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
     from shared.status import StatusReader
 

@@ -20,8 +20,8 @@ from shared.launch import launch
 from shared.ledger import read_ledger
 from shared.ledger_gate import Gate
 from shared.metrics import new_registry
+from shared.mongo.store import connect
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.tracing import open_tracing

@@ -17,7 +17,7 @@ from shared.access.recording import open_audit, user
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.launch import read_settings
 from shared.measures.query import NotInstalled
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.parameters import moment
 from shared.vault.open import vault_in
 

@@ -13,7 +13,7 @@ from pymongo.errors import OperationFailure
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.generations import FIRST, collection_of
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 from shared.mongo_generations import PROJECTIONS
 from shared.runtime.protocols import Document
 

@@ -18,7 +18,7 @@ from shared.launch import launch
 from shared.ledger import Ledger
 from shared.metered import PublisherMeter
 from shared.metrics import new_registry
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.runtime.tuning import collect_rarely
 from shared.settings import Settings
 from shared.tracing import open_tracing

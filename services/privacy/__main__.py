@@ -22,9 +22,9 @@ from shared.launch import launch
 from shared.ledger import Ledger, read_ledger
 from shared.ledger_gate import Gate
 from shared.metrics import new_registry
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
+from shared.mongo.store import connect, prepare
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect, prepare
 from shared.settings import Settings, servers_of
 from shared.vault.open import vault_in
 from shared.versions import LiveNames

@@ -16,8 +16,8 @@ from shared.contracts.events import EPOCH, document_id
 from shared.counted import has_counted, marks_of
 from shared.erasure import KEYS, Mode, Pseudonym, erasure_id, outranking
 from shared.generations import Registry
-from shared.mongo_errors import translated
-from shared.mongo_io import beginning_with
+from shared.mongo.errors import translated
+from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
 from shared.vault.keys import LIFE_SECONDS
 

@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from services.privacy.schema import SIGNING_KEYS
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 

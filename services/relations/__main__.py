@@ -28,9 +28,9 @@ from shared.launch import launch
 from shared.ledger import read_ledger
 from shared.ledger_gate import Gate
 from shared.metrics import new_registry
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
+from shared.mongo.store import MongoStore, connect, prepare
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, connect, prepare
 from shared.observing import Observation
 from shared.runtime.observer import Several
 from shared.runtime.protocols import Store

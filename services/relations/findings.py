@@ -10,7 +10,7 @@ from pymongo.database import Database
 from services.relations.sealing import SealedProjection
 from shared.contracts.errors import Unavailable
 from shared.contracts.findings import FINDINGS, PLAINTEXT
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 from shared.runtime.observer import Silent
 from shared.runtime.protocols import Document, Outcome, Partition, Record
 

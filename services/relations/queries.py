@@ -11,7 +11,7 @@ from services.relations.cache import QueryCache
 from services.relations.strength import Strength
 from shared.contracts.events import EPOCH, document_id
 from shared.cursors import decode_cursor, encode_cursor
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
 EVIDENCE = 5

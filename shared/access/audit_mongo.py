@@ -10,7 +10,7 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared.access.chain import FIRST, Entry
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
 COLLECTION = "audit"

@@ -9,7 +9,7 @@ from pymongo.write_concern import WriteConcern
 
 from shared.access.keys import ApiKey
 from shared.contracts.errors import Stale
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
 COLLECTION = "api_keys"

@@ -50,7 +50,7 @@ def open_vault(settings: Settings) -> Iterator[Vault | None]:
         return
     if settings.mongo is None:
         raise ConfigurationError("KITH_MONGO is not set; the keys that personal data is encrypted under are there")
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
 
     with connect(settings.mongo) as client:
         yield vault_in(settings, client[settings.database])

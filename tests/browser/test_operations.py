@@ -20,8 +20,8 @@ from shared.generations import Generations
 from shared.heartbeat import WORKERS, Heartbeat
 from shared.kafka_clients import open_publisher
 from shared.letters.store import letters_in
+from shared.mongo.store import connect
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect
 from shared.runtime.dead_letters import COLLECTION, document
 from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings

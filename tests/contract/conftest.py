@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.measures_world import World
 

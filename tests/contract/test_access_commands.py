@@ -19,7 +19,7 @@ from shared.access.keys import matches
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.memory import MemoryLog, MemoryPublisher
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.runtime.protocols import Document, Publisher
 from shared.settings import Settings
 from tests.contract.test_access_audit import chain

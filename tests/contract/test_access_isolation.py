@@ -49,8 +49,8 @@ from shared.erasure import hashed
 from shared.http_metrics import add_metrics
 from shared.letters.store import Letters
 from shared.metrics import new_registry
+from shared.mongo.store import connect
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Message, Partition, Record

@@ -19,7 +19,7 @@ from services.relations.schema import COLLECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka_clients import open_publisher, open_reader
 from shared.kafka_io import connection
-from shared.mongo_io import MongoStore, connect, prepare
+from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.dead_letters import KEPT_BYTES, VALUE_BYTES, VALUE_SHA256
 from shared.runtime.protocols import Document, Message
 from shared.runtime.runner import Runner

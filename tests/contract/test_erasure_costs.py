@@ -17,7 +17,7 @@ from shared.contracts.codec import encode
 from shared.contracts.events import SubjectErased, SubjectErasedData
 from shared.erasure import hashed
 from shared.memory import MemoryStore
-from shared.mongo_io import prepare
+from shared.mongo.store import prepare
 from shared.runtime.protocols import Ask, Beginning, Document, Get, Partition, Record
 from tests.builders import STRENGTH, MemoryKith, event, recorded
 from tests.relations_driver import Mongo

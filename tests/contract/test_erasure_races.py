@@ -14,7 +14,7 @@ from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import Stale
 from shared.contracts.events import Event, SubjectErased, SubjectErasedData
 from shared.memory import MemoryStore
-from shared.mongo_io import MongoStore, prepare
+from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Partition, Progress, Record, Slice, Store
 from tests.builders import STRENGTH, event, recorded
 

@@ -19,7 +19,7 @@ from services.exports.wish import Wish
 from services.relations.schema import COLLECTIONS
 from shared.access.caller import SCOPES
 from shared.access.guard import Access
-from shared.mongo_io import connect, prepare
+from shared.mongo.store import connect, prepare
 from shared.vault.fields import change_document
 from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys

@@ -16,8 +16,8 @@ from shared.kafka_clients import open_publisher
 from shared.kafka_whole import WholeReader
 from shared.memory import MemoryStore
 from shared.memory_generations import MemoryRegistry
+from shared.mongo.store import MongoStore, prepare
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, prepare
 from shared.runtime.protocols import (
     Document,
     Get,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from pymongo.database import Database
 
-from shared.mongo_io import prepare
+from shared.mongo.store import prepare
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.memory_store import MemoryKeyStore

@@ -14,7 +14,7 @@ from pymongo.database import Database
 
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Unavailable
-from shared.mongo_io import MongoStore, connect, prepare
+from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Get, Outcome, Parcel, Progress, Slice, Write
 from tests.conftest import Addresses
 from tests.waiting import PATIENCE_SECONDS
@@ -25,7 +25,7 @@ SPECS: Collections = {"things": CollectionSpec({}, indexes=((("tenant", 1), ("na
 
 DIES = """
 import sys, time
-from shared.mongo_io import MongoStore, connect
+from shared.mongo.store import MongoStore, connect
 from tests.contract.test_mongo_takeover import POSITION, SPECS, slice_of
 
 class Stuck(MongoStore):

@@ -17,7 +17,7 @@ import uvicorn
 from odata import ODataService
 from odata.exceptions import ODataError as ClientError
 
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from tests.analytics_driver import get
 from tests.conftest import Addresses
 from tests.exports_world import ExportsWorld

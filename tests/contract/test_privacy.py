@@ -16,7 +16,7 @@ from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.caller import Caller
 from shared.access.guard import Access
 from shared.erasure import erasure_id, hashed
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from tests.builders import event, recorded, renamed
 from tests.conftest import Addresses
 from tests.privacy_driver import Services

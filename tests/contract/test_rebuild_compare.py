@@ -19,8 +19,8 @@ from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength
 from shared.generations import collections_of, own_collections
 from shared.memory import MemoryReader
+from shared.mongo.store import MongoStore, prepare
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, prepare
 from shared.runtime.protocols import Document
 from shared.runtime.runner import Runner
 from shared.versions import LiveStore

@@ -4,7 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 from services.relations.schema import COLLECTIONS
-from shared.mongo_io import prepare
+from shared.mongo.store import prepare
 from shared.runtime.protocols import Document
 from tests.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
 

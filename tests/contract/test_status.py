@@ -7,8 +7,8 @@ from pymongo.database import Database
 
 from shared.generations import Generations
 from shared.heartbeat import WORKERS, Heartbeat
+from shared.mongo.store import connect
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.status import Latency, read_status

@@ -10,7 +10,7 @@ from services.cli.rebuild.diff import same
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Stale
 from shared.memory import MemoryStore
-from shared.mongo_io import MongoStore, prepare
+from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import (
     Beginning,
     Claim,

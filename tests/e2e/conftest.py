@@ -7,7 +7,7 @@ from pymongo.database import Database
 
 from services.cli.up import Stack
 from shared.contracts.topics import Topics
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from tests.conftest import Addresses, own_settings
 from tests.e2e.support import running

@@ -15,7 +15,7 @@ from services.cli.up import Stack, environment
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.erasure import erasure_id, hashed
 from shared.kafka_clients import open_publisher
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.vault.keys import Vault

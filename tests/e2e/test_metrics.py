@@ -15,7 +15,7 @@ from pymongo.database import Database
 from services.cli.up import SERVICES, Stack, environment
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from tests.conftest import Addresses, own_settings
 from tests.e2e.support import ROOT, fetch, fields, kith, post, run_kith, running, wait_ready, wait_until_drained

@@ -16,7 +16,7 @@ from services.demo.changelog import ChangeLog, Logged
 from services.demo.comparison import Weights, compare_documents
 from services.demo.oracle import Expected
 from shared.contracts.topics import CHANGES, INPUTS
-from shared.mongo_io import MongoStore
+from shared.mongo.store import MongoStore
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 from shared.settings import Settings
 from tests.fault.aggregates import Sums, expected_sums, stored_aggregates, stored_presence

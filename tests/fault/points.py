@@ -24,7 +24,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect
 
 from shared.kafka_io import KafkaReader
-from shared.mongo_io import MongoStore
+from shared.mongo.store import MongoStore
 from shared.runtime.partition_state import Lane
 from shared.runtime.runner import Runner
 from shared.runtime.slice_fold import Folding

@@ -11,7 +11,7 @@ from pymongo.client_session import ClientSession
 
 import services.relations.world as world
 from shared.contracts.events import Version
-from shared.mongo_io import MongoStore, _progress_fields
+from shared.mongo.store import MongoStore, _progress_fields
 from shared.runtime import slice_fold as folding
 from shared.runtime.protocols import Message, Parcel, Record, Slice, Write
 from shared.runtime.runner import Runner

@@ -11,7 +11,7 @@ from pymongo.errors import (
 )
 
 from shared.contracts.errors import Stale, Unavailable
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 
 
 @pytest.mark.parametrize(

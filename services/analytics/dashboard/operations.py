@@ -17,7 +17,7 @@ from shared.access.needs import needs
 from shared.http import json_response, problems
 from shared.letters.letter import Selection, summary
 from shared.letters.store import Letters
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 from shared.runtime.protocols import Publisher
 from shared.status import Status
 

@@ -202,7 +202,7 @@ def opened(
     """An Explainer on the servers of the settings, which must name both."""
     from services.cli.explain.log import LogScan
     from services.cli.explain.store import ExplainStore
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
     from shared.vault.open import vault_in
 
     assert settings.mongo is not None

@@ -16,9 +16,9 @@ from services.relations.profiles import PARTS
 from shared.contracts.topics import Topics
 from shared.generations import collection_of, place_of
 from shared.letters.sealing import with_values
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
+from shared.mongo.store import POSITIONS
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import POSITIONS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.protocols import Document, Partition, Record
 from shared.vault.keys import Vault

@@ -115,7 +115,7 @@ def _opened() -> "Iterator[tuple[ApiKeys, Acts]]":
     from services.cli.acts import recorder
     from shared.access.keys import ApiKeys
     from shared.access.keys_mongo import MongoKeys
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
 
     settings = read_settings()

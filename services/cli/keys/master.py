@@ -58,7 +58,7 @@ def list_command(json_line: Json = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
     from shared.vault.mongo_store import MongoKeyStore
     from shared.vault.open import master_keys
@@ -100,7 +100,7 @@ def rotate_command(json_line: Json = False) -> None:
     that were made before.
     """
     from services.cli.acts import INSTALLATION, recorder
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
     from shared.vault.mongo_store import MongoKeyStore
     from shared.vault.open import master_keys

@@ -18,9 +18,9 @@ from shared.contracts.topics import Topics
 from shared.generations import collections_of, own_collections
 from shared.kafka_clients import open_publisher
 from shared.kafka_whole import WholeReader
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
+from shared.mongo.store import MongoStore, connect, prepare
 from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Projection
 from shared.runtime.worker import owner_name
 from shared.settings import Settings, servers_of

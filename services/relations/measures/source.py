@@ -16,7 +16,7 @@ from shared.measures.days import Span, day_named, day_of
 from shared.measures.mongo import MAX_TIME_MS, aggregated, providers_of, tenant_ids
 from shared.measures.query import BadMeasure, FilterQuery
 from shared.measures.visits import Visits, by_day
-from shared.mongo_errors import translated
+from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener

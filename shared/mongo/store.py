@@ -21,9 +21,9 @@ from pymongo.write_concern import WriteConcern
 
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Fenced
-from shared.mongo_claims import Claims
-from shared.mongo_errors import translated
-from shared.mongo_writes import PLAIN, write
+from shared.mongo.claims import Claims
+from shared.mongo.errors import translated
+from shared.mongo.writes import PLAIN, write
 from shared.runtime import outbox
 from shared.runtime.protocols import (
     Answer,
