@@ -12,7 +12,7 @@ from shared.contracts.errors import InvalidEvent, Unavailable
 from shared.contracts.events import document_id
 from shared.contracts.topics import LEDGER, Topics
 from shared.erasure import LedgerEntry, Mode, decode_entry, outranking
-from shared.kafka_io import open_outside, partitions_of, reaching_brokers
+from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from shared.contracts.findings import FINDINGS, PLAINTEXT
 from shared.contracts.topics import INPUTS, Topics
 from shared.generations import collection_of, position_of
 from shared.heartbeat import SILENT_SECONDS, WORKERS
-from shared.kafka_io import connection, partitions_of, reaching_brokers
+from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
 from shared.latency import percentile
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, server_time

@@ -3,7 +3,7 @@
 import time
 from contextlib import closing
 
-from shared.kafka_io import open_outside, partitions_of, record_of
+from shared.kafka.python_client.reader import open_outside, partitions_of, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 from tests.waiting import PATIENCE_SECONDS

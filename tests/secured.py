@@ -28,13 +28,13 @@ from shared.access.caller import SCOPES
 from shared.access.keys import ApiKeys
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.topics import Topics
+from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.topics_admin import ensure_topics
 from shared.vault.master import add_to_file
 from tests.measures_world import NOW
 from tests.waiting import PATIENCE_SECONDS

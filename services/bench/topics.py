@@ -8,10 +8,10 @@ from kafka.partitioner import murmur2
 from services.bench.events import BenchEvent, ending
 from shared.contracts.events import document_id
 from shared.contracts.topics import Topics
-from shared.kafka_publisher import KafkaPublisher
+from shared.kafka.python_client.publisher import KafkaPublisher
+from shared.kafka.topics_admin import ensure_topics
 from shared.runtime.protocols import Message
 from shared.settings import Settings
-from shared.topics_admin import ensure_topics
 
 PARTITIONS = 4
 _CHUNK = 5_000

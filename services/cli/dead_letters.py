@@ -247,7 +247,7 @@ def _record(settings: "Settings", action: str, subject: dict[str, str]) -> None:
 
 
 def _publisher(settings: "Settings") -> "Publisher":
-    from shared.kafka_clients import open_publisher
+    from shared.kafka.clients import open_publisher
 
     return open_publisher(settings)
 

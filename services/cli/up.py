@@ -76,7 +76,7 @@ class Stack:
             folder = undo.enter_context(data_folder(self._data))
             self._keep_master_key(folder)
             self._start_servers(undo, folder)
-            from shared.topics_admin import ensure_topics
+            from shared.kafka.topics_admin import ensure_topics
 
             ensure_topics(self.settings)
             self._keys = StackKeys(self.settings, folder, keep=self._data is not None)

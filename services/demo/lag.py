@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from services.demo.changelog import Logged
 from shared.contracts.topics import INPUTS, Topics
-from shared.kafka_io import connection, partitions_of, reaching_brokers
+from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
 from shared.mongo_generations import MongoRegistry
 from shared.settings import Settings
 

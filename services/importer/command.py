@@ -67,7 +67,7 @@ def import_command(
 
 
 def kafka_publisher(settings: "Settings") -> "Publisher":
-    from shared.kafka_clients import open_publisher  # a dry run does without Kafka's client
+    from shared.kafka.clients import open_publisher  # a dry run does without Kafka's client
 
     return open_publisher(settings)
 

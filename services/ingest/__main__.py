@@ -12,8 +12,8 @@ from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS, Topics
 from shared.http import serve
 from shared.http_metrics import add_metrics
-from shared.kafka_clients import open_publisher
-from shared.kafka_watch import KafkaProbe
+from shared.kafka.clients import open_publisher
+from shared.kafka.python_client.watch import KafkaProbe
 from shared.launch import launch
 from shared.ledger import Ledger
 from shared.metered import PublisherMeter

@@ -17,7 +17,7 @@ from shared.erasure import hashed
 from shared.gating import add_gate
 from shared.http import serve
 from shared.http_metrics import add_metrics
-from shared.kafka_clients import open_publisher
+from shared.kafka.clients import open_publisher
 from shared.launch import launch
 from shared.ledger import Ledger, read_ledger
 from shared.ledger_gate import Gate

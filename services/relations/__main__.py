@@ -23,7 +23,7 @@ from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
 from shared.http import serve
 from shared.http_metrics import add_metrics
-from shared.kafka_clients import open_both, open_publisher
+from shared.kafka.clients import open_both, open_publisher
 from shared.launch import launch
 from shared.ledger import read_ledger
 from shared.ledger_gate import Gate

@@ -10,7 +10,7 @@ import orjson
 from services.relations.cache import QueryCache
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import CHANGES, Topics
-from shared.kafka_watch import KafkaTail
+from shared.kafka.python_client.watch import KafkaTail
 from shared.runtime.observer import Silent
 from shared.runtime.protocols import Outcome, Partition, Record, Write
 from shared.settings import Settings

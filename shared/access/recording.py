@@ -9,7 +9,7 @@ from shared.access.audit import Recorder
 from shared.access.audit_kafka import TopicWitness
 from shared.access.audit_mongo import MongoAuditLog
 from shared.contracts.topics import AUDIT, Topics
-from shared.kafka_clients import open_publisher
+from shared.kafka.clients import open_publisher
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 

@@ -18,7 +18,7 @@ from shared.access.guard import Access
 from shared.contracts.errors import InvalidEvent
 from shared.generations import Generations
 from shared.heartbeat import WORKERS, Heartbeat
-from shared.kafka_clients import open_publisher
+from shared.kafka.clients import open_publisher
 from shared.letters.store import letters_in
 from shared.mongo.store import connect
 from shared.mongo_generations import MongoRegistry

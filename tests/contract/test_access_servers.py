@@ -21,7 +21,7 @@ from services.cli.privileges import OPERATOR
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.verify import verify
 from shared.contracts.errors import InvalidEvent
-from shared.kafka_clients import open_publisher
+from shared.kafka.clients import open_publisher
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Partition, Record
 from shared.vault import rotation

@@ -19,7 +19,7 @@ from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import event_key
 from shared.contracts.topics import Topics
-from shared.kafka_clients import open_publisher, open_reader
+from shared.kafka.clients import open_publisher, open_reader
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.runtime.runner import Runner

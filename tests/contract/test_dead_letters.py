@@ -17,8 +17,8 @@ from services.cli.dead_letters import dead_letters_app
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
 from shared.contracts.topics import Topics
-from shared.kafka_clients import open_publisher, open_reader
-from shared.kafka_io import connection
+from shared.kafka.clients import open_publisher, open_reader
+from shared.kafka.python_client.reader import connection
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.dead_letters import KEPT_BYTES, VALUE_BYTES, VALUE_SHA256
 from shared.runtime.protocols import Document, Message

@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from services.relations.assembly import assembled, with_keys
 from services.relations.schema import COLLECTIONS
-from shared.kafka_io import connection
+from shared.kafka.python_client.reader import connection
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.dead_letters import KEPT_BYTES
 from shared.runtime.protocols import Document

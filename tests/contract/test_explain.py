@@ -14,7 +14,7 @@ from services.cli.explain.log import LogScan
 from services.cli.explain.store import ExplainStore
 from shared.contracts.topics import Topics
 from shared.generations import Generations
-from shared.kafka_io import connection
+from shared.kafka.python_client.reader import connection
 from shared.mongo_generations import MongoRegistry
 from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings

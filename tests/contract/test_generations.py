@@ -12,8 +12,8 @@ from pymongo.database import Database
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.generations import Generations, HandOver, Registry, Stand, collections_of, live_version
-from shared.kafka_clients import open_publisher
-from shared.kafka_whole import WholeReader
+from shared.kafka.clients import open_publisher
+from shared.kafka.python_client.all_partitions import WholeReader
 from shared.memory import MemoryStore
 from shared.memory_generations import MemoryRegistry
 from shared.mongo.store import MongoStore, prepare

@@ -10,7 +10,7 @@ import pytest
 from services.relations.cache import QueryCache
 from services.relations.invalidation import Invalidation
 from shared.contracts.topics import Topics
-from shared.kafka_clients import open_publisher
+from shared.kafka.clients import open_publisher
 from shared.runtime.protocols import Message, Publisher
 from shared.settings import Settings
 from tests.waiting import PATIENCE_SECONDS, wait_for

@@ -8,8 +8,8 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import LEDGER, Topics
 from shared.erasure import LedgerEntry, Mode, erasure_id
-from shared.kafka_clients import open_publisher
-from shared.kafka_io import connection
+from shared.kafka.clients import open_publisher
+from shared.kafka.python_client.reader import connection
 from shared.ledger import Ledger, read_ledger
 from shared.runtime.protocols import Message
 from shared.settings import Settings

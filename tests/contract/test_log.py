@@ -9,7 +9,7 @@ from typing import Protocol
 import pytest
 
 from shared.contracts.errors import ConfigurationError
-from shared.kafka_clients import open_publisher, open_reader
+from shared.kafka.clients import open_publisher, open_reader
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.runtime.protocols import Message, Partition, Publisher, Reader, Record
 from shared.settings import Settings

@@ -26,7 +26,7 @@ from shared.contracts.codec import decode_fields, encode
 from shared.contracts.events import event_key
 from shared.contracts.topics import Topics
 from shared.heartbeat import WORKERS
-from shared.kafka_io import connection, partitions_of
+from shared.kafka.python_client.reader import connection, partitions_of
 from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.status import read_status

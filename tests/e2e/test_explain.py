@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from services.cli.up import Stack
 from shared.contracts.topics import Topics
-from shared.kafka_clients import open_publisher
+from shared.kafka.clients import open_publisher
 from shared.runtime.protocols import Document, Message
 from tests.e2e.support import call_kith, fetch, fields, post, wait_until_drained
 from tests.waiting import PATIENCE_SECONDS, wait_for

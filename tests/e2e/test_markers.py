@@ -23,7 +23,7 @@ from pymongo.errors import OperationFailure
 
 from services.cli.up import Stack, environment
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
-from shared.kafka_clients import open_publisher
+from shared.kafka.clients import open_publisher
 from shared.mongo.store import connect
 from shared.runtime.protocols import Message
 from shared.settings import Settings

@@ -9,7 +9,7 @@ from pymongo.database import Database
 
 from services.cli.up import Stack, environment
 from shared.contracts.topics import Topics
-from shared.kafka_clients import open_publisher
+from shared.kafka.clients import open_publisher
 from shared.runtime.protocols import Document
 from tests.e2e.support import call_kith, fields, get, kith, message, run_kith, wait_until_drained
 from tests.waiting import PATIENCE_SECONDS, wait_for

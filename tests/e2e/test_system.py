@@ -13,7 +13,7 @@ from services.demo.emitter import Emitter
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
 from shared.contracts.topics import CHANGES, Topics
-from shared.kafka_publisher import KafkaPublisher
+from shared.kafka.python_client.publisher import KafkaPublisher
 from shared.letters.sealing import with_values
 from shared.runtime.protocols import Document, Message
 from shared.settings import Settings

@@ -10,7 +10,7 @@ import orjson
 
 from services.demo.market import market
 from shared.contracts.errors import Unavailable
-from shared.kafka_publisher import KafkaPublisher
+from shared.kafka.python_client.publisher import KafkaPublisher
 from shared.runtime.protocols import Message
 from shared.settings import Settings
 

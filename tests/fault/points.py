@@ -23,7 +23,7 @@ from typing import Any
 from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect
 
-from shared.kafka_io import KafkaReader
+from shared.kafka.python_client.reader import KafkaReader
 from shared.mongo.store import MongoStore
 from shared.runtime.partition_state import Lane
 from shared.runtime.runner import Runner
@@ -167,7 +167,7 @@ def _publish_halves(points: Points) -> None:
 def _readers() -> list[type]:
     readers: list[type] = [KafkaReader]
     if os.environ.get("KITH_KAFKA_CLIENT") == "librdkafka":
-        from shared.librdkafka_io import RdReader
+        from shared.kafka.librdkafka.reader import RdReader
 
         readers.append(RdReader)
     return readers

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from shared.contracts.topics import Topics
-from shared.kafka_publisher import KafkaPublisher
+from shared.kafka.python_client.publisher import KafkaPublisher
 from shared.letters.letter import Selection
 from shared.letters.store import Letters
 from tests.fault.load import Item, event, market_items

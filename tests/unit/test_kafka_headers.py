@@ -9,7 +9,7 @@ from kafka.errors import CorruptRecordError
 from kafka.record.default_records import DefaultRecordBatchBuilder
 from kafka.record.memory_records import MemoryRecords
 
-from shared.kafka_headers import read_any_header_name
+from shared.kafka.python_client.headers import read_any_header_name
 
 PLAIN, GZIP = 0, 1
 
@@ -76,7 +76,7 @@ def test_a_batch_that_goes_on_after_its_last_record_is_still_corrupt() -> None:
 def test_importing_changes_nothing() -> None:
     code = (
         "from kafka.record import default_records, memory_records\n"
-        "import shared.kafka_watch, shared.kafka_whole\n"
+        "import shared.kafka.python_client.watch, shared.kafka.python_client.all_partitions\n"
         "assert memory_records.DefaultRecordBatch is default_records.DefaultRecordBatch"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner.default import DefaultPartitioner
 
-from shared.kafka_publisher import _ByKey
+from shared.kafka.python_client.publisher import _ByKey
 
 
 class Cluster:

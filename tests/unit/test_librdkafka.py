@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from shared import librdkafka_delivery
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.kafka_clients import open_publisher, open_reader
-from shared.librdkafka_delivery import Delivery, Session
-from shared.librdkafka_io import configuration
-from shared.librdkafka_publisher import RdPublisher
+from shared.kafka.clients import open_publisher, open_reader
+from shared.kafka.librdkafka import delivery as librdkafka_delivery
+from shared.kafka.librdkafka.delivery import Delivery, Session
+from shared.kafka.librdkafka.publisher import RdPublisher
+from shared.kafka.librdkafka.reader import configuration
 from shared.local.processes import free_ports
 from shared.runtime.protocols import Message
 from shared.settings import Settings
@@ -84,7 +84,7 @@ def test_one_failure_fails_the_whole_once() -> None:
 
 
 def test_brokers_that_are_not_there_are_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.librdkafka_io.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("shared.kafka.librdkafka.reader.ANSWER_SECONDS", 0.2)
     settings = Settings(kafka=f"127.0.0.1:{free_ports(1)[0]}", kafka_client="librdkafka")
     with pytest.raises(Unavailable, match="Kafka"):
         open_publisher(settings)
@@ -132,22 +132,22 @@ def test_security_settings_are_handed_on() -> None:
 
 
 def test_without_confluent_kafka_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "shared.librdkafka_publisher")
-    monkeypatch.delattr("shared.librdkafka_publisher")
+    monkeypatch.delitem(sys.modules, "shared.kafka.librdkafka.publisher")
+    monkeypatch.delattr("shared.kafka.librdkafka.publisher")
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(ConfigurationError, match=r"kith\[librdkafka\]"):
         open_publisher(Settings(kafka="127.0.0.1:1", kafka_client="librdkafka"))
 
 
 def test_a_closed_publisher_publishes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.librdkafka_publisher.partition_counts", lambda _: {"topic": 1})
+    monkeypatch.setattr("shared.kafka.librdkafka.publisher.partition_counts", lambda _: {"topic": 1})
     publisher = RdPublisher(Settings(kafka=f"127.0.0.1:{free_ports(1)[0]}"))
     publisher.close()
     assert isinstance(publisher.send([MESSAGE]).exception(0), Unavailable)
 
 
 def test_a_producer_that_has_failed_for_good_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.librdkafka_publisher.partition_counts", lambda _: {"topic": 1})
+    monkeypatch.setattr("shared.kafka.librdkafka.publisher.partition_counts", lambda _: {"topic": 1})
     publisher = RdPublisher(Settings(kafka=f"127.0.0.1:{free_ports(1)[0]}", publish_timeout_ms=200))
     broken = publisher._session
     lost = publisher.send([MESSAGE])

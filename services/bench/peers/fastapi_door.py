@@ -14,7 +14,7 @@ from pydantic import Field
 
 from shared.contracts.events import RelationData, RelationRecorded, RelationRetracted, RetractedData, event_key
 from shared.contracts.topics import Topics
-from shared.kafka_clients import open_publisher
+from shared.kafka.clients import open_publisher
 from shared.runtime.protocols import Message
 from shared.settings import Settings
 

@@ -10,7 +10,7 @@ from kafka import TopicPartition
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import EPOCH
-from shared.kafka_io import open_outside, partitions_of, reaching_brokers, record_of
+from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 

@@ -16,8 +16,8 @@ from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.contracts.collections import Collections
 from shared.contracts.topics import Topics
 from shared.generations import collections_of, own_collections
-from shared.kafka_clients import open_publisher
-from shared.kafka_whole import WholeReader
+from shared.kafka.clients import open_publisher
+from shared.kafka.python_client.all_partitions import WholeReader
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.mongo_generations import MongoRegistry

@@ -19,7 +19,7 @@ from services.cli.rebuild.view import Meter, difference_dict, show_difference
 from services.relations.assembly import strength_of
 from shared.contracts.errors import ConfigurationError
 from shared.generations import collection_of, own_collections, settled
-from shared.kafka_whole import WholeReader
+from shared.kafka.python_client.all_partitions import WholeReader
 from shared.launch import read_settings
 from shared.runtime.runner import Runner
 

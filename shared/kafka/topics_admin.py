@@ -5,7 +5,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS, LEDGER, OUTPUTS, Topics
-from shared.kafka_io import MAX_MESSAGE_BYTES, connection, reaching_brokers
+from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection, reaching_brokers
 from shared.settings import Settings
 
 

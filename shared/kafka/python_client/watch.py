@@ -8,7 +8,7 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from shared.contracts.errors import Unavailable
-from shared.kafka_io import connection, open_outside, partitions_of, reaching_brokers, record_of
+from shared.kafka.python_client.reader import connection, open_outside, partitions_of, reaching_brokers, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kafka import TopicPartition
 
-from shared.kafka_io import KafkaReader, open_outside, partitions_of, reaching_brokers
+from shared.kafka.python_client.reader import KafkaReader, open_outside, partitions_of, reaching_brokers
 from shared.runtime.protocols import Partition, Polled
 from shared.settings import Settings
 

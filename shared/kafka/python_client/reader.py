@@ -24,7 +24,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.kafka_headers import read_any_header_name
+from shared.kafka.python_client.headers import read_any_header_name
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 

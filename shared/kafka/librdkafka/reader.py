@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as Found
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.librdkafka_delivery import LASTING
+from shared.kafka.librdkafka.delivery import LASTING
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 

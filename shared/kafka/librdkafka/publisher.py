@@ -7,9 +7,9 @@ from concurrent.futures import Future
 from confluent_kafka import KafkaException
 
 from shared.contracts.errors import Unavailable
-from shared.kafka_io import MAX_MESSAGE_BYTES
-from shared.librdkafka_delivery import Delivery, Session
-from shared.librdkafka_io import configuration, partition_counts, reaching_brokers
+from shared.kafka.librdkafka.delivery import Delivery, Session
+from shared.kafka.librdkafka.reader import configuration, partition_counts, reaching_brokers
+from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES
 from shared.runtime.protocols import Message
 from shared.settings import Settings
 

@@ -13,7 +13,7 @@ from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 from kafka.partitioner.default import DefaultPartitioner, murmur2
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.kafka_io import LASTING, MAX_MESSAGE_BYTES, connection, reaching_brokers
+from shared.kafka.python_client.reader import LASTING, MAX_MESSAGE_BYTES, connection, reaching_brokers
 from shared.runtime.protocols import Message
 from shared.settings import Settings
 

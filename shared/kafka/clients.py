@@ -13,9 +13,9 @@ def open_reader(settings: Settings, service: str, topics: Sequence[str]) -> Read
     ConfigurationError, and Unavailable while the brokers cannot be reached or lack a topic."""
     if settings.kafka_client == "librdkafka":
         with _librdkafka():
-            from shared.librdkafka_io import RdReader
+            from shared.kafka.librdkafka.reader import RdReader
         return RdReader(settings, service, topics)
-    from shared.kafka_io import KafkaReader
+    from shared.kafka.python_client.reader import KafkaReader
 
     return KafkaReader(settings, service, topics)
 
@@ -24,9 +24,9 @@ def open_publisher(settings: Settings) -> Publisher:
     """A publisher. Raises ConfigurationError, and Unavailable while the brokers cannot be reached."""
     if settings.kafka_client == "librdkafka":
         with _librdkafka():
-            from shared.librdkafka_publisher import RdPublisher
+            from shared.kafka.librdkafka.publisher import RdPublisher
         return RdPublisher(settings)
-    from shared.kafka_publisher import KafkaPublisher
+    from shared.kafka.python_client.publisher import KafkaPublisher
 
     return KafkaPublisher(settings)
 
