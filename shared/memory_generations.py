@@ -4,8 +4,8 @@ behaviour."""
 from datetime import UTC, datetime, timedelta
 
 from shared.contracts.collections import Collections
-from shared.generations import Generations, Stand, collections_of, own_collections, place_of
 from shared.memory import MemoryStore
+from shared.versions.generations import Generations, Stand, collections_of, own_collections, place_of
 
 
 class MemoryRegistry:

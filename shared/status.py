@@ -15,16 +15,16 @@ from pymongo.errors import OperationFailure
 
 from shared.contracts.findings import FINDINGS, PLAINTEXT
 from shared.contracts.topics import INPUTS, Topics
-from shared.generations import collection_of, position_of
 from shared.heartbeat import SILENT_SECONDS, WORKERS
 from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
 from shared.latency import percentile
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, server_time
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.protocols import Document
 from shared.settings import Settings
+from shared.versions.generations import collection_of, position_of
+from shared.versions.mongo_registry import MongoRegistry
 
 _NAMESPACE_NOT_FOUND = 26
 COUNTED = {"relations": ("consumers", "providers", "relations", "relationships"), "analytics": ("aggregates",)}

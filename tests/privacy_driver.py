@@ -20,9 +20,9 @@ from shared.contracts.events import Event
 from shared.erasure import LedgerEntry, Mode, decode_entry, hashed
 from shared.memory import MemoryReader
 from shared.mongo.store import MongoStore, prepare
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.protocols import Message
 from shared.runtime.runner import Runner
+from shared.versions.mongo_registry import MongoRegistry
 from tests.builders import OPEN, TOPICS
 from tests.relations_driver import Mongo, MongoKith
 

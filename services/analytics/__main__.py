@@ -20,7 +20,6 @@ from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.contracts.topics import Topics
 from shared.gating import add_gate
-from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
 from shared.http import serve
 from shared.http_metrics import add_metrics
@@ -31,7 +30,6 @@ from shared.letters.store import letters_in
 from shared.metrics import new_registry
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
-from shared.mongo_generations import MongoRegistry
 from shared.observing import Observation
 from shared.runtime.protocols import Store
 from shared.runtime.runner import Runner
@@ -40,7 +38,9 @@ from shared.runtime.worker import Worker, owner_name
 from shared.settings import Settings, servers_of
 from shared.status import StatusReader
 from shared.tracing import open_tracing
-from shared.versions import LiveNames, LiveStore
+from shared.versions.generations import collections_of
+from shared.versions.live import LiveNames, LiveStore
+from shared.versions.mongo_registry import MongoRegistry
 
 
 def run(settings: Settings) -> None:

@@ -64,8 +64,8 @@ def answer(database: "Database[Document]", name: str, tenant: str, asked: Mappin
     of the routes. Raises BadMeasure, NotInstalled, ValidationError and Unavailable."""
     from services.analytics.measures.source import Measures as AnalyticsMeasures
     from services.relations.measures.source import Measures as RelationsMeasures
-    from shared.mongo_generations import MongoRegistry
-    from shared.versions import LiveNames
+    from shared.versions.live import LiveNames
+    from shared.versions.mongo_registry import MongoRegistry
 
     names = LiveNames(MongoRegistry(database, "relations"))
     if name in _ANALYTICS and (name not in _RELATIONS or not asked.keys() & _FILTERS):

@@ -11,8 +11,8 @@ from pymongo.database import Database
 from services.demo.changelog import Logged
 from shared.contracts.topics import INPUTS, Topics
 from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
-from shared.mongo_generations import MongoRegistry
 from shared.settings import Settings
+from shared.versions.mongo_registry import MongoRegistry
 
 _CHANGES = "relation-changes"
 

@@ -21,12 +21,12 @@ from shared.ledger import read_ledger
 from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo.store import connect
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.tracing import open_tracing
 from shared.vault.open import vault_in
-from shared.versions import LiveNames
+from shared.versions.live import LiveNames
+from shared.versions.mongo_registry import MongoRegistry
 
 
 def run(settings: Settings) -> None:

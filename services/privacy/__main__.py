@@ -24,10 +24,10 @@ from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo.errors import translated
 from shared.mongo.store import connect, prepare
-from shared.mongo_generations import MongoRegistry
 from shared.settings import Settings, servers_of
 from shared.vault.open import vault_in
-from shared.versions import LiveNames
+from shared.versions.live import LiveNames
+from shared.versions.mongo_registry import MongoRegistry
 
 
 def now() -> datetime:

@@ -19,7 +19,6 @@ from shared.access.tls import tls_of
 from shared.contracts.topics import Topics
 from shared.cors import allow_pages
 from shared.gating import add_gate
-from shared.generations import collections_of
 from shared.heartbeat import Heartbeat
 from shared.http import serve
 from shared.http_metrics import add_metrics
@@ -30,7 +29,6 @@ from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
-from shared.mongo_generations import MongoRegistry
 from shared.observing import Observation
 from shared.runtime.observer import Several
 from shared.runtime.protocols import Store
@@ -41,7 +39,9 @@ from shared.settings import Settings, servers_of
 from shared.tracing import open_tracing
 from shared.vault.open import vault_in
 from shared.vault.schema import COLLECTIONS as VAULT
-from shared.versions import LiveNames, LiveStore
+from shared.versions.generations import collections_of
+from shared.versions.live import LiveNames, LiveStore
+from shared.versions.mongo_registry import MongoRegistry
 
 
 def run(settings: Settings) -> None:

@@ -50,12 +50,12 @@ from shared.http_metrics import add_metrics
 from shared.letters.store import Letters
 from shared.metrics import new_registry
 from shared.mongo.store import connect
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
 from shared.status import StatusReader
+from shared.versions.mongo_registry import MongoRegistry
 from tests.builders import STRENGTH, TOPICS, event
 from tests.conftest import Addresses
 from tests.measures_world import NOW, store

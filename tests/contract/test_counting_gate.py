@@ -12,8 +12,8 @@ from shared.contracts.errors import Unavailable
 from shared.erasure import LedgerEntry
 from shared.gating import add_gate
 from shared.ledger_gate import with_facts
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.protocols import Document
+from shared.versions.mongo_registry import MongoRegistry
 from tests.analytics_driver import get
 from tests.builders import OPEN, event, recorded
 from tests.privacy_driver import Services

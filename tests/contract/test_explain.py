@@ -13,11 +13,11 @@ from services.cli.explain.find import Asked, Needles, Subject
 from services.cli.explain.log import LogScan
 from services.cli.explain.store import ExplainStore
 from shared.contracts.topics import Topics
-from shared.generations import Generations
 from shared.kafka.python_client.reader import connection
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
+from shared.versions.generations import Generations
+from shared.versions.mongo_registry import MongoRegistry
 from tests.builders import TOPICS, event, recorded
 from tests.relations_driver import MongoKith
 

@@ -30,8 +30,8 @@ from services.exports.snapshot import MomentPassed, Snapshot
 from services.exports.source import Exports
 from services.exports.wish import Wish
 from services.relations.schema import COLLECTIONS
-from shared.generations import collections_of
 from shared.mongo.store import prepare
+from shared.versions.generations import collections_of
 from tests.builders import OPEN, recorded
 from tests.relations_driver import MongoKith
 from tests.waiting import PATIENCE_SECONDS, wait_for

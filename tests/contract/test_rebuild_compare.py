@@ -17,13 +17,13 @@ from services.cli.rebuild.versions import approach, begin
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength
-from shared.generations import collections_of, own_collections
 from shared.memory import MemoryReader
 from shared.mongo.store import MongoStore, prepare
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.protocols import Document
 from shared.runtime.runner import Runner
-from shared.versions import LiveStore
+from shared.versions.generations import collections_of, own_collections
+from shared.versions.live import LiveStore
+from shared.versions.mongo_registry import MongoRegistry
 from tests.builders import STRENGTH, TOPICS, MemoryKith
 from tests.relations_driver import history
 

@@ -5,13 +5,13 @@ from datetime import timedelta
 import pytest
 from pymongo.database import Database
 
-from shared.generations import Generations
 from shared.heartbeat import WORKERS, Heartbeat
 from shared.mongo.store import connect
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.status import Latency, read_status
+from shared.versions.generations import Generations
+from shared.versions.mongo_registry import MongoRegistry
 from tests.waiting import wait_for
 
 

@@ -6,13 +6,13 @@ from services.cli.rebuild.build import LiveBounds, Workshop, arrived, build, off
 from services.cli.rebuild.switch import hand_over
 from services.cli.rebuild.versions import begin
 from services.relations.schema import COLLECTIONS
-from shared.generations import collections_of, own_collections
 from shared.memory import MemoryReader, MemoryStore
 from shared.memory_generations import MemoryRegistry
 from shared.runtime.protocols import Message, Partition
 from shared.runtime.runner import Runner
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
-from shared.versions import LiveStore
+from shared.versions.generations import collections_of, own_collections
+from shared.versions.live import LiveStore
 from tests.builders import TOPICS, MemoryKith, recorded, retracted, stored_state
 
 OWN = tuple(own_collections(COLLECTIONS))

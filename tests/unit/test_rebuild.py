@@ -10,9 +10,9 @@ from services.cli.rebuild.build import BuildingStore, LiveBounds, Superseded, bu
 from services.cli.rebuild.switch import Failed, hand_over
 from services.cli.rebuild.versions import begin, drop
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.generations import Generations
 from shared.memory_generations import MemoryRegistry
 from shared.runtime.runner import Runner
+from shared.versions.generations import Generations
 from tests.unit.rebuild_support import Service, switch
 
 

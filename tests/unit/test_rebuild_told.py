@@ -18,8 +18,8 @@ from services.relations.world import told
 from shared.contracts.changes import decode_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import EPOCH
-from shared.generations import HandOver
 from shared.runtime.protocols import Message, Progress, Record
+from shared.versions.generations import HandOver
 from tests.builders import STRENGTH, TOPICS, MemoryKith, event, recorded, stored_state
 from tests.unit.rebuild_support import Service
 from tests.vault_support import SameKeys

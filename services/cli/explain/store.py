@@ -14,14 +14,14 @@ from services.cli.explain.model import AggregateMove
 from services.cli.explain.telling import Stored
 from services.relations.profiles import PARTS
 from shared.contracts.topics import Topics
-from shared.generations import collection_of, place_of
 from shared.letters.sealing import with_values
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.protocols import Document, Partition, Record
 from shared.vault.keys import Vault
+from shared.versions.generations import collection_of, place_of
+from shared.versions.mongo_registry import MongoRegistry
 
 if TYPE_CHECKING:
     from pymongo.database import Database

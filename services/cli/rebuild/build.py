@@ -10,7 +10,6 @@ from typing import Any
 from services.cli.rebuild.reader import HeldReader
 from shared.contracts.collections import Collections
 from shared.contracts.errors import Unavailable
-from shared.generations import Generations, Registry, place_of, settled
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.protocols import (
     Claim,
@@ -25,7 +24,8 @@ from shared.runtime.protocols import (
     Store,
 )
 from shared.runtime.runner import Runner
-from shared.versions import VersionStore
+from shared.versions.generations import Generations, Registry, place_of, settled
+from shared.versions.live import VersionStore
 
 _LOOK_SECONDS = 0.2
 

@@ -19,11 +19,11 @@ from pymongo.read_concern import ReadConcern
 
 from services.cli.rebuild.build import BuildingStore, Superseded, Workshop, arrived, build, lag, offsets
 from services.cli.rebuild.diff import Comparison, Row, Why, merged
-from shared.generations import collection_of, own_collections, place_of, settled
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
 from shared.runtime.protocols import Document
 from shared.runtime.runner import Runner
+from shared.versions.generations import collection_of, own_collections, place_of, settled
 
 SNAPSHOT_SECONDS = 60.0
 _LOOK_EVERY = 1_000

@@ -15,17 +15,17 @@ from services.relations.assembly import assembled, with_keys
 from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.contracts.collections import Collections
 from shared.contracts.topics import Topics
-from shared.generations import collections_of, own_collections
 from shared.kafka.clients import open_publisher
 from shared.kafka.python_client.all_partitions import WholeReader
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
-from shared.mongo_generations import MongoRegistry
 from shared.runtime.protocols import Document, Projection
 from shared.runtime.worker import owner_name
 from shared.settings import Settings, servers_of
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
+from shared.versions.generations import collections_of, own_collections
+from shared.versions.mongo_registry import MongoRegistry
 
 NAMES: tuple[Name, ...] = ("relations", "analytics")
 

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 from services.cli.rebuild.build import Superseded, Workshop, arrived, build, lag, offsets
 from shared.contracts.errors import Fenced, Unavailable
-from shared.generations import HandOver, settled
 from shared.runtime.protocols import Message, Outcome, Progress, Reader, Slice
 from shared.runtime.runner import Runner
-from shared.versions import VersionStore
+from shared.versions.generations import HandOver, settled
+from shared.versions.live import VersionStore
 
 #: A hand-over that is not through by then is off, and the live version goes on.
 PATIENCE_SECONDS = 30.0

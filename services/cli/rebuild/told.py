@@ -17,9 +17,9 @@ from services.relations.world import told
 from shared.contracts.events import EPOCH
 from shared.contracts.topics import CHANGES, Topics
 from shared.erasure import of_pseudonym
-from shared.generations import HandOver
 from shared.runtime.protocols import Document, Message, Progress
 from shared.runtime.sequence_numbers import number
+from shared.versions.generations import HandOver
 
 _FACTS = "relations"
 

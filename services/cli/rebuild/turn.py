@@ -12,8 +12,8 @@ from services.cli.rebuild.told import Correcting, count_differing
 from services.cli.rebuild.view import duration
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import Topics
-from shared.generations import Generations, settled
 from shared.launch import read_settings
+from shared.versions.generations import Generations, settled
 
 
 def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bool) -> int:

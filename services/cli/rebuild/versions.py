@@ -7,9 +7,9 @@ from datetime import timedelta
 from services.cli.rebuild.build import LiveBounds, Workshop, build
 from services.cli.rebuild.switch import near
 from shared.contracts.errors import ConfigurationError
-from shared.generations import Generations, settled
 from shared.runtime.runner import Runner
-from shared.versions import VersionStore
+from shared.versions.generations import Generations, settled
+from shared.versions.live import VersionStore
 
 #: Whoever reads the live version may take a second to notice that another one is.
 READERS_SECONDS = 2.0

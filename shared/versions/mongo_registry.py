@@ -12,10 +12,10 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared.contracts.collections import Collections
-from shared.generations import Generations, HandOver, Stand, collections_of, own_collections, place_of
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, server_time
 from shared.runtime.protocols import Document
+from shared.versions.generations import Generations, HandOver, Stand, collections_of, own_collections, place_of
 
 PROJECTIONS = "projections"
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from pymongo.database import Database
 
-from shared.generations import Registry
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS, beginning_with
 from shared.runtime.protocols import Document
+from shared.versions.generations import Registry
 
 #: The number of the last change of an origin.
 Mark = Mapping[str, str | int]

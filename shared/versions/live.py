@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from shared.contracts.errors import Unavailable
-from shared.generations import FIRST, Registry, collection_of, live_version, position_of, version_of
 from shared.runtime.protocols import Answer, Ask, Claim, Get, Keys, Outcome, Parcel, Progress, Slice, Store, Write
+from shared.versions.generations import FIRST, Registry, collection_of, live_version, position_of, version_of
 
 
 class VersionStore:
