@@ -12,7 +12,7 @@ from shared.access.guard import Access
 from shared.contracts.codec import decode_fields, encode
 from shared.contracts.events import Event, document_id, event_key
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
-from shared.erasure import hashed
+from shared.erasure.records import hashed
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.runtime.observer import Observer
 from shared.runtime.protocols import Message, Partition

@@ -17,7 +17,7 @@ from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS as PRIVACY
 from shared.access.guard import Access
 from shared.contracts.events import Event
-from shared.erasure import LedgerEntry, Mode, decode_entry, hashed
+from shared.erasure.records import LedgerEntry, Mode, decode_entry, hashed
 from shared.memory import MemoryReader
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import Message

@@ -19,13 +19,13 @@ from services.analytics.schema import COLLECTIONS
 from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.contracts.topics import Topics
+from shared.erasure.ledger import read_ledger
 from shared.gating import add_gate
 from shared.heartbeat import Heartbeat
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka.clients import open_both, open_publisher
 from shared.launch import launch
-from shared.ledger import read_ledger
 from shared.letters.store import letters_in
 from shared.metrics import new_registry
 from shared.mongo.errors import translated

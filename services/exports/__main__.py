@@ -13,12 +13,12 @@ from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import Topics
+from shared.erasure.gate import Gate
+from shared.erasure.ledger import read_ledger
 from shared.gating import add_gate
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.launch import launch
-from shared.ledger import read_ledger
-from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document

@@ -10,12 +10,12 @@ from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS, Topics
+from shared.erasure.ledger import Ledger
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka.clients import open_publisher
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.launch import launch
-from shared.ledger import Ledger
 from shared.metered import PublisherMeter
 from shared.metrics import new_registry
 from shared.mongo.store import connect

@@ -13,14 +13,14 @@ from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import Topics
-from shared.erasure import hashed
+from shared.erasure.gate import Gate
+from shared.erasure.ledger import Ledger, read_ledger
+from shared.erasure.records import hashed
 from shared.gating import add_gate
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka.clients import open_publisher
 from shared.launch import launch
-from shared.ledger import Ledger, read_ledger
-from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo.errors import translated
 from shared.mongo.store import connect, prepare

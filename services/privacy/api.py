@@ -23,7 +23,7 @@ from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
 from shared.contracts.topics import Topics
-from shared.erasure import Mode
+from shared.erasure.records import Mode
 from shared.http import json_response, problem, problems
 from shared.paths import PathId
 from shared.runtime.protocols import Message

@@ -13,7 +13,7 @@ from pymongo.write_concern import WriteConcern
 from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
 from shared.contracts.events import EPOCH, document_id
-from shared.erasure import KEYS, Mode, Pseudonym, erasure_id, outranking
+from shared.erasure.records import KEYS, Mode, Pseudonym, erasure_id, outranking
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document

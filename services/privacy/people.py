@@ -9,7 +9,7 @@ from pymongo.database import Database
 from shared.access.caller import PERSONAL_READ, Caller
 from shared.access.masks import MASK, presented, with_masks
 from shared.contracts.events import document_id
-from shared.erasure import PSEUDONYMS, erasure_id, looks_like_pseudonym
+from shared.erasure.records import PSEUDONYMS, erasure_id, looks_like_pseudonym
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document

@@ -18,14 +18,14 @@ from shared.access.opening import opened_access
 from shared.access.tls import tls_of
 from shared.contracts.topics import Topics
 from shared.cors import allow_pages
+from shared.erasure.gate import Gate
+from shared.erasure.ledger import read_ledger
 from shared.gating import add_gate
 from shared.heartbeat import Heartbeat
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka.clients import open_both, open_publisher
 from shared.launch import launch
-from shared.ledger import read_ledger
-from shared.ledger_gate import Gate
 from shared.metrics import new_registry
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare

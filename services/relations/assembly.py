@@ -4,7 +4,7 @@ from services.relations.projection import RelationsProjection
 from services.relations.sealing import SealedProjection
 from services.relations.strength import Strength
 from shared.contracts.topics import Topics
-from shared.erasure import hashed
+from shared.erasure.records import hashed
 from shared.runtime.protocols import Store
 from shared.settings import Settings
 from shared.vault.asking import VaultStore

@@ -30,7 +30,7 @@ from services.relations.world import (
     without_digest,
 )
 from shared.contracts.events import FactEvent, RelationEvent, SubjectErased, document_id
-from shared.erasure import Mode, Pseudonym, outranking
+from shared.erasure.records import Mode, Pseudonym, outranking
 from shared.runtime.protocols import Answer, Ask, Beginning, Document, Get, Message, Outcome, Record, Write
 
 ERASED = "erased"

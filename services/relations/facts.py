@@ -6,7 +6,7 @@ from services.relations.erasing import ERASED, project_with_erased
 from services.relations.strength import Strength
 from services.relations.world import World, pair_in, pair_of, winner, writes
 from shared.contracts.events import FactEvent, SubjectErased, document_id
-from shared.erasure import Pseudonym, hashed
+from shared.erasure.records import Pseudonym, hashed
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record
 
 

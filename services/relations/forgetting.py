@@ -13,7 +13,7 @@ from shared.contracts.events import (
     document_id,
     event_key,
 )
-from shared.erasure import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, outranking
+from shared.erasure.records import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, outranking
 from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Write
 
 ERASURES = "erasures"

@@ -14,7 +14,7 @@ from shared.contracts.codec import check_clock, decode, decode_internal
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event, SubjectErased, arrival
 from shared.contracts.topics import CHANGES, INPUTS, LEDGER, Topics
-from shared.erasure import Pseudonym, hashed
+from shared.erasure.records import Pseudonym, hashed
 from shared.runtime.protocols import Answer, Ask, Document, Outcome, Record
 
 

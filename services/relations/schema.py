@@ -5,7 +5,7 @@ from typing import Any
 from services.relations.erasing import ERASED
 from services.relations.forgetting import ERASURES
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
-from shared.erasure import KEYS, KEYS_SPEC
+from shared.erasure.records import KEYS, KEYS_SPEC
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import SPEC
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from shared.contracts.collections import Collections
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.erasure import KEYS
+from shared.erasure.records import KEYS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 
 FIRST = 1

@@ -45,7 +45,7 @@ from shared.access.quota import Quotas
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event
-from shared.erasure import hashed
+from shared.erasure.records import hashed
 from shared.http_metrics import add_metrics
 from shared.letters.store import Letters
 from shared.metrics import new_registry

@@ -9,9 +9,9 @@ from services.analytics.api import create_app
 from services.analytics.gate import CountingGate
 from services.analytics.queries import AnalyticsQueries
 from shared.contracts.errors import Unavailable
-from shared.erasure import LedgerEntry
+from shared.erasure.gate import with_facts
+from shared.erasure.records import LedgerEntry
 from shared.gating import add_gate
-from shared.ledger_gate import with_facts
 from shared.runtime.protocols import Document
 from shared.versions.mongo_registry import MongoRegistry
 from tests.analytics_driver import get

@@ -15,7 +15,7 @@ from services.relations.schema import COLLECTIONS
 from services.relations.world import World
 from shared.contracts.codec import encode
 from shared.contracts.events import SubjectErased, SubjectErasedData
-from shared.erasure import hashed
+from shared.erasure.records import hashed
 from shared.memory import MemoryStore
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Ask, Beginning, Document, Get, Partition, Record

@@ -7,10 +7,10 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import LEDGER, Topics
-from shared.erasure import LedgerEntry, Mode, erasure_id
+from shared.erasure.ledger import Ledger, read_ledger
+from shared.erasure.records import LedgerEntry, Mode, erasure_id
 from shared.kafka.clients import open_publisher
 from shared.kafka.python_client.reader import connection
-from shared.ledger import Ledger, read_ledger
 from shared.runtime.protocols import Message
 from shared.settings import Settings
 from tests.waiting import PATIENCE_SECONDS, wait_for

@@ -10,9 +10,9 @@ from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.queries import Queries
 from shared.contracts.errors import Unavailable
-from shared.erasure import KEYS, LedgerEntry
+from shared.erasure.gate import Gate, destroy
+from shared.erasure.records import KEYS, LedgerEntry
 from shared.gating import add_gate
-from shared.ledger_gate import Gate, destroy
 from tests.analytics_driver import get
 from tests.builders import OPEN, STRENGTH, TOPICS, event, recorded
 from tests.privacy_driver import Services

@@ -15,7 +15,7 @@ from services.relations.world import without_digest
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.caller import Caller
 from shared.access.guard import Access
-from shared.erasure import erasure_id, hashed
+from shared.erasure.records import erasure_id, hashed
 from shared.mongo.store import connect
 from tests.builders import event, recorded, renamed
 from tests.conftest import Addresses

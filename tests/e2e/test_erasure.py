@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from services.cli.up import Stack, environment
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
-from shared.erasure import erasure_id, hashed
+from shared.erasure.records import erasure_id, hashed
 from shared.kafka.clients import open_publisher
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document

@@ -26,7 +26,7 @@ from shared.contracts.events import (
     Version,
     document_id,
 )
-from shared.erasure import erasure_id, hashed
+from shared.erasure.records import erasure_id, hashed
 from shared.runtime.protocols import Message, Partition
 from tests.builders import TOPICS, MemoryKith, recorded, renamed, retracted, stored_state
 from tests.builders import event as event_of

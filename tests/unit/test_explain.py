@@ -16,7 +16,7 @@ from services.cli.explain.find import Asked, Name, Needles
 from services.cli.explain.model import Field, Report, differences
 from services.cli.explain.view import report_json, report_view
 from shared.contracts.events import ConsumerErased, Event
-from shared.erasure import erasure_id, hashed
+from shared.erasure.records import erasure_id, hashed
 from shared.runtime.dead_letters import REPLAY_OF
 from shared.runtime.protocols import Message, Partition
 from tests.builders import TOPICS, MemoryKith, event, message, recorded, retracted

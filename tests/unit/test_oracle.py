@@ -12,7 +12,7 @@ from services.demo.changelog import ChangeLog, Logged
 from services.demo.comparison import MOST_SHOWN, Findings, Weights, compare_documents
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
-from shared.erasure import hashed
+from shared.erasure.records import hashed
 from tests.builders import renamed
 
 Document = dict[str, Any]

@@ -10,7 +10,7 @@ from services.relations.forgetting import ERASURES
 from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
-from shared.erasure import KEYS
+from shared.erasure.records import KEYS
 from shared.memory import MemoryStore
 from shared.runtime.protocols import Document, Get, Message, Outcome, Partition, Projection, Record
 

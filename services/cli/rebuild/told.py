@@ -16,7 +16,7 @@ from services.relations.erasing import ANONYMISED
 from services.relations.world import told
 from shared.contracts.events import EPOCH
 from shared.contracts.topics import CHANGES, Topics
-from shared.erasure import of_pseudonym
+from shared.erasure.records import of_pseudonym
 from shared.runtime.protocols import Document, Message, Progress
 from shared.runtime.sequence_numbers import number
 from shared.versions.generations import HandOver

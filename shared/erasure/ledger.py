@@ -11,7 +11,7 @@ from kafka import TopicPartition
 from shared.contracts.errors import InvalidEvent, Unavailable
 from shared.contracts.events import document_id
 from shared.contracts.topics import LEDGER, Topics
-from shared.erasure import LedgerEntry, Mode, decode_entry, outranking
+from shared.erasure.records import LedgerEntry, Mode, decode_entry, outranking
 from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.settings import Settings
 
