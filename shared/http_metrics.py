@@ -10,7 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from shared.access.caller import METRICS_READ
 from shared.access.needs import needs
-from shared.metrics import SECONDS
+from shared.observability.metrics import SECONDS
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def launch(service: str, run: "Callable[[Settings], None]") -> None:
     """Run a service until it is asked to stop. Exit status 0 then, 1 when it had to stop (a server that is
     away at the start, an error that nobody may ignore), 2 when a setting is wrong."""
-    from shared import logs
+    from shared.observability import logs
 
     try:
         settings = read_settings()

@@ -17,7 +17,7 @@ from services.relations.api import create_app as relations_app
 from shared.access.guard import Access
 from shared.http_metrics import add_metrics
 from shared.memory import MemoryLog, MemoryPublisher
-from shared.metrics import new_registry
+from shared.observability.metrics import new_registry
 from shared.settings import Settings
 from tests.builders import STRENGTH, TOPICS
 from tests.measures_world import NOW

@@ -11,10 +11,10 @@ from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
 from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
-from shared.heartbeat import WORKERS
 from shared.mongo.store import OUTBOX, POSITIONS
+from shared.observability.heartbeat import WORKERS
+from shared.observability.status import COUNTED
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.status import COUNTED
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 from shared.versions.generations import collection_of

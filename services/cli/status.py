@@ -17,8 +17,8 @@ def status_command(
     from services.cli.signals import signals_interrupt
     from services.cli.status_view import show_status
     from shared.mongo.store import connect
+    from shared.observability.status import StatusReader
     from shared.settings import mongo_of
-    from shared.status import StatusReader
 
     settings = read_settings()
     mongo = mongo_of(settings)

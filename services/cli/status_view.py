@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shared.contracts.errors import Unavailable
-from shared.status import Status
+from shared.observability.status import Status
 
 _EVERY_SECONDS = 1.0
 

@@ -19,11 +19,11 @@ from shared.gating import add_gate
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.launch import launch
-from shared.metrics import new_registry
 from shared.mongo.store import connect
+from shared.observability.metrics import new_registry
+from shared.observability.tracing import open_tracing
 from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.tracing import open_tracing
 from shared.vault.open import vault_in
 from shared.versions.live import LiveNames
 from shared.versions.mongo_registry import MongoRegistry

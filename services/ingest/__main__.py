@@ -16,12 +16,12 @@ from shared.http_metrics import add_metrics
 from shared.kafka.clients import open_publisher
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.launch import launch
-from shared.metered import PublisherMeter
-from shared.metrics import new_registry
 from shared.mongo.store import connect
+from shared.observability.metered import PublisherMeter
+from shared.observability.metrics import new_registry
+from shared.observability.tracing import open_tracing
 from shared.runtime.tuning import collect_rarely
 from shared.settings import Settings
-from shared.tracing import open_tracing
 from shared.vault.open import open_vault
 
 

@@ -30,9 +30,9 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased
 from shared.contracts.topics import Topics
 from shared.http import extend_openapi, problem
+from shared.observability.tracing import NoTracing, Tracing
 from shared.runtime.protocols import Publisher
 from shared.settings import Settings
-from shared.tracing import NoTracing, Tracing
 from shared.vault.keys import Vault
 
 _SAFE = "Sending the same events again is safe: source and id name an event, and it counts once."

@@ -21,9 +21,9 @@ from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka.clients import open_publisher
 from shared.launch import launch
-from shared.metrics import new_registry
 from shared.mongo.errors import translated
 from shared.mongo.store import connect, prepare
+from shared.observability.metrics import new_registry
 from shared.settings import Settings, servers_of
 from shared.vault.open import vault_in
 from shared.versions.live import LiveNames

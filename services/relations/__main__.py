@@ -21,22 +21,22 @@ from shared.cors import allow_pages
 from shared.erasure.gate import Gate
 from shared.erasure.ledger import read_ledger
 from shared.gating import add_gate
-from shared.heartbeat import Heartbeat
 from shared.http import serve
 from shared.http_metrics import add_metrics
 from shared.kafka.clients import open_both, open_publisher
 from shared.launch import launch
-from shared.metrics import new_registry
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
-from shared.observing import Observation
+from shared.observability.heartbeat import Heartbeat
+from shared.observability.instrumentation import Observation
+from shared.observability.metrics import new_registry
+from shared.observability.tracing import open_tracing
 from shared.runtime.observer import Several
 from shared.runtime.protocols import Store
 from shared.runtime.runner import Runner
 from shared.runtime.watchdog import STORE_THREADS
 from shared.runtime.worker import Worker, owner_name
 from shared.settings import Settings, servers_of
-from shared.tracing import open_tracing
 from shared.vault.open import vault_in
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.versions.generations import collections_of

@@ -16,14 +16,14 @@ from services.analytics.queries import AnalyticsQueries
 from shared.access.caller import METRICS_READ, Caller
 from shared.access.guard import Access
 from shared.contracts.errors import InvalidEvent
-from shared.heartbeat import WORKERS, Heartbeat
 from shared.kafka.clients import open_publisher
 from shared.letters.store import letters_in
 from shared.mongo.store import connect
+from shared.observability.heartbeat import WORKERS, Heartbeat
+from shared.observability.status import Status, StatusReader
 from shared.runtime.dead_letters import COLLECTION, document
 from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
-from shared.status import Status, StatusReader
 from shared.versions.generations import Generations
 from shared.versions.mongo_registry import MongoRegistry
 from tests.browser.site import Server, Watched, assert_contrast, rows

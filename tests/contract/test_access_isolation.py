@@ -48,13 +48,13 @@ from shared.contracts.events import Event
 from shared.erasure.records import hashed
 from shared.http_metrics import add_metrics
 from shared.letters.store import Letters
-from shared.metrics import new_registry
 from shared.mongo.store import connect
+from shared.observability.metrics import new_registry
+from shared.observability.status import StatusReader
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
-from shared.status import StatusReader
 from shared.versions.mongo_registry import MongoRegistry
 from tests.builders import STRENGTH, TOPICS, event
 from tests.conftest import Addresses

@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from pymongo.database import Database
 
-from shared.heartbeat import WORKERS, Heartbeat
 from shared.mongo.store import connect
+from shared.observability.heartbeat import WORKERS, Heartbeat
+from shared.observability.status import Latency, read_status
 from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.status import Latency, read_status
 from shared.versions.generations import Generations
 from shared.versions.mongo_registry import MongoRegistry
 from tests.waiting import wait_for

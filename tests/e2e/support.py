@@ -25,11 +25,11 @@ from services.demo.oracle import Oracle
 from shared.contracts.codec import decode_fields, encode
 from shared.contracts.events import event_key
 from shared.contracts.topics import Topics
-from shared.heartbeat import WORKERS
 from shared.kafka.python_client.reader import connection, partitions_of
+from shared.observability.heartbeat import WORKERS
+from shared.observability.status import read_status
 from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
-from shared.status import read_status
 from shared.vault.open import vault_in
 from tests.logs import read_topics
 from tests.waiting import PATIENCE_SECONDS, wait_for

@@ -15,9 +15,9 @@ from services.demo.oracle import Expected, Oracle
 from shared.contracts.topics import CHANGES, Topics
 from shared.kafka.python_client.publisher import KafkaPublisher
 from shared.letters.sealing import with_values
+from shared.observability.status import read_status
 from shared.runtime.protocols import Document, Message
 from shared.settings import Settings
-from shared.status import read_status
 from shared.vault.dead_letters import opened, sealed_for
 from shared.vault.open import vault_in
 from tests.e2e.support import (

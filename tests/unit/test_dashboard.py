@@ -27,7 +27,7 @@ from shared.contracts.errors import Unavailable
 from shared.cors import allow_pages
 from shared.http import _Server
 from shared.measures.query import BadMeasure
-from shared.status import Status
+from shared.observability.status import Status
 from tests.analytics_driver import get
 from tests.builders import OPEN, STRENGTH
 from tests.measures_world import NOW

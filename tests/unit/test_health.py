@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from shared.contracts.errors import Unavailable
-from shared.dead_letter_log import DeadLetterLog
-from shared.logs import Logfmt
 from shared.memory import MemoryReader
+from shared.observability.dead_letter_log import DeadLetterLog
+from shared.observability.logs import Logfmt
 from shared.runtime.partition_state import Lane, Pending
 from shared.runtime.protocols import Claim, Message, Outcome, Parcel, Partition, Progress, Slice
 from shared.runtime.runner import Runner

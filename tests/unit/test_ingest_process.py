@@ -22,7 +22,7 @@ from fastapi import FastAPI
 
 from shared import http
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.logs import Logfmt
+from shared.observability.logs import Logfmt
 
 SERVER = """
 import time
@@ -31,7 +31,7 @@ from datetime import UTC, datetime
 from services.ingest.api import create_app
 from shared.access.guard import Access
 from shared.http import serve
-from shared.logs import configure
+from shared.observability.logs import configure
 from shared.settings import Settings
 from shared.contracts.topics import Topics
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.errors import Unavailable
-from shared.latency import LatencyWindow, percentile
 from shared.memory import MemoryReader
+from shared.observability.latency import LatencyWindow, percentile
 from shared.runtime.protocols import Outcome, Partition, Record
 from tests.unit.runner_support import PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
 

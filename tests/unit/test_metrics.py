@@ -20,17 +20,17 @@ from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
-from shared.gauges import WorkerGauges
 from shared.http_metrics import RequestMetrics, add_metrics
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
-from shared.metered import PublisherMeter, StoreMeter
-from shared.metrics import BulkHistogram, RunnerMetrics, new_registry
-from shared.observing import Observation
+from shared.observability.gauges import WorkerGauges
+from shared.observability.instrumentation import Observation
+from shared.observability.metered import PublisherMeter, StoreMeter
+from shared.observability.metrics import BulkHistogram, RunnerMetrics, new_registry
+from shared.observability.tracing import NoTracing
 from shared.runtime.protocols import Message
 from shared.runtime.runner import Runner
 from shared.runtime.worker import Worker
 from shared.settings import Settings
-from shared.tracing import NoTracing
 from tests.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded
 from tests.unit.runner_support import PLACE, RELATIONS, WatchedStore, kith_with, runner_of, steps, views
 from tests.unit.test_ingest_door import NOW

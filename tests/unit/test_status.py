@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from services.cli.status_view import ago, duration, status_tables
-from shared.status import Latency, PartitionStatus, Status
+from shared.observability.status import Latency, PartitionStatus, Status
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

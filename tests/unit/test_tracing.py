@@ -19,10 +19,10 @@ from services.ingest.api import create_app
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
-from shared.otel import MAX_LINKS, OpenTelemetryTracing
+from shared.observability.otel import MAX_LINKS, OpenTelemetryTracing
+from shared.observability.tracing import NoTracing, Tracing, open_tracing
 from shared.runtime.protocols import Message, Partition, Record
 from shared.settings import Settings
-from shared.tracing import NoTracing, Tracing, open_tracing
 from tests.builders import OPEN, TOPICS, MemoryKith, message
 from tests.unit.runner_support import CHANGES, PLACE, RELATIONS, WatchedStore, kith_with, runner_of, views
 from tests.unit.test_ingest_door import NOW, STRUCTURED, fields
@@ -180,8 +180,8 @@ def test_an_endpoint_without_the_extra_is_said_and_harms_nothing(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
-    monkeypatch.delitem(sys.modules, "shared.otel")
-    monkeypatch.delattr("shared.otel", raising=False)
+    monkeypatch.delitem(sys.modules, "shared.observability.otel")
+    monkeypatch.delattr("shared.observability.otel", raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     assert isinstance(open_tracing("relations"), NoTracing)
     assert "kith[otel] is not installed" in caplog.text

@@ -18,8 +18,8 @@ from shared.http import json_response, problems
 from shared.letters.letter import Selection, summary
 from shared.letters.store import Letters
 from shared.mongo.errors import translated
+from shared.observability.status import Status
 from shared.runtime.protocols import Publisher
-from shared.status import Status
 
 #: A reading serves all who ask within so many seconds.
 FRESH_SECONDS = 1.0

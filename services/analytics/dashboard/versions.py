@@ -6,8 +6,8 @@ from pymongo.database import Database
 
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
+from shared.observability.status import PartitionStatus, Status
 from shared.runtime.protocols import Document
-from shared.status import PartitionStatus, Status
 from shared.versions.generations import position_of
 from shared.versions.mongo_registry import MongoRegistry
 

@@ -15,11 +15,11 @@ from pymongo.errors import OperationFailure
 
 from shared.contracts.findings import FINDINGS, PLAINTEXT
 from shared.contracts.topics import INPUTS, Topics
-from shared.heartbeat import SILENT_SECONDS, WORKERS
 from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
-from shared.latency import percentile
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, server_time
+from shared.observability.heartbeat import SILENT_SECONDS, WORKERS
+from shared.observability.latency import percentile
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.protocols import Document
 from shared.settings import Settings

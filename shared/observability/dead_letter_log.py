@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from shared.metrics import dead_letters
+from shared.observability.metrics import dead_letters
 from shared.runtime.observer import Silent
 from shared.runtime.protocols import Outcome, Partition, Record
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from shared.metrics import SECONDS
+from shared.observability.metrics import SECONDS
 from shared.runtime.protocols import Answer, Ask, Claim, Message, Parcel, Progress, Publisher, Slice, Store
 
 

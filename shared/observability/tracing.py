@@ -49,7 +49,7 @@ def open_tracing(service: str) -> Tracing:
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return NoTracing()
     try:
-        from shared import otel
+        from shared.observability import otel
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise

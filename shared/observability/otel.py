@@ -13,9 +13,9 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation import set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shared.observability.tracing import Tracing
 from shared.runtime.observer import Observer
 from shared.runtime.protocols import Headers, Outcome, Partition, Record
-from shared.tracing import Tracing
 
 #: Most traces that a slice's span is linked to.
 MAX_LINKS = 32

@@ -2,14 +2,14 @@
 
 from prometheus_client import CollectorRegistry
 
-from shared.dead_letter_log import DeadLetterLog
-from shared.gauges import WorkerGauges
-from shared.latency import LatencyWindow
-from shared.metered import PublisherMeter, StoreMeter
-from shared.metrics import RunnerMetrics
+from shared.observability.dead_letter_log import DeadLetterLog
+from shared.observability.gauges import WorkerGauges
+from shared.observability.latency import LatencyWindow
+from shared.observability.metered import PublisherMeter, StoreMeter
+from shared.observability.metrics import RunnerMetrics
+from shared.observability.tracing import Tracing
 from shared.runtime.observer import Several
 from shared.runtime.worker import Worker
-from shared.tracing import Tracing
 
 
 class Observation:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 class Heartbeat:
     """Writes ``{_id: service/owner, service, owner, at, latency}`` every two seconds from a thread of its own,
-    apart from the transactions. ``latency`` are counts by size (``shared.latency``). A database that is away
+    apart from the transactions. ``latency`` are counts by size (``shared.observability.latency``). A database that is away
     misses some; the document goes with ``stop``."""
 
     def __init__(
