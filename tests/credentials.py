@@ -1,7 +1,7 @@
 """Credentials that say what they may, and what goes on record: in place of keys and the audit."""
 
 from shared.access.audit import Act
-from shared.access.caller import Caller, unauthorized
+from shared.http.caller import Caller, unauthorized
 
 
 class Keys:

@@ -15,7 +15,7 @@ from services.ingest.api import create_app as ingest_app
 from services.privacy.api import create_app as privacy_app
 from services.relations.api import create_app as relations_app
 from shared.access.guard import Access
-from shared.http_metrics import add_metrics
+from shared.http.metrics import add_metrics
 from shared.memory import MemoryLog, MemoryPublisher
 from shared.observability.metrics import new_registry
 from shared.settings import Settings

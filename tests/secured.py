@@ -24,10 +24,10 @@ from kafka.admin import (
 from pymongo import MongoClient
 
 from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
-from shared.access.caller import SCOPES
 from shared.access.keys import ApiKeys
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.topics import Topics
+from shared.http.caller import SCOPES
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer

@@ -17,12 +17,12 @@ from services.analytics.projection import AnalyticsProjection
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
 from shared.access.opening import opened_access
-from shared.access.tls import tls_of
 from shared.contracts.topics import Topics
 from shared.erasure.ledger import read_ledger
-from shared.gating import add_gate
-from shared.http import serve
-from shared.http_metrics import add_metrics
+from shared.http.gating import add_gate
+from shared.http.metrics import add_metrics
+from shared.http.server import serve
+from shared.http.tls import tls_of
 from shared.kafka.clients import open_both, open_publisher
 from shared.launch import launch
 from shared.letters.store import letters_in

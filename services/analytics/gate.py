@@ -8,7 +8,7 @@ from pymongo.read_concern import ReadConcern
 
 from shared.erasure.gate import with_facts
 from shared.erasure.records import LedgerEntry
-from shared.gating import Waiting
+from shared.http.gating import Waiting
 from shared.runtime.protocols import Document
 from shared.versions.generations import Registry
 from shared.versions.progress import Mark, has_counted, marks_of

@@ -7,8 +7,8 @@ from typing import Literal
 
 from services.analytics.partials import HOUR, day_and_hour, hour_number
 from shared.contracts.events import EPOCH
-from shared.cursors import decode_cursor
-from shared.parameters import BadParameter, moment
+from shared.http.cursors import decode_cursor
+from shared.http.parameters import BadParameter, moment
 
 By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
 Bucket = Literal["day", "hour"]

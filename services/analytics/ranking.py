@@ -10,7 +10,7 @@ from services.analytics.answers import Ranked, Top
 from services.analytics.buckets import MAX_TIME_MS
 from services.analytics.parameters import Measure, Period
 from services.analytics.partials import plus
-from shared.parameters import BadParameter
+from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
 
 _KEY_SUMS = {

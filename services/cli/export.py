@@ -70,9 +70,9 @@ def export_command(
     from services.cli.export_progress import ExportProgress
     from services.exports.revealing import revealing
     from services.exports.snapshot import MomentPassed
+    from shared.http.parameters import BadParameter
     from shared.measures.query import BadMeasure, NotInstalled
     from shared.mongo.store import connect
-    from shared.parameters import BadParameter
     from shared.settings import mongo_of
     from shared.vault.open import vault_in
 
@@ -119,7 +119,7 @@ def _exports(
     from services.exports.measures import measure_export
     from services.exports.source import Exports
     from services.exports.wish import Wish
-    from shared.parameters import BadParameter, moment
+    from shared.http.parameters import BadParameter, moment
 
     exports = Exports(database, reveal)
     snapshot = exports.snapshot()

@@ -15,7 +15,7 @@ from services.exports.formats import FORMATS, Format
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
 from shared.contracts.errors import Unavailable
-from shared.http import problem
+from shared.http.server import problem
 
 #: Downloads under way at the same time.
 AT_ONCE = 8

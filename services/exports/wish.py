@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from services.exports.columns import Dataset
-from shared.parameters import BadParameter
+from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
 
 #: A category of more providers cannot be a filter.

@@ -7,12 +7,12 @@ from services.ingest.api import create_app
 from services.ingest.late import LatePublisher
 from services.ingest.metrics import DoorMetrics
 from shared.access.opening import opened_access
-from shared.access.tls import tls_of
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS, Topics
 from shared.erasure.ledger import Ledger
-from shared.http import serve
-from shared.http_metrics import add_metrics
+from shared.http.metrics import add_metrics
+from shared.http.server import serve
+from shared.http.tls import tls_of
 from shared.kafka.clients import open_publisher
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.launch import launch

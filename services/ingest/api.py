@@ -22,14 +22,14 @@ from services.ingest.limits import Refused
 from services.ingest.sealing import NoKeys, seal
 from shared.access.app import guarded_app
 from shared.access.audit import Act
-from shared.access.caller import EVENTS_WRITE, Caller
 from shared.access.guard import Access, AccessOf, CallerOf
-from shared.access.needs import needs, public
 from shared.contracts import asyncapi
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased
 from shared.contracts.topics import Topics
-from shared.http import extend_openapi, problem
+from shared.http.caller import EVENTS_WRITE, Caller
+from shared.http.scopes import needs, public
+from shared.http.server import extend_openapi, problem
 from shared.observability.tracing import NoTracing, Tracing
 from shared.runtime.protocols import Publisher
 from shared.settings import Settings

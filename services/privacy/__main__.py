@@ -10,15 +10,15 @@ from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS
 from shared.access.opening import opened_access
-from shared.access.tls import tls_of
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import Topics
 from shared.erasure.gate import Gate
 from shared.erasure.ledger import Ledger, read_ledger
 from shared.erasure.records import hashed
-from shared.gating import add_gate
-from shared.http import serve
-from shared.http_metrics import add_metrics
+from shared.http.gating import add_gate
+from shared.http.metrics import add_metrics
+from shared.http.server import serve
+from shared.http.tls import tls_of
 from shared.kafka.clients import open_publisher
 from shared.launch import launch
 from shared.mongo.errors import translated

@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 from pymongo.database import Database
 
-from shared.access.caller import PERSONAL_READ, Caller
 from shared.access.masks import MASK, presented, with_masks
 from shared.contracts.events import document_id
 from shared.erasure.records import PSEUDONYMS, erasure_id, looks_like_pseudonym
+from shared.http.caller import PERSONAL_READ, Caller
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document

@@ -15,14 +15,14 @@ from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
 from shared.access.opening import opened_access
-from shared.access.tls import tls_of
 from shared.contracts.topics import Topics
-from shared.cors import allow_pages
 from shared.erasure.gate import Gate
 from shared.erasure.ledger import read_ledger
-from shared.gating import add_gate
-from shared.http import serve
-from shared.http_metrics import add_metrics
+from shared.http.cors import allow_pages
+from shared.http.gating import add_gate
+from shared.http.metrics import add_metrics
+from shared.http.server import serve
+from shared.http.tls import tls_of
 from shared.kafka.clients import open_both, open_publisher
 from shared.launch import launch
 from shared.mongo.errors import translated

@@ -10,7 +10,7 @@ from services.relations import answers
 from services.relations.cache import QueryCache
 from services.relations.strength import Strength
 from shared.contracts.events import EPOCH, document_id
-from shared.cursors import decode_cursor, encode_cursor
+from shared.http.cursors import decode_cursor, encode_cursor
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 

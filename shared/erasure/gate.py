@@ -24,7 +24,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased, ErasedData, event_key
 from shared.contracts.topics import Topics
 from shared.erasure.records import KEYS, LedgerEntry, Mode, outranking
-from shared.gating import Waiting
+from shared.http.gating import Waiting
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document, Message, Publisher

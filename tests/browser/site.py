@@ -17,7 +17,7 @@ from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.pages import add_pages
 from shared.access.guard import Access
 from shared.contracts.events import Event
-from shared.cors import allow_pages
+from shared.http.cors import allow_pages
 from shared.runtime.protocols import Document, Message
 from tests.analytics_driver import TOPIC, Driver
 from tests.builders import OPEN
@@ -51,7 +51,7 @@ class Server:
 
 
 def listening(port: int = 0) -> socket.socket:
-    # Named protocol: see shared/http.py.
+    # Named protocol: see shared/http/server.py.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))

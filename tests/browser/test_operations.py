@@ -13,9 +13,9 @@ from services.analytics.dashboard.operations import Readings, add_operations
 from services.analytics.dashboard.pages import add_pages
 from services.analytics.dashboard.versions import Versions
 from services.analytics.queries import AnalyticsQueries
-from shared.access.caller import METRICS_READ, Caller
 from shared.access.guard import Access
 from shared.contracts.errors import InvalidEvent
+from shared.http.caller import METRICS_READ, Caller
 from shared.kafka.clients import open_publisher
 from shared.letters.store import letters_in
 from shared.mongo.store import connect

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from services.analytics.dashboard.live import BEAT_SECONDS
-from shared.access.caller import SCOPES, Caller, unauthorized
 from shared.access.guard import Access
+from shared.http.caller import SCOPES, Caller, unauthorized
 from tests.browser.site import Site, Watched, assert_contrast, rows
 from tests.measures_world import left
 

@@ -36,7 +36,6 @@ from services.relations.measures.catalogue import MEASURES as RELATIONS_MEASURES
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.access.audit import MemoryAuditLog, Recorder
-from shared.access.caller import SCOPES
 from shared.access.guard import Access
 from shared.access.keys import NO_LIMIT, ApiKeys
 from shared.access.keys_mongo import MongoKeys
@@ -46,7 +45,8 @@ from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event
 from shared.erasure.records import hashed
-from shared.http_metrics import add_metrics
+from shared.http.caller import SCOPES
+from shared.http.metrics import add_metrics
 from shared.letters.store import Letters
 from shared.mongo.store import connect
 from shared.observability.metrics import new_registry

@@ -16,8 +16,8 @@ from services.analytics.projection import AGGREGATES
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
 from shared.contracts.errors import InvalidEvent
+from shared.http.parameters import BadParameter
 from shared.mongo.store import prepare
-from shared.parameters import BadParameter
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Partition, Record

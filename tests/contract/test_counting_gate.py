@@ -11,7 +11,7 @@ from services.analytics.queries import AnalyticsQueries
 from shared.contracts.errors import Unavailable
 from shared.erasure.gate import with_facts
 from shared.erasure.records import LedgerEntry
-from shared.gating import add_gate
+from shared.http.gating import add_gate
 from shared.runtime.protocols import Document
 from shared.versions.mongo_registry import MongoRegistry
 from tests.analytics_driver import get

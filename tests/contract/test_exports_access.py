@@ -17,8 +17,8 @@ from services.exports.revealing import revealing
 from services.exports.source import Exports
 from services.exports.wish import Wish
 from services.relations.schema import COLLECTIONS
-from shared.access.caller import SCOPES
 from shared.access.guard import Access
+from shared.http.caller import SCOPES
 from shared.mongo.store import connect, prepare
 from shared.vault.fields import change_document
 from shared.vault.keys import Vault

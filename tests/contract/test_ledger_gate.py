@@ -12,7 +12,7 @@ from services.relations.queries import Queries
 from shared.contracts.errors import Unavailable
 from shared.erasure.gate import Gate, destroy
 from shared.erasure.records import KEYS, LedgerEntry
-from shared.gating import add_gate
+from shared.http.gating import add_gate
 from tests.analytics_driver import get
 from tests.builders import OPEN, STRENGTH, TOPICS, event, recorded
 from tests.privacy_driver import Services

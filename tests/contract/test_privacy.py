@@ -13,9 +13,9 @@ import services.relations.erasing as erasing
 from services.privacy.erasures import CACHE_SECONDS, STEPS
 from services.relations.world import without_digest
 from shared.access.audit import MemoryAuditLog, Recorder
-from shared.access.caller import Caller
 from shared.access.guard import Access
 from shared.erasure.records import erasure_id, hashed
+from shared.http.caller import Caller
 from shared.mongo.store import connect
 from tests.builders import event, recorded, renamed
 from tests.conftest import Addresses

@@ -12,7 +12,7 @@ from services.relations import answers
 from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.queries import Queries
-from shared.cursors import encode_cursor
+from shared.http.cursors import encode_cursor
 from shared.runtime.protocols import Document
 from tests.analytics_driver import get
 from tests.builders import OPEN, STRENGTH, event, recorded, retracted

@@ -12,7 +12,7 @@ from services.relations import answers
 from services.relations.cache import QueryCache
 from services.relations.queries import EVIDENCE, BadCursor, Queries
 from services.relations.strength import Strength
-from shared.cursors import encode_cursor
+from shared.http.cursors import encode_cursor
 from shared.runtime.protocols import Document
 from tests.builders import STRENGTH, event, recorded, retracted, stored_state
 from tests.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached

@@ -11,8 +11,8 @@ from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures
 from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, presenter
 from services.relations.queries import Queries
-from shared.access.caller import PERSONAL_READ, SCOPES, Caller
 from shared.access.guard import Access
+from shared.http.caller import PERSONAL_READ, SCOPES, Caller
 from shared.vault.keys import Vault
 from shared.vault.tokens import is_token
 from tests.analytics_driver import get

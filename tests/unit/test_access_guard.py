@@ -11,13 +11,13 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry
 
 from shared.access.audit import MemoryAuditLog, Recorder
-from shared.access.caller import SCOPES, Caller, unauthorized
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
-from shared.access.needs import needs, public
 from shared.access.quota import Quotas
 from shared.contracts.errors import Unavailable
-from shared.http import SECURITY_HEADERS, add_health, add_problem_handlers
-from shared.http_metrics import add_metrics
+from shared.http.caller import SCOPES, Caller, unauthorized
+from shared.http.metrics import add_metrics
+from shared.http.scopes import needs, public
+from shared.http.server import SECURITY_HEADERS, add_health, add_problem_handlers
 from tests.unit.test_ingest_door import NOW
 
 ALL = frozenset(SCOPES)

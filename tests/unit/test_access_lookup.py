@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from shared.access.caller import Caller, Denied
 from shared.access.keys import ApiKeys
 from shared.access.keys_memory import MemoryKeys
 from shared.access.lookup import FRESH_SECONDS, STALE_SECONDS, KeyLookup
 from shared.contracts.errors import Unavailable
+from shared.http.caller import Caller, Denied
 
 START = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.access.caller import Caller
 from shared.access.masks import MASK, hides, is_path, presented, with_masks, without_cursor
-from shared.cursors import encode_cursor
+from shared.http.caller import Caller
+from shared.http.cursors import encode_cursor
 
 MAY = Caller("acme", frozenset({"personal:read"}))
 MAY_NOT = Caller("acme", frozenset({"consumers:read"}))

@@ -17,9 +17,9 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, RSAKey
 from joserfc.jws import serialize_compact
 
-from shared.access.caller import Denied
 from shared.access.oidc import KEYS_SECONDS, REFETCH_SECONDS, Tokens, Trust
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.http.caller import Denied
 
 ISSUER, AUDIENCE = "https://id.example", "kith"
 Json = dict[str, Any]

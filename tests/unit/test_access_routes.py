@@ -7,9 +7,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from shared.access.caller import SCOPES, Caller, unauthorized
 from shared.access.guard import Access, GuardedRoute
-from shared.access.needs import UNSAID, need_of
+from shared.http.caller import SCOPES, Caller, unauthorized
+from shared.http.scopes import UNSAID, need_of
 from tests.routes import PUBLIC, Found, api_routes, bare, every_route
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared.access.tls import tls_of
 from shared.contracts.errors import ConfigurationError
+from shared.http.tls import tls_of
 from shared.settings import Settings
 from tests.certificates import Authority, Files
 

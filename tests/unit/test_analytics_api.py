@@ -9,7 +9,7 @@ from pymongo import MongoClient
 
 from services.analytics.api import create_app
 from services.analytics.queries import AnalyticsQueries
-from shared.cursors import encode_cursor
+from shared.http.cursors import encode_cursor
 from tests.analytics_driver import get
 from tests.builders import OPEN
 

@@ -5,8 +5,8 @@ import base64
 import pytest
 
 from services.analytics.parameters import Bucket, decode_place, period
-from shared.cursors import encode_cursor
-from shared.parameters import BadParameter
+from shared.http.cursors import encode_cursor
+from shared.http.parameters import BadParameter
 
 
 @pytest.mark.parametrize(

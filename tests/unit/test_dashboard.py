@@ -21,11 +21,11 @@ from services.analytics.dashboard.operations import Readings
 from services.analytics.dashboard.pages import add_pages, load
 from services.demo.report import dashboard
 from services.relations.api import create_app as relations_app
-from shared.access.caller import Caller
 from shared.access.guard import Access
 from shared.contracts.errors import Unavailable
-from shared.cors import allow_pages
-from shared.http import _Server
+from shared.http.caller import Caller
+from shared.http.cors import allow_pages
+from shared.http.server import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
 from tests.analytics_driver import get

@@ -16,8 +16,8 @@ from services.exports.measures import measure_export
 from services.exports.partitions import write_by_day
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
+from shared.http.parameters import BadParameter
 from shared.measures.query import NotInstalled
-from shared.parameters import BadParameter
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 COLUMNS = [Column("n", "integer", "A number."), Column("time", "time", "When."), Column("kind", "choice", "What.")]

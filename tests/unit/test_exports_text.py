@@ -17,7 +17,7 @@ from services.exports.rights import check_filters, split
 from services.exports.text import csv_lines, json_lines
 from services.exports.wish import Wish, filter_of
 from shared.access.masks import is_path
-from shared.parameters import BadParameter, moment
+from shared.http.parameters import BadParameter, moment
 
 COLUMNS = [
     Column("name", "text", ""),

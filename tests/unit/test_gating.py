@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from shared import gating
 from shared.contracts.errors import ConfigurationError
 from shared.erasure import ledger
-from shared.gating import Waiting
+from shared.http import gating
+from shared.http.gating import Waiting
 from shared.settings import Settings
 from tests.waiting import wait_for
 

@@ -20,8 +20,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from shared import http
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.http import server as http
 from shared.observability.logs import Logfmt
 
 SERVER = """
@@ -30,7 +30,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from services.ingest.api import create_app
 from shared.access.guard import Access
-from shared.http import serve
+from shared.http.server import serve
 from shared.observability.logs import configure
 from shared.settings import Settings
 from shared.contracts.topics import Topics

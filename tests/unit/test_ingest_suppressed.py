@@ -9,9 +9,9 @@ import pytest
 
 from services.ingest.api import create_app
 from shared.access.audit import MemoryAuditLog, Recorder
-from shared.access.caller import Caller
 from shared.access.guard import Access
 from shared.contracts.topics import INPUTS
+from shared.http.caller import Caller
 from shared.memory import MemoryLog, MemoryPublisher
 from shared.settings import Settings
 from tests.builders import OPEN, TOPICS

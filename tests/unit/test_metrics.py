@@ -20,7 +20,7 @@ from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
-from shared.http_metrics import RequestMetrics, add_metrics
+from shared.http.metrics import RequestMetrics, add_metrics
 from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.observability.gauges import WorkerGauges
 from shared.observability.instrumentation import Observation

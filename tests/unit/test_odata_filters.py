@@ -20,7 +20,7 @@ from services.exports.odata.metadata import SETS, metadata
 from services.exports.odata.mongo import Translator, after
 from services.exports.odata.options import Token, options_of
 from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Member, Not, Property
-from shared.cursors import encode_cursor
+from shared.http.cursors import encode_cursor
 
 DATA = Path(__file__).parents[1] / "data/odata"
 A, B, C = Property("a"), Property("b"), Property("c")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.access.caller import SCOPES
+from shared.http.caller import SCOPES
 from shared.launch import read_settings
 
 if TYPE_CHECKING:

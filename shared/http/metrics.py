@@ -8,8 +8,8 @@ from fastapi import FastAPI, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
-from shared.access.caller import METRICS_READ
-from shared.access.needs import needs
+from shared.http.caller import METRICS_READ
+from shared.http.scopes import needs
 from shared.observability.metrics import SECONDS
 
 Scope = MutableMapping[str, Any]

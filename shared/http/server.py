@@ -17,9 +17,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from shared.access.needs import public
-from shared.access.tls import Tls
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.http.scopes import public
+from shared.http.tls import Tls
 
 PROBLEM_JSON = "application/problem+json"
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from shared.access.caller import ADMIN
+from shared.http.caller import ADMIN
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ATTRIBUTE = "kith_need"

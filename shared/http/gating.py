@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from shared.contracts.errors import Unavailable
-from shared.http import problem
+from shared.http.server import problem
 
 log = logging.getLogger(__name__)
 
