@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProjection
 from services.analytics.schema import COLLECTIONS
 from shared.contracts.topics import Topics
-from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.runtime.protocols import Document, Message, Parcel, Partition, Slice, Write
 from shared.runtime.runner import Runner
 from shared.runtime.sequence_numbers import number
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 
 TOPIC, DEAD_LETTERS = "kith.relation-changes", "kith.dead-letters"
 PARTITIONS = 3

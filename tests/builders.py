@@ -13,10 +13,10 @@ from shared.contracts.codec import decode_fields, encode
 from shared.contracts.events import Event, document_id, event_key
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.erasure.records import hashed
-from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.runtime.observer import Observer
 from shared.runtime.protocols import Message, Partition
 from shared.runtime.runner import Runner
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.vault.keys import Vault
 
 TOPICS = Topics("kith")

@@ -18,10 +18,10 @@ from services.privacy.schema import COLLECTIONS as PRIVACY
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.erasure.records import LedgerEntry, Mode, decode_entry, hashed
-from shared.memory import MemoryReader
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import Message
 from shared.runtime.runner import Runner
+from shared.testing.memory import MemoryReader
 from shared.versions.mongo_registry import MongoRegistry
 from tests.builders import OPEN, TOPICS
 from tests.relations_driver import Mongo, MongoKith

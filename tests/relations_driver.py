@@ -12,10 +12,10 @@ from services.relations.invalidation import subjects
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from shared.contracts.events import Event
-from shared.memory import MemoryReader
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import Document
 from shared.runtime.runner import Runner
+from shared.testing.memory import MemoryReader
 from shared.vault.keys import Vault
 from shared.vault.mongo_store import MongoKeyStore
 from shared.vault.schema import COLLECTIONS as VAULT

@@ -16,9 +16,9 @@ from services.privacy.api import create_app as privacy_app
 from services.relations.api import create_app as relations_app
 from shared.access.guard import Access
 from shared.http.metrics import add_metrics
-from shared.memory import MemoryLog, MemoryPublisher
 from shared.observability.metrics import new_registry
 from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher
 from tests.builders import STRENGTH, TOPICS
 from tests.measures_world import NOW
 

@@ -2,7 +2,7 @@
 
 from hashlib import sha256
 
-from shared.memory import MemoryStore
+from shared.testing.memory import MemoryStore
 from shared.vault.keys import Found, Vault
 from shared.vault.master import EnvironmentKeys, new_master_key
 from shared.vault.memory_store import MemoryKeyStore

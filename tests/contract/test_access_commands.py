@@ -18,10 +18,10 @@ from shared.access.chain import INSTALLATION
 from shared.access.keys import matches
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.memory import MemoryLog, MemoryPublisher
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document, Publisher
 from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher
 from tests.contract.test_access_audit import chain
 
 Run = Callable[..., Result]

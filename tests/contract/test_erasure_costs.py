@@ -16,9 +16,9 @@ from services.relations.world import World
 from shared.contracts.codec import encode
 from shared.contracts.events import SubjectErased, SubjectErasedData
 from shared.erasure.records import hashed
-from shared.memory import MemoryStore
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Ask, Beginning, Document, Get, Partition, Record
+from shared.testing.memory import MemoryStore
 from tests.builders import STRENGTH, MemoryKith, event, recorded
 from tests.relations_driver import Mongo
 

@@ -13,9 +13,9 @@ from services.relations.profiles import project_profiles
 from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import Stale
 from shared.contracts.events import Event, SubjectErased, SubjectErasedData
-from shared.memory import MemoryStore
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Partition, Progress, Record, Slice, Store
+from shared.testing.memory import MemoryStore
 from tests.builders import STRENGTH, event, recorded
 
 FORGETTING = Forgetting("kith.erasures", "kith.relations")

@@ -13,8 +13,6 @@ from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.clients import open_publisher
 from shared.kafka.python_client.all_partitions import WholeReader
-from shared.memory import MemoryStore
-from shared.memory_generations import MemoryRegistry
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import (
     Document,
@@ -29,6 +27,8 @@ from shared.runtime.protocols import (
     Write,
 )
 from shared.settings import Settings
+from shared.testing.memory import MemoryStore
+from shared.testing.memory_registry import MemoryRegistry
 from shared.versions.generations import Generations, HandOver, Registry, Stand, collections_of, live_version
 from shared.versions.mongo_registry import MongoRegistry
 from tests.waiting import PATIENCE_SECONDS

@@ -10,9 +10,9 @@ import pytest
 
 from shared.contracts.errors import ConfigurationError
 from shared.kafka.clients import open_publisher, open_reader
-from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.runtime.protocols import Message, Partition, Publisher, Reader, Record
 from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
 from tests.waiting import PATIENCE_SECONDS
 
 

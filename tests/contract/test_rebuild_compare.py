@@ -17,10 +17,10 @@ from services.cli.rebuild.versions import approach, begin
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength
-from shared.memory import MemoryReader
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import Document
 from shared.runtime.runner import Runner
+from shared.testing.memory import MemoryReader
 from shared.versions.generations import collections_of, own_collections
 from shared.versions.live import LiveStore
 from shared.versions.mongo_registry import MongoRegistry

@@ -9,7 +9,6 @@ from pymongo.database import Database
 from services.cli.rebuild.diff import same
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Stale
-from shared.memory import MemoryStore
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import (
     Beginning,
@@ -25,6 +24,7 @@ from shared.runtime.protocols import (
     Store,
     Write,
 )
+from shared.testing.memory import MemoryStore
 
 POSITION = "relations@1/kith.relations/0"
 SPECS: Collections = {

@@ -6,11 +6,11 @@ from services.cli.rebuild.build import LiveBounds, Workshop, arrived, build, off
 from services.cli.rebuild.switch import hand_over
 from services.cli.rebuild.versions import begin
 from services.relations.schema import COLLECTIONS
-from shared.memory import MemoryReader, MemoryStore
-from shared.memory_generations import MemoryRegistry
 from shared.runtime.protocols import Message, Partition
 from shared.runtime.runner import Runner
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
+from shared.testing.memory import MemoryReader, MemoryStore
+from shared.testing.memory_registry import MemoryRegistry
 from shared.versions.generations import collections_of, own_collections
 from shared.versions.live import LiveStore
 from tests.builders import TOPICS, MemoryKith, recorded, retracted, stored_state

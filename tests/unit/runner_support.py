@@ -9,10 +9,10 @@ from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.relations.schema import COLLECTIONS as RELATIONS_COLLECTIONS
 from shared.contracts.events import Event
-from shared.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from shared.runtime.protocols import Message, Parcel, Partition, Slice
 from shared.runtime.runner import Runner
 from shared.runtime.sequence_numbers import NUMBER
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 from tests.builders import TOPICS, MemoryKith, recorded
 
 RELATIONS, CHANGES = TOPICS.name("relations"), TOPICS.name("relation-changes")

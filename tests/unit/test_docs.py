@@ -30,10 +30,10 @@ from services.relations.api import create_app as relations_app
 from shared.contracts.changes import decode_change
 from shared.contracts.codec import decode
 from shared.contracts.topics import INPUTS, OUTPUTS
-from shared.memory import MemoryLog, MemoryPublisher
 from shared.runtime.protocols import Message, Partition, Record
 from shared.runtime.sequence_numbers import Sieve, number
 from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher
 from tests.builders import OPEN, STRENGTH, TOPICS, MemoryKith
 
 ROOT = Path(__file__).parents[2]

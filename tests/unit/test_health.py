@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import pytest
 
 from shared.contracts.errors import Unavailable
-from shared.memory import MemoryReader
 from shared.observability.dead_letter_log import DeadLetterLog
 from shared.observability.logs import Logfmt
 from shared.runtime.partition_state import Lane, Pending
@@ -17,6 +16,7 @@ from shared.runtime.protocols import Claim, Message, Outcome, Parcel, Partition,
 from shared.runtime.runner import Runner
 from shared.runtime.watchdog import STORE_THREADS, Hang, Watchdog, hangs
 from shared.runtime.worker import Worker
+from shared.testing.memory import MemoryReader
 from tests.builders import MemoryKith
 from tests.unit.runner_support import (
     PLACE,

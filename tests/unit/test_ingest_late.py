@@ -7,8 +7,8 @@ import pytest
 
 from services.ingest.late import LatePublisher, NotConnected
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.memory import MemoryLog, MemoryPublisher
 from shared.runtime.protocols import Message, Partition, Publisher
+from shared.testing.memory import MemoryLog, MemoryPublisher
 from tests.waiting import wait_for
 
 MESSAGES = [Message("t", b"k", b"v")]

@@ -12,8 +12,8 @@ from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.guard import Access
 from shared.contracts.topics import INPUTS
 from shared.http.caller import Caller
-from shared.memory import MemoryLog, MemoryPublisher
 from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher
 from tests.builders import OPEN, TOPICS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

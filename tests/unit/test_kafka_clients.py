@@ -5,9 +5,9 @@ import pytest
 from shared.contracts.errors import Unavailable
 from shared.kafka import clients as kafka_clients
 from shared.kafka.clients import open_both
-from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.runtime.protocols import Publisher, Reader
 from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
 
 
 class Opened:

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts.errors import Unavailable
-from shared.memory import MemoryReader
 from shared.observability.latency import LatencyWindow, percentile
 from shared.runtime.protocols import Outcome, Partition, Record
+from shared.testing.memory import MemoryReader
 from tests.unit.runner_support import PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
 
 ONE, OTHER = Partition("t", 0), Partition("t", 1)

@@ -21,7 +21,6 @@ from services.relations.metrics import cache_metrics
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
 from shared.http.metrics import RequestMetrics, add_metrics
-from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.observability.gauges import WorkerGauges
 from shared.observability.instrumentation import Observation
 from shared.observability.metered import PublisherMeter, StoreMeter
@@ -31,6 +30,7 @@ from shared.runtime.protocols import Message
 from shared.runtime.runner import Runner
 from shared.runtime.worker import Worker
 from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
 from tests.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded
 from tests.unit.runner_support import PLACE, RELATIONS, WatchedStore, kith_with, runner_of, steps, views
 from tests.unit.test_ingest_door import NOW

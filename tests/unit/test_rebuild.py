@@ -10,8 +10,8 @@ from services.cli.rebuild.build import BuildingStore, LiveBounds, Superseded, bu
 from services.cli.rebuild.switch import Failed, hand_over
 from services.cli.rebuild.versions import begin, drop
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.memory_generations import MemoryRegistry
 from shared.runtime.runner import Runner
+from shared.testing.memory_registry import MemoryRegistry
 from shared.versions.generations import Generations
 from tests.unit.rebuild_support import Service, switch
 

@@ -8,8 +8,8 @@ import pytest
 from services.cli.rebuild.diff import differing, merged, same, why
 from services.cli.rebuild.reader import HeldReader
 from services.cli.rebuild.view import Progress, duration
-from shared.memory import MemoryLog, MemoryReader
 from shared.runtime.protocols import Message, Partition
+from shared.testing.memory import MemoryLog, MemoryReader
 from tests.builders import STRENGTH
 
 A, B = Partition("t", 0), Partition("t", 1)

@@ -11,7 +11,6 @@ import pytest
 from shared.contracts.codec import encode
 from shared.contracts.errors import ConfigurationError, Stale, Unavailable
 from shared.contracts.events import event_key
-from shared.memory import MemoryReader
 from shared.runtime.protocols import (
     Answer,
     Ask,
@@ -25,6 +24,7 @@ from shared.runtime.protocols import (
     Slice,
 )
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
+from shared.testing.memory import MemoryReader
 from tests.builders import ARRIVAL_MS, TOPICS, MemoryKith, stored_state
 from tests.unit.runner_support import (
     CHANGES,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
-from shared.memory import MemoryLog, MemoryReader, MemoryStore
 from shared.runtime.protocols import Claim, Message, Parcel, Progress, Slice
+from shared.testing.memory import MemoryLog, MemoryReader, MemoryStore
 from tests.analytics_driver import expected_sums, summed
 from tests.builders import MemoryKith, message, stored_state
 from tests.strategies import relation_events

@@ -10,8 +10,8 @@ import pytest
 import shared.runtime.runner
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
-from shared.memory import MemoryReader, MemoryStore
 from shared.runtime.protocols import Claim, Progress
+from shared.testing.memory import MemoryReader, MemoryStore
 from tests.builders import MemoryKith, stored_state
 from tests.unit.runner_support import RELATIONS, PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
 

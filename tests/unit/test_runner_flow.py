@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import pytest
 
-from shared.memory import MemoryReader
 from shared.runtime.partition_state import Lane
 from shared.runtime.protocols import Claim, Message, Polled, Progress, Record
+from shared.testing.memory import MemoryReader
 from tests.builders import MemoryKith, event, recorded
 from tests.unit.runner_support import (
     PLACE,

@@ -18,11 +18,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 from services.ingest.api import create_app
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
-from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
 from shared.observability.otel import MAX_LINKS, OpenTelemetryTracing
 from shared.observability.tracing import NoTracing, Tracing, open_tracing
 from shared.runtime.protocols import Message, Partition, Record
 from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
 from tests.builders import OPEN, TOPICS, MemoryKith, message
 from tests.unit.runner_support import CHANGES, PLACE, RELATIONS, WatchedStore, kith_with, runner_of, views
 from tests.unit.test_ingest_door import NOW, STRUCTURED, fields

@@ -11,8 +11,8 @@ from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
 from shared.erasure.records import KEYS
-from shared.memory import MemoryStore
 from shared.runtime.protocols import Document, Get, Message, Outcome, Partition, Projection, Record
+from shared.testing.memory import MemoryStore
 
 Item = tuple[Record, Any]
 Documents = Mapping[str, Mapping[str, Document]]

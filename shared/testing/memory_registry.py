@@ -4,7 +4,7 @@ behaviour."""
 from datetime import UTC, datetime, timedelta
 
 from shared.contracts.collections import Collections
-from shared.memory import MemoryStore
+from shared.testing.memory import MemoryStore
 from shared.versions.generations import Generations, Stand, collections_of, own_collections, place_of
 
 
