@@ -24,7 +24,6 @@ from shared.http.metrics import add_metrics
 from shared.http.server import serve
 from shared.http.tls import tls_of
 from shared.kafka.clients import open_both, open_publisher
-from shared.launch import launch
 from shared.letters.store import letters_in
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
@@ -37,6 +36,7 @@ from shared.runtime.protocols import Store
 from shared.runtime.runner import Runner
 from shared.runtime.watchdog import STORE_THREADS
 from shared.runtime.worker import Worker, owner_name
+from shared.service.launch import launch
 from shared.settings import Settings, servers_of
 from shared.versions.generations import collections_of
 from shared.versions.live import LiveNames, LiveStore

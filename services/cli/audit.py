@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 audit_app = typer.Typer(help="The record of who saw personal data and who did what.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]

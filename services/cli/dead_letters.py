@@ -11,7 +11,7 @@ import typer
 
 from services.cli.times import time_option
 from shared.contracts.errors import InvalidEvent
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
     from shared.contracts.topics import Topics

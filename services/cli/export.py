@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
     from pymongo.database import Database

@@ -15,8 +15,8 @@ from services.analytics.measures import catalogue as analytics
 from services.relations.measures import catalogue as relations
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import Tenant
-from shared.launch import read_settings
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
     from pymongo.database import Database

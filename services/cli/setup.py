@@ -12,10 +12,10 @@ from pymongo.uri_parser import parse_uri
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.topics_admin import ensure_topics
-from shared.launch import launch, read_settings
 from shared.mongo.errors import translated
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document
+from shared.service.launch import launch, read_settings
 from shared.settings import Settings, servers_of
 
 WAIT_SECONDS = 120.0

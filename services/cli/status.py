@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 
 def status_command(

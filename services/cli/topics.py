@@ -2,7 +2,7 @@
 
 import typer
 
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 topics_app = typer.Typer(help="The Kafka topics that Kith uses.", no_args_is_help=True)
 

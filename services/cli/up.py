@@ -21,9 +21,9 @@ from rich.markup import escape
 from services.cli.signals import signals_interrupt
 from services.cli.stack_keys import StackKeys
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.launch import read_settings
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import Servers, data_folder
+from shared.service.launch import read_settings
 from shared.settings import Settings
 from shared.vault.master import add_to_file
 

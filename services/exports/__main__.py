@@ -18,11 +18,11 @@ from shared.http.gating import add_gate
 from shared.http.metrics import add_metrics
 from shared.http.server import serve
 from shared.http.tls import tls_of
-from shared.launch import launch
 from shared.mongo.store import connect
 from shared.observability.metrics import new_registry
 from shared.observability.tracing import open_tracing
 from shared.runtime.protocols import Document
+from shared.service.launch import launch
 from shared.settings import Settings
 from shared.vault.open import vault_in
 from shared.versions.live import LiveNames

@@ -16,9 +16,9 @@ from shared.access.chain import Act
 from shared.access.recording import open_audit, user
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.http.parameters import moment
-from shared.launch import read_settings
 from shared.measures.query import NotInstalled
 from shared.mongo.store import connect
+from shared.service.launch import read_settings
 from shared.vault.open import vault_in
 
 When = str | date | datetime | None

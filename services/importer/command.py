@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
     from services.importer.run import Report

@@ -15,12 +15,12 @@ from shared.http.server import serve
 from shared.http.tls import tls_of
 from shared.kafka.clients import open_publisher
 from shared.kafka.python_client.watch import KafkaProbe
-from shared.launch import launch
 from shared.mongo.store import connect
 from shared.observability.metered import PublisherMeter
 from shared.observability.metrics import new_registry
 from shared.observability.tracing import open_tracing
 from shared.runtime.tuning import collect_rarely
+from shared.service.launch import launch
 from shared.settings import Settings
 from shared.vault.open import open_vault
 

@@ -20,10 +20,10 @@ from shared.http.metrics import add_metrics
 from shared.http.server import serve
 from shared.http.tls import tls_of
 from shared.kafka.clients import open_publisher
-from shared.launch import launch
 from shared.mongo.errors import translated
 from shared.mongo.store import connect, prepare
 from shared.observability.metrics import new_registry
+from shared.service.launch import launch
 from shared.settings import Settings, servers_of
 from shared.vault.open import vault_in
 from shared.versions.live import LiveNames

@@ -9,7 +9,7 @@ import typer
 
 from services.cli.times import time_option
 from shared.contracts.errors import ConfigurationError
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 

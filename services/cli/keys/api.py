@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shared.http.caller import SCOPES
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
     from services.cli.acts import Acts

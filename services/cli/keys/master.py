@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from shared.contracts.errors import ConfigurationError
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 master_app = typer.Typer(help="The master keys, under which all others are encrypted.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]

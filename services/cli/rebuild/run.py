@@ -19,8 +19,8 @@ from services.cli.rebuild.view import Meter, difference_dict, show_difference
 from services.relations.assembly import strength_of
 from shared.contracts.errors import ConfigurationError
 from shared.kafka.python_client.all_partitions import WholeReader
-from shared.launch import read_settings
 from shared.runtime.runner import Runner
+from shared.service.launch import read_settings
 from shared.versions.generations import collection_of, own_collections, settled
 
 #: By convention; 1 says that there are differences.

@@ -12,7 +12,7 @@ from services.cli.rebuild.told import Correcting, count_differing
 from services.cli.rebuild.view import duration
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import Topics
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 from shared.versions.generations import Generations, settled
 
 
