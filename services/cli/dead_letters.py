@@ -241,7 +241,7 @@ def _opened() -> "Iterator[tuple[Settings, Topics, Letters]]":
 
 
 def _record(settings: "Settings", action: str, subject: dict[str, str]) -> None:
-    from services.cli.acts import record_act
+    from shared.access.acts import record_act
 
     record_act(settings, action, subject)
 

@@ -66,10 +66,10 @@ def export_command(
     """
     from pydantic import ValidationError
 
-    from services.cli.acts import record_act
     from services.cli.export_progress import ExportProgress
     from services.exports.revealing import revealing
     from services.exports.snapshot import MomentPassed
+    from shared.access.acts import record_act
     from shared.http.parameters import BadParameter
     from shared.measures.query import BadMeasure, NotInstalled
     from shared.mongo.store import connect

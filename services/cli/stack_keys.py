@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from services.cli.acts import Acts, recorder
+from shared.access.acts import Acts, recorder
 from shared.access.keys import NO_LIMIT, ApiKeys, matches, prefix_of
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.errors import ConfigurationError, Unavailable

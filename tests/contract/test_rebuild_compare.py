@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from services.cli.rebuild import compare
-from services.cli.rebuild.build import Superseded, Workshop, offsets
-from services.cli.rebuild.compare import Comparing, Difference
-from services.cli.rebuild.diff import why
-from services.cli.rebuild.switch import hand_over
-from services.cli.rebuild.versions import approach, begin
+from services.rebuild import compare
+from services.rebuild.build import Superseded, Workshop, offsets
+from services.rebuild.compare import Comparing, Difference
+from services.rebuild.diff import why
+from services.rebuild.handover import hand_over
+from services.rebuild.versions import approach, begin
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength

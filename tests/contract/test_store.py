@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import pytest
 from pymongo.database import Database
 
-from services.cli.rebuild.diff import same
+from services.rebuild.diff import same
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Stale
 from shared.mongo.store import MongoStore, prepare

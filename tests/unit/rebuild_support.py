@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from services.cli.rebuild.build import LiveBounds, Workshop, arrived, build, offsets
-from services.cli.rebuild.switch import hand_over
-from services.cli.rebuild.versions import begin
+from services.rebuild.build import LiveBounds, Workshop, arrived, build, offsets
+from services.rebuild.handover import hand_over
+from services.rebuild.versions import begin
 from services.relations.schema import COLLECTIONS
 from shared.runtime.protocols import Message, Partition
 from shared.runtime.runner import Runner

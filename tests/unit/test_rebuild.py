@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.cli.rebuild.build import BuildingStore, LiveBounds, Superseded, build, offsets
-from services.cli.rebuild.switch import Failed, hand_over
-from services.cli.rebuild.versions import begin, drop
+from services.rebuild.build import BuildingStore, LiveBounds, Superseded, build, offsets
+from services.rebuild.handover import Failed, hand_over
+from services.rebuild.versions import begin, drop
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.runtime.runner import Runner
 from shared.testing.memory_registry import MemoryRegistry

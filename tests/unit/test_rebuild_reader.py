@@ -5,9 +5,9 @@ from typing import Any
 import bson
 import pytest
 
-from services.cli.rebuild.diff import differing, merged, same, why
-from services.cli.rebuild.reader import HeldReader
-from services.cli.rebuild.view import Progress, duration
+from services.rebuild.diff import differing, merged, same, why
+from services.rebuild.reader import HeldReader
+from services.rebuild.view import Progress, duration
 from shared.runtime.protocols import Message, Partition
 from shared.testing.memory import MemoryLog, MemoryReader
 from tests.builders import STRENGTH
@@ -150,7 +150,7 @@ def test_durations_are_short() -> None:
 
 
 def test_streams_are_merged_by_the_bytes_of_the_id() -> None:
-    from services.cli.rebuild.diff import Row
+    from services.rebuild.diff import Row
 
     def rows(*ids: str) -> list[Row]:
         return [Row(id.encode(), b"") for id in ids]
@@ -162,7 +162,7 @@ def test_streams_are_merged_by_the_bytes_of_the_id() -> None:
 
 
 def test_how_an_event_was_written_is_no_difference() -> None:
-    from services.cli.rebuild.diff import Comparison, Row
+    from services.rebuild.diff import Comparison, Row
 
     def row(**version: Any) -> Row:
         return Row(b"a", bson.encode({"_id": "a", "version": {"time": 1, **version}}))

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from services.cli.rebuild.build import Superseded, Workshop
-from services.cli.rebuild.switch import Failed, hand_over
-from services.cli.rebuild.versions import approach, drop
+from services.rebuild.build import Superseded, Workshop
+from services.rebuild.handover import Failed, hand_over
+from services.rebuild.versions import approach, drop
 from tests.unit.rebuild_support import Service
 
 

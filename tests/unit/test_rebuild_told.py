@@ -9,10 +9,10 @@ import bson
 import orjson
 import pytest
 
-from services.cli.rebuild.diff import Row
-from services.cli.rebuild.switch import Corrections, hand_over
-from services.cli.rebuild.told import corrections, differing_facts
-from services.cli.rebuild.versions import approach
+from services.rebuild.corrections import corrections, differing_facts
+from services.rebuild.diff import Row
+from services.rebuild.handover import Corrections, hand_over
+from services.rebuild.versions import approach
 from services.relations.projection import RelationsProjection
 from services.relations.world import told
 from shared.contracts.changes import decode_change

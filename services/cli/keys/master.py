@@ -99,7 +99,7 @@ def rotate_command(json_line: Json = False) -> None:
     what was interrupted. Afterwards only the current master key is needed, but for copies of the database
     that were made before.
     """
-    from services.cli.acts import INSTALLATION, recorder
+    from shared.access.acts import INSTALLATION, recorder
     from shared.mongo.store import connect
     from shared.settings import mongo_of
     from shared.vault.mongo_store import MongoKeyStore

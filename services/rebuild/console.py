@@ -10,9 +10,9 @@ from typing import Any
 
 import typer
 
-from services.cli.rebuild.build import Workshop
-from services.cli.rebuild.versions import approach
-from services.cli.rebuild.view import Meter
+from services.rebuild.build import Workshop
+from services.rebuild.versions import approach
+from services.rebuild.view import Meter
 
 
 class Interrupted(Exception):

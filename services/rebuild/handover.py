@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.cli.rebuild.build import Superseded, Workshop, arrived, build, lag, offsets
+from services.rebuild.build import Superseded, Workshop, arrived, build, lag, offsets
 from shared.contracts.errors import Fenced, Unavailable
 from shared.runtime.protocols import Message, Outcome, Progress, Reader, Slice
 from shared.runtime.runner import Runner

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
-from services.cli.rebuild.build import LiveBounds, Workshop, build
-from services.cli.rebuild.switch import near
+from services.rebuild.build import LiveBounds, Workshop, build
+from services.rebuild.handover import near
 from shared.contracts.errors import ConfigurationError
 from shared.runtime.runner import Runner
 from shared.versions.generations import Generations, settled

@@ -17,8 +17,8 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
-from services.cli.rebuild.build import BuildingStore, Superseded, Workshop, arrived, build, lag, offsets
-from services.cli.rebuild.diff import Comparison, Row, Why, merged
+from services.rebuild.build import BuildingStore, Superseded, Workshop, arrived, build, lag, offsets
+from services.rebuild.diff import Comparison, Row, Why, merged
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
 from shared.runtime.protocols import Document

@@ -9,9 +9,9 @@ import orjson
 from kafka.partitioner import murmur2
 from pymongo.database import Database
 
-from services.cli.rebuild.build import Workshop
-from services.cli.rebuild.compare import Comparing, rows
-from services.cli.rebuild.diff import Row, merged, same
+from services.rebuild.build import Workshop
+from services.rebuild.compare import Comparing, rows
+from services.rebuild.diff import Row, merged, same
 from services.relations.erasing import ANONYMISED
 from services.relations.world import told
 from shared.contracts.events import EPOCH

@@ -7,16 +7,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.cli.acts import record_act
-from services.cli.rebuild.app import Name
-from services.cli.rebuild.build import LiveBounds, Superseded, Workshop, build, lag, offsets
-from services.cli.rebuild.compare import Comparing
-from services.cli.rebuild.console import Interrupted, catch_up, ending, stopping, tell
-from services.cli.rebuild.diff import why
-from services.cli.rebuild.open import NAMES, opened
-from services.cli.rebuild.versions import begin, drop, state_of, versions_of
-from services.cli.rebuild.view import Meter, difference_dict, show_difference
+from services.cli.rebuild import Name
+from services.rebuild.build import LiveBounds, Superseded, Workshop, build, lag, offsets
+from services.rebuild.compare import Comparing
+from services.rebuild.console import Interrupted, catch_up, ending, stopping, tell
+from services.rebuild.context import NAMES, opened
+from services.rebuild.diff import why
+from services.rebuild.versions import begin, drop, state_of, versions_of
+from services.rebuild.view import Meter, difference_dict, show_difference
 from services.relations.assembly import strength_of
+from shared.access.acts import record_act
 from shared.contracts.errors import ConfigurationError
 from shared.kafka.python_client.all_partitions import WholeReader
 from shared.runtime.runner import Runner

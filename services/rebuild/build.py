@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.cli.rebuild.reader import HeldReader
+from services.rebuild.reader import HeldReader
 from shared.contracts.collections import Collections
 from shared.contracts.errors import Unavailable
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS

@@ -33,7 +33,7 @@ def _build_command(name: Name, summary: str) -> None:
     def command(
         rate: Rate = RATE, once: Once = False, incomplete: Incomplete = False, json_line: Json = False
     ) -> None:
-        from services.cli.rebuild.run import build_version
+        from services.rebuild.commands import build_version
 
         raise typer.Exit(build_version(name, rate or None, once, incomplete, json_line))
 
@@ -58,7 +58,7 @@ def diff_command(name: Which, rate: Rate = RATE, json_line: Json = False) -> Non
     same offsets. Whoever builds the other version at the time ends. Exit status 0: all is the same; 1: something
     differs. Values that may be personal are not shown.
     """
-    from services.cli.rebuild.run import compare
+    from services.rebuild.commands import compare
 
     raise typer.Exit(compare(name, rate, json_line))
 
@@ -78,7 +78,7 @@ def switch_command(
     changes, analytics among them, would keep what the old one told them. The facts are compared first, and if any
     differ, nothing is switched until --differences says what to do.
     """
-    from services.cli.rebuild.turn import switch
+    from services.rebuild.switch import switch
 
     raise typer.Exit(switch(name, rate, differences, json_line, back=False))
 
@@ -92,7 +92,7 @@ def rollback_command(
     It goes like a switch: what has come since is folded into it first, without publishing it again. In a hurry,
     --differences ignore saves comparing the facts.
     """
-    from services.cli.rebuild.turn import switch
+    from services.rebuild.switch import switch
 
     raise typer.Exit(switch(name, rate, differences, json_line, back=True))
 
@@ -100,7 +100,7 @@ def rollback_command(
 @rebuild_app.command("drop")
 def drop_command(name: Which, json_line: Json = False) -> None:
     """Delete the version that is not live: its collections, positions and outbox. There is no way back."""
-    from services.cli.rebuild.run import drop_version
+    from services.rebuild.commands import drop_version
 
     drop_version(name, json_line)
 
@@ -108,6 +108,6 @@ def drop_command(name: Which, json_line: Json = False) -> None:
 @rebuild_app.command("status")
 def status_command(json_line: Json = False) -> None:
     """Show the versions of each projection: which one is live, how far they are, how large."""
-    from services.cli.rebuild.run import show_versions
+    from services.rebuild.commands import show_versions
 
     show_versions(json_line)

@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from services.cli.rebuild.build import Workshop, lag, offsets
-from services.cli.rebuild.compare import Difference
-from services.cli.rebuild.diff import Comparison
+from services.rebuild.build import Workshop, lag, offsets
+from services.rebuild.compare import Difference
+from services.rebuild.diff import Comparison
 from shared.contracts.errors import Unavailable
 
 _LOOK_SECONDS = 0.5

@@ -2,14 +2,14 @@
 
 import time
 
-from services.cli.acts import record_act
-from services.cli.rebuild.app import Name
-from services.cli.rebuild.build import Superseded
-from services.cli.rebuild.console import Interrupted, catch_up, ending, stopping, tell
-from services.cli.rebuild.open import opened
-from services.cli.rebuild.switch import PATIENCE_SECONDS, Failed, hand_over
-from services.cli.rebuild.told import Correcting, count_differing
-from services.cli.rebuild.view import duration
+from services.cli.rebuild import Name
+from services.rebuild.build import Superseded
+from services.rebuild.console import Interrupted, catch_up, ending, stopping, tell
+from services.rebuild.context import opened
+from services.rebuild.corrections import Correcting, count_differing
+from services.rebuild.handover import PATIENCE_SECONDS, Failed, hand_over
+from services.rebuild.view import duration
+from shared.access.acts import record_act
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import Topics
 from shared.service.launch import read_settings
