@@ -24,7 +24,7 @@ def verify_command(
     only the topic disagrees, or KITH_AUDIT_KEY is what they lacked. Entries cut off the end show as far as the
     topic has them.
     """
-    from services.cli.explain.log import LogScan
+    from services.explain.log import LogScan
     from shared.access.audit_mongo import MongoAuditLog
     from shared.access.recording import audit_key
     from shared.access.verify import Witnessed, verify

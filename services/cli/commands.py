@@ -40,7 +40,7 @@ PLACES = {
         "Write relations, relationships, consumers, providers, aggregates or measures into files.",
     ),
     "explain": Place(
-        "services.cli.explain.command",
+        "services.cli.explain",
         "explain_command",
         DATA,
         "Explain what became of an event: where it lies, what it changed, and if nothing, why.",

@@ -9,9 +9,9 @@ import pytest
 from kafka import KafkaProducer
 from pymongo.database import Database
 
-from services.cli.explain.find import Asked, Needles, Subject
-from services.cli.explain.log import LogScan
-from services.cli.explain.store import ExplainStore
+from services.explain.find import Asked, Needles, Subject
+from services.explain.log import LogScan
+from services.explain.store import ExplainStore
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.reader import connection
 from shared.runtime.protocols import Document, Message, Partition

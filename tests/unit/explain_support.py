@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from services.cli.explain.find import Asked
-from services.cli.explain.history import History
-from services.cli.explain.model import Explanation, Occurrence
-from services.cli.explain.telling import Stored
+from services.explain.find import Asked
+from services.explain.history import History
+from services.explain.model import Explanation, Occurrence
+from services.explain.replay_log import Stored
 from shared.runtime.protocols import Record
 from tests.builders import TOPICS, MemoryKith
 

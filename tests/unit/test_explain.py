@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from services.cli.explain.find import Asked, Name, Needles
-from services.cli.explain.model import Field, Report, differences
-from services.cli.explain.view import report_json, report_view
+from services.explain.find import Asked, Name, Needles
+from services.explain.model import Field, Report, differences
+from services.explain.view import report_json, report_view
 from shared.contracts.events import ConsumerErased, Event
 from shared.erasure.records import erasure_id, hashed
 from shared.runtime.dead_letters import REPLAY_OF

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.explain.model import AggregateMove, Change, DocumentMove, Explanation, Occurrence, Report
 from services.cli.letters import visible
+from services.explain.model import AggregateMove, Change, DocumentMove, Explanation, Occurrence, Report
 from shared.letters.letter import as_json
 
 #: Told elsewhere, or of no use to a reader.

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from services.cli.explain.find import Asked, Needles, Subject, fields_of, is_about, name_of, subject_of
-from services.cli.explain.history import History
-from services.cli.explain.model import Change, Explanation, Publication, Report
+from services.explain.find import Asked, Needles, Subject, fields_of, is_about, name_of, subject_of
+from services.explain.history import History
+from services.explain.model import Change, Explanation, Publication, Report
 from services.relations.assembly import assembled
 from shared.contracts.topics import INPUTS, Topics
 from shared.runtime.dead_letters import dead_letter_id
@@ -19,8 +19,8 @@ from shared.vault.asking import Answered
 from shared.vault.keys import Vault
 
 if TYPE_CHECKING:
-    from services.cli.explain.log import LogScan
-    from services.cli.explain.store import ExplainStore
+    from services.explain.log import LogScan
+    from services.explain.store import ExplainStore
 
 Subjects = dict[str, set[Subject]]
 
@@ -200,8 +200,8 @@ def opened(
     settings: Settings, progress: Callable[[int, int], None], stage: Callable[[str], None]
 ) -> Iterator[Explainer]:
     """An Explainer on the servers of the settings, which must name both."""
-    from services.cli.explain.log import LogScan
-    from services.cli.explain.store import ExplainStore
+    from services.explain.log import LogScan
+    from services.explain.store import ExplainStore
     from shared.mongo.store import connect
     from shared.vault.open import vault_in
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.cli.explain.model import DocumentMove, Outcome, Reference, Standing
+from services.explain.model import DocumentMove, Outcome, Reference, Standing
 from services.relations.erasing import ERASED
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import (

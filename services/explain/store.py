@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pymongo.errors import ExecutionTimeout
 
 from services.analytics.projection import AGGREGATES
-from services.cli.explain.find import Asked, Name, Subject
-from services.cli.explain.fold import day_total
-from services.cli.explain.model import AggregateMove
-from services.cli.explain.telling import Stored
+from services.explain.find import Asked, Name, Subject
+from services.explain.fold import day_total
+from services.explain.model import AggregateMove
+from services.explain.replay_log import Stored
 from services.relations.profiles import PARTS
 from shared.contracts.topics import Topics
 from shared.letters.sealing import with_values

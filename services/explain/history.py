@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from services.cli.explain import why
-from services.cli.explain.find import Asked, fields_of, name_of
-from services.cli.explain.model import Explanation
-from services.cli.explain.telling import Entry, Stored, Telling
+from services.explain import verdicts as why
+from services.explain.find import Asked, fields_of, name_of
+from services.explain.model import Explanation
+from services.explain.replay_log import Entry, Stored, Telling
 from shared.contracts.events import document_id
 from shared.contracts.topics import Topics
 from shared.runtime.dead_letters import dead_letter_id

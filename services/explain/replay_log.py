@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from services.cli.explain import why
-from services.cli.explain.find import Name, fields_of, subject_of
-from services.cli.explain.fold import Aggregation, Documents, Item, Replay, as_changes
-from services.cli.explain.model import Explanation, Occurrence, Reference
+from services.explain import verdicts as why
+from services.explain.find import Name, fields_of, subject_of
+from services.explain.fold import Aggregation, Documents, Item, Replay, as_changes
+from services.explain.model import Explanation, Occurrence, Reference
 from services.relations.erasing import ERASED
 from services.relations.world import without_digest
 from shared.contracts.codec import encode

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProjection
-from services.cli.explain.model import AggregateMove, Change, DocumentMove, differences
+from services.explain.model import AggregateMove, Change, DocumentMove, differences
 from services.relations.forgetting import ERASURES
 from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import InvalidEvent

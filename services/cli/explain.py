@@ -43,9 +43,9 @@ def explain_command(
     """
     from rich.console import Console
 
-    from services.cli.explain.answer import opened
-    from services.cli.explain.find import Asked
-    from services.cli.explain.view import report_json, report_view
+    from services.explain.answer import opened
+    from services.explain.find import Asked
+    from services.explain.view import report_json, report_view
 
     settings = read_settings()
     if settings.mongo is None or settings.kafka is None:
