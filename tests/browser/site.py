@@ -19,10 +19,10 @@ from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.http.cors import allow_pages
 from shared.runtime.protocols import Document, Message
-from tests.analytics_driver import TOPIC, Driver
-from tests.builders import OPEN
-from tests.measures_world import NOW, World
-from tests.relations_driver import MongoKith
+from tests.support.analytics_driver import TOPIC, Driver
+from tests.support.builders import OPEN
+from tests.support.measures_world import NOW, World
+from tests.support.relations_driver import MongoKith
 
 #: The days of the market that are looked at: `to` is the last that counts.
 PERIOD = "from=2026-08-24&to=2026-11-21"

@@ -27,7 +27,7 @@ from shared.settings import Settings
 from shared.versions.generations import Generations
 from shared.versions.mongo_registry import MongoRegistry
 from tests.browser.site import Server, Watched, assert_contrast, rows
-from tests.builders import OPEN
+from tests.support.builders import OPEN
 
 COLOURS: list[Literal["light", "dark"]] = ["light", "dark"]
 

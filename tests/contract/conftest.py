@@ -6,7 +6,7 @@ import pytest
 
 from shared.mongo.store import connect
 from tests.conftest import Addresses
-from tests.measures_world import World
+from tests.support.measures_world import World
 
 
 @pytest.fixture(scope="session")

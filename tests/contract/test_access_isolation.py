@@ -56,10 +56,10 @@ from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
 from shared.versions.mongo_registry import MongoRegistry
-from tests.builders import STRENGTH, TOPICS, event
 from tests.conftest import Addresses
-from tests.measures_world import NOW, store
-from tests.routes import PUBLIC, Found, every_route
+from tests.support.builders import STRENGTH, TOPICS, event
+from tests.support.measures_world import NOW, store
+from tests.support.routes import PUBLIC, Found, every_route
 from tests.unit.test_ingest_api import RecordingPublisher
 
 #: In everything that a tenant's events say, and in nothing else.

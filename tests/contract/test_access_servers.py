@@ -25,9 +25,9 @@ from shared.kafka.clients import open_publisher
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Partition, Record
 from shared.vault import rotation
-from tests.e2e.support import fields, message
-from tests.secured import ADMIN, SERVICES, TOPICS, Clients, Login, Secured, login_of, running, wait_for
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.end_to_end import fields, message
+from tests.support.secured import ADMIN, SERVICES, TOPICS, Clients, Login, Secured, login_of, running, wait_for
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from shared.mongo.store import prepare
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Partition, Record
-from tests.analytics_driver import Driver, History, expected_sums, fact, get
-from tests.builders import OPEN
+from tests.support.analytics_driver import Driver, History, expected_sums, fact, get
+from tests.support.builders import OPEN
 
 ALWAYS = Period()
 

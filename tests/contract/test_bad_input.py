@@ -24,9 +24,9 @@ from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.runtime.runner import Runner
 from shared.settings import Settings
-from tests.builders import ARRIVAL_MS, STRENGTH, MemoryKith, recorded
-from tests.relations_driver import MongoKith
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.builders import ARRIVAL_MS, STRENGTH, MemoryKith, recorded
+from tests.support.relations_driver import MongoKith
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 EXAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parent.parent / "examples").glob("*.json"))]
 RECORDED = next(json.loads(raw) for raw in EXAMPLES if json.loads(raw)["type"] == "relation.recorded")

@@ -24,9 +24,9 @@ from shared.runtime.dead_letters import KEPT_BYTES, VALUE_BYTES, VALUE_SHA256
 from shared.runtime.protocols import Document, Message
 from shared.runtime.runner import Runner
 from shared.settings import Settings
-from tests.builders import STRENGTH
-from tests.logs import read_topics
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.builders import STRENGTH
+from tests.support.logs import read_topics
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 class Service:

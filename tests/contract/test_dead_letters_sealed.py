@@ -21,8 +21,8 @@ from shared.vault.master import add_to_file
 from shared.vault.open import vault_in
 from shared.vault.schema import COLLECTIONS as VAULT
 from tests.contract.test_dead_letters import Service, event
-from tests.logs import read_topics
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.logs import read_topics
+from tests.support.waiting import PATIENCE_SECONDS
 
 BAD = event(amount="a lot", text="MARKER")
 EARLY = event("e2", amount=100, text="MARKER", relation="r2").replace(b"2026-11-21", b"2087-11-21")

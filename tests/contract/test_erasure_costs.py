@@ -19,8 +19,8 @@ from shared.erasure.records import hashed
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Ask, Beginning, Document, Get, Partition, Record
 from shared.testing.memory import MemoryStore
-from tests.builders import STRENGTH, MemoryKith, event, recorded
-from tests.relations_driver import Mongo
+from tests.support.builders import STRENGTH, MemoryKith, event, recorded
+from tests.support.relations_driver import Mongo
 
 PLACE = Partition("kith.relations", 0)
 

@@ -16,7 +16,7 @@ from shared.contracts.events import Event, SubjectErased, SubjectErasedData
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Partition, Progress, Record, Slice, Store
 from shared.testing.memory import MemoryStore
-from tests.builders import STRENGTH, event, recorded
+from tests.support.builders import STRENGTH, event, recorded
 
 FORGETTING = Forgetting("kith.erasures", "kith.relations")
 ORDER = SubjectErased(

@@ -18,8 +18,8 @@ from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.versions.generations import Generations
 from shared.versions.mongo_registry import MongoRegistry
-from tests.builders import TOPICS, event, recorded
-from tests.relations_driver import MongoKith
+from tests.support.builders import TOPICS, event, recorded
+from tests.support.relations_driver import MongoKith
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

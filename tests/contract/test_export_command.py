@@ -19,7 +19,7 @@ from services.cli.export_progress import ExportProgress
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.mongo.store import connect
 from tests.conftest import Addresses
-from tests.exports_world import ExportsWorld
+from tests.support.exports_world import ExportsWorld
 
 
 @pytest.fixture(scope="module")

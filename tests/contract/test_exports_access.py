@@ -25,10 +25,10 @@ from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys
 from shared.vault.mongo_store import MongoKeyStore
 from shared.vault.tokens import DataKey, seal
-from tests.analytics_driver import get
 from tests.conftest import Addresses
-from tests.credentials import Journal, Keys
-from tests.exports_world import ExportsWorld
+from tests.support.analytics_driver import get
+from tests.support.credentials import Journal, Keys
+from tests.support.exports_world import ExportsWorld
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,9 @@ from services.exports.wish import Wish
 from services.relations.schema import COLLECTIONS
 from shared.mongo.store import prepare
 from shared.versions.generations import collections_of
-from tests.builders import OPEN, recorded
-from tests.relations_driver import MongoKith
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.builders import OPEN, recorded
+from tests.support.relations_driver import MongoKith
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 Mongo = Database[dict[str, Any]]
 

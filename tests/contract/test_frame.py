@@ -16,7 +16,7 @@ from shared.access.audit_mongo import COLLECTION
 from shared.contracts.errors import ConfigurationError
 from shared.mongo.store import connect
 from tests.conftest import Addresses
-from tests.exports_world import ExportsWorld
+from tests.support.exports_world import ExportsWorld
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from shared.testing.memory import MemoryStore
 from shared.testing.memory_registry import MemoryRegistry
 from shared.versions.generations import Generations, HandOver, Registry, Stand, collections_of, live_version
 from shared.versions.mongo_registry import MongoRegistry
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 SPECS: Collections = {"things": CollectionSpec({}), "dead_letters": CollectionSpec({})}
 ALL: Collections = {**SPECS, **collections_of(SPECS, 2), **collections_of(SPECS, 12)}

@@ -13,7 +13,7 @@ from shared.contracts.topics import Topics
 from shared.kafka.clients import open_publisher
 from shared.runtime.protocols import Message, Publisher
 from shared.settings import Settings
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 SUBJECT = ("consumers", "default", "c1")
 

@@ -24,8 +24,8 @@ from shared.local.kafka import KafkaServer
 from shared.local.processes import free_ports
 from shared.runtime.protocols import Message, Partition, Polled, Publisher, Reader, Record
 from shared.settings import Settings
-from tests.logs import read_topics
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.logs import read_topics
+from tests.support.waiting import PATIENCE_SECONDS
 
 CLIENTS = ["kafka-python", "librdkafka"]
 

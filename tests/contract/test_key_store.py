@@ -15,7 +15,7 @@ from shared.vault.protocols import DESTROYED, KeyStore, Wrapped, Wrapping
 from shared.vault.rotation import SETTLE_SECONDS, rotate
 from shared.vault.schema import COLLECTIONS, DATA_KEYS
 from shared.vault.tokens import DataKey
-from tests.vault_support import MASTERS
+from tests.support.vault import MASTERS
 
 
 @pytest.fixture(params=["memory", "mongo"])

@@ -13,7 +13,7 @@ from shared.kafka.clients import open_publisher
 from shared.kafka.python_client.reader import connection
 from shared.runtime.protocols import Message
 from shared.settings import Settings
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 
 def entry(consumer_id: str, mode: Mode) -> LedgerEntry:

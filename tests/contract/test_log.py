@@ -13,7 +13,7 @@ from shared.kafka.clients import open_publisher, open_reader
 from shared.runtime.protocols import Message, Partition, Publisher, Reader, Record
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 class Contract(Protocol):

@@ -17,7 +17,7 @@ from shared.contracts.errors import Fenced, Unavailable
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Get, Outcome, Parcel, Progress, Slice, Write
 from tests.conftest import Addresses
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 POSITION = "relations@1/kith.relations/0"

@@ -18,8 +18,8 @@ from schemathesis.specs.openapi.checks import (
 from services.ingest.api import create_app
 from shared.runtime.protocols import Document
 from shared.settings import Settings
-from tests.builders import OPEN, TOPICS
-from tests.measures_world import NOW, World
+from tests.support.builders import OPEN, TOPICS
+from tests.support.measures_world import NOW, World
 from tests.unit.test_ingest_api import RecordingPublisher
 
 CHECKS = [

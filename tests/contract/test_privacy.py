@@ -17,10 +17,10 @@ from shared.access.guard import Access
 from shared.erasure.records import erasure_id, hashed
 from shared.http.caller import Caller
 from shared.mongo.store import connect
-from tests.builders import event, recorded, renamed
 from tests.conftest import Addresses
-from tests.privacy_driver import Services
-from tests.relations_driver import NOW, Mongo
+from tests.support.builders import event, recorded, renamed
+from tests.support.privacy_driver import Services
+from tests.support.relations_driver import NOW, Mongo
 
 ANN = erasure_id("default", "ann")
 

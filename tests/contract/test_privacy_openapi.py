@@ -3,9 +3,9 @@
 from pymongo.database import Database
 
 from shared.runtime.protocols import Document
-from tests.builders import event, recorded
 from tests.contract.test_openapi import hold
-from tests.privacy_driver import Services
+from tests.support.builders import event, recorded
+from tests.support.privacy_driver import Services
 
 
 def test_privacy(mongo_database: Database[Document]) -> None:

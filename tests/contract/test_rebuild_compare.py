@@ -24,8 +24,8 @@ from shared.testing.memory import MemoryReader
 from shared.versions.generations import collections_of, own_collections
 from shared.versions.live import LiveStore
 from shared.versions.mongo_registry import MongoRegistry
-from tests.builders import STRENGTH, TOPICS, MemoryKith
-from tests.relations_driver import history
+from tests.support.builders import STRENGTH, TOPICS, MemoryKith
+from tests.support.relations_driver import history
 
 Mongo = Database[Document]
 

@@ -6,7 +6,7 @@ from functools import partial
 from services.relations.schema import COLLECTIONS
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Document
-from tests.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
+from tests.support.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
 
 
 def test_no_query_of_reader_or_writer_reads_a_whole_collection(mongo_database: Mongo) -> None:

@@ -14,8 +14,8 @@ from services.relations.queries import EVIDENCE, BadCursor, Queries
 from services.relations.strength import Strength
 from shared.http.cursors import encode_cursor
 from shared.runtime.protocols import Document
-from tests.builders import STRENGTH, event, recorded, retracted, stored_state
-from tests.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
+from tests.support.builders import STRENGTH, event, recorded, retracted, stored_state
+from tests.support.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
 
 
 @pytest.mark.parametrize("seed", [1, 2])

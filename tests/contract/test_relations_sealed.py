@@ -15,10 +15,10 @@ from shared.access.guard import Access
 from shared.http.caller import PERSONAL_READ, SCOPES, Caller
 from shared.vault.keys import Vault
 from shared.vault.tokens import is_token
-from tests.analytics_driver import get
-from tests.builders import OPEN, STRENGTH, event, recorded
-from tests.credentials import Journal, Keys
-from tests.relations_driver import NOW, Mongo, MongoKith
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, STRENGTH, event, recorded
+from tests.support.credentials import Journal, Keys
+from tests.support.relations_driver import NOW, Mongo, MongoKith
 
 TIME = "2026-11-01T00:00:00Z"
 ADA = {"name": "Ada", "email": "ada@example.org", "phone": "+41 79 123"}

@@ -12,7 +12,7 @@ from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.versions.generations import Generations
 from shared.versions.mongo_registry import MongoRegistry
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

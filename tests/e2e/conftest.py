@@ -10,7 +10,7 @@ from shared.contracts.topics import Topics
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from tests.conftest import Addresses, own_settings
-from tests.e2e.support import running
+from tests.support.end_to_end import running
 
 #: Short slices make many places where a crash can strike.
 SLICE_EVENTS = 100

@@ -23,8 +23,18 @@ from shared.vault.open import vault_in
 from shared.vault.protocols import Destroyed
 from shared.vault.tokens import DataKey, Unreadable, unseal
 from tests.conftest import Addresses, own_settings
-from tests.e2e.support import fetch, fields, get, message, post, run_kith, running, values, wait_until_drained
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.end_to_end import (
+    fetch,
+    fields,
+    get,
+    message,
+    post,
+    run_kith,
+    running,
+    values,
+    wait_until_drained,
+)
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 EMAIL, NAME, TEXT, PAST = "planted-email@example.org", "Planted Name", "planted text", "planted past the door"
 FIELDS = ("personal.email", "personal.name", "text", "reason", "location.city")

@@ -28,9 +28,9 @@ from shared.mongo.store import connect
 from shared.runtime.protocols import Message
 from shared.settings import Settings
 from shared.vault.open import vault_in
-from tests.e2e.support import fetch, kith, post, run_kith, running, wait_until_drained
-from tests.logs import read_topics
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.end_to_end import fetch, kith, post, run_kith, running, wait_until_drained
+from tests.support.logs import read_topics
+from tests.support.waiting import PATIENCE_SECONDS
 
 TIME = "2026-05-02T09:00:00Z"
 MAPPING = """

@@ -20,7 +20,7 @@ from shared.runtime.protocols import Document, Message
 from shared.settings import Settings
 from shared.vault.dead_letters import opened, sealed_for
 from shared.vault.open import vault_in
-from tests.e2e.support import (
+from tests.support.end_to_end import (
     behind,
     differences,
     ends,
@@ -34,7 +34,7 @@ from tests.e2e.support import (
     wait_ready,
     wait_until_drained,
 )
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

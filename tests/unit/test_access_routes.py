@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from shared.access.guard import Access, GuardedRoute
 from shared.http.caller import SCOPES, Caller, unauthorized
 from shared.http.scopes import UNSAID, need_of
-from tests.routes import PUBLIC, Found, api_routes, bare, every_route
+from tests.support.routes import PUBLIC, Found, api_routes, bare, every_route
 
 
 class Scopes:

@@ -15,7 +15,7 @@ import pytest
 from shared.contracts.errors import ConfigurationError
 from shared.http.tls import tls_of
 from shared.settings import Settings
-from tests.certificates import Authority, Files
+from tests.support.certificates import Authority, Files
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,8 +10,8 @@ from pymongo import MongoClient
 from services.analytics.api import create_app
 from services.analytics.queries import AnalyticsQueries
 from shared.http.cursors import encode_cursor
-from tests.analytics_driver import get
-from tests.builders import OPEN
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN
 
 
 @pytest.fixture

@@ -8,7 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.runtime.protocols import Message
-from tests.analytics_driver import TOPIC, Driver, Fact, History, Stored, exact, expected_sums, fact, stored, summed
+from tests.support.analytics_driver import (
+    TOPIC,
+    Driver,
+    Fact,
+    History,
+    Stored,
+    exact,
+    expected_sums,
+    fact,
+    stored,
+    summed,
+)
 
 #: relation, its state: what happens to a history
 Step = tuple[str, Fact | None]

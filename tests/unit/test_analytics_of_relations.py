@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from shared.contracts.events import Event
 from shared.runtime.protocols import Message
-from tests.analytics_driver import expected_sums, summed
-from tests.builders import MemoryKith
-from tests.strategies import relation_events
-from tests.unit.runner_support import CHANGES, analytics_of, live_facts
+from tests.support.analytics_driver import expected_sums, summed
+from tests.support.builders import MemoryKith
+from tests.support.runner import CHANGES, analytics_of, live_facts
+from tests.support.strategies import relation_events
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from shared.contracts.changes import decode_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Partition, Record
-from tests.analytics_driver import Driver, History, exact, fact, stored
+from tests.support.analytics_driver import Driver, History, exact, fact, stored
 
 TOTAL = "default:total::2026-11-21:0"
 PROVIDER = "default:provider:p1:2026-11-21:0"

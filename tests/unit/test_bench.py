@@ -24,7 +24,7 @@ from services.bench.ratios import TARGETS, Target, ratio, ratios
 from services.bench.topics import PARTITIONS, BenchTopic, ending_consumer
 from shared.contracts.codec import decode
 from shared.contracts.events import RelationRecorded, RelationRetracted, event_key
-from tests.builders import MemoryKith
+from tests.support.builders import MemoryKith
 
 COUNT = 20_000
 

@@ -28,9 +28,9 @@ from shared.http.cors import allow_pages
 from shared.http.server import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
-from tests.analytics_driver import get
-from tests.builders import OPEN, STRENGTH
-from tests.measures_world import NOW
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, STRENGTH
+from tests.support.measures_world import NOW
 
 Json = dict[str, Any]
 FIRST = date(2026, 11, 1)

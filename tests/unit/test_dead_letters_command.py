@@ -18,7 +18,7 @@ from shared.letters.letter import Selection, mended, replay, replayable, state, 
 from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES, REPLAY_OF, bury, document
 from shared.runtime.protocols import Headers, Message, Outcome, Partition, Record
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
-from tests.builders import TOPICS, MemoryKith, recorded
+from tests.support.builders import TOPICS, MemoryKith, recorded
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 INVALID = InvalidEvent("invalid", "must be a number", "data.amount")

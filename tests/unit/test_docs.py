@@ -34,7 +34,7 @@ from shared.runtime.protocols import Message, Partition, Record
 from shared.runtime.sequence_numbers import Sieve, number
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher
-from tests.builders import OPEN, STRENGTH, TOPICS, MemoryKith
+from tests.support.builders import OPEN, STRENGTH, TOPICS, MemoryKith
 
 ROOT = Path(__file__).parents[2]
 README, CONTRIBUTING, SECURITY = ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"

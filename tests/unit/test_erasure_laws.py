@@ -28,9 +28,9 @@ from shared.contracts.events import (
 )
 from shared.erasure.records import erasure_id, hashed
 from shared.runtime.protocols import Message, Partition
-from tests.builders import TOPICS, MemoryKith, recorded, renamed, retracted, stored_state
-from tests.builders import event as event_of
-from tests.strategies import TENANTS, consumer_events, relation_events
+from tests.support.builders import TOPICS, MemoryKith, recorded, renamed, retracted, stored_state
+from tests.support.builders import event as event_of
+from tests.support.strategies import TENANTS, consumer_events, relation_events
 
 
 @st.composite

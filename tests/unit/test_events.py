@@ -14,8 +14,8 @@ from shared.contracts.codec import MAX_EVENT_BYTES, UPCASTERS, check_clock, deco
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import EVENT_MODELS, EVENT_TYPES, Event, Version, document_id, event_key
 from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
-from tests import strategies
-from tests.builders import event, recorded
+from tests.support import strategies
+from tests.support.builders import event, recorded
 
 FOLDER = Path(__file__).parent.parent / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.json"))

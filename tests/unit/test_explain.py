@@ -19,10 +19,10 @@ from shared.contracts.events import ConsumerErased, Event
 from shared.erasure.records import erasure_id, hashed
 from shared.runtime.dead_letters import REPLAY_OF
 from shared.runtime.protocols import Message, Partition
-from tests.builders import TOPICS, MemoryKith, event, message, recorded, retracted
-from tests.strategies import events
-from tests.unit.explain_support import explain, one, place
-from tests.unit.runner_support import analytics_of
+from tests.support.builders import TOPICS, MemoryKith, event, message, recorded, retracted
+from tests.support.explain import explain, one, place
+from tests.support.runner import analytics_of
+from tests.support.strategies import events
 
 T1, T2, T3 = "2026-05-03T10:15:00Z", "2026-05-03T11:15:00Z", "2026-05-04T00:00:00Z"
 

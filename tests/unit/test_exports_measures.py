@@ -13,8 +13,8 @@ from services.exports.api import create_app
 from services.exports.measures import MeasureServices, Refused
 from shared.contracts.errors import Unavailable
 from shared.local.processes import free_ports
-from tests.analytics_driver import get
-from tests.builders import OPEN
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN
 
 ANSWER = {"unit": "month", "items": [{"bucket": "2026-10-01", "gross": {"EUR": 5}}]}
 

@@ -9,7 +9,7 @@ from shared.erasure import ledger
 from shared.http import gating
 from shared.http.gating import Waiting
 from shared.settings import Settings
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 
 def test_a_gate_opens_once_its_right_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from shared.runtime.runner import Runner
 from shared.runtime.watchdog import STORE_THREADS, Hang, Watchdog, hangs
 from shared.runtime.worker import Worker
 from shared.testing.memory import MemoryReader
-from tests.builders import MemoryKith
-from tests.unit.runner_support import (
+from tests.support.builders import MemoryKith
+from tests.support.runner import (
     PLACE,
     RELATIONS,
     Later,
@@ -29,7 +29,7 @@ from tests.unit.runner_support import (
     steps,
     views,
 )
-from tests.waiting import wait_equal, wait_for
+from tests.support.waiting import wait_equal, wait_for
 
 LIMIT = 30.0
 

@@ -13,7 +13,7 @@ from services.importer import command, window
 from shared.contracts.errors import Unavailable
 from shared.runtime.protocols import Message
 from shared.settings import Settings
-from tests.unit.importer_support import Recorder, imported, rejects_of, visits
+from tests.support.importer import Recorder, imported, rejects_of, visits
 
 app = typer.Typer()
 app.command("import")(command.import_command)

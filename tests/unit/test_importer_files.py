@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from services.importer.mapping import MappingError
-from tests.unit.importer_support import Recorder, imported, rejected, rejects_of, visits, write_mapping
+from tests.support.importer import Recorder, imported, rejected, rejects_of, visits, write_mapping
 
 DATA = Path(__file__).parents[1] / "data"
 

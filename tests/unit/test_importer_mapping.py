@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from services.importer.mapping import MappingError, load
 from services.importer.targets import CONTAINERS, data_model, target_of
 from shared.contracts.events import EVENT_TYPES, Location, Whereabouts
-from tests.unit.importer_support import visits, write_mapping
+from tests.support.importer import visits, write_mapping
 
 
 def error_of(path: Path) -> str:

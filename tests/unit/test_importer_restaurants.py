@@ -12,7 +12,7 @@ from services.importer.run import run
 from shared.contracts.codec import decode
 from shared.contracts.events import event_key
 from shared.contracts.topics import Topics
-from tests.unit.importer_support import CLOCK, Recorder
+from tests.support.importer import CLOCK, Recorder
 
 MAPPING = Path(__file__).parents[1] / "data" / "restaurants.toml"
 DATA = Path(__file__).parents[3] / "shared" / "data" / "restaurants"

@@ -11,8 +11,8 @@ from shared.vault.fields import plain, values
 from shared.vault.keys import Vault
 from shared.vault.memory_store import MemoryKeyStore
 from shared.vault.tokens import DataKey, unseal
-from tests.unit.importer_support import Recorder, imported, rejected, visits
-from tests.vault_support import memory_vault
+from tests.support.importer import Recorder, imported, rejected, visits
+from tests.support.vault import memory_vault
 
 
 @pytest.fixture

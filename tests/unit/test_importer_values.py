@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.importer.values import BadValue, to_bool, to_decimal, to_int, to_time
-from tests.unit.importer_support import Recorder, imported, rejected, visits
+from tests.support.importer import Recorder, imported, rejected, visits
 
 
 def field(folder: Path, spec: str, cell: Any, path: str = "traits.x", extra: str = "") -> Any:

@@ -20,7 +20,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Message
 from shared.settings import Settings
-from tests.builders import OPEN
+from tests.support.builders import OPEN
 from tests.unit.test_ingest_door import BATCHED, NOW, STRUCTURED, fields
 
 

@@ -15,7 +15,7 @@ from services.ingest.modes import Header
 from shared.contracts import codec
 from shared.contracts.events import Event, event_key
 from shared.contracts.topics import Topics
-from tests import strategies
+from tests.support import strategies
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DOOR = Door(Topics("kith"), max_future_seconds=3600)

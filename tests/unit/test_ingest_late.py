@@ -9,7 +9,7 @@ from services.ingest.late import LatePublisher, NotConnected
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.runtime.protocols import Message, Partition, Publisher
 from shared.testing.memory import MemoryLog, MemoryPublisher
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 MESSAGES = [Message("t", b"k", b"v")]
 

@@ -12,10 +12,10 @@ from shared.vault.fields import reveal, values
 from shared.vault.keys import Vault
 from shared.vault.memory_store import MemoryKeyStore
 from shared.vault.tokens import is_token, seal
-from tests.builders import OPEN
+from tests.support.builders import OPEN
+from tests.support.vault import memory_vault
 from tests.unit.test_ingest_api import RecordingPublisher, check_problem, post
 from tests.unit.test_ingest_door import BATCHED, NOW, fields
-from tests.vault_support import memory_vault
 
 PERSONAL = {"name": "MARKER Ada", "email": "MARKER@example.org"}
 PLACE = {"country": "FR", "city": "MARKER Lyon", "lat": 45.123456, "lon": 4.654321}

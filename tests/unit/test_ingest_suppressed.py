@@ -14,7 +14,7 @@ from shared.contracts.topics import INPUTS
 from shared.http.caller import Caller
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher
-from tests.builders import OPEN, TOPICS
+from tests.support.builders import OPEN, TOPICS
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

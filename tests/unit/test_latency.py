@@ -8,7 +8,7 @@ from shared.contracts.errors import Unavailable
 from shared.observability.latency import LatencyWindow, percentile
 from shared.runtime.protocols import Outcome, Partition, Record
 from shared.testing.memory import MemoryReader
-from tests.unit.runner_support import PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
+from tests.support.runner import PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
 
 ONE, OTHER = Partition("t", 0), Partition("t", 1)
 

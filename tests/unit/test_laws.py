@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.contracts.events import Event, RelationRetracted
-from tests.builders import MemoryKith, event, renamed, stored_state
-from tests.strategies import events, relation_events
+from tests.support.builders import MemoryKith, event, renamed, stored_state
+from tests.support.strategies import events, relation_events
 
 HISTORIES = st.lists(events(), max_size=30)
 

@@ -23,8 +23,8 @@ from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.access.guard import secure
 from shared.measures.http import AT_ONCE, add_measures
-from tests.analytics_driver import get
-from tests.builders import OPEN, STRENGTH
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, STRENGTH
 
 Apps = dict[str, FastAPI]
 

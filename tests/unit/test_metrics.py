@@ -31,8 +31,8 @@ from shared.runtime.runner import Runner
 from shared.runtime.worker import Worker
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
-from tests.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded
-from tests.unit.runner_support import PLACE, RELATIONS, WatchedStore, kith_with, runner_of, steps, views
+from tests.support.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded
+from tests.support.runner import PLACE, RELATIONS, WatchedStore, kith_with, runner_of, steps, views
 from tests.unit.test_ingest_door import NOW
 
 ROOT = Path(__file__).parents[2]

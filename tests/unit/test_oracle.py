@@ -13,7 +13,7 @@ from services.demo.comparison import MOST_SHOWN, Findings, Weights, compare_docu
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
 from shared.erasure.records import hashed
-from tests.builders import renamed
+from tests.support.builders import renamed
 
 Document = dict[str, Any]
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from services.relations.cache import MAX_AGE_SECONDS, QueryCache
 from services.relations.invalidation import OwnWrites, subjects
 from shared.runtime.protocols import Partition, Policy, Record
-from tests.builders import MemoryKith, event, recorded, retracted
+from tests.support.builders import MemoryKith, event, recorded, retracted
 
 KEPT: list[Policy] = ["lru", "lfu", "ttl"]
 JAN, FEB = "2026-01-10T12:00:00Z", "2026-02-10T12:00:00Z"

@@ -13,7 +13,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.runtime.runner import Runner
 from shared.testing.memory_registry import MemoryRegistry
 from shared.versions.generations import Generations
-from tests.unit.rebuild_support import Service, switch
+from tests.support.rebuild import Service, switch
 
 
 @pytest.fixture

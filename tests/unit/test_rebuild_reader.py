@@ -10,7 +10,7 @@ from services.rebuild.reader import HeldReader
 from services.rebuild.view import Progress, duration
 from shared.runtime.protocols import Message, Partition
 from shared.testing.memory import MemoryLog, MemoryReader
-from tests.builders import STRENGTH
+from tests.support.builders import STRENGTH
 
 A, B = Partition("t", 0), Partition("t", 1)
 

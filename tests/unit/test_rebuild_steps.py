@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.rebuild.build import Superseded, Workshop
 from services.rebuild.handover import Failed, hand_over
 from services.rebuild.versions import approach, drop
-from tests.unit.rebuild_support import Service
+from tests.support.rebuild import Service
 
 
 def _lives(service: Service) -> Iterator[Callable[[], Iterator[str]]]:

@@ -20,9 +20,9 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import EPOCH
 from shared.runtime.protocols import Message, Progress, Record
 from shared.versions.generations import HandOver
-from tests.builders import STRENGTH, TOPICS, MemoryKith, event, recorded, stored_state
-from tests.unit.rebuild_support import Service
-from tests.vault_support import SameKeys
+from tests.support.builders import STRENGTH, TOPICS, MemoryKith, event, recorded, stored_state
+from tests.support.rebuild import Service
+from tests.support.vault import SameKeys
 
 
 class Narrow(RelationsProjection):

@@ -16,9 +16,9 @@ from shared.contracts.codec import encode
 from shared.contracts.events import Event, SubjectErased, SubjectErasedData, event_key
 from shared.runtime.protocols import Message, Record
 from shared.vault.tokens import is_token
-from tests.builders import TOPICS, MemoryKith, message, recorded, retracted, stored_state
-from tests.strategies import relation_events
-from tests.vault_support import memory_vault
+from tests.support.builders import TOPICS, MemoryKith, message, recorded, retracted, stored_state
+from tests.support.strategies import relation_events
+from tests.support.vault import memory_vault
 
 JAN, FEB = (f"2026-{month:02d}-10T12:00:00Z" for month in range(1, 3))
 FEB_TIME = datetime.fromisoformat(FEB)

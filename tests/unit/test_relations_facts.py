@@ -12,7 +12,7 @@ from services.relations.world import digest
 from shared.contracts.changes import decode_change
 from shared.contracts.codec import encode
 from shared.contracts.events import Event, event_key
-from tests.builders import TOPICS, MemoryKith, event, recorded, retracted
+from tests.support.builders import TOPICS, MemoryKith, event, recorded, retracted
 
 JAN, FEB, MAR, APR = (f"2026-{month:02d}-10T12:00:00Z" for month in range(1, 5))
 Change = dict[str, Any]

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from shared.contracts.events import Event
-from tests.builders import MemoryKith, event
+from tests.support.builders import MemoryKith, event
 
 JAN, FEB, MAR, APR = (f"2026-{month:02d}-10T12:00:00Z" for month in range(1, 5))
 

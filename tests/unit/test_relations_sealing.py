@@ -14,8 +14,8 @@ from shared.vault.fields import seal_event
 from shared.vault.keys import Vault
 from shared.vault.memory_store import MemoryKeyStore
 from shared.vault.tokens import DataKey, Unreadable, is_token
-from tests.builders import TOPICS, MemoryKith, event, recorded
-from tests.vault_support import memory_vault
+from tests.support.builders import TOPICS, MemoryKith, event, recorded
+from tests.support.vault import memory_vault
 
 TIME = "2026-05-02T09:00:00Z"
 FACT = {"relation_id": "r1", "kind": "view", "consumer_id": "c1", "provider_id": "p1"}

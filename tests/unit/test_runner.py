@@ -25,8 +25,8 @@ from shared.runtime.protocols import (
 )
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 from shared.testing.memory import MemoryReader
-from tests.builders import ARRIVAL_MS, TOPICS, MemoryKith, stored_state
-from tests.unit.runner_support import (
+from tests.support.builders import ARRIVAL_MS, TOPICS, MemoryKith, stored_state
+from tests.support.runner import (
     CHANGES,
     PLACE,
     RELATIONS,

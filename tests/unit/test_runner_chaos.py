@@ -15,10 +15,10 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
 from shared.runtime.protocols import Claim, Message, Parcel, Progress, Slice
 from shared.testing.memory import MemoryLog, MemoryReader, MemoryStore
-from tests.analytics_driver import expected_sums, summed
-from tests.builders import MemoryKith, message, stored_state
-from tests.strategies import relation_events
-from tests.unit.runner_support import Later, analytics_of, kith_with, live_facts, published, runner_of
+from tests.support.analytics_driver import expected_sums, summed
+from tests.support.builders import MemoryKith, message, stored_state
+from tests.support.runner import Later, analytics_of, kith_with, live_facts, published, runner_of
+from tests.support.strategies import relation_events
 
 
 @pytest.fixture(autouse=True)

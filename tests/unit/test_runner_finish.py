@@ -12,8 +12,8 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
 from shared.runtime.protocols import Claim, Progress
 from shared.testing.memory import MemoryReader, MemoryStore
-from tests.builders import MemoryKith, stored_state
-from tests.unit.runner_support import RELATIONS, PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
+from tests.support.builders import MemoryKith, stored_state
+from tests.support.runner import RELATIONS, PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
 
 CONSUMERS = [f"c{n}" for n in range(12)]
 

@@ -10,8 +10,8 @@ import pytest
 from shared.runtime.partition_state import Lane
 from shared.runtime.protocols import Claim, Message, Polled, Progress, Record
 from shared.testing.memory import MemoryReader
-from tests.builders import MemoryKith, event, recorded
-from tests.unit.runner_support import (
+from tests.support.builders import MemoryKith, event, recorded
+from tests.support.runner import (
     PLACE,
     RELATIONS,
     Later,

@@ -8,9 +8,9 @@ import pytest
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
 from shared.runtime.protocols import Parcel, Slice
-from tests.analytics_driver import expected_sums, summed
-from tests.builders import MemoryKith, stored_state
-from tests.unit.runner_support import (
+from tests.support.analytics_driver import expected_sums, summed
+from tests.support.builders import MemoryKith, stored_state
+from tests.support.runner import (
     PLACE,
     WatchedStore,
     analytics_of,

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.relations.strength import Strength, month_number, month_of
-from tests.builders import STRENGTH
+from tests.support.builders import STRENGTH
 
 Kinds = dict[str, dict[str, dict[str, Any]]]
 

@@ -23,8 +23,8 @@ from shared.observability.tracing import NoTracing, Tracing, open_tracing
 from shared.runtime.protocols import Message, Partition, Record
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
-from tests.builders import OPEN, TOPICS, MemoryKith, message
-from tests.unit.runner_support import CHANGES, PLACE, RELATIONS, WatchedStore, kith_with, runner_of, views
+from tests.support.builders import OPEN, TOPICS, MemoryKith, message
+from tests.support.runner import CHANGES, PLACE, RELATIONS, WatchedStore, kith_with, runner_of, views
 from tests.unit.test_ingest_door import NOW, STRUCTURED, fields
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

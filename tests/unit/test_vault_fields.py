@@ -10,7 +10,7 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event
 from shared.vault.fields import bare, hidden, plain, reveal, seal_bytes, seal_event, token_in, values, without
 from shared.vault.tokens import DataKey, is_token, seal
-from tests.builders import event, recorded, retracted
+from tests.support.builders import event, recorded, retracted
 
 KEY = DataKey(b"k" * 32)
 TIME = "2026-05-02T09:00:00Z"

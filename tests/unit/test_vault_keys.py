@@ -11,7 +11,7 @@ from shared.vault.keys import Vault, normalised
 from shared.vault.memory_store import MemoryKeyStore
 from shared.vault.protocols import DESTROYED, Destroyed
 from shared.vault.tokens import DataKey, Unreadable
-from tests.vault_support import MASTERS, memory_vault
+from tests.support.vault import MASTERS, memory_vault
 
 
 class Clock:

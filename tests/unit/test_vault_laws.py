@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from shared.contracts.events import Event
 from shared.vault.fields import values
-from tests.builders import MemoryKith
-from tests.strategies import events
-from tests.vault_support import SameKeys
+from tests.support.builders import MemoryKith
+from tests.support.strategies import events
+from tests.support.vault import SameKeys
 
 HISTORIES = st.lists(events(), max_size=30)
 

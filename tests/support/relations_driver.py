@@ -19,8 +19,8 @@ from shared.testing.memory import MemoryReader
 from shared.vault.keys import Vault
 from shared.vault.mongo_store import MongoKeyStore
 from shared.vault.schema import COLLECTIONS as VAULT
-from tests.builders import STRENGTH, TOPICS, MemoryKith, event
-from tests.vault_support import MASTERS
+from tests.support.builders import STRENGTH, TOPICS, MemoryKith, event
+from tests.support.vault import MASTERS
 
 Mongo = Database[Document]
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -21,9 +21,9 @@ from services.relations.queries import Queries
 from shared.contracts.events import Event, RelationRecorded, RelationRetracted
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Document, Message
-from tests.analytics_driver import TOPIC, Driver, get
-from tests.builders import OPEN, STRENGTH, event
-from tests.relations_driver import MongoKith
+from tests.support.analytics_driver import TOPIC, Driver, get
+from tests.support.builders import OPEN, STRENGTH, event
+from tests.support.relations_driver import MongoKith
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CATEGORIES = {

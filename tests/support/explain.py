@@ -7,7 +7,7 @@ from services.explain.history import History
 from services.explain.model import Explanation, Occurrence
 from services.explain.replay_log import Stored
 from shared.runtime.protocols import Record
-from tests.builders import TOPICS, MemoryKith
+from tests.support.builders import TOPICS, MemoryKith
 
 
 def explain(kith: MemoryKith, id: str, topic: str = "relations", **asked: Any) -> list[Explanation]:

@@ -36,10 +36,10 @@ from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 from shared.vault.master import add_to_file
-from tests.measures_world import NOW
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.measures_world import NOW
+from tests.support.waiting import PATIENCE_SECONDS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ADMIN = ("admin", "an administrator's p@ss:word")
 SERVICES = ("ingest", "relations", "analytics", "privacy", "exports")
 USERS = (*SERVICES, OPERATOR)

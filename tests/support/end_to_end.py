@@ -31,8 +31,8 @@ from shared.observability.status import read_status
 from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.vault.open import vault_in
-from tests.logs import read_topics
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.logs import read_topics
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
 

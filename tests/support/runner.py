@@ -13,7 +13,7 @@ from shared.runtime.protocols import Message, Parcel, Partition, Slice
 from shared.runtime.runner import Runner
 from shared.runtime.sequence_numbers import NUMBER
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
-from tests.builders import TOPICS, MemoryKith, recorded
+from tests.support.builders import TOPICS, MemoryKith, recorded
 
 RELATIONS, CHANGES = TOPICS.name("relations"), TOPICS.name("relation-changes")
 PLACE = Partition(RELATIONS, 0)

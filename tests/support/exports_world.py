@@ -11,9 +11,9 @@ from pymongo.database import Database
 from services.exports.api import create_app
 from services.exports.source import Exports
 from shared.contracts.events import Event
-from tests.analytics_driver import get
-from tests.builders import OPEN, event
-from tests.measures_world import left, market, store
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, event
+from tests.support.measures_world import left, market, store
 
 Mongo = Database[dict[str, Any]]
 

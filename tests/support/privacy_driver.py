@@ -23,8 +23,8 @@ from shared.runtime.protocols import Message
 from shared.runtime.runner import Runner
 from shared.testing.memory import MemoryReader
 from shared.versions.mongo_registry import MongoRegistry
-from tests.builders import OPEN, TOPICS
-from tests.relations_driver import Mongo, MongoKith
+from tests.support.builders import OPEN, TOPICS
+from tests.support.relations_driver import Mongo, MongoKith
 
 
 class Services:

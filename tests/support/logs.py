@@ -6,7 +6,7 @@ from contextlib import closing
 from shared.kafka.python_client.reader import open_outside, partitions_of, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 def read_topics(settings: Settings, *topics: str) -> list[Record]:

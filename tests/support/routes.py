@@ -19,8 +19,8 @@ from shared.http.metrics import add_metrics
 from shared.observability.metrics import new_registry
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher
-from tests.builders import STRENGTH, TOPICS
-from tests.measures_world import NOW
+from tests.support.builders import STRENGTH, TOPICS
+from tests.support.measures_world import NOW
 
 #: Asked by whoever starts and watches processes, or says no more than the source code does. (And the public keys
 #: of receipts, which whoever was given a receipt checks it with.)

@@ -13,7 +13,7 @@ from shared.testing.memory import MemoryReader, MemoryStore
 from shared.testing.memory_registry import MemoryRegistry
 from shared.versions.generations import collections_of, own_collections
 from shared.versions.live import LiveStore
-from tests.builders import TOPICS, MemoryKith, recorded, retracted, stored_state
+from tests.support.builders import TOPICS, MemoryKith, recorded, retracted, stored_state
 
 OWN = tuple(own_collections(COLLECTIONS))
 
