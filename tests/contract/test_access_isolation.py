@@ -60,7 +60,7 @@ from tests.conftest import Addresses
 from tests.support.builders import STRENGTH, TOPICS, event
 from tests.support.measures_world import NOW, store
 from tests.support.routes import PUBLIC, Found, every_route
-from tests.unit.test_ingest_api import RecordingPublisher
+from tests.unit.ingest.test_api import RecordingPublisher
 
 #: In everything that a tenant's events say, and in nothing else.
 MARKERS = {"acme": "quagga", "zeta": "okapi"}

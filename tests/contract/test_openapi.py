@@ -20,7 +20,7 @@ from shared.runtime.protocols import Document
 from shared.settings import Settings
 from tests.support.builders import OPEN, TOPICS
 from tests.support.measures_world import NOW, World
-from tests.unit.test_ingest_api import RecordingPublisher
+from tests.unit.ingest.test_api import RecordingPublisher
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,
