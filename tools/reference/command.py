@@ -26,11 +26,11 @@ def command_part() -> str:
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Each command that does something, as in ``kith topics create``; groups are left out."""
+    """Each command, as in ``kith topics create``; of groups those with options of their own."""
 
     def walk(command: Any, name: str) -> Iterator[tuple[str, Any]]:
         children = getattr(command, "commands", {})
-        if not children:
+        if not children or any(parameter.name != "help" for parameter in command.params):
             yield name, command
         for word, child in children.items():
             yield from walk(child, f"{name} {word}")
