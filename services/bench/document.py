@@ -1,4 +1,4 @@
-"""The tables of docs/why/speed.md, as the benchmark writes them. Pure."""
+"""The tables of docs/why/speed.md, as the benchmark writes them."""
 
 import re
 from collections.abc import Mapping, Sequence
