@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent / "data" / "restaurants"
+FOLDER = Path(__file__).parents[1] / "data" / "restaurants"
 CITIES = {
     "San Luis Potosi": ["San Luis Potosi"] * 12
     + ["san luis potosi", "san luis potosi ", "s.l.p.", "s.l.p", "slp", "san luis potos"],

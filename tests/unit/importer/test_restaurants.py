@@ -1,7 +1,7 @@
 """Dirty files, by the mapping that teaches the format, against numbers that the csv module alone computes.
 
-The files are the project's own (`tests/support/dirty_restaurants.py` makes them). Where KITH_DATA names a folder that
-holds `restaurants/`, the UCI Machine Learning Repository's set with the same columns, every test reads that, too.
+The files are the project's own (`tests/support/dirty_restaurants.py` makes them). Where KITH_DATA names a folder
+that holds `restaurants/`, the UCI Machine Learning Repository's set with the same columns, every test reads that, too.
 """
 
 import csv
