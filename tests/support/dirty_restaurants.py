@@ -10,7 +10,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parents[1] / "data" / "restaurants"
+from tests.support.paths import DATA
+
+FOLDER = DATA / "restaurants"
 CITIES = {
     "San Luis Potosi": ["San Luis Potosi"] * 12
     + ["san luis potosi", "san luis potosi ", "s.l.p.", "s.l.p", "slp", "san luis potos"],

@@ -1,7 +1,7 @@
 """Dirty files, by the mapping that teaches the format, against numbers that the csv module alone computes.
 
 The files are the project's own (`tests/support/dirty_restaurants.py` makes them). Where KITH_DATA names a folder
-that holds `restaurants/`, the UCI Machine Learning Repository's set with the same columns, every test reads that, too.
+that holds `restaurants/`, the UCI Machine Learning Repository's set with the same columns, the tests read it, too.
 """
 
 import csv
@@ -19,8 +19,9 @@ from shared.contracts.events import event_key
 from shared.contracts.topics import Topics
 from tests.support.dirty_restaurants import FOLDER, write
 from tests.support.importer import Recorder, imported, rejects_of
+from tests.support.paths import DATA
 
-MAPPING = Path(__file__).parents[2] / "data" / "restaurants.toml"
+MAPPING = DATA / "restaurants.toml"
 Reader = Callable[[str], list[dict[str, str]]]
 REAL = [Path(os.environ["KITH_DATA"]).resolve() / "restaurants"] if "KITH_DATA" in os.environ else []
 
