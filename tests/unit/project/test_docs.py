@@ -11,7 +11,6 @@ from tests.support.documents import (
     DOCUMENTS,
     PAGES,
     README,
-    ROOT,
     SECURITY,
     SITE,
     anchors,
@@ -20,6 +19,7 @@ from tests.support.documents import (
     prose,
     spans,
 )
+from tests.support.paths import ROOT
 
 TOP = ("services/", "shared/", "tests/", "tools/", "docs/", ".ci/")
 

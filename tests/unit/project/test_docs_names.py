@@ -14,7 +14,8 @@ from services.cli.settings import ELSEWHERE
 from shared.contracts.topics import INPUTS, OUTPUTS
 from shared.settings import Settings
 from tests.support.builders import OPEN, TOPICS
-from tests.support.documents import DOCUMENTS, PAGES, ROOT, code, each_document, requests, spans
+from tests.support.documents import DOCUMENTS, PAGES, code, each_document, requests, spans
+from tests.support.paths import ROOT
 from tests.support.routes import bare
 
 PORTS = {8701: "ingest", 8702: "relations", 8703: "analytics", 8704: "privacy", 8705: "exports"}

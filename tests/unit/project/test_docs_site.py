@@ -10,7 +10,8 @@ import pytest
 
 from services.cli.settings import ELSEWHERE
 from shared.settings import Settings
-from tests.support.documents import ROOT, SITE
+from tests.support.documents import SITE
+from tests.support.paths import ROOT
 from tests.unit.project.test_docs_names import commands, openapi
 from tools.reference.__main__ import main as write_parts
 
