@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from services.analytics.dashboard.figures import Figures, FiguresQuery
 from shared.access.caller import ANALYTICS_READ, Caller
 from shared.access.guard import CallerOf, TenantOf
-from shared.access.masks import with_masks
+from shared.access.masks import masked
 from shared.access.needs import needs
 from shared.errors import Unavailable
 from shared.http import problem, problems
@@ -118,7 +118,7 @@ class Stream:
         return None if moved is None else framed("change", self._shown(moved))
 
     def _shown(self, figures: Json) -> Json:
-        return with_masks(figures, self._caller.masks)
+        return masked(figures, Figures, self._caller.masks)
 
 
 def add_live(app: FastAPI, reader: Reader) -> None:
