@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from services.relations.strength import Strength
 from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 LEFT_OUT = "With a purpose: whether some were left out who have not granted it."
 #: Of a single relation it follows from the kind and the time, and so it reveals both.

@@ -8,9 +8,9 @@ from fastapi.responses import JSONResponse
 
 from shared.access.guard import Access, secure
 from shared.access.head import HeadAsGet
-from shared.access.needs import public
-from shared.http import add_health, add_problem_handlers
-from shared.paths import EncodedSlashes
+from shared.http.paths import EncodedSlashes
+from shared.http.scopes import public
+from shared.http.server import add_health, add_problem_handlers
 
 
 def guarded_app(

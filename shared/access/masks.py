@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared.access.caller import PERSONAL_READ, Caller
 from shared.access.lineage import reveals
 from shared.access.shapes import Nested, Shape, shape_of
+from shared.http.caller import PERSONAL_READ, Caller
 
 Json = dict[str, Any]
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from shared.access.caller import Denied
 from shared.access.lineage import DerivedFrom, reveals
-from shared.http import problem
+from shared.http.caller import Denied
+from shared.http.server import problem
 
 _NUMBERS = {2: "twice", 3: "three times"}
 

@@ -12,7 +12,7 @@ from services.relations.measures.repeat import Repeat, repeat
 from services.relations.measures.revenue import Revenue, revenue
 from services.relations.measures.rfm import Rfm, RfmConsumers, Scored, Segment, rfm, rfm_consumers, scored
 from shared.access.lineage import DerivedBy, DerivedFrom
-from shared.events import Rating
+from shared.contracts.events import Rating
 from shared.measures.activity import LOOK_BACK, Activity, activity
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span, Unit
@@ -28,7 +28,7 @@ from shared.measures.query import (
     listed,
 )
 from shared.measures.spec import Measure, measure
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 if TYPE_CHECKING:
     from services.relations.measures.source import Source
