@@ -4,12 +4,13 @@ from datetime import date
 
 from pydantic import BaseModel, Field
 
+from shared.measures.answer import Answer
 from shared.measures.days import Span, Unit, bucket_of, date_of, start_of
 from shared.measures.visits import Visits, bucketed
 
 
 class LifecycleBucket(BaseModel):
-    bucket: date = Field(description="First day of the day, week or month.")
+    bucket: date = Field(title="From", description="First day of the day, week or month.")
     active: int = Field(description="Consumers with a relation in it: new + returning + resurrected.")
     new: int = Field(description="Their first relation ever is in it.")
     returning: int = Field(description="Also active in the bucket before.")
@@ -18,7 +19,7 @@ class LifecycleBucket(BaseModel):
     complete: bool = Field(description="False while it has not ended: then `lost` still falls.")
 
 
-class Lifecycle(BaseModel):
+class Lifecycle(Answer):
     """Answers: do we grow because consumers come, or because they stay?"""
 
     unit: Unit

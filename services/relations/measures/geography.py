@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, Field
 
 from services.relations.measures.facts import Histories, added, nonzero
+from shared.measures.answer import Answer
+from shared.measures.units import Degrees, Fraction, Minor
 
 Level = Literal["country", "region", "city"]
 Side = Literal["consumer", "provider"]
@@ -26,18 +28,22 @@ class Region(BaseModel):
     country: str | None = Field(description="As upstream writes it; null when unknown.")
     region: str | None = Field(description="Null when unknown, or when the level is country.")
     city: str | None = Field(description="Null when unknown, or when the level is not city.")
-    lat: float | None = Field(description="Middle of the points of those who live there, in degrees (WGS 84).")
-    lon: float | None
+    lat: Degrees | None = Field(
+        title="Latitude", description="Middle of the points of those who live there, in degrees (WGS 84)."
+    )
+    lon: Degrees | None = Field(title="Longitude", description="In degrees (WGS 84), as `lat`.")
     consumers: int = Field(description="Distinct consumers.")
     providers: int | None = Field(description="Distinct providers; null when places are those of consumers.")
     relations: int
-    amount: dict[str, int] = Field(description="Net money by currency, in minor units.")
+    amount_minor: dict[str, Minor] = Field(title="Money", description="Net money by currency, in minor units.")
 
 
-class Geography(BaseModel):
+class Geography(Answer):
     """Answers: where are our consumers and providers, and where is business done?"""
 
-    located: float | None = Field(description="The fraction of relations whose country is known, from 0 to 1.")
+    located: Fraction | None = Field(
+        title="Country known", description="The fraction of relations whose country is known, from 0 to 1."
+    )
     items: list[Region] = Field(description="Most consumers first, then most relations, then by name.")
 
 
@@ -113,7 +119,7 @@ def geography(histories: Histories, atlas: Atlas, side: Side, limit: int) -> Geo
                 consumers=len(consumers[place]),
                 providers=len(providers[place]) if side == "provider" else None,
                 relations=relations[place],
-                amount=nonzero(amounts[place]),
+                amount_minor=nonzero(amounts[place]),
             )
         )
     return Geography(located=known / total if total else None, items=items)
