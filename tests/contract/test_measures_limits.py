@@ -19,10 +19,10 @@ from services.relations.measures.catalogue import MEASURES as RELATIONS
 from services.relations.measures.source import Measures as RelationsMeasures
 from shared.measures.mongo import aggregated, providers_of
 from shared.measures.scale import Scale
-from shared.protocols import Document
-from tests.analytics_driver import get
+from shared.runtime.protocols import Document
 from tests.conftest import Addresses
-from tests.measures_world import NOW, World, ask, chosen
+from tests.support.analytics_driver import get
+from tests.support.measures_world import NOW, World, ask, chosen
 
 
 @pytest.mark.parametrize("filters", [{}, {"kind": "purchase"}, {"category": "café"}], ids=str)

@@ -10,13 +10,13 @@ from pymongo.database import Database
 
 from services.analytics.measures.sketches import DaySketches
 from services.analytics.projection import AGGREGATES
-from shared.events import EPOCH
+from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named, day_of, name_of
 from shared.measures.mongo import aggregated, currencies_of, providers_of, ratings_of
 from shared.measures.query import BadMeasure
 from shared.measures.scale import Scale, Scales
 from shared.measures.visits import PORTION, Days, Visits
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: More days of consumers than this are not read for one answer.
 MAX_VISITS = 5_000_000
