@@ -1,4 +1,4 @@
-"""The README's table of speed, as the benchmark writes it. Pure."""
+"""The README's table of speed, as the benchmark writes it."""
 
 import re
 from collections.abc import Mapping, Sequence

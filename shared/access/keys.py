@@ -1,4 +1,4 @@
-"""API keys: made, shown once, kept as a hash. Pure.
+"""API keys: made, shown once, kept as a hash.
 
 A key is ``kith_<prefix>_<secret>``. The prefix finds it and may be shown; the secret is 256 random bits. Of the
 whole only the SHA-256 is stored: a slow hash with a salt protects secrets that people choose, and that can be

@@ -13,9 +13,10 @@ from shared.contracts.codec import decode
 from shared.contracts.events import event_key
 from shared.contracts.topics import Topics
 from tests.support.importer import CLOCK, Recorder
+from tests.support.paths import DATA, ROOT
 
-MAPPING = Path(__file__).parents[2] / "data" / "restaurants.toml"
-DATA = Path(__file__).parents[4] / "shared" / "data" / "restaurants"
+MAPPING = DATA / "restaurants.toml"
+DATA = ROOT / "shared" / "data" / "restaurants"
 
 
 def rows(name: str) -> list[dict[str, str]]:

@@ -32,10 +32,10 @@ from shared.runtime.worker import Worker
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
 from tests.support.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded
+from tests.support.paths import ROOT
 from tests.support.runner import PLACE, RELATIONS, WatchedStore, kith_with, runner_of, steps, views
 from tests.unit.ingest.test_door import NOW
 
-ROOT = Path(__file__).parents[3]
 WHERE = {"projection": "relations", "topic": RELATIONS}
 
 

@@ -35,8 +35,8 @@ from shared.runtime.sequence_numbers import Sieve, number
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher
 from tests.support.builders import OPEN, STRENGTH, TOPICS, MemoryKith
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 README, CONTRIBUTING, SECURITY = ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"
 EXPORTS = ROOT / "services/exports/README.md"
 #: A guide lies beside what it is about; the README leads there.
