@@ -14,7 +14,8 @@ from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named, day_of, name_of
 from shared.measures.mongo import aggregated, currencies_of, providers_of, ratings_of
 from shared.measures.query import BadMeasure
-from shared.measures.scale import Scale, Scales
+from shared.measures.scale import Scale
+from shared.measures.scales import Scales
 from shared.measures.visits import PORTION, Days, Visits
 from shared.runtime.protocols import Document
 

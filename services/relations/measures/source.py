@@ -15,7 +15,8 @@ from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named, day_of
 from shared.measures.mongo import MAX_TIME_MS, aggregated, currencies_of, providers_of, ratings_of, tenant_ids
 from shared.measures.query import BadMeasure, FilterQuery
-from shared.measures.scale import Scale, Scales
+from shared.measures.scale import Scale
+from shared.measures.scales import Scales
 from shared.measures.visits import Visits, by_day
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document

@@ -14,7 +14,8 @@ from services.analytics.measures.ratings import ratings
 from services.analytics.measures.rising import rising
 from services.analytics.measures.sketches import RELATIVE_ERROR, DaySketches, distinct, sketch
 from shared.measures.query import BadMeasure
-from shared.measures.scale import Scale, Scales
+from shared.measures.scale import Scale
+from shared.measures.scales import Scales
 from shared.measures.wilson import wilson
 
 STARS = Scale(lowest=1, highest=5, source="asked")
