@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import accumulate
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom
 from shared.measures.answer import Answer
 from shared.measures.days import Span, date_of
 from shared.measures.units import Fraction
@@ -19,20 +20,20 @@ LOOK_BACK = max(WINDOWS) - 1
 
 
 class ActiveDay(BaseModel):
-    day: date = Field(description="UTC.")
-    dau: int = Field(
+    day: Annotated[date, DerivedFrom("time")] = Field(description="UTC.")
+    dau: Count = Field(
         title="On the day", description="Distinct consumers with a relation on this day. Always exact."
     )
-    wau: int = Field(title="In 7 days", description="Distinct consumers of this day and the 6 before it.")
-    mau: int = Field(title="In 30 days", description="Distinct consumers of this day and the 29 before it.")
+    wau: Count = Field(title="In 7 days", description="Distinct consumers of this day and the 6 before it.")
+    mau: Count = Field(title="In 30 days", description="Distinct consumers of this day and the 29 before it.")
     stickiness: Fraction | None = Field(description="dau / mau, from 0 to 1; null without consumers.")
 
 
 class Activity(Answer):
     """Answers: how many consumers are with us, and how often do they come?"""
 
-    consumers: int = Field(description="Distinct consumers of the whole period.")
-    method: Literal["exact", "sketch"] = Field(
+    consumers: Count = Field(description="Distinct consumers of the whole period.")
+    method: Annotated[Literal["exact", "sketch"], DerivedFrom()] = Field(
         title="Counted", description="How wau, mau and consumers were counted."
     )
     relative_error: Fraction = Field(

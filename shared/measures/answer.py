@@ -2,19 +2,22 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import DerivedFrom
 from shared.measures.days import Span, date_of
 
 A = TypeVar("A", bound="Answer")
 
 
 class Period(BaseModel):
-    first: date | None = Field(None, description="First day; null: from the first relation on.")
-    last: date | None = Field(None, description="Last day; it belongs to the period.")
-    zone: Literal["UTC"] = Field("UTC", description="Where days begin and end.")
+    first: Annotated[date | None, DerivedFrom()] = Field(
+        None, description="First day; null: from the first relation on."
+    )
+    last: Annotated[date | None, DerivedFrom()] = Field(None, description="Last day; it belongs to the period.")
+    zone: Annotated[Literal["UTC"], DerivedFrom()] = Field("UTC", description="Where days begin and end.")
 
 
 class Answer(BaseModel):
@@ -23,7 +26,9 @@ class Answer(BaseModel):
 
 class Occurring(BaseModel):
     currency: str = Field(description="ISO 4217.")
-    orders: int = Field(description="Relations with an amount of at least 0 in this currency.")
+    orders: Annotated[int, DerivedFrom("amount", "currency")] = Field(
+        description="Relations with an amount of at least 0 in this currency."
+    )
 
 
 class MoneyAnswer(Answer):
@@ -35,7 +40,7 @@ class MoneyAnswer(Answer):
         description="Further currencies that occur, most orders first; empty where a currency was asked for. Money"
         " is never added up across currencies.",
     )
-    left_out: int = Field(
+    left_out: Annotated[int, DerivedFrom("currency")] = Field(
         0, description="Those who have money in other currencies only, and are not counted here."
     )
 

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from datetime import date
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom
 from shared.measures.answer import Answer
 from shared.measures.days import Span, Unit, bucket_of, date_of, start_of
 from shared.measures.units import Fraction
@@ -14,9 +16,11 @@ from shared.measures.visits import Visits, bucketed
 class Cohort(BaseModel):
     """The consumers whose first relation ever is in one week or month."""
 
-    cohort: date = Field(title="Cohort of", description="First day of that week or month.")
-    size: int = Field(title="Consumers", description="Consumers in it.")
-    active: list[int] = Field(
+    cohort: Annotated[date, DerivedFrom("time")] = Field(
+        title="Cohort of", description="First day of that week or month."
+    )
+    size: Count = Field(title="Consumers", description="Consumers in it.")
+    active: list[Count] = Field(
         description="How many of them were active 0, 1, 2 … buckets later; the first is the size itself."
     )
     retention: list[Fraction] = Field(description="The same as a fraction of the size, from 0 to 1.")

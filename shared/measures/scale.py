@@ -1,17 +1,19 @@
 """The scale of ratings: asked for, set for the tenant, or that of the tenant's data. Pure."""
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
+
+from shared.access.lineage import DerivedFrom
 
 
 class Scale(BaseModel):
     """From the worst rating to the best."""
 
-    lowest: int
-    highest: int
-    source: Literal["asked", "setting", "data"] = Field(
+    lowest: Annotated[int, DerivedFrom("rating")]
+    highest: Annotated[int, DerivedFrom("rating")]
+    source: Annotated[Literal["asked", "setting", "data"], DerivedFrom()] = Field(
         description="asked: by parameters. setting: KITH_RATING_SCALES. data: the lowest and highest rating of the"
         " tenant's relations, whatever the period and filter."
     )

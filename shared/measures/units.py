@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from shared.access.lineage import DerivedFrom
+
 #: ``minor``: money in minor units. ``fraction``: from 0 to 1, shown as a percentage. ``times``: how many times as
 #: much. ``word``: a name of the program's own, as in ``at_risk``. The others are numbers with decimals.
 Unit = Literal["minor", "fraction", "times", "word", "days", "weeks", "points", "rate", "degrees", "parameter"]
@@ -23,20 +25,21 @@ class Shown:
     unit: Unit
 
 
+# What a field reveals (``shared.access.lineage``) is declared here as far as its unit tells.
 #: Money in minor units, exact; and means of it, which are no whole numbers.
-Minor = Annotated[int, Shown("minor")]
-MinorMean = Annotated[float, Shown("minor")]
-Fraction = Annotated[float, Shown("fraction")]
+Minor = Annotated[int, Shown("minor"), DerivedFrom("amount")]
+MinorMean = Annotated[float, Shown("minor"), DerivedFrom("amount")]
+Fraction = Annotated[float, Shown("fraction"), DerivedFrom()]
 #: How many times as much one is of another.
-Times = Annotated[float, Shown("times")]
-Days = Annotated[float, Shown("days")]
+Times = Annotated[float, Shown("times"), DerivedFrom()]
+Days = Annotated[float, Shown("days"), DerivedFrom()]
 #: On the scale of ratings.
-Points = Annotated[float, Shown("points")]
+Points = Annotated[float, Shown("points"), DerivedFrom("rating")]
 #: So many in a day, or a mean number of something countable.
-Rate = Annotated[float, Shown("rate")]
+Rate = Annotated[float, Shown("rate"), DerivedFrom()]
 #: Of a model.
-Parameter = Annotated[float, Shown("parameter")]
-Degrees = Annotated[float, Shown("degrees")]
+Parameter = Annotated[float, Shown("parameter"), DerivedFrom()]
+Degrees = Annotated[float, Shown("degrees"), DerivedFrom()]
 WORD = Shown("word")
 
 

@@ -1,6 +1,6 @@
 """The measures of analytics, their parameters, and how each is put together from a source."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,7 +8,6 @@ from services.analytics.measures import ranking as rank
 from services.analytics.measures.ratings import RatingOrder, Ratings, ratings
 from services.analytics.measures.rising import Direction, Rising, rising
 from services.analytics.measures.sketches import RELATIVE_ERROR, distinct
-from shared.contracts.events import Currency, Kind, ShortText
 from shared.measures.activity import LOOK_BACK, Activity, activity, merged_activity
 from shared.measures.answer import stated
 from shared.measures.cohorts import Cohorts, cohorts
@@ -19,6 +18,9 @@ from shared.measures.query import (
     BadMeasure,
     BucketQuery,
     Limit,
+    OfCategory,
+    OfCurrency,
+    OfKind,
     PeriodQuery,
     ScaleQuery,
     bucketed,
@@ -48,16 +50,18 @@ class BucketedQuery(BucketQuery):
 
 
 class ProviderQuery(PeriodQuery):
-    kind: Kind | None = Field(None, description="Only relations of this kind: purchase, review …")
-    category: ShortText | None = Field(None, description="Only providers of this category.")
+    kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
+    category: OfCategory = Field(None, description="Only providers of this category.")
     limit: Limit = 10
 
 
 class ValueQuery(ProviderQuery):
     days: ClassVar[int | None] = 30
 
-    measure: Literal["count", "amount"] = Field("count", description="Relations, or net money in one currency.")
-    currency: Currency | None = Field(
+    measure: Annotated[Literal["count", "amount"], rank.MEASURED] = Field(
+        "count", description="Relations, or net money in one currency."
+    )
+    currency: OfCurrency = Field(
         None, description="Which money. Left out: the currency of most orders; the answer lists the others."
     )
 

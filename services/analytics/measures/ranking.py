@@ -1,20 +1,25 @@
 """Top providers, and how much of the whole they have. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedBy
 from shared.measures.answer import MoneyAnswer
 from shared.measures.units import Fraction, Minor, Parameter
+
+#: What values reveal: relations count, money is summed.
+MEASURED = DerivedBy("measure", {"count": (), "amount": ("amount",)})
 
 
 class TopProvider(BaseModel):
     provider_id: str
-    count: int | None = Field(title="Relations", description="Relations; null when money ranks.")
+    count: Count | None = Field(title="Relations", description="Relations; null when money ranks.")
     amount_minor: Minor | None = Field(
         title="Money", description="Net money in minor units; null when relations rank."
     )
-    share: Fraction | None = Field(
+    share: Annotated[Fraction | None, MEASURED] = Field(
         description="Of the whole selection, from 0 to 1; null when that is not above 0."
     )
 
@@ -22,7 +27,7 @@ class TopProvider(BaseModel):
 class TopProviders(MoneyAnswer):
     """Answers: who are our most important providers?"""
 
-    total_count: int | None = Field(
+    total_count: Count | None = Field(
         title="Relations", description="Of the whole selection, not only of those shown; null when money ranks."
     )
     total_minor: Minor | None = Field(
@@ -34,23 +39,27 @@ class TopProviders(MoneyAnswer):
 class Concentration(MoneyAnswer):
     """Answers: how much do we depend on a few providers?"""
 
-    providers: int = Field(description="Providers whose value is above 0.")
-    below_zero: int = Field(description="Providers whose value is below 0 (more refunds than sales); not counted.")
-    total_count: int | None = Field(title="Relations", description="Of all of them; null when money is measured.")
+    providers: Annotated[int, MEASURED] = Field(description="Providers whose value is above 0.")
+    below_zero: Annotated[int, MEASURED] = Field(
+        description="Providers whose value is below 0 (more refunds than sales); not counted."
+    )
+    total_count: Count | None = Field(
+        title="Relations", description="Of all of them; null when money is measured."
+    )
     total_minor: Minor | None = Field(
         title="Money", description="Of all of them, in minor units; null when relations are measured."
     )
-    gini: Parameter | None = Field(
+    gini: Annotated[Parameter | None, MEASURED] = Field(
         title="Gini coefficient",
         description="0: all have the same; towards 1: one has all. Null without providers.",
     )
-    top_ten_share: Fraction | None = Field(
+    top_ten_share: Annotated[Fraction | None, MEASURED] = Field(
         title="Share of the ten largest", description="The share of the ten largest, from 0 to 1."
     )
-    top_tenth_share: Fraction | None = Field(
+    top_tenth_share: Annotated[Fraction | None, MEASURED] = Field(
         title="Share of the largest tenth", description="The share of the largest tenth of the providers."
     )
-    half: int = Field(
+    half: Annotated[int, MEASURED] = Field(
         title="Providers that have half", description="So many of the largest together have at least half."
     )
 

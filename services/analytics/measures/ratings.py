@@ -1,10 +1,11 @@
 """Average ratings in which one five-star review does not win. Pure."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, OrderedBy
 from shared.measures.answer import Answer
 from shared.measures.query import BadMeasure
 from shared.measures.scale import Scale
@@ -16,7 +17,7 @@ RatingOrder = Literal["bayesian", "wilson", "mean"]
 
 class RatedProvider(BaseModel):
     provider_id: str
-    rating_count: int = Field(title="Ratings", description="Ratings in the period.")
+    rating_count: Count = Field(title="Ratings", description="Ratings in the period.")
     mean: Points = Field(description="Their plain mean, on the upstream's scale.")
     bayesian: Points = Field(
         title="Bayesian mean",
@@ -35,8 +36,10 @@ class Ratings(Answer):
     mean: Points | None = Field(
         title="Mean of all ratings", description="Mean of all ratings of the selection; null without ratings."
     )
-    rating_count: int = Field(title="Ratings", description="All ratings of the selection.")
-    items: list[RatedProvider] = Field(description="Highest first by the chosen average, then more ratings first.")
+    rating_count: Count = Field(title="Ratings", description="All ratings of the selection.")
+    items: Annotated[list[RatedProvider], OrderedBy("rating")] = Field(
+        description="Highest first by the chosen average, then more ratings first."
+    )
 
 
 def ratings(

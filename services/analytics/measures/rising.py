@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count
 from shared.measures.answer import Answer
 from shared.measures.units import Rate, Times
 from shared.measures.wilson import wilson
@@ -14,8 +15,8 @@ Direction = Literal["rising", "falling"]
 
 class MovingProvider(BaseModel):
     provider_id: str
-    count: int = Field(title="Relations", description="Relations in the period.")
-    baseline: int = Field(title="Relations before", description="Relations in the days before it.")
+    count: Count = Field(title="Relations", description="Relations in the period.")
+    baseline: Count = Field(title="Relations before", description="Relations in the days before it.")
     rate: Rate = Field(title="A day", description="Relations per day in the period.")
     baseline_rate: Rate = Field(title="A day before", description="Relations per day before.")
     ratio: Times | None = Field(description="rate / baseline_rate; null for a provider without a baseline.")
@@ -26,8 +27,8 @@ class MovingProvider(BaseModel):
 class Rising(Answer):
     """Answers: which providers are taking off, or fading, measured against themselves?"""
 
-    days: int = Field(title="Days of the period", description="Length of the period.")
-    baseline_days: int = Field(
+    days: Count = Field(title="Days of the period", description="Length of the period.")
+    baseline_days: Count = Field(
         title="Days before it", description="Length of the baseline, which ends where the period begins."
     )
     items: list[MovingProvider] = Field(

@@ -1,6 +1,6 @@
 """The measures of relations, their parameters, and how each is put together from a source."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from services.relations.measures.lifetime import Lifetime, LifetimeOrder, Wish
 from services.relations.measures.repeat import Repeat, repeat
 from services.relations.measures.revenue import Revenue, revenue
 from services.relations.measures.rfm import Rfm, RfmConsumers, Scored, Segment, rfm, rfm_consumers, scored
-from shared.contracts.events import Currency, Rating
+from shared.access.lineage import DerivedBy, DerivedFrom
 from shared.measures.activity import LOOK_BACK, Activity, activity
 from shared.measures.answer import stated
 from shared.measures.cohorts import Cohorts, cohorts
@@ -23,6 +23,8 @@ from shared.measures.query import (
     Limit,
     MoneyQuery,
     NotInstalled,
+    OfCurrency,
+    OfRating,
     ScaleQuery,
     bucketed,
     listed,
@@ -32,6 +34,18 @@ from shared.runtime.protocols import Document
 
 if TYPE_CHECKING:
     from services.relations.measures.source import Source
+
+
+#: What groups of places reveal, and an order of customers.
+LEVEL = DerivedBy(
+    "level",
+    {
+        "country": ("location.country",),
+        "region": ("location.country", "location.region"),
+        "city": ("location.country", "location.region", "location.city"),
+    },
+)
+LISTED = DerivedBy("by", {"value": ("amount",), "risk": ()})
 
 
 class ActivityQuery(FilterQuery):
@@ -52,25 +66,27 @@ class RfmConsumersQuery(RfmQuery):
 
 
 class RepeatQuery(FilterQuery):
-    currency: Currency | None = Field(None, description="Only orders in this one. Left out: in any.")
+    currency: OfCurrency = Field(None, description="Only orders in this one. Left out: in any.")
 
 
 class RevenueQuery(FilterQuery):
     days: ClassVar[int | None] = 365
 
     unit: Unit = Field("month", description="The size of a bucket; weeks begin on Monday.")
-    currency: Currency | None = Field(None, description="Only this one. Left out: each apart.")
+    currency: OfCurrency = Field(None, description="Only this one. Left out: each apart.")
 
 
 class DistributionQuery(ScaleQuery, FilterQuery):
-    positive_from: Rating | None = Field(
+    positive_from: OfRating = Field(
         None, description="A rating of at least this is good. Left out: the uppermost quarter of the scale."
     )
 
 
 class GeographyQuery(FilterQuery):
-    side: Side = Field("consumer", description="By the place of consumers, or of providers.")
-    level: Level = Field("region", description="How finely places are told apart.")
+    side: Annotated[Side, DerivedFrom()] = Field(
+        "consumer", description="By the place of consumers, or of providers."
+    )
+    level: Annotated[Level, LEVEL] = Field("region", description="How finely places are told apart.")
     limit: Limit = 100
 
 
@@ -81,7 +97,9 @@ class LifetimeQuery(MoneyQuery):
     discount: float = Field(
         0, ge=0, le=1, description="Yearly rate by which later money counts less: 0.1 is 10 %."
     )
-    by: LifetimeOrder = Field("value", description="What orders the list: expected value, or churn risk.")
+    by: Annotated[LifetimeOrder, LISTED] = Field(
+        "value", description="What orders the list: expected value, or churn risk."
+    )
     risk_from: float = Field(0, ge=0, le=1, description="List only repeaters with at least this churn risk.")
     risk_to: float = Field(1, ge=0, le=1, description="List only repeaters with at most this churn risk.")
     limit: Limit = 100

@@ -1,9 +1,11 @@
 """How ratings are distributed. Pure."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
 from shared.measures.answer import Answer
 from shared.measures.scale import Scale
 from shared.measures.units import Fraction, Points
@@ -12,30 +14,34 @@ from shared.measures.wilson import wilson
 
 class RatingCount(BaseModel):
     rating: int
-    count: int
-    share: Fraction = Field(description="Of all ratings, from 0 to 1.")
+    count: Annotated[int, DerivedFrom("rating")]
+    share: Annotated[Fraction, DerivedFrom("rating")] = Field(description="Of all ratings, from 0 to 1.")
 
 
 class RatingDistribution(Answer):
     """Answers: are we liked by all, or loved by some and hated by others?"""
 
     scale: Scale | None = Field(description="What the ratings are measured on; null without ratings.")
-    rating_count: int = Field(title="Ratings")
+    rating_count: Count = Field(title="Ratings")
     mean: Points | None = Field(description="On the scale; null without ratings.")
     deviation: Points | None = Field(description="Standard deviation of the ratings, same scale.")
-    positive_from: int | None = Field(
+    positive_from: Annotated[int | None, DerivedFrom("rating")] = Field(
         title="Good from", description="A rating of at least this is good; null where that cannot be known."
     )
-    positive: Fraction | None = Field(
+    positive: Annotated[Fraction | None, DerivedFrom("rating")] = Field(
         title="Good ratings",
         description="The share of ratings that are at least `positive_from`; null as that is.",
     )
-    positive_low: Fraction = Field(
+    positive_low: Annotated[Fraction, DerivedFrom("rating")] = Field(
         title="Good ratings, at least", description="That share, at least, with 97.5 % confidence (Wilson)."
     )
-    positive_high: Fraction = Field(title="Good ratings, at most", description="And at most.")
-    notes: list[str] = Field(description="Why something is missing, or is to be read with care.")
-    items: list[RatingCount] = Field(description="By rating, lowest first; ratings that nobody gave are left out.")
+    positive_high: Annotated[Fraction, DerivedFrom("rating")] = Field(
+        title="Good ratings, at most", description="And at most."
+    )
+    notes: list[Label] = Field(description="Why something is missing, or is to be read with care.")
+    items: Annotated[list[RatingCount], OrderedBy("rating")] = Field(
+        description="By rating, lowest first; ratings that nobody gave are left out."
+    )
 
 
 def distribution(

@@ -3,11 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
 from services.relations.measures.facts import Histories, added, nonzero
+from shared.access.lineage import Count, DerivedFrom
 from shared.measures.answer import Answer
 from shared.measures.units import Degrees, Fraction, Minor
 
@@ -25,23 +26,33 @@ class Place(NamedTuple):
 
 
 class Region(BaseModel):
-    country: str | None = Field(description="As upstream writes it; null when unknown.")
-    region: str | None = Field(description="Null when unknown, or when the level is country.")
-    city: str | None = Field(description="Null when unknown, or when the level is not city.")
-    lat: Degrees | None = Field(
+    country: Annotated[str | None, DerivedFrom("location.country")] = Field(
+        description="As upstream writes it; null when unknown."
+    )
+    region: Annotated[str | None, DerivedFrom("location.region")] = Field(
+        description="Null when unknown, or when the level is country."
+    )
+    city: Annotated[str | None, DerivedFrom("location.city")] = Field(
+        description="Null when unknown, or when the level is not city."
+    )
+    lat: Annotated[Degrees | None, DerivedFrom("location.lat")] = Field(
         title="Latitude", description="Middle of the points of those who live there, in degrees (WGS 84)."
     )
-    lon: Degrees | None = Field(title="Longitude", description="In degrees (WGS 84), as `lat`.")
-    consumers: int = Field(description="Distinct consumers.")
-    providers: int | None = Field(description="Distinct providers; null when places are those of consumers.")
-    relations: int
-    amount_minor: dict[str, Minor] = Field(title="Money", description="Net money by currency, in minor units.")
+    lon: Annotated[Degrees | None, DerivedFrom("location.lon")] = Field(
+        title="Longitude", description="In degrees (WGS 84), as `lat`."
+    )
+    consumers: Count = Field(description="Distinct consumers.")
+    providers: Count | None = Field(description="Distinct providers; null when places are those of consumers.")
+    relations: Count
+    amount_minor: Annotated[dict[str, Minor], DerivedFrom("amount", "currency")] = Field(
+        title="Money", description="Net money by currency, in minor units."
+    )
 
 
 class Geography(Answer):
     """Answers: where are our consumers and providers, and where is business done?"""
 
-    located: Fraction | None = Field(
+    located: Annotated[Fraction | None, DerivedFrom("location.country")] = Field(
         title="Country known", description="The fraction of relations whose country is known, from 0 to 1."
     )
     items: list[Region] = Field(description="Most consumers first, then most relations, then by name.")

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom, Label
 from shared.measures.answer import MoneyAnswer
 from shared.measures.units import Fraction, MinorMean, Parameter, Rate
 
@@ -17,8 +18,8 @@ FEWEST = 10
 
 class Customer(BaseModel):
     consumer_id: str
-    orders: int = Field(description="Days with an order.")
-    last: date = Field(title="Last order", description="The latest of them.")
+    orders: Count = Field(description="Days with an order.")
+    last: Annotated[date, DerivedFrom("time")] = Field(title="Last order", description="The latest of them.")
     churn_risk: Fraction | None = Field(
         description="The probability that they have left for good, from 0 to 1; null after a single order, for"
         " which the model cannot tell."
@@ -47,10 +48,10 @@ class OrdersModel(BaseModel):
 class SpendModel(BaseModel):
     """Gamma-Gamma: orders vary as Gamma(p, ν) and ν is Gamma(q, v) over consumers."""
 
-    p: Parameter
-    q: Parameter
+    p: Annotated[Parameter, DerivedFrom("amount")]
+    q: Annotated[Parameter, DerivedFrom("amount")]
     v_minor: MinorMean = Field(description="Minor units.")
-    correlation: Parameter | None = Field(
+    correlation: Annotated[Parameter | None, DerivedFrom("amount")] = Field(
         description="Between the number of orders and their mean. The model assumes that it is near 0."
     )
 
@@ -58,9 +59,9 @@ class SpendModel(BaseModel):
 class Lifetime(MoneyAnswer):
     """Answers: who is leaving us, and what is each customer still worth?"""
 
-    consumers: int = Field(description="Consumers with an order, whose first one is in the period.")
-    repeaters: int = Field(description="Those with orders on at least two days.")
-    horizon_weeks: int = Field(description="How far ahead it looks.")
+    consumers: Count = Field(description="Consumers with an order, whose first one is in the period.")
+    repeaters: Count = Field(description="Those with orders on at least two days.")
+    horizon_weeks: Count = Field(description="How far ahead it looks.")
     active: Rate | None = Field(
         title="Repeaters still there", description="How many repeaters are still there: the sum of 1 − churn_risk."
     )
@@ -70,7 +71,7 @@ class Lifetime(MoneyAnswer):
     )
     orders_model: OrdersModel | None
     spend_model: SpendModel | None
-    notes: list[str] = Field(description="Why something is missing, or is to be read with care.")
+    notes: list[Label] = Field(description="Why something is missing, or is to be read with care.")
     items: list[Customer] = Field(description="Highest expected value, or highest churn risk, first.")
 
 

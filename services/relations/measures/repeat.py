@@ -8,6 +8,7 @@ from itertools import pairwise
 from pydantic import BaseModel, Field
 
 from services.relations.measures.facts import Histories, Orders
+from shared.access.lineage import Count
 from shared.measures.answer import Answer
 from shared.measures.units import Days, Fraction
 
@@ -17,8 +18,8 @@ STEPS = 10
 
 
 class RepeatStep(BaseModel):
-    order: int = Field(title="Order no.", description="n: the first, the second … order.")
-    consumers: int = Field(description="Consumers with at least n orders.")
+    order: Count = Field(title="Order no.", description="n: the first, the second … order.")
+    consumers: Count = Field(description="Consumers with at least n orders.")
     next_rate: Fraction = Field(
         title="Order again", description="The fraction of them that has ordered again, from 0 to 1."
     )
@@ -30,9 +31,9 @@ class RepeatStep(BaseModel):
 class Repeat(Answer):
     """Answers: do customers come back, and after how long should we remind them?"""
 
-    consumers: int = Field(description="Consumers with an order.")
-    orders: int
-    repeaters: int = Field(description="Consumers with at least two.")
+    consumers: Count = Field(description="Consumers with an order.")
+    orders: Count
+    repeaters: Count = Field(description="Consumers with at least two.")
     repeat_rate: Fraction | None = Field(description="repeaters / consumers, from 0 to 1; null without orders.")
     mean_days: Days | None = Field(
         title="Mean days between orders",

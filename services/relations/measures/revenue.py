@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import date
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import DerivedFrom
 from shared.measures.answer import Answer
 from shared.measures.days import Unit, bucket_of, date_of, start_of
 from shared.measures.units import Fraction, Minor, MinorMean
@@ -24,9 +25,11 @@ class Takings(NamedTuple):
 
 class Money(BaseModel):
     currency: str = Field(description="ISO 4217. Money is never added up across currencies.")
-    orders: int = Field(description="Relations with an amount of at least 0.")
+    orders: Annotated[int, DerivedFrom("amount")] = Field(description="Relations with an amount of at least 0.")
     gross_minor: Minor = Field(description="The sum of these amounts, in minor units.")
-    refund_count: int = Field(title="Refunds", description="Relations with an amount below 0.")
+    refund_count: Annotated[int, DerivedFrom("amount")] = Field(
+        title="Refunds", description="Relations with an amount below 0."
+    )
     refunds_minor: Minor = Field(
         title="Refunded", description="The sum of these, as a positive number of minor units."
     )
@@ -34,11 +37,15 @@ class Money(BaseModel):
     average_order_minor: MinorMean | None = Field(
         description="gross / orders, in minor units; null without orders."
     )
-    refund_rate: Fraction | None = Field(description="refunds / gross; null when gross is 0. May exceed 1.")
+    refund_rate: Annotated[Fraction | None, DerivedFrom("amount")] = Field(
+        description="refunds / gross; null when gross is 0. May exceed 1."
+    )
 
 
 class _Bucket(BaseModel):
-    bucket: date = Field(title="From", description="First day of the day, week or month.")
+    bucket: Annotated[date, DerivedFrom("time")] = Field(
+        title="From", description="First day of the day, week or month."
+    )
 
 
 # The second base, so that the bucket is the first column.

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, Field
 
 from services.relations.measures.facts import Histories, Orders
+from shared.access.lineage import Count, DerivedFrom, OrderedBy
 from shared.measures.answer import MoneyAnswer
 from shared.measures.days import day_of
 from shared.measures.units import WORD, Days, Fraction, Minor, Rate
@@ -37,25 +38,25 @@ CLASSES: tuple[tuple[Segment, ...], ...] = (
 
 class RfmConsumer(BaseModel):
     consumer_id: str
-    segment: Annotated[Segment, WORD]
-    r: int = Field(title="R", description="Recency score, 1 to 5; 5 came last most recently.")
-    f: int = Field(title="F", description="Frequency score, 1 to 5; 1 has one order, 5 the most.")
-    m: int = Field(title="M", description="Money score, 1 to 5; 5 spent most.")
-    recency_days: int = Field(
+    segment: Annotated[Segment, WORD, DerivedFrom()]
+    r: Count = Field(title="R", description="Recency score, 1 to 5; 5 came last most recently.")
+    f: Count = Field(title="F", description="Frequency score, 1 to 5; 1 has one order, 5 the most.")
+    m: Annotated[int, DerivedFrom("amount")] = Field(title="M", description="Money score, 1 to 5; 5 spent most.")
+    recency_days: Count = Field(
         title="Days since last order", description="Days from the last order to the last day of the period."
     )
-    orders: int = Field(description="Orders in the period.")
+    orders: Count = Field(description="Orders in the period.")
     money_minor: Minor = Field(description="Net of refunds, in minor units.")
 
 
 class RfmSegment(BaseModel):
-    segment: Annotated[Segment, WORD]
-    consumers: int
+    segment: Annotated[Segment, WORD, DerivedFrom()]
+    consumers: Count
     share: Fraction = Field(title="Share of consumers", description="Of all consumers with an order, from 0 to 1.")
     recency_days: Days = Field(title="Days since last order", description="Mean days since the last order.")
     orders: Rate = Field(title="Orders each", description="Mean orders of a consumer.")
     money_minor: Minor = Field(description="Of all its consumers, net of refunds, in minor units.")
-    money_share: Fraction | None = Field(
+    money_share: Annotated[Fraction | None, DerivedFrom("amount")] = Field(
         title="Share of money", description="Of all the money; null when that is not above 0."
     )
 
@@ -63,8 +64,8 @@ class RfmSegment(BaseModel):
 class Rfm(MoneyAnswer):
     """Answers: which kinds of customers do we have, and how many of each?"""
 
-    consumers: int = Field(description="Consumers with an order in the period.")
-    grid: list[list[int]] = Field(
+    consumers: Count = Field(description="Consumers with an order in the period.")
+    grid: list[list[Count]] = Field(
         description="Consumers by recency score (rows, 1 first) and frequency score (columns, 1 first)."
     )
     items: list[RfmSegment] = Field(description="Every class that has somebody, the best first.")
@@ -73,8 +74,10 @@ class Rfm(MoneyAnswer):
 class RfmConsumers(MoneyAnswer):
     """Answers: who exactly is about to leave, and who is worth a call?"""
 
-    consumers: int = Field(description="Consumers of the class, or of all.")
-    items: list[RfmConsumer] = Field(description="Most money first, then by consumer.")
+    consumers: Count = Field(description="Consumers of the class, or of all.")
+    items: Annotated[list[RfmConsumer], OrderedBy("amount")] = Field(
+        description="Most money first, then by consumer."
+    )
 
 
 def scores(values: Iterable[int]) -> dict[int, int]:
