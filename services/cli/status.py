@@ -17,11 +17,11 @@ def status_command(
     from services.cli.signals import signals_interrupt
     from services.cli.status_view import show_status
     from shared.mongo_io import connect
-    from shared.settings import mongo_of
+    from shared.settings import servers_of
     from shared.status import StatusReader
 
     settings = read_settings()
-    mongo = mongo_of(settings)
+    _, mongo = servers_of(settings)
     with (
         signals_interrupt(),
         connect(mongo) as client,

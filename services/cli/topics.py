@@ -15,7 +15,10 @@ def _topics() -> None:
 @topics_app.command("create")
 def create_command() -> None:
     """Create the topics that are missing, and add partitions where KITH_PARTITIONS says more."""
+    from shared.settings import require
     from shared.topics_admin import ensure_topics
 
-    for line in ensure_topics(read_settings()) or ["all topics are there"]:
+    settings = read_settings()
+    require(settings, "kafka")
+    for line in ensure_topics(settings) or ["all topics are there"]:
         typer.echo(line)

@@ -21,7 +21,7 @@ from shared.mongo_errors import translated
 from shared.mongo_generations import MongoRegistry
 from shared.mongo_io import MongoStore, connect, prepare
 from shared.protocols import Document, Projection
-from shared.settings import Settings, servers_of
+from shared.settings import Settings, require, servers_of
 from shared.topics import Topics
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
@@ -33,6 +33,8 @@ NAMES: tuple[Name, ...] = ("relations", "analytics")
 @contextmanager
 def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[Document]]]:
     """The workshop of a projection and the database it lies in. Raises ConfigurationError."""
+    if name == "relations":  # which holds personal data
+        require(settings, "kafka", "mongo", "master_key")
     _, mongo = servers_of(settings)
     with connect(mongo) as client:
         database = client[settings.database]
