@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from shared.errors import ConfigurationError
-from shared.launch import settings_from
+from shared.contracts.errors import ConfigurationError
 from shared.local.contexts import Context, how_to_stop, is_path, path_of, read, running
+from shared.service.launch import settings_from
 
 VARIABLE = "KITH_CONTEXT"
 OPTION = typer.Option(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from services.cli.context import OPTION, asked_for, chosen
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.contexts import Context, running
 
 #: A stack gives each of its processes half a minute before it kills it.

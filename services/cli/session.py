@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from services.cli.context import place
 from services.cli.up import SERVICES, Stack
-from shared.launch import read_settings
 from shared.local.contexts import Context, Held
+from shared.service.launch import read_settings
 from shared.settings import Settings
 
 

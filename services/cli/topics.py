@@ -2,7 +2,7 @@
 
 import typer
 
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 topics_app = typer.Typer(help="The Kafka topics that Kith uses.", no_args_is_help=True)
 
@@ -15,8 +15,8 @@ def _topics() -> None:
 @topics_app.command("create")
 def create_command() -> None:
     """Create the topics that are missing, and add partitions where KITH_PARTITIONS says more."""
+    from shared.kafka.topics_admin import ensure_topics
     from shared.settings import require
-    from shared.topics_admin import ensure_topics
 
     settings = read_settings()
     require(settings, "kafka")

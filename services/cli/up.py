@@ -17,11 +17,11 @@ from pydantic import SecretStr
 
 from services.cli.data_lock import holding
 from services.cli.stack_keys import StackKeys
-from shared.errors import ConfigurationError
-from shared.launch import read_settings
+from shared.contracts.errors import ConfigurationError
 from shared.local.ports import require_free, taken
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import Servers, data_folder, server_ports
+from shared.service.launch import read_settings
 from shared.settings import Settings
 from shared.vault.master import add_to_file
 
@@ -83,7 +83,7 @@ class Stack:
             ports = self._ports()
             self._keep_master_key(folder)
             self._start_servers(undo, folder)
-            from shared.topics_admin import ensure_topics
+            from shared.kafka.topics_admin import ensure_topics
 
             ensure_topics(self.settings)
             self._keys = StackKeys(self.settings, folder, keep=self._data is not None)

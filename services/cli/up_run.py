@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from services.cli.session import Options, stack_session
 from services.cli.signals import signals_interrupt
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 
 STARTING = "Starting … (the first time on a machine, Kafka is downloaded: 45 MB)"
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from services.relations.forgetting import Forgetting, forget
-from shared.events import (
+from shared.contracts.events import (
     ConsumerErased,
     ConsumerEvent,
     ProviderClosed,
@@ -20,7 +20,7 @@ from shared.events import (
     event_key,
     subject_id,
 )
-from shared.protocols import Answer, Ask, Document, Get, Message, Outcome, Record, Write
+from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Outcome, Record, Write
 
 PARTS = {
     "consumers": ("personal", "location", "traits", "consent"),

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.contexts import running
 from shared.local.processes import is_free
 

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.support import kith
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.end_to_end import kith
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 EVENT = {
     "specversion": "1.0",

@@ -23,11 +23,11 @@ from services.cli import down
 from services.cli.__main__ import app
 from services.cli.context import place, talks_to_a_stack
 from services.cli.session import Options, values_of
-from shared.errors import ConfigurationError
-from shared.launch import read_settings
+from shared.contracts.errors import ConfigurationError
 from shared.local import contexts
 from shared.local.contexts import Context, Held, path_of, read, running
 from shared.local.locks import Lock, is_held
+from shared.service.launch import read_settings
 from shared.settings import Settings, require
 
 ADDRESSES = {"kafka": "127.0.0.1:20001", "mongo": "mongodb://ann:secret@127.0.0.1:20002/?replicaSet=rs0"}

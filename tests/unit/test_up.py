@@ -14,7 +14,7 @@ from services.cli.data_lock import holding
 from services.cli.log_view import follow, last_lines
 from services.cli.up import SERVICES, Stack
 from services.cli.up_run import announce
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.ports import holder_of, require_free
 from shared.local.processes import is_free
 from shared.settings import Settings
