@@ -36,7 +36,7 @@ file = "orders.csv"
 event = "relation.recorded"
 [source.fields]
 relation_id = "order"
-kind = { value = "purchase" }
+kind = { const = "purchase" }
 consumer_id = "who"
 provider_id = "shop"
 time = "day"
