@@ -1,7 +1,7 @@
 """The events that upstream systems emit: the only schema, as one discriminated union of frozen models.
 
 The wire form is a CloudEvent 1.0 in JSON structured mode with the extension attributes ``tenant`` and
-``dataversion``. ``(source, id)`` names an event, ``time`` is when it happened. Everything here is pure.
+``dataversion``. ``(source, id)`` names an event, ``time`` is when it happened. Pure.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from services.cli import letters
 from services.cli.dead_letters import dead_letters_app
-from services.cli.letters import visible
 from services.cli.times import parse_time
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import event_key
 from shared.letters.letter import Selection, mended, replay, replayable, state, summary
+from shared.observability.terminal import printable
 from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES, REPLAY_OF, bury, document
 from shared.runtime.protocols import Headers, Message, Outcome, Partition, Record
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
@@ -197,7 +197,7 @@ def test_a_json_value_is_indented_for_people() -> None:
 
 
 def test_nothing_from_outside_reaches_the_terminal_as_a_command() -> None:
-    assert visible("a\x1b[31mb\x9b\u202e\n") == "a\\x1b[31mb\\x9b\\u202e\\n"
+    assert printable("a\x1b[31mb\x9b\u202e\n") == "a\\x1b[31mb\\x9b\\u202e\\n"
     evil = letter(b'{"name": "\\u009b\x7f[2J"}')
     assert not set("\x1b\x9b\x7f") & set(letters.pretty(letters.details(evil)))
 

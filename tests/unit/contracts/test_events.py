@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -16,10 +15,10 @@ from shared.contracts.events import EVENT_MODELS, EVENT_TYPES, Event, Version, d
 from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
 from tests.support import strategies
 from tests.support.builders import event, recorded
+from tests.support.paths import EXAMPLES
 
-FOLDER = Path(__file__).parent.parent / "examples"
-EXAMPLES = sorted(FOLDER.glob("*.json"))
-WIRE: dict[str, dict[str, Any]] = {path.name: json.loads(path.read_bytes()) for path in EXAMPLES}
+PATHS = sorted(EXAMPLES.glob("*.json"))
+WIRE: dict[str, dict[str, Any]] = {path.name: json.loads(path.read_bytes()) for path in PATHS}
 RECORDED = WIRE["relation.recorded.v1.json"]
 
 
@@ -51,7 +50,7 @@ def refusal(raw: bytes) -> InvalidEvent:
 def test_an_example_decodes_for_ever(name: str) -> None:
     type, version = name.removesuffix(".json").rsplit(".v", 1)
     assert (WIRE[name]["type"], WIRE[name]["dataversion"]) == (type, int(version))
-    assert decode((FOLDER / name).read_bytes()).type == type
+    assert decode((EXAMPLES / name).read_bytes()).type == type
 
 
 @pytest.mark.parametrize(("type", "model"), list(zip(EVENT_TYPES, EVENT_MODELS, strict=True)))
@@ -403,7 +402,7 @@ def test_events_share_a_key_when_they_share_their_subject(one: Event, other: Eve
 
 @pytest.mark.parametrize("name", WIRE)
 def test_an_event_belongs_into_the_topic_of_its_subject(name: str) -> None:
-    topics, one = Topics("x.y"), decode((FOLDER / name).read_bytes())
+    topics, one = Topics("x.y"), decode((EXAMPLES / name).read_bytes())
     right = f"x.y.{name.split('.')[0]}s"
     assert topics.of(one) == right
     topics.check(one, right)
