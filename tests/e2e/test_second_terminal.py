@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,9 @@ time = "day"
 """
 
 
-def run(line: str, status: int = 0, **environment: str) -> tuple[str, str]:
+def run(line: str, status: int = 0, environment: Mapping[str, str] | None = None) -> tuple[str, str]:
     """What a command prints, as in a new terminal: nothing of the stack is in its environment."""
-    with kith(*shlex.split(line), **environment) as process:
+    with kith(*shlex.split(line), **(environment or {})) as process:
         output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == status, (line, output, errors)
     return output, errors
@@ -54,7 +54,7 @@ def run(line: str, status: int = 0, **environment: str) -> tuple[str, str]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("second") / "shop"
-    started: dict[str, Any] = json.loads(run(f"up -d --json --data {folder}", **FREE)[0])
+    started: dict[str, Any] = json.loads(run(f"up -d --json --data {folder}", environment=FREE)[0])
     try:
         answer = httpx.post(
             f"{started['ingest']}/v1/events",
