@@ -37,7 +37,7 @@ def run(settings: Settings) -> None:
         app = create_app(
             AnalyticsQueries(database, names),
             lambda: gate.problems() or worker.problems(),
-            Measures(database, names, relations, now).of,
+            Measures(database, names, relations, now, settings.rating_scales).of,
             access=service.access,
         )
         add_live(app, FiguresReader(database, names, relations, now))

@@ -44,7 +44,7 @@ def run(settings: Settings) -> None:
             strength,
             lambda: gate.problems() or worker.problems(),
             now,
-            Measures(database, names, now, vault).of,
+            Measures(database, names, now, vault, settings.rating_scales).of,
             access=service.access,
             vault=vault,
         )
