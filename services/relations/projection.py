@@ -4,11 +4,11 @@ from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from services.relations.erasing import weight
+from services.relations.deduplication import drop_known
+from services.relations.fact_erasure import weight
 from services.relations.facts import project_facts, store_facts
-from services.relations.forgetting import Forgetting
+from services.relations.profile_erasure import Forgetting
 from services.relations.profiles import project_profiles
-from services.relations.recall import unknown
 from services.relations.strength import Strength
 from shared.contracts.codec import check_clock, decode, decode_internal
 from shared.contracts.errors import InvalidEvent
@@ -74,7 +74,7 @@ class RelationsProjection:
         mode is compared with all that it says, headers and value."""
         if records[0].partition.topic != self._relations:
             return records
-        return (yield from unknown(records, trusted, self._most_ahead, facts_only=self._facts_only))
+        return (yield from drop_known(records, trusted, self._most_ahead, facts_only=self._facts_only))
 
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
         """Fold one slice of one partition."""

@@ -7,7 +7,7 @@ from shared.contracts.errors import ConfigurationError, InvalidEvent
 from shared.contracts.wire import is_binary, normal, structured, without_attributes
 from shared.runtime.protocols import Document, Message
 from shared.vault.dead_letters import SEALED_FOR, opened, sealed_for
-from shared.vault.fields import plain, seal_bytes
+from shared.vault.fields import first_plaintext_path, seal_bytes
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed
 from shared.vault.sealing import consumer_of, keys_for
@@ -47,7 +47,7 @@ def sealed_again(message: Message, vault: Vault | None) -> Message | None:
         if is_binary(headers):
             value, headers = structured(headers, value), without_attributes(headers)
         event = decode(value := normal(value))
-        if plain(event) is None:
+        if first_plaintext_path(event) is None:
             return message
         key = keys_for(vault, [event])[consumer_of(event)]
         if isinstance(key, Destroyed):

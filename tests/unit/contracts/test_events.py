@@ -18,11 +18,11 @@ from shared.contracts.events import (
     EVENT_TYPES,
     Event,
     Version,
-    arrival,
     arrival_milliseconds,
     document_id,
     event_key,
     known_arrival,
+    time_of_record,
 )
 from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
 from shared.runtime.protocols import Partition, Record
@@ -403,7 +403,7 @@ def test_the_unit_of_a_timestamp_shows_in_its_size(timestamp: int, milliseconds:
     assert arrival_milliseconds(timestamp) == milliseconds
     found = known_arrival(timestamp)
     assert (found and found.timestamp() * 1000) == milliseconds
-    assert arrival(timestamp) >= EPOCH, "it can always be shown"
+    assert time_of_record(timestamp) >= EPOCH, "it can always be shown"
 
 
 @pytest.mark.parametrize("timestamp", [1_795_176_000, 0, -1, 5, 1_795_176_000_000])

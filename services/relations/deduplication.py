@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from services.relations.erasing import ERASED
+from services.relations.fact_erasure import ERASED
 from services.relations.world import digest
 from shared.contracts.codec import MAX_SEALED_BYTES
 from shared.contracts.events import EPOCH, arrival_milliseconds, document_id
@@ -36,7 +36,7 @@ class _Named(msgspec.Struct, gc=False):
 _named = msgspec.json.Decoder(_Named).decode
 
 
-def unknown(
+def drop_known(
     records: Sequence[Record],
     trusted: Callable[[Document], bool],
     most_ahead: timedelta,
