@@ -93,7 +93,7 @@ def run(settings: Settings) -> None:
     relations = MongoRegistry(database, "relations")
     relations_names = LiveNames(relations)
     gate = CountingGate(database, relations_names, lambda: read_ledger(settings), relations, generations)
-    measures = Measures(database, names, relations_names, lambda: datetime.now(UTC))
+    measures = Measures(database, names, relations_names, lambda: datetime.now(UTC), settings.rating_scales)
     closing = ExitStack()
     access = closing.enter_context(open_access(settings, database))
     app = create_app(

@@ -94,7 +94,7 @@ def run(settings: Settings) -> None:
     heartbeat = Heartbeat(database, projection.name, owner_name(), observation.latency.counts)
     invalidation = Invalidation(settings, cache)
     queries = Queries(database, strength, cache, names)
-    measures = Measures(database, names, lambda: datetime.now(UTC), vault)
+    measures = Measures(database, names, lambda: datetime.now(UTC), vault, settings.rating_scales)
     closing = ExitStack()
     access = closing.enter_context(open_access(settings, database))
     app = create_app(
