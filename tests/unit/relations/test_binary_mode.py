@@ -26,7 +26,7 @@ TIME, LATER = "2026-05-02T09:00:00Z", "2026-05-03T09:00:00Z"
 PROJECTION = RelationsProjection(TOPICS, STRENGTH, 10**9)
 
 
-def binary(one: Event, content_type: str | None = "application/json", **changed: bytes | None) -> Message:
+def binary(one: Event, content_type: str | None = "application/json", /, **changed: bytes | None) -> Message:
     """An event as a CloudEvents SDK publishes it in binary mode."""
     fields: dict[str, Any] = orjson.loads(encode(one))
     data = fields.pop("data")
