@@ -71,7 +71,8 @@ def _no_target(name: Name, found: Generations) -> str:
     if found.building is not None:
         return f"version {found.building} of {name} was never live; `kith rebuild switch {name}` makes it live"
     if found.previous is not None:
-        return f"version {found.previous} of {name} was live before; `kith rebuild rollback {name}` switches back to it"
+        back = f"`kith rebuild rollback {name}` switches back to it"
+        return f"version {found.previous} of {name} was live before; {back}"
     return f"version {found.live} of {name} is the only one; `kith rebuild {name}` builds another"
 
 
