@@ -29,6 +29,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
     monkeypatch.setattr(command, "kafka_publisher", factory)
     monkeypatch.setenv("KITH_ENCRYPTION", "off")
+    monkeypatch.setenv("KITH_KAFKA", "kafka.test:9092")
     return recorder
 
 
