@@ -57,7 +57,7 @@ def told(question: str, found: Answer, asked: Mapping[str, str], width: int) -> 
         yield from table(columns_of(type(totals[0]), totals, currency), width)
     if "items" not in type(found).model_fields:
         return
-    items: Sequence[BaseModel] = found.items
+    items: Sequence[BaseModel] = dict(found)["items"]
     model = model_of(type(found).model_fields["items"])
     assert model is not None
     yield ""
@@ -85,7 +85,7 @@ def about(found: Answer, asked: Mapping[str, str]) -> list[tuple[str, str, bool]
     elif found.money is not None:
         rows.append(("Currency", named(asked["currency"]) if "currency" in asked else found.money, False))
     if "scale" in type(found).model_fields:
-        rows.append(("Scale", _scale(found.scale), False))
+        rows.append(("Scale", _scale(dict(found)["scale"]), False))
     return rows
 
 
