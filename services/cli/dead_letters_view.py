@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
-from rich.segment import Segment
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-from services.cli.tables import Column, Row, fitted
+from services.cli.tables import Column, Row, fitted, with_notes
 from shared.contracts.errors import InvalidEvent
 from shared.letters.fate import Fate, counted
 from shared.letters.letter import as_json, cut_note, summary
@@ -62,21 +60,13 @@ def table(found: Sequence[dict[str, Any]], console: Console) -> RenderableType:
     rows = [
         Row([one["id"], one["time"], one.get("type", "–"), one.get("tenant", "–"), one["state"]]) for one in found
     ]
-    lines: list[RenderableType] = [Text("Dead letters", style="bold")]
-    whole = fitted("", columns, rows, console)
-    rendered = console.render_lines(whole, console.options, pad=False)
-    head, body = rendered[: len(rendered) - len(rows)], rendered[len(rendered) - len(rows) :]
-    lines += [_as_text(line) for line in head]
-    for one, line in zip(found, body, strict=True):
-        where = f"{one['field']} " if one["field"] else ""
-        again = f" (replay of {one['replay_of']})" if "replay_of" in one else ""
-        wrong = Text(printable(f"{one['reason']}: {where}{one['detail']}{again}"), style="red")
-        lines += [_as_text(line), Padding(wrong, (0, 0, 0, 2))]
-    return Group(*lines)
+    return with_notes("Dead letters", columns, rows, [_wrong(one) for one in found], console)
 
 
-def _as_text(line: Sequence[Segment]) -> Text:
-    return Text.assemble(*((segment.text, segment.style or "") for segment in line), no_wrap=True)
+def _wrong(one: dict[str, Any]) -> Text:
+    where = f"{one['field']} " if one["field"] else ""
+    again = f" (replay of {one['replay_of']})" if "replay_of" in one else ""
+    return Text(printable(f"{one['reason']}: {where}{one['detail']}{again}"), style="red")
 
 
 def reasons_table(reasons: dict[str, int], console: Console) -> RenderableType:

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.measure import Measurement
+from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -37,6 +39,23 @@ def fitted(title: str, columns: Sequence[Column], rows: Iterable[Row], console: 
         if not droppable or _width(columns, found, kept, console) <= console.width:
             return _table(title, columns, found, kept)
         kept.remove(min(droppable, key=lambda index: (columns[index].rank, -index)))
+
+
+def with_notes(
+    title: str, columns: Sequence[Column], rows: Sequence[Row], notes: Sequence[Text], console: Console
+) -> Group:
+    """The same, with a note below each row, which may take several lines."""
+    rendered = console.render_lines(fitted("", columns, rows, console), console.options, pad=False)
+    head, body = rendered[: len(rendered) - len(rows)], rendered[len(rendered) - len(rows) :]
+    lines: list[RenderableType] = [Text(title, style="bold")] if title else []
+    lines += [_as_text(line) for line in head]
+    for line, note in zip(body, notes, strict=True):
+        lines += [_as_text(line), Padding(note, (0, 0, 0, 2))]
+    return Group(*lines)
+
+
+def _as_text(line: Sequence[Segment]) -> Text:
+    return Text.assemble(*((segment.text, segment.style or "") for segment in line), no_wrap=True)
 
 
 def _width(columns: Sequence[Column], rows: Sequence[Row], kept: Sequence[int], console: Console) -> int:
