@@ -3,10 +3,19 @@
 from contextvars import ContextVar
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.contracts.errors import ConfigurationError
+
+
+def _ascending(scale: tuple[int, int]) -> tuple[int, int]:
+    if scale[0] >= scale[1]:
+        raise ValueError("the worst rating must be below the best")
+    return scale
+
+
+RatingScale = Annotated[tuple[int, int], AfterValidator(_ascending)]
 
 
 class Settings(BaseSettings):
@@ -78,6 +87,12 @@ class Settings(BaseSettings):
     kind_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {"subscribe": 8.0, "purchase": 5.0, "review": 3.0, "contact": 2.0, "view": 0.5},
         description="Weight of one relation of a kind in a relationship's strength (JSON). Other kinds: 1.",
+    )
+
+    rating_scales: dict[str, RatingScale] = Field(
+        {},
+        description="Worst and best rating by tenant, * for every other (JSON). Without it reports take the lowest"
+        " and highest rating of the tenant's data.",
     )
 
     relations_facts_only: bool = Field(
