@@ -58,7 +58,8 @@ def table(found: Sequence[dict[str, Any]], console: Console) -> RenderableType:
     columns = [Column("Id"), Column("Came", rank=3), Column("Type", rank=2), Column("Tenant", rank=1)]
     columns.append(Column("State", rank=4))
     rows = [
-        Row([one["id"], one["time"], one.get("type", "–"), one.get("tenant", "–"), one["state"]]) for one in found
+        Row([one["id"], f"{one['time'][:19]}Z", one.get("type", "–"), one.get("tenant", "–"), one["state"]])
+        for one in found
     ]
     return with_notes("Dead letters", columns, rows, [_wrong(one) for one in found], console)
 

@@ -53,7 +53,9 @@ def _one(service: str, settings: Settings) -> Health:
             ready = json.load(answer) == {"status": "ready"}
     except urllib.error.HTTPError as error:
         return Health(service, address, *_refused(error))
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except ValueError:
+        return Health(service, address, "no answer", "it is another program")
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         return Health(service, address, "no answer", getattr(reason, "strerror", None) or type(reason).__name__)
     return (

@@ -52,8 +52,8 @@ def attention(status: Status, services: Sequence[Health]) -> list[Text]:
             owns = f" with {len(worker.partitions)} partitions" if worker.partitions else ""
             lines.append(("red", f"worker {worker.owner} of {worker.service} {silent}{owns}{behind}"))
     for service, stuck in _stuck(status).items():
-        behind = sum(p.lag for p in stuck)
-        lines.append(("red", f"{service}: {behind:,} messages wait and none was stored for {STUCK_SECONDS} s"))
+        waiting = sum(p.lag for p in stuck)
+        lines.append(("red", f"{service}: {waiting:,} messages wait and none was stored for {STUCK_SECONDS} s"))
     if status.dead_letters:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in status.dead_letters.items())
         total = sum(status.dead_letters.values())
