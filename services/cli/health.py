@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from services.cli.up import SERVICES, reachable
+from services.cli.up import reachable
+from shared.contracts.services import SERVICES
 from shared.settings import Settings
 
 PATIENCE_SECONDS = 2.0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from services.cli.health import as_json, look
-from services.cli.up import SERVICES
+from shared.contracts.services import SERVICES
 from shared.local.processes import free_ports
 from shared.settings import Settings
 
