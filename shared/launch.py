@@ -2,18 +2,19 @@
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
-
-from shared import logs
 from shared.errors import ConfigurationError, Unavailable
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 
-def launch(service: str, run: Callable[[Settings], None]) -> None:
+def launch(service: str, run: "Callable[[Settings], None]") -> None:
     """Run a service until it is asked to stop. Exit status 0 then, 1 when it had to stop (a server that is
     away at the start, an error that nobody may ignore), 2 when a setting is wrong."""
+    from shared import logs
+
     try:
         settings = read_settings()
         logs.configure(settings.log_level)
@@ -24,8 +25,14 @@ def launch(service: str, run: Callable[[Settings], None]) -> None:
         _end(service, str(error), 1)
 
 
-def read_settings() -> Settings:
+def read_settings() -> "Settings":
     """The settings of the environment. Raises ConfigurationError that names the variables at fault."""
+    # A command prints its help without any of this, which takes a third of a second.
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from shared.settings import Settings
+
     try:
         return Settings()
     except ValidationError as error:

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from shared.launch import read_settings
 
@@ -57,6 +55,9 @@ def verify_command(
 
 
 def _show(entries: dict[str, int], witnessed: dict[str, int]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("Tenant", "Entries", "In the topic")
     table.columns[1].justify = table.columns[2].justify = "right"
     for tenant in sorted({*entries, *witnessed}):

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from services.cli import letters
 from services.cli.times import time_option
 from shared.errors import InvalidEvent
-from shared.letters.letter import Selection, cut_note, mended
-from shared.letters.letter import summary as told
-from shared.letters.store import Letters
-from shared.settings import Settings, mongo_of
-from shared.topics import Topics
+from shared.launch import read_settings
 
 if TYPE_CHECKING:
+    from shared.letters.letter import Selection
+    from shared.letters.store import Letters
     from shared.protocols import Publisher
+    from shared.settings import Settings
+    from shared.topics import Topics
 
 dead_letters_app = typer.Typer(
     help="Dead letters: messages that could never be accepted, kept as they came. They may hold personal data.",
@@ -73,6 +71,9 @@ def list_command(
     json_line: Json = False,
 ) -> None:
     """List the dead letters that are open, the latest first. Values are not shown."""
+    from services.cli import letters
+    from shared.letters.letter import summary as told
+
     selection = _selection((), reason, type, tenant, topic, since, until, everything)
     with _opened() as (_, _, store):
         if summary:
@@ -95,6 +96,9 @@ def show_command(
 
     Of a message of more than 1 MiB a letter keeps the beginning, and says where in Kafka all of it lies.
     """
+    from services.cli import letters
+    from shared.letters.letter import cut_note
+
     with _opened() as (settings, _, store):
         [letter] = store.opened(_present(store, [id]))
         _record(settings, "dead_letters.show", {"letter": id})
@@ -139,6 +143,9 @@ def replay_command(
     event with `--value`. Changes, which the relations service publishes, are never replayed: they would be counted
     twice. Rebuild the projection that refused them instead.
     """
+    from services.cli import letters
+    from shared.letters.letter import cut_note, mended
+
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
     if value is not None and len(selection.ids) != 1:
         raise typer.BadParameter("needs exactly one id", param_hint="--value")
@@ -179,6 +186,8 @@ def discard_command(
     json_line: Json = False,
 ) -> None:
     """Lay dead letters aside for good. They stay where they are, but are no longer listed as open."""
+    from services.cli import letters
+
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
     with _opened() as (settings, _, store):
         _present(store, selection.ids)
@@ -201,24 +210,29 @@ def _selection(
     since: str | None,
     until: str | None,
     closed: bool,
-) -> Selection:
+) -> "Selection":
+    from shared.letters.letter import Selection
+
     first, last = time_option("--since", since), time_option("--until", until)
     return Selection(ids or (), reason, type, tenant, topic, first, last, closed)
 
 
-def _definite(selection: Selection) -> Selection:
+def _definite(selection: "Selection") -> "Selection":
     if not selection.narrow:
         raise typer.BadParameter("name ids or give a filter; `--since 2000-01-01` means all that are open")
     return selection
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[Settings, Topics, Letters]]:
+def _opened() -> "Iterator[tuple[Settings, Topics, Letters]]":
+    from shared.letters.store import Letters
     from shared.mongo_errors import translated
     from shared.mongo_io import connect
+    from shared.settings import mongo_of
+    from shared.topics import Topics
     from shared.vault.open import vault_in
 
-    settings = Settings()
+    settings = read_settings()
     mongo = mongo_of(settings)
     topics = Topics(settings.topic_prefix)
     with connect(mongo) as client, translated():
@@ -226,19 +240,19 @@ def _opened() -> Iterator[tuple[Settings, Topics, Letters]]:
         yield settings, topics, Letters(database, topics, vault_in(settings, database))
 
 
-def _record(settings: Settings, action: str, subject: dict[str, str]) -> None:
+def _record(settings: "Settings", action: str, subject: dict[str, str]) -> None:
     from services.cli.acts import record_act
 
     record_act(settings, action, subject)
 
 
-def _publisher(settings: Settings) -> "Publisher":
+def _publisher(settings: "Settings") -> "Publisher":
     from shared.kafka_clients import open_publisher
 
     return open_publisher(settings)
 
 
-def _present(store: Letters, ids: Sequence[str]) -> list[dict[str, Any]]:
+def _present(store: "Letters", ids: Sequence[str]) -> list[dict[str, Any]]:
     found = store.by_id(ids)
     if missing := set(ids) - {letter["_id"] for letter in found}:
         raise typer.BadParameter(f"there is no dead letter {', '.join(sorted(missing))}", param_hint="ID")
@@ -249,4 +263,6 @@ def _print(found: dict[str, Any], text: Any, json_line: bool) -> None:
     if json_line:
         typer.echo(json.dumps(found))
     else:
+        from rich.console import Console
+
         Console().print(text)

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
-from services.cli.export_progress import ExportProgress
 from shared.errors import ConfigurationError, Unavailable
 from shared.launch import read_settings
-from shared.measures.query import BadMeasure, NotInstalled
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
+    from services.cli.export_progress import ExportProgress
     from services.exports.revealing import Reveal
     from services.exports.source import Export
     from shared.protocols import Document
@@ -66,9 +64,13 @@ def export_command(
     Each file is what was stored at one moment, whatever is written meanwhile, and has its name only once it is
     complete. On a terminal, progress is shown. Money is in minor units, times are in UTC.
     """
+    from pydantic import ValidationError
+
     from services.cli.acts import record_act
+    from services.cli.export_progress import ExportProgress
     from services.exports.revealing import revealing
     from services.exports.snapshot import MomentPassed
+    from shared.measures.query import BadMeasure, NotInstalled
     from shared.mongo_io import connect
     from shared.parameters import BadParameter
     from shared.settings import mongo_of
@@ -178,7 +180,7 @@ class _Target:
         folder = count > 1 or (not by_day and out is not None and out.is_dir())
         return _Target(out, chosen, folder, by_day)
 
-    def write(self, export: "Export", progress: ExportProgress) -> None:
+    def write(self, export: "Export", progress: "ExportProgress") -> None:
         from services.exports.formats import FORMATS
 
         counted = progress.counted(export.name, export.rows)
@@ -207,7 +209,9 @@ class _Target:
             partial.replace(path)
             progress.done(export.name, path)
 
-    def _write_days(self, export: "Export", progress: ExportProgress) -> None:
+    def _write_days(self, export: "Export", progress: "ExportProgress") -> None:
+        from shared.measures.query import NotInstalled
+
         try:
             from services.exports.partitions import write_by_day
         except ImportError:

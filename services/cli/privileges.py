@@ -1,10 +1,7 @@
-"""The least that each service has to be allowed in Kafka and MongoDB, and `kith privileges`, which prints it."""
+"""The least that each service has to be allowed in Kafka and MongoDB: for `kith privileges`, which prints it."""
 
-import json
 from collections.abc import Collection, Iterable
-from typing import Annotated, Any, NamedTuple
-
-import typer
+from typing import Any, NamedTuple
 
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.privacy.schema import COLLECTIONS as PRIVACY
@@ -16,7 +13,6 @@ from shared.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.findings import FINDINGS
 from shared.generations import collection_of
 from shared.heartbeat import WORKERS
-from shared.launch import read_settings
 from shared.mongo_generations import PROJECTIONS
 from shared.mongo_io import OUTBOX, POSITIONS
 from shared.status import COUNTED
@@ -132,32 +128,6 @@ def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
             for short in (*INPUTS, *OUTPUTS)
         ],
     }
-
-
-def privileges_command(
-    json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
-) -> None:
-    """Show the least that each service has to be allowed, as commands for Kafka's and MongoDB's own tools.
-
-    One Kafka user and one MongoDB role per service. `kith topics create`, `kith keys`, `kith rebuild` and their
-    like are for an operator, who may do everything with this database and these topics.
-    """
-    settings = read_settings()
-    roles, acls = mongo_roles(settings.database), kafka_acls(Topics(settings.topic_prefix), settings.group)
-    if json_line:
-        told = {service: [acl._asdict() for acl in found] for service, found in acls.items()}
-        typer.echo(json.dumps({"mongo": roles, "kafka": told}))
-        return
-    typer.echo("# MongoDB, in mongosh as an administrator")
-    typer.echo(f'use("{settings.database}")')
-    for service, found in roles.items():
-        typer.echo(f'db.createRole({{role: "kith-{service}", roles: [], privileges: {json.dumps(found)}}})')
-    typer.echo("\n# Kafka")
-    for service, granted in acls.items():
-        for acl in granted:
-            operations = " ".join(f"--operation {operation}" for operation in acl.operations)
-            what = f"--{acl.kind.lower()} '{acl.name}' {operations}"
-            typer.echo(f"kafka-acls.sh --add --allow-principal 'User:kith-{service}' {what}")
 
 
 def _versions(names: Iterable[str], actions: Collection[str]) -> dict[str, tuple[str, ...]]:

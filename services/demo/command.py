@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Annotated, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
 import typer
-from rich.console import Console
 
 from shared.errors import ConfigurationError, Unavailable
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
 
 
 class Stack(Protocol):
@@ -18,7 +19,7 @@ class Stack(Protocol):
     def addresses(self) -> dict[str, str]: ...
 
     @property
-    def settings(self) -> Settings: ...
+    def settings(self) -> "Settings": ...
 
     def headers(self, tenant: str = "default") -> dict[str, str]:
         """What a request to a service says of itself, to be answered for a tenant."""
@@ -51,6 +52,8 @@ def demo_command(open_stack: Callable[[], AbstractContextManager[Stack]]) -> Cal
 
         The status is 0 only when every stored document equals an independent fold of the events sent.
         """
+        from rich.console import Console
+
         from services.demo.run import demo  # whose HTTP client only the extra "demo" brings
 
         errors = Console(stderr=True)

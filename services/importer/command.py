@@ -5,20 +5,19 @@ import sys
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from services.importer.mapping import load
-from services.importer.run import Clock, Report, run
 from shared.errors import ConfigurationError, Unavailable
 from shared.launch import read_settings
-from shared.protocols import Publisher
-from shared.settings import Settings
-from shared.topics import Topics
-from shared.vault.open import open_vault
+
+if TYPE_CHECKING:
+    from services.importer.run import Report
+    from shared.protocols import Publisher
+    from shared.settings import Settings
 
 
 def import_command(
@@ -44,6 +43,11 @@ def import_command(
 
     Exit status: 0 when every row was read (rejected ones included), 1 when the import could not be completed.
     """
+    from services.importer.mapping import load
+    from services.importer.run import Clock, run
+    from shared.topics import Topics
+    from shared.vault.open import open_vault
+
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
     settings = read_settings()
     clock = Clock(datetime.now(UTC), timedelta(seconds=settings.max_future_seconds))
@@ -62,7 +66,7 @@ def import_command(
     typer.echo(_as_json(report, rejected_to, dry_run) if as_json else _as_text(report, rejected_to, dry_run))
 
 
-def kafka_publisher(settings: Settings) -> Publisher:
+def kafka_publisher(settings: "Settings") -> "Publisher":
     from shared.kafka_clients import open_publisher  # a dry run does without Kafka's client
 
     return open_publisher(settings)
@@ -97,7 +101,7 @@ class _Bars:
         self._progress.stop()
 
 
-def _as_json(report: Report, rejected_to: Path, dry_run: bool) -> str:
+def _as_json(report: "Report", rejected_to: Path, dry_run: bool) -> str:
     counts = {"read": report.read, "accepted": report.accepted, "rejected": report.rejected}
     sources = [
         {"source": one.source, "read": one.read, "accepted": one.accepted, "rejected": one.rejected}
@@ -107,7 +111,7 @@ def _as_json(report: Report, rejected_to: Path, dry_run: bool) -> str:
     return json.dumps({**counts, "sources": sources, "rejects": file, "dry_run": dry_run})
 
 
-def _as_text(report: Report, rejected_to: Path, dry_run: bool) -> str:
+def _as_text(report: "Report", rejected_to: Path, dry_run: bool) -> str:
     accepted = "acceptable" if dry_run else "accepted"
     lines = [
         f"{one.source}: {one.read:,} rows read, {one.accepted:,} {accepted}, {one.rejected:,} rejected"

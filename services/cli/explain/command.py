@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from services.cli.times import time_option
 from shared.errors import ConfigurationError
@@ -43,6 +41,8 @@ def explain_command(
 
     The status is 0 when the event was found, and 1 when it was not.
     """
+    from rich.console import Console
+
     from services.cli.explain.answer import opened
     from services.cli.explain.find import Asked
     from services.cli.explain.view import report_json, report_view
@@ -63,6 +63,9 @@ def explain_command(
 @contextmanager
 def _watched() -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
     """A bar on stderr if that is a terminal: one function moves it, the other says what it is about."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:

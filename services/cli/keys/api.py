@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from shared.access.caller import SCOPES
 from shared.launch import read_settings
@@ -60,6 +58,9 @@ def list_command(
     json_line: Json = False,
 ) -> None:
     """Show every key that was ever made, without its secret."""
+    from rich.console import Console
+    from rich.table import Table
+
     with _opened() as (keys, _):
         found = [key for key in keys.all() if tenant in (None, key.tenant)]
     now = datetime.now(UTC)

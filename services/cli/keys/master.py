@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from shared.errors import ConfigurationError
 from shared.launch import read_settings
-from shared.settings import mongo_of
 
 master_app = typer.Typer(help="The master keys, under which all others are encrypted.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
@@ -59,7 +55,11 @@ def new_command(
 @master_app.command("list")
 def list_command(json_line: Json = False) -> None:
     """List the master keys: which is the current one, and how much is still encrypted under each."""
+    from rich.console import Console
+    from rich.table import Table
+
     from shared.mongo_io import connect
+    from shared.settings import mongo_of
     from shared.vault.mongo_store import MongoKeyStore
     from shared.vault.open import master_keys
 
@@ -101,6 +101,7 @@ def rotate_command(json_line: Json = False) -> None:
     """
     from services.cli.acts import INSTALLATION, recorder
     from shared.mongo_io import connect
+    from shared.settings import mongo_of
     from shared.vault.mongo_store import MongoKeyStore
     from shared.vault.open import master_keys
     from shared.vault.rotation import rotate
@@ -125,6 +126,9 @@ def rotate_command(json_line: Json = False) -> None:
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr if that is a terminal: the function moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("data keys"), BarColumn(), TextColumn("{task.completed:,.0f}"), TimeRemainingColumn())
     hidden = not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=hidden) as bar:

@@ -1,0 +1,111 @@
+"""Every command of `kith`, and where it is. Pure: importing this imports no command."""
+
+from services.cli.lazy import LazyGroup, Place
+
+STACK, DATA, OPERATE, SERVE = "A stack on this machine", "Data", "Operate", "Run one service"
+
+PLACES = {
+    "up": Place(
+        "services.cli.up_command", "up_command", STACK, "Start Kafka, MongoDB and all services on this machine."
+    ),
+    "demo": Place(
+        "services.cli.up_command",
+        "demo_command",
+        STACK,
+        "Start everything, let a simulated market send events, and check that what is stored is exact.",
+    ),
+    "status": Place(
+        "services.cli.status",
+        "status_command",
+        STACK,
+        "Show how far each service has come, who works on it, what is stored and what was not accepted.",
+    ),
+    "import": Place(
+        "services.importer.command",
+        "import_command",
+        DATA,
+        "Import rows of CSV, JSON lines or SQLite files as events.",
+    ),
+    "report": Place(
+        "services.cli.report",
+        "report_app",
+        DATA,
+        "Customer measures: who is active, who comes back, who is leaving, and what it is worth. The services "
+        "give the same at /v1/measures/NAME.",
+    ),
+    "export": Place(
+        "services.cli.export",
+        "export_command",
+        DATA,
+        "Write relations, relationships, consumers, providers, aggregates or measures into files.",
+    ),
+    "explain": Place(
+        "services.cli.explain.command",
+        "explain_command",
+        DATA,
+        "Explain what became of an event: where it lies, what it changed, and if nothing, why.",
+    ),
+    "dead-letters": Place(
+        "services.cli.dead_letters",
+        "dead_letters_app",
+        OPERATE,
+        "Dead letters: messages that could never be accepted, kept as they came. They may hold personal data.",
+    ),
+    "rebuild": Place(
+        "services.cli.rebuild.app",
+        "rebuild_app",
+        OPERATE,
+        "Build a projection anew from the log, beside the one that serves; compare the two, and switch.",
+    ),
+    "audit": Place(
+        "services.cli.audit", "audit_app", OPERATE, "The record of who saw personal data and who did what."
+    ),
+    "keys": Place("services.cli.keys.app", "keys_app", OPERATE, "The keys of callers, and of the data."),
+    "topics": Place("services.cli.topics", "topics_app", OPERATE, "The Kafka topics that Kith uses."),
+    "privileges": Place(
+        "services.cli.privileges_command",
+        "privileges_command",
+        OPERATE,
+        "Show the least that each service has to be allowed, as commands for Kafka's and MongoDB's own tools.",
+    ),
+    "settings": Place(
+        "services.cli.settings_command",
+        "settings_command",
+        OPERATE,
+        "Show every setting: its environment variable, its value now, what it means.",
+    ),
+    "ingest": Place(
+        "services.cli.run",
+        "ingest",
+        SERVE,
+        "Run the ingest service: events over HTTP into Kafka. Needs KITH_KAFKA.",
+    ),
+    "relations": Place(
+        "services.cli.run",
+        "relations",
+        SERVE,
+        "Run a relations worker and its query API. Needs KITH_KAFKA and KITH_MONGO.",
+    ),
+    "analytics": Place(
+        "services.cli.run",
+        "analytics",
+        SERVE,
+        "Run an analytics worker and its report API. Needs KITH_KAFKA and KITH_MONGO.",
+    ),
+    "privacy": Place(
+        "services.cli.run",
+        "privacy",
+        SERVE,
+        "Run the privacy API: erasing, correcting and exporting consumers. Needs KITH_KAFKA and KITH_MONGO.",
+    ),
+    "exports": Place(
+        "services.cli.run",
+        "exports",
+        SERVE,
+        "Run the exports service: files and the OData feed. Needs KITH_MONGO, and KITH_KAFKA for the ledger.",
+    ),
+}
+
+
+class Kith(LazyGroup):
+    places = PLACES

@@ -1,0 +1,97 @@
+"""A group of commands that are imported when one is called, and not before."""
+
+import importlib
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any, Literal, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+MARKUP: Literal["markdown"] = "markdown"
+
+
+class Place(NamedTuple):
+    """Where a command is, and what the list of all commands shows of it. ``attribute`` of ``module`` is a function
+    or a Typer application. ``help`` repeats the first paragraph of the command's own help."""
+
+    module: str
+    attribute: str
+    panel: str
+    help: str
+
+
+class Commands(MutableMapping[str, Any]):
+    """The commands by name. A command is imported when it is asked for by its name."""
+
+    def __init__(self, places: Mapping[str, Place]) -> None:
+        self._places = places
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = _load(name, self._places[name])
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys([*self._places, *self._loaded]))
+
+    def __len__(self) -> int:
+        return len({*self._places, *self._loaded})
+
+
+class LazyGroup(TyperGroup):
+    """Lists its commands without importing any, and imports the one that is called.
+
+    ``places`` is set by a subclass. Completion and suggestions for a mistyped name need the names only.
+    """
+
+    places: Mapping[str, Place] = {}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = Commands(self.places)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """What the list shows: a command without its options. ``resolve_command`` returns the one to run."""
+        place = self.places.get(cmd_name)
+        if place is None:
+            return None
+        return TyperCommand(cmd_name, help=place.help, rich_help_panel=place.panel, rich_markup_mode=MARKUP)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        # Without rich, which takes longer to import than everything else here together.
+        super(TyperGroup, self).format_help(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, place in self.places.items():
+            panels.setdefault(place.panel, []).append((name, place.help))
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else self.commands[name], rest
+
+
+def _load(name: str, place: Place) -> Any:
+    found = getattr(importlib.import_module(place.module), place.attribute)
+    # With two commands it is a group, whatever the one of interest is.
+    above = typer.Typer(rich_markup_mode=MARKUP, add_completion=False)
+    above.callback()(lambda: None)
+    if isinstance(found, typer.Typer):
+        above.add_typer(found, name=name)
+    else:
+        above.command(name)(found)
+    group = typer.main.get_command(above)
+    return getattr(group, "commands")[name]  # noqa: B009 (what a group is depends on Typer's version)

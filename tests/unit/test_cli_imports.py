@@ -1,0 +1,98 @@
+"""The command imports what it runs, and nothing else: `kith --help` answers at once."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from services.cli.__main__ import app
+from services.cli.commands import PLACES
+
+#: What a command line is made of and printed with. Typer checks the values of options by pydantic.
+TYPER = {"annotated_doc", "shellingham", "typer"}
+PYDANTIC = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
+RICH = {"markdown_it", "mdurl", "pygments", "rich"}
+
+SCRIPT = """
+import json, sys
+
+def loaded():
+    installed = [n for n, m in sys.modules.items() if "site-packages" in (getattr(m, "__file__", None) or "")]
+    return sorted({name.partition(".")[0] for name in installed if not name.startswith("_")})
+
+def run(*arguments):
+    sys.argv = ["kith", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, arguments
+    return loaded()
+
+from services.cli.__main__ import main
+sys.stdout = sys.stderr
+found = {" ".join(arguments): run(*arguments) for arguments in json.loads(sys.argv[1])}
+print(json.dumps(found), file=sys.__stdout__)
+"""
+
+
+def imported(*commands: tuple[str, ...]) -> dict[str, set[str]]:
+    """What one process after another command line has imported, without the standard library and the project."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(commands)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return {line: set(modules) for line, modules in json.loads(done.stdout).items()}
+
+
+def paths(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    yield (*path, "--help")
+    for name, child in getattr(command, "commands", {}).items():
+        yield from paths(child, (*path, name))
+
+
+def test_the_list_of_commands_needs_no_library_but_that_of_the_command_line() -> None:
+    found = imported(("--version",), ("--help",))
+    assert found["--version"] | found["--help"] <= TYPER
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_the_help_of_a_command_imports_no_client(name: str) -> None:
+    group: Any = typer.main.get_command(app)
+    for line, modules in imported(*paths(group.commands[name], (name,))).items():
+        assert modules <= TYPER | PYDANTIC | RICH, line
+
+
+def test_the_list_says_what_the_commands_say() -> None:
+    group: Any = typer.main.get_command(app)
+    said = {name: (group.commands[name].help or "").partition("\n\n")[0] for name in PLACES}
+    assert {name: place.help for name, place in PLACES.items()} == {
+        name: " ".join(text.split()) for name, text in said.items()
+    }
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        app(["statis"])
+    assert end.value.code == 2
+    assert "'status'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [("kith dea", {"dead-letters"}), ("kith dead-letters re", {"replay"}), ("kith up --po", {"--port-base"})],
+)
+def test_a_shell_completes_commands_and_options(line: str, offered: set[str]) -> None:
+    words = line.split()
+    done = subprocess.run(
+        [Path(sys.executable).with_name("kith")],
+        env={"_KITH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert set(done.stdout.split()) == offered, done.stderr
