@@ -13,10 +13,10 @@ from hypothesis import settings as hypothesis_settings
 from pymongo.database import Database
 
 from services.cli.up import SERVICES
+from shared.kafka.topics_admin import ensure_topics
 from shared.local.servers import Servers
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from shared.settings import Settings
-from shared.topics_admin import ensure_topics
 
 # A shared machine stalls now and then; a slow example is no failure.
 hypothesis_settings.register_profile("kith", deadline=None)

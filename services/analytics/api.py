@@ -11,13 +11,13 @@ from services.analytics.measures.source import Source
 from services.analytics.parameters import Bucket, By, Measure, period
 from services.analytics.queries import AnalyticsQueries
 from shared.access.app import guarded_app
-from shared.access.caller import ANALYTICS_READ
 from shared.access.guard import Access, TenantOf
-from shared.access.needs import needs
-from shared.events import Currency
-from shared.http import problem, problems
+from shared.contracts.events import Currency
+from shared.http.caller import ANALYTICS_READ
+from shared.http.parameters import BadParameter
+from shared.http.scopes import needs
+from shared.http.server import problem, problems
 from shared.measures.http import add_measures
-from shared.parameters import BadParameter
 
 DESCRIPTION = """\
 Aggregates of the relations between consumers and providers, kept exact: an amendment, a retraction or a late

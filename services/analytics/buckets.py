@@ -9,8 +9,8 @@ from pymongo.collection import Collection
 
 from services.analytics.parameters import Bucket, Period, hour_bucket
 from services.analytics.partials import StoredSums
-from shared.events import document_id
-from shared.protocols import Document
+from shared.contracts.events import document_id
+from shared.runtime.protocols import Document
 
 # A query that takes longer is given up rather than left to burden the server.
 MAX_TIME_MS = 20_000

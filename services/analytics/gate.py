@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
-from shared.counted import Mark, has_counted, marks_of
-from shared.erasure import LedgerEntry
-from shared.gating import Waiting
-from shared.generations import Registry
-from shared.ledger_gate import with_facts
-from shared.protocols import Document
+from shared.erasure.gate import with_facts
+from shared.erasure.records import LedgerEntry
+from shared.http.gating import Waiting
+from shared.runtime.protocols import Document
+from shared.versions.generations import Registry
+from shared.versions.progress import Mark, has_counted, marks_of
 
 
 class CountingGate(Waiting):

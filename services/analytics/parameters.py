@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from services.analytics.partials import HOUR, day_and_hour, hour_number
-from shared.cursors import decode_cursor
-from shared.events import EPOCH
-from shared.parameters import BadParameter, moment
+from shared.contracts.events import EPOCH
+from shared.http.cursors import decode_cursor
+from shared.http.parameters import BadParameter, moment
 
 By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
 Bucket = Literal["day", "hour"]
@@ -18,7 +18,7 @@ _BUCKETS: dict[Bucket, re.Pattern[str]] = {
     "day": re.compile(r"\d{4}-\d\d-\d\d", re.ASCII),
     "hour": re.compile(r"\d{4}-\d\d-\d\dT\d\d:00:00Z", re.ASCII),
 }
-# No event is dated earlier or later (shared.events.Time).
+# No event is dated earlier or later (shared.contracts.events.Time).
 _FIRST, _END = 0, hour_number(datetime(9000, 1, 1, tzinfo=UTC))
 
 

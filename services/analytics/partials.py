@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from shared.events import EPOCH, document_id
-from shared.protocols import Document
+from shared.contracts.events import EPOCH, document_id
+from shared.runtime.protocols import Document
 
 HOUR = timedelta(hours=1)
 

@@ -4,8 +4,8 @@ The document counts the consumer's facts of the day. Whoever moves that count ac
 distinct consumers, so the numbers of the partitions add up whichever of them the facts came through.
 """
 
-from shared.events import document_id
-from shared.protocols import Document
+from shared.contracts.events import document_id
+from shared.runtime.protocols import Document
 
 #: tenant, day, provider (None: any), consumer: what a presence document is about
 Visit = tuple[str, str, str | None, str]

@@ -2,7 +2,7 @@
 
 Every number moves by contribution(after) − contribution(before) of a change, in integers, so order never
 shows and a retraction undoes exactly what its fact did. Each change comes here exactly once: the runner has
-dropped what is repeated or early (``shared.numbering``).
+dropped what is repeated or early (``shared.runtime.sequence_numbers``).
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -10,11 +10,11 @@ from functools import lru_cache
 
 from services.analytics.partials import Difference, Place, day_and_hour, hour_number
 from services.analytics.presence import PresenceDifference, Visit
-from shared.changes import Fact, RelationChange, decode_change
-from shared.errors import InvalidEvent
-from shared.events import document_id
-from shared.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
-from shared.topics import Topics
+from shared.contracts.changes import Fact, RelationChange, decode_change
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import document_id
+from shared.contracts.topics import Topics
+from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
 
 AGGREGATES, PRESENCE = "aggregates", "presence"
 

@@ -24,10 +24,10 @@ from services.analytics.parameters import (
 from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES, PRESENCE
 from services.analytics.ranking import Ranking
-from shared.cursors import encode_cursor
-from shared.mongo_errors import translated
-from shared.parameters import BadParameter
-from shared.protocols import Document
+from shared.http.cursors import encode_cursor
+from shared.http.parameters import BadParameter
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
 
 
 class AnalyticsQueries:

@@ -10,8 +10,8 @@ from services.analytics.answers import Ranked, Top
 from services.analytics.buckets import MAX_TIME_MS
 from services.analytics.parameters import Measure, Period
 from services.analytics.partials import plus
-from shared.parameters import BadParameter
-from shared.protocols import Document
+from shared.http.parameters import BadParameter
+from shared.runtime.protocols import Document
 
 _KEY_SUMS = {
     "_id": "$key",

@@ -3,9 +3,9 @@
 from typing import Any
 
 from services.analytics.projection import AGGREGATES, PRESENCE
-from shared.collections import Collections, CollectionSpec, object_schema
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.dead_letters import SPEC
+from shared.contracts.collections import Collections, CollectionSpec, object_schema
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.dead_letters import SPEC
 
 _STRING = {"bsonType": "string"}
 _INTEGER = {"bsonType": ["int", "long"]}

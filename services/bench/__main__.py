@@ -23,9 +23,9 @@ from services.bench.measure import RunFailed
 from services.bench.ratios import ratios
 from services.bench.run import Comparison
 from services.bench.servers import CACHE_GB, BenchServers, running
-from shared.errors import ConfigurationError, Unavailable
-from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.mongo.store import connect
+from shared.runtime.protocols import Document
 
 QUICK_EVENTS = 20_000
 Row = dict[str, Any]

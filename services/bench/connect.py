@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.cache import cache_folder, locked
 from shared.local.java import find_java
 from shared.local.kafka import LOGGING

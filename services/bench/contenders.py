@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from services.bench import connect, quix, start
 from services.bench.start import Job
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.processes import Process
 from shared.settings import Settings
 

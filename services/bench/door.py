@@ -16,10 +16,10 @@ from services.bench.procfs import cpu_microseconds, tree
 from services.bench.ratios import Ratio, ratio
 from services.bench.servers import BenchServers
 from services.bench.topics import PARTITIONS
+from shared.contracts.topics import Topics
+from shared.kafka.topics_admin import ensure_topics
 from shared.local.processes import Process, free_ports
 from shared.settings import Settings
-from shared.topics import Topics
-from shared.topics_admin import ensure_topics
 
 PREFIX = "door"
 DOORS = {"Kith": "services.ingest", "FastAPI": "services.bench.peers.fastapi_door"}

@@ -13,7 +13,7 @@ from services.bench.measure import check, progress_of
 from services.bench.servers import BenchServers
 from services.bench.start import Job
 from services.bench.topics import fill
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 SIZES, LARGEST = (10_000, 100_000, 1_000_000), 3_000_000

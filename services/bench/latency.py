@@ -17,10 +17,10 @@ from services.bench.http import Connection, wait_ready
 from services.bench.load import STARTED
 from services.bench.servers import BenchServers
 from services.bench.topics import PARTITIONS
+from shared.kafka.topics_admin import ensure_topics
 from shared.local.processes import Process
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.topics_admin import ensure_topics
 
 PROBES = 300
 P50_MS, P99_MS = 50.0, 250.0

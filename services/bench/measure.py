@@ -15,7 +15,7 @@ from services.bench.servers import BenchServers
 from services.bench.start import Job
 from services.bench.topics import BenchTopic
 from shared.local.processes import Process
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 _TICK_SECONDS = 0.02
 _START_SECONDS = 90.0

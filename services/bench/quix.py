@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.cache import locked
 
 REQUIREMENTS = ("quixstreams[mongodb]==3.28.1", "pymongo==4.20.0")

@@ -14,11 +14,11 @@ from services.bench.measure import Run, RunFailed, measure
 from services.bench.servers import BenchServers
 from services.bench.start import Job
 from services.bench.topics import PARTITIONS, BenchTopic, fill
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.contracts.topics import Topics
 from shared.local.processes import ProcessFailed
-from shared.protocols import Document
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.topics import Topics
 
 #: Slower than any contender but the tutorial loop: whoever is below has failed.
 _LEAST_RATE, _TUTORIAL_RATE = 500.0, 100.0

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from kafka.partitioner import murmur2
 
 from services.bench.events import BenchEvent, ending
-from shared.events import document_id
-from shared.kafka_publisher import KafkaPublisher
-from shared.protocols import Message
+from shared.contracts.events import document_id
+from shared.contracts.topics import Topics
+from shared.kafka.python_client.publisher import KafkaPublisher
+from shared.kafka.topics_admin import ensure_topics
+from shared.runtime.protocols import Message
 from shared.settings import Settings
-from shared.topics import Topics
-from shared.topics_admin import ensure_topics
 
 PARTITIONS = 4
 _CHUNK = 5_000

@@ -7,7 +7,7 @@ import typer
 
 from services.cli.commands import Kith
 from services.cli.lazy import MARKUP
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 
 app = typer.Typer(
     name="kith",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 audit_app = typer.Typer(help="The record of who saw personal data and who did what.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
@@ -24,13 +24,13 @@ def verify_command(
     only the topic disagrees, or KITH_AUDIT_KEY is what they lacked. Entries cut off the end show as far as the
     topic has them.
     """
-    from services.cli.explain.log import LogScan
+    from services.explain.log import LogScan
     from shared.access.audit_mongo import MongoAuditLog
     from shared.access.recording import audit_key
     from shared.access.verify import Witnessed, verify
-    from shared.mongo_io import connect
+    from shared.contracts.topics import AUDIT, Topics
+    from shared.mongo.store import connect
     from shared.settings import servers_of
-    from shared.topics import AUDIT, Topics
 
     settings = read_settings()
     _, mongo = servers_of(settings)

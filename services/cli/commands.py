@@ -40,7 +40,7 @@ PLACES = {
         "Write relations, relationships, consumers, providers, aggregates or measures into files.",
     ),
     "explain": Place(
-        "services.cli.explain.command",
+        "services.cli.explain",
         "explain_command",
         DATA,
         "Explain what became of an event: where it lies, what it changed, and if nothing, why.",
@@ -52,7 +52,7 @@ PLACES = {
         "Dead letters: messages that could never be accepted, kept as they came. They may hold personal data.",
     ),
     "rebuild": Place(
-        "services.cli.rebuild.app",
+        "services.cli.rebuild",
         "rebuild_app",
         OPERATE,
         "Build a projection anew from the log, beside the one that serves; compare the two, and switch.",

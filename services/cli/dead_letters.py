@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli.times import time_option
-from shared.errors import InvalidEvent
-from shared.launch import read_settings
+from shared.contracts.errors import InvalidEvent
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
+    from shared.contracts.topics import Topics
     from shared.letters.letter import Selection
     from shared.letters.store import Letters
-    from shared.protocols import Publisher
+    from shared.runtime.protocols import Publisher
     from shared.settings import Settings
-    from shared.topics import Topics
 
 dead_letters_app = typer.Typer(
     help="Dead letters: messages that could never be accepted, kept as they came. They may hold personal data.",
@@ -225,11 +225,11 @@ def _definite(selection: "Selection") -> "Selection":
 
 @contextmanager
 def _opened() -> "Iterator[tuple[Settings, Topics, Letters]]":
+    from shared.contracts.topics import Topics
     from shared.letters.store import Letters
-    from shared.mongo_errors import translated
-    from shared.mongo_io import connect
+    from shared.mongo.errors import translated
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
-    from shared.topics import Topics
     from shared.vault.open import vault_in
 
     settings = read_settings()
@@ -241,13 +241,13 @@ def _opened() -> "Iterator[tuple[Settings, Topics, Letters]]":
 
 
 def _record(settings: "Settings", action: str, subject: dict[str, str]) -> None:
-    from services.cli.acts import record_act
+    from shared.access.acts import record_act
 
     record_act(settings, action, subject)
 
 
 def _publisher(settings: "Settings") -> "Publisher":
-    from shared.kafka_clients import open_publisher
+    from shared.kafka.clients import open_publisher
 
     return open_publisher(settings)
 

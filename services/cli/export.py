@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.errors import ConfigurationError, Unavailable
-from shared.launch import read_settings
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from services.cli.export_progress import ExportProgress
     from services.exports.revealing import Reveal
     from services.exports.source import Export
-    from shared.protocols import Document
+    from shared.runtime.protocols import Document
 
 _Text = str | None
 
@@ -66,13 +66,13 @@ def export_command(
     """
     from pydantic import ValidationError
 
-    from services.cli.acts import record_act
     from services.cli.export_progress import ExportProgress
     from services.exports.revealing import revealing
     from services.exports.snapshot import MomentPassed
+    from shared.access.acts import record_act
+    from shared.http.parameters import BadParameter
     from shared.measures.query import BadMeasure, NotInstalled
-    from shared.mongo_io import connect
-    from shared.parameters import BadParameter
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
     from shared.vault.open import vault_in
 
@@ -119,7 +119,7 @@ def _exports(
     from services.exports.measures import measure_export
     from services.exports.source import Exports
     from services.exports.wish import Wish
-    from shared.parameters import BadParameter, moment
+    from shared.http.parameters import BadParameter, moment
 
     exports = Exports(database, reveal)
     snapshot = exports.snapshot()

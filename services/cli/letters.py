@@ -8,9 +8,9 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
-from shared.errors import InvalidEvent
+from shared.contracts.errors import InvalidEvent
 from shared.letters.letter import as_json, cut_note, summary
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 
 def details(letter: Document) -> dict[str, Any]:

@@ -9,16 +9,16 @@ from services.relations.erasing import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.keys_mongo import COLLECTION as API_KEYS
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.findings import FINDINGS
-from shared.generations import collection_of
-from shared.heartbeat import WORKERS
-from shared.mongo_generations import PROJECTIONS
-from shared.mongo_io import OUTBOX, POSITIONS
-from shared.status import COUNTED
-from shared.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
+from shared.contracts.findings import FINDINGS
+from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
+from shared.mongo.store import OUTBOX, POSITIONS
+from shared.observability.heartbeat import WORKERS
+from shared.observability.status import COUNTED
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
+from shared.versions.generations import collection_of
+from shared.versions.mongo_registry import PROJECTIONS
 
 #: Versions of a projection whose collections are covered: a rebuild takes the next number.
 VERSIONS = range(1, 21)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 
 def privileges_command(
@@ -17,7 +17,7 @@ def privileges_command(
     like are for an operator, who may do everything with this database and these topics.
     """
     from services.cli.privileges import kafka_acls, mongo_roles
-    from shared.topics import Topics
+    from shared.contracts.topics import Topics
 
     settings = read_settings()
     roles, acls = mongo_roles(settings.database), kafka_acls(Topics(settings.topic_prefix), settings.group)

@@ -13,15 +13,15 @@ from pydantic.fields import FieldInfo
 
 from services.analytics.measures import catalogue as analytics
 from services.relations.measures import catalogue as relations
-from shared.errors import ConfigurationError
-from shared.events import Tenant
-from shared.launch import read_settings
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.events import Tenant
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from shared.protocols import Document
+    from shared.runtime.protocols import Document
 
 report_app = typer.Typer(
     help="Customer measures: who is active, who comes back, who is leaving, and what it is worth. "
@@ -64,8 +64,8 @@ def answer(database: "Database[Document]", name: str, tenant: str, asked: Mappin
     of the routes. Raises BadMeasure, NotInstalled, ValidationError and Unavailable."""
     from services.analytics.measures.source import Measures as AnalyticsMeasures
     from services.relations.measures.source import Measures as RelationsMeasures
-    from shared.mongo_generations import MongoRegistry
-    from shared.versions import LiveNames
+    from shared.versions.live import LiveNames
+    from shared.versions.mongo_registry import MongoRegistry
 
     names = LiveNames(MongoRegistry(database, "relations"))
     if name in _ANALYTICS and (name not in _RELATIONS or not asked.keys() & _FILTERS):
@@ -110,7 +110,7 @@ def _option(name: str) -> str:
 def _command(report: Report) -> Callable[..., None]:
     def command(tenant: str, json_line: bool, csv: bool, **given: str | None) -> None:
         from services.cli.report_view import as_csv, show
-        from shared.mongo_io import connect
+        from shared.mongo.store import connect
         from shared.settings import mongo_of
 
         settings = read_settings()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 
 def settings_command(

@@ -10,13 +10,13 @@ from pymongo import MongoClient
 from pymongo.errors import InvalidURI, OperationFailure
 from pymongo.uri_parser import parse_uri
 
-from shared.errors import ConfigurationError, Unavailable
-from shared.launch import launch, read_settings
-from shared.mongo_errors import translated
-from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.kafka.topics_admin import ensure_topics
+from shared.mongo.errors import translated
+from shared.mongo.store import connect
+from shared.runtime.protocols import Document
+from shared.service.launch import launch, read_settings
 from shared.settings import Settings, servers_of
-from shared.topics_admin import ensure_topics
 
 WAIT_SECONDS = 120.0
 

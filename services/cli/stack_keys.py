@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from services.cli.acts import Acts, recorder
-from shared.access.caller import SCOPES
+from shared.access.acts import Acts, recorder
 from shared.access.keys import NO_LIMIT, ApiKeys, matches, prefix_of
 from shared.access.keys_mongo import MongoKeys
-from shared.errors import ConfigurationError, Unavailable
-from shared.mongo_io import connect
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.http.caller import SCOPES
+from shared.mongo.store import connect
 from shared.settings import Settings
 
 _NAME = "kith up"

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 
 def status_command(
@@ -16,9 +16,9 @@ def status_command(
     """Show how far each service has come, who works on it, what is stored and what was not accepted."""
     from services.cli.signals import signals_interrupt
     from services.cli.status_view import show_status
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
+    from shared.observability.status import StatusReader
     from shared.settings import mongo_of
-    from shared.status import StatusReader
 
     settings = read_settings()
     mongo = mongo_of(settings)

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from shared.errors import Unavailable
-from shared.status import Status
+from shared.contracts.errors import Unavailable
+from shared.observability.status import Status
 
 _EVERY_SECONDS = 1.0
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from shared.launch import read_settings
+from shared.service.launch import read_settings
 
 topics_app = typer.Typer(help="The Kafka topics that Kith uses.", no_args_is_help=True)
 
@@ -15,7 +15,7 @@ def _topics() -> None:
 @topics_app.command("create")
 def create_command() -> None:
     """Create the topics that are missing, and add partitions where KITH_PARTITIONS says more."""
-    from shared.topics_admin import ensure_topics
+    from shared.kafka.topics_admin import ensure_topics
 
     for line in ensure_topics(read_settings()) or ["all topics are there"]:
         typer.echo(line)

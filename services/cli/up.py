@@ -20,10 +20,10 @@ from rich.markup import escape
 
 from services.cli.signals import signals_interrupt
 from services.cli.stack_keys import StackKeys
-from shared.errors import ConfigurationError, Unavailable
-from shared.launch import read_settings
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import Servers, data_folder
+from shared.service.launch import read_settings
 from shared.settings import Settings
 from shared.vault.master import add_to_file
 
@@ -76,7 +76,7 @@ class Stack:
             folder = undo.enter_context(data_folder(self._data))
             self._keep_master_key(folder)
             self._start_servers(undo, folder)
-            from shared.topics_admin import ensure_topics
+            from shared.kafka.topics_admin import ensure_topics
 
             ensure_topics(self.settings)
             self._keys = StackKeys(self.settings, folder, keep=self._data is not None)

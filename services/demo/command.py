@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
 
 import typer
 
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
     from shared.settings import Settings

@@ -11,7 +11,7 @@ import orjson
 
 from services.demo.market import Emission
 from services.demo.wire import Event
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 
 #: How long the door may stay away before the emitter gives up.
 PATIENCE_SECONDS = 120.0

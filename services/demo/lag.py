@@ -9,10 +9,10 @@ from kafka import KafkaConsumer, TopicPartition
 from pymongo.database import Database
 
 from services.demo.changelog import Logged
-from shared.kafka_io import connection, partitions_of, reaching_brokers
-from shared.mongo_generations import MongoRegistry
+from shared.contracts.topics import INPUTS, Topics
+from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
 from shared.settings import Settings
-from shared.topics import INPUTS, Topics
+from shared.versions.mongo_registry import MongoRegistry
 
 _CHANGES = "relation-changes"
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import httpx
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 
 #: The probe's own tenant, so that its events disturb nothing that is compared.
 TENANT = "probe"

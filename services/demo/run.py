@@ -22,9 +22,9 @@ from services.demo.probe import TENANT as PROBE
 from services.demo.probe import Probe
 from services.demo.report import report
 from services.demo.watch import Watch
-from shared.errors import Unavailable
-from shared.mongo_errors import translated
-from shared.mongo_io import beginning_with, connect
+from shared.contracts.errors import Unavailable
+from shared.mongo.errors import translated
+from shared.mongo.store import beginning_with, connect
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in

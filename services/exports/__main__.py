@@ -10,23 +10,23 @@ from services.exports.measures import MeasureServices
 from services.exports.revealing import revealing
 from services.exports.source import Exports
 from shared.access.opening import opened_access
-from shared.access.tls import tls_of
-from shared.errors import ConfigurationError
-from shared.gating import add_gate
-from shared.http import serve
-from shared.http_metrics import add_metrics
-from shared.launch import launch
-from shared.ledger import read_ledger
-from shared.ledger_gate import Gate
-from shared.metrics import new_registry
-from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.topics import Topics
+from shared.erasure.gate import Gate
+from shared.erasure.ledger import read_ledger
+from shared.http.gating import add_gate
+from shared.http.metrics import add_metrics
+from shared.http.server import serve
+from shared.http.tls import tls_of
+from shared.mongo.store import connect
+from shared.observability.metrics import new_registry
+from shared.observability.tracing import open_tracing
+from shared.runtime.protocols import Document
+from shared.service.launch import launch
 from shared.settings import Settings
-from shared.topics import Topics
-from shared.tracing import open_tracing
 from shared.vault.open import vault_in
-from shared.versions import LiveNames
+from shared.versions.live import LiveNames
+from shared.versions.mongo_registry import MongoRegistry
 
 
 def run(settings: Settings) -> None:

@@ -19,13 +19,13 @@ from services.exports.snapshot import MomentPassed
 from services.exports.source import Exports
 from services.exports.wish import Wish
 from shared.access.app import guarded_app
-from shared.access.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
-from shared.access.needs import needs, public
-from shared.events import Id, Kind, ShortText
-from shared.http import problem, problems
+from shared.contracts.events import Id, Kind, ShortText
+from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
+from shared.http.parameters import BadParameter, moment
+from shared.http.scopes import needs, public
+from shared.http.server import problem, problems
 from shared.measures.query import NotInstalled
-from shared.parameters import BadParameter, moment
 
 FormatName = Annotated[Literal["csv", "jsonl", "parquet", "hyper"], Query(description="Of the file.")]
 By = Literal["total", "kind", "provider", "consumer", "provider_kind"]

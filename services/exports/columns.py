@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: ``choice`` is a text of few different values; ``time`` an aware UTC datetime; ``day`` a date; ``texts`` a list
 #: of texts; ``json`` a map as JSON text. Every value may be None.

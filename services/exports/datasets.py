@@ -5,7 +5,7 @@ from datetime import datetime
 
 from services.exports import flatten
 from services.exports.columns import Column, Dataset
-from shared.events import microseconds
+from shared.contracts.events import microseconds
 
 _MINOR = "in minor units (cents)"
 

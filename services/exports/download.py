@@ -14,8 +14,8 @@ from services.exports.columns import Batches, Row
 from services.exports.formats import FORMATS, Format
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
-from shared.errors import Unavailable
-from shared.http import problem
+from shared.contracts.errors import Unavailable
+from shared.http.server import problem
 
 #: Downloads under way at the same time.
 AT_ONCE = 8

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from shared.events import EPOCH
-from shared.protocols import Document
+from shared.contracts.events import EPOCH
+from shared.runtime.protocols import Document
 
 #: What a sealed value begins with (shared/vault). One that nobody has opened is not shown.
 SEALED = "kith1."

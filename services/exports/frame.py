@@ -14,11 +14,11 @@ from services.exports.source import Exports
 from services.exports.wish import Wish
 from shared.access.chain import Act
 from shared.access.recording import open_audit, user
-from shared.errors import ConfigurationError, Unavailable
-from shared.launch import read_settings
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.http.parameters import moment
 from shared.measures.query import NotInstalled
-from shared.mongo_io import connect
-from shared.parameters import moment
+from shared.mongo.store import connect
+from shared.service.launch import read_settings
 from shared.vault.open import vault_in
 
 When = str | date | datetime | None

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from services.exports.columns import Column, Row, Type
 from services.exports.source import Export
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.measures.rows import names_of, rows_of
 
 #: A measure has 25 s of MongoDB's time, and may wait for others.

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from services.exports.arrow import COMPRESSION, GROUP_ROWS, record_batch, schema_of
 from services.exports.columns import Row
 from services.exports.source import Export
-from shared.parameters import BadParameter
+from shared.http.parameters import BadParameter
 
 #: Rows that wait at most, of all days together.
 MAX_WAITING = 200_000

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.vault import fields
 from shared.vault.keys import Vault
 from shared.vault.tokens import DataKey

@@ -8,10 +8,10 @@ import orjson
 from services.exports.columns import Column, Dataset
 from services.exports.datasets import DATASETS
 from services.exports.wish import Wish
-from shared.access.caller import ANALYTICS_READ, CONSUMERS_READ, RELATIONS_READ
 from shared.access.masks import with_masks
-from shared.parameters import BadParameter
-from shared.protocols import Document
+from shared.http.caller import ANALYTICS_READ, CONSUMERS_READ, RELATIONS_READ
+from shared.http.parameters import BadParameter
+from shared.runtime.protocols import Document
 
 [_CATEGORIES] = [column for column in DATASETS["providers"].columns if column.name == "categories"]
 

@@ -11,11 +11,11 @@ from pymongo.command_cursor import CommandCursor
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from shared.errors import ConfigurationError, Unavailable
-from shared.generations import FIRST, collection_of
-from shared.mongo_errors import translated
-from shared.mongo_generations import PROJECTIONS
-from shared.protocols import Document
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
+from shared.versions.generations import FIRST, collection_of
+from shared.versions.mongo_registry import PROJECTIONS
 
 #: A stream; closing it frees the server's cursor.
 Documents = Generator[Document, None, None]

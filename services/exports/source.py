@@ -16,8 +16,8 @@ from services.exports.revealing import Reveal
 from services.exports.rights import check_filters, masked, split
 from services.exports.snapshot import BATCH, Documents, Snapshot
 from services.exports.wish import MAX_PROVIDERS, Wish, filter_of, tenant_of
-from shared.parameters import BadParameter
-from shared.protocols import Document
+from shared.http.parameters import BadParameter
+from shared.runtime.protocols import Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from services.exports.columns import Dataset
-from shared.parameters import BadParameter
-from shared.protocols import Document
+from shared.http.parameters import BadParameter
+from shared.runtime.protocols import Document
 
 #: A category of more providers cannot be a filter.
 MAX_PROVIDERS = 20_000

@@ -11,12 +11,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from shared.errors import ConfigurationError, Unavailable
-from shared.launch import read_settings
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
     from services.importer.run import Report
-    from shared.protocols import Publisher
+    from shared.runtime.protocols import Publisher
     from shared.settings import Settings
 
 
@@ -45,7 +45,7 @@ def import_command(
     """
     from services.importer.mapping import load
     from services.importer.run import Clock, run
-    from shared.topics import Topics
+    from shared.contracts.topics import Topics
     from shared.vault.open import open_vault
 
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
@@ -67,7 +67,7 @@ def import_command(
 
 
 def kafka_publisher(settings: "Settings") -> "Publisher":
-    from shared.kafka_clients import open_publisher  # a dry run does without Kafka's client
+    from shared.kafka.clients import open_publisher  # a dry run does without Kafka's client
 
     return open_publisher(settings)
 

@@ -7,9 +7,9 @@ from services.importer.mapping import Source
 from services.importer.reading import Collected, FieldReader, Row
 from services.importer.targets import target_of
 from services.importer.values import BadValue
-from shared.codec import decode_fields
-from shared.errors import InvalidEvent
-from shared.events import Event
+from shared.contracts.codec import decode_fields
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import Event
 
 
 class Converter:

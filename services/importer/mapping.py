@@ -23,8 +23,8 @@ from services.importer.explain import explain
 from services.importer.fields import FieldSpec, Scalar, Target, Zone, shorthand
 from services.importer.files import File, Table
 from services.importer.targets import CONTAINERS, check_targets, target_of
-from shared.errors import ConfigurationError
-from shared.events import EVENT_TYPES, Id, Tenant
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.events import EVENT_TYPES, Id, Tenant
 
 _FILE_OPTIONS = ("delimiter", "quote", "encoding", "missing")
 

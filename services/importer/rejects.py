@@ -7,7 +7,7 @@ from typing import IO
 import orjson
 
 from services.importer.rows import BadRow, Row
-from shared.errors import ConfigurationError, InvalidEvent
+from shared.contracts.errors import ConfigurationError, InvalidEvent
 
 
 class Rejects:

@@ -11,11 +11,11 @@ from services.importer.preflight import check_columns, gather
 from services.importer.rejects import Rejects
 from services.importer.rows import BadRow, Row, open_rows
 from services.importer.window import BATCH_EVENTS, Window
-from shared import codec
-from shared.errors import InvalidEvent
-from shared.events import Event, event_key
-from shared.protocols import Message, Publisher
-from shared.topics import Topics
+from shared.contracts import codec
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import Event, event_key
+from shared.contracts.topics import Topics
+from shared.runtime.protocols import Message, Publisher
 from shared.vault.fields import plain, token_in
 from shared.vault.keys import Vault
 from shared.vault.sealing import keys_for, sealed

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.importer.fields import Target
-from shared.events import EVENT_MODELS, EVENT_TYPES, Location, Name
+from shared.contracts.events import EVENT_MODELS, EVENT_TYPES, Location, Name
 
 #: The parts of an event's data that hold fields of their own.
 CONTAINERS = frozenset({"personal", "location", "traits", "consent"})

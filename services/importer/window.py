@@ -4,8 +4,8 @@ from collections import deque
 from concurrent.futures import Future
 from types import TracebackType
 
-from shared.errors import Unavailable
-from shared.protocols import Message, Publisher
+from shared.contracts.errors import Unavailable
+from shared.runtime.protocols import Message, Publisher
 
 BATCH_EVENTS = 500
 BATCH_BYTES = 1024 * 1024

@@ -7,21 +7,21 @@ from services.ingest.api import create_app
 from services.ingest.late import LatePublisher
 from services.ingest.metrics import DoorMetrics
 from shared.access.opening import opened_access
-from shared.access.tls import tls_of
-from shared.errors import ConfigurationError
-from shared.http import serve
-from shared.http_metrics import add_metrics
-from shared.kafka_clients import open_publisher
-from shared.kafka_watch import KafkaProbe
-from shared.launch import launch
-from shared.ledger import Ledger
-from shared.metered import PublisherMeter
-from shared.metrics import new_registry
-from shared.mongo_io import connect
-from shared.pace import collect_rarely
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.topics import INPUTS, Topics
+from shared.erasure.ledger import Ledger
+from shared.http.metrics import add_metrics
+from shared.http.server import serve
+from shared.http.tls import tls_of
+from shared.kafka.clients import open_publisher
+from shared.kafka.python_client.watch import KafkaProbe
+from shared.mongo.store import connect
+from shared.observability.metered import PublisherMeter
+from shared.observability.metrics import new_registry
+from shared.observability.tracing import open_tracing
+from shared.runtime.tuning import collect_rarely
+from shared.service.launch import launch
 from shared.settings import Settings
-from shared.topics import INPUTS, Topics
-from shared.tracing import open_tracing
 from shared.vault.open import open_vault
 
 

@@ -20,19 +20,19 @@ from services.ingest.door import Accepted, Door, Rejected
 from services.ingest.late import NotConnected
 from services.ingest.limits import Refused
 from services.ingest.sealing import NoKeys, seal
-from shared import asyncapi
 from shared.access.app import guarded_app
 from shared.access.audit import Act
-from shared.access.caller import EVENTS_WRITE, Caller
 from shared.access.guard import Access, AccessOf, CallerOf
-from shared.access.needs import needs, public
-from shared.errors import Unavailable
-from shared.events import ConsumerErased
-from shared.http import extend_openapi, problem
-from shared.protocols import Publisher
+from shared.contracts import asyncapi
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import ConsumerErased
+from shared.contracts.topics import Topics
+from shared.http.caller import EVENTS_WRITE, Caller
+from shared.http.scopes import needs, public
+from shared.http.server import extend_openapi, problem
+from shared.observability.tracing import NoTracing, Tracing
+from shared.runtime.protocols import Publisher
 from shared.settings import Settings
-from shared.topics import Topics
-from shared.tracing import NoTracing, Tracing
 from shared.vault.keys import Vault
 
 _SAFE = "Sending the same events again is safe: source and id name an event, and it counts once."

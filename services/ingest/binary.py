@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from services.ingest.items import check_json
 from services.ingest.modes import ATTRIBUTE_PREFIX, Header
-from shared.errors import InvalidEvent
+from shared.contracts.errors import InvalidEvent
 
 _NAME = re.compile(r"[a-z0-9]+")
 # The body and the Content-Type header say these.

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-from shared.errors import Unavailable
-from shared.protocols import Message, Publisher
+from shared.contracts.errors import Unavailable
+from shared.runtime.protocols import Message, Publisher
 
 MAX_REQUESTS = 256
 MAX_BYTES = 64 * 1024 * 1024

@@ -7,10 +7,10 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from services.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS
 from services.ingest.modes import BATCHED, PLAIN, STRUCTURED, TENANT_HEADER
-from shared.asyncapi import event_examples, schemas
-from shared.codec import MAX_EVENT_BYTES
-from shared.events import EVENT_MODELS, Tenant
-from shared.http import problems
+from shared.contracts.asyncapi import event_examples, schemas
+from shared.contracts.codec import MAX_EVENT_BYTES
+from shared.contracts.events import EVENT_MODELS, Tenant
+from shared.http.server import problems
 
 Json = dict[str, Any]
 

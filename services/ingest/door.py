@@ -15,11 +15,11 @@ import msgspec
 from services.ingest.binary import id_of, structured
 from services.ingest.items import is_array, not_json, split
 from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, tenant_of
-from shared import codec
-from shared.errors import InvalidEvent
-from shared.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
-from shared.protocols import Message
-from shared.topics import Topics
+from shared.contracts import codec
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
+from shared.contracts.topics import Topics
+from shared.runtime.protocols import Message
 from shared.vault.fields import bare, hidden, plain, token_in
 
 #: What plain JSON may leave out, as JSON.

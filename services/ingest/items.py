@@ -10,7 +10,7 @@ import re
 import msgspec
 
 from services.ingest.limits import MAX_EVENTS, Refused, too_many_events
-from shared.errors import InvalidEvent
+from shared.contracts.errors import InvalidEvent
 
 _WHITESPACE = b" \t\r\n"
 # Possessive, and a string may lack its end: linear in the length, whatever the bytes.

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from shared.errors import Unavailable
-from shared.protocols import Message, Publisher
+from shared.contracts.errors import Unavailable
+from shared.runtime.protocols import Message, Publisher
 
 log = logging.getLogger(__name__)
 

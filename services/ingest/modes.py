@@ -6,7 +6,7 @@ from enum import Enum
 from pydantic import TypeAdapter, ValidationError
 
 from services.ingest.limits import Refused
-from shared.events import Tenant
+from shared.contracts.events import Tenant
 
 #: Name in lower case, as ASGI gives it, and value.
 Header = tuple[bytes, bytes]

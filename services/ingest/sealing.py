@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from services.ingest.door import Accepted, Verdict, rejected, suppressed
-from shared.errors import InvalidEvent, Unavailable
+from shared.contracts.errors import InvalidEvent, Unavailable
 from shared.vault.fields import seal_bytes
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed

@@ -10,24 +10,24 @@ from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS
 from shared.access.opening import opened_access
-from shared.access.tls import tls_of
-from shared.erasure import hashed
-from shared.errors import Unavailable
-from shared.gating import add_gate
-from shared.http import serve
-from shared.http_metrics import add_metrics
-from shared.kafka_clients import open_publisher
-from shared.launch import launch
-from shared.ledger import Ledger, read_ledger
-from shared.ledger_gate import Gate
-from shared.metrics import new_registry
-from shared.mongo_errors import translated
-from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect, prepare
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import Topics
+from shared.erasure.gate import Gate
+from shared.erasure.ledger import Ledger, read_ledger
+from shared.erasure.records import hashed
+from shared.http.gating import add_gate
+from shared.http.metrics import add_metrics
+from shared.http.server import serve
+from shared.http.tls import tls_of
+from shared.kafka.clients import open_publisher
+from shared.mongo.errors import translated
+from shared.mongo.store import connect, prepare
+from shared.observability.metrics import new_registry
+from shared.service.launch import launch
 from shared.settings import Settings, servers_of
-from shared.topics import Topics
 from shared.vault.open import vault_in
-from shared.versions import LiveNames
+from shared.versions.live import LiveNames
+from shared.versions.mongo_registry import MongoRegistry
 
 
 def now() -> datetime:

@@ -16,17 +16,17 @@ from services.privacy.people import PERSONAL_OF_RELATION, People
 from services.privacy.receipts import Receipts
 from shared.access.app import guarded_app
 from shared.access.audit import Act
-from shared.access.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
-from shared.access.needs import needs, public
-from shared.codec import encode
-from shared.erasure import Mode
-from shared.errors import InvalidEvent
-from shared.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
-from shared.http import json_response, problem, problems
-from shared.paths import PathId
-from shared.protocols import Message
-from shared.topics import Topics
+from shared.contracts.codec import encode
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
+from shared.contracts.topics import Topics
+from shared.erasure.records import Mode
+from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ
+from shared.http.paths import PathId
+from shared.http.scopes import needs, public
+from shared.http.server import json_response, problem, problems
+from shared.runtime.protocols import Message
 from shared.vault.fields import seal_event
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.codec import decode_fields
-from shared.errors import InvalidEvent
-from shared.events import ConsumerUpserted
-from shared.protocols import Document
+from shared.contracts.codec import decode_fields
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import ConsumerUpserted
+from shared.runtime.protocols import Document
 
 PARTS = ("personal", "location", "traits", "consent")
 _POINT = ("lat", "lon")

@@ -12,14 +12,14 @@ from pymongo.write_concern import WriteConcern
 
 from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
-from shared.counted import has_counted, marks_of
-from shared.erasure import KEYS, Mode, Pseudonym, erasure_id, outranking
-from shared.events import EPOCH, document_id
-from shared.generations import Registry
-from shared.mongo_errors import translated
-from shared.mongo_io import beginning_with
-from shared.protocols import Document
+from shared.contracts.events import EPOCH, document_id
+from shared.erasure.records import KEYS, Mode, Pseudonym, erasure_id, outranking
+from shared.mongo.errors import translated
+from shared.mongo.store import beginning_with
+from shared.runtime.protocols import Document
 from shared.vault.keys import LIFE_SECONDS
+from shared.versions.generations import Registry
+from shared.versions.progress import has_counted, marks_of
 
 _MAJORITY = ReadConcern("majority")
 #: So long anything may be remembered: data keys by the vault, answers (for less) by the relations API.

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError
 
-from shared.errors import Unavailable
-from shared.protocols import Message, Publisher
+from shared.contracts.errors import Unavailable
+from shared.runtime.protocols import Message, Publisher
 
 
 class Outlet:

@@ -6,13 +6,13 @@ from typing import Any
 import orjson
 from pymongo.database import Database
 
-from shared.access.caller import PERSONAL_READ, Caller
 from shared.access.masks import MASK, presented, with_masks
-from shared.erasure import PSEUDONYMS, erasure_id, looks_like_pseudonym
-from shared.events import document_id
-from shared.mongo_errors import translated
-from shared.mongo_io import beginning_with
-from shared.protocols import Document
+from shared.contracts.events import document_id
+from shared.erasure.records import PSEUDONYMS, erasure_id, looks_like_pseudonym
+from shared.http.caller import PERSONAL_READ, Caller
+from shared.mongo.errors import translated
+from shared.mongo.store import beginning_with
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 

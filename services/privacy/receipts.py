@@ -12,8 +12,8 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from services.privacy.schema import SIGNING_KEYS
-from shared.mongo_errors import translated
-from shared.protocols import Document
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 
 ALGORITHM = "ES256"

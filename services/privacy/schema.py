@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shared.collections import Collections, CollectionSpec, object_schema
+from shared.contracts.collections import Collections, CollectionSpec, object_schema
 
 REQUESTS, SIGNING_KEYS = "erasure_requests", "signing_keys"
 

@@ -15,33 +15,33 @@ from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
 from shared.access.opening import opened_access
-from shared.access.tls import tls_of
-from shared.cors import allow_pages
-from shared.gating import add_gate
-from shared.generations import collections_of
-from shared.heartbeat import Heartbeat
-from shared.http import serve
-from shared.http_metrics import add_metrics
-from shared.kafka_clients import open_both, open_publisher
-from shared.launch import launch
-from shared.ledger import read_ledger
-from shared.ledger_gate import Gate
-from shared.metrics import new_registry
-from shared.mongo_errors import translated
-from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, connect, prepare
-from shared.observer import Several
-from shared.observing import Observation
-from shared.protocols import Store
-from shared.runner import Runner
+from shared.contracts.topics import Topics
+from shared.erasure.gate import Gate
+from shared.erasure.ledger import read_ledger
+from shared.http.cors import allow_pages
+from shared.http.gating import add_gate
+from shared.http.metrics import add_metrics
+from shared.http.server import serve
+from shared.http.tls import tls_of
+from shared.kafka.clients import open_both, open_publisher
+from shared.mongo.errors import translated
+from shared.mongo.store import MongoStore, connect, prepare
+from shared.observability.heartbeat import Heartbeat
+from shared.observability.instrumentation import Observation
+from shared.observability.metrics import new_registry
+from shared.observability.tracing import open_tracing
+from shared.runtime.observer import Several
+from shared.runtime.protocols import Store
+from shared.runtime.runner import Runner
+from shared.runtime.watchdog import STORE_THREADS
+from shared.runtime.worker import Worker, owner_name
+from shared.service.launch import launch
 from shared.settings import Settings, servers_of
-from shared.topics import Topics
-from shared.tracing import open_tracing
 from shared.vault.open import vault_in
 from shared.vault.schema import COLLECTIONS as VAULT
-from shared.versions import LiveNames, LiveStore
-from shared.watchdog import STORE_THREADS
-from shared.worker import Worker, owner_name
+from shared.versions.generations import collections_of
+from shared.versions.live import LiveNames, LiveStore
+from shared.versions.mongo_registry import MongoRegistry
 
 
 def run(settings: Settings) -> None:

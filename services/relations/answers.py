@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from services.relations.strength import Strength
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 LEFT_OUT = "With a purpose: whether some were left out who have not granted it."
 MASKED = "Fields that the credential may not see, shown as •••. Left out when there are none."

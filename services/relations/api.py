@@ -13,15 +13,15 @@ from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELA
 from services.relations.queries import BadCursor, Queries
 from services.relations.strength import Strength
 from shared.access.app import guarded_app
-from shared.access.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.masks import hides
-from shared.access.needs import needs
-from shared.events import Id, Kind, Name
-from shared.http import json_response, problems
+from shared.contracts.events import Id, Kind, Name
+from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
+from shared.http.paths import PathId
+from shared.http.scopes import needs
+from shared.http.server import json_response, problems
 from shared.measures.http import add_measures
-from shared.paths import PathId
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 
 DESCRIPTION = """\

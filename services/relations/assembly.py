@@ -3,10 +3,10 @@
 from services.relations.projection import RelationsProjection
 from services.relations.sealing import SealedProjection
 from services.relations.strength import Strength
-from shared.erasure import hashed
-from shared.protocols import Store
+from shared.contracts.topics import Topics
+from shared.erasure.records import hashed
+from shared.runtime.protocols import Store
 from shared.settings import Settings
-from shared.topics import Topics
 from shared.vault.asking import VaultStore
 from shared.vault.keys import Vault
 

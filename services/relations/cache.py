@@ -12,7 +12,7 @@ from typing import Any
 
 from cachetools import Cache, LFUCache, LRUCache, TTLCache
 
-from shared.protocols import Policy
+from shared.runtime.protocols import Policy
 
 MAX_AGE_SECONDS = 1.0
 _IDLE_SECONDS = 5.0

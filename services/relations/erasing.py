@@ -29,9 +29,9 @@ from services.relations.world import (
     winner,
     without_digest,
 )
-from shared.erasure import Mode, Pseudonym, outranking
-from shared.events import FactEvent, RelationEvent, SubjectErased, document_id
-from shared.protocols import Answer, Ask, Beginning, Document, Get, Message, Outcome, Record, Write
+from shared.contracts.events import FactEvent, RelationEvent, SubjectErased, document_id
+from shared.erasure.records import Mode, Pseudonym, outranking
+from shared.runtime.protocols import Answer, Ask, Beginning, Document, Get, Message, Outcome, Record, Write
 
 ERASED = "erased"
 #: It must never become less: a rebuild folds the repetitions that are in the log, and sends none of its own.

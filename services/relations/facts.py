@@ -5,9 +5,9 @@ from collections.abc import Generator, Sequence
 from services.relations.erasing import ERASED, project_with_erased
 from services.relations.strength import Strength
 from services.relations.world import World, pair_in, pair_of, winner, writes
-from shared.erasure import Pseudonym, hashed
-from shared.events import FactEvent, SubjectErased, document_id
-from shared.protocols import Answer, Ask, Document, Get, Outcome, Record
+from shared.contracts.events import FactEvent, SubjectErased, document_id
+from shared.erasure.records import Pseudonym, hashed
+from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record
 
 
 def project_facts(

@@ -8,11 +8,11 @@ import prometheus_client
 from pymongo.database import Database
 
 from services.relations.sealing import SealedProjection
-from shared.errors import Unavailable
-from shared.findings import FINDINGS, PLAINTEXT
-from shared.mongo_errors import translated
-from shared.observer import Silent
-from shared.protocols import Document, Outcome, Partition, Record
+from shared.contracts.errors import Unavailable
+from shared.contracts.findings import FINDINGS, PLAINTEXT
+from shared.mongo.errors import translated
+from shared.runtime.observer import Silent
+from shared.runtime.protocols import Document, Outcome, Partition, Record
 
 log = logging.getLogger(__name__)
 

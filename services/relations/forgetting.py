@@ -4,10 +4,17 @@ of the facts are told. Pure."""
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from shared.codec import encode
-from shared.erasure import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, outranking
-from shared.events import ConsumerErased, SubjectErased, SubjectErasedData, Version, document_id, event_key
-from shared.protocols import Answer, Ask, Document, Get, Message, Write
+from shared.contracts.codec import encode
+from shared.contracts.events import (
+    ConsumerErased,
+    SubjectErased,
+    SubjectErasedData,
+    Version,
+    document_id,
+    event_key,
+)
+from shared.erasure.records import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, outranking
+from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Write
 
 ERASURES = "erasures"
 

@@ -8,12 +8,12 @@ from typing import Any
 import orjson
 
 from services.relations.cache import QueryCache
-from shared.errors import Unavailable
-from shared.kafka_watch import KafkaTail
-from shared.observer import Silent
-from shared.protocols import Outcome, Partition, Record, Write
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import CHANGES, Topics
+from shared.kafka.python_client.watch import KafkaTail
+from shared.runtime.observer import Silent
+from shared.runtime.protocols import Outcome, Partition, Record, Write
 from shared.settings import Settings
-from shared.topics import CHANGES, Topics
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """What Prometheus is told of the query cache."""
 
 from services.relations.cache import QueryCache
-from shared.gauges import Readings
+from shared.observability.gauges import Readings
 
 
 def cache_metrics(cache: QueryCache) -> Readings:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from shared.access.caller import PERSONAL_READ, Caller
 from shared.access.masks import presented
-from shared.protocols import Document
+from shared.http.caller import PERSONAL_READ, Caller
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 

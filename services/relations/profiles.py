@@ -10,7 +10,7 @@ import orjson
 
 from services.relations.forgetting import Forgetting, forget
 from services.relations.registers import fold, stated
-from shared.events import (
+from shared.contracts.events import (
     ConsumerErased,
     ConsumerEvent,
     ProviderEvent,
@@ -18,7 +18,7 @@ from shared.events import (
     event_key,
     subject_id,
 )
-from shared.protocols import Answer, Ask, Document, Get, Message, Outcome, Record, Write
+from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Outcome, Record, Write
 
 
 def project_profiles(

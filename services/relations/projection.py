@@ -10,12 +10,12 @@ from services.relations.forgetting import Forgetting
 from services.relations.profiles import project_profiles
 from services.relations.recall import unknown
 from services.relations.strength import Strength
-from shared.codec import check_clock, decode, decode_internal
-from shared.erasure import Pseudonym, hashed
-from shared.errors import InvalidEvent
-from shared.events import Event, SubjectErased, arrival
-from shared.protocols import Answer, Ask, Document, Outcome, Record
-from shared.topics import CHANGES, INPUTS, LEDGER, Topics
+from shared.contracts.codec import check_clock, decode, decode_internal
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import Event, SubjectErased, arrival
+from shared.contracts.topics import CHANGES, INPUTS, LEDGER, Topics
+from shared.erasure.records import Pseudonym, hashed
+from shared.runtime.protocols import Answer, Ask, Document, Outcome, Record
 
 
 class RelationsProjection:

@@ -9,10 +9,10 @@ from pymongo.database import Database
 from services.relations import answers
 from services.relations.cache import QueryCache
 from services.relations.strength import Strength
-from shared.cursors import decode_cursor, encode_cursor
-from shared.events import EPOCH, document_id
-from shared.mongo_errors import translated
-from shared.protocols import Document
+from shared.contracts.events import EPOCH, document_id
+from shared.http.cursors import decode_cursor, encode_cursor
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
 
 EVIDENCE = 5
 

@@ -13,9 +13,9 @@ import msgspec
 
 from services.relations.erasing import ERASED
 from services.relations.world import digest
-from shared.codec import MAX_SEALED_BYTES
-from shared.events import arrival, document_id
-from shared.protocols import Answer, Ask, Document, Get, Record
+from shared.contracts.codec import MAX_SEALED_BYTES
+from shared.contracts.events import arrival, document_id
+from shared.runtime.protocols import Answer, Ask, Document, Get, Record
 
 _ORDER = "relation.subject_erased"
 _Id = Annotated[str, msgspec.Meta(max_length=200)]

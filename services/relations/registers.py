@@ -18,8 +18,8 @@ from typing import Any
 
 import orjson
 
-from shared.events import ConsumerUpserted, ProviderClosed, ProviderUpserted, Version
-from shared.protocols import Document
+from shared.contracts.events import ConsumerUpserted, ProviderClosed, ProviderUpserted, Version
+from shared.runtime.protocols import Document
 
 #: The fields and groups of a profile, in the order in which documents have them.
 PARTS = {

@@ -4,10 +4,10 @@ from typing import Any
 
 from services.relations.erasing import ERASED
 from services.relations.forgetting import ERASURES
-from shared.collections import Collections, CollectionSpec, object_schema
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.dead_letters import SPEC
-from shared.erasure import KEYS, KEYS_SPEC
+from shared.contracts.collections import Collections, CollectionSpec, object_schema
+from shared.erasure.records import KEYS, KEYS_SPEC
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.dead_letters import SPEC
 
 STRING: dict[str, Any] = {"bsonType": "string"}
 DATE: dict[str, Any] = {"bsonType": "date"}

@@ -10,10 +10,10 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 from services.relations.projection import RelationsProjection
-from shared.dead_letters import cut
-from shared.errors import InvalidEvent
-from shared.events import RelationRecorded, RelationRetracted
-from shared.protocols import Answer, Ask, Document, Keys, Outcome, Partition, Record
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import RelationRecorded, RelationRetracted
+from shared.runtime.dead_letters import cut
+from shared.runtime.protocols import Answer, Ask, Document, Keys, Outcome, Partition, Record
 from shared.vault.dead_letters import conceal, owner_of
 from shared.vault.fields import TEXTS, beside, plain, seal_event, without
 from shared.vault.keys import TENANT, blind, normalised

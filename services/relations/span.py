@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from shared.errors import Stale
+from shared.contracts.errors import Stale
 
 #: A relationship of at most so many facts keeps all their times, a larger one the first and last only.
 KEPT = 16

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 
 class Standing:

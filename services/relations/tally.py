@@ -5,7 +5,7 @@ from typing import Any
 
 from services.relations.span import Span, Times
 from services.relations.strength import Strength, month_of
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: tenant, consumer_id, provider_id
 Pair = tuple[str, str, str]

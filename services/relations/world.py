@@ -10,8 +10,8 @@ import orjson
 from services.relations.span import KEPT, Times
 from services.relations.strength import Strength
 from services.relations.tally import Pair, Tally
-from shared.events import EPOCH, RelationEvent, RelationRecorded, Version, event_key, microseconds
-from shared.protocols import Answer, Ask, Document, Extremes, Message, Outcome, Record, Write
+from shared.contracts.events import EPOCH, RelationEvent, RelationRecorded, Version, event_key, microseconds
+from shared.runtime.protocols import Answer, Ask, Document, Extremes, Message, Outcome, Record, Write
 
 #: What can name neither the person nor anything of their own in a fact: all but its free texts.
 PERSONAL = ("text", "reason")

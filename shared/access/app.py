@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from shared.access.guard import Access, secure
-from shared.http import add_health, add_problem_handlers
-from shared.paths import EncodedSlashes
+from shared.http.paths import EncodedSlashes
+from shared.http.server import add_health, add_problem_handlers
 
 
 def guarded_app(

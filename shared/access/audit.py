@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.access.chain import FIRST, Act, Entry, entry_of
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 
 __all__ = ["Act", "Audit", "AuditLog", "Recorder", "Witness"]
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from shared.access.chain import Entry, canonical
-from shared.errors import Unavailable
-from shared.protocols import Message, Publisher
+from shared.contracts.errors import Unavailable
+from shared.runtime.protocols import Message, Publisher
 
 log = logging.getLogger(__name__)
 

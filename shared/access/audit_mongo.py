@@ -10,8 +10,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared.access.chain import FIRST, Entry
-from shared.mongo_errors import translated
-from shared.protocols import Document
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
 
 COLLECTION = "audit"
 _DUPLICATE_KEY = 11000

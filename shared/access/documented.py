@@ -5,9 +5,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from shared.access.caller import SCOPES
-from shared.access.needs import need_of
-from shared.http import problems
+from shared.http.caller import SCOPES
+from shared.http.scopes import need_of
+from shared.http.server import problems
 
 Json = dict[str, Any]
 

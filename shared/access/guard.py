@@ -9,14 +9,14 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
-from shared.access.caller import SCOPES, Caller, Denied, forbidden, unauthorized
 from shared.access.documented import document_access
 from shared.access.masks import with_masks, without_cursor
-from shared.access.needs import Need, need_of
 from shared.access.quota import Quotas
-from shared.errors import Unavailable
-from shared.events import Tenant
-from shared.http import SECURITY_HEADERS, problem
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import Tenant
+from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
+from shared.http.scopes import Need, need_of
+from shared.http.server import SECURITY_HEADERS, problem
 
 TENANT_HEADER = "Kith-Tenant"
 _OPEN = frozenset(SCOPES)

@@ -17,10 +17,10 @@ from typing import Protocol
 from limits import parse
 from pydantic import TypeAdapter, ValidationError
 
-from shared.access.caller import SCOPES, Caller
 from shared.access.masks import is_path
-from shared.errors import ConfigurationError
-from shared.events import Tenant
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.events import Tenant
+from shared.http.caller import SCOPES, Caller
 
 NO_LIMIT = "none"
 _KEY = re.compile(r"kith_([a-z0-9]{8})_([A-Za-z0-9_-]{43})", re.ASCII)

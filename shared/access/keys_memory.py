@@ -3,7 +3,7 @@
 import threading
 
 from shared.access.keys import ApiKey
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 
 
 class MemoryKeys:

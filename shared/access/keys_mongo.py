@@ -8,9 +8,9 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared.access.keys import ApiKey
-from shared.errors import Stale
-from shared.mongo_errors import translated
-from shared.protocols import Document
+from shared.contracts.errors import Stale
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
 
 COLLECTION = "api_keys"
 

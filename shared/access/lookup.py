@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from cachetools import LRUCache
 
-from shared.access.caller import Caller, unauthorized
 from shared.access.keys import ApiKey, KeyStore, matches, prefix_of
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
+from shared.http.caller import Caller, unauthorized
 
 #: A key that was revoked or made is known everywhere after so long.
 FRESH_SECONDS = 5.0

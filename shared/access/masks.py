@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from shared.access.caller import PERSONAL_READ, Caller
+from shared.http.caller import PERSONAL_READ, Caller
 
 Json = dict[str, Any]
 

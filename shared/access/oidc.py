@@ -14,10 +14,10 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from pydantic import TypeAdapter, ValidationError
 
-from shared.access.caller import SCOPES, Caller, Denied, unauthorized
 from shared.access.masks import is_path
-from shared.errors import ConfigurationError, Unavailable
-from shared.events import Tenant
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.events import Tenant
+from shared.http.caller import SCOPES, Caller, Denied, unauthorized
 
 #: Signatures that only the issuer can make. HS256 is not among them: there, whoever can check can sign.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")

@@ -12,8 +12,8 @@ from shared.access.lookup import KeyLookup
 from shared.access.oidc import Tokens, Trust
 from shared.access.quota import Quotas
 from shared.access.recording import open_audit
-from shared.errors import ConfigurationError
-from shared.protocols import Document
+from shared.contracts.errors import ConfigurationError
+from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 

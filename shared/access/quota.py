@@ -9,8 +9,8 @@ from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from shared.access.caller import Caller, Denied
 from shared.access.keys import NO_LIMIT
+from shared.http.caller import Caller, Denied
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from pymongo.database import Database
 from shared.access.audit import Recorder
 from shared.access.audit_kafka import TopicWitness
 from shared.access.audit_mongo import MongoAuditLog
-from shared.kafka_clients import open_publisher
-from shared.protocols import Document
+from shared.contracts.topics import AUDIT, Topics
+from shared.kafka.clients import open_publisher
+from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.topics import AUDIT, Topics
 
 
 def open_audit(settings: Settings, database: Database[Document]) -> Recorder:

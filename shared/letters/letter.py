@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.codec import decode
-from shared.dead_letters import REPLAY_OF
-from shared.events import event_key
-from shared.numbering import NUMBER, ORIGIN
-from shared.protocols import Document, Message
-from shared.topics import INPUTS, OUTPUTS, Topics
+from shared.contracts.codec import decode
+from shared.contracts.events import event_key
+from shared.contracts.topics import INPUTS, OUTPUTS, Topics
+from shared.runtime.dead_letters import REPLAY_OF
+from shared.runtime.protocols import Document, Message
+from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 
 #: The order of the log, and so the order of events per key.
 LOG_ORDER = [("topic", 1), ("partition", 1), ("offset", 1)]

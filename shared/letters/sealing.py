@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from shared.codec import decode, decode_internal
-from shared.errors import ConfigurationError, InvalidEvent
-from shared.protocols import Document, Message
+from shared.contracts.codec import decode, decode_internal
+from shared.contracts.errors import ConfigurationError, InvalidEvent
+from shared.runtime.protocols import Document, Message
 from shared.vault.dead_letters import SEALED_FOR, opened, sealed_for
 from shared.vault.fields import bare, hidden, plain, seal_bytes
 from shared.vault.keys import Vault

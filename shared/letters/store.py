@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from shared.dead_letters import COLLECTION
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.topics import Topics
 from shared.letters.letter import LOG_ORDER, Selection, replay, replayable
 from shared.letters.sealing import sealed_again, with_values
-from shared.protocols import Document, Message, Publisher
+from shared.runtime.dead_letters import COLLECTION
+from shared.runtime.protocols import Document, Message, Publisher
 from shared.settings import Settings
-from shared.topics import Topics
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
 

@@ -14,7 +14,7 @@ from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure, OperationFailure
 from testcontainers.core.container import DockerContainer
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.mongo import REPLICA_SET, settle_replica_set
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import BOTH

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.cache import cache_folder, locked
 
 OLDEST_JAVA = 17

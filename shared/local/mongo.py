@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure, OperationFailure
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.local.cache import locked
 from shared.local.processes import Process
 

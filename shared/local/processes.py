@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 
 SHIM = Path(__file__).with_name("shim.py")
 

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from functools import lru_cache
 from typing import Literal
 
-from shared.events import EPOCH
+from shared.contracts.events import EPOCH
 
 Unit = Literal["day", "week", "month"]
 

@@ -7,11 +7,11 @@ import orjson
 from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 
-from shared.access.caller import Caller
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.masks import presented
-from shared.access.needs import needs
-from shared.http import problem, problems
+from shared.http.caller import Caller
+from shared.http.scopes import needs
+from shared.http.server import problem, problems
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
 from shared.measures.spec import Measure, S
 

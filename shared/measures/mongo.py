@@ -6,8 +6,8 @@ from typing import Any
 from pymongo.collection import Collection
 
 from shared.measures.query import BadMeasure
-from shared.mongo_errors import translated
-from shared.protocols import Document
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
 
 #: A query that keeps the server busy for longer is given up (503). Less than the socket's timeout.
 MAX_TIME_MS = 25_000

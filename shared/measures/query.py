@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from shared.events import Currency, Id, Kind, ShortText
+from shared.contracts.events import Currency, Id, Kind, ShortText
+from shared.http.parameters import BadParameter
 from shared.measures.days import Span, Unit, day_of, name_of
-from shared.parameters import BadParameter
 
 #: Most days of a period whose days, weeks or months are listed.
 MAX_DAYS = 3_660

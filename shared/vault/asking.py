@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from shared.protocols import (
+from shared.runtime.protocols import (
     Answer,
     Ask,
     Claim,

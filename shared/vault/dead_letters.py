@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from shared.events import Id, Tenant
-from shared.protocols import Record
+from shared.contracts.events import Id, Tenant
+from shared.runtime.protocols import Record
 from shared.vault.keys import TENANT
 from shared.vault.protocols import Destroyed
 from shared.vault.tokens import DataKey, associated

@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from shared import codec
-from shared.errors import InvalidEvent
-from shared.events import ConsumerUpserted, Event, RelationRecorded, RelationRetracted
-from shared.protocols import Document
+from shared.contracts import codec
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import ConsumerUpserted, Event, RelationRecorded, RelationRetracted
+from shared.runtime.protocols import Document
 from shared.vault.tokens import DataKey, Unreadable, Value, is_token, seal, unseal
 
 LOCATION = ("city", "lat", "lon")

@@ -9,8 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from hmac import digest
 
-from shared.errors import Unavailable
-from shared.events import document_id
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import document_id
 from shared.vault.protocols import Destroyed, KeyStore, MasterKeys, Wrapped, Wrapping
 from shared.vault.tokens import KEY_BYTES, DataKey
 

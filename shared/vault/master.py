@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shared.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.vault.protocols import KeyService
 from shared.vault.tokens import KEY_BYTES, DataKey
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from shared.vault.protocols import DESTROYED, Destroyed, Wrapped, Wrapping
 
 

@@ -13,9 +13,9 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from shared.errors import Unavailable
-from shared.mongo_errors import translated
-from shared.protocols import Document
+from shared.contracts.errors import Unavailable
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
 from shared.vault.protocols import DESTROYED, Destroyed, Wrapped, Wrapping
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys, FileKeys
@@ -14,7 +14,7 @@ from shared.vault.protocols import MasterKeys
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from shared.protocols import Document
+    from shared.runtime.protocols import Document
 
 
 def master_keys(settings: Settings) -> MasterKeys | None:
@@ -50,7 +50,7 @@ def open_vault(settings: Settings) -> Iterator[Vault | None]:
         return
     if settings.mongo is None:
         raise ConfigurationError("KITH_MONGO is not set; the keys that personal data is encrypted under are there")
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
 
     with connect(settings.mongo) as client:
         yield vault_in(settings, client[settings.database])

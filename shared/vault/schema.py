@@ -1,6 +1,6 @@
 """The vault's collections: validators and indexes. Data."""
 
-from shared.collections import Collections, CollectionSpec, object_schema
+from shared.contracts.collections import Collections, CollectionSpec, object_schema
 
 DATA_KEYS, WRAPPING_KEYS = "data_keys", "wrapping_keys"
 

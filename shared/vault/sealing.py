@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
-from shared.events import Event
-from shared.protocols import Document
+from shared.contracts.events import Event
+from shared.runtime.protocols import Document
 from shared.vault import fields
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed

@@ -16,13 +16,13 @@ from services.analytics.dashboard.figures import FiguresReader
 from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.pages import add_pages
 from shared.access.guard import Access
-from shared.cors import allow_pages
-from shared.events import Event
-from shared.protocols import Document, Message
-from tests.analytics_driver import TOPIC, Driver
-from tests.builders import OPEN
-from tests.measures_world import NOW, World
-from tests.relations_driver import MongoKith
+from shared.contracts.events import Event
+from shared.http.cors import allow_pages
+from shared.runtime.protocols import Document, Message
+from tests.support.analytics_driver import TOPIC, Driver
+from tests.support.builders import OPEN
+from tests.support.measures_world import NOW, World
+from tests.support.relations_driver import MongoKith
 
 #: The days of the market that are looked at: `to` is the last that counts.
 PERIOD = "from=2026-08-24&to=2026-11-21"
@@ -51,7 +51,7 @@ class Server:
 
 
 def listening(port: int = 0) -> socket.socket:
-    # Named protocol: see shared/http.py.
+    # Named protocol: see shared/http/server.py.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))

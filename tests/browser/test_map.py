@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.site import Site, rows
-from tests.measures_world import PLACES, left
+from tests.support.measures_world import PLACES, left
 
 
 def test_places_of_consumers(page: Page, site: Site) -> None:

@@ -13,21 +13,21 @@ from services.analytics.dashboard.operations import Readings, add_operations
 from services.analytics.dashboard.pages import add_pages
 from services.analytics.dashboard.versions import Versions
 from services.analytics.queries import AnalyticsQueries
-from shared.access.caller import METRICS_READ, Caller
 from shared.access.guard import Access
-from shared.dead_letters import COLLECTION, document
-from shared.errors import InvalidEvent
-from shared.generations import Generations
-from shared.heartbeat import WORKERS, Heartbeat
-from shared.kafka_clients import open_publisher
+from shared.contracts.errors import InvalidEvent
+from shared.http.caller import METRICS_READ, Caller
+from shared.kafka.clients import open_publisher
 from shared.letters.store import letters_in
-from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect
-from shared.protocols import Document, Message, Partition, Record
+from shared.mongo.store import connect
+from shared.observability.heartbeat import WORKERS, Heartbeat
+from shared.observability.status import Status, StatusReader
+from shared.runtime.dead_letters import COLLECTION, document
+from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
-from shared.status import Status, StatusReader
+from shared.versions.generations import Generations
+from shared.versions.mongo_registry import MongoRegistry
 from tests.browser.site import Server, Watched, assert_contrast, rows
-from tests.builders import OPEN
+from tests.support.builders import OPEN
 
 COLOURS: list[Literal["light", "dark"]] = ["light", "dark"]
 

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.site import Site, Watched, rows
-from tests.builders import event
-from tests.measures_world import CAFES, NOW, left, moving
+from tests.support.builders import event
+from tests.support.measures_world import CAFES, NOW, left, moving
 
 FIRST, END = pd.Timestamp("2026-08-24"), pd.Timestamp("2026-11-22")
 DAYS = pd.date_range(FIRST, END, inclusive="left")

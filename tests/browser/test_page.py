@@ -7,10 +7,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from services.analytics.dashboard.live import BEAT_SECONDS
-from shared.access.caller import SCOPES, Caller, unauthorized
 from shared.access.guard import Access
+from shared.http.caller import SCOPES, Caller, unauthorized
 from tests.browser.site import Site, Watched, assert_contrast, rows
-from tests.measures_world import left
+from tests.support.measures_world import left
 
 VIEWS = ("overview", "relationships", "map")
 READY = {"overview": "#rfm table", "relationships": "#why-events table", "map": "#places table"}

@@ -6,8 +6,8 @@ from playwright.sync_api import Page, expect
 
 from services.relations.strength import month_of
 from tests.browser.site import Site, rows
-from tests.builders import STRENGTH
-from tests.measures_world import NOW, left
+from tests.support.builders import STRENGTH
+from tests.support.measures_world import NOW, left
 
 
 def weights(table: pd.DataFrame) -> "pd.Series[float]":

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from tests.conftest import Addresses
-from tests.measures_world import World
+from tests.support.measures_world import World
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@ from shared.access.audit import AuditLog, MemoryAuditLog, Recorder
 from shared.access.audit_mongo import COLLECTION, MongoAuditLog
 from shared.access.chain import FIRST, INSTALLATION, Act, Entry, canonical, entry_of, flaws, hash_of
 from shared.access.verify import Witnessed, verify
-from shared.errors import Unavailable
-from tests.waiting import PATIENCE_SECONDS
+from shared.contracts.errors import Unavailable
+from tests.support.waiting import PATIENCE_SECONDS
 
 Mongo = Database[dict[str, Any]]
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

@@ -17,11 +17,11 @@ from shared.access.audit_mongo import COLLECTION, MongoAuditLog
 from shared.access.chain import INSTALLATION
 from shared.access.keys import matches
 from shared.access.keys_mongo import MongoKeys
-from shared.errors import ConfigurationError, Unavailable
-from shared.memory import MemoryLog, MemoryPublisher
-from shared.mongo_io import connect
-from shared.protocols import Document, Publisher
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.mongo.store import connect
+from shared.runtime.protocols import Document, Publisher
 from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher
 from tests.contract.test_access_audit import chain
 
 Run = Callable[..., Result]

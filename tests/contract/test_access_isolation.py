@@ -36,31 +36,31 @@ from services.relations.measures.catalogue import MEASURES as RELATIONS_MEASURES
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.access.audit import MemoryAuditLog, Recorder
-from shared.access.caller import SCOPES
 from shared.access.guard import Access
 from shared.access.keys import NO_LIMIT, ApiKeys
 from shared.access.keys_mongo import MongoKeys
 from shared.access.lookup import KeyLookup
 from shared.access.quota import Quotas
-from shared.codec import encode
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.dead_letters import document
-from shared.erasure import hashed
-from shared.errors import InvalidEvent
-from shared.events import Event
-from shared.http_metrics import add_metrics
+from shared.contracts.codec import encode
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import Event
+from shared.erasure.records import hashed
+from shared.http.caller import SCOPES
+from shared.http.metrics import add_metrics
 from shared.letters.store import Letters
-from shared.metrics import new_registry
-from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect
-from shared.protocols import Document, Message, Partition, Record
+from shared.mongo.store import connect
+from shared.observability.metrics import new_registry
+from shared.observability.status import StatusReader
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.dead_letters import document
+from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
-from shared.status import StatusReader
-from tests.builders import STRENGTH, TOPICS, event
+from shared.versions.mongo_registry import MongoRegistry
 from tests.conftest import Addresses
-from tests.measures_world import NOW, store
-from tests.routes import PUBLIC, Found, every_route
-from tests.unit.test_ingest_api import RecordingPublisher
+from tests.support.builders import STRENGTH, TOPICS, event
+from tests.support.measures_world import NOW, store
+from tests.support.routes import PUBLIC, Found, every_route
+from tests.unit.ingest.test_api import RecordingPublisher
 
 #: In everything that a tenant's events say, and in nothing else.
 MARKERS = {"acme": "quagga", "zeta": "okapi"}

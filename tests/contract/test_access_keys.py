@@ -11,7 +11,7 @@ from pymongo.database import Database
 from shared.access.keys import ApiKeys, KeyStore, digest, matches, prefix_of
 from shared.access.keys_memory import MemoryKeys
 from shared.access.keys_mongo import COLLECTION, MongoKeys
-from shared.errors import ConfigurationError
+from shared.contracts.errors import ConfigurationError
 
 Mongo = Database[dict[str, Any]]
 

@@ -20,14 +20,14 @@ from services.cli.__main__ import app
 from services.cli.privileges import OPERATOR
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.verify import verify
-from shared.dead_letters import document
-from shared.errors import InvalidEvent
-from shared.kafka_clients import open_publisher
-from shared.protocols import Document, Partition, Record
+from shared.contracts.errors import InvalidEvent
+from shared.kafka.clients import open_publisher
+from shared.runtime.dead_letters import document
+from shared.runtime.protocols import Document, Partition, Record
 from shared.vault import rotation
-from tests.e2e.support import fields, message
-from tests.secured import ADMIN, SERVICES, TOPICS, Clients, Login, Secured, login_of, running, wait_for
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.end_to_end import fields, message
+from tests.support.secured import ADMIN, SERVICES, TOPICS, Clients, Login, Secured, login_of, running, wait_for
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")

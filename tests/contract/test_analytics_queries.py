@@ -15,14 +15,14 @@ from services.analytics.parameters import Bucket, By, Period, period
 from services.analytics.projection import AGGREGATES
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
-from shared.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.dead_letters import document
-from shared.errors import InvalidEvent
-from shared.mongo_io import prepare
-from shared.parameters import BadParameter
-from shared.protocols import Partition, Record
-from tests.analytics_driver import Driver, History, expected_sums, fact, get
-from tests.builders import OPEN
+from shared.contracts.errors import InvalidEvent
+from shared.http.parameters import BadParameter
+from shared.mongo.store import prepare
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.dead_letters import document
+from shared.runtime.protocols import Partition, Record
+from tests.support.analytics_driver import Driver, History, expected_sums, fact, get
+from tests.support.builders import OPEN
 
 ALWAYS = Period()
 

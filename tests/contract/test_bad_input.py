@@ -15,18 +15,18 @@ from pymongo.database import Database
 
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
-from shared.codec import encode
-from shared.errors import InvalidEvent
-from shared.events import event_key
-from shared.kafka_clients import open_publisher, open_reader
-from shared.mongo_io import MongoStore, connect, prepare
-from shared.protocols import Document, Message, Partition, Record
-from shared.runner import Runner
+from shared.contracts.codec import encode
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import event_key
+from shared.contracts.topics import Topics
+from shared.kafka.clients import open_publisher, open_reader
+from shared.mongo.store import MongoStore, connect, prepare
+from shared.runtime.protocols import Document, Message, Partition, Record
+from shared.runtime.runner import Runner
 from shared.settings import Settings
-from shared.topics import Topics
-from tests.builders import ARRIVAL_MS, STRENGTH, MemoryKith, recorded
-from tests.relations_driver import MongoKith
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.builders import ARRIVAL_MS, STRENGTH, MemoryKith, recorded
+from tests.support.relations_driver import MongoKith
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 EXAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parent.parent / "examples").glob("*.json"))]
 RECORDED = next(json.loads(raw) for raw in EXAMPLES if json.loads(raw)["type"] == "relation.recorded")

@@ -8,17 +8,17 @@ from fastapi import FastAPI
 from services.analytics.api import create_app
 from services.analytics.gate import CountingGate
 from services.analytics.queries import AnalyticsQueries
-from shared.erasure import LedgerEntry
-from shared.errors import Unavailable
-from shared.gating import add_gate
-from shared.ledger_gate import with_facts
-from shared.mongo_generations import MongoRegistry
-from shared.protocols import Document
-from tests.analytics_driver import get
-from tests.builders import OPEN, event, recorded
-from tests.privacy_driver import Services
-from tests.relations_driver import Mongo
-from tests.waiting import wait_for
+from shared.contracts.errors import Unavailable
+from shared.erasure.gate import with_facts
+from shared.erasure.records import LedgerEntry
+from shared.http.gating import add_gate
+from shared.runtime.protocols import Document
+from shared.versions.mongo_registry import MongoRegistry
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, event, recorded
+from tests.support.privacy_driver import Services
+from tests.support.relations_driver import Mongo
+from tests.support.waiting import wait_for
 
 EARLY, LATE = "2026-01-01T00:00:00Z", "2026-03-01T00:00:00Z"
 

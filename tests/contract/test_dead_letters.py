@@ -16,17 +16,17 @@ from typer.testing import CliRunner
 from services.cli.dead_letters import dead_letters_app
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
-from shared.dead_letters import KEPT_BYTES, VALUE_BYTES, VALUE_SHA256
-from shared.kafka_clients import open_publisher, open_reader
-from shared.kafka_io import connection
-from shared.mongo_io import MongoStore, connect, prepare
-from shared.protocols import Document, Message
-from shared.runner import Runner
+from shared.contracts.topics import Topics
+from shared.kafka.clients import open_publisher, open_reader
+from shared.kafka.python_client.reader import connection
+from shared.mongo.store import MongoStore, connect, prepare
+from shared.runtime.dead_letters import KEPT_BYTES, VALUE_BYTES, VALUE_SHA256
+from shared.runtime.protocols import Document, Message
+from shared.runtime.runner import Runner
 from shared.settings import Settings
-from shared.topics import Topics
-from tests.builders import STRENGTH
-from tests.logs import read_topics
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.builders import STRENGTH
+from tests.support.logs import read_topics
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 class Service:

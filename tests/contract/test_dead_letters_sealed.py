@@ -11,18 +11,18 @@ from pymongo.database import Database
 
 from services.relations.assembly import assembled, with_keys
 from services.relations.schema import COLLECTIONS
-from shared.dead_letters import KEPT_BYTES
-from shared.kafka_io import connection
-from shared.mongo_io import MongoStore, connect, prepare
-from shared.protocols import Document
-from shared.runner import Runner
+from shared.kafka.python_client.reader import connection
+from shared.mongo.store import MongoStore, connect, prepare
+from shared.runtime.dead_letters import KEPT_BYTES
+from shared.runtime.protocols import Document
+from shared.runtime.runner import Runner
 from shared.settings import Settings
 from shared.vault.master import add_to_file
 from shared.vault.open import vault_in
 from shared.vault.schema import COLLECTIONS as VAULT
 from tests.contract.test_dead_letters import Service, event
-from tests.logs import read_topics
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.logs import read_topics
+from tests.support.waiting import PATIENCE_SECONDS
 
 BAD = event(amount="a lot", text="MARKER")
 EARLY = event("e2", amount=100, text="MARKER", relation="r2").replace(b"2026-11-21", b"2087-11-21")

@@ -13,14 +13,14 @@ from services.relations.erasing import ERASED, weight
 from services.relations.facts import project_facts
 from services.relations.schema import COLLECTIONS
 from services.relations.world import World
-from shared.codec import encode
-from shared.erasure import hashed
-from shared.events import SubjectErased, SubjectErasedData
-from shared.memory import MemoryStore
-from shared.mongo_io import prepare
-from shared.protocols import Ask, Beginning, Document, Get, Partition, Record
-from tests.builders import STRENGTH, MemoryKith, event, recorded
-from tests.relations_driver import Mongo
+from shared.contracts.codec import encode
+from shared.contracts.events import SubjectErased, SubjectErasedData
+from shared.erasure.records import hashed
+from shared.mongo.store import prepare
+from shared.runtime.protocols import Ask, Beginning, Document, Get, Partition, Record
+from shared.testing.memory import MemoryStore
+from tests.support.builders import STRENGTH, MemoryKith, event, recorded
+from tests.support.relations_driver import Mongo
 
 PLACE = Partition("kith.relations", 0)
 

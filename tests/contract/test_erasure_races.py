@@ -11,12 +11,12 @@ from services.relations.facts import project_facts
 from services.relations.forgetting import Forgetting
 from services.relations.profiles import project_profiles
 from services.relations.schema import COLLECTIONS
-from shared.errors import Stale
-from shared.events import Event, SubjectErased, SubjectErasedData
-from shared.memory import MemoryStore
-from shared.mongo_io import MongoStore, prepare
-from shared.protocols import Answer, Ask, Document, Get, Outcome, Partition, Progress, Record, Slice, Store
-from tests.builders import STRENGTH, event, recorded
+from shared.contracts.errors import Stale
+from shared.contracts.events import Event, SubjectErased, SubjectErasedData
+from shared.mongo.store import MongoStore, prepare
+from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Partition, Progress, Record, Slice, Store
+from shared.testing.memory import MemoryStore
+from tests.support.builders import STRENGTH, event, recorded
 
 FORGETTING = Forgetting("kith.erasures", "kith.relations")
 ORDER = SubjectErased(

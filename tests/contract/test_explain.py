@@ -9,17 +9,17 @@ import pytest
 from kafka import KafkaProducer
 from pymongo.database import Database
 
-from services.cli.explain.find import Asked, Needles, Subject
-from services.cli.explain.log import LogScan
-from services.cli.explain.store import ExplainStore
-from shared.generations import Generations
-from shared.kafka_io import connection
-from shared.mongo_generations import MongoRegistry
-from shared.protocols import Document, Message, Partition
+from services.explain.find import Asked, Needles, Subject
+from services.explain.log import LogScan
+from services.explain.store import ExplainStore
+from shared.contracts.topics import Topics
+from shared.kafka.python_client.reader import connection
+from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
-from shared.topics import Topics
-from tests.builders import TOPICS, event, recorded
-from tests.relations_driver import MongoKith
+from shared.versions.generations import Generations
+from shared.versions.mongo_registry import MongoRegistry
+from tests.support.builders import TOPICS, event, recorded
+from tests.support.relations_driver import MongoKith
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 

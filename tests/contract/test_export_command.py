@@ -16,10 +16,10 @@ from typer.testing import CliRunner, Result
 
 from services.cli.__main__ import app
 from services.cli.export_progress import ExportProgress
-from shared.errors import ConfigurationError, Unavailable
-from shared.mongo_io import connect
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.mongo.store import connect
 from tests.conftest import Addresses
-from tests.exports_world import ExportsWorld
+from tests.support.exports_world import ExportsWorld
 
 
 @pytest.fixture(scope="module")

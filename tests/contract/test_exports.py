@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from services.exports.datasets import DATASETS
-from shared.mongo_io import connect
+from shared.mongo.store import connect
 from tests.conftest import Addresses
-from tests.exports_world import ExportsWorld
-from tests.measures_world import CAFES, left
+from tests.support.exports_world import ExportsWorld
+from tests.support.measures_world import CAFES, left
 
 
 @pytest.fixture(scope="module")

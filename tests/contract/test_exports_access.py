@@ -17,18 +17,18 @@ from services.exports.revealing import revealing
 from services.exports.source import Exports
 from services.exports.wish import Wish
 from services.relations.schema import COLLECTIONS
-from shared.access.caller import SCOPES
 from shared.access.guard import Access
-from shared.mongo_io import connect, prepare
+from shared.http.caller import SCOPES
+from shared.mongo.store import connect, prepare
 from shared.vault.fields import change_document
 from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys
 from shared.vault.mongo_store import MongoKeyStore
 from shared.vault.tokens import DataKey, seal
-from tests.analytics_driver import get
 from tests.conftest import Addresses
-from tests.credentials import Journal, Keys
-from tests.exports_world import ExportsWorld
+from tests.support.analytics_driver import get
+from tests.support.credentials import Journal, Keys
+from tests.support.exports_world import ExportsWorld
 
 
 @pytest.fixture(scope="module")

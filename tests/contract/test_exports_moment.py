@@ -30,11 +30,11 @@ from services.exports.snapshot import MomentPassed, Snapshot
 from services.exports.source import Exports
 from services.exports.wish import Wish
 from services.relations.schema import COLLECTIONS
-from shared.generations import collections_of
-from shared.mongo_io import prepare
-from tests.builders import OPEN, recorded
-from tests.relations_driver import MongoKith
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from shared.mongo.store import prepare
+from shared.versions.generations import collections_of
+from tests.support.builders import OPEN, recorded
+from tests.support.relations_driver import MongoKith
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 Mongo = Database[dict[str, Any]]
 

@@ -5,7 +5,7 @@ from typing import Any
 from pymongo.database import Database
 
 from tests.contract.test_openapi import hold
-from tests.exports_world import ExportsWorld
+from tests.support.exports_world import ExportsWorld
 
 
 def test_exports(mongo_database: Database[dict[str, Any]]) -> None:

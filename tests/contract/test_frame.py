@@ -13,10 +13,10 @@ import uvicorn
 
 from services.exports.frame import frame
 from shared.access.audit_mongo import COLLECTION
-from shared.errors import ConfigurationError
-from shared.mongo_io import connect
+from shared.contracts.errors import ConfigurationError
+from shared.mongo.store import connect
 from tests.conftest import Addresses
-from tests.exports_world import ExportsWorld
+from tests.support.exports_world import ExportsWorld
 
 
 @pytest.fixture(scope="module")

@@ -9,18 +9,29 @@ from itertools import count
 import pytest
 from pymongo.database import Database
 
-from shared.collections import Collections, CollectionSpec
-from shared.errors import ConfigurationError, Unavailable
-from shared.generations import Generations, HandOver, Registry, Stand, collections_of, live_version
-from shared.kafka_clients import open_publisher
-from shared.kafka_whole import WholeReader
-from shared.memory import MemoryStore
-from shared.memory_generations import MemoryRegistry
-from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, prepare
-from shared.protocols import Document, Get, Message, Outcome, Partition, Progress, Record, Slice, Store, Write
+from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.kafka.clients import open_publisher
+from shared.kafka.python_client.all_partitions import WholeReader
+from shared.mongo.store import MongoStore, prepare
+from shared.runtime.protocols import (
+    Document,
+    Get,
+    Message,
+    Outcome,
+    Partition,
+    Progress,
+    Record,
+    Slice,
+    Store,
+    Write,
+)
 from shared.settings import Settings
-from tests.waiting import PATIENCE_SECONDS
+from shared.testing.memory import MemoryStore
+from shared.testing.memory_registry import MemoryRegistry
+from shared.versions.generations import Generations, HandOver, Registry, Stand, collections_of, live_version
+from shared.versions.mongo_registry import MongoRegistry
+from tests.support.waiting import PATIENCE_SECONDS
 
 SPECS: Collections = {"things": CollectionSpec({}), "dead_letters": CollectionSpec({})}
 ALL: Collections = {**SPECS, **collections_of(SPECS, 2), **collections_of(SPECS, 12)}

@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
 from shared.local.processes import replace_taken
 from shared.settings import Settings
-from shared.topics_admin import ensure_topics
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
 EVENT = {

@@ -9,11 +9,11 @@ import pytest
 
 from services.relations.cache import QueryCache
 from services.relations.invalidation import Invalidation
-from shared.kafka_clients import open_publisher
-from shared.protocols import Message, Publisher
+from shared.contracts.topics import Topics
+from shared.kafka.clients import open_publisher
+from shared.runtime.protocols import Message, Publisher
 from shared.settings import Settings
-from shared.topics import Topics
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 SUBJECT = ("consumers", "default", "c1")
 

@@ -12,20 +12,20 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
-from shared import librdkafka_publisher
-from shared.errors import ConfigurationError, Unavailable
-from shared.kafka_clients import open_publisher, open_reader
-from shared.kafka_io import MAX_MESSAGE_BYTES, connection
-from shared.kafka_watch import KafkaTail
-from shared.kafka_whole import WholeReader
-from shared.librdkafka_io import configuration
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.kafka.clients import open_publisher, open_reader
+from shared.kafka.librdkafka import publisher as librdkafka_publisher
+from shared.kafka.librdkafka.reader import configuration
+from shared.kafka.python_client.all_partitions import WholeReader
+from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection
+from shared.kafka.python_client.watch import KafkaTail
+from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
 from shared.local.processes import free_ports
-from shared.protocols import Message, Partition, Polled, Publisher, Reader, Record
+from shared.runtime.protocols import Message, Partition, Polled, Publisher, Reader, Record
 from shared.settings import Settings
-from shared.topics_admin import ensure_topics
-from tests.logs import read_topics
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.logs import read_topics
+from tests.support.waiting import PATIENCE_SECONDS
 
 CLIENTS = ["kafka-python", "librdkafka"]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from pymongo.database import Database
 
-from shared.mongo_io import prepare
-from shared.protocols import Document
+from shared.mongo.store import prepare
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.memory_store import MemoryKeyStore
 from shared.vault.mongo_store import MongoKeyStore
@@ -15,7 +15,7 @@ from shared.vault.protocols import DESTROYED, KeyStore, Wrapped, Wrapping
 from shared.vault.rotation import SETTLE_SECONDS, rotate
 from shared.vault.schema import COLLECTIONS, DATA_KEYS
 from shared.vault.tokens import DataKey
-from tests.vault_support import MASTERS
+from tests.support.vault import MASTERS
 
 
 @pytest.fixture(params=["memory", "mongo"])

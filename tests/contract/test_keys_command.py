@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from services.cli.keys.app import keys_app
-from shared.mongo_io import connect, prepare
+from shared.mongo.store import connect, prepare
 from shared.settings import Settings
 from shared.vault import rotation
 from shared.vault.keys import Vault

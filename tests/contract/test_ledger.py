@@ -5,15 +5,15 @@ from datetime import UTC, datetime
 import pytest
 from kafka.admin import ConfigResource, KafkaAdminClient
 
-from shared.erasure import LedgerEntry, Mode, erasure_id
-from shared.errors import Unavailable
-from shared.kafka_clients import open_publisher
-from shared.kafka_io import connection
-from shared.ledger import Ledger, read_ledger
-from shared.protocols import Message
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import LEDGER, Topics
+from shared.erasure.ledger import Ledger, read_ledger
+from shared.erasure.records import LedgerEntry, Mode, erasure_id
+from shared.kafka.clients import open_publisher
+from shared.kafka.python_client.reader import connection
+from shared.runtime.protocols import Message
 from shared.settings import Settings
-from shared.topics import LEDGER, Topics
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 
 def entry(consumer_id: str, mode: Mode) -> LedgerEntry:

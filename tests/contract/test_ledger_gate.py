@@ -9,15 +9,15 @@ from fastapi import FastAPI
 from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.queries import Queries
-from shared.erasure import KEYS, LedgerEntry
-from shared.errors import Unavailable
-from shared.gating import add_gate
-from shared.ledger_gate import Gate, destroy
-from tests.analytics_driver import get
-from tests.builders import OPEN, STRENGTH, TOPICS, event, recorded
-from tests.privacy_driver import Services
-from tests.relations_driver import NOW, Mongo
-from tests.waiting import PATIENCE_SECONDS
+from shared.contracts.errors import Unavailable
+from shared.erasure.gate import Gate, destroy
+from shared.erasure.records import KEYS, LedgerEntry
+from shared.http.gating import add_gate
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, STRENGTH, TOPICS, event, recorded
+from tests.support.privacy_driver import Services
+from tests.support.relations_driver import NOW, Mongo
+from tests.support.waiting import PATIENCE_SECONDS
 
 ERASE = event("consumer.erased", "x", "2026-03-01T00:00:00Z", {"consumer_id": "ann", "mode": "delete"})
 

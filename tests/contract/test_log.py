@@ -8,12 +8,12 @@ from typing import Protocol
 
 import pytest
 
-from shared.errors import ConfigurationError
-from shared.kafka_clients import open_publisher, open_reader
-from shared.memory import MemoryLog, MemoryPublisher, MemoryReader
-from shared.protocols import Message, Partition, Publisher, Reader, Record
+from shared.contracts.errors import ConfigurationError
+from shared.kafka.clients import open_publisher, open_reader
+from shared.runtime.protocols import Message, Partition, Publisher, Reader, Record
 from shared.settings import Settings
-from tests.waiting import PATIENCE_SECONDS
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 class Contract(Protocol):

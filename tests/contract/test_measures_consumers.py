@@ -14,9 +14,9 @@ from services.analytics.measures.source import Measures as AnalyticsMeasures
 from services.analytics.queries import AnalyticsQueries
 from services.relations.measures import source as relations_source
 from shared.measures.visits import by_day
-from tests.analytics_driver import Driver, History, fact
-from tests.builders import OPEN
-from tests.measures_world import NOW, World, ask, chosen, left
+from tests.support.analytics_driver import Driver, History, fact
+from tests.support.builders import OPEN
+from tests.support.measures_world import NOW, World, ask, chosen, left
 
 VISITS: list[tuple[str, dict[str, str]]] = [
     ("analytics", {}),

@@ -15,10 +15,10 @@ from services.cli import report
 from services.cli.__main__ import app as kith
 from services.relations.measures import source as relations_source
 from shared.measures.mongo import aggregated, providers_of
-from shared.protocols import Document
-from tests.analytics_driver import get
+from shared.runtime.protocols import Document
 from tests.conftest import Addresses
-from tests.measures_world import NOW, World, ask
+from tests.support.analytics_driver import get
+from tests.support.measures_world import NOW, World, ask
 
 
 def test_several_currencies_need_a_choice(world: World) -> None:

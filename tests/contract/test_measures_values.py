@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.analytics_driver import get
-from tests.measures_world import PLACES, World, ask, chosen, moving
+from tests.support.analytics_driver import get
+from tests.support.measures_world import PLACES, World, ask, chosen, moving
 
 TODAY = pd.Timestamp("2026-11-21")
 

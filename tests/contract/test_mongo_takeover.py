@@ -12,12 +12,12 @@ import pytest
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from shared.collections import Collections, CollectionSpec
-from shared.errors import Fenced, Unavailable
-from shared.mongo_io import MongoStore, connect, prepare
-from shared.protocols import Document, Get, Outcome, Parcel, Progress, Slice, Write
+from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.errors import Fenced, Unavailable
+from shared.mongo.store import MongoStore, connect, prepare
+from shared.runtime.protocols import Document, Get, Outcome, Parcel, Progress, Slice, Write
 from tests.conftest import Addresses
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 POSITION = "relations@1/kith.relations/0"
@@ -25,7 +25,7 @@ SPECS: Collections = {"things": CollectionSpec({}, indexes=((("tenant", 1), ("na
 
 DIES = """
 import sys, time
-from shared.mongo_io import MongoStore, connect
+from shared.mongo.store import MongoStore, connect
 from tests.contract.test_mongo_takeover import POSITION, SPECS, slice_of
 
 class Stuck(MongoStore):

@@ -17,11 +17,11 @@ import uvicorn
 from odata import ODataService
 from odata.exceptions import ODataError as ClientError
 
-from shared.mongo_io import connect
-from tests.analytics_driver import get
+from shared.mongo.store import connect
 from tests.conftest import Addresses
-from tests.exports_world import ExportsWorld
-from tests.measures_world import CAFES, left
+from tests.support.analytics_driver import get
+from tests.support.exports_world import ExportsWorld
+from tests.support.measures_world import CAFES, left
 
 #: As Excel and Power BI send them (Power Query, 2026).
 MASHUP = {

@@ -16,11 +16,11 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from services.ingest.api import create_app
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
-from tests.builders import OPEN, TOPICS
-from tests.measures_world import NOW, World
-from tests.unit.test_ingest_api import RecordingPublisher
+from tests.support.builders import OPEN, TOPICS
+from tests.support.measures_world import NOW, World
+from tests.unit.ingest.test_api import RecordingPublisher
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,

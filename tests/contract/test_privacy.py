@@ -13,14 +13,14 @@ import services.relations.erasing as erasing
 from services.privacy.erasures import CACHE_SECONDS, STEPS
 from services.relations.world import without_digest
 from shared.access.audit import MemoryAuditLog, Recorder
-from shared.access.caller import Caller
 from shared.access.guard import Access
-from shared.erasure import erasure_id, hashed
-from shared.mongo_io import connect
-from tests.builders import event, recorded, renamed
+from shared.erasure.records import erasure_id, hashed
+from shared.http.caller import Caller
+from shared.mongo.store import connect
 from tests.conftest import Addresses
-from tests.privacy_driver import Services
-from tests.relations_driver import NOW, Mongo
+from tests.support.builders import event, recorded, renamed
+from tests.support.privacy_driver import Services
+from tests.support.relations_driver import NOW, Mongo
 
 ANN = erasure_id("default", "ann")
 

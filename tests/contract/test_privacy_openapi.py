@@ -2,10 +2,10 @@
 
 from pymongo.database import Database
 
-from shared.protocols import Document
-from tests.builders import event, recorded
+from shared.runtime.protocols import Document
 from tests.contract.test_openapi import hold
-from tests.privacy_driver import Services
+from tests.support.builders import event, recorded
+from tests.support.privacy_driver import Services
 
 
 def test_privacy(mongo_database: Database[Document]) -> None:

@@ -8,9 +8,9 @@ from fastapi import FastAPI
 from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.queries import Queries
-from tests.analytics_driver import get
-from tests.builders import OPEN, STRENGTH, event, recorded
-from tests.relations_driver import NOW, Mongo, MongoKith
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, STRENGTH, event, recorded
+from tests.support.relations_driver import NOW, Mongo, MongoKith
 
 CONSENTS: dict[str, Any] = {
     "yes": {"mail": True, "ads": False},

@@ -8,24 +8,24 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from services.cli.rebuild import compare
-from services.cli.rebuild.build import Superseded, Workshop, offsets
-from services.cli.rebuild.compare import Comparing, Difference
-from services.cli.rebuild.diff import why
-from services.cli.rebuild.switch import hand_over
-from services.cli.rebuild.versions import approach, begin
+from services.rebuild import compare
+from services.rebuild.build import Superseded, Workshop, offsets
+from services.rebuild.compare import Comparing, Difference
+from services.rebuild.diff import why
+from services.rebuild.handover import hand_over
+from services.rebuild.versions import approach, begin
 from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
 from services.relations.strength import Strength
-from shared.generations import collections_of, own_collections
-from shared.memory import MemoryReader
-from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import MongoStore, prepare
-from shared.protocols import Document
-from shared.runner import Runner
-from shared.versions import LiveStore
-from tests.builders import STRENGTH, TOPICS, MemoryKith, event
-from tests.relations_driver import history
+from shared.mongo.store import MongoStore, prepare
+from shared.runtime.protocols import Document
+from shared.runtime.runner import Runner
+from shared.testing.memory import MemoryReader
+from shared.versions.generations import collections_of, own_collections
+from shared.versions.live import LiveStore
+from shared.versions.mongo_registry import MongoRegistry
+from tests.support.builders import STRENGTH, TOPICS, MemoryKith, event
+from tests.support.relations_driver import history
 
 Mongo = Database[Document]
 

@@ -12,11 +12,11 @@ from services.relations import answers
 from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.queries import Queries
-from shared.cursors import encode_cursor
-from shared.protocols import Document
-from tests.analytics_driver import get
-from tests.builders import OPEN, STRENGTH, event, recorded, retracted
-from tests.relations_driver import NOW, Mongo, MongoKith
+from shared.http.cursors import encode_cursor
+from shared.runtime.protocols import Document
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, STRENGTH, event, recorded, retracted
+from tests.support.relations_driver import NOW, Mongo, MongoKith
 
 PROBLEM = "application/problem+json"
 EVERYTHING = {

@@ -4,9 +4,9 @@ from datetime import timedelta
 from functools import partial
 
 from services.relations.schema import COLLECTIONS
-from shared.mongo_io import prepare
-from shared.protocols import Document
-from tests.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
+from shared.mongo.store import prepare
+from shared.runtime.protocols import Document
+from tests.support.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
 
 
 def test_no_query_of_reader_or_writer_reads_a_whole_collection(mongo_database: Mongo) -> None:

@@ -12,10 +12,10 @@ from services.relations import answers
 from services.relations.cache import QueryCache
 from services.relations.queries import EVIDENCE, BadCursor, Queries
 from services.relations.strength import Strength
-from shared.cursors import encode_cursor
-from shared.protocols import Document
-from tests.builders import STRENGTH, event, recorded, retracted, stored_state
-from tests.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
+from shared.http.cursors import encode_cursor
+from shared.runtime.protocols import Document
+from tests.support.builders import STRENGTH, event, recorded, retracted, stored_state
+from tests.support.relations_driver import NOW, Mongo, MongoKith, history, pages, uncached
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -11,14 +11,14 @@ from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures
 from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, presenter
 from services.relations.queries import Queries
-from shared.access.caller import PERSONAL_READ, SCOPES, Caller
 from shared.access.guard import Access
+from shared.http.caller import PERSONAL_READ, SCOPES, Caller
 from shared.vault.keys import Vault
 from shared.vault.tokens import is_token
-from tests.analytics_driver import get
-from tests.builders import OPEN, STRENGTH, event, recorded
-from tests.credentials import Journal, Keys
-from tests.relations_driver import NOW, Mongo, MongoKith
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, STRENGTH, event, recorded
+from tests.support.credentials import Journal, Keys
+from tests.support.relations_driver import NOW, Mongo, MongoKith
 
 TIME = "2026-11-01T00:00:00Z"
 ADA = {"name": "Ada", "email": "ada@example.org", "phone": "+41 79 123"}

@@ -3,9 +3,9 @@
 import pytest
 from pymongo.errors import WriteError
 
-from shared.protocols import Document
-from tests.builders import event, recorded
-from tests.relations_driver import NOW, Mongo, MongoKith
+from shared.runtime.protocols import Document
+from tests.support.builders import event, recorded
+from tests.support.relations_driver import NOW, Mongo, MongoKith
 
 MALFORMED: list[tuple[str, Document]] = [
     ("relations", {"$set": {"amount": 0.5}}),

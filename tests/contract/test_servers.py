@@ -14,7 +14,7 @@ from shared.local.mongo import MongoServer
 from shared.local.processes import ProcessFailed, free_ports, is_free
 from shared.local.servers import Servers
 from tests.conftest import Addresses
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS
 
 TOPIC = "greetings"
 

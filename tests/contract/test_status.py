@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from pymongo.database import Database
 
-from shared.generations import Generations
-from shared.heartbeat import WORKERS, Heartbeat
-from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.mongo.store import connect
+from shared.observability.heartbeat import WORKERS, Heartbeat
+from shared.observability.status import Latency, read_status
+from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.status import Latency, read_status
-from tests.waiting import wait_for
+from shared.versions.generations import Generations
+from shared.versions.mongo_registry import MongoRegistry
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ from typing import Any, Protocol
 import pytest
 from pymongo.database import Database
 
-from services.cli.rebuild.diff import same
-from shared.collections import Collections, CollectionSpec
-from shared.errors import Fenced, Stale
-from shared.memory import MemoryStore
-from shared.mongo_io import MongoStore, prepare
-from shared.protocols import (
+from services.rebuild.diff import same
+from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.errors import Fenced, Stale
+from shared.mongo.store import MongoStore, prepare
+from shared.runtime.protocols import (
     Beginning,
     Claim,
     Document,
@@ -25,6 +24,7 @@ from shared.protocols import (
     Store,
     Write,
 )
+from shared.testing.memory import MemoryStore
 
 POSITION = "relations@1/kith.relations/0"
 SPECS: Collections = {

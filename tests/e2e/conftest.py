@@ -6,11 +6,11 @@ import pytest
 from pymongo.database import Database
 
 from services.cli.up import Stack
-from shared.mongo_io import connect
-from shared.protocols import Document
-from shared.topics import Topics
+from shared.contracts.topics import Topics
+from shared.mongo.store import connect
+from shared.runtime.protocols import Document
 from tests.conftest import Addresses, own_settings
-from tests.e2e.support import running
+from tests.support.end_to_end import running
 
 #: Short slices make many places where a crash can strike.
 SLICE_EVENTS = 100

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from services.cli.__main__ import app
 from services.cli.up import Stack, environment
-from shared.protocols import Document
+from shared.contracts.topics import CHANGES, INPUTS, OUTPUTS, Topics
+from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.topics import CHANGES, INPUTS, OUTPUTS, Topics
 from tests.conftest import Addresses
-from tests.e2e.support import ROOT, ends, everything, get, kith, run_kith, wait_ready, wait_until_drained
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.end_to_end import ROOT, ends, everything, get, kith, run_kith, wait_ready, wait_until_drained
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 MAPPING = ROOT / "tests" / "data" / "restaurants.toml"
 DATA = ROOT.parent / "shared" / "data" / "restaurants"

@@ -2,8 +2,8 @@
 
 import json
 
-from tests.e2e.support import kith
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.end_to_end import kith
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 def test_the_demo_is_exact_and_says_so_in_one_line() -> None:

@@ -12,19 +12,29 @@ import pytest
 from pymongo.database import Database
 
 from services.cli.up import Stack, environment
-from shared.erasure import erasure_id, hashed
-from shared.kafka_clients import open_publisher
-from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.contracts.topics import INPUTS, OUTPUTS, Topics
+from shared.erasure.records import erasure_id, hashed
+from shared.kafka.clients import open_publisher
+from shared.mongo.store import connect
+from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.topics import INPUTS, OUTPUTS, Topics
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
 from shared.vault.protocols import Destroyed
 from shared.vault.tokens import DataKey, Unreadable, unseal
 from tests.conftest import Addresses, own_settings
-from tests.e2e.support import fetch, fields, get, message, post, run_kith, running, values, wait_until_drained
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.end_to_end import (
+    fetch,
+    fields,
+    get,
+    message,
+    post,
+    run_kith,
+    running,
+    values,
+    wait_until_drained,
+)
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 EMAIL, NAME, TEXT, PAST = "planted-email@example.org", "Planted Name", "planted text", "planted past the door"
 FIELDS = ("personal.email", "personal.name", "text", "reason", "location.city")

@@ -12,11 +12,11 @@ import pytest
 from pymongo.database import Database
 
 from services.cli.up import Stack
-from shared.kafka_clients import open_publisher
-from shared.protocols import Document, Message
-from shared.topics import Topics
-from tests.e2e.support import call_kith, fetch, fields, post, wait_until_drained
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from shared.contracts.topics import Topics
+from shared.kafka.clients import open_publisher
+from shared.runtime.protocols import Document, Message
+from tests.support.end_to_end import call_kith, fetch, fields, post, wait_until_drained
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 T1, T2 = "2026-05-03T10:15:00Z", "2026-05-03T11:15:00Z"
 

@@ -10,8 +10,8 @@ from services.demo.emitter import Emitter
 from services.demo.market import market
 from services.demo.oracle import Oracle
 from services.exports.frame import frame
-from shared.protocols import Document
-from tests.e2e.support import get, run_kith, wait_until_drained
+from shared.runtime.protocols import Document
+from tests.support.end_to_end import get, run_kith, wait_until_drained
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

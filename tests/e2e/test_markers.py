@@ -22,15 +22,15 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from services.cli.up import Stack, environment
-from shared.kafka_clients import open_publisher
-from shared.mongo_io import connect
-from shared.protocols import Message
+from shared.contracts.topics import INPUTS, OUTPUTS, Topics
+from shared.kafka.clients import open_publisher
+from shared.mongo.store import connect
+from shared.runtime.protocols import Message
 from shared.settings import Settings
-from shared.topics import INPUTS, OUTPUTS, Topics
 from shared.vault.open import vault_in
-from tests.e2e.support import fetch, kith, post, run_kith, running, wait_until_drained
-from tests.logs import read_topics
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.end_to_end import fetch, kith, post, run_kith, running, wait_until_drained
+from tests.support.logs import read_topics
+from tests.support.waiting import PATIENCE_SECONDS
 
 TIME = "2026-05-02T09:00:00Z"
 MAPPING = """

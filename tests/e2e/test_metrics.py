@@ -15,11 +15,21 @@ from pymongo.database import Database
 from services.cli.up import SERVICES, Stack, environment
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
-from shared.mongo_io import connect
-from shared.protocols import Document
+from shared.mongo.store import connect
+from shared.runtime.protocols import Document
 from tests.conftest import Addresses, own_settings
-from tests.e2e.support import ROOT, fetch, fields, kith, post, run_kith, running, wait_ready, wait_until_drained
-from tests.waiting import PATIENCE_SECONDS, wait_equal, wait_for
+from tests.support.end_to_end import (
+    ROOT,
+    fetch,
+    fields,
+    kith,
+    post,
+    run_kith,
+    running,
+    wait_ready,
+    wait_until_drained,
+)
+from tests.support.waiting import PATIENCE_SECONDS, wait_equal, wait_for
 
 EVENTS = 40
 BAD = 3

@@ -8,11 +8,11 @@ import pytest
 from pymongo.database import Database
 
 from services.cli.up import Stack, environment
-from shared.kafka_clients import open_publisher
-from shared.protocols import Document
-from shared.topics import Topics
-from tests.e2e.support import call_kith, fields, get, kith, message, run_kith, wait_until_drained
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from shared.contracts.topics import Topics
+from shared.kafka.clients import open_publisher
+from shared.runtime.protocols import Document
+from tests.support.end_to_end import call_kith, fields, get, kith, message, run_kith, wait_until_drained
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 FACTS = 60
 

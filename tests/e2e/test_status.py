@@ -10,8 +10,8 @@ import pytest
 
 from services.cli.up import Stack, environment
 from tests.conftest import Addresses, own_settings
-from tests.e2e.support import call_kith, fields, post, run_kith, running
-from tests.waiting import wait_for
+from tests.support.end_to_end import call_kith, fields, post, run_kith, running
+from tests.support.waiting import wait_for
 
 WORKERS = 4
 

@@ -12,15 +12,15 @@ from services.cli.up import SERVICES, Stack
 from services.demo.emitter import Emitter
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
-from shared.kafka_publisher import KafkaPublisher
+from shared.contracts.topics import CHANGES, Topics
+from shared.kafka.python_client.publisher import KafkaPublisher
 from shared.letters.sealing import with_values
-from shared.protocols import Document, Message
+from shared.observability.status import read_status
+from shared.runtime.protocols import Document, Message
 from shared.settings import Settings
-from shared.status import read_status
-from shared.topics import CHANGES, Topics
 from shared.vault.dead_letters import opened, sealed_for
 from shared.vault.open import vault_in
-from tests.e2e.support import (
+from tests.support.end_to_end import (
     behind,
     differences,
     ends,
@@ -34,7 +34,7 @@ from tests.e2e.support import (
     wait_ready,
     wait_until_drained,
 )
-from tests.waiting import wait_for
+from tests.support.waiting import wait_for
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -15,10 +15,10 @@ from pymongo.read_concern import ReadConcern
 from services.demo.changelog import ChangeLog, Logged
 from services.demo.comparison import Weights, compare_documents
 from services.demo.oracle import Expected
-from shared.mongo_io import MongoStore
-from shared.numbering import NUMBER, ORIGIN
+from shared.contracts.topics import CHANGES, INPUTS
+from shared.mongo.store import MongoStore
+from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 from shared.settings import Settings
-from shared.topics import CHANGES, INPUTS
 from tests.fault.aggregates import Sums, expected_sums, stored_aggregates, stored_presence
 from tests.fault.log import Document, Log, Place, effective, fold, read_log, sieve, until
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from services.demo.market import market
-from shared.errors import Unavailable
-from shared.kafka_publisher import KafkaPublisher
-from shared.protocols import Message
+from shared.contracts.errors import Unavailable
+from shared.kafka.python_client.publisher import KafkaPublisher
+from shared.runtime.protocols import Message
 from shared.settings import Settings
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ import orjson
 from kafka import KafkaConsumer
 
 from services.demo.oracle import Oracle
-from shared.dead_letters import REPLAY_OF
-from shared.kafka_io import connection, partitions_of
+from shared.kafka.python_client.reader import connection, partitions_of
+from shared.runtime.dead_letters import REPLAY_OF
 from shared.settings import Settings
 from tests.fault.load import POISON
 

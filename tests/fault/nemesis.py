@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Callable
 from random import Random
 
-from shared.errors import Unavailable
-from shared.kafka_clients import open_publisher
+from shared.contracts.errors import Unavailable
+from shared.contracts.topics import Topics
+from shared.kafka.clients import open_publisher
+from shared.kafka.topics_admin import ensure_topics
 from shared.letters.letter import Selection
 from shared.letters.store import Letters
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import Process
-from shared.topics import Topics
-from shared.topics_admin import ensure_topics
 from tests.fault.points import STEPS
 from tests.fault.system import System, has_struck
 from tests.fault.test_commit_answers import FAIL_POINTS, fail, failed

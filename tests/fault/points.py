@@ -23,11 +23,11 @@ from typing import Any
 from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect
 
-from shared.folding import Folding
-from shared.kafka_io import KafkaReader
-from shared.lane import Lane
-from shared.mongo_io import MongoStore
-from shared.runner import Runner
+from shared.kafka.python_client.reader import KafkaReader
+from shared.mongo.store import MongoStore
+from shared.runtime.partition_state import Lane
+from shared.runtime.runner import Runner
+from shared.runtime.slice_fold import Folding
 
 STEPS = (
     "before-claim",
@@ -167,7 +167,7 @@ def _publish_halves(points: Points) -> None:
 def _readers() -> list[type]:
     readers: list[type] = [KafkaReader]
     if os.environ.get("KITH_KAFKA_CLIENT") == "librdkafka":
-        from shared.librdkafka_io import RdReader
+        from shared.kafka.librdkafka.reader import RdReader
 
         readers.append(RdReader)
     return readers

@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _teach_version_0() -> None:
-    from shared import codec
+    from shared.contracts import codec
 
     codec.UPCASTERS["relation.recorded", 0] = _from_0  # type: ignore[index]
 

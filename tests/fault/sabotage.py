@@ -10,12 +10,12 @@ from pymongo import DeleteOne, ReplaceOne
 from pymongo.client_session import ClientSession
 
 import services.relations.world as world
-from shared import folding
-from shared.events import Version
-from shared.mongo_io import MongoStore, _progress_fields
-from shared.numbering import Sieve, number
-from shared.protocols import Message, Parcel, Record, Slice, Write
-from shared.runner import Runner
+from shared.contracts.events import Version
+from shared.mongo.store import MongoStore, _progress_fields
+from shared.runtime import slice_fold as folding
+from shared.runtime.protocols import Message, Parcel, Record, Slice, Write
+from shared.runtime.runner import Runner
+from shared.runtime.sequence_numbers import Sieve, number
 
 
 def install(names: str) -> None:

@@ -17,7 +17,7 @@ from random import Random
 
 from pymongo.errors import PyMongoError
 
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
 from tests.fault.conftest import CLIENTS, FaultServers, start_servers
 from tests.fault.load import Item, market_items
 from tests.fault.nemesis import CREW, MAX_POLL_SECONDS, Nemesis

@@ -13,13 +13,13 @@ from pymongo import MongoClient
 
 from services.cli.up import environment
 from services.demo.lag import Gauge, Lag
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
+from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import Process, tail
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.topics_admin import ensure_topics
 from tests.fault.invariant import Invariant
 from tests.fault.load import Item, Load
 from tests.fault.watch import Watch

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.topics_admin import ensure_topics
+from shared.kafka.topics_admin import ensure_topics
 from tests.fault.conftest import Start
 from tests.fault.load import market_items
 from tests.fault.system import System

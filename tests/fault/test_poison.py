@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.protocols import Message
+from shared.runtime.protocols import Message
 from tests.fault.load import Event, Item, event, in_batches, market_items
 from tests.fault.log import read_log
 from tests.fault.system import System

@@ -14,8 +14,8 @@ import pytest
 
 from services.cli.up import environment
 from services.demo.comparison import Weights, compare_documents
-from shared.generations import collection_of
-from shared.mongo_generations import MongoRegistry
+from shared.versions.generations import collection_of
+from shared.versions.mongo_registry import MongoRegistry
 from tests.fault.load import Item, event, market_items
 from tests.fault.log import fold, read_log, sieve
 from tests.fault.system import System

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.kafka_publisher import KafkaPublisher
+from shared.contracts.topics import Topics
+from shared.kafka.python_client.publisher import KafkaPublisher
 from shared.letters.letter import Selection
 from shared.letters.store import Letters
-from shared.topics import Topics
 from tests.fault.load import Item, event, market_items
 from tests.fault.system import System
 from tests.fault.test_end import end

@@ -3,12 +3,12 @@
 import pytest
 from kafka.admin import KafkaAdminClient
 
-from shared.kafka_io import connection
+from shared.kafka.python_client.reader import connection
+from shared.kafka.topics_admin import ensure_topics
 from shared.local.processes import Process
-from shared.topics_admin import ensure_topics
-from tests.e2e.support import everything
 from tests.fault.load import market_items
 from tests.fault.system import System
+from tests.support.end_to_end import everything
 
 SEED = 111
 

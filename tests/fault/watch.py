@@ -9,8 +9,8 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from shared.errors import Unavailable
-from shared.protocols import Document
+from shared.contracts.errors import Unavailable
+from shared.runtime.protocols import Document
 
 _GLANCE_SECONDS = 0.1
 _MOST = 20

@@ -10,13 +10,13 @@ from pymongo.database import Database
 
 from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES
-from shared.events import Kind, ShortText, document_id
+from shared.contracts.events import Kind, ShortText, document_id
 from shared.measures.days import date_of, day_of
 from shared.measures.mongo import aggregated, providers_of
 from shared.measures.query import PeriodQuery, listed
-from shared.mongo_errors import translated
-from shared.mongo_io import POSITIONS
-from shared.protocols import Document
+from shared.mongo.errors import translated
+from shared.mongo.store import POSITIONS
+from shared.runtime.protocols import Document
 
 DAYS = 30
 

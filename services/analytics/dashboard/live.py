@@ -12,12 +12,12 @@ from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
 
 from services.analytics.dashboard.figures import Figures, FiguresQuery
-from shared.access.caller import ANALYTICS_READ, Caller
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.masks import with_masks
-from shared.access.needs import needs
-from shared.errors import Unavailable
-from shared.http import problem, problems
+from shared.contracts.errors import Unavailable
+from shared.http.caller import ANALYTICS_READ, Caller
+from shared.http.scopes import needs
+from shared.http.server import problem, problems
 from shared.measures.query import BadMeasure
 
 #: Streams of one process; each holds a connection and asks MongoDB once a second.

@@ -10,16 +10,16 @@ from kafka.errors import AuthorizationError
 from pydantic import BaseModel, ConfigDict, Field
 from pymongo.errors import OperationFailure
 
-from shared.access.caller import ADMIN, METRICS_READ
 from shared.access.chain import Act
 from shared.access.guard import AccessOf, CallerOf, TenantOf
-from shared.access.needs import needs
-from shared.http import json_response, problems
+from shared.http.caller import ADMIN, METRICS_READ
+from shared.http.scopes import needs
+from shared.http.server import json_response, problems
 from shared.letters.letter import Selection, summary
 from shared.letters.store import Letters
-from shared.mongo_errors import translated
-from shared.protocols import Publisher
-from shared.status import Status
+from shared.mongo.errors import translated
+from shared.observability.status import Status
+from shared.runtime.protocols import Publisher
 
 #: A reading serves all who ask within so many seconds.
 FRESH_SECONDS = 1.0

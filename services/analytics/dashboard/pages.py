@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from shared.access.needs import public
+from shared.http.scopes import public
 
 _TYPES = {".js": "text/javascript; charset=utf-8", ".html": "text/html; charset=utf-8"}
 #: What a browser may do with the page: what its own files do, and ask the API at ``{relations}``.

@@ -4,12 +4,12 @@ from typing import Any
 
 from pymongo.database import Database
 
-from shared.generations import position_of
-from shared.mongo_errors import translated
-from shared.mongo_generations import MongoRegistry
-from shared.mongo_io import POSITIONS
-from shared.protocols import Document
-from shared.status import PartitionStatus, Status
+from shared.mongo.errors import translated
+from shared.mongo.store import POSITIONS
+from shared.observability.status import PartitionStatus, Status
+from shared.runtime.protocols import Document
+from shared.versions.generations import position_of
+from shared.versions.mongo_registry import MongoRegistry
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from services.analytics.measures import ranking as rank
 from services.analytics.measures.ratings import RatingOrder, Ratings, ratings
 from services.analytics.measures.rising import Direction, Rising, rising
 from services.analytics.measures.sketches import RELATIVE_ERROR, distinct
-from shared.events import Currency, Kind, Rating, ShortText
+from shared.contracts.events import Currency, Kind, Rating, ShortText
 from shared.measures.activity import LOOK_BACK, Activity, activity, merged_activity
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span

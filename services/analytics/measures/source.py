@@ -14,7 +14,7 @@ from shared.measures.days import Span, day_named, day_of, name_of
 from shared.measures.mongo import aggregated, providers_of
 from shared.measures.query import BadMeasure
 from shared.measures.visits import PORTION, Days, Visits
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: More days of consumers than this are not read for one answer.
 MAX_VISITS = 5_000_000

@@ -12,11 +12,11 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import Field
 
-from shared.events import RelationData, RelationRecorded, RelationRetracted, RetractedData, event_key
-from shared.kafka_clients import open_publisher
-from shared.protocols import Message
+from shared.contracts.events import RelationData, RelationRecorded, RelationRetracted, RetractedData, event_key
+from shared.contracts.topics import Topics
+from shared.kafka.clients import open_publisher
+from shared.runtime.protocols import Message
 from shared.settings import Settings
-from shared.topics import Topics
 
 
 # FastAPI validates what Python's parser has made of the body, so that times come as strings: not strictly.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.access.caller import SCOPES
-from shared.launch import read_settings
+from shared.http.caller import SCOPES
+from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
-    from services.cli.acts import Acts
+    from shared.access.acts import Acts
     from shared.access.keys import ApiKey, ApiKeys
 
 #: How long a rotated key stays good unless told: a day for whoever uses it to take the new one.
@@ -112,10 +112,10 @@ def revoke_command(prefix: Prefix, json_line: Json = False) -> None:
 
 @contextmanager
 def _opened() -> "Iterator[tuple[ApiKeys, Acts]]":
-    from services.cli.acts import recorder
+    from shared.access.acts import recorder
     from shared.access.keys import ApiKeys
     from shared.access.keys_mongo import MongoKeys
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
 
     settings = read_settings()

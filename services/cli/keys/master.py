@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from shared.errors import ConfigurationError
-from shared.launch import read_settings
+from shared.contracts.errors import ConfigurationError
+from shared.service.launch import read_settings
 
 master_app = typer.Typer(help="The master keys, under which all others are encrypted.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
@@ -58,7 +58,7 @@ def list_command(json_line: Json = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from shared.mongo_io import connect
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
     from shared.vault.mongo_store import MongoKeyStore
     from shared.vault.open import master_keys
@@ -99,8 +99,8 @@ def rotate_command(json_line: Json = False) -> None:
     what was interrupted. Afterwards only the current master key is needed, but for copies of the database
     that were made before.
     """
-    from services.cli.acts import INSTALLATION, recorder
-    from shared.mongo_io import connect
+    from shared.access.acts import INSTALLATION, recorder
+    from shared.mongo.store import connect
     from shared.settings import mongo_of
     from shared.vault.mongo_store import MongoKeyStore
     from shared.vault.open import master_keys

@@ -13,7 +13,7 @@ from typing import Any
 from services.exports.columns import Column, Dataset, Type
 from services.exports.odata.errors import bad, unsupported
 from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Member, Not, Property, Term, Value
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 _FLIPPED = {"eq": "eq", "ne": "ne", "gt": "lt", "ge": "le", "lt": "gt", "le": "ge"}
 _OPERATORS = {"eq": "$eq", "ne": "$ne", "gt": "$gt", "ge": "$gte", "lt": "$lt", "le": "$lte"}

@@ -14,7 +14,7 @@ from services.exports.odata.errors import bad, unsupported
 from services.exports.odata.filters import parse
 from services.exports.odata.mongo import Translator
 from services.exports.odata.terms import Term
-from shared.cursors import decode_cursor, encode_cursor
+from shared.http.cursors import decode_cursor, encode_cursor
 
 #: Rows of a page, unless the client prefers fewer.
 PAGE = 5_000

@@ -13,7 +13,7 @@ from services.exports.odata.options import Options, Token
 from services.exports.odata.terms import Logic, Term
 from services.exports.snapshot import Documents, Snapshot
 from services.exports.wish import tenant_of
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 #: A page that keeps MongoDB busy for longer is given up (503).
 MAX_TIME_MS = 25_000

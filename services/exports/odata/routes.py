@@ -20,10 +20,10 @@ from services.exports.odata.reader import Reader
 from services.exports.rights import masked, scope_of, split
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Exports
-from shared.access.caller import Caller
 from shared.access.guard import CallerOf, TenantOf
-from shared.access.needs import needs, public
-from shared.errors import Unavailable
+from shared.contracts.errors import Unavailable
+from shared.http.caller import Caller
+from shared.http.scopes import needs, public
 
 ROOT = "/odata/v1"
 _PAGE_SIZE = re.compile(r"(?:odata\.)?maxpagesize\s*=\s*\"?(\d{1,9})\"?", re.ASCII | re.IGNORECASE)

@@ -11,14 +11,14 @@ from services.relations.measures.lifetime import Lifetime, LifetimeOrder, Wish
 from services.relations.measures.repeat import Repeat, repeat
 from services.relations.measures.revenue import Revenue, revenue
 from services.relations.measures.rfm import Rfm, RfmConsumers, Scored, Segment, rfm, rfm_consumers, scored
-from shared.events import Currency, Rating
+from shared.contracts.events import Currency, Rating
 from shared.measures.activity import LOOK_BACK, Activity, activity
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span, Unit
 from shared.measures.lifecycle import Lifecycle, lifecycle
 from shared.measures.query import BucketQuery, FilterQuery, Limit, MoneyQuery, NotInstalled, bucketed, listed
 from shared.measures.spec import Measure, measure
-from shared.protocols import Document
+from shared.runtime.protocols import Document
 
 if TYPE_CHECKING:
     from services.relations.measures.source import Source

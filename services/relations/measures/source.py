@@ -11,13 +11,13 @@ from pymongo.database import Database
 from services.relations.measures.facts import Fact
 from services.relations.measures.geography import Atlas, Level, Side
 from services.relations.measures.revenue import Takings
-from shared.events import EPOCH
+from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named, day_of
 from shared.measures.mongo import MAX_TIME_MS, aggregated, providers_of, tenant_ids
 from shared.measures.query import BadMeasure, FilterQuery
 from shared.measures.visits import Visits, by_day
-from shared.mongo_errors import translated
-from shared.protocols import Document
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 

@@ -1,0 +1,76 @@
+"""The command `kith explain`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from services.cli.times import time_option
+from shared.contracts.errors import ConfigurationError
+from shared.service.launch import read_settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
+
+
+def explain_command(
+    event_id: Annotated[str, typer.Argument(help="The event's id, as its sender gave it.", show_default=False)],
+    source: Annotated[str | None, typer.Option(help="Its source, where several use the same ids.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Its tenant, where several use the same ids.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            help="Look only at what came into Kafka then or later: 2026-11-21T10:00:00Z, or how long ago, "
+            "90m, 24h, 7d, 2w."
+        ),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Look only at what came into Kafka before then.")] = None,
+    json_line: Json = False,
+) -> None:
+    """Explain what became of an event: where it lies, what it changed, and if nothing, why.
+
+    It shows the door's verdict, every place of the event in Kafka, the documents before and after it, the
+    changes it published and the aggregates these moved, and what has replaced it since. All of it is worked out
+    anew, by the services' own code, from the log; then it is compared with what is stored. Nothing is written.
+    The output may hold personal data.
+
+    It has to read a topic, because Kafka has no index: about 100,000 messages a second. An event that a stored
+    document or a dead letter names costs one topic once. Any other costs all three input topics, from --since to
+    --until if you say so, and then its own topic once more.
+
+    The status is 0 when the event was found, and 1 when it was not.
+    """
+    from rich.console import Console
+
+    from services.explain.answer import opened
+    from services.explain.find import Asked
+    from services.explain.view import report_json, report_view
+
+    settings = read_settings()
+    if settings.mongo is None or settings.kafka is None:
+        raise ConfigurationError("KITH_KAFKA and KITH_MONGO are not both set; `kith up` prints those of its own")
+    bounds = time_option("--since", since), time_option("--until", until)
+    with _watched() as (progress, stage), opened(settings, progress, stage) as explainer:
+        report = explainer.explain(Asked(event_id, source, tenant), *bounds)
+    if json_line:
+        typer.echo(report_json(report))
+    else:
+        Console().print(report_view(report))
+    raise typer.Exit(0 if report.found else 1)
+
+
+@contextmanager
+def _watched() -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
+    """A bar on stderr if that is a terminal: one function moves it, the other says what it is about."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("", total=None)
+        yield (
+            lambda done, whole: bar.update(task, completed=done, total=whole),
+            lambda text: bar.reset(task, description=text, total=None),
+        )

@@ -1,0 +1,98 @@
+"""Reads through topics for `kith explain`: fast, from no group, and without changing anything."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from kafka import TopicPartition
+
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import EPOCH
+from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers, record_of
+from shared.runtime.protocols import Partition, Record
+from shared.settings import Settings
+
+MILLISECOND = timedelta(milliseconds=1)
+_SILENCE_SECONDS = 30.0
+
+#: From and to which offset (exclusive) a partition is read.
+Bounds = Mapping[Partition, tuple[int, int]]
+
+
+class LogScan:
+    """Context manager. ``progress`` is told after every fetch how many messages of how many lie behind.
+
+    Every method raises Unavailable.
+    """
+
+    def __init__(
+        self, settings: Settings, progress: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> None:
+        self._progress = progress
+        self.messages = 0
+        self._consumer = open_outside(
+            settings,
+            auto_offset_reset="none",
+            max_poll_records=5_000,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._consumer.close(autocommit=False)
+
+    def bounds(
+        self, topics: Iterable[str], since: datetime | None = None, until: datetime | None = None
+    ) -> dict[Partition, tuple[int, int]]:
+        """What the partitions of ``topics`` hold now: of messages whose timestamps are within ``since`` and
+        ``until``, if timestamps rise; at least all of those."""
+        with reaching_brokers():
+            tps = partitions_of(self._consumer, topics)
+            firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
+            firsts |= self._offsets(since, ends)
+            ends |= self._offsets(until, ends)
+        return {Partition(*tp): (firsts[tp], ends[tp]) for tp in tps}
+
+    def _offsets(self, time: datetime | None, ends: Mapping[Any, int]) -> dict[Any, int]:
+        """The first offset of that time or later, the end where there is none; nothing without a time."""
+        if time is None:
+            return {}
+        milliseconds = max(0, (time - EPOCH) // MILLISECOND)
+        found = self._consumer.offsets_for_times(dict.fromkeys(ends, milliseconds)) if ends else {}
+        return {tp: ends[tp] if place is None else place.offset for tp, place in found.items()}
+
+    def read(self, bounds: Bounds, wanted: Callable[[bytes | None], bool]) -> list[Record]:
+        """The messages within ``bounds`` of whose value ``wanted`` holds, partition by partition."""
+        tps = {TopicPartition(*place): ends for place, ends in bounds.items() if ends[0] < ends[1]}
+        done, total = 0, sum(end - first for first, end in tps.values())
+        found: list[Record] = []
+        with reaching_brokers():
+            self._consumer.assign(list(tps))
+            for tp, (first, _) in tps.items():
+                self._consumer.seek(tp, first)
+            heard = time.monotonic()
+            while tps:
+                for tp, batch in self._consumer.poll(timeout_ms=500).items():
+                    heard = time.monotonic()
+                    self.messages += len(batch)
+                    end = tps[tp][1]
+                    place = Partition(*tp)
+                    found += [record_of(place, r) for r in batch if wanted(r.value) and r.offset < end]
+                # By position, because offsets have gaps.
+                positions = {tp: self._consumer.position(tp) for tp in tps}
+                done = total - sum(max(0, end - positions[tp]) for tp, (_, end) in tps.items())
+                self._progress(done, total)
+                if finished := [tp for tp, (_, end) in tps.items() if positions[tp] >= end]:
+                    for tp in finished:
+                        del tps[tp]
+                    self._consumer.pause(*finished)
+                if time.monotonic() - heard > _SILENCE_SECONDS:
+                    raise Unavailable(f"Kafka has sent nothing for {_SILENCE_SECONDS:.0f} s")
+            self._consumer.assign([])
+        return sorted(found, key=lambda record: (record.partition, record.offset))

@@ -1,0 +1,193 @@
+"""Building a version beside the live one: the same runner, with every side effect suppressed."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+from services.rebuild.reader import HeldReader
+from shared.contracts.collections import Collections
+from shared.contracts.errors import Unavailable
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.protocols import (
+    Claim,
+    Message,
+    Outcome,
+    Parcel,
+    Progress,
+    Projection,
+    Publisher,
+    Reader,
+    Slice,
+    Store,
+)
+from shared.runtime.runner import Runner
+from shared.versions.generations import Generations, Registry, place_of, settled
+from shared.versions.live import VersionStore
+
+_LOOK_SECONDS = 0.2
+
+
+class Superseded(Exception):
+    """This process has nothing more to build: another one has taken over, or the version is live or gone."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a rebuild of one projection works with. ``owner`` names this process in positions and hand-overs.
+
+    ``open_store`` gives the store of a version, ``open_reader`` a reader of every partition of the projection's
+    topics that is a member of no group, ``prepare`` creates a version's collections.
+    """
+
+    projection: Projection[Any]
+    collections: Collections
+    registry: Registry
+    owner: str
+    open_store: Callable[[int], Store]
+    open_reader: Callable[[], Reader]
+    open_publisher: Callable[[], Publisher]
+    prepare: Callable[[int], None]
+    slice_events: int = 1000
+    open_committer: Callable[[], Executor | None] = lambda: None
+
+    @property
+    def name(self) -> str:
+        return self.registry.name
+
+    def series(self, place: str) -> str:
+        """A position as it is called for version 1."""
+        return f"{self.name}@1/{place}"
+
+
+class BuildingStore(VersionStore):
+    """A version beside the live one. Stores documents and progress; what the live version has done already,
+    publishing changes and keeping dead letters, is left out."""
+
+    def __init__(self, workshop: Workshop, version: int) -> None:
+        super().__init__(workshop.open_store(version), version)
+        self._workshop = workshop
+        self._mine: set[str] = set()
+
+    def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
+        """Raises Superseded when the version is no longer to be built, or no longer by this process."""
+        registry, place = self._workshop.registry, place_of(position)
+        if place in self._mine and (stand := registry.stands(self.version).get(place)) and stand.owner != owner:
+            raise Superseded(f"{stand.owner} has taken over version {self.version} of {registry.name}")
+        check_beside(registry.name, self.version, settled(registry), owner)
+        found = super().claim(position, owner)
+        # And afterwards: whoever drops or hands over announces it first and then claims, which voids this claim.
+        check_beside(registry.name, self.version, settled(registry), owner)
+        self._mine.add(place)
+        return found
+
+    def parcels(self, position: str) -> list[Parcel]:  # noqa: ARG002 - nothing of it may be published
+        return []
+
+    def commit(self, slice: Slice) -> list[Parcel]:
+        writes = [write for write in slice.outcome.writes if write.collection != DEAD_LETTERS]
+        return super().commit(replace(slice, outcome=Outcome(writes)))
+
+
+def check_beside(name: str, version: int, found: Generations, owner: str) -> None:
+    """Raises Superseded unless the version is beside the live one, and ``owner`` may move it."""
+    if found.live == version:
+        raise Superseded(f"version {version} of {name} is live now")
+    if found.other != version:
+        raise Superseded(f"version {version} of {name} has been dropped")
+    if found.hand_over is not None and found.hand_over.owner != owner:
+        raise Superseded(f"{found.hand_over.owner} is switching {name} to version {version}")
+
+
+class LiveBounds:
+    """How far the live version has come, which a version beside it must never pass: what it has folded by then
+    is published by nobody else. As of a moment ago, or as of long ago while MongoDB is away."""
+
+    def __init__(
+        self, registry: Registry, version: int, owner: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._registry, self._version, self._owner = registry, version, owner
+        self._clock = clock
+        self._looked_at: float | None = None
+        self._known: dict[str, int] = {}
+
+    def __call__(self) -> Mapping[str, int]:
+        """Raises Superseded when the version is no longer beside the live one."""
+        if self._looked_at is None or self._clock() - self._looked_at >= _LOOK_SECONDS:
+            try:
+                found = settled(self._registry)
+                check_beside(self._registry.name, self._version, found, self._owner)
+                self._known = offsets(self._registry, found.live)
+            except Unavailable:
+                pass
+            self._looked_at = self._clock()
+        return self._known
+
+
+def offsets(registry: Registry, version: int) -> dict[str, int]:
+    """``topic/partition`` → the offset that the version has to read on from."""
+    return {place: stand.next or 0 for place, stand in registry.stands(version).items()}
+
+
+def build(
+    workshop: Workshop,
+    version: int,
+    bounds: Callable[[], Mapping[str, int]],
+    done: Callable[[Runner], bool],
+    rate: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    reader: Reader | None = None,
+) -> None:
+    """Fold the log into ``version`` up to ``bounds``, until ``done``, which is asked after each step. Closes
+    ``reader``, if one is given.
+
+    Raises Superseded, and whatever is neither a bad event nor a server that is away.
+    """
+    runner = Runner(
+        HeldReader(reader or workshop.open_reader(), bounds, rate, clock),
+        BuildingStore(workshop, version),
+        _Mute(),
+        workshop.projection,
+        owner=workshop.owner,
+        dead_letters="",
+        slice_events=workshop.slice_events,
+        clock=clock,
+        committer=workshop.open_committer(),
+    )
+    runner.run(_Until(lambda: done(runner)))
+
+
+def arrived(runner: Runner, marks: Mapping[str, int]) -> bool:
+    """Whether the runner has stored exactly what is below ``marks``. Raises Superseded when it is beyond."""
+    found = {str(partition): lane for partition, lane in runner.lanes.items() if lane.opened}
+    stored = {place: found[place].progress.next or 0 for place in marks if place in found}
+    if beyond := [place for place, offset in stored.items() if offset > marks[place]]:
+        raise Superseded(f"another process has moved {', '.join(beyond)} on")
+    return all(mark == 0 or stored.get(place) == mark for place, mark in marks.items())
+
+
+class _Until(threading.Event):
+    """Set once ``done`` says so."""
+
+    def __init__(self, done: Callable[[], bool]) -> None:
+        super().__init__()
+        self._done = done
+
+    def is_set(self) -> bool:
+        return self._done()
+
+
+class _Mute:
+    """A Publisher for whom there is never anything to publish."""
+
+    def send(self, messages: Sequence[Message]) -> "Future[None]":
+        raise AssertionError(f"{len(messages)} messages of a version that is not live")
+
+    def close(self) -> None: ...
+
+
+def lag(behind: Mapping[str, int], ahead: Mapping[str, int]) -> int:
+    """Records between two sets of offsets."""
+    return sum(max(0, offset - behind.get(place, 0)) for place, offset in ahead.items())

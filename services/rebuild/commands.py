@@ -1,0 +1,175 @@
+"""What the commands of `kith rebuild` do."""
+
+import json
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from services.cli.rebuild import Name
+from services.rebuild.build import LiveBounds, Superseded, Workshop, build, lag, offsets
+from services.rebuild.compare import Comparing
+from services.rebuild.console import Interrupted, catch_up, ending, stopping, tell
+from services.rebuild.context import NAMES, opened
+from services.rebuild.diff import why
+from services.rebuild.versions import begin, drop, state_of, versions_of
+from services.rebuild.view import Meter, difference_dict, show_difference
+from services.relations.assembly import strength_of
+from shared.access.acts import record_act
+from shared.contracts.errors import ConfigurationError
+from shared.kafka.python_client.all_partitions import WholeReader
+from shared.runtime.runner import Runner
+from shared.service.launch import read_settings
+from shared.versions.generations import collection_of, own_collections, settled
+
+#: By convention; 1 says that there are differences.
+_INTERRUPTED = 130
+
+
+def build_version(name: Name, rate: float | None, once: bool, incomplete: bool, as_json: bool) -> int:
+    """Build a version, or go on with it. Returns the exit status."""
+    settings = read_settings()
+    with opened(settings, name) as (workshop, _), stopping() as stop:
+        firsts = _firsts(workshop)
+        target = begin(workshop, lambda: firsts, incomplete=incomplete)
+        meter = Meter(workshop, target, firsts, as_json=as_json)
+        told = False
+
+        def done(_: Runner) -> bool:
+            nonlocal told
+            progress = meter.look()
+            if progress is not None and progress.level and not told:
+                told = True
+                meter.show()
+                meter.end()
+                if not as_json:
+                    _say_caught_up(name, once)
+            return stop.is_set() or (told and once)
+
+        bounds = LiveBounds(workshop.registry, target, workshop.owner)
+        try:
+            build(workshop, target, bounds, done, rate)
+        except Superseded as error:
+            meter.end()
+            # To be switched to is how it should end; everything else is for the operator to know.
+            live = settled(workshop.registry).live == target
+            tell(str(error), as_json, ended="live" if live else "superseded")
+            return 0 if live else 1
+        meter.end()
+        if not told:
+            tell(f"stopped; `kith rebuild {name}` goes on from here", as_json, ended="stopped")
+        elif as_json:
+            tell("", as_json, ended="level")
+        return int(once and not told)
+
+
+def _say_caught_up(name: Name, once: bool) -> None:
+    follows = "" if once else " It follows on; Ctrl-C ends that, and loses nothing."
+    typer.echo(
+        f"It is level with the live version.{follows} `kith rebuild diff {name}` compares the two, "
+        f"`kith rebuild switch {name}` makes it live."
+    )
+
+
+def compare(name: Name, rate: float, as_json: bool) -> int:
+    """Compare the two versions. Returns the exit status."""
+    settings = read_settings()
+    with opened(settings, name) as (workshop, database), stopping() as stop:
+        found = settled(workshop.registry)
+        if found.other is None:
+            raise ConfigurationError(f"there is no second version of {name}; `kith rebuild {name}` builds one")
+        strength, other = strength_of(settings), found.other
+        try:
+            catch_up(workshop, other, rate, stop, as_json)
+            comparing = Comparing(
+                workshop,
+                database,
+                other,
+                lambda collection: why(collection, found.live, other, strength),
+                lambda text: None if as_json else typer.echo(text, err=True),
+                ending(stop),
+            )
+            difference = comparing.compare()
+        except Interrupted:
+            return _INTERRUPTED
+        except Superseded as error:
+            raise ConfigurationError(f"not compared: {error}") from None
+    if as_json:
+        typer.echo(json.dumps(difference_dict(difference)))
+    else:
+        console = Console()
+        show_difference(difference, console)
+        versions = f"version {difference.live} and version {difference.other} of {name}"
+        console.print(f"\n{versions} {'are the same' if difference.same else 'differ'}.", highlight=False)
+    return 0 if difference.same else 1
+
+
+def drop_version(name: Name, as_json: bool) -> None:
+    """Delete the version that is not live."""
+    settings = read_settings()
+    with opened(settings, name) as (workshop, _):
+        found = settled(workshop.registry)
+        version = found.dropping or found.other
+        if version is not None:
+            record_act(settings, "rebuild.drop", {"projection": name, "version": str(version)})
+        for _step in drop(workshop):
+            pass
+    if as_json:
+        typer.echo(json.dumps({"projection": name, "live": found.live, "dropped": version}))
+    else:
+        typer.echo(f"Version {version} of {name} is gone; version {found.live} is live.")
+
+
+def show_versions(as_json: bool) -> None:
+    """Print the versions of each projection."""
+    settings = read_settings()
+    rows: list[dict[str, Any]] = []
+    for name in NAMES:
+        with opened(settings, name) as (workshop, database):
+            found = settled(workshop.registry)
+            ahead = offsets(workshop.registry, found.live)
+            for version in versions_of(found):
+                stats = [
+                    database.command("collStats", collection_of(collection, version))
+                    for collection in own_collections(workshop.collections)
+                ]
+                rows.append(
+                    {
+                        "projection": name,
+                        "version": version,
+                        "state": state_of(version, found),
+                        "events": sum(offsets(workshop.registry, version).values()),
+                        "behind": lag(offsets(workshop.registry, version), ahead),
+                        "documents": sum(each.get("count", 0) for each in stats),
+                        "bytes": sum(each.get("storageSize", 0) + each.get("totalIndexSize", 0) for each in stats),
+                        "switching": None if found.hand_over is None else found.hand_over.owner,
+                    }
+                )
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    table = Table("Projection", "Version", "State", "Events", "Behind", "Documents", "MB on disk")
+    for row in rows:
+        state = f"{row['state']} (switching: {row['switching']})" if row["switching"] else row["state"]
+        table.add_row(
+            row["projection"],
+            str(row["version"]),
+            state,
+            f"{row['events']:,}",
+            f"{row['behind']:,}",
+            f"{row['documents']:,}",
+            f"{row['bytes'] / 1e6:,.1f}",
+        )
+    for column in table.columns[3:]:
+        column.justify = "right"
+    Console().print(table)
+
+
+def _firsts(workshop: Workshop) -> dict[str, int]:
+    reader = workshop.open_reader()
+    assert isinstance(reader, WholeReader)
+    try:
+        return reader.firsts()
+    finally:
+        reader.close()

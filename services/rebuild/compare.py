@@ -1,0 +1,147 @@
+"""Comparing the two versions of a projection in MongoDB while the live one moves on.
+
+A snapshot of the live version, positions and documents of one moment, stands still; the other version is brought
+to exactly those positions, and then every document must be the same in both. Snapshots grow too old in MongoDB
+after five minutes, so that a long comparison takes several, one after the other.
+"""
+
+import time
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+
+from services.rebuild.build import BuildingStore, Superseded, Workshop, arrived, build, lag, offsets
+from services.rebuild.diff import Comparison, Row, Why, merged
+from shared.mongo.errors import translated
+from shared.mongo.store import POSITIONS
+from shared.runtime.protocols import Document
+from shared.runtime.runner import Runner
+from shared.versions.generations import collection_of, own_collections, place_of, settled
+
+SNAPSHOT_SECONDS = 60.0
+_LOOK_EVERY = 1_000
+
+
+@dataclass
+class Difference:
+    """What comparing two versions has found, by collection (named as for version 1)."""
+
+    projection: str
+    live: int
+    other: int
+    collections: dict[str, Comparison] = field(default_factory=dict)
+
+    @property
+    def same(self) -> bool:
+        return all(comparison.same for comparison in self.collections.values())
+
+
+class Comparing:
+    """Compares one version with the live one, which stays untouched. ``tell`` hears of each thing begun,
+    ``tick`` is called now and then;
+    ``collections`` are those to compare, if not all."""
+
+    def __init__(
+        self,
+        workshop: Workshop,
+        database: Database[Document],
+        target: int,
+        why: Callable[[str], Why],
+        tell: Callable[[str], None] = lambda _: None,
+        tick: Callable[[], object] = lambda: None,
+        snapshot_seconds: float = SNAPSHOT_SECONDS,
+        collections: Collection[str] | None = None,
+    ) -> None:
+        self._workshop, self._database, self._target = workshop, database, target
+        self._why, self._tell, self._tick = why, tell, tick
+        self._seconds = snapshot_seconds
+        self._names = own_collections(workshop.collections) if collections is None else collections
+        self._live = workshop.registry.read().live
+        self._marks: dict[str, int] = {}
+        self._taken_at = 0.0
+
+    def compare(self) -> Difference:
+        """Raises Superseded when someone else moves the version or switches, and Unavailable."""
+        found = Difference(self._workshop.name, self._live, self._target)
+        self._fence()
+        for name in self._names:
+            comparison = found.collections[name] = Comparison()
+            why, after = self._why(name), b""
+            self._tell(f"comparing {name}")
+            while True:
+                with translated(), self._database.client.start_session(snapshot=True) as session:
+                    self._take(session)
+                    last = self._stretch(name, after, session, comparison, why)
+                self._verify()
+                if last is None:
+                    break
+                after = last
+        return found
+
+    def _fence(self) -> None:
+        """Whoever else builds the version stops."""
+        store = BuildingStore(self._workshop, self._target)
+        for place in self._workshop.registry.stands(self._target):
+            store.claim(self._workshop.series(place), self._workshop.owner)
+
+    def _take(self, session: ClientSession) -> None:
+        """A snapshot of the live version, and the other one brought to it."""
+        prefix = f"{self._workshop.name}@{self._live}"
+        positions = self._database[POSITIONS].find(
+            {"_id": {"$gte": f"{prefix}/", "$lt": f"{prefix}0"}}, {"next": 1}, session=session
+        )
+        self._marks = {place_of(each["_id"]): each.get("next") or 0 for each in positions}
+        self._taken_at = time.monotonic()
+        if lag(offsets(self._workshop.registry, self._target), self._marks):
+            build(self._workshop, self._target, lambda: self._marks, self._arrived)
+
+    def _arrived(self, runner: Runner) -> bool:
+        self._tick()
+        return arrived(runner, self._marks)
+
+    def _stretch(
+        self, name: str, after: bytes, session: ClientSession, comparison: Comparison, why: Why
+    ) -> bytes | None:
+        """Compare from an id on while the snapshot is young. Returns the last id, None at the end."""
+        live = rows(self._database, name, self._live, after, session)
+        other = rows(self._database, name, self._target, after)
+        with closing(live), closing(other):
+            for number, (one, two) in enumerate(merged(live, other), 1):
+                comparison.add(one, two, why)
+                if number % _LOOK_EVERY:
+                    continue
+                self._tick()
+                if time.monotonic() - self._taken_at > self._seconds:
+                    row = one or two
+                    assert row is not None
+                    return row.id
+        return None
+
+    def _verify(self) -> None:
+        """Nobody has moved anything that was compared."""
+        registry = self._workshop.registry
+        stands: Mapping[str, int] = offsets(registry, self._target)
+        if settled(registry).live != self._live or any(stands.get(p, 0) != m for p, m in self._marks.items()):
+            raise Superseded("another process has moved or switched the version while it was compared")
+
+
+def rows(
+    database: Database[Document], name: str, version: int, after: bytes = b"", session: ClientSession | None = None
+) -> Generator[Row, None, None]:
+    """The documents of a version's collection in the order of their ids, from after an id on."""
+    collection: Any = database.get_collection(
+        collection_of(name, version),
+        codec_options=CodecOptions(document_class=RawBSONDocument, tz_aware=True),
+        read_concern=None if session is not None else ReadConcern("majority"),
+    )
+    found = collection.find({"_id": {"$gt": after.decode()}}, session=session, batch_size=2_000)
+    with closing(found.sort("_id", 1)) as cursor:
+        for document in cursor:
+            yield Row(document["_id"].encode(), bytes(document.raw))

@@ -1,0 +1,66 @@
+"""Opens what a rebuild works with, from the settings of the environment."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo.database import Database
+
+from services.analytics.projection import AnalyticsProjection
+from services.analytics.schema import COLLECTIONS as ANALYTICS
+from services.cli.rebuild import Name
+from services.rebuild.build import Workshop
+from services.relations.assembly import assembled, with_keys
+from services.relations.schema import COLLECTIONS as RELATIONS
+from shared.contracts.collections import Collections
+from shared.contracts.topics import Topics
+from shared.kafka.clients import open_publisher
+from shared.kafka.python_client.all_partitions import WholeReader
+from shared.mongo.errors import translated
+from shared.mongo.store import MongoStore, connect, prepare
+from shared.runtime.protocols import Document, Projection
+from shared.runtime.worker import owner_name
+from shared.settings import Settings, servers_of
+from shared.vault.keys import Vault
+from shared.vault.open import vault_in
+from shared.versions.generations import collections_of, own_collections
+from shared.versions.mongo_registry import MongoRegistry
+
+NAMES: tuple[Name, ...] = ("relations", "analytics")
+
+
+@contextmanager
+def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[Document]]]:
+    """The workshop of a projection and the database it lies in. Raises ConfigurationError."""
+    _, mongo = servers_of(settings)
+    with connect(mongo) as client:
+        database = client[settings.database]
+        vault = vault_in(settings, database) if name == "relations" else None
+        projection, collections = _projection(settings, name, vault)
+
+        def prepare_version(version: int) -> None:
+            with translated():
+                prepare(database, collections_of(own_collections(collections), version))
+
+        workshop = Workshop(
+            projection=projection,
+            collections=collections,
+            registry=MongoRegistry(database, name),
+            owner=owner_name(),
+            open_store=lambda version: with_keys(
+                MongoStore(database, collections_of(collections, version)), vault
+            ),
+            open_reader=lambda: WholeReader(settings, projection.topics),
+            open_publisher=lambda: open_publisher(settings),
+            prepare=prepare_version,
+            slice_events=settings.slice_events,
+            open_committer=lambda: ThreadPoolExecutor(2, thread_name_prefix="commit"),
+        )
+        yield workshop, database
+
+
+def _projection(settings: Settings, name: Name, vault: Vault | None) -> tuple[Projection[Any], Collections]:
+    if name == "analytics":
+        return AnalyticsProjection(Topics(settings.topic_prefix)), ANALYTICS
+    return assembled(settings, vault), RELATIONS

@@ -1,0 +1,49 @@
+"""Puts what this command does on record."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from pymongo.database import Database
+
+from shared.access.audit import Audit
+from shared.access.chain import INSTALLATION, Act
+from shared.access.recording import open_audit, user
+from shared.mongo.store import connect
+from shared.runtime.protocols import Document
+from shared.settings import Settings
+
+__all__ = ["INSTALLATION", "Acts", "record_act", "recorder"]
+
+
+class Acts:
+    """Records acts in the name of whoever runs the command."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        self._who = user()
+
+    def record(
+        self,
+        tenant: str,
+        action: str,
+        subject: Mapping[str, str],
+        details: Mapping[str, str | int] | None = None,
+    ) -> None:
+        """Of a tenant, or of the INSTALLATION. Raises Unavailable when it cannot be written."""
+        self._audit.record(Act(tenant, self._who, "command", action, subject, (), details or {}))
+
+
+@contextmanager
+def recorder(settings: Settings, database: Database[Document]) -> Iterator[Acts]:
+    audit = open_audit(settings, database)
+    try:
+        yield Acts(audit)
+    finally:
+        audit.close()
+
+
+def record_act(settings: Settings, action: str, subject: Mapping[str, str], tenant: str = INSTALLATION) -> None:
+    """Put one act on record, before it is done. Raises Unavailable: then it must not be."""
+    assert settings.mongo is not None
+    with connect(settings.mongo) as client, recorder(settings, client[settings.database]) as acts:
+        acts.record(tenant, action, subject)

@@ -1,0 +1,84 @@
+"""The changes that the relations service emits: what a fact was before an event, and what it is after. Pure.
+
+Each effective event yields one change; a duplicate, an outdated event and one that says nothing new yield
+none. A change may be delivered twice: the number in its message's headers tells (``shared.runtime.sequence_numbers``), and
+its ``id`` is the same each time.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.contracts.codec import explain
+from shared.contracts.events import Amount, Currency, Id, Kind, Rating, Tenant, Time
+
+_Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class _Open(BaseModel):
+    # Readers must survive fields that a newer relations service adds; those they know are held to the same
+    # bounds as in events, whoever wrote them.
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+class Fact(_Open):
+    """A relation as it counts. Absent as ``before`` when new, as ``after`` when retracted."""
+
+    provider_id: Id
+    kind: Kind
+    time: Time
+    amount: Amount | None = None
+    currency: Currency | None = None
+    rating: Rating | None = None
+    traits: dict[str, object] | None = None
+
+    @model_validator(mode="after")
+    def _amount_has_currency(self) -> "Fact":
+        if (self.amount is None) != (self.currency is None):
+            raise ValueError("amount and currency come together or not at all")
+        return self
+
+
+class Cause(_Open):
+    """The event that made the change."""
+
+    source: Id
+    id: Id
+
+
+class Origin(_Open):
+    """Where that event lies, and the change's place among several of one event."""
+
+    topic: str
+    partition: _Whole
+    offset: _Whole
+    index: _Whole = 0
+
+
+class RelationChangeData(_Open):
+    relation_id: Id
+    consumer_id: Id
+    before: Fact | None
+    after: Fact | None
+    cause: Cause
+    origin: Origin
+
+
+class RelationChange(_Open):
+    """A CloudEvent of type ``relation.changed``; its id is made of the origin, so it is the same each time."""
+
+    specversion: Literal["1.0"]
+    id: str
+    source: str
+    type: Literal["relation.changed"]
+    time: Time
+    tenant: Tenant
+    data: RelationChangeData
+
+
+def decode_change(raw: bytes) -> RelationChange:
+    """The change in ``raw`` (JSON). Raises InvalidEvent."""
+    try:
+        return RelationChange.model_validate_json(raw)
+    except ValidationError as error:
+        raise explain(error) from None

@@ -1,0 +1,170 @@
+"""Bytes to events and back: validation with a reason, upcasting of old versions. Pure."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import (
+    EVENT_TYPES,
+    PLAIN,
+    SEALED,
+    ConsumerUpserted,
+    Event,
+    ProviderData,
+    ProviderUpserted,
+    RelationRecorded,
+    SubjectErased,
+)
+
+MAX_EVENT_BYTES = 32 * 1024
+#: Sealing makes an event longer: base64 by a third, and nonce, tag and prefix for each of at most 54 values.
+MAX_SEALED_BYTES = 48 * 1024
+_TOKEN = b'"kith1.'
+
+ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+_validate = ADAPTER.validator.validate_json
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+#: (type, dataversion) → a function to the next version's JSON. The one place where old versions are known.
+UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
+
+
+def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> Event:
+    """The event in ``raw`` (JSON, UTF-8, at most 32 KiB, sealed 48), upcast to the current version.
+
+    Raises InvalidEvent with the reason ``too_large``, ``not_json``, ``unknown_type``, ``unknown_version``
+    or ``invalid``, and the field at fault.
+    """
+    if len(raw) > MAX_EVENT_BYTES and (len(raw) > MAX_SEALED_BYTES or _TOKEN not in raw):
+        raise InvalidEvent("too_large", f"{len(raw)} bytes, and an event has at most {MAX_EVENT_BYTES}")
+    try:
+        event: Event = _validate(raw)
+        return event
+    except ValidationError as error:
+        invalid = explain(error)
+        if invalid.field != "dataversion":
+            raise invalid from None
+    try:
+        fields = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:  # stricter than pydantic: NaN, for one
+        raise InvalidEvent("not_json", str(error)) from None
+    try:
+        return decode_fields(_upcast(fields, upcasters))
+    except InvalidEvent as invalid:
+        if invalid.field != "dataversion":
+            raise
+        detail = "this version of the event type is not known here"
+        raise InvalidEvent("unknown_version", detail, "dataversion") from None
+
+
+def decode_fields(fields: dict[str, Any]) -> Event:
+    """The same from an already parsed JSON object of the current version."""
+    try:
+        # Through JSON, because strict models take times and tuples from JSON only.
+        return ADAPTER.validate_json(json.dumps(fields))
+    except ValidationError as error:
+        raise explain(error) from None
+
+
+def decode_internal(raw: bytes) -> SubjectErased | None:
+    """Kith's own event in ``raw``; None when it is none. The door never asks."""
+    try:
+        return SubjectErased.model_validate_json(raw)
+    except ValidationError:
+        return None
+
+
+def encode(event: Event | SubjectErased) -> bytes:
+    """The event in CloudEvents JSON structured mode, as it goes into Kafka."""
+    if isinstance(event, SubjectErased):
+        return event.model_dump_json(exclude_none=True).encode()
+    if isinstance(event, ConsumerUpserted | ProviderUpserted) and (removed := _removed(event)):
+        fields = event.model_dump(mode="json", exclude_none=True)
+        for container, name in removed:
+            (fields["data"][container] if container else fields["data"])[name] = None
+        return orjson.dumps(fields)
+    return ADAPTER.dump_json(event, exclude_none=True)
+
+
+def _removed(event: ConsumerUpserted | ProviderUpserted) -> list[tuple[str, str]]:
+    """The fields that an event states as null, as (container or "", name), where a field of a model is one: null
+    removes them, and so is no default that could be left out."""
+    data, location = event.data, event.data.location
+    found = []
+    if isinstance(data, ProviderData):
+        found += [("", name) for name in ("name", "categories") if _is_null(data, name)]
+    if location is not None:
+        found += [("location", name) for name in type(location).model_fields if _is_null(location, name)]
+    return found
+
+
+def _is_null(part: BaseModel, name: str) -> bool:
+    return name in part.model_fields_set and getattr(part, name) is None
+
+
+def check_clock(event: Event, arrived: datetime, most: timedelta) -> None:
+    """Refuse an event dated more than ``most`` ahead of its arrival: it would outrank every honest amendment for
+    ever, and a relation in the far future every other relation. Raises InvalidEvent with the reason
+    in_the_future."""
+    ahead = None
+    if event.time - arrived > most:
+        ahead = "time"
+    elif isinstance(event, RelationRecorded) and (occurred := event.data.occurred_at) is not None:
+        ahead = "data.occurred_at" if occurred - arrived > most else None
+    if ahead:
+        detail = f"is more than {most.total_seconds():.0f} s ahead of the arrival"
+        raise InvalidEvent("in_the_future", detail, ahead)
+
+
+def _upcast(fields: dict[str, Any], upcasters: Mapping[tuple[str, int], Upcaster]) -> dict[str, Any]:
+    name, version = fields.get("type"), fields.get("dataversion", 1)
+    while type(version) is int and type(name) is str and (upcast := upcasters.get((name, version))):
+        fields = upcast(fields)
+        raised = fields.get("dataversion")
+        if type(raised) is not int or raised <= version:
+            raise RuntimeError(f"the upcaster of {name} {version} does not raise the version")
+        version = raised
+    return fields
+
+
+def explain(error: ValidationError) -> InvalidEvent:
+    """The first error of a validation as an InvalidEvent, which never quotes the offending value."""
+    errors: list[dict[str, Any]] = [
+        {**each, "loc": each["loc"][:-1] if each["loc"][-1:] == (PLAIN,) else each["loc"]}
+        for each in error.errors(include_url=False, include_input=False, include_context=False)
+        if each["loc"][-1:] != (SEALED,)  # what it lacks as a value in plain text says more
+    ]
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return InvalidEvent("not_json", first["msg"])
+    if first["type"] == "union_tag_not_found":
+        return InvalidEvent("invalid", "is required", "type")
+    if first["type"] == "union_tag_invalid":
+        return InvalidEvent("unknown_type", f"is none of {', '.join(EVENT_TYPES)}", "type")
+    location = [str(part) for part in first["loc"]]
+    if location and location[0] in EVENT_TYPES:
+        del location[0]
+    if location and location[-1] == "[key]":
+        del location[-2]  # the key itself may be anything, personal data included
+    elif first["type"] == "extra_forbidden" and not _PLAIN_NAME.fullmatch(location[-1]):
+        location[-1] = "[key]"  # so may this one, unless it looks like the name of a field
+    if location[:2] == ["data", "traits"] and len(location) > 3:
+        # Pydantic names each type that a trait's value might have had.
+        return InvalidEvent(
+            "invalid", "must be a string, a number, true, false, null or a list of these", ".".join(location[:3])
+        )
+    detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
+        first["type"], first["msg"].removeprefix("Value error, ")
+    )
+    if len(errors) > 1:
+        detail += f" (and {len(errors) - 1} more)"
+    return InvalidEvent("invalid", detail, ".".join(location) or None)

@@ -1,0 +1,40 @@
+"""The topics, what goes into which, and how their keys spread. Pure."""
+
+from dataclasses import dataclass
+
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import EVENT_TYPES, Event
+
+INPUTS = ("consumers", "providers", "relations")
+#: Who is erased, by consumer: compacted, and never deleted.
+LEDGER = "erasures"
+#: A copy of the audit, to hold against the one in MongoDB.
+AUDIT = "audit"
+OUTPUTS = ("consumer-changes", "provider-changes", "relation-changes", "dead-letters", LEDGER, AUDIT)
+#: What is emitted about the documents of an input goes to this output, partition by partition.
+CHANGES = {"consumers": "consumer-changes", "providers": "provider-changes", "relations": "relation-changes"}
+
+
+_INPUT_OF = {type: type.split(".", 1)[0] + "s" for type in EVENT_TYPES}
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Full topic names under a prefix: ``Topics("kith").name("relations") == "kith.relations"``."""
+
+    prefix: str = "kith"
+
+    def name(self, short: str) -> str:
+        return f"{self.prefix}.{short}"
+
+    def short(self, name: str) -> str:
+        return name.removeprefix(f"{self.prefix}.")
+
+    def of(self, event: Event) -> str:
+        """The topic that an event belongs to."""
+        return f"{self.prefix}.{_INPUT_OF[event.type]}"
+
+    def check(self, event: Event, topic: str) -> None:
+        """Raise InvalidEvent when an event came in through a topic that is not its own."""
+        if self.of(event) != topic:
+            raise InvalidEvent("wrong_topic", f"belongs into {self.of(event)}", "type")

@@ -1,0 +1,186 @@
+"""What a service does about the ledger before it answers anything: a database may have been restored from a dump
+that is older than an erasure.
+
+First the keys of everybody in the ledger are destroyed again, so that nothing sealed can be read. Whoever is not
+erased in the database is erased once more, through Kafka, as at any other time; the fold then does exactly what it
+did before. Until it has, the service answers 503.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from pymongo import ReplaceOne
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+from pymongo.write_concern import WriteConcern
+
+from shared.contracts.codec import encode
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import ConsumerErased, ErasedData, event_key
+from shared.contracts.topics import Topics
+from shared.erasure.records import KEYS, LedgerEntry, Mode, outranking
+from shared.http.gating import Waiting
+from shared.mongo.errors import translated
+from shared.mongo.store import beginning_with
+from shared.runtime.protocols import Document, Message, Publisher
+
+log = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 2.0
+_BATCH = 5_000
+#: So many ranges of ids are looked through at a time.
+_RANGES = 200
+_DUPLICATE_KEY = 11000
+
+
+class Gate(Waiting):
+    """``names`` gives what a collection of relations is called at the moment; ``read`` gives the ledger,
+    ``open_publisher`` a publisher. Without a publisher it changes nothing, and waits for another service to do
+    it."""
+
+    def __init__(
+        self,
+        database: Database[Document],
+        names: Callable[[str], str],
+        read: Callable[[], Mapping[str, LedgerEntry]],
+        open_publisher: Callable[[], Publisher] | None,
+        topics: Topics,
+    ) -> None:
+        super().__init__("the ledger of erasures has not been read yet")
+        self._database, self._names = database, names
+        self._read, self._open_publisher, self._topics = read, open_publisher, topics
+        self._keys_gone = threading.Event()
+        self._left: Sequence[LedgerEntry] | None = None
+
+    def check(self) -> None:
+        """For who folds: raises Unavailable until every key that was destroyed is so again."""
+        if not self._keys_gone.wait(_PATIENCE_SECONDS):
+            raise Unavailable("the ledger of erasures has not been read yet")
+
+    def look(self) -> list[str]:
+        if self._left is None:
+            entries = list(self._read().values())
+            ids = [entry.document_id for entry in entries]
+            if self._open_publisher is None:
+                check_destroyed(self._database, ids)
+            else:
+                destroy(self._database, ids)
+            self._keys_gone.set()
+            left = list(self._unerased(entries))
+            if left and self._open_publisher is not None:
+                log.warning("%d erasures are carried out once more", len(left))
+                self._order(left, self._open_publisher)
+            self._left = left
+        self._left = list(self._unerased(self._left))
+        if not self._left:
+            return []
+        return [f"{len(self._left)} erasures are not carried out in the database yet, which has been restored"]
+
+    def _unerased(self, entries: Sequence[LedgerEntry]) -> Iterator[LedgerEntry]:
+        """Those who are not erased in the database, or not as thoroughly, or not from all of it."""
+        erased = dict(_modes(self._database[self._names("consumers")], "erased", entries))
+        facts = {entry.document_id for entry in with_facts(self._database, self._names, entries)}
+        for entry in entries:
+            if not _reached(erased.get(entry.document_id), entry) or entry.document_id in facts:
+                yield entry
+
+    def _order(self, entries: Sequence[LedgerEntry], open_publisher: Callable[[], Publisher]) -> None:
+        publisher = open_publisher()
+        try:
+            publisher.send([_message(entry, self._topics) for entry in entries]).result()
+        finally:
+            publisher.close()
+
+
+def with_facts(
+    database: Database[Document], names: Callable[[str], str], entries: Sequence[LedgerEntry]
+) -> Iterator[LedgerEntry]:
+    """Those of the ledger whose facts may still be there. Raises Unavailable."""
+    marked = dict(_modes(database[names("erased")], "mode", entries))
+    relations = database[names("relations")]
+    done = []
+    for entry in entries:
+        if _reached(marked.get(entry.document_id), entry):
+            done.append(entry)
+        else:
+            yield entry
+    for start in range(0, len(done), _RANGES):
+        batch = done[start : start + _RANGES]
+        # Of a consumer with many facts the marker is there before the last of them is gone.
+        if _any_fact(relations, batch):
+            yield from (entry for entry in batch if _any_fact(relations, [entry]))
+
+
+def _any_fact(relations: Collection[Document], entries: Sequence[LedgerEntry]) -> bool:
+    ranges = [{"_id": beginning_with(f"{entry.document_id}:")} for entry in entries]
+    with translated():
+        return relations.find_one({"$or": ranges}, {"_id": 1}) is not None
+
+
+def _modes(
+    collection: Collection[Document], field: str, entries: Sequence[LedgerEntry]
+) -> Iterator[tuple[str, Mode]]:
+    for batch in _batches(entries):
+        wanted = {"_id": {"$in": [entry.document_id for entry in batch]}, field: {"$exists": True}}
+        with translated():
+            yield from ((each["_id"], each[field]) for each in collection.find(wanted, {field: 1}))
+
+
+def _reached(mode: Mode | None, entry: LedgerEntry) -> bool:
+    return mode is not None and outranking(mode, entry.mode) == mode
+
+
+def check_destroyed(database: Database[Document], ids: Sequence[str]) -> None:
+    """Raises Unavailable when one of these keys can still be had."""
+    for batch in _batches(ids):
+        with translated():
+            left = database[KEYS].find_one({"_id": {"$in": batch}, "destroyed": {"$ne": True}}, {"_id": 1})
+        if left is not None:
+            raise Unavailable("a key that was destroyed is there again")
+
+
+def destroy(database: Database[Document], ids: Sequence[str]) -> int:
+    """Destroy these keys where they are not. Returns how many were there again, or never had been. Raises
+    Unavailable."""
+    keys = database.get_collection(KEYS, write_concern=WriteConcern("majority", wtimeout=10_000))
+    done = 0
+    for batch in _batches(ids):
+        with translated():
+            gone = {each["_id"] for each in keys.find({"_id": {"$in": batch}, "destroyed": True}, {"_id": 1})}
+            if not (left := [id for id in batch if id not in gone]):
+                continue
+            mark = {"destroyed": True, "at": datetime.now(UTC)}
+            writes = [ReplaceOne({"_id": id}, {"_id": id, **mark}, upsert=True) for id in left]
+            try:
+                keys.bulk_write(writes, ordered=False)
+            except BulkWriteError as error:
+                # Made, or destroyed, at the same moment by somebody else: looked at once more.
+                if {each["code"] for each in error.details.get("writeErrors", ())} != {_DUPLICATE_KEY}:
+                    raise
+                raise Unavailable("keys are being made at the same time") from error
+            done += len(left)
+    return done
+
+
+def _message(entry: LedgerEntry, topics: Topics) -> Message:
+    event = ConsumerErased(
+        specversion="1.0",
+        id=f"{entry.erasure}/{entry.mode}",
+        source="kith/ledger",
+        time=entry.time,
+        tenant=entry.tenant,
+        type="consumer.erased",
+        data=ErasedData(consumer_id=entry.consumer_id, mode=entry.mode),
+    )
+    return Message(topics.of(event), event_key(event), encode(event))
+
+
+def _batches(found: Sequence[Any]) -> Iterator[list[Any]]:
+    pending = iter(found)
+    while batch := list(islice(pending, _BATCH)):
+        yield batch

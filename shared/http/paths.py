@@ -1,0 +1,39 @@
+"""Ids in the paths of URLs that hold a slash, which clients write as %2F.
+
+Servers decode a path before routes see it, and then such a slash looks like any other.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from pydantic import BeforeValidator
+
+from shared.contracts.events import Id
+
+Scope = MutableMapping[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+
+#: Stands for a slash within a segment. It is half a character, so decoding never makes one.
+_SLASH = "\udc2f"
+
+
+class EncodedSlashes:
+    """ASGI middleware: what was %2F stays within its segment. Ids in paths have to be declared as PathId."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        raw: bytes = scope.get("raw_path") or b""
+        if scope["type"] == "http" and b"%2f" in raw.lower():
+            segments = raw.decode("ascii", "replace").split("/")
+            scope["path"] = "/".join(unquote(segment).replace("/", _SLASH) for segment in segments)
+        await self._app(scope, receive, send)
+
+
+def _with_slashes(segment: Any) -> Any:
+    return segment.replace(_SLASH, "/") if isinstance(segment, str) else segment
+
+
+PathId = Annotated[Id, BeforeValidator(_with_slashes)]

@@ -1,0 +1,217 @@
+"""What the HTTP services share: start and stop, health, and errors as problem+json (RFC 9457)."""
+
+import json
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from types import FrameType
+from typing import Any
+
+import orjson
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.http.scopes import public
+from shared.http.tls import Tls
+
+PROBLEM_JSON = "application/problem+json"
+
+#: On every answer. No answer is a page: a browser is to run, frame and keep nothing of it.
+SECURITY_HEADERS: Mapping[str, str] = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Problem(BaseModel):
+    """Why a request failed (RFC 9457)."""
+
+    type: str = Field("about:blank", description="about:blank: the status says what kind of problem it is.")
+    title: str = Field(description="The name of the status.")
+    status: int = Field(description="The HTTP status again.")
+    detail: str = Field(description="What went wrong with this request, for a person.")
+
+
+def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **members: object) -> Response:
+    """A response of problem+json; ``members`` are further members of the problem."""
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(content, status, dict(headers or {}), PROBLEM_JSON)
+
+
+def json_response(content: Any) -> Response:
+    """A 200 with JSON, for routes whose answer is known to fit its model: it is not validated again.
+    Times must be aware; they come out in RFC 3339."""
+    body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
+    return Response(body, media_type="application/json")
+
+
+def problems(details: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """``details`` (status → when it is answered) for the ``responses`` of a route, documented as problems."""
+    return {
+        status: {
+            "description": detail,
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, detail in details.items()
+    }
+
+
+def extend_openapi(app: FastAPI, schemas: Mapping[str, Mapping[str, Any]]) -> None:
+    """Add component schemas to the app's OpenAPI document, for routes that refer to them by hand."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        known = document.setdefault("components", {}).setdefault("schemas", {})
+        for name, schema in schemas.items():
+            known.setdefault(name, schema)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answer every error with a problem: unknown paths and methods, bad parameters, Unavailable, crashes."""
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _bad_parameters)
+    app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(Exception, _crash)
+    extend_openapi(app, {"Problem": Problem.model_json_schema()})
+
+
+def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:
+    """Add ``/health/live`` (the process answers) and ``/health/ready`` (it can do its work).
+
+    ``ready`` returns the reasons why not; it is called in a worker thread and may block for a moment.
+    """
+
+    # Without a credential: whoever starts and watches processes asks, and the answers tell of nobody's data.
+    @app.get("/health/live", tags=["health"], summary="The process answers.", operation_id="getLive")
+    @public
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @app.get(
+        "/health/ready",
+        tags=["health"],
+        summary="The service can do its work now.",
+        operation_id="getReady",
+        response_model=dict[str, str],
+        responses=problems({503: "It cannot; detail says why."}),
+    )
+    @public
+    def is_ready() -> Any:
+        reasons = ready()
+        return problem(503, "; ".join(reasons)) if reasons else {"status": "ready"}
+
+
+def serve(
+    app: FastAPI,
+    host: str,
+    port: int,
+    on_stop: Callable[[], object] = lambda: None,
+    *,
+    grace_seconds: int = 10,
+    tls: Tls | None = None,
+) -> None:
+    """Serve ``app`` until SIGTERM or SIGINT, let the requests under way end, call ``on_stop``, and return.
+
+    Port 0 takes a free one; the log says which. With ``tls`` nothing is answered without it. Raises
+    ConfigurationError when the address cannot be had or a certificate cannot be used.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=grace_seconds,
+        **({} if tls is None else tls.arguments()),
+    )
+    server = _Server(config)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn raises the signal again once it has stopped; by default that would end the process with
+        # the signal's status, before on_stop.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+    try:
+        listener = _listen(host, port)
+        scheme = "http" if tls is None else "https"
+        shown = f"[{host}]" if ":" in host else host
+        _log.info("listening", extra={"url": f"{scheme}://{shown}:{listener.getsockname()[1]}"})
+        server.run(sockets=[listener])
+    finally:
+        on_stop()
+    _log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """Tells the app that the process is to end, so that it ends its streams, which would be waited for."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.app.state.stopping = True  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named, asyncio sets TCP_NODELAY on connections; without, answers on a connection that
+    # is kept alive wait 40 ms for the client's delayed acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+        return listener
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = error.detail
+    if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
+        detail = "there is nothing at this path; /openapi.json describes the paths that there are"
+    elif error.status_code == 405:
+        detail = f"this path does not take the method {request.method}"
+    return problem(error.status_code, detail, error.headers)
+
+
+async def _bad_parameters(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        # The first part of the location says where it was sent (query, path, header), the rest its name.
+        {"field": ".".join(str(part) for part in item["loc"][1:]), "detail": str(item["msg"])}
+        for item in error.errors()
+    ]
+    detail = "; ".join(f"{item['field']}: {item['detail']}" for item in errors)
+    return problem(422, detail, errors=errors)
+
+
+async def _unavailable(_: Request, error: Exception) -> Response:
+    _log.warning("unavailable", extra={"reason": str(error)})
+    return problem(503, "a server that this needs is away for now; try again", {"Retry-After": "5"})
+
+
+async def _crash(_: Request, __: Exception) -> Response:
+    # The exception goes on to uvicorn after this answer, which logs it with its traceback.
+    # Made outside of every middleware, so the headers are not added there.
+    return problem(500, "this is a fault of the service, and its log says more", SECURITY_HEADERS)

@@ -1,0 +1,1 @@
+"""The adapters to Kafka. ``clients`` chooses one of the two libraries."""

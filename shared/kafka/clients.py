@@ -1,0 +1,54 @@
+"""Chooses the Kafka client by the setting ``kafka_client``. Each is imported only when it is the chosen one."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from shared.contracts.errors import ConfigurationError
+from shared.runtime.protocols import Publisher, Reader
+from shared.settings import Settings
+
+
+def open_reader(settings: Settings, service: str, topics: Sequence[str]) -> Reader:
+    """A member of the Kafka group ``<group>.<service>`` that reads ``topics`` (full names). Raises
+    ConfigurationError, and Unavailable while the brokers cannot be reached or lack a topic."""
+    if settings.kafka_client == "librdkafka":
+        with _librdkafka():
+            from shared.kafka.librdkafka.reader import RdReader
+        return RdReader(settings, service, topics)
+    from shared.kafka.python_client.reader import KafkaReader
+
+    return KafkaReader(settings, service, topics)
+
+
+def open_publisher(settings: Settings) -> Publisher:
+    """A publisher. Raises ConfigurationError, and Unavailable while the brokers cannot be reached."""
+    if settings.kafka_client == "librdkafka":
+        with _librdkafka():
+            from shared.kafka.librdkafka.publisher import RdPublisher
+        return RdPublisher(settings)
+    from shared.kafka.python_client.publisher import KafkaPublisher
+
+    return KafkaPublisher(settings)
+
+
+def open_both(settings: Settings, service: str, topics: Sequence[str]) -> tuple[Reader, Publisher]:
+    """A reader and a publisher, or neither: a reader left behind would keep its partitions. Raises as they do."""
+    publisher = open_publisher(settings)
+    try:
+        return open_reader(settings, service, topics), publisher
+    except BaseException:
+        publisher.close()
+        raise
+
+
+@contextmanager
+def _librdkafka() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "confluent_kafka":
+            raise
+        raise ConfigurationError(
+            "KITH_KAFKA_CLIENT is librdkafka, but the package confluent-kafka is not installed: "
+            "install kith[librdkafka]"
+        ) from error

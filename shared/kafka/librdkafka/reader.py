@@ -1,0 +1,260 @@
+"""The Reader on confluent-kafka (librdkafka): the same behaviour as ``kafka_io``, in C."""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import methodcaller
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as Found
+
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.kafka.librdkafka.delivery import LASTING
+from shared.runtime.protocols import Partition, Polled, Record
+from shared.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_OUT_OF_LOG = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
+ANSWER_SECONDS = 5.0
+_MIRROR_SECONDS = 1.0
+_REPEAT_SECONDS = 30.0
+# Not a plain call: where Python has optimised one, a header's name that is not UTF-8 ends the process, because
+# confluent-kafka returns both an error and a half-made list. This way it is an error, a SystemError.
+_headers = methodcaller("headers")
+_NO_DIGITS = str.maketrans("", "", "0123456789")
+
+
+class _Voice:
+    """What librdkafka has to say, each thing once in a while: without its brokers it repeats itself a hundred
+    times a second."""
+
+    def __init__(self) -> None:
+        # Below "kafka", of which only warnings are logged.
+        self._log = logging.getLogger("kafka.librdkafka")
+        self._said: dict[str, float] = {}
+
+    def log(self, level: int, template: str, *parts: object) -> None:
+        message = template % parts
+        gist = message.translate(_NO_DIGITS)
+        now = time.monotonic()
+        if now - self._said.get(gist, -_REPEAT_SECONDS) >= _REPEAT_SECONDS:
+            self._said[gist] = now
+            self._log.log(level, "%s", message)
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """The part of a client's configuration that says where the brokers are and how to talk to them."""
+    if settings.kafka is None:
+        raise ConfigurationError("KITH_KAFKA is not set: where are the brokers?")
+    password = settings.kafka_password
+    options = {
+        "bootstrap.servers": settings.kafka,
+        "security.protocol": settings.kafka_security_protocol,
+        "sasl.mechanism": settings.kafka_sasl_mechanism,
+        "sasl.username": settings.kafka_username,
+        "sasl.password": password.get_secret_value() if password else None,
+        "ssl.ca.location": settings.kafka_ca_file,
+        "ssl.certificate.location": settings.kafka_cert_file,
+        "ssl.key.location": settings.kafka_key_file,
+        "client.id": "kith",
+        # New partitions are seen within half a minute.
+        "topic.metadata.refresh.interval.ms": 30_000,
+        "reconnect.backoff.max.ms": 1_000,
+        "logger": _Voice(),
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@contextmanager
+def reaching_brokers() -> Iterator[None]:
+    """librdkafka's errors as Kith's: Unavailable, or ConfigurationError where trying again will not help."""
+    try:
+        yield
+    except KafkaException as exception:
+        error: KafkaError = exception.args[0]
+        if error.code() in LASTING or error.code() == KafkaError._INVALID_ARG:
+            raise ConfigurationError(f"Kafka: {error.str()}") from exception
+        raise Unavailable(f"Kafka: {error.name()}: {error.str()}") from exception
+
+
+def partition_counts(client: Consumer | Producer) -> dict[str, int]:
+    """The topics that are there, and how many partitions each has. Never makes a broker create one."""
+    found = client.list_topics(timeout=ANSWER_SECONDS).topics
+    return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
+
+
+class RdReader:
+    """A member of the group ``<group>.<service>`` that reads ``topics`` from positions kept elsewhere."""
+
+    def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
+        self._most = settings.slice_events
+        self._mine: set[Partition] = set()
+        self._revoked: set[Partition] = set()
+        self._assigned: set[Partition] = set()
+        self._unmirrored: dict[Partition, int] = {}
+        self._mirrored_at = 0.0
+        with reaching_brokers():
+            self._consumer = Consumer(
+                {
+                    **configuration(settings),
+                    "group.id": f"{settings.group}.{service}",
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    # A position outside the log must be heard of, not turned into a start from the beginning.
+                    "auto.offset.reset": "error",
+                    "isolation.level": "read_committed",
+                    "partition.assignment.strategy": "cooperative-sticky",
+                    "max.poll.interval.ms": settings.max_poll_interval_ms,
+                    "session.timeout.ms": settings.session_timeout_ms,
+                    "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
+                    "fetch.wait.max.ms": 100,
+                    # It reads ahead by so much, and looks again so soon once it has.
+                    "queued.min.messages": max(10_000, 4 * self._most),
+                    "queued.max.messages.kbytes": 16 * 1024,
+                    "fetch.queue.backoff.ms": 10,
+                    "allow.auto.create.topics": False,
+                }
+            )
+            try:
+                counts = partition_counts(self._consumer)
+                if missing := [topic for topic in topics if not counts.get(topic)]:
+                    raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
+            except BaseException:
+                self._consumer.close()
+                raise
+        self._consumer.subscribe(
+            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+
+    def _on_assign(self, consumer: Consumer, found: list[TopicPartition]) -> None:
+        # With an offset of some kind, lest it goes looking for a committed one; start() sets the true one.
+        tps = [TopicPartition(tp.topic, tp.partition, 0) for tp in found]
+        consumer.incremental_assign(tps)
+        consumer.pause(tps)
+        partitions = {Partition(tp.topic, tp.partition) for tp in found}
+        self._mine |= partitions
+        self._assigned |= partitions
+
+    def _on_revoke(self, consumer: Consumer, found: list[TopicPartition]) -> None:
+        consumer.incremental_unassign(found)
+        partitions = {Partition(tp.topic, tp.partition) for tp in found}
+        self._mine -= partitions
+        self._assigned -= partitions
+        self._revoked |= partitions
+
+    def poll(self, timeout_ms: int) -> Polled:
+        found = self._consumer.consume(self._most, 0)
+        if not found and timeout_ms:
+            # With a time to wait, consume() waits until it has as many as it may take.
+            found = self._consumer.consume(1, timeout_ms / 1000)
+            found += self._consumer.consume(self._most - 1, 0) if found else []
+        revoked, assigned = frozenset(self._revoked), frozenset(self._assigned)
+        self._revoked.clear()
+        self._assigned.clear()
+        records = _records(found)
+        for partition in revoked | assigned:
+            records.pop(partition, None)
+        self._mirror()
+        return Polled(revoked, assigned, records)
+
+    def start(self, partition: Partition, offset: int | None) -> tuple[int, int]:
+        with reaching_brokers():
+            found = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ANSWER_SECONDS)
+        if found is None:
+            raise Unavailable(f"Kafka does not say how far the log of {partition} reaches")
+        first, end = found
+        start = first if offset is None else offset
+        if not first <= start <= end:
+            raise ConfigurationError(
+                f"{partition}: reading should go on at {start}, but the log holds {first} to {end}. Was the topic "
+                "recreated, or did retention delete what was not read yet?"
+            )
+        if partition in self._mine:
+            self._go_to(TopicPartition(*partition, start))
+        return first, start
+
+    def _go_to(self, tp: TopicPartition) -> None:
+        with reaching_brokers():
+            try:
+                self._consumer.seek(tp)
+            except KafkaException as exception:
+                if exception.args[0].code() != KafkaError._STATE:
+                    raise
+                # Its fetcher does not run (yet, or no more): assigned anew, it starts where it is told.
+                self._consumer.incremental_unassign([tp])
+                self._consumer.incremental_assign([tp])
+            self._consumer.resume([tp])
+
+    def pause(self, partitions: Iterable[Partition]) -> None:
+        self._consumer.pause([TopicPartition(*partition) for partition in self._mine.intersection(partitions)])
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        self._consumer.resume([TopicPartition(*partition) for partition in self._mine.intersection(partitions)])
+
+    def end(self, partition: Partition) -> int | None:
+        if partition not in self._mine:
+            return None
+        known = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        return known[1] if known is not None and known[1] >= 0 else None
+
+    def mirror(self, positions: Mapping[Partition, int]) -> None:
+        self._unmirrored.update(positions)
+
+    def _mirror(self) -> None:
+        if self._unmirrored and time.monotonic() - self._mirrored_at > _MIRROR_SECONDS:
+            self._mirrored_at = time.monotonic()
+            positions, self._unmirrored = self._unmirrored, {}
+            offsets = [TopicPartition(*p, offset) for p, offset in positions.items() if p in self._mine]
+            try:
+                if offsets:
+                    self._consumer.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as error:
+                log.debug("positions not shown to Kafka: %s", error)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def _records(found: Iterable[Found]) -> dict[Partition, list[Record]]:
+    """By partition, in order. Errors that librdkafka gets over by itself are left out, and so are the headers of
+    a message if one has a name that is not UTF-8."""
+    records: dict[Partition, list[Record]] = {}
+    partition, batch = Partition("", -1), list[Record]()
+    for message in found:
+        error = message.error()
+        if error is not None:
+            _judge(error, message)
+            continue
+        place: Any = (message.topic(), message.partition())
+        if place != partition:
+            partition = Partition(*place)
+            batch = records.setdefault(partition, [])
+        try:
+            headers: Any = _headers(message)
+        except SystemError:
+            headers = None
+        offset: Any = message.offset()
+        batch.append(
+            Record(
+                partition,
+                offset,
+                message.timestamp()[1],
+                message.key(),
+                message.value(),
+                # Kafka knows headers without a value; nothing here tells them from empty ones.
+                tuple([(name, value or b"") for name, value in headers]) if headers else (),
+            )
+        )
+    return records
+
+
+def _judge(error: KafkaError, message: Found) -> None:
+    where = f"{message.topic()}/{message.partition()}"
+    if error.code() in _OUT_OF_LOG:
+        raise ConfigurationError(f"the log of {where} does not reach where reading should go on: {error.str()}")
+    if error.code() in LASTING or error.fatal():
+        raise KafkaException(error)
+    log.warning("%s: %s", where, error.str())

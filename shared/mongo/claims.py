@@ -1,0 +1,70 @@
+"""Claims of positions in MongoDB, and the sessions in which their transactions run."""
+
+import logging
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import ExecutionTimeout, OperationFailure
+
+from shared.runtime.protocols import Claim, Document
+
+log = logging.getLogger(__name__)
+
+#: An owner that is alive has stored its slice by then.
+_GRACE_MS = 2_000
+
+
+class Claims:
+    """Makes claims, and keeps one session for each.
+
+    A transaction outlives the process that died in it: MongoDB gives it up after a minute or more, and until
+    then nobody else can write its documents. So a position names the session of its owner, and whoever claims
+    it ends what is still open there. For the same reason every transaction of a claim runs in the same session:
+    starting the next one ends one whose answer was lost.
+    """
+
+    def __init__(self, positions: Collection[Document]) -> None:
+        self._positions = positions
+        self._client = positions.database.client
+        self._sessions: dict[Claim, ClientSession] = {}
+
+    def make(self, position: str, owner: str) -> tuple[Claim, Document]:
+        """The claim, and the position's document. Raises pymongo's errors."""
+        session = self._client.start_session()
+        fields = {"owner": owner, "session": session.session_id["id"]}
+        try:
+            stored = self._raise(position, fields, maxTimeMS=_GRACE_MS)
+        except ExecutionTimeout:
+            self._end_transaction(position)
+            stored = self._raise(position, fields)
+        claim = Claim(position, stored["epoch"])
+        self._sessions = {c: s for c, s in self._sessions.items() if c.position != position}
+        self._sessions[claim] = session
+        return claim, stored
+
+    def session(self, claim: Claim) -> ClientSession:
+        """The session of a claim; of one that is void already, any."""
+        return self._sessions.get(claim) or self._client.start_session()
+
+    def _raise(self, position: str, fields: Document, **options: Any) -> Document:
+        stored = self._positions.find_one_and_update(
+            {"_id": position},
+            {"$inc": {"epoch": 1}, "$set": fields},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+            **options,
+        )
+        assert stored is not None
+        return stored
+
+    def _end_transaction(self, position: str) -> None:
+        stored = self._positions.find_one({"_id": position}) or {}
+        log.warning("%s: ending a transaction that %s left open", position, stored.get("owner"))
+        if "session" in stored:
+            try:
+                self._client.admin.command("killSessions", [{"id": stored["session"]}])
+            except OperationFailure as error:
+                # Not allowed on this server: then it ends by itself, in a minute or two.
+                log.warning("%s: its session cannot be ended: %s", position, error)

@@ -1,0 +1,223 @@
+"""The Store on MongoDB: one transaction per slice, positions with epochs, the outbox."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pymongo.errors
+from bson.codec_options import CodecOptions
+from pymongo import MongoClient
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import (
+    AutoReconnect,
+    InvalidURI,
+    OperationFailure,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.errors import ConfigurationError, Fenced
+from shared.mongo.claims import Claims
+from shared.mongo.errors import translated
+from shared.mongo.writes import PLAIN, write
+from shared.runtime import outbox
+from shared.runtime.protocols import (
+    Answer,
+    Ask,
+    Beginning,
+    Claim,
+    Document,
+    Get,
+    Keys,
+    Parcel,
+    Progress,
+    Slice,
+    Write,
+)
+
+log = logging.getLogger(__name__)
+
+POSITIONS, OUTBOX = "positions", "outbox"
+_MAJORITY = WriteConcern("majority", wtimeout=10_000)
+_NAMESPACE_EXISTS = 48
+_MOST_IDS = 10_000  # in one question, which may have 16 MB
+
+
+def connect(uri: str) -> MongoClient[Document]:
+    """A client with Kith's settings: aware UTC times, and an answer or an error within seconds. Raises
+    ConfigurationError for an address that cannot be one."""
+    try:
+        return MongoClient(
+            uri,
+            tz_aware=True,
+            serverSelectionTimeoutMS=5_000,
+            connectTimeoutMS=5_000,
+            socketTimeoutMS=30_000,
+            appname="kith",
+        )
+    except (InvalidURI, pymongo.errors.ConfigurationError) as error:
+        raise ConfigurationError(f"KITH_MONGO is no address of a MongoDB: {error}") from error
+
+
+def prepare(database: Database[Document], collections: Collections) -> None:
+    """Create the collections, or bring validators and indexes of existing ones up to date.
+
+    Asks before it changes anything: changing a collection waits for every transaction that has written it,
+    also for one that a dead process left open. An index of the same keys that is there stays as it is.
+    """
+    present = {found["name"]: found.get("options", {}) for found in database.list_collections()}
+    for name, spec in {**collections, POSITIONS: PLAIN, OUTBOX: PLAIN}.items():
+        schema: Mapping[str, Any] = {"$jsonSchema": dict(spec.validator)} if spec.validator else {}
+        if name not in present:
+            try:
+                database.create_collection(name, check_exists=False, validator=schema)
+            except OperationFailure as error:
+                if error.code != _NAMESPACE_EXISTS:
+                    raise
+        elif present[name].get("validator", {}) != schema:
+            database.command("collMod", name, validator=schema)
+        wanted = {tuple(keys) for keys in spec.indexes}
+        there = {tuple(index["key"]) for index in database[name].index_information().values()}
+        for keys in sorted(wanted - there):
+            database[name].create_index(list(keys), **_options(spec))
+
+
+def _options(spec: CollectionSpec) -> Document:
+    return {"partialFilterExpression": dict(spec.partial)} if spec.partial else {}
+
+
+def server_time(database: Database[Document]) -> datetime:
+    """MongoDB's clock, by which the times of all workers compare. Raises pymongo's errors."""
+    now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
+    return now
+
+
+class MongoStore:
+    """A projection's Store in one database. ``collections`` are those that it may write."""
+
+    def __init__(self, database: Database[Document], collections: Collections) -> None:
+        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+        self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
+        self._specs = collections
+        self._positions: Collection[Document] = self._database[POSITIONS]
+        self._outbox: Collection[Document] = self._database[OUTBOX]
+        self._claims = Claims(self._positions)
+
+    def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
+        with translated():
+            claim, stored = self._claims.make(position, owner)
+        return claim, _progress(stored)
+
+    def parcels(self, position: str) -> list[Parcel]:
+        with translated():
+            # "0" is the character after "/": this is the range of ids that begin with the position.
+            found = self._outbox.find({"_id": {"$gte": f"{position}/", "$lt": f"{position}0"}}).sort("_id", 1)
+            return [Parcel(document["_id"], outbox.messages(document)) for document in found]
+
+    def read(self, ask: Ask) -> Answer:
+        with translated():
+            if isinstance(ask, Get):
+                return {name: self._by_id(name, list(ids)) for name, ids in ask.ids.items()}
+            assert not isinstance(ask, Keys)  # for which there is the VaultStore
+            collection = self._database[ask.collection]
+            if isinstance(ask, Beginning):
+                return [
+                    list(collection.find({"_id": beginning_with(prefix)}).sort("_id", 1).limit(ask.most))
+                    for prefix in ask.prefixes
+                ]
+            excluding = {"_id": {"$nin": list(ask.excluding)}}
+            answers = []
+            for wanted in ask.filters:
+                found = collection.find({**wanted, **excluding}, {ask.field: 1})
+                values = [document[ask.field] for document in found.sort(ask.field, 1).limit(ask.most + 1)]
+                if len(values) > ask.most:
+                    highest = collection.find_one({**wanted, **excluding}, {ask.field: 1}, sort=[(ask.field, -1)])
+                    # None when others have deleted them since: then what is read here will be refused.
+                    values = [values[0], highest[ask.field] if highest else values[-1]]
+                answers.append(values)
+            return answers
+
+    def _by_id(self, name: str, ids: Sequence[str]) -> dict[str, Document]:
+        collection = self._database[name]
+        return {
+            document["_id"]: document
+            for start in range(0, len(ids), _MOST_IDS)
+            for document in collection.find({"_id": {"$in": ids[start : start + _MOST_IDS]}})
+        }
+
+    def commit(self, slice: Slice) -> list[Parcel]:
+        parcels = outbox.pack(slice)
+        session = self._claims.session(slice.claim)
+        with translated():
+            session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
+            try:
+                if not self._advance(slice, session):
+                    session.abort_transaction()
+                    return self._already(slice, parcels)
+                self._write(slice.outcome.writes, session)
+                if parcels:
+                    self._outbox.insert_many([outbox.document(parcel) for parcel in parcels], session=session)
+                if slice.published:
+                    self._outbox.delete_many({"_id": {"$in": list(slice.published)}}, session=session)
+                session.commit_transaction()
+            except BaseException:
+                if session.in_transaction:
+                    _abort(session)
+                raise
+        return parcels
+
+    def _advance(self, slice: Slice, session: ClientSession) -> bool:
+        found = self._positions.update_one(
+            {"_id": slice.claim.position, "epoch": slice.claim.epoch, "next": slice.before.next},
+            # By the server's clock, so that the times of all workers compare.
+            {"$set": _progress_fields(slice.after), "$currentDate": {"moved": True}},
+            session=session,
+        )
+        return found.matched_count == 1
+
+    def _already(self, slice: Slice, parcels: list[Parcel]) -> list[Parcel]:
+        """The position is not where it was: an earlier try whose answer was lost, or another owner.
+
+        The earlier try may have made more changes: the slice has been folded anew since, on documents that hold
+        it already. Its parcels are then not these, and only a new claim finds them.
+        """
+        durable = self._positions.with_options(read_concern=ReadConcern("majority"))
+        stored = durable.find_one({"_id": slice.claim.position})
+        if stored and stored["epoch"] == slice.claim.epoch and _progress(stored) == slice.after:
+            return parcels
+        raise Fenced(slice.claim.position)
+
+    def _write(self, writes: Sequence[Write], session: ClientSession) -> None:
+        write(self._database, self._specs, writes, session)
+
+    def clear(self, parcels: Sequence[str]) -> None:
+        if parcels:
+            with translated():
+                self._outbox.delete_many({"_id": {"$in": list(parcels)}})
+
+
+def beginning_with(prefix: str) -> Document:
+    """What ids that begin with ``prefix`` are compared with."""
+    return {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
+
+
+def _abort(session: ClientSession) -> None:
+    try:
+        session.abort_transaction()
+    except AutoReconnect:
+        log.debug("the server forgets the transaction by itself")
+
+
+def _progress(stored: Mapping[str, Any]) -> Progress:
+    seen = {entry["origin"]: entry["number"] for entry in stored.get("seen", ())}
+    return Progress(stored.get("next"), stored.get("emitted", 0), seen)
+
+
+def _progress_fields(progress: Progress) -> Document:
+    # A list, because origins hold dots, which make poor field names.
+    seen = [{"origin": origin, "number": number} for origin, number in sorted(progress.seen.items())]
+    return {"next": progress.next, "emitted": progress.emitted, "seen": seen}

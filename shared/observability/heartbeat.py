@@ -1,0 +1,76 @@
+"""A worker's sign of life in MongoDB: that it runs, and how long messages take through it."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+import pymongo
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+from pymongo.write_concern import WriteConcern
+
+from shared.runtime.protocols import Document
+
+WORKERS = "workers"
+EVERY_SECONDS = 2.0
+#: A worker that has given no sign for so long is gone, or cut off.
+SILENT_SECONDS = 10.0
+
+_FORGOTTEN = timedelta(days=1)
+_TIMEOUT_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Writes ``{_id: service/owner, service, owner, at, latency}`` every two seconds from a thread of its own,
+    apart from the transactions. ``latency`` are counts by size (``shared.observability.latency``). A database that is away
+    misses some; the document goes with ``stop``."""
+
+    def __init__(
+        self, database: Database[Document], service: str, owner: str, latency: Callable[[], Mapping[int, int]]
+    ) -> None:
+        self._workers = database.get_collection(WORKERS, write_concern=WriteConcern(1))
+        self._service, self._owner = service, owner
+        self._latency = latency
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(_TIMEOUT_SECONDS)
+        with suppress(PyMongoError), pymongo.timeout(_TIMEOUT_SECONDS):
+            self._workers.delete_one({"_id": self._id})
+
+    @property
+    def _id(self) -> str:
+        return f"{self._service}/{self._owner}"
+
+    def _work(self) -> None:
+        while True:
+            try:
+                with pymongo.timeout(_TIMEOUT_SECONDS):
+                    self.beat()
+            except PyMongoError as error:
+                log.debug("no sign of life: %s", error)
+            if self._stop.wait(EVERY_SECONDS):
+                return
+
+    def beat(self) -> None:
+        """Write it once, and remove those of workers that have been gone for a day. Raises PyMongoError."""
+        latency = [{"size": size, "count": count} for size, count in sorted(self._latency().items())]
+        fields = {"service": self._service, "owner": self._owner, "latency": latency}
+        found = self._workers.find_one_and_update(
+            {"_id": self._id},
+            # By the server's clock, so that the times of all workers compare.
+            {"$set": fields, "$currentDate": {"at": True}},
+            upsert=True,
+            return_document=pymongo.ReturnDocument.AFTER,
+        )
+        assert found is not None
+        self._workers.delete_many({"at": {"$lt": found["at"] - _FORGOTTEN}})

@@ -1,0 +1,243 @@
+"""What is there, how far behind, who works on it and what went wrong: for `kith status` and the dashboard."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from kafka import KafkaConsumer
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from shared.contracts.findings import FINDINGS, PLAINTEXT
+from shared.contracts.topics import INPUTS, Topics
+from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
+from shared.mongo.errors import translated
+from shared.mongo.store import OUTBOX, POSITIONS, server_time
+from shared.observability.heartbeat import SILENT_SECONDS, WORKERS
+from shared.observability.latency import percentile
+from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.protocols import Document
+from shared.settings import Settings
+from shared.versions.generations import collection_of, position_of
+from shared.versions.mongo_registry import MongoRegistry
+
+_NAMESPACE_NOT_FOUND = 26
+COUNTED = {"relations": ("consumers", "providers", "relations", "relationships"), "analytics": ("aggregates",)}
+
+
+@dataclass(frozen=True)
+class PartitionStatus:
+    """How far a service has come with a partition. ``stored`` of ``end`` messages; None: not begun. ``moved`` is
+    when something of it was last stored, by MongoDB's clock."""
+
+    service: str
+    topic: str
+    partition: int
+    stored: int | None
+    end: int
+    lag: int
+    owner: str | None
+    moved: datetime | None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """From a message's arrival in Kafka (its timestamp) until it is stored, in milliseconds, rounded up by at
+    most ten percent: of ``messages`` that were stored within the last minute. None when there were none."""
+
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    messages: int = 0
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """What is known of a worker: it was the last to claim these partitions, and ``seen`` is its last sign of
+    life. ``owner`` is its host and process id; None stands for partitions that nobody has claimed yet. A worker
+    that is not ``alive`` has ended without a word, or cannot reach MongoDB."""
+
+    service: str
+    owner: str | None
+    partitions: list[str]
+    lag: int
+    moved: datetime | None
+    seen: datetime | None
+    alive: bool
+
+
+@dataclass(frozen=True)
+class Status:
+    """``time`` is now, by MongoDB's clock. ``dead_letters`` counts the open ones by reason, ``closed_letters``
+    those that were replayed or discarded. ``beats`` are the workers' signs of life."""
+
+    time: datetime
+    partitions: list[PartitionStatus]
+    documents: dict[str, int]
+    dead_letters: dict[str, int]
+    closed_letters: int
+    outbox: int
+    beats: Sequence[Document] = field(default_factory=list)
+    #: Topic → events whose personal data came into Kafka in plain text, past the door.
+    plaintext: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def lag(self) -> dict[str, int]:
+        """Messages not stored yet, by service."""
+        lags: dict[str, int] = {}
+        for partition in self.partitions:
+            lags[partition.service] = lags.get(partition.service, 0) + partition.lag
+        return lags
+
+    @property
+    def latency(self) -> dict[str, Latency]:
+        """By service, of its living workers together."""
+        counts: dict[str, Counter[int]] = {service: Counter() for service in COUNTED}
+        for beat in self._living():
+            for entry in beat["latency"]:
+                counts[beat["service"]][entry["size"]] += entry["count"]
+        return {
+            service: Latency(_rounded(percentile(found, 0.5)), _rounded(percentile(found, 0.99)), found.total())
+            for service, found in counts.items()
+        }
+
+    def _living(self) -> Iterator[Document]:
+        return (b for b in self.beats if self._alive(b["at"]))
+
+    def _alive(self, seen: datetime) -> bool:
+        return self.time - seen <= timedelta(seconds=SILENT_SECONDS)
+
+    @property
+    def workers(self) -> list[WorkerStatus]:
+        """Those that own partitions, and those that live without any."""
+        owned: dict[tuple[str, str | None], list[PartitionStatus]] = {}
+        for partition in self.partitions:
+            owned.setdefault((partition.service, partition.owner), []).append(partition)
+        seen: dict[tuple[str, str | None], datetime] = {(b["service"], b["owner"]): b["at"] for b in self.beats}
+        for beat in self._living():
+            owned.setdefault((beat["service"], beat["owner"]), [])
+        order = list(COUNTED)
+        return [
+            WorkerStatus(
+                service,
+                owner,
+                [f"{p.topic}/{p.partition}" for p in partitions],
+                sum(p.lag for p in partitions),
+                max((p.moved for p in partitions if p.moved is not None), default=None),
+                at := seen.get((service, owner)),
+                at is not None and self._alive(at),
+            )
+            for (service, owner), partitions in sorted(owned.items(), key=lambda item: order.index(item[0][0]))
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON, but for the times, which are still datetimes."""
+        latency = {service: asdict(found) for service, found in self.latency.items()}
+        fields = {name: value for name, value in asdict(self).items() if name != "beats"}
+        return {"lag": self.lag, "latency": latency, "workers": [asdict(w) for w in self.workers], **fields}
+
+
+class StatusReader:
+    """Context manager. Asks Kafka for the logs' ends and MongoDB for the positions."""
+
+    def __init__(self, settings: Settings, database: Database[Document]) -> None:
+        topics = Topics(settings.topic_prefix)
+        self._read = {
+            "relations": [topics.name(t) for t in INPUTS],
+            "analytics": [topics.name("relation-changes")],
+        }
+        self._database = database
+        with reaching_brokers():
+            self._consumer = KafkaConsumer(**connection(settings), metrics_enabled=False, group_id=None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._consumer.close(autocommit=False)
+
+    def read(self) -> Status:
+        """Raises Unavailable."""
+        # Positions, then the outbox, then the ends: what is underway meanwhile shows as lag, never as done.
+        database = self._database
+        live = {service: MongoRegistry(database, service).read().live for service in self._read}
+        with translated():
+            positions: Mapping[str, Document] = {p["_id"]: p for p in database[POSITIONS].find()}
+            dead_letters, closed = self._letters()
+            documents = {
+                name: _size(database[collection_of(name, live[service])])
+                for service, names in COUNTED.items()
+                for name in names
+            }
+            outbox = database[OUTBOX].estimated_document_count()
+            beats = list(database[WORKERS].find())
+            plaintext = {
+                found["_id"].removeprefix(f"{PLAINTEXT}/"): found["count"]
+                for found in database[FINDINGS].find().sort("_id", 1)
+                if found["_id"].startswith(f"{PLAINTEXT}/")
+            }
+            now = server_time(database)
+        with reaching_brokers():
+            tps = partitions_of(self._consumer, [topic for names in self._read.values() for topic in names])
+            firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
+        partitions = []
+        for service, names in self._read.items():
+            for tp in (tp for tp in tps if tp.topic in names):
+                id = position_of(f"{service}@1/{tp.topic}/{tp.partition}", live[service])
+                position = positions.get(id, {})
+                stored = position.get("next")
+                partitions.append(
+                    PartitionStatus(
+                        service,
+                        tp.topic,
+                        tp.partition,
+                        stored,
+                        ends[tp],
+                        ends[tp] - (firsts[tp] if stored is None else stored),
+                        position.get("owner"),
+                        position.get("moved"),
+                    )
+                )
+        return Status(now, partitions, documents, dead_letters, closed, outbox, beats, plaintext)
+
+    def _letters(self) -> tuple[dict[str, int], int]:
+        """Open dead letters by reason, and how many are closed."""
+        closed = {"$or": [{"$gt": ["$replayed_at", None]}, {"$gt": ["$discarded_at", None]}]}
+        found = self._database[DEAD_LETTERS].aggregate(
+            [{"$group": {"_id": {"reason": "$reason", "closed": closed}, "n": {"$sum": 1}}}]
+        )
+        rows = [(entry["_id"], entry["n"]) for entry in found]
+        return (
+            dict(sorted((key["reason"], n) for key, n in rows if not key["closed"])),
+            sum(n for key, n in rows if key["closed"]),
+        )
+
+
+def _size(collection: Collection[Document]) -> int:
+    """How many documents there are, roughly. Unlike ``count`` it is allowed to who may not read any of them."""
+    try:
+        with collection.aggregate([{"$collStats": {"count": {}}}]) as found:
+            return sum(part["count"] for part in found)
+    except OperationFailure as error:
+        if error.code == _NAMESPACE_NOT_FOUND:
+            return 0
+        raise
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)
+
+
+def read_status(settings: Settings, database: Database[Document]) -> Status:
+    """The status once. Raises Unavailable."""
+    with closing(StatusReader(settings, database)) as reader:
+        return reader.read()

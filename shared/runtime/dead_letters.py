@@ -1,0 +1,193 @@
+"""What becomes of a record that can never be accepted: a document to look at and a message to replay. Pure."""
+
+import codecs
+import hashlib
+import re
+from typing import Any
+
+import orjson
+
+from shared.contracts.collections import CollectionSpec, object_schema
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.events import arrival
+from shared.runtime.protocols import Document, Message, Outcome, Record, Write
+
+COLLECTION = "dead_letters"
+#: A header of replayed messages: the id of the dead letter.
+REPLAY_OF = "kith-replay-of"
+#: Headers of a message that is cut: the length of the original value in bytes, and its SHA-256 in hexadecimal.
+VALUE_BYTES, VALUE_SHA256 = "kith-value-bytes", "kith-value-sha256"
+#: The largest record that is kept whole. Kafka's own limit is on what a record is compressed to, and neither an
+#: uncompressed message nor a document could hold what it may have been before.
+MAX_BYTES = 1024 * 1024
+#: What is kept of the key and of the value of a larger one.
+KEPT_BYTES = 4 * 1024
+# What a header takes in a document beside its name and its value: there can be hundreds of thousands in a record.
+_HEADER_BYTES = 64
+
+#: What is no name may be anything, personal data included, and is shown to nobody.
+_FORMS = {
+    "tenant": re.compile(r"[a-z0-9][a-z0-9_-]{0,62}"),
+    "type": re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}"),
+    "event_id": re.compile(r"[^\0]{0,200}"),
+}
+
+_STRING = {"bsonType": "string"}
+_WHOLE = {"bsonType": ["int", "long"], "minimum": 0}
+_BYTES_OR_NULL = {"bsonType": ["binData", "null"]}
+
+#: The collection is shared: each service declares it, and writes only letters of its own partitions.
+SPEC = CollectionSpec(
+    object_schema(
+        required={
+            "service": _STRING,
+            "reason": _STRING,
+            "field": {"bsonType": ["string", "null"]},
+            "detail": _STRING,
+            "topic": _STRING,
+            "partition": _WHOLE,
+            "offset": _WHOLE,
+            "time": {"bsonType": "date"},
+            "key": _BYTES_OR_NULL,
+            "value": _BYTES_OR_NULL,
+            "headers": {
+                "bsonType": "array",
+                "items": {
+                    "bsonType": "object",
+                    "required": ["name", "value"],
+                    "properties": {"name": _STRING, "value": {"bsonType": "binData"}},
+                    "additionalProperties": False,
+                },
+            },
+        },
+        optional={
+            "tenant": _STRING,
+            "type": _STRING,
+            "event_id": _STRING,
+            # The letter whose replay was refused, too.
+            "replay_of": _STRING,
+            # Of a record beyond MAX_BYTES, what it was: key and value are their beginnings, headers are left out.
+            # The SHA-256 is the value's, in hexadecimal; there is none of a value that is concealed.
+            "cut": {
+                "bsonType": "object",
+                "required": ["key_bytes", "value_bytes", "headers"],
+                "properties": {"key_bytes": _WHOLE, "value_bytes": _WHOLE, "headers": _WHOLE, "sha256": _STRING},
+                "additionalProperties": False,
+            },
+            # What `kith dead-letters` has done about it.
+            "replayed_at": {"bsonType": "date"},
+            "replays": _WHOLE,
+            "discarded_at": {"bsonType": "date"},
+            "discard_reason": _STRING,
+        },
+    ),
+    indexes=((("reason", 1), ("time", 1)),),
+)
+
+
+def bury(
+    record: Record,
+    error: InvalidEvent,
+    service: str,
+    topic: str,
+    outcome: Outcome,
+    shown: Record | None = None,
+) -> None:
+    """Add to ``outcome`` the dead letter of ``record``: its document, and the original bytes as a message to
+    ``topic`` with reason and origin in the headers. Of a record beyond MAX_BYTES both have what ``cut`` leaves.
+    ``shown`` has the value and the headers that are stored in place of these, where they must not be seen."""
+    kept, shown = cut(record), cut(shown or record)
+    letter = document(record, error, service)
+    letter |= {"value": shown.value, "headers": _headers(shown)}
+    outcome.writes.append(Write(COLLECTION, dead_letter_id(record), None, letter, True))
+    origin = f"{record.partition}/{record.offset}"
+    headers = [("kith-reason", error.reason), ("kith-detail", error.detail), ("kith-origin-record", origin)]
+    if error.field is not None:
+        headers.append(("kith-field", error.field))
+    if (whole := letter.get("cut")) is not None:
+        if shown.value != kept.value:
+            # Whoever guesses what is concealed could tell by it that the guess is right.
+            del whole["sha256"]
+        headers.append((VALUE_BYTES, str(whole["value_bytes"])))
+        if "sha256" in whole:
+            headers.append((VALUE_SHA256, whole["sha256"]))
+    told = tuple((name, text.encode()) for name, text in headers)
+    concealed = shown.headers[len(kept.headers) :]
+    outcome.messages.append(Message(topic, kept.key, shown.value or b"", headers=(*told, *concealed)))
+
+
+def cut(record: Record) -> Record:
+    """The record as its letter keeps it: whole, or, when it is larger than MAX_BYTES in all, with the first
+    KEPT_BYTES of its key and of its value, and no headers."""
+    headers = sum(len(name.encode()) + len(value) + _HEADER_BYTES for name, value in record.headers)
+    if len(record.key or b"") + len(record.value or b"") + headers <= MAX_BYTES:
+        return record
+    return record._replace(key=_beginning(record.key), value=_beginning(record.value), headers=())
+
+
+def _beginning(whole: bytes | None) -> bytes | None:
+    if whole is None or len(whole) <= KEPT_BYTES:
+        return whole
+    kept = whole[:KEPT_BYTES]
+    try:
+        # Text is cut between two characters.
+        return kept[: codecs.utf_8_decode(kept, "strict", False)[1]]
+    except UnicodeDecodeError:
+        return kept
+
+
+def _headers(record: Record) -> list[Document]:
+    return [{"name": name, "value": value} for name, value in record.headers]
+
+
+def dead_letter_id(record: Record) -> str:
+    return f"{record.partition}/{record.offset}"
+
+
+def document(record: Record, error: InvalidEvent, service: str) -> Document:
+    """The stored form. ``key`` and ``value`` are the original bytes, or their beginnings where ``cut`` says how
+    much there was; tenant, type and event_id are there when they could be read, ``replay_of`` when it is a
+    replayed dead letter that was refused again."""
+    kept = cut(record)
+    return {
+        "_id": dead_letter_id(record),
+        "service": service,
+        "reason": error.reason,
+        "field": error.field,
+        "detail": error.detail,
+        "topic": record.partition.topic,
+        "partition": record.partition.number,
+        "offset": record.offset,
+        "time": arrival(record.timestamp),
+        "key": kept.key,
+        "value": kept.value,
+        "headers": _headers(kept),
+        **_glimpse(record.value),
+        **_ancestry(record),
+        **({"cut": _whole(record)} if kept is not record else {}),
+    }
+
+
+def _whole(record: Record) -> Document:
+    value = record.value or b""
+    sizes = {"key_bytes": len(record.key or b""), "value_bytes": len(value), "headers": len(record.headers)}
+    return {**sizes, "sha256": hashlib.sha256(value).hexdigest()}
+
+
+def _ancestry(record: Record) -> dict[str, str]:
+    for name, value in record.headers:
+        if name == REPLAY_OF and len(value) <= 400:
+            return {"replay_of": value.decode("utf-8", "replace").replace("\0", "")}
+    return {}
+
+
+def _glimpse(value: bytes | None) -> dict[str, Any]:
+    try:
+        fields = orjson.loads(value or b"")
+    except orjson.JSONDecodeError:
+        return {}
+    if not isinstance(fields, dict):
+        return {}
+    # What names none is the default tenant's, as it would be if it were good.
+    told = {"tenant": fields.get("tenant", "default"), "type": fields.get("type"), "event_id": fields.get("id")}
+    return {name: text for name, text in told.items() if isinstance(text, str) and _FORMS[name].fullmatch(text)}

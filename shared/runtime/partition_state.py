@@ -1,0 +1,226 @@
+"""What a runner holds of one partition: its claim, its progress and what it has fetched but not stored."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple
+
+from shared.runtime.protocols import Claim, Outcome, Parcel, Partition, Progress, Record
+from shared.runtime.slice_fold import Folding
+
+# Parcels that are stored but wait for earlier ones to be published.
+_MOST_UNSENT = 4
+# A lane that has got back to so many events in a transaction is not held back any more.
+_LIKELY_ENOUGH = 10_000
+
+
+class Wait(NamedTuple):
+    """A step (claim, fold, commit or publish) that has work to do, since when (``time.monotonic()``) none of
+    it has been done, and what it was last interrupted by, if it was."""
+
+    step: str
+    since: float
+    trouble: str | None
+
+
+class Pending(NamedTuple):
+    """What a transaction under way will have stored: a slice's records, what came of them, how far that is, and
+    how many published parcels it deletes."""
+
+    records: Sequence[Record]
+    outcome: Outcome
+    after: Progress
+    cleared: int
+
+
+class Lane:
+    """One partition on its way through a runner, from its assignment until it is revoked."""
+
+    def __init__(self, partition: Partition, position: str) -> None:
+        self.partition = partition
+        self.position = position
+        self.claim: Claim | None = None
+        self.progress = Progress()
+        self.trimmed = False
+        self.paused = False
+        self.failures = 0
+        #: Lost races in a row, and when the first of them was lost.
+        self.races = 0
+        self.racing_since = 0.0
+        self.retry_at = 0.0
+        #: When something was last stored, or published, or else came up to be.
+        self.moved_at = self.settled_at = time.monotonic()
+        #: The step that was last interrupted, and by what, until something is stored or published again.
+        self.stumbled: tuple[str, str] | None = None
+        #: The end of the log, as far as the reader knows it.
+        self.end: int | None = None
+        #: The slice that is being folded.
+        self.fold: Folding | None = None
+        #: The transaction under way, and what it will have stored.
+        self.commit: Future[list[Parcel]] | None = None
+        self.pending: Pending | None = None
+        #: A parcel is stored, then unsent, sent (and not settled yet), published, and at last deleted.
+        self.unsent: list[Parcel] = []
+        self.sent: list[Parcel] = []
+        self.unsettled: Future[None] | None = None
+        self.published: list[str] = []
+        self.clear_at = 0.0
+        #: Bytes fetched and not yet stored.
+        self.bytes = 0
+        #: At most so many events share the next transaction; None: as many as the runner lets. Fewer after a
+        #: transaction that was refused, because it may have been too large.
+        self.most: int | None = None
+        self._records: deque[Record] = deque()
+        self._sizes: deque[int] = deque()
+        self._start = self._next = 0
+
+    @property
+    def opened(self) -> bool:
+        return self.claim is not None
+
+    @property
+    def backlog(self) -> int:
+        """Records fetched and not yet stored."""
+        return len(self._records)
+
+    @property
+    def next(self) -> int | None:
+        """The offset of the next record to store; None before it is opened."""
+        if not self.opened:
+            return None
+        return self._start if self.progress.next is None else self.progress.next
+
+    @property
+    def full(self) -> bool:
+        """Whether no more slices may be stored until something is published."""
+        return len(self.unsent) >= _MOST_UNSENT
+
+    def open(self, claim: Claim, progress: Progress, start: int, *, trimmed: bool) -> None:
+        moved = progress != self.progress
+        self.claim, self.progress, self.trimmed = claim, progress, trimmed
+        if moved:
+            self.moved_at = time.monotonic()
+        if moved or not self._uncommitted:
+            self.failures = 0
+            self.stumbled = None
+        self._start = self._next = start
+
+    def receive(self, records: Sequence[Record]) -> None:
+        """Take fetched records; what was fetched before the last seek is left out."""
+        if not self._records and not self._uncommitted:
+            self.moved_at = time.monotonic()
+        for record in records:
+            if record.offset >= self._next:
+                size = size_of(record)
+                self._records.append(record)
+                self._sizes.append(size)
+                self.bytes += size
+                self._next = record.offset + 1
+
+    def slice(self, most: int, most_bytes: int, weight: Callable[[Record], int]) -> list[Record]:
+        """The next records to store together: at least one, else within both bounds."""
+        records: list[Record] = []
+        count = total = 0
+        most = min(most, self.most or most)
+        for record, size in zip(self._records, self._sizes, strict=True):
+            count += weight(record)
+            total += size
+            if records and (count > most or total > most_bytes):
+                break
+            records.append(record)
+        return records
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to do on it at once, without waiting for a server."""
+        if not self.opened:
+            return True
+        if self.unsettled is not None and self.unsettled.done():
+            return True
+        if (awaited := self.awaited) is not None:
+            return awaited.done()
+        return bool(self._records) and not self.full
+
+    @property
+    def awaited(self) -> Future[Any] | None:
+        """The transaction or the read that it waits for: there is no fold while a transaction is under way."""
+        if self.commit is not None:
+            return self.commit
+        return self.fold.answer if self.fold is not None else None
+
+    @property
+    def _uncommitted(self) -> bool:
+        """Whether a transaction was refused, and nothing has been stored since: its records come again."""
+        return self.stumbled is not None and self.stumbled[0] == "commit"
+
+    @property
+    def wait(self) -> Wait | None:
+        """What it waits for; of several, the longest. None when nothing is left to do."""
+        step, trouble = self.stumbled or ("", None)
+        if not self.opened:
+            return Wait("commit" if self._uncommitted else "claim", self.moved_at, trouble)
+        waits = []
+        if self.unsent or self.unsettled is not None:
+            waits.append(Wait("publish", self.settled_at, trouble if step == "publish" else None))
+        if self.commit is not None:
+            waits.append(Wait("commit", self.moved_at, trouble if step == "commit" else None))
+        elif (self._records or self._uncommitted) and not self.full:
+            failed = step in ("fold", "commit")
+            waits.append(Wait(step if failed else "fold", self.moved_at, trouble if failed else None))
+        return min(waits, key=lambda wait: wait.since, default=None)
+
+    def committed(self, parcels: Sequence[Parcel]) -> Pending:
+        """The pending slice is stored. Returns it."""
+        assert self.pending is not None
+        stored, self.pending = self.pending, None
+        self.progress = stored.after
+        self.failures = self.races = 0
+        self.stumbled = None
+        self.moved_at = time.monotonic()
+        if not self.unsent and self.unsettled is None:
+            self.settled_at = self.moved_at
+        # Until a number has been met, which may be later than the first slice.
+        self.trimmed = self.trimmed and not self.progress.seen
+        self.unsent += parcels
+        del self.published[: stored.cleared]
+        for _ in stored.records:
+            self._records.popleft()
+            self.bytes -= self._sizes.popleft()
+        if self.most is not None:
+            self.most = self.most * 2 if self.most < _LIKELY_ENOUGH else None
+        return stored
+
+    def anew(self) -> "Lane":
+        """The same partition before it is claimed."""
+        fresh = Lane(self.partition, self.position)
+        fresh.progress = self.progress
+        fresh.failures, fresh.stumbled, fresh.most = self.failures, self.stumbled, self.most
+        fresh.moved_at, fresh.settled_at = self.moved_at, self.settled_at
+        return fresh
+
+    def settled(self) -> None:
+        """What was sent is published."""
+        self.failures = 0
+        self.stumbled = None
+        self.settled_at = time.monotonic()
+        self.published += [parcel.id for parcel in self.sent]
+        self.sent, self.unsettled = [], None
+
+
+def size_of(record: Record) -> int:
+    """Bytes that a record takes, about."""
+    size = len(record.value or b"") + len(record.key or b"")
+    return size + sum(len(name) + len(value) for name, value in record.headers) if record.headers else size
+
+
+class Inline(Executor):
+    """Runs at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future

@@ -1,0 +1,142 @@
+"""One slice on its way through a projection: decoded, what it must read fetched, folded. Pure."""
+
+import logging
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from shared.contracts.errors import InvalidEvent
+from shared.runtime.dead_letters import bury
+from shared.runtime.protocols import (
+    Answer,
+    Ask,
+    Discreet,
+    Document,
+    Get,
+    Headers,
+    Outcome,
+    Progress,
+    Projection,
+    Recalling,
+    Record,
+)
+from shared.runtime.sequence_numbers import Sieve, number
+
+log = logging.getLogger(__name__)
+
+
+class Folding:
+    """The fold of ``records``, which come right after ``before`` and of which there is at least one.
+
+    ``fetch`` begins to read what the projection asks for; until it is there, somebody else's slice can be
+    folded. ``trimmed`` says that the log does not begin at its first record. Bad events become dead letters for
+    the topic ``dead_letters``. Messages are numbered for ``position`` and bear the headers ``trace``.
+    """
+
+    def __init__(
+        self,
+        projection: Projection[Any],
+        records: Sequence[Record],
+        before: Progress,
+        position: str,
+        fetch: Callable[[Ask], Future[Answer]],
+        *,
+        dead_letters: str,
+        trimmed: bool = False,
+        trace: Headers = (),
+    ) -> None:
+        self.records = records
+        self._before, self._position, self._trace = before, position, trace
+        self._known = _Known(fetch)
+        self._sieve = Sieve(dict(before.seen), trimmed=trimmed)
+        self._buried = Outcome()
+        self._outcome = Outcome()
+        self.answer: Future[Answer] | None = None
+        self._steps = self._fold(projection, dead_letters)
+        self._go_on(None)
+
+    def _fold(self, projection: Projection[Any], dead_letters: str) -> Generator[Ask, Answer, Outcome]:
+        records = self.records
+        if isinstance(projection, Recalling):
+            records = yield from projection.recall(records)
+        items, bad = self._decoded(projection, records)
+        if bad:
+            shown: Sequence[Record] = [record for record, _ in bad]
+            if isinstance(projection, Discreet):
+                shown = yield from projection.conceal(shown)
+            for (record, error), letter in zip(bad, shown, strict=True):
+                bury(record, error, projection.name, dead_letters, self._buried, letter)
+        return (yield from projection.project(items)) if items else Outcome()
+
+    def _decoded(
+        self, projection: Projection[Any], records: Sequence[Record]
+    ) -> tuple[list[tuple[Record, Any]], list[tuple[Record, InvalidEvent]]]:
+        """The events of the records, and the records that hold none."""
+        items: list[tuple[Record, Any]] = []
+        bad: list[tuple[Record, InvalidEvent]] = []
+        for record in records:
+            try:
+                if not projection.numbered or self._sieve.admits(record):
+                    items.append((record, projection.decode(record)))
+            except InvalidEvent as error:
+                bad.append((record, error))
+        if self._sieve.ahead:
+            log.warning("%s: %d changes are ahead of a gap; they come again", self._position, self._sieve.ahead)
+        return items, bad
+
+    def _go_on(self, answer: Answer) -> None:
+        try:
+            self._ask = self._steps.send(answer)
+        except StopIteration as done:
+            self.answer, self._outcome = None, done.value
+        else:
+            self.answer = self._known.asked(self._ask)
+
+    def advance(self) -> tuple[Outcome, Progress] | None:
+        """Go on as far as the answers are there: what is to be stored, or None. Raises what a read raised."""
+        while self.answer is not None:
+            if not self.answer.done():
+                return None
+            self._go_on(self._known.answered(self._ask, self.answer.result()))
+        outcome = self._outcome
+        outcome.writes += self._buried.writes
+        messages, emitted = number(outcome.messages, self._position, self._before.emitted)
+        outcome.messages = messages + self._buried.messages
+        if self._trace:
+            outcome.messages = [m._replace(headers=(*m.headers, *self._trace)) for m in outcome.messages]
+        return outcome, Progress(self.records[-1].offset + 1, emitted, self._sieve.seen)
+
+
+class _Known:
+    """The documents that a slice has read by id, each of which is asked for once."""
+
+    def __init__(self, fetch: Callable[[Ask], Future[Answer]]) -> None:
+        self._fetch = fetch
+        #: Collection → id → document, None where there is none.
+        self._read: dict[str, dict[str, Document | None]] = {}
+
+    def asked(self, ask: Ask) -> Future[Answer]:
+        """What is not known of what is asked, on its way."""
+        if not isinstance(ask, Get):
+            return self._fetch(ask)
+        rest = {}
+        for name, ids in ask.ids.items():
+            known = self._read.get(name, {})
+            if unknown := [id for id in ids if id not in known]:
+                rest[name] = unknown
+        if rest:
+            return self._fetch(Get(rest))
+        nothing: Future[Answer] = Future()
+        nothing.set_result({})
+        return nothing
+
+    def answered(self, ask: Ask, answer: Answer) -> Answer:
+        """The whole answer, of what came of ``asked`` and of what was known."""
+        if not isinstance(ask, Get):
+            return answer
+        whole = {}
+        for name, ids in ask.ids.items():
+            known, found = self._read.setdefault(name, {}), answer.get(name, {})
+            known.update({id: found.get(id) for id in ids if id not in known})
+            whole[name] = {id: document for id in ids if (document := known[id]) is not None}
+        return whole

@@ -1,0 +1,93 @@
+"""A runner in a thread of its own, beside the HTTP API of the same process."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from shared.contracts.errors import Unavailable
+from shared.runtime.runner import Runner
+from shared.runtime.tuning import collect_rarely, give_way
+from shared.runtime.watchdog import Hang, Watchdog, hangs
+
+log = logging.getLogger(__name__)
+
+
+def owner_name() -> str:
+    """Names this process in the positions: host and process id."""
+    return f"{socket.gethostname()}/{os.getpid()}"
+
+
+class Worker:
+    """Builds a runner once its servers answer and runs it until ``stop``.
+
+    What stops the runner for good stops the process, too (by SIGTERM to itself, so that the API ends in
+    order); ``stop`` then raises it, and the process ends with a non-zero status. Work that gets no further for
+    ``stuck_seconds`` is a problem, and is logged with the place where it hangs.
+    """
+
+    def __init__(self, build: Callable[[], Runner], stuck_seconds: float = 30.0) -> None:
+        self._build = build
+        self._stuck_seconds = stuck_seconds
+        self._stop = threading.Event()
+        self._runner: Runner | None = None
+        self._failure: BaseException | None = None
+        self._waiting_for = "the start"
+        self._thread = threading.Thread(target=self._work, name="runner")
+        watchdog = Watchdog(self._hangs, self._thread)
+        self._watch = threading.Thread(target=watchdog.watch, args=[self._stop], name="watchdog", daemon=True)
+
+    @property
+    def runner(self) -> Runner | None:
+        """None until the servers have answered."""
+        return self._runner
+
+    def start(self) -> None:
+        self._thread.start()
+        self._watch.start()
+
+    def stop(self) -> None:
+        """Finish the slice under way, publish what is stored, leave the group. Raises what stopped the
+        runner before, if anything did."""
+        self._stop.set()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def problems(self) -> list[str]:
+        """Why the worker cannot do its work now; nothing when it can."""
+        if self._failure is not None:
+            return [f"stopped by {type(self._failure).__name__}: {self._failure}"]
+        if self._runner is None:
+            return [f"waiting for {self._waiting_for}"]
+        now = time.monotonic()
+        return [hang.describe(now) for hang in self._hangs(now)]
+
+    def _hangs(self, now: float) -> list[Hang]:
+        return [] if self._runner is None else hangs(self._runner, self._stuck_seconds, now)
+
+    def _work(self) -> None:
+        try:
+            runner = self._patiently()
+            give_way()
+            collect_rarely()
+            if runner is not None:
+                self._runner = runner
+                runner.run(self._stop)
+        except BaseException as error:
+            log.critical("the worker stops: %s", error, exc_info=True)
+            self._failure = error
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _patiently(self) -> Runner | None:
+        while not self._stop.is_set():
+            try:
+                return self._build()
+            except Unavailable as error:
+                self._waiting_for = str(error)
+                log.warning("waiting for a server: %s", error)
+                self._stop.wait(1.0)
+        return None

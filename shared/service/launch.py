@@ -1,0 +1,47 @@
+"""How every service process starts and ends: settings, logging, exit status."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from shared.contracts.errors import ConfigurationError, Unavailable
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+
+
+def launch(service: str, run: "Callable[[Settings], None]") -> None:
+    """Run a service until it is asked to stop. Exit status 0 then, 1 when it had to stop (a server that is
+    away at the start, an error that nobody may ignore), 2 when a setting is wrong."""
+    from shared.observability import logs
+
+    try:
+        settings = read_settings()
+        logs.configure(settings.log_level)
+        run(settings)
+    except ConfigurationError as error:
+        _end(service, str(error), 2)
+    except Unavailable as error:
+        _end(service, str(error), 1)
+
+
+def read_settings() -> "Settings":
+    """The settings of the environment. Raises ConfigurationError that names the variables at fault."""
+    # A command prints its help without any of this, which takes a third of a second.
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from shared.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [f"KITH_{item['loc'][0]}".upper() + f": {item['msg']}" for item in error.errors() if item["loc"]]
+        raise ConfigurationError("; ".join(wrong) or "the settings contradict each other") from None
+    except SettingsError as error:  # what should be JSON is not
+        raise ConfigurationError(str(error)) from None
+
+
+def _end(service: str, message: str, status: int) -> None:
+    print(f"kith {service}: {message}", file=sys.stderr)
+    sys.exit(status)

@@ -1,0 +1,111 @@
+"""Stores that know versions: one version's part of a store, and always the live one's. Pure."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from shared.contracts.errors import Unavailable
+from shared.runtime.protocols import Answer, Ask, Claim, Get, Keys, Outcome, Parcel, Progress, Slice, Store, Write
+from shared.versions.generations import FIRST, Registry, collection_of, live_version, position_of, version_of
+
+
+class VersionStore:
+    """A Store that reads and writes one version of a projection in another Store.
+
+    Callers name positions and collections as they are for version 1. Claims carry the true name.
+    """
+
+    def __init__(self, store: Store, version: int) -> None:
+        self._store = store
+        self.version = version
+
+    def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
+        return self._store.claim(position_of(position, self.version), owner)
+
+    def parcels(self, position: str) -> list[Parcel]:
+        return self._store.parcels(position_of(position, self.version))
+
+    def read(self, ask: Ask) -> Answer:
+        if self.version == FIRST or isinstance(ask, Keys):
+            return self._store.read(ask)
+        if isinstance(ask, Get):
+            names = {name: collection_of(name, self.version) for name in ask.ids}
+            found = self._store.read(Get({names[name]: ids for name, ids in ask.ids.items()}))
+            return {name: found[names[name]] for name in ask.ids}
+        collection = collection_of(ask.collection, self.version)
+        return self._store.read(replace(ask, collection=collection))
+
+    def commit(self, slice: Slice) -> list[Parcel]:
+        if self.version == FIRST:
+            return self._store.commit(slice)
+        writes = [
+            Write(collection_of(w.collection, self.version), w.id, w.before, w.after, w.blind)
+            for w in slice.outcome.writes
+        ]
+        return self._store.commit(replace(slice, outcome=Outcome(writes, slice.outcome.messages)))
+
+    def clear(self, parcels: Sequence[str]) -> None:
+        self._store.clear(parcels)
+
+
+class LiveStore:
+    """A Store that works on whichever version is live.
+
+    Each claim looks up the version, and looks again once the claim is made: a hand-over first announces itself
+    and then claims every position of the live version, so that a claim which finds nothing announced afterwards
+    is either made before that one, and void, or in time. Documents are read from the version of the latest
+    claim: claims of any other version are void by then, and nothing that comes of such a read is stored.
+    """
+
+    def __init__(self, registry: Registry, open_store: Callable[[int], Store]) -> None:
+        """``open_store`` gives the store for a version, its collections declared under the version's names."""
+        self._registry = registry
+        self._open = open_store
+        self._stores: dict[int, VersionStore] = {}
+        self._current = 0
+
+    def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
+        version = live_version(self._registry)
+        if version not in self._stores:
+            self._stores[version] = VersionStore(self._open(version), version)
+        self._current = version
+        found = self._stores[version].claim(position, owner)
+        if live_version(self._registry) != version:
+            raise Unavailable(f"{self._registry.name} has been switched from version {version}")
+        return found
+
+    def parcels(self, position: str) -> list[Parcel]:
+        return self._stores[self._current].parcels(position)
+
+    def read(self, ask: Ask) -> Answer:
+        return self._stores[self._current].read(ask)
+
+    def commit(self, slice: Slice) -> list[Parcel]:
+        return self._stores[version_of(slice.claim.position)].commit(slice)
+
+    def clear(self, parcels: Sequence[str]) -> None:
+        self._stores[self._current].clear(parcels)
+
+
+class LiveNames:
+    """The names that collections have for the live version, for whoever only reads. Known anew each second.
+    Safe for threads."""
+
+    def __init__(
+        self, registry: Registry, seconds: float = 1.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._registry = registry
+        self._seconds = seconds
+        self._clock = clock
+        self._known: tuple[float, int] | None = None
+
+    @property
+    def version(self) -> int:
+        """Raises Unavailable."""
+        known, now = self._known, self._clock()
+        if known is None or now - known[0] >= self._seconds:
+            self._known = known = (now, self._registry.read().live)
+        return known[1]
+
+    def __call__(self, collection: str) -> str:
+        return collection_of(collection, self.version)

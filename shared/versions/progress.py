@@ -1,0 +1,33 @@
+"""Whether analytics has counted what relations have told of facts."""
+
+from collections.abc import Mapping, Sequence
+
+from pymongo.database import Database
+
+from shared.mongo.errors import translated
+from shared.mongo.store import POSITIONS, beginning_with
+from shared.runtime.protocols import Document
+from shared.versions.generations import Registry
+
+#: The number of the last change of an origin.
+Mark = Mapping[str, str | int]
+
+
+def marks_of(relations: Registry) -> list[Mark]:
+    """How many changes of facts there are as of now, by origin. Raises Unavailable."""
+    return [
+        {"origin": f"{relations.name}@1/{place}", "number": stand.emitted}
+        for place, stand in relations.stands(relations.read().live).items()
+        if stand.emitted and place.rpartition("/")[0].endswith(".relations")
+    ]
+
+
+def has_counted(database: Database[Document], analytics: Registry, marks: Sequence[Mark]) -> bool:
+    """Whether analytics' live version has counted all changes up to these. Raises Unavailable."""
+    seen: dict[str, int] = {}
+    wanted = {"_id": beginning_with(f"{analytics.name}@{analytics.read().live}/")}
+    with translated():
+        for position in database[POSITIONS].find(wanted, {"seen": 1}):
+            for each in position.get("seen", ()):
+                seen[each["origin"]] = max(each["number"], seen.get(each["origin"], 0))
+    return all(seen.get(str(mark["origin"]), 0) >= int(mark["number"]) for mark in marks)

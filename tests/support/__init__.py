@@ -1,0 +1,1 @@
+"""What tests share: builders, drivers, stand-ins, ways to wait."""

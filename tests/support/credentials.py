@@ -1,0 +1,24 @@
+"""Credentials that say what they may, and what goes on record: in place of keys and the audit."""
+
+from shared.access.audit import Act
+from shared.http.caller import Caller, unauthorized
+
+
+class Keys:
+    """Keys whose texts say what they may: ``kith_relations:read,admin/amount``. ``kith_wrong`` is none."""
+
+    async def caller(self, text: str) -> Caller:
+        scopes, _, masks = text.removeprefix("kith_").partition("/")
+        if scopes == "wrong":
+            raise unauthorized("no such key")
+        return Caller("default", frozenset(scopes.split(",")), tuple(filter(None, masks.split(","))), "ann", "k1")
+
+
+class Journal:
+    """Keeps the acts that are recorded."""
+
+    def __init__(self) -> None:
+        self.acts: list[Act] = []
+
+    def record(self, act: Act) -> None:
+        self.acts.append(act)

@@ -1,0 +1,27 @@
+"""What lies in topics of a real Kafka."""
+
+import time
+from contextlib import closing
+
+from shared.kafka.python_client.reader import open_outside, partitions_of, record_of
+from shared.runtime.protocols import Partition, Record
+from shared.settings import Settings
+from tests.support.waiting import PATIENCE_SECONDS
+
+
+def read_topics(settings: Settings, *topics: str) -> list[Record]:
+    """Every message that is in these topics now, each partition in its order."""
+    found: list[Record] = []
+    with closing(open_outside(settings, auto_offset_reset="earliest")) as reader:
+        places = partitions_of(reader, topics)
+        ends = reader.end_offsets(places)
+        left = {place for place, end in ends.items() if end}
+        reader.assign(places)
+        reader.seek_to_beginning(*places)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while left:
+            assert time.monotonic() < deadline, f"{', '.join(topics)} cannot be read to the end"
+            for place, batch in reader.poll(timeout_ms=500).items():
+                found += [record_of(Partition(*place), record) for record in batch]
+            left = {place for place in left if reader.position(place) < ends[place]}
+    return found

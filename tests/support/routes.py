@@ -1,0 +1,92 @@
+"""Every route of every service, found in the applications themselves: a new one is tested without a word here."""
+
+from typing import Any, NamedTuple, cast
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute, Route
+
+from services.analytics.api import create_app as analytics_app
+from services.analytics.dashboard.live import add_live
+from services.analytics.dashboard.operations import add_operations
+from services.analytics.dashboard.pages import add_pages
+from services.exports.api import create_app as exports_app
+from services.ingest.api import create_app as ingest_app
+from services.privacy.api import create_app as privacy_app
+from services.relations.api import create_app as relations_app
+from shared.access.guard import Access
+from shared.http.metrics import add_metrics
+from shared.observability.metrics import new_registry
+from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher
+from tests.support.builders import STRENGTH, TOPICS
+from tests.support.measures_world import NOW
+
+#: Asked by whoever starts and watches processes, or says no more than the source code does. (And the public keys
+#: of receipts, which whoever was given a receipt checks it with.)
+PUBLIC = {
+    "/health/live",
+    "/health/ready",
+    "/openapi.json",
+    "/asyncapi.json",
+    "/v1/erasures/keys",
+    # What can be exported, and under which names.
+    "/v1/export",
+    "/odata/v1",
+    "/odata/v1/",
+    "/odata/v1/{path}",
+    # The dashboard's files, and where they ask.
+    "/",
+    "/dashboard",
+    "/dashboard/config.json",
+    "/dashboard/{path}",
+}
+
+
+class Found(NamedTuple):
+    service: str
+    method: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.service} {self.method} {self.path}"
+
+
+def bare(access: Access) -> dict[str, FastAPI]:
+    """The services over nothing: whatever gets past access control fails."""
+    nothing = cast(Any, None)
+    apps = {
+        "ingest": ingest_app(MemoryPublisher(MemoryLog({})), TOPICS, Settings(), lambda: NOW, list, access=access),
+        "relations": relations_app(nothing, STRENGTH, list, lambda: NOW, cast(Any, list), access=access),
+        "analytics": analytics_app(nothing, list, cast(Any, list), access=access),
+        "exports": exports_app(nothing, list, cast(Any, list), access=access),
+        "privacy": privacy_app(
+            nothing, nothing, nothing, nothing, TOPICS, list, lambda: NOW, access=access, vault=None
+        ),
+    }
+    add_live(apps["analytics"], nothing)
+    add_operations(apps["analytics"], nothing, nothing, nothing, nothing)
+    add_pages(apps["analytics"], 8702)
+    for app in apps.values():
+        add_metrics(app, new_registry())
+    return apps
+
+
+def every_route() -> list[Found]:
+    return [
+        Found(service, method, path)
+        for service, app in bare(Access()).items()
+        for route in app.routes
+        for method, path in _places(route)
+    ]
+
+
+def api_routes(app: FastAPI) -> list[APIRoute]:
+    return [route for route in app.routes if isinstance(route, APIRoute)]
+
+
+def _places(route: BaseRoute) -> list[tuple[str, str]]:
+    # Whatever else a service may hold (a mount, a socket) has to be thought of here first.
+    assert isinstance(route, Route | APIRoute), f"{route!r} is a kind of route that this does not know"
+    path = route.path_format
+    return [(method, path) for method in sorted(route.methods or ()) if method != "HEAD"]

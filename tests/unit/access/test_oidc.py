@@ -1,0 +1,312 @@
+"""Bearer tokens: really signed, and checked with keys that a real endpoint publishes."""
+
+import asyncio
+import base64
+import hmac
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet, RSAKey
+from joserfc.jws import serialize_compact
+
+from shared.access.oidc import KEYS_SECONDS, REFETCH_SECONDS, Tokens, Trust
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.http.caller import Denied
+
+ISSUER, AUDIENCE = "https://id.example", "kith"
+Json = dict[str, Any]
+
+
+class Issuer:
+    """An issuer with an endpoint of its own."""
+
+    def __init__(self) -> None:
+        self.keys: list[Any] = [RSAKey.generate_key(2048, {"kid": "one"}, private=True)]
+        self.status, self.asked, self.body = 200, 0, b""
+        issuer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                issuer.asked += 1
+                body = issuer.body or json.dumps(KeySet(issuer.keys).as_dict(private=False)).encode()
+                self.send_response(issuer.status)
+                if issuer.status == 302:
+                    self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/jwks"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def token(self, key: Any = None, header: Json | None = None, **claims: Any) -> str:
+        now = int(time.time())
+        whole: Json = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "ann",
+            "exp": now + 300,
+            "tenant": "acme",
+            "scope": "openid consumers:read personal:read",
+            **claims,
+        }
+        key = key or self.keys[0]
+        head = {"alg": "RS256", "kid": key.kid, **(header or {})}
+        return jwt.encode(head, {n: v for n, v in whole.items() if v is not None}, key, algorithms=[head["alg"]])
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    issuer = Issuer()
+    yield issuer
+    issuer.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tokens(issuer: Issuer, clock: Clock) -> Tokens:
+    return Tokens(Trust(ISSUER, AUDIENCE, issuer.url), clock=clock)
+
+
+def refused(tokens: Tokens, token: str, status: int = 401) -> str:
+    with pytest.raises(Denied) as caught:
+        asyncio.run(tokens.caller(token))
+    assert caught.value.status == status
+    if status == 401:
+        assert 'error="invalid_token"' in caught.value.headers["WWW-Authenticate"]
+    return caught.value.detail
+
+
+def test_a_token_is_its_caller(issuer: Issuer, tokens: Tokens) -> None:
+    caller = asyncio.run(tokens.caller(issuer.token(masks=["personal.email", "amount"])))
+    assert (caller.tenant, caller.name, caller.key) == ("acme", "ann", "oidc:ann")
+    assert caller.scopes == {"consumers:read", "personal:read"}, "what is not Kith's grants nothing"
+    assert caller.masks == ("amount", "personal.email")
+    asyncio.run(tokens.caller(issuer.token(scope=["admin"])))
+    assert issuer.asked == 1, "the keys are kept"
+
+
+def test_claims_may_have_other_names_and_lie_deeper(issuer: Issuer) -> None:
+    trust = Trust(ISSUER, AUDIENCE, issuer.url, ("RS256",), "kith.tenant", "permissions", "https://kith/masks")
+    claims: Json = {"https://kith/masks": "amount personal.*"}
+    token = issuer.token(kith={"tenant": "deep"}, permissions=["admin"], **claims)
+    caller = asyncio.run(Tokens(trust).caller(token))
+    assert (caller.tenant, caller.scopes, caller.masks) == (
+        "deep",
+        frozenset({"admin"}),
+        ("amount", "personal.*"),
+    )
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"exp": int(time.time()) - 120},
+        {"exp": None},
+        {"nbf": int(time.time()) + 3600},
+        {"iss": "https://evil.example"},
+        {"iss": None},
+        {"aud": "another"},
+        {"aud": ["another", "third"]},
+        {"aud": None},
+        {"sub": None},
+    ],
+)
+def test_what_a_token_must_say(issuer: Issuer, tokens: Tokens, claims: Json) -> None:
+    refused(tokens, issuer.token(**claims))
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"tenant": None}, {"tenant": "No Tenant"}, {"tenant": ["acme"]}, {"tenant": "a" * 80}, {"masks": ["a b"]}],
+)
+def test_a_good_token_that_names_no_tenant_or_no_fields_may_nothing(
+    issuer: Issuer, tokens: Tokens, claims: Json
+) -> None:
+    refused(tokens, issuer.token(**claims), 403)
+
+
+def test_a_name_that_is_no_text_is_one_afterwards(issuer: Issuer, tokens: Tokens) -> None:
+    claims = json.loads(base64.urlsafe_b64decode(issuer.token().split(".")[1] + "=="))
+    # json writes it with an escape.
+    half = json.dumps({**claims, "sub": "ann \ud83d"}).encode()
+    token = serialize_compact({"alg": "RS256", "kid": "one"}, half, issuer.keys[0])
+    caller = asyncio.run(tokens.caller(token))
+    assert (caller.name, caller.key) == ("ann ?", "oidc:ann ?")
+
+
+@pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
+@pytest.mark.parametrize("value", ["9999999999", True, [4102444800], float("nan"), float("inf")])
+def test_times_are_numbers(issuer: Issuer, tokens: Tokens, claim: str, value: Any) -> None:
+    if (claim, value) == ("exp", True) or value is not True:
+        refused(tokens, issuer.token(**{claim: value}))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"kid": "two"},
+        {"kid": "../../etc/passwd"},
+        {"kid": "' OR 1=1"},
+        {"jku": "https://evil.example/keys"},
+        {"x5u": "https://evil.example/cert"},
+        {"crit": ["exp"], "exp": 1},
+        {"b64": False, "crit": ["b64"]},
+    ],
+)
+def test_a_header_brings_no_key_of_its_own(issuer: Issuer, tokens: Tokens, header: Json) -> None:
+    """Whatever it says of where the key is: only those of the issuer count, and another's signature is none."""
+    claims = issuer.token().split(".")[1]
+    other = RSAKey.generate_key(2048, {"kid": "one"}, private=True)
+    head = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "kid": "one", **header}).encode()).rstrip(b"=")
+    signed = head + b"." + claims.encode()
+    assert other.private_key is not None
+    signature = other.private_key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+    refused(tokens, f"{signed.decode()}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}")
+
+
+def test_a_payload_that_is_nested_too_deeply_is_refused(issuer: Issuer, tokens: Tokens) -> None:
+    deep = serialize_compact({"alg": "RS256", "kid": "one"}, b"[" * 5_000, issuer.keys[0])
+    refused(tokens, deep)
+
+
+def unsigned(claims: Json, alg: str = "none") -> str:
+    parts = [json.dumps(part).encode() for part in ({"alg": alg, "kid": "one"}, claims)]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + "."
+
+
+def test_an_unsigned_token_is_refused(issuer: Issuer, tokens: Tokens) -> None:
+    claims = json.loads(base64.urlsafe_b64decode(issuer.token().split(".")[1] + "=="))
+    assert claims["tenant"] == "acme"
+    for alg in ("none", "None", "nOnE", "RS256"):
+        refused(tokens, unsigned(claims, alg))
+
+
+def test_the_public_key_is_no_secret_to_sign_with(issuer: Issuer, tokens: Tokens) -> None:
+    """A classic: who trusts the token's own alg checks an HMAC with the bytes that everyone has."""
+    head = base64.urlsafe_b64encode(b'{"alg":"HS256","kid":"one"}').rstrip(b"=").decode()
+    signed = f"{head}.{issuer.token().split('.')[1]}"
+    # By hand: joserfc does not take a public key for a secret.
+    mac = hmac.new(issuer.keys[0].as_pem(private=False), signed.encode(), "sha256").digest()
+    refused(tokens, f"{signed}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}")
+
+
+def test_another_key_of_the_same_name_is_refused(issuer: Issuer, tokens: Tokens) -> None:
+    refused(tokens, issuer.token(key=RSAKey.generate_key(2048, {"kid": "one"}, private=True)))
+
+
+def test_an_algorithm_that_is_not_pinned_is_refused(issuer: Issuer, tokens: Tokens) -> None:
+    refused(tokens, issuer.token(header={"alg": "RS512"}))
+
+
+def test_a_token_that_was_changed_is_refused(issuer: Issuer, tokens: Tokens) -> None:
+    head, body, signature = issuer.token().split(".")
+    claims = json.loads(base64.urlsafe_b64decode(body + "=="))
+    other = base64.urlsafe_b64encode(json.dumps({**claims, "tenant": "victim"}).encode()).rstrip(b"=").decode()
+    refused(tokens, f"{head}.{other}.{signature}")
+
+
+@pytest.mark.parametrize("token", ["", ".", "..", "a.b.c", "é.é.é", "x" * 20_000, "e30.e30.e30", "[].[].[]"])
+def test_what_is_no_token_is_refused(tokens: Tokens, token: str) -> None:
+    refused(tokens, token)
+
+
+def test_a_new_key_is_fetched_when_it_is_first_used(issuer: Issuer, tokens: Tokens, clock: Clock) -> None:
+    asyncio.run(tokens.caller(issuer.token()))
+    new = ECKey.generate_key("P-256", {"kid": "two"}, private=True)
+    issuer.keys.append(new)
+    token = issuer.token(key=new, header={"alg": "ES256"})
+    clock.seconds += REFETCH_SECONDS
+    assert asyncio.run(tokens.caller(token)).name == "ann"
+    assert issuer.asked == 2
+
+
+def test_unknown_keys_do_not_make_the_issuer_be_asked_more_often(
+    issuer: Issuer, tokens: Tokens, clock: Clock
+) -> None:
+    stranger = RSAKey.generate_key(2048, {"kid": "stranger"}, private=True)
+    for _ in range(5):
+        refused(tokens, issuer.token(key=stranger))
+    assert issuer.asked == 1
+    clock.seconds += REFETCH_SECONDS
+    for _ in range(5):
+        refused(tokens, issuer.token(key=stranger))
+    assert issuer.asked == 2
+
+
+def test_a_key_that_the_issuer_has_withdrawn_is_refused_within_the_hour(
+    issuer: Issuer, tokens: Tokens, clock: Clock
+) -> None:
+    old = issuer.keys[0]
+    asyncio.run(tokens.caller(issuer.token()))
+    issuer.keys[:] = [RSAKey.generate_key(2048, {"kid": "two"}, private=True)]
+    assert asyncio.run(tokens.caller(issuer.token(key=old))).name == "ann"
+    clock.seconds += KEYS_SECONDS
+    refused(tokens, issuer.token(key=old))
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(500, b""), (302, b""), (200, b"no json"), (200, b"{}"), (200, b"[]")]
+)
+def test_while_the_issuer_is_away_known_keys_go_on(
+    issuer: Issuer, tokens: Tokens, clock: Clock, status: int, body: bytes
+) -> None:
+    token = issuer.token()
+    issuer.status, issuer.body = status, body
+    with pytest.raises(Unavailable):
+        asyncio.run(tokens.caller(token))
+    issuer.status, issuer.body = 200, b""
+    clock.seconds += REFETCH_SECONDS
+    asyncio.run(tokens.caller(token))
+    issuer.status, issuer.body = status, body
+    clock.seconds += KEYS_SECONDS
+    assert asyncio.run(tokens.caller(token)).name == "ann"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"algorithms": ("RS256", "HS256")}, "HS256"),
+        ({"algorithms": ("none",)}, "none"),
+        ({"algorithms": ()}, "no algorithm"),
+        ({"jwks_url": "http://id.example/jwks"}, "https"),
+        ({"jwks_url": "file:///etc/keys"}, "https"),
+    ],
+)
+def test_what_would_not_be_safe_cannot_be_set(changes: Json, said: str) -> None:
+    given = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": "https://id.example/jwks", **changes}
+    with pytest.raises(ConfigurationError, match=said):
+        Tokens(Trust(**given))

@@ -1,0 +1,326 @@
+"""The dashboard without a browser or servers: the stream of figures, the files, who may ask from a page."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any, cast
+
+import orjson
+import pytest
+from anyio import CapacityLimiter
+from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.analytics.api import create_app as analytics_app
+from services.analytics.dashboard import live
+from services.analytics.dashboard.figures import DayFigures, Figures, FiguresQuery, Sums
+from services.analytics.dashboard.live import Stream, add_live, change
+from services.analytics.dashboard.operations import Readings
+from services.analytics.dashboard.pages import add_pages, load
+from services.demo.report import dashboard
+from services.relations.api import create_app as relations_app
+from shared.access.guard import Access
+from shared.contracts.errors import Unavailable
+from shared.http.caller import Caller
+from shared.http.cors import allow_pages
+from shared.http.server import _Server
+from shared.measures.query import BadMeasure
+from shared.observability.status import Status
+from tests.support.analytics_driver import get
+from tests.support.builders import OPEN, STRENGTH
+from tests.support.measures_world import NOW
+
+Json = dict[str, Any]
+FIRST = date(2026, 11, 1)
+
+
+def figures(counts: dict[int, int]) -> Figures:
+    """So many relations of 5 cents each on the days of November."""
+    sums = [
+        DayFigures(
+            day=FIRST + timedelta(days=at),
+            count=n,
+            amount={"EUR": 5 * n},
+            rating_count=0,
+            rating_sum=0,
+            consumers=n,
+        )
+        for at, n in sorted(counts.items())
+        if n
+    ]
+    count = sum(counts.values())
+    total = Sums(count=count, amount={"EUR": 5 * count}, rating_count=0, rating_sum=0)
+    return Figures(first=FIRST, last=FIRST + timedelta(days=9), total=total, kinds=["view"], days=sums)
+
+
+days = st.dictionaries(st.integers(0, 9), st.integers(0, 3))
+
+
+@given(days, days)
+def test_a_change_makes_the_old_figures_the_new_ones(one: dict[int, int], other: dict[int, int]) -> None:
+    before, after = (figures(counts).model_dump(mode="json") for counts in (one, other))
+    moved = change(before, after)
+    if before == after:
+        assert moved is None
+        return
+    assert moved is not None
+    known = {day["day"]: day for day in before["days"]}
+    assert all(known.get(day["day"]) != day for day in moved["days"]), "only what differs is sent"
+    known |= {day["day"]: day for day in moved["days"]}
+    days = [day for _, day in sorted(known.items()) if day["count"]]
+    assert {**moved, "days": days} == after
+
+
+class Scripted:
+    """Gives one after the other; an exception is raised. Each has a mark of its own."""
+
+    def __init__(self, *given: Figures | Exception) -> None:
+        self.given = list(given)
+
+    def mark(self) -> tuple[object, ...]:
+        return (len(self.given) > 1 and len(self.given),)
+
+    def read(self, _: str, __: FiguresQuery) -> Figures:
+        found = self.given.pop(0) if len(self.given) > 1 else self.given[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def heard(
+    reader: live.Reader, monkeypatch: pytest.MonkeyPatch, most: int, masks: tuple[str, ...] = ()
+) -> list[tuple[str, Any]]:
+    """The first events of a stream, and its beats; the process then stops."""
+    monkeypatch.setattr(live, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(live, "BEAT_SECONDS", 0.0)
+    found: list[tuple[str, Any]] = []
+
+    async def listen() -> None:
+        stream = Stream(
+            reader,
+            Caller("default", frozenset(), masks),
+            FiguresQuery.model_validate({}),
+            CapacityLimiter(1),
+            lambda: len(found) >= most,
+        )
+        first = await stream.news()
+        assert first is not None
+        async for event in stream.events(first):
+            parts = re.fullmatch(rb"event: (\w+)\ndata: (.*)\n\n", event)
+            found.append((parts[1].decode(), orjson.loads(parts[2])) if parts else (event.decode(), None))
+
+    asyncio.run(listen())
+    return found
+
+
+def test_a_stream_gives_everything_and_then_what_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = heard(Scripted(figures({1: 2, 2: 1}), figures({1: 2, 2: 4})), monkeypatch, 3)
+    assert [name for name, _ in events] == ["figures", "change", ": beat\n\n"]
+    assert [day["count"] for day in events[0][1]["days"]] == [2, 1]
+    assert [(day["day"], day["count"]) for day in events[1][1]["days"]] == [("2026-11-03", 4)]
+    assert events[1][1]["total"]["count"] == 6
+
+
+def test_while_mongodb_is_away_it_says_so_and_then_gives_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = heard(Scripted(figures({1: 2}), Unavailable("away"), figures({1: 2})), monkeypatch, 3)
+    assert [name for name, _ in events] == ["figures", "away", "figures"]
+
+
+def test_what_can_no_longer_be_asked_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = heard(Scripted(figures({1: 2}), BadMeasure("category", "has too many")), monkeypatch, 9)
+    assert events[-1] == ("failed", {"detail": "category: has too many"})
+
+
+def test_what_is_masked_for_the_caller_is_masked_in_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = heard(Scripted(figures({1: 2}), figures({1: 3})), monkeypatch, 2, masks=("amount",))
+    for _, data in events:
+        assert data["total"]["amount"] == data["days"][0]["amount"] == "•••"
+        assert data["masked"] == ["amount"]
+
+
+def test_streams_are_bounded_and_what_fails_at_once_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = analytics_app(cast(Any, None), list, cast(Any, list), access=OPEN)
+    add_live(app, Scripted(BadMeasure("from", "too early")))
+    assert get(app, "/v1/live").status_code == 400
+    assert get(app, "/v1/live?kind=No+such").status_code == 422
+    monkeypatch.setattr(live, "MAX_STREAMS", 0)
+    full = get(app, "/v1/live")
+    assert (full.status_code, full.headers["retry-after"]) == (503, "5")
+
+
+class Named:
+    """A key's text is its name, and everybody may read."""
+
+    async def caller(self, text: str) -> Caller:
+        return Caller("default", frozenset({"analytics:read"}), key=text)
+
+
+def test_no_credential_takes_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "MAX_STREAMS_OF_ONE", 1)
+    monkeypatch.setattr(live, "_LOOK_SECONDS", 0.0)
+    app = analytics_app(cast(Any, None), list, access=Access(Named()))
+    add_live(app, Scripted(figures({1: 2})))
+
+    async def status(key: str, begun: asyncio.Event) -> int:
+        """Of a stream that is read until the process is to stop."""
+        found = 0
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody sends anything more")
+
+        async def send(message: Any) -> None:
+            nonlocal found
+            found = message.get("status", found)
+            if message["type"] == "http.response.body":
+                begun.set()
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/v1/live",
+            "query_string": b"",
+            "headers": [(b"authorization", b"Bearer kith_" + key.encode())],
+        }
+        await app({**scope, "asgi": {"version": "3.0", "spec_version": "2.4"}}, receive, send)
+        return found
+
+    async def ask() -> list[int]:
+        streams = []
+        for key in ("one", "one", "other"):
+            begun = asyncio.Event()
+            streams.append(asyncio.create_task(status(key, begun)))
+            await begun.wait()
+        app.state.stopping = True
+        return await asyncio.gather(*streams)
+
+    assert asyncio.run(ask()) == [200, 503, 200]
+
+
+def test_a_process_that_is_told_to_stop_ends_its_streams() -> None:
+    import uvicorn
+
+    app = FastAPI()
+    _Server(uvicorn.Config(app, log_config=None)).handle_exit(15, None)
+    assert app.state.stopping
+
+
+@pytest.fixture
+def site() -> FastAPI:
+    app = analytics_app(cast(Any, None), list, access=OPEN)
+    add_pages(app, 8702)
+    return app
+
+
+def test_every_file_that_is_named_is_there(site: FastAPI) -> None:
+    files = load()
+    for name, file in files.items():
+        folder = name.rpartition("/")[0]
+        if name.endswith((".js", ".html")):
+            text = file.content.decode()
+            named = re.findall(r"""(?:from |import\(|href=|src=)["'](?!\?|#)([^"']+)["']""", text)
+            for path in named:
+                parts = [part for part in f"{folder}/{path}".split("/") if part not in ("", ".")]
+                while ".." in parts:
+                    at = parts.index("..")
+                    del parts[at - 1 : at + 1]
+                assert "/".join(parts) in files, f"{name} names {path}"
+        answer = get(site, f"/dashboard/{name}")
+        assert answer.status_code == 200
+        assert answer.content == file.content
+        assert get(site, f"/dashboard/{name}", headers={"If-None-Match": file.tag}).status_code == 304
+
+
+def test_the_page_names_no_other_place_and_holds_no_style_or_script(site: FastAPI) -> None:
+    for name, file in load().items():
+        if name != "world.json":
+            text = file.content.decode().replace("http://www.w3.org/2000/svg", "")
+            assert "://" not in text, name
+            assert not re.search(r"<script(?![^>]*src=)|<style| style=|innerHTML|\beval\b", text), name
+    for path in ("/dashboard/", "/"):
+        assert get(site, path).status_code in (200, 307)
+
+
+@pytest.mark.parametrize("path", ["../pages.py", "..%2Fpages.py", "charts", "nothing.js", "%2Fetc%2Fpasswd"])
+def test_nothing_else_is_given_away(site: FastAPI, path: str) -> None:
+    assert get(site, f"/dashboard/{path}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("host", "relations"),
+    [
+        ("kith.example:8703", "http://kith.example:8702"),
+        ("127.0.0.1:8703", "http://127.0.0.1:8702"),
+        ("[::1]:8703", "http://[::1]:8702"),
+        # What is no host is not believed: then it is the address of the server.
+        ("evil;script-src *", "http://analytics:8702"),
+    ],
+)
+def test_the_policy_names_the_relations_api_on_the_same_host(site: FastAPI, host: str, relations: str) -> None:
+    policy = get(site, "/dashboard/", headers={"Host": host}).headers["content-security-policy"]
+    assert policy.count(";") == 7
+    assert f"connect-src 'self' {relations};" in policy
+    assert get(site, "/dashboard/config.json", headers={"Host": host}).json() == {"relations": relations}
+
+
+def test_the_relations_api_can_be_elsewhere() -> None:
+    app = analytics_app(cast(Any, None), list, access=OPEN)
+    add_pages(app, 8702, "https://kith.example/relations/")
+    assert get(app, "/dashboard/config.json").json() == {"relations": "https://kith.example/relations"}
+    assert "connect-src 'self' https://kith.example;" in get(app, "/dashboard/").headers["content-security-policy"]
+
+
+def test_only_pages_that_are_named_may_ask() -> None:
+    app = relations_app(cast(Any, None), STRENGTH, list, lambda: NOW, access=OPEN)
+    allow_pages(app, ["http://127.0.0.1:8703"])
+    allowed = get(app, "/health/live", headers={"Origin": "http://127.0.0.1:8703"})
+    assert allowed.headers["access-control-allow-origin"] == "http://127.0.0.1:8703"
+    assert "access-control-allow-credentials" not in allowed.headers
+    other = get(app, "/health/live", headers={"Origin": "http://evil.example"})
+    assert "access-control-allow-origin" not in other.headers
+
+
+def test_without_a_setting_no_page_may() -> None:
+    app = relations_app(cast(Any, None), STRENGTH, list, lambda: NOW, access=OPEN)
+    allow_pages(app, ())
+    assert "access-control-allow-origin" not in get(app, "/health/live", headers={"Origin": "http://x"}).headers
+
+
+class Source:
+    """A status each time, or once a failure."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails, self.reads, self.closed = fails, 0, False
+
+    def read(self) -> Status:
+        self.reads += 1
+        if self.fails:
+            raise Unavailable("away")
+        return Status(NOW, [], {}, {}, 0, 0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_reading_serves_everyone_for_a_second_and_a_failed_source_is_opened_again() -> None:
+    now, sources = 0.0, [Source(True), Source(False)]
+    opening: Callable[[], Source] = iter(sources).__next__
+    readings = Readings(opening, lambda: now)
+    with pytest.raises(Unavailable):
+        readings.read()
+    assert sources[0].closed
+    assert readings.read() is readings.read()
+    assert sources[1].reads == 1
+    now = 1.5
+    readings.read()
+    assert sources[1].reads == 2
+    readings.close()
+    assert sources[1].closed
+
+
+def test_the_demo_names_the_page() -> None:
+    given = dashboard("http://127.0.0.1:8703", {"Authorization": "Bearer kith_x_y"})
+    assert given == "http://127.0.0.1:8703/dashboard/#key=kith_x_y"
+    assert dashboard("http://k", {"Kith-Tenant": "demo-1"}) == "http://k/dashboard/?tenant=demo-1"

@@ -1,0 +1,155 @@
+"""How `kith report` shows answers, without servers."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from services.analytics.measures.ranking import concentration, top_providers
+from services.cli.__main__ import app as kith
+from services.cli.report import reports
+from services.cli.report_view import as_csv, show
+from services.relations.measures.facts import Orders
+from services.relations.measures.geography import Geography, Region
+from services.relations.measures.lifetime import Lifetime
+from services.relations.measures.rfm import rfm, scored
+from shared.measures.cohorts import Cohorts, cohorts
+from shared.measures.days import Span, day_named
+from shared.measures.visits import by_day
+from tests.unit.measures.test_orders import END, shop
+
+KEPT = cohorts(
+    by_day([("ann", [day_named("2026-01-05"), day_named("2026-02-01")]), ("bob", [day_named("2026-02-03")])]),
+    Span(day_named("2026-01-01"), day_named("2026-03-01")),
+    "month",
+    day_named("2026-03-01"),
+)
+
+
+def shown(found: Any) -> list[list[str]]:
+    """The words of each line."""
+    text = io.StringIO()
+    show("What is it?", found, Console(file=text, width=200))
+    return [line.split() for line in text.getvalue().splitlines() if line.strip()]
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_cohorts_are_a_table_of_buckets_and_long_rows_of_csv() -> None:
+    lines = shown(KEPT)
+    assert ["2026-01-01", "1", "1", "1"] in lines
+    assert ["2026-02-01", "1", "1", "–"] in lines
+    assert as_csv(KEPT).splitlines() == [
+        "cohort,size,offset,active,retention",
+        "2026-01-01,1,0,1,1.0",
+        "2026-01-01,1,1,1,1.0",
+        "2026-02-01,1,0,1,1.0",
+    ]
+
+
+def test_sums_by_currency_become_columns() -> None:
+    place: dict[str, Any] = {"region": None, "city": None, "lat": None, "lon": None}
+    place |= {"consumers": 1, "providers": 1, "relations": 2}
+    found = Geography(
+        located=1,
+        items=[
+            Region(country='France, "Sud"', amount={"EUR": 1234567}, **place),
+            Region(country="[red]Kenya", amount={"KES": 5}, **place),
+        ],
+    )
+    first, second = rows(as_csv(found))
+    assert (first["country"], first["amount.EUR"], first["amount.KES"]) == ('France, "Sud"', "1234567", "")
+    assert (second["country"], second["amount.EUR"], second["amount.KES"]) == ("[red]Kenya", "", "5")
+    words = [word for line in shown(found) for word in line]
+    assert "1,234,567" in words
+    assert "[red]Kenya" in words, "what upstream wrote is text, not markup"
+
+
+def test_an_answer_without_items_is_one_row() -> None:
+    found = concentration([5, 5])
+    assert rows(as_csv(found)) == [
+        {
+            "currency": "",
+            "providers": "2",
+            "left_out": "0",
+            "total": "10",
+            "gini": "0.0",
+            "top_ten_share": "1.0",
+            "top_tenth_share": "0.5",
+            "half": "1",
+        }
+    ]
+    assert ["gini", "0"] in shown(found)
+
+
+def test_nothing_found_is_said_and_csv_keeps_its_head() -> None:
+    nothing = top_providers({}, None, 5)
+    assert as_csv(nothing) == "provider_id,value,share\n"
+    assert ["Nothing", "was", "found."] in shown(nothing)
+    empty = Cohorts(unit="week", running=True, average=[], items=[])
+    assert ["running", "yes"] in shown(empty)
+
+
+def test_rfm_shows_its_map_with_the_most_recent_on_top() -> None:
+    found = rfm(scored(shop(1), Orders(None, False), END))
+    lines = shown(found)
+    head = lines.index(["r", "\\", "f", "1", "2", "3", "4", "5"])
+    grid = [[int(word) for word in line] for line in lines[head + 2 : head + 7]]
+    assert [row[0] for row in grid] == [5, 4, 3, 2, 1]
+    assert [row[1:] for row in reversed(grid)] == found.grid
+
+
+def test_notes_are_shown() -> None:
+    found = Lifetime(
+        currency=None,
+        consumers=3,
+        repeaters=0,
+        horizon_weeks=52,
+        active=None,
+        expected_orders=None,
+        expected_value=None,
+        orders_model=None,
+        spend_model=None,
+        notes=["No model: it needs more."],
+        items=[],
+    )
+    assert ["No", "model:", "it", "needs", "more."] in shown(found)
+    assert as_csv(found).startswith("consumer_id,orders,last,")
+
+
+@pytest.mark.parametrize("report", list(reports()), ids=lambda report: report.name)
+def test_every_report_explains_its_options(report: Any) -> None:
+    result = CliRunner().invoke(kith, ["report", report.name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert result.exit_code == 0
+    assert report.question in result.output
+    for name in [*report.fields, "tenant", "json", "csv"]:
+        assert f"--{name.replace('_', '-')}" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["cohorts", "--unit", "year"], "--unit"),
+        (["activity", "--to", "21.11.2026"], "--to"),
+        (["activity", "--method", "exact", "--kind", "view"], "--method"),
+        (["lifetime", "--horizon-weeks", "many"], "--horizon-weeks"),
+        (["rfm", "--tenant", "No Such"], "--tenant"),
+        (["rfm", "--json", "--csv"], "--csv"),
+        (["rfm", "--from", "2026-11-02", "--to", "2026-11-02"], "--to"),
+    ],
+)
+def test_a_bad_option_is_named(arguments: list[str], option: str) -> None:
+    result = CliRunner().invoke(kith, ["report", *arguments], env={"KITH_MONGO": "mongodb://127.0.0.1:1"})
+    assert result.exit_code == 2
+    assert option in result.output
+
+
+def test_it_needs_the_address_of_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KITH_MONGO", raising=False)
+    result = CliRunner().invoke(kith, ["report", "rfm"])
+    assert "KITH_MONGO is not set" in str(result.exception)

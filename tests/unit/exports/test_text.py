@@ -1,0 +1,162 @@
+"""CSV and JSON lines, byte by byte, and what a credential sees of a dataset."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.exports.columns import Column, Row
+from services.exports.datasets import DATASETS, columns
+from services.exports.rights import check_filters, split
+from services.exports.text import csv_lines, json_lines
+from services.exports.wish import Wish, filter_of
+from shared.access.masks import is_path
+from shared.http.parameters import BadParameter, moment
+
+COLUMNS = [
+    Column("name", "text", ""),
+    Column("kind", "choice", ""),
+    Column("amount", "integer", ""),
+    Column("score", "number", ""),
+    Column("closed", "boolean", ""),
+    Column("time", "time", ""),
+    Column("day", "day", ""),
+    Column("tags", "texts", ""),
+    Column("more", "json", ""),
+]
+
+
+class Rows:
+    def __init__(self, *lots: Sequence[Row]) -> None:
+        self._lots = iter(lots)
+
+    def __iter__(self) -> Iterator[Sequence[Row]]:
+        return self
+
+    def __next__(self) -> Sequence[Row]:
+        return next(self._lots)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+ROW: Row = {
+    "name": 'Caf\u00e9 "L"',
+    "kind": "view",
+    "amount": -5,
+    "score": 1.5,
+    "closed": False,
+    "time": datetime(2026, 11, 21, 7, tzinfo=UTC),
+    "day": date(2026, 11, 21),
+    "tags": ["a", "b,c"],
+    "more": '{"x":1}',
+}
+
+
+def test_csv_byte_by_byte() -> None:
+    content = b"".join(csv_lines(COLUMNS, Rows([ROW], [{}])))
+    assert content.decode() == (
+        "name,kind,amount,score,closed,time,day,tags,more\r\n"
+        '"Caf\u00e9 ""L""",view,-5,1.5,false,2026-11-21T07:00:00.000000Z,2026-11-21,'
+        '"[""a"",""b,c""]","{""x"":1}"\r\n'
+        ",,,,,,,,\r\n"
+    )
+    assert b"".join(csv_lines(COLUMNS[:2], Rows())) == b"name,kind\r\n"
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_is_a_formula_but_numbers_stay_numbers(begin: str) -> None:
+    rows: list[Row] = [{"name": f"{begin}1+2", "kind": f"{begin}x", "amount": -7, "score": -0.5}]
+    [_, cells] = csv.reader(io.StringIO(b"".join(csv_lines(COLUMNS[:4], Rows(rows))).decode(), newline=""))
+    assert cells == [f"'{begin}1+2", f"'{begin}x", "-7", "-0.5"]
+
+
+@given(st.lists(st.text(max_size=20), max_size=8))
+def test_any_text_comes_back_from_csv(texts: list[str]) -> None:
+    rows: list[Row] = [{"name": text, "kind": "x"} for text in texts]
+    content = b"".join(csv_lines(COLUMNS[:2], Rows(rows)))
+    found = [row[0] for row in csv.reader(io.StringIO(content.decode(), newline=""))][1:]
+    told = [text.encode("utf-8", "replace").decode() for text in texts]
+    assert found == [f"'{text}" if text[:1] and text[0] in "=+-@\t\r" else text for text in told]
+
+
+def test_json_lines() -> None:
+    [one, other] = b"".join(json_lines(COLUMNS, Rows([ROW, {"name": "x"}]))).splitlines()
+    assert json.loads(one) == {
+        **ROW,
+        "time": "2026-11-21T07:00:00Z",
+        "day": "2026-11-21",
+        "more": {"x": 1},
+    }
+    assert json.loads(other) == {"name": "x"}
+
+
+def test_personal_columns_are_those_of_the_issue() -> None:
+    told = {name: [c.name for c in columns(name, True) if c not in columns(name)] for name in DATASETS}
+    assert told == {
+        "relations": ["text"],
+        "relationships": [],
+        "consumers": ["city", "lat", "lon", "personal"],
+        "providers": [],
+        "aggregates": [],
+    }
+    with pytest.raises(KeyError):
+        columns("nothing")
+
+
+def test_a_document_without_personal_fields_is_asked_for_without_them() -> None:
+    for dataset in DATASETS.values():
+        asked = dataset.projection(personal=False)
+        assert not set(asked) & {"text", "personal", "location", "location.city"} or dataset.name == "providers"
+        assert set(dataset.personal_fields) <= set(dataset.projection(personal=True))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "mask", "hidden"),
+    [
+        ("relations", "amount", ["amount"]),
+        ("relationships", "amount", ["amount", "amounts"]),
+        ("relations", "consumer_id", ["id", "consumer_id"]),
+        ("aggregates", "consumer_id", ["id", "key"]),
+        ("consumers", "personal.email", ["personal"]),
+        ("consumers", "personal.*", ["personal"]),
+        ("consumers", "location.city", ["city"]),
+        ("consumers", "location.*", ["country", "region", "city", "lat", "lon"]),
+        ("consumers", "traits.vip", ["traits"]),
+        ("providers", "nothing", []),
+    ],
+)
+def test_masks_hide_what_they_name_and_what_tells_it(dataset: str, mask: str, hidden: list[str]) -> None:
+    assert is_path(mask)
+    shown, found = split(DATASETS[dataset], True, [mask])
+    assert found == hidden
+    assert not {column.name for column in shown} & set(hidden)
+
+
+def test_a_hidden_column_is_no_filter() -> None:
+    with pytest.raises(BadParameter, match="hidden"):
+        check_filters(Wish(kind="view"), DATASETS["relations"], ["kind"])
+    check_filters(Wish(kind="view"), DATASETS["relations"], ["amount"])
+
+
+@pytest.mark.parametrize("text", ["", "2026", "2026-13-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "now"])
+def test_times_that_are_none(text: str) -> None:
+    with pytest.raises(BadParameter):
+        moment("from", text)
+
+
+def test_times_are_in_utc_or_say_their_offset() -> None:
+    assert moment("from", "2026-11-21") == datetime(2026, 11, 21, tzinfo=UTC)
+    assert moment("from", "2026-11-21T02:00:00+02:00") == datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def test_a_filter_never_leaves_its_tenant() -> None:
+    for dataset in DATASETS.values():
+        wanted: Any = filter_of(dataset, Wish("acme"))
+        assert wanted.get("tenant") == "acme" or wanted["_id"] == {"$gte": "acme:", "$lt": "acme;"}

@@ -1,0 +1,252 @@
+"""The images and docker-compose.yml name what exists, and prepared servers stay as they are. Without Docker."""
+
+import ast
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+from pymongo import MongoClient
+
+from services.cli.__main__ import app
+from services.cli.setup import initiate, setup
+from services.cli.up import SERVICES
+from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.local.containers import KAFKA_IMAGE, MONGO_IMAGE
+from shared.local.mongo import REPLICA_SET, MongoServer
+from shared.local.processes import free_ports
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
+KITH = [name for name, container in CONTAINERS.items() if container["image"] == "kith"]
+COMMANDS = set(typer.main.get_command(app).list_commands(None))  # type: ignore[attr-defined]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """(instruction, arguments) of the Dockerfile, continued lines joined."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE).replace("\\\n", " ")
+    return [(line.split(None, 1)[0], line.split(None, 1)[1]) for line in text.splitlines() if line.strip()]
+
+
+def stages() -> list[str]:
+    return [arguments.split(" AS ")[1] for name, arguments in instructions() if name == "FROM"]
+
+
+def substituted(text: str) -> str:
+    """With the defaults, as in ${NAME:-default}."""
+    return re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", text)
+
+
+def port_of(service: str) -> int:
+    port = Settings.model_fields[f"{service}_port"].default
+    assert isinstance(port, int)
+    return port
+
+
+def test_one_dockerfile_builds_what_is_not_pulled() -> None:
+    assert stages()[-1] == "kith"  # what a build without a target makes
+    for name, container in CONTAINERS.items():
+        if "build" in container:
+            assert container["build"]["target"] in stages(), name
+        else:
+            assert container["image"] in (KAFKA_IMAGE, MONGO_IMAGE), name
+
+
+def test_what_is_copied_exists_and_is_let_through() -> None:
+    let_through = [line[1:] for line in (ROOT / ".dockerignore").read_text().split() if line.startswith("!")]
+    for name, arguments in instructions():
+        if name == "COPY" and not arguments.startswith("--from"):
+            for source in shlex.split(arguments)[:-1]:
+                assert (ROOT / source).exists(), source
+                assert any(fnmatch(source, pattern) for pattern in let_through), source
+
+
+def test_what_the_build_of_the_package_needs_is_copied() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = {"pyproject.toml", "uv.lock", project["project"]["readme"], *project["project"]["license-files"]}
+    needed |= set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    copied = {
+        source
+        for name, arguments in instructions()
+        if name == "COPY" and not arguments.startswith("--from")
+        for source in shlex.split(arguments)[:-1]
+    }
+    assert needed <= copied
+    extras = set(re.findall(r"--extra (\w+)", DOCKERFILE))
+    assert extras <= set(project["project"]["optional-dependencies"])
+
+
+def test_the_image_is_the_command_and_no_root() -> None:
+    last = instructions()[[i for i, (name, _) in enumerate(instructions()) if name == "FROM"][-1] :]
+    assert ("ENTRYPOINT", '["kith"]') in last
+    assert "kith" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert dict(last)["USER"] == "kith"
+    assert {int(port) for port in dict(last)["EXPOSE"].split()} == {port_of(service) for service in SERVICES}
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "docker-compose.yml", ".dockerignore"])
+def test_nothing_is_of_one_machine(file: str) -> None:
+    text = (ROOT / file).read_text()
+    assert not re.search(r"/work/|/root/|/home/|/Users/|index-url|find-links|https?://(?!127\.0\.0\.1|\$)", text)
+    assert "--mount=" not in text  # BuildKit's, which docker-compose 1.29 has not
+    assert "<<" not in re.sub(r"<<: \*", "", text)  # so are here-documents
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_runs_by_its_command_when_all_is_prepared(service: str) -> None:
+    container = CONTAINERS[service]
+    assert container["command"] == [service]
+    assert service in COMMANDS
+    assert container["depends_on"]["setup"] == {"condition": "service_completed_successfully"}
+    assert container["restart"] == "unless-stopped"
+    # More of it can run: neither a name nor a port of this machine is for one container only.
+    assert not {"ports", "container_name"} & set(container)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_health_of_a_service_is_its_readiness(service: str) -> None:
+    kind, program, flag, code = CONTAINERS[service]["healthcheck"]["test"]
+    assert (kind, program, flag) == ("CMD", "python", "-c")
+    ast.parse(code)
+    assert f"'http://127.0.0.1:{port_of(service)}/health/ready'" in code
+
+
+@pytest.mark.parametrize("name", KITH)
+def test_what_is_set_are_settings(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {key: substituted(value) for key, value in CONTAINERS[name]["environment"].items()}
+    assert set(environment) <= {f"KITH_{field}".upper() for field in Settings.model_fields}
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    settings = Settings()
+    assert settings.kafka == "kafka:9092"
+    assert settings.host == "0.0.0.0"
+    assert settings.mongo is not None
+    assert f"//mongo:27017/?replicaSet={REPLICA_SET}" in settings.mongo
+    assert REPLICA_SET in CONTAINERS["mongo"]["command"]
+    # What a person can set from outside has the same default as without Docker.
+    for key, value in CONTAINERS[name]["environment"].items():
+        if re.fullmatch(r"\$\{[^}]*\}", value) and value != substituted(value):
+            field = key.removeprefix("KITH_").lower()
+            assert substituted(value) == str(Settings.model_fields[field].default)
+
+
+def test_every_port_is_open_to_this_machine_only_and_can_be_another() -> None:
+    published = [port for container in CONTAINERS.values() for port in container.get("ports", ())]
+    numbers = [re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_]+:-(\d+)\}:\d+", port) for port in published]
+    assert all(numbers)
+    assert len({number[1] for number in numbers if number}) == len(published) == len(SERVICES) + 2
+
+
+def test_the_gateway_leads_to_every_service() -> None:
+    gateway = CONTAINERS["gateway"]
+    for service in SERVICES:
+        number = port_of(service)
+        assert f"127.0.0.1:${{KITH_{service.upper()}_PORT:-{number}}}:{number}" in gateway["ports"]
+        assert gateway["depends_on"][service] == {"condition": "service_healthy"}
+        assert f"listen {number};" in DOCKERFILE
+        assert f"{number} {service};" in DOCKERFILE
+
+
+def test_kafka_sends_its_clients_to_where_they_can_reach_it() -> None:
+    environment = CONTAINERS["kafka"]["environment"]
+    advertised = substituted(environment["KAFKA_ADVERTISED_LISTENERS"]).split(",")
+    assert advertised == ["INTERNAL://kafka:9092", "HOST://127.0.0.1:9094"]
+    inside = dict(item.rsplit(":", 1) for item in environment["KAFKA_LISTENERS"].split(","))
+    assert inside["HOST://"] == CONTAINERS["kafka"]["ports"][0].rsplit(":", 1)[1]
+    assert "127.0.0.1:${KAFKA_PORT:-9094}" in environment["KAFKA_ADVERTISED_LISTENERS"]
+    mapped = dict(item.split(":") for item in environment["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"].split(","))
+    assert {f"{name}://" for name in mapped} == set(inside)
+
+
+def test_the_servers_keep_their_data_in_volumes() -> None:
+    kept = {volume for container in CONTAINERS.values() for volume in container.get("volumes", ())}
+    assert kept == {"kafka:/var/lib/kafka/data", "mongo:/data/db"}
+    assert {volume.split(":")[0] for volume in kept} == set(COMPOSE["volumes"])
+    assert CONTAINERS["kafka"]["environment"]["KAFKA_LOG_DIRS"] == "/var/lib/kafka/data"
+
+
+def test_all_that_stays_up_is_checked() -> None:
+    assert {name for name, container in CONTAINERS.items() if "healthcheck" not in container} == {"setup"}
+    assert {name for name, container in CONTAINERS.items() if "restart" not in container} == {"setup"}
+
+
+def test_the_setup_is_there_and_waits_for_both_servers() -> None:
+    container = CONTAINERS["setup"]
+    assert container["entrypoint"] == []
+    python, flag, module = container["command"]
+    assert (python, flag) == ("python", "-m")
+    assert find_spec(module) is not None
+    assert set(container["depends_on"]) == {"kafka", "mongo"}
+
+
+def test_setup_needs_both_servers() -> None:
+    environment = {"PATH": os.environ["PATH"], "KITH_KAFKA": "127.0.0.1:1"}
+    command = [sys.executable, *CONTAINERS["setup"]["command"][1:]]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "KITH_MONGO" in ended.stderr
+
+
+def test_setup_gives_up_on_servers_that_stay_away() -> None:
+    kafka, mongo = free_ports(2)
+    settings = Settings(kafka=f"127.0.0.1:{kafka}", mongo=f"mongodb://127.0.0.1:{mongo}/?replicaSet=rs0")
+    with pytest.raises(Unavailable, match="MongoDB"):
+        setup(settings, wait_seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("uri", "complaint"),
+    [("mongodb://127.0.0.1:1/", "names no replica set"), ("127.0.0.1:1", "no address of a MongoDB")],
+)
+def test_setup_refuses_what_cannot_become_a_replica_set(uri: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        initiate(uri)
+
+
+def test_setup_leaves_a_replica_set_of_several_servers_to_its_operator() -> None:
+    assert initiate("mongodb://127.0.0.1:1,127.0.0.1:2/?replicaSet=rs0") == []
+
+
+@pytest.fixture
+def new_mongod(tmp_path: Path) -> Iterator[MongoServer]:
+    """A mongod that is no replica set yet."""
+    [port] = free_ports(1)
+    server = MongoServer(tmp_path / "data", port, tmp_path / "mongo.log")
+    server.launch()
+    try:
+        # Answering: initiate() waits for a second, and mongod may take longer to start.
+        with MongoClient[dict[str, Any]](server.uri, replicaSet=None, directConnection=True) as client:
+            client.admin.command("ping")
+        yield server
+    finally:
+        server.stop()
+
+
+def test_a_replica_set_is_made_once_and_then_left_alone(new_mongod: MongoServer) -> None:
+    assert initiate(new_mongod.uri) == [REPLICA_SET]
+    assert initiate(new_mongod.uri) == []
+    with MongoClient[dict[str, Any]](new_mongod.uri) as client:  # finds the primary by the member's address
+        config = client.admin.command("replSetGetConfig")["config"]
+    assert [member["host"] for member in config["members"]] == [f"127.0.0.1:{new_mongod.port}"]
+    assert config["version"] == 1
+
+
+def test_another_address_of_a_replica_set_changes_nothing(new_mongod: MongoServer) -> None:
+    assert initiate(new_mongod.uri) == [REPLICA_SET]
+    assert initiate(new_mongod.uri.replace("127.0.0.1", "localhost")) == []
+    with MongoClient[dict[str, Any]](new_mongod.uri) as client:
+        config = client.admin.command("replSetGetConfig")["config"]
+    assert [member["host"] for member in config["members"]] == [f"127.0.0.1:{new_mongod.port}"]
