@@ -31,7 +31,7 @@ from shared.observability.heartbeat import Heartbeat
 from shared.observability.instrumentation import Observation
 from shared.observability.metrics import new_registry
 from shared.observability.status import StatusReader
-from shared.observability.tracing import open_tracing
+from shared.observability.tracing_setup import open_tracing
 from shared.runtime.protocols import Store
 from shared.runtime.runner import Runner
 from shared.runtime.watchdog import STORE_THREADS

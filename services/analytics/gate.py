@@ -8,13 +8,13 @@ from pymongo.read_concern import ReadConcern
 
 from shared.erasure.gate import with_facts
 from shared.erasure.records import LedgerEntry
-from shared.http.gating import Waiting
 from shared.runtime.protocols import Document
+from shared.runtime.readiness import ReadinessGate
 from shared.versions.generations import Registry
 from shared.versions.progress import Mark, has_counted, marks_of
 
 
-class CountingGate(Waiting):
+class CountingGate(ReadinessGate):
     """Open once relations have erased everybody who is in the ledger, and analytics has counted the changes that
     relations had numbered by then. The retractions are among these, because a fact goes, and its change is
     numbered, in one transaction. It changes nothing itself. ``names`` gives what a collection of relations is

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from shared.contracts.errors import InvalidEvent
 from shared.letters.letter import as_json, cut_note, summary
+from shared.observability.terminal import printable
 from shared.runtime.protocols import Document
 
 
@@ -32,16 +33,11 @@ def pretty(fields: dict[str, Any]) -> str:
     value = fields["value"]
     body = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
     heading = "the beginning of the value:" if "cut" in fields else "value:"
-    return "\n".join([*map(visible, lines), heading, *map(visible, body.split("\n"))])
+    return "\n".join([*map(printable, lines), heading, *map(printable, body.split("\n"))])
 
 
 def _line(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def visible(text: str) -> str:
-    """Text from outside, harmless to a terminal: what does not print is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def refusal(invalid: InvalidEvent) -> str:
@@ -67,7 +63,7 @@ def table(found: Sequence[dict[str, Any]]) -> Table | str:
             letter.get("tenant", "–"),
             letter["state"] + (f", replay of {letter['replay_of']}" if "replay_of" in letter else ""),
         )
-        table.add_row(*(Text(visible(cell)) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     return table
 
 
@@ -78,14 +74,14 @@ def reasons_table(reasons: dict[str, int]) -> Table | str:
     table = Table("Reason", "Dead letters", title="Dead letters by reason")
     table.columns[1].justify = "right"
     for reason, count in reasons.items():
-        table.add_row(Text(visible(reason)), f"{count:,}")
+        table.add_row(Text(printable(reason)), f"{count:,}")
     return table
 
 
 def report(done: str, ids: Sequence[str], left_out: Sequence[str], dry_run: bool) -> Text:
     """What a command did, or would have done, to letters."""
     count = f"{len(ids):,} dead letter{'' if len(ids) == 1 else 's'}"
-    lines = [visible(id) for id in ids] if dry_run else []
+    lines = [printable(id) for id in ids] if dry_run else []
     lines.append(f"{count} would be {done}; this was a dry run" if dry_run else f"{count} {done}")
     if left_out:
         lines.append(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-Name = Literal["relations", "analytics"]
+from services.rebuild.names import Name
 
 #: Leaves the greater part of two cores to the workers.
 RATE = 2_000.0

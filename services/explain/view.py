@@ -10,10 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from services.cli.letters import visible
 from services.explain.model import AggregateMove, Change, DocumentMove, Explanation, Occurrence, Origin, Report
 from shared.contracts.events import EPOCH
 from shared.letters.letter import as_json
+from shared.observability.terminal import printable
 
 #: Told elsewhere, or of no use to a reader.
 _UNSEEN = ("_id", "tenant", "fingerprint", "version", "versions")
@@ -177,7 +177,7 @@ def _shown(value: Any) -> str:
 
 
 def _line(text: str, style: str = "") -> Text:
-    return Text("\n".join(visible(line) for line in text.split("\n")), style=style)
+    return Text("\n".join(printable(line) for line in text.split("\n")), style=style)
 
 
 def _indented(text: str, style: str = "") -> Padding:

@@ -20,7 +20,7 @@ from shared.http.server import serve
 from shared.http.tls import tls_of
 from shared.mongo.store import connect
 from shared.observability.metrics import new_registry
-from shared.observability.tracing import open_tracing
+from shared.observability.tracing_setup import open_tracing
 from shared.runtime.protocols import Document
 from shared.service.launch import launch
 from shared.settings import Settings

@@ -23,7 +23,7 @@ from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.contracts.events import Id, Kind, ShortText
 from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
 from shared.http.parameters import BadParameter, moment
-from shared.http.scopes import needs, public
+from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import problem, problems
 from shared.measures.query import NotInstalled
 
@@ -159,6 +159,7 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
     )
     # The service that answers decides once more, by the same credential, and masks.
     @needs(ANALYTICS_READ, masks_itself=True)
+    @any_parameter
     def get_measure(
         request: Request,
         tenant: TenantOf,

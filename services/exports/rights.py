@@ -8,6 +8,7 @@ import orjson
 from services.exports.columns import Column, Dataset
 from services.exports.datasets import DATASETS
 from services.exports.wish import Wish
+from shared.access.lineage import reveals
 from shared.access.masks import with_masks
 from shared.http.caller import ANALYTICS_READ, CONSUMERS_READ, RELATIONS_READ
 from shared.http.parameters import BadParameter
@@ -68,4 +69,8 @@ def masked(dataset: Dataset, masks: Sequence[str]) -> Dataset:
 def _hides(mask: str, column: Column) -> bool:
     first, *_ = parts = [part for part in mask.split(".") if part != "*"]
     # Of a map that is one text, one hidden entry hides all.
-    return parts[-1] in (column.name, *column.tells) or (column.type == "json" and first == column.name)
+    return (
+        parts[-1] == column.name
+        or (column.type == "json" and first == column.name)
+        or reveals([mask], column.tells or ()) is not None
+    )

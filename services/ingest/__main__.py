@@ -18,7 +18,7 @@ from shared.kafka.python_client.watch import KafkaProbe
 from shared.mongo.store import connect
 from shared.observability.metered import PublisherMeter
 from shared.observability.metrics import new_registry
-from shared.observability.tracing import open_tracing
+from shared.observability.tracing_setup import open_tracing
 from shared.runtime.tuning import collect_rarely
 from shared.service.launch import launch
 from shared.settings import Settings

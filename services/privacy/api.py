@@ -17,6 +17,7 @@ from services.privacy.receipts import Receipts
 from shared.access.app import guarded_app
 from shared.access.audit import Act
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.lineage import DerivedFrom
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
@@ -43,7 +44,11 @@ FAILURES = problems(
         503: "A server is away; try again after Retry-After seconds.",
     }
 )
-Purpose = Annotated[Name | None, Query(description="Answer only what the consumer has granted for this purpose.")]
+Purpose = Annotated[
+    Name | None,
+    DerivedFrom("consent"),
+    Query(description="Answer only what the consumer has granted for this purpose."),
+]
 
 
 def create_app(
@@ -139,7 +144,7 @@ def create_app(
     )
     @needs(CONSUMERS_READ, masks_itself=True)
     def export(
-        consumer_id: Annotated[PathId, Path()],
+        consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,

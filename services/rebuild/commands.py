@@ -7,12 +7,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.cli.rebuild import Name
 from services.rebuild.build import LiveBounds, Superseded, Workshop, build, lag, offsets
 from services.rebuild.compare import Comparing
 from services.rebuild.console import Interrupted, catch_up, ending, stopping, tell
 from services.rebuild.context import NAMES, opened
 from services.rebuild.diff import why
+from services.rebuild.names import Name
 from services.rebuild.versions import begin, drop, state_of, versions_of
 from services.rebuild.view import Meter, difference_dict, show_difference
 from services.relations.assembly import strength_of

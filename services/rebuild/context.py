@@ -9,8 +9,8 @@ from pymongo.database import Database
 
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
-from services.cli.rebuild import Name
 from services.rebuild.build import Workshop
+from services.rebuild.names import Name
 from services.relations.assembly import assembled, with_keys
 from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.contracts.collections import Collections

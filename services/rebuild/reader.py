@@ -1,4 +1,4 @@
-"""A reader held back: never past where the live version is, and no faster than allowed. Pure."""
+"""A reader held back: never past where the live version is, and no faster than allowed."""
 
 import time
 from collections import deque

@@ -2,12 +2,12 @@
 
 import time
 
-from services.cli.rebuild import Name
 from services.rebuild.build import Superseded
 from services.rebuild.console import Interrupted, catch_up, ending, stopping, tell
 from services.rebuild.context import opened
 from services.rebuild.corrections import Correcting, count_differing
 from services.rebuild.handover import PATIENCE_SECONDS, Failed, hand_over
+from services.rebuild.names import Name
 from services.rebuild.view import duration
 from shared.access.acts import record_act
 from shared.contracts.errors import ConfigurationError

@@ -29,7 +29,7 @@ from shared.mongo.store import MongoStore, connect, prepare
 from shared.observability.heartbeat import Heartbeat
 from shared.observability.instrumentation import Observation
 from shared.observability.metrics import new_registry
-from shared.observability.tracing import open_tracing
+from shared.observability.tracing_setup import open_tracing
 from shared.runtime.observer import Several
 from shared.runtime.protocols import Store
 from shared.runtime.runner import Runner

@@ -14,6 +14,7 @@ from services.relations.queries import BadCursor, Queries
 from services.relations.strength import Strength
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.lineage import DerivedFrom
 from shared.access.masks import hides
 from shared.contracts.events import Id, Kind, Name
 from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
@@ -33,11 +34,14 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of a page.")
 Cursor = Annotated[str | None, Query(max_length=3000, description="`next` of the page before.")]
 Purpose = Annotated[
     Name | None,
+    DerivedFrom("consent"),
     Query(
         description="Answer only of consumers who have granted this purpose. A page is then shorter by the "
         "others, perhaps empty; `left_out` says that there were some."
     ),
 ]
+ConsumerId = Annotated[PathId, DerivedFrom("consumer_id"), Path()]
+ProviderId = Annotated[PathId, DerivedFrom("provider_id"), Path()]
 FAILURES = problems(
     {
         422: "A parameter is missing or not of its form; detail says which.",
@@ -77,7 +81,7 @@ def create_app(
     @app.get("/v1/consumers/{consumer_id}", response_model=answers.Consumer, responses=NOT_FOUND | NOT_GRANTED)
     @needs(CONSUMERS_READ)
     def consumer(
-        consumer_id: Annotated[PathId, Path()],
+        consumer_id: ConsumerId,
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
@@ -134,7 +138,7 @@ def create_app(
 
     @app.get("/v1/providers/{provider_id}", response_model=answers.Provider, responses=NOT_FOUND)
     @needs(RELATIONS_READ)
-    def provider(provider_id: Annotated[PathId, Path()], tenant: TenantOf) -> Any:
+    def provider(provider_id: ProviderId, tenant: TenantOf) -> Any:
         """What is known of a provider."""
         return json_response(profile("providers", tenant, provider_id))
 
@@ -148,9 +152,9 @@ def create_app(
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
-        consumer_id: Annotated[Id | None, Query()] = None,
-        provider_id: Annotated[Id | None, Query()] = None,
-        kind: Annotated[Kind | None, Query()] = None,
+        consumer_id: Annotated[Id | None, DerivedFrom("consumer_id"), Query()] = None,
+        provider_id: Annotated[Id | None, DerivedFrom("provider_id"), Query()] = None,
+        kind: Annotated[Kind | None, DerivedFrom("kind"), Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
         purpose: Purpose = None,
@@ -175,8 +179,8 @@ def create_app(
     @needs(RELATIONS_READ)
     def relationships(
         tenant: TenantOf,
-        consumer_id: Annotated[Id | None, Query()] = None,
-        provider_id: Annotated[Id | None, Query()] = None,
+        consumer_id: Annotated[Id | None, DerivedFrom("consumer_id"), Query()] = None,
+        provider_id: Annotated[Id | None, DerivedFrom("provider_id"), Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
         purpose: Purpose = None,
@@ -198,10 +202,12 @@ def create_app(
     @needs(RELATIONS_READ)
     def relationship(
         tenant: TenantOf,
-        consumer_id: Annotated[PathId, Path()],
-        provider_id: Annotated[PathId, Path()],
+        consumer_id: ConsumerId,
+        provider_id: ProviderId,
         half_life_months: Annotated[
-            float | None, Query(ge=0.01, le=1200, description="Instead of the configured half-life.")
+            float | None,
+            DerivedFrom("strength"),
+            Query(ge=0.01, le=1200, description="Instead of the configured half-life."),
         ] = None,
     ) -> Any:
         """One relationship: its sums, how strong it is now, each kind's share, and what weighs most."""

@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 
 from shared.access.guard import Access, secure
+from shared.access.head import HeadAsGet
 from shared.http.paths import EncodedSlashes
+from shared.http.scopes import public
 from shared.http.server import add_health, add_problem_handlers
 
 
@@ -31,11 +34,20 @@ def guarded_app(
         # The pages that FastAPI makes load their scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        # Added below, as a route like any other: guarded, and without parameters.
+        openapi_url=None,
         **options,
     )
     if ids_in_paths:
         app.add_middleware(EncodedSlashes)
     add_problem_handlers(app)
     secure(app, access)
+    app.add_middleware(HeadAsGet)
     add_health(app, ready)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    @public
+    def openapi() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
     return app

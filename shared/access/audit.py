@@ -1,4 +1,4 @@
-"""The audit: who saw personal data and who did what to the installation, on record before it happens. Pure."""
+"""The audit: who saw personal data and who did what to the installation, on record before it happens."""
 
 import logging
 import queue

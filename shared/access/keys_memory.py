@@ -1,4 +1,4 @@
-"""API keys in memory: what MongoKeys does, for tests of what stands on it. Pure."""
+"""API keys in memory: what MongoKeys does, for tests of what stands on it."""
 
 import threading
 

@@ -1,1 +1,2 @@
-"""What services agree on: events, changes, topics, how collections are declared, the outcomes of a failure. Pure."""
+"""What services agree on: events, changes, topics, how collections are declared, the outcomes of a failure.
+Pure."""

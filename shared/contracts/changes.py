@@ -1,8 +1,8 @@
 """The changes that the relations service emits: what a fact was before an event, and what it is after. Pure.
 
 Each effective event yields one change; a duplicate, an outdated event and one that says nothing new yield
-none. A change may be delivered twice: the number in its message's headers tells (``shared.runtime.sequence_numbers``), and
-its ``id`` is the same each time.
+none. A change may be delivered twice: the number in its message's headers
+(``shared.runtime.sequence_numbers``) identifies a repetition, and its ``id`` is the same each time.
 """
 
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""The three outcomes of a failure: a dead letter, a retry of the same slice, or a stop."""
+"""The three outcomes of a failure: a dead letter, a retry of the same slice, or a stop. Pure."""
 
 
 class InvalidEvent(Exception):

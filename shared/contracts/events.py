@@ -2,7 +2,7 @@
 
 The wire form is a CloudEvent 1.0 in JSON structured mode with the extension attributes ``tenant``,
 ``dataversion`` and ``sequence``. ``(source, id)`` names an event, ``time`` is when it happened, ``sequence``
-orders events of one time. Everything here is pure.
+orders events of one time. Pure.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -21,6 +20,8 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from shared.contracts.rfc3339 import Rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9000, 1, 1, tzinfo=UTC)
@@ -59,7 +60,7 @@ Traits = Annotated[dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=
 # Bounded so that nine million of the largest amounts still add up within 64 bits.
 Amount = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Rating = Annotated[int, Field(ge=0, le=100)]
-Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=END, description="RFC 3339, with offset.")]
+Time = Annotated[datetime, Rfc3339(ge=EPOCH, lt=END), Field(description="RFC 3339, with offset.")]
 
 
 class _Strict(BaseModel):

@@ -24,10 +24,10 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased, ErasedData, event_key
 from shared.contracts.topics import Topics
 from shared.erasure.records import KEYS, LedgerEntry, Mode, outranking
-from shared.http.gating import Waiting
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document, Message, Publisher
+from shared.runtime.readiness import ReadinessGate
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _RANGES = 200
 _DUPLICATE_KEY = 11000
 
 
-class Gate(Waiting):
+class Gate(ReadinessGate):
     """``names`` gives what a collection of relations is called at the moment; ``read`` gives the ledger,
     ``open_publisher`` a publisher. Without a publisher it changes nothing, and waits for another service to do
     it."""

@@ -191,7 +191,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
         detail = "there is nothing at this path; /openapi.json describes the paths that there are"
     elif error.status_code == 405:
-        detail = f"this path does not take the method {request.method}"
+        detail = f"this path does not take the method {request.scope.get('kith.method', request.method)}"
     return problem(error.status_code, detail, error.headers)
 
 

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import accumulate
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom, Ratio
 from shared.measures.days import Span, date_of
 from shared.measures.visits import Visits
 
@@ -17,19 +18,21 @@ LOOK_BACK = max(WINDOWS) - 1
 
 
 class ActiveDay(BaseModel):
-    day: date = Field(description="UTC.")
-    dau: int = Field(description="Distinct consumers with a relation on this day. Always exact.")
-    wau: int = Field(description="Distinct consumers of this day and the 6 before it.")
-    mau: int = Field(description="Distinct consumers of this day and the 29 before it.")
-    stickiness: float | None = Field(description="dau / mau, from 0 to 1; null without consumers.")
+    day: Annotated[date, DerivedFrom("time")] = Field(description="UTC.")
+    dau: Count = Field(description="Distinct consumers with a relation on this day. Always exact.")
+    wau: Count = Field(description="Distinct consumers of this day and the 6 before it.")
+    mau: Count = Field(description="Distinct consumers of this day and the 29 before it.")
+    stickiness: Ratio | None = Field(description="dau / mau, from 0 to 1; null without consumers.")
 
 
 class Activity(BaseModel):
     """Answers: how many consumers are with us, and how often do they come?"""
 
-    consumers: int = Field(description="Distinct consumers of the whole period.")
-    method: Literal["exact", "sketch"] = Field(description="How wau, mau and consumers were counted.")
-    relative_error: float = Field(
+    consumers: Count = Field(description="Distinct consumers of the whole period.")
+    method: Annotated[Literal["exact", "sketch"], DerivedFrom()] = Field(
+        description="How wau, mau and consumers were counted."
+    )
+    relative_error: Ratio = Field(
         description="Of wau, mau and consumers, with 95 % confidence: 0 when exact, 0.016 is 1.6 %."
     )
     items: list[ActiveDay] = Field(description="Every day of the period, in order.")

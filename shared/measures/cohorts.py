@@ -2,9 +2,11 @@
 
 from collections import Counter
 from datetime import date
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom, Ratio
 from shared.measures.days import Span, Unit, bucket_of, date_of, start_of
 from shared.measures.visits import Visits, bucketed
 
@@ -12,12 +14,12 @@ from shared.measures.visits import Visits, bucketed
 class Cohort(BaseModel):
     """The consumers whose first relation ever is in one week or month."""
 
-    cohort: date = Field(description="First day of that week or month.")
-    size: int = Field(description="Consumers in it.")
-    active: list[int] = Field(
+    cohort: Annotated[date, DerivedFrom("time")] = Field(description="First day of that week or month.")
+    size: Count = Field(description="Consumers in it.")
+    active: list[Count] = Field(
         description="How many of them were active 0, 1, 2 … buckets later; the first is the size itself."
     )
-    retention: list[float] = Field(description="The same as a fraction of the size, from 0 to 1.")
+    retention: list[Ratio] = Field(description="The same as a fraction of the size, from 0 to 1.")
 
 
 class Cohorts(BaseModel):
@@ -25,7 +27,7 @@ class Cohorts(BaseModel):
 
     unit: Unit
     running: bool = Field(description="The last number of each cohort is of a bucket that has not ended.")
-    average: list[float | None] = Field(
+    average: list[Ratio | None] = Field(
         description="Retention 0, 1, 2 … buckets later of all cohorts together that are old enough, over buckets"
         " that have ended; null where none is."
     )

@@ -2,8 +2,8 @@
 
 Kith keeps money in minor units. The number of digits between a minor unit and its currency differs between
 currencies, and between sources: browsers and CLDR round by custom (HUF, IDR, ISK …), ISO 4217 says what a minor
-unit is. Source: list one of ISO 4217, published on 2026-01-01; ``tests/unit/measures/test_currencies.py`` holds the table
-equal to the package ``iso4217``, and the page's table equal to this one.
+unit is. Source: list one of ISO 4217, published on 2026-01-01. ``tests/unit/measures/test_currencies.py`` holds
+the table equal to the package ``iso4217``, and the page's table equal to this one.
 """
 
 from collections.abc import Mapping

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.access.lineage import DerivedFrom
 from shared.contracts.events import Currency, Id, Kind, ShortText
 from shared.http.parameters import BadParameter
 from shared.measures.days import Span, Unit, day_of, name_of
@@ -39,6 +40,10 @@ def _day(value: Any) -> Any:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
+#: Filters, with the fields that what passes them reveals.
+OfKind = Annotated[Kind | None, DerivedFrom("kind")]
+OfCategory = Annotated[ShortText | None, DerivedFrom("categories")]
+OfCurrency = Annotated[Currency | None, DerivedFrom("currency")]
 
 
 class PeriodQuery(BaseModel):
@@ -46,8 +51,10 @@ class PeriodQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    from_: Day | None = Field(None, alias="from", description="First day of the period, such as 2026-11-21 (UTC).")
-    to: Day | None = Field(
+    from_: Annotated[Day | None, DerivedFrom("time")] = Field(
+        None, alias="from", description="First day of the period, such as 2026-11-21 (UTC)."
+    )
+    to: Annotated[Day | None, DerivedFrom("time")] = Field(
         None, description="The day after its last day. Left out: tomorrow, so that today counts."
     )
 
@@ -65,9 +72,11 @@ class PeriodQuery(BaseModel):
 class FilterQuery(PeriodQuery):
     """A period, and which relations count."""
 
-    kind: Kind | None = Field(None, description="Only relations of this kind: purchase, review …")
-    category: ShortText | None = Field(None, description="Only relations with providers of this category.")
-    provider_id: Id | None = Field(None, description="Only relations with this provider.")
+    kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
+    category: OfCategory = Field(None, description="Only relations with providers of this category.")
+    provider_id: Annotated[Id | None, DerivedFrom("provider_id")] = Field(
+        None, description="Only relations with this provider."
+    )
 
     @property
     def filtered(self) -> bool:
@@ -75,7 +84,7 @@ class FilterQuery(PeriodQuery):
 
 
 class MoneyQuery(FilterQuery):
-    currency: Currency | None = Field(None, description="Which money counts; needed where several occur.")
+    currency: OfCurrency = Field(None, description="Which money counts; needed where several occur.")
 
 
 class BucketQuery(BaseModel):

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 class Heartbeat:
     """Writes ``{_id: service/owner, service, owner, at, latency}`` every two seconds from a thread of its own,
-    apart from the transactions. ``latency`` are counts by size (``shared.observability.latency``). A database that is away
-    misses some; the document goes with ``stop``."""
+    apart from the transactions. ``latency`` are counts by size (``shared.observability.latency``). A database that
+    is unavailable misses some; ``stop`` deletes the document."""
 
     def __init__(
         self, database: Database[Document], service: str, owner: str, latency: Callable[[], Mapping[int, int]]

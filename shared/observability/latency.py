@@ -1,4 +1,4 @@
-"""How long messages take from their arrival in Kafka until they are stored, over the last minute. Pure.
+"""How long messages take from their arrival in Kafka until they are stored, over the last minute.
 
 Counts by size, because they can be added up over workers. A size is a step of ten percent.
 """

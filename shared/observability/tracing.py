@@ -4,18 +4,12 @@ A trace that comes in at the door (W3C ``traceparent``) goes on in the headers o
 makes one span of each slice, linked to the traces of its events, and the changes carry that span on.
 """
 
-import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from shared.runtime.observer import Observer
 from shared.runtime.protocols import Headers
-
-log = logging.getLogger(__name__)
-
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 class Tracing(Protocol):
@@ -41,18 +35,3 @@ class NoTracing:
         return ()
 
     def close(self) -> None: ...
-
-
-def open_tracing(service: str) -> Tracing:
-    """Traces of ``service`` as the environment's OTEL_ variables say. None are made when no endpoint is set or
-    the extra is missing."""
-    if not any(os.environ.get(name) for name in _ENDPOINTS):
-        return NoTracing()
-    try:
-        from shared.observability import otel
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "opentelemetry":
-            raise
-        log.warning("no traces: an endpoint is set, but kith[otel] is not installed")
-        return NoTracing()
-    return otel.exporting(service)

@@ -240,6 +240,9 @@ class Runner:
         assert lane.fold is not None
         if (folded := lane.fold.advance()) is None:
             return
+        if lane.fold.out_of_order:
+            message = "%s: skipped %d out-of-order changes (gap in sequence numbers); they will be redelivered"
+            log.warning(message, lane.position, lane.fold.out_of_order)
         records, lane.fold = lane.fold.records, None
         outcome, after = folded
         self._observer.folded(lane.partition, outcome)

@@ -1,6 +1,5 @@
 """One slice on its way through a projection: decoded, what it must read fetched, folded. Pure."""
 
-import logging
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -21,8 +20,6 @@ from shared.runtime.protocols import (
     Record,
 )
 from shared.runtime.sequence_numbers import Sieve, number
-
-log = logging.getLogger(__name__)
 
 
 class Folding:
@@ -80,8 +77,6 @@ class Folding:
                     items.append((record, projection.decode(record)))
             except InvalidEvent as error:
                 bad.append((record, error))
-        if self._sieve.ahead:
-            log.warning("%s: %d changes are ahead of a gap; they come again", self._position, self._sieve.ahead)
         return items, bad
 
     def _go_on(self, answer: Answer) -> None:
@@ -91,6 +86,11 @@ class Folding:
             self.answer, self._outcome = None, done.value
         else:
             self.answer = self._known.asked(self._ask)
+
+    @property
+    def out_of_order(self) -> int:
+        """How many changes were skipped because their numbers lie beyond a gap. They will be redelivered."""
+        return self._sieve.ahead
 
     def advance(self) -> tuple[Outcome, Progress] | None:
         """Go on as far as the answers are there: what is to be stored, or None. Raises what a read raised."""

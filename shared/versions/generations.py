@@ -13,11 +13,11 @@ from typing import NamedTuple, Protocol
 
 from shared.contracts.collections import Collections
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.erasure.records import KEYS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.vault.schema import DATA_KEYS
 
 FIRST = 1
-_SHARED = (DEAD_LETTERS, KEYS)
+_SHARED = (DEAD_LETTERS, DATA_KEYS)
 
 
 @dataclass(frozen=True, slots=True)

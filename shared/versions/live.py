@@ -1,4 +1,4 @@
-"""Stores that know versions: one version's part of a store, and always the live one's. Pure."""
+"""Stores that know versions: one version's part of a store, and always the live one's."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -5,7 +5,6 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,11 +23,12 @@ from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.runtime.runner import Runner
 from shared.settings import Settings
+from tests.support import paths
 from tests.support.builders import ARRIVAL_MS, STRENGTH, MemoryKith, recorded
 from tests.support.relations_driver import MongoKith
 from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
-EXAMPLES = [path.read_bytes() for path in sorted((Path(__file__).parent.parent / "examples").glob("*.json"))]
+EXAMPLES = [path.read_bytes() for path in sorted(paths.EXAMPLES.glob("*.json"))]
 RECORDED = next(json.loads(raw) for raw in EXAMPLES if json.loads(raw)["type"] == "relation.recorded")
 
 

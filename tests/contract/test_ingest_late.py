@@ -13,9 +13,9 @@ from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
 from shared.local.processes import replace_taken
 from shared.settings import Settings
+from tests.support.paths import ROOT
 from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
-ROOT = Path(__file__).parents[2]
 EVENT = {
     "id": "e1",
     "time": "2026-01-01T00:00:00Z",

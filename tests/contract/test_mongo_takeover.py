@@ -5,7 +5,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,9 @@ from shared.contracts.errors import Fenced, Unavailable
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Get, Outcome, Parcel, Progress, Slice, Write
 from tests.conftest import Addresses
+from tests.support.paths import ROOT
 from tests.support.waiting import PATIENCE_SECONDS
 
-ROOT = Path(__file__).parents[2]
 POSITION = "relations@1/kith.relations/0"
 SPECS: Collections = {"things": CollectionSpec({}, indexes=((("tenant", 1), ("name", -1)),), guard="version")}
 

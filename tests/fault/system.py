@@ -23,8 +23,8 @@ from shared.settings import Settings
 from tests.fault.invariant import Invariant
 from tests.fault.load import Item, Load
 from tests.fault.watch import Watch
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 SESSION_SECONDS = 3.0
 #: Long enough for a dead member's session, a restarted broker and a slow machine.
 PATIENCE_SECONDS = 120.0

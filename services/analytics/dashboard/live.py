@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from services.analytics.dashboard.figures import Figures, FiguresQuery
 from shared.access.guard import CallerOf, TenantOf
-from shared.access.masks import with_masks
+from shared.access.masks import masked
 from shared.contracts.errors import Unavailable
 from shared.http.caller import ANALYTICS_READ, Caller
 from shared.http.scopes import needs
@@ -118,7 +118,7 @@ class Stream:
         return None if moved is None else framed("change", self._shown(moved))
 
     def _shown(self, figures: Json) -> Json:
-        return with_masks(figures, self._caller.masks)
+        return masked(figures, Figures, self._caller.masks)
 
 
 def add_live(app: FastAPI, reader: Reader) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from shared.http.scopes import public
+from shared.http.scopes import any_parameter, public
 
 _TYPES = {".js": "text/javascript; charset=utf-8", ".html": "text/html; charset=utf-8"}
 #: What a browser may do with the page: what its own files do, and ask the API at ``{relations}``.
@@ -69,7 +69,9 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
     # The page holds no data; what it asks for, it asks for with the reader's credential.
     @app.get("/", include_in_schema=False)
     @app.get("/dashboard", include_in_schema=False)
+    # The page keeps its filter in its own address, and reads it there.
     @public
+    @any_parameter
     async def root() -> Any:
         return RedirectResponse("/dashboard/", 307)
 
@@ -80,6 +82,7 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
 
     @app.get("/dashboard/{path:path}", include_in_schema=False)
     @public
+    @any_parameter
     async def page(path: str, request: Request) -> Any:
         if (file := loaded.get(path or "index.html")) is None:
             raise HTTPException(404)

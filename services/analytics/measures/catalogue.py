@@ -1,6 +1,6 @@
 """The measures of analytics, their parameters, and how each is put together from a source."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -8,12 +8,23 @@ from services.analytics.measures import ranking as rank
 from services.analytics.measures.ratings import RatingOrder, Ratings, ratings
 from services.analytics.measures.rising import Direction, Rising, rising
 from services.analytics.measures.sketches import RELATIVE_ERROR, distinct
-from shared.contracts.events import Currency, Kind, Rating, ShortText
+from shared.contracts.events import Rating
 from shared.measures.activity import LOOK_BACK, Activity, activity, merged_activity
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span
 from shared.measures.lifecycle import Lifecycle, lifecycle
-from shared.measures.query import MAX_DAYS, BadMeasure, BucketQuery, Limit, PeriodQuery, bucketed, listed
+from shared.measures.query import (
+    MAX_DAYS,
+    BadMeasure,
+    BucketQuery,
+    Limit,
+    OfCategory,
+    OfCurrency,
+    OfKind,
+    PeriodQuery,
+    bucketed,
+    listed,
+)
 from shared.measures.spec import Measure, measure
 
 if TYPE_CHECKING:
@@ -38,16 +49,18 @@ class BucketedQuery(PeriodQuery, BucketQuery):
 
 
 class ProviderQuery(PeriodQuery):
-    kind: Kind | None = Field(None, description="Only relations of this kind: purchase, review …")
-    category: ShortText | None = Field(None, description="Only providers of this category.")
+    kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
+    category: OfCategory = Field(None, description="Only providers of this category.")
     limit: Limit = 10
 
 
 class ValueQuery(ProviderQuery):
     """By default the last 30 days."""
 
-    measure: Literal["count", "amount"] = Field("count", description="Relations, or net money in one currency.")
-    currency: Currency | None = Field(None, description="Which money; needed where several occur.")
+    measure: Annotated[Literal["count", "amount"], rank.MEASURED] = Field(
+        "count", description="Relations, or net money in one currency."
+    )
+    currency: OfCurrency = Field(None, description="Which money; needed where several occur.")
 
 
 class RisingQuery(ProviderQuery):

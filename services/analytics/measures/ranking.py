@@ -1,21 +1,31 @@
 """Top providers, and how much of the whole they have. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 from pydantic import BaseModel, Field
+
+from shared.access.lineage import DerivedBy
+
+#: What values reveal: relations count, money is summed.
+MEASURED = DerivedBy("measure", {"count": (), "amount": ("amount",)})
 
 
 class TopProvider(BaseModel):
     provider_id: str
-    value: int = Field(description="Relations, or money in minor units.")
-    share: float | None = Field(description="Of the whole selection, from 0 to 1; null when that is not above 0.")
+    value: Annotated[int, MEASURED] = Field(description="Relations, or money in minor units.")
+    share: Annotated[float | None, MEASURED] = Field(
+        description="Of the whole selection, from 0 to 1; null when that is not above 0."
+    )
 
 
 class TopProviders(BaseModel):
     """Answers: who are our most important providers?"""
 
     currency: str | None = Field(description="Of the values, when they are money.")
-    total: int = Field(description="The sum of all values of the selection, not only of those shown.")
+    total: Annotated[int, MEASURED] = Field(
+        description="The sum of all values of the selection, not only of those shown."
+    )
     items: list[TopProvider] = Field(description="Highest value first, equal ones by provider.")
 
 
@@ -23,13 +33,23 @@ class Concentration(BaseModel):
     """Answers: how much do we depend on a few providers?"""
 
     currency: str | None = Field(description="Of the values, when they are money.")
-    providers: int = Field(description="Providers whose value is above 0.")
-    left_out: int = Field(description="Providers whose value is below 0 (more refunds than sales); not counted.")
-    total: int = Field(description="The sum of the values: relations, or money in minor units.")
-    gini: float | None = Field(description="0: all have the same; towards 1: one has all. Null without providers.")
-    top_ten_share: float | None = Field(description="The share of the ten largest, from 0 to 1.")
-    top_tenth_share: float | None = Field(description="The share of the largest tenth of the providers.")
-    half: int = Field(description="So many of the largest together have at least half.")
+    providers: Annotated[int, MEASURED] = Field(description="Providers whose value is above 0.")
+    left_out: Annotated[int, MEASURED] = Field(
+        description="Providers whose value is below 0 (more refunds than sales); not counted."
+    )
+    total: Annotated[int, MEASURED] = Field(
+        description="The sum of the values: relations, or money in minor units."
+    )
+    gini: Annotated[float | None, MEASURED] = Field(
+        description="0: all have the same; towards 1: one has all. Null without providers."
+    )
+    top_ten_share: Annotated[float | None, MEASURED] = Field(
+        description="The share of the ten largest, from 0 to 1."
+    )
+    top_tenth_share: Annotated[float | None, MEASURED] = Field(
+        description="The share of the largest tenth of the providers."
+    )
+    half: Annotated[int, MEASURED] = Field(description="So many of the largest together have at least half.")
 
 
 def top_providers(values: Mapping[str, int], currency: str | None, limit: int) -> TopProviders:

@@ -1,10 +1,11 @@
 """Average ratings in which one five-star review does not win. Pure."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom, OrderedBy
 from shared.measures.query import BadMeasure
 from shared.measures.wilson import wilson
 
@@ -13,10 +14,12 @@ RatingOrder = Literal["bayesian", "wilson", "mean"]
 
 class RatedProvider(BaseModel):
     provider_id: str
-    rating_count: int = Field(description="Ratings in the period.")
-    mean: float = Field(description="Their plain mean, on the upstream's scale.")
-    bayesian: float = Field(description="The mean after `weight` further ratings at the mean of all; same scale.")
-    wilson: float = Field(
+    rating_count: Count = Field(description="Ratings in the period.")
+    mean: Annotated[float, DerivedFrom("rating")] = Field(description="Their plain mean, on the upstream's scale.")
+    bayesian: Annotated[float, DerivedFrom("rating")] = Field(
+        description="The mean after `weight` further ratings at the mean of all; same scale."
+    )
+    wilson: Annotated[float, DerivedFrom("rating")] = Field(
         description="The mean that the provider has at least, with 97.5 % confidence; same scale."
     )
 
@@ -24,9 +27,13 @@ class RatedProvider(BaseModel):
 class Ratings(BaseModel):
     """Answers: whom do consumers rate best, once we allow for how few ratings some have?"""
 
-    mean: float | None = Field(description="Mean of all ratings of the selection; null without ratings.")
-    rating_count: int = Field(description="All ratings of the selection.")
-    items: list[RatedProvider] = Field(description="Highest first by the chosen average, then more ratings first.")
+    mean: Annotated[float | None, DerivedFrom("rating")] = Field(
+        description="Mean of all ratings of the selection; null without ratings."
+    )
+    rating_count: Count = Field(description="All ratings of the selection.")
+    items: Annotated[list[RatedProvider], OrderedBy("rating")] = Field(
+        description="Highest first by the chosen average, then more ratings first."
+    )
 
 
 def ratings(

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, Ratio
 from shared.measures.wilson import wilson
 
 Direction = Literal["rising", "falling"]
@@ -12,20 +13,20 @@ Direction = Literal["rising", "falling"]
 
 class MovingProvider(BaseModel):
     provider_id: str
-    count: int = Field(description="Relations in the period.")
-    baseline: int = Field(description="Relations in the days before it.")
-    rate: float = Field(description="Relations per day in the period.")
-    baseline_rate: float = Field(description="Relations per day before.")
-    ratio: float | None = Field(description="rate / baseline_rate; null for a provider without a baseline.")
-    at_least: float = Field(description="The ratio is at least this, with 97.5 % confidence.")
-    at_most: float | None = Field(description="And at most this; null without a baseline: there is no bound.")
+    count: Count = Field(description="Relations in the period.")
+    baseline: Count = Field(description="Relations in the days before it.")
+    rate: Ratio = Field(description="Relations per day in the period.")
+    baseline_rate: Ratio = Field(description="Relations per day before.")
+    ratio: Ratio | None = Field(description="rate / baseline_rate; null for a provider without a baseline.")
+    at_least: Ratio = Field(description="The ratio is at least this, with 97.5 % confidence.")
+    at_most: Ratio | None = Field(description="And at most this; null without a baseline: there is no bound.")
 
 
 class Rising(BaseModel):
     """Answers: which providers are taking off, or fading, measured against themselves?"""
 
-    days: int = Field(description="Length of the period.")
-    baseline_days: int = Field(description="Length of the baseline, which ends where the period begins.")
+    days: Count = Field(description="Length of the period.")
+    baseline_days: Count = Field(description="Length of the baseline, which ends where the period begins.")
     items: list[MovingProvider] = Field(
         description="Rising: highest `at_least` first. Falling: lowest `at_most` first."
     )

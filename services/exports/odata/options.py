@@ -1,4 +1,4 @@
-"""The system query options of a request, checked. Pure."""
+"""The system query options of a request, checked."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -23,7 +23,7 @@ from services.exports.source import Exports
 from shared.access.guard import CallerOf, TenantOf
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller
-from shared.http.scopes import needs, public
+from shared.http.scopes import any_parameter, needs, public
 
 ROOT = "/odata/v1"
 _PAGE_SIZE = re.compile(r"(?:odata\.)?maxpagesize\s*=\s*\"?(\d{1,9})\"?", re.ASCII | re.IGNORECASE)
@@ -57,12 +57,14 @@ def add_odata(app: FastAPI, exports: Exports) -> None:
         # $metadata describes them, in OData's own words.
         @app.get(f"{ROOT}/{name}{{path:path}}", include_in_schema=False)
         @needs(scope_of(SETS[name]), masks_itself=True)
+        @any_parameter
         def entities(request: Request, caller: CallerOf, _: TenantOf, path: str) -> Response:
             # The route that decided who may is the one of the set that is read.
             set = request.scope["route"].path.removeprefix(f"{ROOT}/").partition("{")[0]
             return answered(request, set + path, set, caller)
 
     @public
+    @any_parameter
     def others(request: Request) -> Response:
         """The service document: which sets there are. `$metadata` below it describes them."""
         return answered(request, request.path_params.get("path", ""), None, None)

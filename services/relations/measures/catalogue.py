@@ -1,6 +1,6 @@
 """The measures of relations, their parameters, and how each is put together from a source."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -11,17 +11,39 @@ from services.relations.measures.lifetime import Lifetime, LifetimeOrder, Wish
 from services.relations.measures.repeat import Repeat, repeat
 from services.relations.measures.revenue import Revenue, revenue
 from services.relations.measures.rfm import Rfm, RfmConsumers, Scored, Segment, rfm, rfm_consumers, scored
-from shared.contracts.events import Currency, Rating
+from shared.access.lineage import DerivedBy, DerivedFrom
+from shared.contracts.events import Rating
 from shared.measures.activity import LOOK_BACK, Activity, activity
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span, Unit
 from shared.measures.lifecycle import Lifecycle, lifecycle
-from shared.measures.query import BucketQuery, FilterQuery, Limit, MoneyQuery, NotInstalled, bucketed, listed
+from shared.measures.query import (
+    BucketQuery,
+    FilterQuery,
+    Limit,
+    MoneyQuery,
+    NotInstalled,
+    OfCurrency,
+    bucketed,
+    listed,
+)
 from shared.measures.spec import Measure, measure
 from shared.runtime.protocols import Document
 
 if TYPE_CHECKING:
     from services.relations.measures.source import Source
+
+
+#: What groups of places reveal, and an order of customers.
+LEVEL = DerivedBy(
+    "level",
+    {
+        "country": ("location.country",),
+        "region": ("location.country", "location.region"),
+        "city": ("location.country", "location.region", "location.city"),
+    },
+)
+LISTED = DerivedBy("by", {"value": ("amount",), "risk": ()})
 
 
 class ActivityQuery(FilterQuery):
@@ -44,27 +66,31 @@ class RfmConsumersQuery(RfmQuery):
 class RepeatQuery(FilterQuery):
     """By default all time."""
 
-    currency: Currency | None = Field(None, description="Only orders in this one. Left out: in any.")
+    currency: OfCurrency = Field(None, description="Only orders in this one. Left out: in any.")
 
 
 class RevenueQuery(FilterQuery):
     """By default the last 365 days."""
 
     unit: Unit = Field("month", description="The size of a bucket; weeks begin on Monday.")
-    currency: Currency | None = Field(None, description="Only this one. Left out: each apart.")
+    currency: OfCurrency = Field(None, description="Only this one. Left out: each apart.")
 
 
 class DistributionQuery(FilterQuery):
     """By default all time."""
 
-    positive_from: Rating = Field(4, description="A rating of at least this is good.")
+    positive_from: Annotated[Rating, DerivedFrom("rating")] = Field(
+        4, description="A rating of at least this is good."
+    )
 
 
 class GeographyQuery(FilterQuery):
     """By default all time."""
 
-    side: Side = Field("consumer", description="By the place of consumers, or of providers.")
-    level: Level = Field("region", description="How finely places are told apart.")
+    side: Annotated[Side, DerivedFrom()] = Field(
+        "consumer", description="By the place of consumers, or of providers."
+    )
+    level: Annotated[Level, LEVEL] = Field("region", description="How finely places are told apart.")
     limit: Limit = 100
 
 
@@ -75,7 +101,9 @@ class LifetimeQuery(MoneyQuery):
     discount: float = Field(
         0, ge=0, le=1, description="Yearly rate by which later money counts less: 0.1 is 10 %."
     )
-    by: LifetimeOrder = Field("value", description="What orders the list: expected value, or churn risk.")
+    by: Annotated[LifetimeOrder, LISTED] = Field(
+        "value", description="What orders the list: expected value, or churn risk."
+    )
     risk_from: float = Field(0, ge=0, le=1, description="List only repeaters with at least this churn risk.")
     risk_to: float = Field(1, ge=0, le=1, description="List only repeaters with at most this churn risk.")
     limit: Limit = 100

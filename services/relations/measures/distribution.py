@@ -1,28 +1,40 @@
 """How ratings are distributed. Pure."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom, OrderedBy
 from shared.measures.wilson import wilson
 
 
 class RatingCount(BaseModel):
     rating: int
-    count: int
-    share: float = Field(description="Of all ratings, from 0 to 1.")
+    count: Annotated[int, DerivedFrom("rating")]
+    share: Annotated[float, DerivedFrom("rating")] = Field(description="Of all ratings, from 0 to 1.")
 
 
 class RatingDistribution(BaseModel):
     """Answers: are we liked by all, or loved by some and hated by others?"""
 
-    rating_count: int
-    mean: float | None = Field(description="On the upstream's scale; null without ratings.")
-    deviation: float | None = Field(description="Standard deviation of the ratings, same scale.")
-    positive: float | None = Field(description="The share of ratings that are at least `positive_from`.")
-    positive_low: float = Field(description="That share, at least, with 97.5 % confidence (Wilson).")
-    positive_high: float = Field(description="And at most.")
-    items: list[RatingCount] = Field(description="By rating, lowest first; ratings that nobody gave are left out.")
+    rating_count: Count
+    mean: Annotated[float | None, DerivedFrom("rating")] = Field(
+        description="On the upstream's scale; null without ratings."
+    )
+    deviation: Annotated[float | None, DerivedFrom("rating")] = Field(
+        description="Standard deviation of the ratings, same scale."
+    )
+    positive: Annotated[float | None, DerivedFrom("rating")] = Field(
+        description="The share of ratings that are at least `positive_from`."
+    )
+    positive_low: Annotated[float, DerivedFrom("rating")] = Field(
+        description="That share, at least, with 97.5 % confidence (Wilson)."
+    )
+    positive_high: Annotated[float, DerivedFrom("rating")] = Field(description="And at most.")
+    items: Annotated[list[RatingCount], OrderedBy("rating")] = Field(
+        description="By rating, lowest first; ratings that nobody gave are left out."
+    )
 
 
 def distribution(counts: Mapping[int, int], positive_from: int) -> RatingDistribution:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
+
+from shared.access.lineage import Count, DerivedFrom, Label, Ratio
 
 LifetimeOrder = Literal["value", "risk"]
 
@@ -14,34 +16,38 @@ FEWEST = 10
 
 class Customer(BaseModel):
     consumer_id: str
-    orders: int = Field(description="Days with an order.")
-    last: date = Field(description="The latest of them.")
-    churn_risk: float | None = Field(
+    orders: Count = Field(description="Days with an order.")
+    last: Annotated[date, DerivedFrom("time")] = Field(description="The latest of them.")
+    churn_risk: Ratio | None = Field(
         description="The probability that they have left for good, from 0 to 1; null after a single order, for"
         " which the model cannot tell."
     )
-    expected_orders: float = Field(description="Days with an order that are expected within the horizon.")
-    expected_order: float | None = Field(description="Expected worth of each, in minor units; null without money.")
-    expected_value: float | None = Field(description="Expected money within the horizon, discounted.")
+    expected_orders: Ratio = Field(description="Days with an order that are expected within the horizon.")
+    expected_order: Annotated[float | None, DerivedFrom("amount")] = Field(
+        description="Expected worth of each, in minor units; null without money."
+    )
+    expected_value: Annotated[float | None, DerivedFrom("amount")] = Field(
+        description="Expected money within the horizon, discounted."
+    )
 
 
 class OrdersModel(BaseModel):
     """BG/NBD: orders are Poisson at a rate of Gamma(r, alpha); who leaves, leaves after one, by Beta(a, b)."""
 
-    r: float
-    alpha: float = Field(description="Weeks.")
-    a: float
-    b: float
-    log_likelihood: float
+    r: Ratio
+    alpha: Ratio = Field(description="Weeks.")
+    a: Ratio
+    b: Ratio
+    log_likelihood: Ratio
 
 
 class SpendModel(BaseModel):
     """Gamma-Gamma: orders vary as Gamma(p, ν) and ν is Gamma(q, v) over consumers."""
 
-    p: float
-    q: float
-    v: float = Field(description="Minor units.")
-    correlation: float | None = Field(
+    p: Annotated[float, DerivedFrom("amount")]
+    q: Annotated[float, DerivedFrom("amount")]
+    v: Annotated[float, DerivedFrom("amount")] = Field(description="Minor units.")
+    correlation: Annotated[float | None, DerivedFrom("amount")] = Field(
         description="Between the number of orders and their mean. The model assumes that it is near 0."
     )
 
@@ -50,15 +56,17 @@ class Lifetime(BaseModel):
     """Answers: who is leaving us, and what is each customer still worth?"""
 
     currency: str | None = Field(description="Of the money; null when no order has any.")
-    consumers: int = Field(description="Consumers with an order, whose first one is in the period.")
-    repeaters: int = Field(description="Those with orders on at least two days.")
-    horizon_weeks: int = Field(description="How far ahead it looks.")
-    active: float | None = Field(description="How many repeaters are still there: the sum of 1 − churn_risk.")
-    expected_orders: float | None = Field(description="Of all consumers, within the horizon.")
-    expected_value: float | None = Field(description="Of all consumers, within the horizon, in minor units.")
+    consumers: Count = Field(description="Consumers with an order, whose first one is in the period.")
+    repeaters: Count = Field(description="Those with orders on at least two days.")
+    horizon_weeks: Count = Field(description="How far ahead it looks.")
+    active: Ratio | None = Field(description="How many repeaters are still there: the sum of 1 − churn_risk.")
+    expected_orders: Ratio | None = Field(description="Of all consumers, within the horizon.")
+    expected_value: Annotated[float | None, DerivedFrom("amount")] = Field(
+        description="Of all consumers, within the horizon, in minor units."
+    )
     orders_model: OrdersModel | None
     spend_model: SpendModel | None
-    notes: list[str] = Field(description="Why something is missing, or is to be read with care.")
+    notes: list[Label] = Field(description="Why something is missing, or is to be read with care.")
     items: list[Customer] = Field(description="Highest expected value, or highest churn risk, first.")
 
 

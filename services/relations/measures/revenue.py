@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 from datetime import date
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import DerivedFrom
 from shared.measures.days import Unit, bucket_of, date_of, start_of
 
 
@@ -22,17 +23,23 @@ class Takings(NamedTuple):
 
 class Money(BaseModel):
     currency: str = Field(description="ISO 4217. Money is never added up across currencies.")
-    orders: int = Field(description="Relations with an amount of at least 0.")
-    gross: int = Field(description="The sum of these amounts, in minor units.")
-    refund_count: int = Field(description="Relations with an amount below 0.")
-    refunds: int = Field(description="The sum of these, as a positive number of minor units.")
-    net: int = Field(description="gross − refunds.")
-    average_order: float | None = Field(description="gross / orders, in minor units; null without orders.")
-    refund_rate: float | None = Field(description="refunds / gross; null when gross is 0. May exceed 1.")
+    orders: Annotated[int, DerivedFrom("amount")] = Field(description="Relations with an amount of at least 0.")
+    gross: Annotated[int, DerivedFrom("amount")] = Field(description="The sum of these amounts, in minor units.")
+    refund_count: Annotated[int, DerivedFrom("amount")] = Field(description="Relations with an amount below 0.")
+    refunds: Annotated[int, DerivedFrom("amount")] = Field(
+        description="The sum of these, as a positive number of minor units."
+    )
+    net: Annotated[int, DerivedFrom("amount")] = Field(description="gross − refunds.")
+    average_order: Annotated[float | None, DerivedFrom("amount")] = Field(
+        description="gross / orders, in minor units; null without orders."
+    )
+    refund_rate: Annotated[float | None, DerivedFrom("amount")] = Field(
+        description="refunds / gross; null when gross is 0. May exceed 1."
+    )
 
 
 class _Bucket(BaseModel):
-    bucket: date = Field(description="First day of the day, week or month.")
+    bucket: Annotated[date, DerivedFrom("time")] = Field(description="First day of the day, week or month.")
 
 
 # The second base, so that the bucket is the first column.

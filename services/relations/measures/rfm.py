@@ -4,11 +4,12 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field
 
 from services.relations.measures.facts import Histories, Orders
+from shared.access.lineage import Count, DerivedFrom, OrderedBy, Ratio
 from shared.measures.days import day_of
 
 Segment = Literal[
@@ -35,31 +36,35 @@ CLASSES: tuple[tuple[Segment, ...], ...] = (
 
 class RfmConsumer(BaseModel):
     consumer_id: str
-    segment: Segment
-    r: int = Field(description="Recency score, 1 to 5; 5 came last most recently.")
-    f: int = Field(description="Frequency score, 1 to 5; 5 has the most orders.")
-    m: int = Field(description="Money score, 1 to 5; 5 spent most.")
-    recency_days: int = Field(description="Days from the last order to the last day of the period.")
-    orders: int = Field(description="Orders in the period.")
-    money: int = Field(description="Net of refunds, in minor units.")
+    segment: Annotated[Segment, DerivedFrom()]
+    r: Count = Field(description="Recency score, 1 to 5; 5 came last most recently.")
+    f: Count = Field(description="Frequency score, 1 to 5; 5 has the most orders.")
+    m: Annotated[int, DerivedFrom("amount")] = Field(description="Money score, 1 to 5; 5 spent most.")
+    recency_days: Count = Field(description="Days from the last order to the last day of the period.")
+    orders: Count = Field(description="Orders in the period.")
+    money: Annotated[int, DerivedFrom("amount")] = Field(description="Net of refunds, in minor units.")
 
 
 class RfmSegment(BaseModel):
-    segment: Segment
-    consumers: int
-    share: float = Field(description="Of all consumers with an order, from 0 to 1.")
-    recency_days: float = Field(description="Mean days since the last order.")
-    orders: float = Field(description="Mean orders of a consumer.")
-    money: int = Field(description="Of all its consumers, net of refunds, in minor units.")
-    money_share: float | None = Field(description="Of all the money; null when that is not above 0.")
+    segment: Annotated[Segment, DerivedFrom()]
+    consumers: Count
+    share: Ratio = Field(description="Of all consumers with an order, from 0 to 1.")
+    recency_days: Ratio = Field(description="Mean days since the last order.")
+    orders: Ratio = Field(description="Mean orders of a consumer.")
+    money: Annotated[int, DerivedFrom("amount")] = Field(
+        description="Of all its consumers, net of refunds, in minor units."
+    )
+    money_share: Annotated[float | None, DerivedFrom("amount")] = Field(
+        description="Of all the money; null when that is not above 0."
+    )
 
 
 class Rfm(BaseModel):
     """Answers: which kinds of customers do we have, and how many of each?"""
 
     currency: str | None = Field(description="Of the money; null when no order has any.")
-    consumers: int = Field(description="Consumers with an order in the period.")
-    grid: list[list[int]] = Field(
+    consumers: Count = Field(description="Consumers with an order in the period.")
+    grid: list[list[Count]] = Field(
         description="Consumers by recency score (rows, 1 first) and frequency score (columns, 1 first)."
     )
     items: list[RfmSegment] = Field(description="Every class that has somebody, the best first.")
@@ -69,8 +74,10 @@ class RfmConsumers(BaseModel):
     """Answers: who exactly is about to leave, and who is worth a call?"""
 
     currency: str | None = Field(description="Of the money; null when no order has any.")
-    consumers: int = Field(description="Consumers of the class, or of all.")
-    items: list[RfmConsumer] = Field(description="Most money first, then by consumer.")
+    consumers: Count = Field(description="Consumers of the class, or of all.")
+    items: Annotated[list[RfmConsumer], OrderedBy("amount")] = Field(
+        description="Most money first, then by consumer."
+    )
 
 
 def scores(values: Iterable[int]) -> dict[int, int]:

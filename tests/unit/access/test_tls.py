@@ -16,8 +16,7 @@ from shared.contracts.errors import ConfigurationError
 from shared.http.tls import tls_of
 from shared.settings import Settings
 from tests.support.certificates import Authority, Files
-
-ROOT = Path(__file__).parents[3]
+from tests.support.paths import ROOT
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import re
 from contextlib import suppress
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +20,9 @@ from services.exports.odata.mongo import Translator, after
 from services.exports.odata.options import Token, options_of
 from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Member, Not, Property
 from shared.http.cursors import encode_cursor
+from tests.support.paths import DATA
 
-DATA = Path(__file__).parents[2] / "data/odata"
+ODATA = DATA / "odata"
 A, B, C = Property("a"), Property("b"), Property("c")
 
 
@@ -187,7 +187,7 @@ def test_a_token_brings_its_place_back() -> None:
 
 
 def test_the_model_follows_the_schema_of_the_standard() -> None:
-    schema = etree.XMLSchema(etree.parse(DATA / "edmx.xsd"))
+    schema = etree.XMLSchema(etree.parse(ODATA / "edmx.xsd"))
     document = etree.fromstring(metadata())
     assert schema.validate(document), schema.error_log
     document.find(".//{*}Key").getparent().remove(document.find(".//{*}Key"))

@@ -7,7 +7,7 @@ import pytest
 from shared.contracts.errors import ConfigurationError
 from shared.erasure import ledger
 from shared.http import gating
-from shared.http.gating import Waiting
+from shared.runtime.readiness import ReadinessGate
 from shared.settings import Settings
 from tests.support.waiting import wait_for
 
@@ -16,7 +16,7 @@ def test_a_gate_opens_once_its_right_is_granted(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(gating, "_TROUBLE_SECONDS", 0.01)
     granted = False
 
-    class Gate(Waiting):
+    class Gate(ReadinessGate):
         def look(self) -> list[str]:
             if not granted:
                 raise ConfigurationError("not authorised")

@@ -14,8 +14,7 @@ import pytest
 
 from services.importer.mapping import MappingError
 from tests.support.importer import Recorder, imported, rejected, rejects_of, visits, write_mapping
-
-DATA = Path(__file__).parents[2] / "data"
+from tests.support.paths import DATA
 
 
 def pairs(recorder: Recorder) -> list[tuple[str, str]]:

@@ -14,7 +14,6 @@ import threading
 import time
 import urllib.request
 from http.client import HTTPConnection
-from pathlib import Path
 
 import httpx
 import pytest
@@ -23,6 +22,7 @@ from fastapi import FastAPI
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.http import server as http
 from shared.observability.logs import Logfmt
+from tests.support.paths import ROOT
 
 SERVER = """
 import time
@@ -66,7 +66,7 @@ def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[3],
+        cwd=ROOT,
         env={**clean, **environment},
     )
 

@@ -6,7 +6,6 @@ package lifetimes 0.11.3 (MIT).
 """
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from scipy.stats import beta, gamma
 from services.relations.measures import bgnbd, gamma_gamma
 from services.relations.measures.bgnbd import BgNbd, History
 from services.relations.measures.gamma_gamma import GammaGamma
+from tests.support.paths import DATA
 
 PUBLISHED = BgNbd(0.243, 4.414, 0.793, 2.426)
 
@@ -30,7 +30,7 @@ def array(*values: float) -> Array:
 
 @pytest.fixture(scope="module")
 def cdnow() -> dict[str, Array]:
-    with (Path(__file__).parents[2] / "data" / "cdnow.csv").open() as file:
+    with (DATA / "cdnow.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2357
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}

@@ -19,7 +19,8 @@ from services.ingest.api import create_app
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
 from shared.observability.otel import MAX_LINKS, OpenTelemetryTracing
-from shared.observability.tracing import NoTracing, Tracing, open_tracing
+from shared.observability.tracing import NoTracing, Tracing
+from shared.observability.tracing_setup import open_tracing
 from shared.runtime.protocols import Message, Partition, Record
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader

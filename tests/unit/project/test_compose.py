@@ -26,8 +26,8 @@ from shared.local.containers import KAFKA_IMAGE, MONGO_IMAGE
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports
 from shared.settings import Settings
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]

@@ -3,15 +3,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from services.cli.up import Stack
 from shared.contracts.errors import ConfigurationError
 from shared.settings import Settings
-
-ROOT = Path(__file__).parents[3]
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("service", ["ingest", "relations"])

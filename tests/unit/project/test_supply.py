@@ -1,10 +1,10 @@
 """What is installed is what was locked: every file of every package by its hash."""
 
 import tomllib
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[3]
+from tests.support.paths import ROOT
+
 LOCK = tomllib.loads((ROOT / "uv.lock").read_text())
 
 

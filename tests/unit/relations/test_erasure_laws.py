@@ -5,7 +5,6 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +29,7 @@ from shared.erasure.records import erasure_id, hashed
 from shared.runtime.protocols import Message, Partition
 from tests.support.builders import TOPICS, MemoryKith, recorded, renamed, retracted, stored_state
 from tests.support.builders import event as event_of
+from tests.support.paths import EXAMPLES
 from tests.support.strategies import TENANTS, consumer_events, relation_events
 
 
@@ -311,7 +311,7 @@ def test_a_replay_of_anonymise_and_then_delete_changes_nothing_in_between() -> N
 
 @pytest.mark.parametrize("name", ["relation.subject_erased.v1.json"])
 def test_an_internal_event_decodes_for_ever_and_only_inside(name: str) -> None:
-    raw = (Path(__file__).parent.parent / "examples" / "internal" / name).read_bytes()
+    raw = (EXAMPLES / "internal" / name).read_bytes()
     event = decode_internal(raw)
     assert event is not None
     assert (event.type, event.data.consumer_id, event.data.mode) == (name.split(".v")[0], "customer-7", "delete")

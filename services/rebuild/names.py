@@ -1,0 +1,5 @@
+"""Which projections can be rebuilt. Pure."""
+
+from typing import Literal
+
+Name = Literal["relations", "analytics"]

@@ -1,0 +1,25 @@
+"""Chooses how a process traces: OpenTelemetry where the environment names an endpoint, else not at all."""
+
+import logging
+import os
+
+from shared.observability.tracing import NoTracing, Tracing
+
+log = logging.getLogger(__name__)
+
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+
+
+def open_tracing(service: str) -> Tracing:
+    """Traces of ``service`` as the environment's OTEL_ variables say. None are made when no endpoint is set or
+    the extra is missing."""
+    if not any(os.environ.get(name) for name in _ENDPOINTS):
+        return NoTracing()
+    try:
+        from shared.observability import otel
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "opentelemetry":
+            raise
+        log.warning("no traces: an endpoint is set, but kith[otel] is not installed")
+        return NoTracing()
+    return otel.exporting(service)
