@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from services.explain.model import DocumentMove, Origin, Outcome, Reference, Standing
-from services.relations.erasing import ERASED
+from services.relations.fact_erasure import ERASED
 from services.relations.registers import value_of, versions_of
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import (

@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 
 import orjson
 
-from services.relations.forgetting import Forgetting, forget
+from services.relations.profile_erasure import Forgetting, forget
 from services.relations.registers import fold, stated
 from shared.contracts.events import (
     ConsumerErased,
