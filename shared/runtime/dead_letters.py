@@ -94,7 +94,8 @@ def to_dead_letter(
     shown: Record | None = None,
 ) -> None:
     """Add to ``outcome`` the dead letter of ``record``: its document, and the original bytes as a message to
-    ``topic`` with reason and origin in the headers. Of a record beyond MAX_BYTES both have what ``truncate`` leaves.
+    ``topic`` with reason and origin in the headers. Of a record beyond MAX_BYTES both have what
+    ``truncate`` leaves.
     ``shown`` has the value and the headers that are stored in place of these, where they must not be seen."""
     kept, shown = truncate(record), truncate(shown or record)
     letter = document(record, error, service)
@@ -145,8 +146,8 @@ def dead_letter_id(record: Record) -> str:
 
 
 def document(record: Record, error: InvalidEvent, service: str) -> Document:
-    """The stored form. ``key`` and ``value`` are the original bytes, or their beginnings where ``truncate`` says how
-    much there was; tenant, type and event_id are there when they could be read, ``replay_of`` when it is a
+    """The stored form. ``key`` and ``value`` are the original bytes, or their beginnings where ``truncate`` says
+    how much there was; tenant, type and event_id are there when they could be read, ``replay_of`` when it is a
     replayed dead letter that was refused again."""
     kept = truncate(record)
     return {
