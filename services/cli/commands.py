@@ -1,5 +1,8 @@
-"""Every command of `kith`, and where it is. Pure: importing this imports no command."""
+"""Every command of `kith`, and where it is. Importing this imports no command."""
 
+from typing import ClassVar
+
+from services.cli.context import talks_to_a_stack
 from services.cli.lazy import LazyGroup, Place
 
 STACK, DATA, OPERATE, SERVE = "A stack on this machine", "Data", "Operate", "Run one service"
@@ -13,6 +16,12 @@ PLACES = {
         "demo_command",
         STACK,
         "Start everything, let a simulated market send events, and check that what is stored is exact.",
+    ),
+    "down": Place(
+        "services.cli.down", "down_command", STACK, "Stop a stack that `kith up` or `kith demo` has started."
+    ),
+    "logs": Place(
+        "services.cli.down", "logs_command", STACK, "Show the log of a service or server of a running stack."
     ),
     "status": Place(
         "services.cli.status",
@@ -106,6 +115,12 @@ PLACES = {
     ),
 }
 
+#: These start a stack, or are about one and not about what it holds.
+ABOUT_STACKS = ("up", "demo", "down", "logs")
+
 
 class Kith(LazyGroup):
-    places = PLACES
+    places: ClassVar = {
+        name: place if name in ABOUT_STACKS else place._replace(wrap=talks_to_a_stack)
+        for name, place in PLACES.items()
+    }

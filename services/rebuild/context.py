@@ -21,7 +21,7 @@ from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Projection
 from shared.runtime.worker import owner_name
-from shared.settings import Settings, servers_of
+from shared.settings import Settings, require, servers_of
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
 from shared.versions.generations import collections_of, own_collections
@@ -33,6 +33,8 @@ NAMES: tuple[Name, ...] = ("relations", "analytics")
 @contextmanager
 def opened(settings: Settings, name: Name) -> Iterator[tuple[RebuildContext, Database[Document]]]:
     """The workshop of a projection and the database it lies in. Raises ConfigurationError."""
+    if name == "relations":  # which holds personal data
+        require(settings, "kafka", "mongo", "master_key")
     _, mongo = servers_of(settings)
     with connect(mongo) as client:
         database = client[settings.database]

@@ -19,6 +19,12 @@ def with_values(letters: Sequence[Document], vault: Vault | None) -> list[Docume
     return [_with_value(letter, vault) for letter in letters]
 
 
+def is_sealed(letter: Document) -> bool:
+    """Whether it takes a key to read the letter's value."""
+    headers = tuple((header["name"], header["value"]) for header in letter["headers"])
+    return sealed_for(letter["value"], headers) is not None
+
+
 def _with_value(letter: Document, vault: Vault | None) -> Document:
     headers = tuple((header["name"], header["value"]) for header in letter["headers"])
     value = letter["value"]
