@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from shared.contracts.codec import decode, decode_internal
 from shared.contracts.errors import ConfigurationError, InvalidEvent
+from shared.contracts.wire import is_binary, normal, structured, without_attributes
 from shared.runtime.protocols import Document, Message
 from shared.vault.dead_letters import SEALED_FOR, opened, sealed_for
 from shared.vault.fields import first_plaintext_path, seal_bytes
@@ -48,12 +49,15 @@ def sealed_again(message: Message, vault: Vault | None) -> Message | None:
     if vault is None:
         return message
     try:
-        event = decode(message.value)
+        value, headers = message.value, message.headers
+        if is_binary(headers):
+            value, headers = structured(headers, value), without_attributes(headers)
+        event = decode(value := normal(value))
         if first_plaintext_path(event) is None:
             return message
         key = keys_for(vault, [event])[consumer_of(event)]
-        return (
-            None if isinstance(key, Destroyed) else message._replace(value=seal_bytes(message.value, event, key))
-        )
+        if isinstance(key, Destroyed):
+            return None
+        return message._replace(value=seal_bytes(value, event, key), headers=headers)
     except InvalidEvent:
         return message if decode_internal(message.value) is not None else None

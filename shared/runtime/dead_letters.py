@@ -10,6 +10,8 @@ import orjson
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import time_of_record
+from shared.contracts.wire import is_binary
+from shared.runtime.forms import readable
 from shared.runtime.protocols import Document, Message, Outcome, Record, Write
 
 COLLECTION = "dead_letters"
@@ -113,8 +115,10 @@ def to_dead_letter(
         if "sha256" in whole:
             headers.append((VALUE_SHA256, whole["sha256"]))
     told = tuple((name, text.encode()) for name, text in headers)
+    # Without its attributes an event in binary mode would say nothing.
+    attributes = kept.headers if is_binary(kept.headers) else ()
     concealed = shown.headers[len(kept.headers) :]
-    outcome.messages.append(Message(topic, kept.key, shown.value or b"", headers=(*told, *concealed)))
+    outcome.messages.append(Message(topic, kept.key, shown.value or b"", headers=(*attributes, *told, *concealed)))
 
 
 def truncate(record: Record) -> Record:
@@ -163,7 +167,7 @@ def document(record: Record, error: InvalidEvent, service: str) -> Document:
         "key": kept.key,
         "value": kept.value,
         "headers": _headers(kept),
-        **_glimpse(record.value),
+        **_glimpse(readable(record).value),
         **_ancestry(record),
         **({"cut": _whole(record)} if kept is not record else {}),
     }
