@@ -14,7 +14,6 @@ from shared.observability.tracing import NoTracing
 from shared.runtime.worker import Worker
 from tools.reference.markdown import code, sentence, table
 
-
 _SUFFIXES = {"counter": "_total"}
 
 
