@@ -38,7 +38,7 @@ def export_command(
         typer.Option(help="File, or folder for several. Default: DATASET-DAY.FORMAT; - is the standard output."),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="csv, jsonl, parquet or hyper. Default: by --out, or csv.")
+        str | None, typer.Option(help="csv, csv-excel, jsonl, parquet or hyper. Default: by --out, or csv.")
     ] = None,
     from_: Annotated[_Text, typer.Option("--from", help="Begin of the period: a day (UTC) or a time.")] = None,
     to: Annotated[_Text, typer.Option(help="End of the period, exclusive.")] = None,
@@ -67,6 +67,7 @@ def export_command(
     from pydantic import ValidationError
 
     from services.cli.export_progress import ExportProgress
+    from services.exports.columns import WriterFailed
     from services.exports.revealing import revealing
     from services.exports.snapshot import MomentPassed
     from shared.access.acts import record_act
@@ -102,6 +103,8 @@ def export_command(
         raise ConfigurationError(str(missing)) from None
     except MomentPassed as passed:
         raise Unavailable(str(passed)) from None
+    except WriterFailed as failed:
+        raise ConfigurationError(str(failed)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +135,9 @@ def _exports(
                     "dataset", f"there is no measure {measure}; there are {', '.join(sorted(known))}"
                 )
             asked = order.filters | dict(_pair(text) for text in order.parameters)
-            found = answer(database, measure, order.tenant, asked).model_dump(mode="json")
-            yield measure_export(measure, order.tenant, found, datetime.now(UTC))
+            found = answer(database, measure, order.tenant, asked)
+            schema = type(found).model_json_schema(mode="serialization")
+            yield measure_export(measure, order.tenant, found.model_dump(mode="json"), datetime.now(UTC), schema)
             continue
         if order.parameters:
             raise BadParameter("set", f"is for measures, which {name} is none of")

@@ -16,10 +16,11 @@ from services.exports.measures import Measures, Refused, measure_export
 from services.exports.odata.routes import add_odata
 from services.exports.rights import scope_of
 from services.exports.snapshot import MomentPassed
-from services.exports.source import Exports
+from services.exports.source import Export, Exports
 from services.exports.wish import Wish
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.query import misplaced
 from shared.contracts.events import Id, Kind, ShortText
 from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
 from shared.http.parameters import BadParameter, moment
@@ -27,7 +28,10 @@ from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import problem, problems
 from shared.measures.query import NotInstalled
 
-FormatName = Annotated[Literal["csv", "jsonl", "parquet", "hyper"], Query(description="Of the file.")]
+FormatName = Annotated[
+    Literal["csv", "csv-excel", "jsonl", "parquet", "hyper"],
+    Query(description="Of the file. csv-excel begins with a byte order mark."),
+]
 By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
 _FAILURES = problems(
     {
@@ -168,13 +172,20 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
     ) -> Any:
         """What `GET /v1/measures/{name}` answers, its items as rows. All other parameters are the measure's
         own."""
-        asked = {key: value for key, value in request.query_params.items() if key != "format"}
+        given = request.query_params.multi_items()
+        if faults := misplaced((key for key, _ in given), [key for key, _ in given]):
+            detail = "; ".join(f"{key}: {fault}" for key, fault in faults.items())
+            return problem(422, detail, errors=[{"field": key, "detail": fault} for key, fault in faults.items()])
+        asked = {key: value for key, value in given if key != "format"}
         headers = {"Kith-Tenant": tenant}
         if "authorization" in request.headers:
             headers["Authorization"] = request.headers["authorization"]
-        return downloads.begin(
-            lambda: measure_export(name, tenant, measures.answer(name, asked, headers), datetime.now(UTC)), format
-        )
+
+        def opened() -> Export:
+            answer = measures.answer(name, asked, headers)
+            return measure_export(name, tenant, answer, datetime.now(UTC), measures.schema(name, answer))
+
+        return downloads.begin(opened, format)
 
 
 def catalogue() -> Catalogue:

@@ -14,6 +14,10 @@ Type = Literal["text", "choice", "integer", "number", "boolean", "time", "day", 
 Row = Mapping[str, Any]
 
 
+class WriterFailed(Exception):
+    """A file of a format cannot be written. The message says why, and what to do."""
+
+
 class Batches(Protocol):
     """Rows in lots of bounded size, which is all of an export that is ever in memory."""
 
