@@ -48,6 +48,7 @@ def export_command(
     provider_id: Annotated[_Text, typer.Option(help="Only this provider.")] = None,
     by: Annotated[_Text, typer.Option(help="Only aggregates by this: total, kind, provider …")] = None,
     key: Annotated[_Text, typer.Option(help="Only aggregates of this key.")] = None,
+    purpose: Annotated[_Text, typer.Option(help="Only rows of consumers who have granted this purpose.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter of a measure, as in unit=week. May be repeated.")
     ] = None,
@@ -80,7 +81,7 @@ def export_command(
     settings = read_settings()
     mongo = mongo_of(settings)
     given = {"from": from_, "to": to, "kind": kind, "category": category, "consumer_id": consumer_id}
-    given |= {"provider_id": provider_id, "by": by, "key": key}
+    given |= {"provider_id": provider_id, "by": by, "key": key, "purpose": purpose}
     order = _Order(
         tenant, {name: value for name, value in given.items() if value is not None}, set_ or [], personal
     )

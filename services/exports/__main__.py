@@ -59,7 +59,8 @@ def run(settings: Settings) -> None:
     vault = vault_in(settings, database)
     closing = ExitStack()
     access = closing.enter_context(opened_access(settings, database))
-    app = create_app(Exports(database, revealing(vault)), problems, measures, access=access)
+    exports = Exports(database, revealing(vault))
+    app = create_app(exports, problems, measures, access=access, public_url=settings.exports_url)
     if gate is not None:
         add_gate(app, gate)
         gate.start()

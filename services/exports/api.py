@@ -20,8 +20,9 @@ from services.exports.source import Export, Exports
 from services.exports.wish import Wish
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.lineage import DerivedFrom
 from shared.access.query import misplaced
-from shared.contracts.events import Id, Kind, ShortText
+from shared.contracts.events import Id, Kind, Name, ShortText
 from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
 from shared.http.parameters import BadParameter, moment
 from shared.http.scopes import any_parameter, needs, public
@@ -71,9 +72,11 @@ def create_app(
     measures: Measures | None = None,
     *,
     access: Access,
+    public_url: str | None = None,
 ) -> FastAPI:
     """Exports as an ASGI application. ``ready`` gives the reasons why it cannot do its work now; ``measures`` is
-    where measures are asked for, and without it there are none; ``access`` decides who may ask."""
+    where measures are asked for, and without it there are none; ``access`` decides who may ask. ``public_url`` is
+    where clients reach this service, for links in the feed, which are relative without it."""
     description = "Relations, relationships and aggregates as files, and as the OData feed /odata/v1/."
     app = guarded_app("Kith exports", description, access, ready)
     downloads = Downloads()
@@ -88,7 +91,7 @@ def create_app(
         _add_dataset(app, exports, dataset, downloads)
     if measures is not None:
         _add_measures(app, measures, downloads)
-    add_odata(app, exports)
+    add_odata(app, exports, public_url)
 
     @app.exception_handler(BadParameter)
     async def bad_export(_: Request, error: BadParameter) -> Response:
@@ -134,6 +137,11 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         provider_id: Annotated[Id | None, Query(description="Only this provider.")] = None,
         by: Annotated[By | None, Query(description="Only these aggregates.")] = None,
         key: Annotated[ShortText | None, Query(description="Only aggregates of this key.")] = None,
+        purpose: Annotated[
+            Name | None,
+            DerivedFrom("consent"),
+            Query(description="Only rows of consumers who have granted this purpose."),
+        ] = None,
         personal: Annotated[
             bool, Query(description="Also the columns that tell about a person; needs the scope personal:read.")
         ] = False,
@@ -141,7 +149,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         """All rows as of one moment (header `Kith-As-Of`), streamed. An export that fails midway breaks the
         connection off: a file that came to its end is whole. Columns that are masked for the credential are left
         out, and the header `Kith-Masked` names them."""
-        wish = Wish(tenant, None, None, kind, category, consumer_id, provider_id, by, key)
+        wish = Wish(tenant, None, None, kind, category, consumer_id, provider_id, by, key, purpose)
         wish = replace(wish, since=_time("from", from_), until=_time("to", to))
         if personal:
             if not caller.may(PERSONAL_READ):

@@ -41,6 +41,10 @@ class Column:
     stored: Callable[[Any], Any] | None = None
     #: Paths of events' and profiles' fields (shared.access.lineage); None where the name is such a field's.
     tells: tuple[str, ...] | None = None
+    #: Of a time: the digits of a second that are stored.
+    digits: int = 3
+    #: What is shown for the facts of a pseudonym: what is stored would reveal whose they were.
+    anonymised: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

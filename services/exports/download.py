@@ -52,8 +52,8 @@ class Stoppable:
 class Download(Response):
     """``chunks`` are made in threads of ``limiter``, one at a time, never ahead of a slow reader.
 
-    What fails before the first chunk is answered as a problem; what fails later breaks the connection off, so that
-    nobody takes a part for the whole. At the end, however it comes, ``done`` is called; it may block.
+    What fails midway breaks the connection off, so that nobody takes a part for the whole. With ``whole`` the answer
+    begins with the first chunk, and what fails before it is answered as a problem. At the end, however it comes, ``done`` is called; it may block.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Download(Response):
         done: Callable[[], object],
         headers: Mapping[str, str],
         media_type: str,
+        whole: bool = False,
     ) -> None:
         super().__init__(None, 200, headers, media_type)
         del self.headers["content-length"]
@@ -71,6 +72,7 @@ class Download(Response):
         self._rows = rows
         self._limiter = limiter
         self._done = done
+        self._whole = whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failed: Exception | None = None
@@ -97,8 +99,10 @@ class Download(Response):
         scope.cancel()
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        chunk: bytes | None = b""
         try:
-            chunk = await to_thread.run_sync(self._next, limiter=self._limiter)
+            if self._whole:
+                chunk = await to_thread.run_sync(self._next, limiter=self._limiter)
         except WriterFailed as error:
             _log.error("an export could not be written", extra={"reason": str(error)})
             await problem(500, str(error))(scope, receive, send)
@@ -167,4 +171,4 @@ class Downloads:
         }
         if export.hidden:
             headers["Kith-Masked"] = ", ".join(export.hidden)
-        return Download(chunks, rows, self._limiter, self._slots.release, headers, format.media_type)
+        return Download(chunks, rows, self._limiter, self._slots.release, headers, format.media_type, format.whole)

@@ -16,6 +16,8 @@ class Format:
     media_type: str
     extension: str
     chunks: Callable[[Export], Iterator[bytes]]
+    #: The first chunk comes when all is written: until then the answer can still be that it failed.
+    whole: bool = False
 
 
 def _csv(export: Export) -> Iterator[bytes]:
@@ -56,5 +58,5 @@ FORMATS: Mapping[str, Format] = {
     "csv-excel": Format("text/csv; charset=utf-8; header=present", "csv", _csv_excel),
     "jsonl": Format("application/x-ndjson", "jsonl", _jsonl),
     "parquet": Format("application/vnd.apache.parquet", "parquet", _parquet),
-    "hyper": Format("application/octet-stream", "hyper", _hyper),
+    "hyper": Format("application/octet-stream", "hyper", _hyper, whole=True),
 }

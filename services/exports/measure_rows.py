@@ -57,9 +57,8 @@ def knows(answer: Json, columns: Sequence[Column]) -> bool:
 def _resolved(schema: Json, definitions: Json) -> Json:
     """A schema without references, and without null as another possibility."""
     if _REF in schema:
-        return _resolved(definitions[str(schema[_REF]).rpartition("/")[2]], definitions) | {
-            key: value for key, value in schema.items() if key != _REF
-        }
+        found = _resolved(definitions[str(schema[_REF]).rpartition("/")[2]], definitions)
+        return {**found, **{key: value for key, value in schema.items() if key != _REF}}
     if "anyOf" in schema:
         ways = [_resolved(one, definitions) for one in schema["anyOf"] if one.get("type") != "null"]
         kinds = {one.get("type") for one in ways}

@@ -57,9 +57,10 @@ def json_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
         yield b"".join(lines)
 
 
-def iso(time: datetime) -> str:
-    """``2026-11-21T07:00:00.000000Z`` of an aware time."""
-    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+def iso(time: datetime, digits: int = 6) -> str:
+    """``2026-11-21T07:00:00.000000Z`` of an aware time, with 6 or 3 digits of the second."""
+    unit = "microseconds" if digits == 6 else "milliseconds"
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=unit)}Z"
 
 
 def _list(values: Sequence[str]) -> str:
