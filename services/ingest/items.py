@@ -11,6 +11,7 @@ import msgspec
 
 from services.ingest.limits import MAX_EVENTS, Refused, too_many_events
 from shared.contracts.errors import InvalidEvent
+from shared.contracts.strict_json import check
 
 _WHITESPACE = b" \t\r\n"
 # Possessive, and a string may lack its end: linear in the length, whatever the bytes.
@@ -38,6 +39,7 @@ def check_json(raw: bytes, field: str | None = None) -> None:
     try:
         _value.decode(raw)
     except (ValueError, RecursionError) as error:
+        check(raw, field)  # says more of half a surrogate pair, and of a number that cannot be held
         raise not_json(error, field) from None
 
 

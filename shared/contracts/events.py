@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Tag, model_validator
+
+from shared.contracts.rfc3339 import Rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9000, 1, 1, tzinfo=UTC)
@@ -44,7 +46,7 @@ Traits = Annotated[dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=
 # Bounded so that nine million of the largest amounts still add up within 64 bits.
 Amount = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Rating = Annotated[int, Field(ge=0, le=100)]
-Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=END, description="RFC 3339, with offset.")]
+Time = Annotated[datetime, Rfc3339(ge=EPOCH, lt=END), Field(description="RFC 3339, with offset.")]
 
 
 class _Strict(BaseModel):

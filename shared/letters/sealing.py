@@ -6,7 +6,7 @@ from shared.contracts.codec import decode, decode_internal
 from shared.contracts.errors import ConfigurationError, InvalidEvent
 from shared.runtime.protocols import Document, Message
 from shared.vault.dead_letters import SEALED_FOR, opened, sealed_for
-from shared.vault.fields import bare, hidden, plain, seal_bytes
+from shared.vault.fields import plain, seal_bytes
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed
 from shared.vault.sealing import consumer_of, keys_for
@@ -44,7 +44,7 @@ def sealed_again(message: Message, vault: Vault | None) -> Message | None:
     try:
         event = decode(message.value)
         if plain(event) is None:
-            return message._replace(value=bare(message.value)) if hidden(message.value, event) else message
+            return message
         key = keys_for(vault, [event])[consumer_of(event)]
         return (
             None if isinstance(key, Destroyed) else message._replace(value=seal_bytes(message.value, event, key))

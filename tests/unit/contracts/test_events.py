@@ -107,9 +107,15 @@ INVALID: list[tuple[str, bytes, str, str | None, str]] = [
     ("half of it", wire()[:-1], "not_json", None, "Invalid JSON: EOF"),
     ("more than it", wire() + b"x", "not_json", None, "Invalid JSON: trailing characters"),
     ("no UTF-8", wire(id="@").replace(b"@", b"\xff"), "not_json", None, "Invalid JSON: invalid unicode"),
-    ("a lone surrogate", wire(id="\ud800"), "not_json", None, "Invalid JSON: "),
+    ("half a surrogate pair", wire(id="\ud800"), "lone_surrogate", "id", "half of a surrogate pair"),
     ("deep nesting", b"[" * 1000 + b"]" * 1000, "not_json", None, "recursion limit exceeded"),
-    ("a huge number", wire(x="@").replace(b'"@"', b"9" * 5000), "not_json", None, "number out of range"),
+    (
+        "a huge number",
+        wire(x="@").replace(b'"@"', b"9" * 5000),
+        "inexact_number",
+        "x",
+        "does not fit into 64 bits",
+    ),
     ("an array", b"[" + wire() + b"]", "invalid", None, "Input should be an object"),
     ("a number", b"7", "invalid", None, "Input should be an object"),
     ("null", b"null", "invalid", None, "Input should be an object"),
@@ -127,9 +133,9 @@ INVALID: list[tuple[str, bytes, str, str | None, str]] = [
     ("a long id", wire(id="x" * 201), "invalid", "id", "at most 200 characters"),
     ("NUL in an id", wire(source="a\0b"), "invalid", "source", "should match pattern"),
     ("bidi in an id", wire(source="a\u202eb"), "invalid", "source", "should match pattern"),
-    ("no time zone", wire(time="2026-11-20T12:00:00"), "invalid", "time", "should have timezone info"),
-    ("a date", wire(time="2026-11-20"), "invalid", "time", "should be a valid datetime"),
-    ("seconds since 1970", wire(time=1_800_000_000), "invalid", "time", "should be a valid datetime"),
+    ("no time zone", wire(time="2026-11-20T12:00:00"), "invalid", "time", "with its offset"),
+    ("a date", wire(time="2026-11-20"), "invalid", "time", "an RFC 3339 time"),
+    ("seconds since 1970", wire(time=1_800_000_000), "invalid", "time", "an RFC 3339 time"),
     ("before 1970", wire(time="1969-12-31T23:59:59Z"), "invalid", "time", "greater than or equal to 1970"),
     ("the year 9000", wire(time="9000-01-01T00:00:00Z"), "invalid", "time", "less than 9000"),
     ("a tenant with a colon", wire(tenant="a:b"), "invalid", "tenant", "should match pattern"),
@@ -286,7 +292,10 @@ def test_a_damaged_event_is_an_event_or_refused(one: Event, data: st.DataObject)
     except InvalidEvent as error:
         reason = error.reason
     if found is None:
-        assert reason in {"not_json", "invalid", "unknown_type", "unknown_version"}
+        assert reason in {
+            *("not_json", "invalid", "unknown_type", "unknown_version"),
+            *("duplicate_member", "inexact_number", "lone_surrogate"),
+        }
     else:
         assert decode(encode(found)) == found
 

@@ -1,4 +1,4 @@
-"""The README's table of speed, as the benchmark writes it."""
+"""The tables of docs/why/speed.md, as the benchmark writes them."""
 
 import re
 from collections.abc import Mapping, Sequence
