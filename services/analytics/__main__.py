@@ -16,7 +16,7 @@ from services.analytics.measures.source import Measures
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
-from shared.access.opening import opened_access
+from shared.access.factory import open_access
 from shared.contracts.topics import Topics
 from shared.erasure.ledger import read_ledger
 from shared.http.gating import add_gate
@@ -28,7 +28,7 @@ from shared.letters.store import letters_in
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.observability.heartbeat import Heartbeat
-from shared.observability.instrumentation import Observation
+from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
 from shared.observability.status import StatusReader
 from shared.observability.tracing_setup import open_tracing
@@ -50,7 +50,7 @@ def run(settings: Settings) -> None:
     projection = AnalyticsProjection(topics)
     tls = tls_of(settings)
     registry, tracing = new_registry(), open_tracing("analytics")
-    observation = Observation(registry, tracing, projection.name)
+    observation = WorkerInstrumentation(registry, tracing, projection.name)
     client = connect(mongo)
     database = client[settings.database]
 
@@ -95,7 +95,7 @@ def run(settings: Settings) -> None:
     gate = CountingGate(database, relations_names, lambda: read_ledger(settings), relations, generations)
     measures = Measures(database, names, relations_names, lambda: datetime.now(UTC))
     closing = ExitStack()
-    access = closing.enter_context(opened_access(settings, database))
+    access = closing.enter_context(open_access(settings, database))
     app = create_app(
         AnalyticsQueries(database, names),
         lambda: gate.problems() or worker.problems(),

@@ -71,7 +71,7 @@ def list_command(
     json_line: Json = False,
 ) -> None:
     """List the dead letters that are open, the latest first. Values are not shown."""
-    from services.cli import letters
+    from services.cli import dead_letters_view as letters
     from shared.letters.letter import summary as told
 
     selection = _selection((), reason, type, tenant, topic, since, until, everything)
@@ -96,7 +96,7 @@ def show_command(
 
     Of a message of more than 1 MiB a letter keeps the beginning, and says where in Kafka all of it lies.
     """
-    from services.cli import letters
+    from services.cli import dead_letters_view as letters
     from shared.letters.letter import cut_note
 
     with _opened() as (settings, _, store):
@@ -143,7 +143,7 @@ def replay_command(
     event with `--value`. Changes, which the relations service publishes, are never replayed: they would be counted
     twice. Rebuild the projection that refused them instead.
     """
-    from services.cli import letters
+    from services.cli import dead_letters_view as letters
     from shared.letters.letter import cut_note, mended
 
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
@@ -186,7 +186,7 @@ def discard_command(
     json_line: Json = False,
 ) -> None:
     """Lay dead letters aside for good. They stay where they are, but are no longer listed as open."""
-    from services.cli import letters
+    from services.cli import dead_letters_view as letters
 
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
     with _opened() as (settings, _, store):

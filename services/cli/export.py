@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from services.cli.export_progress import ExportProgress
-    from services.exports.revealing import Reveal
+    from services.exports.decryption import Reveal
     from services.exports.source import Export
     from shared.runtime.protocols import Document
 
@@ -69,7 +69,7 @@ def export_command(
 
     from services.cli.export_progress import ExportProgress
     from services.exports.columns import WriterFailed
-    from services.exports.revealing import revealing
+    from services.exports.decryption import decryptor
     from services.exports.snapshot import MomentPassed
     from shared.access.acts import record_act
     from shared.http.parameters import BadParameter
@@ -91,7 +91,7 @@ def export_command(
             database = client[settings.database]
             reveal = None
             if personal:
-                reveal = revealing(vault_in(settings, database))
+                reveal = decryptor(vault_in(settings, database))
                 record_act(settings, "personal.read", {"export": " ".join(datasets)}, tenant)
             for export in _exports(database, datasets, order, reveal):
                 target.write(export, progress)
@@ -121,8 +121,8 @@ def _exports(
 ) -> Iterator["Export"]:
     from services.cli.report import answer, reports
     from services.exports.measures import measure_export
+    from services.exports.query import ExportQuery
     from services.exports.source import Exports
-    from services.exports.wish import Wish
     from shared.http.parameters import BadParameter, moment
 
     exports = Exports(database, reveal)
@@ -146,7 +146,7 @@ def _exports(
         for key, field in (("from", "since"), ("to", "until")):
             if key in order.filters:
                 fields[field] = moment(key, order.filters[key])
-        yield exports.open(name, Wish(order.tenant, **fields), personal=order.personal, snapshot=snapshot)
+        yield exports.open(name, ExportQuery(order.tenant, **fields), personal=order.personal, snapshot=snapshot)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.privacy.schema import COLLECTIONS as PRIVACY
-from services.relations.erasing import ERASED
+from services.relations.fact_erasure import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.keys_mongo import COLLECTION as API_KEYS

@@ -110,7 +110,7 @@ class ExplainStore:
 
     def counted(self) -> dict[Partition, int]:
         """How far analytics has come with each partition of the changes."""
-        found = self._analytics.stands(self._analytics.read().live)
+        found = self._analytics.positions(self._analytics.read().live)
         return {
             Partition(topic, int(number)): stand.next
             for place, stand in found.items()

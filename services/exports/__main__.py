@@ -6,13 +6,13 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from services.exports.api import create_app
+from services.exports.decryption import decryptor
 from services.exports.measures import MeasureServices
-from services.exports.revealing import revealing
 from services.exports.source import Exports
-from shared.access.opening import opened_access
+from shared.access.factory import open_access
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import Topics
-from shared.erasure.gate import Gate
+from shared.erasure.gate import ErasureGate
 from shared.erasure.ledger import read_ledger
 from shared.http.gating import add_gate
 from shared.http.metrics import add_metrics
@@ -58,8 +58,8 @@ def run(settings: Settings) -> None:
     )
     vault = vault_in(settings, database)
     closing = ExitStack()
-    access = closing.enter_context(opened_access(settings, database))
-    exports = Exports(database, revealing(vault))
+    access = closing.enter_context(open_access(settings, database))
+    exports = Exports(database, decryptor(vault))
     app = create_app(exports, problems, measures, access=access, public_url=settings.exports_url)
     if gate is not None:
         add_gate(app, gate)
@@ -69,12 +69,12 @@ def run(settings: Settings) -> None:
     serve(app, settings.host, settings.exports_port, stop, tls=tls)
 
 
-def gate_in(settings: Settings, database: Database[Document]) -> Gate | None:
+def gate_in(settings: Settings, database: Database[Document]) -> ErasureGate | None:
     """What keeps erased consumers of a restored database back; None without Kafka, where the ledger is."""
     if settings.kafka is None:
         return None
     names = LiveNames(MongoRegistry(database, "relations"))
-    return Gate(database, names, lambda: read_ledger(settings), None, Topics(settings.topic_prefix))
+    return ErasureGate(database, names, lambda: read_ledger(settings), None, Topics(settings.topic_prefix))
 
 
 def _address(given: str | None, host: str, port: int) -> str:

@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from services.exports.column_access import scope_of
 from services.exports.columns import Dataset
 from services.exports.datasets import DATASETS
 from services.exports.download import Downloads
 from services.exports.formats import FORMATS
 from services.exports.measures import Measures, Refused, measure_export
 from services.exports.odata.routes import add_odata
-from services.exports.rights import scope_of
+from services.exports.query import ExportQuery
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export, Exports
-from services.exports.wish import Wish
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
@@ -149,7 +149,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         """All rows as of one moment (header `Kith-As-Of`), streamed. An export that fails midway breaks the
         connection off: a file that came to its end is whole. Columns that are masked for the credential are left
         out, and the header `Kith-Masked` names them."""
-        wish = Wish(tenant, None, None, kind, category, consumer_id, provider_id, by, key, purpose)
+        wish = ExportQuery(tenant, None, None, kind, category, consumer_id, provider_id, by, key, purpose)
         wish = replace(wish, since=_time("from", from_), until=_time("to", to))
         if personal:
             if not caller.may(PERSONAL_READ):

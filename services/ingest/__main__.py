@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from services.ingest.api import create_app
 from services.ingest.late import LatePublisher
 from services.ingest.metrics import DoorMetrics
-from shared.access.opening import opened_access
+from shared.access.factory import open_access
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS, Topics
 from shared.erasure.ledger import Ledger
@@ -19,7 +19,7 @@ from shared.mongo.store import connect
 from shared.observability.metered import PublisherMeter
 from shared.observability.metrics import new_registry
 from shared.observability.tracing_setup import open_tracing
-from shared.runtime.tuning import collect_rarely
+from shared.runtime.tuning import tune_gc
 from shared.service.launch import launch
 from shared.settings import Settings
 from shared.vault.open import open_vault
@@ -45,7 +45,7 @@ def run(settings: Settings) -> None:
         stop.callback(late.close)
         client = None if settings.mongo is None else stop.enter_context(connect(settings.mongo))
         database = None if client is None else client[settings.database]
-        access = stop.enter_context(opened_access(settings, database))
+        access = stop.enter_context(open_access(settings, database))
         app = create_app(
             PublisherMeter(registry).on(late),
             topics,
@@ -59,7 +59,7 @@ def run(settings: Settings) -> None:
             ledger=ledger,
         )
         add_metrics(app, registry)
-        collect_rarely()
+        tune_gc()
         serve(app, settings.host, settings.ingest_port, stop.close, tls=tls)
 
 

@@ -20,7 +20,7 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Message
-from shared.vault.fields import plain, token_in
+from shared.vault.fields import first_plaintext_path, first_token_path
 
 #: What plain JSON may leave out, as JSON.
 PLAIN_DEFAULTS: Mapping[str, bytes] = {"specversion": b'"1.0"', "source": b'"http"'}
@@ -115,9 +115,9 @@ class Door:
             # An erasure itself is taken again: one with "delete" outranks one with "anonymise".
             if not isinstance(event, NOT_SUPPRESSED) and self._erased(event.tenant, event.data.consumer_id):
                 raise suppressed()
-            if (path := token_in(event)) is not None:
+            if (path := first_token_path(event)) is not None:
                 raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")
-            to_seal = self._sealing and plain(event) is not None
+            to_seal = self._sealing and first_plaintext_path(event) is not None
         except InvalidEvent as error:
             return rejected(index, _id_in(raw), error)
         message = Message(self._topics.of(event), event_key(event), raw)

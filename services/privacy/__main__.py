@@ -9,10 +9,10 @@ from services.privacy.outlet import Outlet
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS
-from shared.access.opening import opened_access
+from shared.access.factory import open_access
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import Topics
-from shared.erasure.gate import Gate
+from shared.erasure.gate import ErasureGate
 from shared.erasure.ledger import Ledger, read_ledger
 from shared.erasure.records import hashed
 from shared.http.gating import add_gate
@@ -45,7 +45,9 @@ def run(settings: Settings) -> None:
         relations = MongoRegistry(database, "relations")
         names = LiveNames(relations)
         ledger = Ledger(settings)
-        gate = Gate(database, names, lambda: read_ledger(settings), lambda: open_publisher(settings), topics)
+        gate = ErasureGate(
+            database, names, lambda: read_ledger(settings), lambda: open_publisher(settings), topics
+        )
         outlet = Outlet(lambda: open_publisher(settings), 2 * settings.publish_timeout_ms / 1000)
         closing.callback(outlet.close)
         receipts = Receipts(database, vault, now)
@@ -72,7 +74,7 @@ def run(settings: Settings) -> None:
             topics,
             problems,
             now,
-            access=closing.enter_context(opened_access(settings, database)),
+            access=closing.enter_context(open_access(settings, database)),
             vault=vault,
         )
         add_gate(app, gate)

@@ -10,7 +10,7 @@ from fastapi import Body, FastAPI, HTTPException, Path, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.privacy import answers
-from services.privacy.correcting import correction
+from services.privacy.correction import correction
 from services.privacy.erasures import Erasures
 from services.privacy.people import PERSONAL_OF_RELATION, People
 from services.privacy.receipts import Receipts

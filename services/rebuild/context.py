@@ -9,14 +9,14 @@ from pymongo.database import Database
 
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
-from services.rebuild.build import Workshop
+from services.rebuild.build import RebuildContext
 from services.rebuild.names import Name
-from services.relations.assembly import assembled, with_keys
+from services.relations.factory import build_projection, with_keys
 from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.contracts.collections import Collections
 from shared.contracts.topics import Topics
 from shared.kafka.clients import open_publisher
-from shared.kafka.python_client.all_partitions import WholeReader
+from shared.kafka.python_client.all_partitions import AllPartitionsReader
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Projection
@@ -31,7 +31,7 @@ NAMES: tuple[Name, ...] = ("relations", "analytics")
 
 
 @contextmanager
-def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[Document]]]:
+def opened(settings: Settings, name: Name) -> Iterator[tuple[RebuildContext, Database[Document]]]:
     """The workshop of a projection and the database it lies in. Raises ConfigurationError."""
     _, mongo = servers_of(settings)
     with connect(mongo) as client:
@@ -43,7 +43,7 @@ def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[
             with translated():
                 prepare(database, collections_of(own_collections(collections), version))
 
-        workshop = Workshop(
+        context = RebuildContext(
             projection=projection,
             collections=collections,
             registry=MongoRegistry(database, name),
@@ -51,16 +51,16 @@ def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[
             open_store=lambda version: with_keys(
                 MongoStore(database, collections_of(collections, version)), vault
             ),
-            open_reader=lambda: WholeReader(settings, projection.topics),
+            open_reader=lambda: AllPartitionsReader(settings, projection.topics),
             open_publisher=lambda: open_publisher(settings),
             prepare=prepare_version,
             slice_events=settings.slice_events,
             open_committer=lambda: ThreadPoolExecutor(2, thread_name_prefix="commit"),
         )
-        yield workshop, database
+        yield context, database
 
 
 def _projection(settings: Settings, name: Name, vault: Vault | None) -> tuple[Projection[Any], Collections]:
     if name == "analytics":
         return AnalyticsProjection(Topics(settings.topic_prefix)), ANALYTICS
-    return assembled(settings, vault), RELATIONS
+    return build_projection(settings, vault), RELATIONS

@@ -5,8 +5,8 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 from services.relations.api import create_app
-from services.relations.assembly import assembled, strength_of, with_keys
 from services.relations.cache import QueryCache
+from services.relations.factory import build_projection, strength_of, with_keys
 from services.relations.findings import PlaintextFindings
 from services.relations.invalidation import Invalidation, OwnWrites
 from services.relations.measures.source import Measures
@@ -14,11 +14,11 @@ from services.relations.metrics import cache_metrics
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
-from shared.access.opening import opened_access
+from shared.access.factory import open_access
 from shared.contracts.topics import Topics
-from shared.erasure.gate import Gate
+from shared.erasure.gate import ErasureGate
 from shared.erasure.ledger import read_ledger
-from shared.http.cors import allow_pages
+from shared.http.cors import allow_origins
 from shared.http.gating import add_gate
 from shared.http.metrics import add_metrics
 from shared.http.server import serve
@@ -27,10 +27,10 @@ from shared.kafka.clients import open_both, open_publisher
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.observability.heartbeat import Heartbeat
-from shared.observability.instrumentation import Observation
+from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
 from shared.observability.tracing_setup import open_tracing
-from shared.runtime.observer import Several
+from shared.runtime.observer import CompositeObserver
 from shared.runtime.protocols import Store
 from shared.runtime.runner import Runner
 from shared.runtime.watchdog import STORE_THREADS
@@ -54,8 +54,8 @@ def run(settings: Settings) -> None:
     client = connect(mongo)
     database = client[settings.database]
     vault = vault_in(settings, database)
-    projection = assembled(settings, vault)
-    observation = Observation(registry, tracing, projection.name)
+    projection = build_projection(settings, vault)
+    observation = WorkerInstrumentation(registry, tracing, projection.name)
 
     generations = MongoRegistry(database, projection.name)
     cache = QueryCache(settings.cache, settings.cache_entries)
@@ -70,7 +70,7 @@ def run(settings: Settings) -> None:
         return observation.store.on(with_keys(store, vault))
 
     names = LiveNames(generations)
-    gate = Gate(database, names, lambda: read_ledger(settings), lambda: open_publisher(settings), topics)
+    gate = ErasureGate(database, names, lambda: read_ledger(settings), lambda: open_publisher(settings), topics)
 
     def build() -> Runner:
         gate.check()
@@ -86,7 +86,7 @@ def run(settings: Settings) -> None:
             dead_letters=topics.name("dead-letters"),
             slice_events=settings.slice_events,
             committer=ThreadPoolExecutor(4, thread_name_prefix=STORE_THREADS),
-            observer=Several(observation.observer, OwnWrites(cache), *findings),
+            observer=CompositeObserver(observation.observer, OwnWrites(cache), *findings),
         )
 
     worker = Worker(build, settings.stuck_seconds)
@@ -96,7 +96,7 @@ def run(settings: Settings) -> None:
     queries = Queries(database, strength, cache, names)
     measures = Measures(database, names, lambda: datetime.now(UTC), vault)
     closing = ExitStack()
-    access = closing.enter_context(opened_access(settings, database))
+    access = closing.enter_context(open_access(settings, database))
     app = create_app(
         queries,
         strength,
@@ -108,7 +108,7 @@ def run(settings: Settings) -> None:
     )
     add_gate(app, gate)
     add_metrics(app, registry)
-    allow_pages(app, settings.dashboard_origins)
+    allow_origins(app, settings.dashboard_origins)
 
     def stop() -> None:
         invalidation.stop()

@@ -9,8 +9,8 @@ from fastapi import FastAPI, HTTPException, Path, Query
 from services.relations import answers
 from services.relations.measures.catalogue import MEASURES
 from services.relations.measures.source import Source
-from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, presenter
 from services.relations.queries import BadCursor, Queries
+from services.relations.redaction import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, redactor
 from services.relations.strength import Strength
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
@@ -65,7 +65,7 @@ def create_app(
     """The app. ``ready`` gives the reasons why the service cannot do its work; ``clock`` says what "now" is;
     ``measures`` opens what the measures of a tenant are read from, and without it there are none; ``access``
     decides who may ask. What is sealed is opened with ``vault``."""
-    presented = presenter(vault)
+    presented = redactor(vault)
     app = guarded_app("Kith relations", DESCRIPTION, access, ready, ids_in_paths=True)
 
     def check(tenant: str, consumer_id: str, purpose: str | None) -> None:

@@ -4,15 +4,15 @@ from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from services.relations.erasing import weight
+from services.relations.deduplication import drop_known
+from services.relations.fact_erasure import weight
 from services.relations.facts import project_facts, store_facts
-from services.relations.forgetting import Forgetting
+from services.relations.profile_erasure import Forgetting
 from services.relations.profiles import project_profiles
-from services.relations.recall import unknown
 from services.relations.strength import Strength
 from shared.contracts.codec import check_clock, decode, decode_internal
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import Event, SubjectErased, arrival
+from shared.contracts.events import Event, SubjectErased, time_of_record
 from shared.contracts.topics import CHANGES, INPUTS, LEDGER, Topics
 from shared.erasure.records import Pseudonym, hashed
 from shared.runtime.protocols import Answer, Ask, Document, Outcome, Record
@@ -59,7 +59,7 @@ class RelationsProjection:
                 return internal
             raise
         self._topics.check(event, record.partition.topic)
-        check_clock(event, arrival(record.timestamp), self._most_ahead)
+        check_clock(event, time_of_record(record.timestamp), self._most_ahead)
         return event
 
     def recall(
@@ -68,7 +68,7 @@ class RelationsProjection:
         """The records of facts without those that a ``trusted`` fact was made of; of profiles all."""
         if records[0].partition.topic != self._relations:
             return records
-        return (yield from unknown(records, trusted, self._most_ahead, facts_only=self._facts_only))
+        return (yield from drop_known(records, trusted, self._most_ahead, facts_only=self._facts_only))
 
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
         """Fold one slice of one partition."""

@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
-from shared.access.documented import document_access
 from shared.access.masks import hidden_order, masked, with_masks, without_cursor
+from shared.access.openapi import document_access
 from shared.access.query import Parameters
 from shared.access.quota import Quotas
 from shared.contracts.errors import Unavailable

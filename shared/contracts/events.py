@@ -69,7 +69,7 @@ class Location(_Strict):
         return self
 
 
-class Whereabouts(_Strict):
+class ConsumerLocation(_Strict):
     """Where a consumer is: as a Location, but what is finer than a region is personal."""
 
     country: ShortText | None = None
@@ -79,7 +79,7 @@ class Whereabouts(_Strict):
     lon: Annotated[_SEALED | Annotated[Longitude, Tag(PLAIN)], _MODE] | None = None
 
     @model_validator(mode="after")
-    def _whole_point(self) -> "Whereabouts":
+    def _whole_point(self) -> "ConsumerLocation":
         if (self.lat is None) != (self.lon is None):
             raise ValueError("lat and lon come together or not at all")
         return self
@@ -92,7 +92,7 @@ class ConsumerData(_Strict):
     personal: Annotated[dict[Name, PersonalShortText], Field(max_length=50)] | None = Field(
         None, description="name, email, phone, address …: what identifies a person. Sealed before it is in Kafka."
     )
-    location: Whereabouts | None = None
+    location: ConsumerLocation | None = None
     traits: Traits | None = None
     consent: Annotated[dict[Name, bool], Field(max_length=50)] | None = Field(
         None, description="Purpose to granted."
@@ -265,7 +265,7 @@ def microseconds(time: datetime) -> int:
 
 
 @lru_cache(4_096)
-def arrival(timestamp: int) -> datetime:
+def time_of_record(timestamp: int) -> datetime:
     """The time of a record's timestamp (milliseconds since 1970). Whoever publishes may write any number there:
     one that is no time becomes the nearest that is."""
     return EPOCH + timedelta(milliseconds=min(max(timestamp, 0), _SPAN))

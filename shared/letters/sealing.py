@@ -6,7 +6,7 @@ from shared.contracts.codec import decode, decode_internal
 from shared.contracts.errors import ConfigurationError, InvalidEvent
 from shared.runtime.protocols import Document, Message
 from shared.vault.dead_letters import SEALED_FOR, opened, sealed_for
-from shared.vault.fields import plain, seal_bytes
+from shared.vault.fields import first_plaintext_path, seal_bytes
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed
 from shared.vault.sealing import consumer_of, keys_for
@@ -43,7 +43,7 @@ def sealed_again(message: Message, vault: Vault | None) -> Message | None:
         return message
     try:
         event = decode(message.value)
-        if plain(event) is None:
+        if first_plaintext_path(event) is None:
             return message
         key = keys_for(vault, [event])[consumer_of(event)]
         return (

@@ -16,13 +16,13 @@ from shared.contracts.errors import ConfigurationError, Fenced, Stale, Unavailab
 from shared.runtime.protocols import (
     Answer,
     Ask,
-    Beginning,
     Claim,
     Document,
     Get,
-    Keys,
+    GetByPrefix,
+    GetKeys,
     Message,
-    Parcel,
+    OutboxBatch,
     Partition,
     Polled,
     Progress,
@@ -158,7 +158,7 @@ class MemoryStore:
         self._specs = collections
         self.collections: dict[str, dict[str, Document]] = {name: {} for name in collections}
         self.positions: dict[str, _Position] = {}
-        self.outbox: dict[str, Parcel] = {}
+        self.outbox: dict[str, OutboxBatch] = {}
         self.available = True
 
     def _check(self) -> None:
@@ -172,9 +172,9 @@ class MemoryStore:
         entry.owner = owner
         return Claim(position, entry.epoch), entry.progress
 
-    def parcels(self, position: str) -> list[Parcel]:
+    def unpublished(self, position: str) -> list[OutboxBatch]:
         self._check()
-        return [parcel for parcel in self.outbox.values() if parcel.id.startswith(f"{position}/")]
+        return [batch for batch in self.outbox.values() if batch.id.startswith(f"{position}/")]
 
     def read(self, ask: Ask) -> Answer:
         self._check()
@@ -183,7 +183,7 @@ class MemoryStore:
                 name: {id: copy.deepcopy(self.collections[name][id]) for id in ids if id in self.collections[name]}
                 for name, ids in ask.ids.items()
             }
-        if isinstance(ask, Beginning):
+        if isinstance(ask, GetByPrefix):
             found = self.collections[ask.collection]
             return [
                 [
@@ -192,7 +192,7 @@ class MemoryStore:
                 ]
                 for prefix in ask.prefixes
             ]
-        assert not isinstance(ask, Keys)  # for which there is the VaultStore
+        assert not isinstance(ask, GetKeys)  # for which there is the VaultStore
         documents = self.collections[ask.collection].values()
         answers = []
         for wanted in ask.filters:
@@ -205,7 +205,7 @@ class MemoryStore:
             answers.append(values if len(values) <= ask.most else [values[0], values[-1]])
         return answers
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         self._check()
         entry = self.positions.get(slice.claim.position)
         if entry is None or entry.epoch != slice.claim.epoch or entry.progress != slice.before:
@@ -223,9 +223,9 @@ class MemoryStore:
         self.clear(slice.published)
         if not slice.outcome.messages:
             return []
-        parcel = Parcel(f"{slice.claim.position}/{slice.after.next:020d}/0", tuple(slice.outcome.messages))
-        self.outbox[parcel.id] = parcel
-        return [parcel]
+        batch = OutboxBatch(f"{slice.claim.position}/{slice.after.next:020d}/0", tuple(slice.outcome.messages))
+        self.outbox[batch.id] = batch
+        return [batch]
 
     def _verify(self, collection: str, id: str, before: Document | None, blind: bool) -> None:
         if blind:
@@ -237,6 +237,6 @@ class MemoryStore:
         ):
             raise Stale(f"{collection}/{id}")
 
-    def clear(self, parcels: Sequence[str]) -> None:
-        for id in parcels:
+    def clear(self, unpublished: Sequence[str]) -> None:
+        for id in unpublished:
             self.outbox.pop(id, None)

@@ -44,12 +44,12 @@ def values(event: Event) -> Iterator[tuple[str, Value]]:
         yield "reason", event.data.reason
 
 
-def plain(event: Event) -> str | None:
+def first_plaintext_path(event: Event) -> str | None:
     """The path of the first personal value that is not sealed; None when there is none."""
     return _first(event, sealed=False)
 
 
-def token_in(event: Event) -> str | None:
+def first_token_path(event: Event) -> str | None:
     """The path of the first value that has the form of a token; None when there is none."""
     return _first(event, sealed=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.relations.facts import project_facts
-from services.relations.forgetting import Forgetting
+from services.relations.profile_erasure import Forgetting
 from services.relations.profiles import project_profiles
 from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import Stale

@@ -19,7 +19,7 @@ from odata import ODataService
 from odata.exceptions import ODataError as ClientError
 
 from services.exports.api import create_app
-from services.exports.wish import Wish
+from services.exports.query import ExportQuery
 from shared.erasure.records import hashed
 from shared.mongo.store import connect
 from tests.conftest import Addresses
@@ -481,7 +481,7 @@ def test_the_facts_of_a_pseudonym_name_no_event_of_before(world: ExportsWorld) -
         assert len(feed(filter="event_id ne 'secret-r1'").json()["value"]) == 2
         for name in ("event_id", "event_source"):
             assert feed(orderby=name).status_code == 501
-        [seen] = list(world.exports.open("relations", Wish("anon")).rows)
+        [seen] = list(world.exports.open("relations", ExportQuery("anon")).rows)
         assert {row["event_source"] for row in seen} == {"kith/relations"}
     finally:
         relations.delete_many({"tenant": "anon"})

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import orjson
 from fastapi import FastAPI, Request, Response
 
+from services.exports.column_access import masked, scope_of, split
 from services.exports.columns import Column, Dataset
 from services.exports.odata import answers
 from services.exports.odata.answers import Resource, Style
@@ -18,7 +19,6 @@ from services.exports.odata.metadata import SETS, metadata, service_document
 from services.exports.odata.mongo import Translator
 from services.exports.odata.options import Options, options_of, purpose_of, refuse_unknown
 from services.exports.odata.reader import Reader
-from services.exports.rights import masked, scope_of, split
 from services.exports.snapshot import MomentPassed, NotConvertible
 from services.exports.source import Exports
 from shared.access.guard import CallerOf, TenantOf

@@ -7,7 +7,7 @@ from pydantic import Field
 from services.relations.measures.distribution import RatingDistribution, distribution
 from services.relations.measures.facts import Orders
 from services.relations.measures.geography import Geography, Level, Side, geography
-from services.relations.measures.lifetime import Lifetime, LifetimeOrder, Wish
+from services.relations.measures.lifetime import Lifetime, LifetimeOrder, LifetimeRequest
 from services.relations.measures.repeat import Repeat, repeat
 from services.relations.measures.revenue import Revenue, revenue
 from services.relations.measures.rfm import Rfm, RfmConsumers, Scored, Segment, rfm, rfm_consumers, scored
@@ -178,7 +178,9 @@ def _lifetime(source: "Source", query: LifetimeQuery) -> Lifetime:
     except ImportError:
         raise NotInstalled("lifetime values need numpy and scipy: install kith[measures]") from None
     span = query.span(source.today)
-    wish = Wish(query.horizon_weeks, query.discount, query.by, query.risk_from, query.risk_to, query.limit)
+    wish = LifetimeRequest(
+        query.horizon_weeks, query.discount, query.by, query.risk_from, query.risk_to, query.limit
+    )
     return lifetime(source.histories(query, Span(0, span.end)), _orders(query), span, wish)
 
 

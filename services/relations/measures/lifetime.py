@@ -71,7 +71,7 @@ class Lifetime(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class LifetimeRequest:
     """How far to look ahead (weeks), the yearly rate that discounts later money, and whom to list."""
 
     weeks: int

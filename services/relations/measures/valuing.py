@@ -7,7 +7,14 @@ import numpy as np
 from services.relations.measures import bgnbd, gamma_gamma
 from services.relations.measures.facts import Histories, Orders
 from services.relations.measures.fitting import Array
-from services.relations.measures.lifetime import FEWEST, Customer, Lifetime, OrdersModel, SpendModel, Wish
+from services.relations.measures.lifetime import (
+    FEWEST,
+    Customer,
+    Lifetime,
+    LifetimeRequest,
+    OrdersModel,
+    SpendModel,
+)
 from shared.measures.days import Span, date_of, day_of
 
 _WEEKS_A_YEAR = 365.25 / 7
@@ -47,7 +54,7 @@ class Observed:
         self.spent = np.asarray(spent, dtype=np.float64)
 
 
-def lifetime(histories: Histories, orders: Orders, span: Span, wish: Wish) -> Lifetime:
+def lifetime(histories: Histories, orders: Orders, span: Span, wish: LifetimeRequest) -> Lifetime:
     """Churn risk (1 − P(alive)), expected orders and expected value of each consumer.
 
     ``histories``: all facts before the span's end; consumers count whose first order is within the span. x are the
@@ -132,7 +139,7 @@ def _worth(seen: Observed, notes: list[str]) -> tuple[Array | None, SpendModel |
     return model.expected(seen.paid, seen.spent), told
 
 
-def _ahead(model: bgnbd.BgNbd, x: Array, t_x: Array, t: Array, wish: Wish) -> tuple[Array, Array]:
+def _ahead(model: bgnbd.BgNbd, x: Array, t_x: Array, t: Array, wish: LifetimeRequest) -> tuple[Array, Array]:
     """Expected orders within the horizon, and the same with each discounted to now."""
     total = model.expected(wish.weeks, x, t_x, t)
     if not wish.discount:
@@ -146,7 +153,7 @@ def _ahead(model: bgnbd.BgNbd, x: Array, t_x: Array, t: Array, wish: Wish) -> tu
     return total, discounted
 
 
-def _chosen(seen: Observed, risk: Array, value: Array, wish: Wish) -> list[int]:
+def _chosen(seen: Observed, risk: Array, value: Array, wish: LifetimeRequest) -> list[int]:
     """Whom to list. A bound of the risk leaves out those whose risk is not known."""
     wanted = np.ones(len(seen.ids), dtype=np.bool_)
     if wish.risk_from > 0 or wish.risk_to < 1 or wish.order == "risk":

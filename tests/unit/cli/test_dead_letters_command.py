@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from services.cli import letters
+from services.cli import dead_letters_view as letters
 from services.cli.dead_letters import dead_letters_app
 from services.cli.times import parse_time
 from shared.contracts.codec import encode
@@ -15,7 +15,7 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import event_key
 from shared.letters.letter import Selection, mended, replay, replayable, state, summary
 from shared.observability.terminal import printable
-from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES, REPLAY_OF, bury, document
+from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES, REPLAY_OF, document, to_dead_letter
 from shared.runtime.protocols import Headers, Message, Outcome, Partition, Record
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 from tests.support.builders import TOPICS, MemoryKith, recorded
@@ -120,7 +120,7 @@ def test_a_replay_that_is_refused_again_names_its_letter() -> None:
     assert document(again, INVALID, "relations")["replay_of"] == first["_id"]
     assert "replay_of" not in first
     outcome = Outcome()
-    bury(again, INVALID, "relations", "kith.dead-letters", outcome)
+    to_dead_letter(again, INVALID, "relations", "kith.dead-letters", outcome)
     after = outcome.writes[0].after
     assert after is not None
     assert after["replay_of"] == first["_id"]
@@ -250,7 +250,7 @@ def test_of_a_message_beyond_a_mebibyte_the_beginning_is_kept(
 ) -> None:
     outcome = Outcome()
     record = Record(Partition("kith.relations", 1), 7, 0, key, value, headers)
-    bury(record, INVALID, "relations", "kith.dead-letters", outcome)
+    to_dead_letter(record, INVALID, "relations", "kith.dead-letters", outcome)
     [message], letter = outcome.messages, outcome.writes[0].after
     assert letter == document(record, INVALID, "relations")
     kept: dict[str, Any] = {"key": key and key[:KEPT_BYTES], "value": value and value[:KEPT_BYTES], "headers": []}

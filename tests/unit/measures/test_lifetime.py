@@ -10,7 +10,7 @@ import pytest
 from services.relations.measures.bgnbd import BgNbd
 from services.relations.measures.facts import Fact, Orders
 from services.relations.measures.gamma_gamma import GammaGamma
-from services.relations.measures.lifetime import Lifetime, Wish
+from services.relations.measures.lifetime import Lifetime, LifetimeRequest
 from services.relations.measures.valuing import lifetime
 from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named
@@ -20,7 +20,7 @@ from tests.unit.measures.test_models import array
 SPAN, LAST = Span(0, day_named("2026-01-01")), date(2025, 12, 31)
 
 
-def wish(**changes: Any) -> Wish:
+def wish(**changes: Any) -> LifetimeRequest:
     base: dict[str, Any] = {
         "weeks": 52,
         "discount": 0,
@@ -29,7 +29,7 @@ def wish(**changes: Any) -> Wish:
         "risk_to": 1,
         "limit": 1000,
     }
-    return Wish(**(base | changes))
+    return LifetimeRequest(**(base | changes))
 
 
 def facts(*orders: tuple[str, int], currency: str = "EUR") -> list[Fact]:

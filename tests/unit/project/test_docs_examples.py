@@ -16,7 +16,7 @@ from services.ingest.door import Accepted, Door, Rejected
 from shared.contracts.changes import decode_change
 from shared.contracts.codec import decode
 from shared.runtime.protocols import Message, Partition, Record
-from shared.runtime.sequence_numbers import Sieve, number
+from shared.runtime.sequence_numbers import SequenceFilter, assign_numbers
 from tests.support.builders import STRENGTH, TOPICS, MemoryKith
 from tests.support.documents import (
     CHANGES,
@@ -103,14 +103,14 @@ def test_the_reader_of_changes_counts_each_once() -> None:
     (source,) = (text for text in of(CHANGES, "python") if "is_next" in text)
     scope: dict[str, Any] = {}
     exec(compile(source, CHANGES.name, "exec"), scope)
-    messages, _ = number([Message("t", None, b"", 0) for _ in range(4)], "relations@1/kith.relations/0", 0)
+    messages, _ = assign_numbers([Message("t", None, b"", 0) for _ in range(4)], "relations@1/kith.relations/0", 0)
     delivered = [messages[i] for i in (0, 1, 1, 3, 0, 1, 2, 3, 3)]
     seen: dict[str, int] = {}
     counted = [message for message in delivered if scope["is_next"](seen, dict(message.headers))]
     assert counted == messages
-    sieve, origin = Sieve({}, trimmed=False), Partition("t", 0)
+    sieve, origin = SequenceFilter({}, trimmed=False), Partition("t", 0)
     records = [Record(origin, offset, 0, None, b"", m.headers) for offset, m in enumerate(delivered)]
-    assert [record.headers for record in records if sieve.admits(record)] == [m.headers for m in counted]
+    assert [record.headers for record in records if sieve.accept(record)] == [m.headers for m in counted]
 
 
 def test_the_mapping_loads(tmp_path: Path) -> None:

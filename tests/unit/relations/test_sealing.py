@@ -8,7 +8,7 @@ from services.relations.world import digest
 from shared.contracts.codec import encode
 from shared.contracts.events import Event
 from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES
-from shared.runtime.protocols import Document, Keys, Message, Partition, Record
+from shared.runtime.protocols import Document, GetKeys, Message, Partition, Record
 from shared.vault.dead_letters import NOTHING, SEALED_FOR, opened, owner_of, sealed_for
 from shared.vault.fields import seal_event
 from shared.vault.keys import Vault
@@ -99,7 +99,7 @@ def test_a_slice_without_plain_text_asks_for_no_key() -> None:
     except StopIteration:
         pass
     assert asks
-    assert not any(isinstance(ask, Keys) for ask in asks)
+    assert not any(isinstance(ask, GetKeys) for ask in asks)
 
 
 def test_all_keys_of_a_slice_are_asked_for_at_once() -> None:

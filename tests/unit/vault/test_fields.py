@@ -8,7 +8,16 @@ import pytest
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event
-from shared.vault.fields import beside, plain, reveal, seal_bytes, seal_event, token_in, values, without
+from shared.vault.fields import (
+    beside,
+    first_plaintext_path,
+    first_token_path,
+    reveal,
+    seal_bytes,
+    seal_event,
+    values,
+    without,
+)
 from shared.vault.tokens import DataKey, is_token, seal
 from tests.support.builders import event, recorded, retracted
 
@@ -41,10 +50,10 @@ CAFE = event("provider.upserted", "e6", TIME, {"provider_id": "p", "name": "CafÃ
 )
 def test_the_personal_values_of_each_kind_of_event(event: Event, paths: list[str]) -> None:
     assert [path for path, _ in values(event)] == paths
-    assert plain(event) == (paths[0] if paths else None)
+    assert first_plaintext_path(event) == (paths[0] if paths else None)
     sealed = seal_event(event, KEY)
     assert all(is_token(value) for _, value in values(sealed))
-    assert (plain(sealed), token_in(sealed)) == (None, paths[0] if paths else None)
+    assert (first_plaintext_path(sealed), first_token_path(sealed)) == (None, paths[0] if paths else None)
     assert codec.decode(codec.encode(sealed)) == sealed, "a sealed event is an event"
     assert list(values(without(event))) == []
 

@@ -13,7 +13,7 @@ from shared.contracts.events import (
     document_id,
     event_key,
 )
-from shared.erasure.records import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, outranking
+from shared.erasure.records import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, stronger_mode
 from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Write
 
 ERASURES = "erasures"
@@ -81,7 +81,7 @@ def _noted(id: str, event: ConsumerErased, old: Document | None) -> Document:
         "_id": id,
         "tenant": event.tenant,
         "consumer_id": event.data.consumer_id,
-        "mode": outranking(old["mode"] if old else None, mode),
+        "mode": stronger_mode(old["mode"] if old else None, mode),
         # In one order, whichever came first.
         "asked": {each: asked[each] for each in sorted(asked)},
     }

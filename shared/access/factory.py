@@ -5,20 +5,20 @@ from contextlib import contextmanager
 
 from pymongo.database import Database
 
+from shared.access.audit_factory import open_audit
 from shared.access.guard import Access
 from shared.access.keys import NO_LIMIT, check_limit
 from shared.access.keys_mongo import MongoKeys
 from shared.access.lookup import KeyLookup
 from shared.access.oidc import Tokens, Trust
 from shared.access.quota import Quotas
-from shared.access.recording import open_audit
 from shared.contracts.errors import ConfigurationError
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 
 @contextmanager
-def opened_access(settings: Settings, database: Database[Document] | None) -> Iterator[Access]:
+def open_access(settings: Settings, database: Database[Document] | None) -> Iterator[Access]:
     """Access control with its audit, until the end of the block. Raises ConfigurationError."""
     if settings.access == "open":
         yield Access(open=True, open_metrics=True)

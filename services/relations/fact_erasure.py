@@ -14,24 +14,24 @@ log before it, so slices, replays and rebuilds move the same.
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
 
-from services.relations.standing import Standing
+from services.relations.remaining_facts import RemainingFacts
 from services.relations.strength import Strength
 from services.relations.tally import Pair
 from services.relations.world import (
     PERSONAL,
     World,
-    change,
-    fact_of,
+    change_event,
+    fact_document,
     later,
     pair_in,
     pair_of,
-    told,
-    winner,
+    public_state,
+    resolve,
     without_digest,
 )
 from shared.contracts.events import FactEvent, RelationEvent, SubjectErased, document_id
-from shared.erasure.records import ANONYMISED, Mode, Pseudonym, outranking
-from shared.runtime.protocols import Answer, Ask, Beginning, Document, Get, Message, Outcome, Record, Write
+from shared.erasure.records import ANONYMISED, Mode, Pseudonym, stronger_mode
+from shared.runtime.protocols import Answer, Ask, Document, Get, GetByPrefix, Message, Outcome, Record, Write
 
 ERASED = "erased"
 #: It must never become less: a rebuild folds the repetitions that are in the log, and sends none of its own.
@@ -80,7 +80,7 @@ class _Fold:
         self._stored: dict[str, Document] = dict(read["relations"])
         self._relationships: dict[str, Document] = dict(read["relationships"])
         self._names: dict[Pair, str] = {}
-        self._standing = Standing((), (), {})
+        self._standing = RemainingFacts((), (), {})
         self._told = 0  # the changes of the record at hand
 
     def load(self, change_topic: str) -> Generator[Ask, Answer, World]:
@@ -97,7 +97,7 @@ class _Fold:
                 modes[event.tenant, event.data.consumer_id].add(event.data.mode)
         for subject in (*counts, *orders):
             if known := self._modes.get(document_id(*subject)):
-                modes[subject] = {outranking(known, mode) for mode in modes[subject]} | {known}
+                modes[subject] = {stronger_mode(known, mode) for mode in modes[subject]} | {known}
         moving = {subject for subject, each in modes.items() if "anonymise" in each}
 
         touched = max(counts.values(), default=0)
@@ -108,7 +108,7 @@ class _Fold:
             own, other = self._prefixes(subject)
             wanted[most] += [own, other] if "delete" in modes[subject] else [own]
         for most, prefixes in wanted.items():
-            for found in (yield Beginning("relations", prefixes, most)):
+            for found in (yield GetByPrefix("relations", prefixes, most)):
                 self._stored |= {fact["_id"]: fact for fact in found}
 
         twins = {self._twin(f) for f in self._stored.values() if (f["tenant"], f["consumer_id"]) in moving}
@@ -130,14 +130,16 @@ class _Fold:
         missing = set(self._names.values()) - self._relationships.keys()
         self._relationships |= (yield Get({"relationships": missing}))["relationships"]
         world = World(self._stored, self._names, self._relationships, change_topic)
-        self._standing = Standing((each for some in wanted.values() for each in some), self._stored, world.facts)
+        self._standing = RemainingFacts(
+            (each for some in wanted.values() for each in some), self._stored, world.facts
+        )
         return world
 
     def erase(self, world: World, record: Record, event: SubjectErased) -> None:
         """Carry an erasure out as far as one event does."""
         self._told = 0
         subject = (event.tenant, event.data.consumer_id)
-        mode = self._modes[document_id(*subject)] = outranking(
+        mode = self._modes[document_id(*subject)] = stronger_mode(
             self._modes.get(document_id(*subject)), event.data.mode
         )
         own, other = self._prefixes(subject)
@@ -156,14 +158,14 @@ class _Fold:
         id, mode = document_id(*subject, relation_id), self._modes.get(document_id(*subject))
         old = world.facts.get(id)
         if mode is None:
-            if (new := winner(id, event, old, record.value)) is not old:
+            if (new := resolve(id, event, old, record.value)) is not old:
                 world.replace(record, event, id, new)
                 self._standing.add(id)
             return
         if old is not None:
             self._settle(world, record, event, id, mode)
         if mode == "anonymise":
-            self._put(world, record, event, self._renamed(fact_of(id, event, event.version, None)))
+            self._put(world, record, event, self._renamed(fact_document(id, event, event.version, None)))
 
     def markers(self) -> list[Write]:
         found: dict[str, Write] = {}
@@ -203,11 +205,11 @@ class _Fold:
         before: Document | None,
         after: Document | None,
     ) -> None:
-        if told(before) == told(after):
+        if public_state(before) == public_state(after):
             return
         moved = isinstance(event, SubjectErased) or fact["consumer_id"] != event.data.consumer_id
         cause = ANONYMISED if moved else {"source": event.source, "id": event.id}
-        value = change(record, event.time, fact, before, after, cause=cause, index=self._told)
+        value = change_event(record, event.time, fact, before, after, cause=cause, index=self._told)
         assert value is not None
         world.tell(f"{fact['tenant']}:{fact['consumer_id']}".encode(), value, record)
         self._told += 1

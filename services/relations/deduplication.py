@@ -11,10 +11,10 @@ from typing import Annotated
 
 import msgspec
 
-from services.relations.erasing import ERASED
+from services.relations.fact_erasure import ERASED
 from services.relations.world import digest
 from shared.contracts.codec import MAX_SEALED_BYTES
-from shared.contracts.events import arrival, document_id
+from shared.contracts.events import document_id, time_of_record
 from shared.runtime.protocols import Answer, Ask, Document, Get, Record
 
 _ORDER = "relation.subject_erased"
@@ -35,7 +35,7 @@ class _Named(msgspec.Struct, gc=False):
 _named = msgspec.json.Decoder(_Named).decode
 
 
-def unknown(
+def drop_known(
     records: Sequence[Record],
     trusted: Callable[[Document], bool],
     most_ahead: timedelta,
@@ -98,4 +98,6 @@ def _may_erase(record: Record) -> bool:
 def _timely(fact: Document, latest: int) -> bool:
     """Whether the times of a fact are certainly not after ``latest``, in milliseconds since 1970."""
     # A fact's own time is cut to milliseconds.
-    return fact["version"]["time"] <= latest * 1000 and ("time" not in fact or fact["time"] < arrival(latest))
+    return fact["version"]["time"] <= latest * 1000 and (
+        "time" not in fact or fact["time"] < time_of_record(latest)
+    )

@@ -7,7 +7,7 @@ import orjson
 
 from services.exports.columns import Column, Dataset
 from services.exports.datasets import DATASETS
-from services.exports.wish import Wish
+from services.exports.query import ExportQuery
 from shared.access.lineage import reveals
 from shared.access.masks import with_masks
 from shared.http.caller import ANALYTICS_READ, CONSUMERS_READ, RELATIONS_READ
@@ -37,7 +37,7 @@ def split(dataset: Dataset, personal: bool, masks: Sequence[str]) -> tuple[list[
     return shown, hidden
 
 
-def check_filters(wish: Wish, dataset: Dataset, masks: Sequence[str]) -> None:
+def check_filters(wish: ExportQuery, dataset: Dataset, masks: Sequence[str]) -> None:
     """Raises BadParameter for a filter by a column that is hidden: its answer would tell what is in it."""
     _, hidden = split(dataset, True, masks)
     # A category is one of its providers, whichever dataset is narrowed by it.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import services.relations.erasing as erasing
+import services.relations.fact_erasure as erasing
 from services.relations.projection import RelationsProjection
 from shared.contracts.codec import encode
 from shared.contracts.events import Event, SubjectErased, SubjectErasedData, event_key

@@ -11,7 +11,7 @@ from shared.vault.tokens import DataKey
 Reveal = Callable[[str, Sequence[Document]], Sequence[Document]]
 
 
-def revealing(vault: Vault | None) -> Reveal | None:
+def decryptor(vault: Vault | None) -> Reveal | None:
     """By the keys of the documents' consumers, as they are now: what a destroyed key has sealed stays empty. None
     without a vault: then nothing is sealed."""
     if vault is None:

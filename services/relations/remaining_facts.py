@@ -6,7 +6,7 @@ from heapq import heapify, heappop, heappush
 from shared.runtime.protocols import Document
 
 
-class Standing:
+class RemainingFacts:
     """Those of ``ids`` that begin with one of ``prefixes``, which end with the colon before the relation.
 
     ``facts`` says which of them are there (None or absent: gone). It changes meanwhile; what comes is told by

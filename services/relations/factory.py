@@ -7,7 +7,7 @@ from shared.contracts.topics import Topics
 from shared.erasure.records import hashed
 from shared.runtime.protocols import Store
 from shared.settings import Settings
-from shared.vault.asking import VaultStore
+from shared.vault.key_requests import VaultStore
 from shared.vault.keys import Vault
 
 
@@ -15,7 +15,7 @@ def strength_of(settings: Settings) -> Strength:
     return Strength(settings.kind_weights, settings.half_life_months)
 
 
-def assembled(settings: Settings, vault: Vault | None) -> RelationsProjection | SealedProjection:
+def build_projection(settings: Settings, vault: Vault | None) -> RelationsProjection | SealedProjection:
     """The projection. With a vault, its store must answer for keys: ``with_keys``."""
     projection = RelationsProjection(
         Topics(settings.topic_prefix),

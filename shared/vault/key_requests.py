@@ -7,9 +7,9 @@ from shared.runtime.protocols import (
     Answer,
     Ask,
     Claim,
-    Keys,
+    GetKeys,
+    OutboxBatch,
     Outcome,
-    Parcel,
     Progress,
     Projection,
     Record,
@@ -28,19 +28,19 @@ class VaultStore:
     def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
         return self._store.claim(position, owner)
 
-    def parcels(self, position: str) -> list[Parcel]:
-        return self._store.parcels(position)
+    def unpublished(self, position: str) -> list[OutboxBatch]:
+        return self._store.unpublished(position)
 
     def read(self, ask: Ask) -> Answer:
-        if isinstance(ask, Keys):
+        if isinstance(ask, GetKeys):
             return answered(ask, self._vault)
         return self._store.read(ask)
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         return self._store.commit(slice)
 
-    def clear(self, parcels: Sequence[str]) -> None:
-        self._store.clear(parcels)
+    def clear(self, unpublished: Sequence[str]) -> None:
+        self._store.clear(unpublished)
 
 
 class Answered:
@@ -64,8 +64,8 @@ class Answered:
             except StopIteration as done:
                 outcome: Outcome = done.value
                 return outcome
-            answer = answered(ask, self._vault) if isinstance(ask, Keys) else (yield ask)
+            answer = answered(ask, self._vault) if isinstance(ask, GetKeys) else (yield ask)
 
 
-def answered(ask: Keys, vault: Vault) -> Answer:
+def answered(ask: GetKeys, vault: Vault) -> Answer:
     return {(tenant, id): key for tenant, ids in ask.of.items() for id, key in vault.keys(tenant, ids).items()}

@@ -13,10 +13,10 @@ PERSONAL_OF_RELATION = ("text", "reason")
 
 #: A record or a page of records, the paths of what is personal in a record, and who asks, to what is shown and
 #: which of the personal fields it shows.
-Presenter = Callable[[Document, Sequence[str], Caller], tuple[Document, list[str]]]
+Redactor = Callable[[Document, Sequence[str], Caller], tuple[Document, list[str]]]
 
 
-def presenter(vault: Vault | None) -> Presenter:
+def redactor(vault: Vault | None) -> Redactor:
     """A Presenter that opens sealed values with ``vault``, for callers with ``personal:read`` only. What does not
     open (its key is destroyed, or somebody wrote into Kafka what only looks sealed) is left out, and the answer's
     member ``unreadable`` names it. Raises Unavailable."""

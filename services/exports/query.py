@@ -15,7 +15,7 @@ MAX_PROVIDERS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ExportQuery:
     """Which rows are wanted: all of a tenant, narrowed by what is not None. The period is [since, until)."""
 
     tenant: str = "default"
@@ -53,7 +53,7 @@ class Wish:
         return self.since, self.until
 
 
-def filter_of(dataset: Dataset, wish: Wish, providers: Sequence[str] | None = None) -> Document:
+def filter_of(dataset: Dataset, wish: ExportQuery, providers: Sequence[str] | None = None) -> Document:
     """The documents behind the rows that are wanted. ``providers`` are those of the wish's category."""
     wanted: dict[str, Any] = {**tenant_of(dataset, wish.tenant), **(dataset.always or {})}
     for name in ("consumer_id", "provider_id"):
@@ -86,7 +86,7 @@ def tenant_of(dataset: Dataset, tenant: str) -> Document:
     return {"tenant": tenant}
 
 
-def _bounds(dataset: Dataset, wish: Wish) -> Mapping[str, Any]:
+def _bounds(dataset: Dataset, wish: ExportQuery) -> Mapping[str, Any]:
     bounds = {"$gte": wish.since, "$lt": wish.until}
     as_day = dataset.day == "day"
     return {operator: at.date().isoformat() if as_day else at for operator, at in bounds.items() if at is not None}
