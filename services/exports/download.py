@@ -52,8 +52,9 @@ class Stoppable:
 class Download(Response):
     """``chunks`` are made in threads of ``limiter``, one at a time, never ahead of a slow reader.
 
-    What fails midway breaks the connection off, so that nobody takes a part for the whole. With ``whole`` the answer
-    begins with the first chunk, and what fails before it is answered as a problem. At the end, however it comes, ``done`` is called; it may block.
+    What fails midway breaks the connection off, so that nobody takes a part for the whole. With ``whole`` the
+    answer begins with the first chunk, and what fails before it is answered as a problem. At the end, however it
+    comes, ``done`` is called; it may block.
     """
 
     def __init__(
