@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shared.letters.letter import Selection
     from shared.letters.store import Letters
     from shared.runtime.protocols import Publisher
-    from shared.settings import Settings
+    from shared.settings import Needed, Settings
 
 dead_letters_app = typer.Typer(
     help="Dead letters: messages that could never be accepted, kept as they came. They may hold personal data.",
@@ -98,8 +98,11 @@ def show_command(
     """
     from services.cli import dead_letters_view as letters
     from shared.letters.letter import cut_note
+    from shared.letters.sealing import is_sealed
 
-    with _opened() as (settings, _, store):
+    with _opened() as (_, _, store):
+        sealed = any(map(is_sealed, _present(store, [id])))
+    with _opened(*(("master_key",) if sealed else ())) as (settings, _, store):
         [letter] = store.opened(_present(store, [id]))
         _record(settings, "dead_letters.show", {"letter": id})
     if raw:
@@ -149,7 +152,7 @@ def replay_command(
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
     if value is not None and len(selection.ids) != 1:
         raise typer.BadParameter("needs exactly one id", param_hint="--value")
-    with _opened() as (settings, topics, store):
+    with _opened("kafka", "master_key") as (settings, topics, store):
         notes = [note for letter in _present(store, selection.ids) if (note := cut_note(letter)) is not None]
         if notes and value is None:
             raise typer.BadParameter(f"{notes[0]}. Publish a whole event with --value", param_hint="ID")
@@ -224,20 +227,26 @@ def _definite(selection: "Selection") -> "Selection":
 
 
 @contextmanager
-def _opened() -> "Iterator[tuple[Settings, Topics, Letters]]":
+def _opened(*needed: "Needed") -> "Iterator[tuple[Settings, Topics, Letters]]":
+    """The store; it opens and seals personal data only with a master key among what is ``needed``."""
     from shared.contracts.topics import Topics
     from shared.letters.store import Letters
     from shared.mongo.errors import translated
     from shared.mongo.store import connect
-    from shared.settings import mongo_of
+    from shared.settings import mongo_of, require
     from shared.vault.open import vault_in
 
     settings = read_settings()
+    require(settings, "mongo", *needed)
     mongo = mongo_of(settings)
     topics = Topics(settings.topic_prefix)
     with connect(mongo) as client, translated():
         database = client[settings.database]
-        yield settings, topics, Letters(database, topics, vault_in(settings, database))
+        yield (
+            settings,
+            topics,
+            Letters(database, topics, vault_in(settings, database) if "master_key" in needed else None),
+        )
 
 
 def _record(settings: "Settings", action: str, subject: dict[str, str]) -> None:

@@ -75,10 +75,11 @@ def export_command(
     from shared.http.parameters import BadParameter
     from shared.measures.query import BadMeasure, NotInstalled
     from shared.mongo.store import connect
-    from shared.settings import mongo_of
+    from shared.settings import mongo_of, require
     from shared.vault.open import vault_in
 
     settings = read_settings()
+    require(settings, "mongo", *(("master_key",) if personal else ()))
     mongo = mongo_of(settings)
     given = {"from": from_, "to": to, "kind": kind, "category": category, "consumer_id": consumer_id}
     given |= {"provider_id": provider_id, "by": by, "key": key, "purpose": purpose}

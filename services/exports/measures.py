@@ -15,6 +15,8 @@ from services.exports.columns import Row
 from services.exports.measure_rows import columns_of, knows, rows_of
 from services.exports.source import Export
 from shared.contracts.errors import Unavailable
+from shared.http.problems.kind import ProblemType
+from shared.http.problems.lookup import of_uri
 
 #: A measure has 25 s of MongoDB's time, and may wait for others.
 TIMEOUT_SECONDS = 60.0
@@ -22,12 +24,13 @@ _FILTERS = frozenset({"kind", "category", "provider_id"})
 
 
 class Refused(Exception):
-    """A service does not answer: ``status`` and ``detail`` are its own."""
+    """A service does not answer: ``status``, ``detail`` and ``kind`` are its own."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, kind: ProblemType | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.kind = kind
 
 
 class Measures(Protocol):
@@ -85,7 +88,7 @@ class MeasureServices:
                 return found
         except urllib.error.HTTPError as error:
             with error:
-                raise Refused(error.code, _detail(error.read())) from None
+                raise _refused(error.code, error.read()) from None
         except OSError as error:
             raise Unavailable(f"a service with measures is away: {error}") from None
 
@@ -126,8 +129,9 @@ def _answer_schema(document: Mapping[str, Any], name: str) -> dict[str, Any] | N
     return {**found, "$defs": document["components"]["schemas"]}
 
 
-def _detail(body: bytes) -> str:
+def _refused(status: int, body: bytes) -> Refused:
     try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return "the service with this measure refuses"
+        answer = json.loads(body)
+        return Refused(status, str(answer["detail"]), of_uri(str(answer.get("type", ""))))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Refused(status, "the service with this measure refuses")

@@ -19,6 +19,7 @@ from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
 from shared.contracts.topics import Topics
+from shared.contracts.wire import BOM, normal
 from shared.runtime.protocols import Message
 from shared.vault.fields import first_plaintext_path, first_token_path
 
@@ -77,6 +78,7 @@ class Door:
 
         Raises Refused (400, 413, 415), and nothing else, when the request as a whole is not understood.
         """
+        body = body.removeprefix(BOM)
         tenant = bound or tenant_of(headers)
         mode = mode_of(headers)
         sound = False
@@ -107,7 +109,7 @@ class Door:
         try:
             if added is not None:
                 raw = _completed(raw, added)
-            event = codec.decode(raw)
+            event = codec.decode(raw := normal(raw))
             if tenant is not None and event.tenant != tenant:
                 detail = f"is not the tenant of the credential, or that the header {TENANT_HEADER} states"
                 raise InvalidEvent("wrong_tenant", detail, "tenant")

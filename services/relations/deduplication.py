@@ -14,7 +14,8 @@ import msgspec
 from services.relations.fact_erasure import ERASED
 from services.relations.world import digest
 from shared.contracts.codec import MAX_SEALED_BYTES
-from shared.contracts.events import document_id, time_of_record
+from shared.contracts.events import EPOCH, arrival_milliseconds, document_id
+from shared.runtime.forms import all_readable
 from shared.runtime.protocols import Answer, Ask, Document, Get, Record
 
 _ORDER = "relation.subject_erased"
@@ -48,7 +49,8 @@ def drop_known(
     that it finds. And those that would be judged to be dated more than ``most_ahead`` ahead of their arrival.
     """
     wanted: list[tuple[str, str] | None] = []
-    for record in records:
+    seen = all_readable(records)
+    for record in seen:
         wanted.append(found := _ids(record))
         if found is None and _may_erase(record):
             return records
@@ -62,13 +64,13 @@ def drop_known(
         return records
     allowed = most_ahead // timedelta(milliseconds=1)
     return [
-        record
-        for record, found in zip(records, wanted, strict=True)
+        original
+        for original, record, found in zip(records, seen, wanted, strict=True)
         if not found
         or (fact := stored.get(found[0])) is None
         or (known := fact["version"].get("digest")) is None
         or known != digest(record.value or b"")
-        or not _timely(fact, record.timestamp + allowed)
+        or not _timely(fact, record.timestamp, allowed)
         or not trusted(fact)
     ]
 
@@ -95,9 +97,13 @@ def _may_erase(record: Record) -> bool:
     return len(raw) <= MAX_SEALED_BYTES and (b"subject_erased" in raw or b"\\u" in raw)
 
 
-def _timely(fact: Document, latest: int) -> bool:
-    """Whether the times of a fact are certainly not after ``latest``, in milliseconds since 1970."""
+def _timely(fact: Document, timestamp: int, allowed: int) -> bool:
+    """Whether the times of a fact are certainly not more than ``allowed`` milliseconds ahead of a record's
+    timestamp, if that tells an arrival."""
+    if (arrived := arrival_milliseconds(timestamp)) is None:
+        return True
+    latest = arrived + allowed
     # A fact's own time is cut to milliseconds.
     return fact["version"]["time"] <= latest * 1000 and (
-        "time" not in fact or fact["time"] < time_of_record(latest)
+        "time" not in fact or fact["time"] < EPOCH + timedelta(milliseconds=latest)
     )

@@ -13,6 +13,7 @@ from services.relations.projection import RelationsProjection
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import RelationRecorded, RelationRetracted
 from shared.runtime.dead_letters import truncate
+from shared.runtime.forms import readable, with_structured
 from shared.runtime.protocols import Answer, Ask, Document, GetKeys, Outcome, Partition, Record
 from shared.vault.dead_letters import conceal, owner_of
 from shared.vault.fields import TEXTS, beside, first_plaintext_path, seal_event, without
@@ -55,7 +56,7 @@ class SealedProjection:
         partition = items[0][0].partition
         bare = [index for index, (_, event) in enumerate(items) if first_plaintext_path(event) is not None]
         self.plaintext[partition] = len(bare)
-        items = [(_withheld(record, event), event) for record, event in items]
+        items = [(_withheld(record, event), event) for record, event in with_structured(items)]
         if bare:
             items = yield from _sealed(items, bare)
         outcome = yield from self._projection.project(items)
@@ -64,7 +65,7 @@ class SealedProjection:
 
     def conceal(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
         """Records that become dead letters: all that their letters keep of the values, sealed."""
-        owners = [owner_of(record) for record in records]
+        owners = [owner_of(readable(record)) for record in records]
         keys: Found = yield GetKeys(_by_tenant(owners))
         return [
             conceal(truncate(record), owner, keys[owner]) for record, owner in zip(records, owners, strict=True)

@@ -21,6 +21,7 @@ from shared.contracts.events import (
 from shared.contracts.rfc3339 import WANTED
 from shared.contracts.strict_json import check
 from shared.contracts.unambiguous import is_unambiguous
+from shared.contracts.wire import normal
 
 MAX_EVENT_BYTES = 32 * 1024
 #: Sealing makes an event longer: base64 by a third, and nonce, tag and prefix for each of at most 54 values.
@@ -49,12 +50,15 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
     try:
         event: Event = _validate(raw)
     except ValidationError as error:
+        if (other := normal(raw)) is not raw:
+            return decode(other, upcasters=upcasters)
         invalid = _refused(raw, error)
         if (invalid.reason, invalid.field) != ("invalid", "dataversion"):
             raise invalid from None
     else:
         if not is_unambiguous(raw, event):
             check(raw)
+            normal(raw)  # raises where there are both data and data_base64
         return event
     try:
         # It is known by now that this can be read in one way only.

@@ -264,11 +264,29 @@ def microseconds(time: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+def arrival_milliseconds(timestamp: int) -> int | None:
+    """A record's timestamp in milliseconds since 1970. A producer may write any number there: seconds, micro-
+    and nanoseconds (of the years from 1973 to 5138) are known by their size. None for what tells no arrival, such
+    as 0, -1 and their neighbours."""
+    if 10**11 <= timestamp < 10**14:
+        return timestamp
+    if 10**8 <= timestamp < 10**11:
+        return timestamp * 1000
+    if 10**14 <= timestamp < 10**17:
+        return timestamp // 1000
+    return timestamp // 10**6 if 10**17 <= timestamp < 10**20 else None
+
+
 @lru_cache(4_096)
+def known_arrival(timestamp: int) -> datetime | None:
+    """The time of a record's timestamp; None where it tells none."""
+    milliseconds = arrival_milliseconds(timestamp)
+    return None if milliseconds is None else EPOCH + timedelta(milliseconds=milliseconds)
+
+
 def time_of_record(timestamp: int) -> datetime:
-    """The time of a record's timestamp (milliseconds since 1970). Whoever publishes may write any number there:
-    one that is no time becomes the nearest that is."""
-    return EPOCH + timedelta(milliseconds=min(max(timestamp, 0), _SPAN))
+    """The same to be shown: what is no time becomes the nearest that is."""
+    return known_arrival(timestamp) or EPOCH + timedelta(milliseconds=min(max(timestamp, 0), _SPAN))
 
 
 def subject_id(event: Event | SubjectErased) -> str:

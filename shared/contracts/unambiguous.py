@@ -62,7 +62,7 @@ def _has_so_many_others(raw: bytes, event: Event, count: int) -> bool:
     except (ValueError, RecursionError):
         return False
     others = attributes.keys() - type(event).model_fields.keys()
-    if len(others) != count:
+    if len(others) != count or "data_base64" in others:
         return False
     for name in others:
         text = bytes(attributes[name])

@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from shared.access.lineage import Count, DerivedFrom, Ratio
+from shared.access.lineage import Count, DerivedFrom
+from shared.measures.answer import Answer
 from shared.measures.days import Span, date_of
+from shared.measures.units import Fraction
 from shared.measures.visits import Visits
 
 #: Days of the windows behind DAU, WAU and MAU.
@@ -19,21 +21,24 @@ LOOK_BACK = max(WINDOWS) - 1
 
 class ActiveDay(BaseModel):
     day: Annotated[date, DerivedFrom("time")] = Field(description="UTC.")
-    dau: Count = Field(description="Distinct consumers with a relation on this day. Always exact.")
-    wau: Count = Field(description="Distinct consumers of this day and the 6 before it.")
-    mau: Count = Field(description="Distinct consumers of this day and the 29 before it.")
-    stickiness: Ratio | None = Field(description="dau / mau, from 0 to 1; null without consumers.")
+    dau: Count = Field(
+        title="On the day", description="Distinct consumers with a relation on this day. Always exact."
+    )
+    wau: Count = Field(title="In 7 days", description="Distinct consumers of this day and the 6 before it.")
+    mau: Count = Field(title="In 30 days", description="Distinct consumers of this day and the 29 before it.")
+    stickiness: Fraction | None = Field(description="dau / mau, from 0 to 1; null without consumers.")
 
 
-class Activity(BaseModel):
+class Activity(Answer):
     """Answers: how many consumers are with us, and how often do they come?"""
 
     consumers: Count = Field(description="Distinct consumers of the whole period.")
     method: Annotated[Literal["exact", "sketch"], DerivedFrom()] = Field(
-        description="How wau, mau and consumers were counted."
+        title="Counted", description="How wau, mau and consumers were counted."
     )
-    relative_error: Ratio = Field(
-        description="Of wau, mau and consumers, with 95 % confidence: 0 when exact, 0.016 is 1.6 %."
+    relative_error: Fraction = Field(
+        title="Relative error at most",
+        description="Of wau, mau and consumers, with 95 % confidence: 0 when exact, 0.016 is 1.6 %.",
     )
     items: list[ActiveDay] = Field(description="Every day of the period, in order.")
 

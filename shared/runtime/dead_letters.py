@@ -10,6 +10,8 @@ import orjson
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import time_of_record
+from shared.contracts.wire import is_binary
+from shared.runtime.forms import readable
 from shared.runtime.protocols import Document, Message, Outcome, Record, Write
 
 COLLECTION = "dead_letters"
@@ -94,7 +96,8 @@ def to_dead_letter(
     shown: Record | None = None,
 ) -> None:
     """Add to ``outcome`` the dead letter of ``record``: its document, and the original bytes as a message to
-    ``topic`` with reason and origin in the headers. Of a record beyond MAX_BYTES both have what ``truncate`` leaves.
+    ``topic`` with reason and origin in the headers. Of a record beyond MAX_BYTES both have what
+    ``truncate`` leaves.
     ``shown`` has the value and the headers that are stored in place of these, where they must not be seen."""
     kept, shown = truncate(record), truncate(shown or record)
     letter = document(record, error, service)
@@ -112,8 +115,10 @@ def to_dead_letter(
         if "sha256" in whole:
             headers.append((VALUE_SHA256, whole["sha256"]))
     told = tuple((name, text.encode()) for name, text in headers)
+    # Without its attributes an event in binary mode would say nothing.
+    attributes = kept.headers if is_binary(kept.headers) else ()
     concealed = shown.headers[len(kept.headers) :]
-    outcome.messages.append(Message(topic, kept.key, shown.value or b"", headers=(*told, *concealed)))
+    outcome.messages.append(Message(topic, kept.key, shown.value or b"", headers=(*attributes, *told, *concealed)))
 
 
 def truncate(record: Record) -> Record:
@@ -145,8 +150,8 @@ def dead_letter_id(record: Record) -> str:
 
 
 def document(record: Record, error: InvalidEvent, service: str) -> Document:
-    """The stored form. ``key`` and ``value`` are the original bytes, or their beginnings where ``truncate`` says how
-    much there was; tenant, type and event_id are there when they could be read, ``replay_of`` when it is a
+    """The stored form. ``key`` and ``value`` are the original bytes, or their beginnings where ``truncate`` says
+    how much there was; tenant, type and event_id are there when they could be read, ``replay_of`` when it is a
     replayed dead letter that was refused again."""
     kept = truncate(record)
     return {
@@ -162,7 +167,7 @@ def document(record: Record, error: InvalidEvent, service: str) -> Document:
         "key": kept.key,
         "value": kept.value,
         "headers": _headers(kept),
-        **_glimpse(record.value),
+        **_glimpse(readable(record).value),
         **_ancestry(record),
         **({"cut": _whole(record)} if kept is not record else {}),
     }

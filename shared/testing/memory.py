@@ -28,7 +28,9 @@ from shared.runtime.protocols import (
     Progress,
     Record,
     Slice,
+    Write,
 )
+from shared.testing.validators import violations
 
 
 class MemoryLog:
@@ -151,6 +153,10 @@ class _Position:
     progress: Progress = field(default_factory=Progress)
 
 
+class InvalidDocument(Exception):
+    """MongoDB would refuse this document by its collection's validator. A worker stops with nothing stored."""
+
+
 class MemoryStore:
     """Collections of deep-copied documents. While ``available`` is false, every call fails."""
 
@@ -212,13 +218,12 @@ class MemoryStore:
             raise Fenced(slice.claim.position)
         for write in slice.outcome.writes:
             self._verify(write.collection, write.id, write.before, write.blind)
+            self._validate(write)
         for write in slice.outcome.writes:
             if write.after is None:
                 del self.collections[write.collection][write.id]
             else:
-                documents = self.collections[write.collection]
-                kept = documents.get(write.id, {}) if write.blind else {}
-                documents[write.id] = {**kept, **copy.deepcopy(write.after)}
+                self.collections[write.collection][write.id] = self._after(write)
         entry.progress = slice.after
         self.clear(slice.published)
         if not slice.outcome.messages:
@@ -226,6 +231,15 @@ class MemoryStore:
         batch = OutboxBatch(f"{slice.claim.position}/{slice.after.next:020d}/0", tuple(slice.outcome.messages))
         self.outbox[batch.id] = batch
         return [batch]
+
+    def _after(self, write: Write) -> Document:
+        kept = self.collections[write.collection].get(write.id, {}) if write.blind else {}
+        return {**kept, **copy.deepcopy(write.after or {})}
+
+    def _validate(self, write: Write) -> None:
+        schema = self._specs[write.collection].validator
+        if schema and write.after is not None and (wrong := list(violations(schema, self._after(write)))):
+            raise InvalidDocument(f"{write.collection}: {'; '.join(wrong)}")
 
     def _verify(self, collection: str, id: str, before: Document | None, blind: bool) -> None:
         if blind:

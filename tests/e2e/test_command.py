@@ -123,8 +123,8 @@ COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 def test_the_process_prints_what_the_command_says() -> None:
-    said = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}, prog_name="kith").stdout
-    assert run_kith("--help", COLUMNS="200") == said
+    said = CliRunner().invoke(app, ["--help"], prog_name="kith").stdout
+    assert run_kith("--help").split() == said.split()
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

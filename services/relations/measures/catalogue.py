@@ -1,6 +1,6 @@
 """The measures of relations, their parameters, and how each is put together from a source."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -12,8 +12,8 @@ from services.relations.measures.repeat import Repeat, repeat
 from services.relations.measures.revenue import Revenue, revenue
 from services.relations.measures.rfm import Rfm, RfmConsumers, Scored, Segment, rfm, rfm_consumers, scored
 from shared.access.lineage import DerivedBy, DerivedFrom
-from shared.contracts.events import Rating
 from shared.measures.activity import LOOK_BACK, Activity, activity
+from shared.measures.answer import stated
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span, Unit
 from shared.measures.lifecycle import Lifecycle, lifecycle
@@ -24,6 +24,8 @@ from shared.measures.query import (
     MoneyQuery,
     NotInstalled,
     OfCurrency,
+    OfRating,
+    ScaleQuery,
     bucketed,
     listed,
 )
@@ -47,15 +49,15 @@ LISTED = DerivedBy("by", {"value": ("amount",), "risk": ()})
 
 
 class ActivityQuery(FilterQuery):
-    """By default the last 30 days."""
+    days: ClassVar[int | None] = 30
 
 
-class BucketedQuery(FilterQuery, BucketQuery):
-    """By default the last 12 weeks or months, or 30 days."""
+class BucketedQuery(BucketQuery, FilterQuery):
+    pass
 
 
 class RfmQuery(MoneyQuery):
-    """By default the last 365 days."""
+    days: ClassVar[int | None] = 365
 
 
 class RfmConsumersQuery(RfmQuery):
@@ -64,29 +66,23 @@ class RfmConsumersQuery(RfmQuery):
 
 
 class RepeatQuery(FilterQuery):
-    """By default all time."""
-
     currency: OfCurrency = Field(None, description="Only orders in this one. Left out: in any.")
 
 
 class RevenueQuery(FilterQuery):
-    """By default the last 365 days."""
+    days: ClassVar[int | None] = 365
 
     unit: Unit = Field("month", description="The size of a bucket; weeks begin on Monday.")
     currency: OfCurrency = Field(None, description="Only this one. Left out: each apart.")
 
 
-class DistributionQuery(FilterQuery):
-    """By default all time."""
-
-    positive_from: Annotated[Rating, DerivedFrom("rating")] = Field(
-        4, description="A rating of at least this is good."
+class DistributionQuery(ScaleQuery, FilterQuery):
+    positive_from: OfRating = Field(
+        None, description="A rating of at least this is good. Left out: the uppermost quarter of the scale."
     )
 
 
 class GeographyQuery(FilterQuery):
-    """By default all time."""
-
     side: Annotated[Side, DerivedFrom()] = Field(
         "consumer", description="By the place of consumers, or of providers."
     )
@@ -95,7 +91,7 @@ class GeographyQuery(FilterQuery):
 
 
 class LifetimeQuery(MoneyQuery):
-    """By default all time; `from` leaves out consumers whose first order is earlier."""
+    """`from` leaves out consumers whose first order is earlier."""
 
     horizon_weeks: int = Field(52, ge=1, le=520, description="How far to look ahead.")
     discount: float = Field(
@@ -110,60 +106,68 @@ class LifetimeQuery(MoneyQuery):
 
 
 def _activity(source: "Source", query: ActivityQuery) -> Activity:
-    span = listed(query.span(source.today, 30))
-    return activity(source.visits(query, Span(span.first - LOOK_BACK, span.end)), span)
+    span = listed(query.span(source.today, query.days))
+    return stated(activity(source.visits(query, Span(span.first - LOOK_BACK, span.end)), span), span)
 
 
 def _lifecycle(source: "Source", query: BucketedQuery) -> Lifecycle:
     span = bucketed(query, query.unit, source.today)
-    return lifecycle(source.visits(query, Span(0, span.end)), span, query.unit, source.today)
+    return stated(lifecycle(source.visits(query, Span(0, span.end)), span, query.unit, source.today), span)
 
 
 def _cohorts(source: "Source", query: BucketedQuery) -> Cohorts:
     span = bucketed(query, query.unit, source.today, square=True)
-    return cohorts(source.visits(query, Span(0, span.end)), span, query.unit, source.today)
+    return stated(cohorts(source.visits(query, Span(0, span.end)), span, query.unit, source.today), span)
 
 
-def _orders(query: MoneyQuery) -> Orders:
-    return Orders(query.currency, query.kind is not None)
+def _orders(source: "Source", query: MoneyQuery, span: Span) -> tuple[Orders, dict[str, int]]:
+    """Which relations are orders. Where no currency is asked for, the orders by currency: the first counts."""
+    of_kind = query.kind is not None
+    if query.currency is not None:
+        return Orders(query.currency, of_kind), {}
+    found = source.currencies(query, span)
+    return Orders(next(iter(found), None), of_kind), found
 
 
-def _scored(source: "Source", query: RfmQuery) -> Scored:
-    span = query.span(source.today, 365)
-    wanted: Document = {}
+def _scored(source: "Source", query: RfmQuery) -> tuple[Scored, Span, dict[str, int]]:
+    span = query.span(source.today, query.days)
+    orders, found = _orders(source, query, span)
     # Facts without money are orders only where they are of a kind that is asked for.
-    if query.kind is None:
-        wanted = {"amount": {"$exists": True}} if query.currency is None else {"currency": query.currency}
-    return scored(source.pieces(query, span, wanted), _orders(query), span.end)
+    wanted: Document = {"amount": {"$exists": True}} if query.kind is None else {}
+    return scored(source.pieces(query, span, wanted), orders, span.end), span, found
 
 
 def _rfm(source: "Source", query: RfmQuery) -> Rfm:
-    return rfm(_scored(source, query))
+    all, span, found = _scored(source, query)
+    return stated(rfm(all), span, found)
 
 
 def _rfm_consumers(source: "Source", query: RfmConsumersQuery) -> RfmConsumers:
-    return rfm_consumers(_scored(source, query), query.segment, query.limit)
+    all, span, found = _scored(source, query)
+    return stated(rfm_consumers(all, query.segment, query.limit), span, found)
 
 
 def _repeat(source: "Source", query: RepeatQuery) -> Repeat:
-    return repeat(
-        source.histories(query, query.span(source.today)),
-        Orders(query.currency, query.kind is not None, mixed=True),
-    )
+    span = query.span(source.today, query.days)
+    orders = Orders(query.currency, query.kind is not None, mixed=True)
+    return stated(repeat(source.histories(query, span), orders), span)
 
 
 def _revenue(source: "Source", query: RevenueQuery) -> Revenue:
-    span = listed(query.span(source.today, 365))
-    return revenue(source.takings(query, span, query.currency), query.unit)
+    span = listed(query.span(source.today, query.days))
+    return stated(revenue(source.takings(query, span, query.currency), query.unit), span)
 
 
 def _distribution(source: "Source", query: DistributionQuery) -> RatingDistribution:
-    return distribution(source.rating_counts(query, query.span(source.today)), query.positive_from)
+    span = query.span(source.today, query.days)
+    scale = source.scale(query.lowest, query.highest)
+    return stated(distribution(source.rating_counts(query, span), scale, query.positive_from), span)
 
 
 def _geography(source: "Source", query: GeographyQuery) -> Geography:
-    pieces = source.pieces(query, query.span(source.today))
-    return geography(pieces, source.atlas(query.side, query.level), query.side, query.limit)
+    span = query.span(source.today, query.days)
+    pieces = source.pieces(query, span)
+    return stated(geography(pieces, source.atlas(query.side, query.level), query.side, query.limit), span)
 
 
 def _personal_places(query: GeographyQuery) -> tuple[str, ...]:
@@ -177,11 +181,12 @@ def _lifetime(source: "Source", query: LifetimeQuery) -> Lifetime:
         from services.relations.measures.valuing import lifetime
     except ImportError:
         raise NotInstalled("lifetime values need numpy and scipy: install kith[measures]") from None
-    span = query.span(source.today)
+    span = query.span(source.today, query.days)
     wish = LifetimeRequest(
         query.horizon_weeks, query.discount, query.by, query.risk_from, query.risk_to, query.limit
     )
-    return lifetime(source.histories(query, Span(0, span.end)), _orders(query), span, wish)
+    orders, found = _orders(source, query, span)
+    return stated(lifetime(source.histories(query, Span(0, span.end)), orders, span, wish), span, found)
 
 
 MEASURES: "tuple[Measure[Source], ...]" = (

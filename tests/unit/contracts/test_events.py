@@ -9,12 +9,25 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from services.relations.projection import RelationsProjection
 from shared.contracts.codec import MAX_EVENT_BYTES, UPCASTERS, check_clock, decode, decode_fields, encode
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import EVENT_MODELS, EVENT_TYPES, Event, Version, document_id, event_key
+from shared.contracts.events import (
+    EPOCH,
+    EVENT_MODELS,
+    EVENT_TYPES,
+    Event,
+    Version,
+    arrival_milliseconds,
+    document_id,
+    event_key,
+    known_arrival,
+    time_of_record,
+)
 from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
+from shared.runtime.protocols import Partition, Record
 from tests.support import strategies
-from tests.support.builders import event, recorded
+from tests.support.builders import STRENGTH, event, recorded
 from tests.support.paths import EXAMPLES
 
 PATHS = sorted(EXAMPLES.glob("*.json"))
@@ -374,6 +387,37 @@ def test_an_event_may_be_ahead_of_its_arrival_by_so_much() -> None:
         check_clock(one, arrived - timedelta(microseconds=1), hour)
     assert (caught.value.reason, caught.value.field) == ("in_the_future", "time")
     assert caught.value.detail == "is more than 3600 s ahead of the arrival"
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "milliseconds"),
+    [
+        (1_795_176_000_000, 1_795_176_000_000),
+        (1_795_176_000, 1_795_176_000_000),
+        (1_795_176_000_000_123, 1_795_176_000_000),
+        (1_795_176_000_000_123_456, 1_795_176_000_000),
+        *((none, None) for none in (-1, 0, 1, 99_999_999, -1_795_176_000, -(2**63), 10**20)),
+    ],
+)
+def test_the_unit_of_a_timestamp_shows_in_its_size(timestamp: int, milliseconds: int | None) -> None:
+    assert arrival_milliseconds(timestamp) == milliseconds
+    found = known_arrival(timestamp)
+    assert (found and found.timestamp() * 1000) == milliseconds
+    assert time_of_record(timestamp) >= EPOCH, "it can always be shown"
+
+
+@pytest.mark.parametrize("timestamp", [1_795_176_000, 0, -1, 5, 1_795_176_000_000])
+def test_a_past_event_is_not_in_the_future_whatever_its_timestamp(timestamp: int) -> None:
+    projection = RelationsProjection(Topics(), STRENGTH, 3600)
+    raw = encode(recorded("e1", "2026-11-20T11:00:00Z"))
+    assert projection.decode(Record(Partition("kith.relations", 0), 0, timestamp, None, raw))
+
+
+def test_a_timestamp_in_seconds_still_tells_what_is_in_the_future() -> None:
+    projection = RelationsProjection(Topics(), STRENGTH, 3600)
+    raw = encode(recorded("e1", "2026-11-20T13:00:01Z"))
+    with pytest.raises(InvalidEvent, match="in_the_future"):
+        projection.decode(Record(Partition("kith.relations", 0), 0, 1_795_176_000, None, raw))
 
 
 def test_versions_are_ordered_by_time_then_source_then_id() -> None:

@@ -56,11 +56,11 @@ export function view(main) {
       without ? ` Without coordinates, and only in the list: ${without}.` : "",
       hidden ? ` Hidden, because the key lacks personal:read: ${hidden}. Places of providers are not personal.` : "",
       " Outlines: Natural Earth."].join("");
-    const currencies = [...new Set(found.items.flatMap((item) => Object.keys(item.amount)))].sort();
+    const currencies = [...new Set(found.items.flatMap((item) => Object.keys(item.amount_minor)))].sort();
     rows.replaceChildren(found.items.length ? table("Most consumers first", ["Place", "Consumers", "Relations",
         ...currencies],
       found.items.map((item) => [name(item), counted(item.consumers), counted(item.relations),
-        ...currencies.map((currency) => data(item.amount[currency] ?? 0, money(item.amount[currency] ?? 0,
+        ...currencies.map((currency) => data(item.amount_minor[currency] ?? 0, money(item.amount_minor[currency] ?? 0,
             currency)))]))
       : h("p", { class: "note" }, "Nothing in this period."));
     draw();

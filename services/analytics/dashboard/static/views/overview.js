@@ -123,8 +123,8 @@ export function view(main) {
 
   const topList = ({ items, total }) => items.length ? table(`Most relations, of ${whole(total)}`,
     ["Provider", "Relations", "Share", ""],
-    items.map((item) => [link(item.provider_id), counted(item.value), percent(item.share),
-      gauge(item.value / items[0].value)])) : null;
+    items.map((item) => [link(item.provider_id), counted(item.count), percent(item.share),
+      gauge(item.count / items[0].count)])) : null;
   const ratedList = ({ items, mean }) => items.length ? table(`Bayesian mean; the mean of all is ${decimal(mean)}`,
     ["Provider", "Bayesian", "Mean", "Ratings"],
     items.map((item) => [link(item.provider_id), rounded(item.bayesian), rounded(item.mean),
@@ -146,7 +146,7 @@ export function view(main) {
   }
   const segmentTable = ({ items, currency: of }) => items.length ? table("Days since the last order and orders: means per consumer. Money: of all, net of refunds.", ["Class", "Consumers", "Share", "Days ago", "Orders", "Money"],
     items.map((item) => [words(item.segment), counted(item.consumers), percent(item.share),
-      decimal(item.recency_days, 1), decimal(item.orders, 1), of ? data(item.money, money(item.money,
+      decimal(item.recency_days, 1), decimal(item.orders, 1), of ? data(item.money_minor, money(item.money_minor,
           of)) : "–"])) : null;
 
   const loadTop = () => load(shelves.top, "analytics", "top-providers", { ...given.query, limit: 10 }, topList);

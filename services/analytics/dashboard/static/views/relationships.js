@@ -107,7 +107,7 @@ export function view(main) {
       const { items } = await get("analytics", "/v1/measures/top-providers", { ...query, limit: 20 }, options);
       suggested.replaceChildren(items.length ? table("The top providers of the period", ["Provider", "Relations"],
         items.map((item) => [h("button", { type: "button", onclick: () => open("provider", item.provider_id) },
-            item.provider_id), counted(item.value)])) : "");
+            item.provider_id), counted(item.count)])) : "");
       return items[0]?.provider_id;
     } catch (error) {
       if (!options.signal.aborted) say(suggested, `Not shown: ${error.message}`, "failed");

@@ -6,14 +6,14 @@ import pytest
 
 from shared.contracts.errors import ConfigurationError
 from shared.erasure import ledger
-from shared.http import gating
+from shared.runtime import readiness
 from shared.runtime.readiness import ReadinessGate
 from shared.settings import Settings
 from tests.support.waiting import wait_for
 
 
 def test_a_gate_opens_once_its_right_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gating, "_TROUBLE_SECONDS", 0.01)
+    monkeypatch.setattr(readiness, "_TROUBLE_SECONDS", 0.01)
     granted = False
 
     class Gate(ReadinessGate):
