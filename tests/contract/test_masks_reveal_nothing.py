@@ -33,6 +33,7 @@ from tests.support.measures_world import NOW, market, store
 
 SCOPES = "relations:read,consumers:read,personal:read,analytics:read"
 Ask = tuple[str, str]
+Change = Callable[[dict[str, Any]], dict[str, Any]]
 
 _LIMITS = ("", "&limit=3")
 ASKED: list[Ask] = [
@@ -132,7 +133,7 @@ def places(data: dict[str, Any]) -> dict[str, Any]:
     return {"location": {**location, "city": f"{location['city']}ville", **moved}}
 
 
-def changed(events: list[Event], change: Callable[[dict[str, Any]], dict[str, Any]]) -> list[Event]:
+def changed(events: list[Event], change: Change) -> list[Event]:
     found: list[Event] = []
     for one in events:
         given = one.model_dump(mode="json", exclude_none=True)
@@ -169,13 +170,18 @@ def apps(database: Any) -> dict[str, FastAPI]:
 @pytest.fixture(scope="module")
 def worlds(servers: Addresses) -> Iterator[dict[str, dict[str, FastAPI]]]:
     events = market(5, relations=300)
-    changes = {"as it is": dict, "amount": amounts, "rating": ratings, "place": places}
+    changes: dict[str, Change] = {
+        "as it is": lambda _: {},
+        "amount": amounts,
+        "rating": ratings,
+        "place": places,
+    }
     with connect(servers.mongo) as client:
         made = {}
         for name, change in changes.items():
             database = client[f"test-masks-{name.replace(' ', '-')}"]
             client.drop_database(database.name)
-            store(database, changed(events, change) if change is not dict else events)
+            store(database, changed(events, change))
             made[name] = apps(database)
         yield made
         for name in changes:
