@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from kafka import KafkaConsumer
+from kafka import TopicPartition
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from shared.contracts.findings import FINDINGS, PLAINTEXT
 from shared.contracts.topics import INPUTS, Topics
-from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
+from shared.kafka.python_client.data_ends import data_ends
+from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, server_time
 from shared.observability.heartbeat import SILENT_SECONDS, WORKERS
@@ -151,8 +152,7 @@ class StatusReader:
             "analytics": [topics.name("relation-changes")],
         }
         self._database = database
-        with reaching_brokers():
-            self._consumer = KafkaConsumer(**connection(settings), metrics_enabled=False, group_id=None)
+        self._consumer = open_outside(settings, auto_offset_reset="none")
 
     def __enter__(self) -> Self:
         return self
@@ -189,6 +189,7 @@ class StatusReader:
         with reaching_brokers():
             tps = partitions_of(self._consumer, [topic for names in self._read.values() for topic in names])
             firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
+        ends = data_ends(self._consumer, self._nexts(positions, live, firsts), ends)
         partitions = []
         for service, names in self._read.items():
             for tp in (tp for tp in tps if tp.topic in names):
@@ -208,6 +209,17 @@ class StatusReader:
                     )
                 )
         return Status(now, partitions, documents, dead_letters, closed, outbox, beats, plaintext)
+
+    def _nexts(
+        self, positions: Mapping[str, Document], live: Mapping[str, int], firsts: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        """Where each partition is read on, within its log. Each topic has one reader here."""
+        nexts = {}
+        for service, names in self._read.items():
+            for tp in (tp for tp in firsts if tp.topic in names):
+                id = position_of(f"{service}@1/{tp.topic}/{tp.partition}", live[service])
+                nexts[tp] = max(positions.get(id, {}).get("next") or 0, firsts[tp])
+        return nexts
 
     def _letters(self) -> tuple[dict[str, int], int]:
         """Open dead letters by reason, and how many are closed."""
