@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from pymongo.database import Database
 
-from services.cli.up import SERVICES
+from shared.contracts.services import SERVICES
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.servers import Servers
 from shared.mongo.store import connect

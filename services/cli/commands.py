@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from services.cli.context import talks_to_a_stack
 from services.cli.lazy import LazyGroup, Place
+from shared.contracts.services import SERVICES
 
 STACK, DATA, OPERATE, SERVE = "A stack on this machine", "Data", "Operate", "Run one service"
 
@@ -83,36 +84,7 @@ PLACES = {
         OPERATE,
         "Show every setting: its environment variable, its value now, what it means.",
     ),
-    "ingest": Place(
-        "services.cli.run",
-        "ingest",
-        SERVE,
-        "Run the ingest service: events over HTTP into Kafka. Needs KITH_KAFKA.",
-    ),
-    "relations": Place(
-        "services.cli.run",
-        "relations",
-        SERVE,
-        "Run a relations worker and its query API. Needs KITH_KAFKA and KITH_MONGO.",
-    ),
-    "analytics": Place(
-        "services.cli.run",
-        "analytics",
-        SERVE,
-        "Run an analytics worker and its report API. Needs KITH_KAFKA and KITH_MONGO.",
-    ),
-    "privacy": Place(
-        "services.cli.run",
-        "privacy",
-        SERVE,
-        "Run the privacy API: erasing, correcting and exporting consumers. Needs KITH_KAFKA and KITH_MONGO.",
-    ),
-    "exports": Place(
-        "services.cli.run",
-        "exports",
-        SERVE,
-        "Run the exports service: files and the OData feed. Needs KITH_MONGO, and KITH_KAFKA for the ledger.",
-    ),
+    **{name: Place("services.cli.run", name, SERVE, spec.summary) for name, spec in SERVICES.items()},
 }
 
 #: These start a stack, or are about one and not about what it holds.

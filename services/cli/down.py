@@ -11,6 +11,7 @@ import typer
 
 from services.cli.context import OPTION, asked_for, chosen
 from shared.contracts.errors import ConfigurationError
+from shared.contracts.services import SERVICES
 from shared.local.contexts import Context, running
 
 #: A stack gives each of its processes half a minute before it kills it.
@@ -88,7 +89,7 @@ def logs_command(
     service: Annotated[
         str | None,
         typer.Argument(
-            help="ingest, relations, analytics, privacy, exports, kafka or mongo; relations-2 is a second worker. "
+            help=f"{', '.join(SERVICES)}, kafka or mongo; relations-2 is a second worker. "
             "Without it, the logs are listed.",
             show_default=False,
             autocompletion=_names,

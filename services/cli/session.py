@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from services.cli.context import place
-from services.cli.up import SERVICES, Stack
+from services.cli.up import Stack
+from shared.contracts.services import SERVICES
 from shared.local.contexts import Context, Held
 from shared.service.launch import read_settings
 from shared.settings import Settings

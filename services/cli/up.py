@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from services.cli.data_lock import holding
 from services.cli.stack_keys import StackKeys
 from shared.contracts.errors import ConfigurationError
+from shared.contracts.services import SERVICES
 from shared.local.ports import require_free, taken
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import Servers, data_folder, server_ports
@@ -25,7 +26,6 @@ from shared.service.launch import read_settings
 from shared.settings import Settings
 from shared.vault.master import add_to_file
 
-SERVICES = ("ingest", "relations", "analytics", "privacy", "exports")
 READY_SECONDS = 60.0
 
 

@@ -9,7 +9,8 @@ from kafka import TopicPartition
 from pymongo.database import Database
 
 from services.demo.changelog import Logged
-from shared.contracts.topics import INPUTS, Topics
+from shared.contracts.services import PROJECTIONS
+from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
 from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.settings import Settings
@@ -51,10 +52,7 @@ class Gauge:
         self._database = database
         topics = Topics(settings.topic_prefix)
         self._changes = topics.name(_CHANGES)
-        self._read = {
-            "relations": [topics.name(short) for short in INPUTS],
-            "analytics": [self._changes],
-        }
+        self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
         self._kafka = open_outside(settings, auto_offset_reset="earliest", max_poll_records=5_000)
 
     def close(self) -> None:

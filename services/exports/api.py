@@ -92,7 +92,7 @@ def create_app(
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
-        return problem(error.status, error.detail)
+        return problem(error.status, error.detail, kind=error.kind)
 
     @app.exception_handler(NotInstalled)
     async def not_installed(_: Request, error: NotInstalled) -> Response:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, assert_never, get_args
 
 from pymongo.database import Database
 
@@ -27,7 +27,7 @@ from shared.vault.open import vault_in
 from shared.versions.generations import collections_of, own_collections
 from shared.versions.mongo_registry import MongoRegistry
 
-NAMES: tuple[Name, ...] = ("relations", "analytics")
+NAMES: tuple[Name, ...] = get_args(Name)
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def opened(settings: Settings, name: Name) -> Iterator[tuple[RebuildContext, Dat
     with connect(mongo) as client:
         database = client[settings.database]
         vault = vault_in(settings, database) if name == "relations" else None
-        projection, collections = _projection(settings, name, vault)
+        projection, collections = projection_of(settings, name, vault)
 
         def prepare_version(version: int) -> None:
             with translated():
@@ -62,7 +62,12 @@ def opened(settings: Settings, name: Name) -> Iterator[tuple[RebuildContext, Dat
         yield context, database
 
 
-def _projection(settings: Settings, name: Name, vault: Vault | None) -> tuple[Projection[Any], Collections]:
+def projection_of(
+    settings: Settings, name: Name, vault: Vault | None = None
+) -> tuple[Projection[Any], Collections]:
+    """A projection as its service folds it, and the collections that it writes."""
     if name == "analytics":
         return AnalyticsProjection(Topics(settings.topic_prefix)), ANALYTICS
-    return build_projection(settings, vault), RELATIONS
+    if name == "relations":
+        return build_projection(settings, vault), RELATIONS
+    assert_never(name)

@@ -19,8 +19,9 @@ from shared.access.masks import hides
 from shared.contracts.events import Id, Kind, Name
 from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
 from shared.http.paths import PathId
+from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT_GRANTED
 from shared.http.scopes import needs
-from shared.http.server import json_response, problems
+from shared.http.server import Refusal, json_response, problems
 from shared.measures.http import add_measures
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
@@ -71,7 +72,7 @@ def create_app(
     def check(tenant: str, consumer_id: str, purpose: str | None) -> None:
         page = {"items": [{"consumer_id": consumer_id}]}
         if queries.consenting(tenant, page, purpose).get("left_out"):
-            raise HTTPException(403, f"the consumer has not granted the purpose {purpose}")
+            raise Refusal(PURPOSE_NOT_GRANTED, f"the consumer has not granted the purpose {purpose}")
 
     def profile(collection: str, tenant: str, id: str) -> Document:
         if (found := queries.profile(collection, tenant, id)) is None:
@@ -123,12 +124,12 @@ def create_app(
         if (email is None) == (phone is None):
             raise HTTPException(400, "say what to look for: either email or phone")
         if vault is None:
-            raise HTTPException(409, "nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index")
+            raise Refusal(NOT_ENCRYPTED, "nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index")
         field, value = ("email", email) if email is not None else ("phone", phone)
         if not caller.may(CONSUMERS_READ):
             raise forbidden(CONSUMERS_READ)
         if hides(caller.masks, f"personal.{field}"):
-            raise HTTPException(403, f"{field} is hidden from this credential, and what is found would tell it")
+            raise Refusal(HIDDEN_FIELD, f"{field} is hidden from this credential, and the answer would reveal it")
         found = queries.consumers(tenant, field, vault.blind(tenant, field, value or ""), limit)
         found = queries.consenting(tenant, found, purpose)
         shown, fields = presented(found, PERSONAL_OF_CONSUMER, caller)

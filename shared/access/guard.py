@@ -17,6 +17,7 @@ from shared.access.quota import Quotas
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Tenant
 from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
+from shared.http.problems.client import HIDDEN_FIELD, WRONG_TENANT
 from shared.http.scopes import Need, need_of, takes_any_parameter
 from shared.http.server import SECURITY_HEADERS, problem
 
@@ -70,7 +71,8 @@ class Access:
         if self._quotas is not None:
             request.scope["kith.quota"] = await self._quotas.take(caller)
         if any(tenant != caller.tenant for tenant in stated):
-            raise Denied(403, f"the header {TENANT_HEADER} is not the tenant of the credential")
+            detail = f"the header {TENANT_HEADER} is not the tenant of the credential"
+            raise Denied(403, detail, kind=WRONG_TENANT)
         if scope is not None and not caller.may(scope):
             raise forbidden(scope)
         return caller
@@ -132,9 +134,8 @@ class GuardedRoute(APIRoute):
             values = parameters.values(given)
             if model is not None and (found := hidden_order(model, caller.masks, values)) is not None:
                 name, field = found
-                raise Denied(
-                    403, f"{field} is hidden from this credential, and the order of {name} would reveal it"
-                )
+                detail = f"{field} is hidden from this credential, and the order of {name} would reveal it"
+                raise Denied(403, detail, kind=HIDDEN_FIELD)
             return _hidden(await handle(request), caller, model, values)
 
         return guarded
@@ -149,7 +150,7 @@ def secure(app: FastAPI, access: Access) -> None:
 
     @app.exception_handler(Denied)
     async def denied(_: Request, error: Denied) -> Response:
-        return problem(error.status, error.detail, error.headers)
+        return problem(error.status, error.detail, error.headers, kind=error.kind)
 
 
 async def caller_of(request: Request) -> Caller:
@@ -186,7 +187,7 @@ def _hidden(
     kind = answer.headers.get("content-type", "").partition(";")[0]
     body = getattr(answer, "body", None)
     if kind != "application/json" or body is None:
-        raise Denied(403, "this answer cannot be masked, and the credential has masks")
+        raise Denied(403, "this answer cannot be masked, and the credential has masks", kind=HIDDEN_FIELD)
     content = orjson.loads(body)
     if not isinstance(content, dict):
         content = {"items": content}

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from shared.access.lineage import DerivedFrom, reveals
 from shared.http.caller import Denied
+from shared.http.problems.client import HIDDEN_FIELD
 from shared.http.server import problem
 
 _NUMBERS = {2: "twice", 3: "three times"}
@@ -70,9 +71,8 @@ class Parameters:
             chosen = name in named or name in self.path or parameter.default is not None
             for lineage in parameter.lineages:
                 if chosen and (field := reveals(masks, lineage.of(values))) is not None:
-                    raise Denied(
-                        403, f"{name}: {field} is hidden from this credential, and the answer would reveal it"
-                    )
+                    detail = f"{name}: {field} is hidden from this credential, and the answer would reveal it"
+                    raise Denied(403, detail, kind=HIDDEN_FIELD)
 
 
 def misplaced(

@@ -1,7 +1,7 @@
 """What is there, how far behind, who works on it and what went wrong: for `kith status` and the dashboard."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +14,8 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from shared.contracts.findings import FINDINGS, PLAINTEXT
-from shared.contracts.topics import INPUTS, Topics
+from shared.contracts.services import PROJECTIONS
+from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
 from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.mongo.errors import translated
@@ -28,7 +29,6 @@ from shared.versions.generations import collection_of, position_of
 from shared.versions.mongo_registry import MongoRegistry
 
 _NAMESPACE_NOT_FOUND = 26
-COUNTED = {"relations": ("consumers", "providers", "relations", "relationships"), "analytics": ("aggregates",)}
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Status:
     @property
     def latency(self) -> dict[str, Latency]:
         """By service, of its living workers together."""
-        counts: dict[str, Counter[int]] = {service: Counter() for service in COUNTED}
+        counts: dict[str, Counter[int]] = {service: Counter() for service in PROJECTIONS}
         for beat in self._living():
             for entry in beat["latency"]:
                 counts[beat["service"]][entry["size"]] += entry["count"]
@@ -121,7 +121,7 @@ class Status:
         seen: dict[tuple[str, str | None], datetime] = {(b["service"], b["owner"]): b["at"] for b in self.beats}
         for beat in self._living():
             owned.setdefault((beat["service"], beat["owner"]), [])
-        order = list(COUNTED)
+        order = list(PROJECTIONS)
         return [
             WorkerStatus(
                 service,
@@ -147,10 +147,7 @@ class StatusReader:
 
     def __init__(self, settings: Settings, database: Database[Document]) -> None:
         topics = Topics(settings.topic_prefix)
-        self._read = {
-            "relations": [topics.name(t) for t in INPUTS],
-            "analytics": [topics.name("relation-changes")],
-        }
+        self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
         self._database = database
         self._consumer = open_outside(settings, auto_offset_reset="none")
 
@@ -175,8 +172,8 @@ class StatusReader:
             dead_letters, closed = self._letters()
             documents = {
                 name: _size(database[collection_of(name, live[service])])
-                for service, names in COUNTED.items()
-                for name in names
+                for service, spec in PROJECTIONS.items()
+                for name in spec.documents
             }
             outbox = database[OUTBOX].estimated_document_count()
             beats = list(database[WORKERS].find())
@@ -189,12 +186,12 @@ class StatusReader:
         with reaching_brokers():
             tps = partitions_of(self._consumer, [topic for names in self._read.values() for topic in names])
             firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
-        ends = data_ends(self._consumer, self._nexts(positions, live, firsts), ends)
         partitions = []
         for service, names in self._read.items():
-            for tp in (tp for tp in tps if tp.topic in names):
-                id = position_of(f"{service}@1/{tp.topic}/{tp.partition}", live[service])
-                position = positions.get(id, {})
+            own = self._stored(service, live[service], (tp for tp in tps if tp.topic in names), positions)
+            nexts = {tp: max(position.get("next") or 0, firsts[tp]) for tp, position in own.items()}
+            own_ends = data_ends(self._consumer, nexts, {tp: ends[tp] for tp in own})
+            for tp, position in own.items():
                 stored = position.get("next")
                 partitions.append(
                     PartitionStatus(
@@ -202,24 +199,21 @@ class StatusReader:
                         tp.topic,
                         tp.partition,
                         stored,
-                        ends[tp],
-                        ends[tp] - (firsts[tp] if stored is None else stored),
+                        own_ends[tp],
+                        own_ends[tp] - (firsts[tp] if stored is None else stored),
                         position.get("owner"),
                         position.get("moved"),
                     )
                 )
         return Status(now, partitions, documents, dead_letters, closed, outbox, beats, plaintext)
 
-    def _nexts(
-        self, positions: Mapping[str, Document], live: Mapping[str, int], firsts: Mapping[TopicPartition, int]
-    ) -> dict[TopicPartition, int]:
-        """Where each partition is read on, within its log. Each topic has one reader here."""
-        nexts = {}
-        for service, names in self._read.items():
-            for tp in (tp for tp in firsts if tp.topic in names):
-                id = position_of(f"{service}@1/{tp.topic}/{tp.partition}", live[service])
-                nexts[tp] = max(positions.get(id, {}).get("next") or 0, firsts[tp])
-        return nexts
+    def _stored(
+        self, service: str, version: int, tps: Iterable[TopicPartition], positions: Mapping[str, Document]
+    ) -> dict[TopicPartition, Document]:
+        """The positions of a service."""
+        return {
+            tp: positions.get(position_of(f"{service}@1/{tp.topic}/{tp.partition}", version), {}) for tp in tps
+        }
 
     def _letters(self) -> tuple[dict[str, int], int]:
         """Open dead letters by reason, and how many are closed."""

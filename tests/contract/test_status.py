@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack, closing
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from kafka import KafkaProducer
@@ -96,6 +97,10 @@ def test_it_looks_at_the_version_that_is_live(real_settings: Settings) -> None:
     assert (before.documents["relations"], after.documents["relations"]) == (1, 2)
 
 
+def _has_lag(settings: Settings, database: Database[Document], expected: int) -> bool:
+    return read_status(settings, database).lag["relations"] == expected
+
+
 def test_markers_of_transactions_are_no_lag_in_status_or_the_demo(real_settings: Settings) -> None:
     assert real_settings.mongo is not None
     topic = f"{real_settings.topic_prefix}.relations"
@@ -115,7 +120,5 @@ def test_markers_of_transactions_are_no_lag_in_status_or_the_demo(real_settings:
                     {"_id": f"relations@1/{topic}/0"}, {"next": position, "owner": "one"}, upsert=True
                 )
             # The markers are written after the producer has been answered.
-            wait_for(
-                f"a lag of {expected}", lambda: read_status(real_settings, database).lag["relations"] == expected
-            )  # noqa: B023
+            wait_for(f"a lag of {expected}", partial(_has_lag, real_settings, database, expected))
             assert gauge.lag().of("relations") == expected

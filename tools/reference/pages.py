@@ -6,6 +6,7 @@ from shared.contracts.topics import Topics
 from tests.support.routes import bare
 from tools.reference.command import command_part
 from tools.reference.openapi import api_part
+from tools.reference.problems import problems_part
 from tools.reference.settings import settings_part
 from tools.reference.topics import topics_part
 
@@ -17,4 +18,5 @@ def parts() -> dict[str, str]:
         "topics.md": topics_part(document(Topics("kith"), "")),
         "cli.md": command_part(),
         "settings.md": settings_part(),
+        "problems.md": problems_part(),
     }

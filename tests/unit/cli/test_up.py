@@ -12,9 +12,10 @@ import pytest
 
 from services.cli.data_lock import holding
 from services.cli.log_view import follow, last_lines
-from services.cli.up import SERVICES, Stack
+from services.cli.up import Stack
 from services.cli.up_run import announce
 from shared.contracts.errors import ConfigurationError
+from shared.contracts.services import SERVICES
 from shared.local.ports import holder_of, require_free
 from shared.local.processes import is_free
 from shared.settings import Settings

@@ -94,7 +94,7 @@ def test_routes_exist_and_all_are_named() -> None:
     paths = {(m.upper(), path) for d in openapi().values() for path, item in d["paths"].items() for m in item}
     text = "".join(document.read_text() for document in DOCUMENTS)
     named = {(m[1], m[2]) for m in re.finditer(r"`(GET|POST|PUT|DELETE|PATCH) (/[^\s?`]+)", text)}
-    assert named - {("GET", "/openapi.json"), ("GET", "/metrics")} == paths
+    assert named - {("GET", "/openapi.json"), ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/problems")} == paths
 
 
 def test_what_is_asked_can_be_asked() -> None:
