@@ -52,6 +52,10 @@ class Letters:
         )
         return {entry["_id"]: entry["count"] for entry in grouped}
 
+    def replayable(self, letter: Document) -> bool:
+        """Whether a replay publishes it again: it is an event, and here as it came."""
+        return replayable(letter, self._topics)
+
     def replay(self, selection: Selection, publisher: Publisher | None) -> tuple[list[str], list[str]]:
         """Publish again what is meant, in the order of the log. Returns the ids of what was published and of
         what was left out: it is no event, is cut, would be refused again, or is about someone erased. Without a
