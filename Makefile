@@ -6,9 +6,14 @@ PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: setup demo test check tests contract unit e2e browser bench soak audit format up
+.PHONY: help setup demo test check tests contract unit e2e browser bench soak audit format up docs docs-serve \
+	reference pictures hooks
 
-setup: .venv/.ready
+help: ## List the targets.
+	@sed -n 's/^\([a-z][a-z0-9 -]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		for each in $$name; do printf '  make %-11s %s\n' "$$each" "$$text"; done; done
+
+setup: .venv/.ready ## Install uv (into .uv where the machine has none) and everything else into .venv.
 
 .uv/bin/uv:
 	$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv
@@ -17,46 +22,67 @@ setup: .venv/.ready
 	$(UV) sync --frozen --quiet && touch $@
 
 # make demo ARGS="--events 20000 --exit --json"
-demo: setup
+demo: setup ## Start everything with a simulated market, and check that what is stored is exact. Ctrl-C ends it.
 	@$(RUN) kith demo $(ARGS)
 
-up: setup
+up: setup ## Start everything without the market. Ctrl-C ends it.
 	@$(RUN) kith up $(ARGS)
 
 # Two at a time, for much of a test of real servers is waiting: each with servers of its own (one at a time where servers
 # are given), and with its report when it has ended. What kills servers comes last and alone.
-test: setup
+test: setup ## Run every check and every test, against real servers.
 	@$(MAKE) --no-print-directory -j$(if $(KITH_MONGO),1,2) $(if $(filter output-sync,$(.FEATURES)),-Otarget) \
 		contract check unit e2e browser
 	$(RUN) pytest tests/fault $(ARGS)
 
-# make unit ARGS="-k laws"
+# make unit ARGS="-k laws"; make unit ARGS=tests/unit/relations/test_laws.py runs just that file.
+unit: ## Run the fast tests, or just the paths in ARGS: make unit ARGS=tests/unit/relations/test_laws.py
+contract: ## Run the suite that memory and the real servers both have to pass.
+e2e: ## Run whole processes against real servers.
+browser: ## Run the dashboard in Chromium.
 contract unit e2e browser: setup
-	$(RUN) pytest tests/$@ $(ARGS)
+	$(RUN) pytest $(if $(filter tests/% ./% /%,$(ARGS)),,tests/$@) $(ARGS)
 
-check: setup
+check: setup reference ## Check formatting, lint, types, import contracts and the documents.
 	$(RUN) ruff format --check
 	$(RUN) ruff check
 	$(RUN) mypy
 	$(RUN) lint-imports
+	$(RUN) zensical build --strict
 
 # make tests ARGS="tests/unit -k laws"
-tests: setup
+tests: setup ## Run any tests: make tests ARGS="tests/unit -k laws"
 	$(RUN) pytest $(ARGS)
 
-# Kith beside its peers, on this machine: make bench ARGS="--quick"
-bench: setup
+# What is made from the code; pages of docs/reference include it.
+reference: setup
+	@$(RUN) python -m tools.reference
+
+docs: reference ## Build the site of docs/ into site/, strictly; open site/index.html.
+	$(RUN) zensical build --strict
+
+docs-serve: reference ## Serve the site of docs/ while you write.
+	$(RUN) zensical serve
+
+pictures: setup ## Take the pictures of the documents from a running demo (needs Chromium).
+	$(RUN) python -m tools.pictures
+
+hooks: setup ## Run ruff and mypy before each commit from now on.
+	$(RUN) pre-commit install
+
+# make bench ARGS="--quick"
+bench: setup ## Measure Kith beside its peers, on this machine.
 	$(UV) run --frozen --group bench python -m services.bench $(ARGS)
 
-# Random faults against real processes, and at the end a report: make soak MINUTES=30 ARGS="--seed 7"
+# make soak MINUTES=30 ARGS="--seed 7"
 MINUTES ?= 30
-soak: setup
+soak: setup ## Send random faults against real processes, and report at the end: make soak MINUTES=10
 	@$(RUN) python -m tests.fault.soak $(MINUTES) $(ARGS)
 
-# Known weaknesses of what is locked; needs the vulnerability database of PyPI, which a mirror may not have.
-audit: setup
+# Needs the vulnerability database of PyPI, which a mirror may not have.
+audit: setup ## Look for known weaknesses in the locked packages.
 	$(UV) export --frozen --quiet --no-emit-project --output-file .venv/locked.txt
 	$(UV) tool run pip-audit --disable-pip --require-hashes --requirement .venv/locked.txt
 
-format: setup
+format: setup ## Put formatting right.
 	$(RUN) ruff format && $(RUN) ruff check --fix

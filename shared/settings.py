@@ -1,11 +1,21 @@
 """Every setting of every Kith process: one class, environment variables with the prefix ``KITH_``."""
 
+from contextvars import ContextVar
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.contracts.errors import ConfigurationError
+
+
+def _ascending(scale: tuple[int, int]) -> tuple[int, int]:
+    if scale[0] >= scale[1]:
+        raise ValueError("the worst rating must be below the best")
+    return scale
+
+
+RatingScale = Annotated[tuple[int, int], AfterValidator(_ascending)]
 
 
 class Settings(BaseSettings):
@@ -77,6 +87,12 @@ class Settings(BaseSettings):
     kind_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {"subscribe": 8.0, "purchase": 5.0, "review": 3.0, "contact": 2.0, "view": 0.5},
         description="Weight of one relation of a kind in a relationship's strength (JSON). Other kinds: 1.",
+    )
+
+    rating_scales: dict[str, RatingScale] = Field(
+        {},
+        description="Worst and best rating by tenant, * for every other (JSON). Without it reports take the lowest"
+        " and highest rating of the tenant's data.",
     )
 
     relations_facts_only: bool = Field(
@@ -155,15 +171,41 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
 
 
+Needed = Literal["kafka", "mongo", "master_key"]
+_NEEDED: dict[Needed, tuple[str, str]] = {
+    "kafka": ("KITH_KAFKA", "Kafka's address"),
+    "mongo": ("KITH_MONGO", "MongoDB's address"),
+    "master_key": ("KITH_MASTER_KEY_FILE", "the file of the master keys for personal data"),
+}
+#: What a person can do about settings that are missing. A command that has looked for a running stack says more.
+ADVICE: ContextVar[str] = ContextVar("advice", default="Export what is missing, or start a stack with `kith up`.")
+
+
+def require(settings: Settings, *needed: Needed) -> None:
+    """Raises ConfigurationError that names everything of ``needed`` that is missing, and what to do about it."""
+    there = {
+        "kafka": settings.kafka is not None,
+        "mongo": settings.mongo is not None,
+        "master_key": settings.encryption == "off"
+        or settings.master_key_file is not None
+        or settings.master_key is not None,
+    }
+    missing = [_NEEDED[name] for name in needed if not there[name]]
+    if missing:
+        what = ", ".join(f"{variable} ({meaning})" for variable, meaning in missing)
+        raise ConfigurationError(f"missing: {what}. {ADVICE.get()}")
+
+
 def mongo_of(settings: Settings) -> str:
     """MongoDB's address, for a command. Raises ConfigurationError."""
-    if settings.mongo is None:
-        raise ConfigurationError("KITH_MONGO is not set; `kith up` prints the address of its own")
+    require(settings, "mongo")
+    assert settings.mongo is not None
     return settings.mongo
 
 
 def servers_of(settings: Settings) -> tuple[str, str]:
     """The addresses of Kafka and of MongoDB. Raises ConfigurationError."""
-    if settings.kafka is None or settings.mongo is None:
-        raise ConfigurationError("KITH_KAFKA and KITH_MONGO say where the servers are; one is not set")
+    require(settings, "kafka", "mongo")
+    assert settings.kafka is not None
+    assert settings.mongo is not None
     return settings.kafka, settings.mongo

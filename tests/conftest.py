@@ -1,6 +1,7 @@
 """Real servers for the whole session: given ones, containers, or the embedded ones. Never a skip."""
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from pymongo.database import Database
 
-from services.cli.up import SERVICES
+from shared.contracts.services import SERVICES
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.servers import Servers
 from shared.mongo.store import connect
@@ -21,6 +22,10 @@ from shared.settings import Settings
 # A shared machine stalls now and then; a slow example is no failure.
 hypothesis_settings.register_profile("kith", deadline=None)
 hypothesis_settings.load_profile("kith")
+
+# No command of a test finds, or is found by, a stack that somebody has started on this machine.
+os.environ.pop("KITH_CONTEXT", None)
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="kith-test-state-")
 
 # Kafka lives for seconds here. What Java's second compiler and its parallel collector spend on a server that is to
 # run for long is half of what a start takes. (Java says in the server's log that it was told so.)

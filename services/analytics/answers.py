@@ -1,39 +1,50 @@
 """What the queries answer: the models behind the API's JSON. Pure."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, Field
+
+from shared.access.lineage import KEY, Count, DerivedBy, DerivedFrom, Label
+
+#: What a ranking by a measure reveals.
+MEASURED = DerivedBy("measure", {"count": (), "consumers": (), "amount": ("amount",), "rating": ("rating",)})
 
 
 class _Sums(BaseModel):
-    key: str = Field(
+    key: Annotated[str, KEY] = Field(
         description="The kind, the provider_id, the consumer_id, `provider_id:kind`, or empty for the total."
     )
-    count: int = Field(description="Relations.")
-    amount: dict[str, int] = Field(description="Money by currency (ISO 4217), in minor units such as cents.")
-    rating_count: int = Field(description="Relations that carry a rating.")
-    rating_sum: int = Field(description="Sum of these ratings; divided by rating_count it is their mean.")
+    count: Count = Field(description="Relations.")
+    amount: Annotated[dict[str, int], DerivedFrom("amount", "currency")] = Field(
+        description="Money by currency (ISO 4217), in minor units such as cents."
+    )
+    rating_count: Count = Field(description="Relations that carry a rating.")
+    rating_sum: Annotated[int, DerivedFrom("rating")] = Field(
+        description="Sum of these ratings; divided by rating_count it is their mean."
+    )
 
 
 class Aggregate(_Sums):
     """What happened in one bucket of time. A bucket in which nothing happened is left out."""
 
-    bucket: str = Field(
+    bucket: Annotated[str, DerivedFrom("time", "day")] = Field(
         description="Where it begins, in UTC: `2026-11-21` for a day, `2026-11-21T07:00:00Z` for an hour."
     )
-    consumers: int | None = Field(
+    consumers: Count | None = Field(
         description="Distinct consumers. Kept by day for the total and for providers, null elsewhere."
     )
 
 
 class AggregatePage(BaseModel):
     items: list[Aggregate] = Field(description="Ordered by bucket, then by key.")
-    next: str | None = Field(description="The cursor of the next page; null on the last one.")
+    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
 
 
 class Ranked(_Sums):
     """One place in a ranking: its sums over the whole period."""
 
-    value: int | float = Field(description="What the ranking is by; for ratings the mean.")
-    consumers: int | None = Field(
+    value: Annotated[int | float, MEASURED] = Field(description="What the ranking is by; for ratings the mean.")
+    consumers: Count | None = Field(
         description="Distinct consumers of the whole period, for the measure `consumers`; null for others."
     )
 

@@ -5,13 +5,14 @@ from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response
 
-from services.analytics.answers import AggregatePage, Top
+from services.analytics.answers import MEASURED, AggregatePage, Top
 from services.analytics.measures.catalogue import MEASURES
 from services.analytics.measures.source import Source
 from services.analytics.parameters import Bucket, By, Measure, period
 from services.analytics.queries import AnalyticsQueries
 from shared.access.app import guarded_app
 from shared.access.guard import Access, TenantOf
+from shared.access.lineage import KEY, DerivedFrom
 from shared.contracts.events import Currency
 from shared.http.caller import ANALYTICS_READ
 from shared.http.parameters import BadParameter
@@ -31,6 +32,7 @@ What a credential may not see is shown as `•••`, whatever its type, and na
 
 From = Annotated[
     str | None,
+    DerivedFrom("time", "day"),
     Query(
         alias="from",
         description="Begin of the period, inclusive: a day (`2026-11-21`, from its midnight in UTC) or a time"
@@ -39,6 +41,7 @@ From = Annotated[
 ]
 To = Annotated[
     str | None,
+    DerivedFrom("time", "day"),
     Query(description="End of the period, exclusive, written as `from` is. Left out: to the last relation."),
 ]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many items at most.")]
@@ -76,6 +79,7 @@ def create_app(
         by: Annotated[By, Query(description="What to count apart.")] = "total",
         key: Annotated[
             str | None,
+            KEY,
             Query(
                 description="One kind, provider_id, consumer_id, or `provider_id:kind` for provider_kind."
                 " Left out: all of them. The total has none."
@@ -105,6 +109,7 @@ def create_app(
         by: Annotated[By, Query(description="What to rank.")] = "provider",
         measure: Annotated[
             Measure,
+            MEASURED,
             Query(
                 description="`count`: relations; `amount`: money in one currency; `rating`: the mean rating;"
                 " `consumers`: distinct consumers of the whole period, for providers only."
@@ -112,6 +117,7 @@ def create_app(
         ] = "count",
         currency: Annotated[
             Currency | None,
+            DerivedFrom("currency"),
             Query(description="For the measure `amount`: which one, when several occur in the period."),
         ] = None,
         from_: From = None,

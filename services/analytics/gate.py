@@ -11,7 +11,7 @@ from shared.erasure.records import LedgerEntry
 from shared.runtime.protocols import Document
 from shared.runtime.readiness import ReadinessGate
 from shared.versions.generations import Registry
-from shared.versions.progress import Mark, has_counted, marks_of
+from shared.versions.progress import Mark, caught_up, change_marks
 
 
 class CountingGate(ReadinessGate):
@@ -46,7 +46,7 @@ class CountingGate(ReadinessGate):
             return [f"{len(left)} erasures are not carried out in the database yet, which has been restored"]
         self._left = ()
         if self._marks is None:
-            self._marks = marks_of(self._relations)
-        if has_counted(self._database, self._analytics, self._marks):
+            self._marks = change_marks(self._relations)
+        if caught_up(self._database, self._analytics, self._marks):
             return []
         return ["the changes of the latest erasures are not counted yet"]

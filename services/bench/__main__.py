@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 from rich.console import Console
 from rich.markup import escape
 
-from services.bench import readme, report
+from services.bench import document, report
 from services.bench.contenders import ALL_SCENARIOS, CONTENDERS
 from services.bench.door import clients, compare_doors
 from services.bench.growth import LARGEST, SIZES, measure_growth, measure_hot
@@ -64,9 +64,9 @@ class Bench:
             self._console.print(report.ratios_table(found))
         for name, why in left_out.items():
             self._console.print(f"[yellow]left out:[/] {name}: {escape(why)}", soft_wrap=True)
-        if options.readme:
-            file = Path("README.md")
-            file.write_text(readme.put(file.read_text(), "speed", readme.speed(results.runs, found, titles)))
+        if options.docs:
+            file = Path("docs/why/speed.md")
+            file.write_text(document.put(file.read_text(), "speed", document.speed(results.runs, found, titles)))
         self._add("run", [run.row() for run in results.runs])
         self._add("ratio", [ratio.row() for ratio in found])
         self._add("left out", [{"name": name, "why": why} for name, why in left_out.items()])
@@ -138,7 +138,11 @@ def parser() -> argparse.ArgumentParser:
     add("--reps", type=int, help="repetitions (3)")
     add("--quick", action="store_true", help=f"{QUICK_EVENTS:,} events, one repetition")
     add("--json", action="store_true", help="print all rows as one line of JSON, last on stdout")
-    add("--readme", action="store_true", help="put the table of speed into README.md, in the present folder")
+    add(
+        "--docs",
+        action="store_true",
+        help="put the table of speed into docs/why/speed.md, below the present folder",
+    )
     add("--latency", action="store_true", help="instead: from the door's answer to the query API")
     add("--rate", type=float, help="its load in events/s, instead of a quarter of the measured peak")
     add("--probes", type=int, default=PROBES)

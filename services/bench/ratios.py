@@ -1,4 +1,4 @@
-"""From runs to the ratios that issue and README promise. Pure."""
+"""From runs to the ratios that docs/why/speed.md promises. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

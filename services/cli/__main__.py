@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from services.cli.commands import Kith
+from services.cli.context import OPTION, asking_for
 from services.cli.lazy import MARKUP
 from shared.contracts.errors import ConfigurationError, Unavailable
 
@@ -30,11 +31,14 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _kith(
+    ctx: typer.Context,
+    context: Annotated[str | None, OPTION] = None,
     _wanted: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
     """The options of the command itself."""
+    ctx.with_resource(asking_for(context))
 
 
 def main() -> None:

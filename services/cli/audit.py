@@ -25,8 +25,8 @@ def verify_command(
     topic has them.
     """
     from services.explain.log import LogScan
+    from shared.access.audit_factory import audit_key
     from shared.access.audit_mongo import MongoAuditLog
-    from shared.access.recording import audit_key
     from shared.access.verify import Witnessed, verify
     from shared.contracts.topics import AUDIT, Topics
     from shared.mongo.store import connect

@@ -1,6 +1,10 @@
-"""Every command of `kith`, and where it is. Pure: importing this imports no command."""
+"""Every command of `kith`, and where it is. Importing this imports no command."""
 
+from typing import ClassVar
+
+from services.cli.context import talks_to_a_stack
 from services.cli.lazy import LazyGroup, Place
+from shared.contracts.services import SERVICES
 
 STACK, DATA, OPERATE, SERVE = "A stack on this machine", "Data", "Operate", "Run one service"
 
@@ -13,6 +17,12 @@ PLACES = {
         "demo_command",
         STACK,
         "Start everything, let a simulated market send events, and check that what is stored is exact.",
+    ),
+    "down": Place(
+        "services.cli.down", "down_command", STACK, "Stop a stack that `kith up` or `kith demo` has started."
+    ),
+    "logs": Place(
+        "services.cli.down", "logs_command", STACK, "Show the log of a service or server of a running stack."
     ),
     "status": Place(
         "services.cli.status",
@@ -74,38 +84,15 @@ PLACES = {
         OPERATE,
         "Show every setting: its environment variable, its value now, what it means.",
     ),
-    "ingest": Place(
-        "services.cli.run",
-        "ingest",
-        SERVE,
-        "Run the ingest service: events over HTTP into Kafka. Needs KITH_KAFKA.",
-    ),
-    "relations": Place(
-        "services.cli.run",
-        "relations",
-        SERVE,
-        "Run a relations worker and its query API. Needs KITH_KAFKA and KITH_MONGO.",
-    ),
-    "analytics": Place(
-        "services.cli.run",
-        "analytics",
-        SERVE,
-        "Run an analytics worker and its report API. Needs KITH_KAFKA and KITH_MONGO.",
-    ),
-    "privacy": Place(
-        "services.cli.run",
-        "privacy",
-        SERVE,
-        "Run the privacy API: erasing, correcting and exporting consumers. Needs KITH_KAFKA and KITH_MONGO.",
-    ),
-    "exports": Place(
-        "services.cli.run",
-        "exports",
-        SERVE,
-        "Run the exports service: files and the OData feed. Needs KITH_MONGO, and KITH_KAFKA for the ledger.",
-    ),
+    **{name: Place("services.cli.run", name, SERVE, spec.summary) for name, spec in SERVICES.items()},
 }
+
+#: These start a stack, or are about one and not about what it holds.
+ABOUT_STACKS = ("up", "demo", "down", "logs")
 
 
 class Kith(LazyGroup):
-    places = PLACES
+    places: ClassVar = {
+        name: place if name in ABOUT_STACKS else place._replace(wrap=talks_to_a_stack)
+        for name, place in PLACES.items()
+    }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shared.letters.letter import Selection
     from shared.letters.store import Letters
     from shared.runtime.protocols import Publisher
-    from shared.settings import Settings
+    from shared.settings import Needed, Settings
 
 dead_letters_app = typer.Typer(
     help="Dead letters: messages that could never be accepted, kept as they came. They may hold personal data.",
@@ -71,7 +71,7 @@ def list_command(
     json_line: Json = False,
 ) -> None:
     """List the dead letters that are open, the latest first. Values are not shown."""
-    from services.cli import letters
+    from services.cli import dead_letters_view as letters
     from shared.letters.letter import summary as told
 
     selection = _selection((), reason, type, tenant, topic, since, until, everything)
@@ -96,10 +96,13 @@ def show_command(
 
     Of a message of more than 1 MiB a letter keeps the beginning, and says where in Kafka all of it lies.
     """
-    from services.cli import letters
+    from services.cli import dead_letters_view as letters
     from shared.letters.letter import cut_note
+    from shared.letters.sealing import is_sealed
 
-    with _opened() as (settings, _, store):
+    with _opened() as (_, _, store):
+        sealed = any(map(is_sealed, _present(store, [id])))
+    with _opened(*(("master_key",) if sealed else ())) as (settings, _, store):
         [letter] = store.opened(_present(store, [id]))
         _record(settings, "dead_letters.show", {"letter": id})
     if raw:
@@ -143,13 +146,13 @@ def replay_command(
     event with `--value`. Changes, which the relations service publishes, are never replayed: they would be counted
     twice. Rebuild the projection that refused them instead.
     """
-    from services.cli import letters
+    from services.cli import dead_letters_view as letters
     from shared.letters.letter import cut_note, mended
 
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
     if value is not None and len(selection.ids) != 1:
         raise typer.BadParameter("needs exactly one id", param_hint="--value")
-    with _opened() as (settings, topics, store):
+    with _opened("kafka", "master_key") as (settings, topics, store):
         notes = [note for letter in _present(store, selection.ids) if (note := cut_note(letter)) is not None]
         if notes and value is None:
             raise typer.BadParameter(f"{notes[0]}. Publish a whole event with --value", param_hint="ID")
@@ -186,7 +189,7 @@ def discard_command(
     json_line: Json = False,
 ) -> None:
     """Lay dead letters aside for good. They stay where they are, but are no longer listed as open."""
-    from services.cli import letters
+    from services.cli import dead_letters_view as letters
 
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
     with _opened() as (settings, _, store):
@@ -224,20 +227,26 @@ def _definite(selection: "Selection") -> "Selection":
 
 
 @contextmanager
-def _opened() -> "Iterator[tuple[Settings, Topics, Letters]]":
+def _opened(*needed: "Needed") -> "Iterator[tuple[Settings, Topics, Letters]]":
+    """The store; it opens and seals personal data only with a master key among what is ``needed``."""
     from shared.contracts.topics import Topics
     from shared.letters.store import Letters
     from shared.mongo.errors import translated
     from shared.mongo.store import connect
-    from shared.settings import mongo_of
+    from shared.settings import mongo_of, require
     from shared.vault.open import vault_in
 
     settings = read_settings()
+    require(settings, "mongo", *needed)
     mongo = mongo_of(settings)
     topics = Topics(settings.topic_prefix)
     with connect(mongo) as client, translated():
         database = client[settings.database]
-        yield settings, topics, Letters(database, topics, vault_in(settings, database))
+        yield (
+            settings,
+            topics,
+            Letters(database, topics, vault_in(settings, database) if "master_key" in needed else None),
+        )
 
 
 def _record(settings: "Settings", action: str, subject: dict[str, str]) -> None:

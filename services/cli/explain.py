@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from services.cli.times import time_option
-from shared.contracts.errors import ConfigurationError
 from shared.service.launch import read_settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
@@ -46,10 +45,10 @@ def explain_command(
     from services.explain.answer import opened
     from services.explain.find import Asked
     from services.explain.view import report_json, report_view
+    from shared.settings import require
 
     settings = read_settings()
-    if settings.mongo is None or settings.kafka is None:
-        raise ConfigurationError("KITH_KAFKA and KITH_MONGO are not both set; `kith up` prints those of its own")
+    require(settings, "kafka", "mongo", "master_key")
     bounds = time_option("--since", since), time_option("--until", until)
     with _watched() as (progress, stage), opened(settings, progress, stage) as explainer:
         report = explainer.explain(Asked(event_id, source, tenant), *bounds)

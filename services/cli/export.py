@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from services.cli.export_progress import ExportProgress
-    from services.exports.revealing import Reveal
+    from services.exports.decryption import Reveal
     from services.exports.source import Export
     from shared.runtime.protocols import Document
 
@@ -67,16 +67,17 @@ def export_command(
     from pydantic import ValidationError
 
     from services.cli.export_progress import ExportProgress
-    from services.exports.revealing import revealing
+    from services.exports.decryption import decryptor
     from services.exports.snapshot import MomentPassed
     from shared.access.acts import record_act
     from shared.http.parameters import BadParameter
     from shared.measures.query import BadMeasure, NotInstalled
     from shared.mongo.store import connect
-    from shared.settings import mongo_of
+    from shared.settings import mongo_of, require
     from shared.vault.open import vault_in
 
     settings = read_settings()
+    require(settings, "mongo", *(("master_key",) if personal else ()))
     mongo = mongo_of(settings)
     given = {"from": from_, "to": to, "kind": kind, "category": category, "consumer_id": consumer_id}
     given |= {"provider_id": provider_id, "by": by, "key": key}
@@ -89,7 +90,7 @@ def export_command(
             database = client[settings.database]
             reveal = None
             if personal:
-                reveal = revealing(vault_in(settings, database))
+                reveal = decryptor(vault_in(settings, database))
                 record_act(settings, "personal.read", {"export": " ".join(datasets)}, tenant)
             for export in _exports(database, datasets, order, reveal):
                 target.write(export, progress)
@@ -117,8 +118,8 @@ def _exports(
 ) -> Iterator["Export"]:
     from services.cli.report import answer, reports
     from services.exports.measures import measure_export
+    from services.exports.query import ExportQuery
     from services.exports.source import Exports
-    from services.exports.wish import Wish
     from shared.http.parameters import BadParameter, moment
 
     exports = Exports(database, reveal)
@@ -141,7 +142,7 @@ def _exports(
         for key, field in (("from", "since"), ("to", "until")):
             if key in order.filters:
                 fields[field] = moment(key, order.filters[key])
-        yield exports.open(name, Wish(order.tenant, **fields), personal=order.personal, snapshot=snapshot)
+        yield exports.open(name, ExportQuery(order.tenant, **fields), personal=order.personal, snapshot=snapshot)
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,8 +1,9 @@
 """A group of commands that are imported when one is called, and not before."""
 
+import copy
 import importlib
-from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -12,12 +13,14 @@ MARKUP: Literal["markdown"] = "markdown"
 
 class Place(NamedTuple):
     """Where a command is, and what the list of all commands shows of it. ``attribute`` of ``module`` is a function
-    or a Typer application. ``help`` repeats the first paragraph of the command's own help."""
+    or a Typer application. ``help`` repeats the first paragraph of the command's own help. ``wrap`` is put around
+    each function."""
 
     module: str
     attribute: str
     panel: str
     help: str
+    wrap: Callable[[Callable[..., None]], Callable[..., None]] | None = None
 
 
 class Commands(MutableMapping[str, Any]):
@@ -51,7 +54,7 @@ class LazyGroup(TyperGroup):
     ``places`` is set by a subclass. Completion and suggestions for a mistyped name need the names only.
     """
 
-    places: Mapping[str, Place] = {}
+    places: ClassVar[Mapping[str, Place]] = {}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -89,9 +92,27 @@ def _load(name: str, place: Place) -> Any:
     # With two commands it is a group, whatever the one of interest is.
     above = typer.Typer(rich_markup_mode=MARKUP, add_completion=False)
     above.callback()(lambda: None)
+    if place.wrap is not None:
+        found = _wrapped(found, place.wrap)
     if isinstance(found, typer.Typer):
         above.add_typer(found, name=name)
     else:
         above.command(name)(found)
     group = typer.main.get_command(above)
     return getattr(group, "commands")[name]  # noqa: B009 (what a group is depends on Typer's version)
+
+
+def _wrapped(found: Any, wrap: Callable[[Callable[..., None]], Callable[..., None]]) -> Any:
+    """The function, or the application with every function in it, wrapped. Nothing that was imported changes."""
+    if not isinstance(found, typer.Typer):
+        return wrap(found)
+    app = copy.copy(found)
+    app.registered_commands = [copy.copy(command) for command in found.registered_commands]
+    for command in app.registered_commands:
+        if command.callback is not None:
+            # Typer names a command after its function where it has no name of its own.
+            command.callback = wrap(command.callback)
+    app.registered_groups = [copy.copy(group) for group in found.registered_groups]
+    for group in app.registered_groups:
+        group.typer_instance = _wrapped(group.typer_instance, wrap)
+    return app

@@ -5,15 +5,15 @@ from typing import Any, NamedTuple
 
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.privacy.schema import COLLECTIONS as PRIVACY
-from services.relations.erasing import ERASED
+from services.relations.fact_erasure import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
-from shared.contracts.topics import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, Topics
+from shared.contracts.services import SERVICES, ServiceSpec
+from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.mongo.store import OUTBOX, POSITIONS
 from shared.observability.heartbeat import WORKERS
-from shared.observability.status import COUNTED
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
@@ -74,7 +74,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **worker,
             FINDINGS: _READ,
             # The operators' page tells how many there are; that needs no look at one.
-            **_versions(COUNTED["relations"], ("collStats",)),
+            **_versions(SERVICES["relations"].documents, ("collStats",)),
             **_versions(ANALYTICS, (*_KEEP, "collStats")),
             **_versions(("providers",), (*_READ, "collStats")),
             # Whether those in the ledger are erased; the changes that it reads tell of every relation anyway.
@@ -105,29 +105,22 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
 
 def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
     """By service, what its user has to be allowed."""
-    changes = CHANGES.values()
     return {
-        "ingest": [*_topics(topics, "WRITE", (*INPUTS, AUDIT)), *_topics(topics, "READ", (LEDGER,))],
-        "relations": [
-            # Erasures go on to the topic of the facts; those that a restored dump lacks are ordered again.
-            *_topics(topics, "WRITE", (*OUTPUTS, "relations", "consumers")),
-            *_topics(topics, "READ", (*INPUTS, *changes, LEDGER)),
-            Acl("GROUP", f"{group}.relations", ("READ",)),
-        ],
-        "privacy": [*_topics(topics, "WRITE", ("consumers", AUDIT)), *_topics(topics, "READ", (LEDGER,))],
-        "exports": [*_topics(topics, "WRITE", (AUDIT,)), *_topics(topics, "READ", (LEDGER,))],
-        "analytics": [
-            *_topics(topics, "WRITE", ("dead-letters", AUDIT)),
-            *_topics(topics, "READ", ("relation-changes", LEDGER)),
-            # The operators' page tells how far behind relations are.
-            *(Acl("TOPIC", topics.name(short), ("DESCRIBE",)) for short in INPUTS),
-            Acl("GROUP", f"{group}.analytics", ("READ",)),
-        ],
+        **{name: _acls(spec, topics, group) for name, spec in SERVICES.items()},
         OPERATOR: [
             Acl("TOPIC", topics.name(short), ("READ", "WRITE", "DESCRIBE", "CREATE", "ALTER"))
             for short in (*INPUTS, *OUTPUTS)
         ],
     }
+
+
+def _acls(spec: ServiceSpec, topics: Topics, group: str) -> list[Acl]:
+    return [
+        *_topics(topics, "WRITE", spec.writes),
+        *_topics(topics, "READ", (*spec.folds, *spec.reads)),
+        *(Acl("TOPIC", topics.name(short), ("DESCRIBE",)) for short in spec.describes),
+        *([Acl("GROUP", f"{group}.{spec.name}", ("READ",))] if spec.folds else []),
+    ]
 
 
 def _versions(names: Iterable[str], actions: Collection[str]) -> dict[str, tuple[str, ...]]:

@@ -59,9 +59,16 @@ def reports() -> Iterator[Report]:
         yield Report(name, ways[0].question, tuple(way.query for way in ways))
 
 
-def answer(database: "Database[Document]", name: str, tenant: str, asked: Mapping[str, str]) -> BaseModel:
+def answer(
+    database: "Database[Document]",
+    name: str,
+    tenant: str,
+    asked: Mapping[str, str],
+    scales: Mapping[str, tuple[int, int]] | None = None,
+) -> BaseModel:
     """A measure of a tenant, from documents as they are now. ``asked`` are parameters as text, under the names
-    of the routes. Raises BadMeasure, NotInstalled, ValidationError and Unavailable."""
+    of the routes, ``scales`` the setting of that name. Raises BadMeasure, NotInstalled, ValidationError and
+    Unavailable."""
     from services.analytics.measures.source import Measures as AnalyticsMeasures
     from services.relations.measures.source import Measures as RelationsMeasures
     from shared.versions.live import LiveNames
@@ -72,10 +79,10 @@ def answer(database: "Database[Document]", name: str, tenant: str, asked: Mappin
         counted = LiveNames(MongoRegistry(database, "analytics"))
         measure = _ANALYTICS[name]
         query = measure.query.model_validate(asked)
-        return measure.run(AnalyticsMeasures(database, counted, names, _now).of(tenant), query)
+        return measure.run(AnalyticsMeasures(database, counted, names, _now, scales).of(tenant), query)
     other = _RELATIONS[name]
     query = other.query.model_validate(asked)
-    return other.run(RelationsMeasures(database, names, _now).of(tenant), query)
+    return other.run(RelationsMeasures(database, names, _now, scales=scales).of(tenant), query)
 
 
 def _now() -> datetime:
@@ -119,7 +126,7 @@ def _command(report: Report) -> Callable[..., None]:
             raise typer.BadParameter("choose one of --json and --csv", param_hint="--csv")
         asked = {name.removesuffix("_"): value for name, value in given.items() if value is not None}
         with _complaints(tenant), connect(mongo) as client:
-            found = answer(client[settings.database], report.name, tenant, asked)
+            found = answer(client[settings.database], report.name, tenant, asked, settings.rating_scales)
         if json_line:
             typer.echo(found.model_dump_json())
         elif csv:

@@ -5,11 +5,13 @@ from typing import Any
 
 from pydantic import SecretStr
 from rich.table import Table
+from rich.text import Text
 
 from shared.settings import Settings
 
-#: Read before there are settings, by the servers that `kith up` starts.
+#: Read before there are settings, by the command and the servers that it starts.
 ELSEWHERE = {
+    "KITH_CONTEXT": "The stack that commands talk to, by name or file, where several run.",
     "KITH_CACHE_FOLDER": "Where downloaded server files are kept (default: the user's cache folder).",
     "KITH_MONGOD": "The mongod that `kith up` starts, instead of the one from the packages.",
 }
@@ -29,10 +31,11 @@ def rows(settings: Settings) -> list[tuple[str, str, str]]:
 
 def settings_table(settings: Settings) -> Table:
     """The settings for a terminal."""
-    table = Table("Variable", "Value now", "Meaning", title="Settings, from the environment")
+    table = Table("Variable", "Value now", "Meaning", title="Settings")
     table.columns[0].no_wrap = True
+    table.columns[1].overflow = "fold"
     for row in rows(settings):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     for name, meaning in ELSEWHERE.items():
         table.add_row(name, "–", meaning)
     return table

@@ -18,10 +18,10 @@ def status_command(
     from services.cli.status_view import show_status
     from shared.mongo.store import connect
     from shared.observability.status import StatusReader
-    from shared.settings import mongo_of
+    from shared.settings import servers_of
 
     settings = read_settings()
-    mongo = mongo_of(settings)
+    _, mongo = servers_of(settings)
     with (
         signals_interrupt(),
         connect(mongo) as client,

@@ -5,21 +5,29 @@ from datetime import UTC, datetime, timedelta
 
 import typer
 
+from shared.contracts.rfc3339 import parse_day_or_time
+
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """A time in ISO 8601 (UTC when it names no offset), or how long ago: 90m, 24h, 7d, 2w. Raises ValueError."""
+    """A time (RFC 3339, with its offset), the beginning of a day in UTC, or how long ago: 90m, 24h, 7d, 2w. Raises
+    ValueError, which says what it must be."""
     if ago := _AGO.fullmatch(text):
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+        try:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        except OverflowError:
+            raise ValueError("must not be before the year 1") from None
+    try:
+        return parse_day_or_time(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or how long ago: 90m, 24h, 7d, 2w") from None
 
 
 def time_option(option: str, text: str | None) -> datetime | None:
     """What ``option`` was given as a time, if it was. Raises typer.BadParameter."""
     try:
         return None if text is None else parse_time(text, datetime.now(UTC))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time", param_hint=option) from None
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} {error}", param_hint=option) from None

@@ -16,6 +16,9 @@ def _topics() -> None:
 def create_command() -> None:
     """Create the topics that are missing, and add partitions where KITH_PARTITIONS says more."""
     from shared.kafka.topics_admin import ensure_topics
+    from shared.settings import require
 
-    for line in ensure_topics(read_settings()) or ["all topics are there"]:
+    settings = read_settings()
+    require(settings, "kafka")
+    for line in ensure_topics(settings) or ["all topics are there"]:
         typer.echo(line)

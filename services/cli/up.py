@@ -1,33 +1,31 @@
-"""``kith up``: Kafka, MongoDB and every service as processes of this machine, stopped in order."""
+"""Kafka, MongoDB and every service as processes of this machine, started and stopped in order."""
 
 import http.client
 import json
 import os
-import re
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
 from pydantic import SecretStr
-from rich.console import Console
-from rich.markup import escape
 
-from services.cli.signals import signals_interrupt
+from services.cli.data_lock import holding
 from services.cli.stack_keys import StackKeys
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.services import SERVICES
+from shared.local.ports import require_free, taken
 from shared.local.processes import Process, replace_taken
-from shared.local.servers import Servers, data_folder
+from shared.local.servers import Servers, data_folder, server_ports
 from shared.service.launch import read_settings
 from shared.settings import Settings
 from shared.vault.master import add_to_file
 
-SERVICES = ("ingest", "relations", "analytics", "privacy", "exports")
 READY_SECONDS = 60.0
 
 
@@ -36,7 +34,9 @@ class Stack:
 
     ``workers`` is the number of processes of a service (one unless given): the first on the service's port,
     further ones on free ports. With ``port_base`` N the services listen on N and the next ones, after them Kafka,
-    its controller and MongoDB; any port that is in use is replaced by a free one.
+    its controller and MongoDB. A port that was asked for, by the base or by a setting, and is in use raises
+    ConfigurationError; a default one is replaced by a free one, and ``say`` gets a sentence about it. ``opened``
+    gets the folder of this stack before anything is started.
     """
 
     def __init__(
@@ -46,12 +46,16 @@ class Stack:
         port_base: int | None = None,
         workers: Mapping[str, int] | None = None,
         docker: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+        opened: Callable[[Path], None] = lambda _: None,
     ) -> None:
         self._given = read_settings() if settings is None else settings
         self._data = data
         self._port_base = port_base
         self._workers = dict(workers or {})
         self._docker = docker
+        self._say = say
+        self._opened = opened
         self._exit = ExitStack()
         self._servers: list[Process] = []
         #: By name: ``relations``, and ``relations-2`` for its second worker.
@@ -74,6 +78,9 @@ class Stack:
             raise ConfigurationError("what `kith up` starts is for this machine and without TLS: unset KITH_TLS_*")
         with ExitStack() as undo:
             folder = undo.enter_context(data_folder(self._data))
+            lock = undo.enter_context(holding(folder))
+            self._opened(folder)
+            ports = self._ports()
             self._keep_master_key(folder)
             self._start_servers(undo, folder)
             from shared.kafka.topics_admin import ensure_topics
@@ -83,7 +90,8 @@ class Stack:
             undo.callback(self._keys.revoke)
             self.api_key = self._keys.of("default")
             undo.callback(self._stop_services)
-            urls = self._start_services(folder / "log")
+            urls = self._start_services(folder / "log", ports)
+            lock.say(self.addresses)
             self._wait_ready(urls)
             self._exit = undo.pop_all()
         return self
@@ -121,6 +129,25 @@ class Stack:
             add_to_file(path)
         self._given = given.model_copy(update={"master_key_file": str(path)})
 
+    def _ports(self) -> dict[str, int]:
+        """The port of each process of a service."""
+        base, given = self._port_base, self._given
+        wanted: dict[str, int] = {service: getattr(given, f"{service}_port") for service in SERVICES}
+        if base is not None:
+            wanted = {service: base + index for index, service in enumerate(SERVICES)}
+            own = {name for name in ("kafka", "mongo") if getattr(given, name) is None}
+            require_free({**wanted, **server_ports(base + len(SERVICES), own)})
+        require_free({s: port for s, port in wanted.items() if f"{s}_port" in given.model_fields_set})
+        busy = taken(wanted)
+        for service in SERVICES:
+            wanted |= {f"{service}-{n}": 0 for n in range(2, self._workers.get(service, 1) + 1)}
+        ports = dict(zip(wanted, replace_taken([*wanted.values()]), strict=True))
+        for service, holder in busy.items():
+            self._say(
+                f"Port {wanted[service]} is taken by {holder}: {service} listens on {ports[service]} instead."
+            )
+        return ports
+
     def _start_servers(self, undo: ExitStack, folder: Path) -> None:
         given = {"kafka": self._given.kafka, "mongo": self._given.mongo}
         missing = {name for name, address in given.items() if address is None}
@@ -141,15 +168,8 @@ class Stack:
         self.settings = self._given.model_copy(update={**given, "host": self._given.host})
         self.addresses = {name: address for name, address in given.items() if address is not None}
 
-    def _start_services(self, log: Path) -> dict[str, str]:
-        base, chosen = self._port_base, self._given
-        names = [*SERVICES]
-        for service in SERVICES:
-            names += [f"{service}-{n}" for n in range(2, self._workers.get(service, 1) + 1)]
-        wanted: list[int] = [getattr(chosen, f"{service}_port") for service in SERVICES]
-        if base is not None:
-            wanted = [base + index for index in range(len(SERVICES))]
-        ports = dict(zip(names, replace_taken([*wanted, *[0] * (len(names) - len(wanted))]), strict=True))
+    def _start_services(self, log: Path, ports: dict[str, int]) -> dict[str, str]:
+        chosen = self._given
         self.settings = self.settings.model_copy(
             update={f"{service}_port": ports[service] for service in SERVICES}
         )
@@ -183,31 +203,6 @@ class Stack:
             process.stop()
 
 
-def up(
-    data: Path | None,
-    port_base: int | None,
-    json_line: bool,
-    workers: Mapping[str, int],
-    docker: bool = False,
-) -> int:
-    """Run everything until Ctrl-C or SIGTERM (status 0), or until a process fails (status 1)."""
-    errors = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-    with signals_interrupt():
-        try:
-            if not json_line:
-                errors.print("Starting … (the first time on a machine, Kafka is downloaded: 45 MB)")
-            with Stack(data=data, port_base=port_base, workers=workers, docker=docker) as stack:
-                key = {"master_key_file": stack.settings.master_key_file}
-                shown = {**stack.addresses, **{name: path for name, path in key.items() if path}}
-                _announce(shown, stack.api_key, json_line)
-                stack.wait()
-        except KeyboardInterrupt:
-            return 0
-        except (ConfigurationError, Unavailable) as error:
-            errors.print(str(error), style="red")
-            return 1
-
-
 def environment(settings: Settings) -> dict[str, str]:
     """The settings that were given, as the environment of a process that is to have the same."""
     variables = {"PYTHONUNBUFFERED": "1"}
@@ -218,25 +213,6 @@ def environment(settings: Settings) -> dict[str, str]:
         if value is not None:
             variables[f"KITH_{name.upper()}"] = value if isinstance(value, str) else json.dumps(value)
     return variables
-
-
-def _announce(addresses: dict[str, str], api_key: str | None, json_line: bool) -> None:
-    if json_line:
-        print(json.dumps({**addresses, "api_key": api_key}), flush=True)
-        return
-    console = Console(soft_wrap=True, highlight=False)
-    console.print("[bold green]Kith is up.[/] Ctrl-C stops it.")
-    for name, address in addresses.items():
-        # A password in an address that was given stays out of the terminal.
-        console.print(f"  [bold]{name:<10}[/]", escape(re.sub(r"//[^@/]*@", "//***@", address)))
-    page = f"{addresses['analytics']}/dashboard/" + ("" if api_key is None else f"#key={api_key}")
-    console.print("  [bold]dashboard [/]", page)
-    if api_key is None:
-        console.print("[bold red]KITH_ACCESS is open:[/] whoever reaches these addresses may read and write.")
-    else:
-        console.print("Each request shows a key; this one may do everything for the tenant default:")
-        console.print(f"  export KITH_KEY={api_key}", markup=False)
-        console.print(f'  curl -H "Authorization: Bearer $KITH_KEY" {addresses["analytics"]}/v1/top', markup=False)
 
 
 def _is_ready(url: str) -> bool:

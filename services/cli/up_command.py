@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.context import asked_for
+from services.demo.command import CONTEXT, DATA, PORT_BASE, Place
 from services.demo.command import demo_command as demo_on
 
 if TYPE_CHECKING:
@@ -14,25 +16,32 @@ if TYPE_CHECKING:
 
 
 def up_command(
-    data: Annotated[
-        Path | None, typer.Option(help="Folder that keeps the data. Without it, everything goes at the end.")
-    ] = None,
-    port_base: Annotated[
-        int | None, typer.Option(min=1, max=65000, help="First of six ports; those in use are replaced.")
-    ] = None,
+    data: Annotated[Path | None, DATA] = None,
+    port_base: Annotated[int | None, PORT_BASE] = None,
     workers: Annotated[
         list[str] | None, typer.Option(help="Processes of a service, as in relations=4. May be repeated.")
     ] = None,
     docker: Annotated[bool, typer.Option("--docker", help="Run Kafka and MongoDB as containers.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", "-d", help="Return when all is ready; `kith down` stops it.")
+    ] = False,
     json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
+    context: Annotated[str | None, CONTEXT] = None,
 ) -> None:
     """Start Kafka, MongoDB and all services on this machine.
 
     Ctrl-C ends them. Servers that KITH_KAFKA and KITH_MONGO name are used instead of starting own ones.
-    """
-    from services.cli.up import up
 
-    raise typer.Exit(up(data, port_base, json_line, _workers(workers or []), docker))
+    Other commands find the stack by themselves, in any terminal of this user. The services listen on ports 8701 to
+    8705, or those of their settings; where a default port is taken, a free one is used, and said.
+    """
+    counts = _workers(workers or [])
+    from services.cli.detach import up_detached
+    from services.cli.session import Options
+    from services.cli.up_run import up
+
+    options = Options(data, port_base, counts, docker, asked_for(context))
+    raise typer.Exit((up_detached if detach else up)(options, json_line))
 
 
 def _workers(given: list[str]) -> dict[str, int]:
@@ -46,12 +55,14 @@ def _workers(given: list[str]) -> dict[str, int]:
 
 
 @contextmanager
-def _stack() -> Iterator["Stack"]:
+def _stack(place: Place) -> Iterator["Stack"]:
+    from services.cli.session import Options, stack_session
     from services.cli.signals import signals_interrupt
-    from services.cli.up import Stack
+    from services.cli.up_run import to_stderr
 
+    options = Options(place.data, place.port_base, context=asked_for(place.context))
     # An orderly end by SIGTERM, too: everything that the stack has started is stopped.
-    with signals_interrupt(), Stack() as stack:
+    with signals_interrupt(), stack_session("demo", options, to_stderr, to_stderr) as (stack, _):
         yield stack
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated, NoReturn, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn, Protocol
 
 import typer
 
@@ -10,6 +11,30 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
     from shared.settings import Settings
+
+
+DATA = typer.Option(help="Folder that keeps the data. Without it, everything is gone at the end.")
+PORT_BASE = typer.Option(
+    min=1,
+    max=65_528,
+    help="First of eight ports: the services', then Kafka's two and MongoDB's. All must be free.",
+)
+
+
+CONTEXT = typer.Option(
+    "--context",
+    metavar="NAME|FILE",
+    help="The name by which other commands find this stack. Default: the data folder's, else the command's.",
+    show_default=False,
+)
+
+
+class Place(NamedTuple):
+    """Where a stack keeps its data, listens, and is found, if that was said."""
+
+    data: Path | None
+    port_base: int | None
+    context: str | None
 
 
 class Stack(Protocol):
@@ -28,7 +53,7 @@ class Stack(Protocol):
         """Until something fails, which is raised."""
 
 
-def demo_command(open_stack: Callable[[], AbstractContextManager[Stack]]) -> Callable[..., None]:
+def demo_command(open_stack: Callable[[Place], AbstractContextManager[Stack]]) -> Callable[..., None]:
     """The command, on the servers and services that ``open_stack`` starts and stops. It turns SIGTERM, like
     Ctrl-C, into KeyboardInterrupt, so that nothing is left running."""
 
@@ -44,9 +69,12 @@ def demo_command(open_stack: Callable[[], AbstractContextManager[Stack]]) -> Cal
         exit: Annotated[
             bool, typer.Option("--exit", help="End after the verdict, instead of staying up until Ctrl-C.")
         ] = False,
+        data: Annotated[Path | None, DATA] = None,
+        port_base: Annotated[int | None, PORT_BASE] = None,
         json_line: Annotated[
             bool, typer.Option("--json", help="Print the result as one line of JSON, last on stdout.")
         ] = False,
+        context: Annotated[str | None, CONTEXT] = None,
     ) -> None:
         """Start everything, let a simulated market send events, and check that what is stored is exact.
 
@@ -60,7 +88,7 @@ def demo_command(open_stack: Callable[[], AbstractContextManager[Stack]]) -> Cal
         exact = None
         try:
             errors.print("Starting … (the first time on a machine, Kafka is downloaded: 45 MB)", style="dim")
-            with open_stack() as stack:
+            with open_stack(Place(data, port_base, context)) as stack:
                 if rate is None and not json_line:
                     rate = 1_500.0
                 exact = demo(stack.addresses, stack.settings, stack.headers, events, seed, rate, json_line).exact

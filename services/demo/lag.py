@@ -9,7 +9,8 @@ from kafka import KafkaConsumer, TopicPartition
 from pymongo.database import Database
 
 from services.demo.changelog import Logged
-from shared.contracts.topics import INPUTS, Topics
+from shared.contracts.services import PROJECTIONS
+from shared.contracts.topics import Topics
 from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
 from shared.settings import Settings
 from shared.versions.mongo_registry import MongoRegistry
@@ -50,10 +51,7 @@ class Gauge:
         self._database = database
         topics = Topics(settings.topic_prefix)
         self._changes = topics.name(_CHANGES)
-        self._read = {
-            "relations": [topics.name(short) for short in INPUTS],
-            "analytics": [self._changes],
-        }
+        self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
         with reaching_brokers():
             self._kafka = KafkaConsumer(
                 **connection(settings),

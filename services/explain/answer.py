@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from services.explain.find import Asked, Needles, Subject, fields_of, is_about, name_of, subject_of
 from services.explain.history import History
 from services.explain.model import Change, Explanation, Publication, Report
-from services.relations.assembly import assembled
+from services.relations.factory import build_projection
 from shared.contracts.topics import INPUTS, Topics
 from shared.runtime.dead_letters import dead_letter_id
 from shared.runtime.protocols import Partition, Projection, Record
 from shared.runtime.sequence_numbers import NUMBER
 from shared.settings import Settings
-from shared.vault.asking import Answered
+from shared.vault.key_requests import Answered
 from shared.vault.keys import Vault
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Explainer:
         self._stage = stage
         #: Where messages lie that hold the id but cannot be read.
         self._unreadable: list[str] = []
-        projection: Projection[Any] = assembled(settings, vault)
+        projection: Projection[Any] = build_projection(settings, vault)
         self._projection = projection if vault is None else Answered(projection, vault)
 
     def explain(self, asked: Asked, since: datetime | None, until: datetime | None) -> Report:

@@ -6,7 +6,7 @@ from typing import Any
 from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProjection
 from services.explain.model import AggregateMove, Change, DocumentMove, differences
-from services.relations.forgetting import ERASURES
+from services.relations.profile_erasure import ERASURES
 from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics

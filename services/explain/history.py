@@ -7,7 +7,7 @@ from typing import Any
 from services.explain import verdicts as why
 from services.explain.find import Asked, fields_of, name_of
 from services.explain.model import Explanation
-from services.explain.replay_log import Entry, Stored, Telling
+from services.explain.replay_log import Entry, ReplayLog, Stored
 from shared.contracts.events import document_id
 from shared.contracts.topics import Topics
 from shared.runtime.dead_letters import dead_letter_id
@@ -66,7 +66,7 @@ class History:
         """One explanation for each name that is meant."""
         for entry in self._entries:
             entry.processed = entry.record.offset < stored.positions.get(entry.record.partition, 0)
-        telling = Telling(list(_ordered(self._entries)), self._short, self._projection, self._topics, stored)
+        telling = ReplayLog(list(_ordered(self._entries)), self._short, self._projection, self._topics, stored)
         telling.run()
         return telling.explanations()
 

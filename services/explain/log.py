@@ -11,6 +11,7 @@ from kafka import TopicPartition
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import EPOCH
 from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers, record_of
+from shared.runtime.forms import readable
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 
@@ -68,7 +69,12 @@ class LogScan:
         return {tp: ends[tp] if place is None else place.offset for tp, place in found.items()}
 
     def read(self, bounds: Bounds, wanted: Callable[[bytes | None], bool]) -> list[Record]:
-        """The messages within ``bounds`` of whose value ``wanted`` holds, partition by partition."""
+        """The messages within ``bounds`` of whose value or of one of whose headers ``wanted`` holds, partition by
+        partition. Events in binary mode are as in structured mode."""
+
+        def meant(found: Any) -> bool:
+            return wanted(found.value) or any(wanted(value) for _, value in found.headers)
+
         tps = {TopicPartition(*place): ends for place, ends in bounds.items() if ends[0] < ends[1]}
         done, total = 0, sum(end - first for first, end in tps.values())
         found: list[Record] = []
@@ -83,7 +89,7 @@ class LogScan:
                     self.messages += len(batch)
                     end = tps[tp][1]
                     place = Partition(*tp)
-                    found += [record_of(place, r) for r in batch if wanted(r.value) and r.offset < end]
+                    found += [readable(record_of(place, r)) for r in batch if meant(r) and r.offset < end]
                 # By position, because offsets have gaps.
                 positions = {tp: self._consumer.position(tp) for tp in tps}
                 done = total - sum(max(0, end - positions[tp]) for tp, (_, end) in tps.items())

@@ -10,11 +10,11 @@ from services.explain import verdicts as why
 from services.explain.find import Name, fields_of, subject_of
 from services.explain.fold import Aggregation, Documents, Item, Replay, as_changes
 from services.explain.model import Explanation, Occurrence, Reference
-from services.relations.erasing import ERASED
+from services.relations.fact_erasure import ERASED
 from services.relations.world import without_digest
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import ConsumerErased, Event, SubjectErased, arrival, document_id, subject_id
+from shared.contracts.events import ConsumerErased, Event, SubjectErased, document_id, subject_id, time_of_record
 from shared.contracts.topics import Topics
 from shared.runtime.dead_letters import REPLAY_OF
 from shared.runtime.protocols import Document, Partition, Projection, Record
@@ -62,7 +62,7 @@ class Stored:
     documents: Documents = field(default_factory=dict)
 
 
-class Telling:
+class ReplayLog:
     """Folds a history and notes what each occurrence did."""
 
     def __init__(
@@ -127,7 +127,7 @@ class Telling:
             topic,
             number,
             record.offset,
-            arrival(record.timestamp),
+            time_of_record(record.timestamp),
             "dead_letter",
             "",
             entry.processed,

@@ -18,6 +18,7 @@ from shared.letters.sealing import with_values
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.runtime.forms import readable
 from shared.runtime.protocols import Document, Partition, Record
 from shared.vault.keys import Vault
 from shared.versions.generations import collection_of, place_of
@@ -110,7 +111,7 @@ class ExplainStore:
 
     def counted(self) -> dict[Partition, int]:
         """How far analytics has come with each partition of the changes."""
-        found = self._analytics.stands(self._analytics.read().live)
+        found = self._analytics.positions(self._analytics.read().live)
         return {
             Partition(topic, int(number)): stand.next
             for place, stand in found.items()
@@ -145,4 +146,4 @@ def _record(letter: Document) -> Record:
     timestamp = round(letter["time"].timestamp() * 1000)
     headers = tuple((header["name"], header["value"]) for header in letter["headers"])
     partition = Partition(letter["topic"], letter["partition"])
-    return Record(partition, letter["offset"], timestamp, letter["key"], letter["value"], headers)
+    return readable(Record(partition, letter["offset"], timestamp, letter["key"], letter["value"], headers))

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from services.explain.model import DocumentMove, Outcome, Reference, Standing
-from services.relations.erasing import ERASED
+from services.relations.fact_erasure import ERASED
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import (
     EPOCH,

@@ -1,79 +1,37 @@
 """The composition root of the exports service: an API over the database, which it only reads."""
 
-from contextlib import ExitStack
-
-from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
 from services.exports.api import create_app
+from services.exports.decryption import decryptor
 from services.exports.measures import MeasureServices
-from services.exports.revealing import revealing
 from services.exports.source import Exports
-from shared.access.opening import opened_access
-from shared.contracts.errors import ConfigurationError
-from shared.contracts.topics import Topics
-from shared.erasure.gate import Gate
-from shared.erasure.ledger import read_ledger
-from shared.http.gating import add_gate
-from shared.http.metrics import add_metrics
-from shared.http.server import serve
-from shared.http.tls import tls_of
-from shared.mongo.store import connect
-from shared.observability.metrics import new_registry
-from shared.observability.tracing_setup import open_tracing
-from shared.runtime.protocols import Document
+from shared.service.composition import Service
 from shared.service.launch import launch
 from shared.settings import Settings
-from shared.vault.open import vault_in
-from shared.versions.live import LiveNames
-from shared.versions.mongo_registry import MongoRegistry
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ConfigurationError."""
-    if settings.mongo is None:
-        raise ConfigurationError("KITH_MONGO says where the database is; it is not set")
-    tls = tls_of(settings)
-    registry, tracing = new_registry(), open_tracing("exports")
-    client = connect(settings.mongo)
-    database = client[settings.database]
+    with Service("exports", settings) as service:
+        # Without Kafka, where the ledger is, nothing can hold back those whom a restored database brings back.
+        gate = None if settings.kafka is None else service.erasure_gate(corrects=False)
 
-    gate = gate_in(settings, database)
+        def problems() -> list[str]:
+            try:
+                service.database.command("ping")
+            except PyMongoError as error:
+                return [f"waiting for MongoDB: {type(error).__name__}"]
+            return [] if gate is None else gate.problems()
 
-    def problems() -> list[str]:
-        try:
-            database.command("ping")
-        except PyMongoError as error:
-            return [f"waiting for MongoDB: {type(error).__name__}"]
-        return [] if gate is None else gate.problems()
-
-    def stop() -> None:
-        closing.close()
-        client.close()
-        tracing.close()
-
-    measures = MeasureServices(
-        _address(settings.exports_analytics, settings.host, settings.analytics_port),
-        _address(settings.exports_relations, settings.host, settings.relations_port),
-    )
-    vault = vault_in(settings, database)
-    closing = ExitStack()
-    access = closing.enter_context(opened_access(settings, database))
-    app = create_app(Exports(database, revealing(vault)), problems, measures, access=access)
-    if gate is not None:
-        add_gate(app, gate)
-        gate.start()
-        closing.callback(gate.stop)
-    add_metrics(app, registry)
-    serve(app, settings.host, settings.exports_port, stop, tls=tls)
-
-
-def gate_in(settings: Settings, database: Database[Document]) -> Gate | None:
-    """What keeps erased consumers of a restored database back; None without Kafka, where the ledger is."""
-    if settings.kafka is None:
-        return None
-    names = LiveNames(MongoRegistry(database, "relations"))
-    return Gate(database, names, lambda: read_ledger(settings), None, Topics(settings.topic_prefix))
+        measures = MeasureServices(
+            _address(settings.exports_analytics, settings.host, settings.analytics_port),
+            _address(settings.exports_relations, settings.host, settings.relations_port),
+        )
+        app = create_app(
+            Exports(service.database, decryptor(service.vault)), problems, measures, access=service.access
+        )
+        service.serve(app, settings.exports_port, gate=gate)
 
 
 def _address(given: str | None, host: str, port: int) -> str:

@@ -8,22 +8,22 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
+from services.exports.column_access import scope_of
 from services.exports.columns import Dataset
 from services.exports.datasets import DATASETS
 from services.exports.download import Downloads
 from services.exports.formats import FORMATS
 from services.exports.measures import Measures, Refused, measure_export
 from services.exports.odata.routes import add_odata
-from services.exports.rights import scope_of
+from services.exports.query import ExportQuery
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Exports
-from services.exports.wish import Wish
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.contracts.events import Id, Kind, ShortText
 from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
 from shared.http.parameters import BadParameter, moment
-from shared.http.scopes import needs, public
+from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import problem, problems
 from shared.measures.query import NotInstalled
 
@@ -92,7 +92,7 @@ def create_app(
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
-        return problem(error.status, error.detail)
+        return problem(error.status, error.detail, kind=error.kind)
 
     @app.exception_handler(NotInstalled)
     async def not_installed(_: Request, error: NotInstalled) -> Response:
@@ -137,7 +137,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         """All rows as of one moment (header `Kith-As-Of`), streamed. An export that fails midway breaks the
         connection off: a file that came to its end is whole. Columns that are masked for the credential are left
         out, and the header `Kith-Masked` names them."""
-        wish = Wish(tenant, None, None, kind, category, consumer_id, provider_id, by, key)
+        wish = ExportQuery(tenant, None, None, kind, category, consumer_id, provider_id, by, key)
         wish = replace(wish, since=_time("from", from_), until=_time("to", to))
         if personal:
             if not caller.may(PERSONAL_READ):
@@ -159,6 +159,7 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
     )
     # The service that answers decides once more, by the same credential, and masks.
     @needs(ANALYTICS_READ, masks_itself=True)
+    @any_parameter
     def get_measure(
         request: Request,
         tenant: TenantOf,

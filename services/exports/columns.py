@@ -27,7 +27,7 @@ class Batches(Protocol):
 class Column:
     """``path`` is where the value is stored, for filters and orders; None where it is computed when it is read.
     ``stored`` makes the stored form of a value, where it is another. ``personal``: it tells about a person, and is
-    left out unless it is asked for. ``tells`` names other fields that can be told from it."""
+    left out unless it is asked for. ``tells`` names the fields that it is derived from, () for none."""
 
     name: str
     type: Type
@@ -35,7 +35,8 @@ class Column:
     path: str | None = None
     personal: bool = False
     stored: Callable[[Any], Any] | None = None
-    tells: tuple[str, ...] = ()
+    #: Paths of events' and profiles' fields (shared.access.lineage); None where the name is such a field's.
+    tells: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from services.exports.formats import FORMATS, Format
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
 from shared.contracts.errors import Unavailable
+from shared.http.problems.server import TOO_BUSY
 from shared.http.server import problem
 
 #: Downloads under way at the same time.
@@ -130,7 +131,8 @@ class Downloads:
     def begin(self, opened: Callable[[], Export], format: str) -> Response:
         """Raises what ``opened`` raises, and NotInstalled."""
         if not self._slots.acquire(blocking=False):
-            return problem(503, f"{AT_ONCE} exports are under way, which is the most", {"Retry-After": "10"})
+            detail = f"{AT_ONCE} exports are under way, which is the most"
+            return problem(503, detail, {"Retry-After": "10"}, kind=TOO_BUSY)
         try:
             return self._answer(opened(), FORMATS[format])
         except BaseException:

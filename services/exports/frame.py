@@ -9,11 +9,11 @@ from datetime import UTC, date, datetime
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from services.exports.revealing import revealing
+from services.exports.decryption import decryptor
+from services.exports.query import ExportQuery
 from services.exports.source import Exports
-from services.exports.wish import Wish
+from shared.access.audit_factory import open_audit, user
 from shared.access.chain import Act
-from shared.access.recording import open_audit, user
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.http.parameters import moment
 from shared.measures.query import NotInstalled
@@ -78,11 +78,13 @@ def frame(
     if mongo is None:
         raise ConfigurationError("say where the data is: mongo, url or KITH_MONGO")
     with connect(mongo) as client:
-        wish = Wish(tenant, bounds.get("since"), bounds.get("until"), *(filters.get(name) for name in _FILTERS))
+        wish = ExportQuery(
+            tenant, bounds.get("since"), bounds.get("until"), *(filters.get(name) for name in _FILTERS)
+        )
         # The vault only where it is needed: most who draw charts have no master key.
         reveal = None
         if personal:
-            reveal = revealing(vault_in(settings, client[database]))
+            reveal = decryptor(vault_in(settings, client[database]))
             with closing(open_audit(settings, client[database])) as audit:
                 audit.record(Act(tenant, user(), "frame", "personal.read", {"export": dataset}))
         export = Exports(client[database], reveal).open(dataset, wish, personal=personal)

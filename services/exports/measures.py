@@ -15,6 +15,8 @@ from urllib.parse import urlencode
 from services.exports.columns import Column, Row, Type
 from services.exports.source import Export
 from shared.contracts.errors import Unavailable
+from shared.http.problems.kind import ProblemType
+from shared.http.problems.lookup import of_uri
 from shared.measures.rows import names_of, rows_of
 
 #: A measure has 25 s of MongoDB's time, and may wait for others.
@@ -24,12 +26,13 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Refused(Exception):
-    """A service does not answer: ``status`` and ``detail`` are its own."""
+    """A service does not answer: ``status``, ``detail`` and ``kind`` are its own."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, kind: ProblemType | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
+        self.kind = kind
 
 
 class Measures(Protocol):
@@ -68,7 +71,7 @@ class MeasureServices:
                 return found
         except urllib.error.HTTPError as error:
             with error:
-                raise Refused(error.code, _detail(error.read())) from None
+                raise _refused(error.code, error.read()) from None
         except OSError as error:
             raise Unavailable(f"a service with measures is away: {error}") from None
 
@@ -115,8 +118,9 @@ def _column(name: str, values: Sequence[Any]) -> Column:
     return Column(name, type_, f"{name} of the measure.")
 
 
-def _detail(body: bytes) -> str:
+def _refused(status: int, body: bytes) -> Refused:
     try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return "the service with this measure refuses"
+        answer = json.loads(body)
+        return Refused(status, str(answer["detail"]), of_uri(str(answer.get("type", ""))))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Refused(status, "the service with this measure refuses")

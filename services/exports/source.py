@@ -9,13 +9,13 @@ from itertools import islice
 from bson.timestamp import Timestamp
 from pymongo.database import Database
 
+from services.exports.column_access import check_filters, masked, split
 from services.exports.columns import Batches, Column, Dataset, Row
 from services.exports.datasets import DATASETS
+from services.exports.decryption import Reveal
 from services.exports.flatten import added_up
-from services.exports.revealing import Reveal
-from services.exports.rights import check_filters, masked, split
+from services.exports.query import MAX_PROVIDERS, ExportQuery, filter_of, tenant_of
 from services.exports.snapshot import BATCH, Documents, Snapshot
-from services.exports.wish import MAX_PROVIDERS, Wish, filter_of, tenant_of
 from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
 
@@ -54,7 +54,7 @@ class Exports:
     def open(
         self,
         name: str,
-        wish: Wish,
+        wish: ExportQuery,
         *,
         personal: bool = False,
         masks: Sequence[str] = (),
@@ -112,7 +112,7 @@ class _Begun:
         self._rows.close()
 
 
-def _providers(snapshot: Snapshot, wish: Wish) -> list[str]:
+def _providers(snapshot: Snapshot, wish: ExportQuery) -> list[str]:
     """Those of the wish's category, as of the moment. Raises BadParameter for too many."""
     providers = DATASETS["providers"]
     wanted = {**tenant_of(providers, wish.tenant), "categories": wish.category}

@@ -46,10 +46,13 @@ def import_command(
     from services.importer.mapping import load
     from services.importer.run import Clock, run
     from shared.contracts.topics import Topics
+    from shared.settings import require
     from shared.vault.open import open_vault
 
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
     settings = read_settings()
+    if not dry_run:
+        require(settings, "kafka", *(("mongo", "master_key") if settings.encryption == "on" else ()))
     clock = Clock(datetime.now(UTC), timedelta(seconds=settings.max_future_seconds))
     try:
         loaded = load(mapping)

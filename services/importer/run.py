@@ -16,7 +16,7 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event, event_key
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Message, Publisher
-from shared.vault.fields import plain, token_in
+from shared.vault.fields import first_plaintext_path, first_token_path
 from shared.vault.keys import Vault
 from shared.vault.sealing import keys_for, sealed
 
@@ -134,7 +134,7 @@ class _Batch:
         waiting, self.waiting = self.waiting, []
         events: list[Event | None] = [event for _, event in waiting]
         if self.vault is not None:
-            bare = [n for n, (_, event) in enumerate(waiting) if plain(event) is not None]
+            bare = [n for n, (_, event) in enumerate(waiting) if first_plaintext_path(event) is not None]
             todo = [waiting[n][1] for n in bare]
             for n, event in zip(bare, sealed(todo, keys_for(self.vault, todo)), strict=True):
                 events[n] = event
@@ -149,7 +149,7 @@ class _Batch:
     def _event(self, row: Row) -> Event:
         event = self.convert(row.fields)
         codec.check_clock(event, self.clock.arrived, self.clock.most_ahead)
-        if (path := token_in(event)) is not None:
+        if (path := first_token_path(event)) is not None:
             raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")
         if (size := len(codec.encode(event))) > codec.MAX_EVENT_BYTES:
             raise InvalidEvent("too_large", f"{size} bytes, and an event has at most {codec.MAX_EVENT_BYTES}")

@@ -28,6 +28,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased
 from shared.contracts.topics import Topics
 from shared.http.caller import EVENTS_WRITE, Caller
+from shared.http.problems.server import KEYS_UNAVAILABLE, NOT_ACKNOWLEDGED, TOO_BUSY
 from shared.http.scopes import needs, public
 from shared.http.server import extend_openapi, problem
 from shared.observability.tracing import NoTracing, Tracing
@@ -147,13 +148,13 @@ def create_app(
 
     @app.exception_handler(Busy)
     async def busy(_: Request, __: Busy) -> Response:
-        return problem(503, f"too much is under way; try again. {_SAFE}", {"Retry-After": "1"})
+        detail = f"too much is under way; try again. {_SAFE}"
+        return problem(503, detail, {"Retry-After": "1"}, kind=TOO_BUSY)
 
     @app.exception_handler(NotConnected)
     async def not_connected(_: Request, __: NotConnected) -> Response:
-        return problem(
-            503, f"Kafka cannot be reached, so nothing was published; try again. {_SAFE}", {"Retry-After": "5"}
-        )
+        detail = f"Kafka cannot be reached, so nothing was published; try again. {_SAFE}"
+        return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
 
     @app.exception_handler(NoKeys)
     async def no_keys(_: Request, error: NoKeys) -> Response:
@@ -162,13 +163,13 @@ def create_app(
             "the keys that personal data is encrypted under cannot be reached, so nothing was published. Events "
             f"without personal data are taken; try again. {_SAFE}"
         )
-        return problem(503, detail, {"Retry-After": "5"})
+        return problem(503, detail, {"Retry-After": "5"}, kind=KEYS_UNAVAILABLE)
 
     @app.exception_handler(Unavailable)
     async def unavailable(_: Request, error: Unavailable) -> Response:
         _log.warning("events were not acknowledged", extra={"reason": str(error)})
         detail = f"the brokers did not acknowledge every event, so some may be missing; try again. {_SAFE}"
-        return problem(503, detail, {"Retry-After": "5"})
+        return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:

@@ -1,38 +1,19 @@
 """CloudEvents in binary HTTP mode: attributes in ``ce-`` headers, data as the body. Pure."""
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote_to_bytes
 
-from services.ingest.items import check_json
 from services.ingest.modes import ATTRIBUTE_PREFIX, Header
 from shared.contracts.errors import InvalidEvent
+from shared.contracts.wire import from_attributes
 
-_NAME = re.compile(r"[a-z0-9]+")
-# The body and the Content-Type header say these.
-_ELSEWHERE = ("data", "datacontenttype")
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 
 
 def structured(headers: Sequence[Header], body: bytes) -> bytes:
     """The event in JSON structured mode, its data byte for byte. Raises InvalidEvent."""
-    fields: dict[str, object] = {}
-    for name, value in _stated(headers):
-        if not _NAME.fullmatch(name) or name in _ELSEWHERE:
-            raise InvalidEvent("invalid", "a ce- header names no attribute that a header can state")
-        if name in fields:
-            raise InvalidEvent("invalid", "is stated by two headers", name)
-        fields[name] = _text(name, value)
-    # A header holds text; of the attributes known here this one is a number.
-    version = str(fields.get("dataversion", ""))
-    if re.fullmatch(r"[0-9]{1,9}", version):
-        fields["dataversion"] = int(version)
-    start = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-    if not body:
-        return start  # validation then says that data is required
-    check_json(body, "data")
-    return start[:-1] + b',"data":' + body + b"}"
+    return from_attributes(((name, _text(name, value)) for name, value in _stated(headers)), body)
 
 
 def id_of(headers: Iterable[Header]) -> str | None:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from services.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS
 from services.ingest.modes import BATCHED, PLAIN, STRUCTURED, TENANT_HEADER
+from shared.access.lineage import Count, Label
 from shared.contracts.asyncapi import event_examples, schemas
 from shared.contracts.codec import MAX_EVENT_BYTES
 from shared.contracts.events import EVENT_MODELS, Tenant
@@ -24,20 +25,20 @@ The topics are described in /asyncapi.json."""
 class Rejection(BaseModel):
     """Why one event was not taken. The event itself is never quoted."""
 
-    index: int = Field(description="The event's place in the request, from 0.")
-    id: str | None = Field(description="The event's id, where it can be read.")
-    reason: str = Field(
+    index: Count = Field(description="The event's place in the request, from 0.")
+    id: Label | None = Field(description="The event's id, where it can be read.")
+    reason: Label = Field(
         description="A short stable code: invalid, not_json, too_large, unknown_type, unknown_version, "
-        "wrong_tenant, in_the_future, sealed, suppressed."
+        "duplicate_member, inexact_number, lone_surrogate, wrong_tenant, in_the_future, sealed, suppressed."
     )
-    field: str | None = Field(description="The field at fault, as in data.amount.")
-    detail: str = Field(description="A sentence for a person.")
+    field: Label | None = Field(description="The field at fault, as in data.amount.")
+    detail: Label = Field(description="A sentence for a person.")
 
 
 class Verdicts(BaseModel):
     """How many events are in Kafka now, acknowledged by every replica, and which were not taken."""
 
-    accepted: int
+    accepted: Count
     rejected: list[Rejection]
 
 

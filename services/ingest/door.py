@@ -13,14 +13,15 @@ from datetime import datetime, timedelta
 import msgspec
 
 from services.ingest.binary import id_of, structured
-from services.ingest.items import is_array, not_json, split
+from services.ingest.items import is_array, split
 from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, tenant_of
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
 from shared.contracts.topics import Topics
+from shared.contracts.wire import BOM, normal
 from shared.runtime.protocols import Message
-from shared.vault.fields import bare, hidden, plain, token_in
+from shared.vault.fields import first_plaintext_path, first_token_path
 
 #: What plain JSON may leave out, as JSON.
 PLAIN_DEFAULTS: Mapping[str, bytes] = {"specversion": b'"1.0"', "source": b'"http"'}
@@ -77,6 +78,7 @@ class Door:
 
         Raises Refused (400, 413, 415), and nothing else, when the request as a whole is not understood.
         """
+        body = body.removeprefix(BOM)
         tenant = bound or tenant_of(headers)
         mode = mode_of(headers)
         sound = False
@@ -107,7 +109,7 @@ class Door:
         try:
             if added is not None:
                 raw = _completed(raw, added)
-            event = codec.decode(raw)
+            event = codec.decode(raw := normal(raw))
             if tenant is not None and event.tenant != tenant:
                 detail = f"is not the tenant of the credential, or that the header {TENANT_HEADER} states"
                 raise InvalidEvent("wrong_tenant", detail, "tenant")
@@ -115,11 +117,9 @@ class Door:
             # An erasure itself is taken again: one with "delete" outranks one with "anonymise".
             if not isinstance(event, NOT_SUPPRESSED) and self._erased(event.tenant, event.data.consumer_id):
                 raise suppressed()
-            if (path := token_in(event)) is not None:
+            if (path := first_token_path(event)) is not None:
                 raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")
-            to_seal = self._sealing and plain(event) is not None
-            if self._sealing and not to_seal and hidden(raw, event):
-                raw = bare(raw)
+            to_seal = self._sealing and first_plaintext_path(event) is not None
         except InvalidEvent as error:
             return rejected(index, _id_in(raw), error)
         message = Message(self._topics.of(event), event_key(event), raw)
@@ -144,13 +144,12 @@ _named = msgspec.json.Decoder(_Named)
 
 
 def _completed(raw: bytes, added: Mapping[str, bytes]) -> bytes:
-    """``raw`` with the attributes of ``added`` that it lacks. Raises InvalidEvent when it is not JSON."""
+    """``raw`` with the attributes of ``added`` that it lacks; as it is when it is no JSON object, which the codec
+    says as it does in Kafka."""
     try:
         stated = _stated.decode(raw)
-    except msgspec.ValidationError:
-        return raw  # not an object, which the codec says better
-    except (ValueError, RecursionError) as error:
-        raise not_json(error) from None
+    except (ValueError, RecursionError):
+        return raw
     missing = [
         b'"%b":%b' % (name.encode(), value)
         for name, value in added.items()

@@ -10,14 +10,12 @@ import re
 import msgspec
 
 from services.ingest.limits import MAX_EVENTS, Refused, too_many_events
-from shared.contracts.errors import InvalidEvent
 
 _WHITESPACE = b" \t\r\n"
 # Possessive, and a string may lack its end: linear in the length, whatever the bytes.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[][{},]', re.DOTALL)
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
-_value = msgspec.json.Decoder(msgspec.Raw)
 
 
 def split(body: bytes) -> tuple[list[bytes], bool]:
@@ -31,24 +29,6 @@ def split(body: bytes) -> tuple[list[bytes], bool]:
     if len(items) > MAX_EVENTS:
         raise too_many_events(len(items))
     return items, sound
-
-
-def check_json(raw: bytes, field: str | None = None) -> None:
-    """Raise InvalidEvent unless ``raw`` is one JSON value: no NaN, nothing after it."""
-    try:
-        _value.decode(raw)
-    except (ValueError, RecursionError) as error:
-        raise not_json(error, field) from None
-
-
-def not_json(error: ValueError | RecursionError, field: str | None = None) -> InvalidEvent:
-    """What msgspec raised, as an InvalidEvent."""
-    if isinstance(error, RecursionError):
-        return InvalidEvent("not_json", "is nested too deeply", field)
-    # Only msgspec's own messages are known never to quote what was sent.
-    return InvalidEvent(
-        "not_json", str(error) if isinstance(error, msgspec.DecodeError) else "is not UTF-8", field
-    )
 
 
 def is_array(body: bytes) -> bool:

@@ -1,52 +1,106 @@
 """What the privacy API answers, for its documentation."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom, Label
+
 
 class Accepted(BaseModel):
-    erasure: str = Field(description="The erasure's name: GET /v1/erasures/{erasure} tells how far it is.")
+    erasure: Label = Field(description="The erasure's name: GET /v1/erasures/{erasure} tells how far it is.")
     mode: Literal["anonymise", "delete"]
     asked: datetime = Field(description="When it was first asked for.")
 
 
 class Step(BaseModel):
-    name: str
+    name: Label
     done: bool
-    means: str
+    means: Label
 
 
 class Erasure(BaseModel):
-    erasure: str
+    erasure: Label
     consumer_id: str
     mode: Literal["anonymise", "delete"] = Field(description="The most thorough that has been asked for.")
     asked: datetime
     done: bool
     steps: list[Step]
-    receipt: str | None = Field(description="A JWS (compact) once all steps are done; else null.")
+    # It names the consumer, in a form that anyone can read.
+    receipt: Annotated[str | None, DerivedFrom("consumer_id")] = Field(
+        description="A JWS (compact) once all steps are done; else null."
+    )
 
 
 class Keys(BaseModel):
     """A JSON Web Key Set (RFC 7517)."""
 
-    keys: list[dict[str, Any]]
+    keys: Annotated[list[dict[str, Any]], DerivedFrom()]
 
 
 class Correction(BaseModel):
     """The event that corrects the consumer. It is stored a moment later."""
 
-    source: str
-    id: str
+    source: Annotated[str, DerivedFrom("event.source")]
+    id: Annotated[str, DerivedFrom("event.id")]
+
+
+class EventName(BaseModel):
+    source: Annotated[str, DerivedFrom("event.source")]
+    id: Annotated[str, DerivedFrom("event.id")]
+
+
+class ExportedRelation(BaseModel):
+    """A fact as it is stored. Parts that nobody has stated are left out."""
+
+    relation_id: str
+    kind: str
+    consumer_id: str
+    provider_id: str
+    time: datetime
+    amount: int | None = Field(None, description="Minor units.")
+    currency: str | None = None
+    rating: int | None = None
+    text: str | None = None
+    traits: dict[str, Any] | None = None
+    event: EventName | None = None
+
+
+class Month(BaseModel):
+    """The sums of a kind in a month."""
+
+    count: Count
+    amount: Annotated[dict[str, int], DerivedFrom("amount", "currency")] = Field({}, description="Minor units.")
+    rating_count: Count = 0
+    rating_sum: Annotated[int, DerivedFrom("rating")] = 0
+
+
+class ExportedRelationship(BaseModel):
+    """The sums of the relations with one provider, as they are stored."""
+
+    consumer_id: str
+    provider_id: str
+    count: Count
+    first: Annotated[datetime, DerivedFrom("time")]
+    last: Annotated[datetime, DerivedFrom("time")]
+    kinds: Annotated[dict[str, dict[str, Month]], DerivedFrom("kind", "time")] = Field(
+        description="By kind and month."
+    )
 
 
 class Export(BaseModel):
     """All that is stored of one consumer."""
 
-    consumer: dict[str, Any] = Field(description="The profile, as GET /v1/consumers/{consumer_id} has it.")
-    erasure: dict[str, Any] | None = Field(description="Set once the consumer is erased.")
-    relationships: list[dict[str, Any]] = Field(description="By id.")
-    relations: list[dict[str, Any]] = Field(description="By id, without retracted ones.")
-    masked: list[str] = Field(description="The personal fields that the credential may not see, shown as `mask`.")
-    mask: str
+    consumer: Annotated[dict[str, Any], DerivedFrom()] = Field(
+        description="The profile, as GET /v1/consumers/{consumer_id} has it."
+    )
+    erasure: Annotated[dict[str, Any] | None, DerivedFrom()] = Field(
+        description="Set once the consumer is erased."
+    )
+    relationships: list[ExportedRelationship] = Field(description="By id.")
+    relations: list[ExportedRelation] = Field(description="By id, without retracted ones.")
+    masked: list[Label] = Field(
+        description="The personal fields that the credential may not see, shown as `mask`."
+    )
+    mask: Label

@@ -10,13 +10,14 @@ from fastapi import Body, FastAPI, HTTPException, Path, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.privacy import answers
-from services.privacy.correcting import correction
+from services.privacy.correction import correction
 from services.privacy.erasures import Erasures
 from services.privacy.people import PERSONAL_OF_RELATION, People
 from services.privacy.receipts import Receipts
 from shared.access.app import guarded_app
 from shared.access.audit import Act
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.lineage import DerivedFrom
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
@@ -24,8 +25,9 @@ from shared.contracts.topics import Topics
 from shared.erasure.records import Mode
 from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ
 from shared.http.paths import PathId
+from shared.http.problems.client import CONSUMER_ERASED, PSEUDONYM, PURPOSE_NOT_GRANTED
 from shared.http.scopes import needs, public
-from shared.http.server import json_response, problem, problems
+from shared.http.server import Refusal, json_response, problem, problems
 from shared.runtime.protocols import Message
 from shared.vault.fields import seal_event
 from shared.vault.keys import Vault
@@ -43,7 +45,11 @@ FAILURES = problems(
         503: "A server is away; try again after Retry-After seconds.",
     }
 )
-Purpose = Annotated[Name | None, Query(description="Answer only what the consumer has granted for this purpose.")]
+Purpose = Annotated[
+    Name | None,
+    DerivedFrom("consent"),
+    Query(description="Answer only what the consumer has granted for this purpose."),
+]
 
 
 def create_app(
@@ -93,7 +99,7 @@ def create_app(
         `anonymise`, whichever comes first."""
         if people.pseudonymous(tenant, consumer_id):
             # What the consumer does later would go on counting for it.
-            raise HTTPException(409, "this is a pseudonym: erase the consumer it stands for, with mode=delete")
+            raise Refusal(PSEUDONYM, "this is a pseudonym: erase the consumer it stands for, with mode=delete")
         subject = {"consumer_id": consumer_id}
         access.record(Act(tenant, caller.name, caller.key, "consumer.erase", subject, details={"mode": mode}))
         request = erasures.ask(tenant, consumer_id, mode)
@@ -139,7 +145,7 @@ def create_app(
     )
     @needs(CONSUMERS_READ, masks_itself=True)
     def export(
-        consumer_id: Annotated[PathId, Path()],
+        consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
@@ -151,7 +157,7 @@ def create_app(
                 raise HTTPException(404, "nothing is known of this consumer")
             profile = {"consumer_id": consumer_id}
         if purpose is not None and (profile.get("consent") or {}).get(purpose) is not True:
-            raise HTTPException(403, f"the consumer has not granted the purpose {purpose}")
+            raise Refusal(PURPOSE_NOT_GRANTED, f"the consumer has not granted the purpose {purpose}")
         _, fields = people.shown(profile, caller)
         # Of relations it is not known beforehand whether they have texts.
         shown = [*fields, *PERSONAL_OF_RELATION] if caller.may(PERSONAL_READ) else []
@@ -186,14 +192,14 @@ def create_app(
         if (profile := people.profile(tenant, consumer_id)) is None:
             raise HTTPException(404, "nothing is known of this consumer")
         if "erased" in profile:
-            raise HTTPException(409, "the consumer is erased")
+            raise Refusal(CONSUMER_ERASED, "the consumer is erased")
         try:
             event = correction(tenant, consumer_id, profile, patch, str(uuid.uuid4()), clock())
         except InvalidEvent as error:
             return problem(422, f"{error.field}: {error.detail}" if error.field else error.detail)
         if vault is not None:
             if isinstance(key := vault.keys(tenant, [consumer_id])[consumer_id], Destroyed):
-                raise HTTPException(409, "the consumer is erased")
+                raise Refusal(CONSUMER_ERASED, "the consumer is erased")
             sealed = seal_event(event, key)
         else:
             sealed = event

@@ -13,13 +13,13 @@ from pymongo.write_concern import WriteConcern
 from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
 from shared.contracts.events import EPOCH, document_id
-from shared.erasure.records import KEYS, Mode, Pseudonym, erasure_id, outranking
+from shared.erasure.records import KEYS, Mode, Pseudonym, erasure_id, stronger_mode
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
 from shared.vault.keys import LIFE_SECONDS
 from shared.versions.generations import Registry
-from shared.versions.progress import has_counted, marks_of
+from shared.versions.progress import caught_up, change_marks
 
 _MAJORITY = ReadConcern("majority")
 #: So long anything may be remembered: data keys by the vault, answers (for less) by the relations API.
@@ -74,7 +74,7 @@ class Erasures:
         consumer_id = known[0]["consumer_id"]
         mode: Mode = known[0]["mode"]
         for each in known:
-            mode = outranking(mode, each["mode"])
+            mode = stronger_mode(mode, each["mode"])
         request = next((each for each in asked if each["mode"] == mode), None)
         if request is None:
             assert folded is not None
@@ -118,8 +118,8 @@ class Erasures:
     def _counted(self, request: Document) -> bool:
         """Whether analytics has come to where the changes of the facts ended when they had been erased."""
         if "marks" not in request:
-            request["marks"] = self._keep(request, "marks", marks_of(self._stores.relations))
-        return has_counted(self._stores.database, self._stores.analytics, request["marks"])
+            request["marks"] = self._keep(request, "marks", change_marks(self._stores.relations))
+        return caught_up(self._stores.database, self._stores.analytics, request["marks"])
 
     def _told(self, request: Document, steps: Mapping[str, bool]) -> Document:
         done = all(steps.values())
@@ -174,4 +174,4 @@ class Erasures:
 
 
 def _reached(found: Mode | None, mode: Mode) -> bool:
-    return found is not None and outranking(found, mode) == found
+    return found is not None and stronger_mode(found, mode) == found

@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 from pymongo.database import Database
 
-from shared.access.masks import MASK, presented, with_masks
+from services.privacy.answers import ExportedRelation, ExportedRelationship
+from shared.access.masks import MASK, masked, presented, with_masks
 from shared.contracts.events import document_id
 from shared.erasure.records import PSEUDONYMS, erasure_id, looks_like_pseudonym
 from shared.http.caller import PERSONAL_READ, Caller
@@ -92,8 +93,9 @@ class People:
             with translated():
                 page = list(self._database[self._names(name)].find(wanted).sort("_id", 1).limit(_BATCH))
             for document, _ in self._opened(tenant, page):
-                masked, _ = presented(_fact(document), PERSONAL_OF_RELATION, caller)
-                yield with_masks(masked, caller.masks)
+                shown, _ = presented(_fact(document), PERSONAL_OF_RELATION, caller)
+                model = ExportedRelation if name == "relations" else ExportedRelationship
+                yield masked(shown, model, caller.masks)
             if len(page) < _BATCH:
                 return
             after = page[-1]["_id"]

@@ -7,15 +7,15 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from typing import Any
 
-from services.rebuild.reader import HeldReader
+from services.rebuild.reader import ThrottledReader
 from shared.contracts.collections import Collections
 from shared.contracts.errors import Unavailable
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.protocols import (
     Claim,
     Message,
+    OutboxBatch,
     Outcome,
-    Parcel,
     Progress,
     Projection,
     Publisher,
@@ -35,7 +35,7 @@ class Superseded(Exception):
 
 
 @dataclass(frozen=True)
-class Workshop:
+class RebuildContext:
     """What a rebuild of one projection works with. ``owner`` names this process in positions and hand-overs.
 
     ``open_store`` gives the store of a version, ``open_reader`` a reader of every partition of the projection's
@@ -66,15 +66,15 @@ class BuildingStore(VersionStore):
     """A version beside the live one. Stores documents and progress; what the live version has done already,
     publishing changes and keeping dead letters, is left out."""
 
-    def __init__(self, workshop: Workshop, version: int) -> None:
-        super().__init__(workshop.open_store(version), version)
-        self._workshop = workshop
+    def __init__(self, context: RebuildContext, version: int) -> None:
+        super().__init__(context.open_store(version), version)
+        self._context = context
         self._mine: set[str] = set()
 
     def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
         """Raises Superseded when the version is no longer to be built, or no longer by this process."""
-        registry, place = self._workshop.registry, place_of(position)
-        if place in self._mine and (stand := registry.stands(self.version).get(place)) and stand.owner != owner:
+        registry, place = self._context.registry, place_of(position)
+        if place in self._mine and (stand := registry.positions(self.version).get(place)) and stand.owner != owner:
             raise Superseded(f"{stand.owner} has taken over version {self.version} of {registry.name}")
         check_beside(registry.name, self.version, settled(registry), owner)
         found = super().claim(position, owner)
@@ -83,10 +83,10 @@ class BuildingStore(VersionStore):
         self._mine.add(place)
         return found
 
-    def parcels(self, position: str) -> list[Parcel]:  # noqa: ARG002 - nothing of it may be published
+    def unpublished(self, position: str) -> list[OutboxBatch]:  # noqa: ARG002 - nothing of it may be published
         return []
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         writes = [write for write in slice.outcome.writes if write.collection != DEAD_LETTERS]
         return super().commit(replace(slice, outcome=Outcome(writes)))
 
@@ -128,11 +128,11 @@ class LiveBounds:
 
 def offsets(registry: Registry, version: int) -> dict[str, int]:
     """``topic/partition`` → the offset that the version has to read on from."""
-    return {place: stand.next or 0 for place, stand in registry.stands(version).items()}
+    return {place: stand.next or 0 for place, stand in registry.positions(version).items()}
 
 
 def build(
-    workshop: Workshop,
+    context: RebuildContext,
     version: int,
     bounds: Callable[[], Mapping[str, int]],
     done: Callable[[Runner], bool],
@@ -146,22 +146,22 @@ def build(
     Raises Superseded, and whatever is neither a bad event nor a server that is away.
     """
     runner = Runner(
-        HeldReader(reader or workshop.open_reader(), bounds, rate, clock),
-        BuildingStore(workshop, version),
+        ThrottledReader(reader or context.open_reader(), bounds, rate, clock),
+        BuildingStore(context, version),
         _Mute(),
-        workshop.projection,
-        owner=workshop.owner,
+        context.projection,
+        owner=context.owner,
         dead_letters="",
-        slice_events=workshop.slice_events,
+        slice_events=context.slice_events,
         clock=clock,
-        committer=workshop.open_committer(),
+        committer=context.open_committer(),
     )
     runner.run(_Until(lambda: done(runner)))
 
 
 def arrived(runner: Runner, marks: Mapping[str, int]) -> bool:
     """Whether the runner has stored exactly what is below ``marks``. Raises Superseded when it is beyond."""
-    found = {str(partition): lane for partition, lane in runner.lanes.items() if lane.opened}
+    found = {str(partition): state for partition, state in runner.partitions.items() if state.opened}
     stored = {place: found[place].progress.next or 0 for place in marks if place in found}
     if beyond := [place for place, offset in stored.items() if offset > marks[place]]:
         raise Superseded(f"another process has moved {', '.join(beyond)} on")

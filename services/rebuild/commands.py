@@ -7,18 +7,18 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.rebuild.build import LiveBounds, Superseded, Workshop, build, lag, offsets
-from services.rebuild.compare import Comparing
+from services.rebuild.build import LiveBounds, RebuildContext, Superseded, build, lag, offsets
+from services.rebuild.compare import VersionComparison
 from services.rebuild.console import Interrupted, catch_up, ending, stopping, tell
 from services.rebuild.context import NAMES, opened
 from services.rebuild.diff import why
 from services.rebuild.names import Name
 from services.rebuild.versions import begin, drop, state_of, versions_of
 from services.rebuild.view import Meter, difference_dict, show_difference
-from services.relations.assembly import strength_of
+from services.relations.factory import strength_of
 from shared.access.acts import record_act
 from shared.contracts.errors import ConfigurationError
-from shared.kafka.python_client.all_partitions import WholeReader
+from shared.kafka.python_client.all_partitions import AllPartitionsReader
 from shared.runtime.runner import Runner
 from shared.service.launch import read_settings
 from shared.versions.generations import collection_of, own_collections, settled
@@ -30,10 +30,10 @@ _INTERRUPTED = 130
 def build_version(name: Name, rate: float | None, once: bool, incomplete: bool, as_json: bool) -> int:
     """Build a version, or go on with it. Returns the exit status."""
     settings = read_settings()
-    with opened(settings, name) as (workshop, _), stopping() as stop:
-        firsts = _firsts(workshop)
-        target = begin(workshop, lambda: firsts, incomplete=incomplete)
-        meter = Meter(workshop, target, firsts, as_json=as_json)
+    with opened(settings, name) as (context, _), stopping() as stop:
+        firsts = _firsts(context)
+        target = begin(context, lambda: firsts, incomplete=incomplete)
+        meter = Meter(context, target, firsts, as_json=as_json)
         told = False
 
         def done(_: Runner) -> bool:
@@ -47,13 +47,13 @@ def build_version(name: Name, rate: float | None, once: bool, incomplete: bool, 
                     _say_caught_up(name, once)
             return stop.is_set() or (told and once)
 
-        bounds = LiveBounds(workshop.registry, target, workshop.owner)
+        bounds = LiveBounds(context.registry, target, context.owner)
         try:
-            build(workshop, target, bounds, done, rate)
+            build(context, target, bounds, done, rate)
         except Superseded as error:
             meter.end()
             # To be switched to is how it should end; everything else is for the operator to know.
-            live = settled(workshop.registry).live == target
+            live = settled(context.registry).live == target
             tell(str(error), as_json, ended="live" if live else "superseded")
             return 0 if live else 1
         meter.end()
@@ -75,15 +75,15 @@ def _say_caught_up(name: Name, once: bool) -> None:
 def compare(name: Name, rate: float, as_json: bool) -> int:
     """Compare the two versions. Returns the exit status."""
     settings = read_settings()
-    with opened(settings, name) as (workshop, database), stopping() as stop:
-        found = settled(workshop.registry)
+    with opened(settings, name) as (context, database), stopping() as stop:
+        found = settled(context.registry)
         if found.other is None:
             raise ConfigurationError(f"there is no second version of {name}; `kith rebuild {name}` builds one")
         strength, other = strength_of(settings), found.other
         try:
-            catch_up(workshop, other, rate, stop, as_json)
-            comparing = Comparing(
-                workshop,
+            catch_up(context, other, rate, stop, as_json)
+            comparing = VersionComparison(
+                context,
                 database,
                 other,
                 lambda collection: why(collection, found.live, other, strength),
@@ -108,12 +108,12 @@ def compare(name: Name, rate: float, as_json: bool) -> int:
 def drop_version(name: Name, as_json: bool) -> None:
     """Delete the version that is not live."""
     settings = read_settings()
-    with opened(settings, name) as (workshop, _):
-        found = settled(workshop.registry)
+    with opened(settings, name) as (context, _):
+        found = settled(context.registry)
         version = found.dropping or found.other
         if version is not None:
             record_act(settings, "rebuild.drop", {"projection": name, "version": str(version)})
-        for _step in drop(workshop):
+        for _step in drop(context):
             pass
     if as_json:
         typer.echo(json.dumps({"projection": name, "live": found.live, "dropped": version}))
@@ -126,21 +126,21 @@ def show_versions(as_json: bool) -> None:
     settings = read_settings()
     rows: list[dict[str, Any]] = []
     for name in NAMES:
-        with opened(settings, name) as (workshop, database):
-            found = settled(workshop.registry)
-            ahead = offsets(workshop.registry, found.live)
+        with opened(settings, name) as (context, database):
+            found = settled(context.registry)
+            ahead = offsets(context.registry, found.live)
             for version in versions_of(found):
                 stats = [
                     database.command("collStats", collection_of(collection, version))
-                    for collection in own_collections(workshop.collections)
+                    for collection in own_collections(context.collections)
                 ]
                 rows.append(
                     {
                         "projection": name,
                         "version": version,
                         "state": state_of(version, found),
-                        "events": sum(offsets(workshop.registry, version).values()),
-                        "behind": lag(offsets(workshop.registry, version), ahead),
+                        "events": sum(offsets(context.registry, version).values()),
+                        "behind": lag(offsets(context.registry, version), ahead),
                         "documents": sum(each.get("count", 0) for each in stats),
                         "bytes": sum(each.get("storageSize", 0) + each.get("totalIndexSize", 0) for each in stats),
                         "switching": None if found.hand_over is None else found.hand_over.owner,
@@ -166,9 +166,9 @@ def show_versions(as_json: bool) -> None:
     Console().print(table)
 
 
-def _firsts(workshop: Workshop) -> dict[str, int]:
-    reader = workshop.open_reader()
-    assert isinstance(reader, WholeReader)
+def _firsts(context: RebuildContext) -> dict[str, int]:
+    reader = context.open_reader()
+    assert isinstance(reader, AllPartitionsReader)
     try:
         return reader.firsts()
     finally:

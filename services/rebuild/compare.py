@@ -17,7 +17,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
-from services.rebuild.build import BuildingStore, Superseded, Workshop, arrived, build, lag, offsets
+from services.rebuild.build import BuildingStore, RebuildContext, Superseded, arrived, build, lag, offsets
 from services.rebuild.diff import Comparison, Row, Why, merged
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
@@ -43,14 +43,14 @@ class Difference:
         return all(comparison.same for comparison in self.collections.values())
 
 
-class Comparing:
+class VersionComparison:
     """Compares one version with the live one, which stays untouched. ``tell`` hears of each thing begun,
     ``tick`` is called now and then;
     ``collections`` are those to compare, if not all."""
 
     def __init__(
         self,
-        workshop: Workshop,
+        context: RebuildContext,
         database: Database[Document],
         target: int,
         why: Callable[[str], Why],
@@ -59,17 +59,17 @@ class Comparing:
         snapshot_seconds: float = SNAPSHOT_SECONDS,
         collections: Collection[str] | None = None,
     ) -> None:
-        self._workshop, self._database, self._target = workshop, database, target
+        self._context, self._database, self._target = context, database, target
         self._why, self._tell, self._tick = why, tell, tick
         self._seconds = snapshot_seconds
-        self._names = own_collections(workshop.collections) if collections is None else collections
-        self._live = workshop.registry.read().live
+        self._names = own_collections(context.collections) if collections is None else collections
+        self._live = context.registry.read().live
         self._marks: dict[str, int] = {}
         self._taken_at = 0.0
 
     def compare(self) -> Difference:
         """Raises Superseded when someone else moves the version or switches, and Unavailable."""
-        found = Difference(self._workshop.name, self._live, self._target)
+        found = Difference(self._context.name, self._live, self._target)
         self._fence()
         for name in self._names:
             comparison = found.collections[name] = Comparison()
@@ -87,20 +87,20 @@ class Comparing:
 
     def _fence(self) -> None:
         """Whoever else builds the version stops."""
-        store = BuildingStore(self._workshop, self._target)
-        for place in self._workshop.registry.stands(self._target):
-            store.claim(self._workshop.series(place), self._workshop.owner)
+        store = BuildingStore(self._context, self._target)
+        for place in self._context.registry.positions(self._target):
+            store.claim(self._context.series(place), self._context.owner)
 
     def _take(self, session: ClientSession) -> None:
         """A snapshot of the live version, and the other one brought to it."""
-        prefix = f"{self._workshop.name}@{self._live}"
+        prefix = f"{self._context.name}@{self._live}"
         positions = self._database[POSITIONS].find(
             {"_id": {"$gte": f"{prefix}/", "$lt": f"{prefix}0"}}, {"next": 1}, session=session
         )
         self._marks = {place_of(each["_id"]): each.get("next") or 0 for each in positions}
         self._taken_at = time.monotonic()
-        if lag(offsets(self._workshop.registry, self._target), self._marks):
-            build(self._workshop, self._target, lambda: self._marks, self._arrived)
+        if lag(offsets(self._context.registry, self._target), self._marks):
+            build(self._context, self._target, lambda: self._marks, self._arrived)
 
     def _arrived(self, runner: Runner) -> bool:
         self._tick()
@@ -126,7 +126,7 @@ class Comparing:
 
     def _verify(self) -> None:
         """Nobody has moved anything that was compared."""
-        registry = self._workshop.registry
+        registry = self._context.registry
         stands: Mapping[str, int] = offsets(registry, self._target)
         if settled(registry).live != self._live or any(stands.get(p, 0) != m for p, m in self._marks.items()):
             raise Superseded("another process has moved or switched the version while it was compared")

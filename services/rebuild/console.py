@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from services.rebuild.build import Workshop
+from services.rebuild.build import RebuildContext
 from services.rebuild.versions import approach
 from services.rebuild.view import Meter
 
@@ -19,9 +19,9 @@ class Interrupted(Exception):
     """Ctrl-C or SIGTERM, before what was asked for was done."""
 
 
-def catch_up(workshop: Workshop, target: int, rate: float, stop: threading.Event, as_json: bool) -> None:
+def catch_up(context: RebuildContext, target: int, rate: float, stop: threading.Event, as_json: bool) -> None:
     """Bring the version near to the live one. Raises Interrupted."""
-    meter = Meter(workshop, target, {}, as_json=as_json)
+    meter = Meter(context, target, {}, as_json=as_json)
 
     check = ending(stop)
 
@@ -29,7 +29,7 @@ def catch_up(workshop: Workshop, target: int, rate: float, stop: threading.Event
         check()
         meter.look()
 
-    approach(workshop, target, rate or None, tick)
+    approach(context, target, rate or None, tick)
     if meter.progress is not None:
         meter.end()
 

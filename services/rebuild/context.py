@@ -3,47 +3,49 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, assert_never, get_args
 
 from pymongo.database import Database
 
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
-from services.rebuild.build import Workshop
+from services.rebuild.build import RebuildContext
 from services.rebuild.names import Name
-from services.relations.assembly import assembled, with_keys
+from services.relations.factory import build_projection, with_keys
 from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.contracts.collections import Collections
 from shared.contracts.topics import Topics
 from shared.kafka.clients import open_publisher
-from shared.kafka.python_client.all_partitions import WholeReader
+from shared.kafka.python_client.all_partitions import AllPartitionsReader
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Projection
 from shared.runtime.worker import owner_name
-from shared.settings import Settings, servers_of
+from shared.settings import Settings, require, servers_of
 from shared.vault.keys import Vault
 from shared.vault.open import vault_in
 from shared.versions.generations import collections_of, own_collections
 from shared.versions.mongo_registry import MongoRegistry
 
-NAMES: tuple[Name, ...] = ("relations", "analytics")
+NAMES: tuple[Name, ...] = get_args(Name)
 
 
 @contextmanager
-def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[Document]]]:
+def opened(settings: Settings, name: Name) -> Iterator[tuple[RebuildContext, Database[Document]]]:
     """The workshop of a projection and the database it lies in. Raises ConfigurationError."""
+    if name == "relations":  # which holds personal data
+        require(settings, "kafka", "mongo", "master_key")
     _, mongo = servers_of(settings)
     with connect(mongo) as client:
         database = client[settings.database]
         vault = vault_in(settings, database) if name == "relations" else None
-        projection, collections = _projection(settings, name, vault)
+        projection, collections = projection_of(settings, name, vault)
 
         def prepare_version(version: int) -> None:
             with translated():
                 prepare(database, collections_of(own_collections(collections), version))
 
-        workshop = Workshop(
+        context = RebuildContext(
             projection=projection,
             collections=collections,
             registry=MongoRegistry(database, name),
@@ -51,16 +53,21 @@ def opened(settings: Settings, name: Name) -> Iterator[tuple[Workshop, Database[
             open_store=lambda version: with_keys(
                 MongoStore(database, collections_of(collections, version)), vault
             ),
-            open_reader=lambda: WholeReader(settings, projection.topics),
+            open_reader=lambda: AllPartitionsReader(settings, projection.topics),
             open_publisher=lambda: open_publisher(settings),
             prepare=prepare_version,
             slice_events=settings.slice_events,
             open_committer=lambda: ThreadPoolExecutor(2, thread_name_prefix="commit"),
         )
-        yield workshop, database
+        yield context, database
 
 
-def _projection(settings: Settings, name: Name, vault: Vault | None) -> tuple[Projection[Any], Collections]:
+def projection_of(
+    settings: Settings, name: Name, vault: Vault | None = None
+) -> tuple[Projection[Any], Collections]:
+    """A projection as its service folds it, and the collections that it writes."""
     if name == "analytics":
         return AnalyticsProjection(Topics(settings.topic_prefix)), ANALYTICS
-    return assembled(settings, vault), RELATIONS
+    if name == "relations":
+        return build_projection(settings, vault), RELATIONS
+    assert_never(name)

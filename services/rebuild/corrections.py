@@ -9,34 +9,34 @@ import orjson
 from kafka.partitioner import murmur2
 from pymongo.database import Database
 
-from services.rebuild.build import Workshop
-from services.rebuild.compare import Comparing, rows
+from services.rebuild.build import RebuildContext
+from services.rebuild.compare import VersionComparison, rows
 from services.rebuild.diff import Row, merged, same
-from services.relations.erasing import ANONYMISED
-from services.relations.world import told
+from services.relations.fact_erasure import ANONYMISED
+from services.relations.world import public_state
 from shared.contracts.events import EPOCH
 from shared.contracts.topics import CHANGES, Topics
-from shared.erasure.records import of_pseudonym
+from shared.erasure.records import is_pseudonymous
 from shared.runtime.protocols import Document, Message, Progress
-from shared.runtime.sequence_numbers import number
-from shared.versions.generations import HandOver
+from shared.runtime.sequence_numbers import assign_numbers
+from shared.versions.generations import Handover
 
 _FACTS = "relations"
 
 
 def count_differing(
-    workshop: Workshop, database: Database[Document], target: int, tick: Callable[[], object]
+    context: RebuildContext, database: Database[Document], target: int, tick: Callable[[], object]
 ) -> int:
     """How many facts the two versions would tell of differently. Raises Superseded and Unavailable."""
 
     def why(one: Document | None, two: Document | None) -> tuple[str, str]:
-        return ("changes" if not same(told(one), told(two)) else "silent"), ""
+        return ("changes" if not same(public_state(one), public_state(two)) else "silent"), ""
 
-    found = Comparing(workshop, database, target, lambda _: why, tick=tick, collections=[_FACTS]).compare()
+    found = VersionComparison(context, database, target, lambda _: why, tick=tick, collections=[_FACTS]).compare()
     return found.collections[_FACTS].reasons["changes"]
 
 
-class Correcting:
+class CorrectionPublisher:
     """Makes the changes that lead readers from the facts of one version to those of another, both standing still.
     Each joins what the old version said last: ``before`` is its fact, ``after`` that of the new one."""
 
@@ -44,7 +44,7 @@ class Correcting:
         self._database, self._topics = database, topics
         self._live, self._target = live, target
 
-    def __call__(self, hand_over: HandOver, marks: Mapping[str, Progress]) -> dict[str, list[Message]]:
+    def __call__(self, hand_over: Handover, marks: Mapping[str, Progress]) -> dict[str, list[Message]]:
         """By ``topic/partition`` of the events, numbered after the last change of each."""
         old = rows(self._database, _FACTS, self._live)
         new = rows(self._database, _FACTS, self._target)
@@ -59,13 +59,13 @@ def differing_facts(
         if one is not None and two is not None and one.raw == two.raw:
             continue
         before, after = one and one.document(), two and two.document()
-        if not same(told(before), told(after)):
+        if not same(public_state(before), public_state(after)):
             yield before, after
 
 
 def corrections(
     facts: Iterable[tuple[Document | None, Document | None]],
-    hand_over: HandOver,
+    hand_over: Handover,
     marks: Mapping[str, Progress],
     topics: Topics,
 ) -> dict[str, list[Message]]:
@@ -87,13 +87,13 @@ def corrections(
         partition = int(place.rpartition("/")[2])
         found[place].append(Message(topics.name(CHANGES[_FACTS]), key, change, partition))
     return {
-        place: number(messages, f"relations@1/{place}", marks[place].emitted)[0]
+        place: assign_numbers(messages, f"relations@1/{place}", marks[place].emitted)[0]
         for place, messages in found.items()
     }
 
 
 def _change(
-    hand_over: HandOver, place: str, mark: Progress, index: int, before: Document | None, after: Document | None
+    hand_over: Handover, place: str, mark: Progress, index: int, before: Document | None, after: Document | None
 ) -> bytes:
     topic, _, partition = place.rpartition("/")
     assert mark.next is not None
@@ -102,7 +102,7 @@ def _change(
     assert fact is not None
     version = fact["version"]
     # A pseudonym's fact has its version from the consumer's own event, which must not be told beside it.
-    cause = ANONYMISED if of_pseudonym(fact) else {"source": version["source"], "id": version["id"]}
+    cause = ANONYMISED if is_pseudonymous(fact) else {"source": version["source"], "id": version["id"]}
     return orjson.dumps(
         {
             "specversion": "1.0",
@@ -114,8 +114,8 @@ def _change(
             "data": {
                 "relation_id": fact["relation_id"],
                 "consumer_id": fact["consumer_id"],
-                "before": told(before),
-                "after": told(after),
+                "before": public_state(before),
+                "after": public_state(after),
                 "cause": cause,
                 "origin": origin,
             },

@@ -11,11 +11,11 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.rebuild.build import Superseded, Workshop, arrived, build, lag, offsets
+from services.rebuild.build import RebuildContext, Superseded, arrived, build, lag, offsets
 from shared.contracts.errors import Fenced, Unavailable
 from shared.runtime.protocols import Message, Outcome, Progress, Reader, Slice
 from shared.runtime.runner import Runner
-from shared.versions.generations import HandOver, settled
+from shared.versions.generations import Handover, settled
 from shared.versions.live import VersionStore
 
 #: A hand-over that is not through by then is off, and the live version goes on.
@@ -24,21 +24,21 @@ PATIENCE_SECONDS = 30.0
 NEAR = 1_000
 
 #: What readers have to be told, given the hand-over and where each partition was stopped.
-Corrections = Callable[[HandOver, Mapping[str, Progress]], Mapping[str, list[Message]]]
+Corrections = Callable[[Handover, Mapping[str, Progress]], Mapping[str, list[Message]]]
 
 
 class Failed(Exception):
     """The hand-over did not come about. The version that was live is live."""
 
 
-def near(workshop: Workshop, target: int) -> bool:
+def near(context: RebuildContext, target: int) -> bool:
     """Whether the version is close enough to the live one to be switched to."""
-    live = workshop.registry.read().live
-    return lag(offsets(workshop.registry, target), offsets(workshop.registry, live)) <= NEAR
+    live = context.registry.read().live
+    return lag(offsets(context.registry, target), offsets(context.registry, live)) <= NEAR
 
 
 def hand_over(
-    workshop: Workshop,
+    context: RebuildContext,
     target: int,
     corrections: Corrections = lambda _hand_over, _marks: {},
     patience_seconds: float = PATIENCE_SECONDS,
@@ -49,35 +49,35 @@ def hand_over(
     ones, once both versions stand still. Raises Failed. An error cancels the hand-over as far as the servers let
     it.
     """
-    registry = workshop.registry
+    registry = context.registry
     found = settled(registry)
     if found.other != target:
         raise Failed(f"version {target} of {registry.name} is not beside the live one")
     until = registry.now() + timedelta(seconds=patience_seconds)
     # One that another process has begun and left is taken over: it can no longer end.
-    announced = found.handing_over(HandOver(uuid.uuid4().hex, workshop.owner, target, until))
+    announced = found.handing_over(Handover(uuid.uuid4().hex, context.owner, target, until))
     # Opened beforehand, because from now on the service waits.
-    reader = workshop.open_reader()
+    reader = context.open_reader()
     try:
         if not registry.replace(found, announced):
             raise Failed("another process is at it; look at `kith rebuild status` and try again")
         yield "announced"
         # From here on no worker gets a claim on the live version; those that there are become void.
-        old = VersionStore(workshop.open_store(found.live), found.live)
+        old = VersionStore(context.open_store(found.live), found.live)
         marks: dict[str, Progress] = {}
-        stands = registry.stands(found.live)
+        stands = registry.positions(found.live)
         for place in sorted(stands):
-            _, marks[place] = old.claim(workshop.series(place), workshop.owner)
+            _, marks[place] = old.claim(context.series(place), context.owner)
             yield f"stopped {place} at {marks[place].next or 0}"
         # All that it has changed goes out before anything of the other one does.
-        yield from _publish_rest(workshop, old, marks)
-        _bring(workshop, target, {place: mark.next or 0 for place, mark in marks.items()}, until, reader)
+        yield from _publish_rest(context, old, marks)
+        _bring(context, target, {place: mark.next or 0 for place, mark in marks.items()}, until, reader)
         yield f"brought version {target} there"
         assert announced.hand_over is not None
         corrected = corrections(announced.hand_over, marks)
         yield f"found {sum(map(len, corrected.values()))} corrections"
         owners = {place: stand.owner for place, stand in stands.items()}
-        yield from _number_on(workshop, target, marks, owners, corrected)
+        yield from _number_on(context, target, marks, owners, corrected)
         if not registry.replace(announced, announced.switched(registry.now())):
             raise Failed(f"the hand-over took longer than {patience_seconds:.0f} s; version {found.live} goes on")
     except GeneratorExit:
@@ -92,39 +92,41 @@ def hand_over(
         reader.close()
     yield f"version {target} is live"
     with suppress(Unavailable):  # a worker does it, too, with the next event that comes
-        yield from _publish_rest(workshop, VersionStore(workshop.open_store(target), target), corrected)
+        yield from _publish_rest(context, VersionStore(context.open_store(target), target), corrected)
 
 
-def _publish_rest(workshop: Workshop, store: VersionStore, places: Iterable[str]) -> Iterator[str]:
+def _publish_rest(context: RebuildContext, store: VersionStore, places: Iterable[str]) -> Iterator[str]:
     """Publish what a version still has to tell, in order. Twice does no harm: readers know the numbers."""
     publisher = None
     try:
         for place in places:
-            series = workshop.series(place)
-            for parcel in store.parcels(series):
-                publisher = publisher or workshop.open_publisher()
-                publisher.send(parcel.messages).result()
-                store.clear([parcel.id])
+            series = context.series(place)
+            for batch in store.unpublished(series):
+                publisher = publisher or context.open_publisher()
+                publisher.send(batch.messages).result()
+                store.clear([batch.id])
                 yield f"published what was left of {place}"
     finally:
         if publisher is not None:
             publisher.close()
 
 
-def _bring(workshop: Workshop, target: int, marks: Mapping[str, int], until: datetime, reader: Reader) -> None:
+def _bring(
+    context: RebuildContext, target: int, marks: Mapping[str, int], until: datetime, reader: Reader
+) -> None:
     """Fold up to exactly where the live version was stopped."""
 
     def done(runner: Runner) -> bool:
-        if workshop.registry.now() > until:
+        if context.registry.now() > until:
             raise Failed(f"version {target} did not get there in time; the live version goes on")
         return arrived(runner, marks)
 
-    if lag(offsets(workshop.registry, target), marks):
-        build(workshop, target, lambda: marks, done, reader=reader)
+    if lag(offsets(context.registry, target), marks):
+        build(context, target, lambda: marks, done, reader=reader)
 
 
 def _number_on(
-    workshop: Workshop,
+    context: RebuildContext,
     target: int,
     marks: Mapping[str, Progress],
     owners: Mapping[str, str],
@@ -132,15 +134,15 @@ def _number_on(
 ) -> Iterator[str]:
     """The changes of the new version bear the numbers after those of the old one. Its positions name the workers
     that go on with it, though they claim it only when the next event comes."""
-    store = VersionStore(workshop.open_store(target), target)
+    store = VersionStore(context.open_store(target), target)
     for place, mark in marks.items():
-        series = workshop.series(place)
+        series = context.series(place)
         claim, progress = store.claim(series, owners[place])
         if progress.next != mark.next:
             raise Failed(f"version {target} is at {progress.next} of {place}, not at {mark.next}")
         messages = corrected.get(place, [])
         # Of a hand-over that failed: nobody has published them, and nobody may.
-        store.clear([parcel.id for parcel in store.parcels(series)])
+        store.clear([batch.id for batch in store.unpublished(series)])
         after = replace(progress, emitted=mark.emitted + len(messages))
         if mark.next is not None and (messages or after != progress):
             store.commit(Slice(claim, progress, after, Outcome(messages=messages)))

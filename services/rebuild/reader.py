@@ -12,7 +12,7 @@ _MOST_HELD, _FEW_HELD = 2_000, 1_000
 _LOT, _LOT_SECONDS = 500.0, 0.25
 
 
-class HeldReader:
+class ThrottledReader:
     """Passes on the records of another Reader below ``bounds`` (``topic/partition`` → offset; without one
     nothing), at most ``rate`` a second (None: as fast as they come). What has been fetched beyond that waits."""
 

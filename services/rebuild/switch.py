@@ -5,7 +5,7 @@ import time
 from services.rebuild.build import Superseded
 from services.rebuild.console import Interrupted, catch_up, ending, stopping, tell
 from services.rebuild.context import opened
-from services.rebuild.corrections import Correcting, count_differing
+from services.rebuild.corrections import CorrectionPublisher, count_differing
 from services.rebuild.handover import PATIENCE_SECONDS, Failed, hand_over
 from services.rebuild.names import Name
 from services.rebuild.view import duration
@@ -19,35 +19,35 @@ from shared.versions.generations import Generations, settled
 def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bool) -> int:
     """Make the other version live. Returns the exit status."""
     settings = read_settings()
-    with opened(settings, name) as (workshop, database), stopping() as stop:
-        found = settled(workshop.registry)
+    with opened(settings, name) as (context, database), stopping() as stop:
+        found = settled(context.registry)
         target = found.previous if back else found.building
         if target is None:
             raise ConfigurationError(_no_target(name, found))
         act = "rebuild.rollback" if back else "rebuild.switch"
         try:
-            catch_up(workshop, target, rate, stop, as_json)
+            catch_up(context, target, rate, stop, as_json)
             differing, seconds = 0, 0.0
             if name == "relations" and differences != "ignore":
                 started = time.monotonic()
-                differing = count_differing(workshop, database, target, ending(stop))
+                differing = count_differing(context, database, target, ending(stop))
                 seconds = time.monotonic() - started
-                catch_up(workshop, target, rate, stop, as_json)
+                catch_up(context, target, rate, stop, as_json)
             if differing and differences == "refuse":
                 tell(_refusal(differing, found.live, seconds), as_json, ended="refused", differing=differing)
                 return 1
             record_act(settings, act, {"projection": name, "from": str(found.live), "to": str(target)})
             if name == "relations" and differences == "publish":
-                correcting = Correcting(database, Topics(settings.topic_prefix), found.live, target)
-                steps = hand_over(workshop, target, correcting, PATIENCE_SECONDS + 3 * seconds)
+                correcting = CorrectionPublisher(database, Topics(settings.topic_prefix), found.live, target)
+                steps = hand_over(context, target, correcting, PATIENCE_SECONDS + 3 * seconds)
             else:
-                steps = hand_over(workshop, target)
+                steps = hand_over(context, target)
             started = time.monotonic()
             corrected = 0
             for step in steps:
                 if step.startswith("found "):
                     corrected = int(step.split()[1])
-                if stop.is_set() and workshop.registry.read().live != target:
+                if stop.is_set() and context.registry.read().live != target:
                     steps.throw(Interrupted())
         except Interrupted:
             tell(f"stopped; version {found.live} goes on", as_json, ended="stopped")

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 
-from services.rebuild.build import LiveBounds, Workshop, build
+from services.rebuild.build import LiveBounds, RebuildContext, build
 from services.rebuild.handover import near
 from shared.contracts.errors import ConfigurationError
 from shared.runtime.runner import Runner
@@ -15,13 +15,13 @@ from shared.versions.live import VersionStore
 READERS_SECONDS = 2.0
 
 
-def begin(workshop: Workshop, firsts: Callable[[], Mapping[str, int]], *, incomplete: bool = False) -> int:
+def begin(context: RebuildContext, firsts: Callable[[], Mapping[str, int]], *, incomplete: bool = False) -> int:
     """The number of the version that is built: the one that was begun before, or a new one.
 
     ``firsts`` gives the offsets at which the logs begin. Raises ConfigurationError when a version has to be
     dropped first, and when a log has lost its beginning, unless ``incomplete`` accepts that.
     """
-    registry = workshop.registry
+    registry = context.registry
     found = settled(registry)
     if found.building is None:
         if found.other is not None or found.dropping is not None:
@@ -42,15 +42,15 @@ def begin(workshop: Workshop, firsts: Callable[[], Mapping[str, int]], *, incomp
             raise ConfigurationError("another process is at it; look at `kith rebuild status` and try again")
         found = new
     assert found.building is not None
-    workshop.prepare(found.building)
+    context.prepare(found.building)
     return found.building
 
 
 def approach(
-    workshop: Workshop, target: int, rate: float | None, tick: Callable[[], object] = lambda: None
+    context: RebuildContext, target: int, rate: float | None, tick: Callable[[], object] = lambda: None
 ) -> None:
     """Fold on until the version is close to the live one; ``tick`` is called all the time. Raises Superseded."""
-    if near(workshop, target):
+    if near(context, target):
         return
     looked_at = time.monotonic()
 
@@ -60,15 +60,15 @@ def approach(
         if time.monotonic() - looked_at < 0.2:
             return False
         looked_at = time.monotonic()
-        return near(workshop, target)
+        return near(context, target)
 
-    build(workshop, target, LiveBounds(workshop.registry, target, workshop.owner), done, rate)
+    build(context, target, LiveBounds(context.registry, target, context.owner), done, rate)
 
 
-def drop(workshop: Workshop, wait: Callable[[float], object] = time.sleep) -> Iterator[str]:
+def drop(context: RebuildContext, wait: Callable[[float], object] = time.sleep) -> Iterator[str]:
     """Delete the version that is not live, with all that it has. Yields what has been done, step by step; one that
     was interrupted goes on. Raises ConfigurationError when there is none."""
-    registry = workshop.registry
+    registry = context.registry
     found = settled(registry)
     if found.dropping is None:
         if found.other is None:
@@ -87,11 +87,11 @@ def drop(workshop: Workshop, wait: Callable[[float], object] = time.sleep) -> It
         ready = found.switched_at + timedelta(seconds=READERS_SECONDS)
         wait(max(0.0, (ready - registry.now()).total_seconds()))
     # Whoever still builds it has a claim that is void from here on, and gets no other.
-    store = VersionStore(workshop.open_store(found.dropping), found.dropping)
-    for place in sorted(registry.stands(found.dropping)):
-        store.claim(workshop.series(place), workshop.owner)
+    store = VersionStore(context.open_store(found.dropping), found.dropping)
+    for place in sorted(registry.positions(found.dropping)):
+        store.claim(context.series(place), context.owner)
         yield f"stopped {place}"
-    registry.delete(found.dropping, workshop.collections)
+    registry.delete(found.dropping, context.collections)
     yield "deleted"
     registry.replace(found, found.dropped())
     yield f"version {found.dropping} is dropped"

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from services.rebuild.build import Workshop, lag, offsets
+from services.rebuild.build import RebuildContext, lag, offsets
 from services.rebuild.compare import Difference
 from services.rebuild.diff import Comparison
 from shared.contracts.errors import Unavailable
@@ -98,14 +98,14 @@ class Meter:
 
     def __init__(
         self,
-        workshop: Workshop,
+        context: RebuildContext,
         version: int,
         firsts: Mapping[str, int],
         *,
         as_json: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._workshop, self._version, self._firsts = workshop, version, firsts
+        self._context, self._version, self._firsts = context, version, firsts
         self._json = as_json
         self._clock = clock
         self._terminal = not as_json and sys.stdout.isatty()
@@ -130,7 +130,7 @@ class Meter:
         return self.progress
 
     def _measure(self, now: float) -> Progress:
-        registry = self._workshop.registry
+        registry = self._context.registry
         # The target first: it cannot have passed what the live version shows a moment later.
         reached = offsets(registry, self._version)
         live = registry.read().live

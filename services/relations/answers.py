@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from services.relations.strength import Strength
+from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
 from shared.runtime.protocols import Document
 
 LEFT_OUT = "With a purpose: whether some were left out who have not granted it."
+#: Of a single relation it follows from the kind and the time, and so it reveals both.
+_Strength = Annotated[float, DerivedFrom("strength", "kind", "time")]
 MASKED = "Fields that the credential may not see, shown as •••. Left out when there are none."
 
 
@@ -22,7 +25,7 @@ class Consumer(BaseModel):
     traits: dict[str, Any] | None = None
     consent: dict[str, bool] | None = None
     erased: Literal["anonymise", "delete"] | None = Field(None, description="Set once the consumer is erased.")
-    masked: list[str] | None = Field(None, description=MASKED)
+    masked: list[Label] | None = Field(None, description=MASKED)
 
 
 class ConsumerList(BaseModel):
@@ -42,8 +45,8 @@ class Provider(BaseModel):
 
 
 class EventName(BaseModel):
-    source: str
-    id: str
+    source: Annotated[str, DerivedFrom("event.source")]
+    id: Annotated[str, DerivedFrom("event.id")]
 
 
 class Relation(BaseModel):
@@ -64,34 +67,36 @@ class Relation(BaseModel):
 
 class RelationPage(BaseModel):
     items: list[Relation] = Field(description="Latest first.")
-    next: str | None = Field(description="The cursor of the next page; null on the last one.")
-    masked: list[str] | None = Field(None, description=MASKED)
+    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+    masked: list[Label] | None = Field(None, description=MASKED)
     left_out: bool | None = Field(None, description=LEFT_OUT)
 
 
 class RelationshipSummary(BaseModel):
     consumer_id: str
     provider_id: str
-    count: int
-    kinds: dict[str, int] = Field(description="Relations by kind.")
-    first: datetime
-    last: datetime
-    strength: float = Field(description="As of now.")
+    count: Count
+    kinds: Annotated[dict[str, int], DerivedFrom("kind")] = Field(description="Relations by kind.")
+    first: Annotated[datetime, DerivedFrom("time")]
+    last: Annotated[datetime, DerivedFrom("time")]
+    strength: _Strength = Field(description="As of now.")
 
 
 class RelationshipPage(BaseModel):
-    items: list[RelationshipSummary] = Field(description="Strongest first.")
-    next: str | None = Field(description="The cursor of the next page; null on the last one.")
+    items: Annotated[list[RelationshipSummary], OrderedBy("strength")] = Field(description="Strongest first.")
+    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
     left_out: bool | None = Field(None, description=LEFT_OUT)
 
 
 class KindShare(BaseModel):
-    count: int
-    amount: dict[str, int] = Field(description="Minor units by currency.")
-    rating_count: int
-    rating_sum: int
-    strength: float = Field(description="This kind's part of the strength.")
-    share: float = Field(description="The same as a fraction of 1.")
+    count: Count
+    amount: Annotated[dict[str, int], DerivedFrom("amount", "currency")] = Field(
+        description="Minor units by currency."
+    )
+    rating_count: Count
+    rating_sum: Annotated[int, DerivedFrom("rating")]
+    strength: _Strength = Field(description="This kind's part of the strength.")
+    share: _Strength = Field(description="The same as a fraction of 1.")
 
 
 class Evidence(BaseModel):
@@ -99,7 +104,7 @@ class Evidence(BaseModel):
     kind: str
     time: datetime
     event: EventName
-    weight: float = Field(description="What this one relation adds to the strength.")
+    weight: _Strength = Field(description="What this one relation adds to the strength.")
 
 
 class Relationship(BaseModel):
@@ -107,15 +112,17 @@ class Relationship(BaseModel):
 
     consumer_id: str
     provider_id: str
-    count: int
-    amount: dict[str, int] = Field(description="Minor units by currency.")
-    rating_count: int
-    rating_sum: int
-    first: datetime
-    last: datetime
+    count: Count
+    amount: Annotated[dict[str, int], DerivedFrom("amount", "currency")] = Field(
+        description="Minor units by currency."
+    )
+    rating_count: Count
+    rating_sum: Annotated[int, DerivedFrom("rating")]
+    first: Annotated[datetime, DerivedFrom("time")]
+    last: Annotated[datetime, DerivedFrom("time")]
     as_of: datetime
-    strength: float = Field(description="Σ weight(kind) · count · 2^(−age in months / half-life).")
-    kinds: dict[str, KindShare]
+    strength: _Strength = Field(description="Σ weight(kind) · count · 2^(−age in months / half-life).")
+    kinds: Annotated[dict[str, KindShare], DerivedFrom("kind")]
     evidence: list[Evidence] = Field(description="The relations that weigh most, heaviest first.")
 
 

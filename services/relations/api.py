@@ -10,17 +10,19 @@ from services.relations import answers
 from services.relations.measures.catalogue import MEASURES
 from services.relations.measures.source import Source
 from services.relations.naming import add_names
-from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, presenter
 from services.relations.queries import BadCursor, Queries
+from services.relations.redaction import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, redactor
 from services.relations.strength import Strength
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.lineage import DerivedFrom
 from shared.access.masks import hides
 from shared.contracts.events import Id, Kind, Name
 from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
 from shared.http.paths import PathId
+from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT_GRANTED
 from shared.http.scopes import needs
-from shared.http.server import json_response, problems
+from shared.http.server import Refusal, json_response, problems
 from shared.measures.http import add_measures
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
@@ -34,11 +36,14 @@ Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of a page.")
 Cursor = Annotated[str | None, Query(max_length=3000, description="`next` of the page before.")]
 Purpose = Annotated[
     Name | None,
+    DerivedFrom("consent"),
     Query(
         description="Answer only of consumers who have granted this purpose. A page is then shorter by the "
         "others, perhaps empty; `left_out` says that there were some."
     ),
 ]
+ConsumerId = Annotated[PathId, DerivedFrom("consumer_id"), Path()]
+ProviderId = Annotated[PathId, DerivedFrom("provider_id"), Path()]
 FAILURES = problems(
     {
         422: "A parameter is missing or not of its form; detail says which.",
@@ -62,13 +67,13 @@ def create_app(
     """The app. ``ready`` gives the reasons why the service cannot do its work; ``clock`` says what "now" is;
     ``measures`` opens what the measures of a tenant are read from, and without it there are none; ``access``
     decides who may ask. What is sealed is opened with ``vault``."""
-    presented = presenter(vault)
+    presented = redactor(vault)
     app = guarded_app("Kith relations", DESCRIPTION, access, ready, ids_in_paths=True)
 
     def check(tenant: str, consumer_id: str, purpose: str | None) -> None:
         page = {"items": [{"consumer_id": consumer_id}]}
         if queries.consenting(tenant, page, purpose).get("left_out"):
-            raise HTTPException(403, f"the consumer has not granted the purpose {purpose}")
+            raise Refusal(PURPOSE_NOT_GRANTED, f"the consumer has not granted the purpose {purpose}")
 
     def profile(collection: str, tenant: str, id: str) -> Document:
         if (found := queries.profile(collection, tenant, id)) is None:
@@ -78,7 +83,7 @@ def create_app(
     @app.get("/v1/consumers/{consumer_id}", response_model=answers.Consumer, responses=NOT_FOUND | NOT_GRANTED)
     @needs(CONSUMERS_READ)
     def consumer(
-        consumer_id: Annotated[PathId, Path()],
+        consumer_id: ConsumerId,
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
@@ -120,12 +125,12 @@ def create_app(
         if (email is None) == (phone is None):
             raise HTTPException(400, "say what to look for: either email or phone")
         if vault is None:
-            raise HTTPException(409, "nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index")
+            raise Refusal(NOT_ENCRYPTED, "nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index")
         field, value = ("email", email) if email is not None else ("phone", phone)
         if not caller.may(CONSUMERS_READ):
             raise forbidden(CONSUMERS_READ)
         if hides(caller.masks, f"personal.{field}"):
-            raise HTTPException(403, f"{field} is hidden from this credential, and what is found would tell it")
+            raise Refusal(HIDDEN_FIELD, f"{field} is hidden from this credential, and the answer would reveal it")
         found = queries.consumers(tenant, field, vault.blind(tenant, field, value or ""), limit)
         found = queries.consenting(tenant, found, purpose)
         shown, fields = presented(found, PERSONAL_OF_CONSUMER, caller)
@@ -135,7 +140,7 @@ def create_app(
 
     @app.get("/v1/providers/{provider_id}", response_model=answers.Provider, responses=NOT_FOUND)
     @needs(RELATIONS_READ)
-    def provider(provider_id: Annotated[PathId, Path()], tenant: TenantOf) -> Any:
+    def provider(provider_id: ProviderId, tenant: TenantOf) -> Any:
         """What is known of a provider."""
         return json_response(profile("providers", tenant, provider_id))
 
@@ -149,9 +154,9 @@ def create_app(
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
-        consumer_id: Annotated[Id | None, Query()] = None,
-        provider_id: Annotated[Id | None, Query()] = None,
-        kind: Annotated[Kind | None, Query()] = None,
+        consumer_id: Annotated[Id | None, DerivedFrom("consumer_id"), Query()] = None,
+        provider_id: Annotated[Id | None, DerivedFrom("provider_id"), Query()] = None,
+        kind: Annotated[Kind | None, DerivedFrom("kind"), Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
         purpose: Purpose = None,
@@ -176,8 +181,8 @@ def create_app(
     @needs(RELATIONS_READ)
     def relationships(
         tenant: TenantOf,
-        consumer_id: Annotated[Id | None, Query()] = None,
-        provider_id: Annotated[Id | None, Query()] = None,
+        consumer_id: Annotated[Id | None, DerivedFrom("consumer_id"), Query()] = None,
+        provider_id: Annotated[Id | None, DerivedFrom("provider_id"), Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
         purpose: Purpose = None,
@@ -199,10 +204,12 @@ def create_app(
     @needs(RELATIONS_READ)
     def relationship(
         tenant: TenantOf,
-        consumer_id: Annotated[PathId, Path()],
-        provider_id: Annotated[PathId, Path()],
+        consumer_id: ConsumerId,
+        provider_id: ProviderId,
         half_life_months: Annotated[
-            float | None, Query(ge=0.01, le=1200, description="Instead of the configured half-life.")
+            float | None,
+            DerivedFrom("strength"),
+            Query(ge=0.01, le=1200, description="Instead of the configured half-life."),
         ] = None,
     ) -> Any:
         """One relationship: its sums, how strong it is now, each kind's share, and what weighs most."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Generator, Sequence
 
-from services.relations.erasing import ERASED, project_with_erased
+from services.relations.fact_erasure import ERASED, project_with_erased
 from services.relations.strength import Strength
-from services.relations.world import World, pair_in, pair_of, winner, writes
+from services.relations.world import World, pair_in, pair_of, resolve, writes
 from shared.contracts.events import FactEvent, SubjectErased, document_id
 from shared.erasure.records import Pseudonym, hashed
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record
@@ -26,7 +26,7 @@ def project_facts(
     markers = {document_id(*consumer) for consumer in consumers}
     documents = yield Get({"relations": set(ids), "relationships": set(names.values()), ERASED: markers})
     if documents[ERASED] or len(told) < len(items):
-        # Rare, and slower: services/relations/erasing.py.
+        # Rare, and slower: services/relations/fact_erasure.py.
         return (yield from project_with_erased(items, documents, change_topic, strength, pseudonym))
     stored: dict[str, Document] = documents["relations"]
     relationships: dict[str, Document] = documents["relationships"]
@@ -40,7 +40,7 @@ def project_facts(
     world = World(stored, names, relationships, change_topic)
     for (record, event), id in zip(told, ids, strict=True):
         old = world.facts.get(id)
-        if (new := winner(id, event, old, record.value)) is not old:
+        if (new := resolve(id, event, old, record.value)) is not old:
             world.replace(record, event, id, new)
     return (yield from world.outcome(strength))
 
@@ -52,5 +52,5 @@ def store_facts(items: Sequence[tuple[Record, FactEvent]]) -> Generator[Ask, Ans
     stored = (yield Get({"relations": set(ids)}))["relations"]
     facts: dict[str, Document | None] = dict(stored)
     for (record, event), id in zip(told, ids, strict=True):
-        facts[id] = winner(id, event, facts.get(id), record.value)
+        facts[id] = resolve(id, event, facts.get(id), record.value)
     return Outcome(writes(stored, facts))

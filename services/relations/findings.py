@@ -11,13 +11,13 @@ from services.relations.sealing import SealedProjection
 from shared.contracts.errors import Unavailable
 from shared.contracts.findings import FINDINGS, PLAINTEXT
 from shared.mongo.errors import translated
-from shared.runtime.observer import Silent
+from shared.runtime.observer import NullObserver
 from shared.runtime.protocols import Document, Outcome, Partition, Record
 
 log = logging.getLogger(__name__)
 
 
-class PlaintextFindings(Silent):
+class PlaintextFindings(NullObserver):
     """An Observer. Counts in the document ``plaintext/<topic>`` of the collection ``findings``; a database that is
     away hears of it with the next finding."""
 

@@ -11,7 +11,7 @@ from services.relations.cache import QueryCache
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import CHANGES, Topics
 from shared.kafka.python_client.watch import KafkaTail
-from shared.runtime.observer import Silent
+from shared.runtime.observer import NullObserver
 from shared.runtime.protocols import Outcome, Partition, Record, Write
 from shared.settings import Settings
 
@@ -67,7 +67,7 @@ class Invalidation:
         self._cache.clear()
 
 
-class OwnWrites(Silent):
+class OwnWrites(NullObserver):
     """An Observer of this process's runner: nobody waits for a message to see what is stored already."""
 
     def __init__(self, cache: QueryCache) -> None:

@@ -1,13 +1,13 @@
 """What Prometheus is told of the query cache."""
 
 from services.relations.cache import QueryCache
-from shared.observability.gauges import Readings
+from shared.observability.gauges import CallbackCounters
 
 
-def cache_metrics(cache: QueryCache) -> Readings:
+def cache_metrics(cache: QueryCache) -> CallbackCounters:
     """Hits and misses of ``cache``, read when asked."""
     names = {
         "kith_cache_hits": "Reads that were answered from memory.",
         "kith_cache_misses": "Reads that went to MongoDB.",
     }
-    return Readings(names, lambda: (cache.hits, cache.misses))
+    return CallbackCounters(names, lambda: (cache.hits, cache.misses))

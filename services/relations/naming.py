@@ -5,9 +5,10 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Query
 from pydantic import BaseModel, Field
 
-from services.relations.presenting import Presenter
 from services.relations.queries import Queries
+from services.relations.redaction import Redactor
 from shared.access.guard import AccessOf, CallerOf, TenantOf
+from shared.access.lineage import DerivedFrom, Label
 from shared.contracts.events import Id
 from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, forbidden
 from shared.http.scopes import needs
@@ -20,7 +21,7 @@ _PERSONAL = ("personal.name",)
 
 
 class PersonalName(BaseModel):
-    name: str | None = None
+    name: Annotated[str | None, DerivedFrom("personal.name")] = None
 
 
 class Named(BaseModel):
@@ -34,10 +35,10 @@ class Named(BaseModel):
 
 class Names(BaseModel):
     items: list[Named] = Field(description="Those that have a name, consumers first, by id.")
-    masked: list[str] | None = Field(None, description="Fields that the credential may not see, shown as •••.")
+    masked: list[Label] | None = Field(None, description="Fields that the credential may not see, shown as •••.")
 
 
-def add_names(app: FastAPI, queries: Queries, presented: Presenter) -> None:
+def add_names(app: FastAPI, queries: Queries, presented: Redactor) -> None:
     @app.get(
         "/v1/names",
         response_model=Names,

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from services.relations.forgetting import Forgetting, forget
+from services.relations.profile_erasure import Forgetting, forget
 from shared.contracts.events import (
     ConsumerErased,
     ConsumerEvent,

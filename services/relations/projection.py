@@ -4,17 +4,18 @@ from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
 from typing import Any
 
-from services.relations.erasing import weight
+from services.relations.deduplication import drop_known
+from services.relations.fact_erasure import weight
 from services.relations.facts import project_facts, store_facts
-from services.relations.forgetting import Forgetting
+from services.relations.profile_erasure import Forgetting
 from services.relations.profiles import project_profiles
-from services.relations.recall import unknown
 from services.relations.strength import Strength
 from shared.contracts.codec import check_clock, decode, decode_internal
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import Event, SubjectErased, arrival
+from shared.contracts.events import Event, SubjectErased, known_arrival
 from shared.contracts.topics import CHANGES, INPUTS, LEDGER, Topics
 from shared.erasure.records import Pseudonym, hashed
+from shared.runtime.forms import in_structured_mode, with_structured
 from shared.runtime.protocols import Answer, Ask, Document, Outcome, Record
 
 
@@ -51,27 +52,33 @@ class RelationsProjection:
         """The event in a record, validated as the door does. "Now" is when Kafka got it."""
         if record.value is None:
             raise InvalidEvent("empty", "the message has no value")
+        value = in_structured_mode(record).value if record.headers else record.value
         try:
-            event = decode(record.value)
+            event = decode(value or b"")
         except InvalidEvent as error:
             unknown = error.reason == "unknown_type" and record.partition.topic == self._relations
+            # Kith's own is never in binary mode.
             if unknown and (internal := decode_internal(record.value)) is not None:
                 return internal
             raise
         self._topics.check(event, record.partition.topic)
-        check_clock(event, arrival(record.timestamp), self._most_ahead)
+        # Without a time of arrival nothing is known to be ahead of it.
+        if (arrived := known_arrival(record.timestamp)) is not None:
+            check_clock(event, arrived, self._most_ahead)
         return event
 
     def recall(
         self, records: Sequence[Record], trusted: Callable[[Document], bool] = lambda _fact: True
     ) -> Generator[Ask, Answer, Sequence[Record]]:
-        """The records of facts without those that a ``trusted`` fact was made of; of profiles all."""
+        """The records of facts without those that a ``trusted`` fact was made of; of profiles all. One in binary
+        mode is compared with all that it says, headers and value."""
         if records[0].partition.topic != self._relations:
             return records
-        return (yield from unknown(records, trusted, self._most_ahead, facts_only=self._facts_only))
+        return (yield from drop_known(records, trusted, self._most_ahead, facts_only=self._facts_only))
 
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
         """Fold one slice of one partition."""
+        items = with_structured(items)
         short = self._topics.short(items[0][0].partition.topic)
         change_topic = self._topics.name(CHANGES[short])
         if short == "relations" and self._facts_only:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from services.relations.erasing import ERASED
-from services.relations.forgetting import ERASURES
+from services.relations.fact_erasure import ERASED
+from services.relations.profile_erasure import ERASURES
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 from shared.erasure.records import KEYS, KEYS_SPEC
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS

@@ -12,10 +12,11 @@ from typing import Any
 from services.relations.projection import RelationsProjection
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import RelationRecorded, RelationRetracted
-from shared.runtime.dead_letters import cut
-from shared.runtime.protocols import Answer, Ask, Document, Keys, Outcome, Partition, Record
+from shared.runtime.dead_letters import truncate
+from shared.runtime.forms import readable, with_structured
+from shared.runtime.protocols import Answer, Ask, Document, GetKeys, Outcome, Partition, Record
 from shared.vault.dead_letters import conceal, owner_of
-from shared.vault.fields import TEXTS, beside, plain, seal_event, without
+from shared.vault.fields import TEXTS, beside, first_plaintext_path, seal_event, without
 from shared.vault.keys import TENANT, blind, normalised
 from shared.vault.protocols import Destroyed
 from shared.vault.tokens import DataKey, Unreadable, is_token, unseal
@@ -42,7 +43,7 @@ class SealedProjection:
 
     def decode(self, record: Record) -> Any:
         event: Any = self._projection.decode(record)
-        if (path := plain(event)) is not None:
+        if (path := first_plaintext_path(event)) is not None:
             raise InvalidEvent("plaintext", "came into Kafka in plain text, past the door", f"data.{path}")
         return event
 
@@ -53,9 +54,9 @@ class SealedProjection:
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
         """Fold one slice of one partition."""
         partition = items[0][0].partition
-        bare = [index for index, (_, event) in enumerate(items) if plain(event) is not None]
+        bare = [index for index, (_, event) in enumerate(items) if first_plaintext_path(event) is not None]
         self.plaintext[partition] = len(bare)
-        items = [(_withheld(record, event), event) for record, event in items]
+        items = [(_withheld(record, event), event) for record, event in with_structured(items)]
         if bare:
             items = yield from _sealed(items, bare)
         outcome = yield from self._projection.project(items)
@@ -64,16 +65,18 @@ class SealedProjection:
 
     def conceal(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
         """Records that become dead letters: all that their letters keep of the values, sealed."""
-        owners = [owner_of(record) for record in records]
-        keys: Found = yield Keys(_by_tenant(owners))
-        return [conceal(cut(record), owner, keys[owner]) for record, owner in zip(records, owners, strict=True)]
+        owners = [owner_of(readable(record)) for record in records]
+        keys: Found = yield GetKeys(_by_tenant(owners))
+        return [
+            conceal(truncate(record), owner, keys[owner]) for record, owner in zip(records, owners, strict=True)
+        ]
 
 
 def _sealed(
     items: Sequence[tuple[Record, Any]], bare: Sequence[int]
 ) -> Generator[Ask, Answer, Sequence[tuple[Record, Any]]]:
     """The items with those in plain text sealed. Of a consumer whose key is destroyed, nothing personal stays."""
-    keys: Found = yield Keys(_by_tenant((items[n][1].tenant, items[n][1].data.consumer_id) for n in bare))
+    keys: Found = yield GetKeys(_by_tenant((items[n][1].tenant, items[n][1].data.consumer_id) for n in bare))
     done = list(items)
     for n in bare:
         record, event = items[n]
@@ -116,7 +119,7 @@ def _index(outcome: Outcome) -> Generator[Ask, Answer, None]:
     if not todo:
         return
     owners = [(document["tenant"], document["consumer_id"]) for document in todo]
-    keys: Found = yield Keys(_by_tenant([*owners, *((tenant, TENANT) for tenant, _ in owners)]))
+    keys: Found = yield GetKeys(_by_tenant([*owners, *((tenant, TENANT) for tenant, _ in owners)]))
     for document, owner in zip(todo, owners, strict=True):
         if found := _blind(document, keys[owner], keys[owner[0], TENANT]):
             document["blind"] = found

@@ -11,7 +11,7 @@ from services.relations.span import KEPT, Times
 from services.relations.strength import Strength
 from services.relations.tally import Pair, Tally
 from shared.contracts.events import EPOCH, RelationEvent, RelationRecorded, Version, event_key, microseconds
-from shared.runtime.protocols import Answer, Ask, Document, Extremes, Message, Outcome, Record, Write
+from shared.runtime.protocols import Answer, Ask, Document, GetMinMax, Message, Outcome, Record, Write
 
 #: What can name neither the person nor anything of their own in a fact: all but its free texts.
 PERSONAL = ("text", "reason")
@@ -40,7 +40,9 @@ class World:
     def replace(self, record: Record, event: RelationEvent, id: str, new: Document) -> None:
         """The fact ``id`` is ``new`` by an event, whose change is made."""
         before = self.move(id, new)
-        value = change(record, event.time, new, before, _live(new), cause={"source": event.source, "id": event.id})
+        value = change_event(
+            record, event.time, new, before, _live(new), cause={"source": event.source, "id": event.id}
+        )
         if value is not None:
             self.tell(event_key(event), value, record)
 
@@ -85,7 +87,7 @@ class World:
                 unknown.append(pair)
         if unknown:
             asked = [_filter(pair) for pair in unknown]
-            answers = yield Extremes("relations", "time", asked, set(self.facts), KEPT)
+            answers = yield GetMinMax("relations", "time", asked, set(self.facts), KEPT)
             for pair, others in zip(unknown, answers, strict=True):
                 found[pair] = tallies[pair].span.with_others(others)
 
@@ -114,12 +116,12 @@ def writes(stored: Mapping[str, Document], facts: Mapping[str, Document | None])
     ]
 
 
-def winner(id: str, event: RelationEvent, old: Document | None, raw: bytes | None) -> Document:
+def resolve(id: str, event: RelationEvent, old: Document | None, raw: bytes | None) -> Document:
     """What a fact is after an event of the bytes ``raw``: ``old`` itself where the event has no effect."""
     version = event.version
     if old is not None and _version(old) > version:
         return old
-    new = fact_of(id, event, version, raw)
+    new = fact_document(id, event, version, raw)
     return new if old is None else later(old, new)
 
 
@@ -151,7 +153,7 @@ def digest(raw: bytes) -> str:
     return blake2b(raw, digest_size=16).hexdigest()
 
 
-def fact_of(id: str, event: RelationEvent, version: Version, raw: bytes | None) -> Document:
+def fact_document(id: str, event: RelationEvent, version: Version, raw: bytes | None) -> Document:
     """The document that an event by itself makes. ``raw`` are its bytes, where it may be known by them."""
     document: Document = {
         "_id": id,
@@ -184,7 +186,7 @@ def fact_of(id: str, event: RelationEvent, version: Version, raw: bytes | None) 
     return document
 
 
-def change(
+def change_event(
     record: Record,
     time: Any,
     fact: Document,
@@ -196,7 +198,7 @@ def change(
 ) -> bytes | None:
     """What a record did to ``fact``, for whoever follows; None when it is nothing that is told. ``index`` counts
     the changes of one record."""
-    old, new = told(before), told(after)
+    old, new = public_state(before), public_state(after)
     if old == new and (old is None or orjson.dumps(old.get("traits")) == orjson.dumps(new and new.get("traits"))):
         return None  # by bytes, for to Python the trait 1 equals true
     topic, number = record.partition
@@ -228,7 +230,7 @@ def _live(fact: Document | None) -> Document | None:
     return None if fact is None or fact["retracted"] else fact
 
 
-def told(fact: Document | None) -> Document | None:
+def public_state(fact: Document | None) -> Document | None:
     """What changes tell of a stored fact: nothing of one that is retracted or not there."""
     return None if fact is None or fact["retracted"] else {name: fact[name] for name in _STATE if name in fact}
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pymongo.database import Database
 
 from shared.access.audit import Audit
+from shared.access.audit_factory import open_audit, user
 from shared.access.chain import INSTALLATION, Act
-from shared.access.recording import open_audit, user
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings

@@ -4,9 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 
 from shared.access.guard import Access, secure
+from shared.access.head import HeadAsGet
 from shared.http.paths import EncodedSlashes
+from shared.http.reference import add_reference
+from shared.http.scopes import public
 from shared.http.server import add_health, add_problem_handlers
 
 
@@ -28,14 +32,24 @@ def guarded_app(
         version=version,
         description=description,
         redirect_slashes=False,
-        # The pages that FastAPI makes load their scripts from elsewhere.
+        # FastAPI's own pages load their scripts from elsewhere; see add_reference.
         docs_url=None,
         redoc_url=None,
+        # Added below, as a route like any other: guarded, and without parameters.
+        openapi_url=None,
         **options,
     )
     if ids_in_paths:
         app.add_middleware(EncodedSlashes)
     add_problem_handlers(app)
     secure(app, access)
+    app.add_middleware(HeadAsGet)
     add_health(app, ready)
+    add_reference(app)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    @public
+    def openapi() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
     return app

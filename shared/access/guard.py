@@ -6,16 +6,19 @@ from typing import Annotated, Any, Protocol
 import orjson
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
-from shared.access.documented import document_access
-from shared.access.masks import with_masks, without_cursor
+from shared.access.masks import hidden_order, masked, with_masks, without_cursor
+from shared.access.openapi import document_access
+from shared.access.query import Parameters
 from shared.access.quota import Quotas
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Tenant
 from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
-from shared.http.scopes import Need, need_of
+from shared.http.problems.client import HIDDEN_FIELD, WRONG_TENANT
+from shared.http.scopes import Need, need_of, takes_any_parameter
 from shared.http.server import SECURITY_HEADERS, problem
 
 TENANT_HEADER = "Kith-Tenant"
@@ -68,7 +71,8 @@ class Access:
         if self._quotas is not None:
             request.scope["kith.quota"] = await self._quotas.take(caller)
         if any(tenant != caller.tenant for tenant in stated):
-            raise Denied(403, f"the header {TENANT_HEADER} is not the tenant of the credential")
+            detail = f"the header {TENANT_HEADER} is not the tenant of the credential"
+            raise Denied(403, detail, kind=WRONG_TENANT)
         if scope is not None and not caller.may(scope):
             raise forbidden(scope)
         return caller
@@ -102,20 +106,37 @@ class Access:
 
 
 class GuardedRoute(APIRoute):
-    """A route that lets in only who may, and hides from a caller what is masked for them."""
+    """A route that lets in only who may, takes only the parameters that it declares, and hides from a caller what
+    is masked for them, and what is derived from it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         need = need_of(self.endpoint)
+        parameters = Parameters(self.dependant)
+        any_parameter = takes_any_parameter(self.endpoint)
+        answer_model = self.response_model
+        model = answer_model if isinstance(answer_model, type) and issubclass(answer_model, BaseModel) else None
 
         async def guarded(request: Request) -> Response:
             access: Access = request.app.state.access
-            if access.lets_anyone(need):
+            given = request.query_params.multi_items()
+            caller = None
+            if not access.lets_anyone(need):
+                caller = await access.admit(request, need.scope)
+                request.scope["kith.caller"] = caller
+            if not any_parameter and (problem := parameters.refused(given)) is not None:
+                return problem
+            if caller is None or not caller.masks:
                 return await handle(request)
-            caller = await access.admit(request, need.scope)
-            request.scope["kith.caller"] = caller
-            answer = await handle(request)
-            return _hidden(answer, caller) if caller.masks and not need.masks_itself else answer
+            parameters.check(caller.masks, given, request.path_params)
+            if need.masks_itself:
+                return await handle(request)
+            values = parameters.values(given)
+            if model is not None and (found := hidden_order(model, caller.masks, values)) is not None:
+                name, field = found
+                detail = f"{field} is hidden from this credential, and the order of {name} would reveal it"
+                raise Denied(403, detail, kind=HIDDEN_FIELD)
+            return _hidden(await handle(request), caller, model, values)
 
         return guarded
 
@@ -129,7 +150,7 @@ def secure(app: FastAPI, access: Access) -> None:
 
     @app.exception_handler(Denied)
     async def denied(_: Request, error: Denied) -> Response:
-        return problem(error.status, error.detail, error.headers)
+        return problem(error.status, error.detail, error.headers, kind=error.kind)
 
 
 async def caller_of(request: Request) -> Caller:
@@ -158,18 +179,23 @@ TenantOf = Annotated[str, Depends(tenant_of)]
 AccessOf = Annotated[Access, Depends(access_of)]
 
 
-def _hidden(answer: Response, caller: Caller) -> Response:
+def _hidden(
+    answer: Response, caller: Caller, model: type[BaseModel] | None, parameters: dict[str, Any]
+) -> Response:
     if answer.status_code >= 400:
         return answer
     kind = answer.headers.get("content-type", "").partition(";")[0]
     body = getattr(answer, "body", None)
     if kind != "application/json" or body is None:
-        raise Denied(403, "this answer cannot be masked, and the credential has masks")
+        raise Denied(403, "this answer cannot be masked, and the credential has masks", kind=HIDDEN_FIELD)
     content = orjson.loads(body)
     if not isinstance(content, dict):
         content = {"items": content}
-    shown = without_cursor(with_masks(content, caller.masks))
-    return Response(orjson.dumps(shown), answer.status_code, media_type="application/json")
+    if model is None:
+        shown = with_masks(content, caller.masks)
+    else:
+        shown = masked(content, model, caller.masks, parameters)
+    return Response(orjson.dumps(without_cursor(shown)), answer.status_code, media_type="application/json")
 
 
 class _Headers:

@@ -5,6 +5,7 @@ whole only the SHA-256 is stored: a slow hash with a salt protects secrets that 
 guessed; 2^256 cannot be gone through, however fast the hash, and the door checks a key with every request.
 """
 
+import difflib
 import hashlib
 import hmac
 import re
@@ -17,6 +18,7 @@ from typing import Protocol
 from limits import parse
 from pydantic import TypeAdapter, ValidationError
 
+from shared.access.lineage import MASKABLE, is_maskable
 from shared.access.masks import is_path
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import Tenant
@@ -84,6 +86,21 @@ class ApiKeys:
     ) -> tuple[ApiKey, str]:
         """A new key, and its full text, which is not stored anywhere and cannot be had again."""
         _check(tenant, scopes, masks, limit)
+        for mask in masks:
+            # A mask that is misspelt would hide nothing.
+            if not is_maskable(mask):
+                near = difflib.get_close_matches(mask.partition(".")[0], sorted(MASKABLE), 1)
+                hint = (
+                    f"did you mean {near[0]}?"
+                    if near
+                    else f"a mask begins with one of {', '.join(sorted(MASKABLE))}"
+                )
+                raise ConfigurationError(f"{mask} is not a field that can be hidden; {hint}")
+        return self._made(tenant, name, scopes, masks, limit)
+
+    def _made(
+        self, tenant: str, name: str, scopes: Sequence[str], masks: Sequence[str], limit: str | None
+    ) -> tuple[ApiKey, str]:
         while True:
             prefix = "".join(secrets.choice(_ALPHABET) for _ in range(8))
             text = f"kith_{prefix}_{secrets.token_urlsafe(32)}"
@@ -116,7 +133,7 @@ class ApiKeys:
         old = self.get(prefix)
         if not old.valid(now) or old.successor is not None:
             raise ConfigurationError(f"the key {prefix} has ended or been rotated already")
-        new, text = self.create(old.tenant, old.name, old.scopes, old.masks, old.limit)
+        new, text = self._made(old.tenant, old.name, old.scopes, old.masks, old.limit)
         if not self._store.replace(old, replace(old, until=now + overlap, successor=new.prefix)):
             self._store.replace(new, replace(new, revoked=now))
             raise ConfigurationError(f"the key {prefix} has been changed by someone else meanwhile")

@@ -1,9 +1,13 @@
 """Fields that stay hidden: never left out without a word, but shown as a mask and named. Pure."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
+from shared.access.lineage import reveals
+from shared.access.shapes import Nested, Shape, shape_of
 from shared.http.caller import PERSONAL_READ, Caller
 
 Json = dict[str, Any]
@@ -44,6 +48,32 @@ def with_masks(answer: Json, paths: Iterable[str]) -> Json:
     return _named(answer, lambda rest, found: _anywhere(rest, wanted, found))
 
 
+def masked(
+    answer: Json, model: type[BaseModel], paths: Iterable[str], parameters: Mapping[str, Any] | None = None
+) -> Json:
+    """``answer``, of the form of ``model``, with the fields of ``paths`` and all that is derived from them masked
+    (``shared.access.lineage``). ``parameters`` are those of the request, with their defaults."""
+    wanted = tuple(paths)
+
+    def hide(rest: Json, found: set[str]) -> Json:
+        shown: Json = _by_shape(rest, shape_of(model), wanted, parameters or {}, found)
+        return shown
+
+    return with_masks(_named(answer, hide), wanted)
+
+
+def hidden_order(
+    model: type[BaseModel], paths: Iterable[str], parameters: Mapping[str, Any]
+) -> tuple[str, str] | None:
+    """The list of an answer whose order reveals a masked field, and that field; None where there is none."""
+    wanted = tuple(paths)
+    for name, part in shape_of(model).fields.items():
+        for order in part.orders:
+            if (field := reveals(wanted, order.of(parameters))) is not None:
+                return name, field
+    return None
+
+
 def without_cursor(answer: Json) -> Json:
     """``answer`` with its cursor masked where that holds a field which is: it can be read by anyone."""
     told = {path.rpartition(".")[2] for path in answer.get("masked") or ()}
@@ -64,6 +94,28 @@ def _named(answer: Json, hide: Callable[[Json, set[str]], Json]) -> Json:
     found: set[str] = set(answer.get("masked") or ())
     shown = hide({name: value for name, value in answer.items() if name != "masked"}, found)
     return {**shown, "masked": sorted(found)} if found else shown
+
+
+def _by_shape(
+    value: Any, shape: Shape | Nested, paths: tuple[str, ...], parameters: Mapping[str, Any], found: set[str]
+) -> Any:
+    if isinstance(value, list):
+        return [_by_shape(item, shape, paths, parameters, found) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(shape, Nested):
+        return {name: _by_shape(item, shape.shape, paths, parameters, found) for name, item in value.items()}
+    changed = dict(value)
+    for name, part in shape.fields.items():
+        # Null hides nothing, and stays.
+        if (old := value.get(name)) is None:
+            continue
+        if any(reveals(paths, lineage.of(parameters)) for lineage in part.lineages):
+            found.add(name)
+            changed[name] = MASK
+        elif part.inner is not None:
+            changed[name] = _by_shape(old, part.inner, paths, parameters, found)
+    return changed
 
 
 def _in_records(document: Json, paths: Iterable[str], change: Callable[[Any], Any], found: set[str]) -> Json:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import Key, KeySet, import_key
 from pydantic import TypeAdapter, ValidationError
 
+from shared.access.lineage import is_maskable
 from shared.access.masks import is_path
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.events import Tenant
@@ -29,9 +32,21 @@ LEEWAY_SECONDS = 30
 _PAUSE_SECONDS = 2.0
 _MAX_BYTES = 1024 * 1024
 _MAX_TOKEN = 16 * 1024
+ABSENT = object()
+#: What reading a key raises that is damaged, or of a kind that this installation does not know.
+_NOT_UNDERSTOOD = (
+    JoseError,
+    UnsupportedAlgorithm,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RecursionError,
+)
 _TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
 
 Json = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +144,10 @@ class Tokens:
             raise Denied(403, f"the token's claim {self._trust.tenant_claim} names no tenant") from None
         # Tokens carry scopes for others, too (openid, profile): what is not known grants nothing.
         scopes = frozenset(_words(_claim(claims, self._trust.scopes_claim))) & frozenset(SCOPES)
-        masks = _words(_claim(claims, self._trust.masks_claim))
-        if not all(is_path(mask) for mask in masks):
-            raise Denied(403, f"the token's claim {self._trust.masks_claim} is not a list of fields")
+        masks = _masks(claims, self._trust.masks_claim)
         # It goes into the audit, which keeps UTF-8: half an emoji is none.
         subject = str(claims["sub"]).encode("utf-8", "replace").decode()[:200]
-        return Caller(tenant, scopes, tuple(sorted(set(masks))), subject, f"oidc:{subject}")
+        return Caller(tenant, scopes, masks, subject, f"oidc:{subject}")
 
     async def _current(self, again: bool = False) -> KeySet:
         """The issuer's keys; ``again`` reads them anew unless that was just done."""
@@ -149,15 +162,14 @@ class Tokens:
             self._tried_at = self._clock()
             try:
                 found = await asyncio.to_thread(self._fetch, self._trust.jwks_url)
-                self._keys = KeySet.import_key_set(found)  # type: ignore[arg-type]
-            except (JoseError, KeyError, TypeError, ValueError) as error:
-                if self._keys is None:
-                    raise Unavailable("what the issuer publishes are no keys") from error
             except Unavailable:
                 if self._keys is None:
                     raise
-            else:
-                self._read_at = self._clock()
+                return self._keys
+            if (keys := key_set(found)) is not None:
+                self._keys, self._read_at = keys, self._clock()
+            elif self._keys is None:
+                raise Unavailable("the issuer publishes no key that signatures can be checked with")
         assert self._keys is not None
         return self._keys
 
@@ -167,14 +179,52 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """None: an address that sends elsewhere is an error, for it could send to one without TLS."""
 
 
-def _claim(claims: Mapping[str, Any], path: str) -> Any:
+def _claim(claims: Mapping[str, Any], path: str, absent: object = None) -> Any:
     """A claim by its name, or by a path such as ``kith.tenant`` where it is nested."""
     if path in claims:
         return claims[path]
     value: Any = claims
     for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+        if not isinstance(value, Mapping) or part not in value:
+            return absent
+        value = value[part]
     return value
+
+
+def key_set(published: Json) -> KeySet | None:
+    """The keys of a JSON Web Key Set that signatures can be checked with, each read on its own: what is not
+    understood is left out with a warning, and what is for encryption without one. None where none is left."""
+    keys: list[Key] = []
+    listed = published.get("keys")
+    for number, one in enumerate(listed if isinstance(listed, list) else ()):
+        try:
+            if one.get("use", "sig") != "sig" or "verify" not in one.get("key_ops", ["verify"]):
+                continue
+            key = import_key(one)
+            key.ensure_kid()
+            key.get_op_key("verify")
+        except _NOT_UNDERSTOOD as error:
+            _log.warning(
+                "a key of the issuer is not understood", extra={"number": number, "reason": type(error).__name__}
+            )
+            continue
+        keys.append(key)
+    return KeySet(keys) if keys else None
+
+
+def _masks(claims: Json, path: str) -> tuple[str, ...]:
+    """The fields that stay hidden. Raises Denied (403) for what is no list of fields that there are: a mask that
+    is misspelt must not be one that hides nothing."""
+    value = _claim(claims, path, ABSENT)
+    if value is ABSENT:
+        return ()
+    if isinstance(value, str):
+        value = value.split()
+    if not isinstance(value, list) or not all(isinstance(mask, str) and is_path(mask) for mask in value):
+        raise Denied(403, f"the token's claim {path} is not a list of fields")
+    if unknown := [mask for mask in value if not is_maskable(mask)]:
+        raise Denied(403, f"the token's claim {path} names {unknown[0]}, which is not a field that can be hidden")
+    return tuple(sorted(set(value)))
 
 
 def _words(value: Any) -> list[str]:

@@ -10,7 +10,18 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import EVENT_TYPES, PLAIN, SEALED, Event, RelationRecorded, SubjectErased
+from shared.contracts.events import (
+    EVENT_TYPES,
+    PLAIN,
+    SEALED,
+    Event,
+    RelationRecorded,
+    SubjectErased,
+)
+from shared.contracts.rfc3339 import WANTED
+from shared.contracts.strict_json import check
+from shared.contracts.unambiguous import is_unambiguous
+from shared.contracts.wire import normal
 
 MAX_EVENT_BYTES = 32 * 1024
 #: Sealing makes an event longer: base64 by a third, and nonce, tag and prefix for each of at most 54 values.
@@ -32,23 +43,26 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
     """The event in ``raw`` (JSON, UTF-8, at most 32 KiB, sealed 48), upcast to the current version.
 
     Raises InvalidEvent with the reason ``too_large``, ``not_json``, ``unknown_type``, ``unknown_version``
-    or ``invalid``, and the field at fault.
+    or ``invalid``, or one of ``strict_json``'s, and the field at fault.
     """
     if len(raw) > MAX_EVENT_BYTES and (len(raw) > MAX_SEALED_BYTES or _TOKEN not in raw):
         raise InvalidEvent("too_large", f"{len(raw)} bytes, and an event has at most {MAX_EVENT_BYTES}")
     try:
         event: Event = _validate(raw)
-        return event
     except ValidationError as error:
-        invalid = explain(error)
-        if invalid.field != "dataversion":
+        if (other := normal(raw)) is not raw:
+            return decode(other, upcasters=upcasters)
+        invalid = _refused(raw, error)
+        if (invalid.reason, invalid.field) != ("invalid", "dataversion"):
             raise invalid from None
+    else:
+        if not is_unambiguous(raw, event):
+            check(raw)
+            normal(raw)  # raises where there are both data and data_base64
+        return event
     try:
-        fields = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:  # stricter than pydantic: NaN, for one
-        raise InvalidEvent("not_json", str(error)) from None
-    try:
-        return decode_fields(_upcast(fields, upcasters))
+        # It is known by now that this can be read in one way only.
+        return decode_fields(_upcast(orjson.loads(raw), upcasters))
     except InvalidEvent as invalid:
         if invalid.field != "dataversion":
             raise
@@ -58,11 +72,25 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
 
 def decode_fields(fields: dict[str, Any]) -> Event:
     """The same from an already parsed JSON object of the current version."""
+    # Through JSON, because strict models take times and tuples from JSON only.
+    raw = json.dumps(fields).encode()
     try:
-        # Through JSON, because strict models take times and tuples from JSON only.
-        return ADAPTER.validate_json(json.dumps(fields))
+        event: Event = _validate(raw)
     except ValidationError as error:
-        raise explain(error) from None
+        raise _refused(raw, error) from None
+    if not is_unambiguous(raw, event):
+        check(raw)
+    return event
+
+
+def _refused(raw: bytes, error: ValidationError) -> InvalidEvent:
+    invalid = explain(error)
+    try:
+        check(raw)
+    except InvalidEvent as strict:
+        # What makes it doubtful what it says counts before what is wrong with that.
+        return invalid if invalid.reason == strict.reason == "not_json" else strict
+    return invalid
 
 
 def decode_internal(raw: bytes) -> SubjectErased | None:
@@ -134,6 +162,8 @@ def explain(error: ValidationError) -> InvalidEvent:
     detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
         first["type"], first["msg"].removeprefix("Value error, ")
     )
+    if first["type"] == "datetime_from_date_parsing":
+        detail = WANTED  # of the pattern it is, but there is no such day, hour or second
     if len(errors) > 1:
         detail += f" (and {len(errors) - 1} more)"
     return InvalidEvent("invalid", detail, ".".join(location) or None)

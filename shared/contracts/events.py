@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Tag, model_validator
+
+from shared.contracts.rfc3339 import Rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9000, 1, 1, tzinfo=UTC)
@@ -44,7 +46,7 @@ Traits = Annotated[dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=
 # Bounded so that nine million of the largest amounts still add up within 64 bits.
 Amount = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Rating = Annotated[int, Field(ge=0, le=100)]
-Time = Annotated[AwareDatetime, Field(ge=EPOCH, lt=END, description="RFC 3339, with offset.")]
+Time = Annotated[datetime, Rfc3339(ge=EPOCH, lt=END), Field(description="RFC 3339, with offset.")]
 
 
 class _Strict(BaseModel):
@@ -67,7 +69,7 @@ class Location(_Strict):
         return self
 
 
-class Whereabouts(_Strict):
+class ConsumerLocation(_Strict):
     """Where a consumer is: as a Location, but what is finer than a region is personal."""
 
     country: ShortText | None = None
@@ -77,7 +79,7 @@ class Whereabouts(_Strict):
     lon: Annotated[_SEALED | Annotated[Longitude, Tag(PLAIN)], _MODE] | None = None
 
     @model_validator(mode="after")
-    def _whole_point(self) -> "Whereabouts":
+    def _whole_point(self) -> "ConsumerLocation":
         if (self.lat is None) != (self.lon is None):
             raise ValueError("lat and lon come together or not at all")
         return self
@@ -90,7 +92,7 @@ class ConsumerData(_Strict):
     personal: Annotated[dict[Name, PersonalShortText], Field(max_length=50)] | None = Field(
         None, description="name, email, phone, address …: what identifies a person. Sealed before it is in Kafka."
     )
-    location: Whereabouts | None = None
+    location: ConsumerLocation | None = None
     traits: Traits | None = None
     consent: Annotated[dict[Name, bool], Field(max_length=50)] | None = Field(
         None, description="Purpose to granted."
@@ -262,11 +264,29 @@ def microseconds(time: datetime) -> int:
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
+def arrival_milliseconds(timestamp: int) -> int | None:
+    """A record's timestamp in milliseconds since 1970. A producer may write any number there: seconds, micro-
+    and nanoseconds (of the years from 1973 to 5138) are known by their size. None for what tells no arrival, such
+    as 0, -1 and their neighbours."""
+    if 10**11 <= timestamp < 10**14:
+        return timestamp
+    if 10**8 <= timestamp < 10**11:
+        return timestamp * 1000
+    if 10**14 <= timestamp < 10**17:
+        return timestamp // 1000
+    return timestamp // 10**6 if 10**17 <= timestamp < 10**20 else None
+
+
 @lru_cache(4_096)
-def arrival(timestamp: int) -> datetime:
-    """The time of a record's timestamp (milliseconds since 1970). Whoever publishes may write any number there:
-    one that is no time becomes the nearest that is."""
-    return EPOCH + timedelta(milliseconds=min(max(timestamp, 0), _SPAN))
+def known_arrival(timestamp: int) -> datetime | None:
+    """The time of a record's timestamp; None where it tells none."""
+    milliseconds = arrival_milliseconds(timestamp)
+    return None if milliseconds is None else EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def time_of_record(timestamp: int) -> datetime:
+    """The same to be shown: what is no time becomes the nearest that is."""
+    return known_arrival(timestamp) or EPOCH + timedelta(milliseconds=min(max(timestamp, 0), _SPAN))
 
 
 def subject_id(event: Event | SubjectErased) -> str:

@@ -4,16 +4,9 @@ from dataclasses import dataclass
 
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import EVENT_TYPES, Event
+from shared.contracts.topic_names import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS
 
-INPUTS = ("consumers", "providers", "relations")
-#: Who is erased, by consumer: compacted, and never deleted.
-LEDGER = "erasures"
-#: A copy of the audit, to hold against the one in MongoDB.
-AUDIT = "audit"
-OUTPUTS = ("consumer-changes", "provider-changes", "relation-changes", "dead-letters", LEDGER, AUDIT)
-#: What is emitted about the documents of an input goes to this output, partition by partition.
-CHANGES = {"consumers": "consumer-changes", "providers": "provider-changes", "relations": "relation-changes"}
-
+__all__ = ["AUDIT", "CHANGES", "INPUTS", "LEDGER", "OUTPUTS", "Topics"]
 
 _INPUT_OF = {type: type.split(".", 1)[0] + "s" for type in EVENT_TYPES}
 

@@ -23,7 +23,7 @@ from shared.contracts.codec import encode
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased, ErasedData, event_key
 from shared.contracts.topics import Topics
-from shared.erasure.records import KEYS, LedgerEntry, Mode, outranking
+from shared.erasure.records import KEYS, LedgerEntry, Mode, stronger_mode
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document, Message, Publisher
@@ -38,7 +38,7 @@ _RANGES = 200
 _DUPLICATE_KEY = 11000
 
 
-class Gate(ReadinessGate):
+class ErasureGate(ReadinessGate):
     """``names`` gives what a collection of relations is called at the moment; ``read`` gives the ledger,
     ``open_publisher`` a publisher. Without a publisher it changes nothing, and waits for another service to do
     it."""
@@ -132,7 +132,7 @@ def _modes(
 
 
 def _reached(mode: Mode | None, entry: LedgerEntry) -> bool:
-    return mode is not None and outranking(mode, entry.mode) == mode
+    return mode is not None and stronger_mode(mode, entry.mode) == mode
 
 
 def check_destroyed(database: Database[Document], ids: Sequence[str]) -> None:

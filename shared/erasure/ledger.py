@@ -11,7 +11,7 @@ from kafka import TopicPartition
 from shared.contracts.errors import InvalidEvent, Unavailable
 from shared.contracts.events import document_id
 from shared.contracts.topics import LEDGER, Topics
-from shared.erasure.records import LedgerEntry, Mode, decode_entry, outranking
+from shared.erasure.records import LedgerEntry, Mode, decode_entry, stronger_mode
 from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.settings import Settings
 
@@ -141,7 +141,7 @@ class _Topic:
                     log.warning("%s/%d: %s", self._name, record.offset, error)
                     continue
                 known = entries.get(entry.document_id)
-                mode = outranking(known.mode if known else None, entry.mode)
+                mode = stronger_mode(known.mode if known else None, entry.mode)
                 entries[entry.document_id] = entry.model_copy(update={"mode": mode})
 
     @property

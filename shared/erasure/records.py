@@ -52,7 +52,7 @@ def erasure_id(tenant: str, consumer_id: str) -> str:
     return blake2b(f"{tenant}\0{consumer_id}".encode(), digest_size=16).hexdigest()
 
 
-def outranking(one: Mode | None, other: Mode) -> Mode:
+def stronger_mode(one: Mode | None, other: Mode) -> Mode:
     """``delete`` outranks ``anonymise``, so that the order of two erasures does not show."""
     return max((one or other, other), key=get_args(Mode).index)
 
@@ -72,6 +72,6 @@ def looks_like_pseudonym(text: str) -> bool:
     return re.fullmatch(PSEUDONYMS, text) is not None
 
 
-def of_pseudonym(fact: Mapping[str, Any]) -> bool:
+def is_pseudonymous(fact: Mapping[str, Any]) -> bool:
     """Whether a stored fact is a pseudonym's: then its relation bears another name as well."""
     return looks_like_pseudonym(fact["consumer_id"]) and looks_like_pseudonym(fact["relation_id"])

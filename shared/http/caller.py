@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shared.http.problems.client import MISSING_SCOPE
+from shared.http.problems.kind import ProblemType
+
 #: Every right that a credential can have, and what it is for. None of them contains another.
 SCOPES: Mapping[str, str] = {
     "events:write": "send events to the door",
@@ -40,11 +43,20 @@ class Caller:
 
 
 class Denied(Exception):
-    """The request is refused: an HTTP status (401, 403 or 429), a sentence for a person, response headers."""
+    """The request is refused: an HTTP status (401, 403 or 429), a sentence for a person, response
+    headers, and the kind of problem where it is not the general one of the status."""
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        kind: ProblemType | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
+        self.kind = kind
         self.detail = detail
         self.headers = dict(headers or {})
 
@@ -58,6 +70,5 @@ def unauthorized(detail: str, error: str | None = "invalid_token") -> Denied:
 def forbidden(scope: str) -> Denied:
     """403 that names the scope that is missing."""
     challenge = f'Bearer realm="kith", error="insufficient_scope", scope="{scope}"'
-    return Denied(
-        403, f"this needs the scope {scope}, which the credential lacks", {"WWW-Authenticate": challenge}
-    )
+    detail = f"this needs the scope {scope}, which the credential lacks"
+    return Denied(403, detail, {"WWW-Authenticate": challenge}, kind=MISSING_SCOPE)

@@ -8,7 +8,7 @@ from fastapi.middleware.cors import CORSMiddleware
 _PREFLIGHT_SECONDS = 600
 
 
-def allow_pages(app: FastAPI, origins: Sequence[str]) -> None:
+def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
     """Let pages of these origins (``http://127.0.0.1:8703``) read. They bring the reader's credential in a header;
     cookies play no part, so a page that is not named here can do nothing in a reader's name."""
     if origins:

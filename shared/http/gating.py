@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from shared.http.problems.server import CATCHING_UP
 from shared.http.server import problem
 from shared.runtime.readiness import ReadinessGate
 
@@ -23,7 +24,7 @@ class _Gated:
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http" and not self._gate.open and self._about_data(scope["path"]):
             detail = f"{'; '.join(self._gate.problems())}; try again"
-            await problem(503, detail, {"Retry-After": "1"})(scope, receive, send)
+            await problem(503, detail, {"Retry-After": "1"}, kind=CATCHING_UP)(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -1,9 +1,8 @@
 """Parameters of requests, where services take the same. Pure."""
 
-import re
-from datetime import UTC, datetime
+from datetime import datetime
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d))?", re.ASCII)
+from shared.contracts.rfc3339 import parse_day_or_time
 
 
 class BadParameter(ValueError):
@@ -16,15 +15,8 @@ class BadParameter(ValueError):
 
 
 def moment(name: str, text: str) -> datetime:
-    """The time, in UTC, of a day or of a time with its offset. Raises BadParameter."""
-    if _TIME.fullmatch(text):
-        try:
-            time = datetime.fromisoformat(text.upper())
-            return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise BadParameter(
-        name,
-        "must be a day such as 2026-11-21 or a time with its offset such as 2026-11-21T07:00:00Z"
-        " (a plus sign in an address is written %2B)",
-    )
+    """The time, in UTC, of a day (its beginning in UTC) or of a time with its offset. Raises BadParameter."""
+    try:
+        return parse_day_or_time(text)
+    except ValueError as error:
+        raise BadParameter(name, f"{error} (a plus sign in an address is written %2B)") from None

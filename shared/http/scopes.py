@@ -8,6 +8,7 @@ from shared.http.caller import ADMIN
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ATTRIBUTE = "kith_need"
+_ANY_PARAMETER = "kith_any_parameter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,14 @@ def need_of(function: Any) -> Need:
     found = getattr(function, _ATTRIBUTE, UNSAID)
     assert isinstance(found, Need)
     return found
+
+
+def any_parameter(function: F) -> F:
+    """Decorates the function of a route that checks the parameters of its query itself. Every other route refuses
+    those that it does not declare."""
+    setattr(function, _ANY_PARAMETER, True)
+    return function
+
+
+def takes_any_parameter(function: Any) -> bool:
+    return bool(getattr(function, _ANY_PARAMETER, False))

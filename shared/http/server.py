@@ -18,6 +18,10 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.http.problems.client import NO_SUCH_PATH
+from shared.http.problems.kind import ProblemType
+from shared.http.problems.lookup import of_status
+from shared.http.problems.server import NOT_READY
 from shared.http.scopes import public
 from shared.http.tls import Tls
 
@@ -38,16 +42,34 @@ _log = logging.getLogger(__name__)
 class Problem(BaseModel):
     """Why a request failed (RFC 9457)."""
 
-    type: str = Field("about:blank", description="about:blank: the status says what kind of problem it is.")
-    title: str = Field(description="The name of the status.")
+    type: str = Field(
+        description="What kind of problem it is: the path of a page of this service, which says what to do now."
+    )
+    title: str = Field(description="The kind of problem in a few words.")
     status: int = Field(description="The HTTP status again.")
     detail: str = Field(description="What went wrong with this request, for a person.")
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None, **members: object) -> Response:
-    """A response of problem+json; ``members`` are further members of the problem."""
-    title = HTTPStatus(status).phrase
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+class Refusal(HTTPException):
+    """An HTTPException that says what kind of problem it is. One without has the general kind of its status."""
+
+    def __init__(self, kind: ProblemType, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(kind.status, detail, dict(headers or {}))
+        self.kind = kind
+
+
+def problem(
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    kind: ProblemType | None = None,
+    **members: object,
+) -> Response:
+    """A response of problem+json, by default of the general ``kind`` of its status; ``members`` are further
+    members of the problem."""
+    kind = kind or of_status(status)
+    body = {"type": kind.uri, "title": kind.title, "status": status, "detail": detail, **members}
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
     return Response(content, status, dict(headers or {}), PROBLEM_JSON)
 
@@ -116,7 +138,7 @@ def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:
     @public
     def is_ready() -> Any:
         reasons = ready()
-        return problem(503, "; ".join(reasons)) if reasons else {"status": "ready"}
+        return problem(503, "; ".join(reasons), kind=NOT_READY) if reasons else {"status": "ready"}
 
 
 def serve(
@@ -187,12 +209,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    detail = error.detail
+    detail, kind = error.detail, error.kind if isinstance(error, Refusal) else None
     if error.status_code == 404 and detail == HTTPStatus.NOT_FOUND.phrase:
-        detail = "there is nothing at this path; /openapi.json describes the paths that there are"
+        detail = "there is nothing at this path; /docs and /openapi.json describe the paths that there are"
+        kind = NO_SUCH_PATH
     elif error.status_code == 405:
-        detail = f"this path does not take the method {request.method}"
-    return problem(error.status_code, detail, error.headers)
+        detail = f"this path does not take the method {request.scope.get('kith.method', request.method)}"
+    return problem(error.status_code, detail, error.headers, kind=kind)
 
 
 async def _bad_parameters(_: Request, error: Exception) -> Response:
@@ -208,7 +231,7 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
 
 async def _unavailable(_: Request, error: Exception) -> Response:
     _log.warning("unavailable", extra={"reason": str(error)})
-    return problem(503, "a server that this needs is away for now; try again", {"Retry-After": "5"})
+    return problem(503, "Kafka or MongoDB is temporarily unavailable; try again later", {"Retry-After": "5"})
 
 
 async def _crash(_: Request, __: Exception) -> Response:

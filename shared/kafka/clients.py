@@ -13,8 +13,8 @@ def open_reader(settings: Settings, service: str, topics: Sequence[str]) -> Read
     ConfigurationError, and Unavailable while the brokers cannot be reached or lack a topic."""
     if settings.kafka_client == "librdkafka":
         with _librdkafka():
-            from shared.kafka.librdkafka.reader import RdReader
-        return RdReader(settings, service, topics)
+            from shared.kafka.librdkafka.reader import LibrdkafkaReader
+        return LibrdkafkaReader(settings, service, topics)
     from shared.kafka.python_client.reader import KafkaReader
 
     return KafkaReader(settings, service, topics)
@@ -24,8 +24,8 @@ def open_publisher(settings: Settings) -> Publisher:
     """A publisher. Raises ConfigurationError, and Unavailable while the brokers cannot be reached."""
     if settings.kafka_client == "librdkafka":
         with _librdkafka():
-            from shared.kafka.librdkafka.publisher import RdPublisher
-        return RdPublisher(settings)
+            from shared.kafka.librdkafka.publisher import LibrdkafkaPublisher
+        return LibrdkafkaPublisher(settings)
     from shared.kafka.python_client.publisher import KafkaPublisher
 
     return KafkaPublisher(settings)

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from shared.contracts.codec import decode
 from shared.contracts.events import event_key
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
+from shared.contracts.wire import BOM, is_binary, structured, without_attributes
 from shared.runtime.dead_letters import REPLAY_OF
 from shared.runtime.protocols import Document, Message
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
@@ -95,10 +98,22 @@ def replay(letter: Document) -> Message:
 
 
 def mended(letter: Document, value: bytes, topics: Topics) -> Message:
-    """``value`` instead of the original, where the door would publish it. Raises InvalidEvent when it would be
-    refused again."""
-    event = decode(value)
-    return Message(topics.of(event), event_key(event), value, headers=_headers(letter))
+    """``value`` instead of the original, where the door would publish it: a whole event, or of a letter in binary
+    mode the data alone. Raises InvalidEvent when it would be refused again."""
+    headers = _headers(letter)
+    if is_binary(headers) and not _is_whole(value):
+        event = decode(structured(headers, value))
+    else:
+        event, headers = decode(value), without_attributes(headers) if is_binary(headers) else headers
+    return Message(topics.of(event), event_key(event), value, headers=headers)
+
+
+def _is_whole(value: bytes) -> bool:
+    """Whether it states an attribute that every event has."""
+    try:
+        return "specversion" in orjson.loads(value.removeprefix(BOM))
+    except (orjson.JSONDecodeError, TypeError):
+        return False
 
 
 def _headers(letter: Document) -> tuple[tuple[str, bytes], ...]:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from shared.contracts.codec import decode, decode_internal
 from shared.contracts.errors import ConfigurationError, InvalidEvent
+from shared.contracts.wire import is_binary, normal, structured, without_attributes
 from shared.runtime.protocols import Document, Message
 from shared.vault.dead_letters import SEALED_FOR, opened, sealed_for
-from shared.vault.fields import bare, hidden, plain, seal_bytes
+from shared.vault.fields import first_plaintext_path, seal_bytes
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed
 from shared.vault.sealing import consumer_of, keys_for
@@ -17,6 +18,12 @@ def with_values(letters: Sequence[Document], vault: Vault | None) -> list[Docume
     """The letters with their values as they came; None instead of a value whose key is destroyed. Raises
     Unavailable, and ConfigurationError where there is no key to open them with."""
     return [_with_value(letter, vault) for letter in letters]
+
+
+def is_sealed(letter: Document) -> bool:
+    """Whether it takes a key to read the letter's value."""
+    headers = tuple((header["name"], header["value"]) for header in letter["headers"])
+    return sealed_for(letter["value"], headers) is not None
 
 
 def _with_value(letter: Document, vault: Vault | None) -> Document:
@@ -42,12 +49,15 @@ def sealed_again(message: Message, vault: Vault | None) -> Message | None:
     if vault is None:
         return message
     try:
-        event = decode(message.value)
-        if plain(event) is None:
-            return message._replace(value=bare(message.value)) if hidden(message.value, event) else message
+        value, headers = message.value, message.headers
+        if is_binary(headers):
+            value, headers = structured(headers, value), without_attributes(headers)
+        event = decode(value := normal(value))
+        if first_plaintext_path(event) is None:
+            return message
         key = keys_for(vault, [event])[consumer_of(event)]
-        return (
-            None if isinstance(key, Destroyed) else message._replace(value=seal_bytes(message.value, event, key))
-        )
+        if isinstance(key, Destroyed):
+            return None
+        return message._replace(value=seal_bytes(value, event, key), headers=headers)
     except InvalidEvent:
         return message if decode_internal(message.value) is not None else None

@@ -16,8 +16,9 @@ from testcontainers.core.container import DockerContainer
 
 from shared.contracts.errors import ConfigurationError
 from shared.local.mongo import REPLICA_SET, settle_replica_set
+from shared.local.ports import require_free
 from shared.local.processes import Process, replace_taken
-from shared.local.servers import BOTH
+from shared.local.servers import BOTH, server_ports
 
 KAFKA_IMAGE = "apache/kafka:4.3.0"
 MONGO_IMAGE = "mongo:8.0"
@@ -49,6 +50,8 @@ class Containers:
 
     def __enter__(self) -> Self:
         base = self._port_base
+        if base is not None:
+            require_free(server_ports(base, self._only))
         kafka_port, mongo_port = replace_taken([0, 0] if base is None else [base, base + 2])
         self.kafka = KafkaAddress(f"127.0.0.1:{kafka_port}")
         self.mongo = MongoAddress(f"mongodb://127.0.0.1:{mongo_port}/?replicaSet={REPLICA_SET}")

@@ -10,16 +10,24 @@ from typing import Self
 
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
+from shared.local.ports import require_free
 from shared.local.processes import Process, replace_taken
 
 BOTH = frozenset({"kafka", "mongo"})
+
+
+def server_ports(base: int, only: Collection[str] = BOTH) -> dict[str, int]:
+    """The ports from ``base`` upwards, by what listens on them."""
+    ports = {"Kafka": base, "Kafka's controller": base + 1} if "kafka" in only else {}
+    return {**ports, "MongoDB": base + 2} if "mongo" in only else ports
 
 
 class Servers:
     """Context manager: real servers, embedded.
 
     ``data`` None is a temporary folder. With ``port_base`` N, Kafka listens on N, its controller on N + 1 and
-    MongoDB on N + 2; a port that is in use is replaced by a free one. ``only`` leaves one of the two out.
+    MongoDB on N + 2 (ConfigurationError says what holds one of them); without it, on free ones. ``only`` leaves
+    one of the two out.
     """
 
     def __init__(
@@ -39,6 +47,8 @@ class Servers:
         with ExitStack() as undo:
             data = undo.enter_context(data_folder(self._data))
             base = self._port_base
+            if base is not None:
+                require_free(server_ports(base, self._only))
             kafka_port, controller_port, mongo_port = replace_taken(
                 [0, 0, 0] if base is None else [base, base + 1, base + 2]
             )

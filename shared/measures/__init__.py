@@ -1,2 +1,2 @@
 """What the customer measures have in common: days and buckets, queries, and those measures that both analytics
-(from aggregates) and relations (from facts) answer. All but ``http`` is pure."""
+(from aggregates) and relations (from facts) answer. Modules that are pure say so."""

@@ -4,11 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date
 from itertools import accumulate
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom
+from shared.measures.answer import Answer
 from shared.measures.days import Span, date_of
+from shared.measures.units import Fraction
 from shared.measures.visits import Visits
 
 #: Days of the windows behind DAU, WAU and MAU.
@@ -17,20 +20,25 @@ LOOK_BACK = max(WINDOWS) - 1
 
 
 class ActiveDay(BaseModel):
-    day: date = Field(description="UTC.")
-    dau: int = Field(description="Distinct consumers with a relation on this day. Always exact.")
-    wau: int = Field(description="Distinct consumers of this day and the 6 before it.")
-    mau: int = Field(description="Distinct consumers of this day and the 29 before it.")
-    stickiness: float | None = Field(description="dau / mau, from 0 to 1; null without consumers.")
+    day: Annotated[date, DerivedFrom("time")] = Field(description="UTC.")
+    dau: Count = Field(
+        title="On the day", description="Distinct consumers with a relation on this day. Always exact."
+    )
+    wau: Count = Field(title="In 7 days", description="Distinct consumers of this day and the 6 before it.")
+    mau: Count = Field(title="In 30 days", description="Distinct consumers of this day and the 29 before it.")
+    stickiness: Fraction | None = Field(description="dau / mau, from 0 to 1; null without consumers.")
 
 
-class Activity(BaseModel):
+class Activity(Answer):
     """Answers: how many consumers are with us, and how often do they come?"""
 
-    consumers: int = Field(description="Distinct consumers of the whole period.")
-    method: Literal["exact", "sketch"] = Field(description="How wau, mau and consumers were counted.")
-    relative_error: float = Field(
-        description="Of wau, mau and consumers, with 95 % confidence: 0 when exact, 0.016 is 1.6 %."
+    consumers: Count = Field(description="Distinct consumers of the whole period.")
+    method: Annotated[Literal["exact", "sketch"], DerivedFrom()] = Field(
+        title="Counted", description="How wau, mau and consumers were counted."
+    )
+    relative_error: Fraction = Field(
+        title="Relative error at most",
+        description="Of wau, mau and consumers, with 95 % confidence: 0 when exact, 0.016 is 1.6 %.",
     )
     items: list[ActiveDay] = Field(description="Every day of the period, in order.")
 

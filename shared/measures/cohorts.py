@@ -2,30 +2,39 @@
 
 from collections import Counter
 from datetime import date
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom
+from shared.measures.answer import Answer
 from shared.measures.days import Span, Unit, bucket_of, date_of, start_of
+from shared.measures.units import Fraction
 from shared.measures.visits import Visits, bucketed
 
 
 class Cohort(BaseModel):
     """The consumers whose first relation ever is in one week or month."""
 
-    cohort: date = Field(description="First day of that week or month.")
-    size: int = Field(description="Consumers in it.")
-    active: list[int] = Field(
+    cohort: Annotated[date, DerivedFrom("time")] = Field(
+        title="Cohort of", description="First day of that week or month."
+    )
+    size: Count = Field(title="Consumers", description="Consumers in it.")
+    active: list[Count] = Field(
         description="How many of them were active 0, 1, 2 … buckets later; the first is the size itself."
     )
-    retention: list[float] = Field(description="The same as a fraction of the size, from 0 to 1.")
+    retention: list[Fraction] = Field(description="The same as a fraction of the size, from 0 to 1.")
 
 
-class Cohorts(BaseModel):
+class Cohorts(Answer):
     """Answers: of those who came first in one month, how many still come, and is it getting better?"""
 
     unit: Unit
-    running: bool = Field(description="The last number of each cohort is of a bucket that has not ended.")
-    average: list[float | None] = Field(
+    running: bool = Field(
+        title="Last bucket still runs",
+        description="The last number of each cohort is of a bucket that has not ended.",
+    )
+    average: list[Fraction | None] = Field(
         description="Retention 0, 1, 2 … buckets later of all cohorts together that are old enough, over buckets"
         " that have ended; null where none is."
     )

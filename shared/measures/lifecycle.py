@@ -1,24 +1,29 @@
 """New, returning, resurrected and lost consumers. Pure."""
 
 from datetime import date
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count, DerivedFrom
+from shared.measures.answer import Answer
 from shared.measures.days import Span, Unit, bucket_of, date_of, start_of
 from shared.measures.visits import Visits, bucketed
 
 
 class LifecycleBucket(BaseModel):
-    bucket: date = Field(description="First day of the day, week or month.")
-    active: int = Field(description="Consumers with a relation in it: new + returning + resurrected.")
-    new: int = Field(description="Their first relation ever is in it.")
-    returning: int = Field(description="Also active in the bucket before.")
-    resurrected: int = Field(description="Active earlier, but not in the bucket before.")
-    lost: int = Field(description="Active in the bucket before, and not in this one.")
+    bucket: Annotated[date, DerivedFrom("time")] = Field(
+        title="From", description="First day of the day, week or month."
+    )
+    active: Count = Field(description="Consumers with a relation in it: new + returning + resurrected.")
+    new: Count = Field(description="Their first relation ever is in it.")
+    returning: Count = Field(description="Also active in the bucket before.")
+    resurrected: Count = Field(description="Active earlier, but not in the bucket before.")
+    lost: Count = Field(description="Active in the bucket before, and not in this one.")
     complete: bool = Field(description="False while it has not ended: then `lost` still falls.")
 
 
-class Lifecycle(BaseModel):
+class Lifecycle(Answer):
     """Answers: do we grow because consumers come, or because they stay?"""
 
     unit: Unit

@@ -25,6 +25,28 @@ def aggregated(collection: Collection[Document], *stages: Mapping[str, Any]) -> 
         yield from found
 
 
+def currencies_of(relations: Collection[Document], wanted: Mapping[str, Any]) -> dict[str, int]:
+    """Currency → orders (relations with an amount of at least 0), most first, of the facts that are ``wanted``.
+    Currencies with refunds only come last. Raises Unavailable."""
+    found = aggregated(
+        relations,
+        {"$match": {"currency": {"$exists": True}, **wanted}},
+        {"$group": {"_id": "$currency", "orders": {"$sum": {"$cond": [{"$gte": ["$amount", 0]}, 1, 0]}}}},
+        {"$sort": {"orders": -1, "_id": 1}},
+    )
+    return {row["_id"]: row["orders"] for row in found}
+
+
+def ratings_of(relations: Collection[Document], tenant: str) -> tuple[int, int] | None:
+    """The lowest and the highest rating of a tenant's facts, None without any. Raises Unavailable."""
+    found = aggregated(
+        relations,
+        {"$match": {"tenant": tenant, "retracted": False, "rating": {"$exists": True}}},
+        {"$group": {"_id": None, "lowest": {"$min": "$rating"}, "highest": {"$max": "$rating"}}},
+    )
+    return next(((row["lowest"], row["highest"]) for row in found), None)
+
+
 def tenant_ids(tenant: str) -> Document:
     """The range of ``_id`` that a tenant's documents have. ";" is the character after ":"."""
     return {"$gte": f"{tenant}:", "$lt": f"{tenant};"}

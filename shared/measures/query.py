@@ -2,11 +2,12 @@
 
 import re
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from shared.contracts.events import Currency, Id, Kind, ShortText
+from shared.access.lineage import DerivedFrom
+from shared.contracts.events import Currency, Id, Kind, Rating, ShortText
 from shared.http.parameters import BadParameter
 from shared.measures.days import Span, Unit, day_of, name_of
 
@@ -39,6 +40,11 @@ def _day(value: Any) -> Any:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
+#: Filters, with the fields that what passes them reveals.
+OfKind = Annotated[Kind | None, DerivedFrom("kind")]
+OfCategory = Annotated[ShortText | None, DerivedFrom("categories")]
+OfCurrency = Annotated[Currency | None, DerivedFrom("currency")]
+OfRating = Annotated[Rating | None, DerivedFrom("rating")]
 
 
 class PeriodQuery(BaseModel):
@@ -46,10 +52,20 @@ class PeriodQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    from_: Day | None = Field(None, alias="from", description="First day of the period, such as 2026-11-21 (UTC).")
-    to: Day | None = Field(
+    #: Length of the period where no `from` is given; None: from the first relation on.
+    days: ClassVar[int | None] = None
+
+    from_: Annotated[Day | None, DerivedFrom("time")] = Field(
+        None, alias="from", description="First day of the period, such as 2026-11-21 (UTC)."
+    )
+    to: Annotated[Day | None, DerivedFrom("time")] = Field(
         None, description="The day after its last day. Left out: tomorrow, so that today counts."
     )
+
+    @classmethod
+    def default_period(cls) -> str:
+        """The period where neither `from` nor `to` is given."""
+        return "all time" if cls.days is None else f"the last {cls.days} days, with today"
 
     def span(self, today: int, days: int | None = None) -> Span:
         """The period, by default ``days`` long (None: from 1970 on). Raises BadMeasure."""
@@ -65,9 +81,11 @@ class PeriodQuery(BaseModel):
 class FilterQuery(PeriodQuery):
     """A period, and which relations count."""
 
-    kind: Kind | None = Field(None, description="Only relations of this kind: purchase, review …")
-    category: ShortText | None = Field(None, description="Only relations with providers of this category.")
-    provider_id: Id | None = Field(None, description="Only relations with this provider.")
+    kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
+    category: OfCategory = Field(None, description="Only relations with providers of this category.")
+    provider_id: Annotated[Id | None, DerivedFrom("provider_id")] = Field(
+        None, description="Only relations with this provider."
+    )
 
     @property
     def filtered(self) -> bool:
@@ -75,11 +93,30 @@ class FilterQuery(PeriodQuery):
 
 
 class MoneyQuery(FilterQuery):
-    currency: Currency | None = Field(None, description="Which money counts; needed where several occur.")
+    currency: OfCurrency = Field(
+        None, description="Which money counts. Left out: the currency of most orders; the answer lists the others."
+    )
 
 
-class BucketQuery(BaseModel):
+class BucketQuery(PeriodQuery):
     unit: Unit = Field("week", description="The size of a bucket; weeks begin on Monday.")
+
+    @classmethod
+    def default_period(cls) -> str:
+        lengths = {
+            "day": f"{DEFAULT_DAYS['day']} days",
+            "week": f"{DEFAULT_DAYS['week'] // 7} weeks",
+            "month": "a year",
+        }
+        return f"by day the last {lengths['day']}, by week {lengths['week']}, by month {lengths['month']}"
+
+
+class ScaleQuery(BaseModel):
+    lowest: OfRating = Field(
+        None,
+        description="The worst rating of the scale. Left out: as KITH_RATING_SCALES says, else as in the data.",
+    )
+    highest: OfRating = Field(None, description="The best rating of the scale. Left out: as `lowest`.")
 
 
 Limit = Annotated[int, Field(ge=1, le=1000, description="How many items at most.")]

@@ -6,12 +6,14 @@ from typing import Any
 from pydantic import BaseModel
 
 Row = dict[str, Any]
+#: What an answer says about itself, and a row does not repeat.
+_ABOUT = frozenset({"period.first", "period.last", "period.zone"})
 
 
 def rows_of(answer: Mapping[str, Any]) -> list[Row]:
     """The items of an answer, or the answer itself when it has none, one row each. What is a list within an item
     becomes rows of its own with their ``offset``; sums by currency become columns like ``amount.EUR``."""
-    items = answer.get("items", [scalars(answer)])
+    items = answer.get("items", [{name: value for name, value in scalars(answer).items() if name not in _ABOUT}])
     return [row for item in items for row in long(flat(item))]
 
 

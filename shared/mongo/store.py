@@ -28,12 +28,12 @@ from shared.runtime import outbox
 from shared.runtime.protocols import (
     Answer,
     Ask,
-    Beginning,
     Claim,
     Document,
     Get,
-    Keys,
-    Parcel,
+    GetByPrefix,
+    GetKeys,
+    OutboxBatch,
     Progress,
     Slice,
     Write,
@@ -112,19 +112,19 @@ class MongoStore:
             claim, stored = self._claims.make(position, owner)
         return claim, _progress(stored)
 
-    def parcels(self, position: str) -> list[Parcel]:
+    def unpublished(self, position: str) -> list[OutboxBatch]:
         with translated():
             # "0" is the character after "/": this is the range of ids that begin with the position.
             found = self._outbox.find({"_id": {"$gte": f"{position}/", "$lt": f"{position}0"}}).sort("_id", 1)
-            return [Parcel(document["_id"], outbox.messages(document)) for document in found]
+            return [OutboxBatch(document["_id"], outbox.messages(document)) for document in found]
 
     def read(self, ask: Ask) -> Answer:
         with translated():
             if isinstance(ask, Get):
                 return {name: self._by_id(name, list(ids)) for name, ids in ask.ids.items()}
-            assert not isinstance(ask, Keys)  # for which there is the VaultStore
+            assert not isinstance(ask, GetKeys)  # for which there is the VaultStore
             collection = self._database[ask.collection]
-            if isinstance(ask, Beginning):
+            if isinstance(ask, GetByPrefix):
                 return [
                     list(collection.find({"_id": beginning_with(prefix)}).sort("_id", 1).limit(ask.most))
                     for prefix in ask.prefixes
@@ -149,18 +149,18 @@ class MongoStore:
             for document in collection.find({"_id": {"$in": ids[start : start + _MOST_IDS]}})
         }
 
-    def commit(self, slice: Slice) -> list[Parcel]:
-        parcels = outbox.pack(slice)
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
+        unpublished = outbox.pack(slice)
         session = self._claims.session(slice.claim)
         with translated():
             session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
             try:
                 if not self._advance(slice, session):
                     session.abort_transaction()
-                    return self._already(slice, parcels)
+                    return self._already(slice, unpublished)
                 self._write(slice.outcome.writes, session)
-                if parcels:
-                    self._outbox.insert_many([outbox.document(parcel) for parcel in parcels], session=session)
+                if unpublished:
+                    self._outbox.insert_many([outbox.document(batch) for batch in unpublished], session=session)
                 if slice.published:
                     self._outbox.delete_many({"_id": {"$in": list(slice.published)}}, session=session)
                 session.commit_transaction()
@@ -168,7 +168,7 @@ class MongoStore:
                 if session.in_transaction:
                     _abort(session)
                 raise
-        return parcels
+        return unpublished
 
     def _advance(self, slice: Slice, session: ClientSession) -> bool:
         found = self._positions.update_one(
@@ -179,7 +179,7 @@ class MongoStore:
         )
         return found.matched_count == 1
 
-    def _already(self, slice: Slice, parcels: list[Parcel]) -> list[Parcel]:
+    def _already(self, slice: Slice, unpublished: list[OutboxBatch]) -> list[OutboxBatch]:
         """The position is not where it was: an earlier try whose answer was lost, or another owner.
 
         The earlier try may have made more changes: the slice has been folded anew since, on documents that hold
@@ -188,16 +188,16 @@ class MongoStore:
         durable = self._positions.with_options(read_concern=ReadConcern("majority"))
         stored = durable.find_one({"_id": slice.claim.position})
         if stored and stored["epoch"] == slice.claim.epoch and _progress(stored) == slice.after:
-            return parcels
+            return unpublished
         raise Fenced(slice.claim.position)
 
     def _write(self, writes: Sequence[Write], session: ClientSession) -> None:
         write(self._database, self._specs, writes, session)
 
-    def clear(self, parcels: Sequence[str]) -> None:
-        if parcels:
+    def clear(self, unpublished: Sequence[str]) -> None:
+        if unpublished:
             with translated():
-                self._outbox.delete_many({"_id": {"$in": list(parcels)}})
+                self._outbox.delete_many({"_id": {"$in": list(unpublished)}})
 
 
 def beginning_with(prefix: str) -> Document:

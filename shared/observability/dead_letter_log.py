@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from shared.observability.metrics import dead_letters
-from shared.runtime.observer import Silent
+from shared.runtime.observer import NullObserver
 from shared.runtime.protocols import Outcome, Partition, Record
 
 log = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ _SHOWN = ("reason", "field", "topic", "partition", "offset", "event_id", "tenant
 _BURST, _PER_SECOND = 100.0, 10.0
 
 
-class DeadLetterLog(Silent):
+class DeadLetterLog(NullObserver):
     """An Observer. Logs up to 100 dead letters in a row and 10 a second from then on; of those beyond it tells
     how many they were. ``clock`` gives seconds."""
 

@@ -53,16 +53,16 @@ class WorkerGauges(Collector):
         families = self._families()
         ready, owned, step, position, lag, backlog, waiting = families
         ready.add_metric([self._projection], 0.0 if self._worker.problems() else 1.0)
-        lanes = [] if self._worker.runner is None else list(self._worker.runner.lanes.values())
+        partitions = [] if self._worker.runner is None else list(self._worker.runner.partitions.values())
         now = time.monotonic()
         if self._worker.runner is not None:
             step.add_metric([self._projection], now - self._worker.runner.doing.since)
-        owned.add_metric([self._projection], sum(lane.opened for lane in lanes))
-        for lane in lanes:
-            labels = [self._projection, lane.partition.topic, str(lane.partition.number)]
-            wait, next, end = lane.wait, lane.next, lane.end
+        owned.add_metric([self._projection], sum(state.opened for state in partitions))
+        for state in partitions:
+            labels = [self._projection, state.partition.topic, str(state.partition.number)]
+            wait, next, end = state.wait, state.next, state.end
             waiting.add_metric(labels, 0.0 if wait is None else now - wait.since)
-            backlog.add_metric(labels, lane.backlog)
+            backlog.add_metric(labels, state.backlog)
             if next is not None:
                 position.add_metric(labels, next)
                 if end is not None:
@@ -70,7 +70,7 @@ class WorkerGauges(Collector):
         yield from families
 
 
-class Readings(Collector):
+class CallbackCounters(Collector):
     """Counters that something else keeps. ``read`` gives their values, in the order of ``names``."""
 
     def __init__(self, names: dict[str, str], read: Callable[[], tuple[float, ...]]) -> None:

@@ -8,11 +8,11 @@ from shared.observability.latency import LatencyWindow
 from shared.observability.metered import PublisherMeter, StoreMeter
 from shared.observability.metrics import RunnerMetrics
 from shared.observability.tracing import Tracing
-from shared.runtime.observer import Several
+from shared.runtime.observer import CompositeObserver
 from shared.runtime.worker import Worker
 
 
-class Observation:
+class WorkerInstrumentation:
     """The observer of a projection's runner, and the meters of what it works with."""
 
     def __init__(self, registry: CollectorRegistry, tracing: Tracing, projection: str) -> None:
@@ -21,7 +21,7 @@ class Observation:
         self.store = StoreMeter(registry, projection)
         self.publisher = PublisherMeter(registry)
         self.latency = LatencyWindow()
-        self.observer = Several(
+        self.observer = CompositeObserver(
             RunnerMetrics(registry, projection), DeadLetterLog(), self.latency, *tracing.observers(projection)
         )
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 
-from shared.runtime.observer import Silent
+from shared.runtime.observer import NullObserver
 from shared.runtime.protocols import Outcome, Partition, Record
 
 WINDOW_SECONDS = 60
@@ -18,7 +18,7 @@ _SAMPLES = 16
 _STEP = math.log(1.1)
 
 
-class LatencyWindow(Silent):
+class LatencyWindow(NullObserver):
     """An Observer. ``clock`` gives seconds, ``wall_clock`` seconds since 1970, comparable with the timestamps of
     messages; where clocks differ so far that it comes out below a millisecond, it counts as one."""
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from shared.observability.metrics import SECONDS
-from shared.runtime.protocols import Answer, Ask, Claim, Message, Parcel, Progress, Publisher, Slice, Store
+from shared.runtime.protocols import Answer, Ask, Claim, Message, OutboxBatch, Progress, Publisher, Slice, Store
 
 
 class StoreMeter:
@@ -42,22 +42,22 @@ class _MeteredStore:
         with self._timed("claim"):
             return self._store.claim(position, owner)
 
-    def parcels(self, position: str) -> list[Parcel]:
+    def unpublished(self, position: str) -> list[OutboxBatch]:
         with self._timed("parcels"):
-            return self._store.parcels(position)
+            return self._store.unpublished(position)
 
     def read(self, ask: Ask) -> Answer:
         with self._timed("read"):
             return self._store.read(ask)
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         with self._timed("commit"):
             return self._store.commit(slice)
 
-    def clear(self, parcels: Sequence[str]) -> None:
-        if parcels:
+    def clear(self, unpublished: Sequence[str]) -> None:
+        if unpublished:
             with self._timed("clear"):
-                self._store.clear(parcels)
+                self._store.clear(unpublished)
 
 
 class PublisherMeter:

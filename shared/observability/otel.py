@@ -25,7 +25,7 @@ _TRACEPARENT, _TRACESTATE = "traceparent", "tracestate"
 _propagator = TraceContextTextMapPropagator()
 
 
-def exporting(service: str) -> Tracing:
+def open_telemetry(service: str) -> Tracing:
     """Spans go to the OTLP endpoint of the environment (over HTTP), in the background."""
     name = os.environ.get("OTEL_SERVICE_NAME") or f"kith-{service}"
     provider = TracerProvider(resource=Resource.create({"service.name": name}), shutdown_on_exit=False)

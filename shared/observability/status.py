@@ -14,7 +14,8 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from shared.contracts.findings import FINDINGS, PLAINTEXT
-from shared.contracts.topics import INPUTS, Topics
+from shared.contracts.services import PROJECTIONS
+from shared.contracts.topics import Topics
 from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, server_time
@@ -27,7 +28,6 @@ from shared.versions.generations import collection_of, position_of
 from shared.versions.mongo_registry import MongoRegistry
 
 _NAMESPACE_NOT_FOUND = 26
-COUNTED = {"relations": ("consumers", "providers", "relations", "relationships"), "analytics": ("aggregates",)}
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Status:
     @property
     def latency(self) -> dict[str, Latency]:
         """By service, of its living workers together."""
-        counts: dict[str, Counter[int]] = {service: Counter() for service in COUNTED}
+        counts: dict[str, Counter[int]] = {service: Counter() for service in PROJECTIONS}
         for beat in self._living():
             for entry in beat["latency"]:
                 counts[beat["service"]][entry["size"]] += entry["count"]
@@ -120,7 +120,7 @@ class Status:
         seen: dict[tuple[str, str | None], datetime] = {(b["service"], b["owner"]): b["at"] for b in self.beats}
         for beat in self._living():
             owned.setdefault((beat["service"], beat["owner"]), [])
-        order = list(COUNTED)
+        order = list(PROJECTIONS)
         return [
             WorkerStatus(
                 service,
@@ -146,10 +146,7 @@ class StatusReader:
 
     def __init__(self, settings: Settings, database: Database[Document]) -> None:
         topics = Topics(settings.topic_prefix)
-        self._read = {
-            "relations": [topics.name(t) for t in INPUTS],
-            "analytics": [topics.name("relation-changes")],
-        }
+        self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
         self._database = database
         with reaching_brokers():
             self._consumer = KafkaConsumer(**connection(settings), metrics_enabled=False, group_id=None)
@@ -175,8 +172,8 @@ class StatusReader:
             dead_letters, closed = self._letters()
             documents = {
                 name: _size(database[collection_of(name, live[service])])
-                for service, names in COUNTED.items()
-                for name in names
+                for service, spec in PROJECTIONS.items()
+                for name in spec.documents
             }
             outbox = database[OUTBOX].estimated_document_count()
             beats = list(database[WORKERS].find())

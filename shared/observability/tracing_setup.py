@@ -22,4 +22,4 @@ def open_tracing(service: str) -> Tracing:
             raise
         log.warning("no traces: an endpoint is set, but kith[otel] is not installed")
         return NoTracing()
-    return otel.exporting(service)
+    return otel.open_telemetry(service)

@@ -9,7 +9,9 @@ import orjson
 
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import arrival
+from shared.contracts.events import time_of_record
+from shared.contracts.wire import is_binary
+from shared.runtime.forms import readable
 from shared.runtime.protocols import Document, Message, Outcome, Record, Write
 
 COLLECTION = "dead_letters"
@@ -85,7 +87,7 @@ SPEC = CollectionSpec(
 )
 
 
-def bury(
+def to_dead_letter(
     record: Record,
     error: InvalidEvent,
     service: str,
@@ -94,9 +96,10 @@ def bury(
     shown: Record | None = None,
 ) -> None:
     """Add to ``outcome`` the dead letter of ``record``: its document, and the original bytes as a message to
-    ``topic`` with reason and origin in the headers. Of a record beyond MAX_BYTES both have what ``cut`` leaves.
+    ``topic`` with reason and origin in the headers. Of a record beyond MAX_BYTES both have what
+    ``truncate`` leaves.
     ``shown`` has the value and the headers that are stored in place of these, where they must not be seen."""
-    kept, shown = cut(record), cut(shown or record)
+    kept, shown = truncate(record), truncate(shown or record)
     letter = document(record, error, service)
     letter |= {"value": shown.value, "headers": _headers(shown)}
     outcome.writes.append(Write(COLLECTION, dead_letter_id(record), None, letter, True))
@@ -112,11 +115,13 @@ def bury(
         if "sha256" in whole:
             headers.append((VALUE_SHA256, whole["sha256"]))
     told = tuple((name, text.encode()) for name, text in headers)
+    # Without its attributes an event in binary mode would say nothing.
+    attributes = kept.headers if is_binary(kept.headers) else ()
     concealed = shown.headers[len(kept.headers) :]
-    outcome.messages.append(Message(topic, kept.key, shown.value or b"", headers=(*told, *concealed)))
+    outcome.messages.append(Message(topic, kept.key, shown.value or b"", headers=(*attributes, *told, *concealed)))
 
 
-def cut(record: Record) -> Record:
+def truncate(record: Record) -> Record:
     """The record as its letter keeps it: whole, or, when it is larger than MAX_BYTES in all, with the first
     KEPT_BYTES of its key and of its value, and no headers."""
     headers = sum(len(name.encode()) + len(value) + _HEADER_BYTES for name, value in record.headers)
@@ -145,10 +150,10 @@ def dead_letter_id(record: Record) -> str:
 
 
 def document(record: Record, error: InvalidEvent, service: str) -> Document:
-    """The stored form. ``key`` and ``value`` are the original bytes, or their beginnings where ``cut`` says how
-    much there was; tenant, type and event_id are there when they could be read, ``replay_of`` when it is a
+    """The stored form. ``key`` and ``value`` are the original bytes, or their beginnings where ``truncate`` says
+    how much there was; tenant, type and event_id are there when they could be read, ``replay_of`` when it is a
     replayed dead letter that was refused again."""
-    kept = cut(record)
+    kept = truncate(record)
     return {
         "_id": dead_letter_id(record),
         "service": service,
@@ -158,11 +163,11 @@ def document(record: Record, error: InvalidEvent, service: str) -> Document:
         "topic": record.partition.topic,
         "partition": record.partition.number,
         "offset": record.offset,
-        "time": arrival(record.timestamp),
+        "time": time_of_record(record.timestamp),
         "key": kept.key,
         "value": kept.value,
         "headers": _headers(kept),
-        **_glimpse(record.value),
+        **_glimpse(readable(record).value),
         **_ancestry(record),
         **({"cut": _whole(record)} if kept is not record else {}),
     }

@@ -29,7 +29,7 @@ class Observer(Protocol):
         not been stored of the slice under way, if there is one, begins again."""
 
 
-class Silent:
+class NullObserver:
     """Takes no notice."""
 
     def received(self, partition: Partition, count: int) -> None: ...
@@ -44,7 +44,7 @@ class Silent:
     def interrupted(self, partition: Partition, step: str, error: Exception) -> None: ...
 
 
-class Several:
+class CompositeObserver:
     """Passes on to each of several observers, in order."""
 
     def __init__(self, *observers: Observer) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import lz4.frame
 import msgspec
 
-from shared.runtime.protocols import Document, Message, Parcel, Slice
+from shared.runtime.protocols import Document, Message, OutboxBatch, Slice
 
 # A document must stay below MongoDB's 16 MB.
 _MAX_BYTES = 8 * 1024 * 1024
 
 
-def pack(slice: Slice) -> list[Parcel]:
+def pack(slice: Slice) -> list[OutboxBatch]:
     """The messages of a slice in parcels, whose ids sort as they have to be published."""
     groups: list[list[Message]] = []
     size = 0
@@ -24,7 +24,7 @@ def pack(slice: Slice) -> list[Parcel]:
         groups[-1].append(message)
         size += length
     prefix = f"{slice.claim.position}/{slice.after.next:020d}"
-    return [Parcel(f"{prefix}/{index:06d}", tuple(group)) for index, group in enumerate(groups)]
+    return [OutboxBatch(f"{prefix}/{index:06d}", tuple(group)) for index, group in enumerate(groups)]
 
 
 _PACK = msgspec.msgpack.Encoder()
@@ -33,11 +33,11 @@ _UNPACK: msgspec.msgpack.Decoder[list[tuple[str, bytes | None, bytes, int | None
 )
 
 
-def document(parcel: Parcel) -> Document:
+def document(batch: OutboxBatch) -> Document:
     """As it is stored."""
     # One compressed value, because mongod spends ten times as much on a thousand subdocuments.
-    rows = [(m.topic, m.key, m.value, m.partition, m.headers) for m in parcel.messages]
-    return {"_id": parcel.id, "count": len(rows), "messages": lz4.frame.compress(_PACK.encode(rows))}
+    rows = [(m.topic, m.key, m.value, m.partition, m.headers) for m in batch.messages]
+    return {"_id": batch.id, "count": len(rows), "messages": lz4.frame.compress(_PACK.encode(rows))}
 
 
 def messages(stored: Mapping[str, Any]) -> tuple[Message, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
 
-from shared.runtime.protocols import Claim, Outcome, Parcel, Partition, Progress, Record
-from shared.runtime.slice_fold import Folding
+from shared.runtime.protocols import Claim, OutboxBatch, Outcome, Partition, Progress, Record
+from shared.runtime.slice_fold import SliceFold
 
 # Parcels that are stored but wait for earlier ones to be published.
 _MOST_UNSENT = 4
@@ -15,7 +15,7 @@ _MOST_UNSENT = 4
 _LIKELY_ENOUGH = 10_000
 
 
-class Wait(NamedTuple):
+class PendingStep(NamedTuple):
     """A step (claim, fold, commit or publish) that has work to do, since when (``time.monotonic()``) none of
     it has been done, and what it was last interrupted by, if it was."""
 
@@ -24,7 +24,7 @@ class Wait(NamedTuple):
     trouble: str | None
 
 
-class Pending(NamedTuple):
+class InFlightCommit(NamedTuple):
     """What a transaction under way will have stored: a slice's records, what came of them, how far that is, and
     how many published parcels it deletes."""
 
@@ -34,7 +34,7 @@ class Pending(NamedTuple):
     cleared: int
 
 
-class Lane:
+class PartitionState:
     """One partition on its way through a runner, from its assignment until it is revoked."""
 
     def __init__(self, partition: Partition, position: str) -> None:
@@ -56,13 +56,13 @@ class Lane:
         #: The end of the log, as far as the reader knows it.
         self.end: int | None = None
         #: The slice that is being folded.
-        self.fold: Folding | None = None
+        self.fold: SliceFold | None = None
         #: The transaction under way, and what it will have stored.
-        self.commit: Future[list[Parcel]] | None = None
-        self.pending: Pending | None = None
+        self.commit: Future[list[OutboxBatch]] | None = None
+        self.pending: InFlightCommit | None = None
         #: A parcel is stored, then unsent, sent (and not settled yet), published, and at last deleted.
-        self.unsent: list[Parcel] = []
-        self.sent: list[Parcel] = []
+        self.unsent: list[OutboxBatch] = []
+        self.sent: list[OutboxBatch] = []
         self.unsettled: Future[None] | None = None
         self.published: list[str] = []
         self.clear_at = 0.0
@@ -155,22 +155,22 @@ class Lane:
         return self.stumbled is not None and self.stumbled[0] == "commit"
 
     @property
-    def wait(self) -> Wait | None:
+    def wait(self) -> PendingStep | None:
         """What it waits for; of several, the longest. None when nothing is left to do."""
         step, trouble = self.stumbled or ("", None)
         if not self.opened:
-            return Wait("commit" if self._uncommitted else "claim", self.moved_at, trouble)
+            return PendingStep("commit" if self._uncommitted else "claim", self.moved_at, trouble)
         waits = []
         if self.unsent or self.unsettled is not None:
-            waits.append(Wait("publish", self.settled_at, trouble if step == "publish" else None))
+            waits.append(PendingStep("publish", self.settled_at, trouble if step == "publish" else None))
         if self.commit is not None:
-            waits.append(Wait("commit", self.moved_at, trouble if step == "commit" else None))
+            waits.append(PendingStep("commit", self.moved_at, trouble if step == "commit" else None))
         elif (self._records or self._uncommitted) and not self.full:
             failed = step in ("fold", "commit")
-            waits.append(Wait(step if failed else "fold", self.moved_at, trouble if failed else None))
+            waits.append(PendingStep(step if failed else "fold", self.moved_at, trouble if failed else None))
         return min(waits, key=lambda wait: wait.since, default=None)
 
-    def committed(self, parcels: Sequence[Parcel]) -> Pending:
+    def committed(self, unpublished: Sequence[OutboxBatch]) -> InFlightCommit:
         """The pending slice is stored. Returns it."""
         assert self.pending is not None
         stored, self.pending = self.pending, None
@@ -182,7 +182,7 @@ class Lane:
             self.settled_at = self.moved_at
         # Until a number has been met, which may be later than the first slice.
         self.trimmed = self.trimmed and not self.progress.seen
-        self.unsent += parcels
+        self.unsent += unpublished
         del self.published[: stored.cleared]
         for _ in stored.records:
             self._records.popleft()
@@ -191,9 +191,9 @@ class Lane:
             self.most = self.most * 2 if self.most < _LIKELY_ENOUGH else None
         return stored
 
-    def anew(self) -> "Lane":
+    def reset(self) -> "PartitionState":
         """The same partition before it is claimed."""
-        fresh = Lane(self.partition, self.position)
+        fresh = PartitionState(self.partition, self.position)
         fresh.progress = self.progress
         fresh.failures, fresh.stumbled, fresh.most = self.failures, self.stumbled, self.most
         fresh.moved_at, fresh.settled_at = self.moved_at, self.settled_at
@@ -204,7 +204,7 @@ class Lane:
         self.failures = 0
         self.stumbled = None
         self.settled_at = time.monotonic()
-        self.published += [parcel.id for parcel in self.sent]
+        self.published += [batch.id for batch in self.sent]
         self.sent, self.unsettled = [], None
 
 
@@ -214,7 +214,7 @@ def size_of(record: Record) -> int:
     return size + sum(len(name) + len(value) for name, value in record.headers) if record.headers else size
 
 
-class Inline(Executor):
+class InlineExecutor(Executor):
     """Runs at once, in the caller's thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:

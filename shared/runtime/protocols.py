@@ -87,7 +87,7 @@ class Get:
 
 
 @dataclass(frozen=True, slots=True)
-class Extremes:
+class GetMinMax:
     """A projection asks, per filter, for ``field`` of the documents of ``collection`` that match it, leaving out
     the ids in ``excluding``: all in order where there are at most ``most``, else the lowest and highest.
     """
@@ -100,7 +100,7 @@ class Extremes:
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class GetByPrefix:
     """A projection asks, per prefix, for the documents of ``collection`` whose ids begin with it: the lowest ids,
     ``most`` at most."""
 
@@ -110,14 +110,14 @@ class Beginning:
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class GetKeys:
     """A projection asks for the data keys of consumers: tenant → consumer ids. Answered by the vault, which makes
-    those that are missing (``shared.vault.asking``)."""
+    those that are missing (``shared.vault.key_requests``)."""
 
     of: Mapping[str, Collection[str]]
 
 
-Ask = Get | Extremes | Beginning | Keys
+Ask = Get | GetMinMax | GetByPrefix | GetKeys
 #: To Get: collection → id → document, absent ones left out. To Extremes: a list of values per filter.
 #: To Beginning: a list of documents per prefix, by ascending id. To Keys: (tenant, consumer id) → key, or that it
 #: is destroyed.
@@ -169,7 +169,7 @@ class Projection(Protocol[E_co]):
 
 
 @runtime_checkable
-class Discreet(Protocol):
+class RedactsDeadLetters(Protocol):
     """A projection whose dead letters must not show what they hold."""
 
     def conceal(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
@@ -177,7 +177,7 @@ class Discreet(Protocol):
 
 
 @runtime_checkable
-class Recalling(Protocol):
+class Deduplicating(Protocol):
     """A projection that knows events which it has stored by their bytes. Its topics are not ``numbered``."""
 
     def recall(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
@@ -206,7 +206,7 @@ class Claim:
     epoch: int
 
 
-class Parcel(NamedTuple):
+class OutboxBatch(NamedTuple):
     """An outbox document: messages whose slice is stored but which may not be published yet."""
 
     id: str
@@ -229,17 +229,17 @@ class Store(Protocol):
     def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
         """Raise the position's epoch: every older claim of it is void from now on."""
 
-    def parcels(self, position: str) -> list[Parcel]:
+    def unpublished(self, position: str) -> list[OutboxBatch]:
         """The position's outbox, oldest first."""
 
     def read(self, ask: Ask) -> Answer: ...
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         """Store a slice in one transaction; returns its outbox, to be published. Raises Fenced when the claim
         is void, Stale when a document is not what was read, Unavailable when the servers are away; in all
         three nothing is stored."""
 
-    def clear(self, parcels: Sequence[str]) -> None:
+    def clear(self, unpublished: Sequence[str]) -> None:
         """Delete published outbox documents."""
 
 

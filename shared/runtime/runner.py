@@ -15,10 +15,10 @@ from contextlib import closing
 from typing import Any, NamedTuple
 
 from shared.contracts.errors import Fenced, Stale, Unavailable
-from shared.runtime.observer import Observer, Silent
-from shared.runtime.partition_state import Inline, Lane, Pending
-from shared.runtime.protocols import Parcel, Partition, Polled, Projection, Publisher, Reader, Slice, Store
-from shared.runtime.slice_fold import Folding
+from shared.runtime.observer import NullObserver, Observer
+from shared.runtime.partition_state import InFlightCommit, InlineExecutor, PartitionState
+from shared.runtime.protocols import OutboxBatch, Partition, Polled, Projection, Publisher, Reader, Slice, Store
+from shared.runtime.slice_fold import SliceFold
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _CLEAR_SECONDS = 0.5
 _FINISH_SECONDS = 5.0
 
 
-class Doing(NamedTuple):
+class CurrentStep(NamedTuple):
     """What a runner's thread is at (poll, claim, fold, commit or publish), with which partition, since when."""
 
     step: str
@@ -71,16 +71,16 @@ class Runner:
         self._dead_letters = dead_letters
         self._slice_events = slice_events
         self._clock = clock
-        self._committer = committer or Inline()
-        self._observer = observer or Silent()
-        self._lanes: dict[Partition, Lane] = {}
+        self._committer = committer or InlineExecutor()
+        self._observer = observer or NullObserver()
+        self._partitions: dict[Partition, PartitionState] = {}
         self._looked_at = 0.0
         #: For whoever watches from another thread.
-        self.doing = Doing("start", None, time.monotonic())
+        self.doing = CurrentStep("start", None, time.monotonic())
 
     @property
-    def lanes(self) -> Mapping[Partition, Lane]:
-        return self._lanes
+    def partitions(self) -> Mapping[Partition, PartitionState]:
+        return self._partitions
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop``. Raises what is neither a bad event nor a server that is away."""
@@ -97,221 +97,223 @@ class Runner:
         polled = self._reader.poll(self._patience(timeout_ms))
         self._rebalance(polled)
         for partition, records in polled.records.items():
-            if (lane := self._lanes.get(partition)) is not None and lane.opened:
-                lane.receive(records)
+            if (state := self._partitions.get(partition)) is not None and state.opened:
+                state.receive(records)
                 self._observer.received(partition, len(records))
-                if not lane.paused and (lane.backlog > 2 * self._slice_events or lane.bytes > _MAX_BACKLOG_BYTES):
+                if not state.paused and (
+                    state.backlog > 2 * self._slice_events or state.bytes > _MAX_BACKLOG_BYTES
+                ):
                     self._reader.pause([partition])
-                    lane.paused = True
-        for lane in list(self._lanes.values()):
-            if lane.retry_at <= self._clock() and not self._advance(lane):
+                    state.paused = True
+        for state in list(self._partitions.values()):
+            if state.retry_at <= self._clock() and not self._advance(state):
                 # It may have taken seconds to hear of it. The others would wait as long, and meanwhile nobody
                 # would look for records, the group, or the end. Next time it is their turn.
-                self._lanes[lane.partition] = self._lanes.pop(lane.partition)
+                self._partitions[state.partition] = self._partitions.pop(state.partition)
                 break
         self._look_ahead()
 
     def _at(self, step: str, partition: Partition | None = None) -> None:
-        self.doing = Doing(step, partition, time.monotonic())
+        self.doing = CurrentStep(step, partition, time.monotonic())
 
     def _look_ahead(self) -> None:
         """Note the ends of the logs now and then, for metrics: the reader is for this thread only."""
         if (now := time.monotonic()) - self._looked_at > _LOOK_SECONDS:
             self._looked_at = now
-            for partition, lane in self._lanes.items():
-                lane.end = self._reader.end(partition)
+            for partition, state in self._partitions.items():
+                state.end = self._reader.end(partition)
 
     def _patience(self, timeout_ms: int) -> int:
         """How long a poll may wait for records: not at all while there is something else to do."""
         now = self._clock()
-        lanes = [lane for lane in self._lanes.values() if lane.retry_at <= now]
-        if any(lane.ready for lane in lanes):
+        partitions = [state for state in self._partitions.values() if state.retry_at <= now]
+        if any(state.ready for state in partitions):
             return 0
-        if answers := [future for lane in lanes if (future := lane.awaited) is not None]:
+        if answers := [future for state in partitions if (future := state.awaited) is not None]:
             wait(answers, _GLANCE_SECONDS, return_when=FIRST_COMPLETED)
             return 0
-        if any(lane.unsettled for lane in lanes):
+        if any(state.unsettled for state in partitions):
             return int(_GLANCE_SECONDS * 1000)
         return timeout_ms
 
     def _rebalance(self, polled: Polled) -> None:
         for partition in polled.revoked:
             # Whatever is under way here is void or stored; its next owner drains the outbox.
-            self._lanes.pop(partition, None)
+            self._partitions.pop(partition, None)
         for partition in polled.assigned:
             position = f"{self._projection.name}@{self._projection.version}/{partition}"
-            self._lanes[partition] = Lane(partition, position)
+            self._partitions[partition] = PartitionState(partition, position)
 
-    def _advance(self, lane: Lane) -> bool:
+    def _advance(self, state: PartitionState) -> bool:
         """What can be done at once; false when a server is away."""
         try:
-            if not lane.opened:
-                self._open(lane)
+            if not state.opened:
+                self._open(state)
             else:
-                self._work(lane)
+                self._work(state)
         except Unavailable as error:
-            self._interrupted(lane, error)
-            self._postpone(self._anew(lane) if self.doing.step == "commit" else lane, error)
+            self._interrupted(state, error)
+            self._postpone(self._anew(state) if self.doing.step == "commit" else state, error)
             return False
         except Stale as error:
-            self._interrupted(lane, error)
-            self._race_again(lane, error)
+            self._interrupted(state, error)
+            self._race_again(state, error)
         except Fenced as error:
-            self._interrupted(lane, error)
+            self._interrupted(state, error)
             # Another process claimed it. If the group still says that it is ours, claim it back: both may
             # believe so for a moment after a rebalance, and someone has to go on.
-            log.warning("%s: claimed by another worker", lane.partition)
-            self._anew(lane).retry_at = self._clock() + _RECLAIM_DELAY
+            log.warning("%s: claimed by another worker", state.partition)
+            self._anew(state).retry_at = self._clock() + _RECLAIM_DELAY
         return True
 
-    def _anew(self, lane: Lane) -> Lane:
+    def _anew(self, state: PartitionState) -> PartitionState:
         """Begin with its claim again. After a transaction of unknown result nothing less will do: what is read
         from a primary that is going may be undone, and a slice folded on it would then be missing. A majority has
         the new claim, and so all that came before it."""
-        self._reader.pause([lane.partition])
-        fresh = self._lanes[lane.partition] = lane.anew()
+        self._reader.pause([state.partition])
+        fresh = self._partitions[state.partition] = state.reset()
         return fresh
 
-    def _race_again(self, lane: Lane, error: Stale) -> None:
+    def _race_again(self, state: PartitionState, error: Stale) -> None:
         """With fewer events: what mongod has no room for, it refuses like a race, too."""
-        if lane.races == 0:
-            lane.racing_since = self._clock()
-        lane.races += 1
-        if self._clock() - lane.racing_since > _MOST_RACING_SECONDS:
-            raise RuntimeError(f"{lane.partition}: lost {lane.races} races in a row: {error}") from error
-        lane.most = max(1, min(lane.most or self._slice_events, self._slice_events) // 2)
-        delay = min(_FIRST_DELAY * 2.0 ** max(0, min(lane.races - _QUICK_RACES, 16)), _LONGEST_DELAY)
-        lane.retry_at = self._clock() + delay * random.random()
+        if state.races == 0:
+            state.racing_since = self._clock()
+        state.races += 1
+        if self._clock() - state.racing_since > _MOST_RACING_SECONDS:
+            raise RuntimeError(f"{state.partition}: lost {state.races} races in a row: {error}") from error
+        state.most = max(1, min(state.most or self._slice_events, self._slice_events) // 2)
+        delay = min(_FIRST_DELAY * 2.0 ** max(0, min(state.races - _QUICK_RACES, 16)), _LONGEST_DELAY)
+        state.retry_at = self._clock() + delay * random.random()
 
-    def _interrupted(self, lane: Lane, error: Exception) -> None:
-        lane.stumbled = (self.doing.step, str(error))
-        lane.fold = None
-        self._observer.interrupted(lane.partition, self.doing.step, error)
+    def _interrupted(self, state: PartitionState, error: Exception) -> None:
+        state.stumbled = (self.doing.step, str(error))
+        state.fold = None
+        self._observer.interrupted(state.partition, self.doing.step, error)
 
-    def _postpone(self, lane: Lane, error: Unavailable) -> None:
-        delay = min(_FIRST_DELAY * 2.0 ** min(lane.failures, 16), _LONGEST_DELAY)
-        lane.failures += 1
-        lane.retry_at = self._clock() + delay
-        level = logging.WARNING if lane.failures == 1 else logging.DEBUG
-        log.log(level, "%s: waiting for a server: %s", lane.partition, error)
+    def _postpone(self, state: PartitionState, error: Unavailable) -> None:
+        delay = min(_FIRST_DELAY * 2.0 ** min(state.failures, 16), _LONGEST_DELAY)
+        state.failures += 1
+        state.retry_at = self._clock() + delay
+        level = logging.WARNING if state.failures == 1 else logging.DEBUG
+        log.log(level, "%s: waiting for a server: %s", state.partition, error)
 
-    def _open(self, lane: Lane) -> None:
-        self._at("claim", lane.partition)
-        claim, progress = self._store.claim(lane.position, self._owner)
-        parcels = self._store.parcels(lane.position)
-        for parcel in parcels:
-            self._publisher.send(parcel.messages).result()
-        self._store.clear([parcel.id for parcel in parcels])
-        first, start = self._reader.start(lane.partition, progress.next)
-        lane.open(claim, progress, start, trimmed=first > 0 and not progress.seen)
+    def _open(self, state: PartitionState) -> None:
+        self._at("claim", state.partition)
+        claim, progress = self._store.claim(state.position, self._owner)
+        unpublished = self._store.unpublished(state.position)
+        for batch in unpublished:
+            self._publisher.send(batch.messages).result()
+        self._store.clear([batch.id for batch in unpublished])
+        first, start = self._reader.start(state.partition, progress.next)
+        state.open(claim, progress, start, trimmed=first > 0 and not progress.seen)
 
-    def _work(self, lane: Lane) -> None:
+    def _work(self, state: PartitionState) -> None:
         """Take in what has been committed and published, and start the next of both."""
-        if lane.commit is not None and lane.commit.done():
-            self._take_commit(lane)
-        self._publish(lane)
-        if lane.commit is not None:
+        if state.commit is not None and state.commit.done():
+            self._take_commit(state)
+        self._publish(state)
+        if state.commit is not None:
             return
-        if lane.fold is None and lane.backlog and not lane.full:
-            self._start_fold(lane)
-        if lane.fold is not None:
-            self._go_on(lane)
-        elif lane.published and not lane.backlog and lane.clear_at <= self._clock():
-            self._store.clear(lane.published)
-            lane.published = []
+        if state.fold is None and state.backlog and not state.full:
+            self._start_fold(state)
+        if state.fold is not None:
+            self._go_on(state)
+        elif state.published and not state.backlog and state.clear_at <= self._clock():
+            self._store.clear(state.published)
+            state.published = []
 
-    def _start_fold(self, lane: Lane) -> None:
-        self._at("fold", lane.partition)
-        records = lane.slice(self._slice_events, _MAX_SLICE_BYTES, self._projection.weight)
-        lane.fold = Folding(
+    def _start_fold(self, state: PartitionState) -> None:
+        self._at("fold", state.partition)
+        records = state.slice(self._slice_events, _MAX_SLICE_BYTES, self._projection.weight)
+        state.fold = SliceFold(
             self._projection,
             records,
-            lane.progress,
-            lane.position,
+            state.progress,
+            state.position,
             lambda ask: self._committer.submit(self._store.read, ask),
             dead_letters=self._dead_letters,
-            trimmed=lane.trimmed,
-            trace=self._observer.begun(lane.partition, records),
+            trimmed=state.trimmed,
+            trace=self._observer.begun(state.partition, records),
         )
 
-    def _go_on(self, lane: Lane) -> None:
+    def _go_on(self, state: PartitionState) -> None:
         """Fold as far as what it reads is there; commit what comes of it."""
-        self._at("fold", lane.partition)
-        assert lane.fold is not None
-        if (folded := lane.fold.advance()) is None:
+        self._at("fold", state.partition)
+        assert state.fold is not None
+        if (folded := state.fold.advance()) is None:
             return
-        if lane.fold.out_of_order:
+        if state.fold.out_of_order:
             message = "%s: skipped %d out-of-order changes (gap in sequence numbers); they will be redelivered"
-            log.warning(message, lane.position, lane.fold.out_of_order)
-        records, lane.fold = lane.fold.records, None
+            log.warning(message, state.position, state.fold.out_of_order)
+        records, state.fold = state.fold.records, None
         outcome, after = folded
-        self._observer.folded(lane.partition, outcome)
-        self._at("commit", lane.partition)
-        assert lane.claim is not None
-        slice = Slice(lane.claim, lane.progress, after, outcome, tuple(lane.published))
-        lane.pending = Pending(records, outcome, after, len(lane.published))
-        lane.commit = self._committer.submit(self._store.commit, slice)
-        if lane.commit.done():
-            self._take_commit(lane)
-            self._publish(lane)
+        self._observer.folded(state.partition, outcome)
+        self._at("commit", state.partition)
+        assert state.claim is not None
+        slice = Slice(state.claim, state.progress, after, outcome, tuple(state.published))
+        state.pending = InFlightCommit(records, outcome, after, len(state.published))
+        state.commit = self._committer.submit(self._store.commit, slice)
+        if state.commit.done():
+            self._take_commit(state)
+            self._publish(state)
 
-    def _take_commit(self, lane: Lane) -> None:
-        self._at("commit", lane.partition)
-        commit, lane.commit = lane.commit, None
+    def _take_commit(self, state: PartitionState) -> None:
+        self._at("commit", state.partition)
+        commit, state.commit = state.commit, None
         assert commit is not None
-        stored = lane.committed(commit.result())
-        self._observer.committed(lane.partition, stored.records, stored.outcome)
+        stored = state.committed(commit.result())
+        self._observer.committed(state.partition, stored.records, stored.outcome)
         next = stored.after.next
         assert next is not None
-        self._reader.mirror({lane.partition: next})
-        if lane.paused and lane.backlog <= self._slice_events and lane.bytes <= _MAX_BACKLOG_BYTES // 2:
-            self._reader.resume([lane.partition])
-            lane.paused = False
+        self._reader.mirror({state.partition: next})
+        if state.paused and state.backlog <= self._slice_events and state.bytes <= _MAX_BACKLOG_BYTES // 2:
+            self._reader.resume([state.partition])
+            state.paused = False
 
-    def _publish(self, lane: Lane) -> None:
+    def _publish(self, state: PartitionState) -> None:
         """Publish what is stored, one lot after the other: their order depends on it."""
-        self._at("publish", lane.partition)
-        if lane.unsettled is not None and lane.unsettled.done():
+        self._at("publish", state.partition)
+        if state.unsettled is not None and state.unsettled.done():
             try:
-                lane.unsettled.result()
+                state.unsettled.result()
             except Unavailable:
-                lane.unsettled = self._send(lane.sent)
+                state.unsettled = self._send(state.sent)
                 raise
-            lane.settled()
-            lane.clear_at = self._clock() + _CLEAR_SECONDS
-        if lane.unsettled is None and lane.unsent:
-            lane.sent, lane.unsent = lane.unsent, []
-            lane.unsettled = self._send(lane.sent)
+            state.settled()
+            state.clear_at = self._clock() + _CLEAR_SECONDS
+        if state.unsettled is None and state.unsent:
+            state.sent, state.unsent = state.unsent, []
+            state.unsettled = self._send(state.sent)
 
-    def _send(self, parcels: Sequence[Parcel]) -> Future[None]:
-        return self._publisher.send([message for parcel in parcels for message in parcel.messages])
+    def _send(self, unpublished: Sequence[OutboxBatch]) -> Future[None]:
+        return self._publisher.send([message for batch in unpublished for message in batch.messages])
 
     def _finish(self) -> None:
         """Take what is under way to its end, as far as the servers let it within a few seconds: whoever asks
         for the end kills a worker that takes long."""
         deadline = time.monotonic() + _FINISH_SECONDS
-        for lane in self._lanes.values():
-            if (future := lane.awaited) is not None and future.cancel():
-                lane.commit = None  # not begun
-        for lane in self._lanes.values():
+        for state in self._partitions.values():
+            if (future := state.awaited) is not None and future.cancel():
+                state.commit = None  # not begun
+        for state in self._partitions.values():
             try:
-                self._settle(lane, deadline)
+                self._settle(state, deadline)
             except (Unavailable, Stale, Fenced) as error:
-                log.warning("%s: left for the next worker: %s", lane.partition, error)
+                log.warning("%s: left for the next worker: %s", state.partition, error)
                 if isinstance(error, Unavailable):
                     deadline = 0.0
         self._committer.shutdown(cancel_futures=True)
 
-    def _settle(self, lane: Lane, deadline: float) -> None:
-        if lane.commit is not None:
-            _await(lane.commit, deadline)
-            self._take_commit(lane)
-        while lane.unsettled is not None or lane.unsent:
-            self._publish(lane)
-            if lane.unsettled is not None:
-                _await(lane.unsettled, deadline)
-        if lane.published and time.monotonic() < deadline:
-            self._store.clear(lane.published)
+    def _settle(self, state: PartitionState, deadline: float) -> None:
+        if state.commit is not None:
+            _await(state.commit, deadline)
+            self._take_commit(state)
+        while state.unsettled is not None or state.unsent:
+            self._publish(state)
+            if state.unsettled is not None:
+                _await(state.unsettled, deadline)
+        if state.published and time.monotonic() < deadline:
+            self._store.clear(state.published)
 
 
 def _await(future: Future[Any], deadline: float) -> None:

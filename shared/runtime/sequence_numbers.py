@@ -19,7 +19,7 @@ _MOST_ORIGIN_BYTES = 400  # a position's name: a projection, a topic (249 charac
 _DIGITS = re.compile(rb"[1-9][0-9]{0,17}")
 
 
-def number(messages: Iterable[Message], origin: str, emitted: int) -> tuple[list[Message], int]:
+def assign_numbers(messages: Iterable[Message], origin: str, emitted: int) -> tuple[list[Message], int]:
     """The messages with numbers from ``emitted`` + 1 on those that name a partition, and the last number."""
     numbered = []
     named = (ORIGIN, origin.encode())
@@ -32,7 +32,7 @@ def number(messages: Iterable[Message], origin: str, emitted: int) -> tuple[list
     return numbered, emitted
 
 
-class Sieve:
+class SequenceFilter:
     """Lets each numbered record through once, in order. ``seen`` is origin → highest number so far.
 
     ``trimmed`` says that the log's beginning is gone (retention), so that the first number met of an origin
@@ -45,7 +45,7 @@ class Sieve:
         self.repeated = 0
         self.ahead = 0
 
-    def admits(self, record: Record) -> bool:
+    def accept(self, record: Record) -> bool:
         if not record.headers:
             return True
         headers = dict(record.headers)

@@ -5,24 +5,24 @@ from concurrent.futures import Future
 from typing import Any
 
 from shared.contracts.errors import InvalidEvent
-from shared.runtime.dead_letters import bury
+from shared.runtime.dead_letters import to_dead_letter
 from shared.runtime.protocols import (
     Answer,
     Ask,
-    Discreet,
+    Deduplicating,
     Document,
     Get,
     Headers,
     Outcome,
     Progress,
     Projection,
-    Recalling,
     Record,
+    RedactsDeadLetters,
 )
-from shared.runtime.sequence_numbers import Sieve, number
+from shared.runtime.sequence_numbers import SequenceFilter, assign_numbers
 
 
-class Folding:
+class SliceFold:
     """The fold of ``records``, which come right after ``before`` and of which there is at least one.
 
     ``fetch`` begins to read what the projection asks for; until it is there, somebody else's slice can be
@@ -45,7 +45,7 @@ class Folding:
         self.records = records
         self._before, self._position, self._trace = before, position, trace
         self._known = _Known(fetch)
-        self._sieve = Sieve(dict(before.seen), trimmed=trimmed)
+        self._sieve = SequenceFilter(dict(before.seen), trimmed=trimmed)
         self._buried = Outcome()
         self._outcome = Outcome()
         self.answer: Future[Answer] | None = None
@@ -54,15 +54,15 @@ class Folding:
 
     def _fold(self, projection: Projection[Any], dead_letters: str) -> Generator[Ask, Answer, Outcome]:
         records = self.records
-        if isinstance(projection, Recalling):
+        if isinstance(projection, Deduplicating):
             records = yield from projection.recall(records)
         items, bad = self._decoded(projection, records)
         if bad:
             shown: Sequence[Record] = [record for record, _ in bad]
-            if isinstance(projection, Discreet):
+            if isinstance(projection, RedactsDeadLetters):
                 shown = yield from projection.conceal(shown)
             for (record, error), letter in zip(bad, shown, strict=True):
-                bury(record, error, projection.name, dead_letters, self._buried, letter)
+                to_dead_letter(record, error, projection.name, dead_letters, self._buried, letter)
         return (yield from projection.project(items)) if items else Outcome()
 
     def _decoded(
@@ -73,7 +73,7 @@ class Folding:
         bad: list[tuple[Record, InvalidEvent]] = []
         for record in records:
             try:
-                if not projection.numbered or self._sieve.admits(record):
+                if not projection.numbered or self._sieve.accept(record):
                     items.append((record, projection.decode(record)))
             except InvalidEvent as error:
                 bad.append((record, error))
@@ -100,7 +100,7 @@ class Folding:
             self._go_on(self._known.answered(self._ask, self.answer.result()))
         outcome = self._outcome
         outcome.writes += self._buried.writes
-        messages, emitted = number(outcome.messages, self._position, self._before.emitted)
+        messages, emitted = assign_numbers(outcome.messages, self._position, self._before.emitted)
         outcome.messages = messages + self._buried.messages
         if self._trace:
             outcome.messages = [m._replace(headers=(*m.headers, *self._trace)) for m in outcome.messages]

@@ -42,7 +42,7 @@ def hangs(runner: Runner, limit: float, now: float) -> list[Hang]:
     if now - doing.since > limit:
         # The partitions wait because the worker does.
         return [Hang(doing.step, doing.partition, doing.since, None, True)]
-    waits = [(lane.partition, lane.wait) for lane in list(runner.lanes.values())]
+    waits = [(state.partition, state.wait) for state in list(runner.partitions.values())]
     return [
         Hang(wait.step, partition, wait.since, wait.trouble, False)
         for partition, wait in waits

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from shared.contracts.errors import Unavailable
 from shared.runtime.runner import Runner
-from shared.runtime.tuning import collect_rarely, give_way
+from shared.runtime.tuning import shorten_switch_interval, tune_gc
 from shared.runtime.watchdog import Hang, Watchdog, hangs
 
 log = logging.getLogger(__name__)
@@ -72,8 +72,8 @@ class Worker:
     def _work(self) -> None:
         try:
             runner = self._patiently()
-            give_way()
-            collect_rarely()
+            shorten_switch_interval()
+            tune_gc()
             if runner is not None:
                 self._runner = runner
                 runner.run(self._stop)

@@ -1,13 +1,30 @@
 """How every service process starts and ends: settings, logging, exit status."""
 
+import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
     from shared.settings import Settings
+
+
+_defaults: ContextVar[Callable[[], Mapping[str, Any]]] = ContextVar("defaults", default=dict)
+
+
+@contextmanager
+def settings_from(defaults: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
+    """Meanwhile ``read_settings`` takes what the environment does not say from ``defaults``, which is called only
+    then: for commands, which find a stack that runs on this machine."""
+    token = _defaults.set(defaults)
+    try:
+        yield
+    finally:
+        _defaults.reset(token)
 
 
 def launch(service: str, run: "Callable[[Settings], None]") -> None:
@@ -26,7 +43,8 @@ def launch(service: str, run: "Callable[[Settings], None]") -> None:
 
 
 def read_settings() -> "Settings":
-    """The settings of the environment. Raises ConfigurationError that names the variables at fault."""
+    """The settings of the environment, and of ``settings_from`` what it does not say. Raises ConfigurationError
+    that names the variables at fault."""
     # A command prints its help without any of this, which takes a third of a second.
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
@@ -34,7 +52,10 @@ def read_settings() -> "Settings":
     from shared.settings import Settings
 
     try:
-        return Settings()
+        said = {name.upper() for name in os.environ}
+        return Settings(
+            **{name: it for name, it in _defaults.get()().items() if f"KITH_{name.upper()}" not in said}
+        )
     except ValidationError as error:
         wrong = [f"KITH_{item['loc'][0]}".upper() + f": {item['msg']}" for item in error.errors() if item["loc"]]
         raise ConfigurationError("; ".join(wrong) or "the settings contradict each other") from None

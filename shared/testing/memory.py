@@ -16,19 +16,21 @@ from shared.contracts.errors import ConfigurationError, Fenced, Stale, Unavailab
 from shared.runtime.protocols import (
     Answer,
     Ask,
-    Beginning,
     Claim,
     Document,
     Get,
-    Keys,
+    GetByPrefix,
+    GetKeys,
     Message,
-    Parcel,
+    OutboxBatch,
     Partition,
     Polled,
     Progress,
     Record,
     Slice,
+    Write,
 )
+from shared.testing.validators import violations
 
 
 class MemoryLog:
@@ -151,6 +153,10 @@ class _Position:
     progress: Progress = field(default_factory=Progress)
 
 
+class InvalidDocument(Exception):
+    """MongoDB would refuse this document by its collection's validator. A worker stops with nothing stored."""
+
+
 class MemoryStore:
     """Collections of deep-copied documents. While ``available`` is false, every call fails."""
 
@@ -158,7 +164,7 @@ class MemoryStore:
         self._specs = collections
         self.collections: dict[str, dict[str, Document]] = {name: {} for name in collections}
         self.positions: dict[str, _Position] = {}
-        self.outbox: dict[str, Parcel] = {}
+        self.outbox: dict[str, OutboxBatch] = {}
         self.available = True
 
     def _check(self) -> None:
@@ -172,9 +178,9 @@ class MemoryStore:
         entry.owner = owner
         return Claim(position, entry.epoch), entry.progress
 
-    def parcels(self, position: str) -> list[Parcel]:
+    def unpublished(self, position: str) -> list[OutboxBatch]:
         self._check()
-        return [parcel for parcel in self.outbox.values() if parcel.id.startswith(f"{position}/")]
+        return [batch for batch in self.outbox.values() if batch.id.startswith(f"{position}/")]
 
     def read(self, ask: Ask) -> Answer:
         self._check()
@@ -183,7 +189,7 @@ class MemoryStore:
                 name: {id: copy.deepcopy(self.collections[name][id]) for id in ids if id in self.collections[name]}
                 for name, ids in ask.ids.items()
             }
-        if isinstance(ask, Beginning):
+        if isinstance(ask, GetByPrefix):
             found = self.collections[ask.collection]
             return [
                 [
@@ -192,7 +198,7 @@ class MemoryStore:
                 ]
                 for prefix in ask.prefixes
             ]
-        assert not isinstance(ask, Keys)  # for which there is the VaultStore
+        assert not isinstance(ask, GetKeys)  # for which there is the VaultStore
         documents = self.collections[ask.collection].values()
         answers = []
         for wanted in ask.filters:
@@ -205,27 +211,35 @@ class MemoryStore:
             answers.append(values if len(values) <= ask.most else [values[0], values[-1]])
         return answers
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         self._check()
         entry = self.positions.get(slice.claim.position)
         if entry is None or entry.epoch != slice.claim.epoch or entry.progress != slice.before:
             raise Fenced(slice.claim.position)
         for write in slice.outcome.writes:
             self._verify(write.collection, write.id, write.before, write.blind)
+            self._validate(write)
         for write in slice.outcome.writes:
             if write.after is None:
                 del self.collections[write.collection][write.id]
             else:
-                documents = self.collections[write.collection]
-                kept = documents.get(write.id, {}) if write.blind else {}
-                documents[write.id] = {**kept, **copy.deepcopy(write.after)}
+                self.collections[write.collection][write.id] = self._after(write)
         entry.progress = slice.after
         self.clear(slice.published)
         if not slice.outcome.messages:
             return []
-        parcel = Parcel(f"{slice.claim.position}/{slice.after.next:020d}/0", tuple(slice.outcome.messages))
-        self.outbox[parcel.id] = parcel
-        return [parcel]
+        batch = OutboxBatch(f"{slice.claim.position}/{slice.after.next:020d}/0", tuple(slice.outcome.messages))
+        self.outbox[batch.id] = batch
+        return [batch]
+
+    def _after(self, write: Write) -> Document:
+        kept = self.collections[write.collection].get(write.id, {}) if write.blind else {}
+        return {**kept, **copy.deepcopy(write.after or {})}
+
+    def _validate(self, write: Write) -> None:
+        schema = self._specs[write.collection].validator
+        if schema and write.after is not None and (wrong := list(violations(schema, self._after(write)))):
+            raise InvalidDocument(f"{write.collection}: {'; '.join(wrong)}")
 
     def _verify(self, collection: str, id: str, before: Document | None, blind: bool) -> None:
         if blind:
@@ -237,6 +251,6 @@ class MemoryStore:
         ):
             raise Stale(f"{collection}/{id}")
 
-    def clear(self, parcels: Sequence[str]) -> None:
-        for id in parcels:
+    def clear(self, unpublished: Sequence[str]) -> None:
+        for id in unpublished:
             self.outbox.pop(id, None)

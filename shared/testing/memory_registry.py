@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.contracts.collections import Collections
 from shared.testing.memory import MemoryStore
-from shared.versions.generations import Generations, Stand, collections_of, own_collections, place_of
+from shared.versions.generations import Generations, PartitionPosition, collections_of, own_collections, place_of
 
 
 class MemoryRegistry:
@@ -33,9 +33,9 @@ class MemoryRegistry:
     def now(self) -> datetime:
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
 
-    def stands(self, version: int) -> dict[str, Stand]:
+    def positions(self, version: int) -> dict[str, PartitionPosition]:
         return {
-            place_of(id): Stand(entry.progress.next, entry.owner, entry.progress.emitted)
+            place_of(id): PartitionPosition(entry.progress.next, entry.owner, entry.progress.emitted)
             for id, entry in self._store.positions.items()
             if id.startswith(self._prefix(version))
         }

@@ -44,12 +44,12 @@ def values(event: Event) -> Iterator[tuple[str, Value]]:
         yield "reason", event.data.reason
 
 
-def plain(event: Event) -> str | None:
+def first_plaintext_path(event: Event) -> str | None:
     """The path of the first personal value that is not sealed; None when there is none."""
     return _first(event, sealed=False)
 
 
-def token_in(event: Event) -> str | None:
+def first_token_path(event: Event) -> str | None:
     """The path of the first value that has the form of a token; None when there is none."""
     return _first(event, sealed=True)
 
@@ -86,23 +86,13 @@ def seal_bytes(raw: bytes, event: Event, key: DataKey) -> bytes:
     return orjson.dumps(fields)
 
 
-def hidden(raw: bytes, event: Event) -> bool:
-    """Whether the bytes of an event without personal values may hold some all the same: of two members of one
-    name in a JSON object only the last counts, but the first is there, too."""
-    if not isinstance(event, ConsumerUpserted | RelationRecorded | RelationRetracted):
-        return False
-    return any(needle in raw for needle in _NEEDLES)
-
-
 def beside(raw: bytes, event: Event) -> bool:
-    """The same of an event of a relation: whether its bytes may hold more than its personal values."""
+    """Whether the bytes of an event of a relation may hold more than its personal values: its producer's own
+    attributes may have such names, too."""
     stated = sum(1 for _ in values(event))
+    if not stated:
+        return any(needle in raw for needle in _NEEDLES)
     return sum(raw.count(needle) for needle in _NEEDLES) > stated
-
-
-def bare(raw: bytes) -> bytes:
-    """The bytes of an event without what does not count. Raises InvalidEvent for what is no strict JSON."""
-    return orjson.dumps(_parsed(raw))
 
 
 def _parsed(raw: bytes) -> Any:

@@ -21,7 +21,7 @@ _SHARED = (DEAD_LETTERS, DATA_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
-class HandOver:
+class Handover:
     """The stretch of a switch in which neither version moves on: the live one has been stopped, and ``target``
     is being brought to exactly where it was stopped.
 
@@ -46,7 +46,7 @@ class Generations:
     previous: int | None = None
     dropping: int | None = None
     last: int = FIRST
-    hand_over: HandOver | None = None
+    hand_over: Handover | None = None
     started_at: datetime | None = None
     switched_at: datetime | None = None
 
@@ -61,7 +61,7 @@ class Generations:
             raise ConfigurationError(f"version {self.other or self.dropping} has to be dropped first")
         return replace(self, building=self.last + 1, last=self.last + 1, started_at=now)
 
-    def handing_over(self, hand_over: HandOver) -> "Generations":
+    def handing_over(self, hand_over: Handover) -> "Generations":
         return replace(self, hand_over=hand_over)
 
     def cancelled(self) -> "Generations":
@@ -84,7 +84,7 @@ class Generations:
         return replace(self, dropping=None)
 
 
-class Stand(NamedTuple):
+class PartitionPosition(NamedTuple):
     """How far a version is with a partition: the offset to read on from (None: nothing stored), who claimed it
     last, and the changes that it has numbered."""
 
@@ -109,7 +109,7 @@ class Registry(Protocol):
     def now(self) -> datetime:
         """By the store's clock."""
 
-    def stands(self, version: int) -> dict[str, Stand]:
+    def positions(self, version: int) -> dict[str, PartitionPosition]:
         """``topic/partition`` → stand, of every partition that was ever claimed for the version."""
 
     def delete(self, version: int, collections: Collections) -> None:

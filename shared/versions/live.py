@@ -5,7 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from shared.contracts.errors import Unavailable
-from shared.runtime.protocols import Answer, Ask, Claim, Get, Keys, Outcome, Parcel, Progress, Slice, Store, Write
+from shared.runtime.protocols import (
+    Answer,
+    Ask,
+    Claim,
+    Get,
+    GetKeys,
+    OutboxBatch,
+    Outcome,
+    Progress,
+    Slice,
+    Store,
+    Write,
+)
 from shared.versions.generations import FIRST, Registry, collection_of, live_version, position_of, version_of
 
 
@@ -22,11 +34,11 @@ class VersionStore:
     def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
         return self._store.claim(position_of(position, self.version), owner)
 
-    def parcels(self, position: str) -> list[Parcel]:
-        return self._store.parcels(position_of(position, self.version))
+    def unpublished(self, position: str) -> list[OutboxBatch]:
+        return self._store.unpublished(position_of(position, self.version))
 
     def read(self, ask: Ask) -> Answer:
-        if self.version == FIRST or isinstance(ask, Keys):
+        if self.version == FIRST or isinstance(ask, GetKeys):
             return self._store.read(ask)
         if isinstance(ask, Get):
             names = {name: collection_of(name, self.version) for name in ask.ids}
@@ -35,7 +47,7 @@ class VersionStore:
         collection = collection_of(ask.collection, self.version)
         return self._store.read(replace(ask, collection=collection))
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         if self.version == FIRST:
             return self._store.commit(slice)
         writes = [
@@ -44,8 +56,8 @@ class VersionStore:
         ]
         return self._store.commit(replace(slice, outcome=Outcome(writes, slice.outcome.messages)))
 
-    def clear(self, parcels: Sequence[str]) -> None:
-        self._store.clear(parcels)
+    def clear(self, unpublished: Sequence[str]) -> None:
+        self._store.clear(unpublished)
 
 
 class LiveStore:
@@ -74,17 +86,17 @@ class LiveStore:
             raise Unavailable(f"{self._registry.name} has been switched from version {version}")
         return found
 
-    def parcels(self, position: str) -> list[Parcel]:
-        return self._stores[self._current].parcels(position)
+    def unpublished(self, position: str) -> list[OutboxBatch]:
+        return self._stores[self._current].unpublished(position)
 
     def read(self, ask: Ask) -> Answer:
         return self._stores[self._current].read(ask)
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         return self._stores[version_of(slice.claim.position)].commit(slice)
 
-    def clear(self, parcels: Sequence[str]) -> None:
-        self._stores[self._current].clear(parcels)
+    def clear(self, unpublished: Sequence[str]) -> None:
+        self._stores[self._current].clear(unpublished)
 
 
 class LiveNames:

@@ -15,7 +15,14 @@ from shared.contracts.collections import Collections
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, server_time
 from shared.runtime.protocols import Document
-from shared.versions.generations import Generations, HandOver, Stand, collections_of, own_collections, place_of
+from shared.versions.generations import (
+    Generations,
+    Handover,
+    PartitionPosition,
+    collections_of,
+    own_collections,
+    place_of,
+)
 
 PROJECTIONS = "projections"
 
@@ -63,11 +70,13 @@ class MongoRegistry:
         with translated():
             return server_time(self._database)
 
-    def stands(self, version: int) -> dict[str, Stand]:
+    def positions(self, version: int) -> dict[str, PartitionPosition]:
         with translated():
             found = self._database[POSITIONS].find(self._of(version), {"next": 1, "owner": 1, "emitted": 1})
             return {
-                place_of(each["_id"]): Stand(each.get("next"), each.get("owner", ""), each.get("emitted", 0))
+                place_of(each["_id"]): PartitionPosition(
+                    each.get("next"), each.get("owner", ""), each.get("emitted", 0)
+                )
                 for each in found
             }
 
@@ -91,5 +100,5 @@ def _document(generations: Generations) -> Document:
 def _generations(stored: Mapping[str, Any]) -> Generations:
     fields = {name: value for name, value in stored.items() if name != "_id"}
     if fields["hand_over"] is not None:
-        fields["hand_over"] = HandOver(**fields["hand_over"])
+        fields["hand_over"] = Handover(**fields["hand_over"])
     return Generations(**fields)

@@ -13,16 +13,16 @@ from shared.versions.generations import Registry
 Mark = Mapping[str, str | int]
 
 
-def marks_of(relations: Registry) -> list[Mark]:
+def change_marks(relations: Registry) -> list[Mark]:
     """How many changes of facts there are as of now, by origin. Raises Unavailable."""
     return [
         {"origin": f"{relations.name}@1/{place}", "number": stand.emitted}
-        for place, stand in relations.stands(relations.read().live).items()
+        for place, stand in relations.positions(relations.read().live).items()
         if stand.emitted and place.rpartition("/")[0].endswith(".relations")
     ]
 
 
-def has_counted(database: Database[Document], analytics: Registry, marks: Sequence[Mark]) -> bool:
+def caught_up(database: Database[Document], analytics: Registry, marks: Sequence[Mark]) -> bool:
     """Whether analytics' live version has counted all changes up to these. Raises Unavailable."""
     seen: dict[str, int] = {}
     wanted = {"_id": beginning_with(f"{analytics.name}@{analytics.read().live}/")}

@@ -17,7 +17,7 @@ from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.pages import add_pages
 from shared.access.guard import Access
 from shared.contracts.events import Event
-from shared.http.cors import allow_pages
+from shared.http.cors import allow_origins
 from shared.runtime.protocols import Document, Message
 from tests.support.analytics_driver import TOPIC, Driver
 from tests.support.builders import OPEN
@@ -71,7 +71,7 @@ class Site:
         self.analytics, self.relations = Server(self.world.analytics), Server(self.world.relations)
         self.url = f"http://127.0.0.1:{self.analytics.port}"
         add_pages(self.world.analytics, self.relations.port)
-        allow_pages(self.world.relations, [self.url])
+        allow_origins(self.world.relations, [self.url])
 
     @staticmethod
     def clock() -> datetime:

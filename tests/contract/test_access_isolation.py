@@ -44,6 +44,7 @@ from shared.access.quota import Quotas
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event
+from shared.contracts.services import SERVICES
 from shared.erasure.records import hashed
 from shared.http.caller import SCOPES
 from shared.http.metrics import add_metrics
@@ -182,6 +183,7 @@ class Market:
                 access=access,
             ),
         }
+        assert set(self.apps) == set(SERVICES)
         settings = Settings(kafka=kafka, topic_prefix="test-isolation", encryption="off")
         page = self.apps["analytics"]
         add_live(page, FiguresReader(database, str, str, clock))

@@ -21,12 +21,13 @@ from services.cli.privileges import OPERATOR
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.verify import verify
 from shared.contracts.errors import InvalidEvent
+from shared.contracts.services import SERVICES
 from shared.kafka.clients import open_publisher
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Partition, Record
 from shared.vault import rotation
 from tests.support.end_to_end import fields, message
-from tests.support.secured import ADMIN, SERVICES, TOPICS, Clients, Login, Secured, login_of, running, wait_for
+from tests.support.secured import ADMIN, TOPICS, Clients, Login, Secured, login_of, running, wait_for
 from tests.support.waiting import PATIENCE_SECONDS
 
 

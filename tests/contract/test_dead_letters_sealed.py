@@ -9,7 +9,7 @@ import pytest
 from kafka import KafkaProducer
 from pymongo.database import Database
 
-from services.relations.assembly import assembled, with_keys
+from services.relations.factory import build_projection, with_keys
 from services.relations.schema import COLLECTIONS
 from shared.kafka.python_client.reader import connection
 from shared.mongo.store import MongoStore, connect, prepare
@@ -43,7 +43,7 @@ class SealedService(Service):
             self.reader,
             with_keys(MongoStore(database, COLLECTIONS), vault),
             self.publisher,
-            assembled(settings, vault),
+            build_projection(settings, vault),
             owner="test",
             dead_letters=self.topics.name("dead-letters"),
         )

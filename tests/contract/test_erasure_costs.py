@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import services.relations.erasing as erasing
-from services.relations.erasing import ERASED, weight
+import services.relations.fact_erasure as erasing
+from services.relations.fact_erasure import ERASED, weight
 from services.relations.facts import project_facts
 from services.relations.schema import COLLECTIONS
 from services.relations.world import World
@@ -17,7 +17,7 @@ from shared.contracts.codec import encode
 from shared.contracts.events import SubjectErased, SubjectErasedData
 from shared.erasure.records import hashed
 from shared.mongo.store import prepare
-from shared.runtime.protocols import Ask, Beginning, Document, Get, Partition, Record
+from shared.runtime.protocols import Ask, Document, Get, GetByPrefix, Partition, Record
 from shared.testing.memory import MemoryStore
 from tests.support.builders import STRENGTH, MemoryKith, event, recorded
 from tests.support.relations_driver import Mongo
@@ -135,7 +135,7 @@ def test_deleting_asks_for_no_pseudonym_that_will_not_be_written() -> None:
     assert [ids for ask in asks if isinstance(ask, Get) for ids in [ask.ids.get("relations")] if ids] == []
     moved = asked(store, [order("c0", "anonymise"), order("c1"), order("c2")])
     assert [len(ids) for ask in moved if isinstance(ask, Get) for ids in [ask.ids.get("relations")] if ids] == [5]
-    names = [ask.prefixes for ask in moved if isinstance(ask, Beginning)]
+    names = [ask.prefixes for ask in moved if isinstance(ask, GetByPrefix)]
     other = f"default:{hashed('default', 'c0')}:"
     assert [other in prefixes for prefixes in names] == [False], "read what only a deletion moves"
 
@@ -143,7 +143,7 @@ def test_deleting_asks_for_no_pseudonym_that_will_not_be_written() -> None:
 def test_orders_for_one_do_not_load_more_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasing, "AT_ONCE", 2)
     asks = asked(known(2, 9), [order("c0"), order("c0"), order("c0"), order("c1")])
-    most = {prefix: ask.most for ask in asks if isinstance(ask, Beginning) for prefix in ask.prefixes}
+    most = {prefix: ask.most for ask in asks if isinstance(ask, GetByPrefix) for prefix in ask.prefixes}
     assert (most["default:c0:"], most["default:c1:"]) == (7, 3)
 
 

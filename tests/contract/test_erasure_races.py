@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.relations.facts import project_facts
-from services.relations.forgetting import Forgetting
+from services.relations.profile_erasure import Forgetting
 from services.relations.profiles import project_profiles
 from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import Stale
@@ -104,7 +104,7 @@ def test_deleting_outranks_also_at_the_same_moment(store: Store) -> None:
 
 
 def test_asking_again_ends_what_another_partition_stored_meanwhile(store: Store) -> None:
-    """A known limit (services/privacy/README.md): that there is no marker yet is guarded by nothing."""
+    """A known limit (docs/why/limits.md): that there is no marker yet is guarded by nothing."""
     fact = recorded("e1", "2026-01-01T00:00:00Z")
     late = related(store, 1, fact)
     commit(store, "relations", 0, related(store, 0, ORDER))

@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from pymongo.database import Database
 
 from services.exports.api import create_app
-from services.exports.revealing import revealing
+from services.exports.decryption import decryptor
+from services.exports.query import ExportQuery
 from services.exports.source import Exports
-from services.exports.wish import Wish
 from services.relations.schema import COLLECTIONS
 from shared.access.guard import Access
 from shared.http.caller import SCOPES
@@ -211,7 +211,7 @@ def test_sealed_values_are_opened_for_who_may_and_stay_empty_once_the_key_is_des
         )
 
     def consumers() -> dict[str, dict[str, Any]]:
-        export = Exports(mongo_database, revealing(vault)).open("consumers", Wish(), personal=True)
+        export = Exports(mongo_database, decryptor(vault)).open("consumers", ExportQuery(), personal=True)
         return {row["consumer_id"]: dict(row) for lot in export.rows for row in lot}
 
     found = consumers()

@@ -26,9 +26,9 @@ from services.exports import arrow
 from services.exports.api import create_app
 from services.exports.download import Cancelled, Stoppable
 from services.exports.formats import FORMATS
+from services.exports.query import ExportQuery
 from services.exports.snapshot import MomentPassed, Snapshot
 from services.exports.source import Exports
-from services.exports.wish import Wish
 from services.relations.schema import COLLECTIONS
 from shared.mongo.store import prepare
 from shared.versions.generations import collections_of
@@ -78,7 +78,7 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
 
 
 def exported(exports: Exports, name: str, snapshot: Snapshot) -> list[dict[str, str]]:
-    export = exports.open(name, Wish(), snapshot=snapshot)
+    export = exports.open(name, ExportQuery(), snapshot=snapshot)
     return rows_of(b"".join(FORMATS["csv"].chunks(export)))
 
 
@@ -145,7 +145,7 @@ def test_memory_is_flat_however_many_rows_there_are(
     filled(mongo_database, 32_000)
 
     def peak(consumers: int) -> tuple[int, int]:
-        export = Exports(mongo_database).open("relations", Wish())
+        export = Exports(mongo_database).open("relations", ExportQuery())
         size, rows = 0, 0
 
         def counted() -> Iterator[Any]:

@@ -12,7 +12,7 @@ from pymongo.database import Database
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.clients import open_publisher
-from shared.kafka.python_client.all_partitions import WholeReader
+from shared.kafka.python_client.all_partitions import AllPartitionsReader
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import (
     Document,
@@ -29,7 +29,14 @@ from shared.runtime.protocols import (
 from shared.settings import Settings
 from shared.testing.memory import MemoryStore
 from shared.testing.memory_registry import MemoryRegistry
-from shared.versions.generations import Generations, HandOver, Registry, Stand, collections_of, live_version
+from shared.versions.generations import (
+    Generations,
+    Handover,
+    PartitionPosition,
+    Registry,
+    collections_of,
+    live_version,
+)
 from shared.versions.mongo_registry import MongoRegistry
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -63,7 +70,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 def test_what_was_never_rebuilt_is_at_its_first_version(world: World) -> None:
     assert world.registry.read() == Generations()
-    assert (world.registry.name, live_version(world.registry), world.registry.stands(1)) == ("relations", 1, {})
+    assert (world.registry.name, live_version(world.registry), world.registry.positions(1)) == ("relations", 1, {})
 
 
 def test_of_two_that_replace_the_same_one_wins(world: World) -> None:
@@ -72,10 +79,10 @@ def test_of_two_that_replace_the_same_one_wins(world: World) -> None:
     assert registry.replace(Generations(), building)
     assert not registry.replace(Generations(), building.without_other())
     assert registry.read() == building
-    hand_over = HandOver("a", "me", 2, now + timedelta(seconds=30))
+    hand_over = Handover("a", "me", 2, now + timedelta(seconds=30))
     announced = building.handing_over(hand_over)
     assert registry.replace(building, announced)
-    other = building.handing_over(HandOver("b", "other", 2, now + timedelta(seconds=30)))
+    other = building.handing_over(Handover("b", "other", 2, now + timedelta(seconds=30)))
     assert not registry.replace(building, other)
     assert registry.replace(announced, other)
     assert not registry.replace(announced, announced.switched(now)), "a hand-over that was taken over has ended"
@@ -88,11 +95,11 @@ def test_of_two_that_replace_the_same_one_wins(world: World) -> None:
 def test_nobody_works_while_it_is_handed_over_and_one_that_is_overdue_is_cancelled(world: World) -> None:
     registry, now = world.registry, world.registry.now()
     building = Generations().with_new(now)
-    announced = building.handing_over(HandOver("a", "me", 2, now + timedelta(seconds=60)))
+    announced = building.handing_over(Handover("a", "me", 2, now + timedelta(seconds=60)))
     assert registry.replace(Generations(), announced)
     with pytest.raises(Unavailable, match="handed over from version 1 to 2"):
         live_version(registry)
-    overdue = building.handing_over(HandOver("a", "me", 2, now - timedelta(seconds=1)))
+    overdue = building.handing_over(Handover("a", "me", 2, now - timedelta(seconds=1)))
     assert registry.replace(announced, overdue)
     assert live_version(registry) == 1
     assert registry.read() == building
@@ -104,11 +111,11 @@ def test_stands_are_those_of_the_version(world: World) -> None:
     world.stored(12, "kith.relations/1", 9, "a")
     world.store.claim("relations@1/kith.relations/1", "you")
     world.store.claim("relationships@1/kith.relations/3", "you")
-    assert world.registry.stands(1) == {
-        "kith.relations/0": Stand(5, "me", 7),
-        "kith.relations/1": Stand(None, "you", 0),
+    assert world.registry.positions(1) == {
+        "kith.relations/0": PartitionPosition(5, "me", 7),
+        "kith.relations/1": PartitionPosition(None, "you", 0),
     }
-    assert world.registry.stands(2) == {"kith.relations/0": Stand(3, "me", 7)}
+    assert world.registry.positions(2) == {"kith.relations/0": PartitionPosition(3, "me", 7)}
 
 
 def test_a_version_is_deleted_whole_and_nothing_else(world: World) -> None:
@@ -119,13 +126,13 @@ def test_a_version_is_deleted_whole_and_nothing_else(world: World) -> None:
     world.store.commit(Slice(claim, before, Progress(1), letter))
     for _ in range(2):  # one that was interrupted is done again
         world.registry.delete(2, SPECS)
-    assert world.registry.stands(2) == {}
-    assert world.store.parcels("relations@2/kith.relations/0") == []
+    assert world.registry.positions(2) == {}
+    assert world.store.unpublished("relations@2/kith.relations/0") == []
     asked = {"things": ["a"], "things@2": ["a"], "things@12": ["a"], "dead_letters": ["x"]}
     found = world.store.read(Get(asked))
     assert {name: list(documents) for name, documents in found.items()} == {**asked, "things@2": []}
-    assert len(world.store.parcels("relations@12/kith.relations/0")) == 1
-    assert set(world.registry.stands(1)) == {"kith.relations/0", "kith.relations/1"}
+    assert len(world.store.unpublished("relations@12/kith.relations/0")) == 1
+    assert set(world.registry.positions(1)) == {"kith.relations/0", "kith.relations/1"}
 
 
 def test_only_one_of_many_begins_a_version(world: World) -> None:
@@ -151,13 +158,13 @@ def test_only_one_of_many_begins_a_version(world: World) -> None:
 
 
 @pytest.fixture
-def whole(real_settings: Settings) -> Iterator[WholeReader]:
-    reader = WholeReader(real_settings, [f"{real_settings.topic_prefix}.relations"])
+def whole(real_settings: Settings) -> Iterator[AllPartitionsReader]:
+    reader = AllPartitionsReader(real_settings, [f"{real_settings.topic_prefix}.relations"])
     yield reader
     reader.close()
 
 
-def test_the_reader_of_all_partitions_needs_no_group(real_settings: Settings, whole: WholeReader) -> None:
+def test_the_reader_of_all_partitions_needs_no_group(real_settings: Settings, whole: AllPartitionsReader) -> None:
     topic = f"{real_settings.topic_prefix}.relations"
     publisher = open_publisher(real_settings)
     publisher.send([Message(topic, None, b"%d" % n, n % 2) for n in range(40)]).result(PATIENCE_SECONDS)
@@ -183,10 +190,10 @@ def test_the_reader_of_all_partitions_needs_no_group(real_settings: Settings, wh
 
 def test_it_has_to_have_topics(real_settings: Settings) -> None:
     with pytest.raises(Unavailable, match="has no topic"):
-        WholeReader(real_settings, [f"{real_settings.topic_prefix}.nothing"])
+        AllPartitionsReader(real_settings, [f"{real_settings.topic_prefix}.nothing"])
 
 
-def read(reader: WholeReader, count: int) -> list[Record]:
+def read(reader: AllPartitionsReader, count: int) -> list[Record]:
     deadline = time.monotonic() + PATIENCE_SECONDS
     records: list[Record] = []
     while len(records) < count:

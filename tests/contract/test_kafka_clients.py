@@ -16,7 +16,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.clients import open_publisher, open_reader
 from shared.kafka.librdkafka import publisher as librdkafka_publisher
 from shared.kafka.librdkafka.reader import configuration
-from shared.kafka.python_client.all_partitions import WholeReader
+from shared.kafka.python_client.all_partitions import AllPartitionsReader
 from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection
 from shared.kafka.python_client.watch import KafkaTail
 from shared.kafka.topics_admin import ensure_topics
@@ -349,7 +349,7 @@ def test_a_header_whose_name_is_not_text_harms_nothing(world: World, odd: list[R
 
 def test_nor_does_it_to_who_reads_outside_a_group(world: World, odd: list[Record]) -> None:
     assert read_topics(world.settings, world.topic) == odd
-    with closing(WholeReader(world.settings, [world.topic])) as reader:
+    with closing(AllPartitionsReader(world.settings, [world.topic])) as reader:
         member = Member(reader, {})
         until(lambda: len(member.records) == 200, member)
     assert member.records == odd

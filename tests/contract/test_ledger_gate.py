@@ -10,7 +10,7 @@ from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.queries import Queries
 from shared.contracts.errors import Unavailable
-from shared.erasure.gate import Gate, destroy
+from shared.erasure.gate import ErasureGate, destroy
 from shared.erasure.records import KEYS, LedgerEntry
 from shared.http.gating import add_gate
 from tests.support.analytics_driver import get
@@ -39,7 +39,7 @@ class Opened:
         self._entries = {entry.document_id: entry for entry in entries}
         database = services.database
         publisher = (lambda: services.memory.publisher) if acting else None
-        self.gate = Gate(database, str, self._read, publisher, TOPICS)
+        self.gate = ErasureGate(database, str, self._read, publisher, TOPICS)
         queries = Queries(database, STRENGTH, QueryCache("off", 1))
         self.app: FastAPI = create_app(queries, STRENGTH, self.gate.problems, lambda: NOW, access=OPEN)
         add_gate(self.app, self.gate)

@@ -129,7 +129,7 @@ def test_partial_counts_that_cancel_out_are_no_visit(mongo_database: Database[di
         assert [(item["dau"], item["wau"]) for item in found["items"]] == [(1, 1), (0, 1), (1, 1)]
         assert found["consumers"] == 1
     top = ask(app, "top-providers", from_="2026-11-19")
-    assert {item["provider_id"]: item["value"] for item in top["items"]} == {"p1": 1, "p2": 1}
+    assert {item["provider_id"]: item["count"] for item in top["items"]} == {"p1": 1, "p2": 1}
     grown = ask(app, "lifecycle", unit="day", from_="2026-11-19")
     assert [(item["new"], item["returning"], item["resurrected"], item["lost"]) for item in grown["items"]] == [
         (1, 0, 0, 0),

@@ -11,26 +11,76 @@ from pymongo.collection import Collection
 from typer.testing import CliRunner
 
 from services.analytics.measures import source as analytics_source
+from services.analytics.measures.catalogue import MEASURES as ANALYTICS
 from services.cli import report
 from services.cli.__main__ import app as kith
 from services.relations.measures import source as relations_source
+from services.relations.measures.catalogue import MEASURES as RELATIONS
+from services.relations.measures.source import Measures as RelationsMeasures
 from shared.measures.mongo import aggregated, providers_of
+from shared.measures.scale import Scale
 from shared.runtime.protocols import Document
 from tests.conftest import Addresses
 from tests.support.analytics_driver import get
-from tests.support.measures_world import NOW, World, ask
+from tests.support.measures_world import NOW, World, ask, chosen
 
 
-def test_several_currencies_need_a_choice(world: World) -> None:
-    for app, path in (
-        (world.analytics, "top-providers?measure=amount"),
-        (world.analytics, "concentration?measure=amount&kind=purchase"),
-        (world.relations, "rfm"),
-        (world.relations, "lifetime"),
+@pytest.mark.parametrize("filters", [{}, {"kind": "purchase"}, {"category": "café"}], ids=str)
+def test_of_several_currencies_that_of_most_orders_counts_and_is_told(
+    world: World, filters: dict[str, str]
+) -> None:
+    table = chosen(world.table, filters)
+    span: dict[str, Any] = {"from_": "2026-03-01", "to": "2026-11-22", **filters}
+    paid = table[table["day"].between("2026-03-01", "2026-11-21")].dropna(subset=["amount"])
+    orders = paid[paid["amount"] >= 0]
+    numbers = orders.groupby("currency").size()
+    assert numbers["EUR"] > numbers["USD"]
+    for app, name, asked in (
+        (world.analytics, "top-providers", {"measure": "amount"}),
+        (world.analytics, "concentration", {"measure": "amount"}),
+        (world.relations, "rfm", {}),
+        (world.relations, "rfm-consumers", {}),
+        (world.relations, "lifetime", {}),
     ):
-        answer = get(app, f"/v1/measures/{path}")
-        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, "currency")
-        assert "EUR, USD" in answer.json()["detail"]
+        if name == "lifetime":
+            numbers = table[(table["amount"] >= 0) & (table["day"] < "2026-11-22")].groupby("currency").size()
+            asked = {"from_": "1970-01-01"}
+        found = ask(app, name, **{**span, **asked})
+        assert found["currency"] == "EUR"
+        assert found["other_currencies"] == [{"currency": "USD", "orders": numbers["USD"]}]
+        chosen_one = ask(app, name, **{**span, **asked, "currency": "EUR"})
+        assert chosen_one["other_currencies"] == []
+        assert {**chosen_one, "other_currencies": found["other_currencies"]} == found
+    those = {currency: set(rows["consumer"]) for currency, rows in orders.groupby("currency")}
+    if "kind" not in filters:
+        found = ask(world.relations, "rfm", **span)
+        assert found["left_out"] == len(those["USD"] - those["EUR"])
+    sums = paid.groupby("provider")["currency"].agg(set)
+    left_out = ask(world.analytics, "top-providers", measure="amount", currency="USD", **span)["left_out"]
+    assert left_out == sum("USD" not in each for each in sums)
+
+
+def test_the_scale_of_ratings_comes_from_the_data_or_the_setting(world: World) -> None:
+    for app, name in ((world.analytics, "ratings"), (world.relations, "rating-distribution")):
+        # Whatever the filter: the scale is that of the tenant.
+        for asked in ({}, {"category": "café"}, {"from_": "2026-11-01"}):
+            assert ask(app, name, **asked)["scale"] == {"lowest": 1, "highest": 5, "source": "data"}
+        assert ask(app, name, tenant="nobody")["scale"] is None
+        assert ask(app, name, highest=9)["scale"] == {"lowest": 1, "highest": 9, "source": "asked"}
+    clock = lambda: NOW  # noqa: E731
+    found = RelationsMeasures(world.database, str, clock, scales={"default": (0, 10)}).of("default")
+    assert found.scale(None, None) == Scale(lowest=0, highest=10, source="setting")
+
+
+def test_every_answer_states_its_period(world: World) -> None:
+    for app, measures in ((world.analytics, ANALYTICS), (world.relations, RELATIONS)):
+        for measure in measures:
+            period = ask(app, measure.name, from_="2026-10-05", to="2026-11-02")["period"]
+            assert period == {"first": "2026-10-05", "last": "2026-11-01", "zone": "UTC"} or (
+                "unit" in measure.query.model_fields and period["first"] <= "2026-10-05"
+            )
+            default = ask(app, measure.name)["period"]
+            assert (default["first"] is None) == (measure.query.default_period() == "all time"), measure.name
 
 
 def test_what_would_read_too_much_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,11 +185,8 @@ def test_the_command_says_what_the_routes_say(
     best = ask(world.analytics, "top-providers", from_="2026-10-01", limit=3)["items"]
     assert "Who are our most important providers?" in table
     assert [line.split()[:2] for line in table.splitlines() if line.strip().startswith("p")][-3:] == [
-        [item["provider_id"], str(item["value"])] for item in best
+        [item["provider_id"], str(item["count"])] for item in best
     ]
-    refused = runner.invoke(kith, ["report", "rfm"])
-    assert refused.exit_code == 2
-    assert "--currency" in refused.output
     refused = runner.invoke(kith, ["report", "activity", "--method", "exact", "--kind", "view"])
     assert refused.exit_code == 2
     assert "--method" in refused.output

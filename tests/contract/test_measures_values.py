@@ -21,11 +21,11 @@ def test_providers(world: World, filters: dict[str, str]) -> None:
     span: dict[str, Any] = {"from_": "2026-10-01", "to": "2026-11-22", "limit": 100, **filters}
     counts = recent.groupby("provider").size()
     top = ask(world.analytics, "top-providers", **span)
-    assert {item["provider_id"]: item["value"] for item in top["items"]} == counts.to_dict()
-    assert top["total"] == len(recent)
+    assert {item["provider_id"]: item["count"] for item in top["items"]} == counts.to_dict()
+    assert top["total_count"] == len(recent)
     euros = recent[recent["currency"] == "EUR"].groupby("provider")["amount"].sum()
     money = ask(world.analytics, "top-providers", measure="amount", currency="EUR", **span)
-    assert {item["provider_id"]: item["value"] for item in money["items"]} == euros[euros != 0].to_dict()
+    assert {item["provider_id"]: item["amount_minor"] for item in money["items"]} == euros[euros != 0].to_dict()
 
     spread = ask(world.analytics, "concentration", **span)
     values = counts.to_numpy()
@@ -99,9 +99,9 @@ def test_revenue(world: World, filters: dict[str, str]) -> None:
     months = paid["day"].dt.to_period("M")
     for items, groups in ((found["totals"], ["currency"]), (found["items"], [months, "currency"])):
         parts = [amounts for _, amounts in paid.groupby(groups)["amount"]]
-        assert [item["net"] for item in items] == [amounts.sum() for amounts in parts]
-        assert [item["gross"] for item in items] == [amounts[amounts >= 0].sum() for amounts in parts]
-        assert [item["refunds"] for item in items] == [-amounts[amounts < 0].sum() for amounts in parts]
+        assert [item["net_minor"] for item in items] == [amounts.sum() for amounts in parts]
+        assert [item["gross_minor"] for item in items] == [amounts[amounts >= 0].sum() for amounts in parts]
+        assert [item["refunds_minor"] for item in items] == [-amounts[amounts < 0].sum() for amounts in parts]
         assert [item["orders"] for item in items] == [(amounts >= 0).sum() for amounts in parts]
     if not filters:
         # Analytics, which adds up differences, has come to the same.
@@ -110,7 +110,7 @@ def test_revenue(world: World, filters: dict[str, str]) -> None:
         )
         for item in found["totals"]:
             sums = [bucket["amount"].get(item["currency"], 0) for bucket in counted.json()["items"]]
-            assert sum(sums) == item["net"]
+            assert sum(sums) == item["net_minor"]
 
 
 @each_money
@@ -128,7 +128,7 @@ def test_repeat_and_rfm(world: World, filters: dict[str, str]) -> None:
     money = table[table["consumer"].isin(counts.index)].groupby("consumer")["amount"].sum()
     assert {item["consumer_id"]: item["recency_days"] for item in listed["items"]} == last.to_dict()
     assert {item["consumer_id"]: item["orders"] for item in listed["items"]} == counts.to_dict()
-    assert {item["consumer_id"]: item["money"] for item in listed["items"]} == money.to_dict()
+    assert {item["consumer_id"]: item["money_minor"] for item in listed["items"]} == money.to_dict()
     classes = ask(world.relations, "rfm", currency="EUR", from_="2020-01-01", **filters)
     sizes = pd.Series([item["segment"] for item in listed["items"]]).value_counts()
     assert {item["segment"]: item["consumers"] for item in classes["items"]} == sizes.to_dict()

@@ -14,7 +14,7 @@ from pymongo.database import Database
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Unavailable
 from shared.mongo.store import MongoStore, connect, prepare
-from shared.runtime.protocols import Document, Get, Outcome, Parcel, Progress, Slice, Write
+from shared.runtime.protocols import Document, Get, OutboxBatch, Outcome, Progress, Slice, Write
 from tests.conftest import Addresses
 from tests.support.paths import ROOT
 from tests.support.waiting import PATIENCE_SECONDS
@@ -113,7 +113,7 @@ def test_a_worker_that_is_slow_is_fenced(servers: Addresses, prepared: Database[
         assert len(errors) == 1, "its transaction is over, but it has not been told so"
         with pytest.raises(Fenced):
             slow.commit(late)
-        assert store.commit(slice_of(other, progress, "quick")) == list[Parcel]()
+        assert store.commit(slice_of(other, progress, "quick")) == list[OutboxBatch]()
     assert store.read(Get({"things": ["a"]}))["things"]["a"]["by"] == "quick"
 
 

@@ -9,7 +9,7 @@ from joserfc import jws
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
 
-import services.relations.erasing as erasing
+import services.relations.fact_erasure as erasing
 from services.privacy.erasures import CACHE_SECONDS, STEPS
 from services.relations.world import without_digest
 from shared.access.audit import MemoryAuditLog, Recorder

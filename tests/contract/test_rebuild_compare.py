@@ -9,8 +9,8 @@ import pytest
 from pymongo.database import Database
 
 from services.rebuild import compare
-from services.rebuild.build import Superseded, Workshop, offsets
-from services.rebuild.compare import Comparing, Difference
+from services.rebuild.build import RebuildContext, Superseded, offsets
+from services.rebuild.compare import Difference, VersionComparison
 from services.rebuild.diff import why
 from services.rebuild.handover import hand_over
 from services.rebuild.versions import approach, begin
@@ -39,7 +39,7 @@ class Service:
         self.memory = MemoryKith()
         self.registry = MongoRegistry(database, "relations")
         self._runner = self._worker()
-        self.workshop = Workshop(
+        self.context = RebuildContext(
             projection=RelationsProjection(TOPICS, strength, max_future_seconds=86_400),
             collections=COLLECTIONS,
             registry=self.registry,
@@ -84,7 +84,9 @@ class Service:
         raise AssertionError("the service does not get to the end")
 
     def compare(self, tell: Callable[[str], None] = lambda _: None, strength: Strength = STRENGTH) -> Difference:
-        return Comparing(self.workshop, self.database, 2, lambda name: why(name, 1, 2, strength), tell).compare()
+        return VersionComparison(
+            self.context, self.database, 2, lambda name: why(name, 1, 2, strength), tell
+        ).compare()
 
 
 @pytest.fixture
@@ -95,8 +97,8 @@ def service(mongo_database: Mongo) -> Service:
 def rebuilt(service: Service) -> Service:
     service.send(1)
     service.work()
-    target = begin(service.workshop, dict)
-    approach(service.workshop, target, None)
+    target = begin(service.context, dict)
+    approach(service.context, target, None)
     return service
 
 
@@ -110,8 +112,8 @@ def test_a_rebuilt_version_is_the_same_while_events_come(
         service.send(next(seeds))
         service.work()
 
-    comparing = Comparing(
-        service.workshop, service.database, 2, lambda name: why(name, 1, 2, STRENGTH), more, snapshot_seconds=0.0
+    comparing = VersionComparison(
+        service.context, service.database, 2, lambda name: why(name, 1, 2, STRENGTH), more, snapshot_seconds=0.0
     )
     found = comparing.compare()
     assert found.same, found
@@ -179,8 +181,8 @@ def test_another_process_that_moves_the_version_ends_the_comparison(service: Ser
         if text.endswith("relations"):
             service.send(9)
             service.work()
-            approach(replace(service.workshop, owner="other"), 2, None)
-            steps = hand_over(replace(service.workshop, owner="other"), 2)
+            approach(replace(service.context, owner="other"), 2, None)
+            steps = hand_over(replace(service.context, owner="other"), 2)
             assert list(steps)[-1] == "version 2 is live"
 
     with pytest.raises(Superseded):

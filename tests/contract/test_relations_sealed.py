@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures
-from services.relations.presenting import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, presenter
 from services.relations.queries import Queries
+from services.relations.redaction import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, redactor
 from shared.access.guard import Access
 from shared.http.caller import PERSONAL_READ, SCOPES, Caller
 from shared.vault.keys import Vault
@@ -174,7 +174,7 @@ def test_who_may_not_see_personal_fields_sees_masks_and_costs_no_key(world: Worl
         def keys(self, *_: object, **__: object) -> Any:
             raise AssertionError("asked for keys")
 
-    present = presenter(Untouchable())  # type: ignore[arg-type]
+    present = redactor(Untouchable())  # type: ignore[arg-type]
     caller = Caller("default", frozenset(SCOPES) - {PERSONAL_READ})
     document = world.queries.profile("consumers", "default", "ada")
     assert document is not None

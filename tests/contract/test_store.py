@@ -11,14 +11,14 @@ from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Stale
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import (
-    Beginning,
     Claim,
     Document,
-    Extremes,
     Get,
+    GetByPrefix,
+    GetMinMax,
     Message,
+    OutboxBatch,
     Outcome,
-    Parcel,
     Progress,
     Slice,
     Store,
@@ -78,7 +78,9 @@ def write(before: Document | None, after: Document | None, collection: str = "th
     return Write(collection, id, before, after)
 
 
-def commit(store: Store, claim: Claim, before: Progress, next: int, *writes: Write, **more: Any) -> list[Parcel]:
+def commit(
+    store: Store, claim: Claim, before: Progress, next: int, *writes: Write, **more: Any
+) -> list[OutboxBatch]:
     outcome = Outcome(list(writes), list(more.pop("messages", ())))
     return store.commit(Slice(claim, before, Progress(next, **more.pop("progress", {})), outcome, **more))
 
@@ -210,13 +212,13 @@ def test_messages_lie_in_the_outbox_until_they_are_cleared(world: Contract) -> N
     two = Message("t", None, b"w")
     sent = commit(world.store, claim, progress, 1, messages=[one, two])
     more = commit(world.store, claim, Progress(1), 12, messages=[two])
-    assert [m for parcel in sent for m in parcel.messages] == [one, two]
-    assert world.store.parcels(POSITION) == [*sent, *more], "the oldest come first"
-    assert world.store.parcels("relations@1/kith.relations/01") == []
-    world.store.clear([parcel.id for parcel in sent])
-    assert world.store.parcels(POSITION) == more
-    commit(world.store, claim, Progress(12), 13, published=[parcel.id for parcel in more])
-    assert world.store.parcels(POSITION) == []
+    assert [m for batch in sent for m in batch.messages] == [one, two]
+    assert world.store.unpublished(POSITION) == [*sent, *more], "the oldest come first"
+    assert world.store.unpublished("relations@1/kith.relations/01") == []
+    world.store.clear([batch.id for batch in sent])
+    assert world.store.unpublished(POSITION) == more
+    commit(world.store, claim, Progress(12), 13, published=[batch.id for batch in more])
+    assert world.store.unpublished(POSITION) == []
 
 
 def test_a_fenced_slice_leaves_no_message(world: Contract) -> None:
@@ -224,7 +226,7 @@ def test_a_fenced_slice_leaves_no_message(world: Contract) -> None:
     world.store.claim(POSITION, "me")
     with pytest.raises(Fenced):
         commit(world.store, old, progress, 1, messages=[Message("t", b"k", b"v", 0)])
-    assert world.store.parcels(POSITION) == []
+    assert world.store.unpublished(POSITION) == []
 
 
 def test_a_repeated_commit_whose_answer_was_lost_is_no_error(world: Contract) -> None:
@@ -235,7 +237,7 @@ def test_a_repeated_commit_whose_answer_was_lost_is_no_error(world: Contract) ->
     sent = commit(world.store, claim, progress, 4, write(None, thing("a")), messages=[message])
     again = commit(world.store, claim, progress, 4, write(None, thing("a")), messages=[message])
     assert again == sent
-    assert world.store.parcels(POSITION) == sent
+    assert world.store.unpublished(POSITION) == sent
 
 
 def test_extremes_leave_out_what_does_not_match(world: Contract) -> None:
@@ -243,14 +245,14 @@ def test_extremes_leave_out_what_does_not_match(world: Contract) -> None:
     documents = [thing(str(n), n, pair="x" if n < 7 else "y", live=n != 1) for n in range(1, 10)]
     commit(world.store, claim, progress, 1, *(write(None, document) for document in documents))
     filters: list[dict[str, Any]] = [{"pair": "x", "live": True}, {"pair": "y", "live": True}, {"pair": "z"}]
-    assert world.store.read(Extremes("things", "version", filters, {"2", "9"})) == [[3, 6], [7, 8], []]
+    assert world.store.read(GetMinMax("things", "version", filters, {"2", "9"})) == [[3, 6], [7, 8], []]
 
 
 def test_documents_whose_ids_begin_alike_come_lowest_first(world: Contract) -> None:
     claim, progress = world.store.claim(POSITION, "me")
     ids = ["a:c:2", "a:c:10", "a:c:é", "a:c", "a:cc:1", "a:d:1", "a:c%3A:1", "b:c:1"]
     commit(world.store, claim, progress, 1, *(write(None, thing(id)) for id in ids))
-    found = world.store.read(Beginning("things", ["a:c:", "b:", "z:"], 2))
+    found = world.store.read(GetByPrefix("things", ["a:c:", "b:", "z:"], 2))
     assert [[document["_id"] for document in some] for some in found] == [["a:c:10", "a:c:2"], ["b:c:1"], []]
-    [every] = world.store.read(Beginning("things", ["a:c:"], 9))
+    [every] = world.store.read(GetByPrefix("things", ["a:c:"], 9))
     assert [document["_id"] for document in every] == ["a:c:10", "a:c:2", "a:c:é"]

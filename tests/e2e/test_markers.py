@@ -156,7 +156,7 @@ class World:
         twice = json.dumps(relation("d4", "door", text="open")).replace(
             '"text"', f'"text": "{marks.word("door: second member")}", "text"'
         )
-        self._say(self._raw(stack, twice), 202)
+        self._say(self._raw(stack, twice), 400)
         bad = consumer("bad", marks, "door: refused")
         bad["personal"]["x"] = {"nested": marks.word("door: nested")}
         bad[marks.word("door: a field's name")] = marks.word("door: an unknown field")

@@ -12,7 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
-from services.cli.up import SERVICES, Stack, environment
+from services.cli.up import Stack, environment
+from shared.contracts.services import SERVICES
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo.store import connect

@@ -8,10 +8,11 @@ import orjson
 import pytest
 from pymongo.database import Database
 
-from services.cli.up import SERVICES, Stack
+from services.cli.up import Stack
 from services.demo.emitter import Emitter
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
+from shared.contracts.services import SERVICES
 from shared.contracts.topics import CHANGES, Topics
 from shared.kafka.python_client.publisher import KafkaPublisher
 from shared.letters.sealing import with_values

@@ -3,7 +3,7 @@
 Every test of a system comes once for each Kafka client (``KITH_KAFKA_CLIENT`` names one of them). By default only
 those marked ``fast`` run, with the first client, and with the other one, too, where they are marked ``both``; the
 rest is deselected, and the report says how many. All of them: ``KITH_FAULTS=all``, or any ``-m`` expression, or a
-test named on the command line. ``KITH_FAULT_TABLE=README.md`` has the results written into that file.
+test named on the command line. ``KITH_FAULT_TABLE=docs/why/faults.md`` has the results written into that file.
 """
 
 import logging
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from services.bench.readme import put
+from services.bench.document import put
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import replace_taken

@@ -80,8 +80,8 @@ class Invariant:
             wrong.append(f"{sum(lost.values())} acknowledged events are not in Kafka")
         wrong += _ends(snapshot, inputs, "relations")
         wrong += _ends(snapshot, {p: es for p, es in changes.items() if p[0] == self._changes}, "analytics")
-        if parcels := self._database.outbox.count_documents({}):
-            wrong.append(f"{parcels} parcels are left in the outbox")
+        if unpublished := self._database.outbox.count_documents({}):
+            wrong.append(f"{unpublished} parcels are left in the outbox")
         wrong += self._published(snapshot, changes)
         return wrong if self._grown else wrong + self._exactly_these_changes(expected, inputs, changes)
 
@@ -103,8 +103,8 @@ class Invariant:
         store = MongoStore(self._database, {})
         found: dict[str, set[int]] = {}
         for position in snapshot.positions:
-            for parcel in store.parcels(position):
-                for message in parcel.messages:
+            for batch in store.unpublished(position):
+                for message in batch.messages:
                     headers = dict(message.headers)
                     if NUMBER in headers:
                         found.setdefault(headers[ORIGIN].decode(), set()).add(int(headers[NUMBER]))

@@ -25,9 +25,9 @@ from pymongo.errors import AutoReconnect
 
 from shared.kafka.python_client.reader import KafkaReader
 from shared.mongo.store import MongoStore
-from shared.runtime.partition_state import Lane
+from shared.runtime.partition_state import PartitionState
 from shared.runtime.runner import Runner
-from shared.runtime.slice_fold import Folding
+from shared.runtime.slice_fold import SliceFold
 
 STEPS = (
     "before-claim",
@@ -111,17 +111,17 @@ def install(faults: str) -> None:
     """Set the faults in this process, ``"after-commit:kill:3,before-clear:lost:1"``."""
     points = Points([Fault.parse(text) for text in faults.split(",")])
     around(MongoStore, "claim", points, "before-claim", "after-claim")
-    around(MongoStore, "parcels", points, None, "after-parcels", when=lambda _args, found: bool(found))
+    around(MongoStore, "unpublished", points, None, "after-parcels", when=lambda _args, found: bool(found))
     for reader in _readers():
         around(reader, "start", points, "after-drain", None)
-    around(Folding, "__init__", points, None, "after-decode")
+    around(SliceFold, "__init__", points, None, "after-decode")
     around(MongoStore, "commit", points, "before-transaction", None)
     around(MongoStore, "_advance", points, None, "after-advance")
     around(MongoStore, "_write", points, None, "after-writes")
     around(ClientSession, "commit_transaction", points, "before-commit", "after-commit")
     around(Runner, "_send", points, "before-publish", None)
     _publish_halves(points)
-    around(Lane, "settled", points, "after-publish", None)
+    around(PartitionState, "settled", points, "after-publish", None)
     around(MongoStore, "clear", points, "before-clear", "after-clear", when=lambda args, _: bool(args[0]))
 
 
@@ -154,12 +154,12 @@ def around(
 def _publish_halves(points: Points) -> None:
     plain = Runner._send
 
-    def send(self: Any, parcels: Any) -> Any:
+    def send(self: Any, unpublished: Any) -> Any:
         if any(fault.step == "half-published" for fault in points._faults):
-            messages = [message for parcel in parcels for message in parcel.messages]
+            messages = [message for batch in unpublished for message in batch.messages]
             self._publisher.send(messages[: len(messages) // 2]).result()
             points.reach("half-published")
-        return plain(self, parcels)
+        return plain(self, unpublished)
 
     setattr(Runner, "_send", send)  # noqa: B010
 
@@ -167,7 +167,7 @@ def _publish_halves(points: Points) -> None:
 def _readers() -> list[type]:
     readers: list[type] = [KafkaReader]
     if os.environ.get("KITH_KAFKA_CLIENT") == "librdkafka":
-        from shared.kafka.librdkafka.reader import RdReader
+        from shared.kafka.librdkafka.reader import LibrdkafkaReader
 
-        readers.append(RdReader)
+        readers.append(LibrdkafkaReader)
     return readers

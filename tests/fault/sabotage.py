@@ -13,9 +13,9 @@ import services.relations.world as world
 from shared.contracts.events import Version
 from shared.mongo.store import MongoStore, _progress_fields
 from shared.runtime import slice_fold as folding
-from shared.runtime.protocols import Message, Parcel, Record, Slice, Write
+from shared.runtime.protocols import Message, OutboxBatch, Record, Slice, Write
 from shared.runtime.runner import Runner
-from shared.runtime.sequence_numbers import Sieve, number
+from shared.runtime.sequence_numbers import SequenceFilter, assign_numbers
 
 
 def install(names: str) -> None:
@@ -64,7 +64,7 @@ def _no_guard() -> None:
 
 def _no_new_claim() -> None:
     """After a transaction of unknown result the same slice is tried again under the old claim."""
-    Runner._anew = lambda self, lane: lane  # type: ignore[method-assign]  # noqa: ARG005
+    Runner._anew = lambda self, state: state  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def _no_version() -> None:
@@ -75,11 +75,11 @@ def _no_version() -> None:
 def _no_numbers() -> None:
     """A reader of changes counts what it has counted before."""
 
-    def admits(self: Sieve, record: Record) -> bool:
+    def accept(self: SequenceFilter, record: Record) -> bool:
         del self, record
         return True
 
-    Sieve.admits = admits  # type: ignore[method-assign]
+    SequenceFilter.accept = accept  # type: ignore[method-assign]
 
 
 def _no_emitted() -> None:
@@ -87,7 +87,7 @@ def _no_emitted() -> None:
 
     def forgetful(messages: Iterable[Message], origin: str, emitted: int) -> tuple[list[Message], int]:
         del emitted
-        return number(messages, origin, 0)
+        return assign_numbers(messages, origin, 0)
 
     vars(folding)["number"] = forgetful
 
@@ -95,11 +95,11 @@ def _no_emitted() -> None:
 def _no_outbox_drain() -> None:
     """Whoever claims a partition leaves in the outbox what the last owner has left there."""
 
-    def parcels(self: MongoStore, position: str) -> list[Parcel]:
+    def unpublished(self: MongoStore, position: str) -> list[OutboxBatch]:
         del self, position
         return []
 
-    MongoStore.parcels = parcels  # type: ignore[method-assign]
+    MongoStore.unpublished = unpublished  # type: ignore[method-assign]
 
 
 SABOTAGES: dict[str, Callable[[], None]] = {

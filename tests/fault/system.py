@@ -238,7 +238,7 @@ class System:
     def held(self) -> str:
         """Who has which position, and what waits in the outbox."""
         positions = [f"{p['_id']} at {p.get('next')}, of {p['owner']}" for p in self.database.positions.find()]
-        waiting = [f"outbox: {parcel['_id']}" for parcel in self.database.outbox.find({}, {"_id": 1})]
+        waiting = [f"outbox: {batch['_id']}" for batch in self.database.outbox.find({}, {"_id": 1})]
         return "\n".join(sorted([*positions, *waiting]))
 
     def tails(self) -> str:

@@ -1,4 +1,4 @@
-"""The README's table of faults, from the reports of the tests that make them."""
+"""The table of faults in docs/why/faults.md, from the reports of the tests that make them."""
 
 import re
 from collections.abc import Iterable

@@ -44,7 +44,7 @@ def run(system: System, *arguments: str, status: int = 0) -> list[Any]:
 
 
 def reached(system: System, projection: str, version: int) -> int:
-    stands = MongoRegistry(system.database, projection).stands(version)
+    stands = MongoRegistry(system.database, projection).positions(version)
     return sum(stand.next or 0 for stand in stands.values())
 
 

@@ -1,4 +1,4 @@
-"""What a test of faults does, in a line for the README."""
+"""What a test of faults does, in a line for docs/why/faults.md."""
 
 TITLES = {
     ("checker", "without_versions_disorder_shows"): "*The checker:* without versions it goes red",

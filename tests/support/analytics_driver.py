@@ -13,9 +13,9 @@ from fastapi import FastAPI
 from services.analytics.projection import AGGREGATES, PRESENCE, AnalyticsProjection
 from services.analytics.schema import COLLECTIONS
 from shared.contracts.topics import Topics
-from shared.runtime.protocols import Document, Message, Parcel, Partition, Slice, Write
+from shared.runtime.protocols import Document, Message, OutboxBatch, Partition, Slice, Write
 from shared.runtime.runner import Runner
-from shared.runtime.sequence_numbers import number
+from shared.runtime.sequence_numbers import assign_numbers
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
 
 TOPIC, DEAD_LETTERS = "kith.relation-changes", "kith.dead-letters"
@@ -68,7 +68,7 @@ class History:
         log = self.logs.setdefault(partition, [])
         value = _change(relation, consumer, tenant, before, after, partition, 10 * len(log))
         message = Message(TOPIC, f"{tenant}:{consumer}".encode(), value, partition)
-        numbered, _ = number([message], f"relations@1/kith.relations/{partition}", len(log))
+        numbered, _ = assign_numbers([message], f"relations@1/kith.relations/{partition}", len(log))
         log += numbered
         return log[-1]
 
@@ -109,14 +109,14 @@ class _CheckedStore(MemoryStore):
         super().__init__(COLLECTIONS)
         self.writes: list[Write] = []
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         for write in slice.outcome.writes:
             assert write.after is None or write.after["_id"] == write.id
             assert write.before == self.collections[write.collection].get(write.id), "writes what it has not read"
             assert write.before != write.after, "writes what is already there"
-        parcels = super().commit(slice)
+        unpublished = super().commit(slice)
         self.writes += slice.outcome.writes
-        return parcels
+        return unpublished
 
 
 class Driver:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.rebuild.build import LiveBounds, Workshop, arrived, build, offsets
+from services.rebuild.build import LiveBounds, RebuildContext, arrived, build, offsets
 from services.rebuild.handover import hand_over
 from services.rebuild.versions import begin
 from services.relations.schema import COLLECTIONS
@@ -87,7 +87,7 @@ class Service:
         self.drain()
         self.store.outbox.update(kept)
 
-    def workshop(self, owner: str = "rebuild", publisher: Any = None) -> Workshop:
+    def context(self, owner: str = "rebuild", publisher: Any = None) -> RebuildContext:
         def prepare(version: int) -> None:
             for name in collections_of(own_collections(COLLECTIONS), version):
                 self.store.collections.setdefault(name, {})
@@ -98,7 +98,7 @@ class Service:
             found.assign(self.kith.inputs)
             return found
 
-        return Workshop(
+        return RebuildContext(
             projection=self.kith.projection,
             collections=COLLECTIONS,
             registry=self.registry,
@@ -113,10 +113,10 @@ class Service:
     def firsts(self) -> dict[str, int]:
         return {str(p): self.kith.log.first[p] for p in self.kith.inputs}
 
-    def begin(self, workshop: Workshop) -> int:
-        return begin(workshop, self.firsts)
+    def begin(self, context: RebuildContext) -> int:
+        return begin(context, self.firsts)
 
-    def build(self, workshop: Workshop, target: int, steps: int = 10_000) -> None:
+    def build(self, context: RebuildContext, target: int, steps: int = 10_000) -> None:
         """Until it is level with the live version, or for so many steps."""
         left = steps
 
@@ -125,8 +125,8 @@ class Service:
             left -= 1
             return left < 0 or arrived(runner, offsets(self.registry, self.registry.read().live))
 
-        bounds = LiveBounds(self.registry, target, workshop.owner, clock=lambda: self.kith.now)
-        build(workshop, target, bounds, done)
+        bounds = LiveBounds(self.registry, target, context.owner, clock=lambda: self.kith.now)
+        build(context, target, bounds, done)
         self.kith.now += 1.0
 
     def documents(self, version: int) -> dict[str, Any]:
@@ -166,5 +166,5 @@ class Service:
         return taken
 
 
-def switch(workshop: Workshop, target: int) -> list[str]:
-    return list(hand_over(workshop, target))
+def switch(context: RebuildContext, target: int) -> list[str]:
+    return list(hand_over(context, target))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from pymongo.database import Database
 
-from services.relations.assembly import with_keys
 from services.relations.cache import QueryCache
+from services.relations.factory import with_keys
 from services.relations.invalidation import subjects
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS

@@ -29,6 +29,11 @@ PUBLIC = {
     "/health/ready",
     "/openapi.json",
     "/asyncapi.json",
+    # What the API is, and what its errors mean.
+    "/docs",
+    "/docs/{name}",
+    "/problems",
+    "/problems/{name}",
     "/v1/erasures/keys",
     # What can be exported, and under which names.
     "/v1/export",

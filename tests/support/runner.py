@@ -9,7 +9,7 @@ from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.relations.schema import COLLECTIONS as RELATIONS_COLLECTIONS
 from shared.contracts.events import Event
-from shared.runtime.protocols import Message, Parcel, Partition, Slice
+from shared.runtime.protocols import Message, OutboxBatch, Partition, Slice
 from shared.runtime.runner import Runner
 from shared.runtime.sequence_numbers import NUMBER
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
@@ -55,7 +55,7 @@ class WatchedStore(MemoryStore):
         self.tries: list[Slice] = []
         self._trouble = trouble
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         self.tries.append(slice)
         self._trouble(len(self.tries))
         return super().commit(slice)

@@ -26,6 +26,7 @@ from pymongo import MongoClient
 from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
 from shared.access.keys import ApiKeys
 from shared.access.keys_mongo import MongoKeys
+from shared.contracts.services import SERVICES
 from shared.contracts.topics import Topics
 from shared.http.caller import SCOPES
 from shared.kafka.topics_admin import ensure_topics
@@ -41,7 +42,6 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 ADMIN = ("admin", "an administrator's p@ss:word")
-SERVICES = ("ingest", "relations", "analytics", "privacy", "exports")
 USERS = (*SERVICES, OPERATOR)
 TOPICS = Topics("kith")
 Login = tuple[str, str]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from functools import reduce
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from pymongo.collection import Collection
@@ -10,6 +11,7 @@ from pymongo.database import Database
 
 from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES
+from shared.access.lineage import Count, DerivedFrom
 from shared.contracts.events import Kind, ShortText, document_id
 from shared.measures.days import date_of, day_of
 from shared.measures.mongo import aggregated, providers_of
@@ -24,41 +26,57 @@ DAYS = 30
 class FiguresQuery(PeriodQuery):
     """By default the last 30 days."""
 
-    kind: Kind | None = Field(None, description="Only relations of this kind: purchase, review …")
-    category: ShortText | None = Field(None, description="Only relations with providers of this category.")
+    kind: Annotated[Kind | None, DerivedFrom("kind")] = Field(
+        None, description="Only relations of this kind: purchase, review …"
+    )
+    category: Annotated[ShortText | None, DerivedFrom("categories")] = Field(
+        None, description="Only relations with providers of this category."
+    )
 
 
 class ExtentQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Kind | None = Field(None, description="Only relations of this kind: purchase, review …")
-    category: ShortText | None = Field(None, description="Only relations with providers of this category.")
+    kind: Annotated[Kind | None, DerivedFrom("kind")] = Field(
+        None, description="Only relations of this kind: purchase, review …"
+    )
+    category: Annotated[ShortText | None, DerivedFrom("categories")] = Field(
+        None, description="Only relations with providers of this category."
+    )
 
 
 class Extent(BaseModel):
     """Where the data begins and ends."""
 
-    first: date | None = Field(description="The first day that has relations (UTC); null when there are none.")
-    last: date | None = Field(description="The last day that has relations; null when there are none.")
+    first: Annotated[date | None, DerivedFrom("time")] = Field(
+        description="The first day that has relations (UTC); null when there are none."
+    )
+    last: Annotated[date | None, DerivedFrom("time")] = Field(
+        description="The last day that has relations; null when there are none."
+    )
 
 
 class Sums(BaseModel):
-    count: int = Field(description="Relations.")
-    amount: dict[str, int] = Field(description="Money by currency (ISO 4217), in minor units.")
-    rating_count: int = Field(description="Relations that carry a rating.")
-    rating_sum: int = Field(description="Sum of these ratings.")
+    count: Count = Field(description="Relations.")
+    amount: Annotated[dict[str, int], DerivedFrom("amount", "currency")] = Field(
+        description="Money by currency (ISO 4217), in minor units."
+    )
+    rating_count: Count = Field(description="Relations that carry a rating.")
+    rating_sum: Annotated[int, DerivedFrom("rating")] = Field(description="Sum of these ratings.")
 
 
 class DayFigures(Sums):
-    day: date = Field(description="UTC.")
-    consumers: int | None = Field(description="Distinct consumers of the day; null with a kind or category.")
+    day: Annotated[date, DerivedFrom("time")] = Field(description="UTC.")
+    consumers: Count | None = Field(description="Distinct consumers of the day; null with a kind or category.")
 
 
 class Figures(BaseModel):
     first: date = Field(description="First day of the period.")
     last: date = Field(description="Its last day.")
     total: Sums = Field(description="Of the whole period.")
-    kinds: list[str] = Field(description="Kinds that occur in the period, whatever the filter.")
+    kinds: Annotated[list[str], DerivedFrom("kind")] = Field(
+        description="Kinds that occur in the period, whatever the filter."
+    )
     days: list[DayFigures] = Field(description="Days that have relations, in order.")
 
 

@@ -13,9 +13,10 @@ from fastapi.responses import StreamingResponse
 
 from services.analytics.dashboard.figures import Extent, ExtentQuery, Figures, FiguresQuery
 from shared.access.guard import CallerOf, TenantOf
-from shared.access.masks import with_masks
+from shared.access.masks import masked
 from shared.contracts.errors import Unavailable
 from shared.http.caller import ANALYTICS_READ, Caller
+from shared.http.problems.server import TOO_BUSY
 from shared.http.scopes import needs
 from shared.http.server import problem, problems
 from shared.measures.query import BadMeasure
@@ -120,7 +121,7 @@ class Stream:
         return None if moved is None else framed("change", self._shown(moved))
 
     def _shown(self, figures: Json) -> Json:
-        return with_masks(figures, self._caller.masks)
+        return masked(figures, Figures, self._caller.masks)
 
 
 def add_live(app: FastAPI, reader: Reader) -> None:
@@ -171,11 +172,12 @@ def add_live(app: FastAPI, reader: Reader) -> None:
         """`figures` first, with every day that has relations; then `change` with the totals and only the days
         that differ. `away` while MongoDB is. It looks once a second, and ends after ten minutes."""
         if streams.total() >= MAX_STREAMS:
-            return problem(503, f"this process has its {MAX_STREAMS} streams already", {"Retry-After": "5"})
+            detail = f"this process has its {MAX_STREAMS} streams already"
+            return problem(503, detail, {"Retry-After": "5"}, kind=TOO_BUSY)
         whose = (caller.tenant, caller.key)
         if streams[whose] >= MAX_STREAMS_OF_ONE:
             detail = f"this credential has its {MAX_STREAMS_OF_ONE} streams of this process already"
-            return problem(503, detail, {"Retry-After": "5"})
+            return problem(503, detail, {"Retry-After": "5"}, kind=TOO_BUSY)
         stream = Stream(reader, caller, query, limiter, stopping)
         # What fails at once is answered as a problem, before the stream has a status.
         first = await stream.news()

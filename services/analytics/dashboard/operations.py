@@ -73,7 +73,7 @@ class Readings:
             source.close()
 
 
-class Wish(BaseModel):
+class ActionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     ids: Annotated[list[str], Field(min_length=1, max_length=200, description="Which dead letters.")]
@@ -182,7 +182,7 @@ def add_operations(
         ),
     )
     @needs(ADMIN)
-    def replay(wish: Wish, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Any:
+    def replay(wish: ActionRequest, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Any:
         """Safe however often: an event counts with the time that it names. Changes are left out; they would be
         counted twice."""
         with translated():

@@ -1,11 +1,7 @@
 """The page and its parts: files of this package, kept in memory, under ``/dashboard/``."""
 
-import gzip
-import hashlib
 import json
-import mimetypes
 import re
-from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -15,10 +11,10 @@ from fastapi.responses import RedirectResponse
 
 from shared.access.guard import Access
 from shared.http.caller import Denied
-from shared.http.scopes import public
+from shared.http.scopes import any_parameter, public
 from shared.http.server import json_response
+from shared.http.static_files import File, answer, file
 
-_TYPES = {".js": "text/javascript; charset=utf-8", ".html": "text/html; charset=utf-8"}
 #: What a browser may do with the page: what its own files do, and ask the API at ``{relations}``.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{relations}; "
@@ -27,18 +23,10 @@ POLICY = (
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,60}\]", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    content: bytes
-    packed: bytes
-    type: str
-    tag: str
-
-
 def load() -> dict[str, File]:
     """The files by path, such as ``charts/series.js``."""
     return {
-        name: _file(name, part.read_bytes())
+        name: file(name, part.read_bytes())
         for name, part in _walk(files("services.analytics.dashboard") / "static", "")
     }
 
@@ -48,12 +36,6 @@ def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
     for part in folder.iterdir():
         found += _walk(part, f"{prefix}{part.name}/") if part.is_dir() else [(prefix + part.name, part)]
     return found
-
-
-def _file(name: str, content: bytes) -> File:
-    suffix = name[name.rfind(".") :]
-    kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
-    return File(content, gzip.compress(content, 9, mtime=0), kind, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
 
 
 def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = None) -> None:
@@ -72,7 +54,9 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
     # The page holds no data; what it asks for, it asks for with the reader's credential.
     @app.get("/", include_in_schema=False)
     @app.get("/dashboard", include_in_schema=False)
+    # The page keeps its filter in its own address, and reads it there.
     @public
+    @any_parameter
     async def root() -> Any:
         return RedirectResponse("/dashboard/", 307)
 
@@ -104,21 +88,13 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
 
     @app.get("/dashboard/{path:path}", include_in_schema=False)
     @public
+    @any_parameter
     async def page(path: str, request: Request) -> Any:
-        if (file := loaded.get(path or "index.html")) is None:
+        if (found := loaded.get(path or "index.html")) is None:
             raise HTTPException(404)
         origin = relations(request)
-        headers = {
-            "Content-Security-Policy": POLICY.format(relations=f" {_origin(origin)}" if origin else ""),
-            "Cache-Control": "no-cache",
-            "ETag": file.tag,
-            "Vary": "Accept-Encoding",
-        }
-        if request.headers.get("if-none-match") == file.tag:
-            return Response(status_code=304, headers=headers)
-        if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(file.packed, headers={**headers, "Content-Encoding": "gzip"}, media_type=file.type)
-        return Response(file.content, headers=headers, media_type=file.type)
+        policy = POLICY.format(relations=f" {_origin(origin)}" if origin else "")
+        return answer(found, request, {"Content-Security-Policy": policy})
 
 
 def _origin(url: str) -> str:

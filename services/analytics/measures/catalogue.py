@@ -1,6 +1,6 @@
 """The measures of analytics, their parameters, and how each is put together from a source."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,12 +8,24 @@ from services.analytics.measures import ranking as rank
 from services.analytics.measures.ratings import RatingOrder, Ratings, ratings
 from services.analytics.measures.rising import Direction, Rising, rising
 from services.analytics.measures.sketches import RELATIVE_ERROR, distinct
-from shared.contracts.events import Currency, Kind, Rating, ShortText
 from shared.measures.activity import LOOK_BACK, Activity, activity, merged_activity
+from shared.measures.answer import stated
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span
 from shared.measures.lifecycle import Lifecycle, lifecycle
-from shared.measures.query import MAX_DAYS, BadMeasure, BucketQuery, Limit, PeriodQuery, bucketed, listed
+from shared.measures.query import (
+    MAX_DAYS,
+    BadMeasure,
+    BucketQuery,
+    Limit,
+    OfCategory,
+    OfCurrency,
+    OfKind,
+    PeriodQuery,
+    ScaleQuery,
+    bucketed,
+    listed,
+)
 from shared.measures.spec import Measure, measure
 
 if TYPE_CHECKING:
@@ -24,7 +36,7 @@ EXACT_VISITS = 1_000_000
 
 
 class ActivityQuery(PeriodQuery):
-    """By default the last 30 days."""
+    days: ClassVar[int | None] = 30
 
     method: Literal["auto", "exact", "sketch"] = Field(
         "auto",
@@ -33,92 +45,99 @@ class ActivityQuery(PeriodQuery):
     )
 
 
-class BucketedQuery(PeriodQuery, BucketQuery):
-    """By default the last 12 weeks or months, or 30 days."""
+class BucketedQuery(BucketQuery):
+    pass
 
 
 class ProviderQuery(PeriodQuery):
-    kind: Kind | None = Field(None, description="Only relations of this kind: purchase, review …")
-    category: ShortText | None = Field(None, description="Only providers of this category.")
+    kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
+    category: OfCategory = Field(None, description="Only providers of this category.")
     limit: Limit = 10
 
 
 class ValueQuery(ProviderQuery):
-    """By default the last 30 days."""
+    days: ClassVar[int | None] = 30
 
-    measure: Literal["count", "amount"] = Field("count", description="Relations, or net money in one currency.")
-    currency: Currency | None = Field(None, description="Which money; needed where several occur.")
+    measure: Annotated[Literal["count", "amount"], rank.MEASURED] = Field(
+        "count", description="Relations, or net money in one currency."
+    )
+    currency: OfCurrency = Field(
+        None, description="Which money. Left out: the currency of most orders; the answer lists the others."
+    )
 
 
 class RisingQuery(ProviderQuery):
-    """By default the last 7 days against the 28 before them."""
+    days: ClassVar[int | None] = 7
 
     baseline_days: int = Field(28, ge=1, le=MAX_DAYS, description="Length of the baseline, before the period.")
     direction: Direction = Field("rising", description="Whom to list: those that rise or those that fall.")
     minimum: int = Field(5, ge=1, le=1_000_000, description="Relations that a provider has at least, in both.")
 
 
-class RatingsQuery(ProviderQuery):
-    """By default all time."""
-
+class RatingsQuery(ScaleQuery, ProviderQuery):
     by: RatingOrder = Field("bayesian", description="Which average orders the list.")
-    lowest: Rating = Field(1, description="The lowest rating of the upstream's scale.")
-    highest: Rating = Field(5, description="The highest rating of the upstream's scale.")
     weight: float = Field(
         10, ge=0, le=1e6, description="The Bayesian average adds so many ratings at the mean of all."
     )
 
 
 def _activity(source: "Source", query: ActivityQuery) -> Activity:
-    span = listed(query.span(source.today, 30))
+    span = listed(query.span(source.today, query.days))
     wide = Span(span.first - LOOK_BACK, span.end)
     if query.method == "exact":
-        return activity(source.visits(wide), span)
+        return stated(activity(source.visits(wide), span), span)
     daily = source.daily(wide)
     if query.method == "auto" and sum(consumers for _, consumers in daily.values()) <= EXACT_VISITS:
-        return activity(source.visits(wide), span)
+        return stated(activity(source.visits(wide), span), span)
     made = {day: source.sketch(day, sums) for day, sums in daily.items()}
-    return merged_activity(
+    merged = merged_activity(
         [daily.get(day, (0, 0))[1] for day in range(span.first, span.end)],
         lambda first, end: distinct(made[day] for day in range(first, end) if day in made),
         span,
         RELATIVE_ERROR,
     )
+    return stated(merged, span)
 
 
 def _lifecycle(source: "Source", query: BucketedQuery) -> Lifecycle:
     span = bucketed(query, query.unit, source.today)
-    return lifecycle(source.visits(Span(0, span.end)), span, query.unit, source.today)
+    return stated(lifecycle(source.visits(Span(0, span.end)), span, query.unit, source.today), span)
 
 
 def _cohorts(source: "Source", query: BucketedQuery) -> Cohorts:
     span = bucketed(query, query.unit, source.today, square=True)
-    return cohorts(source.visits(Span(0, span.end)), span, query.unit, source.today)
+    return stated(cohorts(source.visits(Span(0, span.end)), span, query.unit, source.today), span)
 
 
-def _values(source: "Source", query: ValueQuery) -> tuple[dict[str, int], str | None]:
-    span = query.span(source.today, 30)
+def _values(
+    source: "Source", query: ValueQuery, span: Span
+) -> tuple[dict[str, int], dict[str, Any], dict[str, int]]:
+    """By provider what ranks it; how that is to be read; orders by currency, where none was asked for."""
     if query.measure == "count":
         found = source.providers(span, query.kind, query.category)
-        return {provider: sums["count"] for provider, sums in found.items()}, None
-    currency = source.currency(span, query.kind, query.currency)
-    if currency is None:
-        return {}, None
-    found = source.providers(span, query.kind, query.category, currency)
-    return {provider: sums["amount"] for provider, sums in found.items()}, currency
+        return {provider: sums["count"] for provider, sums in found.items()}, {}, {}
+    known = {} if query.currency is not None else source.currencies(span, query.kind, query.category)
+    currency = query.currency or next(iter(known), None)
+    found = {} if currency is None else source.providers(span, query.kind, query.category, currency)
+    left_out = sum(bool(sums["elsewhere"]) for sums in found.values())
+    how = {"money": True, "currency": currency, "left_out": left_out}
+    return {provider: sums["amount"] for provider, sums in found.items()}, how, known
 
 
 def _top(source: "Source", query: ValueQuery) -> rank.TopProviders:
-    return rank.top_providers(*_values(source, query), query.limit)
+    span = query.span(source.today, query.days)
+    values, how, known = _values(source, query, span)
+    return stated(rank.top_providers(values, query.limit, **how), span, known)
 
 
 def _concentration(source: "Source", query: ValueQuery) -> rank.Concentration:
-    values, currency = _values(source, query)
-    return rank.concentration(values.values(), currency)
+    span = query.span(source.today, query.days)
+    values, how, known = _values(source, query, span)
+    return stated(rank.concentration(values.values(), **how), span, known)
 
 
 def _rising(source: "Source", query: RisingQuery) -> Rising:
-    span = query.span(source.today, 7)
+    span = query.span(source.today, query.days)
     before = Span(span.first - query.baseline_days, span.first)
     if before.first < 0:
         raise BadMeasure("from", "leaves no room for a baseline; choose a later day")
@@ -126,13 +145,16 @@ def _rising(source: "Source", query: RisingQuery) -> Rising:
         {provider: sums["count"] for provider, sums in source.providers(part, query.kind, query.category).items()}
         for part in (span, before)
     )
-    return rising(current, baseline, len(span), len(before), query.direction, query.minimum, query.limit)
+    found = rising(current, baseline, len(span), len(before), query.direction, query.minimum, query.limit)
+    return stated(found, span)
 
 
 def _ratings(source: "Source", query: RatingsQuery) -> Ratings:
-    found = source.providers(query.span(source.today), query.kind, query.category)
+    span = query.span(source.today, query.days)
+    scale = source.scale(query.lowest, query.highest)
+    found = source.providers(span, query.kind, query.category)
     sums = {provider: (sums["rating_count"], sums["rating_sum"]) for provider, sums in found.items()}
-    return ratings(sums, (query.lowest, query.highest), query.weight, query.by, query.limit)
+    return stated(ratings(sums, scale, query.weight, query.by, query.limit), span)
 
 
 MEASURES: "tuple[Measure[Source], ...]" = (

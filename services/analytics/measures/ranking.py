@@ -1,38 +1,72 @@
 """Top providers, and how much of the whole they have. Pure."""
 
 from collections.abc import Iterable, Mapping
+from typing import Annotated
 
 from pydantic import BaseModel, Field
+
+from shared.access.lineage import Count, DerivedBy
+from shared.measures.answer import MoneyAnswer
+from shared.measures.units import Fraction, Minor, Parameter
+
+#: What values reveal: relations count, money is summed.
+MEASURED = DerivedBy("measure", {"count": (), "amount": ("amount",)})
 
 
 class TopProvider(BaseModel):
     provider_id: str
-    value: int = Field(description="Relations, or money in minor units.")
-    share: float | None = Field(description="Of the whole selection, from 0 to 1; null when that is not above 0.")
+    count: Count | None = Field(title="Relations", description="Relations; null when money ranks.")
+    amount_minor: Minor | None = Field(
+        title="Money", description="Net money in minor units; null when relations rank."
+    )
+    share: Annotated[Fraction | None, MEASURED] = Field(
+        description="Of the whole selection, from 0 to 1; null when that is not above 0."
+    )
 
 
-class TopProviders(BaseModel):
+class TopProviders(MoneyAnswer):
     """Answers: who are our most important providers?"""
 
-    currency: str | None = Field(description="Of the values, when they are money.")
-    total: int = Field(description="The sum of all values of the selection, not only of those shown.")
+    total_count: Count | None = Field(
+        title="Relations", description="Of the whole selection, not only of those shown; null when money ranks."
+    )
+    total_minor: Minor | None = Field(
+        title="Money", description="Of the whole selection, in minor units; null when relations rank."
+    )
     items: list[TopProvider] = Field(description="Highest value first, equal ones by provider.")
 
 
-class Concentration(BaseModel):
+class Concentration(MoneyAnswer):
     """Answers: how much do we depend on a few providers?"""
 
-    currency: str | None = Field(description="Of the values, when they are money.")
-    providers: int = Field(description="Providers whose value is above 0.")
-    left_out: int = Field(description="Providers whose value is below 0 (more refunds than sales); not counted.")
-    total: int = Field(description="The sum of the values: relations, or money in minor units.")
-    gini: float | None = Field(description="0: all have the same; towards 1: one has all. Null without providers.")
-    top_ten_share: float | None = Field(description="The share of the ten largest, from 0 to 1.")
-    top_tenth_share: float | None = Field(description="The share of the largest tenth of the providers.")
-    half: int = Field(description="So many of the largest together have at least half.")
+    providers: Annotated[int, MEASURED] = Field(description="Providers whose value is above 0.")
+    below_zero: Annotated[int, MEASURED] = Field(
+        description="Providers whose value is below 0 (more refunds than sales); not counted."
+    )
+    total_count: Count | None = Field(
+        title="Relations", description="Of all of them; null when money is measured."
+    )
+    total_minor: Minor | None = Field(
+        title="Money", description="Of all of them, in minor units; null when relations are measured."
+    )
+    gini: Annotated[Parameter | None, MEASURED] = Field(
+        title="Gini coefficient",
+        description="0: all have the same; towards 1: one has all. Null without providers.",
+    )
+    top_ten_share: Annotated[Fraction | None, MEASURED] = Field(
+        title="Share of the ten largest", description="The share of the ten largest, from 0 to 1."
+    )
+    top_tenth_share: Annotated[Fraction | None, MEASURED] = Field(
+        title="Share of the largest tenth", description="The share of the largest tenth of the providers."
+    )
+    half: Annotated[int, MEASURED] = Field(
+        title="Providers that have half", description="So many of the largest together have at least half."
+    )
 
 
-def top_providers(values: Mapping[str, int], currency: str | None, limit: int) -> TopProviders:
+def top_providers(
+    values: Mapping[str, int], limit: int, *, money: bool = False, currency: str | None = None, left_out: int = 0
+) -> TopProviders:
     """The providers of the highest value (relations, or net money in minor units).
 
     share = value / Σ values. Source: none needed.
@@ -41,9 +75,16 @@ def top_providers(values: Mapping[str, int], currency: str | None, limit: int) -
     ranked = sorted(((provider, value) for provider, value in values.items() if value), key=_highest)
     return TopProviders(
         currency=currency,
-        total=total,
+        left_out=left_out,
+        total_count=None if money else total,
+        total_minor=total if money else None,
         items=[
-            TopProvider(provider_id=provider, value=value, share=value / total if total > 0 else None)
+            TopProvider(
+                provider_id=provider,
+                count=None if money else value,
+                amount_minor=value if money else None,
+                share=value / total if total > 0 else None,
+            )
             for provider, value in ranked[:limit]
         ],
     )
@@ -53,7 +94,9 @@ def _highest(item: tuple[str, int]) -> tuple[int, str]:
     return -item[1], item[0]
 
 
-def concentration(values: Iterable[int], currency: str | None = None) -> Concentration:
+def concentration(
+    values: Iterable[int], *, money: bool = False, currency: str | None = None, left_out: int = 0
+) -> Concentration:
     """How unevenly values (relations, or net money in minor units) are spread over providers.
 
     With the n values above 0 in ascending order:
@@ -75,9 +118,11 @@ def concentration(values: Iterable[int], currency: str | None = None) -> Concent
         reached += ascending[-half]
     return Concentration(
         currency=currency,
+        left_out=left_out,
         providers=n,
-        left_out=sum(value < 0 for value in given),
-        total=total,
+        below_zero=sum(value < 0 for value in given),
+        total_count=None if money else total,
+        total_minor=total if money else None,
         # One division of integers: exact sums of any size, and 0 where all are the same.
         gini=(2 * weighted - (n + 1) * total) / (n * total) if n else None,
         top_ten_share=sum(ascending[-10:]) / total if n else None,

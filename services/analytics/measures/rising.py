@@ -5,6 +5,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import Count
+from shared.measures.answer import Answer
+from shared.measures.units import Rate, Times
 from shared.measures.wilson import wilson
 
 Direction = Literal["rising", "falling"]
@@ -12,20 +15,22 @@ Direction = Literal["rising", "falling"]
 
 class MovingProvider(BaseModel):
     provider_id: str
-    count: int = Field(description="Relations in the period.")
-    baseline: int = Field(description="Relations in the days before it.")
-    rate: float = Field(description="Relations per day in the period.")
-    baseline_rate: float = Field(description="Relations per day before.")
-    ratio: float | None = Field(description="rate / baseline_rate; null for a provider without a baseline.")
-    at_least: float = Field(description="The ratio is at least this, with 97.5 % confidence.")
-    at_most: float | None = Field(description="And at most this; null without a baseline: there is no bound.")
+    count: Count = Field(title="Relations", description="Relations in the period.")
+    baseline: Count = Field(title="Relations before", description="Relations in the days before it.")
+    rate: Rate = Field(title="A day", description="Relations per day in the period.")
+    baseline_rate: Rate = Field(title="A day before", description="Relations per day before.")
+    ratio: Times | None = Field(description="rate / baseline_rate; null for a provider without a baseline.")
+    at_least: Times = Field(description="The ratio is at least this, with 97.5 % confidence.")
+    at_most: Times | None = Field(description="And at most this; null without a baseline: there is no bound.")
 
 
-class Rising(BaseModel):
+class Rising(Answer):
     """Answers: which providers are taking off, or fading, measured against themselves?"""
 
-    days: int = Field(description="Length of the period.")
-    baseline_days: int = Field(description="Length of the baseline, which ends where the period begins.")
+    days: Count = Field(title="Days of the period", description="Length of the period.")
+    baseline_days: Count = Field(
+        title="Days before it", description="Length of the baseline, which ends where the period begins."
+    )
     items: list[MovingProvider] = Field(
         description="Rising: highest `at_least` first. Falling: lowest `at_most` first."
     )

@@ -1,7 +1,7 @@
 """What the measures of analytics read: aggregates, and the categories of providers."""
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from operator import itemgetter
 
@@ -10,9 +10,12 @@ from pymongo.database import Database
 
 from services.analytics.measures.sketches import DaySketches
 from services.analytics.projection import AGGREGATES
+from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named, day_of, name_of
-from shared.measures.mongo import aggregated, providers_of
+from shared.measures.mongo import aggregated, currencies_of, providers_of, ratings_of
 from shared.measures.query import BadMeasure
+from shared.measures.scale import Scale
+from shared.measures.scales import Scales
 from shared.measures.visits import PORTION, Days, Visits
 from shared.runtime.protocols import Document
 
@@ -23,7 +26,7 @@ _NUMBERS = ("count", "rating_count", "rating_sum")
 
 class Measures:
     """Opens sources. ``names`` and ``relations_names`` give what collections of analytics and of relations are
-    called at the moment, ``clock`` the time."""
+    called at the moment, ``clock`` the time, ``scales`` the scale of ratings by tenant, where it is set."""
 
     def __init__(
         self,
@@ -31,7 +34,11 @@ class Measures:
         names: Callable[[str], str],
         relations_names: Callable[[str], str],
         clock: Callable[[], datetime],
+        scales: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
+        self.scales = Scales(
+            scales or {}, lambda tenant: ratings_of(database[relations_names("relations")], tenant)
+        )
         self.database = database
         self.names = names
         self.relations_names = relations_names
@@ -114,8 +121,8 @@ class Source:
     def providers(
         self, span: Span, kind: str | None, category: str | None, currency: str | None = None
     ) -> dict[str, Document]:
-        """Provider → count, rating_count, rating_sum and, with a currency, amount, of the providers with a
-        relation in the span. Raises BadMeasure."""
+        """Provider → count, rating_count, rating_sum, of the providers with a relation in the span. With a
+        currency also ``amount``, and ``elsewhere``: it has money, but none in this currency. Raises BadMeasure."""
         scope = self._scope("provider" if kind is None else "provider_kind", span)
         if kind is not None:
             # A kind holds neither ":" nor what means something to a regular expression.
@@ -123,24 +130,32 @@ class Source:
         sums: Document = {name: {"$sum": f"${name}"} for name in _NUMBERS}
         if currency is not None:
             sums["amount"] = {"$sum": f"$amount.{currency}"}
-        wanted = None
-        if category is not None:
-            providers = self._measures.database[self._measures.relations_names("providers")]
-            wanted = set(providers_of(providers, self._tenant, category))
+            paid = {"$cond": [{"$gt": [f"$amount.{currency}", None]}, 1, 0]}
+            any_money = {"$cond": [{"$gt": ["$amount", {}]}, 1, 0]}
+            sums |= {"paid": {"$max": paid}, "money": {"$max": any_money}}
+        wanted = None if category is None else set(self._among(category))
         found = {}
         for document in self._read({"$match": scope}, {"$group": {"_id": "$key", **sums}}):
             provider = document.pop("_id")
+            if currency is not None:
+                document["elsewhere"] = document.pop("money") > document.pop("paid")
             if kind is not None:
                 provider = provider.removesuffix(f":{kind}")
             if document["count"] > 0 and (wanted is None or provider in wanted):
                 found[provider] = document
         return found
 
-    def currency(self, span: Span, kind: str | None, asked: str | None) -> str | None:
-        """The currency to add up: the one that was asked for, else the only one that occurs, None of none.
-        Raises BadMeasure when there are several."""
-        if asked is not None:
-            return asked
+    def currencies(self, span: Span, kind: str | None, category: str | None) -> dict[str, int]:
+        """Currency → orders, most first. Aggregates know which currencies there are, but not how many orders each
+        has: the facts are asked where there are several (of the only one the number is not told: 0), and for a
+        category."""
+        facts: Document = {"tenant": self._tenant, "retracted": False}
+        facts["time"] = {"$gte": EPOCH + timedelta(days=span.first), "$lt": EPOCH + timedelta(days=span.end)}
+        if kind is not None:
+            facts["kind"] = kind
+        relations = self._measures.database[self._measures.relations_names("relations")]
+        if category is not None:
+            return currencies_of(relations, {**facts, "provider_id": {"$in": self._among(category)}})
         scope = self._scope("total" if kind is None else "kind", span)
         if kind is not None:
             scope["key"] = kind
@@ -149,9 +164,18 @@ class Source:
             for document in self._read({"$match": scope}, {"$project": {"_id": 0, "amount": 1}})
             for currency in document.get("amount", ())
         }
-        if len(seen) > 1:
-            raise BadMeasure("currency", f"is needed, for there are several: {', '.join(sorted(seen))}")
-        return seen.pop() if seen else None
+        # The facts may be a moment ahead of the aggregates, which are what is answered.
+        known = currencies_of(relations, facts) if len(seen) > 1 else {}
+        found = {currency: orders for currency, orders in known.items() if currency in seen}
+        return found | dict.fromkeys(sorted(seen - found.keys()), 0)
+
+    def _among(self, category: str) -> list[str]:
+        providers = self._measures.database[self._measures.relations_names("providers")]
+        return list(providers_of(providers, self._tenant, category))
+
+    def scale(self, lowest: int | None, highest: int | None) -> Scale | None:
+        """The scale of ratings, where it is not asked for. Raises BadMeasure."""
+        return self._measures.scales.of(self._tenant, lowest, highest)
 
     def _scope(self, by: str, span: Span) -> Document:
         first, end = name_of(span.first), name_of(span.end)

@@ -64,7 +64,8 @@ def list_command(json_line: Json = False) -> None:
     from shared.vault.open import master_keys
 
     settings = read_settings()
-    masters = master_keys(settings)
+    # What is stored can be listed without any of them.
+    masters = master_keys(settings) if settings.master_key_file or settings.master_key else None
     known = [] if masters is None else list(masters.known())
     use = dict.fromkeys(known, 0)
     with connect(mongo_of(settings)) as client:
@@ -101,12 +102,13 @@ def rotate_command(json_line: Json = False) -> None:
     """
     from shared.access.acts import INSTALLATION, recorder
     from shared.mongo.store import connect
-    from shared.settings import mongo_of
+    from shared.settings import mongo_of, require
     from shared.vault.mongo_store import MongoKeyStore
     from shared.vault.open import master_keys
     from shared.vault.rotation import rotate
 
     settings = read_settings()
+    require(settings, "mongo", "master_key")
     if (masters := master_keys(settings)) is None:
         raise ConfigurationError("KITH_ENCRYPTION is off: there are no keys to rotate")
     with connect(mongo_of(settings)) as client, _bar() as progress:

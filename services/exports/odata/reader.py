@@ -11,8 +11,8 @@ from services.exports.flatten import added_up
 from services.exports.odata.mongo import SUMMED, Translator, after
 from services.exports.odata.options import Options, Token
 from services.exports.odata.terms import Logic, Term
+from services.exports.query import tenant_of
 from services.exports.snapshot import Documents, Snapshot
-from services.exports.wish import tenant_of
 from shared.runtime.protocols import Document
 
 #: A page that keeps MongoDB busy for longer is given up (503).

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import orjson
 from fastapi import FastAPI, Request, Response
 
+from services.exports.column_access import masked, scope_of, split
 from services.exports.columns import Column, Dataset
 from services.exports.odata import answers
 from services.exports.odata.answers import Resource, Style
@@ -17,13 +18,12 @@ from services.exports.odata.metadata import SETS, metadata, service_document
 from services.exports.odata.mongo import Translator
 from services.exports.odata.options import Options, options_of, refuse_unknown
 from services.exports.odata.reader import Reader
-from services.exports.rights import masked, scope_of, split
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Exports
 from shared.access.guard import CallerOf, TenantOf
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller
-from shared.http.scopes import needs, public
+from shared.http.scopes import any_parameter, needs, public
 
 ROOT = "/odata/v1"
 _PAGE_SIZE = re.compile(r"(?:odata\.)?maxpagesize\s*=\s*\"?(\d{1,9})\"?", re.ASCII | re.IGNORECASE)
@@ -57,12 +57,14 @@ def add_odata(app: FastAPI, exports: Exports) -> None:
         # $metadata describes them, in OData's own words.
         @app.get(f"{ROOT}/{name}{{path:path}}", include_in_schema=False)
         @needs(scope_of(SETS[name]), masks_itself=True)
+        @any_parameter
         def entities(request: Request, caller: CallerOf, _: TenantOf, path: str) -> Response:
             # The route that decided who may is the one of the set that is read.
             set = request.scope["route"].path.removeprefix(f"{ROOT}/").partition("{")[0]
             return answered(request, set + path, set, caller)
 
     @public
+    @any_parameter
     def others(request: Request) -> Response:
         """The service document: which sets there are. `$metadata` below it describes them."""
         return answered(request, request.path_params.get("path", ""), None, None)

@@ -1,22 +1,34 @@
 """The measures of relations, their parameters, and how each is put together from a source."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from services.relations.measures.distribution import RatingDistribution, distribution
 from services.relations.measures.facts import Orders
 from services.relations.measures.geography import Geography, Level, Side, geography
-from services.relations.measures.lifetime import Lifetime, LifetimeOrder, Wish
+from services.relations.measures.lifetime import Lifetime, LifetimeOrder, LifetimeRequest
 from services.relations.measures.repeat import Repeat, repeat
 from services.relations.measures.revenue import Revenue, revenue
 from services.relations.measures.rfm import Rfm, RfmConsumers, Scored, Segment, rfm, rfm_consumers, scored
-from shared.contracts.events import Currency, Rating
+from shared.access.lineage import DerivedBy, DerivedFrom
 from shared.measures.activity import LOOK_BACK, Activity, activity
+from shared.measures.answer import stated
 from shared.measures.cohorts import Cohorts, cohorts
 from shared.measures.days import Span, Unit
 from shared.measures.lifecycle import Lifecycle, lifecycle
-from shared.measures.query import BucketQuery, FilterQuery, Limit, MoneyQuery, NotInstalled, bucketed, listed
+from shared.measures.query import (
+    BucketQuery,
+    FilterQuery,
+    Limit,
+    MoneyQuery,
+    NotInstalled,
+    OfCurrency,
+    OfRating,
+    ScaleQuery,
+    bucketed,
+    listed,
+)
 from shared.measures.spec import Measure, measure
 from shared.runtime.protocols import Document
 
@@ -24,16 +36,28 @@ if TYPE_CHECKING:
     from services.relations.measures.source import Source
 
 
+#: What groups of places reveal, and an order of customers.
+LEVEL = DerivedBy(
+    "level",
+    {
+        "country": ("location.country",),
+        "region": ("location.country", "location.region"),
+        "city": ("location.country", "location.region", "location.city"),
+    },
+)
+LISTED = DerivedBy("by", {"value": ("amount",), "risk": ()})
+
+
 class ActivityQuery(FilterQuery):
-    """By default the last 30 days."""
+    days: ClassVar[int | None] = 30
 
 
-class BucketedQuery(FilterQuery, BucketQuery):
-    """By default the last 12 weeks or months, or 30 days."""
+class BucketedQuery(BucketQuery, FilterQuery):
+    pass
 
 
 class RfmQuery(MoneyQuery):
-    """By default the last 365 days."""
+    days: ClassVar[int | None] = 365
 
 
 class RfmConsumersQuery(RfmQuery):
@@ -42,100 +66,108 @@ class RfmConsumersQuery(RfmQuery):
 
 
 class RepeatQuery(FilterQuery):
-    """By default all time."""
-
-    currency: Currency | None = Field(None, description="Only orders in this one. Left out: in any.")
+    currency: OfCurrency = Field(None, description="Only orders in this one. Left out: in any.")
 
 
 class RevenueQuery(FilterQuery):
-    """By default the last 365 days."""
+    days: ClassVar[int | None] = 365
 
     unit: Unit = Field("month", description="The size of a bucket; weeks begin on Monday.")
-    currency: Currency | None = Field(None, description="Only this one. Left out: each apart.")
+    currency: OfCurrency = Field(None, description="Only this one. Left out: each apart.")
 
 
-class DistributionQuery(FilterQuery):
-    """By default all time."""
-
-    positive_from: Rating = Field(4, description="A rating of at least this is good.")
+class DistributionQuery(ScaleQuery, FilterQuery):
+    positive_from: OfRating = Field(
+        None, description="A rating of at least this is good. Left out: the uppermost quarter of the scale."
+    )
 
 
 class GeographyQuery(FilterQuery):
-    """By default all time."""
-
-    side: Side = Field("consumer", description="By the place of consumers, or of providers.")
-    level: Level = Field("region", description="How finely places are told apart.")
+    side: Annotated[Side, DerivedFrom()] = Field(
+        "consumer", description="By the place of consumers, or of providers."
+    )
+    level: Annotated[Level, LEVEL] = Field("region", description="How finely places are told apart.")
     limit: Limit = 100
 
 
 class LifetimeQuery(MoneyQuery):
-    """By default all time; `from` leaves out consumers whose first order is earlier."""
+    """`from` leaves out consumers whose first order is earlier."""
 
     horizon_weeks: int = Field(52, ge=1, le=520, description="How far to look ahead.")
     discount: float = Field(
         0, ge=0, le=1, description="Yearly rate by which later money counts less: 0.1 is 10 %."
     )
-    by: LifetimeOrder = Field("value", description="What orders the list: expected value, or churn risk.")
+    by: Annotated[LifetimeOrder, LISTED] = Field(
+        "value", description="What orders the list: expected value, or churn risk."
+    )
     risk_from: float = Field(0, ge=0, le=1, description="List only repeaters with at least this churn risk.")
     risk_to: float = Field(1, ge=0, le=1, description="List only repeaters with at most this churn risk.")
     limit: Limit = 100
 
 
 def _activity(source: "Source", query: ActivityQuery) -> Activity:
-    span = listed(query.span(source.today, 30))
-    return activity(source.visits(query, Span(span.first - LOOK_BACK, span.end)), span)
+    span = listed(query.span(source.today, query.days))
+    return stated(activity(source.visits(query, Span(span.first - LOOK_BACK, span.end)), span), span)
 
 
 def _lifecycle(source: "Source", query: BucketedQuery) -> Lifecycle:
     span = bucketed(query, query.unit, source.today)
-    return lifecycle(source.visits(query, Span(0, span.end)), span, query.unit, source.today)
+    return stated(lifecycle(source.visits(query, Span(0, span.end)), span, query.unit, source.today), span)
 
 
 def _cohorts(source: "Source", query: BucketedQuery) -> Cohorts:
     span = bucketed(query, query.unit, source.today, square=True)
-    return cohorts(source.visits(query, Span(0, span.end)), span, query.unit, source.today)
+    return stated(cohorts(source.visits(query, Span(0, span.end)), span, query.unit, source.today), span)
 
 
-def _orders(query: MoneyQuery) -> Orders:
-    return Orders(query.currency, query.kind is not None)
+def _orders(source: "Source", query: MoneyQuery, span: Span) -> tuple[Orders, dict[str, int]]:
+    """Which relations are orders. Where no currency is asked for, the orders by currency: the first counts."""
+    of_kind = query.kind is not None
+    if query.currency is not None:
+        return Orders(query.currency, of_kind), {}
+    found = source.currencies(query, span)
+    return Orders(next(iter(found), None), of_kind), found
 
 
-def _scored(source: "Source", query: RfmQuery) -> Scored:
-    span = query.span(source.today, 365)
-    wanted: Document = {}
+def _scored(source: "Source", query: RfmQuery) -> tuple[Scored, Span, dict[str, int]]:
+    span = query.span(source.today, query.days)
+    orders, found = _orders(source, query, span)
     # Facts without money are orders only where they are of a kind that is asked for.
-    if query.kind is None:
-        wanted = {"amount": {"$exists": True}} if query.currency is None else {"currency": query.currency}
-    return scored(source.pieces(query, span, wanted), _orders(query), span.end)
+    wanted: Document = {"amount": {"$exists": True}} if query.kind is None else {}
+    return scored(source.pieces(query, span, wanted), orders, span.end), span, found
 
 
 def _rfm(source: "Source", query: RfmQuery) -> Rfm:
-    return rfm(_scored(source, query))
+    all, span, found = _scored(source, query)
+    return stated(rfm(all), span, found)
 
 
 def _rfm_consumers(source: "Source", query: RfmConsumersQuery) -> RfmConsumers:
-    return rfm_consumers(_scored(source, query), query.segment, query.limit)
+    all, span, found = _scored(source, query)
+    return stated(rfm_consumers(all, query.segment, query.limit), span, found)
 
 
 def _repeat(source: "Source", query: RepeatQuery) -> Repeat:
-    return repeat(
-        source.histories(query, query.span(source.today)),
-        Orders(query.currency, query.kind is not None, mixed=True),
-    )
+    span = query.span(source.today, query.days)
+    orders = Orders(query.currency, query.kind is not None, mixed=True)
+    return stated(repeat(source.histories(query, span), orders), span)
 
 
 def _revenue(source: "Source", query: RevenueQuery) -> Revenue:
-    span = listed(query.span(source.today, 365))
-    return revenue(source.takings(query, span, query.currency), query.unit)
+    span = listed(query.span(source.today, query.days))
+    return stated(revenue(source.takings(query, span, query.currency), query.unit), span)
 
 
 def _distribution(source: "Source", query: DistributionQuery) -> RatingDistribution:
-    return distribution(source.rating_counts(query, query.span(source.today)), query.positive_from)
+    span = query.span(source.today, query.days)
+    scale = source.scale(query.lowest, query.highest)
+    return stated(distribution(source.rating_counts(query, span), scale, query.positive_from), span)
 
 
 def _geography(source: "Source", query: GeographyQuery) -> Geography:
-    pieces = source.pieces(query, query.span(source.today))
-    return geography(pieces, source.atlas(query.side, query.level), query.side, query.limit)
+    span = query.span(source.today, query.days)
+    pieces = source.pieces(query, span)
+    return stated(geography(pieces, source.atlas(query.side, query.level), query.side, query.limit), span)
 
 
 def _personal_places(query: GeographyQuery) -> tuple[str, ...]:
@@ -149,9 +181,12 @@ def _lifetime(source: "Source", query: LifetimeQuery) -> Lifetime:
         from services.relations.measures.valuing import lifetime
     except ImportError:
         raise NotInstalled("lifetime values need numpy and scipy: install kith[measures]") from None
-    span = query.span(source.today)
-    wish = Wish(query.horizon_weeks, query.discount, query.by, query.risk_from, query.risk_to, query.limit)
-    return lifetime(source.histories(query, Span(0, span.end)), _orders(query), span, wish)
+    span = query.span(source.today, query.days)
+    wish = LifetimeRequest(
+        query.horizon_weeks, query.discount, query.by, query.risk_from, query.risk_to, query.limit
+    )
+    orders, found = _orders(source, query, span)
+    return stated(lifetime(source.histories(query, Span(0, span.end)), orders, span, wish), span, found)
 
 
 MEASURES: "tuple[Measure[Source], ...]" = (

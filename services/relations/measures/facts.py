@@ -50,6 +50,10 @@ class Orders:
         self.currency = fact.currency
         return True
 
+    def elsewhere(self, fact: Fact) -> bool:
+        """Whether the fact is an order in a currency that does not count."""
+        return fact.amount is not None and fact.amount >= 0 and not self.in_currency(fact)
+
     def of(self, histories: Histories) -> Iterator[tuple[str, list[Fact]]]:
         """Every consumer with an order, with all of them."""
         for consumer, facts in histories:

@@ -8,6 +8,9 @@ from itertools import pairwise
 from pydantic import BaseModel, Field
 
 from services.relations.measures.facts import Histories, Orders
+from shared.access.lineage import Count
+from shared.measures.answer import Answer
+from shared.measures.units import Days, Fraction
 
 _DAY = timedelta(days=1)
 #: Steps are told apart up to this order.
@@ -15,26 +18,38 @@ STEPS = 10
 
 
 class RepeatStep(BaseModel):
-    order: int = Field(description="n: the first, the second … order.")
-    consumers: int = Field(description="Consumers with at least n orders.")
-    next_rate: float = Field(description="The fraction of them that has ordered again, from 0 to 1.")
-    median_days: float | None = Field(description="Half of those did it within so many days; null if nobody.")
+    order: Count = Field(title="Order no.", description="n: the first, the second … order.")
+    consumers: Count = Field(description="Consumers with at least n orders.")
+    next_rate: Fraction = Field(
+        title="Order again", description="The fraction of them that has ordered again, from 0 to 1."
+    )
+    median_days: Days | None = Field(
+        title="Half within (days)", description="Half of those did it within so many days; null if nobody."
+    )
 
 
-class Repeat(BaseModel):
+class Repeat(Answer):
     """Answers: do customers come back, and after how long should we remind them?"""
 
-    consumers: int = Field(description="Consumers with an order.")
-    orders: int
-    repeaters: int = Field(description="Consumers with at least two.")
-    repeat_rate: float | None = Field(description="repeaters / consumers, from 0 to 1; null without orders.")
-    mean_days: float | None = Field(
-        description="Mean days between two orders of a consumer that follow each other."
+    consumers: Count = Field(description="Consumers with an order.")
+    orders: Count
+    repeaters: Count = Field(description="Consumers with at least two.")
+    repeat_rate: Fraction | None = Field(description="repeaters / consumers, from 0 to 1; null without orders.")
+    mean_days: Days | None = Field(
+        title="Mean days between orders",
+        description="Mean days between two orders of a consumer that follow each other.",
     )
-    p25_days: float | None = Field(description="A quarter of these times is not longer.")
-    median_days: float | None = Field(description="Half of them are not longer.")
-    p75_days: float | None = Field(description="Three quarters are not longer.")
-    p90_days: float | None = Field(description="Nine tenths are not longer: who is away longer has perhaps gone.")
+    p25_days: Days | None = Field(
+        title="A quarter within (days)", description="A quarter of these times is not longer."
+    )
+    median_days: Days | None = Field(title="Half within (days)", description="Half of them are not longer.")
+    p75_days: Days | None = Field(
+        title="Three quarters within (days)", description="Three quarters are not longer."
+    )
+    p90_days: Days | None = Field(
+        title="Nine tenths within (days)",
+        description="Nine tenths are not longer: who is away longer has perhaps gone.",
+    )
     items: list[RepeatStep] = Field(description=f"From the first order to the {STEPS}th.")
 
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable
 from datetime import date
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
 
+from shared.access.lineage import DerivedFrom
+from shared.measures.answer import Answer
 from shared.measures.days import Unit, bucket_of, date_of, start_of
+from shared.measures.units import Fraction, Minor, MinorMean
 
 
 class Takings(NamedTuple):
@@ -22,17 +25,27 @@ class Takings(NamedTuple):
 
 class Money(BaseModel):
     currency: str = Field(description="ISO 4217. Money is never added up across currencies.")
-    orders: int = Field(description="Relations with an amount of at least 0.")
-    gross: int = Field(description="The sum of these amounts, in minor units.")
-    refund_count: int = Field(description="Relations with an amount below 0.")
-    refunds: int = Field(description="The sum of these, as a positive number of minor units.")
-    net: int = Field(description="gross − refunds.")
-    average_order: float | None = Field(description="gross / orders, in minor units; null without orders.")
-    refund_rate: float | None = Field(description="refunds / gross; null when gross is 0. May exceed 1.")
+    orders: Annotated[int, DerivedFrom("amount")] = Field(description="Relations with an amount of at least 0.")
+    gross_minor: Minor = Field(description="The sum of these amounts, in minor units.")
+    refund_count: Annotated[int, DerivedFrom("amount")] = Field(
+        title="Refunds", description="Relations with an amount below 0."
+    )
+    refunds_minor: Minor = Field(
+        title="Refunded", description="The sum of these, as a positive number of minor units."
+    )
+    net_minor: Minor = Field(description="gross − refunds, in minor units.")
+    average_order_minor: MinorMean | None = Field(
+        description="gross / orders, in minor units; null without orders."
+    )
+    refund_rate: Annotated[Fraction | None, DerivedFrom("amount")] = Field(
+        description="refunds / gross; null when gross is 0. May exceed 1."
+    )
 
 
 class _Bucket(BaseModel):
-    bucket: date = Field(description="First day of the day, week or month.")
+    bucket: Annotated[date, DerivedFrom("time")] = Field(
+        title="From", description="First day of the day, week or month."
+    )
 
 
 # The second base, so that the bucket is the first column.
@@ -40,7 +53,7 @@ class MoneyBucket(Money, _Bucket):
     pass
 
 
-class Revenue(BaseModel):
+class Revenue(Answer):
     """Answers: what do we earn, how much of it flows back, and how large is an order?"""
 
     unit: Unit
@@ -81,10 +94,10 @@ def _money(currency: str, sums: list[int]) -> Money:
     return Money(
         currency=currency,
         orders=orders,
-        gross=gross,
+        gross_minor=gross,
         refund_count=refund_count,
-        refunds=returned,
-        net=gross - returned,
-        average_order=gross / orders if orders else None,
+        refunds_minor=returned,
+        net_minor=gross - returned,
+        average_order_minor=gross / orders if orders else None,
         refund_rate=returned / gross if gross else None,
     )

@@ -4,12 +4,15 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field
 
 from services.relations.measures.facts import Histories, Orders
+from shared.access.lineage import Count, DerivedFrom, OrderedBy
+from shared.measures.answer import MoneyAnswer
 from shared.measures.days import day_of
+from shared.measures.units import WORD, Days, Fraction, Minor, Rate
 
 Segment = Literal[
     "champions",
@@ -35,42 +38,46 @@ CLASSES: tuple[tuple[Segment, ...], ...] = (
 
 class RfmConsumer(BaseModel):
     consumer_id: str
-    segment: Segment
-    r: int = Field(description="Recency score, 1 to 5; 5 came last most recently.")
-    f: int = Field(description="Frequency score, 1 to 5; 5 has the most orders.")
-    m: int = Field(description="Money score, 1 to 5; 5 spent most.")
-    recency_days: int = Field(description="Days from the last order to the last day of the period.")
-    orders: int = Field(description="Orders in the period.")
-    money: int = Field(description="Net of refunds, in minor units.")
+    segment: Annotated[Segment, WORD, DerivedFrom()]
+    r: Count = Field(title="R", description="Recency score, 1 to 5; 5 came last most recently.")
+    f: Count = Field(title="F", description="Frequency score, 1 to 5; 1 has one order, 5 the most.")
+    m: Annotated[int, DerivedFrom("amount")] = Field(title="M", description="Money score, 1 to 5; 5 spent most.")
+    recency_days: Count = Field(
+        title="Days since last order", description="Days from the last order to the last day of the period."
+    )
+    orders: Count = Field(description="Orders in the period.")
+    money_minor: Minor = Field(description="Net of refunds, in minor units.")
 
 
 class RfmSegment(BaseModel):
-    segment: Segment
-    consumers: int
-    share: float = Field(description="Of all consumers with an order, from 0 to 1.")
-    recency_days: float = Field(description="Mean days since the last order.")
-    orders: float = Field(description="Mean orders of a consumer.")
-    money: int = Field(description="Of all its consumers, net of refunds, in minor units.")
-    money_share: float | None = Field(description="Of all the money; null when that is not above 0.")
+    segment: Annotated[Segment, WORD, DerivedFrom()]
+    consumers: Count
+    share: Fraction = Field(title="Share of consumers", description="Of all consumers with an order, from 0 to 1.")
+    recency_days: Days = Field(title="Days since last order", description="Mean days since the last order.")
+    orders: Rate = Field(title="Orders each", description="Mean orders of a consumer.")
+    money_minor: Minor = Field(description="Of all its consumers, net of refunds, in minor units.")
+    money_share: Annotated[Fraction | None, DerivedFrom("amount")] = Field(
+        title="Share of money", description="Of all the money; null when that is not above 0."
+    )
 
 
-class Rfm(BaseModel):
+class Rfm(MoneyAnswer):
     """Answers: which kinds of customers do we have, and how many of each?"""
 
-    currency: str | None = Field(description="Of the money; null when no order has any.")
-    consumers: int = Field(description="Consumers with an order in the period.")
-    grid: list[list[int]] = Field(
+    consumers: Count = Field(description="Consumers with an order in the period.")
+    grid: list[list[Count]] = Field(
         description="Consumers by recency score (rows, 1 first) and frequency score (columns, 1 first)."
     )
     items: list[RfmSegment] = Field(description="Every class that has somebody, the best first.")
 
 
-class RfmConsumers(BaseModel):
+class RfmConsumers(MoneyAnswer):
     """Answers: who exactly is about to leave, and who is worth a call?"""
 
-    currency: str | None = Field(description="Of the money; null when no order has any.")
-    consumers: int = Field(description="Consumers of the class, or of all.")
-    items: list[RfmConsumer] = Field(description="Most money first, then by consumer.")
+    consumers: Count = Field(description="Consumers of the class, or of all.")
+    items: Annotated[list[RfmConsumer], OrderedBy("amount")] = Field(
+        description="Most money first, then by consumer."
+    )
 
 
 def scores(values: Iterable[int]) -> dict[int, int]:
@@ -86,11 +93,28 @@ def scores(values: Iterable[int]) -> dict[int, int]:
     return found
 
 
+def frequency_scores(orders: Iterable[int]) -> dict[int, int]:
+    """The score of each number of orders: 1 for one order, which is no frequency yet; 2 to 5 by quartile among the
+    consumers with more.
+
+    score(v) = 1 + ⌈4 · (|{less}| + |{equal}|/2) / n⌉ over the n consumers with at least two orders: if all of them
+    have the same number, all score 3.
+    """
+    counts = Counter(orders)
+    found = {1: 1} if counts.pop(1, 0) else {}
+    n, less = counts.total(), 0
+    for value, equal in sorted(counts.items()):
+        found[value] = 1 - 4 * (2 * less + equal) // (-2 * n)
+        less += equal
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Scored:
     """All consumers with an order: ids, and parallel columns of numbers and scores."""
 
     currency: str | None
+    left_out: int
     ids: list[str]
     recency: Sequence[int]
     orders: Sequence[int]
@@ -108,14 +132,17 @@ def scored(histories: Histories, orders: Orders, end: int) -> Scored:
 
     ``histories``: facts of the period, in any order, a consumer in as many parts as they come; ``end``: the day
     after it. Units: recency in days, from the last order to the last day of the period; frequency in orders; money
-    in minor units, refunds deducted as far as they are among the facts. Source: A. M. Hughes, "Strategic Database
-    Marketing", 1994 (quintile scores).
+    in minor units, refunds deducted as far as they are among the facts. Who has orders in other currencies only is
+    left out, and counted. Source: A. M. Hughes, "Strategic Database Marketing", 1994 (quintile scores).
     """
     places: dict[str, int] = {}
     last, number, sums = array("q"), array("q"), array("q")
+    elsewhere: set[str] = set()
     for consumer, facts in histories:
         for fact in facts:
             if not orders.in_currency(fact):
+                if orders.elsewhere(fact):
+                    elsewhere.add(consumer)
                 continue
             if (at := places.setdefault(consumer, len(last))) == len(last):
                 last.append(0)
@@ -130,9 +157,10 @@ def scored(histories: Histories, orders: Orders, end: int) -> Scored:
     recency = array("q", (end - 1 - last[at] for _, at in buyers))
     count = array("q", (number[at] for _, at in buyers))
     money = array("q", (sums[at] for _, at in buyers))
-    by_recency, by_count, by_money = scores(-days for days in recency), scores(count), scores(money)
+    by_recency, by_count, by_money = scores(-days for days in recency), frequency_scores(count), scores(money)
     return Scored(
         orders.currency,
+        len(elsewhere.difference(ids)),
         ids,
         recency,
         count,
@@ -163,11 +191,11 @@ def rfm(all: Scored) -> Rfm:
                 share=size / len(all.ids),
                 recency_days=sum(all.recency[at] for at in those) / size,
                 orders=sum(all.orders[at] for at in those) / size,
-                money=money,
+                money_minor=money,
                 money_share=money / total if total > 0 else None,
             )
         )
-    return Rfm(currency=all.currency, consumers=len(all.ids), grid=grid, items=items)
+    return Rfm(currency=all.currency, left_out=all.left_out, consumers=len(all.ids), grid=grid, items=items)
 
 
 def rfm_consumers(all: Scored, segment: Segment | None, limit: int) -> RfmConsumers:
@@ -176,6 +204,7 @@ def rfm_consumers(all: Scored, segment: Segment | None, limit: int) -> RfmConsum
     best = sorted(those, key=lambda at: (-all.money[at], all.ids[at]))[:limit]
     return RfmConsumers(
         currency=all.currency,
+        left_out=all.left_out,
         consumers=len(those),
         items=[
             RfmConsumer(
@@ -186,7 +215,7 @@ def rfm_consumers(all: Scored, segment: Segment | None, limit: int) -> RfmConsum
                 m=all.m[at],
                 recency_days=all.recency[at],
                 orders=all.orders[at],
-                money=all.money[at],
+                money_minor=all.money[at],
             )
             for at in best
         ],

@@ -1,6 +1,6 @@
 """What the measures of relations read: facts, and the places and categories of profiles."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from operator import itemgetter
@@ -13,8 +13,10 @@ from services.relations.measures.geography import Atlas, Level, Side
 from services.relations.measures.revenue import Takings
 from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named, day_of
-from shared.measures.mongo import MAX_TIME_MS, aggregated, providers_of, tenant_ids
+from shared.measures.mongo import MAX_TIME_MS, aggregated, currencies_of, providers_of, ratings_of, tenant_ids
 from shared.measures.query import BadMeasure, FilterQuery
+from shared.measures.scale import Scale
+from shared.measures.scales import Scales
 from shared.measures.visits import Visits, by_day
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
@@ -31,7 +33,8 @@ _FACT: Document = {"_id": 0, "consumer_id": 1, "provider_id": 1, "time": 1, "amo
 
 
 class Measures:
-    """Opens sources. ``names`` gives what a collection is called at the moment, ``clock`` the time."""
+    """Opens sources. ``names`` gives what a collection is called at the moment, ``clock`` the time, ``scales`` the
+    scale of ratings by tenant, where it is set."""
 
     def __init__(
         self,
@@ -39,7 +42,9 @@ class Measures:
         names: Callable[[str], str],
         clock: Callable[[], datetime],
         vault: Vault | None = None,
+        scales: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
+        self.scales = Scales(scales or {}, lambda tenant: ratings_of(database[names("relations")], tenant))
         self.open = opener(vault)
         self.database = database
         self.names = names
@@ -147,6 +152,14 @@ class Source:
             {"$group": {"_id": "$rating", "count": {"$sum": 1}}},
         )
         return {row["_id"]: row["count"] for row in rows}
+
+    def currencies(self, query: FilterQuery, span: Span) -> dict[str, int]:
+        """Currency → orders, most first, of the facts of the span that the query lets through."""
+        return currencies_of(self._collection("relations"), self._wanted(query, span))
+
+    def scale(self, lowest: int | None, highest: int | None) -> Scale | None:
+        """The scale of ratings, where it is not asked for. Raises BadMeasure."""
+        return self._measures.scales.of(self._tenant, lowest, highest)
 
     def atlas(self, side: Side, level: Level) -> Atlas:
         """Where consumers or providers are. Raises BadMeasure beyond MAX_PROFILES."""

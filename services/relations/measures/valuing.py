@@ -7,7 +7,14 @@ import numpy as np
 from services.relations.measures import bgnbd, gamma_gamma
 from services.relations.measures.facts import Histories, Orders
 from services.relations.measures.fitting import Array
-from services.relations.measures.lifetime import FEWEST, Customer, Lifetime, OrdersModel, SpendModel, Wish
+from services.relations.measures.lifetime import (
+    FEWEST,
+    Customer,
+    Lifetime,
+    LifetimeRequest,
+    OrdersModel,
+    SpendModel,
+)
 from shared.measures.days import Span, date_of, day_of
 
 _WEEKS_A_YEAR = 365.25 / 7
@@ -21,7 +28,14 @@ class Observed:
         ids: list[str] = []
         first, last, repeats, paid = array("q"), array("q"), array("q"), array("q")
         spent = array("d")
-        for consumer, bought in orders.of(histories):
+        left_out = 0
+        for consumer, facts in histories:
+            bought = [fact for fact in facts if orders.counts(fact)]
+            if not bought:
+                # Once, by the first of their orders, as those who count.
+                elsewhere = next((day_of(fact.time) for fact in facts if orders.elsewhere(fact)), None)
+                left_out += elsewhere is not None and span.first <= elsewhere < span.end
+                continue
             days: dict[int, int] = {}
             for fact in bought:
                 day = day_of(fact.time)
@@ -37,6 +51,8 @@ class Observed:
             paid.append(len(worth))
             spent.append(sum(worth) / len(worth) if worth else 0.0)
         self.ids = ids
+        #: Consumers with orders in other currencies only.
+        self.left_out = left_out
         self.last = np.asarray(last, dtype=np.int64)
         began_at = np.asarray(first, dtype=np.int64)
         self.x = np.asarray(repeats, dtype=np.float64)
@@ -47,7 +63,7 @@ class Observed:
         self.spent = np.asarray(spent, dtype=np.float64)
 
 
-def lifetime(histories: Histories, orders: Orders, span: Span, wish: Wish) -> Lifetime:
+def lifetime(histories: Histories, orders: Orders, span: Span, wish: LifetimeRequest) -> Lifetime:
     """Churn risk (1 − P(alive)), expected orders and expected value of each consumer.
 
     ``histories``: all facts before the span's end; consumers count whose first order is within the span. x are the
@@ -64,12 +80,13 @@ def lifetime(histories: Histories, orders: Orders, span: Span, wish: Wish) -> Li
     repeaters = int(np.count_nonzero(seen.x))
     answer = Lifetime(
         currency=orders.currency,
+        left_out=seen.left_out,
         consumers=len(seen.ids),
         repeaters=repeaters,
         horizon_weeks=wish.weeks,
         active=None,
         expected_orders=None,
-        expected_value=None,
+        expected_value_minor=None,
         orders_model=None,
         spend_model=None,
         notes=[],
@@ -100,7 +117,7 @@ def lifetime(histories: Histories, orders: Orders, span: Span, wish: Wish) -> Li
     )
     answer.active = float(np.sum((1 - risk)[seen.x > 0]))
     answer.expected_orders = float(np.sum(expected))
-    answer.expected_value = None if value is None else float(np.sum(value))
+    answer.expected_value_minor = None if value is None else float(np.sum(value))
     answer.items = [
         Customer(
             consumer_id=seen.ids[at],
@@ -108,8 +125,8 @@ def lifetime(histories: Histories, orders: Orders, span: Span, wish: Wish) -> Li
             last=date_of(int(seen.last[at])),
             churn_risk=float(risk[at]) if seen.x[at] else None,
             expected_orders=float(expected[at]),
-            expected_order=None if worth is None else float(worth[at]),
-            expected_value=None if value is None else float(value[at]),
+            expected_order_minor=None if worth is None else float(worth[at]),
+            expected_value_minor=None if value is None else float(value[at]),
         )
         for at in _chosen(seen, risk, expected if value is None else value, wish)
     ]
@@ -128,11 +145,11 @@ def _worth(seen: Observed, notes: list[str]) -> tuple[Array | None, SpendModel |
         notes.append("The amounts show no clear optimum of Gamma-Gamma: read values with care.")
     spread = bool(np.std(x) > 0 and np.std(mean) > 0)
     correlation = float(np.corrcoef(x, mean)[0, 1]) if spread else None
-    told = SpendModel(p=model.p, q=model.q, v=model.v, correlation=correlation)
+    told = SpendModel(p=model.p, q=model.q, v_minor=model.v, correlation=correlation)
     return model.expected(seen.paid, seen.spent), told
 
 
-def _ahead(model: bgnbd.BgNbd, x: Array, t_x: Array, t: Array, wish: Wish) -> tuple[Array, Array]:
+def _ahead(model: bgnbd.BgNbd, x: Array, t_x: Array, t: Array, wish: LifetimeRequest) -> tuple[Array, Array]:
     """Expected orders within the horizon, and the same with each discounted to now."""
     total = model.expected(wish.weeks, x, t_x, t)
     if not wish.discount:
@@ -146,7 +163,7 @@ def _ahead(model: bgnbd.BgNbd, x: Array, t_x: Array, t: Array, wish: Wish) -> tu
     return total, discounted
 
 
-def _chosen(seen: Observed, risk: Array, value: Array, wish: Wish) -> list[int]:
+def _chosen(seen: Observed, risk: Array, value: Array, wish: LifetimeRequest) -> list[int]:
     """Whom to list. A bound of the risk leaves out those whose risk is not known."""
     wanted = np.ones(len(seen.ids), dtype=np.bool_)
     if wish.risk_from > 0 or wish.risk_to < 1 or wish.order == "risk":

@@ -14,7 +14,7 @@ from shared.runtime.protocols import Message
 from shared.settings import Settings
 
 
-class RdPublisher:
+class LibrdkafkaPublisher:
     """Publishes with acknowledgement of all replicas, idempotently. Any thread may send."""
 
     def __init__(self, settings: Settings) -> None:

@@ -86,7 +86,7 @@ def partition_counts(client: Consumer | Producer) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
 
 
-class RdReader:
+class LibrdkafkaReader:
     """A member of the group ``<group>.<service>`` that reads ``topics`` from positions kept elsewhere."""
 
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from shared.settings import Settings
 _LOOK_SECONDS = 30.0
 
 
-class WholeReader(KafkaReader):
+class AllPartitionsReader(KafkaReader):
     """All partitions are assigned with the first poll, and all again when some have been added."""
 
     def __init__(self, settings: Settings, topics: Sequence[str]) -> None:

@@ -151,7 +151,17 @@ def test_what_a_token_must_say(issuer: Issuer, tokens: Tokens, claims: Json) -> 
 
 @pytest.mark.parametrize(
     "claims",
-    [{"tenant": None}, {"tenant": "No Tenant"}, {"tenant": ["acme"]}, {"tenant": "a" * 80}, {"masks": ["a b"]}],
+    [
+        *({"tenant": None}, {"tenant": "No Tenant"}, {"tenant": ["acme"]}, {"tenant": "a" * 80}),
+        *({"masks": ["a b"]}, {"masks": ["amount", 5]}, {"masks": {"amount": True}}, {"masks": 5}),
+        *(
+            {"masks": ["amout"]},
+            {"masks": "amount ratng"},
+            {"masks": ["location.street"]},
+            {"masks": [["amount"]]},
+        ),
+        *({"masks": True}, {"masks": [""]}, {"masks": [None]}),
+    ],
 )
 def test_a_good_token_that_names_no_tenant_or_no_fields_may_nothing(
     issuer: Issuer, tokens: Tokens, claims: Json
@@ -310,3 +320,45 @@ def test_what_would_not_be_safe_cannot_be_set(changes: Json, said: str) -> None:
     given = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": "https://id.example/jwks", **changes}
     with pytest.raises(ConfigurationError, match=said):
         Tokens(Trust(**given))
+
+
+ODD_KEYS: list[Json] = [
+    {"kty": "LMS", "kid": "post-quantum", "x": "AA"},
+    {"kty": "EC", "crv": "P-999", "x": "AA", "y": "AA", "kid": "curve"},
+    {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "no point"},
+    {"kty": "RSA", "n": "!!!", "e": "AQAB", "kid": "no base64"},
+    {"kty": "RSA", "kid": "half", "n": "AQAB"},
+    {"kty": "OKP", "crv": "X999", "x": "AA", "kid": "okp"},
+    {"kid": "no kind"},
+    {"kty": ["RSA"], "kid": "a list"},
+    {"kty": "RSA", "n": 5, "e": {}, "kid": "numbers"},
+    {"kty": "RSA", "n": "AQAB", "e": "AQAB", "key_ops": 5, "kid": "operations"},
+]
+
+
+@pytest.mark.parametrize("odd", [*ODD_KEYS, "text", None, 5, []], ids=str)
+def test_one_key_that_is_not_understood_ends_no_login(
+    issuer: Issuer, tokens: Tokens, odd: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = KeySet(issuer.keys).as_dict(private=False)["keys"]
+    issuer.body = json.dumps({"keys": [odd, *good, odd]}).encode()
+    assert asyncio.run(tokens.caller(issuer.token())).name == "ann"
+    assert "a key of the issuer is not understood" in caplog.text
+
+
+def test_keys_for_encryption_are_not_read(
+    issuer: Issuer, tokens: Tokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where one bears the name of the key that signs."""
+    good = KeySet(issuer.keys).as_dict(private=False)["keys"]
+    other = RSAKey.generate_key(2048, {"kid": "one", "use": "enc"}, private=True).as_dict(private=False)
+    issuer.body = json.dumps({"keys": [other, {"use": "enc", "kty": "?"}, *good]}).encode()
+    assert asyncio.run(tokens.caller(issuer.token())).name == "ann"
+    assert "not understood" not in caplog.text
+
+
+def test_an_issuer_without_a_key_that_is_understood_is_unavailable(issuer: Issuer) -> None:
+    for listed in ([], ODD_KEYS, None, {"a": 1}, "keys"):
+        issuer.body = json.dumps({"keys": listed}).encode()
+        with pytest.raises(Unavailable):
+            asyncio.run(Tokens(Trust(ISSUER, AUDIENCE, issuer.url)).caller(issuer.token()))

@@ -24,7 +24,7 @@ from services.relations.api import create_app as relations_app
 from shared.access.guard import Access
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller
-from shared.http.cors import allow_pages
+from shared.http.cors import allow_origins
 from shared.http.server import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
@@ -277,7 +277,7 @@ def test_the_relations_api_can_be_elsewhere() -> None:
 
 def test_only_pages_that_are_named_may_ask() -> None:
     app = relations_app(cast(Any, None), STRENGTH, list, lambda: NOW, access=OPEN)
-    allow_pages(app, ["http://127.0.0.1:8703"])
+    allow_origins(app, ["http://127.0.0.1:8703"])
     allowed = get(app, "/health/live", headers={"Origin": "http://127.0.0.1:8703"})
     assert allowed.headers["access-control-allow-origin"] == "http://127.0.0.1:8703"
     assert "access-control-allow-credentials" not in allowed.headers
@@ -287,7 +287,7 @@ def test_only_pages_that_are_named_may_ask() -> None:
 
 def test_without_a_setting_no_page_may() -> None:
     app = relations_app(cast(Any, None), STRENGTH, list, lambda: NOW, access=OPEN)
-    allow_pages(app, ())
+    allow_origins(app, ())
     assert "access-control-allow-origin" not in get(app, "/health/live", headers={"Origin": "http://x"}).headers
 
 

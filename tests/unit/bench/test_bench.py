@@ -9,7 +9,7 @@ from kafka.partitioner import murmur2
 from rich.console import Console
 from rich.table import Table
 
-from services.bench import connect, readme, report
+from services.bench import connect, document, report
 from services.bench.__main__ import available, parser
 from services.bench.contenders import CONTENDERS
 from services.bench.door import door_ratios
@@ -278,7 +278,7 @@ def test_plain_tables_show_each_column() -> None:
     assert "True" in text
 
 
-# The README
+# The page of speed
 
 
 def test_the_table_of_speed_is_put_between_its_marks() -> None:
@@ -288,13 +288,13 @@ def test_the_table_of_speed_is_put_between_its_marks() -> None:
         run("kith", 20_000.0, scenario="replay"),
         run("bulk", 9e3),
     ]
-    table = readme.speed(runs, [ratio("a / b", "first", [0.5], 1.0)], {"kith": "Kith, whole job"})
+    table = document.speed(runs, [ratio("a / b", "first", [0.5], 1.0)], {"kith": "Kith, whole job"})
     assert "| Kith, whole job | 13,345 | 20,000 | – | 10, 20, 5 |" in table
     assert "| bulk | 9,000 | – | – |" in table
     assert "| a / b | new facts | 0.50 | 1.00, missed |" in table
     text = "before\n<!-- speed: make bench -->\nold\n<!-- end of speed -->\nafter"
-    changed = readme.put(text, "speed", table)
+    changed = document.put(text, "speed", table)
     assert changed == f"before\n<!-- speed: make bench -->\n{table}\n<!-- end of speed -->\nafter"
-    assert readme.put(changed, "speed", table) == changed
+    assert document.put(changed, "speed", table) == changed
     with pytest.raises(ValueError, match="no marks of speed"):
-        readme.put("nothing", "speed", table)
+        document.put("nothing", "speed", table)

@@ -88,7 +88,7 @@ def test_an_answer_without_items_is_one_row() -> None:
 
 
 def test_nothing_found_is_said_and_csv_keeps_its_head() -> None:
-    nothing = top_providers({}, None, 5)
+    nothing = top_providers({}, 5)
     assert as_csv(nothing) == "provider_id,value,share\n"
     assert ["Nothing", "was", "found."] in shown(nothing)
     empty = Cohorts(unit="week", running=True, average=[], items=[])
@@ -112,7 +112,7 @@ def test_notes_are_shown() -> None:
         horizon_weeks=52,
         active=None,
         expected_orders=None,
-        expected_value=None,
+        expected_value_minor=None,
         orders_model=None,
         spend_model=None,
         notes=["No model: it needs more."],

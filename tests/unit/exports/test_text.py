@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.exports.column_access import check_filters, split
 from services.exports.columns import Column, Row
 from services.exports.datasets import DATASETS, columns
-from services.exports.rights import check_filters, split
+from services.exports.query import ExportQuery, filter_of
 from services.exports.text import csv_lines, json_lines
-from services.exports.wish import Wish, filter_of
 from shared.access.masks import is_path
 from shared.http.parameters import BadParameter, moment
 
@@ -141,8 +141,8 @@ def test_masks_hide_what_they_name_and_what_tells_it(dataset: str, mask: str, hi
 
 def test_a_hidden_column_is_no_filter() -> None:
     with pytest.raises(BadParameter, match="hidden"):
-        check_filters(Wish(kind="view"), DATASETS["relations"], ["kind"])
-    check_filters(Wish(kind="view"), DATASETS["relations"], ["amount"])
+        check_filters(ExportQuery(kind="view"), DATASETS["relations"], ["kind"])
+    check_filters(ExportQuery(kind="view"), DATASETS["relations"], ["amount"])
 
 
 @pytest.mark.parametrize("text", ["", "2026", "2026-13-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "now"])
@@ -158,5 +158,5 @@ def test_times_are_in_utc_or_say_their_offset() -> None:
 
 def test_a_filter_never_leaves_its_tenant() -> None:
     for dataset in DATASETS.values():
-        wanted: Any = filter_of(dataset, Wish("acme"))
+        wanted: Any = filter_of(dataset, ExportQuery("acme"))
         assert wanted.get("tenant") == "acme" or wanted["_id"] == {"$gte": "acme:", "$lt": "acme;"}

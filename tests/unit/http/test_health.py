@@ -11,8 +11,8 @@ import pytest
 from shared.contracts.errors import Unavailable
 from shared.observability.dead_letter_log import DeadLetterLog
 from shared.observability.logs import Logfmt
-from shared.runtime.partition_state import Lane, Pending
-from shared.runtime.protocols import Claim, Message, Outcome, Parcel, Partition, Progress, Slice
+from shared.runtime.partition_state import InFlightCommit, PartitionState
+from shared.runtime.protocols import Claim, Message, OutboxBatch, Outcome, Partition, Progress, Slice
 from shared.runtime.runner import Runner
 from shared.runtime.watchdog import STORE_THREADS, Hang, Watchdog, hangs
 from shared.runtime.worker import Worker
@@ -56,7 +56,7 @@ def test_work_that_came_after_a_long_rest_is_not_stuck_at_once() -> None:
     kith = kith_with(WatchedStore())
     kith.publish(views(4))
     kith.drain()
-    lane = kith.runner.lanes[PLACE]
+    lane = kith.runner.partitions[PLACE]
     lane.moved_at = lane.settled_at = time.monotonic() - 3600
     kith.store.available = False
     kith.publish(views(1, "c2"))
@@ -120,11 +120,11 @@ def test_a_publication_without_an_answer_is_named_and_its_failure_too() -> None:
 
 
 def test_progress_begins_the_wait_anew() -> None:
-    lane = Lane(PLACE, "p")
+    lane = PartitionState(PLACE, "p")
     lane.open(Claim("p", 1), Progress(0), 0, trimmed=False)
     lane.moved_at = lane.settled_at = time.monotonic() - 100
-    lane.pending = Pending((), Outcome(), Progress(1), 0)
-    lane.committed([Parcel("a", ())])
+    lane.pending = InFlightCommit((), Outcome(), Progress(1), 0)
+    lane.committed([OutboxBatch("a", ())])
     assert lane.wait is not None
     assert lane.wait.step == "publish"
     assert time.monotonic() - lane.wait.since < 10
@@ -148,7 +148,7 @@ class Blocking(WatchedStore):
         self._block("claim")
         return super().claim(position, owner)
 
-    def commit(self, slice: Slice) -> list[Parcel]:
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
         self._block("commit")
         return super().commit(slice)
 

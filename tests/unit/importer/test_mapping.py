@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from services.importer.mapping import MappingError, load
 from services.importer.targets import CONTAINERS, data_model, target_of
-from shared.contracts.events import EVENT_TYPES, Location, Whereabouts
+from shared.contracts.events import EVENT_TYPES, ConsumerLocation, Location
 from tests.support.importer import visits, write_mapping
 
 
@@ -141,5 +141,5 @@ def _properties(model: type[BaseModel]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_the_kinds_of_a_location_are_those_of_the_schema() -> None:
-    for name, schema in [*_properties(Location), *_properties(Whereabouts)]:
+    for name, schema in [*_properties(Location), *_properties(ConsumerLocation)]:
         assert target_of(f"location.{name}") == kind_in_schema(schema), name

@@ -18,6 +18,7 @@ from services.ingest.api import create_app
 from services.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import Topics
+from shared.http.problems.lookup import of_uri
 from shared.runtime.protocols import Message
 from shared.settings import Settings
 from tests.support.builders import OPEN
@@ -84,7 +85,9 @@ def check_problem(response: httpx.Response, status: int) -> str:
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()
-    assert problem["type"] == "about:blank"
+    kind = of_uri(problem["type"])
+    assert kind is not None
+    assert (kind.status, kind.title) == (status, problem["title"])
     assert problem["status"] == status
     assert problem["title"]
     return str(problem["detail"])
@@ -240,7 +243,7 @@ def test_health() -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ready"})
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/v1/events/", "/v2/events"])
+@pytest.mark.parametrize("path", ["/", "/redoc", "/v1/events/", "/v2/events"])
 def test_unknown_paths_are_problems(path: str) -> None:
     check_problem(call(app_with(RecordingPublisher()), "GET", path), 404)
 

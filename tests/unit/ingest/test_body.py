@@ -5,9 +5,11 @@ import gzip
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.ingest import body as body_module
-from services.ingest.body import declared_bytes, inflate, read
+from services.ingest.body import MAX_MEMBERS, declared_bytes, inflate, read
 from services.ingest.limits import MAX_BODY_BYTES, Refused
 
 GZIP = [(b"content-encoding", b"GZip")]
@@ -88,9 +90,30 @@ def test_gzip_is_decompressed() -> None:
     assert len(inflate(gzip.compress(bytes(MAX_BODY_BYTES)))) == MAX_BODY_BYTES
 
 
+@given(st.lists(st.binary(max_size=40_000), min_size=1, max_size=4), st.integers(0, 20))
+def test_gzip_of_several_members_is_their_contents_one_after_the_other(parts: list[bytes], zeros: int) -> None:
+    assert inflate(b"".join(map(gzip.compress, parts)) + bytes(zeros)) == b"".join(parts)
+
+
+def test_x_gzip_is_the_old_name_of_gzip() -> None:
+    headers = [(b"content-encoding", b"X-Gzip")]
+    assert asyncio.run(read(chunks(gzip.compress(b"events")), headers)) == b"events"
+
+
+def test_members_without_end_are_refused_soon() -> None:
+    empty = gzip.compress(b"")
+    assert inflate(empty * MAX_MEMBERS) == b""
+    with pytest.raises(Refused) as refused:
+        inflate(empty * (MAX_MEMBERS + 1))
+    assert refused.value.status == 413
+
+
 @pytest.mark.parametrize(
     ("packed", "status"),
     [
+        (gzip.compress(b"x") + bytes(9) + b"more", 400),
+        (gzip.compress(b"x") + gzip.compress(b"y")[:-1], 400),
+        (gzip.compress(b"x" * 600_000) + gzip.compress(b"y" * 600_000), 413),
         (b"", 400),
         (b"not gzip", 400),
         (gzip.compress(b"x" * 99)[:-3], 400),

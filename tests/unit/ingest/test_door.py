@@ -1,5 +1,6 @@
 """The door: one verdict per event, and forwarded bytes that decode to what was judged."""
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ingest.door import Accepted, Door, Rejected, Verdict, _completed
-from services.ingest.items import check_json, split
+from services.ingest.items import split
 from services.ingest.limits import MAX_EVENTS, Refused
 from services.ingest.modes import Header
 from shared.contracts import codec
+from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event, event_key
 from shared.contracts.topics import Topics
+from shared.contracts.wire import BOM, check_json
 from tests.support import strategies
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -131,7 +134,7 @@ def test_an_item_that_is_sound_is_json_by_itself(items: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        (b'{"id": "\\ud83d"}', "not_json"),  # half an emoji, as JavaScript sends it
+        (b'{"id": "\\ud83d"}', "lone_surrogate"),  # half an emoji, as JavaScript sends it
         (b'{"id": "x", "a": NaN}', "not_json"),
         (b'{"id": "x", "a": "\xff"}', "not_json"),
         (b'{"id": "x", "a": ' + b"[" * 5000 + b"]" * 5000 + b"}", "not_json"),
@@ -160,10 +163,67 @@ def test_a_batch_that_is_no_array_is_refused_as_a_whole(body: bytes) -> None:
     assert refused.value.status == 400
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"{} {}", b"nul", b'{"a": Infinity}', b"\xef\xbb\xbf{}"])
+@pytest.mark.parametrize("body", [b"", b"{", b"{} {}", b"nul", b'{"a": Infinity}', BOM, b"{}" + BOM])
 @pytest.mark.parametrize("content_type", [STRUCTURED, PLAIN])
 def test_a_single_event_that_is_not_json_is_rejected(body: bytes, content_type: str) -> None:
     assert rejected(judge(body, content_type)).reason == "not_json"
+
+
+@pytest.mark.parametrize("content_type", [STRUCTURED, PLAIN, BATCHED])
+def test_a_byte_order_mark_in_front_is_passed_over(content_type: str) -> None:
+    body = json.dumps([fields()] if content_type == BATCHED else fields()).encode()
+    (event,) = accepted(judge(BOM + body, content_type))
+    assert event.id == "e1"
+
+
+BASE64_DATA = base64.b64encode(json.dumps(fields()["data"]).encode()).decode()
+
+
+@pytest.mark.parametrize("content_type", [STRUCTURED, PLAIN, BATCHED])
+@pytest.mark.parametrize("bom", [b"", BOM])
+def test_data_in_base64_is_data(content_type: str, bom: bytes) -> None:
+    data = base64.b64encode(bom + json.dumps(fields()["data"]).encode()).decode()
+    event = fields(data=None, data_base64=data, x=[1, {"y": "ä"}], datacontenttype="application/json")
+    verdicts = judge([event, fields()] if content_type == BATCHED else event, content_type, kith_tenant="acme")
+    assert accepted(verdicts)[0].data == accepted(judge(fields()))[0].data
+    assert isinstance(verdicts[0], Accepted)
+    forwarded = json.loads(verdicts[0].message.value)
+    assert "data_base64" not in forwarded
+    assert (forwarded["data"], forwarded["x"], forwarded["tenant"]) == (fields()["data"], [1, {"y": "ä"}], "acme")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        ("@", "invalid"),
+        (BASE64_DATA[:-2], "invalid"),
+        (BASE64_DATA + "\n", "invalid"),
+        (7, "invalid"),
+        ("é", "invalid"),
+        ("", "not_json"),
+        (base64.b64encode(b"\xff").decode(), "not_json"),
+        (base64.b64encode(b"{} {}").decode(), "not_json"),
+        (base64.b64encode(b'"text"').decode(), "invalid"),
+        (base64.b64encode(b'{"a":1,"a":2}').decode(), "duplicate_member"),
+    ],
+)
+def test_what_is_no_base64_of_json_is_rejected_alike_in_kafka(data: object, reason: str) -> None:
+    event = fields(data=None, data_base64=data)
+    bad = rejected(judge(event))
+    assert (bad.reason, (bad.field or "").split(".")[0] in ("data_base64", "data")) == (reason, True)
+    with pytest.raises(InvalidEvent) as refused:
+        codec.decode(json.dumps(event).encode())
+    assert (refused.value.reason, refused.value.field) == (bad.reason, bad.field)
+
+
+def test_an_event_has_data_or_data_in_base64_not_both() -> None:
+    for extra in ({}, {"x": 1}, {"x": {"y": 1}}):
+        bad = rejected(judge(fields(data_base64=BASE64_DATA, **extra)))
+        assert (bad.reason, bad.field) == ("invalid", "data_base64")
+        with pytest.raises(InvalidEvent, match="data_base64"):
+            codec.decode(json.dumps(fields(data_base64=BASE64_DATA, **extra)).encode())
+    (event,) = accepted(judge(fields(x={"data_base64": "of its own"})))
+    assert event.id == "e1"
 
 
 def test_an_array_is_no_structured_event() -> None:
@@ -232,7 +292,8 @@ def test_an_event_of_another_tenant_than_the_header_is_rejected() -> None:
 @pytest.mark.parametrize("twice", [b'"tenant":"acme","tenant":"other"', b'"tenant":"acme","t\\u0065nant":"other"'])
 def test_a_tenant_that_is_stated_twice_does_not_slip_through(twice: bytes) -> None:
     body = b"{" + twice + b"," + json.dumps(fields()).encode()[1:]
-    assert rejected(judge(body, kith_tenant="acme")).reason == "wrong_tenant"
+    bad = rejected(judge(body, kith_tenant="acme"))
+    assert (bad.reason, bad.field) == ("duplicate_member", "tenant")
 
 
 def test_without_the_header_every_event_speaks_for_itself() -> None:

@@ -12,7 +12,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.clients import open_publisher, open_reader
 from shared.kafka.librdkafka import delivery as librdkafka_delivery
 from shared.kafka.librdkafka.delivery import Delivery, Session
-from shared.kafka.librdkafka.publisher import RdPublisher
+from shared.kafka.librdkafka.publisher import LibrdkafkaPublisher
 from shared.kafka.librdkafka.reader import configuration
 from shared.local.processes import free_ports
 from shared.runtime.protocols import Message
@@ -141,14 +141,14 @@ def test_without_confluent_kafka_the_extra_is_named(monkeypatch: pytest.MonkeyPa
 
 def test_a_closed_publisher_publishes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.kafka.librdkafka.publisher.partition_counts", lambda _: {"topic": 1})
-    publisher = RdPublisher(Settings(kafka=f"127.0.0.1:{free_ports(1)[0]}"))
+    publisher = LibrdkafkaPublisher(Settings(kafka=f"127.0.0.1:{free_ports(1)[0]}"))
     publisher.close()
     assert isinstance(publisher.send([MESSAGE]).exception(0), Unavailable)
 
 
 def test_a_producer_that_has_failed_for_good_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.kafka.librdkafka.publisher.partition_counts", lambda _: {"topic": 1})
-    publisher = RdPublisher(Settings(kafka=f"127.0.0.1:{free_ports(1)[0]}", publish_timeout_ms=200))
+    publisher = LibrdkafkaPublisher(Settings(kafka=f"127.0.0.1:{free_ports(1)[0]}", publish_timeout_ms=200))
     broken = publisher._session
     lost = publisher.send([MESSAGE])
     broken.broken.set()

@@ -10,7 +10,7 @@ import pytest
 from services.relations.measures.bgnbd import BgNbd
 from services.relations.measures.facts import Fact, Orders
 from services.relations.measures.gamma_gamma import GammaGamma
-from services.relations.measures.lifetime import Lifetime, Wish
+from services.relations.measures.lifetime import Lifetime, LifetimeRequest
 from services.relations.measures.valuing import lifetime
 from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named
@@ -20,7 +20,7 @@ from tests.unit.measures.test_models import array
 SPAN, LAST = Span(0, day_named("2026-01-01")), date(2025, 12, 31)
 
 
-def wish(**changes: Any) -> Wish:
+def wish(**changes: Any) -> LifetimeRequest:
     base: dict[str, Any] = {
         "weeks": 52,
         "discount": 0,
@@ -29,7 +29,7 @@ def wish(**changes: Any) -> Wish:
         "risk_to": 1,
         "limit": 1000,
     }
-    return Wish(**(base | changes))
+    return LifetimeRequest(**(base | changes))
 
 
 def facts(*orders: tuple[str, int], currency: str = "EUR") -> list[Fact]:
@@ -64,7 +64,7 @@ def test_each_consumer_is_valued_by_both_models() -> None:
     assert found.orders_model is not None
     assert found.spend_model is not None
     model = BgNbd(found.orders_model.r, found.orders_model.alpha, found.orders_model.a, found.orders_model.b)
-    spend = GammaGamma(found.spend_model.p, found.spend_model.q, found.spend_model.v)
+    spend = GammaGamma(found.spend_model.p, found.spend_model.q, found.spend_model.v_minor)
     assert len(found.items) == 300
     by_id = {item.consumer_id: item for item in found.items}
     for consumer, orders in histories:
@@ -80,23 +80,23 @@ def test_each_consumer_is_valued_by_both_models() -> None:
         assert item.expected_orders == pytest.approx(model.expected(52, *history)[0])
         later = [amount for day, amount in days.items() if day != first]
         worth = spend.expected(array(x), array(sum(later) / x if x else 0))[0]
-        assert item.expected_order == pytest.approx(worth)
-        assert item.expected_value == pytest.approx(worth * item.expected_orders)
-    assert found.expected_value == pytest.approx(sum(item.expected_value or 0 for item in found.items))
+        assert item.expected_order_minor == pytest.approx(worth)
+        assert item.expected_value_minor == pytest.approx(worth * item.expected_orders)
+    assert found.expected_value_minor == pytest.approx(sum(item.expected_value_minor or 0 for item in found.items))
     assert found.active == pytest.approx(
         sum(1 - item.churn_risk for item in found.items if item.churn_risk is not None)
     )
-    values = [item.expected_value or 0 for item in found.items]
+    values = [item.expected_value_minor or 0 for item in found.items]
     assert values == sorted(values, reverse=True)
 
 
 def test_discounting_and_lists_of_risk() -> None:
     histories = shop(2)
     plain, discounted = answer(histories), answer(histories, discount=0.5)
-    assert plain.expected_value is not None
-    assert discounted.expected_value is not None
+    assert plain.expected_value_minor is not None
+    assert discounted.expected_value_minor is not None
     # Half of a year at 50 % is the most that can be lost.
-    assert plain.expected_value / 1.5 < discounted.expected_value < plain.expected_value
+    assert plain.expected_value_minor / 1.5 < discounted.expected_value_minor < plain.expected_value_minor
     assert discounted.expected_orders == plain.expected_orders
     risky = answer(histories, order="risk", risk_from=0.3, risk_to=0.7).items
     risks = [item.churn_risk or 0 for item in risky]
@@ -120,7 +120,7 @@ def test_consumers_who_are_all_the_same_do_no_harm() -> None:
     for item in found.items:
         assert item.churn_risk is not None
         assert 0 <= item.churn_risk <= 1
-        assert item.expected_order == pytest.approx(500, rel=0.05)
+        assert item.expected_order_minor == pytest.approx(500, rel=0.05)
     assert found.notes, "such data determines no spread, and that is said"
 
 
@@ -129,9 +129,9 @@ def test_orders_without_money_have_no_value() -> None:
         (consumer, [fact._replace(amount=None, currency=None) for fact in orders]) for consumer, orders in shop(3)
     ]
     found = lifetime(free, Orders(None, True), SPAN, wish())
-    assert (found.currency, found.spend_model, found.expected_value) == (None, None, None)
+    assert (found.currency, found.spend_model, found.expected_value_minor) == (None, None, None)
     assert found.orders_model is not None
-    assert found.items[0].expected_value is None
+    assert found.items[0].expected_value_minor is None
 
 
 def test_money_of_two_currencies_needs_a_choice() -> None:
@@ -139,7 +139,9 @@ def test_money_of_two_currencies_needs_a_choice() -> None:
     with pytest.raises(BadMeasure) as raised:
         answer(histories)
     assert raised.value.name == "currency"
-    assert answer(histories, currency="EUR").consumers == 300
+    euros = answer(histories, currency="EUR")
+    assert (euros.consumers, euros.left_out) == (300, 1)
+    assert answer(histories, currency="USD").left_out == 300
 
 
 def test_the_period_takes_consumers_by_their_first_order() -> None:

@@ -1,5 +1,6 @@
 """RFM, repeat rate, revenue, ratings and geography against pandas, and at their edges."""
 
+import math
 import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from services.relations.measures.facts import Fact, Orders
 from services.relations.measures.repeat import quantile, repeat
 from services.relations.measures.revenue import Takings, revenue
-from services.relations.measures.rfm import CLASSES, rfm, rfm_consumers, scored, scores
+from services.relations.measures.rfm import CLASSES, frequency_scores, rfm, rfm_consumers, scored, scores
 from shared.contracts.events import EPOCH
 from shared.measures.days import day_named
 from shared.measures.query import BadMeasure
@@ -91,9 +92,12 @@ def test_rfm_is_what_pandas_says(seed: int) -> None:
     assert list(found.recency) == list(expected["recency"])
     assert list(found.orders) == list(expected["orders"])
     assert list(found.money) == list(expected["money"])
-    for column, score in (("orders", found.f), ("money", found.m)):
-        ranks = expected[column].rank(method="average") - 0.5
-        assert list(score) == [1 + int(5 * rank / len(expected)) for rank in ranks]
+    ranks = expected["money"].rank(method="average") - 0.5
+    assert list(found.m) == [1 + int(5 * rank / len(expected)) for rank in ranks]
+    # One order is no frequency; quartiles of the others.
+    several = expected[expected["orders"] > 1]["orders"]
+    places = ((several.rank(method="average") - 0.5) / len(several)).to_dict()
+    assert list(found.f) == [1 + math.ceil(4 * places.get(consumer, 0)) for consumer in expected.index]
     ranks = expected["recency"].rank(method="average", ascending=False) - 0.5
     assert list(found.r) == [1 + int(5 * rank / len(expected)) for rank in ranks]
 
@@ -106,7 +110,7 @@ def test_rfm_is_what_pandas_says(seed: int) -> None:
         those = by_segment.get_group(item.segment)
         assert item.recency_days == pytest.approx(those["recency"].mean())
         assert item.orders == pytest.approx(those["orders"].mean())
-        assert item.money == those["money"].sum()
+        assert item.money_minor == those["money"].sum()
         assert item.money_share == pytest.approx(those["money"].sum() / expected["money"].sum())
         listed = rfm_consumers(found, item.segment, 3)
         best = those.sort_values(["money", "consumer"], ascending=[False, True])
@@ -132,7 +136,38 @@ def test_rfm_without_orders_or_with_one() -> None:
     none = rfm(scored([("c", [fact("2026-01-01", -5)])], Orders(None, False), END))
     assert (none.consumers, none.items, none.currency) == (0, [], "EUR")
     one = rfm(scored([("c", [fact("2026-06-30")])], Orders(None, False), END))
-    assert [(item.segment, item.share, item.recency_days) for item in one.items] == [("need_attention", 1, 0)]
+    assert [(item.segment, item.share, item.recency_days) for item in one.items] == [("about_to_sleep", 1, 0)]
+
+
+@given(st.lists(st.integers(1, 40), max_size=80))
+def test_one_order_is_always_the_lowest_frequency(orders: list[int]) -> None:
+    found = frequency_scores(orders)
+    assert found.keys() == set(orders)
+    assert all((score == 1) == (number == 1) for number, score in found.items())
+    assert set(found.values()) <= {1, 2, 3, 4, 5}
+    by_number = [score for _, score in sorted(found.items())]
+    assert by_number == sorted(by_number)
+
+
+def test_frequency_scores_at_the_edges() -> None:
+    assert frequency_scores([]) == {}
+    assert frequency_scores([1] * 9) == {1: 1}
+    assert frequency_scores([7] * 9) == {7: 3}
+    assert frequency_scores([1] * 70 + [2] * 20 + [3] * 10) == {1: 1, 2: 3, 3: 5}
+    assert frequency_scores([2, 3, 4, 5]) == {2: 2, 3: 3, 4: 4, 5: 5}
+
+
+def test_those_who_paid_in_other_currencies_are_counted() -> None:
+    histories: list[tuple[str, Sequence[Fact]]] = [
+        ("euro", [fact("2026-06-01"), fact("2026-06-02", currency="USD")]),
+        ("dollar", [fact("2026-06-01", currency="USD"), fact("2026-06-03", currency="USD")]),
+        ("franc", [fact("2026-06-01", currency="CHF")]),
+        ("returned", [fact("2026-06-01", -5, "CHF")]),
+    ]
+    for parts in (histories, torn(histories, 3)):
+        found = rfm(scored(parts, Orders("EUR", False), END))
+        assert (found.consumers, found.left_out, found.currency) == (1, 2, "EUR")
+        assert rfm_consumers(scored(parts, Orders("USD", False), END), None, 5).left_out == 1
 
 
 def test_what_is_an_order() -> None:
@@ -226,13 +261,18 @@ def test_revenue_is_what_pandas_says(unit: Any) -> None:
     pairs += [(item, parts[item.bucket, item.currency]) for item in found.items]
     for item, amounts in pairs:
         orders, refunds = amounts[amounts >= 0], amounts[amounts < 0]
-        assert (item.orders, item.gross, item.refund_count) == (len(orders), orders.sum(), len(refunds))
-        assert (item.refunds, item.net) == (-refunds.sum(), amounts.sum())
-        assert item.average_order == (pytest.approx(orders.mean()) if len(orders) else None)
+        assert (item.orders, item.gross_minor, item.refund_count) == (len(orders), orders.sum(), len(refunds))
+        assert (item.refunds_minor, item.net_minor) == (-refunds.sum(), amounts.sum())
+        assert item.average_order_minor == (pytest.approx(orders.mean()) if len(orders) else None)
         assert item.refund_rate == (pytest.approx(-refunds.sum() / orders.sum()) if orders.sum() else None)
 
 
 def test_refunds_alone_have_no_average_and_no_rate() -> None:
     [item] = revenue([Takings(END, "EUR", 0, 0, 2, -700)], "month").items
-    assert (item.refunds, item.net, item.average_order, item.refund_rate) == (700, -700, None, None)
+    assert (item.refunds_minor, item.net_minor, item.average_order_minor, item.refund_rate) == (
+        700,
+        -700,
+        None,
+        None,
+    )
     assert revenue([], "month").totals == []

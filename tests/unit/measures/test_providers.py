@@ -2,6 +2,7 @@
 
 import math
 import random
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -13,8 +14,11 @@ from services.analytics.measures.ratings import ratings
 from services.analytics.measures.rising import rising
 from services.analytics.measures.sketches import RELATIVE_ERROR, DaySketches, distinct, sketch
 from shared.measures.query import BadMeasure
+from shared.measures.scale import Scale
+from shared.measures.scales import Scales
 from shared.measures.wilson import wilson
 
+STARS = Scale(lowest=1, highest=5, source="asked")
 COUNTS = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 500))
 
 
@@ -39,10 +43,10 @@ def mean_difference_gini(values: list[int]) -> float:
 
 @given(st.lists(st.integers(-50, 10**12), max_size=40))
 def test_concentration_is_what_its_definitions_say(values: list[int]) -> None:
-    found = concentration(values, "EUR")
+    found = concentration(values, money=True, currency="EUR")
     above = sorted((value for value in values if value > 0), reverse=True)
-    assert (found.providers, found.left_out) == (len(above), sum(value < 0 for value in values))
-    assert found.total == sum(above)
+    assert (found.providers, found.below_zero) == (len(above), sum(value < 0 for value in values))
+    assert found.total_minor == sum(above)
     if not above:
         assert (found.gini, found.top_ten_share, found.top_tenth_share, found.half) == (None, None, None, 0)
         return
@@ -61,15 +65,18 @@ def test_concentration_of_equals_and_of_one() -> None:
 
 
 def test_top_providers_are_ordered_and_share_the_whole() -> None:
-    found = top_providers({"b": 30, "a": 30, "c": 60, "none": 0, "back": -20}, "EUR", 3)
-    assert [(item.provider_id, item.value, item.share) for item in found.items] == [
+    found = top_providers({"b": 30, "a": 30, "c": 60, "none": 0, "back": -20}, 3, money=True, currency="EUR")
+    assert [(item.provider_id, item.amount_minor, item.share) for item in found.items] == [
         ("c", 60, 0.6),
         ("a", 30, 0.3),
         ("b", 30, 0.3),
     ]
-    assert (found.total, found.currency) == (100, "EUR")
-    assert top_providers({}, None, 3).items == []
-    assert top_providers({"a": -5, "b": 5}, "EUR", 3).items[0].share is None
+    assert (found.total_minor, found.total_count, found.currency) == (100, None, "EUR")
+    assert top_providers({}, 3).items == []
+    assert top_providers({"a": -5, "b": 5}, 3, money=True, currency="EUR").items[0].share is None
+    counted = top_providers({"a": 7}, 3)
+    assert (counted.total_count, counted.total_minor, counted.currency) == (7, None, None)
+    assert [(item.count, item.amount_minor) for item in counted.items] == [(7, None)]
 
 
 @given(COUNTS, COUNTS, st.integers(1, 60), st.integers(1, 120), st.integers(1, 20))
@@ -112,7 +119,7 @@ def test_a_handful_does_not_beat_a_clear_rise() -> None:
 )
 def test_average_ratings(given_ratings: dict[str, list[int]], weight: float, order: str) -> None:
     sums = {name: (len(values), sum(values)) for name, values in given_ratings.items()}
-    found = ratings(sums, (1, 5), weight, order, 100)  # type: ignore[arg-type]
+    found = ratings(sums, STARS, weight, order, 100)  # type: ignore[arg-type]
     every = [value for values in given_ratings.values() for value in values]
     assert found.rating_count == len(every)
     assert found.mean == (pytest.approx(sum(every) / len(every)) if every else None)
@@ -132,25 +139,84 @@ def test_average_ratings(given_ratings: dict[str, list[int]], weight: float, ord
 
 def test_one_five_star_review_does_not_win() -> None:
     sums = {"new": (1, 5), "good": (200, 920), "poor": (200, 500)}
-    assert [item.provider_id for item in ratings(sums, (1, 5), 10, "mean", 3).items] == ["new", "good", "poor"]
-    assert [item.provider_id for item in ratings(sums, (1, 5), 10, "bayesian", 3).items] == ["good", "new", "poor"]
-    assert [item.provider_id for item in ratings(sums, (1, 5), 10, "wilson", 3).items] == ["good", "poor", "new"]
+    assert [item.provider_id for item in ratings(sums, STARS, 10, "mean", 3).items] == ["new", "good", "poor"]
+    assert [item.provider_id for item in ratings(sums, STARS, 10, "bayesian", 3).items] == ["good", "new", "poor"]
+    assert [item.provider_id for item in ratings(sums, STARS, 10, "wilson", 3).items] == ["good", "poor", "new"]
+
+
+@pytest.mark.parametrize(("sums", "field"), [({"a": (2, 11)}, "highest"), ({"a": (2, 1)}, "lowest")])
+@pytest.mark.parametrize("source", ["asked", "setting"])
+def test_ratings_outside_of_a_stated_scale_are_refused(
+    sums: dict[str, tuple[int, int]], field: str, source: Literal["asked", "setting"]
+) -> None:
+    with pytest.raises(BadMeasure) as raised:
+        ratings(sums, Scale(lowest=1, highest=5, source=source), 10, "mean", 3)
+    assert raised.value.name == field
+    assert ("KITH_RATING_SCALES" in raised.value.detail) == (source == "setting")
+
+
+def test_the_scale_of_the_data_may_lag_behind_the_sums() -> None:
+    """A rating of 9 is counted, and the facts were read before it came."""
+    [item] = ratings({"a": (2, 18)}, Scale(lowest=1, highest=5, source="data"), 10, "wilson", 3).items
+    assert (item.mean, item.wilson <= 9) == (9, True)
+
+
+@pytest.mark.parametrize("only", [0, 5, 100])
+def test_a_scale_of_one_rating_says_nothing_wrong(only: int) -> None:
+    found = ratings({"a": (3, 3 * only)}, Scale(lowest=only, highest=only, source="data"), 10, "wilson", 3)
+    assert [(item.mean, item.wilson) for item in found.items] == [(only, only)]
+
+
+class Seen:
+    """Ratings in the data of tenants, and how often they were looked at."""
+
+    def __init__(self, **ranges: tuple[int, int]) -> None:
+        self.ranges, self.reads = ranges, 0
+
+    def __call__(self, tenant: str) -> tuple[int, int] | None:
+        self.reads += 1
+        return self.ranges.get(tenant)
+
+
+def test_the_scale_is_that_asked_for_else_set_else_seen() -> None:
+    seen = Seen(acme=(0, 2), beta=(3, 9))
+    scales = Scales({"beta": (0, 10)}, seen)
+
+    def told(tenant: str, lowest: int | None = None, highest: int | None = None) -> tuple[int, int, str] | None:
+        scale = scales.of(tenant, lowest, highest)
+        return None if scale is None else (scale.lowest, scale.highest, scale.source)
+
+    assert told("acme") == (0, 2, "data")
+    assert told("beta") == (0, 10, "setting")
+    assert told("acme", 1, 5) == (1, 5, "asked")
+    assert told("acme", highest=5) == (0, 5, "asked")
+    assert told("beta", lowest=1) == (1, 10, "asked")
+    assert told("none") is None
+    for lowest, highest in ((5, 5), (5, 1), (2, None)):
+        with pytest.raises(BadMeasure, match="highest: must be above lowest"):
+            scales.of("acme", lowest, highest)
+    with pytest.raises(BadMeasure, match="highest: is needed"):
+        scales.of("none", 1, None)
+    assert Scales({"*": (1, 5)}, seen).of("acme", None, None) == Scale(lowest=1, highest=5, source="setting")
+
+
+def test_the_scale_of_the_data_is_remembered_for_a_minute() -> None:
+    now, seen = 0.0, Seen(acme=(0, 2))
+    scales = Scales({}, seen, lambda: now)
+    scales.of("acme", None, None)
+    now = 59.0
+    scales.of("acme", None, None)
+    assert seen.reads == 1
+    now, seen.ranges["acme"] = 60.0, (0, 5)
+    assert scales.of("acme", None, None) == Scale(lowest=0, highest=5, source="data")
 
 
 @pytest.mark.parametrize(
-    ("sums", "scale", "field"),
-    [
-        ({"a": (2, 11)}, (1, 5), "highest"),
-        ({"a": (2, 1)}, (1, 5), "lowest"),
-        ({}, (5, 5), "highest"),
-    ],
+    ("lowest", "highest", "good"),
+    [(1, 5, 4), (0, 2, 2), (0, 1, 1), (0, 10, 8), (1, 10, 8), (0, 100, 75), (0, 5, 4), (5, 5, None)],
 )
-def test_a_scale_that_cannot_be_is_refused(
-    sums: dict[str, tuple[int, int]], scale: tuple[int, int], field: str
-) -> None:
-    with pytest.raises(BadMeasure) as raised:
-        ratings(sums, scale, 10, "mean", 3)
-    assert raised.value.name == field
+def test_good_is_the_uppermost_quarter_of_the_scale(lowest: int, highest: int, good: int | None) -> None:
+    assert Scale(lowest=lowest, highest=highest, source="data").good == good
 
 
 def test_sketches_of_days_merge_within_the_stated_error() -> None:

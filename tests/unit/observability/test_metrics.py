@@ -22,7 +22,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
 from shared.http.metrics import RequestMetrics, add_metrics
 from shared.observability.gauges import WorkerGauges
-from shared.observability.instrumentation import Observation
+from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metered import PublisherMeter, StoreMeter
 from shared.observability.metrics import BulkHistogram, RunnerMetrics, new_registry
 from shared.observability.tracing import NoTracing
@@ -144,7 +144,7 @@ def test_a_store_and_a_publisher_are_measured() -> None:
     observed(kith, registry, store=StoreMeter(registry, "relations").on(kith.store), publisher=publisher)
     kith.publish(views(3))
     kith.drain()
-    for operation in ("claim", "parcels", "read", "commit"):
+    for operation in ("claim", "unpublished", "read", "commit"):
         labels = {"projection": "relations", "operation": operation}
         assert (registry.get_sample_value("kith_store_seconds_count", labels) or 0) >= 1, operation
     assert registry.get_sample_value("kith_messages_published_total") == 3
@@ -276,7 +276,7 @@ DASHBOARD = ROOT / "services/relations/dashboard.json"
 def exposed() -> set[str]:
     """The names of all samples that the services can expose, as their composition roots build them."""
     registry = new_registry()
-    observation = Observation(registry, NoTracing(), "relations")
+    observation = WorkerInstrumentation(registry, NoTracing(), "relations")
     observation.watch(Worker(lambda: pytest.fail("never started")))
     registry.register(cache_metrics(QueryCache("off", 1)))
     DoorMetrics(registry)
@@ -309,7 +309,7 @@ def test_every_metric_is_named_by_convention(exposed: set[str]) -> None:
 def test_every_alert_is_explained_and_in_the_runbook() -> None:
     alerts = [rule for file in ALERTS for rule in rules(file)]
     assert len(alerts) > 5
-    runbook = (ROOT / "README.md").read_text().partition("## Operating")[2].partition("\n## ")[0]
+    runbook = (ROOT / "docs/how-to/operate.md").read_text().partition("## Runbook")[2]
     for alert in alerts:
         assert alert["expr"]
         assert alert["labels"]["severity"] in ("page", "ticket")

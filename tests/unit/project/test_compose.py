@@ -20,8 +20,8 @@ from pymongo import MongoClient
 
 from services.cli.__main__ import app
 from services.cli.setup import initiate, setup
-from services.cli.up import SERVICES
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.services import SERVICES
 from shared.local.containers import KAFKA_IMAGE, MONGO_IMAGE
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports

@@ -6,7 +6,7 @@ import bson
 import pytest
 
 from services.rebuild.diff import differing, merged, same, why
-from services.rebuild.reader import HeldReader
+from services.rebuild.reader import ThrottledReader
 from services.rebuild.view import Progress, duration
 from shared.runtime.protocols import Message, Partition
 from shared.testing.memory import MemoryLog, MemoryReader
@@ -24,7 +24,7 @@ class World:
         self.bounds: dict[str, int] = {}
         self.inner = MemoryReader(log)
         self.inner.assign([A, B])
-        self.reader = HeldReader(self.inner, lambda: self.bounds, rate, lambda: self.now)
+        self.reader = ThrottledReader(self.inner, lambda: self.bounds, rate, lambda: self.now)
         assert self.reader.poll(0).assigned == {A, B}
         self.offsets: dict[Partition, list[int]] = {A: [], B: []}
 

@@ -29,9 +29,9 @@ def test_a_version_is_built_beside_the_live_one_without_side_effects(service: Se
     assert letters
     for letter in service.store.collections["dead_letters"].values():
         letter["discard_reason"] = "seen"
-    workshop = service.workshop()
-    target = service.begin(workshop)
-    service.build(workshop, target)
+    context = service.context()
+    target = service.begin(context)
+    service.build(context, target)
     assert target == 2
     assert service.documents(2) == service.documents(1)
     assert service.kith.log.records == log, "something was published again"
@@ -43,25 +43,25 @@ def test_it_never_passes_the_live_version(service: Service) -> None:
     service.send(12)
     service.drain()
     service.send(40, start=12)
-    workshop = service.workshop()
-    target = service.begin(workshop)
+    context = service.context()
+    target = service.begin(context)
     reached = offsets(service.registry, 1)
-    service.build(workshop, target, steps=50)
+    service.build(context, target, steps=50)
     assert offsets(service.registry, 2) == reached
     service.work(3)
-    service.build(workshop, target)
+    service.build(context, target)
     assert offsets(service.registry, 2) == offsets(service.registry, 1)
 
 
 def test_a_rebuild_goes_on_where_it_was(service: Service) -> None:
     service.send(60)
     service.drain()
-    workshop = service.workshop("one")
-    target = service.begin(workshop)
-    service.build(workshop, target, steps=4)
+    context = service.context("one")
+    target = service.begin(context)
+    service.build(context, target, steps=4)
     first = offsets(service.registry, 2)
     assert 0 < sum(first.values()) < sum(offsets(service.registry, 1).values())
-    again = service.workshop("two")
+    again = service.context("two")
     assert service.begin(again) == target
     service.build(again, target)
     assert service.documents(2) == service.documents(1)
@@ -70,7 +70,7 @@ def test_a_rebuild_goes_on_where_it_was(service: Service) -> None:
 def test_the_process_that_was_there_before_gives_way(service: Service) -> None:
     service.send(60)
     service.drain()
-    one, two = service.workshop("one"), service.workshop("two")
+    one, two = service.context("one"), service.context("two")
     target = service.begin(one)
     taken = False
 
@@ -94,7 +94,7 @@ def test_who_builds_a_version_ends_when_it_is(service: Service, what: str) -> No
     """It stores nothing more of a version that is live or gone."""
     service.send(60)
     service.drain()
-    builder, other = service.workshop("builder"), service.workshop("other")
+    builder, other = service.context("builder"), service.context("other")
     target = service.begin(builder)
     done_so = False
     looked = count()
@@ -120,7 +120,7 @@ def test_who_builds_a_version_ends_when_it_is(service: Service, what: str) -> No
     assert done_so
     if what == "dropped":
         assert not any(service.documents(2).values())
-        assert not service.registry.stands(2)
+        assert not service.registry.positions(2)
     service.registry.seconds += 31
     service.send(20, start=60)
     service.drain()
@@ -131,10 +131,10 @@ def test_a_claim_that_crosses_the_end_of_its_version_is_void(service: Service) -
     """The version is dropped between the look before a claim and the claim itself."""
     service.send(20)
     service.drain()
-    workshop = service.workshop("builder")
-    target = service.begin(workshop)
-    service.build(workshop, target)
-    store = BuildingStore(replace(workshop, registry=Crossing(service)), target)
+    context = service.context("builder")
+    target = service.begin(context)
+    service.build(context, target)
+    store = BuildingStore(replace(context, registry=Crossing(service)), target)
     with pytest.raises(Superseded, match="has been dropped"):
         store.claim("relations@1/kith.relations/1", "builder")
 
@@ -151,45 +151,45 @@ class Crossing(MemoryRegistry):
         found = self._service.registry.read()
         self._looked += 1
         if self._looked == 1:
-            list(drop(self._service.workshop("other"), lambda _: None))
+            list(drop(self._service.context("other"), lambda _: None))
         return found
 
 
 def test_switch_and_rollback_and_drop(service: Service) -> None:
     service.send(50)
     service.drain()
-    workshop = service.workshop()
-    target = service.begin(workshop)
-    service.build(workshop, target)
+    context = service.context()
+    target = service.begin(context)
+    service.build(context, target)
     service.send(30, start=50)
     service.work(4)
-    assert switch(workshop, target)[-1] == "version 2 is live"
-    assert {stand.owner for stand in service.registry.stands(2).values()} == {"worker-0"}
+    assert switch(context, target)[-1] == "version 2 is live"
+    assert {stand.owner for stand in service.registry.positions(2).values()} == {"worker-0"}
     service.drain()
     service.check()
     assert service.documents(1) != service.documents(2), "the old version has moved on"
 
-    assert switch(workshop, 1)[-1] == "version 1 is live"
+    assert switch(context, 1)[-1] == "version 1 is live"
     service.send(30, start=80)
     service.drain()
     service.check()
 
-    list(drop(workshop, lambda _: None))
+    list(drop(context, lambda _: None))
     assert not any(service.documents(2).values())
     assert not [id for id in service.store.positions if id.startswith("relations@2")]
     service.send(10, start=110)
     service.drain()
     service.check()
-    assert service.begin(workshop) == 3, "a number was given twice"
+    assert service.begin(context) == 3, "a number was given twice"
 
 
 def test_the_first_version_can_be_dropped_and_workers_go_on(service: Service) -> None:
     service.send(50)
     service.drain()
-    workshop = service.workshop()
-    service.build(workshop, service.begin(workshop))
-    switch(workshop, 2)
-    list(drop(workshop, lambda _: None))
+    context = service.context()
+    service.build(context, service.begin(context))
+    switch(context, 2)
+    list(drop(context, lambda _: None))
     assert not any(service.documents(1).values())
     service.send(20, start=50)
     service.start_worker()
@@ -199,19 +199,19 @@ def test_the_first_version_can_be_dropped_and_workers_go_on(service: Service) ->
 
 def test_the_live_version_and_what_is_not_there_cannot_be_dropped(service: Service) -> None:
     with pytest.raises(ConfigurationError, match="the only one"):
-        list(drop(service.workshop()))
+        list(drop(service.context()))
     with pytest.raises(Failed, match="not beside"):
-        list(hand_over(service.workshop(), 2))
+        list(hand_over(service.context(), 2))
 
 
 def test_a_third_version_waits_until_the_one_kept_is_dropped(service: Service) -> None:
     service.send(5)
     service.drain()
-    workshop = service.workshop()
-    service.build(workshop, service.begin(workshop))
-    switch(workshop, 2)
+    context = service.context()
+    service.build(context, service.begin(context))
+    switch(context, 2)
     with pytest.raises(ConfigurationError, match="kept for a rollback"):
-        service.begin(workshop)
+        service.begin(context)
 
 
 def test_a_log_without_its_beginning_is_not_rebuilt_by_chance(service: Service) -> None:
@@ -219,18 +219,18 @@ def test_a_log_without_its_beginning_is_not_rebuilt_by_chance(service: Service) 
     service.drain()
     service.kith.log.trim(max(service.kith.inputs, key=service.kith.log.end), 2)
     with pytest.raises(ConfigurationError, match="begins at 2"):
-        service.begin(service.workshop())
+        service.begin(service.context())
     assert service.registry.read().building is None
-    assert begin(service.workshop(), service.firsts, incomplete=True) == 2
+    assert begin(service.context(), service.firsts, incomplete=True) == 2
 
 
 def test_a_hand_over_that_died_ends_by_itself(service: Service) -> None:
     service.send(50)
     service.drain()
-    workshop = service.workshop()
-    service.build(workshop, service.begin(workshop))
+    context = service.context()
+    service.build(context, service.begin(context))
     service.send(30, start=50)
-    stopped = hand_over(workshop, 2)
+    stopped = hand_over(context, 2)
     for step in stopped:
         if step.startswith("stopped kith.relations/1"):
             break
@@ -251,9 +251,9 @@ def test_a_hand_over_that_died_ends_by_itself(service: Service) -> None:
 def test_a_hand_over_cannot_end_once_it_is_overdue(service: Service) -> None:
     service.send(50)
     service.drain()
-    workshop = service.workshop()
-    service.build(workshop, service.begin(workshop))
-    steps = hand_over(workshop, 2)
+    context = service.context()
+    service.build(context, service.begin(context))
+    steps = hand_over(context, 2)
     for step in steps:
         if step.startswith("numbered"):
             break
@@ -275,14 +275,14 @@ def test_a_failed_hand_over_is_cancelled_at_once(service: Service) -> None:
 
     service.send(20)
     service.drain()
-    workshop = service.workshop(publisher=Broken())
-    service.build(workshop, service.begin(workshop))
+    context = service.context(publisher=Broken())
+    service.build(context, service.begin(context))
     service.send(20, start=20)
     service.kith.publisher.available = False
     service.work(3)
     assert service.store.outbox
     with pytest.raises(Failed, match="no brokers"):
-        list(hand_over(workshop, 2))
+        list(hand_over(context, 2))
     assert service.registry.read().hand_over is None
     service.kith.publisher.available = True
     service.drain()
@@ -295,9 +295,9 @@ def test_what_was_not_published_yet_goes_out_before_the_new_version_goes_on(serv
     service.work(8)
     service.kith.publisher.available = True
     assert service.store.outbox
-    workshop = service.workshop()
-    target = service.begin(workshop)
-    service.build(workshop, target)
-    assert any(step.startswith("published") for step in switch(workshop, target))
+    context = service.context()
+    target = service.begin(context)
+    service.build(context, target)
+    assert any(step.startswith("published") for step in switch(context, target))
     service.drain()
     service.check()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from services.rebuild.build import Superseded, Workshop
+from services.rebuild.build import RebuildContext, Superseded
 from services.rebuild.handover import Failed, hand_over
 from services.rebuild.versions import approach, drop
 from tests.support.rebuild import Service
@@ -17,13 +17,13 @@ def _lives(service: Service) -> Iterator[Callable[[], Iterator[str]]]:
     """The operations of an operator's day, each by a process of its own."""
     number = 0
 
-    def workshop() -> Workshop:
+    def context() -> RebuildContext:
         nonlocal number
         number += 1
-        return service.workshop(f"operator-{number}")
+        return service.context(f"operator-{number}")
 
     def built() -> Iterator[str]:
-        one = workshop()
+        one = context()
         target = service.begin(one)
         yield "begun"
         service.build(one, target, steps=5)
@@ -32,14 +32,14 @@ def _lives(service: Service) -> Iterator[Callable[[], Iterator[str]]]:
         yield "built"
 
     def switched() -> Iterator[str]:
-        one = workshop()
+        one = context()
         target = service.registry.read().other
         assert target is not None
         approach(one, target, None)
         yield from hand_over(one, target)
 
     def dropped() -> Iterator[str]:
-        yield from drop(workshop(), lambda _: None)
+        yield from drop(context(), lambda _: None)
 
     yield built
     yield switched

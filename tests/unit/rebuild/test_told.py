@@ -14,12 +14,12 @@ from services.rebuild.diff import Row
 from services.rebuild.handover import Corrections, hand_over
 from services.rebuild.versions import approach
 from services.relations.projection import RelationsProjection
-from services.relations.world import told
+from services.relations.world import public_state
 from shared.contracts.changes import decode_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import EPOCH
 from shared.runtime.protocols import Message, Progress, Record
-from shared.versions.generations import HandOver
+from shared.versions.generations import Handover
 from tests.support.builders import STRENGTH, TOPICS, MemoryKith, event, recorded, stored_state
 from tests.support.rebuild import Service
 from tests.support.vault import SameKeys
@@ -42,7 +42,7 @@ def corrected(service: Service, live: int, target: int) -> Corrections:
         facts = service.documents(version)["relations"]
         return [Row(id.encode(), bson.encode(fact)) for id, fact in sorted(facts.items())]
 
-    def correct(hand_over: HandOver, marks: Mapping[str, Progress]) -> Mapping[str, list[Message]]:
+    def correct(hand_over: Handover, marks: Mapping[str, Progress]) -> Mapping[str, list[Message]]:
         return corrections(differing_facts(rows(live), rows(target)), hand_over, marks, TOPICS)
 
     return correct
@@ -67,7 +67,7 @@ def told_of(service: Service, version: int) -> dict[str, int]:
     return {
         f"{id} {json.dumps(orjson.loads(orjson.dumps(state)), sort_keys=True)}": 1
         for id, fact in service.documents(version)["relations"].items()
-        if (state := told(fact)) is not None
+        if (state := public_state(fact)) is not None
     }
 
 
@@ -82,11 +82,11 @@ def test_readers_are_told_of_the_facts_that_other_code_makes(failed_before: bool
     service.send(80)
     service.drain()
     assert known_to_readers(service) == told_of(service, 1)
-    workshop = service.workshop()
-    service.build(workshop, service.begin(workshop))
+    context = service.context()
+    service.build(context, service.begin(context))
     assert told_of(service, 1) != told_of(service, 2)
     if failed_before:
-        steps = hand_over(workshop, 2, corrected(service, 1, 2))
+        steps = hand_over(context, 2, corrected(service, 1, 2))
         for step in steps:
             if step.startswith("numbered kith.relations/1"):
                 break
@@ -95,8 +95,8 @@ def test_readers_are_told_of_the_facts_that_other_code_makes(failed_before: bool
         service.send(10, start=80)
         service.drain_live()
         assert known_to_readers(service) == told_of(service, 1)
-        approach(workshop, 2, None)
-    steps_done = list(hand_over(workshop, 2, corrected(service, 1, 2)))
+        approach(context, 2, None)
+    steps_done = list(hand_over(context, 2, corrected(service, 1, 2)))
     assert any(step.startswith("found ") and step != "found 0 corrections" for step in steps_done)
     assert steps_done[-1].startswith("published what was left"), "it would wait for the next event"
     assert known_to_readers(service) == told_of(service, 2)
@@ -111,7 +111,7 @@ def test_readers_are_told_of_the_facts_that_other_code_makes(failed_before: bool
         "not a fold of all events by the new code"
     )
 
-    list(hand_over(workshop, 1, corrected(service, 2, 1)))
+    list(hand_over(context, 1, corrected(service, 2, 1)))
     service.send(20, start=120)
     service.drain()
     assert known_to_readers(service) == told_of(service, 1)
@@ -128,7 +128,7 @@ def test_what_readers_are_told_of_a_pseudonym_names_nobodys_event(sealed: bool) 
     kith.drain()
     facts = kith.documents()["relations"].values()
     marks = {"kith.relations/0": Progress(9)}
-    switching = HandOver("h", "me", 2, EPOCH)
+    switching = Handover("h", "me", 2, EPOCH)
     made = corrections([(None, fact) for fact in facts], switching, marks, TOPICS)["kith.relations/0"]
     causes = Counter(decode_change(message.value).data.cause.id for message in made)
     assert causes == {"anonymised": 2, "e3": 1}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import services.relations.erasing as erasing
+import services.relations.fact_erasure as erasing
 from services.demo.comparison import compare_documents
 from services.demo.oracle import Oracle
 from services.relations.world import without_digest

@@ -16,8 +16,8 @@ from shared.runtime.protocols import (
     Ask,
     Claim,
     Message,
+    OutboxBatch,
     Outcome,
-    Parcel,
     Partition,
     Progress,
     Record,
@@ -45,12 +45,12 @@ def test_a_store_that_is_away_costs_time_only() -> None:
     kith.store.available = False
     kith.publish(events)
     steps(kith, 50)
-    assert not kith.runner.lanes[PLACE].opened, "cannot claim"
+    assert not kith.runner.partitions[PLACE].opened, "cannot claim"
     kith.store.available = True
     steps(kith, 1)
     kith.store.available = False
     steps(kith, 50)
-    assert kith.runner.lanes[PLACE].backlog == 8
+    assert kith.runner.partitions[PLACE].backlog == 8
     assert kith.documents()["relations"] == {}
     kith.store.available = True
     kith.drain()
@@ -81,7 +81,7 @@ def test_a_slice_that_a_falling_primary_forgets_is_folded_anew() -> None:
         replicated: Any = None
         failed = False
 
-        def commit(self, slice: Slice) -> list[Parcel]:
+        def commit(self, slice: Slice) -> list[OutboxBatch]:
             if self.replicated is None and slice.outcome.writes:
                 self.replicated = copy.deepcopy((self.collections, self.positions, self.outbox))
                 super().commit(slice)
@@ -127,15 +127,15 @@ def test_what_is_held_back_is_bounded_in_bytes() -> None:
     for _ in range(3_500):
         kith.log.append(Message(RELATIONS, event_key(event), encode(event), headers=padding))
     steps(kith, 50)
-    lane = kith.runner.lanes[PLACE]
-    assert lane.paused
-    assert 0 < lane.backlog <= 2_000, "fewer than of events of an ordinary size"
-    assert lane.bytes < 64 * 1024 * 1024
+    state = kith.runner.partitions[PLACE]
+    assert state.paused
+    assert 0 < state.backlog <= 2_000, "fewer than of events of an ordinary size"
+    assert state.bytes < 64 * 1024 * 1024
     kith.store.available = True
     kith.drain()
     assert kith.position(PLACE) == 3_500
     assert kith.documents() == stored_state([event], partitions=1)
-    assert kith.runner.lanes[PLACE].bytes == 0
+    assert kith.runner.partitions[PLACE].bytes == 0
 
 
 def test_a_bad_event_becomes_a_dead_letter_and_the_next_one_passes() -> None:
@@ -237,7 +237,7 @@ def test_a_lost_race_is_run_again_at_once() -> None:
         kith.now += 0.1
         kith.runner.step(0)
     assert len(kith.documents()["relations"]) == 2
-    assert kith.runner.lanes[PLACE].races == 0
+    assert kith.runner.partitions[PLACE].races == 0
 
 
 def test_races_may_be_lost_for_as_long_as_a_dead_process_keeps_its_transaction() -> None:
@@ -295,11 +295,11 @@ def test_revoked_with_a_backlog_stores_no_more() -> None:
     events = views(10)
     kith.publish(events)
     steps(kith, 3)
-    assert (kith.position(PLACE), kith.runner.lanes[PLACE].backlog) == (6, 4)
+    assert (kith.position(PLACE), kith.runner.partitions[PLACE].backlog) == (6, 4)
     old = kith.runner
     kith.reader.revoke(kith.inputs)
     steps(kith, 5)
-    assert old.lanes == {}
+    assert old.partitions == {}
     assert kith.position(PLACE) == 6
     kith.reader, kith.runner = kith.worker()
     kith.reader.assign(kith.inputs)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
-from shared.runtime.protocols import Claim, Message, Parcel, Progress, Slice
+from shared.runtime.protocols import Claim, Message, OutboxBatch, Progress, Slice
 from shared.testing.memory import MemoryLog, MemoryReader, MemoryStore
 from tests.support.analytics_driver import expected_sums, summed
 from tests.support.builders import MemoryKith, message, stored_state
@@ -45,10 +45,10 @@ class FaultyStore(MemoryStore):
         self._check()
         return claimed
 
-    def commit(self, slice: Slice) -> list[Parcel]:
-        parcels = super().commit(slice)
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
+        unpublished = super().commit(slice)
         self._check()
-        return parcels
+        return unpublished
 
 
 class _Awaited(Future[None]):

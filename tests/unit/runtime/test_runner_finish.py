@@ -29,9 +29,9 @@ class Asked(WatchedStore):
         self.in_vain += not self.available
         super()._check()
 
-    def clear(self, parcels: Sequence[str]) -> None:
+    def clear(self, unpublished: Sequence[str]) -> None:
         self._check()
-        super().clear(parcels)
+        super().clear(unpublished)
 
 
 class Stuck(Executor):
@@ -90,7 +90,9 @@ def test_a_partition_that_fails_again_and_again_keeps_none_waiting() -> None:
     kith, _ = kith_of(Without())
     for _ in range(20):
         steps(kith, 1)
-    stored = {place.number for place, lane in kith.runner.lanes.items() if place.topic == RELATIONS and lane.next}
+    stored = {
+        place.number for place, state in kith.runner.partitions.items() if place.topic == RELATIONS and state.next
+    }
     assert stored == {3}
 
 
@@ -98,7 +100,7 @@ def test_the_end_asks_a_server_that_is_away_once() -> None:
     store = Asked()
     kith, events = kith_of(store)
     steps(kith, 2)
-    assert len({parcel.rpartition("/")[0] for parcel in store.outbox}) > 3
+    assert len({batch.rpartition("/")[0] for batch in store.outbox}) > 3
     store.available = False
     kith.runner.run(stopped())
     assert store.in_vain == 1

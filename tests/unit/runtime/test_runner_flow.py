@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import pytest
 
-from shared.runtime.partition_state import Lane
+from shared.runtime.partition_state import PartitionState
 from shared.runtime.protocols import Claim, Message, Polled, Progress, Record
 from shared.testing.memory import MemoryReader
 from tests.support.builders import MemoryKith, event, recorded
@@ -32,15 +32,15 @@ def test_waits_grow_while_a_server_is_away() -> None:
     for _ in range(10):
         for _ in kith.inputs:
             kith.runner.step(0)
-        lane = kith.runner.lanes[PLACE]
-        waits.append(lane.retry_at - kith.now)
+        state = kith.runner.partitions[PLACE]
+        waits.append(state.retry_at - kith.now)
         kith.runner.step(0)
-        assert lane.failures == len(waits), "tried again before its time"
-        kith.now = lane.retry_at
+        assert state.failures == len(waits), "tried again before its time"
+        kith.now = state.retry_at
     assert waits == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0])
     kith.store.available = True
     steps(kith, 1)
-    assert kith.runner.lanes[PLACE].failures == 0
+    assert kith.runner.partitions[PLACE].failures == 0
 
 
 def test_memory_is_bounded_while_the_store_is_away() -> None:
@@ -55,13 +55,13 @@ def test_memory_is_bounded_while_the_store_is_away() -> None:
     backlogs = set()
     for _ in range(300):
         steps(kith, 1)
-        backlogs.add(kith.runner.lanes[PLACE].backlog)
+        backlogs.add(kith.runner.partitions[PLACE].backlog)
     assert max(backlogs) <= 2 * 3 + 5
-    assert kith.runner.lanes[PLACE].paused
+    assert kith.runner.partitions[PLACE].paused
     kith.store.available = True
     kith.drain()
     assert len(kith.documents()["relations"]) == 400
-    assert not kith.runner.lanes[PLACE].paused
+    assert not kith.runner.partitions[PLACE].paused
 
 
 def test_slices_are_bounded_by_bytes() -> None:
@@ -117,7 +117,7 @@ def test_one_commit_of_a_partition_at_a_time_and_none_waits_for_another_partitio
         kith.publish(views(6, consumer))
     reader.assign(kith.inputs)
     steps(kith, 10)
-    busy = [lane for lane in kith.runner.lanes.values() if lane.backlog]
+    busy = [state for state in kith.runner.partitions.values() if state.backlog]
     assert len(busy) == 2
     assert len(committer.waiting) == 2
     committer.heal()
@@ -176,7 +176,7 @@ def test_each_parcel_is_cleared_once() -> None:
     kith = kith_with(store)
     kith.publish(views(30))
     kith.drain()
-    cleared = [parcel for slice in store.tries for parcel in slice.published]
+    cleared = [batch for slice in store.tries for batch in slice.published]
     assert len(cleared) == len(set(cleared)) >= 8
     assert store.outbox == {}
 
@@ -189,24 +189,24 @@ def test_positions_are_shown_to_kafka() -> None:
 
 
 def test_what_was_fetched_before_a_seek_is_left_out() -> None:
-    lane = Lane(PLACE, "position")
-    lane.open(Claim("position", 1), Progress(5), 5, trimmed=False)
-    lane.receive([Record(PLACE, offset, 0, None, b"") for offset in (3, 4, 5, 7)])
-    lane.receive([Record(PLACE, offset, 0, None, b"") for offset in (5, 7, 8)])
-    assert [record.offset for record in lane.slice(10, 1_000, lambda _: 1)] == [5, 7, 8]
+    state = PartitionState(PLACE, "position")
+    state.open(Claim("position", 1), Progress(5), 5, trimmed=False)
+    state.receive([Record(PLACE, offset, 0, None, b"") for offset in (3, 4, 5, 7)])
+    state.receive([Record(PLACE, offset, 0, None, b"") for offset in (5, 7, 8)])
+    assert [record.offset for record in state.slice(10, 1_000, lambda _: 1)] == [5, 7, 8]
 
 
 def test_records_that_move_much_count_as_several() -> None:
-    lane = Lane(PLACE, "position")
-    lane.open(Claim("position", 1), Progress(0), 0, trimmed=False)
-    lane.receive([Record(PLACE, offset, 0, None, b"") for offset in range(9)])
+    state = PartitionState(PLACE, "position")
+    state.open(Claim("position", 1), Progress(0), 0, trimmed=False)
+    state.receive([Record(PLACE, offset, 0, None, b"") for offset in range(9)])
 
     def heavy(record: Record) -> int:
         return 250 if record.offset >= 3 else 1
 
-    assert [record.offset for record in lane.slice(600, 1_000, heavy)] == [0, 1, 2, 3, 4]
-    assert [record.offset for record in lane.slice(2, 1_000, heavy)] == [0, 1]
-    assert len(lane.slice(600, 1_000, lambda _: 10_000)) == 1, "at least one"
+    assert [record.offset for record in state.slice(600, 1_000, heavy)] == [0, 1, 2, 3, 4]
+    assert [record.offset for record in state.slice(2, 1_000, heavy)] == [0, 1]
+    assert len(state.slice(600, 1_000, lambda _: 10_000)) == 1, "at least one"
 
 
 def test_a_slice_holds_few_erasures() -> None:

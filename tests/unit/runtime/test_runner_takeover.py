@@ -7,7 +7,7 @@ import pytest
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
-from shared.runtime.protocols import Parcel, Slice
+from shared.runtime.protocols import OutboxBatch, Slice
 from tests.support.analytics_driver import expected_sums, summed
 from tests.support.builders import MemoryKith, stored_state
 from tests.support.runner import (
@@ -56,7 +56,7 @@ def test_changes_wait_in_the_outbox_while_the_log_takes_none() -> None:
     steps(kith, 60)
     assert published(kith) == []
     assert kith.position(PLACE) == 3, "further slices wait, or the order of changes would be lost"
-    assert [len(parcel.messages) for parcel in kith.store.outbox.values()] == [3]
+    assert [len(batch.messages) for batch in kith.store.outbox.values()] == [3]
     kith.publisher.available = True
     kith.drain()
     assert [number for number, _ in published(kith)] == list(range(1, 21))
@@ -100,11 +100,11 @@ def test_a_crash_between_publication_and_clearing_repeats_the_same_numbers() -> 
 class LosesAnswers(WatchedStore):
     """Every other commit is stored, but nobody hears of it."""
 
-    def commit(self, slice: Slice) -> list[Parcel]:
-        parcels = super().commit(slice)
+    def commit(self, slice: Slice) -> list[OutboxBatch]:
+        unpublished = super().commit(slice)
         if len(self.tries) % 2:
             raise Unavailable("the answer is lost")
-        return parcels
+        return unpublished
 
 
 def test_a_commit_whose_answer_is_lost_is_not_stored_twice() -> None:
@@ -127,7 +127,7 @@ def test_a_second_worker_fences_the_first() -> None:
     stored = dict(kith.documents()["relations"])
     kith.runner.step(0)
     assert kith.documents()["relations"] == stored, "a fenced worker has written"
-    assert not kith.runner.lanes[PLACE].opened
+    assert not kith.runner.partitions[PLACE].opened
     kith.reader.revoke(kith.inputs)
     kith.now += 10
     kith.runner.step(0)

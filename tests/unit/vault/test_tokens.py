@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contracts.events import RelationData, RetractedData, Whereabouts
+from shared.contracts.events import ConsumerLocation, RelationData, RetractedData
 from shared.vault import tokens
 from shared.vault.tokens import KEY_BYTES, PREFIX, DataKey, Unreadable, is_token, seal, unseal
 
@@ -116,7 +116,7 @@ def test_the_shortest_token_has_the_form() -> None:
 
 
 def test_the_models_know_tokens_by_the_same_pattern() -> None:
-    for model, field in ((RelationData, "text"), (RetractedData, "reason"), (Whereabouts, "lat")):
+    for model, field in ((RelationData, "text"), (RetractedData, "reason"), (ConsumerLocation, "lat")):
         forms = model.model_json_schema()["properties"][field]["anyOf"]
         assert [form["pattern"] for form in forms if "kith1" in form.get("pattern", "")] == [tokens.PATTERN]
 

@@ -48,8 +48,7 @@ export function customers(caller) {
     return table(`Days since the last order, and orders: means per consumer.${of ? ` Money: ${of}, net of refunds.` : ""}`,
       ["Class", "Consumers", "Share", "Days ago", "Orders", ...(of ? [`Money, ${of}`] : [])],
       items.map((item) => [words(item.segment), counted(item.consumers), percent(item.share),
-        decimal(item.recency_days, 1), decimal(item.orders, 1), ...(of ? [data(item.money_minor ?? item.money, money(item.money_minor
-          ?? item.money, of))] : [])]));
+        decimal(item.recency_days, 1), decimal(item.orders, 1), ...(of ? [data(item.money_minor, money(item.money_minor, of))] : [])]));
   }
 
   // Analytics knows first relations of everything; of a kind or category the relations service does.

@@ -58,8 +58,8 @@ export function lists() {
     return h("span", { class: "gauge", "aria-hidden": "true" }, bar);
   };
   const loadTop = (filter) => list("top", filter, (options, ask) => ask({ name: "top-providers", ...filter.query }, options),
-    ({ items, total }) => `${count(items)}, most relations first; ${whole(total)} in all`, ["Relations", "Share", ""],
-    (item, first) => [counted(item.value), percent(item.share), gauge(item.value / first.value)]);
+    ({ items, total_count: total }) => `${count(items)}, most relations first; ${whole(total)} in all`, ["Relations", "Share", ""],
+    (item, first) => [counted(item.count), percent(item.share), gauge(item.count / first.count)]);
   const loadRated = (filter) => list("rated", filter, (options, ask) => ask({ name: "ratings", ...filter.query }, options),
     ({ items, mean }) => `${count(items)}. The average leans towards ${decimal(mean)}, the mean of all, where ratings are few`,
     ["Average", "Mean", "Ratings"],

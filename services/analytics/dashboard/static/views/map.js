@@ -33,7 +33,7 @@ export function view(main) {
 
   const name = (item) => [item.city, item.region, item.country].filter((part2) => part2).join(", ") || "unknown";
   const placed = (item) => typeof item.lat === "number" && typeof item.lon === "number";
-  const amounts = (item) => item.amount_minor ?? item.amount;
+  const amounts = (item) => item.amount_minor;
 
   function draw() {
     if (found === null || land === null) return;

@@ -110,7 +110,7 @@ export function view(main, caller) {
       shelves.hints.replaceChildren(table(`Providers with the most relations of all time${items.length === SUGGESTED
         ? `, the first ${SUGGESTED}` : ""}`, ["Provider", "Relations"],
       items.map((item) => [h("button", { type: "button", onclick: () => open("provider", item.provider_id) },
-        who(item.provider_id, names(item.provider_id))), counted(item.count ?? item.value)])));
+        who(item.provider_id, names(item.provider_id))), counted(item.count)])));
       return [shelves.hints];
     });
   }

@@ -1,0 +1,60 @@
+"""One stack for one data folder: a second one says who holds it."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from shared.contracts.errors import ConfigurationError
+from shared.local.contexts import how_to_stop, running
+from shared.local.locks import Lock
+
+FILE = "kith.lock"
+
+
+class Holder:
+    """Says in the lock's file which process has the folder, since when, and where its stack answers."""
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+        self._fields: dict[str, Any] = {"pid": os.getpid(), "since": _now()}
+        lock.say(json.dumps(self._fields))
+
+    def say(self, addresses: Mapping[str, str]) -> None:
+        # A password in an address is nothing for a file that is there to be read.
+        self._fields["addresses"] = {n: a for n, a in addresses.items() if "@" not in a}
+        self._lock.say(json.dumps(self._fields))
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[Holder]:
+    """The folder, for this process alone. Raises ConfigurationError that names the process that has it."""
+    lock = Lock(folder / FILE)
+    if not lock.acquire():
+        raise ConfigurationError(_in_use(folder))
+    try:
+        yield Holder(lock)
+    finally:
+        lock.release()
+
+
+def _in_use(folder: Path) -> str:
+    try:
+        held = json.loads((folder / FILE).read_text())
+    except (OSError, ValueError):
+        held = {}
+    pid = held.get("pid")
+    lines = [
+        f"the data folder {folder} is in use by process {pid or 'unknown'}, since {held.get('since', 'unknown')}"
+    ]
+    lines += [f"  {name:<10} {address}" for name, address in held.get("addresses", {}).items()]
+    stacks = [context.name for context in running() if context.pid == pid]
+    stop = how_to_stop(stacks[0]) if stacks else "stop it"
+    return "\n".join([*lines, f"{stop[0].upper() + stop[1:]}; or give another folder by --data."])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,64 @@
+"""``kith up -d``: a stack in a process of its own, which stays when this one has returned."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from services.cli.session import Options
+from services.cli.signals import signals_interrupt
+from services.cli.up_run import STARTING, announce, complain, to_stderr
+from shared.local.contexts import folder
+from shared.local.processes import tail
+
+
+def up_detached(options: Options, json_line: bool) -> int:
+    """Return when the stack is ready (status 0), or has failed to start (status 1, with the reason)."""
+    if not json_line:
+        to_stderr(STARTING)
+    logs = folder()
+    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = logs / f"{Path(options.context or options.name('up')).stem}.log"
+    # What the stack prints when it is ready comes by the pipe, everything else goes into the log.
+    with signals_interrupt(), log.open("wb") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "services.cli", "up", "--json", *_arguments(options)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+            text=True,
+        )
+        assert child.stdout is not None
+        try:
+            line = child.stdout.readline()
+        except KeyboardInterrupt:
+            to_stderr("Stopping what was started …")
+            child.terminate()
+            child.wait()
+            return 130
+    if not line:
+        complain(_reason(log, child.wait()))
+        return 1
+    if warned := log.read_text(errors="replace").strip():
+        to_stderr(warned)
+    if json_line:
+        print(line, end="", flush=True)
+        return 0
+    said = json.loads(line)
+    key, name, pid = said.pop("api_key"), said.pop("context"), said.pop("pid")
+    announce(said, key, name, f"It runs as process {pid}; kith down stops it.")
+    return 0
+
+
+def _arguments(options: Options) -> Sequence[str]:
+    workers = [part for service, count in options.workers.items() for part in ("--workers", f"{service}={count}")]
+    named = {"--data": options.data, "--port-base": options.port_base, "--context": options.context}
+    given = [part for name, value in named.items() if value is not None for part in (name, str(value))]
+    return [*given, *workers, *(["--docker"] if options.docker else [])]
+
+
+def _reason(log: Path, status: int) -> str:
+    said = log.read_text(errors="replace").strip()
+    return said.removeprefix("kith: ") if said else f"it ended with status {status}\n{tail(log)}"

@@ -1,0 +1,49 @@
+"""A log file on the terminal: its end, and what comes after."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+_BLOCK = 65_536
+_EVERY_SECONDS = 0.2
+
+
+def last_lines(path: Path, lines: int) -> int:
+    """Write the last lines to stdout. Returns where in the file they end."""
+    with path.open("rb") as file:
+        end = file.seek(0, 2)
+        start, found = end, b""
+        while start > 0 and found.count(b"\n") <= lines:
+            start = max(0, start - _BLOCK)
+            file.seek(start)
+            found = file.read(end - start)
+    kept = found.splitlines(keepends=True)[-lines:] if lines else []
+    _write(b"".join(kept))
+    return end
+
+
+def follow(path: Path, end: int, alive: Callable[[], bool]) -> None:
+    """Write what is appended, until Ctrl-C or the stack is not ``alive`` any more."""
+    try:
+        while True:
+            going_on = alive()
+            if path.exists():
+                with path.open("rb") as file:
+                    if file.seek(0, 2) < end:  # it was begun anew
+                        end = 0
+                    file.seek(end)
+                    while block := file.read(_BLOCK):
+                        _write(block)
+                        end += len(block)
+            if not going_on:
+                print("kith: the stack has ended", file=sys.stderr)
+                return
+            time.sleep(_EVERY_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _write(block: bytes) -> None:
+    sys.stdout.buffer.write(block)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,93 @@
+"""What may be asked of an export, and the MongoDB filter that it becomes. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from services.exports.columns import Dataset
+from shared.http.parameters import BadParameter
+from shared.runtime.protocols import Document
+
+#: A category of more providers cannot be a filter.
+MAX_PROVIDERS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class ExportQuery:
+    """Which rows are wanted: all of a tenant, narrowed by what is not None. The period is [since, until)."""
+
+    tenant: str = "default"
+    since: datetime | None = None
+    until: datetime | None = None
+    kind: str | None = None
+    category: str | None = None
+    consumer_id: str | None = None
+    provider_id: str | None = None
+    by: str | None = None
+    key: str | None = None
+
+    def check(self, dataset: Dataset) -> None:
+        """Raises BadParameter when the dataset cannot be narrowed so."""
+        for field in fields(self):
+            name = {"since": "from", "until": "to"}.get(field.name, field.name)
+            if name != "tenant" and getattr(self, field.name) is not None and name not in dataset.filters:
+                known = ", ".join(dataset.filters)
+                raise BadParameter(name, f"is no filter of {dataset.name}, which has {known}")
+        if self.since is not None and self.until is not None and self.since >= self.until:
+            raise BadParameter("to", "must be later than from")
+        if dataset.day == "day" and any(at and (at.hour, at.minute, at.second) != (0, 0, 0) for at in self.period):
+            raise BadParameter("from", f"{dataset.name} are of whole days: write the days alone, as in 2026-11-21")
+
+    @property
+    def period(self) -> tuple[datetime | None, datetime | None]:
+        return self.since, self.until
+
+
+def filter_of(dataset: Dataset, wish: ExportQuery, providers: Sequence[str] | None = None) -> Document:
+    """The documents behind the rows that are wanted. ``providers`` are those of the wish's category."""
+    wanted: dict[str, Any] = {**tenant_of(dataset, wish.tenant), **(dataset.always or {})}
+    for name in ("consumer_id", "provider_id"):
+        if (value := getattr(wish, name)) is not None:
+            # With one side known, its index is the way.
+            wanted["tenant"] = wish.tenant
+            wanted[name] = value
+    if dataset.period is not None and (bounds := _bounds(dataset, wish)):
+        wanted[dataset.period] = bounds
+    if wish.kind is not None:
+        wanted |= _of_kind(dataset, wish.kind)
+    if wish.by is not None:
+        wanted["by"] = wish.by
+    if wish.key is not None:
+        wanted["key"] = wish.key
+    if wish.category is not None:
+        if dataset.name == "providers":
+            wanted["categories"] = wish.category
+        else:
+            among = {"provider_id": {"$in": list(providers or ())}}
+            wanted["$and"] = [*wanted.get("$and", ()), among]
+    return wanted
+
+
+def tenant_of(dataset: Dataset, tenant: str) -> Document:
+    """All of a tenant, by the index that gives the dataset's order."""
+    if dataset.key == ("_id",):
+        # ";" is the character after ":".
+        return {"_id": {"$gte": f"{tenant}:", "$lt": f"{tenant};"}}
+    return {"tenant": tenant}
+
+
+def _bounds(dataset: Dataset, wish: ExportQuery) -> Mapping[str, Any]:
+    bounds = {"$gte": wish.since, "$lt": wish.until}
+    as_day = dataset.day == "day"
+    return {operator: at.date().isoformat() if as_day else at for operator, at in bounds.items() if at is not None}
+
+
+def _of_kind(dataset: Dataset, kind: str) -> Document:
+    if dataset.name == "relationships":
+        return {f"kinds.{kind}": {"$exists": True}}
+    if dataset.partials:
+        # A kind holds neither ":" nor what means something to a regular expression.
+        ways = [{"by": "kind", "key": kind}, {"by": "provider_kind", "key": {"$regex": f":{kind}$"}}]
+        return {"$or": ways}
+    return {"kind": kind}

@@ -1,0 +1,87 @@
+"""What an erasure sets going, in the partition of the consumer: the key is destroyed, the ledger and the partition
+of the facts are told. Pure."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from shared.contracts.codec import encode
+from shared.contracts.events import (
+    ConsumerErased,
+    SubjectErased,
+    SubjectErasedData,
+    Version,
+    document_id,
+    event_key,
+)
+from shared.erasure.records import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, stronger_mode
+from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Write
+
+ERASURES = "erasures"
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """Full names of the ledger's topic and of that of the facts."""
+
+    ledger: str
+    relations: str
+
+    def messages(self, event: ConsumerErased, mode: Mode) -> list[Message]:
+        """``mode`` is the highest so far. Sent for every erasure, also one that has been heard before: whoever
+        asks again has it carried out again. The key finds the partition, for these are no changes."""
+        key, tenant, consumer_id = event_key(event), event.tenant, event.data.consumer_id
+        entry = LedgerEntry(
+            erasure=erasure_id(tenant, consumer_id),
+            tenant=tenant,
+            consumer_id=consumer_id,
+            mode=mode,
+            time=event.time,
+        )
+        order = SubjectErased(
+            specversion="1.0",
+            id=f"{entry.erasure}/{mode}",
+            source="kith/relations",
+            time=event.time,
+            tenant=tenant,
+            type="relation.subject_erased",
+            data=SubjectErasedData(consumer_id=consumer_id, mode=mode),
+        )
+        return [
+            Message(self.ledger, key, entry.model_dump_json().encode()),
+            Message(self.relations, key, encode(order)),
+        ]
+
+
+def forget(events: Sequence[ConsumerErased]) -> Generator[Ask, Answer, list[Write]]:
+    """The keys of these consumers destroyed, and their erasures noted."""
+    ids = {document_id(event.tenant, event.data.consumer_id) for event in events}
+    names = {erasure_id(event.tenant, event.data.consumer_id) for event in events}
+    found = yield Get({KEYS: ids, ERASURES: names})
+    keys: dict[str, Document] = found[KEYS]
+    old: dict[str, Document] = found[ERASURES]
+    new = dict(old)
+    for event in events:
+        id = erasure_id(event.tenant, event.data.consumer_id)
+        new[id] = _noted(id, event, new.get(id))
+    writes = [Write(KEYS, id, keys.get(id), destroyed_key(id)) for id in sorted(ids) if not _gone(keys.get(id))]
+    return writes + [Write(ERASURES, id, old.get(id), after) for id, after in new.items() if after != old.get(id)]
+
+
+def _gone(key: Document | None) -> bool:
+    return key is not None and bool(key.get("destroyed"))
+
+
+def _noted(id: str, event: ConsumerErased, old: Document | None) -> Document:
+    asked: dict[str, Document] = dict(old["asked"]) if old else {}
+    mode, version = event.data.mode, event.version
+    first = asked.get(mode)
+    if first is None or version < Version(first["time"], first["source"], first["id"]):
+        asked[mode] = version._asdict()
+    return {
+        "_id": id,
+        "tenant": event.tenant,
+        "consumer_id": event.data.consumer_id,
+        "mode": stronger_mode(old["mode"] if old else None, mode),
+        # In one order, whichever came first.
+        "asked": {each: asked[each] for each in sorted(asked)},
+    }

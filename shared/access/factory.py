@@ -1,0 +1,65 @@
+"""Builds the access control of a service from its settings."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pymongo.database import Database
+
+from shared.access.audit_factory import open_audit
+from shared.access.guard import Access
+from shared.access.keys import NO_LIMIT, check_limit
+from shared.access.keys_mongo import MongoKeys
+from shared.access.lookup import KeyLookup
+from shared.access.oidc import Tokens, Trust
+from shared.access.quota import Quotas
+from shared.contracts.errors import ConfigurationError
+from shared.runtime.protocols import Document
+from shared.settings import Settings
+
+
+@contextmanager
+def open_access(settings: Settings, database: Database[Document] | None) -> Iterator[Access]:
+    """Access control with its audit, until the end of the block. Raises ConfigurationError."""
+    if settings.access == "open":
+        yield Access(open=True, open_metrics=True)
+        return
+    if database is None:
+        raise ConfigurationError(
+            "KITH_MONGO is not set; API keys and the audit lie there. KITH_ACCESS=open lets anyone in without"
+        )
+    if settings.rate_limit != NO_LIMIT:
+        check_limit(settings.rate_limit)
+    trust = trust_of(settings)
+    audit = open_audit(settings, database)
+    try:
+        yield Access(
+            KeyLookup(MongoKeys(database)),
+            None if trust is None else Tokens(trust),
+            Quotas(settings.rate_limit),
+            audit,
+            open_metrics=settings.metrics == "open",
+        )
+    finally:
+        audit.close()
+
+
+def trust_of(settings: Settings) -> Trust | None:
+    """The issuer of tokens, None when there is none. Raises ConfigurationError for half a setting."""
+    issuer, audience, url = settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url
+    if issuer is None and audience is None and url is None:
+        return None
+    if issuer is None or audience is None or url is None:
+        raise ConfigurationError(
+            "KITH_OIDC_ISSUER, KITH_OIDC_AUDIENCE and KITH_OIDC_JWKS_URL belong together; one is not set"
+        )
+    trust = Trust(
+        issuer,
+        audience,
+        url,
+        settings.oidc_algorithms,
+        settings.oidc_tenant_claim,
+        settings.oidc_scopes_claim,
+        settings.oidc_masks_claim,
+    )
+    trust.check()
+    return trust

@@ -1,0 +1,111 @@
+"""Where the values of answers come from: a declaration for each field, order and parameter. Pure.
+
+A mask names a field of events and profiles (``amount``, ``location.lat``). A sum, a mean, a score or the key of a
+group can reveal what that field contains. Each field of an answer therefore declares the fields that it is derived
+from, beside its type:
+
+    net: Annotated[int, DerivedFrom("amount")]
+
+``shared.access.masks`` applies the declarations. A test walks the models of all services and fails for a number or
+a text without one; a field that bears the name of a field of ``SOURCES`` needs none.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+#: Fields of events and profiles. What bears such a name in an answer is that field, or a sum of it.
+SOURCES = frozenset(
+    {
+        *("consumer_id", "provider_id", "relation_id", "kind", "time", "amount", "currency", "rating", "text"),
+        *("reason", "traits", "personal", "location", "consent", "erased", "name", "categories", "closed"),
+        *("country", "region", "city", "lat", "lon", "email", "phone", "address", "event", "mode"),
+    }
+)
+#: Further names that a mask can have: derived values that keys were made for, and parts of what is derived.
+_DERIVED = frozenset({"strength", "score", "count", "first", "last", "key", "day", "by", "value", "source", "id"})
+#: Parts that have names of their own below them; None: any.
+_PARTS: Mapping[str, frozenset[str] | None] = {
+    "personal": None,
+    "traits": None,
+    "consent": None,
+    "amount": None,
+    "kinds": None,
+    "location": frozenset({"country", "region", "city", "lat", "lon"}),
+    "event": frozenset({"source", "id", "time"}),
+}
+#: Every name that a mask can begin with.
+MASKABLE = SOURCES | _DERIVED | _PARTS.keys()
+
+
+class DerivedFrom:
+    """Declares the fields (paths such as ``location.lat``) that a value reveals. None: it reveals no field."""
+
+    def __init__(self, *fields: str) -> None:
+        self.fields = fields
+
+    def of(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        """The fields in the answer to a request with these parameters."""
+        del parameters  # DerivedBy asks them
+        return self.fields
+
+
+class DerivedBy(DerivedFrom):
+    """Declares that the fields depend on a parameter of the request: ``by=consumer`` makes ``key`` a consumer_id.
+    A value of the parameter that is not listed reveals all of them."""
+
+    def __init__(self, parameter: str, values: Mapping[str, tuple[str, ...]]) -> None:
+        super().__init__(*dict.fromkeys(field for fields in values.values() for field in fields))
+        self.parameter = parameter
+        self.values = values
+
+    def of(self, parameters: Mapping[str, Any]) -> tuple[str, ...]:
+        return self.values.get(str(parameters.get(self.parameter)), self.fields)
+
+
+class OrderedBy(DerivedFrom):
+    """Declares the fields that the order of a list, or its choice of the first items, reveals."""
+
+
+#: Counts and the like, which reveal no field.
+Count = Annotated[int, DerivedFrom()]
+Ratio = Annotated[float, DerivedFrom()]
+Label = Annotated[str, DerivedFrom()]
+#: What ``by`` groups by.
+KEY = DerivedBy(
+    "by",
+    {
+        "total": (),
+        "kind": ("kind",),
+        "provider": ("provider_id",),
+        "consumer": ("consumer_id",),
+        "provider_kind": ("provider_id", "kind"),
+    },
+)
+
+
+def reveals(masks: Iterable[str], fields: Iterable[str]) -> str | None:
+    """The first of ``fields`` that one of the masks hides, as a whole or in part; None where none does."""
+    wanted = [mask.split(".") for mask in masks]
+    for field in fields:
+        parts = field.split(".")
+        if any(_overlaps(mask, parts[at:]) for mask in wanted for at in range(len(parts))):
+            return field
+    return None
+
+
+def is_maskable(path: str) -> bool:
+    """Whether a path names a field that there can be: ``amount``, ``location.lat``, ``personal.*``."""
+    first, *rest = path.split(".")
+    if first not in MASKABLE:
+        return False
+    if not rest:
+        return True
+    if first not in _PARTS:
+        return False
+    known = _PARTS[first]
+    return known is None or (len(rest) == 1 and (rest[0] == "*" or rest[0] in known))
+
+
+def _overlaps(mask: list[str], parts: list[str]) -> bool:
+    # The shorter one contains the other.
+    return all(one == other or one == "*" for one, other in zip(mask, parts, strict=False))

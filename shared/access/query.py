@@ -1,0 +1,131 @@
+"""The parameters that a route takes: what it does not know is refused, never ignored."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+
+from fastapi import Response
+from fastapi.dependencies.models import Dependant
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from shared.access.lineage import DerivedFrom, reveals
+from shared.http.caller import Denied
+from shared.http.problems.client import HIDDEN_FIELD
+from shared.http.server import problem
+
+_NUMBERS = {2: "twice", 3: "three times"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a route. ``lineages``: the fields that an answer narrowed or ordered by it reveals.
+    ``default`` is None for one without."""
+
+    name: str
+    many: bool
+    default: Any
+    lineages: tuple[DerivedFrom, ...]
+
+
+class Parameters:
+    """The parameters of one route."""
+
+    def __init__(self, dependant: Dependant) -> None:
+        parts = list(_all(dependant))
+        self.query = {
+            each.name: each for part in parts for field in part.query_params for each in _parameters(field)
+        }
+        self.path = {
+            each.name: each for part in parts for field in part.path_params for each in _parameters(field)
+        }
+
+    def refused(self, given: Sequence[tuple[str, str]]) -> Response | None:
+        """A problem (422) for the parameters that the route does not know and for those that it takes once and
+        gets more often; None where all are right."""
+        faults = misplaced(
+            (name for name, _ in given), self.query, {p.name for p in self.query.values() if p.many}
+        )
+        if not faults:
+            return None
+        errors = [{"field": name, "detail": detail} for name, detail in faults.items()]
+        return problem(422, "; ".join(f"{name}: {detail}" for name, detail in faults.items()), errors=errors)
+
+    def values(self, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """What is given, with the defaults for the rest."""
+        return {name: each.default for name, each in self.query.items()} | dict(given)
+
+    def check(self, masks: Sequence[str], given: Sequence[tuple[str, str]], path: Iterable[str]) -> None:
+        """Raises Denied (403) for a parameter that narrows or orders an answer by a masked field: with one
+        question after the other, the answers would reveal it."""
+        values = self.values(given)
+        named = {name for name, value in given if value != ""}
+        for name, parameter in {
+            **self.query,
+            **{name: self.path[name] for name in path if name in self.path},
+        }.items():
+            # A choice counts also where its default makes it; a filter only where it is given.
+            chosen = name in named or name in self.path or parameter.default is not None
+            for lineage in parameter.lineages:
+                if chosen and (field := reveals(masks, lineage.of(values))) is not None:
+                    detail = f"{name}: {field} is hidden from this credential, and the answer would reveal it"
+                    raise Denied(403, detail, kind=HIDDEN_FIELD)
+
+
+def misplaced(
+    given: Iterable[str], known: Mapping[str, Any] | Sequence[str], many: Iterable[str] = ()
+) -> dict[str, str]:
+    """What is wrong with the names of parameters: name → a sentence that follows it. ``many``: those that may
+    be given more than once."""
+    faults: dict[str, str] = {}
+    for name, number in Counter(given).items():
+        if name not in known:
+            faults[name] = unknown(name, list(known))
+        elif number > 1 and name not in many:
+            faults[name] = f"is given {_NUMBERS.get(number, f'{number} times')}, and takes one value"
+    return faults
+
+
+def unknown(name: str, known: Sequence[str]) -> str:
+    """That there is no parameter of a name, with the nearest one, or all where none is near."""
+    if not known:
+        return "is not a parameter of this path, which takes none"
+    near = difflib.get_close_matches(name.lower(), [each.lower() for each in known], 1, 0.6)
+    if near:
+        [best] = [each for each in known if each.lower() == near[0]][:1]
+        return f"is not a parameter of this path; did you mean {best}?"
+    return f"is not a parameter of this path; it takes {', '.join(sorted(known))}"
+
+
+def _all(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for inner in dependant.dependencies:
+        yield from _all(inner)
+
+
+def _parameters(field: Any) -> Iterator[Parameter]:
+    info: FieldInfo = field.field_info
+    annotation = info.annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        for name, each in annotation.model_fields.items():
+            yield _parameter(each.alias or name, each)
+    else:
+        yield _parameter(field.alias, info)
+
+
+def _parameter(name: str, info: FieldInfo) -> Parameter:
+    found = list(info.metadata)
+    many = _many(info.annotation, found)
+    default = None if info.default in (PydanticUndefined, ...) else info.default
+    return Parameter(name, many, default, tuple(each for each in found if isinstance(each, DerivedFrom)))
+
+
+def _many(annotation: Any, found: list[Any]) -> bool:
+    """Whether a parameter takes several values; declarations within its type are added to ``found``."""
+    if get_origin(annotation) in (list, tuple, set, frozenset, Sequence):
+        return True
+    found.extend(getattr(annotation, "__metadata__", ()))
+    return any(_many(argument, found) for argument in get_args(annotation) if not isinstance(argument, str))

@@ -1,0 +1,67 @@
+"""The models of answers as shapes: which field is declared to be derived from what, at whatever depth. Pure."""
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from shared.access.lineage import DerivedFrom, OrderedBy
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A field: what it and its order are derived from, and the shape of what is in it (or in its items)."""
+
+    lineages: tuple[DerivedFrom, ...]
+    orders: tuple[OrderedBy, ...]
+    inner: "Shape | Nested | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """An object with known fields."""
+
+    fields: Mapping[str, Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """An object with any names, whose values have a shape."""
+
+    shape: "Shape | Nested"
+
+
+@cache
+def shape_of(model: type[BaseModel]) -> Shape:
+    """The shape of a model. Models do not refer to themselves."""
+    return Shape({name: _part(field.annotation, field.metadata) for name, field in model.model_fields.items()})
+
+
+def _part(annotation: Any, metadata: Sequence[Any]) -> Part:
+    found = [*metadata]
+    inner = _inner(annotation, found)
+    orders = tuple(each for each in found if isinstance(each, OrderedBy))
+    lineages = tuple(each for each in found if isinstance(each, DerivedFrom) and not isinstance(each, OrderedBy))
+    return Part(lineages, orders, inner)
+
+
+def _inner(annotation: Any, found: list[Any]) -> Shape | Nested | None:
+    """The model within an annotation; declarations on the way are added to ``found``."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        found.extend(arguments[1:])
+        return _inner(arguments[0], found)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return shape_of(annotation)
+    if origin is dict:
+        _inner(arguments[0], found)
+        inner = _inner(arguments[1], found)
+        return None if inner is None else Nested(inner)
+    if origin in (list, Union, types.UnionType):
+        shapes = [shape for argument in arguments if (shape := _inner(argument, found)) is not None]
+        assert len(shapes) < 2, f"{annotation} is of several models"
+        return shapes[0] if shapes else None
+    return None

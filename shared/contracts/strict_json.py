@@ -1,0 +1,127 @@
+"""What JSON allows and Kith does not: a member that is there twice, a number that cannot be held exactly, half of
+a surrogate pair. Pure.
+
+RFC 8259 leaves each of them to the reader, so that two readers of one event could believe two tenants, two ids or
+two amounts. ``check`` costs about as much as decoding an event, so the codec asks only where it has not seen
+already that nothing of this is there.
+"""
+
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+from shared.contracts.errors import InvalidEvent
+
+_INT64 = 2**63
+_INT64_DIGITS = 19
+#: So many significant digits survive the way into a binary double and back.
+_SURE_DIGITS = 15
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_TWICE = "is there twice in one object; which of the two counts is not defined"
+_TOO_LONG = "does not fit into 64 bits; send it as a string, or as a smaller number"
+_INEXACT = "has more digits than a number can hold (15 are certain); send it as a string, or round it"
+_INFINITE = "is larger than any number that can be held"
+_NO_NUMBER = "is not JSON: NaN and Infinity are no numbers there"
+_HALF = "holds half of a surrogate pair (\\ud800 to \\udfff by itself), which is no character"
+
+
+class _Fault(NamedTuple):
+    """Stands where a value would, so that the path to it can be told."""
+
+    reason: str
+    detail: str
+
+
+class _Twice(NamedTuple):
+    """An object that has ``name`` twice."""
+
+    name: str
+
+
+def check(raw: bytes, within: str | None = None) -> None:
+    """Raise InvalidEvent, with the path of the member at fault, when ``raw`` holds any of these: the reason is
+    ``duplicate_member``, ``inexact_number``, ``lone_surrogate`` or, for NaN and what is no JSON, ``not_json``.
+    ``within`` is the path of ``raw`` itself."""
+    base = [] if within is None else [within]
+    faults: list[_Fault | _Twice] = []
+
+    def noted(fault: Any) -> Any:
+        faults.append(fault)
+        return fault
+
+    def members(pairs: list[tuple[str, Any]]) -> Any:
+        found = dict(pairs)
+        if len(found) == len(pairs):
+            return found
+        seen: set[str] = set()
+        return noted(_Twice(next(name for name, _ in pairs if name in seen or seen.add(name))))  # type: ignore[func-returns-value]
+
+    def whole(text: str) -> Any:
+        digits = text.lstrip("-")
+        if len(digits) > _INT64_DIGITS or not -_INT64 <= int(text) < _INT64:
+            return noted(_Fault("inexact_number", _TOO_LONG))
+        return 0
+
+    def fractional(text: str) -> Any:
+        detail = inexact(text)
+        return 0 if detail is None else noted(_Fault("inexact_number", detail))
+
+    def constant(_: str) -> Any:
+        return noted(_Fault("not_json", _NO_NUMBER))
+
+    decoder = json.JSONDecoder(
+        object_pairs_hook=members, parse_int=whole, parse_float=fractional, parse_constant=constant
+    )
+    try:
+        value = decoder.decode(raw.decode())
+    except RecursionError:
+        raise InvalidEvent("not_json", "is nested too deeply", within) from None
+    except UnicodeDecodeError:
+        raise InvalidEvent("not_json", "is not UTF-8", within) from None
+    except json.JSONDecodeError as error:
+        # Of what was sent its message shows nothing, but for the character after a backslash.
+        raise InvalidEvent("not_json", f"{error.msg} at character {error.pos}", within) from None
+    if faults or b"\\u" in raw:
+        _tell(value, base)
+
+
+def inexact(text: str) -> str | None:
+    """Why a number that is written with a fraction or an exponent cannot be held exactly; None when it can be: it
+    is what a double of it is written as, or exactly that double."""
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        return _INFINITE
+    if len(text) <= _SURE_DIGITS and "e" not in text and "E" not in text:
+        return None
+    try:
+        stated = Decimal(text)
+    except InvalidOperation:  # an exponent beyond what even a Decimal holds
+        return _INEXACT
+    return None if stated in (Decimal(repr(value)), Decimal(value)) else _INEXACT
+
+
+def _tell(value: Any, path: list[str]) -> None:
+    match value:
+        case _Twice(name):
+            raise InvalidEvent("duplicate_member", _TWICE, _named([*path, name]))
+        case _Fault(reason, detail):
+            raise InvalidEvent(reason, detail, _named(path))
+        case dict():
+            for name, part in value.items():
+                _tell(name, [*path, name])
+                _tell(part, [*path, name])
+        case list():
+            for index, part in enumerate(value):
+                _tell(part, [*path, str(index)])
+        case str() if _SURROGATE.search(value):
+            raise InvalidEvent("lone_surrogate", _HALF, _named(path))
+
+
+def _named(path: list[str]) -> str | None:
+    """The path, without names that may be anything, personal data included."""
+    return (
+        ".".join(p if p.isascii() and (_PLAIN_NAME.fullmatch(p) or p.isdigit()) else "[key]" for p in path) or None
+    )

@@ -1,0 +1,78 @@
+"""Problems that an operator mends, or that pass: 5xx. Pure."""
+
+from shared.http.problems.kind import ProblemType
+
+INTERNAL_ERROR = ProblemType(
+    "internal-error",
+    500,
+    "The service has a fault",
+    "The service met an error that it does not expect. Its log contains the traceback.",
+    "Report it with the traceback from the log. Sending events again is safe.",
+)
+NOT_AVAILABLE_HERE = ProblemType(
+    "not-available-here",
+    501,
+    "This installation cannot do that",
+    "The request is right, but this process lacks a library or a key that it needs. `detail` names it.",
+    "Install the extra that `detail` names, or give the service the key; or do it with the command `kith` "
+    "where both exist.",
+)
+UNAVAILABLE = ProblemType(
+    "unavailable",
+    503,
+    "Kafka or MongoDB is temporarily unavailable",
+    "A server that the request needs does not answer, or answers too slowly. What was stored before stays as "
+    "it is.",
+    "Send the request again after the seconds of the header `Retry-After`. An operator finds the reason in "
+    "`/health/ready` and `kith status`.",
+)
+NOT_READY = ProblemType(
+    "not-ready",
+    503,
+    "The service cannot do its work now",
+    "The health check lists in `detail` why the service cannot do its work: a server that does not answer, a "
+    "missing topic, or a partition that makes no progress.",
+    "Wait if the service has just started. Otherwise see the runbook: `KithRelationsNotReady` and "
+    "`KithRelationsStuck`.",
+)
+CATCHING_UP = ProblemType(
+    "catching-up",
+    503,
+    "The service checks first who is erased",
+    "The service has started and compares its database with the ledger of erasures. Until that is done it "
+    "answers nothing about data, because a database that was restored may show consumers who are erased.",
+    "Send the request again after the seconds of the header `Retry-After`. `detail` says how far it is.",
+)
+TOO_BUSY = ProblemType(
+    "too-busy",
+    503,
+    "The process has as much under way as it takes",
+    "The process works on as many requests, streams or exports as it takes at the same time.",
+    "Send the request again after the seconds of the header `Retry-After`. If it lasts, an operator starts "
+    "more processes of the service.",
+)
+NOT_ACKNOWLEDGED = ProblemType(
+    "not-acknowledged",
+    503,
+    "Kafka has not acknowledged every event",
+    "Kafka cannot be reached, or has not acknowledged every event in time. `detail` says whether nothing was "
+    "published or some events may be.",
+    "Send all of the events again after the seconds of the header `Retry-After`. An event counts once, "
+    "however often it is sent.",
+)
+KEYS_UNAVAILABLE = ProblemType(
+    "keys-unavailable",
+    503,
+    "The encryption keys are unavailable",
+    "The keys that personal data is encrypted under cannot be reached, and nothing is published in plain text.",
+    "Send the events again after the seconds of the header `Retry-After`. Events without personal data are "
+    "still taken.",
+)
+OTHER = ProblemType(
+    "other",
+    0,
+    "Another server has refused the request",
+    "A server behind this service, or a proxy between them, has answered with a status that Kith itself does "
+    "not use. `status` and `detail` are that server's.",
+    "Look at the log of the service that you asked, and of the proxy, if there is one.",
+)

@@ -1,0 +1,183 @@
+"""Contexts: how a command finds a stack that runs on this machine.
+
+``kith up`` and ``kith demo`` write a file with the settings of their stack, which only its owner can read, because
+it can hold passwords and keys. The file counts while the process that wrote it holds the lock beside it.
+"""
+
+import json
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from shared.contracts.errors import ConfigurationError
+from shared.local.locks import Lock, is_held
+
+_ENDING = ".json"
+EXAMPLE = '{"settings": {"kafka": "host:9092", "mongo": "mongodb://…"}}'
+
+
+@dataclass(frozen=True)
+class Context:
+    """A stack. ``settings`` are those of its services, by the names of ``Settings``; ``data`` is the folder that
+    stays at the end, if any; ``logs`` is the folder of the logs; ``pid`` is None in a file that a person wrote."""
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    pid: int | None = None
+    host: str = ""
+    started: str = ""
+    ready: bool = True
+    data: str | None = None
+    logs: str | None = None
+    api_key_file: str | None = None
+    #: Where it was read from.
+    path: Path = Path()
+
+    @property
+    def running(self) -> bool:
+        """Whether the process that wrote it lives. A file that a person wrote is always good."""
+        return self.pid is None or is_held(_lock_of(self.path))
+
+    @property
+    def who(self) -> str:
+        """The process, for a person."""
+        return f"{self.command}, process {self.pid}, since {self.started}"
+
+
+class Held:
+    """The context that this process writes. Nothing else writes one of this name meanwhile."""
+
+    def __init__(self, path: Path, lock: Lock, context: Context) -> None:
+        self._lock = lock
+        self.path = path
+        self.context = context
+
+    @classmethod
+    def take(cls, asked: str | None, default: str, command: str) -> Self:
+        """A context of this name (or file); of ``default`` or the next free name where none is asked for. Raises
+        ConfigurationError when the one that is asked for is in use."""
+        names = [asked] if asked else [default, *(f"{default}-{n}" for n in range(2, 100))]
+        for name in names:
+            path = path_of(name)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = Lock(_lock_of(path))
+            if lock.acquire():
+                if is_path(name) and path.exists() and read(path).pid is None:
+                    lock.release()
+                    raise ConfigurationError(f"{path} is not a context that kith wrote; it is not overwritten")
+                now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+                context = Context(
+                    path.stem, command=command, pid=os.getpid(), host=socket.gethostname(), started=now
+                )
+                return cls(path, lock, context)
+            if asked:
+                raise ConfigurationError(f"the stack {name} is running ({read(path).who}): {how_to_stop(name)}")
+        raise ConfigurationError(f"too many stacks are running; `kith down --context {default}` stops one")
+
+    def write(self, context: Context) -> None:
+        """Replace the file at once."""
+        self.context = context
+        fields = {name: value for name, value in asdict(context).items() if name != "path"}
+        partial = self.path.with_suffix(".partial")
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(fields, file, indent=2)
+        partial.replace(self.path)
+
+    def end(self) -> None:
+        """Remove it."""
+        self.path.unlink(missing_ok=True)
+        self._lock.release()
+
+
+def how_to_stop(name: str) -> str:
+    return f"`kith down --context {name}` stops it"
+
+
+def is_path(name: str) -> bool:
+    """Whether a context is named by its file."""
+    return os.sep in name or name.endswith(_ENDING)
+
+
+def path_of(name: str) -> Path:
+    """The file of a context, named by its name or by the file itself. Raises ConfigurationError."""
+    if is_path(name):
+        return Path(name).absolute()
+    if not name or not all(c.isalnum() or c in "-_." for c in name) or name.startswith("."):
+        raise ConfigurationError(f"{name!r} is no name of a context: letters, digits, - and _ make one")
+    return folder() / f"{name}{_ENDING}"
+
+
+def running() -> list[Context]:
+    """The stacks that run on this machine, by name. What a dead process has left is removed. A file that
+    a person wrote is for who names it."""
+    found = []
+    try:
+        paths = list(folder().glob(f"*{_ENDING}"))
+    except ConfigurationError:
+        return []
+    for path in paths:
+        try:
+            context = read(path)
+        except ConfigurationError:
+            continue
+        if not context.running:
+            _remove_stale(path)
+        elif context.pid is not None:
+            found.append(context)
+    return sorted(found, key=lambda context: context.name)
+
+
+def read(path: Path) -> Context:
+    """The context in a file. Raises ConfigurationError when there is none."""
+    try:
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
+            raise TypeError("an object with settings")
+        known = {name: found[name] for name in Context.__dataclass_fields__ if name in found}
+        return Context(**{**known, "name": path.stem, "path": path})
+    except FileNotFoundError:
+        raise ConfigurationError(f"there is no context {path}") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{path} is no context ({type(error).__name__}); one is like {EXAMPLE}") from None
+
+
+def folder() -> Path:
+    """Where contexts are: in the user's folder for state, else in the user's own among the temporary files. Raises
+    ConfigurationError when neither can be written, or somebody else has made them."""
+    for candidate in _folders():
+        existing = candidate
+        while not existing.exists():
+            existing = existing.parent
+        mine = existing != candidate or (candidate.is_dir() and candidate.lstat().st_uid == os.getuid())
+        if mine and os.access(existing, os.W_OK):
+            return candidate
+    raise ConfigurationError(
+        f"neither of {', '.join(map(str, _folders()))} is a folder that this user can write to"
+    )
+
+
+def _folders() -> Iterator[Path]:
+    if state := os.environ.get("XDG_STATE_HOME"):
+        yield Path(state) / "kith"
+    elif home := os.environ.get("HOME"):
+        yield Path(home) / ".local" / "state" / "kith"
+    yield Path(tempfile.gettempdir()) / f"kith-{os.getuid()}"
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _remove_stale(path: Path) -> None:
+    lock = Lock(_lock_of(path))
+    if lock.acquire():
+        path.unlink(missing_ok=True)
+        lock.release()

@@ -1,0 +1,27 @@
+"""The scale of ratings: asked for, set for the tenant, or that of the tenant's data. Pure."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from shared.access.lineage import DerivedFrom
+
+
+class Scale(BaseModel):
+    """From the worst rating to the best."""
+
+    lowest: Annotated[int, DerivedFrom("rating")]
+    highest: Annotated[int, DerivedFrom("rating")]
+    source: Annotated[Literal["asked", "setting", "data"], DerivedFrom()] = Field(
+        description="asked: by parameters. setting: KITH_RATING_SCALES. data: the lowest and highest rating of the"
+        " tenant's relations, whatever the period and filter."
+    )
+
+    @property
+    def good(self) -> int | None:
+        """From which rating on one is good: the uppermost quarter. 4 of 1 to 5, 8 of 0 to 10, 2 of 0 to 2. None
+        where there is only one rating."""
+        if self.lowest == self.highest:
+            return None
+        return math.ceil(self.lowest + 3 * (self.highest - self.lowest) / 4)

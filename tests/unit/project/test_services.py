@@ -1,0 +1,92 @@
+"""The table of services and what cannot follow from it: each place that names the services names all of them."""
+
+import importlib
+import tomllib
+
+import pytest
+
+from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
+from services.rebuild.context import NAMES, projection_of
+from shared.access.guard import Access
+from shared.contracts.services import PROJECTIONS, SERVICES
+from shared.contracts.topic_names import INPUTS, OUTPUTS
+from shared.contracts.topics import Topics
+from shared.settings import Settings
+from tests.support import routes
+from tests.support.paths import ROOT
+
+#: Folders of services/ that are no process type of their own: the command, what it brings, and what measures it.
+OTHER = {"cli", "bench", "demo", "importer", "rebuild", "explain"}
+
+each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def test_the_table_has_every_service_that_has_a_folder() -> None:
+    folders = {path.parent.name for path in (ROOT / "services").glob("*/__init__.py")}
+    assert folders - OTHER == set(SERVICES), "a folder in services/ and a row in shared/contracts/services.py"
+
+
+@each_service
+def test_a_service_has_the_files_that_every_service_has(name: str) -> None:
+    folder = ROOT / "services" / name
+    wanted = {
+        "__init__.py",
+        "__main__.py",
+        "api.py",
+        *({"projection.py", "schema.py"} if name in PROJECTIONS else ()),
+    }
+    assert wanted - {path.name for path in folder.iterdir()} == set(), folder
+    assert importlib.util.find_spec(f"services.{name}.__main__") is not None
+
+
+@each_service
+def test_a_service_has_a_setting_for_its_port(name: str) -> None:
+    field = Settings.model_fields.get(f"{name}_port")
+    assert field is not None, f"shared/settings.py: {name}_port"
+    assert field.default == SERVICES[name].port
+
+
+def test_no_two_services_share_a_port() -> None:
+    ports = [spec.port for spec in SERVICES.values()]
+    assert len(set(ports)) == len(ports)
+
+
+@each_service
+def test_a_service_has_a_role_in_mongodb_and_acls_in_kafka(name: str) -> None:
+    assert name in mongo_roles("kith"), "services/cli/privileges.py: mongo_roles"
+    assert name in kafka_acls(Topics(), "kith")
+
+
+def test_nobody_else_has_a_role() -> None:
+    assert set(mongo_roles("kith")) == set(kafka_acls(Topics(), "kith")) == {*SERVICES, OPERATOR}
+
+
+@each_service
+def test_a_service_stands_in_the_import_contract(name: str) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [layers] = [contract["layers"] for contract in contracts if contract["id"] == "services"]
+    assert any(name in layer.split(" | ") for layer in layers), "pyproject.toml: the contract `services`"
+
+
+@each_service
+def test_the_routes_of_a_service_are_walked(name: str) -> None:
+    assert name in routes.bare(Access()), "tests/support/routes.py: bare"
+
+
+@each_service
+def test_a_service_uses_topics_that_there_are(name: str) -> None:
+    spec = SERVICES[name]
+    assert {*spec.writes, *spec.folds, *spec.reads, *spec.describes} <= {*INPUTS, *OUTPUTS}
+
+
+def test_every_projection_can_be_rebuilt_and_no_other() -> None:
+    assert set(NAMES) == set(PROJECTIONS), "services/rebuild/names.py"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_projection_folds_the_topics_of_the_table_into_its_collections(name: str) -> None:
+    projection, collections = projection_of(Settings(encryption="off"), name)  # type: ignore[arg-type]
+    spec, topics = PROJECTIONS[name], Topics()
+    assert projection.name == name
+    assert projection.topics == tuple(topics.name(short) for short in spec.folds)
+    assert set(spec.documents) <= set(collections)
