@@ -56,8 +56,12 @@ def add_names(app: FastAPI, queries: Queries, presented: Redactor) -> None:
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
-        consumer_id: Annotated[list[Id], Query(description="Consumers; may be repeated.")] = [],  # noqa: B006
-        provider_id: Annotated[list[Id], Query(description="Providers; may be repeated.")] = [],  # noqa: B006
+        consumer_id: Annotated[
+            list[Id], Query(description="Consumers; may be repeated."), DerivedFrom("consumer_id")
+        ] = [],  # noqa: B006
+        provider_id: Annotated[
+            list[Id], Query(description="Providers; may be repeated."), DerivedFrom("provider_id")
+        ] = [],  # noqa: B006
     ) -> Any:
         """Names of consumers and providers by id, at most 50 in one request. Ids of which no name is known are
         left out. Consumers need `consumers:read`; without `personal:read` their names are masked. Each name that

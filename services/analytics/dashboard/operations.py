@@ -13,6 +13,7 @@ from pymongo.errors import OperationFailure
 from services.analytics.dashboard.message import Unmaskable, shown, tenant_of
 from shared.access.chain import Act
 from shared.access.guard import AccessOf, CallerOf, TenantOf
+from shared.access.lineage import DerivedFrom
 from shared.contracts.errors import ConfigurationError
 from shared.http.caller import ADMIN, METRICS_READ, PERSONAL_READ, forbidden
 from shared.http.scopes import needs
@@ -136,7 +137,7 @@ def add_operations(
     )
     @needs(ADMIN, masks_itself=True)
     def get_message(
-        id: Annotated[str, Query(max_length=400, description="The dead letter's id.")],
+        id: Annotated[str, Query(max_length=400, description="The dead letter's id."), DerivedFrom()],
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,

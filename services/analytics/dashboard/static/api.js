@@ -68,6 +68,11 @@ export async function request(service, path, query, { tenant, signal, method = "
   throw failed;
 }
 
-export const get = async (service, path, query, options) => (await request(service, path, query, options)).json();
+export async function get(service, path, query, options) {
+  const answer = await (await request(service, path, query, options)).json();
+  // Where the list itself is masked, there is nothing to show of it.
+  if (answer.masked?.includes("items")) throw new Failed(403, "this key does not see the items");
+  return answer;
+}
 export const post = async (path, body, options) =>
   (await request("analytics", path, {}, { ...options, method: "POST", body })).json();

@@ -14,7 +14,7 @@ import { offered, VIEWS } from "./views.js";
 const main = document.getElementById("main"), live = document.getElementById("live");
 const nav = document.querySelector("nav"), whoIsIt = document.getElementById("who");
 let state = readAddress(), search = location.search, running = new AbortController(), shown = null;
-let caller = null, number = 0;
+let caller = null, number = 0, lock = false;
 
 function tell(name, text) {
   if (live.dataset.state === name && live.textContent === text) return;
@@ -47,6 +47,9 @@ function header() {
 }
 
 async function locked(detail) {
+  // Many questions may be refused at the same time.
+  if (lock) return;
+  lock = true;
   choose(null);
   running.abort();
   caller = null;
@@ -54,7 +57,9 @@ async function locked(detail) {
   whoIsIt.hidden = true;
   instead("A key is needed", `Nothing is shown: ${detail}.`, h("button", { type: "button", onclick: () => locked(detail) },
       "Enter a key or token"));
-  if (await askForKey(detail)) restart();
+  const given = await askForKey(detail);
+  lock = false;
+  if (given) restart();
 }
 
 function restart() {
