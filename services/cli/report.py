@@ -1,5 +1,6 @@
 """`kith report`: the measures as tables, CSV or JSON, computed from MongoDB by the services' own code."""
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,13 +9,14 @@ from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from services.analytics.measures import catalogue as analytics
 from services.relations.measures import catalogue as relations
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import Tenant
+from shared.measures.answer import Answer
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
 from shared.service.launch import read_settings
 
@@ -65,7 +67,7 @@ def answer(
     tenant: str,
     asked: Mapping[str, str],
     scales: Mapping[str, tuple[int, int]] | None = None,
-) -> BaseModel:
+) -> Answer:
     """A measure of a tenant, from documents as they are now. ``asked`` are parameters as text, under the names
     of the routes, ``scales`` the setting of that name. Raises BadMeasure, NotInstalled, ValidationError and
     Unavailable."""
@@ -116,7 +118,7 @@ def _option(name: str) -> str:
 
 def _command(report: Report) -> Callable[..., None]:
     def command(tenant: str, json_line: bool, csv: bool, **given: str | None) -> None:
-        from services.cli.report_view import as_csv, show
+        from services.cli.report_view import WIDTH, about, as_csv, show
         from shared.mongo.store import connect
         from shared.settings import mongo_of
 
@@ -131,11 +133,14 @@ def _command(report: Report) -> Callable[..., None]:
             typer.echo(found.model_dump_json())
         elif csv:
             typer.echo(as_csv(found), nl=False)
+            for label, text, _ in about(found, asked):
+                typer.echo(f"{label}: {text}", err=True)
         else:
-            show(report.question, found)
+            show(report.question, found, asked, shutil.get_terminal_size((WIDTH, 24)).columns)
 
     # Typer makes options of a signature; this one is made of the measure's parameters.
-    parameters = [_parameter(name, field) for name, field in report.fields.items()]
+    period = report.queries[0].default_period()
+    parameters = [_parameter(name, field, period) for name, field in report.fields.items()]
     parameters += [
         Parameter("tenant", Parameter.KEYWORD_ONLY, default="default", annotation=_TENANT),
         Parameter("json_line", Parameter.KEYWORD_ONLY, default=False, annotation=_JSON),
@@ -149,12 +154,20 @@ def _command(report: Report) -> Callable[..., None]:
 
 _TENANT = Annotated[str, typer.Option(help="Whose data.")]
 _JSON = Annotated[bool, typer.Option("--json", help="Print one line of JSON, as the route answers.")]
-_CSV = Annotated[bool, typer.Option("--csv", help="Print the list as CSV; money in minor units, days in UTC.")]
+_CSV = Annotated[
+    bool,
+    typer.Option(
+        "--csv",
+        help="Print the list as CSV: money in minor units, days in UTC. What it is about goes to stderr.",
+    ),
+]
 
 
-def _parameter(name: str, field: FieldInfo) -> Parameter:
+def _parameter(name: str, field: FieldInfo, default_period: str) -> Parameter:
     text = field.description or ""
-    if field.default is not None:
+    if name == "from":
+        text += f" Default: {default_period}."
+    elif field.default is not None:
         text += f" Default: {field.default}."
     option = typer.Option(_option(name), help=text, metavar=_metavar(field.annotation), show_default=False)
     # "from" is a word of Python.
@@ -163,12 +176,12 @@ def _parameter(name: str, field: FieldInfo) -> Parameter:
 
 
 def _metavar(annotation: Any) -> str:
-    parts = [annotation, *get_args(annotation)]
-    for part in parts:
-        if get_origin(part) is Literal:
-            return "|".join(get_args(part))
-    names = {int: "NUMBER", float: "NUMBER"}
-    return next((names[part] for part in parts if part in (int, float)), "TEXT")
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    if annotation in (int, float):
+        return "NUMBER"
+    # Behind an Annotated or an Optional.
+    return next((found for part in get_args(annotation) if (found := _metavar(part)) != "TEXT"), "TEXT")
 
 
 for _report in reports():

@@ -1,90 +1,151 @@
-"""Answers of measures as tables and as CSV."""
+"""Answers of measures for people, and as CSV."""
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
+import typer
 from pydantic import BaseModel
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from shared.measures.rows import Row, flat, model_names, names_of, rows_of, scalars
+from services.cli.report_table import Column, pairs, table, wrapped
+from services.cli.report_values import columns_of, facts_of, shown
+from shared.measures.answer import Answer, MoneyAnswer
+from shared.measures.csv_cells import guarded
+from shared.measures.currencies import DIGITS, named
+from shared.measures.rows import model_names, names_of, rows_of
+from shared.measures.scale import Scale
+from shared.measures.units import model_of
+
+#: Terminals that do not tell their size, and files, are taken to have this width.
+WIDTH = 80
+_ABOUT = frozenset({"period", "currency", "other_currencies", "left_out", "scale"})
+_FILTERS = ("kind", "category", "provider_id", "segment", "measure", "by", "side", "level", "direction")
 
 
 def as_csv(found: BaseModel) -> str:
-    """An answer as CSV, flat: see ``rows_of``."""
+    """An answer as CSV, flat: see ``rows_of``. Texts that a spreadsheet would run as a formula are guarded as
+    those of exports are."""
     rows = rows_of(found.model_dump(mode="json"))
     text = io.StringIO()
     writer = csv.DictWriter(text, names_of(rows) or model_names(type(found)), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({name: guarded(value) if isinstance(value, str) else value for name, value in row.items()})
     return text.getvalue()
 
 
-def show(question: str, found: BaseModel, console: Console | None = None) -> None:
-    """Print an answer: its question, its single numbers, its lists as tables."""
-    console = console or Console()
-    answer = found.model_dump(mode="json")
-    console.print(Text(question, style="bold"))
-    facts = Table.grid(padding=(0, 2))
-    for name, value in scalars(answer).items():
-        facts.add_row(Text(_words(name)), Text(_shown(value), justify="right"))
-    if facts.row_count:
-        console.print(facts)
-    for name in ("notes", "grid", "totals", "items"):
-        match answer.get(name):
-            case [dict(), *_] as rows:
-                console.print(_table([_wide(flat(row)) for row in rows]))
-            case [list(), *_] as rows:
-                console.print(_grid(rows))
-            case [str(), *_] as lines:
-                for line in lines:
-                    console.print(Text(line))
-            case [] if name == "items":
-                console.print("Nothing was found.")
+def show(question: str, found: Answer, asked: Mapping[str, str] | None = None, width: int = WIDTH) -> None:
+    """Print an answer to a question that was asked with these parameters."""
+    for line in told(question, found, asked or {}, width):
+        typer.echo(line)
 
 
-def _grid(rows: Sequence[Sequence[int]]) -> Table:
+def told(question: str, found: Answer, asked: Mapping[str, str], width: int) -> Iterator[str]:
+    """The lines of an answer: what it is about, its single values, its lists as tables."""
+    currency = getattr(found, "currency", None)
+    yield from wrapped(question, width)
+    yield ""
+    yield from pairs([*about(found, asked), *facts_of(found, _ABOUT, currency)], width)
+    for note in getattr(found, "notes", ()):
+        yield from wrapped(note, width)
+    if grid := getattr(found, "grid", None):
+        yield ""
+        yield from _grid(grid, width)
+    if totals := getattr(found, "totals", None):
+        yield ""
+        yield "In all"
+        yield from table(columns_of(type(totals[0]), totals, currency), width)
+    if "items" not in type(found).model_fields:
+        return
+    items: Sequence[BaseModel] = dict(found)["items"]
+    model = model_of(type(found).model_fields["items"])
+    assert model is not None
+    yield ""
+    if not items:
+        yield "Nothing was found."
+        return
+    if totals:
+        yield f"By {getattr(found, 'unit', 'bucket')}"
+    columns = columns_of(model, items, currency)
+    if average := getattr(found, "average", None):
+        columns = _with_average(columns, average)
+    yield from table(columns, width)
+    yield from _more(found, items, width)
+
+
+def about(found: Answer, asked: Mapping[str, str]) -> list[tuple[str, str, bool]]:
+    """What an answer is about: period, zone, filters, currency, scale."""
+    first, last = found.period.first, found.period.last
+    time = f"{first} to {last}" if first else f"all time to {last}"
+    rows = [("Period", f"{time} (days in {found.period.zone})", False)]
+    if only := ", ".join(f"{name.replace('_', ' ')} {asked[name]}" for name in _FILTERS if name in asked):
+        rows.append(("Asked for", only, False))
+    if isinstance(found, MoneyAnswer):
+        rows += _money(found, asked)
+    elif found.money is not None:
+        rows.append(("Currency", named(asked["currency"]) if "currency" in asked else found.money, False))
+    if "scale" in type(found).model_fields:
+        rows.append(("Scale", _scale(dict(found)["scale"]), False))
+    return rows
+
+
+def _money(found: MoneyAnswer, asked: Mapping[str, str]) -> Iterator[tuple[str, str, bool]]:
+    if found.currency is None:
+        if asked.get("measure") == "amount" or (
+            "measure" not in asked and "total_count" not in type(found).model_fields
+        ):
+            yield "Currency", "none: no order has an amount", False
+        return
+    text = named(found.currency)
+    if found.currency not in DIGITS:
+        text = f"{found.currency}, in minor units: ISO 4217 does not list it, so its decimals are not known"
+    if found.other_currencies:
+        others = ", ".join(f"{each.currency} ({each.orders:,})" for each in found.other_currencies)
+        text += f", which most orders are in. Others, with their orders: {others}. Choose one with --currency."
+    yield "Currency", text, False
+    if found.left_out:
+        who = "consumers" if "consumers" in type(found).model_fields else "providers"
+        yield "Left out", f"{found.left_out:,} {who} with money in other currencies only", False
+
+
+def _scale(scale: Scale | None) -> str:
+    if scale is None:
+        return "not known: there are no ratings"
+    sources = {
+        "asked": "as asked for",
+        "setting": "as KITH_RATING_SCALES says",
+        "data": "as in the data; --lowest and --highest state another",
+    }
+    return f"{scale.lowest} (worst) to {scale.highest} (best), {sources[scale.source]}"
+
+
+def _grid(grid: Sequence[Sequence[int]], width: int) -> Iterator[str]:
     """RFM: the most recent on top."""
-    table = Table("r \\ f", *(str(f) for f in range(1, len(rows) + 1)), box=SIMPLE_HEAD)
-    for r, row in reversed(list(enumerate(rows, 1))):
-        table.add_row(str(r), *(_shown(value) for value in row))
-    return table
+    yield from wrapped(
+        "Consumers by recency R (5: came last) and frequency F (1: one order, 5: most orders)", width
+    )
+    scores = range(len(grid), 0, -1)
+    rows = [grid[score - 1] for score in scores]
+    columns = [Column("", [f"R{score}" for score in scores], key=True)]
+    columns += [Column(f"F{at + 1}", [shown(row[at]) for row in rows], number=True) for at in range(len(grid[0]))]
+    yield from table(columns, width)
 
 
-def _table(rows: Sequence[Row]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    for name in names:
-        number = any(isinstance(row.get(name), int | float) for row in rows)
-        table.add_column(Text(_words(name)), justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_shown(row.get(name))) for name in names))
-    return table
+def _with_average(columns: Sequence[Column], average: Sequence[float | None]) -> list[Column]:
+    """A last row: the average of the cohorts, over buckets that have ended."""
+    found, at = [], 0
+    for column in columns:
+        cell = ""
+        if column.label.startswith("+"):
+            cell, at = shown(average[at] if at < len(average) else None, "fraction"), at + 1
+        found.append(
+            Column(column.label, [*column.cells, "Average" if column.key else cell], column.number, column.key)
+        )
+    return found
 
 
-def _wide(row: Row) -> Row:
-    """The last list of a row as columns of their own."""
-    lists = [name for name, value in row.items() if isinstance(value, list)]
-    single = {name: value for name, value in row.items() if name not in lists}
-    return single | ({f"+{at}": value for at, value in enumerate(row[lists[-1]])} if lists else {})
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _shown(value: Any) -> str:
-    match value:
-        case None:
-            return "–"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.2f}" if abs(value) >= 100 else f"{value:.4g}"
-    return str(value)
+def _more(found: Answer, items: Sequence[BaseModel], width: int) -> Iterator[str]:
+    consumers = getattr(found, "consumers", None)
+    if consumers is not None and hasattr(items[0], "consumer_id") and len(items) < consumers:
+        yield ""
+        yield from wrapped(f"{len(items):,} of {consumers:,} consumers; --limit lists more.", width)

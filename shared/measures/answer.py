@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
@@ -21,6 +21,9 @@ class Period(BaseModel):
 
 
 class Answer(BaseModel):
+    #: How money is treated, where it is not of one currency; None where there is none.
+    money: ClassVar[str | None] = None
+
     period: Period = Field(default_factory=Period, description="What is counted; set in every answer.")
 
 

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from inspect import cleandoc
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel
-
+from shared.measures.answer import Answer
 from shared.measures.query import PeriodQuery
 
 S = TypeVar("S")
 Q = TypeVar("Q", bound=PeriodQuery)
-A = TypeVar("A", bound=BaseModel)
+A = TypeVar("A", bound=Answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +19,8 @@ class Measure(Generic[S]):
 
     name: str
     query: type[PeriodQuery]
-    answer: type[BaseModel]
-    run: Callable[[S, PeriodQuery], BaseModel]
+    answer: type[Answer]
+    run: Callable[[S, PeriodQuery], Answer]
     #: Paths of the personal fields in the answer to a query.
     personal: Callable[[PeriodQuery], tuple[str, ...]] = lambda _: ()
 
@@ -41,7 +40,7 @@ def measure(
 ) -> Measure[S]:
     """``run`` computes the answer to a query from a source; ``personal`` says which fields of it are personal."""
 
-    def checked(source: S, asked: PeriodQuery) -> BaseModel:
+    def checked(source: S, asked: PeriodQuery) -> Answer:
         assert isinstance(asked, query)
         return run(source, asked)
 

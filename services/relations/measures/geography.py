@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -51,6 +51,8 @@ class Region(BaseModel):
 
 class Geography(Answer):
     """Answers: where are our consumers and providers, and where is business done?"""
+
+    money: ClassVar[str | None] = "each on its own; nothing is converted"
 
     located: Annotated[Fraction | None, DerivedFrom("location.country")] = Field(
         title="Country known", description="The fraction of relations whose country is known, from 0 to 1."

@@ -61,7 +61,7 @@ class Lifetime(MoneyAnswer):
 
     consumers: Count = Field(description="Consumers with an order, whose first one is in the period.")
     repeaters: Count = Field(description="Those with orders on at least two days.")
-    horizon_weeks: Count = Field(description="How far ahead it looks.")
+    horizon_weeks: Count = Field(title="Horizon (weeks)", description="How far ahead it looks.")
     active: Rate | None = Field(
         title="Repeaters still there", description="How many repeaters are still there: the sum of 1 − churn_risk."
     )

@@ -4,6 +4,7 @@ from array import array
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
+from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
@@ -30,6 +31,8 @@ class RepeatStep(BaseModel):
 
 class Repeat(Answer):
     """Answers: do customers come back, and after how long should we remind them?"""
+
+    money: ClassVar[str | None] = "any: orders are counted, not added up"
 
     consumers: Count = Field(description="Consumers with an order.")
     orders: Count

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import BaseModel, Field
 
@@ -55,6 +55,8 @@ class MoneyBucket(Money, _Bucket):
 
 class Revenue(Answer):
     """Answers: what do we earn, how much of it flows back, and how large is an order?"""
+
+    money: ClassVar[str | None] = "each on its own; nothing is converted"
 
     unit: Unit
     totals: list[Money] = Field(description="Of the whole period, by currency.")

@@ -5,13 +5,12 @@ import io
 from typing import Any
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from services.analytics.measures.ranking import concentration, top_providers
 from services.cli.__main__ import app as kith
 from services.cli.report import reports
-from services.cli.report_view import as_csv, show
+from services.cli.report_view import as_csv, told
 from services.relations.measures.facts import Orders
 from services.relations.measures.geography import Geography, Region
 from services.relations.measures.lifetime import Lifetime
@@ -31,9 +30,7 @@ KEPT = cohorts(
 
 def shown(found: Any) -> list[list[str]]:
     """The words of each line."""
-    text = io.StringIO()
-    show("What is it?", found, Console(file=text, width=200))
-    return [line.split() for line in text.getvalue().splitlines() if line.strip()]
+    return [line.split() for line in told("What is it?", found, {}, 200) if line.strip()]
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -42,8 +39,10 @@ def rows(text: str) -> list[dict[str, str]]:
 
 def test_cohorts_are_a_table_of_buckets_and_long_rows_of_csv() -> None:
     lines = shown(KEPT)
-    assert ["2026-01-01", "1", "1", "1"] in lines
-    assert ["2026-02-01", "1", "1", "–"] in lines
+    # Percentages, where bare fractions were shown.
+    assert ["2026-01-01", "1", "100.0%", "100.0%"] in lines
+    assert ["2026-02-01", "1", "100.0%", "–"] in lines
+    assert ["Average", "100.0%", "100.0%"] in lines
     assert as_csv(KEPT).splitlines() == [
         "cohort,size,offset,active,retention",
         "2026-01-01,1,0,1,1.0",
@@ -58,15 +57,19 @@ def test_sums_by_currency_become_columns() -> None:
     found = Geography(
         located=1,
         items=[
-            Region(country='France, "Sud"', amount={"EUR": 1234567}, **place),
-            Region(country="[red]Kenya", amount={"KES": 5}, **place),
+            Region(country='France, "Sud"', amount_minor={"EUR": 1234567}, **place),
+            Region(country="[red]Kenya", amount_minor={"KES": 5}, **place),
         ],
     )
     first, second = rows(as_csv(found))
-    assert (first["country"], first["amount.EUR"], first["amount.KES"]) == ('France, "Sud"', "1234567", "")
-    assert (second["country"], second["amount.EUR"], second["amount.KES"]) == ("[red]Kenya", "", "5")
+    assert (first["country"], first["amount_minor.EUR"], first["amount_minor.KES"]) == (
+        'France, "Sud"',
+        "1234567",
+        "",
+    )
+    assert (second["country"], second["amount_minor.EUR"], second["amount_minor.KES"]) == ("[red]Kenya", "", "5")
     words = [word for line in shown(found) for word in line]
-    assert "1,234,567" in words
+    assert "12,345.67" in words, "in major units"
     assert "[red]Kenya" in words, "what upstream wrote is text, not markup"
 
 
@@ -77,31 +80,33 @@ def test_an_answer_without_items_is_one_row() -> None:
             "currency": "",
             "providers": "2",
             "left_out": "0",
-            "total": "10",
+            "below_zero": "0",
+            "total_count": "10",
+            "total_minor": "",
             "gini": "0.0",
             "top_ten_share": "1.0",
             "top_tenth_share": "0.5",
             "half": "1",
         }
     ]
-    assert ["gini", "0"] in shown(found)
+    assert ["Gini", "coefficient", "0"] in shown(found)
 
 
 def test_nothing_found_is_said_and_csv_keeps_its_head() -> None:
     nothing = top_providers({}, 5)
-    assert as_csv(nothing) == "provider_id,value,share\n"
+    assert as_csv(nothing) == "provider_id,count,amount_minor,share\n"
     assert ["Nothing", "was", "found."] in shown(nothing)
     empty = Cohorts(unit="week", running=True, average=[], items=[])
-    assert ["running", "yes"] in shown(empty)
+    assert ["Last", "bucket", "still", "runs", "yes"] in shown(empty)
 
 
 def test_rfm_shows_its_map_with_the_most_recent_on_top() -> None:
     found = rfm(scored(shop(1), Orders(None, False), END))
     lines = shown(found)
-    head = lines.index(["r", "\\", "f", "1", "2", "3", "4", "5"])
-    grid = [[int(word) for word in line] for line in lines[head + 2 : head + 7]]
-    assert [row[0] for row in grid] == [5, 4, 3, 2, 1]
-    assert [row[1:] for row in reversed(grid)] == found.grid
+    head = lines.index(["F1", "F2", "F3", "F4", "F5"])
+    grid = [[int(word) for word in line[1:]] for line in lines[head + 2 : head + 7]]
+    assert [line[0] for line in lines[head + 2 : head + 7]] == ["R5", "R4", "R3", "R2", "R1"]
+    assert grid[::-1] == found.grid
 
 
 def test_notes_are_shown() -> None:
@@ -152,4 +157,4 @@ def test_a_bad_option_is_named(arguments: list[str], option: str) -> None:
 def test_it_needs_the_address_of_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KITH_MONGO", raising=False)
     result = CliRunner().invoke(kith, ["report", "rfm"])
-    assert "KITH_MONGO is not set" in str(result.exception)
+    assert "missing: KITH_MONGO" in str(result.exception)

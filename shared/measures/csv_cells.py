@@ -1,0 +1,43 @@
+"""Texts in CSV cells that no spreadsheet runs as a formula, and the way back to them. Pure.
+
+A spreadsheet takes a cell for a formula that begins with ``=``, ``+``, ``-`` or ``@``, also in their full-width
+forms and after blanks. It need not split a file as it was written: with another delimiter (``;``, ``|``, a tab) or
+at a line break, a cell can begin in the middle of a text. In front of each such place goes an apostrophe.
+
+Data can begin with an apostrophe, too. A text that looks guarded already is guarded once more, so that ``=1`` is
+written ``'=1``, ``'=1`` is written ``''=1``, and ``unguarded`` returns each as it was. ``'t Hof`` stays as it is.
+"""
+
+import re
+
+_SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
+#: What is skipped at the beginning of a cell: blanks and characters without a width. Not what separates cells.
+_INVISIBLE = (
+    r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
+    r"\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
+    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+)
+_BLANKS = rf"(?:[^\S\t\r\n]|[{_INVISIBLE}])*"
+_FORMULA = rf"{_BLANKS}[{_SIGNS}]"
+#: At the very beginning a tab or a line break is enough: spreadsheets drop it.
+_BEGIN = rf"(?:[\t\r\n]|{_FORMULA})"
+_CELL = r"(?<=[;|\t\r\n])"
+_TO_GUARD = re.compile(rf"\A(?='*{_BEGIN})|{_CELL}(?='*{_FORMULA})")
+_GUARDED = re.compile(rf"\A'(?='*{_BEGIN})|{_CELL}'(?='*{_FORMULA})")
+_IN_JSON = re.compile(rf"(?<=[;|])('*{_BLANKS})([{_SIGNS}])")
+
+
+def guarded(text: str) -> str:
+    """``text`` as a cell that is no formula. ``unguarded`` takes it back."""
+    return _TO_GUARD.sub("'", text)
+
+
+def unguarded(text: str) -> str:
+    """The text that ``guarded`` was given."""
+    return _GUARDED.sub("", text)
+
+
+def guarded_json(text: str) -> str:
+    """JSON text (an object or an array) with the same value, in which no cell with another delimiter begins with a
+    sign: the sign is written as an escape."""
+    return _IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", text)
