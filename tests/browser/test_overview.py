@@ -146,7 +146,7 @@ def test_lists(page: Page, site: Site) -> None:
     assert [float(row[3]) for row in shown] == pytest.approx(expected["ratio"].tolist())
     ratios: Any = page.locator("#rising tbody td:last-child").all_inner_texts()
     assert [float(text.removeprefix("× ")) for text in ratios] == pytest.approx(
-        expected["ratio"].tolist(), abs=0.005
+        expected["ratio"].tolist(), abs=0.00501
     )
 
 

@@ -47,10 +47,16 @@ export function buckets(days, size, today) {
 export const noted = (bucket, size) => (bucket.whole ? bucket.name
   : `${bucket.name} (${bucket.running ? "so far" : `part of the ${size}`})`);
 
-export const sum = (bucket, value) => bucket.days.reduce((total, day) => total + (value(day) ?? 0), 0);
+// A mask is no number: one among them masks what is computed of them.
+const mask = (values) => values.find((one) => one !== null && one !== undefined && typeof one !== "number");
+
+export function sum(bucket, value) {
+  const values = bucket.days.map(value);
+  return mask(values) ?? values.reduce((total, one) => total + (one ?? 0), 0);
+}
 
 // The mean of the days; null where none has a value.
 export function mean(bucket, value) {
   const values = bucket.days.map(value).filter((one) => one !== null && one !== undefined);
-  return values.length ? values.reduce((total, one) => total + one, 0) / values.length : null;
+  return mask(values) ?? (values.length ? values.reduce((total, one) => total + one, 0) / values.length : null);
 }

@@ -115,7 +115,10 @@ export function series(label, unfinished = "not complete yet") {
       at = null;
       readout.textContent = " ";
     }
-    given = { points, lines, format };
+    // What is masked is no number, and not drawn.
+    const drawn = lines.map((line) => ({ ...line, values: line.values.map((value) => (Number.isFinite(value) ? value
+      : null)) }));
+    given = { points, lines: drawn, format };
     const sample = (kind) => svg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" },
       svg("line", { class: `series ${kind}`, x1: 0, x2: 26, y1: 5, y2: 5 }));
     legend.replaceChildren(...lines.map(({ name }, index) => h("span", {}, sample(`s${index}`), ` ${name}`)),
