@@ -192,8 +192,10 @@ def require(settings: Settings, *needed: Needed) -> None:
     }
     missing = [_NEEDED[name] for name in needed if not there[name]]
     if missing:
-        what = ", ".join(f"{variable} ({meaning})" for variable, meaning in missing)
-        raise ConfigurationError(f"missing: {what}. {ADVICE.get()}")
+        *others, last = [variable for variable, _ in missing]
+        names = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+        what = "; ".join(meaning for _, meaning in missing)
+        raise ConfigurationError(f"{names} not set ({what}). {ADVICE.get()}")
 
 
 def mongo_of(settings: Settings) -> str:

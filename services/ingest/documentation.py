@@ -116,7 +116,10 @@ def _headers() -> list[Json]:
         _header(TENANT_HEADER, tenant, TypeAdapter(Tenant).json_schema()),
         _header("Content-Encoding", "How the body is compressed.", {"enum": ["gzip", "identity"]}),
         *(_header(f"ce-{name}", binary.format(name)) for name in ("specversion", "id", "source", "type", "time")),
-        *(_header(f"ce-{name}", binary.format(name)) for name in ("subject", "tenant", "dataversion")),
+        *(
+            _header(f"ce-{name}", binary.format(name))
+            for name in ("subject", "tenant", "dataversion", "sequence", "sequencetype")
+        ),
     ]
 
 
@@ -135,7 +138,7 @@ EVENTS_ROUTE: Json = {
                 408: "The body did not arrive in time.",
                 413: "Too many bytes or events.",
                 415: "This content type, charset or content encoding is not accepted.",
-                503: "The brokers are unavailable, or the keys of personal data, or too much is under way. Sending the "
+                503: "Kafka or the keys of personal data are unavailable, or too much is under way. Sending the "
                 "same events again is safe.",
             }
         ),

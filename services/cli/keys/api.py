@@ -59,7 +59,10 @@ def list_command(
 ) -> None:
     """Show every key that was ever made, without its secret."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
+
+    from services.cli.tables import Column, Row, with_notes
+    from shared.observability.terminal import printable
 
     with _opened() as (keys, _):
         found = [key for key in keys.all() if tenant in (None, key.tenant)]
@@ -67,20 +70,16 @@ def list_command(
     if json_line:
         typer.echo(json.dumps([_told(key, now) for key in found]))
         return
-    table = Table("Key", "Tenant", "Name", "Scopes", "Hidden", "Limit", "Made", "State")
+    console = Console()
+    columns = [Column("Key"), Column("Tenant"), Column("Name", rank=3), Column("Made", rank=1), Column("State")]
+    rows, notes = [], []
     for key in found:
         told = _told(key, now)
-        table.add_row(
-            f"kith_{key.prefix}_…",
-            key.tenant,
-            key.name,
-            " ".join(key.scopes),
-            " ".join(key.masks),
-            key.limit or "",
-            told["created"],
-            told["state"],
-        )
-    Console().print(table)
+        rows.append(Row([f"kith_{key.prefix}_…", key.tenant, key.name, told["created"], told["state"]]))
+        hidden = f"; hidden from it: {' '.join(key.masks)}" if key.masks else ""
+        limit = f"; its limit: {key.limit}" if key.limit else ""
+        notes.append(Text(printable(f"may {' '.join(key.scopes)}{hidden}{limit}"), style="dim"))
+    console.print(with_notes("API keys", columns, rows, notes, console) if found else "no API keys")
 
 
 @api_app.command("rotate")
