@@ -131,7 +131,8 @@ async function view(signal) {
   const fields = [...chosen.fields, ...(caller.chooses ? ["tenant"] : [])];
   if (state.period !== "all") showForm(state, fields, days(state));
   // How far the data goes, whatever the kind and category.
-  const extent = caller.may("analytics:read") ? get("analytics", "/v1/extent", {}, options) : Promise.resolve(null);
+  const wanted = caller.may("analytics:read") && chosen.fields.includes("period");
+  const extent = wanted ? get("analytics", "/v1/extent", {}, options) : Promise.resolve(null);
   extent.catch(() => {});
   let known = null;
   if (state.period === "all" && chosen.fields.includes("period")) {
