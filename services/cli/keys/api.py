@@ -1,7 +1,8 @@
 """`kith keys api`: the keys that callers of the APIs show."""
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,11 @@ from shared.http.caller import SCOPES
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
+    from pymongo.database import Database
+
     from shared.access.acts import Acts
     from shared.access.keys import ApiKey, ApiKeys
+    from shared.runtime.protocols import Document
 
 #: How long a rotated key stays good unless told: a day for whoever uses it to take the new one.
 OVERLAP_HOURS = 24.0
@@ -46,7 +50,7 @@ def create_command(
     """
     if not scope and not all_scopes:
         raise typer.BadParameter(f"name at least one of {', '.join(SCOPES)}", param_hint="--scope")
-    with _opened() as (keys, acts):
+    with _opened() as (keys, acts, _):
         key, text = keys.create(tenant, name, [*SCOPES] if all_scopes else scope or [], mask or [], limit)
         acts.record(key.tenant, "keys.create", _subject(key), {"scopes": " ".join(key.scopes)})
     _show(key, text, json_line)
@@ -57,30 +61,42 @@ def list_command(
     tenant: Annotated[str | None, typer.Option(help="Only the keys of this tenant.")] = None,
     json_line: Json = False,
 ) -> None:
-    """Show every key that was ever made, without its secret."""
-    from rich.console import Console
-    from rich.table import Table
+    """Show every key that was ever made, without its secret, and when it was last used, to the minute."""
+    from shared.access.key_uses import MongoKeyUses
 
-    with _opened() as (keys, _):
+    with _opened() as (keys, _, database):
         found = [key for key in keys.all() if tenant in (None, key.tenant)]
+        uses = MongoKeyUses(database).all()
     now = datetime.now(UTC)
+    told = [{**_told(key, now), "last_used": _stamp(uses.get(key.prefix))} for key in found]
     if json_line:
-        typer.echo(json.dumps([_told(key, now) for key in found]))
+        typer.echo(json.dumps(told))
         return
-    table = Table("Key", "Tenant", "Name", "Scopes", "Hidden", "Limit", "Made", "State")
-    for key in found:
-        told = _told(key, now)
-        table.add_row(
-            f"kith_{key.prefix}_…",
-            key.tenant,
-            key.name,
-            " ".join(key.scopes),
-            " ".join(key.masks),
-            key.limit or "",
-            told["created"],
-            told["state"],
-        )
-    Console().print(table)
+    for line in listed(told, shutil.get_terminal_size((80, 24)).columns):
+        typer.echo(line)
+
+
+def listed(keys: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
+    """The keys for people: two tables where one is too wide. Keys stay whole, so that they can be copied."""
+    from services.cli.report_table import Column, printable, table
+
+    if not keys:
+        yield "There are no keys."
+        return
+    yield from table(
+        [
+            Column("Key", [key["prefix"] for key in keys], key=True),
+            Column("Name", [printable(key["name"]) for key in keys], key=True, text=True),
+            Column("Tenant", [key["tenant"] for key in keys]),
+            Column("State", [key["state"] for key in keys]),
+            Column("Last used (to the minute)", [key["last_used"] or "never" for key in keys]),
+            Column("Made", [key["created"] for key in keys]),
+            Column("Limit", [key["limit"] or "" for key in keys]),
+            Column("Scopes", [" ".join(key["scopes"]) for key in keys], text=True),
+            Column("Hidden", [" ".join(key["masks"]) for key in keys], text=True),
+        ],
+        width,
+    )
 
 
 @api_app.command("rotate")
@@ -92,7 +108,7 @@ def rotate_command(
     json_line: Json = False,
 ) -> None:
     """Make a key with the same rights, and have the old one end after a while."""
-    with _opened() as (keys, acts):
+    with _opened() as (keys, acts, _):
         key, text = keys.rotate(prefix, timedelta(hours=overlap_hours))
         acts.record(key.tenant, "keys.rotate", {"key": prefix}, {"successor": key.prefix})
     _show(key, text, json_line)
@@ -101,7 +117,7 @@ def rotate_command(
 @api_app.command("revoke")
 def revoke_command(prefix: Prefix, json_line: Json = False) -> None:
     """End a key: five seconds later no service takes it any more."""
-    with _opened() as (keys, acts):
+    with _opened() as (keys, acts, _):
         key = keys.revoke(prefix)
         acts.record(key.tenant, "keys.revoke", _subject(key))
     if json_line:
@@ -111,7 +127,7 @@ def revoke_command(prefix: Prefix, json_line: Json = False) -> None:
 
 
 @contextmanager
-def _opened() -> "Iterator[tuple[ApiKeys, Acts]]":
+def _opened() -> "Iterator[tuple[ApiKeys, Acts, Database[Document]]]":
     from shared.access.acts import recorder
     from shared.access.keys import ApiKeys
     from shared.access.keys_mongo import MongoKeys
@@ -123,7 +139,7 @@ def _opened() -> "Iterator[tuple[ApiKeys, Acts]]":
     with connect(mongo) as client:
         database = client[settings.database]
         with recorder(settings, database) as acts:
-            yield ApiKeys(MongoKeys(database), lambda: datetime.now(UTC)), acts
+            yield ApiKeys(MongoKeys(database), lambda: datetime.now(UTC)), acts, database
 
 
 def _subject(key: "ApiKey") -> dict[str, str]:
@@ -145,8 +161,7 @@ def _show(key: "ApiKey", text: str, json_line: bool) -> None:
 def _told(key: "ApiKey", now: datetime) -> dict[str, Any]:
     fields = {name: value for name, value in asdict(key).items() if name != "hash"}
     for name in ("created", "until", "revoked"):
-        if fields[name] is not None:
-            fields[name] = fields[name].isoformat(timespec="seconds").replace("+00:00", "Z")
+        fields[name] = _stamp(fields[name])
     if key.revoked is not None:
         state = f"revoked {fields['revoked']}"
     elif key.until is not None:
@@ -154,3 +169,7 @@ def _told(key: "ApiKey", now: datetime) -> dict[str, Any]:
     else:
         state = "good"
     return {**fields, "state": state}
+
+
+def _stamp(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")
