@@ -34,7 +34,7 @@ PLACES = {
         "services.importer.command",
         "import_command",
         DATA,
-        "Import rows of CSV, JSON lines or SQLite files as events.",
+        "Import rows of CSV, JSON lines, Excel or SQLite files as events.",
     ),
     "report": Place(
         "services.cli.report",

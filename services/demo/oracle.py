@@ -12,12 +12,11 @@ from hashlib import blake2b
 from typing import Any
 
 Document = dict[str, Any]
-Version = tuple[int, str, str]
+Version = tuple[int, str, str, str]
 Key = tuple[str, ...]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CONSUMER_PARTS = ("personal", "location", "traits", "consent")
-_PROVIDER_PARTS = ("name", "categories", "location", "traits")
+_MOST = {"personal": 50, "traits": 100, "consent": 50}
 _FACT_FIELDS = ("amount", "currency", "rating", "text", "traits")
 
 
@@ -45,48 +44,44 @@ class Oracle:
         self._orders: dict[Key, str] = {}
         self._ordered = ordered
         self._facts: dict[Key, tuple[Version, bool, Document]] = {}  # version, retracted, data
-        self._parts: dict[str, dict[Key, dict[str, tuple[Version, Any]]]] = {"consumer": {}, "provider": {}}
-        self._closed: dict[Key, tuple[Version, bool]] = {}
+        self._profiles: dict[str, dict[Key, dict[str, tuple[Version, Any]]]] = {"consumer": {}, "provider": {}}
         self._erased: dict[Key, str] = {}
 
     def add(self, event: Document) -> None:
         """Take in one accepted CloudEvent. Raises ValueError for an unknown type."""
         tenant, type, data = event.get("tenant", "default"), event["type"], event["data"]
-        version = (_microseconds(event["time"]), event["source"], event["id"])
+        version = (_microseconds(event["time"]), _sequence(event), event["source"], event["id"])
         if type in ("relation.recorded", "relation.retracted"):
             key: Key = (tenant, data["consumer_id"], data["relation_id"])
             if key not in self._facts or version > self._facts[key][0]:
                 self._facts[key] = (version, type == "relation.retracted", data)
         elif type == "consumer.upserted":
-            self._state("consumer", (tenant, data["consumer_id"]), _CONSUMER_PARTS, version, data)
+            self._state("consumer", (tenant, data["consumer_id"]), version, _fields(data))
         elif type == "consumer.erased":
             _erase(self._erased, (tenant, data["consumer_id"]), data["mode"])
         elif type == "relation.subject_erased":
             _erase(self._orders, (tenant, data["consumer_id"]), data["mode"])
         elif type in ("provider.upserted", "provider.closed"):
-            key = (tenant, data["provider_id"])
-            self._state("provider", key, _PROVIDER_PARTS, version, data)
-            if key not in self._closed or version > self._closed[key][0]:
-                self._closed[key] = (version, type == "provider.closed")
+            closed = {"closed": type == "provider.closed"}
+            self._state("provider", (tenant, data["provider_id"]), version, {**_fields(data), **closed})
         else:
             raise ValueError(f"the oracle does not fold {type} {data}")
 
-    def _state(self, whose: str, key: Key, names: tuple[str, ...], version: Version, data: Document) -> None:
-        parts = self._parts[whose].setdefault(key, {})
-        for name in names:
-            if data.get(name) is not None and (name not in parts or version > parts[name][0]):
-                parts[name] = (version, data[name])
+    def _state(self, whose: str, key: Key, version: Version, fields: Document) -> None:
+        known = self._profiles[whose].setdefault(key, {})
+        for name, value in fields.items():
+            if name not in known or version > known[name][0]:
+                known[name] = (version, value)
 
     def expected(self) -> Expected:
         """The documents that the events so far must lead to, derived afresh."""
         result = Expected()
-        for key, parts in self._parts["consumer"].items():
-            result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], **_profile(parts)}
+        for key, fields in self._profiles["consumer"].items():
+            result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], **_profile(fields)}
         for key, erased in self._erased.items():
             result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], "erased": erased}
-        for key, parts in self._parts["provider"].items():
-            every = {**parts, "closed": self._closed[key]}
-            result.providers[key] = {"tenant": key[0], "provider_id": key[1], **_profile(every)}
+        for key, fields in self._profiles["provider"].items():
+            result.providers[key] = {"tenant": key[0], "provider_id": key[1], **_profile(fields)}
         for key, (version, retracted, data) in self._facts.items():
             mode = (self._orders if self._ordered else self._erased).get(key[:2])
             if mode == "anonymise":
@@ -118,9 +113,38 @@ def _hashed(tenant: str, text: str) -> str:
     return "p-" + blake2b(f"pseudonym\0{tenant}\0{text}".encode(), digest_size=16).hexdigest()
 
 
-def _profile(parts: dict[str, tuple[Version, Any]]) -> Document:
-    document: Document = {name: value for name, (_, value) in parts.items()}
-    document["versions"] = {name: _version(version) for name, (version, _) in parts.items()}
+def _fields(data: Document) -> Document:
+    """What an event says of a profile's fields, by path. Null takes one away; a point is one, (lat, lon)."""
+    fields: Document = {name: data[name] for name in ("name", "categories") if name in data}
+    for group in ("personal", "traits", "consent", "location"):
+        fields |= {f"{group}.{name}": value for name, value in (data.get(group) or {}).items()}
+    lat, lon = fields.pop("location.lat", ...), fields.pop("location.lon", ...)
+    if (lat, lon) != (..., ...):
+        fields["location.point"] = None if lat in (None, ...) else (lat, lon)
+    return fields
+
+
+def _profile(fields: dict[str, tuple[Version, Any]]) -> Document:
+    """Of each group the fields that were stated latest, as many as it may have. Removed ones are among them."""
+    kept = dict(fields)
+    for group, most in _MOST.items():
+        latest = sorted((version, name) for name, (version, _) in fields.items() if name.split(".")[0] == group)
+        for _, name in latest[: max(0, len(latest) - most)]:
+            del kept[name]
+    document: Document = {}
+    names: dict[Version, list[str]] = defaultdict(list)
+    for name, (version, value) in kept.items():
+        names[version].append(name)
+        if value is None:
+            continue
+        group, _, own = name.partition(".")
+        if name == "location.point":
+            document.setdefault("location", {}).update(lat=value[0], lon=value[1])
+        elif own:
+            document.setdefault(group, {})[own] = value
+        else:
+            document[name] = value
+    document["versions"] = [{**_version(each), "fields": sorted(names[each])} for each in sorted(names)]
     return document
 
 
@@ -221,5 +245,12 @@ def _microseconds(text: str) -> int:
     return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
 
 
+def _sequence(event: Document) -> str:
+    """What orders events of one time, as text: nothing is below everything, numbers get 19 digits."""
+    text: str = event.get("sequence") or ""
+    return text.rjust(19, "0")[-19:] if text and event.get("sequencetype") == "Integer" else text
+
+
 def _version(version: Version) -> Document:
-    return dict(zip(("time", "source", "id"), version, strict=True))
+    named = dict(zip(("time", "sequence", "source", "id"), version, strict=True))
+    return {name: value for name, value in named.items() if value != ""}

@@ -189,10 +189,14 @@ def _notes(explanation: Explanation, bounds: Mapping[Partition, tuple[int, int]]
     if trimmed := [f"{p} begins at {first}" for p, (first, _) in bounds.items() if first]:
         yield f"retention has cut the log ({', '.join(trimmed)}): documents are shown without what was before"
     if explanation.exact is False:
-        yield (
-            "the stored documents are not what this log adds up to: settings that differ from the services' "
-            "(KITH_KIND_WEIGHTS, KITH_HALF_LIFE_MONTHS), a log that was cut, or a fault"
-        )
+        if explanation.fields:
+            causes = (
+                "a profile of an earlier version of Kith (`kith rebuild` brings it up to date), a log that was cut"
+            )
+        else:
+            settings = "(KITH_KIND_WEIGHTS, KITH_HALF_LIFE_MONTHS)"
+            causes = f"settings that differ from the services' {settings}, a log that was cut"
+        yield f"the stored documents are not what this log adds up to: {causes}, or a fault"
 
 
 @contextmanager

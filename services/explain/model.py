@@ -11,7 +11,7 @@ from shared.runtime.protocols import Document
 #: applied      documents changed
 #: duplicate    the same event lies there before
 #: outdated     a later version of all that it says was stored before it
-#: outranked    another event with the same time, source and id but other content counts
+#: outranked    another event of the same version (time, sequence, source, id) but other content counts
 #: equal        nothing that it says is new
 #: suppressed   the consumer had been erased
 #: dead_letter  it could not be accepted
@@ -28,9 +28,19 @@ class Reference:
     source: str
     id: str
     time: datetime | None = None
+    sequence: str | None = None
     topic: str | None = None
     partition: int | None = None
     offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A field of a profile and the event that stated it last. ``removed``: with null, so that it has no value."""
+
+    field: str
+    removed: bool
+    event: Reference
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,8 @@ class Explanation:
     id: str
     type: str | None
     time: datetime | None
+    #: As it is compared: an Integer has leading zeros.
+    sequence: str | None
     consumer_id: str | None
     provider_id: str | None
     relation_id: str | None
@@ -138,6 +150,8 @@ class Explanation:
     superseded_by: list[Reference]
     occurrences: list[Occurrence]
     stored: dict[str, dict[str, Document | None]] = field(default_factory=dict)
+    #: Of a profile, which event each field comes from. Among them are fields that have been removed.
+    fields: list["Origin"] = field(default_factory=list)
     exact: bool | None = None
     notes: list[str] = field(default_factory=list)
 

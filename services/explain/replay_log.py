@@ -11,6 +11,7 @@ from services.explain.find import Name, fields_of, subject_of
 from services.explain.fold import Aggregation, Documents, Item, Replay, as_changes
 from services.explain.model import Explanation, Occurrence, Reference
 from services.relations.fact_erasure import ERASED
+from services.relations.registers import PARTS, canonical
 from services.relations.world import without_digest
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
@@ -185,6 +186,7 @@ class ReplayLog:
             name.id,
             _text(fields.get("type")),
             None if event is None else event.time,
+            None if event is None else event.version.sequence or None,
             _text(named.get("consumer_id")) if subject else None,
             _text(named.get("provider_id")),
             _text(named.get("relation_id")),
@@ -214,15 +216,25 @@ class ReplayLog:
         explanation.standing, explanation.summary, explanation.superseded_by = found
         touched = {(collection, id)}
         touched |= {(m.collection, m.id) for o in explanation.occurrences for m in o.documents if o.processed}
+        profile = self._stored.documents.get(collection, {}).get(id) or now
+        if profile is not None and collection in PARTS:
+            explanation.fields = why.origins(profile, self._places)
         if not self._stored.documents:
             return
         for name_, id_ in sorted(touched):
             explanation.stored.setdefault(name_, {})[id_] = self._stored.documents.get(name_, {}).get(id_)
         explanation.exact = all(
-            self._now[name_].get(id_) == (document and without_digest(document))
+            self._now[name_].get(id_) == (document and _comparable(name_, document))
             for name_, documents in explanation.stored.items()
             for id_, document in documents.items()
         )
+
+
+def _comparable(collection: str, document: Document) -> Document:
+    """A stored document as folding the log makes it."""
+    if collection in PARTS:
+        return canonical(collection, document)
+    return without_digest(document)
 
 
 def _marker(documents: Documents, event: Event | SubjectErased) -> Document | None:
@@ -232,7 +244,8 @@ def _marker(documents: Documents, event: Event | SubjectErased) -> Document | No
 
 def _reference(record: Record, event: Event | SubjectErased) -> Reference:
     topic, number = record.partition
-    return Reference(event.source, event.id, event.time, topic, number, record.offset)
+    sequence = event.version.sequence or None
+    return Reference(event.source, event.id, event.time, sequence, topic, number, record.offset)
 
 
 def _text(value: Any) -> str | None:

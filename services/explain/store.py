@@ -12,7 +12,7 @@ from services.explain.find import Asked, Name, Subject
 from services.explain.fold import day_total
 from services.explain.model import AggregateMove
 from services.explain.replay_log import Stored
-from services.relations.profiles import PARTS
+from services.relations.registers import PARTS
 from shared.contracts.topics import Topics
 from shared.letters.sealing import with_values
 from shared.mongo.errors import translated
@@ -50,7 +50,7 @@ class ExplainStore:
         version = self._relations.read().live
         for collection, field, query in (
             ("relations", "consumer_id", {"version.id": asked.id}),
-            *((c, f"{c[:-1]}_id", {"$or": [{f"versions.{p}.id": asked.id} for p in PARTS[c]]}) for c in PARTS),
+            *((c, f"{c[:-1]}_id", _states(asked.id, parts)) for c, parts in PARTS.items()),
         ):
             documents = self._database[collection_of(collection, version)]
             names = {"tenant": 1, field: 1, "version": 1, "versions": 1}
@@ -136,9 +136,14 @@ def _of(projection: str, version: int) -> Document:
     return {"$gte": f"{projection}@{version}/", "$lt": f"{projection}@{version}0"}
 
 
+def _states(id: str, parts: Sequence[str]) -> Document:
+    """Profiles that the event has stated something of, also in the form in which each part had one version."""
+    return {"$or": [{"versions.id": id}, *({f"versions.{part}.id": id} for part in parts)]}
+
+
 def _names(document: Document) -> Iterator[Name]:
-    versions = document.get("versions") or {"": document.get("version")}
-    for version in versions.values():
+    versions = document.get("versions") or [document["version"]]
+    for version in versions.values() if isinstance(versions, Mapping) else versions:
         yield Name(document["tenant"], version["source"], version["id"])
 
 

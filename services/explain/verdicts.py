@@ -1,11 +1,12 @@
 """Why an event had the effect that it had, in data and in words. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from services.explain.model import DocumentMove, Outcome, Reference, Standing
+from services.explain.model import DocumentMove, Origin, Outcome, Reference, Standing
 from services.relations.fact_erasure import ERASED
+from services.relations.registers import value_of, versions_of
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import (
     EPOCH,
@@ -22,6 +23,8 @@ from shared.runtime.protocols import Document, Message
 #: (source, id) → the places where that event lies, in the order of the log.
 Places = Mapping[tuple[str, str], Sequence[Reference]]
 Verdict = tuple[Outcome, str, list[Reference]]
+
+_FULL = "the profile has as many fields as it keeps, and all of them were stated later"
 
 
 def own_document(event: Event | SubjectErased, short_topic: str) -> tuple[str, str]:
@@ -68,18 +71,21 @@ def verdict(
             return "equal", f"the consumer had been erased before{by}", last
         return "suppressed", f"the consumer had been erased{by}: no profile is stored any more", last
     stored = _versions(old, alone)
+    full = "versions" in alone and len(stored) < len(versions_of(alone))
     if not stored:
-        return "equal", "it states nothing that was not known", []
+        return ("outdated", _FULL, []) if full else ("equal", "it states nothing that was not known", [])
     newer = [version for version in stored if version != event.version]
     if newer:
         references = refer(newer, places)
         what = "it is older than" if len(references) == 1 else "all that it states is older than"
-        return "outdated", f"{what} {_names(references)}, which came before it", references
+        reason = f"{what} {_names(references)}, which came before it"
+        return "outdated", f"{reason}; of the rest, {_FULL}" if full else reason, references
     if old == alone:
         return "duplicate", "the same event was stored before", []
     return (
         "outranked",
-        "another event with the same time, source and id but other content counts: a fault of the sender",
+        "another event with the same time, sequence, source and id but other content counts: "
+        "a fault of the sender",
         refer(stored, places),
     )
 
@@ -112,11 +118,12 @@ def _effect(event: Event, old: Document | None, moves: Sequence[DocumentMove], m
 def _outvoted(
     old: Document | None, alone: Document, moves: Sequence[DocumentMove], places: Places
 ) -> list[Reference]:
-    """The later events whose parts of a profile stayed although this one states them, too."""
-    own, after = alone.get("versions"), moves[0].after
-    if old is None or after is None or own is None or "erased" in after:
+    """The later events whose fields of a profile stayed although this one states them, too."""
+    after = moves[0].after
+    if old is None or after is None or "versions" not in alone or "erased" in after:
         return []
-    return refer([_version(after["versions"][p]) for p in own if after["versions"].get(p) != own[p]], places)
+    own, stay = versions_of(alone), versions_of(after)
+    return refer([stay[field] for field in own if field in stay and stay[field] != own[field]], places)
 
 
 def _versions(old: Document | None, alone: Document) -> list[Version]:
@@ -124,8 +131,9 @@ def _versions(old: Document | None, alone: Document) -> list[Version]:
     if old is None:
         return []
     if "version" in alone:
-        return [_version(old["version"])]
-    return [_version(old["versions"][part]) for part in alone["versions"] if part in old["versions"]]
+        return [Version.stored(old["version"])]
+    known = versions_of(old)
+    return [known[field] for field in versions_of(alone) if field in known]
 
 
 def standing(
@@ -145,7 +153,7 @@ def standing(
     if now is None:
         return "no_effect", "nothing of it is stored", []
     if "version" in alone:
-        if (version := _version(now["version"])) == event.version:
+        if (version := Version.stored(now["version"])) == event.version:
             return "counts", "it is what is stored now", []
         references = refer([version], places)
         verb = "retracted" if now["retracted"] else "replaced"
@@ -155,14 +163,23 @@ def standing(
             return "counts", "the consumer is erased", []
         last = list(erasures[-1:])
         return "erased", "the consumer is erased" + (f", by {_names(last)}" if last else ""), last
-    own: Mapping[str, Any] = alone["versions"]
-    others = [part for part in own if now["versions"].get(part) != own[part]]
+    own, kept = versions_of(alone), versions_of(now)
+    others = [field for field in own if kept.get(field) != own[field]]
     if not others:
         return "counts", "all that it states is what is stored now", []
-    references = refer([_version(now["versions"][part]) for part in others if part in now["versions"]], places)
+    references = refer([kept[field] for field in others if field in kept], places)
     if len(others) == len(own):
-        return "superseded", f"all that it states has been replaced by {_names(references)}", references
-    return "partly", f"{', '.join(others)}: replaced by {_names(references)}; the rest is stored now", references
+        return "superseded", f"all that it states has been replaced{_by(references)}", references
+    return "partly", f"{', '.join(others)}: replaced{_by(references)}; the rest is stored now", references
+
+
+def origins(profile: Document, places: Places) -> list[Origin]:
+    """Which event each field of a stored profile comes from, in the order of the fields."""
+    versions = versions_of(profile)
+    return [
+        Origin(field, value_of(profile, field) is None, refer([versions[field]], places)[0])
+        for field in sorted(versions)
+    ]
 
 
 def door(refused: InvalidEvent | None, replayed: bool) -> str:
@@ -197,21 +214,33 @@ def refer(versions: Iterable[Version], places: Places) -> list[Reference]:
     found: dict[Version, Reference] = {}
     for version in versions:
         time = EPOCH + timedelta(microseconds=version.time)
-        at = next((r for r in places.get((version.source, version.id), ()) if r.time == time), None)
-        found.setdefault(version, at or Reference(version.source, version.id, time))
+        sequence = version.sequence or None
+        at = next(
+            (
+                place
+                for place in places.get((version.source, version.id), ())
+                if (place.time, place.sequence) == (time, sequence)
+            ),
+            None,
+        )
+        found.setdefault(version, at or Reference(version.source, version.id, time, sequence))
     return list(found.values())
 
 
-def _version(stored: Mapping[str, Any]) -> Version:
-    return Version(stored["time"], stored["source"], stored["id"])
-
-
 def _names(references: Sequence[Reference]) -> str:
-    return ", ".join(f"{r.source}/{r.id}{_when(r.time)}{_at(r)}" for r in references) or "later events"
+    return ", ".join(f"{r.source}/{r.id}{_when(r)}{_at(r)}" for r in references) or "later events"
 
 
-def _when(time: datetime | None) -> str:
-    return "" if time is None else f" of {time.isoformat().replace('+00:00', 'Z')}"
+def _by(references: Sequence[Reference]) -> str:
+    """By what a field has been replaced. Where nothing has, the profile has as many fields as it may have."""
+    return f" by {_names(references)}" if references else ": the profile keeps only the fields stated latest"
+
+
+def _when(reference: Reference) -> str:
+    if reference.time is None:
+        return ""
+    sequence = "" if reference.sequence is None else f", sequence {reference.sequence}"
+    return f" of {reference.time.isoformat().replace('+00:00', 'Z')}{sequence}"
 
 
 def _at(reference: Reference) -> str:

@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from services.explain.model import AggregateMove, Change, DocumentMove, Explanation, Occurrence, Report
+from services.explain.model import AggregateMove, Change, DocumentMove, Explanation, Occurrence, Origin, Report
+from shared.contracts.events import EPOCH
 from shared.letters.letter import as_json
 from shared.observability.terminal import printable
 
@@ -42,6 +43,7 @@ def _explanation(e: Explanation) -> Iterator[RenderableType]:
     rows = (
         ("tenant", e.tenant),
         ("time", None if e.time is None else _shown(e.time)),
+        ("sequence", e.sequence),
         ("relation", e.relation_id),
         ("consumer", e.consumer_id),
         ("provider", e.provider_id),
@@ -55,8 +57,29 @@ def _explanation(e: Explanation) -> Iterator[RenderableType]:
     for occurrence in e.occurrences:
         yield Text()
         yield from _occurrence(occurrence)
+    if e.fields:
+        yield Text()
+        yield _fields(e.fields)
     for note in e.notes:
         yield _line(f"Note: {note}", "yellow")
+
+
+def _fields(fields: Sequence[Origin]) -> Table:
+    """Which event each field of the profile comes from, an event's name once."""
+    table = Table("Field", "Comes from", title="The profile's fields", title_justify="left")
+    last = None
+    for origin in sorted(
+        fields, key=lambda each: (each.event.time or EPOCH, each.event.sequence or "", each.field)
+    ):
+        event = f"{origin.event.source}/{origin.event.id}"
+        if origin.event.time is not None:
+            event += f" of {_shown(origin.event.time)}"
+        if origin.event.sequence is not None:
+            event += f", sequence {origin.event.sequence}"
+        name = f"{origin.field} (removed)" if origin.removed else origin.field
+        table.add_row(_line(name), _line("" if event == last else event))
+        last = event
+    return table
 
 
 def _now(e: Explanation) -> str:

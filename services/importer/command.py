@@ -34,8 +34,19 @@ def import_command(
         bool, typer.Option("--dry-run", help="Read and check every row, publish nothing. Needs no Kafka.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="TIME",
+            help="The moment as of which the files state their rows, like 2026-03-02T10:00:00Z: the version of "
+            "rows for which the mapping names no column that says when they changed. Default: as_of in the "
+            "mapping, or the file's modification time.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Import rows of CSV, JSON lines or SQLite files as events.
+    """Import rows of CSV, JSON lines, Excel or SQLite files as events.
 
     A mapping file says which files are read and which columns make which fields. Rows that cannot become
     an event are rejected: they go to a file, each with its reason, and the others are imported. Importing the
@@ -51,6 +62,7 @@ def import_command(
 
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
     settings = read_settings()
+    moment = _moment(as_of)
     if not dry_run:
         require(settings, "kafka", *(("mongo", "master_key") if settings.encryption == "on" else ()))
     clock = Clock(datetime.now(UTC), timedelta(seconds=settings.max_future_seconds))
@@ -62,11 +74,21 @@ def import_command(
             nullcontext() if dry_run else closing(kafka_publisher(settings)) as publisher,
             _Bars() as bars,
         ):
-            report = run(loaded, publisher, topics, rejected_to, clock, bars, vault)
+            report = run(loaded, publisher, topics, rejected_to, clock, bars, vault, path=mapping, as_of=moment)
     except (ConfigurationError, Unavailable) as error:
         typer.echo(f"kith import: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(_as_json(report, rejected_to, dry_run) if as_json else _as_text(report, rejected_to, dry_run))
+
+
+def _moment(as_of: str | None) -> datetime | None:
+    from services.importer.times import to_time
+    from services.importer.values import BadValue
+
+    try:
+        return None if as_of is None else datetime.fromisoformat(to_time(as_of))
+    except BadValue as error:
+        raise typer.BadParameter(f"{as_of!r} {error}", param_hint="--as-of") from None
 
 
 def kafka_publisher(settings: "Settings") -> "Publisher":
@@ -107,7 +129,15 @@ class _Bars:
 def _as_json(report: "Report", rejected_to: Path, dry_run: bool) -> str:
     counts = {"read": report.read, "accepted": report.accepted, "rejected": report.rejected}
     sources = [
-        {"source": one.source, "read": one.read, "accepted": one.accepted, "rejected": one.rejected}
+        {
+            "source": one.source,
+            "read": one.read,
+            "accepted": one.accepted,
+            "rejected": one.rejected,
+            "as_of": one.moment.time.isoformat(),
+            "as_of_from": one.moment.origin,
+            "notes": one.notes,
+        }
         for one in report.sources
     ]
     file = str(rejected_to) if report.rejected else None
@@ -116,10 +146,14 @@ def _as_json(report: "Report", rejected_to: Path, dry_run: bool) -> str:
 
 def _as_text(report: "Report", rejected_to: Path, dry_run: bool) -> str:
     accepted = "acceptable" if dry_run else "accepted"
-    lines = [
-        f"{one.source}: {one.read:,} rows read, {one.accepted:,} {accepted}, {one.rejected:,} rejected"
-        for one in report.sources
-    ]
+    lines: list[str] = []
+    for one in report.sources:
+        lines.append(
+            f"{one.source}: {one.read:,} rows read, {one.accepted:,} {accepted}, {one.rejected:,} rejected"
+        )
+        version = "versions from the mapping's changed" if one.changed else "versions"
+        lines.append(f"  {version} as of {one.moment.time.isoformat()} ({one.moment.origin})")
+        lines += [f"  note: {note}" for note in one.notes]
     if report.rejected:
         lines.append(f"Rejected rows, with their reasons: {rejected_to}")
     if dry_run:

@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from services.importer.times import check_form
+
 _TEMPLATE = re.compile(r"\{([^{}]+)\}")
 Target = Literal["text", "int", "float", "bool", "time", "list", "object", "any"]
 Scalar = bool | int | float | str
@@ -55,14 +57,30 @@ class FieldSpec(BaseModel):
     unmapped: Literal["keep", "missing", "reject"] = Field("keep", description="Values not in the map.")
     case: Literal["lower", "upper", "title"] | None = None
     type: Literal["text", "int", "float", "bool", "time"] | None = Field(
-        None, description="Needed for traits only; the other fields know theirs."
+        None,
+        description="Needed for traits only; the other fields know theirs. Text takes what looks like a number "
+        "or an error of a spreadsheet as it is written.",
     )
     decimal: Literal[".", ","] = Field(".", description="The decimal sign.")
-    thousands: Literal["", ".", ",", " ", "'", "_"] = Field("", description="The thousands separator.")
+    thousands: Literal["", ".", ",", " ", "'", "_", "\u00a0", "\u202f", "\u2019"] = Field(
+        "",
+        description="The thousands separator: groups of three digits. A blank stands for U+00A0 and U+202F, too.",
+    )
+    negative: list[Literal["minus", "trailing", "brackets"]] = Field(
+        [],
+        description='Forms besides -5 that are negative: "minus" is U+2212, "trailing" is 5-, "brackets" is (5).',
+    )
     multiply: str | None = Field(None, description="A column to multiply with, such as a quantity.")
     scale: int | float = Field(1, description="A factor: 100 makes cents of units.")
-    round: bool = Field(False, description="Round to a whole number instead of rejecting the row.")
-    format: str | None = Field(None, description='"unix", "unix_ms" or a strptime pattern; ISO 8601 if none.')
+    round: bool = Field(
+        False,
+        description="Round to a whole number instead of rejecting the row; then any number of decimals goes.",
+    )
+    format: str | None = Field(
+        None,
+        description='"unix", "unix_ms" or a strptime pattern; ISO 8601 if none. A day without a time of day is '
+        "that day in the time zone.",
+    )
     timezone: Zone | None = Field(None, description="Of times without an offset.")
     default: Scalar | None = Field(None, description="In place of a missing value.")
     when: str | None = Field(None, description="Leave the field out of rows in which this column is missing.")
@@ -105,11 +123,13 @@ class FieldSpec(BaseModel):
             raise ValueError(f"type: this field is always {kind}")
         if self.collect is not None and target not in ("list", "any"):
             raise ValueError(f"collect: gives a list, and this field is {kind}")
-        numeric = (self.multiply, self.scale != 1, self.round, self.decimal != ".", self.thousands)
+        numeric = (self.multiply, self.scale != 1, self.round, self.decimal != ".", self.thousands, self.negative)
         if any(numeric) and kind not in ("int", "float"):
-            raise ValueError("multiply, scale, round, decimal and thousands are for numbers: set type")
+            raise ValueError("multiply, scale, round, decimal, thousands and negative are for numbers: set type")
         if (self.format or self.timezone) and kind != "time":
             raise ValueError("format and timezone are for times: set type")
+        if self.format is not None:
+            check_form(self.format)
 
     def columns_used(self) -> list[str]:
         """The columns of the source that the field is made of."""

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
-Format = Literal["csv", "jsonl", "sqlite"]
+Format = Literal["csv", "jsonl", "sqlite", "xlsx"]
 ENDINGS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -27,6 +27,8 @@ ENDINGS: dict[str, Format] = {
     ".sqlite": "sqlite",
     ".sqlite3": "sqlite",
     ".db": "sqlite",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
 }
 
 
@@ -46,19 +48,23 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
 class File(Table):
     """A file of rows. ``path`` is relative to the mapping file; ``~`` and ``$VARIABLES`` are replaced.
 
-    ``format`` is told by the ending (``.gz`` may follow), ``delimiter`` is a comma (``.tsv``: a tab).
-    ``columns`` names the columns of a CSV file, in place of its header line if it has one. SQLite takes
-    ``table`` or ``query``. ``missing`` lists the values that stand for a missing one, besides SQL's NULL and
-    JSON's null.
+    ``format`` follows from the ending (``.gz`` may follow CSV and JSON lines). ``delimiter`` is a comma
+    (``.tsv``: a tab), or what a first line ``sep=;`` says. ``columns`` names the columns of a CSV file or a
+    sheet, in place of its header line if it has one. ``multiline = true`` trusts that cells in quotes hold line
+    breaks, even where one of their lines looks like a row. SQLite takes ``table`` or ``query``; Excel takes
+    ``sheet`` where several hold something. ``missing`` lists the values that stand for a missing one, besides
+    SQL's NULL, JSON's null and Excel's empty cell.
     """
 
     path: Annotated[Path, BeforeValidator(_resolve)]
     format: Format
-    delimiter: Character = ","
+    delimiter: Character | None = None
     quote: Annotated[str, StringConstraints(max_length=1)] = '"'
     encoding: str = "utf-8-sig"
     header: bool = True
     columns: Annotated[list[str], Field(min_length=1)] | None = None
+    multiline: bool = False
+    sheet: str | None = None
     table: str | None = None
     query: str | None = None
     missing: list[str | int | float] = [""]
@@ -73,7 +79,8 @@ class File(Table):
         if ending in ENDINGS:
             guessed["format"] = ENDINGS[ending]
         elif "format" not in value:
-            raise ValueError(f'the ending "{ending}" of path does not tell the format: set format')
+            old = " (save it as .xlsx)" if ending in (".xls", ".xlsb", ".ods") else ""
+            raise ValueError(f'the ending "{ending}" of path does not tell the format{old}: set format')
         if ending == ".tsv":
             guessed["delimiter"] = "\t"
         return guessed | value
@@ -93,6 +100,12 @@ class File(Table):
             raise ValueError("SQLite needs either table or query")
         if self.format != "sqlite" and (self.table is not None or self.query is not None):
             raise ValueError("table and query are for SQLite only")
-        if self.format == "csv" and not self.header and self.columns is None:
+        if self.format != "xlsx" and self.sheet is not None:
+            raise ValueError("sheet is for Excel's files only")
+        if self.format in ("csv", "xlsx") and not self.header and self.columns is None:
             raise ValueError("a file without a header line (header = false) needs columns")
         return self
+
+    def needed(self) -> frozenset[str]:
+        """The columns without which a row cannot be used."""
+        return frozenset()

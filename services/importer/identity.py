@@ -1,4 +1,4 @@
-"""Ids for rows that have none, made from their content. Pure, apart from the count of equal rows."""
+"""Ids for rows that have none, made from what goes into their events. Pure, apart from the count of equal rows."""
 
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -8,10 +8,11 @@ import orjson
 
 
 class Identity:
-    """Ids from content: a hash of ``name``, the row, and, when ``counted``, how many equal rows came before.
+    """Ids from content: a hash of ``name``, the mapped values, and, when ``counted``, how many equal ones came
+    before.
 
-    So the same rows in any order, in any run, have the same set of ids. Counting takes some 80 bytes of
-    memory a row.
+    So the same rows in any order, in any run, have the same set of ids, whatever columns nothing maps hold.
+    Counting takes some 80 bytes of memory a row.
     """
 
     def __init__(self, name: str, counted: bool) -> None:
@@ -20,8 +21,8 @@ class Identity:
         self._seen: set[int] = set()
         self._repeats: dict[int, int] = {}
 
-    def __call__(self, row: Mapping[str, Any]) -> str:
-        content = self._prefix + orjson.dumps(row, option=orjson.OPT_SORT_KEYS, default=_jsonable)
+    def __call__(self, values: Mapping[str, Any]) -> str:
+        content = self._prefix + orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
         digest = blake2b(content, digest_size=16)
         if not self._counted:
             return digest.hexdigest()
@@ -32,8 +33,3 @@ class Identity:
             return digest.hexdigest()
         repeat = self._repeats[mark] = self._repeats.get(mark, 0) + 1
         return blake2b(content + b"\0%d" % repeat, digest_size=16).hexdigest()
-
-
-def _jsonable(value: Any) -> str:
-    assert isinstance(value, bytes)
-    return value.hex()

@@ -6,6 +6,7 @@ data is reported by ``load``, with file, table and key.
 
 import tomllib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -22,7 +23,7 @@ from pydantic import (
 from services.importer.explain import explain
 from services.importer.fields import FieldSpec, Scalar, Target, Zone, shorthand
 from services.importer.files import File, Table
-from services.importer.targets import CONTAINERS, check_targets, target_of
+from services.importer.targets import CONTAINERS, check_targets, needed_of, target_of
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import EVENT_TYPES, Id, Tenant
 
@@ -45,6 +46,9 @@ class Collect(File):
     on: str = ""
     limit: Annotated[int, Field(ge=1)] | None = None
 
+    def needed(self) -> frozenset[str]:
+        return frozenset({self.key, self.value})
+
     @property
     def joined_on(self) -> str:
         return self.on or self.key
@@ -55,6 +59,7 @@ class Defaults(Table):
 
     tenant: Any = None
     source: Any = None
+    as_of: Any = None
     time: Any = None
     timezone: Any = None
     delimiter: Any = None
@@ -70,8 +75,12 @@ class Source(File):
     """A file whose every row becomes one event of the type ``type``.
 
     ``fields`` maps paths within the event's data to where they come from. ``source`` is the CloudEvents
-    source (``<mapping>/<name>`` when left out). Without ``id``, it is a hash of the row's content and
+    source (``<mapping>/<name>`` when left out). Without ``id``, it is a hash of what goes into the event and of
     ``name``, which is the file's name up to its first dot unless it is given.
+
+    ``time`` is when the row's own fact happened, and becomes ``occurred_at`` of a relation. ``changed`` is when
+    the row was last changed: the version of the event. Without it that is the moment as of which the file was
+    made: ``as_of``, or the file's modification time.
     """
 
     name: Id
@@ -79,7 +88,9 @@ class Source(File):
     source: Id
     tenant: Tenant = "default"
     timezone: Zone | None = None
-    time: Spec
+    as_of: datetime | None = None
+    time: Spec | None = None
+    changed: Spec | None = None
     id: Spec | None = None
     fields: Annotated[dict[str, Spec], Field(min_length=1)]
     collect: dict[str, Collect] = Field(default_factory=dict)
@@ -109,6 +120,13 @@ class Source(File):
             raise ValueError(f"is none of {', '.join(EVENT_TYPES)}")
         return value
 
+    @field_validator("as_of")
+    @classmethod
+    def _with_offset(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("needs an offset, like 2026-03-02T10:00:00Z")
+        return value
+
     @field_validator("fields", mode="before")
     @classmethod
     def _flatten(cls, value: Any) -> Any:
@@ -127,6 +145,12 @@ class Source(File):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_targets(self.type, self.fields)
+        if self.type == "relation.recorded" and self.time is None and "occurred_at" not in self.fields:
+            raise ValueError("time: is required: when a relation happened (a constant will do)")
+        if self.time is not None and self.time.const is None and "occurred_at" in self.fields:
+            raise ValueError(
+                "time: fields.occurred_at says already when it happened; when a row was last changed is changed"
+            )
         for key, spec, target in self.readings():
             if spec.collect is not None and spec.collect not in self.collect:
                 raise ValueError(f"{key}: there is no [source.collect.{spec.collect}]")
@@ -138,7 +162,10 @@ class Source(File):
 
     def readings(self) -> Iterator[tuple[str, FieldSpec, Target]]:
         """Every field to read: its key in the mapping, where it comes from, and the kind that it has to be."""
-        yield "time", self.time, "time"
+        if self.time is not None:
+            yield "time", self.time, "time"
+        if self.changed is not None:
+            yield "changed", self.changed, "time"
         if self.id is not None:
             yield "id", self.id, "text"
         for path, spec in self.fields.items():
@@ -153,6 +180,12 @@ class Source(File):
         for name, collect in self.collect.items():
             used.setdefault(collect.joined_on, f"collect.{name}")
         return used
+
+    def needed(self) -> frozenset[str]:
+        paths = {f"fields.{path}" for path in needed_of(self.type)} | {"time", "changed", "id"}
+        return frozenset(
+            column for key, spec, _ in self.readings() if key in paths for column in spec.columns_used()
+        ) | {collect.joined_on for collect in self.collect.values()}
 
 
 class Mapping(Table):

@@ -2,7 +2,8 @@
 
 from services.importer.mapping import Collect, MappingError, Source
 from services.importer.reading import lookup, present
-from services.importer.rows import BadRow, open_rows
+from services.importer.row import BadRow
+from services.importer.rows import open_rows
 from services.importer.values import BadValue, to_text
 
 
@@ -19,6 +20,9 @@ def _check(file: Source | Collect, where: str, used: dict[str, str]) -> None:
         for column, key in used.items():
             if rows.columns is not None and column not in rows.columns:
                 has = ", ".join(rows.columns)
+                mark = next((c for c in ";,\t|" if len(rows.columns) == 1 and c in has), None)
+                if mark and file.format == "csv":
+                    raise MappingError(f"{where}{key}: {file.path.name} is separated by {mark!r}: set delimiter")
                 hint = f'; a constant is written {{ const = "{column}" }}' if key.startswith("fields.") else ""
                 raise MappingError(f'{where}{key}: {file.path.name} has no column "{column}", but {has}{hint}')
 

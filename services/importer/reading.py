@@ -5,29 +5,40 @@ from typing import Any
 
 from services.importer.fields import FieldSpec, Target
 from services.importer.mapping import Source
+from services.importer.numbers import Style, decimals_of, multiply, to_decimal, to_int
+from services.importer.targets import IDS
+from services.importer.times import to_time
 from services.importer.values import (
     BadValue,
-    multiply,
+    Unreadable,
+    check_digits,
+    check_result,
     to_bool,
-    to_decimal,
-    to_int,
+    to_id,
     to_object,
     to_plain,
     to_text,
-    to_time,
 )
 
-Row = Mapping[str, Any]
+Fields = Mapping[str, Any]
 #: Name of a [source.collect] → key → the values gathered for it.
 Collected = Mapping[str, Mapping[str, list[str]]]
-_WHITE_SPACE = " \t\r\n\f\v\u00a0"
+_WHITE_SPACE = " \t\r\n\f\v\u00a0\u202f"
+#: Of a number whose scale says nothing of its decimals: three of them may be a group of thousands.
+_FEW_DECIMALS = 2
 
 
 class FieldReader:
     """Reads a field of every row of a source. ``column`` is the column it comes from, if it is just one."""
 
-    def __init__(self, spec: FieldSpec, target: Target, source: Source, collected: Collected) -> None:
+    def __init__(
+        self, spec: FieldSpec, target: Target, source: Source, collected: Collected, path: str = ""
+    ) -> None:
         self.column = spec.column
+        # Text that is text by the mapping's own word is taken as it is written.
+        self._as_written = spec.type == "text"
+        self._names = path in IDS
+        self._identifies = path.startswith("personal.")
         self._spec = spec
         self._target = target
         self._kind = spec.kind(target)
@@ -38,11 +49,12 @@ class FieldReader:
         self._strip = spec.strip + _WHITE_SPACE if spec.strip else None
         fold = str.casefold if spec.ignore_case else str
         self._map = None if spec.map is None else {fold(key): value for key, value in spec.map.items()}
+        self._style = _style(spec, self._kind, path)
         self._pieces = spec.pieces()
         self._lists = collected.get(spec.collect or "", {})
         self._key = "" if spec.collect is None else source.collect[spec.collect].joined_on
 
-    def __call__(self, row: Row) -> Any:
+    def __call__(self, row: Fields) -> Any:
         """The value, ready for JSON; None when it is missing. Raises BadValue."""
         spec = self._spec
         if spec.when is not None and self._part(row, spec.when) is None:
@@ -56,7 +68,7 @@ class FieldReader:
             result = self._one(value, row)
         return spec.default if result is None else result
 
-    def _origin(self, row: Row) -> Any:
+    def _origin(self, row: Fields) -> Any:
         spec = self._spec
         if spec.column is not None:
             return lookup(row, spec.column)
@@ -72,23 +84,25 @@ class FieldReader:
                 part = self._part(row, column)
                 if part is None:
                     return None
-                text += to_text(part)
+                text += self._text(part)
         return text
 
-    def _part(self, row: Row, column: str) -> Any:
+    def _part(self, row: Fields, column: str) -> Any:
         return present(lookup(row, column), self._source_missing)
 
-    def _many(self, value: Any, row: Row) -> list[Any] | None:
+    def _many(self, value: Any, row: Fields) -> list[Any] | None:
         items = value if isinstance(value, list) else [value]
         found = [result for item in items if (result := self._one(item, row)) is not None]
         if self._target == "list" or self._spec.collect is not None:
             found = list(dict.fromkeys(found))  # a map may have made two of them equal
         return found or None
 
-    def _one(self, value: Any, row: Row) -> Any:
+    def _one(self, value: Any, row: Fields) -> Any:
         value = present(value, self._missing, self._strip)
         if value is not None and self._map is not None:
             value = self._mapped(value)
+        if isinstance(value, str) and not self._as_written and self._spec.const is None:
+            check_result(value)
         if self._spec.case is not None and isinstance(value, str):
             value = getattr(value, self._spec.case)()
         return None if value is None else self._typed(value, row)
@@ -103,10 +117,10 @@ class FieldReader:
             raise BadValue("is not in the map")
         return value if self._spec.unmapped == "keep" else None
 
-    def _typed(self, value: Any, row: Row) -> Any:
+    def _typed(self, value: Any, row: Fields) -> Any:
         match self._kind:
             case "text" | "list":
-                return to_text(value)
+                return self._text(value)
             case "int" | "float":
                 return self._number(value, row)
             case "bool":
@@ -118,20 +132,36 @@ class FieldReader:
             case "any":
                 return to_plain(value)
 
-    def _number(self, value: Any, row: Row) -> int | float | None:
+    def _text(self, value: Any) -> str:
+        if self._names and not (self._as_written and isinstance(value, str)):
+            return to_id(value)
+        if self._identifies and not self._as_written:
+            check_digits(value)
+        return to_text(value)
+
+    def _number(self, value: Any, row: Fields) -> int | float | None:
         spec = self._spec
-        number = to_decimal(value, spec.decimal, spec.thousands)
+        number = to_decimal(value, self._style)
         if spec.multiply is not None:
             other = self._part(row, spec.multiply)
             if other is None:
                 return None
-            number = multiply(number, to_decimal(other, spec.decimal, spec.thousands))
+            number = multiply(number, to_decimal(other, self._style._replace(decimals=None)))
         if spec.scale != 1:
             number = multiply(number, spec.factor)
         return to_int(number, spec.round) if self._kind == "int" else float(number)
 
 
-def lookup(row: Row, column: str) -> Any:
+def _style(spec: FieldSpec, kind: Target, path: str) -> Style:
+    decimals = None
+    if kind == "int" and not spec.round:
+        decimals = decimals_of(spec.factor)
+        if not decimals and path != "amount":
+            decimals = _FEW_DECIMALS
+    return Style(spec.decimal, spec.thousands, tuple(spec.negative), decimals, exponent=kind != "int")
+
+
+def lookup(row: Fields, column: str) -> Any:
     """A column's value or None; in a row of nested objects, ``a.b`` is ``b`` within ``a``."""
     if column in row or "." not in column:
         return row.get(column)
@@ -145,6 +175,10 @@ def lookup(row: Row, column: str) -> Any:
 
 def present(value: Any, missing: frozenset[Any], strip: str | None = None) -> Any:
     """The value, text without white space (or ``strip``) at its ends; None when it is missing."""
+    if isinstance(value, Unreadable):
+        if value.text and value.text in missing:
+            return None
+        raise BadValue(value.detail)
     if isinstance(value, str):
         value = value.strip(strip)
     elif isinstance(value, list | dict | bool):

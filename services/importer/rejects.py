@@ -1,12 +1,13 @@
 """The file of the rows that were rejected, with the reasons."""
 
+import json
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
-import orjson
-
-from services.importer.rows import BadRow, Row
+from services.importer.row import BadRow, Row
 from shared.contracts.errors import ConfigurationError, InvalidEvent
 
 
@@ -32,7 +33,9 @@ class Rejects:
             "detail": error.detail,
             "row": row.fields if isinstance(row, Row) else row.content,
         }
-        self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE, default=repr))
+        # Not by orjson: a row may hold a number that it has no room for, and is rejected for that.
+        text = json.dumps(line, ensure_ascii=False, default=_shown)
+        self._file.write(f"{text}\n".encode("utf-8", "backslashreplace"))
 
     def _open(self) -> IO[bytes]:
         try:
@@ -53,3 +56,7 @@ class Rejects:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, date | Decimal) else repr(value)

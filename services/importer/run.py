@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from services.importer.as_of import Moment, moments
 from services.importer.convert import Converter
 from services.importer.mapping import Mapping
 from services.importer.preflight import check_columns, gather
 from services.importer.rejects import Rejects
-from services.importer.rows import BadRow, Row, open_rows
+from services.importer.row import BadRow, Row
+from services.importer.rows import open_rows
 from services.importer.window import BATCH_EVENTS, Window
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
@@ -31,12 +33,16 @@ class Progress(Protocol):
 
 @dataclass(slots=True)
 class Counts:
-    """Rows of one source: ``read == accepted + rejected``."""
+    """Rows of one source: ``read == accepted + rejected``. ``moment`` is the version of its events, unless a
+    column says when each row was last changed (``changed``)."""
 
     source: str
+    moment: Moment
+    changed: bool = False
     read: int = 0
     accepted: int = 0
     rejected: int = 0
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -74,9 +80,14 @@ def run(
     clock: Clock,
     progress: Progress | None = None,
     vault: Vault | None = None,
+    *,
+    path: Path,
+    as_of: datetime | None = None,
 ) -> Report:
-    """Import every source of ``mapping``; without a publisher, only check what an import would do. Personal values
-    are sealed with ``vault``; without one they are published in plain text.
+    """Import every source of ``mapping``; without a publisher, only check what an import would do. Personal
+    values are sealed with ``vault``; without one they are published in plain text. ``path`` is the mapping's
+    file, ``as_of`` the moment as of which all its files state their rows, in place of what mapping and files
+    say.
 
     Rejected rows go to the file ``rejects``, replacing those of an earlier run; there is no such file when
     there are none. Raises MappingError before anything is published when a file or a column is not there,
@@ -84,12 +95,14 @@ def run(
     """
     for source in mapping.source:
         check_columns(source)
+    moment_of = moments(mapping, path, as_of, clock.arrived, clock.most_ahead)
     report = Report()
     with Rejects(rejects) as rejected, Window(publisher) as window:
         for source in mapping.source:
-            counts = Counts(source.name)
+            moment = moment_of[source.name]
+            counts = Counts(source.name, moment, source.changed is not None)
             report.sources.append(counts)
-            convert = Converter(source, {name: gather(file) for name, file in source.collect.items()})
+            convert = Converter(source, {name: gather(file) for name, file in source.collect.items()}, moment)
             with open_rows(source) as rows:
                 if progress:
                     progress.begin(source.name, rows.size)
@@ -102,6 +115,7 @@ def run(
                             progress.advance(rows.position(), counts.read, counts.rejected)
                 batch.pass_on()
                 window.flush()
+                counts.notes = rows.notes
                 if progress:
                     progress.advance(rows.position(), counts.read, counts.rejected)
     return report
@@ -147,7 +161,7 @@ class _Batch:
                 self.counts.accepted += 1
 
     def _event(self, row: Row) -> Event:
-        event = self.convert(row.fields)
+        event = self.convert(row)
         codec.check_clock(event, self.clock.arrived, self.clock.most_ahead)
         if (path := first_token_path(event)) is not None:
             raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")

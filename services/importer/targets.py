@@ -10,6 +10,9 @@ from shared.contracts.events import EVENT_MODELS, EVENT_TYPES, Location, Name
 #: The parts of an event's data that hold fields of their own.
 CONTAINERS = frozenset({"personal", "location", "traits", "consent"})
 
+#: What names things; ``id`` is the event's.
+IDS = frozenset({"id", "consumer_id", "provider_id", "relation_id"})
+
 _LEAVES: dict[str, Target] = {
     "amount": "int",
     "rating": "int",
@@ -55,11 +58,16 @@ def check_targets(event_type: str, paths: Iterable[str]) -> None:
             raise ValueError(f"fields.{path}: {top} is given as a whole as well")
         if part:
             _check_name(path, part)
-    required = {name for name, field in known.items() if field.is_required()}
+    required = set(needed_of(event_type))
     if event_type == "relation.recorded":
         required.discard("relation_id")  # without one, the event's id identifies the relation
     if absent := sorted(required - seen):
         raise ValueError(f"fields.{absent[0]}: {event_type} needs it")
+
+
+def needed_of(event_type: str) -> frozenset[str]:
+    """The paths without which there is no event of the type."""
+    return frozenset(name for name, field in data_model(event_type).model_fields.items() if field.is_required())
 
 
 def _check_name(path: str, part: str) -> None:

@@ -1,24 +1,44 @@
-"""One cell of a row to one value of an event: numbers, truth values, times. Pure."""
+"""One cell of a row to one value of an event: text, ids, truth values. Pure."""
 
-import math
 import re
-from datetime import UTC, date, datetime, timedelta, tzinfo
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
-from shared.contracts.events import EPOCH
-
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?", re.ASCII)
-_LONGEST_NUMBER = 40
-# Products of a few numbers of at most 40 digits are exact in this, whatever context the process has.
-_EXACT = Context(prec=400)
 _TRUE = frozenset({"true", "t", "yes", "y", "1", "on"})
 _FALSE = frozenset({"false", "f", "no", "n", "0", "off"})
-_UNIX = {"unix": Decimal(10**6), "unix_ms": Decimal(10**3)}
+_INT64 = range(-(2**63), 2**63)
+# What spreadsheets show of a long number: 4.91701E+11. Digits are lost.
+_SHORTENED = re.compile(r"[+-]?(?:\d+[.,]\d+[eE][+-]?\d+|\d+[eE][+-]\d+)", re.ASCII)
+# What programs write of a whole number that they hold as a float.
+_FLOAT = re.compile(r"[+-]?\d+\.0", re.ASCII)
+#: What spreadsheets write in place of a result, in English and German.
+ERRORS = frozenset(
+    {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA"}
+    | {"#NV", "#BEZUG!", "#WERT!", "#ZAHL!", "#ÜBERLAUF!", "#KALK!"}
+)
+_NARROW = re.compile("#{3,}")
+
+SHORTENED = (
+    "is a number that a spreadsheet has shortened, like 4.91701E+11, and digits are lost: "
+    "format the column as text there and export it again"
+)
 
 
 class BadValue(ValueError):
     """A cell is not what its field needs. The message says why and never quotes the value."""
+
+
+class Unreadable:
+    """A cell that holds no value: a formula's error, say. ``text`` is what is shown of it, ``detail`` why."""
+
+    __slots__ = ("detail", "text")
+
+    def __init__(self, text: str, detail: str) -> None:
+        self.text, self.detail = text, detail
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def to_text(value: Any) -> str:
@@ -26,22 +46,78 @@ def to_text(value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | Decimal):
         return str(value)
     if isinstance(value, date):
         return value.isoformat()
     raise BadValue("is neither text nor a number")
 
 
+def to_id(value: Any) -> str:
+    """What names something: text or a whole number, as it was before a program took it for another number."""
+    if isinstance(value, bool):
+        raise BadValue("is true or false, which is not an id")
+    if isinstance(value, float | Decimal):
+        raise BadValue("is a number with a decimal sign or an exponent, which is not an id")
+    if isinstance(value, date):
+        raise BadValue("is a date, which is not an id: a spreadsheet may have made one of it")
+    text = to_text(value)
+    check_digits(text)
+    if _FLOAT.fullmatch(text):
+        raise BadValue("is a whole number written with decimals, like 1234.0, which is not the id 1234")
+    return text
+
+
+def check_digits(value: Any) -> None:
+    """Refuse a number that a spreadsheet has shortened: digits of a telephone number are lost, say."""
+    if isinstance(value, str) and _SHORTENED.fullmatch(value):
+        raise BadValue(SHORTENED)
+
+
+def check_result(text: str) -> None:
+    """Refuse what a spreadsheet writes where a formula has no result, or a column is too narrow."""
+    if text.startswith("#") and (text in ERRORS or _NARROW.fullmatch(text)):
+        raise BadValue(f"is {text if text in ERRORS else '####'}, which a spreadsheet shows in place of a value")
+
+
 def to_plain(value: Any) -> Any:
     """The value as it is, where an event can hold it as it is: text, number or truth value."""
+    if isinstance(value, Decimal):
+        return to_float(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
+        raise BadValue("is a whole number of more than 64 bits, which cannot be kept exactly")
     return value if isinstance(value, str | bool | int | float) else to_text(value)
 
 
+def to_float(number: Decimal) -> float:
+    """The number, unless some of its digits would be lost."""
+    try:
+        found = float(number)
+        if number.is_finite() and Decimal(repr(found)) == number:
+            return found
+    except (OverflowError, ValueError):
+        pass
+    raise BadValue("is a number that cannot be kept exactly: it has too many digits")
+
+
 def to_object(value: Any) -> dict[str, Any]:
+    """A JSON object. Raises BadValue, with the name in it, when it holds a number that an event cannot hold
+    exactly."""
     if not isinstance(value, dict):
         raise BadValue("is not a JSON object")
-    return value
+    return {name: _nested(name, part) for name, part in value.items()}
+
+
+def _nested(name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_nested(name, part) for part in value]
+    if isinstance(value, dict):
+        return {key: _nested(f"{name}.{key}", part) for key, part in value.items()}
+    try:
+        return value if value is None else to_plain(value)
+    except BadValue as error:
+        shown = name if re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII) else "[key]"
+        raise BadValue(f"{shown}: {error}") from None
 
 
 def to_bool(value: Any) -> bool:
@@ -53,70 +129,3 @@ def to_bool(value: Any) -> bool:
     if word in _FALSE:
         return False
     raise BadValue("is neither true nor false")
-
-
-def to_decimal(value: Any, point: str = ".", thousands: str = "") -> Decimal:
-    """The exact number in ``value``, written with the decimal sign ``point`` and ``thousands`` separators."""
-    if isinstance(value, str):
-        text = value.replace(thousands, "") if thousands else value
-        if point != ".":
-            # A full stop that is not the thousands separator is not silently taken for the decimal sign.
-            text = text.replace(".", "?").replace(point, ".")
-        if len(text) <= _LONGEST_NUMBER and _NUMBER.fullmatch(text):
-            return Decimal(text)
-    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**_LONGEST_NUMBER:
-        return Decimal(value)
-    elif isinstance(value, float) and math.isfinite(value):
-        return Decimal(repr(value))
-    raise BadValue("is not a number")
-
-
-def multiply(left: Decimal, right: Decimal) -> Decimal:
-    return _EXACT.multiply(left, right)
-
-
-def to_int(number: Decimal, rounded: bool = False) -> int:
-    """A whole number; others are refused, or with ``rounded`` taken to the nearest (half to even)."""
-    whole = number.to_integral_value(ROUND_HALF_EVEN, _EXACT)
-    if whole != number and not rounded:
-        raise BadValue("is not a whole number")
-    return int(whole)
-
-
-def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> str:
-    """An instant as RFC 3339 in UTC.
-
-    ``form`` None is ISO 8601, ``unix`` and ``unix_ms`` count seconds and milliseconds since 1970, anything
-    else is a pattern of ``strptime``. ``zone`` holds for times without an offset (of the two instants that a
-    clock set back shows alike, the first).
-    """
-    try:
-        time = _parse(value, form)
-        if time.tzinfo is None:
-            if zone is None:
-                raise BadValue("has no UTC offset, and the mapping gives no timezone")
-            time = time.replace(tzinfo=zone)
-        return time.astimezone(UTC).isoformat()
-    except OverflowError:
-        raise BadValue("is a time outside of the years 1 to 9999") from None
-
-
-def _parse(value: Any, form: str | None) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime.combine(value, datetime.min.time())
-    if form in _UNIX:
-        return EPOCH + timedelta(microseconds=to_int(multiply(to_decimal(value), _UNIX[form]), rounded=True))
-    try:
-        text = to_text(value)
-        return datetime.fromisoformat(text) if form is None else _strptime(text, form)
-    except BadValue:
-        raise
-    except ValueError:
-        expected = "an ISO 8601 time" if form is None else f"a time like {form}"
-        raise BadValue(f"is not {expected}") from None
-
-
-def _strptime(text: str, form: str) -> datetime:
-    return datetime.strptime(text, form)  # noqa: DTZ007 - the zone is added by the caller

@@ -116,7 +116,10 @@ def _headers() -> list[Json]:
         _header(TENANT_HEADER, tenant, TypeAdapter(Tenant).json_schema()),
         _header("Content-Encoding", "How the body is compressed.", {"enum": ["gzip", "identity"]}),
         *(_header(f"ce-{name}", binary.format(name)) for name in ("specversion", "id", "source", "type", "time")),
-        *(_header(f"ce-{name}", binary.format(name)) for name in ("subject", "tenant", "dataversion")),
+        *(
+            _header(f"ce-{name}", binary.format(name))
+            for name in ("subject", "tenant", "dataversion", "sequence", "sequencetype")
+        ),
     ]
 
 

@@ -192,9 +192,9 @@ def create_app(
         caller: CallerOf,
         access: AccessOf,
     ) -> Response:
-        """Correct what is known of a consumer: members replace, null removes, all else stays. Each part that is
-        named (`personal`, `location`, `traits`, `consent`) is stated anew as a whole, as of now: of two
-        corrections of one part at the same moment the later one counts."""
+        """Correct what is known of a consumer: members replace, null removes, all else stays. Each field that is
+        named (`personal.email`, `consent.sms` …) is stated as of now: of two corrections of one field the later
+        one counts. A part that is null (`personal`, `location`, `traits`, `consent`) removes all of its fields."""
         if (profile := people.profile(tenant, consumer_id)) is None:
             raise HTTPException(404, "nothing is known of this consumer")
         if "erased" in profile:

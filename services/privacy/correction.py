@@ -1,4 +1,4 @@
-"""A correction: what is stored of a consumer, merged with what is wrong in it, as an event. Pure."""
+"""A correction: what is wrong in what is stored of a consumer, as an event. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,6 +10,7 @@ from shared.contracts.events import ConsumerUpserted
 from shared.runtime.protocols import Document
 
 PARTS = ("personal", "location", "traits", "consent")
+_POINT = ("lat", "lon")
 
 
 def correction(
@@ -18,8 +19,8 @@ def correction(
     """The event that corrects a consumer. ``stored`` has its sealed values opened.
 
     As in a JSON Merge Patch (RFC 7396): members replace, null removes a member, and a part that is null, all of
-    it. A profile's parts change as a whole, so each that ``patch`` names is stated whole, with what it keeps.
-    Raises InvalidEvent.
+    it. Each member is a field of its own, so that the event states no others. Latitude and longitude are one
+    field: where ``patch`` names one, the other is stated as it is stored. Raises InvalidEvent.
     """
     if unknown := [name for name in patch if name not in PARTS]:
         raise InvalidEvent("invalid", f"is none of {', '.join(PARTS)}", unknown[0][:100])
@@ -29,7 +30,10 @@ def correction(
     for part, change in patch.items():
         if change is not None and not isinstance(change, Mapping):
             raise InvalidEvent("invalid", "must be an object or null", part)
-        data[part] = {} if change is None else _merged(stored.get(part) or {}, change)
+        kept = stored.get(part) or {}
+        data[part] = dict.fromkeys(kept) if change is None else dict(change)
+        if part == "location" and data[part].keys() & _POINT:
+            data[part] = {**{name: kept.get(name) for name in _POINT}, **data[part]}
     event = decode_fields(
         {
             "specversion": "1.0",
@@ -43,8 +47,3 @@ def correction(
     )
     assert isinstance(event, ConsumerUpserted)
     return event
-
-
-def _merged(old: Mapping[str, Any], change: Mapping[str, Any]) -> Document:
-    merged = {**old, **change}
-    return {name: value for name, value in merged.items() if value is not None}

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 from bson import decode
 from bson.codec_options import CodecOptions
 
+from services.relations.registers import PARTS, canonical, versions_of
 from services.relations.strength import Strength
 from services.relations.world import without_digest
-from shared.contracts.events import EPOCH
+from shared.contracts.events import EPOCH, Version
 from shared.runtime.protocols import Document
 
 MOST_EXAMPLES = 5
+_MOST_FIELDS = 10
 #: What may be personal: that it differs is told, not what it says.
 HIDDEN = ("personal", "location", "traits", "name", "text", "reason")
 
@@ -53,7 +55,11 @@ class Comparison:
         if one is not None and two is not None and one.raw == two.raw:
             return
         live, other = one and one.document(), two and two.document()
-        if live is not None and other is not None and same(live, other):
+        if (
+            live is not None
+            and other is not None
+            and (same(live, other) or same(_canonical(live), _canonical(other)))
+        ):
             return
         if other is None:
             self.only_live += 1
@@ -176,11 +182,27 @@ def _of_relationship(one: Document, two: Document, strength: Strength) -> tuple[
 def _of_profile(one: Document, two: Document) -> tuple[str, str]:
     if ("erased" in one) != ("erased" in two):
         return "erased", "it is erased in one of them"
-    a, b = one.get("versions", {}), two.get("versions", {})
-    parts = sorted(part for part in {*a, *b} if not same(a.get(part), b.get(part)))
-    if parts:
-        return "other events", f"{', '.join(parts)} come from other events"
-    return "same events", "both hold the same events, and store them differently"
+    a, b = versions_of(one), versions_of(two)
+    fields = sorted(field for field in {*a, *b} if a.get(field) != b.get(field))
+    if not fields:
+        return "same events", "both hold the same events, and store them differently"
+    named = ", ".join(fields[:_MOST_FIELDS]) + (
+        f" and {more} more" if (more := len(fields) - _MOST_FIELDS) > 0 else ""
+    )
+    if isinstance(one.get("versions"), Mapping) or isinstance(two.get("versions"), Mapping):
+        return "fields", (
+            f"{named}: one of them is of an earlier version of Kith, in which a partial profile removed what "
+            "others had stated"
+        )
+    return "other events", f"{named} come from other events"
+
+
+def _canonical(document: Document) -> Document:
+    """A profile as it would be written today, whichever version of Kith wrote it; all else as it is."""
+    for collection in PARTS:
+        if f"{collection[:-1]}_id" in document and isinstance(document.get("versions"), Mapping):
+            return canonical(collection, document)
+    return document
 
 
 def _holds(document: Document | None) -> str:
@@ -189,13 +211,13 @@ def _holds(document: Document | None) -> str:
 
 def _event(fact: Document) -> str:
     version = fact["version"]
-    return f"{version['source']}/{version['id']} of {_time(version['time'])}"
+    sequence = f", sequence {version['sequence']}" if "sequence" in version else ""
+    return f"{version['source']}/{version['id']} of {_time(version['time'])}{sequence}"
 
 
 def _time(microseconds: int) -> str:
     return datetime.fromtimestamp(microseconds // 1_000_000 + EPOCH.timestamp(), UTC).isoformat()
 
 
-def _rank(fact: Document) -> tuple[int, str, str]:
-    version = fact["version"]
-    return version["time"], version["source"], version["id"]
+def _rank(fact: Document) -> Version:
+    return Version.stored(fact["version"])

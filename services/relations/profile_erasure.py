@@ -75,8 +75,8 @@ def _noted(id: str, event: ConsumerErased, old: Document | None) -> Document:
     asked: dict[str, Document] = dict(old["asked"]) if old else {}
     mode, version = event.data.mode, event.version
     first = asked.get(mode)
-    if first is None or version < Version(first["time"], first["source"], first["id"]):
-        asked[mode] = version._asdict()
+    if first is None or version < Version.stored(first):
+        asked[mode] = version.document()
     return {
         "_id": id,
         "tenant": event.tenant,

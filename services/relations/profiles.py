@@ -1,31 +1,24 @@
 """Events about consumers and providers → their documents and changes. Pure.
 
-Each part of a profile (personal, location …) is a register of its own: the event with the highest version
-that states the part wins, so several upstreams can each keep what they know up to date.
+Each field of a profile is a register of its own (services.relations.registers): the event with the highest version
+that states the field wins, so several upstreams can each keep what they know up to date.
 """
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any
+from collections.abc import Generator, Sequence
 
 import orjson
 
 from services.relations.profile_erasure import Forgetting, forget
+from services.relations.registers import fold, stated
 from shared.contracts.events import (
     ConsumerErased,
     ConsumerEvent,
-    ProviderClosed,
     ProviderEvent,
-    Version,
     document_id,
     event_key,
     subject_id,
 )
 from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Outcome, Record, Write
-
-PARTS = {
-    "consumers": ("personal", "location", "traits", "consent"),
-    "providers": ("name", "categories", "location", "traits", "closed"),
-}
 
 
 def project_profiles(
@@ -72,43 +65,7 @@ def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: D
         return {**subject, "erased": event.data.mode}
     if old is not None and "erased" in old:
         return old
-    values = {part: old[part] for part in PARTS[collection] if old and part in old}
-    versions: dict[str, Any] = dict(old["versions"]) if old else {}
-    version = event.version
-    effective = old is None
-    for part, value in _stated(collection, event).items():
-        known = versions.get(part)
-        if known is not None:
-            rank = Version(known["time"], known["source"], known["id"])
-            if rank > version or (rank == version and _rank(values[part]) >= _rank(value)):
-                continue
-        values[part] = value
-        versions[part] = version._asdict()
-        effective = True
-    if old is not None and not effective:
-        return old
-    order = PARTS[collection]
-    return {
-        **subject,
-        **{part: values[part] for part in order if part in values},
-        "versions": {part: versions[part] for part in order if part in versions},
-    }
-
-
-def _stated(collection: str, event: ConsumerEvent | ProviderEvent) -> Mapping[str, Any]:
-    if collection == "providers" and isinstance(event, ProviderClosed):
-        return {"closed": True}
-    data = event.data.model_dump(exclude_none=True)
-    stated = {part: data[part] for part in PARTS[collection] if part in data}
-    if collection == "providers":
-        stated["closed"] = False
-    return stated
-
-
-def _rank(value: Any) -> bytes:
-    """An order between two values that share one version. By bytes, for 1, 1.0 and True are equal to Python,
-    and so are two traits in either order."""
-    return orjson.dumps(value)
+    return fold(collection, subject, old, stated(event), event.version)
 
 
 def _change(collection: str, record: Record, event: ConsumerEvent | ProviderEvent, profile: Document) -> bytes:

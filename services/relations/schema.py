@@ -12,15 +12,24 @@ from shared.runtime.dead_letters import SPEC
 STRING: dict[str, Any] = {"bsonType": "string"}
 DATE: dict[str, Any] = {"bsonType": "date"}
 WHOLE: dict[str, Any] = {"bsonType": ["int", "long"]}
+_VERSION = {"time": WHOLE, "sequence": STRING, "source": STRING, "id": STRING}
 VERSION = {
     "bsonType": "object",
     "required": ["time", "source", "id"],
-    "properties": {"time": WHOLE, "source": STRING, "id": STRING},
+    "properties": _VERSION,
     "additionalProperties": False,
 }
 #: Of a fact, with what its event is known by.
-FACT_VERSION = {**VERSION, "properties": {"time": WHOLE, "source": STRING, "id": STRING, "digest": STRING}}
-VERSIONS = {"bsonType": "object", "additionalProperties": VERSION}
+FACT_VERSION = {**VERSION, "properties": {**_VERSION, "digest": STRING}}
+#: Of a profile: of each event that counts, which fields it stated (services.relations.registers).
+_STATED = {
+    "bsonType": "object",
+    "required": ["time", "source", "id", "fields"],
+    "properties": {**_VERSION, "fields": {"bsonType": "array", "minItems": 1, "items": STRING}},
+    "additionalProperties": False,
+}
+# As an object, by part, until a profile from before fields had versions of their own is written again.
+VERSIONS = {"bsonType": ["array", "object"], "items": _STATED, "additionalProperties": VERSION}
 AMOUNTS = {"bsonType": "object", "additionalProperties": WHOLE}
 MONTH = {
     "bsonType": "object",

@@ -79,6 +79,8 @@ def fingerprint(fact: Document) -> int:
     function of the set of them, which tells whether two states are the same without comparing all facts."""
     version = fact["version"]
     name = f"{fact['_id']}\0{version['time']}\0{version['source']}\0{version['id']}"
+    if "sequence" in version:  # and without, as relationships from before there was one have it
+        name = f"{name}\0{version['sequence']}"
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) % _MODULUS
 
 

@@ -180,7 +180,7 @@ def fact_document(id: str, event: RelationEvent, version: Version, raw: bytes | 
     elif event.data.reason is not None:
         document["reason"] = event.data.reason
     document["retracted"] = not isinstance(event, RelationRecorded)
-    made_by = document["version"] = {"time": version.time, "source": version.source, "id": version.id}
+    made_by = document["version"] = version.document()
     if raw is not None:
         made_by["digest"] = digest(raw)
     return document
@@ -235,10 +235,10 @@ def public_state(fact: Document | None) -> Document | None:
     return None if fact is None or fact["retracted"] else {name: fact[name] for name in _STATE if name in fact}
 
 
-def _version(fact: Document) -> tuple[int, str, str]:
+def _version(fact: Document) -> tuple[int, str, str, str]:
     """Its Version, as a plain tuple: it compares alike, and is made in a third of the time."""
     version = fact["version"]
-    return version["time"], version["source"], version["id"]
+    return version["time"], version.get("sequence", ""), version["source"], version["id"]
 
 
 def _rank(fact: Document) -> bytes:

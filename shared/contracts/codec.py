@@ -7,14 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import (
     EVENT_TYPES,
     PLAIN,
     SEALED,
+    ConsumerUpserted,
     Event,
+    ProviderData,
+    ProviderUpserted,
     RelationRecorded,
     SubjectErased,
 )
@@ -105,7 +108,28 @@ def encode(event: Event | SubjectErased) -> bytes:
     """The event in CloudEvents JSON structured mode, as it goes into Kafka."""
     if isinstance(event, SubjectErased):
         return event.model_dump_json(exclude_none=True).encode()
+    if isinstance(event, ConsumerUpserted | ProviderUpserted) and (removed := _removed(event)):
+        fields = event.model_dump(mode="json", exclude_none=True)
+        for container, name in removed:
+            (fields["data"][container] if container else fields["data"])[name] = None
+        return orjson.dumps(fields)
     return ADAPTER.dump_json(event, exclude_none=True)
+
+
+def _removed(event: ConsumerUpserted | ProviderUpserted) -> list[tuple[str, str]]:
+    """The fields that an event states as null, as (container or "", name), where a field of a model is one: null
+    removes them, and so is no default that could be left out."""
+    data, location = event.data, event.data.location
+    found = []
+    if isinstance(data, ProviderData):
+        found += [("", name) for name in ("name", "categories") if _is_null(data, name)]
+    if location is not None:
+        found += [("location", name) for name in type(location).model_fields if _is_null(location, name)]
+    return found
+
+
+def _is_null(part: BaseModel, name: str) -> bool:
+    return name in part.model_fields_set and getattr(part, name) is None
 
 
 def check_clock(event: Event, arrived: datetime, most: timedelta) -> None:

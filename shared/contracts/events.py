@@ -1,14 +1,25 @@
 """The events that upstream systems emit: the only schema, as one discriminated union of frozen models.
 
-The wire form is a CloudEvent 1.0 in JSON structured mode with the extension attributes ``tenant`` and
-``dataversion``. ``(source, id)`` names an event, ``time`` is when it happened. Pure.
+The wire form is a CloudEvent 1.0 in JSON structured mode with the extension attributes ``tenant``,
+``dataversion`` and ``sequence``. ``(source, id)`` names an event, ``time`` is when it happened, ``sequence``
+orders events of one time. Pure.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from shared.contracts.rfc3339 import Rfc3339
 
@@ -26,6 +37,9 @@ SEALED, PLAIN = "(sealed)", "(plain)"
 
 Tenant = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Id = Annotated[str, StringConstraints(max_length=200, pattern=_VISIBLE)]
+# Printable ASCII, so that every client orders it alike.
+Sequence = Annotated[str, StringConstraints(max_length=100, pattern=r"^[!-~](?:[ -~]*[!-~])?$")]
+_MOST_INTEGER = 2**63 - 1
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 # Names become MongoDB field names, so "$" and "." stay out.
@@ -86,15 +100,16 @@ class ConsumerLocation(_Strict):
 
 
 class ConsumerData(_Strict):
-    """What is known of a consumer. A part that is left out keeps what an earlier event said of it."""
+    """What is known of a consumer. Each field (``personal.email``, ``consent.sms``, lat and lon together …) stands
+    by itself: one that is left out keeps its value, and null removes it."""
 
     consumer_id: Id
-    personal: Annotated[dict[Name, PersonalShortText], Field(max_length=50)] | None = Field(
+    personal: Annotated[dict[Name, PersonalShortText | None], Field(max_length=50)] | None = Field(
         None, description="name, email, phone, address …: what identifies a person. Sealed before it is in Kafka."
     )
     location: ConsumerLocation | None = None
     traits: Traits | None = None
-    consent: Annotated[dict[Name, bool], Field(max_length=50)] | None = Field(
+    consent: Annotated[dict[Name, bool | None], Field(max_length=50)] | None = Field(
         None, description="Purpose to granted."
     )
 
@@ -114,7 +129,8 @@ class SubjectErasedData(_Strict):
 
 
 class ProviderData(_Strict):
-    """What is known of a provider. A part that is left out keeps what an earlier event said of it."""
+    """What is known of a provider. Each field (``name``, ``categories`` as a whole, ``traits.seats`` …) stands by
+    itself: one that is left out keeps its value, and null removes it."""
 
     provider_id: Id
     name: ShortText | None = None
@@ -162,11 +178,23 @@ class RetractedData(_Strict):
 
 
 class Version(NamedTuple):
-    """What decides which event about a fact wins: the highest. ``time`` in microseconds since 1970."""
+    """What decides which event about a fact or a field wins: the highest. ``time`` in microseconds since 1970.
+    ``sequence`` is empty where the event has none, which is below every one that has."""
 
     time: int
+    sequence: str
     source: str
     id: str
+
+    @classmethod
+    def stored(cls, version: Mapping[str, Any]) -> "Version":
+        """The version as documents hold it; those from before there was a sequence lack it."""
+        return cls(version["time"], version.get("sequence", ""), version["source"], version["id"])
+
+    def document(self) -> dict[str, Any]:
+        """The version as it goes into documents."""
+        stated = {"sequence": self.sequence} if self.sequence else {}
+        return {"time": self.time, **stated, "source": self.source, "id": self.id}
 
 
 if TYPE_CHECKING:
@@ -197,10 +225,31 @@ class _Envelope(BaseModel):
     subject: ShortText | None = None
     tenant: Tenant = "default"
     dataversion: Literal[1] = 1
+    sequencetype: Literal["Integer"] | None = Field(
+        None, description="Integer: `sequence` is a whole number from 0 to 2^63 − 1. Without: it is text."
+    )
+    sequence: Sequence | None = Field(
+        None,
+        description="Orders events of one time: by code point, or by number where `sequencetype` is Integer. An "
+        "event without one is below every event with one.",
+    )
+
+    @field_validator("sequence")
+    @classmethod
+    def _number(cls, sequence: str | None, info: ValidationInfo) -> str | None:
+        if sequence is None or info.data.get("sequencetype") != "Integer":
+            return sequence
+        if not sequence.isdigit() or int(sequence) > _MOST_INTEGER:
+            raise ValueError("must be a whole number from 0 to 2^63 - 1: its sequencetype is Integer")
+        return sequence
 
     @_once
     def version(self) -> Version:
-        return Version(microseconds(self.time), self.source, self.id)
+        sequence = self.sequence or ""
+        if self.sequencetype is not None and sequence:
+            # With as many digits as any number has, text orders as numbers do.
+            sequence = f"{int(sequence):019d}"
+        return Version(microseconds(self.time), sequence, self.source, self.id)
 
 
 class ConsumerUpserted(_Envelope):

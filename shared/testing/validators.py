@@ -33,6 +33,8 @@ def violations(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterato
         if "pattern" in schema and not re.search(schema["pattern"], value):
             yield f"{path}: does not match {schema['pattern']}"
     elif isinstance(value, list):
+        if len(value) < schema.get("minItems", 0):
+            yield f"{path}: fewer than {schema['minItems']} items"
         for index, each in enumerate(value):
             yield from violations(schema.get("items", {}), each, f"{path}[{index}]")
     elif isinstance(value, dict):
@@ -87,6 +89,7 @@ _KEYWORDS = {
     "patternProperties",
     "additionalProperties",
     "items",
+    "minItems",
     "enum",
     "anyOf",
     "pattern",

@@ -35,7 +35,8 @@ def values(event: Event) -> Iterator[tuple[str, Value]]:
             yield "text", event.data.text
     elif isinstance(event, ConsumerUpserted):
         for name, value in (event.data.personal or {}).items():
-            yield f"personal.{name}", value
+            if value is not None:
+                yield f"personal.{name}", value
         if (location := event.data.location) is not None:
             for name in LOCATION:
                 if (value := getattr(location, name)) is not None:
@@ -114,9 +115,10 @@ def _changed_event(event: Event, change: Change) -> Event:
         if data.personal is not None:
             update["personal"] = _changed(data.personal, "personal.", tuple(data.personal), change)
         if data.location is not None:
-            stated = {name: getattr(data.location, name) for name in LOCATION}
-            moved = _changed({n: v for n, v in stated.items() if v is not None}, "location.", LOCATION, change)
-            update["location"] = data.location.model_copy(update={**dict.fromkeys(LOCATION), **moved})
+            # Only what is stated: null removes a field, and what is left out must stay so.
+            stated = data.location.model_dump(exclude_unset=True)
+            moved = _changed(stated, "location.", LOCATION, change)
+            update["location"] = type(data.location).model_construct(set(moved), **moved)
     elif isinstance(event, RelationRecorded | RelationRetracted):
         name = "text" if isinstance(event, RelationRecorded) else "reason"
         if (value := getattr(data, name)) is not None:
@@ -125,11 +127,12 @@ def _changed_event(event: Event, change: Change) -> Event:
 
 
 def _changed(part: Document, prefix: str, names: tuple[str, ...], change: Change) -> Document:
-    """``part`` with the members ``names`` changed; those that become None are left out."""
+    """``part`` with the members ``names`` changed; those that become None are left out. An event's null, which
+    removes a field, stays."""
     changed = {}
     for name, value in part.items():
-        new = change(prefix + name, value) if name in names else value
-        if new is not None:
+        new = change(prefix + name, value) if name in names and value is not None else value
+        if new is not None or value is None:
             changed[name] = new
     return changed
 

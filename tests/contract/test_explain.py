@@ -84,7 +84,9 @@ def kith(mongo_database: Database[Document]) -> MongoKith:
     kith.store(
         [
             recorded("fact", "2026-11-01T10:00:00Z"),
-            event("consumer.upserted", "profile", "2026-11-01T10:00:00Z", {"consumer_id": "c2", "traits": {}}),
+            event(
+                "consumer.upserted", "profile", "2026-11-01T10:00:00Z", {"consumer_id": "c2", "traits": {"n": 1}}
+            ),
             event("provider.closed", "closed", "2026-11-01T10:00:00Z", {"provider_id": "p2"}, tenant="acme"),
         ]
     )
@@ -100,6 +102,19 @@ def test_stored_documents_name_their_events(kith: MongoKith, mongo_database: Dat
     assert store.subjects(Asked("closed", tenant="default")) == {}
     assert store.subjects(Asked("fact", source="other")) == {}
     assert store.subjects(Asked("nothing")) == {}
+
+
+def test_profiles_of_an_earlier_version_name_their_events(
+    kith: MongoKith, mongo_database: Database[Document]
+) -> None:
+    assert kith
+    version = {"time": 1, "source": "shop", "id": "earlier"}
+    mongo_database["consumers"].update_one({}, {"$set": {"versions": {"traits": version}}})
+    mongo_database["providers"].update_one({}, {"$set": {"versions": {"closed": version}}})
+    assert ExplainStore(mongo_database, TOPICS).subjects(Asked("earlier")) == {
+        "consumers": {Subject("default", "consumer_id", "c2")},
+        "providers": {Subject("acme", "provider_id", "p2")},
+    }
 
 
 def test_positions_and_documents_are_of_one_moment(kith: MongoKith, mongo_database: Database[Document]) -> None:

@@ -24,7 +24,7 @@ from shared.testing.memory import MemoryReader
 from shared.versions.generations import collections_of, own_collections
 from shared.versions.live import LiveStore
 from shared.versions.mongo_registry import MongoRegistry
-from tests.support.builders import STRENGTH, TOPICS, MemoryKith
+from tests.support.builders import STRENGTH, TOPICS, MemoryKith, event
 from tests.support.relations_driver import history
 
 Mongo = Database[Document]
@@ -162,6 +162,40 @@ def test_what_was_changed_by_other_means_is_named(service: Service) -> None:
     assert dict(summed.reasons) == {"same facts": 1}
     assert summed.examples[0].fields == {"count": (pair["count"] + 1, pair["count"])}
     assert found.collections["consumers"].same
+
+
+def test_profiles_of_an_earlier_version_differ_by_what_was_wiped_only(mongo_database: Mongo) -> None:
+    """Before fields had versions of their own, each part had one, and a partial profile removed the rest."""
+    service = Service(mongo_database)
+    crm = {"consumer_id": "c1", "personal": {"name": "Ada", "email": "ada@example.org"}, "traits": {"vip": True}}
+    service.memory.publish(
+        [
+            event("consumer.upserted", "e1", "2026-01-01T00:00:00Z", crm),
+            event(
+                "consumer.upserted",
+                "e2",
+                "2026-01-02T00:00:00Z",
+                {"consumer_id": "c1", "personal": {"phone": "+1"}},
+            ),
+            event("consumer.upserted", "e3", "2026-01-03T00:00:00Z", {**crm, "consumer_id": "c2"}),
+        ]
+    )
+    service.work()
+    consumers = service.database["consumers"]
+    for id, personal in (("default:c1", "e2"), ("default:c2", "e3")):
+        stored = consumers.find_one({"_id": id})
+        assert stored is not None
+        made = {entry["id"]: {n: v for n, v in entry.items() if n != "fields"} for entry in stored["versions"]}
+        earlier = {"personal": made[personal], "traits": made.get("e1") or made["e3"]}
+        if personal == "e2":
+            stored["personal"] = {"phone": "+1"}
+        consumers.replace_one({"_id": id}, {**stored, "versions": earlier})
+    approach(service.context, begin(service.context, dict), None)
+    found = service.compare().collections["consumers"]
+    assert (found.compared, found.different, dict(found.reasons)) == (2, 1, {"fields": 1})
+    [example] = found.examples
+    assert example.why.startswith("personal.email, personal.name: ")
+    assert "ada@example.org" not in str(example)
 
 
 def test_other_weights_are_told_from_other_facts(mongo_database: Mongo) -> None:

@@ -69,7 +69,7 @@ def _no_new_claim() -> None:
 
 def _no_version() -> None:
     """The event that comes last wins, not the one that is latest."""
-    world._version = lambda fact: Version(-1, "", "")  # noqa: ARG005
+    world._version = lambda fact: Version(-1, "", "", "")  # noqa: ARG005
 
 
 def _no_numbers() -> None:

@@ -14,6 +14,8 @@ from shared.runtime.protocols import Message
 from shared.vault.keys import Vault
 
 CLOCK = Clock(datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=1))
+#: The version of what the tests import, where they do not ask for the file's own.
+AS_OF = datetime(2025, 12, 31, 12, tzinfo=UTC)
 
 
 class Recorder:
@@ -41,9 +43,12 @@ def imported(
     recorder: Recorder | None = None,
     progress: Progress | None = None,
     vault: Vault | None = None,
+    as_of: datetime | None = AS_OF,
 ) -> Report:
-    """Import with rejects beside the mapping."""
-    return run(load(mapping), recorder, Topics(), rejects_of(mapping), CLOCK, progress, vault)
+    """Import with rejects beside the mapping. ``as_of`` None is what mapping and files say, as of now."""
+    clock = CLOCK if as_of is AS_OF else Clock(datetime.now(UTC), CLOCK.most_ahead)
+    rejects = rejects_of(mapping)
+    return run(load(mapping), recorder, Topics(), rejects, clock, progress, vault, path=mapping, as_of=as_of)
 
 
 def rejects_of(mapping: Path) -> Path:

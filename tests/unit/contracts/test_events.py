@@ -10,13 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.relations.projection import RelationsProjection
+from services.relations.registers import stated
 from shared.contracts.codec import MAX_EVENT_BYTES, UPCASTERS, check_clock, decode, decode_fields, encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import (
     EPOCH,
     EVENT_MODELS,
     EVENT_TYPES,
+    ConsumerUpserted,
     Event,
+    ProviderUpserted,
     Version,
     arrival_milliseconds,
     document_id,
@@ -33,6 +36,17 @@ from tests.support.paths import EXAMPLES
 PATHS = sorted(EXAMPLES.glob("*.json"))
 WIRE: dict[str, dict[str, Any]] = {path.name: json.loads(path.read_bytes()) for path in PATHS}
 RECORDED = WIRE["relation.recorded.v1.json"]
+
+
+def stem(name: str) -> tuple[str, int]:
+    """``relation.recorded.v1.sequence.json``: an example of version 1 of relation.recorded."""
+    type, rest = name.split(".v", 1)
+    return type, int(rest.partition(".")[0])
+
+
+def named(value: Any) -> Any:
+    """The names that a JSON value has, all the way down, and which of them are null."""
+    return {name: named(part) for name, part in value.items()} if isinstance(value, dict) else value is None
 
 
 def current_version(model: type[Any]) -> int:
@@ -61,25 +75,29 @@ def refusal(raw: bytes) -> InvalidEvent:
 
 @pytest.mark.parametrize("name", WIRE)
 def test_an_example_decodes_for_ever(name: str) -> None:
-    type, version = name.removesuffix(".json").rsplit(".v", 1)
-    assert (WIRE[name]["type"], WIRE[name]["dataversion"]) == (type, int(version))
+    type, version = stem(name)
+    assert (WIRE[name]["type"], WIRE[name]["dataversion"]) == (type, version)
     assert decode((EXAMPLES / name).read_bytes()).type == type
 
 
 @pytest.mark.parametrize(("type", "model"), list(zip(EVENT_TYPES, EVENT_MODELS, strict=True)))
 def test_the_current_version_has_an_example_of_every_field(type: str, model: type[Any]) -> None:
-    shown = WIRE[f"{type}.v{current_version(model)}.json"]
-    assert set(shown) == set(model.model_fields)
-    assert set(shown["data"]) == set(model.model_fields["data"].annotation.model_fields)
-    again = json.loads(encode(decode_fields(shown)))
-    assert decode_fields(again) == decode_fields(shown)
-    assert again["data"].keys() == shown["data"].keys()
+    examples = [shown for name, shown in WIRE.items() if stem(name) == (type, current_version(model))]
+    assert {name for shown in examples for name in shown} == set(model.model_fields)
+    data = {name for shown in examples for name in shown["data"]}
+    assert data == set(model.model_fields["data"].annotation.model_fields)
+    for shown in examples:
+        again = json.loads(encode(decode_fields(shown)))
+        assert decode_fields(again) == decode_fields(shown)
+        assert named(again["data"]) == named(shown["data"]), "null is a statement, and stays"
 
 
 @given(strategies.events())
 def test_what_is_encoded_decodes_to_the_same(one: Event) -> None:
     assert decode(encode(one)) == one
     assert encode(decode(encode(one))) == encode(one)
+    if isinstance(one, ConsumerUpserted | ProviderUpserted):
+        assert stated(decode(encode(one))) == stated(one)  # type: ignore[arg-type]
 
 
 TEXTS = st.text(
@@ -389,6 +407,58 @@ def test_an_event_may_be_ahead_of_its_arrival_by_so_much() -> None:
     assert caught.value.detail == "is more than 3600 s ahead of the arrival"
 
 
+SEQUENCE = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=100)
+
+
+def sequenced(sequence: str | None, id: str = "e1", **attributes: Any) -> Version:
+    stated = {} if sequence is None else {"sequence": sequence}
+    return decode(wire(id=id, **stated, **attributes)).version
+
+
+@given(SEQUENCE, SEQUENCE)
+def test_events_of_one_time_are_ordered_by_their_sequence_as_text(one: str, other: str) -> None:
+    assert (sequenced(one, "e2") < sequenced(other, "e1")) == ((one, "e2") < (other, "e1"))
+    assert sequenced(None, "e9") < sequenced(one, "e1")
+    assert sequenced(one, time="2026-11-20T12:30:00.000001Z") < sequenced(None, time="2026-11-20T12:30:00.000002Z")
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 2**63 - 1), st.text("0", max_size=3))
+def test_integers_are_ordered_as_numbers(one: int, other: int, zeros: str) -> None:
+    first = sequenced(f"{zeros}{one}", sequencetype="Integer")
+    assert (first < sequenced(str(other), sequencetype="Integer")) == (one < other)
+    assert (first == sequenced(str(other), sequencetype="Integer")) == (one == other)
+
+
+@given(st.none() | SEQUENCE)
+def test_a_version_is_stored_and_read_alike(sequence: str | None) -> None:
+    version = sequenced(sequence)
+    assert Version.stored(version.document()) == version
+    assert ("sequence" in version.document()) == (sequence is not None), "documents without one stay as they were"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "field", "detail"),
+    [
+        ({"sequence": ""}, "sequence", "should match pattern"),
+        ({"sequence": " 1"}, "sequence", "should match pattern"),
+        ({"sequence": "1\n"}, "sequence", "should match pattern"),
+        ({"sequence": "é"}, "sequence", "should match pattern"),
+        ({"sequence": "x" * 101}, "sequence", "at most 100 characters"),
+        ({"sequence": 7}, "sequence", "should be a valid string"),
+        ({"sequence": ["7"]}, "sequence", "should be a valid string"),
+        ({"sequence": "7", "sequencetype": "Float"}, "sequencetype", "should be 'Integer'"),
+        ({"sequence": "-7", "sequencetype": "Integer"}, "sequence", "must be a whole number from 0 to 2^63 - 1"),
+        ({"sequence": "7.0", "sequencetype": "Integer"}, "sequence", "must be a whole number"),
+        ({"sequence": str(2**63), "sequencetype": "Integer"}, "sequence", "must be a whole number"),
+    ],
+    ids=str,
+)
+def test_a_sequence_that_orders_nothing_is_refused(attributes: dict[str, Any], field: str, detail: str) -> None:
+    error = refusal(wire(**attributes))
+    assert (error.reason, error.field) == ("invalid", field)
+    assert detail in error.detail
+
+
 @pytest.mark.parametrize(
     ("timestamp", "milliseconds"),
     [
@@ -422,10 +492,10 @@ def test_a_timestamp_in_seconds_still_tells_what_is_in_the_future() -> None:
 
 def test_versions_are_ordered_by_time_then_source_then_id() -> None:
     base = recorded("e1", "2026-11-20T12:00:00.000001Z").version
-    assert base == Version(1_795_176_000_000_001, "test", "e1")
+    assert base == Version(1_795_176_000_000_001, "", "test", "e1")
     assert recorded("e0", "2026-11-20T12:00:00.000002Z").version > base
     assert event("relation.recorded", "e2", "2026-11-20T13:00:00.000001+01:00", RECORDED["data"]).version > base
-    assert base > Version(base.time, "shop", "e9")
+    assert base > Version(base.time, "", "shop", "e9")
 
 
 PARTS = st.text(":%253Aa/é", max_size=6)

@@ -14,7 +14,7 @@ from services.cli.times import parse_time
 from services.ingest.door import Accepted, Door
 from services.relations.projection import RelationsProjection
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import RelationRecorded
+from shared.contracts.events import RelationRecorded, Version
 from shared.contracts.topics import Topics
 from shared.http.parameters import BadParameter, moment
 from shared.runtime.protocols import Partition, Record
@@ -206,7 +206,7 @@ def test_a_leap_second_is_refused_by_name() -> None:
 
 
 def test_events_of_one_millisecond_are_ordered_by_their_microseconds_then_source_and_id() -> None:
-    def version(fraction: str, id: str) -> tuple[int, str, str]:
+    def version(fraction: str, id: str) -> Version:
         found = in_kafka(json.dumps(event(id=id, time=f"2026-03-02T09:30:00.{fraction}Z")).encode())
         assert found is not None
         return found.version

@@ -267,25 +267,63 @@ def test_after_an_erasure_relations_are_suppressed(mode: str, end: str) -> None:
     )
 
 
-def test_the_parts_of_a_profile_are_judged_one_by_one() -> None:
+def test_the_fields_of_a_profile_are_judged_one_by_one() -> None:
+    partial = {"consumer_id": "c1", "personal": {"phone": None}, "traits": {"vip": False}}
     kith = kith_of(
-        upserted("e1", T1, personal={"name": "Ada"}, traits={"vip": True}),
-        upserted("e2", T2, traits={"vip": False}),
+        upserted("e1", T1, personal={"name": "Ada", "phone": "1"}, traits={"vip": True}),
+        event("consumer.upserted", "e2", T2, partial, sequence="2"),
     )
     explanation, _ = one(kith, "e1", "consumers")
     assert explanation.standing == "partly"
-    assert explanation.summary.startswith("traits: replaced by test/e2")
+    assert explanation.summary.startswith(
+        f"personal.phone, traits.vip: replaced by test/e2 of {T2}, sequence 2 (kith.consumers/"
+    )
+    assert [(each.field, each.removed, each.event.id) for each in explanation.fields] == [
+        ("personal.name", False, "e1"),
+        ("personal.phone", True, "e2"),
+        ("traits.vip", False, "e2"),
+    ]
+    assert [place(each.event)[0] for each in explanation.fields] == ["kith.consumers"] * 3
+    screen = io.StringIO()
+    report = Report("e1", True, "", [explanation], {"messages": 0, "seconds": 0.0})
+    Console(file=screen, width=100).print(report_view(report))
+    lines = screen.getvalue()
+    assert "personal.phone (removed)" in lines
+    assert f"test/e2 of {T2}, sequence 2" in lines
+    assert json.loads(report_json(report))["events"][0]["fields"][1]["event"]["sequence"] == "2"
 
 
-def test_a_part_that_is_older_does_not_hold_up_the_others() -> None:
+def test_a_field_that_is_older_does_not_hold_up_the_others() -> None:
     kith = kith_of(
-        upserted("e2", T2, traits={"vip": False}), upserted("e1", T1, traits={}, personal={"name": "A"})
+        upserted("e2", T2, traits={"vip": False}), upserted("e1", T1, traits={"vip": True}, personal={"name": "A"})
     )
     explanation, [o] = one(kith, "e1", "consumers")
     assert (o.outcome, explanation.standing) == ("applied", "partly")
     assert [r.id for r in o.because] == ["e2"]
-    _, [outdated] = one(kith_of(upserted("e2", T2, traits={}), upserted("e1", T1, traits={})), "e1", "consumers")
+    older = kith_of(upserted("e2", T2, traits={"vip": True}), upserted("e1", T1, traits={"vip": None}))
+    _, [outdated] = one(older, "e1", "consumers")
     assert (outdated.outcome, [r.id for r in outdated.because]) == ("outdated", ["e2"])
+
+
+def test_a_field_beyond_the_limit_is_said_to_be() -> None:
+    full = upserted("e2", T2, traits={f"t{n}": n for n in range(100)})
+    explanation, [o] = one(kith_of(full, upserted("e1", T1, traits={"old": 1})), "e1", "consumers")
+    assert (o.outcome, explanation.standing) == ("outdated", "superseded")
+    assert o.reason == "the profile has as many fields as it keeps, and all of them were stated later"
+    assert "keeps only the fields stated latest" in explanation.summary
+    displaced, [first] = one(kith_of(upserted("e1", T1, traits={"old": 1}), full), "e1", "consumers")
+    assert (first.outcome, displaced.standing, displaced.exact) == ("applied", "superseded", True)
+
+
+def test_a_profile_of_an_earlier_version_is_read_as_what_it_is() -> None:
+    """As stored before fields had versions of their own: the part's version is that of each of its fields."""
+    kith = kith_of(upserted("e1", T1, personal={"name": "Ada"}, traits={"vip": True, "n": 1}))
+    [profile] = kith.documents()["consumers"].values()
+    version = {name: part for name, part in profile["versions"][0].items() if name != "fields"}
+    profile["versions"] = {"personal": version, "traits": version}
+    explanation, _ = one(kith, "e1", "consumers")
+    assert (explanation.standing, explanation.exact) == ("counts", True)
+    assert [each.field for each in explanation.fields] == ["personal.name", "traits.n", "traits.vip"]
 
 
 def test_what_states_nothing_changes_nothing() -> None:

@@ -1,6 +1,7 @@
 """``kith import`` as a command, and publishing: windows, failures, progress."""
 
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -28,6 +29,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
     monkeypatch.setattr(command, "kafka_publisher", factory)
     monkeypatch.setenv("KITH_ENCRYPTION", "off")
+    monkeypatch.setenv("KITH_KAFKA", "kafka.test:9092")
     return recorder
 
 
@@ -38,10 +40,12 @@ def mapping(tmp_path: Path) -> Path:
 
 
 def test_publishes_and_reports(mapping: Path, recorder: Recorder) -> None:
+    os.utime(mapping.parent / "v.csv", (1_772_445_600, 1_772_445_600))
     result = CliRunner().invoke(app, [str(mapping)])
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "v: 3 rows read, 2 accepted, 1 rejected",
+        "  versions as of 2026-03-02T10:00:00+00:00 (modification time of v.csv)",
         f"Rejected rows, with their reasons: {rejects_of(mapping)}",
     ]
     assert len(recorder.messages) == 2
@@ -50,12 +54,23 @@ def test_publishes_and_reports(mapping: Path, recorder: Recorder) -> None:
 
 def test_json_report_and_rejects_elsewhere(mapping: Path, recorder: Recorder, tmp_path: Path) -> None:
     elsewhere = tmp_path / "bad.jsonl"
-    result = CliRunner().invoke(app, [str(mapping), "--json", "--rejects", str(elsewhere)])
+    moment = ["--as-of", "2026-03-02T11:00:00+01:00"]
+    result = CliRunner().invoke(app, [str(mapping), "--json", "--rejects", str(elsewhere), *moment])
     assert json.loads(result.stdout) == {
         "read": 3,
         "accepted": 2,
         "rejected": 1,
-        "sources": [{"source": "v", "read": 3, "accepted": 2, "rejected": 1}],
+        "sources": [
+            {
+                "source": "v",
+                "read": 3,
+                "accepted": 2,
+                "rejected": 1,
+                "as_of": "2026-03-02T10:00:00+00:00",
+                "as_of_from": "--as-of",
+                "notes": [],
+            }
+        ],
         "rejects": str(elsewhere),
         "dry_run": False,
     }

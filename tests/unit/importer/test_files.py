@@ -42,14 +42,15 @@ def test_sqlite_tables(tmp_path: Path) -> None:
     report = imported(mapping, recorder)
     assert (report.read, report.accepted, report.rejected) == (6, 5, 1)
     data = [one["data"] for one in recorder.events()]
+    bought = {"kind": "purchase", "occurred_at": "2024-01-01T00:00:00Z"}
     assert data == [
         {"consumer_id": "1", "personal": {"name": "Ana Ñuñez", "email": "ana@example.org"}},
         {"consumer_id": "2", "personal": {"name": "Bo"}},
         {"provider_id": "1", "name": "Café Uno", "traits": {"email": "uno@example.org"}},
-        {"relation_id": "10", "kind": "purchase", "consumer_id": "1", "provider_id": "1"},
-        {"relation_id": "11", "kind": "purchase", "consumer_id": "2", "provider_id": "1"},
+        {"relation_id": "10", "consumer_id": "1", "provider_id": "1"} | bought,
+        {"relation_id": "11", "consumer_id": "2", "provider_id": "1"} | bought,
     ]
-    assert {one["time"] for one in recorder.events()} == {"2024-01-01T00:00:00Z"}
+    assert {one["time"] for one in recorder.events()} == {"2025-12-31T12:00:00Z"}
     (bad,) = rejected(mapping)
     assert (bad["source"], bad["number"], bad["field"]) == ("relations", 3, "data.consumer_id")
     assert bad["row"] == {"id": 12, "consumer_id": None, "provider_id": 1}
@@ -113,7 +114,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> No
 
 
 def test_bad_rows_are_written_down_and_the_others_pass(tmp_path: Path) -> None:
-    content = b'who,where,stars\nc1,p1,5\nc2,p2\nc3,p3,many\n,p4,1\nc\xe95,p5,1\n"c\n6",p6,1\nc7,p7,101\nc8,p8,8\n'
+    content = b'who,where,stars\nc1,p1,5\nc2\nc3,p3,many\n,p4,1\nc\xe95,p5,1\n"c\n6",p6,1\nc7,p7,101\nc8,p8,8\n'
     (tmp_path / "v.csv").write_bytes(content)
     mapping = visits(tmp_path, "v.csv", fields='rating = "stars"')
     recorder = Recorder()
@@ -129,7 +130,7 @@ def test_bad_rows_are_written_down_and_the_others_pass(tmp_path: Path) -> None:
         (8, "invalid", "data.consumer_id"),
         (9, "invalid", "data.rating"),
     ]
-    assert [one["detail"] for one in bad[:2]] == ["has 2 columns instead of 3", "is not a number (column stars)"]
+    assert [one["detail"] for one in bad[:2]] == ["has 1 columns instead of 3", "is not a number (column stars)"]
     assert bad[2]["detail"] == "is required"
     assert bad[1]["row"] == {"who": "c3", "where": "p3", "stars": "many"}
     assert bad[3]["row"]["who"] == "c\\xe95"

@@ -198,10 +198,13 @@ def version(time: int, id: str) -> dict[str, Any]:
 
 def test_profiles_and_sums_are_explained() -> None:
     profile = why("consumers", 1, 2, STRENGTH)
-    one = {"_id": "x", "traits": {}, "versions": {"traits": version(1, "a"), "consent": version(1, "b")}}
-    two = {"_id": "x", "traits": {}, "versions": {"traits": version(2, "a"), "consent": version(1, "b")}}
-    assert profile(one, two) == ("other events", "traits come from other events")
-    assert profile(one, {**one, "traits": {"a": 1}})[0] == "same events"
+    stated = [{**version(1, "a"), "fields": ["traits.n"]}, {**version(1, "b"), "fields": ["consent.sms"]}]
+    one = {"_id": "x", "traits": {"n": 1}, "versions": stated}
+    two = {**one, "versions": [stated[1], {**version(2, "a"), "fields": ["traits.n"]}]}
+    assert profile(one, two) == ("other events", "traits.n come from other events")
+    assert profile(one, {**one, "traits": {"n": 2}})[0] == "same events"
+    earlier = {"_id": "x", "traits": {"m": 1}, "versions": {"traits": version(1, "a")}}
+    assert profile(earlier, one)[0] == "fields"
     assert profile({"_id": "x", "erased": "delete"}, one)[0] == "erased"
     assert profile({"_id": "x", "erased": "delete"}, {"_id": "x", "erased": "anonymise"})[0] == "same events"
     sums = why("aggregates", 1, 2, STRENGTH)

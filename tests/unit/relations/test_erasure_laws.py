@@ -105,7 +105,7 @@ def test_the_facts_are_those_of_a_world_without_the_erased(history: list[Event],
             place = (one.tenant, one.data.consumer_id, one.data.mode)
             firsts[place] = min(firsts.get(place, one.version), one.version)
     assert firsts == {
-        (d["tenant"], d["consumer_id"], mode): Version(**version)
+        (d["tenant"], d["consumer_id"], mode): Version.stored(version)
         for d in stored["erasures"].values()
         for mode, version in d["asked"].items()
     }

@@ -1,4 +1,4 @@
-"""Consumers and providers: every part a register of its own, erasure for good, changes that tell no secrets."""
+"""Consumers and providers: every field a register of its own, erasure for good, changes that tell no secrets."""
 
 from itertools import permutations
 from typing import Any
@@ -49,46 +49,56 @@ def everywhere(*events: Event) -> list[MemoryKith]:
     return [kith(list(order)) for order in orders] + [kith(*([one] for one in order)) for order in orders]
 
 
-def version(id: str, time: int) -> dict[str, Any]:
-    return {"time": time, "source": "test", "id": id}
+def said(id: str, time: int, *fields: str) -> dict[str, Any]:
+    return {"time": time, "source": "test", "id": id, "fields": list(fields)}
 
 
 JAN_US, FEB_US = 1_768_046_400_000_000, 1_770_724_800_000_000
 
 
-def test_parts_are_registers_of_their_own() -> None:
-    crm = known("e1", FEB, personal={"name": "Ann"}, consent={"mail": True})
-    web = known("e2", JAN, personal={"email": "a@example.org"}, location={"city": "León"}, traits={"vip": True})
+def test_fields_are_registers_of_their_own() -> None:
+    crm = known("e1", FEB, personal={"name": "Ann", "phone": None}, consent={"mail": True})
+    web = known(
+        "e2",
+        JAN,
+        personal={"email": "a@example.org", "phone": "1"},
+        location={"city": "León", "lat": 1.5, "lon": -2.5},
+        traits={"vip": True},
+    )
     for world in everywhere(crm, web):
         assert stored(world) == {
             "_id": "default:c1",
             "tenant": "default",
             "consumer_id": "c1",
-            "personal": {"name": "Ann"},
-            "location": {"city": "León"},
+            "personal": {"email": "a@example.org", "name": "Ann"},
+            "location": {"city": "León", "lat": 1.5, "lon": -2.5},
             "traits": {"vip": True},
             "consent": {"mail": True},
-            "versions": {
-                "personal": version("e1", FEB_US),
-                "location": version("e2", JAN_US),
-                "traits": version("e2", JAN_US),
-                "consent": version("e1", FEB_US),
-            },
+            "versions": [
+                said("e2", JAN_US, "location.city", "location.point", "personal.email", "traits.vip"),
+                said("e1", FEB_US, "consent.mail", "personal.name", "personal.phone"),
+            ],
         }
         parts = ["personal", "location", "traits", "consent"]
         assert list(stored(world)) == ["_id", "tenant", "consumer_id", *parts, "versions"]
 
 
-def test_an_empty_part_is_stated_and_a_missing_one_is_not() -> None:
-    for world in everywhere(
-        known("e1", JAN, traits={"vip": True}, consent={"mail": True}), known("e2", FEB, traits={})
-    ):
-        assert (stored(world)["traits"], stored(world)["consent"]) == ({}, {"mail": True})
+def test_a_group_that_is_empty_or_null_or_left_out_states_nothing() -> None:
+    whole = {
+        "personal": {"name": "Ann"},
+        "traits": {"vip": True},
+        "consent": {"mail": True},
+        "location": {"city": "León"},
+    }
+    nothings: tuple[dict[str, Any], ...] = ({}, dict.fromkeys(whole), {name: {} for name in whole})
+    for nothing in nothings:
+        for world in everywhere(known("e1", JAN, **whole), known("e2", FEB, **nothing)):
+            assert {name: stored(world)[name] for name in whole} == whole
 
 
 def test_a_consumer_of_whom_nothing_is_said_is_known() -> None:
     world = kith([known("e1", JAN)])
-    assert stored(world) == {"_id": "default:c1", "tenant": "default", "consumer_id": "c1", "versions": {}}
+    assert stored(world) == {"_id": "default:c1", "tenant": "default", "consumer_id": "c1", "versions": []}
     assert len(world.values("consumer-changes")) == 1
 
 
@@ -155,9 +165,7 @@ def test_a_provider_is_open_until_it_closes() -> None:
         "location": {"city": "León"},
         "traits": {"seats": 4},
         "closed": False,
-        "versions": {
-            part: version("e1", JAN_US) for part in ("name", "categories", "location", "traits", "closed")
-        },
+        "versions": [said("e1", JAN_US, "categories", "closed", "location.city", "name", "traits.seats")],
     }
 
 
@@ -187,19 +195,19 @@ def test_a_provider_may_close_before_it_is_known() -> None:
         "tenant": "default",
         "provider_id": "p1",
         "closed": True,
-        "versions": {"closed": version("e2", FEB_US)},
+        "versions": [said("e2", FEB_US, "closed")],
     }
 
 
 def test_a_change_says_that_and_not_what() -> None:
     personal = {"name": "Ann Secret", "email": "secret@example.org"}
-    said = {
+    parts = {
         "personal": personal,
         "location": {"city": "Secretville"},
         "traits": {"secret": "x"},
         "consent": {"secret": True},
     }
-    world = kith([known("e1", JAN, **said), erased("e2", FEB, "delete")])
+    world = kith([known("e1", JAN, **parts), erased("e2", FEB, "delete")])
     values = world.values("consumer-changes")
     assert not [value for value in values if b"ecret" in value]
     first, second = map(orjson.loads, values)

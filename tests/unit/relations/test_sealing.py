@@ -86,9 +86,8 @@ def test_bytes_that_may_hold_plain_text_are_no_way_to_know_an_event(
 
 def test_a_slice_without_plain_text_asks_for_no_key() -> None:
     world = kith()
-    items = [
-        (record(encode(one)), one) for one in (recorded("e1", TIME), sealed(world, recorded("e2", TIME, text="x")))
-    ]
+    events = (recorded("e1", TIME), sealed(world, recorded("e2", TIME, text="x")))
+    items = [(record(encode(one), topic="relations"), one) for one in events]
     fold = world.projection.project(items)
     asks = []
     try:
@@ -184,10 +183,18 @@ def test_the_index_moves_with_the_address_and_goes_with_it() -> None:
     world.publish([ada(), ada("e2", "2026-05-03T00:00:00Z", email="new@example.org")])
     world.drain()
     assert stored(world)["blind"]["email"] == world.vault.blind("default", "email", "NEW@example.org")
-    bare = {"consumer_id": "ada", "personal": {"name": "Ada"}}
-    world.publish([event("consumer.upserted", "e3", "2026-05-04T00:00:00Z", bare)])
+    world.publish([event("consumer.upserted", "e3", "2026-05-04T00:00:00Z", partial(name="Ada"))])
+    world.drain()
+    assert set(stored(world)["blind"]) == {"email", "phone"}, "a partial profile removes nothing"
+    gone = partial(email=None, phone=None)
+    world.publish([event("consumer.upserted", "e4", "2026-05-05T00:00:00Z", gone)])
     world.drain()
     assert "blind" not in stored(world)
+    assert set(stored(world)["personal"]) == {"name"}
+
+
+def partial(**personal: str | None) -> dict[str, Any]:
+    return {"consumer_id": "ada", "personal": personal}
 
 
 def test_a_forged_token_is_found_by_nothing_and_stops_nothing() -> None:

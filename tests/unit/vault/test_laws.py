@@ -7,6 +7,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.contracts.codec import encode
 from shared.contracts.events import Event
 from shared.vault.fields import values
 from tests.support.builders import MemoryKith
@@ -69,11 +70,9 @@ def test_no_personal_value_is_stored_or_published_in_plain_text(history: list[Ev
 
 def _marked(event: Event) -> Event:
     """The event with a marker in each personal text."""
-    data = orjson.loads(event.model_dump_json(exclude_none=True))["data"]
+    data = orjson.loads(encode(event))["data"]
     for path, value in values(event):
         part, _, name = path.partition(".")
         if isinstance(value, str):
             (data[part] if name else data)[name or part] = f"MARKER {value}"
-    return type(event).model_validate_json(
-        orjson.dumps({**orjson.loads(event.model_dump_json(exclude_none=True)), "data": data})
-    )
+    return type(event).model_validate_json(orjson.dumps({**orjson.loads(encode(event)), "data": data}))

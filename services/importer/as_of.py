@@ -1,0 +1,89 @@
+"""The moment as of which a file states its rows: the version of events whose rows do not say when they changed."""
+
+from collections.abc import Mapping as Map
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from services.importer.mapping import Mapping, MappingError, Source
+from shared.contracts.events import EPOCH, microseconds
+
+#: What undoes a statement, and the statement: both in one import, the file that undoes counts as not older.
+_UNDOES = {
+    "relation.retracted": "relation.recorded",
+    "provider.closed": "provider.upserted",
+    "consumer.erased": "consumer.upserted",
+}
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """``time``, its ``origin`` in words, and ``sequence``, which orders the events of one time: the row's
+    number is added to it."""
+
+    time: datetime
+    origin: str
+    sequence: str
+
+    def of_row(self, number: int) -> str:
+        """The CloudEvents attribute ``sequence`` of a row. Of one time, the file that was made later outranks,
+        then the mapping that was corrected later, then what undoes, then the later source, then the later
+        row."""
+        return f"{self.sequence}-{_base32(number, 7)}"
+
+
+def moments(
+    mapping: Mapping, path: Path, given: datetime | None, arrived: datetime, ahead: timedelta
+) -> Map[str, Moment]:
+    """The moment of each source, by name. ``given`` holds for all. Raises MappingError for one in the future,
+    whose events would outrank everything for ever."""
+    found: dict[str, tuple[datetime, str]] = {}
+    for source in sorted(mapping.source, key=lambda source: source.type in _UNDOES):
+        time, origin = _moment(source, given)
+        if source.as_of is None and given is None:
+            for other in mapping.source:
+                if other.type == _UNDOES.get(source.type) and found[other.name][0] > time:
+                    time, origin = found[other.name]
+        if time - arrived > ahead:
+            raise MappingError(f"{source.path}: {origin}, {time.isoformat()}, is in the future: state as_of")
+        if time < EPOCH:
+            raise MappingError(f"{source.path}: {origin}, {time.isoformat()}, is before 1970: state as_of")
+        found[source.name] = time, origin
+    corrected = _base32(microseconds(_modified(path)), 11)
+    return {
+        source.name: Moment(
+            *found[source.name],
+            f"{_base32(microseconds(found[source.name][0]), 11)}-{corrected}-"
+            f"{int(source.type in _UNDOES)}{_base32(number, 2)}",
+        )
+        for number, source in enumerate(mapping.source)
+    }
+
+
+def _moment(source: Source, given: datetime | None) -> tuple[datetime, str]:
+    if given is not None:
+        return given.astimezone(UTC), "--as-of"
+    if source.as_of is not None:
+        return source.as_of.astimezone(UTC), "as_of in the mapping"
+    files = [source.path, *(collect.path for collect in source.collect.values())]
+    # SQLite keeps what was written last beside the file until it is folded in.
+    files += [wal for file in files if (wal := file.with_name(f"{file.name}-wal")).exists() and wal.stat().st_size]
+    last = max(files, key=_modified)
+    return _modified(last), f"modification time of {last.name}"
+
+
+def _modified(path: Path) -> datetime:
+    try:
+        return EPOCH + timedelta(microseconds=path.stat().st_mtime_ns // 1_000)
+    except OSError:
+        return datetime.now(UTC)  # reading it will say what is wrong
+
+
+def _base32(number: int, width: int) -> str:
+    """Digits and letters whose order as text is the order of the numbers."""
+    digits = ""
+    for _ in range(width):
+        number, digit = divmod(number, 32)
+        digits = _DIGITS[digit] + digits
+    return digits

@@ -1,0 +1,160 @@
+"""Rows of CSV. Pure.
+
+Quoting is read strictly (RFC 4180), because a stray quotation mark joins rows where it is read leniently: a
+quoted cell begins with its mark and ends with one, and no other cell holds one. Each line of the file ends up
+in exactly one row, read or rejected: where a quoted cell over several lines is not what it seems, each of its
+lines is rejected.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+#: A quoted cell is at most this many characters long, so that a stray mark does not hold a whole file.
+LONGEST_CELL = 131_072
+
+
+class Cells(NamedTuple):
+    """A whole row. ``number`` is its last line."""
+
+    number: int
+    cells: list[str]
+
+
+class Refused(NamedTuple):
+    """A line that is no row, or not certainly one."""
+
+    number: int
+    detail: str
+    content: str
+
+
+class Dialect(NamedTuple):
+    """``whole_lines``: cells may hold line breaks even where one of their lines looks like a row."""
+
+    delimiter: str
+    quote: str
+    whole_lines: bool = False
+
+
+def read_csv(lines: Iterable[str], dialect: Dialect, start: int = 1) -> Iterator[Cells | Refused]:
+    """Rows and refused lines, in order; lines without anything in them are none. ``start`` is the first line's
+    number."""
+    row: _Row | None = None
+    for number, line in enumerate(lines, start):
+        text = line.rstrip("\r\n")
+        if row is None:
+            if not text:
+                continue
+            if not dialect.quote or dialect.quote not in text:
+                yield Cells(number, text.split(dialect.delimiter))
+                continue
+            row = _Row(dialect, number)
+        if row.take(line, text):
+            yield from row.end()
+            row = None
+    if row is not None:
+        yield from row.refused(f"is in a cell whose quotation mark, in line {row.first}, never ends")
+
+
+@dataclass(slots=True)
+class _Row:
+    """A row while it is read, line after line."""
+
+    dialect: Dialect
+    first: int
+    lines: list[str] = field(default_factory=list)
+    cells: list[str] = field(default_factory=list)
+    wrong: str = ""
+    size: int = 0
+    #: Of the cell that is open: its text so far, and the line (from 0) in which it began.
+    parts: list[str] | None = None
+    began: int = 0
+
+    def take(self, line: str, text: str) -> bool:
+        """Read one more line. True when the row has ended or cannot be one."""
+        delimiter, quote = self.dialect.delimiter, self.dialect.quote
+        self.lines.append(text)
+        at = 0
+        while True:
+            if self.parts is None:
+                if text.startswith(quote, at):
+                    self.parts, self.began, self.size, at = [], len(self.lines), 0, at + 1
+                    continue
+                end = text.find(delimiter, at)
+                cell = text[at:] if end < 0 else text[at:end]
+                if quote in cell:
+                    self.wrong = "has a quotation mark in a cell that does not begin with one"
+                    return True
+                self.cells.append(cell)
+            else:
+                end = text.find(quote, at)
+                if end < 0:
+                    return self._goes_on(line[at:])
+                if text.startswith(quote, end + 1):
+                    self.parts.append(text[at : end + 1])
+                    at = end + 2
+                    continue
+                self.cells.append("".join([*self.parts, text[at:end]]))
+                self.parts = None
+                if self.began < len(self.lines) and self._joins_rows(text[:end]):
+                    self.wrong = "looks like a row in a cell that a quotation mark opens"
+                    return True
+                end += 1
+                if end < len(text) and not text.startswith(delimiter, end):
+                    self.wrong = "has text behind a quotation mark that ends a cell"
+                    return True
+            if end < 0 or end >= len(text):
+                return True
+            at = end + 1
+
+    def _goes_on(self, rest: str) -> bool:
+        assert self.parts is not None
+        self.parts.append(rest)
+        self.size += len(rest)
+        if self.size > LONGEST_CELL:
+            self.wrong = f"is in a quoted cell of more than {LONGEST_CELL:,} characters"
+        return bool(self.wrong)
+
+    def _joins_rows(self, before: str) -> bool:
+        """Whether a mark in one row and a mark in another have made one row of both: the line in which the cell
+        ends has as many cells before it as a row has (``before``), and a line before that has enough for a
+        row."""
+        delimiter, column = self.dialect.delimiter, len(self.cells)
+        if self.dialect.whole_lines or before.count(delimiter) != column - 1:
+            return False
+        if column > 1:
+            # In prose, a blank follows a comma.
+            return before.count(f"{delimiter} ") != column - 1
+        width = self.lines[-1].count(delimiter)
+        return any(line.count(delimiter) >= width for line in self.lines[:-1])
+
+    def end(self) -> Iterator[Cells | Refused]:
+        if not self.wrong:
+            yield Cells(self.first + len(self.lines) - 1, self.cells)
+            return
+        detail = self.wrong
+        if len(self.lines) > 1:
+            detail += f" (a quoted cell begins in line {self.first + max(self.began, 1) - 1})"
+        yield from self.refused(detail)
+
+    def refused(self, detail: str) -> Iterator[Refused]:
+        for number, line in enumerate(self.lines, self.first):
+            yield Refused(number, detail, line)
+
+
+def fit(cells: Sequence[str], names: Sequence[str], needed: frozenset[str]) -> list[str] | None:
+    """The cells of a row, as many as there are columns; None when they do not fit.
+
+    Spreadsheets leave the last cell out where it is empty, and add empty ones. Columns without a name need no
+    cell.
+    """
+    width = len(names)
+    if len(cells) == width:
+        return list(cells)
+    if len(cells) > width:
+        return None if any(cell.strip() for cell in cells[width:]) else list(cells[:width])
+    lacking = [name for name in names[len(cells) :] if name]
+    if not lacking or (len(lacking) == 1 and width - len(cells) == 1 and lacking[0] not in needed):
+        return [*cells, *[""] * (width - len(cells))]
+    return None

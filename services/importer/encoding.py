@@ -1,0 +1,88 @@
+"""Whether bytes are text in the encoding that a mapping states, and which one is likely where they are not.
+Pure."""
+
+import codecs
+from collections.abc import Iterable
+
+#: So many bytes at the beginning of a file tell.
+SAMPLE = 64 * 1024
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def likely(sample: bytes) -> str:
+    """The encoding that the beginning of a file is most likely in, as Python calls it."""
+    for mark, name in _MARKS:
+        if sample.startswith(mark):
+            return name
+    if wide := _wide(sample):
+        return wide
+    return "utf-8" if _is_utf8(sample) else "cp1252"
+
+
+def mismatch(sample: bytes, encoding: str) -> str | None:
+    """Why the beginning of a file cannot be in ``encoding``; None where it can. A single byte that is no text
+    is none of those reasons: it costs its row only."""
+    stated = encoding.removesuffix("-sig")
+    found = likely(sample)
+    if found.startswith(("utf-16", "utf-32")) and not stated.startswith(found[:6]):
+        return f'is not text in {stated}, but looks like {found.upper()}: set encoding = "{found}"'
+    if stated.startswith(("utf-16", "utf-32")) and not found.startswith(stated[:6]):
+        return f'is not text in {stated}: set encoding = "{found}", which is likely'
+    if found == "utf-8" and stated not in ("utf-8", "ascii") and not sample.isascii() and _is_single(stated):
+        return f'is not text in {stated}, but looks like UTF-8: set encoding = "utf-8"'
+    return None
+
+
+def hint(encoding: str) -> str:
+    """What to say of a row whose bytes are no text in ``encoding``."""
+    stated = encoding.removesuffix("-sig")
+    return f"is not text in {stated}; likely ones are " + ", ".join(
+        name for name in ("utf-8", "cp1252", "utf-16") if name != stated
+    )
+
+
+def misread(text: Iterable[str], encoding: str) -> bool:
+    """Whether text read as ``encoding`` (of one byte a character) was UTF-8: ``Ã©`` for ``é``."""
+    return _is_single(encoding) and any(_was_utf8(part, encoding) for part in text if not part.isascii())
+
+
+def _was_utf8(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding, "surrogateescape").decode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def _is_single(encoding: str) -> bool:
+    try:
+        return len("é".encode(encoding)) == 1
+    except UnicodeError:
+        return encoding in ("cp1251", "iso8859-5", "koi8-r")
+
+
+def _is_utf8(sample: bytes) -> bool:
+    try:
+        # The sample may end within a character.
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _wide(sample: bytes) -> str | None:
+    """UTF-16 without its mark: every other byte of text in Latin letters is 0."""
+    if len(sample) < 4:
+        return None
+    even, odd = sample[::2], sample[1::2]
+    if odd.count(0) > len(odd) * 0.4 and even.count(0) < len(even) * 0.1:
+        return "utf-16-le"
+    if even.count(0) > len(even) * 0.4 and odd.count(0) < len(odd) * 0.1:
+        return "utf-16-be"
+    return None

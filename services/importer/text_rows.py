@@ -1,0 +1,139 @@
+"""Rows out of text files: CSV and JSON lines, also gzip. Memory does not grow with the file."""
+
+import contextlib
+import gzip
+import io
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, BinaryIO, cast
+
+from services.importer import encoding
+from services.importer.csv_rows import Cells, Dialect, Refused, fit, read_csv
+from services.importer.files import File
+from services.importer.json_rows import NotJson, read_json
+from services.importer.mapping import MappingError
+from services.importer.row import BadRow, Row, Rows, clean, shown
+
+#: A line by which a file tells Excel its delimiter.
+_SEPARATOR = re.compile(r'"?sep=(.)"?\1*')
+
+
+@contextmanager
+def open_text(file: File) -> Iterator[Rows]:
+    """Raises MappingError when the file is not as the mapping says."""
+    notes: list[str] = []
+    with contextlib.ExitStack() as stack:
+        raw = stack.enter_context(file.path.open("rb"))
+        size = file.path.stat().st_size
+        zipped = file.path.name.lower().endswith(".gz")
+        binary = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw))) if zipped else raw
+        if wrong := encoding.mismatch(binary.read(encoding.SAMPLE), file.encoding):
+            raise MappingError(f"{file.path}: {wrong}")
+        binary.seek(0)
+        lines: Iterable[bytes | str] = binary
+        if file.format == "csv" or file.encoding != "utf-8-sig":
+            # Bytes that are no text become surrogates, so that they cost their row only.
+            text = io.TextIOWrapper(binary, file.encoding, errors="surrogateescape", newline="")
+            lines = stack.enter_context(text)
+        if file.format == "csv":
+            columns, rows = _csv(file, cast(Iterable[str], lines), notes)
+        else:
+            columns, rows = None, _jsonl(lines, file.encoding)
+        yield Rows(columns, rows, size, raw.tell, notes)
+
+
+def _csv(file: File, lines: Iterable[str], notes: list[str]) -> tuple[tuple[str, ...], Iterator[Row | BadRow]]:
+    lines = _ended(lines, notes)
+    first = next(lines, "")
+    start, delimiter = 1, file.delimiter or ","
+    if stated := _SEPARATOR.fullmatch(first.rstrip("\r\n")):
+        if file.delimiter not in (None, stated[1]):
+            raise MappingError(
+                f'{file.path}: its first line says that "{stated[1]}" separates its cells, and the mapping says '
+                f'"{file.delimiter}": take out delimiter, or that line'
+            )
+        start, delimiter = 2, stated[1]
+    elif first:
+        lines = chain([first], lines)
+    records = read_csv(lines, Dialect(delimiter, file.quote, file.multiline), start)
+    header = next(records, None) if file.header else None
+    if isinstance(header, Refused):
+        raise MappingError(f"{file.path}: line {header.number}, the header, {header.detail}")
+    names = tuple(name.strip() for name in file.columns or (header.cells if header else ()))
+    if file.header and (header is None or not any(names)):
+        raise MappingError(f"{file.path}: has no header line")
+    if not clean(*names):
+        raise MappingError(f"{file.path}: its header {encoding.hint(file.encoding)}")
+    check_distinct(file, names)
+    return tuple(name for name in names if name), _csv_rows(file, records, names, notes)
+
+
+def _csv_rows(
+    file: File, records: Iterator[Cells | Refused], names: tuple[str, ...], notes: list[str]
+) -> Iterator[Row | BadRow]:
+    needed, short, damaged = file.needed(), 0, False
+    for record in records:
+        if isinstance(record, Refused):
+            if not damaged:
+                notes.append(f"line {record.number} {record.detail}")
+            damaged = True
+            yield BadRow(record.number, "quotes", record.detail, shown(record.content))
+            continue
+        number, cells = record
+        found = fit(cells, names, needed)
+        if found is None:
+            detail = f"has {len(cells)} columns instead of {len(names)}"
+            yield BadRow(number, "columns", detail, [shown(cell) for cell in cells])
+            continue
+        if len(cells) < len(names) and names[-1]:
+            short += 1
+        fields = {name: cell for name, cell in zip(names, found, strict=True) if name}
+        if clean(*cells) and not encoding.misread(cells, file.encoding):
+            yield Row(number, fields)
+        else:
+            content = {name: shown(cell) for name, cell in fields.items()}
+            yield BadRow(number, "encoding", encoding.hint(file.encoding), content)
+    if short:
+        notes.append(f'{short:,} rows lack their last cell ("{names[-1]}"), which was read as empty')
+
+
+def _ended(lines: Iterable[str], notes: list[str]) -> Iterator[str]:
+    line = "\n"
+    for line in lines:
+        yield line
+    if not line.endswith(("\n", "\r")):
+        notes.append(
+            "the last line does not end with a line break: if the file was cut, its last row is not whole"
+        )
+
+
+def _jsonl(lines: Iterable[bytes | str], stated: str) -> Iterator[Row | BadRow]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        if number == 1 and isinstance(line, bytes):
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        try:
+            fields: Any = read_json(line)
+        except NotJson as error:
+            detail = str(error) if _is_text(line) else encoding.hint(stated)
+            yield BadRow(number, "not_json", detail, shown(line))
+            continue
+        if isinstance(fields, dict):
+            yield Row(number, fields)
+        else:
+            yield BadRow(number, "not_json", "is not a JSON object", shown(line))
+
+
+def _is_text(line: bytes | str) -> bool:
+    return clean(line) if isinstance(line, str) else clean(line.decode("utf-8", "surrogateescape"))
+
+
+def check_distinct(file: File, columns: tuple[str, ...]) -> None:
+    """Raise MappingError when two columns share a name. Any number of them may have none."""
+    if twice := {name for name in columns if name and columns.count(name) > 1}:
+        raise MappingError(
+            f'{file.path}: two columns are called "{min(twice)}": name them with columns or in the query'
+        )

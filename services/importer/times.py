@@ -1,0 +1,130 @@
+"""Times and days in files. Pure. What looks like a time but is not in the stated form is refused."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from services.importer.numbers import multiply, to_decimal, to_int
+from services.importer.values import BadValue, to_text
+from shared.contracts.events import EPOCH
+
+_UNIX = {"unix": Decimal(10**6), "unix_ms": Decimal(10**3)}
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)\s?(Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+_EXAMPLE = datetime(2024, 11, 23, 21, 43, 56, 789_000, UTC)
+
+
+def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> str:
+    """An instant as RFC 3339 in UTC.
+
+    ``form`` None is ISO 8601 with separators (``2026-03-02``, ``2026-03-02 10:00``,
+    ``2026-03-02T10:00:00+01:00``), ``unix`` and ``unix_ms`` count seconds and milliseconds since 1970, anything
+    else is a pattern of ``strptime``. ``zone`` holds for times without an offset (of the two instants that a
+    clock set back shows alike, the first). A day without a time of day becomes the first instant that is on
+    this day in ``zone`` and in UTC, by which reports count.
+    """
+    try:
+        parsed = _parse(value, form)
+        if isinstance(parsed, datetime) and parsed.tzinfo is not None:
+            return parsed.astimezone(UTC).isoformat()
+        if zone is None:
+            raise BadValue("has no UTC offset, and the mapping gives no timezone")
+        if isinstance(parsed, datetime):
+            return parsed.replace(tzinfo=zone).astimezone(UTC).isoformat()
+        begins = datetime.combine(parsed, time(), zone).astimezone(UTC)
+        return max(begins, datetime.combine(parsed, time(), UTC)).isoformat()
+    except OverflowError:
+        raise BadValue("is a time outside of the years 1 to 9999") from None
+
+
+def _parse(value: Any, form: str | None) -> datetime | date:
+    if isinstance(value, date):  # or a datetime: SQL has none, but TOML and Excel do
+        return value
+    if form in _UNIX:
+        return _unix(value, form)
+    text = to_text(value)
+    try:
+        return _iso(text) if form is None else _patterned(text, form)
+    except BadValue:
+        raise
+    except ValueError:
+        raise BadValue(f"is not {_expected(form)}") from None
+
+
+def _expected(form: str | None) -> str:
+    return "an ISO 8601 time like 2026-03-02T10:00:00+01:00" if form is None else f"a time like {form}"
+
+
+def _iso(text: str) -> datetime | date:
+    if not (match := _ISO.fullmatch(text)):
+        raise ValueError
+    day, clock, offset = match.groups()
+    if clock is None:
+        return date.fromisoformat(day)
+    return datetime.fromisoformat(f"{day}T{clock}{(offset or '').upper()}")
+
+
+def _unix(value: Any, form: str | None) -> datetime:
+    number = to_decimal(value)
+    found = EPOCH + timedelta(microseconds=to_int(multiply(number, _UNIX[form or ""]), rounded=True))
+    if isinstance(value, str) and not re.fullmatch(r"-?\d+(?:\.\d+)?", value, re.ASCII):
+        raise BadValue(f"is not a count of {form} written in full")
+    if form == "unix" and _looks_like_a_day(str(value)):
+        raise BadValue("looks like a day written without separators, not like seconds since 1970")
+    if form == "unix_ms" and 10**8 <= abs(number) < 10**11:
+        raise BadValue("looks like seconds since 1970, not like milliseconds")
+    return found
+
+
+def _looks_like_a_day(text: str) -> bool:
+    try:
+        return len(text) == 8 and bool(datetime.strptime(text, "%Y%m%d"))  # noqa: DTZ007 - only asked whether
+    except ValueError:
+        return False
+
+
+def _patterned(text: str, form: str) -> datetime | date:
+    parsed = datetime.strptime(text, form)  # noqa: DTZ007 - the zone is added by the caller
+    # strptime reads "2026312" by %Y%m%d: the same text has to come out, but for zeros in front and for case.
+    zoned = parsed.tzinfo is not None
+    shown = parsed.strftime(form)
+    if _runs(_plain_offset(text) if zoned else text, form) != _runs(shown, form):
+        raise ValueError
+    return parsed if _has_clock(form) else parsed.date()
+
+
+def _plain_offset(text: str) -> str:
+    return re.sub(r"(?<=[+-]\d\d):(?=\d\d)", "", re.sub(r"Z$", "+0000", text))
+
+
+def _runs(text: str, form: str) -> list[str]:
+    """Runs of digits without zeros in front, and what is between them."""
+    if not text.isascii() and any(c.isdigit() and not c.isascii() for c in text):
+        raise ValueError
+    runs = re.findall(r"[0-9]+|[^0-9]+", re.sub(r"\s+", " ", text.strip()).casefold())
+    fraction = "%f" in form
+    return [
+        run.strip("0") if fraction and n and runs[n - 1] == "." else run.lstrip("0") for n, run in enumerate(runs)
+    ]
+
+
+@lru_cache(256)
+def _has_clock(form: str) -> bool:
+    """Whether a pattern states a time of day."""
+    return _EXAMPLE.strftime(form) != _EXAMPLE.replace(hour=3, minute=4, second=5, microsecond=6).strftime(form)
+
+
+def check_form(form: str) -> None:
+    """Raise ValueError when times cannot be read by a pattern of ``strptime``."""
+    if form in _UNIX:
+        return
+    try:
+        read = datetime.strptime(_EXAMPLE.strftime(form), form)  # noqa: DTZ007 - only its day counts
+    except (ValueError, re.error):
+        raise ValueError('format: is neither "unix", "unix_ms" nor a strptime pattern like %d.%m.%Y') from None
+    if read.date() != _EXAMPLE.date():
+        raise ValueError("format: does not say year, month and day")

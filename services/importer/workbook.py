@@ -1,0 +1,143 @@
+"""Rows of Excel's files (.xlsx, .xlsm), one at a time."""
+
+import re
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from datetime import time as clock
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+import openpyxl
+from openpyxl.styles.numbers import is_date_format
+from openpyxl.utils.exceptions import InvalidFileException
+
+from services.importer.values import ERRORS, Unreadable
+
+#: Excel keeps this many digits of a number.
+_DIGITS = 15
+_PADDED = re.compile(r"0{2,}")
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
+_OLE = b"\xd0\xcf\x11\xe0"
+
+
+class NotAWorkbook(ValueError):
+    """The file cannot be read as a workbook, or not without asking. The message says why."""
+
+
+@contextmanager
+def open_sheet(file: IO[bytes], path: Path, sheet: str | None) -> Iterator[Iterator[tuple[int, list[Any]]]]:
+    """Number and cells of the rows that hold something, hidden ones included. Raises NotAWorkbook.
+
+    Numbers are ints or Decimals of at most 15 digits (what Excel keeps), times without an offset, days without
+    a time of day, and what has no value an Unreadable.
+    """
+    head = file.read(4)
+    file.seek(0)
+    if head == _OLE:
+        raise NotAWorkbook("is protected by a password, or in the format of Excel before 2007: save it as .xlsx")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what openpyxl leaves out: charts, validations
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
+            formulas = (
+                openpyxl.load_workbook(file, read_only=True, keep_links=False) if _calculates(path) else None
+            )
+    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise NotAWorkbook(f"is not a workbook that can be read ({type(error).__name__})") from None
+    with closing(book):
+        name = _choose(book, sheet)
+        try:
+            yield _rows(book[name], formulas[name] if formulas else None)
+        finally:
+            if formulas:
+                formulas.close()
+
+
+def _choose(book: Any, sheet: str | None) -> str:
+    names: list[str] = [each.title for each in book.worksheets]
+    if sheet is not None:
+        if sheet not in names:
+            raise NotAWorkbook(f'has no sheet "{sheet}", but {", ".join(names)}')
+        return sheet
+    visible = [each for each in book.worksheets if each.sheet_state == "visible"]
+    filled: list[str] = [each.title for each in visible if any(True for _ in _rows(each, None))]
+    if len(filled) > 1:
+        raise NotAWorkbook(f"has several sheets ({', '.join(filled)}): name one by sheet")
+    if not filled:
+        raise NotAWorkbook("has no sheet with anything in it")
+    return filled[0]
+
+
+def _rows(sheet: Any, formulas: Any | None) -> Iterator[tuple[int, list[Any]]]:
+    # Some programs state a wrong extent, and rows outside of it would be left out.
+    sheet.reset_dimensions()
+    if formulas is not None:
+        formulas.reset_dimensions()
+    twins = iter(formulas.iter_rows()) if formulas is not None else None
+    for number, row in enumerate(sheet.iter_rows(), 1):
+        cells = [_value(cell) for cell in row]
+        if twins is not None:
+            for n, twin in enumerate(next(twins, ())):
+                if n < len(cells) and cells[n] is None and twin.value is not None:
+                    cells[n] = Unreadable(
+                        "", "holds a formula without its result: open the file in Excel and save it"
+                    )
+        while cells and cells[-1] is None:
+            cells.pop()
+        if cells:
+            yield number, cells
+
+
+def _value(cell: Any) -> Any:
+    try:
+        value = cell.value
+    except (ValueError, OverflowError):
+        return Unreadable("", "holds a date that Excel cannot have")
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        if cell.data_type == "e" or value in ERRORS:
+            return Unreadable(value, f"holds {value}, the error of a formula")
+        return value if value.strip() else None
+    if isinstance(value, datetime):
+        return value if value.time() != clock() or _shows_clock(cell.number_format) else value.date()
+    if isinstance(value, clock | timedelta):
+        return Unreadable(str(value), "holds a time of day without a day")
+    return _number(value, cell.number_format or "")
+
+
+def _number(value: Any, form: str) -> Any:
+    if is_date_format(form):
+        return Unreadable(str(value), "holds a date that Excel cannot have")
+    number = Decimal(f"{value:.{_DIGITS}g}")
+    if number != number.to_integral_value():
+        return number
+    whole = int(number)
+    if abs(whole) >= 10**_DIGITS:
+        return Unreadable(
+            str(value), "is a number of more than 15 digits, of which Excel keeps 15: make it text there"
+        )
+    # What is shown with zeros in front is 00123 to who reads it, and in the CSV that Excel writes.
+    return f"{whole:0{len(form)}d}" if _PADDED.fullmatch(form) and whole >= 0 else whole
+
+
+def _shows_clock(form: str | None) -> bool:
+    return bool(re.search(r"[hHsS]", re.sub(r'"[^"]*"|\[[^\]]*\]', "", form or "")))
+
+
+def _calculates(path: Path) -> bool:
+    """Whether any sheet holds a formula."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+                with archive.open(name) as part:
+                    tail = b""
+                    while block := part.read(1 << 20):
+                        if _FORMULA.search(tail + block):
+                            return True
+                        tail = block[-30:]
+    return False

@@ -1,0 +1,188 @@
+"""Which version an imported event has, and that the right one wins."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.importer.mapping import MappingError, load
+from tests.support.importer import Recorder, imported, rejected, visits, write_mapping
+
+MONDAY, TUESDAY = 1_772_445_600, 1_772_532_000  # 2026-03-02 and 03, 10:00 UTC
+
+ORDERS = """
+[[source]]
+name = "{name}"
+path = "{name}.csv"
+type = "relation.{type}"
+time = "date"
+timezone = "UTC"
+{options}
+[source.fields]
+relation_id = "no"
+consumer_id = "customer"
+provider_id = "shop"
+{fields}
+"""
+CONTACTS = """
+[[source]]
+path = "contacts.csv"
+type = "consumer.upserted"
+{options}
+[source.fields]
+consumer_id = "no"
+traits.tier = "tier"
+"""
+
+
+def made(path: Path, text: str, at: int) -> None:
+    path.write_text(text)
+    os.utime(path, (at, at))
+
+
+def events(mapping: Path, as_of: datetime | None = None) -> list[dict[str, Any]]:
+    imported(mapping, recorder := Recorder(), as_of=as_of)
+    return recorder.events()
+
+
+def winners(*imports: list[dict[str, Any]], key: str) -> dict[str, dict[str, Any]]:
+    """What is left of events, by the order of versions that the design states."""
+    found: dict[str, dict[str, Any]] = {}
+    for event in (event for one in imports for event in one):
+        old = found.get(event["data"][key])
+        if old is None or version(old) < version(event):
+            found[event["data"][key]] = event
+    return found
+
+
+def version(event: dict[str, Any]) -> tuple[datetime, str, str, str]:
+    return datetime.fromisoformat(event["time"]), event.get("sequence", ""), event["source"], event["id"]
+
+
+def test_the_row_s_own_date_is_when_it_happened_and_the_file_s_time_the_version(tmp_path: Path) -> None:
+    made(tmp_path / "orders.csv", "no,date,customer,shop\n1,2025-02-03T10:00,c,s\n", MONDAY)
+    mapping = write_mapping(
+        tmp_path, ORDERS.format(name="orders", type="recorded", options="", fields="kind = { const = 'purchase' }")
+    )
+    (event,) = events(mapping)
+    assert (event["time"], event["data"]["occurred_at"]) == ("2026-03-02T10:00:00Z", "2025-02-03T10:00:00Z")
+    assert events(mapping) == [event], "the same file again is the same events"
+
+
+def test_a_corrected_file_outranks_all_of_the_one_before(tmp_path: Path) -> None:
+    mapping = write_mapping(tmp_path, CONTACTS.format(options="time = { const = 2026-02-01T00:00:00Z }"))
+    numbers = range(40)
+    made(tmp_path / "contacts.csv", "no,tier\n" + "".join(f"k-{n},basic\n" for n in numbers), MONDAY)
+    before = events(mapping)
+    made(tmp_path / "contacts.csv", "no,tier\n" + "".join(f"k-{n},gold\n" for n in numbers), TUESDAY)
+    after = events(mapping)
+    for order in ((before, after), (after, before)):
+        assert {one["data"]["traits"]["tier"] for one in winners(*order, key="consumer_id").values()} == {"gold"}
+    live = datetime(2026, 3, 2, 12, tzinfo=UTC).isoformat()
+    assert max(one["time"] for one in before) < live < min(one["time"] for one in after)
+
+
+def test_a_list_of_another_file_counts_as_well(tmp_path: Path) -> None:
+    text = (
+        CONTACTS.format(options="")
+        + """
+traits.tags = { collect = "tags" }
+[source.collect.tags]
+path = "tags.csv"
+key = "no"
+value = "tag"
+"""
+    )
+    made(tmp_path / "contacts.csv", "no,tier\n1,a\n", MONDAY)
+    made(tmp_path / "tags.csv", "no,tag\n1,x\n", TUESDAY)
+    (event,) = events(write_mapping(tmp_path, text))
+    assert event["time"] == "2026-03-03T10:00:00Z"
+
+
+@pytest.mark.parametrize("first", ["cancelled", "orders"])
+@pytest.mark.parametrize("older", ["cancelled", "orders"])
+def test_cancellations_count_whatever_their_source_is_called_and_whichever_file_was_made_first(
+    tmp_path: Path, first: str, older: str
+) -> None:
+    kinds = {"orders": ("recorded", "kind = { const = 'purchase' }"), "cancelled": ("retracted", "")}
+    text = ""
+    for name in sorted(kinds, key=lambda name: name != first):
+        made(
+            tmp_path / f"{name}.csv",
+            "no,date,customer,shop\n1,2025-02-03,c,s\n",
+            MONDAY if name == older else TUESDAY,
+        )
+        text += ORDERS.format(name=name, type=kinds[name][0], options="", fields=kinds[name][1])
+    last = winners(events(write_mapping(tmp_path, text)), key="relation_id")["1"]
+    assert last["type"] == "relation.retracted" or "sequence" not in last
+    assert last["time"] == "2026-03-03T10:00:00Z"
+
+
+def test_a_column_may_say_when_a_row_was_last_changed(tmp_path: Path) -> None:
+    options = 'changed = { column = "edited", timezone = "UTC" }'
+    made(tmp_path / "contacts.csv", "no,tier,edited\n1,a,2026-02-01T10:00\n2,a,\n", MONDAY)
+    mapping = write_mapping(tmp_path, CONTACTS.format(options=options))
+    (event,) = events(mapping)
+    assert event["time"] == "2026-02-01T10:00:00Z"
+    assert [(one["field"], one["detail"]) for one in rejected(mapping)] == [("changed", "is required")]
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "time"),
+    [
+        ("", None, "2026-03-02T10:00:00Z"),
+        ("as_of = 2026-01-02T03:04:05+01:00", None, "2026-01-02T02:04:05Z"),
+        ("as_of = 2026-01-02T03:04:05+01:00", datetime(2026, 5, 6, tzinfo=UTC), "2026-05-06T00:00:00Z"),
+    ],
+)
+def test_where_the_moment_comes_from(tmp_path: Path, options: str, given: datetime | None, time: str) -> None:
+    made(tmp_path / "contacts.csv", "no,tier\n1,a\n", MONDAY)
+    mapping = write_mapping(tmp_path, CONTACTS.format(options=options))
+    (event,) = events(mapping, given)
+    assert event["time"] == time
+
+
+@pytest.mark.parametrize("moment", ["2026-01-02T03:04:05", "2026-01-02"])
+def test_a_moment_has_an_offset(tmp_path: Path, moment: str) -> None:
+    with pytest.raises(MappingError, match="as_of"):
+        load(write_mapping(tmp_path, CONTACTS.format(options=f"as_of = {moment}")))
+
+
+def test_a_moment_in_the_future_is_refused(tmp_path: Path) -> None:
+    made(tmp_path / "contacts.csv", "no,tier\n1,a\n", 4_102_444_800)
+    with pytest.raises(MappingError, match=r"contacts\.csv.*is in the future: state as_of"):
+        events(write_mapping(tmp_path, CONTACTS.format(options="")))
+
+
+def test_a_column_that_nothing_maps_changes_no_id(tmp_path: Path) -> None:
+    mapping = visits(tmp_path, "v.csv", fields='text = "said"')
+    files = [
+        "who,where,said\nc,p, hello\nc,p,hello\nd,p,x\n",
+        "who,where,said,exported\nc,p,hello ,monday\nc ,p,hello,tuesday\nd,p,x,x\n",
+        "exported,said,where,who\n,hello,p,c\n1,hello,p,c\n2,x, p ,d\n",
+    ]
+    found = []
+    for text in files:
+        (tmp_path / "v.csv").write_text(text)
+        found.append(
+            {(one["id"], one["data"]["relation_id"]) for one in events(mapping, datetime(2026, 1, 1, tzinfo=UTC))}
+        )
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 3
+    (tmp_path / "v.csv").write_text(files[0].replace("d,p,x", "d,p,y"))
+    assert (
+        len(found[0] & {(one["id"], one["id"]) for one in events(mapping, datetime(2026, 1, 1, tzinfo=UTC))}) == 2
+    )
+
+
+def test_when_it_happened_is_said_once(tmp_path: Path) -> None:
+    mapping = visits(tmp_path, "v.csv", fields='occurred_at = "day"')
+    mapping.write_text(mapping.read_text().replace("time = 2024-05-01T00:00:00Z", 'time = "edited"'))
+    with pytest.raises(MappingError, match=r"time: fields\.occurred_at says already"):
+        load(mapping)
+    mapping = visits(tmp_path, "v.csv")
+    mapping.write_text(mapping.read_text().replace("time = 2024-05-01T00:00:00Z", ""))
+    with pytest.raises(MappingError, match="time: is required"):
+        load(mapping)

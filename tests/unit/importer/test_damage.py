@@ -1,0 +1,171 @@
+"""No row of a file vanishes or is merged, however the file is damaged."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.importer.csv_rows import Cells, Dialect, Refused, fit, read_csv
+from services.importer.mapping import MappingError
+from tests.support.importer import Recorder, imported, rejected, visits
+
+MARKS = ['"', '""', '"\n', "\n", "\r\n", ";", "x"]
+WORDS = st.text(alphabet='ab "\n;,\u00e9', max_size=6)
+
+
+def read(text: str, **options: bool) -> list[Cells | Refused]:
+    lines = io.StringIO(text, newline="")
+    return list(read_csv(lines, Dialect(";", '"', **options)))
+
+
+def whole(text: str) -> list[list[str]]:
+    return [one.cells for one in read(text) if isinstance(one, Cells)]
+
+
+def written(rows: list[list[str]], quoting: int) -> str:
+    file = io.StringIO(newline="")
+    csv.writer(file, delimiter=";", quoting=quoting, lineterminator="\n").writerows(rows)  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+@st.composite
+def tables(draw: st.DrawFn, cell: st.SearchStrategy[str]) -> list[list[str]]:
+    """Rows of three cells, the first of which names the row."""
+    count = draw(st.integers(1, 8))
+    return [[f"r{n}", draw(cell), f"{draw(cell)}#{n}"] for n in range(count)]
+
+
+@given(tables(st.text(alphabet='ab" ;,\u00e9', max_size=6)), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+def test_whole_rows_are_read_as_they_were_written(rows: list[list[str]], quoting: int) -> None:
+    assert whole(written(rows, quoting)) == rows
+
+
+@given(tables(st.text(alphabet="ab \n\r", max_size=6)))
+def test_line_breaks_in_quotes_are_part_of_a_cell(rows: list[list[str]]) -> None:
+    assert whole(written(rows, csv.QUOTE_ALL)) == rows
+
+
+@settings(max_examples=400)
+@given(tables(WORDS), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.data())
+def test_each_line_is_in_one_row_and_no_row_is_made_of_two(
+    rows: list[list[str]], quoting: int, data: st.DataObject
+) -> None:
+    text = written(rows, quoting)
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        gone = data.draw(st.integers(0, 2))
+        text = text[:at] + data.draw(st.sampled_from(["", *MARKS])) + text[at + gone :]
+    text = text[: data.draw(st.integers(len(text) // 2, len(text)))]
+    found = read(text)
+    # Every line with anything in it is accounted for, once and in order.
+    lines = io.StringIO(text, newline="").readlines()
+    last = 0
+    for one in found:
+        first = last + 1
+        while first < one.number and not lines[first - 1].rstrip("\r\n"):
+            first += 1
+        if isinstance(one, Refused):
+            assert one.number == first
+            assert one.content == lines[one.number - 1].rstrip("\r\n")
+        else:
+            assert one.number >= first
+        last = one.number
+    assert not any(line.rstrip("\r\n") for line in lines[last:])
+    # A name of one row and the mark of another never meet in a row that fits.
+    for cells in (
+        fit(one.cells, ("name", "text", "mark"), frozenset()) for one in found if isinstance(one, Cells)
+    ):
+        if cells and cells[0][:1] == "r" and cells[0][1:].isdigit() and cells[2].count("#") == 1:
+            number = cells[2].partition("#")[2]
+            assert not number.isdigit() or number.startswith(cells[0][1:]) or cells[0][1:].startswith(number)
+
+
+def test_one_stray_mark_rejects_the_lines_that_may_belong_together(tmp_path: Path) -> None:
+    rows = [f"c{n},p{n},call {n}" for n in range(1, 21)]
+    rows[4] = 'c5,p5,"screen 15 inch, cracked'
+    (tmp_path / "v.csv").write_text("\n".join(["who,where,said", *rows]) + "\n")
+    mapping = visits(tmp_path, "v.csv", fields='text = "said"')
+    report = imported(mapping, recorder := Recorder())
+    assert (report.read, report.accepted, report.rejected) == (20, 4, 16)
+    assert [one["data"]["consumer_id"] for one in recorder.events()] == ["c1", "c2", "c3", "c4"]
+    assert {one["detail"] for one in rejected(mapping)} == {
+        "is in a cell whose quotation mark, in line 6, never ends"
+    }
+    assert report.sources[0].notes == ["line 6 is in a cell whose quotation mark, in line 6, never ends"]
+
+
+@pytest.mark.parametrize(
+    ("text", "details"),
+    [
+        ('a;"b\nc;d"\n', ["looks like a row in a cell"] * 2),
+        ('a;"b\nc;d";e\n', ["looks like a row in a cell"] * 2),
+        ('"a;b\nc";d\n', ["looks like a row in a cell"] * 2),
+        ('a;b"\nc;d\n', ["a quotation mark in a cell that does not begin with one"]),
+        ('a;"b"c\nc;d\n', ["has text behind a quotation mark"]),
+        ('a;"b\nx"y;d\ne;f\n', ["has text behind a quotation mark"] * 2),
+        ('a;b\nc;"d', ["quotation mark, in line 2, never ends"]),
+        ('a;b\nc;"d\ne\n', ["quotation mark, in line 2, never ends"] * 2),
+    ],
+)
+def test_what_a_stray_mark_does(text: str, details: list[str]) -> None:
+    refused = [one.detail for one in read(text) if isinstance(one, Refused)]
+    assert len(refused) == len(details)
+    assert all(detail in one for one, detail in zip(refused, details, strict=True)), refused
+
+
+@pytest.mark.parametrize(
+    "text", ['a;"one\ntwo"\n', '"one\ntwo";b\n', 'a;"one\n\ntwo; three"\n', 'a;"say ""so""\nnow"\n']
+)
+def test_cells_over_several_lines_are_one_row(text: str) -> None:
+    (row,) = read(text)
+    assert isinstance(row, Cells)
+    assert len(row.cells) == 2
+
+
+def test_a_mapping_may_say_that_cells_hold_whole_lines() -> None:
+    assert [len(one) for one in read('a;"b\nc;d"\n')] == [3, 3]
+    assert read('a;"b\nc;d"\n', whole_lines=True) == [Cells(2, ["a", "b\nc;d"])]
+
+
+def test_a_stray_mark_does_not_hold_a_whole_file() -> None:
+    text = 'a;"b\n' + "c;d\n" * 100_000
+    found = read(text)
+    assert len(found) == 100_001
+    assert sum(isinstance(one, Refused) for one in found) < 40_000
+    assert isinstance(found[-1], Cells)
+
+
+def test_a_file_that_ends_within_a_line_is_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("who,where\nc1,p1\nc2,p")
+    report = imported(visits(tmp_path, "v.csv"))
+    assert "the last line does not end with a line break" in report.sources[0].notes[0]
+
+
+def test_a_header_with_a_stray_mark_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text('who,wh"ere\nc1,p1\n')
+    with pytest.raises(MappingError, match="line 1, the header, has a quotation mark in a cell"):
+        imported(visits(tmp_path, "v.csv"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "found"),
+    [
+        (["a", "b", "c"], ["a", "b", "c"]),
+        (["a", "b", "c", ""], ["a", "b", "c"]),
+        (["a", "b", "c", " ", ""], ["a", "b", "c"]),
+        (["a", "b"], ["a", "b", ""]),
+        (["a", "b", "c", "d"], None),
+        (["a"], None),
+    ],
+)
+def test_a_missing_or_an_extra_empty_last_cell_is_fine(cells: list[str], found: list[str] | None) -> None:
+    assert fit(cells, ("x", "y", "z"), frozenset({"x"})) == found
+    assert fit(["a", "b"], ("x", "y", "z"), frozenset({"z"})) is None
+
+
+def test_columns_without_a_name_need_no_cell() -> None:
+    assert fit(["a"], ("x", "", ""), frozenset({"x"})) == ["a", "", ""]
+    assert fit(["a", "b", "c"], ("x", "", ""), frozenset({"x"})) == ["a", "b", "c"]

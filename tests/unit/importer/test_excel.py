@@ -1,0 +1,292 @@
+"""What spreadsheets write: CSV with their habits, and workbooks."""
+
+import gzip
+import io
+import zipfile
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from services.importer.mapping import MappingError
+from tests.support.importer import Recorder, imported, rejected, rejects_of, visits, write_mapping
+
+
+def pairs(mapping: Path) -> list[tuple[str, str]]:
+    imported(mapping, recorder := Recorder())
+    return [(one["data"]["consumer_id"], one["data"]["provider_id"]) for one in recorder.events()]
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("sep=;\nwho;where\nc;p\n", 'delimiter = ";"'),
+        ("sep=;\r\nwho;where\r\nc;p\r\n", ""),
+        ('"sep=;"\nwho;where\nc;p\n', ""),
+        ("\ufeffsep=,\nwho,where\nc,p\n", ""),
+        ("sep=\t\nwho\twhere\nc\tp\n", ""),
+        ("sep=;;\nwho;where\nc;p\n", ""),
+        (";who;;where;;\n1;c;;p;;\n", 'delimiter = ";"'),
+        ("who;where;;\nc;p;\n", 'delimiter = ";"'),
+        ("who;where;\nc;p\n", 'delimiter = ";"'),
+        ("who;where;note\nc;p\n", 'delimiter = ";"'),
+        ("who;where\nc;p;\n", 'delimiter = ";"'),
+        ("who;where\nc;p;;;\n", 'delimiter = ";"'),
+        ("who;where\n\nc;p\n\n", 'delimiter = ";"'),
+    ],
+)
+def test_habits_of_spreadsheets_are_fine(tmp_path: Path, text: str, options: str) -> None:
+    (tmp_path / "v.csv").write_text(text, newline="", encoding="utf-8")
+    mapping = visits(tmp_path, "v.csv", options)
+    assert pairs(mapping) == [("c", "p")]
+    assert not rejects_of(mapping).exists()
+
+
+def test_a_missing_last_cell_is_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("who,where,stars\nc,p\nd,p,5\nd\n")
+    mapping = visits(tmp_path, "v.csv", fields='rating = "stars"')
+    report = imported(mapping)
+    assert (report.accepted, report.rejected) == (2, 1)
+    assert report.sources[0].notes == ['1 rows lack their last cell ("stars"), which was read as empty']
+
+
+def test_a_separator_that_the_mapping_contradicts_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("sep=;\nwho;where\nc;p\n")
+    with pytest.raises(MappingError, match='";" separates its cells, and the mapping says ","'):
+        imported(visits(tmp_path, "v.csv", 'delimiter = ","'))
+
+
+def test_another_delimiter_is_named(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("who;where\nc;p\n")
+    with pytest.raises(MappingError, match="is separated by ';': set delimiter"):
+        imported(visits(tmp_path, "v.csv"))
+
+
+TEXT = "who,where\nJosé,Café\nZoë,Bár\n"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("written", "options", "message"),
+    [
+        ("utf-16", "", 'looks like UTF-16: set encoding = "utf-16"'),
+        ("utf-16-le", "", 'looks like UTF-16-LE: set encoding = "utf-16-le"'),
+        ("utf-16-be", "", 'looks like UTF-16-BE: set encoding = "utf-16-be"'),
+        ("utf-32", "", 'looks like UTF-32: set encoding = "utf-32"'),
+        ("utf-16", 'encoding = "cp1252"', "looks like UTF-16"),
+        ("utf-8", 'encoding = "utf-16"', 'is not text in utf-16: set encoding = "utf-8", which is likely'),
+        ("cp1252", 'encoding = "utf-16"', 'set encoding = "cp1252", which is likely'),
+        ("utf-8", 'encoding = "cp1252"', "is not text in cp1252, but looks like UTF-8"),
+        ("utf-8", 'encoding = "latin-1"', "looks like UTF-8"),
+    ],
+)
+def test_another_encoding_is_an_error_that_names_likely_ones(
+    tmp_path: Path, written: str, options: str, message: str, packed: bool
+) -> None:
+    content = TEXT.encode(written)
+    name = "v.csv.gz" if packed else "v.csv"
+    (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(MappingError, match=message):
+        imported(visits(tmp_path, name, options))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "latin-1", "utf-32"])
+@pytest.mark.parametrize("name", ["v.csv", "v.jsonl"])
+def test_the_stated_encoding_is_read(tmp_path: Path, encoding: str, name: str) -> None:
+    text = TEXT if name == "v.csv" else '{"who": "José", "where": "Café"}\n{"who": "Zoë", "where": "Bár"}\n'
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    options = "" if encoding.startswith("utf-8") else f'encoding = "{encoding}"'
+    assert pairs(visits(tmp_path, name, options)) == [("José", "Café"), ("Zoë", "Bár")]
+
+
+def test_rows_in_another_encoding_are_rejected_with_likely_ones(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_bytes(b"who,where\nc,p\nJos\xe9,p\n")
+    mapping = visits(tmp_path, "v.csv")
+    assert pairs(mapping) == [("c", "p")]
+    assert [(one["reason"], one["detail"]) for one in rejected(mapping)] == [
+        ("encoding", "is not text in utf-8; likely ones are cp1252, utf-16")
+    ]
+
+
+def test_a_row_far_down_that_is_utf_8_is_not_read_as_something_else(tmp_path: Path) -> None:
+    content = b"who,where\n" + b"c,p\n" * 30_000 + "José,p\n".encode()
+    (tmp_path / "v.csv").write_bytes(content)
+    mapping = visits(tmp_path, "v.csv", 'encoding = "cp1252"')
+    report = imported(mapping)
+    assert (report.accepted, [one["reason"] for one in rejected(mapping)]) == (30_000, ["encoding"])
+
+
+def workbook(path: Path, rows: list[list[Any]], formats: dict[str, str] | None = None) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in rows:
+        sheet.append(row)
+    for cell, form in (formats or {}).items():
+        sheet[cell].number_format = form
+    book.save(path)
+
+
+ORDERS = """
+[[source]]
+path = "orders.xlsx"
+type = "relation.recorded"
+time = "day"
+timezone = "Europe/Berlin"
+{options}
+[source.fields]
+relation_id = "no"
+kind = {{ const = "purchase" }}
+consumer_id = "who"
+provider_id = "where"
+amount = {{ column = "total", scale = 100 }}
+currency = {{ const = "EUR", when = "total" }}
+traits.note = "note"
+"""
+HEADER = ["no", "day", "who", "where", "total", "note"]
+
+
+def orders(folder: Path, rows: list[list[Any]], formats: dict[str, str] | None = None, options: str = "") -> Path:
+    workbook(folder / "orders.xlsx", [HEADER, *rows], formats)
+    return write_mapping(folder, ORDERS.format(options=options))
+
+
+def data(mapping: Path) -> list[dict[str, Any]]:
+    imported(mapping, recorder := Recorder())
+    return [one["data"] for one in recorder.events()]
+
+
+def test_a_workbook(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [
+        [1001, date(2025, 3, 2), 7, "p", 1355.9, "first"],
+        [1002, datetime(2025, 3, 2, 10, 30), "0008", 12.0, 0.1 + 0.2, True],  # noqa: DTZ001 - Excel knows no zones
+        [None] * 6,
+        [1003.0, datetime(2025, 3, 2), 9, "p", None, 2.5],  # noqa: DTZ001 - Excel knows no zones
+    ]
+    first, second, third = data(orders(tmp_path, rows, {"C2": "00000", "B5": "yyyy-mm-dd"}))
+    assert first == {
+        "relation_id": "1001",
+        "kind": "purchase",
+        "consumer_id": "00007",
+        "provider_id": "p",
+        "occurred_at": "2025-03-02T00:00:00Z",
+        "amount": 135590,
+        "currency": "EUR",
+        "traits": {"note": "first"},
+    }
+    assert (second["consumer_id"], second["provider_id"], second["amount"]) == ("0008", "12", 30)
+    assert (second["occurred_at"], second["traits"]) == ("2025-03-02T09:30:00Z", {"note": True})
+    assert (third["relation_id"], third["occurred_at"]) == ("1003", "2025-03-02T00:00:00Z")
+    assert "amount" not in third
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "field", "detail"),
+    [
+        (2, 7.5, "data.consumer_id", "is a number with a decimal sign"),
+        (2, 12345678901234567890, "data.consumer_id", "more than 15 digits, of which Excel keeps 15"),
+        (2, date(2025, 3, 5), "data.consumer_id", "is a date, which is not an id"),
+        (2, True, "data.consumer_id", "is true or false"),
+        (2, "#N/A", "data.consumer_id", "holds #N/A, the error of a formula"),
+        (2, "=A2", "data.consumer_id", "holds a formula without its result"),
+        (2, None, "data.consumer_id", "is required"),
+        (4, "#DIV/0!", "data.amount", "holds #DIV/0!, the error of a formula"),
+        (4, 12.345, "data.amount", "is not a whole number"),
+        (1, 46083, "time", "is not an ISO 8601 time"),
+        (1, time(10, 30), "time", "holds a time of day without a day"),
+        (1, "2.3.2025", "time", "is not an ISO 8601 time"),
+    ],
+)
+def test_cells_that_are_not_what_they_seem(
+    tmp_path: Path, column: int, value: Any, field: str, detail: str
+) -> None:
+    row: list[Any] = [1, date(2025, 3, 2), "c", "p", 5, None]
+    row[column] = value
+    mapping = orders(
+        tmp_path, [row, [2, date(2025, 3, 2), "c", "p", 5, "#REF!"], [3, date(2025, 3, 2), "c", "p", 5, None]]
+    )
+    mapping.write_text(mapping.read_text().replace('traits.note = "note"', ""))
+    report = imported(mapping)
+    assert (report.read, report.accepted) == (3, 2), "an error where nothing is mapped does not matter"
+    (bad,) = rejected(mapping)
+    assert (bad["number"], bad["field"]) == (2, field)
+    assert detail in bad["detail"]
+
+
+def test_an_error_may_stand_for_a_missing_value(tmp_path: Path) -> None:
+    rows = [[1, date(2025, 3, 2), "c", "p", "#N/A", None]]
+    (found,) = data(orders(tmp_path, rows, options='missing = ["#N/A", ""]'))
+    assert "amount" not in found
+
+
+def test_several_sheets_are_named(tmp_path: Path) -> None:
+    mapping = orders(tmp_path, [[1, date(2025, 3, 2), "c", "p", 5, None]])
+    book = openpyxl.load_workbook(tmp_path / "orders.xlsx")
+    book.create_sheet("Empty")
+    book.save(tmp_path / "orders.xlsx")
+    assert len(data(mapping)) == 1, "an empty sheet is none"
+    book.create_sheet("Old").append(HEADER)
+    book.save(tmp_path / "orders.xlsx")
+    with pytest.raises(MappingError, match=r"has several sheets \(Sheet, Old\): name one by sheet"):
+        imported(mapping)
+    write_mapping(tmp_path, ORDERS.format(options='sheet = "Sheet"'))
+    assert len(data(mapping)) == 1
+    write_mapping(tmp_path, ORDERS.format(options='sheet = "Sheet9"'))
+    with pytest.raises(MappingError, match='has no sheet "Sheet9", but Sheet, Empty, Old'):
+        imported(mapping)
+
+
+def test_rows_outside_of_the_stated_extent_are_read(tmp_path: Path) -> None:
+    mapping = orders(tmp_path, [[n, date(2025, 3, 2), "c", "p", 5, None] for n in range(1, 6)])
+    path = tmp_path / "orders.xlsx"
+    with zipfile.ZipFile(path) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"]
+    assert b'ref="A1:F6"' in sheet
+    parts["xl/worksheets/sheet1.xml"] = sheet.replace(b'ref="A1:F6"', b'ref="A1"')
+    with zipfile.ZipFile(path, "w") as new:
+        for name, part in parts.items():
+            new.writestr(name, part)
+    assert len(data(mapping)) == 5
+
+
+def test_a_row_that_is_wider_than_the_header_is_rejected(tmp_path: Path) -> None:
+    mapping = orders(
+        tmp_path, [[1, date(2025, 3, 2), "c", "p", 5, None, "lost?"], [2, date(2025, 3, 2), "c", "p"]]
+    )
+    report = imported(mapping)
+    assert (report.read, report.accepted, rejected(mapping)[0]["reason"]) == (2, 1, "columns")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xd0\xcf\x11\xe0 an old one", "is protected by a password, or in the format of Excel before 2007"),
+        (b"no,day\n1,2\n", "is not a workbook that can be read"),
+        (b"", "is not a workbook that can be read"),
+    ],
+)
+def test_what_is_no_workbook(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "orders.xlsx").write_bytes(content)
+    with pytest.raises(MappingError, match=message):
+        imported(write_mapping(tmp_path, ORDERS.format(options="")))
+
+
+def test_a_cut_workbook_is_an_error(tmp_path: Path) -> None:
+    mapping = orders(tmp_path, [[n, date(2025, 3, 2), "c", "p", 5, None] for n in range(1, 600)])
+    content = (tmp_path / "orders.xlsx").read_bytes()
+    (tmp_path / "orders.xlsx").write_bytes(content[: len(content) // 2])
+    with pytest.raises(MappingError, match=r"orders\.xlsx"):
+        imported(mapping)
+
+
+def test_the_file_s_columns_may_be_named_by_the_mapping(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    book.active.append([5, "p"])
+    book.save(buffer)
+    (tmp_path / "v.xlsx").write_bytes(buffer.getvalue())
+    assert pairs(visits(tmp_path, "v.xlsx", 'header = false\ncolumns = ["who", "where"]')) == [("5", "p")]

@@ -1,0 +1,168 @@
+"""Amounts are what was meant, or refused: never a hundred times as much."""
+
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.importer.numbers import Style, decimals_of, to_decimal, to_int
+from services.importer.values import BadValue
+from tests.support.importer import Recorder, imported, rejected, visits
+
+GERMAN = Style(",", ".", decimals=2, exponent=False)
+ENGLISH = Style(".", ",", decimals=2, exponent=False)
+EVERY_NEGATIVE = ("minus", "trailing", "brackets")
+
+
+@pytest.mark.parametrize(
+    ("text", "style", "number"),
+    [
+        ("1.355,90", GERMAN, "1355.90"),
+        ("1355,9", GERMAN, "1355.9"),
+        ("12.345.678", GERMAN, "12345678"),
+        ("-1.355,90", GERMAN, "-1355.90"),
+        ("+5", GERMAN, "5"),
+        (",50", GERMAN, "0.50"),
+        ("1 355,90", Style(",", " "), "1355.90"),
+        ("1\u00a0355\u00a0000,90", Style(",", " "), "1355000.90"),
+        ("1\u202f355,90", Style(",", "\u00a0"), "1355.90"),
+        ("1\u202f355,90", Style(",", "\u202f"), "1355.90"),
+        ("1’355.90", Style(".", "’"), "1355.90"),
+        ("1'355.90", Style(".", "’"), "1355.90"),
+        ("1_355", Style(".", "_"), "1355"),
+        ("\u22125,00", Style(",", negative=EVERY_NEGATIVE), "-5"),
+        ("5,00-", Style(",", negative=EVERY_NEGATIVE), "-5"),
+        ("5,00\u2212", Style(",", negative=EVERY_NEGATIVE), "-5"),
+        ("(1.355,90)", GERMAN._replace(negative=EVERY_NEGATIVE), "-1355.90"),
+    ],
+)
+def test_numbers_as_they_are_written(text: str, style: Style, number: str) -> None:
+    assert to_decimal(text, style) == Decimal(number)
+
+
+@pytest.mark.parametrize("text", ["12.50", "110.7", "1.2.3.4,5", ",5.0", "1.35,90", "0.500", "01.355", "1355.900"])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_what_is_no_group_of_three_is_refused(text: str, flipped: bool) -> None:
+    style = GERMAN
+    if flipped:
+        text, style = text.translate(str.maketrans(".,", ",.")), ENGLISH
+    with pytest.raises(BadValue, match="is not a number"):
+        to_decimal(text, style)
+
+
+@pytest.mark.parametrize(
+    ("text", "style"),
+    [
+        ("12,345", GERMAN),
+        ("12,500", GERMAN),
+        ("1.355,", GERMAN),
+        ("1.355,90 ", GERMAN),
+        ("1,355,90", GERMAN),
+        ("1 355\u00a0000", Style(",", " ")),
+        ("1.355'000", Style(",", ".")),
+        ("12,34,567", ENGLISH),
+        ("1e3", ENGLISH),
+        ("1.5E+2", ENGLISH),
+        ("١٢", ENGLISH),
+        ("１２", ENGLISH),
+        ("1²", ENGLISH),
+        ("\u22125", ENGLISH),
+        ("5-", ENGLISH),
+        ("(5)", ENGLISH),
+        ("-5-", ENGLISH._replace(negative=EVERY_NEGATIVE)),
+        ("(-5)", ENGLISH._replace(negative=EVERY_NEGATIVE)),
+        ("-(5)", ENGLISH._replace(negative=EVERY_NEGATIVE)),
+        ("(5", ENGLISH._replace(negative=EVERY_NEGATIVE)),
+        ("--5", ENGLISH),
+        ("-", ENGLISH._replace(negative=EVERY_NEGATIVE)),
+        ("()", ENGLISH._replace(negative=EVERY_NEGATIVE)),
+        ("", ENGLISH),
+        (".", ENGLISH),
+        ("0x1", ENGLISH),
+        ("€5", ENGLISH),
+    ],
+)
+def test_what_may_mean_another_number_is_refused(text: str, style: Style) -> None:
+    with pytest.raises(BadValue):
+        to_decimal(text, style)
+
+
+NUMBERS = st.decimals(-(10**12), 10**12, places=2, allow_nan=False, allow_infinity=False)
+
+
+@given(
+    NUMBERS,
+    st.sampled_from([(".", ","), (",", "."), (",", " "), (",", "\u00a0"), (",", "\u202f"), (".", "\u2019")]),
+)
+def test_a_number_in_any_style_is_the_same_number(number: Decimal, marks: tuple[str, str]) -> None:
+    point, thousands = marks
+    text = f"{number:,.2f}".translate(str.maketrans(".,", f"{point}{thousands}"))
+    assert to_decimal(text, Style(point, thousands, decimals=2, exponent=False)) == number
+
+
+@given(NUMBERS)
+def test_a_number_in_the_other_style_is_refused_or_the_same(number: Decimal) -> None:
+    for text in (f"{number:,.2f}", str(number)):
+        with suppress(BadValue):
+            assert to_decimal(text, GERMAN) == number
+
+
+@given(st.text(alphabet="0123456789.,-()\u2212 \u00a0e", max_size=12))
+def test_whatever_is_read_has_the_digits_that_were_written(text: str) -> None:
+    try:
+        number = to_decimal(text, GERMAN._replace(negative=EVERY_NEGATIVE))
+    except BadValue:
+        return
+    assert f"{abs(number):f}".replace(".", "").strip("0") == "".join(c for c in text if c.isdigit()).strip("0")
+    assert not number or number.is_signed() == (text.lstrip("+0123456789.,") != "")
+
+
+def amount(folder: Path, cell: str, spec: str) -> int | str:
+    (folder / "v.csv").write_text(f"who;where;total\nc;p;{cell}\n")
+    fields = f'amount = {{ column = "total", {spec} }}\ncurrency = {{ const = "EUR" }}'
+    mapping = visits(folder, "v.csv", 'delimiter = ";"', fields)
+    imported(mapping, recorder := Recorder())
+    if recorder.messages:
+        return int(recorder.events()[0]["data"]["amount"])
+    (bad,) = rejected(mapping)
+    assert (bad["field"], cell.strip("()-") in bad["detail"]) == ("data.amount", False)
+    return str(bad["detail"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "spec", "found"),
+    [
+        ("1.355,90", 'scale = 100, decimal = ",", thousands = "."', 135590),
+        ("(1.355,90)", 'scale = 100, decimal = ",", thousands = ".", negative = ["brackets"]', -135590),
+        ("12,50", 'scale = 100, decimal = ","', 1250),
+        ("12.5", "scale = 100", 1250),
+        ("12.345", "scale = 1000", 12345),
+        ("12.345", "scale = 100, round = true", 1234),
+        ("1250", "scale = 1", 1250),
+    ],
+)
+def test_amounts(tmp_path: Path, cell: str, spec: str, found: int) -> None:
+    assert amount(tmp_path, cell, spec) == found
+
+
+@pytest.mark.parametrize(
+    ("cell", "spec", "detail"),
+    [
+        ("12.500", "scale = 100", "has 3 decimals, and at most 2 are expected"),
+        ("1.000", "scale = 1", "has 3 decimals, and at most 0 are expected"),
+        ("12.50", 'scale = 100, decimal = ",", thousands = "."', "separates groups of three digits"),
+        ("1.25E+3", "scale = 100", "a number with an exponent"),
+        ("5-", "scale = 100", "where this is a negative one, set negative"),
+    ],
+)
+def test_amounts_that_are_refused(tmp_path: Path, cell: str, spec: str, detail: str) -> None:
+    assert detail in str(amount(tmp_path, cell, spec))
+
+
+def test_the_scale_says_how_many_decimals_there_may_be() -> None:
+    found = [decimals_of(Decimal(text)) for text in ("1", "10", "100", "1E+3", "0.1", "50", "-100")]
+    assert found == [0, 1, 2, 3, None, None, None]
+    assert to_int(Decimal("12.0")) == 12
