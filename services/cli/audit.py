@@ -58,10 +58,13 @@ def verify_command(
 
 def _show(entries: dict[str, int], witnessed: dict[str, int]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table("Tenant", "Entries", "In the topic")
-    table.columns[1].justify = table.columns[2].justify = "right"
-    for tenant in sorted({*entries, *witnessed}):
-        table.add_row(tenant, f"{entries.get(tenant, 0):,}", f"{witnessed.get(tenant, 0):,}")
-    Console().print(table)
+    from services.cli.tables import Column, Row, fitted
+
+    rows = [
+        Row([tenant, f"{entries.get(tenant, 0):,}", f"{witnessed.get(tenant, 0):,}"])
+        for tenant in sorted({*entries, *witnessed})
+    ]
+    console = Console()
+    columns = [Column("Tenant"), Column("Entries", right=True), Column("In the topic", right=True, rank=2)]
+    console.print(fitted("Audit", columns, rows, console))

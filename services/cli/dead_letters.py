@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,10 +79,14 @@ def list_command(
     with _opened() as (_, _, store):
         if summary:
             reasons = store.reasons(selection)
-            _print({"total": sum(reasons.values()), "reasons": reasons}, letters.reasons_table(reasons), json_line)
+            _print(
+                {"total": sum(reasons.values()), "reasons": reasons},
+                lambda console: letters.reasons_table(reasons, console),
+                json_line,
+            )
             return
         found = [told(letter) for letter in store.latest(selection, limit)]
-    _print({"items": found}, letters.table(found), json_line)
+    _print({"items": found}, lambda console: letters.table(found, console), json_line)
 
 
 @dead_letters_app.command("show")
@@ -137,6 +142,8 @@ def replay_command(
     wrong, mend it: `kith dead-letters show ID --raw > event.json`, edit the file, then
     `kith dead-letters replay ID --value event.json`.
 
+    It says of each letter why it failed, and what becomes of it now; --dry-run says so beforehand.
+
     Replaying is safe, however often and however late: an event counts with the time that it names, not with the
     time of its replay. If a newer event has said something else since, the newer one stays; if the same event
     was stored already, nothing changes.
@@ -147,12 +154,14 @@ def replay_command(
     twice. Rebuild the projection that refused them instead.
     """
     from services.cli import dead_letters_view as letters
+    from shared.letters.fate import Fate, mended_fate
     from shared.letters.letter import cut_note, mended
 
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
     if value is not None and len(selection.ids) != 1:
         raise typer.BadParameter("needs exactly one id", param_hint="--value")
-    with _opened("kafka", "master_key") as (settings, topics, store):
+    fates: list[Fate] = []
+    with _opened("master_key", *(() if dry_run else ("kafka",))) as (settings, topics, store):
         notes = [note for letter in _present(store, selection.ids) if (note := cut_note(letter)) is not None]
         if notes and value is None:
             raise typer.BadParameter(f"{notes[0]}. Publish a whole event with --value", param_hint="ID")
@@ -168,10 +177,12 @@ def replay_command(
                 if message is None:
                     raise typer.BadParameter("is about a consumer who is erased", param_hint="--value")
                 done, left_out = store.publish([(letter["_id"], message)], publisher), list[str]()
+                fates.append(mended_fate(letter))
             else:
-                done, left_out = store.replay(selection, publisher)
-    found = {"replayed": len(done), "dry_run": dry_run, "ids": done, "left_out": left_out}
-    _print(found, letters.report("replayed", done, left_out, dry_run), json_line)
+                done, left_out = store.replay(selection, publisher, fates.append)
+    found: dict[str, Any] = {"replayed": len(done), "dry_run": dry_run, "ids": done, "left_out": left_out}
+    found["letters"] = [asdict(one) for one in fates]
+    _print(found, letters.replay_report(fates, done, left_out, dry_run), json_line)
 
 
 @dead_letters_app.command("discard")
@@ -199,7 +210,7 @@ def discard_command(
         done = store.discard(selection, reason_text, dry_run=dry_run)
     _print(
         {"discarded": len(done), "dry_run": dry_run, "ids": done},
-        letters.report("discarded", done, [], dry_run),
+        letters.report("discarded", done, dry_run),
         json_line,
     )
 
@@ -274,4 +285,5 @@ def _print(found: dict[str, Any], text: Any, json_line: bool) -> None:
     else:
         from rich.console import Console
 
-        Console().print(text)
+        console = Console()
+        console.print(text(console) if callable(text) else text)

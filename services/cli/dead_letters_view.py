@@ -5,13 +5,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
+from services.cli.tables import Column, Row, fitted, with_notes
 from shared.contracts.errors import InvalidEvent
+from shared.letters.fate import Fate, counted
 from shared.letters.letter import as_json, cut_note, summary
 from shared.observability.terminal import printable
 from shared.runtime.protocols import Document
+
+#: Of more letters than this a replay says only how many share a reason.
+NAMED = 20
 
 
 def details(letter: Document) -> dict[str, Any]:
@@ -46,48 +51,59 @@ def refusal(invalid: InvalidEvent) -> str:
     return f"the mended event would be refused again ({invalid.reason}): {where}{invalid.detail}"
 
 
-def table(found: Sequence[dict[str, Any]]) -> Table | str:
-    """Summaries of letters for a terminal."""
+def table(found: Sequence[dict[str, Any]], console: Console) -> RenderableType:
+    """Summaries of letters for a terminal: a row for each, and below it what is wrong with it."""
     if not found:
         return "no dead letters"
-    table = Table("Id", "Came", "Reason", "Detail", "Type", "Tenant", "State", title="Dead letters")
-    table.columns[0].no_wrap = True
-    for letter in found:
-        where = f"{letter['field']}: " if letter["field"] else ""
-        cells = (
-            letter["id"],
-            letter["time"],
-            letter["reason"],
-            where + letter["detail"],
-            letter.get("type", "–"),
-            letter.get("tenant", "–"),
-            letter["state"] + (f", replay of {letter['replay_of']}" if "replay_of" in letter else ""),
-        )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    return table
+    columns = [Column("Id"), Column("Came", rank=3), Column("Type", rank=2), Column("Tenant", rank=1)]
+    columns.append(Column("State", rank=4))
+    rows = [
+        Row([one["id"], f"{one['time'][:19]}Z", one.get("type", "–"), one.get("tenant", "–"), one["state"]])
+        for one in found
+    ]
+    return with_notes("Dead letters", columns, rows, [_wrong(one) for one in found], console)
 
 
-def reasons_table(reasons: dict[str, int]) -> Table | str:
+def _wrong(one: dict[str, Any]) -> Text:
+    where = f"{one['field']} " if one["field"] else ""
+    again = f" (replay of {one['replay_of']})" if "replay_of" in one else ""
+    return Text(printable(f"{one['reason']}: {where}{one['detail']}{again}"), style="red")
+
+
+def reasons_table(reasons: dict[str, int], console: Console) -> RenderableType:
     """Counts per reason for a terminal."""
     if not reasons:
         return "no dead letters"
-    table = Table("Reason", "Dead letters", title="Dead letters by reason")
-    table.columns[1].justify = "right"
-    for reason, count in reasons.items():
-        table.add_row(Text(printable(reason)), f"{count:,}")
-    return table
+    rows = [Row([reason, f"{count:,}"]) for reason, count in reasons.items()]
+    columns = [Column("Reason", wrap=True), Column("Dead letters", right=True)]
+    return fitted("Dead letters by reason", columns, rows, console)
 
 
-def report(done: str, ids: Sequence[str], left_out: Sequence[str], dry_run: bool) -> Text:
+def report(done: str, ids: Sequence[str], dry_run: bool) -> Text:
     """What a command did, or would have done, to letters."""
-    count = f"{len(ids):,} dead letter{'' if len(ids) == 1 else 's'}"
     lines = [printable(id) for id in ids] if dry_run else []
-    lines.append(f"{count} would be {done}; this was a dry run" if dry_run else f"{count} {done}")
+    return Text("\n".join([*lines, _sum(done, ids, dry_run)]))
+
+
+def replay_report(fates: Sequence[Fate], ids: Sequence[str], left_out: Sequence[str], dry_run: bool) -> Text:
+    """Of each letter what a replay does, or would do, and why; of very many how many share it."""
+    verb = "would be " if dry_run else ""
+    lines: list[str] = []
+    if len(fates) <= NAMED:
+        for one in fates:
+            what = f"{verb}published again" if one.published else f"{verb}left out"
+            lines += [f"{one.id}: {what}", f"  it failed: {one.failed}", f"  {one.because}"]
+    else:
+        for published in (True, False):
+            shared = counted([one for one in fates if one.published == published])
+            heading = [f"{verb}published again:" if published else f"{verb}left out:"] if shared else []
+            lines += [*heading, *(f"  {count:,} × {text}" for text, count in shared)]
+    lines.append(_sum("replayed", ids, dry_run))
     if left_out:
-        lines.append(
-            f"{len(left_out):,} left out: changes must not be counted twice (rebuild the projection that refused "
-            "them), a letter that is cut is no event (publish one with --value), and where personal data is "
-            "encrypted, an event that would be refused again (mend it) or whose consumer is erased does not go "
-            "into Kafka."
-        )
-    return Text("\n".join(lines))
+        lines.append(f"{len(left_out):,} left out")
+    return Text("\n".join(map(printable, lines)))
+
+
+def _sum(done: str, ids: Sequence[str], dry_run: bool) -> str:
+    count = f"{len(ids):,} dead letter{'' if len(ids) == 1 else 's'}"
+    return f"{count} would be {done}; this was a dry run" if dry_run else f"{count} {done}"

@@ -13,18 +13,34 @@ def status_command(
         bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C; with --json, as lines.")
     ] = False,
 ) -> None:
-    """Show how far each service has come, who works on it, what is stored and what was not accepted."""
+    """Show how far each service has come, who works on it, what is stored and what was not accepted.
+
+    What needs attention comes first. Every service is asked whether it is ready, where the settings or the context
+    say that it listens.
+    """
+    from rich.console import Console
+
+    from services.cli.health import look
     from services.cli.signals import signals_interrupt
-    from services.cli.status_view import show_status
+    from services.cli.status_show import show_status
+    from services.cli.status_view import services_table
+    from shared.contracts.errors import Unavailable
     from shared.mongo.store import connect
     from shared.observability.status import StatusReader
     from shared.settings import servers_of
 
     settings = read_settings()
     _, mongo = servers_of(settings)
-    with (
-        signals_interrupt(),
-        connect(mongo) as client,
-        StatusReader(settings, client[settings.database]) as reader,
-    ):
-        show_status(reader.read, as_json=json_line, watch=watch)
+    try:
+        with (
+            signals_interrupt(),
+            connect(mongo) as client,
+            StatusReader(settings, client[settings.database]) as reader,
+        ):
+            show_status(lambda: (reader.read(), look(settings)), json_line=json_line, watch=watch)
+    except Unavailable:
+        # Which services answer is known all the same.
+        if not json_line:
+            console = Console()
+            console.print(services_table(look(settings), console))
+        raise

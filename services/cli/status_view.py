@@ -1,60 +1,83 @@
-"""The status for a terminal: tables, once or again and again."""
+"""The status for a terminal: what needs attention first, then tables."""
 
-import time
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
-import orjson
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
+from rich.console import Console, RenderableType
 from rich.text import Text
 
-from shared.contracts.errors import Unavailable
-from shared.observability.status import Status
+from services.cli.health import Health
+from services.cli.tables import Column, Row, fitted
+from shared.observability.status import PartitionStatus, Status
 
-_EVERY_SECONDS = 1.0
-
-
-def status_tables(status: Status) -> list[Table]:
-    tables = [_services(status), _reading(status), _workers(status), _stored(status)]
-    if status.plaintext:
-        tables.append(_plaintext(status))
-    return [*tables, _dead(status)] if status.dead_letters or status.closed_letters else tables
+#: A partition that is behind and stores nothing for so long is stuck, or has no worker.
+STUCK_SECONDS = 10
 
 
-def show_status(read: Callable[[], Status], *, as_json: bool, watch: bool) -> None:
-    """Print what ``read`` gives, once or, with ``watch``, every second until Ctrl-C. Raises Unavailable; while
-    it watches, a server that goes away is shown instead."""
-    if not watch:
-        _print(read(), as_json)
-        return
-    try:
-        if as_json:
-            while True:
-                _print(read(), as_json)
-                time.sleep(_EVERY_SECONDS)
-        with Live(console=Console(), auto_refresh=False) as live:
-            while True:
-                live.update(_shown(read), refresh=True)
-                time.sleep(_EVERY_SECONDS)
-    except KeyboardInterrupt:
-        return
+def status_view(
+    status: Status, services: Sequence[Health], console: Console, only_behind: bool = False
+) -> list[RenderableType]:
+    """What is urgent comes first. With ``only_behind`` the partitions that are up to date are only counted."""
+    urgent = attention(status, services)
+    parts: list[RenderableType] = [
+        *([Text("Needs attention", style="bold"), *urgent] if urgent else [Text("Nothing needs attention.")]),
+        services_table(services, console, status),
+        *([_dead(status, console)] if status.dead_letters else []),
+        _partitions(status, console, only_behind),
+        _workers(status, console),
+        _latency(status, console),
+        _stored(status, console),
+    ]
+    if status.closed_letters:
+        parts.append(Text(f"\nReplayed or discarded dead letters: {status.closed_letters:,}"))
+    spaced: list[RenderableType] = []
+    for part in parts:
+        spaced += [part] if isinstance(part, Text) else [Text(""), part]
+    return spaced
 
 
-def _print(status: Status, as_json: bool) -> None:
-    if as_json:
-        print(orjson.dumps(status.as_dict(), option=orjson.OPT_UTC_Z).decode(), flush=True)
-        return
-    for table in status_tables(status):
-        Console().print(table)
+def attention(status: Status, services: Sequence[Health]) -> list[Text]:
+    """One sentence for each thing that a person should look at, the worst first."""
+    lines: list[tuple[str, str]] = []
+    for one in services:
+        if one.state in ("no answer", "not ready"):
+            what = "gives no answer" if one.state == "no answer" else "is not ready"
+            lines.append(
+                ("red", f"{one.service} {what} at {one.address}" + (f": {one.detail}" if one.detail else ""))
+            )
+    for worker in status.workers:
+        if worker.owner is not None and not worker.alive:
+            silent = "has left" if worker.seen is None else f"was last seen {ago(worker.seen, status.time)}"
+            behind = f", {worker.lag:,} behind" if worker.lag else ""
+            owns = f" with {len(worker.partitions)} partitions" if worker.partitions else ""
+            lines.append(("red", f"worker {worker.owner} of {worker.service} {silent}{owns}{behind}"))
+    for service, stuck in _stuck(status).items():
+        waiting = sum(p.lag for p in stuck)
+        lines.append(("red", f"{service}: {waiting:,} messages wait and none was stored for {STUCK_SECONDS} s"))
+    if status.dead_letters:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in status.dead_letters.items())
+        total = sum(status.dead_letters.values())
+        are = "dead letter is" if total == 1 else "dead letters are"
+        lines.append(("red", f"{total:,} {are} open ({reasons}): kith dead-letters list"))
+    for topic, count in status.plaintext.items():
+        lines.append(
+            (
+                "yellow",
+                f"Findings: personal data that came into Kafka in plain text: {count:,} events in {topic}. It was "
+                "sealed before it was stored, but erasing a consumer does not reach it in the topic. Send through "
+                "the door, or set KITH_PLAINTEXT=refuse.",
+            )
+        )
+    return [Text(f"! {text}", style=style) for style, text in lines]
 
 
-def _shown(read: Callable[[], Status]) -> Group | Text:
-    try:
-        return Group(*status_tables(read()))
-    except Unavailable as error:
-        return Text(str(error), style="red")
+def _stuck(status: Status) -> dict[str, list[PartitionStatus]]:
+    limit = status.time - timedelta(seconds=STUCK_SECONDS)
+    found: dict[str, list[PartitionStatus]] = {}
+    for partition in status.partitions:
+        if partition.lag and (partition.moved is None or partition.moved < limit):
+            found.setdefault(partition.service, []).append(partition)
+    return found
 
 
 def ago(moved: datetime | None, now: datetime) -> str:
@@ -84,85 +107,76 @@ def duration(milliseconds: float | None) -> str:
     )
 
 
-def _services(status: Status) -> Table:
-    table = Table("Service", "Workers", "Lag", "p50", "p99", "Messages", title="Services")
-    for service, latency in status.latency.items():
-        workers = sum(worker.alive for worker in status.workers if worker.service == service)
-        figures = [duration(latency.p50_ms), duration(latency.p99_ms), f"{latency.messages:,}"]
-        table.add_row(service, str(workers), f"{status.lag.get(service, 0):,}", *figures)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    table.caption = "From arrival in Kafka until stored, over the last minute"
-    return table
+def services_table(services: Sequence[Health], console: Console, status: Status | None = None) -> RenderableType:
+    """Every service, whether it answers, and if it is known how far its workers are."""
+    columns = [Column("Service"), Column("State"), Column("Workers", right=True, rank=3)]
+    columns += [Column("Lag", right=True, rank=6), Column("Address", rank=2)]
+    rows = []
+    for one in services:
+        workers, lag = "–", "–"
+        if status is not None and one.service in status.latency:
+            workers = str(sum(worker.alive for worker in status.workers if worker.service == one.service))
+            lag = f"{status.lag.get(one.service, 0):,}"
+        style = "red" if one.state in ("no answer", "not ready") else "" if lag in ("–", "0") else "yellow"
+        rows.append(Row([one.service, one.state, workers, lag, one.address], style))
+    return fitted("Services", columns, rows, console)
 
 
-def _reading(status: Status) -> Table:
-    # Narrow enough for 80 columns with ten million messages.
-    table = Table("Service", "Partition", "Stored", "Lag", "Last commit", title="Reading")
-    for p in status.partitions:
-        table.add_row(
-            p.service,
-            f"{p.topic.partition('.')[2]}/{p.partition}",
-            "–" if p.stored is None else f"{p.stored:,}",
-            f"{p.lag:,}",
-            ago(p.moved, status.time),
-            style="yellow" if p.lag else None,
-        )
-    for column in table.columns[2:]:
-        column.justify = "right"
-    return table
+def _latency(status: Status, console: Console) -> RenderableType:
+    columns = [Column("Service"), Column("p50", right=True), Column("p99", right=True)]
+    rows = [
+        Row([service, duration(found.p50_ms), duration(found.p99_ms), f"{found.messages:,}"])
+        for service, found in status.latency.items()
+    ]
+    return fitted(
+        "From Kafka until stored, last minute", [*columns, Column("Messages", right=True, rank=2)], rows, console
+    )
 
 
-def _workers(status: Status) -> Table:
-    table = Table("Service", "Worker", "Owns", "Lag", "Last commit", "Seen", title="Workers")
-    table.columns[1].overflow = "fold"  # whole, however long
-    for worker in status.workers:
-        owner = worker.owner or "nobody yet"
-        count = str(len(worker.partitions))
+def _partitions(status: Status, console: Console, only_behind: bool) -> RenderableType:
+    columns = [Column("Service", rank=4), Column("Partition"), Column("Stored", right=True, rank=2)]
+    columns += [Column("Lag", right=True, rank=6), Column("Last commit", right=True, rank=1)]
+    found = sorted(status.partitions, key=lambda p: -p.lag)
+    rows = []
+    for p in found:
+        if p.lag or not only_behind:
+            stored = "–" if p.stored is None else f"{p.stored:,}"
+            place = f"{p.topic.partition('.')[2]}/{p.partition}"
+            cells = [p.service, place, stored, f"{p.lag:,}", ago(p.moved, status.time)]
+            rows.append(Row(cells, "yellow" if p.lag else ""))
+    others = len(found) - len(rows)
+    if only_behind and not rows:
+        return Text(f"\nPartitions: all {others:,} are up to date.")
+    more = f"; {others:,} others are up to date" if others else ""
+    return fitted(f"Partitions{more}", columns, rows, console)
+
+
+def _workers(status: Status, console: Console) -> RenderableType:
+    columns = [Column("Service", rank=4), Column("Worker"), Column("Owns", right=True, rank=3)]
+    columns += [Column("Lag", right=True, rank=4), Column("Last commit", right=True, rank=1)]
+    rows = []
+    for worker in sorted(status.workers, key=lambda worker: (worker.alive, -worker.lag)):
         seen = "alive" if worker.alive else ago(worker.seen, status.time)
-        table.add_row(
+        owner = worker.owner or "nobody yet"
+        cells = [
             worker.service,
             owner,
-            count,
+            str(len(worker.partitions)),
             f"{worker.lag:,}",
             ago(worker.moved, status.time),
-            seen,
-            style=None if worker.alive else "yellow",
-        )
-    for column in table.columns[2:]:
-        column.justify = "right"
-    return table
+        ]
+        rows.append(Row([*cells, seen], "" if worker.alive else "yellow"))
+    return fitted("Workers", [*columns, Column("Seen", right=True, rank=5)], rows, console)
 
 
-def _stored(status: Status) -> Table:
-    table = Table("Collection", "Documents", title="Stored")
-    for name, count in status.documents.items():
-        table.add_row(name, f"{count:,}")
-    table.add_row("outbox (not published yet)", f"{status.outbox:,}")
-    table.columns[1].justify = "right"
-    return table
+def _stored(status: Status, console: Console) -> RenderableType:
+    rows = [Row([name, f"{count:,}"]) for name, count in status.documents.items()]
+    rows.append(Row(["outbox (not published yet)", f"{status.outbox:,}"]))
+    return fitted("Stored", [Column("Collection", wrap=True), Column("Documents", right=True)], rows, console)
 
 
-def _plaintext(status: Status) -> Table:
-    table = Table(
-        "Topic", "Events", title="Findings: personal data that came into Kafka in plain text", min_width=76
+def _dead(status: Status, console: Console) -> RenderableType:
+    rows = [Row([reason, f"{count:,}"], "red") for reason, count in status.dead_letters.items()]
+    return fitted(
+        "Not accepted", [Column("Reason", wrap=True), Column("Open dead letters", right=True)], rows, console
     )
-    table.columns[1].justify = "right"
-    for topic, count in status.plaintext.items():
-        table.add_row(topic, f"{count:,}")
-    table.caption = (
-        "It was sealed before it was stored, but lies in the topic as it came, and erasing a consumer does not "
-        "reach it there. Send through the door, or set KITH_PLAINTEXT=refuse."
-    )
-    return table
-
-
-def _dead(status: Status) -> Table:
-    style = "red" if status.dead_letters else ""
-    table = Table("Reason", "Open dead letters", title="Not accepted", style=style)
-    for reason, count in status.dead_letters.items():
-        table.add_row(reason, f"{count:,}")
-    table.columns[1].justify = "right"
-    if status.closed_letters:
-        table.caption = f"Replayed or discarded: {status.closed_letters:,}"
-    return table

@@ -173,7 +173,7 @@ class Stack:
         self.settings = self.settings.model_copy(
             update={f"{service}_port": ports[service] for service in SERVICES}
         )
-        urls = {name: f"http://{_reachable(chosen.host)}:{port}" for name, port in ports.items()}
+        urls = {name: f"http://{reachable(chosen.host)}:{port}" for name, port in ports.items()}
         # The dashboard, which analytics serves, asks the relations API from the browser.
         pages = (*chosen.dashboard_origins, urls["analytics"], f"http://localhost:{ports['analytics']}")
         self.settings = self.settings.model_copy(update={"dashboard_origins": pages})
@@ -228,7 +228,8 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
+    """Where this machine reaches what listens on a host."""
     if host in ("", "0.0.0.0", "::"):
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

@@ -93,7 +93,8 @@ def demo_command(open_stack: Callable[[Place], AbstractContextManager[Stack]]) -
                     rate = 1_500.0
                 exact = demo(stack.addresses, stack.settings, stack.headers, events, seed, rate, json_line).exact
                 if not exit:
-                    errors.print("\nEverything stays up until Ctrl-C.", style="bold")
+                    errors.print("\nEverything stays up until Ctrl-C.", style="bold", end=" ")
+                    errors.print("In other terminals every kith command finds it.")
                     stack.wait()
         except KeyboardInterrupt:
             if exact is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.topics import Topics
+from shared.letters.fate import Fate, fate
 from shared.letters.letter import LOG_ORDER, Selection, replay, replayable
 from shared.letters.sealing import sealed_again, with_values
 from shared.runtime.dead_letters import COLLECTION
@@ -52,17 +53,23 @@ class Letters:
         )
         return {entry["_id"]: entry["count"] for entry in grouped}
 
-    def replay(self, selection: Selection, publisher: Publisher | None) -> tuple[list[str], list[str]]:
+    def replay(
+        self, selection: Selection, publisher: Publisher | None, explain: Callable[[Fate], None] = lambda _: None
+    ) -> tuple[list[str], list[str]]:
         """Publish again what is meant, in the order of the log. Returns the ids of what was published and of
         what was left out: it is no event, is cut, would be refused again, or is about someone erased. Without a
-        publisher nothing is done."""
+        publisher nothing is done. ``explain`` gets what becomes of each letter and why, before it happens."""
         # The sort is complete before the first letter comes, so that replays that fail again are not among them.
         found = self._letters.find(selection.query(self._topics)).sort(LOG_ORDER).allow_disk_use(True)
         done: list[str] = []
         left_out: list[str] = []
         while batch := list(islice(found, _BATCH)):
             there = [letter for letter in batch if replayable(letter, self._topics)]
-            messages = {letter["_id"]: self.sealed(replay(letter)) for letter in self.opened(there)}
+            opened = {letter["_id"]: letter for letter in self.opened(there)}
+            messages = {id: self.sealed(replay(letter)) for id, letter in opened.items()}
+            for letter in batch:
+                id = letter["_id"]
+                explain(fate(opened.get(id, letter), messages.get(id) is not None, self._topics))
             left_out += [letter["_id"] for letter in batch if messages.get(letter["_id"]) is None]
             try:
                 done += self.publish([(id, message) for id, message in messages.items() if message], publisher)

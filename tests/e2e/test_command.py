@@ -91,7 +91,7 @@ def test_the_status_before_anything_has_happened(servers: Addresses) -> None:
     status = json.loads(run_kith("status", "--json", **given))
     assert status["lag"] == {"relations": 0, "analytics": 0}
     assert status["documents"]["relations"] == status["outbox"] == 0
-    assert "Reading" in run_kith("status", **given)
+    assert "Partitions" in run_kith("status", **given)
 
 
 def test_settings_are_shown_with_their_meaning() -> None:

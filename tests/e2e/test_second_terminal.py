@@ -31,15 +31,14 @@ PROFILE = {
 FREE = {f"KITH_{name}_PORT": "0" for name in ("INGEST", "RELATIONS", "ANALYTICS", "PRIVACY", "EXPORTS")}
 MAPPING = """
 [[source]]
-name = "orders"
-file = "orders.csv"
-event = "relation.recorded"
+path = "orders.csv"
+type = "relation.recorded"
+time = "day"
 [source.fields]
 relation_id = "order"
 kind = { const = "purchase" }
 consumer_id = "who"
 provider_id = "shop"
-time = "day"
 """
 
 

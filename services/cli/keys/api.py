@@ -1,8 +1,7 @@
 """`kith keys api`: the keys that callers of the APIs show."""
 
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -62,7 +61,12 @@ def list_command(
     json_line: Json = False,
 ) -> None:
     """Show every key that was ever made, without its secret, and when it was last used, to the minute."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from services.cli.tables import Column, Row, with_notes
     from shared.access.key_uses import MongoKeyUses
+    from shared.observability.terminal import printable
 
     with _opened() as (keys, _, database):
         found = [key for key in keys.all() if tenant in (None, key.tenant)]
@@ -72,31 +76,16 @@ def list_command(
     if json_line:
         typer.echo(json.dumps(told))
         return
-    for line in listed(told, shutil.get_terminal_size((80, 24)).columns):
-        typer.echo(line)
-
-
-def listed(keys: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
-    """The keys for people: two tables where one is too wide. Keys stay whole, so that they can be copied."""
-    from services.cli.report_table import Column, printable, table
-
-    if not keys:
-        yield "There are no keys."
-        return
-    yield from table(
-        [
-            Column("Key", [key["prefix"] for key in keys], key=True),
-            Column("Name", [printable(key["name"]) for key in keys], key=True, text=True),
-            Column("Tenant", [key["tenant"] for key in keys]),
-            Column("State", [key["state"] for key in keys]),
-            Column("Last used (to the minute)", [key["last_used"] or "never" for key in keys]),
-            Column("Made", [key["created"] for key in keys]),
-            Column("Limit", [key["limit"] or "" for key in keys]),
-            Column("Scopes", [" ".join(key["scopes"]) for key in keys], text=True),
-            Column("Hidden", [" ".join(key["masks"]) for key in keys], text=True),
-        ],
-        width,
-    )
+    console = Console()
+    columns = [Column("Key"), Column("Tenant"), Column("Name", rank=3), Column("Made", rank=1), Column("State")]
+    rows, notes = [], []
+    for key, each in zip(found, told, strict=True):
+        rows.append(Row([f"kith_{key.prefix}_…", key.tenant, key.name, each["created"], each["state"]]))
+        used = f"last used {each['last_used']}" if each["last_used"] else "never used"
+        hidden = f"; hidden from it: {' '.join(key.masks)}" if key.masks else ""
+        limit = f"; its limit: {key.limit}" if key.limit else ""
+        notes.append(Text(printable(f"{used}; may {' '.join(key.scopes)}{hidden}{limit}"), style="dim"))
+    console.print(with_notes("API keys", columns, rows, notes, console) if found else "no API keys")
 
 
 @api_app.command("rotate")

@@ -56,8 +56,8 @@ def new_command(
 def list_command(json_line: Json = False) -> None:
     """List the master keys: which is the current one, and how much is still encrypted under each."""
     from rich.console import Console
-    from rich.table import Table
 
+    from services.cli.tables import Column, Row, fitted
     from shared.mongo.store import connect
     from shared.settings import mongo_of
     from shared.vault.mongo_store import MongoKeyStore
@@ -86,11 +86,13 @@ def list_command(json_line: Json = False) -> None:
     if json_line:
         typer.echo(json.dumps({"items": rows}))
         return
-    table = Table("Id", "", "Data keys", title="Master keys")
+    shown = []
     for row in rows:
         state = "current" if row["current"] else "" if row["here"] else "not known here"
-        table.add_row(str(row["id"]), state, f"{row['data_keys']:,}")
-    Console().print(table)
+        shown.append(Row([str(row["id"]), state, f"{row['data_keys']:,}"]))
+    console = Console()
+    columns = [Column("Id"), Column("State", rank=2), Column("Data keys", right=True, rank=3)]
+    console.print(fitted("Master keys", columns, shown, console))
 
 
 def rotate_command(json_line: Json = False) -> None:

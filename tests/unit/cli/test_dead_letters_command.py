@@ -1,10 +1,12 @@
 """`kith dead-letters`, the pure part: what is meant, what a replay is, how letters look."""
 
 import hashlib
+import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from services.cli import dead_letters_view as letters
@@ -13,6 +15,7 @@ from services.cli.times import parse_time
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import event_key
+from shared.letters.fate import fate
 from shared.letters.letter import Selection, mended, replay, replayable, state, summary
 from shared.observability.terminal import printable
 from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES, REPLAY_OF, document, to_dead_letter
@@ -205,9 +208,66 @@ def test_nothing_from_outside_reaches_the_terminal_as_a_command() -> None:
 
 
 def test_reports() -> None:
-    assert letters.report("replayed", ["a"], [], dry_run=False).plain == "1 dead letter replayed"
-    text = letters.report("replayed", ["a", "b"], ["c"], dry_run=True).plain
-    assert text.startswith("a\nb\n2 dead letters would be replayed; this was a dry run\n1 left out")
+    assert letters.report("discarded", ["a"], dry_run=False).plain == "1 dead letter discarded"
+    text = letters.report("discarded", ["a", "b"], dry_run=True).plain
+    assert text == "a\nb\n2 dead letters would be discarded; this was a dry run"
+
+
+GOOD = encode(recorded("e1", "2026-11-21T10:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    ("found", "published", "says"),
+    [
+        (letter(GOOD), True, "this version can read it"),
+        (letter(b"{}"), True, "refuses it, too (invalid: type is required), so that it becomes a new dead letter"),
+        (letter(b"{}"), False, "kith dead-letters replay kith.relations/1/7 --value event.json"),
+        (letter(b"no json"), False, "not_json"),
+        (letter(GOOD), False, "its consumer is erased"),
+        (letter(GOOD, topic="kith.consumers"), True, "wrong_topic: type belongs into kith.relations"),
+        (letter(GOOD, topic="kith.relation-changes"), False, "rebuild relations instead: kith rebuild relations"),
+        (letter(b"x" * 3_000_000), False, "3,000,000 bytes of its value lie in Kafka"),
+        (letter(None), False, "not_json"),
+    ],
+)
+def test_a_replay_says_of_this_letter_why_and_what_will_happen(
+    found: dict[str, Any], published: bool, says: str
+) -> None:
+    one = fate(found, published, TOPICS)
+    assert one.failed == "invalid: data.amount must be a number"
+    assert says in one.because
+    for dry_run in (True, False):
+        ids = [one.id] if published else []
+        text = letters.replay_report([one], ids, [] if published else [one.id], dry_run).plain
+        assert one.id in text
+        assert "it failed: invalid: data.amount must be a number" in text
+        assert says in text
+        assert ("would be" in text) == dry_run
+
+
+def test_of_very_many_letters_those_with_one_reason_are_counted() -> None:
+    fates = [fate({**letter(b"{}"), "_id": f"kith.relations/1/{n}"}, n % 3 > 0, TOPICS) for n in range(900)]
+    text = letters.replay_report(fates, ["x"] * 600, ["y"] * 300, dry_run=False).plain
+    assert "600 × invalid: data.amount must be a number; this version refuses it, too" in text
+    assert "300 × " in text
+    assert "show ID --raw" in text
+    assert len(text.splitlines()) == 6
+
+
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_a_list_breaks_no_id_and_no_time(width: int) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    found = [
+        summary({**letter(b'{"tenant": "acme"}'), "_id": f"kith.relations/1/{n * 1_000_003}"}) for n in range(9)
+    ]
+    console.print(letters.table(found, console))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for one in found:
+        assert one["id"] in text
+        assert one["time"] in text or width < 60
+    assert text.count("invalid: data.amount must be a number") == 9
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_the_help_warns_of_personal_data() -> None:
@@ -297,7 +357,7 @@ def test_a_letter_that_is_cut_says_so_and_is_not_replayed() -> None:
     )
     assert "the beginning of the value:\nxxx" in letters.pretty(told)
     assert "note" not in letters.details(letter())
-    assert "--value" in letters.report("replayed", [], ["kith.relations/1/7"], dry_run=False).plain
+    assert "--value" in fate(cut, False, TOPICS).because
 
 
 def test_the_partition_goes_on_after_a_message_that_is_too_large() -> None:

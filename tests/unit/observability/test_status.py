@@ -1,13 +1,17 @@
 """`kith status`: what it makes of positions and signs of life, and how it looks."""
 
 import io
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
+from rich.segment import Segment
 
-from services.cli.status_view import ago, duration, status_tables
+from services.cli.health import Health
+from services.cli.status_show import Screenful
+from services.cli.status_view import ago, attention, duration, status_view
 from shared.observability.status import Latency, PartitionStatus, Status
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -34,10 +38,13 @@ def status(*partitions: PartitionStatus, beats: Any = (), **more: Any) -> Status
     return Status(NOW, list(partitions), beats=beats, **fields)
 
 
-def shown(status: Status, width: int = 80) -> str:
+SERVICES = ("ingest", "relations", "analytics", "privacy", "exports")
+ALL_UP = [Health(service, f"http://127.0.0.1:{8701 + n}", "up") for n, service in enumerate(SERVICES)]
+
+
+def shown(status: Status, width: int = 80, services: list[Health] = ALL_UP, only_behind: bool = False) -> str:
     console = Console(file=io.StringIO(), width=width)
-    for table in status_tables(status):
-        console.print(table)
+    console.print(*status_view(status, services, console, only_behind), sep="\n")
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -85,7 +92,7 @@ def test_the_json_has_no_more_and_no_less() -> None:
 def test_plain_text_past_the_door_is_shown_as_a_finding() -> None:
     assert "plain text" not in shown(status(partition()))
     text = shown(status(partition(), plaintext={"kith.consumers": 12_345}))
-    assert "Findings: personal data that came into Kafka in plain text" in text
+    assert "Findings: personal data that came into Kafka in plain text" in " ".join(text.split())
     assert "KITH_PLAINTEXT=refuse" in text
     assert "12,345" in text
 
@@ -115,7 +122,7 @@ def test_it_fits_into_eighty_columns() -> None:
         "123,456,789",
         "unknown_version",
         "1,234,567",
-        "Replayed or discarded: 7,654,321",
+        "Replayed or discarded dead letters: 7,654,321",
     ):
         assert cell in text, cell
     assert max(map(len, text.splitlines())) <= 80
@@ -125,7 +132,7 @@ def test_it_fits_into_eighty_columns() -> None:
 def test_closed_dead_letters_alone_are_no_alarm() -> None:
     assert "Not accepted" not in shown(status())
     text = shown(status(closed_letters=2))
-    assert "Replayed or discarded: 2" in text
+    assert "Replayed or discarded dead letters: 2" in text
 
 
 @pytest.mark.parametrize(
@@ -148,3 +155,88 @@ def test_durations_are_short(milliseconds: float | None, text: str) -> None:
 def test_ages_are_short(seconds: int, text: str) -> None:
     assert ago(NOW - timedelta(seconds=seconds), NOW) == text
     assert ago(None, NOW) == "–"
+
+
+HEAVY = status(
+    *(
+        partition(n, f"kith-relations-{n % 7}", 12_345_678, end=98_765_432, topic="kith.relation-changes")
+        for n in range(100)
+    ),
+    beats=[beat(owner=f"kith-relations-{n}", s0=1_000_000) for n in range(7)],
+    documents={"relationships": 123_456_789, "relations": 1_234_567_890},
+    dead_letters={"unknown_version": 1_234_567, "invalid": 12},
+    plaintext={"kith.consumers": 12_345},
+    closed_letters=7_654_321,
+    outbox=1000,
+)
+DOWN = [*ALL_UP[:4], Health("exports", "http://127.0.0.1:8705", "no answer", "Connection refused")]
+
+
+def test_every_service_is_shown_also_those_that_are_no_workers() -> None:
+    text = shown(status(partition()), services=DOWN)
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if "http://" in line and "!" not in line}
+    assert {name: row[1] for name, row in rows.items()} == {
+        **dict.fromkeys(SERVICES[:4], "up"),
+        "exports": "no",
+    }
+    assert all("http://127.0.0.1:87" in " ".join(row) for row in rows.values())
+
+
+@pytest.mark.parametrize("width", [30, 40, 50, 60, 80, 100, 200])
+def test_no_width_breaks_a_number_or_a_line(width: int) -> None:
+    """What does not fit is left out, column by column; what is there is whole."""
+    text = shown(HEAVY, width, DOWN)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in text
+    numbers = set(re.findall(r"[\d,]*\d", text))
+    whole = {f"{n:,}" for n in (*range(1, 200), *range(8701, 8706), 12_345_678, 86_419_754, 123_456_789, 1000)}
+    whole |= {f"{lag * 86_419_754:,}" for lag in range(101)} | {
+        "1,234,567,890",
+        "1,234,567",
+        "1,234,579",
+        "12,345",
+    }
+    whole |= {"7,654,321", "1,000,000", "7,000,000", "127", "0", "8701", "8702", "8703", "8704", "8705"}
+    assert numbers <= whole, numbers - whole
+
+
+@pytest.mark.parametrize("height", [3, 10, 24, 60, 500])
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_a_screenful_is_no_higher_than_the_screen_and_begins_with_what_is_urgent(height: int, width: int) -> None:
+    console = Console(file=io.StringIO(), width=width, height=height)
+    view = Group(*status_view(HEAVY, DOWN, console, only_behind=True))
+    lines = list(Segment.split_lines(console.render(Screenful(view), console.options.update(height=height))))
+    assert len(lines) <= height
+    texts = ["".join(segment.text for segment in line) for line in lines]
+    assert texts[0].strip() == "Needs attention"
+    assert texts[1].startswith("! exports gives no answer")
+    assert max(map(len, texts)) <= width
+    assert ("more lines" in texts[-1]) == (height < 500)
+
+
+def test_while_it_watches_partitions_that_are_up_to_date_are_only_counted() -> None:
+    behind = partition(7, stored=3, end=9)
+    text = shown(status(*(partition(n) for n in range(20)), behind), only_behind=True)
+    assert "relations/7" in text
+    assert "relations/3" not in text
+    assert "20 others are up to date" in text
+    assert "all 20 are up to date" in shown(status(*(partition(n) for n in range(20))), only_behind=True)
+
+
+def test_what_needs_attention_is_said_and_nothing_else() -> None:
+    assert "Nothing needs attention" in shown(status(partition(), beats=[beat()]))
+    long_ago = NOW - timedelta(seconds=60)
+    troubled = status(
+        partition(0, "host/2", stored=1, end=9, moved=long_ago),
+        partition(1, stored=4, end=5),
+        beats=[beat(), beat(owner="host/2", seconds=60)],
+        dead_letters={"invalid": 1},
+    )
+    said = [line.plain for line in attention(troubled, DOWN)]
+    assert said == [
+        "! exports gives no answer at http://127.0.0.1:8705: Connection refused",
+        "! worker host/2 of relations was last seen 60 s ago with 1 partitions, 8 behind",
+        "! relations: 8 messages wait and none was stored for 10 s",
+        "! 1 dead letter is open (1 invalid): kith dead-letters list",
+    ]
