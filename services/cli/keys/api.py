@@ -81,7 +81,7 @@ def list_command(
     rows, notes = [], []
     for key, each in zip(found, told, strict=True):
         rows.append(Row([f"kith_{key.prefix}_…", key.tenant, key.name, each["created"], each["state"]]))
-        used = f"last used {each['last_used']}" if each["last_used"] else "never used"
+        used = f"last used {each['last_used']}" if each["last_used"] else "no use noted"
         hidden = f"; hidden from it: {' '.join(key.masks)}" if key.masks else ""
         limit = f"; its limit: {key.limit}" if key.limit else ""
         notes.append(Text(printable(f"{used}; may {' '.join(key.scopes)}{hidden}{limit}"), style="dim"))
