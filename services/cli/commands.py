@@ -65,7 +65,7 @@ PLACES = {
         "services.cli.rebuild",
         "rebuild_app",
         OPERATE,
-        "Build a projection anew from the log, beside the one that serves; compare the two, and switch.",
+        "Rebuild a projection from the log beside the live version, compare the two, and switch.",
     ),
     "audit": Place(
         "services.cli.audit", "audit_app", OPERATE, "The record of who saw personal data and who did what."

@@ -6,24 +6,26 @@ import typer
 
 from services.rebuild.names import Name
 
-#: Leaves the greater part of two cores to the workers.
+#: Events a second: leaves most of two cores to the workers.
 RATE = 2_000.0
 
 rebuild_app = typer.Typer(
-    help="Build a projection anew from the log, beside the one that serves; compare the two, and switch.",
+    help="Rebuild a projection from the log beside the live version, compare the two, and switch.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print lines of JSON for programs.")]
-Rate = Annotated[float, typer.Option(min=0, help="Most events a second; 0 is as fast as it goes.")]
-Once = Annotated[bool, typer.Option("--once", help="End when it has caught up, instead of following.")]
-Incomplete = Annotated[bool, typer.Option("--incomplete", help="Build although a log has lost its beginning.")]
+Rate = Annotated[float, typer.Option(min=0, help="Maximum events per second; 0 is unlimited.")]
+Once = Annotated[bool, typer.Option("--once", help="Exit when it has caught up, instead of following the log.")]
+Incomplete = Annotated[
+    bool, typer.Option("--incomplete", help="Build even though retention has deleted the beginning of a log.")
+]
 Differences = Annotated[
     Literal["refuse", "publish", "ignore"],
     typer.Option(
-        help="What to do where changes of the other version would have told of other facts (relations only): "
-        "refuse; publish a change for each of them; or ignore it, which also saves comparing them."
+        help="What to do when the two versions hold different facts (relations only): refuse to switch; publish a "
+        "change for each difference; or ignore them, which also skips the comparison."
     ),
 ]
 Which = Annotated[Name, typer.Argument(help="The projection.", show_default=False)]
@@ -39,24 +41,24 @@ def _build_command(name: Name, summary: str) -> None:
 
     command.__doc__ = f"""{summary}
 
-    Runs until it is switched to, or until Ctrl-C; run again, it goes on where it was, also after a crash. The live
-    version serves meanwhile. Nothing that the past has published is published again, and no dead letter is kept
-    twice. It needs the room of a second copy, and reads no further than the live version has come.
+    Runs until the new version is live, or until Ctrl-C. Run it again to resume, also after a crash. The live
+    version keeps serving meanwhile. Published changes are not published again, and no dead letter is stored twice.
+    It needs disk space for a second copy, and never passes the position of the live version.
     """
     rebuild_app.command(name)(command)
 
 
-_build_command("relations", "Build consumers, providers, relations and relationships anew from their topics.")
-_build_command("analytics", "Build aggregates and presence anew from the changes of relations.")
+_build_command("relations", "Rebuild consumers, providers, relations and relationships from their topics.")
+_build_command("analytics", "Rebuild aggregates and presence from the changes of relations.")
 
 
 @rebuild_app.command("diff")
 def diff_command(name: Which, rate: Rate = RATE, json_line: Json = False) -> None:
-    """Compare the version beside the live one with it, document by document, and say why they differ.
+    """Compare the new version with the live one, document by document, and explain the differences.
 
-    Works while events flow: a snapshot of the live version is compared with the other one, brought to exactly the
-    same offsets. Whoever builds the other version at the time ends. Exit status 0: all is the same; 1: something
-    differs. Values that may be personal are not shown.
+    Works while events flow: a snapshot of the live version is compared with the other version at exactly the same
+    offsets. A running `kith rebuild` of that version exits. Exit status 0: no difference; 1: they differ. Values
+    that may be personal are not shown.
     """
     from services.rebuild.commands import compare
 
@@ -67,16 +69,16 @@ def diff_command(name: Which, rate: Rate = RATE, json_line: Json = False) -> Non
 def switch_command(
     name: Which, rate: Rate = RATE, differences: Differences = "refuse", json_line: Json = False
 ) -> None:
-    """Make the version that has been built the live one, at one moment for all workers, queries and reports.
+    """Make the new version live, at the same moment for all workers, queries and reports.
 
     First it catches up, which can take a while. Then the live version is stopped, its last changes are published,
-    the new one folds to exactly the same offsets, and goes on from there: the changes of every event are published
-    once. Workers need no restart. If this command dies, run it again; after half a minute the live version goes on
-    by itself.
+    and the new version folds up to exactly the same offsets and takes over: the changes of every event are
+    published once. Workers need no restart. If this command dies, run it again; after half a minute the live
+    version resumes by itself.
 
-    What the past has published is not published again. So where the new version holds other facts, readers of
-    changes, analytics among them, would keep what the old one told them. The facts are compared first, and if any
-    differ, nothing is switched until --differences says what to do.
+    Changes that were published are not published again. Where the new version holds different facts, consumers of
+    the change topics (analytics is one) would keep the old ones. So the facts are compared first, and if any
+    differ, nothing is switched until --differences states what to do.
     """
     from services.rebuild.switch import switch
 
@@ -87,10 +89,10 @@ def switch_command(
 def rollback_command(
     name: Which, rate: Rate = RATE, differences: Differences = "refuse", json_line: Json = False
 ) -> None:
-    """Make the version live again that was before the last switch; once more, and the other one is again.
+    """Switch back to the previous version. Run it again to undo.
 
-    It goes like a switch: what has come since is folded into it first, without publishing it again. In a hurry,
-    --differences ignore saves comparing the facts.
+    It works like a switch: events that have arrived since are folded into the previous version first, without
+    publishing their changes again. --differences ignore skips the comparison of facts and is faster.
     """
     from services.rebuild.switch import switch
 
@@ -99,7 +101,7 @@ def rollback_command(
 
 @rebuild_app.command("drop")
 def drop_command(name: Which, json_line: Json = False) -> None:
-    """Delete the version that is not live: its collections, positions and outbox. There is no way back."""
+    """Delete the version that is not live: its collections, positions and outbox. This cannot be undone."""
     from services.rebuild.commands import drop_version
 
     drop_version(name, json_line)
@@ -107,7 +109,7 @@ def drop_command(name: Which, json_line: Json = False) -> None:
 
 @rebuild_app.command("status")
 def status_command(json_line: Json = False) -> None:
-    """Show the versions of each projection: which one is live, how far they are, how large."""
+    """Show the versions of each projection: which is live, its progress and its size."""
     from services.rebuild.commands import show_versions
 
     show_versions(json_line)

@@ -28,7 +28,7 @@ _INTERRUPTED = 130
 
 
 def build_version(name: Name, rate: float | None, once: bool, incomplete: bool, as_json: bool) -> int:
-    """Build a version, or go on with it. Returns the exit status."""
+    """Build a version, or resume building it. Returns the exit status."""
     settings = read_settings()
     with opened(settings, name) as (context, _), stopping() as stop:
         firsts = _firsts(context)
@@ -52,22 +52,22 @@ def build_version(name: Name, rate: float | None, once: bool, incomplete: bool, 
             build(context, target, bounds, done, rate)
         except Superseded as error:
             meter.end()
-            # To be switched to is how it should end; everything else is for the operator to know.
+            # A switch is the regular end; any other reason is for the operator to know.
             live = settled(context.registry).live == target
             tell(str(error), as_json, ended="live" if live else "superseded")
             return 0 if live else 1
         meter.end()
         if not told:
-            tell(f"stopped; `kith rebuild {name}` goes on from here", as_json, ended="stopped")
+            tell(f"Stopped. `kith rebuild {name}` resumes here.", as_json, ended="stopped")
         elif as_json:
             tell("", as_json, ended="level")
         return int(once and not told)
 
 
 def _say_caught_up(name: Name, once: bool) -> None:
-    follows = "" if once else " It follows on; Ctrl-C ends that, and loses nothing."
+    follows = "" if once else " It keeps following the log; Ctrl-C stops it and loses nothing."
     typer.echo(
-        f"It is level with the live version.{follows} `kith rebuild diff {name}` compares the two, "
+        f"The new version has caught up with the live one.{follows} `kith rebuild diff {name}` compares the two, "
         f"`kith rebuild switch {name}` makes it live."
     )
 
@@ -78,7 +78,7 @@ def compare(name: Name, rate: float, as_json: bool) -> int:
     with opened(settings, name) as (context, database), stopping() as stop:
         found = settled(context.registry)
         if found.other is None:
-            raise ConfigurationError(f"there is no second version of {name}; `kith rebuild {name}` builds one")
+            raise ConfigurationError(f"{name} has no second version; `kith rebuild {name}` builds one")
         strength, other = strength_of(settings), found.other
         try:
             catch_up(context, other, rate, stop, as_json)
@@ -101,7 +101,7 @@ def compare(name: Name, rate: float, as_json: bool) -> int:
         console = Console()
         show_difference(difference, console)
         versions = f"version {difference.live} and version {difference.other} of {name}"
-        console.print(f"\n{versions} {'are the same' if difference.same else 'differ'}.", highlight=False)
+        console.print(f"\n{versions} {'are equal' if difference.same else 'differ'}.", highlight=False)
     return 0 if difference.same else 1
 
 
@@ -118,7 +118,7 @@ def drop_version(name: Name, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"projection": name, "live": found.live, "dropped": version}))
     else:
-        typer.echo(f"Version {version} of {name} is gone; version {found.live} is live.")
+        typer.echo(f"Deleted version {version} of {name}. Version {found.live} is live.")
 
 
 def show_versions(as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the commands of `kith rebuild` share: how they end early, catch up, and tell of it."""
+"""What the commands of `kith rebuild` share: an early end, catching up, and output."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from services.rebuild.view import Meter
 
 
 class Interrupted(Exception):
-    """Ctrl-C or SIGTERM, before what was asked for was done."""
+    """Ctrl-C or SIGTERM arrived before the command was done."""
 
 
 def catch_up(context: RebuildContext, target: int, rate: float, stop: threading.Event, as_json: bool) -> None:
@@ -35,7 +35,7 @@ def catch_up(context: RebuildContext, target: int, rate: float, stop: threading.
 
 
 def tell(text: str, as_json: bool, **fields: Any) -> None:
-    """Say a sentence, or print it with ``fields`` as a line of JSON."""
+    """Print a sentence, or ``fields`` and the sentence as a line of JSON."""
     typer.echo(json.dumps({**fields, "detail": text}) if as_json else text)
 
 

@@ -50,18 +50,18 @@ def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bo
                 if stop.is_set() and context.registry.read().live != target:
                     steps.throw(Interrupted())
         except Interrupted:
-            tell(f"stopped; version {found.live} goes on", as_json, ended="stopped")
+            tell(f"Stopped. Version {found.live} stays live.", as_json, ended="stopped")
             return 1
         except (Superseded, Failed) as error:
             tell(str(error), as_json, ended="failed")
             return 1
         seconds = time.monotonic() - started
     text = (
-        f"Version {target} of {name} is live; the hand-over took {seconds:.1f} s. Version {found.live} is kept: "
-        f"`kith rebuild rollback {name}` returns to it, `kith rebuild drop {name}` frees it."
+        f"Version {target} of {name} is live; the handover took {seconds:.1f} s. Version {found.live} is kept: "
+        f"`kith rebuild rollback {name}` switches back to it, `kith rebuild drop {name}` deletes it."
     )
     if corrected:
-        text += f" {corrected:,} changes were published, one for each fact that differs."
+        text += f" {corrected:,} corrections were published, one for each fact that differs."
     fields = {"projection": name, "live": target, "previous": found.live, "corrected": corrected}
     tell(text, as_json, ended="switched", **fields, seconds=round(seconds, 3))
     return 0
@@ -69,19 +69,20 @@ def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bo
 
 def _no_target(name: Name, found: Generations) -> str:
     if found.building is not None:
-        return f"version {found.building} of {name} was never live: `kith rebuild switch {name}` makes it so"
+        return f"version {found.building} of {name} was never live; `kith rebuild switch {name}` makes it live"
     if found.previous is not None:
-        return f"version {found.previous} of {name} was live before: `kith rebuild rollback {name}` returns to it"
-    return f"version {found.live} of {name} is the only one: `kith rebuild {name}` builds another"
+        back = f"`kith rebuild rollback {name}` switches back to it"
+        return f"version {found.previous} of {name} was live before; {back}"
+    return f"version {found.live} of {name} is the only one; `kith rebuild {name}` builds another"
 
 
 def _refusal(count: int, live: int, seconds: float) -> str:
     facts, are = ("fact", "is") if count == 1 else ("facts", "are")
     return (
-        f"Not switched: {count:,} {facts} {are} told of differently. Readers of changes, analytics among them, "
-        f"know what version {live} told them. `kith rebuild diff relations` shows the differences.\n"
-        "  --differences publish   publishes a change for each. Right when code or settings have changed. The "
-        f"service stands still meanwhile, for about {duration(max(1.0, seconds))}.\n"
-        "  --differences ignore    tells nobody. Right when documents were changed by other means, so that "
-        "readers never heard of it."
+        f"Not switched: {count:,} {facts} {are} different. Consumers of the change topics, analytics among them, "
+        f"hold the facts of version {live}. `kith rebuild diff relations` shows the differences.\n"
+        "  --differences publish   publishes a change for each. Use it when code or settings have changed. The "
+        f"service pauses meanwhile, for about {duration(max(1.0, seconds))}.\n"
+        "  --differences ignore    publishes nothing. Use it when documents were changed by other means, of "
+        "which no consumer ever heard."
     )

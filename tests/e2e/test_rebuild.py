@@ -57,7 +57,7 @@ def test_a_damaged_document_is_named_and_mended(filled: Stack, database: Databas
     status, _, errors = fails(filled, "diff", "relations")
     assert (status, errors) == (
         2,
-        "kith: there is no second version of relations; `kith rebuild relations` builds one\n",
+        "kith: relations has no second version; `kith rebuild relations` builds one\n",
     )
     database["relations"].update_one({"relation_id": "r1"}, {"$inc": {"amount": 7}})
 
@@ -79,7 +79,7 @@ def test_a_damaged_document_is_named_and_mended(filled: Stack, database: Databas
 
     status, output, _ = fails(filled, "switch", "relations")
     assert status == 1
-    assert "Not switched: 1 fact is told of differently." in output
+    assert "Not switched: 1 fact is different." in output
     assert amount(filled) == 108
     output = run(filled, "switch", "relations", "--differences", "ignore")
     assert "Version 2 of relations is live" in output
@@ -117,7 +117,7 @@ def test_the_old_version_is_dropped_and_a_third_is_built(filled: Stack, database
     status, _, errors = fails(filled, "relations")
     assert status == 2
     assert "version 1 of relations is kept for a rollback; `kith rebuild drop relations` frees it first" in errors
-    assert "Version 1 of relations is gone; version 2 is live." in run(filled, "drop", "relations")
+    assert "Deleted version 1 of relations. Version 2 is live." in run(filled, "drop", "relations")
     assert "relations" not in database.list_collection_names()
     status, _, errors = fails(filled, "drop", "relations")
     assert (status, "the only one: there is nothing to drop" in errors) == (2, True)
@@ -125,7 +125,7 @@ def test_the_old_version_is_dropped_and_a_third_is_built(filled: Stack, database
     assert (status, "version 2 of relations is the only one" in errors) == (2, True)
     lines = [json.loads(line) for line in run(filled, "relations", "--once", "--json").splitlines()]
     assert (lines[-2]["version"], lines[-2]["percent"], lines[-1]["ended"]) == (3, 100.0, "level")
-    assert "are the same" in run_quietly(filled, "diff", "relations")
+    assert "are equal" in run_quietly(filled, "diff", "relations")
     run(filled, "drop", "relations")
     assert [name for name in database.list_collection_names() if name.endswith("@3")] == []
 
@@ -140,7 +140,7 @@ def run_quietly(stack: Stack, *arguments: str) -> str:
 def test_analytics_go_the_same_way(filled: Stack, database: Database[Document]) -> None:
     before = versions(filled)
     run(filled, "analytics", "--once")
-    assert "are the same" in run_quietly(filled, "diff", "analytics")
+    assert "are equal" in run_quietly(filled, "diff", "analytics")
     run(filled, "switch", "analytics")
     url = f"{filled.addresses['analytics']}/v1/aggregates"
     time.sleep(1.1)  # reports may be a second behind a switch
