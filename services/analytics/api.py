@@ -50,7 +50,7 @@ _FAILURES = problems(
     {
         400: "A parameter cannot be used; detail says which and why.",
         422: "A parameter is missing or not of its form; detail says which.",
-        503: "MongoDB is away or too slow; try again after Retry-After seconds.",
+        503: "MongoDB is unavailable or too slow. Retry after the seconds in Retry-After.",
     }
 )
 

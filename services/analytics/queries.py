@@ -31,7 +31,7 @@ from shared.runtime.protocols import Document
 
 
 class AnalyticsQueries:
-    """The queries of analytics on its database. All raise Unavailable while MongoDB is away."""
+    """The queries of analytics on its database. All raise Unavailable while MongoDB is unavailable."""
 
     def __init__(self, database: Database[Document], names: Callable[[str], str] = str) -> None:
         """``names`` gives what a collection is called at the moment."""

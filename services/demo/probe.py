@@ -80,7 +80,7 @@ class Probe:
         try:
             answer = client.post(f"{self._ingest}/v1/events", json=marker(name), headers=_STRUCTURED)
         except httpx.TransportError:
-            return  # the emitter makes the noise about a door that is away
+            return  # the emitter makes the noise about a door that is unavailable
         if answer.status_code == 202:
             self._waiting[name] = time.monotonic()
         elif answer.status_code != 503:

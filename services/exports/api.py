@@ -35,7 +35,7 @@ _FAILURES = problems(
         410: "MongoDB no longer has the state of that moment.",
         422: "A parameter is missing or not of its form; detail says which.",
         501: "This installation lacks a library that the format needs; detail says which extra to install.",
-        503: "MongoDB is away, or too many exports are under way; try again after Retry-After seconds.",
+        503: "MongoDB is unavailable, or too many exports are under way. Retry after the seconds in Retry-After.",
     }
 )
 

@@ -73,7 +73,7 @@ class MeasureServices:
             with error:
                 raise _refused(error.code, error.read()) from None
         except OSError as error:
-            raise Unavailable(f"a service with measures is away: {error}") from None
+            raise Unavailable(f"a service with measures is unavailable: {error}") from None
 
 
 def measure_export(name: str, tenant: str, answer: Mapping[str, Any], as_of: datetime) -> Export:

@@ -33,7 +33,7 @@ class Snapshot:
     many calls. The versions of the projections are those that were live then.
 
     MongoDB keeps the past for ``minSnapshotHistoryWindowInSeconds``, 300 by default. Reading on after that raises
-    MomentPassed. Every method raises Unavailable while MongoDB is away.
+    MomentPassed. Every method raises Unavailable while MongoDB is unavailable.
     """
 
     def __init__(self, database: Database[Document], moment: Timestamp | None = None) -> None:

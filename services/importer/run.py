@@ -91,7 +91,7 @@ def run(
 
     Rejected rows go to the file ``rejects``, replacing those of an earlier run; there is no such file when
     there are none. Raises MappingError before anything is published when a file or a column is not there,
-    and Unavailable when Kafka is away: running the same import again is then safe and completes it.
+    and Unavailable when Kafka is unavailable: running the same import again is then safe and completes it.
     """
     for source in mapping.source:
         check_columns(source)

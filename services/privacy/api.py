@@ -42,7 +42,7 @@ Erasing destroys the consumer's key, takes the relations away (`delete`) or move
 FAILURES = problems(
     {
         422: "A parameter or the body is not of its form; detail says which.",
-        503: "A server is away; try again after Retry-After seconds.",
+        503: "A server is unavailable. Retry after the seconds in Retry-After.",
     }
 )
 Purpose = Annotated[

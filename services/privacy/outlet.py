@@ -9,7 +9,7 @@ from shared.runtime.protocols import Message, Publisher
 
 
 class Outlet:
-    """Safe for threads. ``open`` raises Unavailable while the brokers are away, and is then tried again with the
+    """Safe for threads. ``open`` raises Unavailable while the brokers are unavailable, and is then tried again with the
     next message."""
 
     def __init__(self, open: Callable[[], Publisher], timeout_seconds: float) -> None:

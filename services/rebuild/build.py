@@ -103,7 +103,7 @@ def check_beside(name: str, version: int, found: Generations, owner: str) -> Non
 
 class LiveBounds:
     """How far the live version has come, which a version beside it must never pass: what it has folded by then
-    is published by nobody else. As of a moment ago, or as of long ago while MongoDB is away."""
+    is published by nobody else. As of a moment ago, or as of long ago while MongoDB is unavailable."""
 
     def __init__(
         self, registry: Registry, version: int, owner: str, clock: Callable[[], float] = time.monotonic
@@ -143,7 +143,7 @@ def build(
     """Fold the log into ``version`` up to ``bounds``, until ``done``, which is asked after each step. Closes
     ``reader``, if one is given.
 
-    Raises Superseded, and whatever is neither a bad event nor a server that is away.
+    Raises Superseded, and whatever is neither a bad event nor a server that is unavailable.
     """
     runner = Runner(
         ThrottledReader(reader or context.open_reader(), bounds, rate, clock),

@@ -1,6 +1,6 @@
-"""Switching between the two versions of a projection: a hand-over in small steps, each of which may be the last.
+"""Switching between the two versions of a projection: a handover in small steps, each of which may be the last.
 
-Whatever the step, one version is live, and both go on from where they are: either someone begins the hand-over
+Whatever the step, one version is live, and both go on from where they are: either someone begins the handover
 anew, or it is overdue and the live version goes on. The only moment that counts is the last step, which replaces
 one document.
 """
@@ -18,17 +18,17 @@ from shared.runtime.runner import Runner
 from shared.versions.generations import Handover, settled
 from shared.versions.live import VersionStore
 
-#: A hand-over that is not through by then is off, and the live version goes on.
+#: A handover that is not through by then is off, and the live version goes on.
 PATIENCE_SECONDS = 30.0
 #: So few records are folded in a moment: the rest of the way is gone while the live version stands still.
 NEAR = 1_000
 
-#: What readers have to be told, given the hand-over and where each partition was stopped.
+#: What readers have to be told, given the handover and where each partition was stopped.
 Corrections = Callable[[Handover, Mapping[str, Progress]], Mapping[str, list[Message]]]
 
 
 class Failed(Exception):
-    """The hand-over did not come about. The version that was live is live."""
+    """The handover did not come about. The version that was live is live."""
 
 
 def near(context: RebuildContext, target: int) -> bool:
@@ -46,7 +46,7 @@ def hand_over(
     """Make ``target`` live. Yields what has been done, step by step; what is not consumed is not done.
 
     ``corrections`` gives the changes to publish first of all, by place and numbered after the live version's last
-    ones, once both versions stand still. Raises Failed. An error cancels the hand-over as far as the servers let
+    ones, once both versions stand still. Raises Failed. An error cancels the handover as far as the servers let
     it.
     """
     registry = context.registry
@@ -79,14 +79,14 @@ def hand_over(
         owners = {place: stand.owner for place, stand in stands.items()}
         yield from _number_on(context, target, marks, owners, corrected)
         if not registry.replace(announced, announced.switched(registry.now())):
-            raise Failed(f"the hand-over took longer than {patience_seconds:.0f} s; version {found.live} goes on")
+            raise Failed(f"the handover took longer than {patience_seconds:.0f} s; version {found.live} goes on")
     except GeneratorExit:
         raise  # what is left undone is for whoever comes next
     except BaseException as error:
         with suppress(Unavailable):  # then it is overdue in a moment
             registry.replace(announced, announced.cancelled())
         if isinstance(error, Superseded | Fenced | Unavailable):
-            raise Failed(f"the hand-over is off, version {found.live} goes on: {error}") from error
+            raise Failed(f"the handover is off, version {found.live} goes on: {error}") from error
         raise
     finally:
         reader.close()
@@ -141,7 +141,7 @@ def _number_on(
         if progress.next != mark.next:
             raise Failed(f"version {target} is at {progress.next} of {place}, not at {mark.next}")
         messages = corrected.get(place, [])
-        # Of a hand-over that failed: nobody has published them, and nobody may.
+        # Of a handover that failed: nobody has published them, and nobody may.
         store.clear([batch.id for batch in store.unpublished(series)])
         after = replace(progress, emitted=mark.emitted + len(messages))
         if mark.next is not None and (messages or after != progress):

@@ -46,7 +46,7 @@ ProviderId = Annotated[PathId, DerivedFrom("provider_id"), Path()]
 FAILURES = problems(
     {
         422: "A parameter is missing or not of its form; detail says which.",
-        503: "MongoDB is away; try again after Retry-After seconds.",
+        503: "MongoDB is unavailable. Retry after the seconds in Retry-After.",
     }
 )
 NOT_GRANTED = problems({403: "The credential lacks a scope, or the consumer has not granted the purpose."})

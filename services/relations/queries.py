@@ -22,7 +22,7 @@ class BadCursor(ValueError):
 
 
 class Queries:
-    """Reads of one database. Every method raises Unavailable when MongoDB is away."""
+    """Reads of one database. Every method raises Unavailable when MongoDB is unavailable."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ _YIELD_SECONDS = 0.002
 
 
 class AuditLog(Protocol):
-    """Where entries are kept, for ever. Every method raises Unavailable while the servers are away."""
+    """Where entries are kept, for ever. Every method raises Unavailable while the servers are unavailable."""
 
     def head(self, tenant: str) -> tuple[int, str]:
         """Sequence and hash of the last entry; (0, FIRST) of a chain that has none."""

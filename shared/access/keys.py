@@ -55,7 +55,7 @@ class ApiKey:
 
 
 class KeyStore(Protocol):
-    """Where keys are kept. Every method raises Unavailable while the servers are away."""
+    """Where keys are kept. Every method raises Unavailable while the servers are unavailable."""
 
     def insert(self, key: ApiKey) -> bool:
         """Keep a new key; False when there is one with this prefix already."""

@@ -14,7 +14,7 @@ from shared.http.caller import Caller, unauthorized
 
 #: A key that was revoked or made is known everywhere after so long.
 FRESH_SECONDS = 5.0
-#: While MongoDB is away, a key that was good when it was last read stays good for so long.
+#: While MongoDB is unavailable, a key that was good when it was last read stays good for so long.
 STALE_SECONDS = 15 * 60.0
 _KEYS = 10_000
 #: How long a request waits for its key to be read: when an earlier reading would do, and when there is none.
@@ -80,7 +80,7 @@ class KeyLookup:
             async with asyncio.timeout(_PATIENCE_SECONDS if lasting else _GIVE_UP_SECONDS):
                 return await asyncio.shield(task)
         except (Unavailable, TimeoutError) as error:
-            # A server that hangs is away, too; its own timeout comes much later.
+            # A server that hangs is unavailable, too; its own timeout comes much later.
             self._away = True
             if lasting:
                 assert read is not None

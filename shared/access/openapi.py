@@ -64,8 +64,8 @@ def _guarded(operation: Json, scope: str | None) -> None:
         {
             401: "No credential, or one that is not known or no longer good.",
             403: f"The credential lacks the scope `{scope}`, or is for another tenant.",
-            429: "The key's rate limit is used up; try again after Retry-After seconds.",
-            503: "A server that this needs is away; try again after Retry-After seconds.",
+            429: "The key's rate limit is used up. Retry after the seconds in Retry-After.",
+            503: "A server that this needs is unavailable. Retry after the seconds in Retry-After.",
         }
     ).items():
         answers.setdefault(str(status), answer)

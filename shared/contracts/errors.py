@@ -17,7 +17,7 @@ class InvalidEvent(Exception):
 
 
 class Unavailable(Exception):
-    """A server is away or refuses for now. The same work is tried again; nothing is lost or skipped."""
+    """A server is unavailable or refuses for now. The same work is tried again; nothing is lost or skipped."""
 
 
 class Fenced(Exception):

@@ -57,7 +57,7 @@ class Ledger:
 
     def stop(self) -> None:
         self._stop.set()
-        # A broker that is away is waited for; nothing is lost with the thread.
+        # A broker that is unavailable is waited for; nothing is lost with the thread.
         self._thread.join(_STOP_SECONDS)
 
     def problems(self) -> list[str]:

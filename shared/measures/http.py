@@ -23,7 +23,7 @@ _FAILURES = problems(
         400: "Parameters cannot be used together, or ask for too much; detail says which and why.",
         422: "A parameter is missing, not known or not of its form; detail says which.",
         501: "This installation lacks a library that the measure needs; detail says which extra to install.",
-        503: "MongoDB is away or too slow; try again after Retry-After seconds.",
+        503: "MongoDB is unavailable or too slow. Retry after the seconds in Retry-After.",
     }
 )
 

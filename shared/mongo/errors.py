@@ -1,4 +1,4 @@
-"""What MongoDB's errors mean: a lost race, a server that is away, or something that no trying again will mend."""
+"""What MongoDB's errors mean: a lost race, a server that is unavailable, or something that no trying again will mend."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ _WHAT_IS_TOO_LARGE = "a question or a document is larger than MongoDB takes"
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """pymongo's errors as Kith's: Stale for lost races, Unavailable for servers that are away."""
+    """pymongo's errors as Kith's: Stale for lost races, Unavailable for servers that are unavailable."""
     try:
         yield
     except DuplicateKeyError as error:

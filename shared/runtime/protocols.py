@@ -236,7 +236,7 @@ class Store(Protocol):
 
     def commit(self, slice: Slice) -> list[OutboxBatch]:
         """Store a slice in one transaction; returns its outbox, to be published. Raises Fenced when the claim
-        is void, Stale when a document is not what was read, Unavailable when the servers are away; in all
+        is void, Stale when a document is not what was read, Unavailable when the servers are unavailable; in all
         three nothing is stored."""
 
     def clear(self, unpublished: Sequence[str]) -> None:

@@ -75,7 +75,7 @@ class Runner:
         self._observer = observer or NullObserver()
         self._partitions: dict[Partition, PartitionState] = {}
         self._looked_at = 0.0
-        #: For whoever watches from another thread.
+        #: For observers in another thread.
         self.doing = CurrentStep("start", None, time.monotonic())
 
     @property
@@ -83,7 +83,7 @@ class Runner:
         return self._partitions
 
     def run(self, stop: threading.Event) -> None:
-        """Work until ``stop``. Raises what is neither a bad event nor a server that is away."""
+        """Work until ``stop``. Raises what is neither a bad event nor a server that is unavailable."""
         with closing(self._publisher), closing(self._reader):
             try:
                 while not stop.is_set():
@@ -145,7 +145,7 @@ class Runner:
             self._partitions[partition] = PartitionState(partition, position)
 
     def _advance(self, state: PartitionState) -> bool:
-        """What can be done at once; false when a server is away."""
+        """What can be done at once; false when a server is unavailable."""
         try:
             if not state.opened:
                 self._open(state)

@@ -75,7 +75,7 @@ class MemoryPublisher:
     def send(self, messages: Sequence[Message]) -> Future[None]:
         future: Future[None] = Future()
         if not self.available:
-            future.set_exception(Unavailable("the log is away"))
+            future.set_exception(Unavailable("the log is unavailable"))
             return future
         for message in messages:
             self._log.append(message)
@@ -169,7 +169,7 @@ class MemoryStore:
 
     def _check(self) -> None:
         if not self.available:
-            raise Unavailable("the store is away")
+            raise Unavailable("the store is unavailable")
 
     def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
         self._check()

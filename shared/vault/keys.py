@@ -29,7 +29,7 @@ Found = dict[str, DataKey | Destroyed]
 
 class Vault:
     """Keys of consumers by tenant and id. Safe for threads. Methods raise Unavailable when the store or the
-    master keys are away.
+    master keys are unavailable.
 
     A key that is destroyed stays known here for ``life_seconds`` at most, unless ``forget`` is called.
     """

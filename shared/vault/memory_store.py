@@ -24,7 +24,7 @@ class MemoryKeyStore:
         """One call at a time, as a database makes them atomic. Raises Unavailable."""
         with self._lock:
             if not self.available:
-                raise Unavailable("the key store is away")
+                raise Unavailable("the key store is unavailable")
             yield
 
     def find(self, ids: Collection[str]) -> dict[str, Wrapped | Destroyed]:

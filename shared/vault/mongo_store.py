@@ -22,7 +22,7 @@ from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 _DUPLICATE_KEY = 11000
 #: Ids of one query: they must fit into 16 MB.
 _BATCH = 10_000
-#: A server that neither answers nor closes the connection is away.
+#: A server that neither answers nor closes the connection is unavailable.
 _TIMEOUT_SECONDS = 10.0
 # A key that is lost takes with it what it has sealed: no key is used that a failover could take away.
 _DURABLE = WriteConcern("majority", wtimeout=10_000)

@@ -65,11 +65,11 @@ class Generations:
         return replace(self, hand_over=hand_over)
 
     def cancelled(self) -> "Generations":
-        """The hand-over is off: the live version goes on."""
+        """The handover is off: the live version goes on."""
         return replace(self, hand_over=None)
 
     def switched(self, now: datetime) -> "Generations":
-        """The target of the hand-over is live now, and the version that was is kept."""
+        """The target of the handover is live now, and the version that was is kept."""
         assert self.hand_over is not None
         target = self.hand_over.target
         return replace(
@@ -95,7 +95,7 @@ class PartitionPosition(NamedTuple):
 
 class Registry(Protocol):
     """Where the generations of one projection are kept, and what belongs to each version beside its documents.
-    Every method raises Unavailable while the servers are away."""
+    Every method raises Unavailable while the servers are unavailable."""
 
     @property
     def name(self) -> str:
@@ -117,7 +117,7 @@ class Registry(Protocol):
 
 
 def settled(registry: Registry) -> Generations:
-    """The generations, after a hand-over that is overdue has been cancelled."""
+    """The generations, after a handover that is overdue has been cancelled."""
     found = registry.read()
     if found.hand_over is not None and registry.now() > found.hand_over.until:
         registry.replace(found, found.cancelled())
@@ -126,7 +126,7 @@ def settled(registry: Registry) -> Generations:
 
 
 def live_version(registry: Registry) -> int:
-    """The version to work on, for workers. Raises Unavailable while a hand-over is under way."""
+    """The version to work on, for workers. Raises Unavailable while a handover is under way."""
     found = settled(registry)
     if found.hand_over is not None:
         raise Unavailable(

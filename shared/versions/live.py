@@ -63,7 +63,7 @@ class VersionStore:
 class LiveStore:
     """A Store that works on whichever version is live.
 
-    Each claim looks up the version, and looks again once the claim is made: a hand-over first announces itself
+    Each claim looks up the version, and looks again once the claim is made: a handover first announces itself
     and then claims every position of the live version, so that a claim which finds nothing announced afterwards
     is either made before that one, and void, or in time. Documents are read from the version of the latest
     claim: claims of any other version are void by then, and nothing that comes of such a read is stored.

@@ -157,7 +157,7 @@ def test_the_topic_gets_what_waited_while_kafka_was_away() -> None:
         nonlocal tries
         tries += 1
         if tries < 3:
-            raise Unavailable("Kafka is away")
+            raise Unavailable("Kafka is unavailable")
         return MemoryPublisher(log)
 
     witness = TopicWitness(open, "kith.audit")

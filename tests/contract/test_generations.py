@@ -85,7 +85,7 @@ def test_of_two_that_replace_the_same_one_wins(world: World) -> None:
     other = building.handing_over(Handover("b", "other", 2, now + timedelta(seconds=30)))
     assert not registry.replace(building, other)
     assert registry.replace(announced, other)
-    assert not registry.replace(announced, announced.switched(now)), "a hand-over that was taken over has ended"
+    assert not registry.replace(announced, announced.switched(now)), "a handover that was taken over has ended"
     assert registry.replace(other, other.switched(now))
     found = registry.read()
     assert (found.live, found.previous, found.building, found.switched_at) == (2, 1, None, now)

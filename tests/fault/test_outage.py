@@ -1,4 +1,4 @@
-"""MongoDB is away for a while, and events keep coming: nothing is given up, and memory stays flat."""
+"""MongoDB is unavailable for a while, and events keep coming: nothing is given up, and memory stays flat."""
 
 import time
 

@@ -62,7 +62,7 @@ class Watch:
                     self.checks += 1
                     next_check = time.monotonic() + self.every
             except (PyMongoError, KafkaError, Unavailable):
-                continue  # a server is away: nothing can be said
+                continue  # a server is unavailable: nothing can be said
             except Exception as error:
                 self._note([f"the check itself failed: {type(error).__name__}: {error}"])
 

@@ -60,7 +60,7 @@ class Figures(BaseModel):
 
 class FiguresReader:
     """Reads figures. ``names`` and ``relations_names`` give what collections of analytics and of relations are
-    called at the moment, ``clock`` the time. Every method raises Unavailable while MongoDB is away."""
+    called at the moment, ``clock`` the time. Every method raises Unavailable while MongoDB is unavailable."""
 
     def __init__(
         self,

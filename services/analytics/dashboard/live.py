@@ -88,7 +88,7 @@ class Stream:
             try:
                 news = await self.news()
             except Unavailable:
-                news = framed("away", {"detail": "MongoDB is away or too slow; the figures stand still"})
+                news = framed("away", {"detail": "MongoDB is unavailable or too slow; the figures stand still"})
                 self._mark = self._sent = None
             except BadMeasure as error:
                 # A category that has grown too large since.
@@ -142,7 +142,7 @@ def add_live(app: FastAPI, reader: Reader) -> None:
                 {
                     400: "Parameters cannot be used together, or ask for too much; detail says which and why.",
                     422: "A parameter is missing, not known or not of its form; detail says which.",
-                    503: "MongoDB is away, or there are too many streams; try again after Retry-After seconds.",
+                    503: "MongoDB is unavailable, or there are too many streams. Retry after the seconds in Retry-After.",
                 }
             ),
         },

@@ -25,7 +25,7 @@ from shared.runtime.protocols import Publisher
 FRESH_SECONDS = 1.0
 
 _UNAUTHORIZED = 13
-_AWAY = {503: "Kafka or MongoDB is away; try again after Retry-After seconds."}
+_AWAY = {503: "Kafka or MongoDB is unavailable. Retry after the seconds in Retry-After."}
 
 
 class StatusSource(Protocol):

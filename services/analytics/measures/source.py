@@ -50,7 +50,7 @@ class Measures:
 
 
 class Source:
-    """The data of one tenant. Every method raises Unavailable while MongoDB is away or too slow."""
+    """The data of one tenant. Every method raises Unavailable while MongoDB is unavailable or too slow."""
 
     def __init__(self, measures: Measures, tenant: str) -> None:
         self._measures = measures

@@ -49,7 +49,9 @@ def add_odata(app: FastAPI, exports: Exports) -> None:
         except MomentPassed as passed:
             return _refused(ODataError(410, "MomentPassed", str(passed)))
         except Unavailable:
-            away = ODataError(503, "Unavailable", "MongoDB is away, or too slow for this question; try again")
+            away = ODataError(
+                503, "Unavailable", "MongoDB is unavailable, or too slow for this question; try again"
+            )
             return _refused(away, {"Retry-After": "5"})
 
     # Longer names first: one may begin as another does.

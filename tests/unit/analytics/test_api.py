@@ -16,10 +16,10 @@ from tests.support.builders import OPEN
 
 @pytest.fixture
 def app() -> Iterator[FastAPI]:
-    """A service whose MongoDB is away."""
+    """A service whose MongoDB is unavailable."""
     mongo: MongoClient[dict[str, Any]] = MongoClient("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=1)
     with mongo:
-        yield create_app(AnalyticsQueries(mongo["kith"]), lambda: ["MongoDB is away"], access=OPEN)
+        yield create_app(AnalyticsQueries(mongo["kith"]), lambda: ["MongoDB is unavailable"], access=OPEN)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_without_mongodb_it_says_when_to_come_again(app: FastAPI, path: str) -> 
 def test_health(app: FastAPI) -> None:
     assert get(app, "/health/live").status_code == 200
     ready = get(app, "/health/ready")
-    assert (ready.status_code, ready.json()["detail"]) == (503, "MongoDB is away")
+    assert (ready.status_code, ready.json()["detail"]) == (503, "MongoDB is unavailable")
 
 
 def test_the_openapi_document_describes_everything(app: FastAPI) -> None:

@@ -63,7 +63,7 @@ def test_work_that_came_after_a_long_rest_is_not_stuck_at_once() -> None:
     kith.runner.step(0)
     assert lane.wait is not None
     assert time.monotonic() - lane.wait.since < LIMIT
-    assert lanes_only(kith.runner) == [("fold", PLACE, "the store is away")]
+    assert lanes_only(kith.runner) == [("fold", PLACE, "the store is unavailable")]
 
 
 def test_a_claim_that_does_not_succeed_is_named() -> None:

@@ -35,7 +35,7 @@ def now() -> datetime:
 
 @pytest.fixture(scope="module")
 def apps() -> Iterator[Apps]:
-    """Both services, whose MongoDB is away."""
+    """Both services, whose MongoDB is unavailable."""
     mongo: MongoClient[dict[str, Any]] = MongoClient("mongodb://127.0.0.1:1", serverSelectionTimeoutMS=1)
     with mongo:
         database = mongo["kith"]

@@ -38,7 +38,7 @@ class FaultyStore(MemoryStore):
 
     def _check(self) -> None:
         if not self.healed and self._chance.random() < 0.1:
-            raise Unavailable("the store is away")
+            raise Unavailable("the store is unavailable")
 
     def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
         claimed = super().claim(position, owner)

@@ -1,4 +1,4 @@
-"""The end of a runner while a server is away: it comes soon, and loses nothing."""
+"""The end of a runner while a server is unavailable: it comes soon, and loses nothing."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ CONSUMERS = [f"c{n}" for n in range(12)]
 
 
 class Asked(WatchedStore):
-    """Counts what it is asked while it is away."""
+    """Counts what it is asked while it is unavailable."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def test_a_partition_that_fails_again_and_again_keeps_none_waiting() -> None:
     class Without(WatchedStore):
         def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
             if "/kith.relations/" in position and not position.endswith("/3"):
-                raise Unavailable("a part of the servers is away")
+                raise Unavailable("a part of the servers is unavailable")
             return super().claim(position, owner)
 
     kith, _ = kith_of(Without())

@@ -168,7 +168,7 @@ def test_a_poll_waits_only_when_there_is_nothing_to_do() -> None:
     kith.publish(views(2, "c2"))
     kith.runner.step(200)
     kith.runner.step(200)
-    assert reader.timeouts[-1] == 200, "a server is away: no busy loop"
+    assert reader.timeouts[-1] == 200, "a server is unavailable: no busy loop"
 
 
 def test_each_parcel_is_cleared_once() -> None:
