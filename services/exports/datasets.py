@@ -6,6 +6,7 @@ from datetime import datetime
 from services.exports import flatten
 from services.exports.columns import Column, Dataset
 from shared.contracts.events import microseconds
+from shared.erasure.records import ANONYMISED
 
 _MINOR = "in minor units (cents)"
 
@@ -49,8 +50,16 @@ RELATIONS = Dataset(
             "The event that last said so: its source.",
             "version.source",
             tells=("event.source",),
+            anonymised=ANONYMISED["source"],
         ),
-        Column("event_id", "text", "The same event's id.", "version.id", tells=("event.id",)),
+        Column(
+            "event_id",
+            "text",
+            "The same event's id.",
+            "version.id",
+            tells=("event.id",),
+            anonymised=ANONYMISED["id"],
+        ),
         # Mostly it is when it happened, too.
         Column(
             "event_time",
@@ -59,6 +68,7 @@ RELATIONS = Dataset(
             "version.time",
             stored=_stored_time,
             tells=("event.time",),
+            digits=6,
         ),
         Column("text", "text", "Free text of the consumer.", personal=True),
     ),

@@ -138,7 +138,7 @@ EVENTS_ROUTE: Json = {
                 408: "The body did not arrive in time.",
                 413: "Too many bytes or events.",
                 415: "This content type, charset or content encoding is not accepted.",
-                503: "The brokers are unavailable, or the keys of personal data, or too much is under way. Sending the "
+                503: "Kafka or the keys of personal data are unavailable, or too much is under way. Sending the "
                 "same events again is safe.",
             }
         ),

@@ -9,8 +9,8 @@ from shared.runtime.protocols import Message, Publisher
 
 
 class Outlet:
-    """Safe for threads. ``open`` raises Unavailable while the brokers are unavailable, and is then tried again with the
-    next message."""
+    """Safe for threads. ``open`` raises Unavailable while Kafka is unavailable; the next message tries it
+    again."""
 
     def __init__(self, open: Callable[[], Publisher], timeout_seconds: float) -> None:
         self._open, self._timeout = open, timeout_seconds

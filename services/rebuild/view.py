@@ -116,7 +116,7 @@ class Meter:
         self._shown: Progress | None = None
 
     def look(self) -> Progress | None:
-        """What is known, measured anew every half second and shown now and then. None while MongoDB is unavailable."""
+        """The progress, measured every half second and shown now and then. None while MongoDB is unavailable."""
         now = self._clock()
         if now - self._looked_at >= _LOOK_SECONDS:
             self._looked_at = now

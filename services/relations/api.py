@@ -186,7 +186,11 @@ def create_app(
         cursor: Cursor = None,
         purpose: Purpose = None,
     ) -> Any:
-        """The relationships of a consumer or of a provider, strongest first."""
+        """The relationships of a consumer or of a provider, strongest first.
+
+        Each page is read when it is asked for. A relationship that becomes stronger in between, and so moves from
+        a page to come to one that was read, is on none of them; one that becomes weaker can come twice. To read
+        all of them as of one moment, export them, or page through the OData feed."""
         if (consumer_id is None) == (provider_id is None):
             raise HTTPException(400, "say whose: either consumer_id or provider_id")
         side, id = ("consumer_id", consumer_id) if consumer_id is not None else ("provider_id", provider_id)

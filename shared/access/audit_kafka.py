@@ -19,7 +19,7 @@ _LOT = 500
 
 
 class TopicWitness:
-    """A Witness. While Kafka is unavailable entries wait in memory; those of a process that dies then are in MongoDB
+    """A Witness. While Kafka is unavailable, entries wait in memory; those of a process that dies are in MongoDB
     only. That is no hole: the hash of any later entry vouches for all before it."""
 
     def __init__(self, open: Callable[[], Publisher], topic: str, close_seconds: float = 5.0) -> None:

@@ -1,4 +1,4 @@
-"""What MongoDB's errors mean: a lost race, a server that is unavailable, or something that no trying again will mend."""
+"""What MongoDB's errors mean: a lost race, an unavailable server, or an error that no retry will mend."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -56,7 +56,7 @@ class RunnerMetrics:
         )
         self._interruptions = Counter(
             "kith_interruptions",
-            "Steps that failed for now: unavailable (a server is unavailable), race (a document changed meanwhile), "
+            "Steps that failed for now: unavailable (a server did not answer), race (a document has changed), "
             "fenced (another worker has the partition).",
             ["projection", "step", "reason"],
             registry=registry,

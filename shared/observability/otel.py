@@ -57,7 +57,7 @@ class OpenTelemetryTracing:
         return (SliceSpans(self._tracer, projection),)
 
     def close(self) -> None:
-        # A collector that is unavailable must not hold up the end of the process: it is tried again for half a minute.
+        # An unavailable collector must not hold up the end of the process: it is tried again for half a minute.
         shutdown = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
         shutdown.start()
         shutdown.join(_CLOSE_SECONDS)

@@ -56,7 +56,7 @@ class Invariant:
         self._relations, self._changes = f"{prefix}.relations", f"{prefix}.relation-changes"
 
     def meanwhile(self) -> list[str]:
-        """What is wrong now, while everything runs. Raises PyMongoError and KafkaError when a server is unavailable."""
+        """What is wrong now, while everything runs. Raises PyMongoError and KafkaError."""
         snapshot = self._snapshot()
         # In this order: what leaves the outbox after the snapshot is in the log before the log is read.
         waiting = self._waiting(snapshot)

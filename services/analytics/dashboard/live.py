@@ -142,7 +142,7 @@ def add_live(app: FastAPI, reader: Reader) -> None:
                 {
                     400: "Parameters cannot be used together, or ask for too much; detail says which and why.",
                     422: "A parameter is missing, not known or not of its form; detail says which.",
-                    503: "MongoDB is unavailable, or there are too many streams. Retry after the seconds in Retry-After.",
+                    503: "MongoDB is unavailable, or there are too many streams. Retry after Retry-After seconds.",
                 }
             ),
         },

@@ -27,7 +27,7 @@ class KafkaPublisher:
     """Publishes with acknowledgement of all replicas, idempotently.
 
     A producer of kafka-python 3.0.12 never publishes again after a batch that expired or was refused, so one
-    that has failed is replaced before the next message. Opening one takes as long as the brokers are unavailable, and
+    that has failed is replaced before the next message. Opening one takes as long as Kafka is unavailable, and
     happens in a thread of its own: whoever sends meanwhile hears of it within a second.
     """
 

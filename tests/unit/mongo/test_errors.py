@@ -1,4 +1,4 @@
-"""What pymongo's errors mean: a server that is unavailable for now, or something that no trying again will mend."""
+"""What pymongo's errors mean: an unavailable server, or an error that no retry will mend."""
 
 import pytest
 from pymongo.errors import (
