@@ -17,8 +17,8 @@ PATIENCE_SECONDS = 2.0
 
 
 class Health(NamedTuple):
-    """``state`` is ``up``, ``not ready``, ``no answer``, or ``unknown`` where no setting says where it listens: it can
-    be on another machine then."""
+    """``state`` is ``up``, ``not ready``, ``no answer``, or ``unknown`` where no setting says where it listens, so
+    that it can be elsewhere."""
 
     service: str
     address: str
