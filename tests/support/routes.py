@@ -44,6 +44,8 @@ PUBLIC = {
     "/",
     "/dashboard",
     "/dashboard/config.json",
+    # Who the caller is: says of those without a credential that they have none.
+    "/dashboard/session.json",
     "/dashboard/{path}",
 }
 
