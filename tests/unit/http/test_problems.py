@@ -4,7 +4,6 @@ import ast
 import asyncio
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -159,14 +158,3 @@ def test_a_problem_has_the_members_that_it_is_given() -> None:
     assert answer.headers["retry-after"] == "1"
     assert b'"type":"/problems/too-busy"' in bytes(answer.body)
     assert b'"errors":[]' in bytes(answer.body)
-
-
-def test_the_page_of_errors_has_every_reason() -> None:
-    page = (ROOT / "docs/reference/errors.md").read_text().partition("## Events that are not accepted")[2]
-    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    sources = "".join(
-        path.read_text() for top in ("services", "shared") for path in Path(ROOT / top).rglob("*.py")
-    )
-    raised = set(re.findall(r'InvalidEvent\(\s*"([a-z_]+)"', sources))
-    assert len(raised) > 10
-    assert named == raised
