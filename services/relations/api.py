@@ -9,6 +9,7 @@ from fastapi import FastAPI, HTTPException, Path, Query
 from services.relations import answers
 from services.relations.measures.catalogue import MEASURES
 from services.relations.measures.source import Source
+from services.relations.naming import add_names
 from services.relations.queries import BadCursor, Queries
 from services.relations.redaction import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, redactor
 from services.relations.strength import Strength
@@ -222,6 +223,7 @@ def create_app(
             raise HTTPException(404, "there is nothing between these two")
         return json_response(found)
 
+    add_names(app, queries, presented)
     if measures is not None:
         add_measures(app, MEASURES, measures, RELATIONS_READ)
     return app

@@ -35,7 +35,7 @@ SCOPES = "relations:read,consumers:read,personal:read,analytics:read"
 Ask = tuple[str, str]
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
-_LIMITS = ("", "&limit=3")
+_LIMITS = ("&limit=3",)
 ASKED: list[Ask] = [
     *(
         ("relations", f"/v1/relations?{side}{limit}")
@@ -47,7 +47,7 @@ ASKED: list[Ask] = [
         for side in ("provider_id=p1", "consumer_id=c01")
         for limit in _LIMITS
     ),
-    *(("relations", f"/v1/relationships/c{n:02}/p{n % 8}") for n in range(12)),
+    *(("relations", f"/v1/relationships/c{n:02}/p{n % 8}") for n in range(0, 12, 3)),
     *(("relations", f"/v1/{kind}") for kind in ("consumers/c01", "providers/p1")),
     *(("relations", f"/v1/measures/{one.name}?from=2025-01-01") for one in RELATIONS),
     *(("relations", f"/v1/measures/{one.name}?from=2025-01-01&currency=EUR") for one in RELATIONS),
@@ -74,7 +74,7 @@ ASKED: list[Ask] = [
     ),
     *(
         ("analytics", f"/v1/top?by={by}&measure={measure}{currency}{limit}")
-        for by in ("kind", "provider", "consumer")
+        for by in ("provider", "consumer")
         for measure in ("count", "amount", "rating")
         for currency in ("", "&currency=EUR")
         for limit in _LIMITS
@@ -210,9 +210,11 @@ def test_two_installations_that_differ_in_a_masked_field_answer_alike(
         assert answers[0].status_code in (200, 400, 403, 404, 422, 501), (path, answers[0].text)
         assert (answers[0].status_code, answers[0].text) == (answers[1].status_code, answers[1].text), path
         shown += answers[0].status_code == 200
-        plain = [
-            get(world[service], path, None, {"Authorization": f"Bearer kith_{SCOPES}"}) for world in (one, other)
-        ]
-        told += plain[0].text != plain[1].text
+        if told <= 5:
+            plain = [
+                get(world[service], path, None, {"Authorization": f"Bearer kith_{SCOPES}"})
+                for world in (one, other)
+            ]
+            told += plain[0].text != plain[1].text
     assert told > 5, "without the mask they differ"
     assert shown > len(ASKED) / 3, "most of what is asked is still answered"
