@@ -159,7 +159,7 @@ def test_what_a_panel_asks_for_itself_overtakes_nothing(watched: Watched, site: 
     page.goto(site.page())
     currency = page.locator("#rfm select")
     expect(currency).to_have_value("EUR")
-    expect(page.locator("#rfm")).to_contain_text("Orders in USD are not counted")
+    expect(page.locator("#rfm")).to_contain_text("with orders only in USD are not counted")
     euro = page.locator("#rfm .body").inner_text()
     page.evaluate("window.hold = 'currency=USD'")
     currency.select_option("USD")
