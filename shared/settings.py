@@ -143,6 +143,11 @@ class Settings(BaseSettings):
     analytics_port: int = Field(8703, ge=0, le=65535, description="Port of the analytics API.")
     privacy_port: int = Field(8704, ge=0, le=65535, description="Port of the privacy API.")
     exports_port: int = Field(8705, ge=0, le=65535, description="Port of the exports API.")
+    exports_url: str | None = Field(
+        None,
+        description="Where clients reach the exports API, such as https://kith.example: links of the OData feed"
+        " begin with it, and are relative without it.",
+    )
     exports_analytics: str | None = Field(
         None,
         description="Where exports ask for analytics' measures: host:port or URL. Default: this host.",

@@ -70,6 +70,13 @@ PLACES = {
     "audit": Place(
         "services.cli.audit", "audit_app", OPERATE, "The record of who saw personal data and who did what."
     ),
+    "erase": Place(
+        "services.cli.erase",
+        "erase_command",
+        OPERATE,
+        "Erase a consumer, for good: no replay, rebuild or restored dump brings them back.",
+    ),
+    "receipt": Place("services.cli.receipt", "receipt_app", OPERATE, "Receipts of erasures."),
     "keys": Place("services.cli.keys.app", "keys_app", OPERATE, "The keys of callers, and of the data."),
     "topics": Place("services.cli.topics", "topics_app", OPERATE, "The Kafka topics that Kith uses."),
     "privileges": Place(

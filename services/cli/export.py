@@ -38,7 +38,7 @@ def export_command(
         typer.Option(help="File, or folder for several. Default: DATASET-DAY.FORMAT; - is the standard output."),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="csv, jsonl, parquet or hyper. Default: by --out, or csv.")
+        str | None, typer.Option(help="csv, csv-excel, jsonl, parquet or hyper. Default: by --out, or csv.")
     ] = None,
     from_: Annotated[_Text, typer.Option("--from", help="Begin of the period: a day (UTC) or a time.")] = None,
     to: Annotated[_Text, typer.Option(help="End of the period, exclusive.")] = None,
@@ -48,6 +48,7 @@ def export_command(
     provider_id: Annotated[_Text, typer.Option(help="Only this provider.")] = None,
     by: Annotated[_Text, typer.Option(help="Only aggregates by this: total, kind, provider …")] = None,
     key: Annotated[_Text, typer.Option(help="Only aggregates of this key.")] = None,
+    purpose: Annotated[_Text, typer.Option(help="Only rows of consumers who have granted this purpose.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter of a measure, as in unit=week. May be repeated.")
     ] = None,
@@ -67,6 +68,7 @@ def export_command(
     from pydantic import ValidationError
 
     from services.cli.export_progress import ExportProgress
+    from services.exports.columns import WriterFailed
     from services.exports.decryption import decryptor
     from services.exports.snapshot import MomentPassed
     from shared.access.acts import record_act
@@ -80,7 +82,7 @@ def export_command(
     require(settings, "mongo", *(("master_key",) if personal else ()))
     mongo = mongo_of(settings)
     given = {"from": from_, "to": to, "kind": kind, "category": category, "consumer_id": consumer_id}
-    given |= {"provider_id": provider_id, "by": by, "key": key}
+    given |= {"provider_id": provider_id, "by": by, "key": key, "purpose": purpose}
     order = _Order(
         tenant, {name: value for name, value in given.items() if value is not None}, set_ or [], personal
     )
@@ -103,6 +105,8 @@ def export_command(
         raise ConfigurationError(str(missing)) from None
     except MomentPassed as passed:
         raise Unavailable(str(passed)) from None
+    except WriterFailed as failed:
+        raise ConfigurationError(str(failed)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +137,9 @@ def _exports(
                     "dataset", f"there is no measure {measure}; there are {', '.join(sorted(known))}"
                 )
             asked = order.filters | dict(_pair(text) for text in order.parameters)
-            found = answer(database, measure, order.tenant, asked).model_dump(mode="json")
-            yield measure_export(measure, order.tenant, found, datetime.now(UTC))
+            found = answer(database, measure, order.tenant, asked)
+            schema = type(found).model_json_schema(mode="serialization")
+            yield measure_export(measure, order.tenant, found.model_dump(mode="json"), datetime.now(UTC), schema)
             continue
         if order.parameters:
             raise BadParameter("set", f"is for measures, which {name} is none of")

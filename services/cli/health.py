@@ -17,7 +17,8 @@ PATIENCE_SECONDS = 2.0
 
 
 class Health(NamedTuple):
-    """``state`` is ``up``, ``not ready``, ``no answer`` or ``unknown`` (where the settings say no port)."""
+    """``state`` is ``up``, ``not ready``, ``no answer``, or ``unknown`` where no setting says where it listens, so
+    that it can be elsewhere."""
 
     service: str
     address: str
@@ -57,6 +58,8 @@ def _one(service: str, settings: Settings) -> Health:
     except ValueError:
         return Health(service, address, "no answer", "it is another program")
     except (OSError, http.client.HTTPException) as error:
+        if f"{service}_port" not in settings.model_fields_set:
+            return Health(service, address, "unknown", "nothing answers at its default port on this machine")
         reason = getattr(error, "reason", error)
         return Health(service, address, "no answer", getattr(reason, "strerror", None) or type(reason).__name__)
     return (

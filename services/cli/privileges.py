@@ -8,6 +8,7 @@ from services.privacy.schema import COLLECTIONS as PRIVACY
 from services.relations.fact_erasure import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
+from shared.access.key_uses import COLLECTION as KEY_USES
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
 from shared.contracts.services import SERVICES, ServiceSpec
@@ -42,11 +43,12 @@ class Acl(NamedTuple):
 def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     """By service, the privileges of its role in ``database``, as ``createRole`` takes them.
 
-    To the audit entries can be added and nothing else, and API keys can be read: no service can change either.
+    To the audit entries can be added and nothing else, and API keys can be read: no service can change either, it
+    notes when a key was used elsewhere.
     ``operator`` is for the commands; they make and end API keys, but cannot change the audit either, nor read the
     keys that receipts are signed with.
     """
-    common = {API_KEYS: _READ, AUDITED: _ADD}
+    common = {API_KEYS: _READ, KEY_USES: ("find", "insert", "update"), AUDITED: _ADD}
     # Keys are made by whoever seals; relations and privacy destroy them, and only an operator wraps them anew.
     sealing = {**common, **dict.fromkeys(VAULT, _ADD)}
     projected = {**_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ}

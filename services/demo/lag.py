@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from pymongo.database import Database
 
 from services.demo.changelog import Logged
 from shared.contracts.services import PROJECTIONS
 from shared.contracts.topics import Topics
-from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
+from shared.kafka.python_client.data_ends import data_ends
+from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.settings import Settings
 from shared.versions.mongo_registry import MongoRegistry
 
@@ -52,14 +53,7 @@ class Gauge:
         topics = Topics(settings.topic_prefix)
         self._changes = topics.name(_CHANGES)
         self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
-        with reaching_brokers():
-            self._kafka = KafkaConsumer(
-                **connection(settings),
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                max_poll_records=5_000,
-            )
+        self._kafka = open_outside(settings, auto_offset_reset="earliest", max_poll_records=5_000)
 
     def close(self) -> None:
         self._kafka.close()
@@ -75,6 +69,7 @@ class Gauge:
             ends = self._ends(topics)
             live = MongoRegistry(self._database, service).read().live
             stored = {part: positions.get(f"{service}@{live}/{_name(part)}", 0) for part in ends}
+            ends = data_ends(self._kafka, stored, ends)
             behind[service] = {_name(part): max(0, end - stored[part]) for part, end in ends.items()}
             done[service] = sum(stored.values())
         return Lag(behind, done, outbox, self._database.dead_letters.estimated_document_count())

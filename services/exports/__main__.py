@@ -29,7 +29,11 @@ def run(settings: Settings) -> None:
             _address(settings.exports_relations, settings.host, settings.relations_port),
         )
         app = create_app(
-            Exports(service.database, decryptor(service.vault)), problems, measures, access=service.access
+            Exports(service.database, decryptor(service.vault)),
+            problems,
+            measures,
+            access=service.access,
+            public_url=settings.exports_url,
         )
         service.serve(app, settings.exports_port, gate=gate)
 

@@ -17,17 +17,22 @@ from services.exports.measures import Measures, Refused, measure_export
 from services.exports.odata.routes import add_odata
 from services.exports.query import ExportQuery
 from services.exports.snapshot import MomentPassed
-from services.exports.source import Exports
+from services.exports.source import Export, Exports
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
-from shared.contracts.events import Id, Kind, ShortText
+from shared.access.lineage import DerivedFrom
+from shared.access.query import misplaced
+from shared.contracts.events import Id, Kind, Name, ShortText
 from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
 from shared.http.parameters import BadParameter, moment
 from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import problem, problems
 from shared.measures.query import NotInstalled
 
-FormatName = Annotated[Literal["csv", "jsonl", "parquet", "hyper"], Query(description="Of the file.")]
+FormatName = Annotated[
+    Literal["csv", "csv-excel", "jsonl", "parquet", "hyper"],
+    Query(description="Of the file. csv-excel begins with a byte order mark."),
+]
 By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
 _FAILURES = problems(
     {
@@ -67,9 +72,11 @@ def create_app(
     measures: Measures | None = None,
     *,
     access: Access,
+    public_url: str | None = None,
 ) -> FastAPI:
     """Exports as an ASGI application. ``ready`` gives the reasons why it cannot do its work now; ``measures`` is
-    where measures are asked for, and without it there are none; ``access`` decides who may ask."""
+    where measures are asked for, and without it there are none; ``access`` decides who may ask. ``public_url`` is
+    where clients reach this service, for links in the feed, which are relative without it."""
     description = "Relations, relationships and aggregates as files, and as the OData feed /odata/v1/."
     app = guarded_app("Kith exports", description, access, ready)
     downloads = Downloads()
@@ -84,7 +91,7 @@ def create_app(
         _add_dataset(app, exports, dataset, downloads)
     if measures is not None:
         _add_measures(app, measures, downloads)
-    add_odata(app, exports)
+    add_odata(app, exports, public_url)
 
     @app.exception_handler(BadParameter)
     async def bad_export(_: Request, error: BadParameter) -> Response:
@@ -130,6 +137,11 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         provider_id: Annotated[Id | None, Query(description="Only this provider.")] = None,
         by: Annotated[By | None, Query(description="Only these aggregates.")] = None,
         key: Annotated[ShortText | None, Query(description="Only aggregates of this key.")] = None,
+        purpose: Annotated[
+            Name | None,
+            DerivedFrom("consent"),
+            Query(description="Only rows of consumers who have granted this purpose."),
+        ] = None,
         personal: Annotated[
             bool, Query(description="Also the columns that tell about a person; needs the scope personal:read.")
         ] = False,
@@ -137,7 +149,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         """All rows as of one moment (header `Kith-As-Of`), streamed. An export that fails midway breaks the
         connection off: a file that came to its end is whole. Columns that are masked for the credential are left
         out, and the header `Kith-Masked` names them."""
-        wish = ExportQuery(tenant, None, None, kind, category, consumer_id, provider_id, by, key)
+        wish = ExportQuery(tenant, None, None, kind, category, consumer_id, provider_id, by, key, purpose)
         wish = replace(wish, since=_time("from", from_), until=_time("to", to))
         if personal:
             if not caller.may(PERSONAL_READ):
@@ -168,13 +180,20 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
     ) -> Any:
         """What `GET /v1/measures/{name}` answers, its items as rows. All other parameters are the measure's
         own."""
-        asked = {key: value for key, value in request.query_params.items() if key != "format"}
+        given = request.query_params.multi_items()
+        if faults := misplaced((key for key, _ in given), [key for key, _ in given]):
+            detail = "; ".join(f"{key}: {fault}" for key, fault in faults.items())
+            return problem(422, detail, errors=[{"field": key, "detail": fault} for key, fault in faults.items()])
+        asked = {key: value for key, value in given if key != "format"}
         headers = {"Kith-Tenant": tenant}
         if "authorization" in request.headers:
             headers["Authorization"] = request.headers["authorization"]
-        return downloads.begin(
-            lambda: measure_export(name, tenant, measures.answer(name, asked, headers), datetime.now(UTC)), format
-        )
+
+        def opened() -> Export:
+            answer = measures.answer(name, asked, headers)
+            return measure_export(name, tenant, answer, datetime.now(UTC), measures.schema(name, answer))
+
+        return downloads.begin(opened, format)
 
 
 def catalogue() -> Catalogue:

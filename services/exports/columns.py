@@ -14,6 +14,10 @@ Type = Literal["text", "choice", "integer", "number", "boolean", "time", "day", 
 Row = Mapping[str, Any]
 
 
+class WriterFailed(Exception):
+    """A file of a format cannot be written. The message says why, and what to do."""
+
+
 class Batches(Protocol):
     """Rows in lots of bounded size, which is all of an export that is ever in memory."""
 
@@ -37,6 +41,10 @@ class Column:
     stored: Callable[[Any], Any] | None = None
     #: Paths of events' and profiles' fields (shared.access.lineage); None where the name is such a field's.
     tells: tuple[str, ...] | None = None
+    #: Of a time: the digits of a second that are stored.
+    digits: int = 3
+    #: What is shown for the facts of a pseudonym: what is stored would reveal whose they were.
+    anonymised: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

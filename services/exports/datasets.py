@@ -7,6 +7,7 @@ from services.exports import flatten
 from services.exports.columns import Column, Dataset
 from shared.contracts.events import microseconds
 from shared.contracts.fact_fields import FACT_FIELDS
+from shared.erasure.records import ANONYMISED
 
 _MINOR = "in minor units (cents)"
 
@@ -64,8 +65,16 @@ RELATIONS = Dataset(
             "The event that last said so: its source.",
             "version.source",
             tells=("event.source",),
+            anonymised=ANONYMISED["source"],
         ),
-        Column("event_id", "text", "The same event's id.", "version.id", tells=("event.id",)),
+        Column(
+            "event_id",
+            "text",
+            "The same event's id.",
+            "version.id",
+            tells=("event.id",),
+            anonymised=ANONYMISED["id"],
+        ),
         # Mostly it is when it happened, too.
         Column(
             "event_time",
@@ -74,6 +83,7 @@ RELATIONS = Dataset(
             "version.time",
             stored=_stored_time,
             tells=("event.time",),
+            digits=6,
         ),
         *_TEXTS,
     ),

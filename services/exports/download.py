@@ -10,7 +10,7 @@ from anyio import CapacityLimiter, to_thread
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from services.exports.columns import Batches, Row
+from services.exports.columns import Batches, Row, WriterFailed
 from services.exports.formats import FORMATS, Format
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
@@ -51,9 +51,12 @@ class Stoppable:
 
 
 class Download(Response):
-    """``chunks`` are made in threads of ``limiter``, one at a time, never ahead of a slow reader. What fails
-    midway breaks the connection off, so that nobody takes a part for the whole. At the end, however it comes,
-    ``done`` is called; it may block."""
+    """``chunks`` are made in threads of ``limiter``, one at a time, never ahead of a slow reader.
+
+    What fails midway breaks the connection off, so that nobody takes a part for the whole. With ``whole`` the
+    answer begins with the first chunk, and what fails before it is answered as a problem. At the end, however it
+    comes, ``done`` is called; it may block.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Download(Response):
         done: Callable[[], object],
         headers: Mapping[str, str],
         media_type: str,
+        whole: bool = False,
     ) -> None:
         super().__init__(None, 200, headers, media_type)
         del self.headers["content-length"]
@@ -70,14 +74,15 @@ class Download(Response):
         self._rows = rows
         self._limiter = limiter
         self._done = done
+        self._whole = whole
 
-    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failed: Exception | None = None
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._watch, receive, group.cancel_scope)
                 try:
-                    await self._stream(send)
+                    await self._stream(scope, receive, send)
                 except Exception as error:  # raised below: the group would wrap it
                     failed = error
                 group.cancel_scope.cancel()
@@ -95,11 +100,27 @@ class Download(Response):
         self._rows.stop()
         scope.cancel()
 
-    async def _stream(self, send: Send) -> None:
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        chunk: bytes | None = b""
+        try:
+            if self._whole:
+                chunk = await to_thread.run_sync(self._next, limiter=self._limiter)
+        except WriterFailed as error:
+            _log.error("an export could not be written", extra={"reason": str(error)})
+            await problem(500, str(error))(scope, receive, send)
+            return
+        except MomentPassed as error:
+            await problem(410, str(error))(scope, receive, send)
+            return
+        except Unavailable:
+            unavailable = problem(503, "MongoDB is temporarily unavailable. Retry later.", {"Retry-After": "5"})
+            await unavailable(scope, receive, send)
+            return
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        while (chunk := await to_thread.run_sync(self._next, limiter=self._limiter)) is not None:
+        while chunk is not None:
             if chunk:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            chunk = await to_thread.run_sync(self._next, limiter=self._limiter)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _next(self) -> bytes | None:
@@ -153,4 +174,4 @@ class Downloads:
         }
         if export.hidden:
             headers["Kith-Masked"] = ", ".join(export.hidden)
-        return Download(chunks, rows, self._limiter, self._slots.release, headers, format.media_type)
+        return Download(chunks, rows, self._limiter, self._slots.release, headers, format.media_type, format.whole)

@@ -10,6 +10,7 @@ import orjson
 
 from shared.contracts.events import EPOCH
 from shared.contracts.fact_fields import FACT_FIELDS, FactField
+from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document
 
 #: What a sealed value begins with (shared/vault). One that nobody has opened is not shown.
@@ -22,14 +23,14 @@ def name_within_tenant(id: str) -> str:
 
 
 def relation(fact: Document) -> Document:
-    version = fact["version"]
+    version, cause = fact["version"], cause_of(fact)
     return {
         "id": name_within_tenant(fact["_id"]),
         "relation_id": fact["relation_id"],
         "consumer_id": fact["consumer_id"],
         **{field.name: _value(field, fact) for field in FACT_FIELDS if field.column and not field.personal},
-        "event_source": version["source"],
-        "event_id": version["id"],
+        "event_source": cause["source"],
+        "event_id": cause["id"],
         "event_time": EPOCH + timedelta(microseconds=version["time"]),
         **{field.name: _value(field, fact) for field in FACT_FIELDS if field.column and field.personal},
     }
@@ -139,8 +140,9 @@ def added_up(partials: Iterable[Document]) -> Iterator[Document]:
 
 
 def _money(amounts: Mapping[str, int]) -> Document:
-    """Sums by currency: all of them as JSON, and as numbers where there is one currency only."""
-    amounts = {currency: amounts[currency] for currency in sorted(amounts) if amounts[currency]}
+    """Sums by currency: all of them as JSON, and as numbers where there is one currency only. A sum of 0 is one:
+    orders and refunds that cancel out are not the same as no money."""
+    amounts = {currency: amounts[currency] for currency in sorted(amounts)}
     currency, amount = next(iter(amounts.items())) if len(amounts) == 1 else (None, None)
     return {"currency": currency, "amount": amount, "amounts": _json(amounts)}
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from services.exports.source import Export
-from services.exports.text import csv_lines, json_lines
+from services.exports.text import BOM, csv_lines, json_lines
 from shared.measures.query import NotInstalled
 
 
@@ -15,10 +16,17 @@ class Format:
     media_type: str
     extension: str
     chunks: Callable[[Export], Iterator[bytes]]
+    #: The first chunk comes when all is written: until then the answer can still be that it failed.
+    whole: bool = False
 
 
 def _csv(export: Export) -> Iterator[bytes]:
     return csv_lines(export.columns, export.rows)
+
+
+def _csv_excel(export: Export) -> Iterator[bytes]:
+    yield BOM
+    yield from csv_lines(export.columns, export.rows)
 
 
 def _jsonl(export: Export) -> Iterator[bytes]:
@@ -36,6 +44,9 @@ def _parquet(export: Export) -> Iterator[bytes]:
 def _hyper(export: Export) -> Iterator[bytes]:
     try:
         from services.exports.hyper import hyper
+
+        if find_spec("pantab") is None:  # the child imports it
+            raise ImportError("pantab")
     except ImportError:
         raise NotInstalled("Tableau's files need pantab and pyarrow: install kith[exports]") from None
     return hyper(export)
@@ -43,7 +54,9 @@ def _hyper(export: Export) -> Iterator[bytes]:
 
 FORMATS: Mapping[str, Format] = {
     "csv": Format("text/csv; charset=utf-8; header=present", "csv", _csv),
+    # Without the mark Excel takes UTF-8 for the code page of its machine.
+    "csv-excel": Format("text/csv; charset=utf-8; header=present", "csv", _csv_excel),
     "jsonl": Format("application/x-ndjson", "jsonl", _jsonl),
     "parquet": Format("application/vnd.apache.parquet", "parquet", _parquet),
-    "hyper": Format("application/octet-stream", "hyper", _hyper),
+    "hyper": Format("application/octet-stream", "hyper", _hyper, whole=True),
 }

@@ -23,7 +23,7 @@ from shared.vault.open import vault_in
 
 When = str | date | datetime | None
 #: In the order of Wish.
-_FILTERS = ("kind", "category", "consumer_id", "provider_id", "by", "key")
+_FILTERS = ("kind", "category", "consumer_id", "provider_id", "by", "key", "purpose")
 
 
 def frame(
@@ -46,7 +46,7 @@ def frame(
     and the others. It is read from MongoDB (``mongo`` is its address, ``database`` its name; without both
     addresses, those of KITH_MONGO and KITH_DATABASE) or from the exports service (``url``, with ``key``, an API
     key). The period is [since, until): days as text or dates in UTC, or aware times. ``filters``: kind, category,
-    consumer_id, provider_id; of aggregates by and key; of a measure its own parameters.
+    consumer_id, provider_id, purpose; of aggregates by and key; of a measure its own parameters.
 
     Columns, units and descriptions are those of ``GET /v1/export``. pandas gets Int64 for whole numbers, category
     for kinds and currencies, datetime64[us, UTC] for times and datetime64 for days; polars gets Int64,

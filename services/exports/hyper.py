@@ -1,44 +1,65 @@
-"""Exports as Tableau's extract files (``.hyper``). Needs pantab, which brings Tableau's own database engine."""
+"""Exports as Tableau's extract files (``.hyper``), made in a process of their own.
 
+Tableau's engine and pantab are native code that ends its process where Python would raise: an empty table without
+columns once ended the whole service. Here it can end no more than the child. Needs pantab and pyarrow.
+"""
+
+import os
+import signal
+import subprocess
+import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-import orjson
-import pantab
 import pyarrow as pa
 
 from services.exports.arrow import record_batches, schema_of
+from services.exports.columns import WriterFailed
 from services.exports.source import Export
 
+#: The child is ended when it takes longer than this to accept a batch of rows, or to finish the file.
+STEP_SECONDS = 120.0
 _CHUNK = 1 << 20
+_CHILD = (sys.executable, "-m", "services.exports.hyper_writer")
 
 
-def write_hyper(export: Export, path: Path) -> None:
+def write_hyper(export: Export, path: Path, step_seconds: float = STEP_SECONDS) -> None:
     """One table, named as the dataset is. The engine keeps its log beside the file: give it a folder of its
-    own."""
+    own. Raises what reading the rows raises, and WriterFailed."""
+    if not export.columns:
+        raise WriterFailed("a file for Tableau needs at least one column, and none is visible to this credential")
     schema = schema_of(export)
-    plain = pa.schema([pa.field(field.name, _plain(field.type)) for field in schema])
-    failed: list[BaseException] = []
-
-    def batches() -> Iterator[pa.RecordBatch]:
+    with path.with_suffix(".errors").open("w+b") as errors:
+        child = subprocess.Popen(
+            [*_CHILD, str(path), export.name.rpartition("/")[2]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            # The engine is a process of the child's: both end together.
+            start_new_session=True,
+            env={**os.environ, "PYTHONFAULTHANDLER": "0"},
+        )
+        watch = _Watch(child, step_seconds)
         try:
-            for batch in record_batches(export, schema):
-                columns = [_plain_column(column) for column in batch.columns]
-                yield pa.record_batch(columns, schema=plain)
-        except BaseException as error:
-            failed.append(error)
-            raise
-
-    reader = pa.RecordBatchReader.from_batches(plain, batches())
-    engine = {"log_dir": str(path.parent), "default_database_version": "2"}
-    name = export.name.rpartition("/")[2]
-    try:
-        pantab.frame_to_hyper(reader, path, table=name, process_params=engine, atomic=False)
-    finally:
-        # pantab takes an error for the end of the rows.
-        if failed:
-            raise failed[0]
+            assert child.stdin is not None
+            try:
+                with child.stdin, pa.ipc.new_stream(child.stdin, schema) as stream:
+                    for batch in record_batches(export, schema):
+                        with watch:
+                            stream.write_batch(batch)
+            except (BrokenPipeError, pa.ArrowInvalid, OSError) as error:
+                if not _is_pipe(error):
+                    raise
+            with watch:
+                status = child.wait()
+        finally:
+            _kill(child)
+        if status != 0 or not path.exists():
+            errors.seek(0)
+            raise WriterFailed(_reason(status, watch.expired, step_seconds, errors.read()))
 
 
 def hyper(export: Export) -> Iterator[bytes]:
@@ -53,15 +74,45 @@ def hyper(export: Export) -> Iterator[bytes]:
             yield chunk
 
 
-def _plain_column(column: pa.Array) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        return column.cast(pa.string())
-    if pa.types.is_list(column.type):
-        texts = [None if one is None else orjson.dumps(one).decode() for one in column.to_pylist()]
-        return pa.array(texts, pa.string())
-    return column
+class _Watch:
+    """Ends the child when a step (the block of a ``with``) takes too long."""
+
+    def __init__(self, child: "subprocess.Popen[bytes]", seconds: float) -> None:
+        self._child = child
+        self._seconds = seconds
+        self.expired = False
+
+    def __enter__(self) -> None:
+        self._timer = threading.Timer(self._seconds, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _expire(self) -> None:
+        self.expired = True
+        _kill(self._child)
 
 
-def _plain(type: pa.DataType) -> pa.DataType:
-    """Hyper has neither dictionaries nor lists: lists are JSON there."""
-    return pa.string() if pa.types.is_dictionary(type) or pa.types.is_list(type) else type
+def _kill(child: "subprocess.Popen[bytes]") -> None:
+    # The group outlives its leader where the engine does.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _is_pipe(error: Exception) -> bool:
+    return isinstance(error, BrokenPipeError) or "pipe" in str(error).lower()
+
+
+def _reason(status: int, expired: bool, seconds: float, errors: bytes) -> str:
+    if expired:
+        what = f"made no progress for {seconds:g} seconds and was ended"
+    elif status < 0:
+        what = f"ended by the signal {signal.Signals(-status).name}"
+    else:
+        lines = errors.decode("utf-8", "replace").strip().splitlines()
+        # The kind of the error only: its text may quote a value.
+        what = f"failed ({lines[-1].partition(':')[0] if lines else f'status {status}'})"
+    return f"the writer of Tableau's files {what}; export another format (parquet, csv), or less at a time"

@@ -4,25 +4,23 @@ The services' code is not imported here; they are asked over HTTP, with the cred
 """
 
 import json
-import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from services.exports.columns import Column, Row, Type
+from services.exports.columns import Row
+from services.exports.measure_rows import columns_of, knows, rows_of
 from services.exports.source import Export
 from shared.contracts.errors import Unavailable
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import of_uri
-from shared.measures.rows import names_of, rows_of
 
 #: A measure has 25 s of MongoDB's time, and may wait for others.
 TIMEOUT_SECONDS = 60.0
 _FILTERS = frozenset({"kind", "category", "provider_id"})
-_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class Refused(Exception):
@@ -39,6 +37,9 @@ class Measures(Protocol):
     def answer(self, name: str, asked: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
         """A measure's answer. Raises Refused and Unavailable."""
 
+    def schema(self, name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON Schema of an answer that ``answer`` gave. Raises Refused and Unavailable."""
+
 
 class MeasureServices:
     """The services that have measures. With both, relations answers what asks for a kind, a category or a
@@ -48,6 +49,7 @@ class MeasureServices:
         """Their addresses, without a slash at the end."""
         self._analytics = analytics
         self._relations = relations
+        self._documents: dict[str, Mapping[str, Any]] = {}
         # No proxy, whatever the environment says: they are of one installation.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -63,6 +65,21 @@ class MeasureServices:
                     raise
         raise AssertionError("there are services")
 
+    def schema(self, name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """From the services' OpenAPI documents, which are read once, and again where an answer does not fit: then
+        its service has been replaced by a newer one."""
+        for again in (False, True):
+            for service in (self._analytics, self._relations):
+                found = _answer_schema(self._document(service, again), name)
+                if found is not None and knows(answer, columns_of(found, found["$defs"])):
+                    return found
+        raise Unavailable(f"no service describes the measure {name} as it answers it")
+
+    def _document(self, service: str, again: bool) -> Mapping[str, Any]:
+        if again or service not in self._documents:
+            self._documents[service] = self._ask(f"{service}/openapi.json", {})
+        return self._documents[service]
+
     def _ask(self, address: str, headers: Mapping[str, str]) -> dict[str, Any]:
         request = urllib.request.Request(address, headers=dict(headers))
         try:
@@ -76,18 +93,18 @@ class MeasureServices:
             raise Unavailable(f"a service with measures is unavailable: {error}") from None
 
 
-def measure_export(name: str, tenant: str, answer: Mapping[str, Any], as_of: datetime) -> Export:
-    """An answer (JSON values) as an export: its items, a row each, with types as far as the values tell them."""
-    rows = rows_of(answer)
-    columns = [_column(column, [row.get(column) for row in rows]) for column in names_of(rows)]
-    for column in columns:
-        if (made := _MADE.get(column.type)) is not None:
-            for row in rows:
-                row[column.name] = None if row.get(column.name) is None else made(row[column.name])
-    return Export(f"measures/{name}", tenant, columns, as_of, _Rows([rows]))
-
-
-_MADE: Mapping[Type, Callable[[Any], Any]] = {"day": date.fromisoformat, "text": str}
+def measure_export(
+    name: str, tenant: str, answer: Mapping[str, Any], as_of: datetime, schema: Mapping[str, Any]
+) -> Export:
+    """An answer (JSON values) as an export: its items, a row each. The columns follow from ``schema`` alone, the
+    JSON Schema of the answer. What the answer names as masked is left out."""
+    definitions = schema.get("$defs") or {}
+    columns = columns_of(schema, definitions)
+    masked = {str(path) for path in answer.get("masked") or ()}
+    hidden = [column.name for column in columns if column.name in masked or column.name.split(".")[0] in masked]
+    shown = [column for column in columns if column.name not in hidden]
+    rows = rows_of(answer, shown)
+    return Export(f"measures/{name}", tenant, shown, as_of, _Rows([rows]), hidden=hidden)
 
 
 class _Rows:
@@ -104,18 +121,12 @@ class _Rows:
         """Nothing is held."""
 
 
-def _column(name: str, values: Sequence[Any]) -> Column:
-    kinds = {type(value) for value in values if value is not None}
-    type_: Type = "text"
-    if kinds == {bool}:
-        type_ = "boolean"
-    elif kinds == {int}:
-        type_ = "integer"
-    elif kinds and kinds <= {int, float}:
-        type_ = "number"
-    elif kinds == {str} and all(value is None or _DAY.fullmatch(value) for value in values):
-        type_ = "day"
-    return Column(name, type_, f"{name} of the measure.")
+def _answer_schema(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    route = document.get("paths", {}).get(f"/v1/measures/{name}")
+    if route is None:
+        return None
+    found = route["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    return {**found, "$defs": document["components"]["schemas"]}
 
 
 def _refused(status: int, body: bytes) -> Refused:

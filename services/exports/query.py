@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from services.exports.columns import Dataset
+from services.exports.purposes import check_purpose
 from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
 
@@ -26,12 +27,20 @@ class ExportQuery:
     provider_id: str | None = None
     by: str | None = None
     key: str | None = None
+    #: Only rows of consumers who have granted it (services.exports.consent).
+    purpose: str | None = None
 
     def check(self, dataset: Dataset) -> None:
         """Raises BadParameter when the dataset cannot be narrowed so."""
+        if self.purpose is not None:
+            check_purpose(dataset.name)
         for field in fields(self):
             name = {"since": "from", "until": "to"}.get(field.name, field.name)
-            if name != "tenant" and getattr(self, field.name) is not None and name not in dataset.filters:
+            if (
+                name not in ("tenant", "purpose")
+                and getattr(self, field.name) is not None
+                and name not in dataset.filters
+            ):
                 known = ", ".join(dataset.filters)
                 raise BadParameter(name, f"is no filter of {dataset.name}, which has {known}")
         if self.since is not None and self.until is not None and self.since >= self.until:

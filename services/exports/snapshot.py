@@ -22,6 +22,11 @@ Documents = Generator[Document, None, None]
 #: Documents that come with one answer of the server.
 BATCH = 2_000
 _INVALID, _TOO_OLD, _UNAVAILABLE, _KILLED, _NOT_FOUND = 72, 239, 246, 175, 43
+_CONVERSION_FAILURE = 241
+
+
+class NotConvertible(Exception):
+    """The server met a value that a conversion in the question cannot take."""
 
 
 class MomentPassed(Exception):
@@ -111,6 +116,8 @@ def _explained() -> Iterator[None]:
             ) from None
         if error.code == _INVALID and "atClusterTime" in str(error):
             raise MomentPassed("MongoDB has never been at the moment that is to be read") from None
+        if error.code == _CONVERSION_FAILURE:
+            raise NotConvertible from None
         if error.code in (_UNAVAILABLE, _KILLED, _NOT_FOUND):
             # Indexes are being built, or the version that is read has just been dropped.
             raise Unavailable(

@@ -11,6 +11,7 @@ from pymongo.database import Database
 
 from services.exports.column_access import check_filters, masked, split
 from services.exports.columns import Batches, Column, Dataset, Row
+from services.exports.consent import consenting
 from services.exports.datasets import DATASETS
 from services.exports.decryption import Reveal
 from services.exports.flatten import added_up
@@ -80,18 +81,22 @@ class Exports:
             dataset.projection(personal),
             [(field, 1) for field in dataset.key],
         )
-        rows = _Begun(self._rows(dataset, found, wish.tenant, personal))
+        rows = _Begun(self._rows(dataset, found, snapshot, wish, personal))
         return Export(name, wish.tenant, columns, snapshot.time, rows, dataset.day, hidden)
 
     def _rows(
-        self, dataset: Dataset, found: Documents, tenant: str, personal: bool
+        self, dataset: Dataset, found: Documents, snapshot: Snapshot, wish: ExportQuery, personal: bool
     ) -> Generator[Sequence[Row], None, None]:
         reveal = self._reveal if personal and dataset.personal_fields else None
         with closing(found):
             documents: Iterator[Document] = added_up(found) if dataset.partials else found
             flat = dataset.flat
+            lot: Sequence[Document]
             while lot := list(islice(documents, BATCH)):
-                yield [flat(document) for document in (reveal(tenant, lot) if reveal else lot)]
+                if wish.purpose is not None:
+                    # Before anything is opened: nobody's values are read in vain.
+                    lot = consenting(snapshot, wish.tenant, wish.purpose, lot)
+                yield [flat(document) for document in (reveal(wish.tenant, lot) if reveal and lot else lot)]
 
 
 class _Begun:

@@ -3,23 +3,24 @@
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
 
 from services.exports.columns import Batches, Column, Type
+from shared.measures.csv_cells import guarded, guarded_json
 
-#: What makes a spreadsheet take a cell for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: The byte order mark, from which Excel knows that a file is in UTF-8.
+BOM = b"\xef\xbb\xbf"
 
 
 def csv_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
     """CSV (RFC 4180): UTF-8, CRLF, a head line, quotes where they are needed.
 
     Nothing is an empty cell. Times are ``2026-11-21T07:00:00.000000Z``, days ``2026-11-21``, a list of texts is
-    JSON. A text that a spreadsheet would run as a formula (it begins with =, +, -, @, a tab or a carriage return)
-    gets an apostrophe in front; numbers do not, for they cannot be one.
+    JSON. A text that a spreadsheet would run as a formula gets an apostrophe in front, which
+    ``shared.measures.csv_cells.unguarded`` takes away; numbers do not, for they cannot be one.
     """
     names = [column.name for column in columns]
     shown = [_SHOWN[column.type] for column in columns]
@@ -42,16 +43,13 @@ def csv_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
 
 
 def json_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
-    """A JSON object a line, with the columns that are not null. What CSV has as JSON text is a JSON value here."""
-    names = [(column.name, column.type == "json") for column in columns]
+    """A JSON object a line, with the columns that are not null. What CSV has as JSON text is a JSON value here.
+    Times are in UTC and end with Z."""
+    names = [(column.name, _IN_JSON.get(column.type, _as_it_is)) for column in columns]
     for rows in batches:
         lines = [
             orjson.dumps(
-                {
-                    name: orjson.Fragment(value) if nested else value
-                    for name, nested in names
-                    if (value := row.get(name)) is not None
-                },
+                {name: made(value) for name, made in names if (value := row.get(name)) is not None},
                 option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,
             )
             for row in rows
@@ -59,17 +57,23 @@ def json_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
         yield b"".join(lines)
 
 
-def iso(time: datetime) -> str:
-    """``2026-11-21T07:00:00.000000Z`` of an aware UTC time."""
-    return f"{time.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
+def iso(time: datetime, digits: int = 6) -> str:
+    """``2026-11-21T07:00:00.000000Z`` of an aware time, with 6 or 3 digits of the second."""
+    unit = "microseconds" if digits == 6 else "milliseconds"
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=unit)}Z"
 
 
 def _list(values: Sequence[str]) -> str:
-    return orjson.dumps(values).decode()
+    return guarded_json(orjson.dumps(values).decode())
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _utc(time: datetime) -> datetime:
+    # Of other kinds of time zones orjson may not write the offset.
+    return time.astimezone(UTC)
 
 
 def _day(day: date) -> str:
@@ -81,14 +85,14 @@ def _boolean(value: bool) -> str:
 
 
 _SHOWN: Mapping[Type, Callable[[Any], Any]] = {
-    "text": _safe,
-    "choice": _safe,
+    "text": guarded,
+    "choice": guarded,
     "integer": int,
     "number": repr,
     "boolean": _boolean,
     "time": iso,
     "day": _day,
     "texts": _list,
-    # Begins with "{", which is no formula.
-    "json": str,
+    "json": guarded_json,
 }
+_IN_JSON: Mapping[Type, Callable[[Any], Any]] = {"json": orjson.Fragment, "time": _utc}

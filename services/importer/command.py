@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 def import_command(
-    mapping: Annotated[Path, typer.Argument(help="The mapping file (TOML).", show_default=False)],
+    mapping: Annotated[
+        Path, typer.Argument(help="The mapping file (TOML); with --init, the file of rows.", show_default=False)
+    ],
     rejects: Annotated[
         Path | None,
         typer.Option(
@@ -32,6 +34,14 @@ def import_command(
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read and check every row, publish nothing. Needs no Kafka.")
+    ] = False,
+    init: Annotated[
+        bool,
+        typer.Option(
+            "--init",
+            help="Write a first mapping of a file (CSV, JSON lines, Excel, SQLite) beside it, for you to correct. "
+            "Publishes nothing.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one line of JSON.")] = False,
     as_of: Annotated[
@@ -60,6 +70,9 @@ def import_command(
     from shared.settings import require
     from shared.vault.open import open_vault
 
+    if init:
+        _init(mapping)
+        return
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
     settings = read_settings()
     moment = _moment(as_of)
@@ -79,6 +92,17 @@ def import_command(
         typer.echo(f"kith import: {error}", err=True)
         raise typer.Exit(1) from None
     typer.echo(_as_json(report, rejected_to, dry_run) if as_json else _as_text(report, rejected_to, dry_run))
+
+
+def _init(path: Path) -> None:
+    from services.importer.draft import write_draft
+
+    try:
+        written = write_draft(path)
+    except ConfigurationError as error:
+        typer.echo(f"kith import: {error}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"Wrote {written}. Check the lines with # ?, then try it:\nkith import {written} --dry-run")
 
 
 def _moment(as_of: str | None) -> datetime | None:

@@ -15,10 +15,11 @@ LONGEST_CELL = 131_072
 
 
 class Cells(NamedTuple):
-    """A whole row. ``number`` is its last line."""
+    """A whole row. ``number`` is its last line, ``lines`` are all of them where there are several."""
 
     number: int
     cells: list[str]
+    lines: tuple[str, ...] = ()
 
 
 class Refused(NamedTuple):
@@ -27,6 +28,13 @@ class Refused(NamedTuple):
     number: int
     detail: str
     content: str
+
+
+def apart(row: Cells, detail: str) -> Iterator[Refused]:
+    """The lines of a row that does not fit, one by one: a stray mark may have made one row of them."""
+    first = row.number - max(len(row.lines) - 1, 0)
+    for number, line in enumerate(row.lines, first):
+        yield Refused(number, detail, line)
 
 
 class Dialect(NamedTuple):
@@ -98,7 +106,9 @@ class _Row:
                 self.cells.append("".join([*self.parts, text[at:end]]))
                 self.parts = None
                 if self.began < len(self.lines) and self._joins_rows(text[:end]):
-                    self.wrong = "looks like a row in a cell that a quotation mark opens"
+                    self.wrong = (
+                        "looks like a row in a quoted cell: where cells do hold such lines, set multiline = true"
+                    )
                     return True
                 end += 1
                 if end < len(text) and not text.startswith(delimiter, end):
@@ -124,14 +134,14 @@ class _Row:
         if self.dialect.whole_lines or before.count(delimiter) != column - 1:
             return False
         if column > 1:
-            # In prose, a blank follows a comma.
-            return before.count(f"{delimiter} ") != column - 1
+            return True
         width = self.lines[-1].count(delimiter)
         return any(line.count(delimiter) >= width for line in self.lines[:-1])
 
     def end(self) -> Iterator[Cells | Refused]:
         if not self.wrong:
-            yield Cells(self.first + len(self.lines) - 1, self.cells)
+            several = tuple(self.lines) if len(self.lines) > 1 else ()
+            yield Cells(self.first + len(self.lines) - 1, self.cells, several)
             return
         detail = self.wrong
         if len(self.lines) > 1:

@@ -4,13 +4,15 @@ import contextlib
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from services.importer import encoding
-from services.importer.csv_rows import Cells, Dialect, Refused, fit, read_csv
+from services.importer.csv_rows import Cells, Dialect, Refused, apart, fit, read_csv
 from services.importer.files import File
 from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
@@ -42,6 +44,16 @@ def open_text(file: File) -> Iterator[Rows]:
         else:
             columns, rows = None, _jsonl(lines, file.encoding)
         yield Rows(columns, rows, size, raw.tell, notes)
+
+
+def read_sample(path: Path) -> bytes:
+    """The beginning of a text file, unpacked where it is gzip. Raises MappingError."""
+    try:
+        with path.open("rb") as raw:
+            zipped = path.name.lower().endswith(".gz")
+            return gzip.GzipFile(fileobj=raw).read(encoding.SAMPLE) if zipped else raw.read(encoding.SAMPLE)
+    except (OSError, EOFError, zlib.error) as error:
+        raise MappingError(f"{path}: cannot be read: {error}") from None
 
 
 def _csv(file: File, lines: Iterable[str], notes: list[str]) -> tuple[tuple[str, ...], Iterator[Row | BadRow]]:
@@ -81,10 +93,15 @@ def _csv_rows(
             damaged = True
             yield BadRow(record.number, "quotes", record.detail, shown(record.content))
             continue
-        number, cells = record
+        number, cells, lines = record
         found = fit(cells, names, needed)
         if found is None:
             detail = f"has {len(cells)} columns instead of {len(names)}"
+            if lines:
+                detail = f"is in a row of {len(lines)} lines, to line {number}, which {detail}"
+                for line in apart(record, detail):
+                    yield BadRow(line.number, "columns", detail, shown(line.content))
+                continue
             yield BadRow(number, "columns", detail, [shown(cell) for cell in cells])
             continue
         if len(cells) < len(names) and names[-1]:

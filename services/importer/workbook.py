@@ -35,19 +35,8 @@ def open_sheet(file: IO[bytes], path: Path, sheet: str | None) -> Iterator[Itera
     Numbers are ints or Decimals of at most 15 digits (what Excel keeps), times without an offset, days without
     a time of day, and what has no value an Unreadable.
     """
-    head = file.read(4)
-    file.seek(0)
-    if head == _OLE:
-        raise NotAWorkbook("is protected by a password, or in the format of Excel before 2007: save it as .xlsx")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what openpyxl leaves out: charts, validations
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
-            formulas = (
-                openpyxl.load_workbook(file, read_only=True, keep_links=False) if _calculates(path) else None
-            )
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
-        raise NotAWorkbook(f"is not a workbook that can be read ({type(error).__name__})") from None
+    book = _load(file)
+    formulas = _load(file, results=False) if _calculates(path) else None
     with closing(book):
         name = _choose(book, sheet)
         try:
@@ -57,18 +46,42 @@ def open_sheet(file: IO[bytes], path: Path, sheet: str | None) -> Iterator[Itera
                 formulas.close()
 
 
+def sheets(path: Path) -> list[str]:
+    """The visible sheets that hold something. Raises NotAWorkbook."""
+    with path.open("rb") as file, closing(_load(file)) as book:
+        return _filled(book)
+
+
+def _load(file: IO[bytes], results: bool = True) -> Any:
+    head = file.read(4)
+    file.seek(0)
+    if head == _OLE:
+        raise NotAWorkbook("is protected by a password, or in the format of Excel before 2007: save it as .xlsx")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what openpyxl leaves out: charts, validations
+            return openpyxl.load_workbook(file, read_only=True, data_only=results, keep_links=False)
+    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError, SyntaxError) as error:
+        raise NotAWorkbook(f"is not a workbook that can be read ({type(error).__name__})") from None
+
+
+def _filled(book: Any) -> list[str]:
+    visible = [each for each in book.worksheets if each.sheet_state == "visible"]
+    filled: list[str] = [each.title for each in visible if any(True for _ in _rows(each, None))]
+    if not filled:
+        raise NotAWorkbook("has no sheet with anything in it")
+    return filled
+
+
 def _choose(book: Any, sheet: str | None) -> str:
     names: list[str] = [each.title for each in book.worksheets]
     if sheet is not None:
         if sheet not in names:
             raise NotAWorkbook(f'has no sheet "{sheet}", but {", ".join(names)}')
         return sheet
-    visible = [each for each in book.worksheets if each.sheet_state == "visible"]
-    filled: list[str] = [each.title for each in visible if any(True for _ in _rows(each, None))]
+    filled = _filled(book)
     if len(filled) > 1:
         raise NotAWorkbook(f"has several sheets ({', '.join(filled)}): name one by sheet")
-    if not filled:
-        raise NotAWorkbook("has no sheet with anything in it")
     return filled[0]
 
 

@@ -1,11 +1,14 @@
 """The composition root of the privacy service: ``python -m services.privacy``."""
 
 from services.privacy.api import create_app
+from services.privacy.audit_routes import add_audit
+from services.privacy.erasure_list import ErasureList, add_erasure_list
 from services.privacy.erasures import Erasures, Stores
 from services.privacy.outlet import Outlet
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS
+from shared.access.audit_reading import MongoAuditReader
 from shared.erasure.ledger import Ledger
 from shared.erasure.records import hashed
 from shared.service.composition import Prepared, Service, now
@@ -30,8 +33,9 @@ def run(settings: Settings) -> None:
             hashed if vault is None else vault.pseudonym,
         )
         prepared = Prepared(database, COLLECTIONS)
+        erasures = Erasures(stores, receipts, now)
         app = create_app(
-            Erasures(stores, receipts, now),
+            erasures,
             People(database, names, vault),
             receipts,
             outlet.publish,
@@ -41,6 +45,8 @@ def run(settings: Settings) -> None:
             access=service.access,
             vault=vault,
         )
+        add_audit(app, MongoAuditReader(database))
+        add_erasure_list(app, ErasureList(database, names, erasures))
         service.serve(app, settings.privacy_port, gate=gate)
 
 

@@ -33,6 +33,44 @@ class Erasure(BaseModel):
     )
 
 
+class ErasureSummary(BaseModel):
+    erasure: Label
+    consumer_id: str
+    mode: Literal["anonymise", "delete"] = Field(description="The most thorough that has been asked for.")
+    asked: datetime
+    done: bool
+    waiting_for: Label | None = Field(description="The first step that is not done; null once all are.")
+
+
+class ErasurePage(BaseModel):
+    items: list[ErasureSummary] = Field(description="The latest first, by when it was last asked for.")
+    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+
+
+class AuditEntry(BaseModel):
+    """An act, as it was put on record before it happened."""
+
+    sequence: Count = Field(description="Its place in the tenant's chain, from 1.")
+    time: str
+    tenant: Label
+    who: Label = Field(description="The caller's name, for people.")
+    credential: Label = Field(description="The prefix of a key, a token's subject, `command` …")
+    action: Label = Field(description="A short stable code such as `personal.read`.")
+    subject: Annotated[dict[str, str], DerivedFrom("consumer_id", "provider_id")] = Field(
+        description="What it was done to, such as a consumer_id."
+    )
+    fields: list[Label] = Field(description="Which personal fields were shown.")
+    details: Annotated[dict[str, str | int], DerivedFrom()]
+    hash: Label = Field(description="Of the entry and of all before it: `kith audit verify` checks the chain.")
+
+
+class AuditPage(BaseModel):
+    items: list[AuditEntry] = Field(description="The latest first.")
+    next: Label | None = Field(
+        description="The cursor of the next page; null on the last one. A page may be short or empty before."
+    )
+
+
 class Keys(BaseModel):
     """A JSON Web Key Set (RFC 7517)."""
 

@@ -94,6 +94,11 @@ def create_app(
             Mode,
             Query(description="`anonymise` keeps the relations under a pseudonym, `delete` takes them away."),
         ],
+        reason: Annotated[
+            str | None,
+            DerivedFrom(),
+            Query(max_length=200, description="Why, for the audit: the number of a request. Nothing personal."),
+        ] = None,
     ) -> Response:
         """Erase a consumer. Asking again is safe, and has it carried out once more; `delete` outranks
         `anonymise`, whichever comes first."""
@@ -101,7 +106,8 @@ def create_app(
             # What the consumer does later would go on counting for it.
             raise Refusal(PSEUDONYM, "this is a pseudonym: erase the consumer it stands for, with mode=delete")
         subject = {"consumer_id": consumer_id}
-        access.record(Act(tenant, caller.name, caller.key, "consumer.erase", subject, details={"mode": mode}))
+        details = {"mode": mode, **({} if reason is None else {"reason": reason})}
+        access.record(Act(tenant, caller.name, caller.key, "consumer.erase", subject, details=details))
         request = erasures.ask(tenant, consumer_id, mode)
         send(
             ConsumerErased(

@@ -9,7 +9,7 @@ from pymongo.database import Database
 from services.privacy.answers import ExportedRelation, ExportedRelationship
 from shared.access.masks import MASK, masked, presented, with_masks
 from shared.contracts.events import document_id
-from shared.erasure.records import PSEUDONYMS, erasure_id, looks_like_pseudonym
+from shared.erasure.records import PSEUDONYMS, cause_of, erasure_id, looks_like_pseudonym
 from shared.http.caller import PERSONAL_READ, Caller
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
@@ -110,7 +110,7 @@ def _fact(document: Document) -> Document:
     shown = _public(document)
     shown.pop("retracted", None)
     if "version" in document:
-        shown["event"] = {"source": document["version"]["source"], "id": document["version"]["id"]}
+        shown["event"] = cause_of(document)
     return shown
 
 

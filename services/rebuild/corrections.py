@@ -13,10 +13,9 @@ from services.rebuild.build import RebuildContext
 from services.rebuild.compare import VersionComparison, rows
 from services.rebuild.diff import Row, merged, same
 from services.relations.change_events import public_state
-from services.relations.fact_erasure import ANONYMISED
 from shared.contracts.events import EPOCH
 from shared.contracts.topics import CHANGES, Topics
-from shared.erasure.records import is_pseudonymous
+from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document, Message, Progress
 from shared.runtime.sequence_numbers import assign_numbers
 from shared.versions.generations import Handover
@@ -102,7 +101,7 @@ def _change(
     assert fact is not None
     version = fact["version"]
     # A pseudonym's fact has its version from the consumer's own event, which must not be told beside it.
-    cause = ANONYMISED if is_pseudonymous(fact) else {"source": version["source"], "id": version["id"]}
+    cause = cause_of(fact)
     return orjson.dumps(
         {
             "specversion": "1.0",

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from services.relations.strength import Strength
 from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
+from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document
 
 LEFT_OUT = "With a purpose: whether some were left out who have not granted it."
@@ -136,11 +137,7 @@ def public(document: Document) -> Document:
 
 def relation(fact: Document) -> Document:
     """A stored fact as the API shows it."""
-    return {**public(fact), "event": event_name(fact)}
-
-
-def event_name(fact: Document) -> Document:
-    return {"source": fact["version"]["source"], "id": fact["version"]["id"]}
+    return {**public(fact), "event": cause_of(fact)}
 
 
 def summary(document: Document, strength: Strength, now: datetime) -> Document:

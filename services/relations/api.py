@@ -9,6 +9,7 @@ from fastapi import FastAPI, HTTPException, Path, Query
 from services.relations import answers
 from services.relations.measures.catalogue import MEASURES
 from services.relations.measures.source import Source
+from services.relations.naming import add_names
 from services.relations.queries import BadCursor, Queries
 from services.relations.redaction import redactor
 from services.relations.strength import Strength
@@ -187,7 +188,11 @@ def create_app(
         cursor: Cursor = None,
         purpose: Purpose = None,
     ) -> Any:
-        """The relationships of a consumer or of a provider, strongest first."""
+        """The relationships of a consumer or of a provider, strongest first.
+
+        Each page is read when it is asked for. A relationship that becomes stronger in between, and so moves from
+        a page to come to one that was read, is on none of them; one that becomes weaker can come twice. To read
+        all of them as of one moment, export them, or page through the OData feed."""
         if (consumer_id is None) == (provider_id is None):
             raise HTTPException(400, "say whose: either consumer_id or provider_id")
         side, id = ("consumer_id", consumer_id) if consumer_id is not None else ("provider_id", provider_id)
@@ -219,6 +224,7 @@ def create_app(
             raise HTTPException(404, "there is nothing between these two")
         return json_response(found)
 
+    add_names(app, queries, presented)
     if measures is not None:
         add_measures(app, MEASURES, measures, RELATIONS_READ)
     return app

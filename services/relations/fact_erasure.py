@@ -22,16 +22,12 @@ from services.relations.strength import Strength
 from services.relations.tally import Pair
 from shared.contracts.events import FactEvent, RelationEvent, SubjectErased, document_id
 from shared.contracts.fact_fields import PERSONAL
-from shared.erasure.records import Mode, Pseudonym, stronger_mode
+from shared.erasure.records import ANONYMISED, Mode, Pseudonym, stronger_mode
 from shared.runtime.protocols import Answer, Ask, Document, Get, GetByPrefix, Message, Outcome, Record, Write
 
 ERASED = "erased"
 #: It must never become less: a rebuild folds the repetitions that are in the log, and sends none of its own.
 AT_ONCE = 1000
-
-#: Changes to what a pseudonym has say no more of why: the event would tell whose it was.
-ANONYMISED = {"source": "kith/relations", "id": "anonymised"}
-
 #: In the raw value of every order, and hardly ever of another event; and how many other events it is as good as.
 _ORDER, _WEIGHT = b'"type":"relation.subject_erased"', 250
 

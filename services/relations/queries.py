@@ -10,6 +10,7 @@ from services.relations import answers
 from services.relations.cache import QueryCache
 from services.relations.strength import Strength
 from shared.contracts.events import EPOCH, document_id
+from shared.erasure.records import cause_of
 from shared.http.cursors import decode_cursor, encode_cursor
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
@@ -129,7 +130,7 @@ class Queries:
                 "relation_id": fact["relation_id"],
                 "kind": fact["kind"],
                 "time": fact["time"],
-                "event": answers.event_name(fact),
+                "event": cause_of(fact),
                 "weight": strength.weight(fact["kind"], fact["time"], now),
             }
             for fact in recent

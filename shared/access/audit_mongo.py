@@ -34,7 +34,7 @@ class MongoAuditLog:
         return (0, FIRST) if last is None else (last["sequence"], last["hash"])
 
     def append(self, entries: Sequence[Entry]) -> int:
-        documents = [{"_id": _id(entry["tenant"], entry["sequence"]), **entry} for entry in entries]
+        documents = [{"_id": entry_id(entry["tenant"], entry["sequence"]), **entry} for entry in entries]
         try:
             with translated():
                 return len(self._insert(documents))
@@ -68,7 +68,8 @@ class _Taken(Exception):
         self.added = added
 
 
-def _id(tenant: str, sequence: int) -> str:
+def entry_id(tenant: str, sequence: int) -> str:
+    """The ``_id`` of an entry. Those of a tenant are in the order of their sequence."""
     return f"{tenant}:{sequence:016d}"
 
 

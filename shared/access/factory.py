@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 from pymongo.database import Database
 
 from shared.access.audit_factory import open_audit
 from shared.access.guard import Access
+from shared.access.key_uses import MongoKeyUses, UseRecorder
 from shared.access.keys import NO_LIMIT, check_limit
 from shared.access.keys_mongo import MongoKeys
 from shared.access.lookup import KeyLookup
@@ -33,7 +35,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
     audit = open_audit(settings, database)
     try:
         yield Access(
-            KeyLookup(MongoKeys(database)),
+            KeyLookup(MongoKeys(database), uses=UseRecorder(MongoKeyUses(database), lambda: datetime.now(UTC))),
             None if trust is None else Tokens(trust),
             Quotas(settings.rate_limit),
             audit,

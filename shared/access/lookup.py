@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from cachetools import LRUCache
 
+from shared.access.key_uses import UseRecorder
 from shared.access.keys import ApiKey, KeyStore, matches, prefix_of
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller, unauthorized
@@ -41,7 +42,10 @@ class KeyLookup:
         now: Callable[[], datetime] = _utc,
         fresh_seconds: float = FRESH_SECONDS,
         stale_seconds: float = STALE_SECONDS,
+        uses: UseRecorder | None = None,
     ) -> None:
+        self._uses = uses
+        self._noting: set[asyncio.Task[None]] = set()
         self._store = store
         self._clock = clock
         self._now = now
@@ -60,6 +64,11 @@ class KeyLookup:
         # One sentence for all, and the hash is compared in constant time: nothing tells which part was right.
         if key is None or not matches(key, text) or not key.valid(self._now()):
             raise unauthorized("the API key is not known, or has ended or been revoked")
+        if self._uses is not None and self._uses.due(key.prefix):
+            # Beside the request, which does not wait for it.
+            task = asyncio.create_task(asyncio.to_thread(self._uses.write, key.prefix))
+            self._noting.add(task)
+            task.add_done_callback(self._noting.discard)
         return key.caller()
 
     async def _key(self, prefix: str) -> ApiKey | None:

@@ -72,6 +72,16 @@ def looks_like_pseudonym(text: str) -> bool:
     return re.fullmatch(PSEUDONYMS, text) is not None
 
 
+#: In place of the event behind what a pseudonym has: its name would reveal to those who sent it whose it was.
+ANONYMISED = {"source": "kith/relations", "id": "anonymised"}
+
+
+def cause_of(fact: Mapping[str, Any]) -> dict[str, str]:
+    """The source and id of the event behind a stored fact, as they may be shown."""
+    version = fact["version"]
+    return dict(ANONYMISED) if is_pseudonymous(fact) else {"source": version["source"], "id": version["id"]}
+
+
 def is_pseudonymous(fact: Mapping[str, Any]) -> bool:
     """Whether a stored fact is a pseudonym's: then its relation bears another name as well."""
     return looks_like_pseudonym(fact["consumer_id"]) and looks_like_pseudonym(fact["relation_id"])

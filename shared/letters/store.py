@@ -53,6 +53,10 @@ class Letters:
         )
         return {entry["_id"]: entry["count"] for entry in grouped}
 
+    def replayable(self, letter: Document) -> bool:
+        """Whether a replay publishes it again: it is an event, and here as it came."""
+        return replayable(letter, self._topics)
+
     def replay(
         self, selection: Selection, publisher: Publisher | None, explain: Callable[[Fate], None] = lambda _: None
     ) -> tuple[list[str], list[str]]:

@@ -1,14 +1,14 @@
 """What is there, how far behind, who works on it and what went wrong: for `kith status` and the dashboard."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from kafka import KafkaConsumer
+from kafka import TopicPartition
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
@@ -16,7 +16,8 @@ from pymongo.errors import OperationFailure
 from shared.contracts.findings import FINDINGS, PLAINTEXT
 from shared.contracts.services import PROJECTIONS
 from shared.contracts.topics import Topics
-from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers
+from shared.kafka.python_client.data_ends import data_ends
+from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, server_time
 from shared.observability.heartbeat import SILENT_SECONDS, WORKERS
@@ -148,8 +149,7 @@ class StatusReader:
         topics = Topics(settings.topic_prefix)
         self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
         self._database = database
-        with reaching_brokers():
-            self._consumer = KafkaConsumer(**connection(settings), metrics_enabled=False, group_id=None)
+        self._consumer = open_outside(settings, auto_offset_reset="none")
 
     def __enter__(self) -> Self:
         return self
@@ -188,9 +188,10 @@ class StatusReader:
             firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
         partitions = []
         for service, names in self._read.items():
-            for tp in (tp for tp in tps if tp.topic in names):
-                id = position_of(f"{service}@1/{tp.topic}/{tp.partition}", live[service])
-                position = positions.get(id, {})
+            own = self._stored(service, live[service], (tp for tp in tps if tp.topic in names), positions)
+            nexts = {tp: max(position.get("next") or 0, firsts[tp]) for tp, position in own.items()}
+            own_ends = data_ends(self._consumer, nexts, {tp: ends[tp] for tp in own})
+            for tp, position in own.items():
                 stored = position.get("next")
                 partitions.append(
                     PartitionStatus(
@@ -198,13 +199,21 @@ class StatusReader:
                         tp.topic,
                         tp.partition,
                         stored,
-                        ends[tp],
-                        ends[tp] - (firsts[tp] if stored is None else stored),
+                        own_ends[tp],
+                        own_ends[tp] - (firsts[tp] if stored is None else stored),
                         position.get("owner"),
                         position.get("moved"),
                     )
                 )
         return Status(now, partitions, documents, dead_letters, closed, outbox, beats, plaintext)
+
+    def _stored(
+        self, service: str, version: int, tps: Iterable[TopicPartition], positions: Mapping[str, Document]
+    ) -> dict[TopicPartition, Document]:
+        """The positions of a service."""
+        return {
+            tp: positions.get(position_of(f"{service}@1/{tp.topic}/{tp.partition}", version), {}) for tp in tps
+        }
 
     def _letters(self) -> tuple[dict[str, int], int]:
         """Open dead letters by reason, and how many are closed."""

@@ -184,10 +184,10 @@ def test_a_key_is_asked_for_once_and_kept_in_the_tab(watched: Watched, site: Sit
     with site.guarded_by(Access(OneKey(), audit=Silent())):
         page.goto(site.page())
         expect(page.get_by_role("dialog")).to_be_visible()
-        page.get_by_label("API key", exact=True).fill("kith_wrong")
+        page.get_by_label("API key or token", exact=True).fill("kith_wrong")
         page.keyboard.press("Enter")
         expect(page.locator("#ask-why")).to_contain_text("not known")
-        page.get_by_label("API key", exact=True).fill("kith_right")
+        page.get_by_label("API key or token", exact=True).fill("kith_right")
         page.keyboard.press("Enter")
         expect(page.locator("#tile-count data")).to_be_visible()
         expect(page.locator("#rfm table")).to_be_visible()

@@ -15,6 +15,7 @@ from services.cli.up import environment
 from shared.access.audit_kafka import TopicWitness
 from shared.access.audit_mongo import COLLECTION, MongoAuditLog
 from shared.access.chain import INSTALLATION
+from shared.access.key_uses import MongoKeyUses
 from shared.access.keys import matches
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.errors import ConfigurationError, Unavailable
@@ -77,8 +78,16 @@ def test_a_key_from_its_making_to_its_end(run: Run, database: Database[Document]
     assert made["key"] not in listed.stdout
     assert [(k["name"], k["state"]) for k in json.loads(listed.stdout)] == [("till", "good"), ("me", "good")]
     assert len(json.loads(run("keys", "api", "list", "--json", "--tenant", "acme").stdout)) == 1
+    MongoKeyUses(database).write(made["prefix"], datetime(2026, 11, 22, 10, 0, 5, tzinfo=UTC))
+    MongoKeyUses(database).write(made["prefix"], datetime(2026, 11, 22, 9, 0, tzinfo=UTC))
+    uses = {key["name"]: key["last_used"] for key in json.loads(run("keys", "api", "list", "--json").stdout)}
+    assert uses == {"till": "2026-11-22T10:00:05Z", "me": None}, "an earlier use that comes later changes nothing"
     table = run("keys", "api", "list").stdout
     assert "till" in table
+    assert "2026-11-22T10:00:05Z" in table
+    assert "no use noted" in table
+    assert max(map(len, table.splitlines())) <= 80
+    assert made["prefix"] in table, "whole, so that it can be revoked"
 
     new = json.loads(run("keys", "api", "rotate", made["prefix"], "--overlap-hours", "2", "--json").stdout)
     rotated = store.find(made["prefix"])

@@ -27,6 +27,8 @@ from services.exports.measures import MeasureServices, Refused
 from services.exports.source import Exports
 from services.ingest.api import create_app as ingest_app
 from services.privacy.api import create_app as privacy_app
+from services.privacy.audit_routes import add_audit
+from services.privacy.erasure_list import ErasureList, add_erasure_list
 from services.privacy.erasures import Erasures, Stores
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
@@ -36,6 +38,9 @@ from services.relations.measures.catalogue import MEASURES as RELATIONS_MEASURES
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.access.audit import MemoryAuditLog, Recorder
+from shared.access.audit_mongo import MongoAuditLog
+from shared.access.audit_reading import MongoAuditReader
+from shared.access.chain import FIRST, Act, entry_of
 from shared.access.guard import Access
 from shared.access.keys import NO_LIMIT, ApiKeys
 from shared.access.keys_mongo import MongoKeys
@@ -165,6 +170,7 @@ class Market:
             hashed,
         )
         receipts = Receipts(database, None, clock)
+        erasures = Erasures(erasing, receipts, clock)
         analytics = AnalyticsMeasures(database, str, str, clock).of
         relations = RelationsMeasures(database, str, clock).of
         self.apps: dict[str, FastAPI] = {
@@ -173,7 +179,7 @@ class Market:
             "analytics": analytics_app(AnalyticsQueries(database), list, analytics, access=access),
             "exports": exports_app(Exports(database), list, InProcess(self), access=access),
             "privacy": privacy_app(
-                Erasures(erasing, receipts, clock),
+                erasures,
                 People(database, str, None),
                 receipts,
                 self._publish,
@@ -184,6 +190,12 @@ class Market:
             ),
         }
         assert set(self.apps) == set(SERVICES)
+        # Of each tenant an entry that names it everywhere.
+        for tenant, mark in MARKERS.items():
+            act = Act(tenant, mark, mark, mark, {"consumer_id": mark}, (mark,), {"n": mark})
+            MongoAuditLog(database).append([entry_of(act, NOW, 1, FIRST, None)])
+        add_audit(self.apps["privacy"], MongoAuditReader(database))
+        add_erasure_list(self.apps["privacy"], ErasureList(database, str, erasures))
         settings = Settings(kafka=kafka, topic_prefix="test-isolation", encryption="off")
         page = self.apps["analytics"]
         add_live(page, FiguresReader(database, str, str, clock))

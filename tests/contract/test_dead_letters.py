@@ -138,11 +138,20 @@ def test_a_replay_that_is_refused_again_is_a_letter_of_its_own(service: Service)
 
     assert service.command("replay", first["id"], "--dry-run")["ids"] == [first["id"]]
     assert service.open_letters() == [first]
+    wrong = "invalid: data.amount Input should be a valid integer"
     assert service.command("replay", first["id"]) == {
         "replayed": 1,
         "dry_run": False,
         "ids": [first["id"]],
         "left_out": [],
+        "letters": [
+            {
+                "id": first["id"],
+                "failed": wrong,
+                "published": True,
+                "because": f"this version refuses it, too ({wrong}), so that it becomes a new dead letter",
+            }
+        ],
     }
     assert service.open_letters() == []
     service.wait(letters=1)

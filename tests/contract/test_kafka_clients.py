@@ -8,22 +8,27 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
+import orjson
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
 
+from shared.contracts.codec import decode, encode
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.clients import open_publisher, open_reader
 from shared.kafka.librdkafka import publisher as librdkafka_publisher
 from shared.kafka.librdkafka.reader import configuration
 from shared.kafka.python_client.all_partitions import AllPartitionsReader
-from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection
+from shared.kafka.python_client.data_ends import data_ends
+from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection, open_outside
 from shared.kafka.python_client.watch import KafkaTail
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
 from shared.local.processes import free_ports
+from shared.runtime.forms import in_structured_mode
 from shared.runtime.protocols import Message, Partition, Polled, Publisher, Reader, Record
 from shared.settings import Settings
+from tests.support.builders import recorded
 from tests.support.logs import read_topics
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -380,3 +385,59 @@ def test_a_topic_that_is_not_there_is_unavailable(world: World, client: str) -> 
     consumer = KafkaConsumer(**connection(world.settings))
     assert nowhere not in consumer.topics()
     consumer.close()
+
+
+def drained(reader: Reader, partition: Partition) -> list[Record]:
+    """All records of a partition, read until its end is the position after the last one."""
+    found: list[Record] = []
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    started = False
+    while time.monotonic() < deadline:
+        polled = reader.poll(200)
+        if partition in polled.assigned:
+            reader.start(partition, None)
+            started = True
+        found += polled.records.get(partition, [])
+        if started and found and reader.end(partition) == found[-1].offset + 1:
+            return found
+    raise AssertionError(f"the end is {reader.end(partition)} after {len(found)} records")
+
+
+@each_client
+def test_what_a_transactional_producer_leaves_behind_its_records_is_no_lag(world: World, client: str) -> None:
+    partition = Partition(world.topic, 0)
+    producer = KafkaProducer(**connection(world.settings), transactional_id=uuid.uuid4().hex)
+    with closing(producer):
+        producer.init_transactions()
+        for ending in ("commit", "abort", "commit", "abort"):
+            producer.begin_transaction()
+            for n in range(3):
+                producer.send(world.topic, b"%s %d" % (ending.encode(), n), partition=0)
+            producer.flush()  # what is aborted before it was sent leaves nothing
+            producer.commit_transaction() if ending == "commit" else producer.abort_transaction()
+    with closing(world.reader(client)) as reader:
+        found = drained(reader, partition)
+    assert [record.value for record in found] == [b"commit 0", b"commit 1", b"commit 2"] * 2
+    position = found[-1].offset + 1
+    with closing(open_outside(world.settings, auto_offset_reset="none")) as consumer:
+        tp = TopicPartition(*partition)
+        ends = consumer.end_offsets([tp])
+        assert ends[tp] > position, "markers and what was aborted lie behind it"
+        assert data_ends(consumer, {tp: position}, ends) == {tp: position}
+        assert data_ends(consumer, {tp: position - 1}, ends) == ends
+        assert data_ends(consumer, {tp: ends[tp]}, ends) == ends
+
+
+@each_client
+def test_an_event_in_binary_mode_comes_as_it_was_published(world: World, client: str) -> None:
+    partition = Partition(world.topic, 0)
+    event = recorded("é1", "2026-05-02T09:00:00Z")
+    fields = orjson.loads(encode(event))
+    data = orjson.dumps(fields.pop("data"))
+    headers = tuple((f"ce_{name}", str(value).encode()) for name, value in fields.items())
+    message = Message(world.topic, b"k", data, 0, (("content-type", b"application/json"), *headers))
+    world.publisher(client).send([message]).result(PATIENCE_SECONDS)
+    with closing(world.reader(client)) as reader:
+        (record,) = drained(reader, partition)
+    assert record.headers == message.headers
+    assert decode(in_structured_mode(record).value or b"") == event

@@ -1,10 +1,15 @@
 """`kith status` on real servers."""
 
+from contextlib import ExitStack, closing
 from datetime import timedelta
+from functools import partial
 
 import pytest
+from kafka import KafkaProducer
 from pymongo.database import Database
 
+from services.demo.lag import Gauge
+from shared.kafka.python_client.reader import connection
 from shared.mongo.store import connect
 from shared.observability.heartbeat import WORKERS, Heartbeat
 from shared.observability.status import Latency, read_status
@@ -90,3 +95,30 @@ def test_it_looks_at_the_version_that_is_live(real_settings: Settings) -> None:
     owners = [{p.owner for p in s.partitions if p.topic == topic and p.partition == 0} for s in (before, after)]
     assert owners == [{"old"}, {"new"}]
     assert (before.documents["relations"], after.documents["relations"]) == (1, 2)
+
+
+def _has_lag(settings: Settings, database: Database[Document], expected: int) -> bool:
+    return read_status(settings, database).lag["relations"] == expected
+
+
+def test_markers_of_transactions_are_no_lag_in_status_or_the_demo(real_settings: Settings) -> None:
+    assert real_settings.mongo is not None
+    topic = f"{real_settings.topic_prefix}.relations"
+    with closing(KafkaProducer(**connection(real_settings), transactional_id=topic)) as producer:
+        producer.init_transactions()
+        for end in (producer.commit_transaction, producer.abort_transaction):
+            producer.begin_transaction()
+            producer.send(topic, b"one", partition=0)
+            producer.flush()  # what is aborted before it was sent leaves nothing
+            end()
+    with connect(real_settings.mongo) as client, ExitStack() as held:
+        database = client[real_settings.database]
+        gauge = held.enter_context(closing(Gauge(real_settings, database)))
+        for position, expected in ((None, 4), (0, 4), (1, 0)):
+            if position is not None:
+                database["positions"].replace_one(
+                    {"_id": f"relations@1/{topic}/0"}, {"next": position, "owner": "one"}, upsert=True
+                )
+            # The markers are written after the producer has been answered.
+            wait_for(f"a lag of {expected}", partial(_has_lag, real_settings, database, expected))
+            assert gauge.lag().of("relations") == expected

@@ -11,10 +11,13 @@ from fastapi import FastAPI
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.privacy.api import create_app
+from services.privacy.audit_routes import add_audit
+from services.privacy.erasure_list import ErasureList, add_erasure_list
 from services.privacy.erasures import Erasures, Stores
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS as PRIVACY
+from shared.access.audit_reading import MongoAuditReader
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.erasure.records import LedgerEntry, Mode, decode_entry, hashed
@@ -56,8 +59,9 @@ class Services:
             hashed,
         )
         receipts = Receipts(database, None, lambda: self.now)
+        erasures = Erasures(stores, receipts, lambda: self.now)
         self.app: FastAPI = create_app(
-            Erasures(stores, receipts, lambda: self.now),
+            erasures,
             People(database, str, None),
             receipts,
             self.publish,
@@ -66,6 +70,8 @@ class Services:
             lambda: self.now,
             access=access,
         )
+        add_audit(self.app, MongoAuditReader(database))
+        add_erasure_list(self.app, ErasureList(database, str, erasures))
 
     def entries(self) -> list[LedgerEntry]:
         return [decode_entry(value) for value in self.memory.values("erasures")]

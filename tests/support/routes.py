@@ -13,6 +13,8 @@ from services.analytics.dashboard.pages import add_pages
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
 from services.privacy.api import create_app as privacy_app
+from services.privacy.audit_routes import add_audit
+from services.privacy.erasure_list import add_erasure_list
 from services.relations.api import create_app as relations_app
 from shared.access.guard import Access
 from shared.http.metrics import add_metrics
@@ -44,6 +46,8 @@ PUBLIC = {
     "/",
     "/dashboard",
     "/dashboard/config.json",
+    # Who the caller is: says of those without a credential that they have none.
+    "/dashboard/session.json",
     "/dashboard/{path}",
 }
 
@@ -69,6 +73,8 @@ def bare(access: Access) -> dict[str, FastAPI]:
             nothing, nothing, nothing, nothing, TOPICS, list, lambda: NOW, access=access, vault=None
         ),
     }
+    add_audit(apps["privacy"], nothing)
+    add_erasure_list(apps["privacy"], nothing)
     add_live(apps["analytics"], nothing)
     add_operations(apps["analytics"], nothing, nothing, nothing, nothing)
     add_pages(apps["analytics"], 8702)

@@ -5,6 +5,7 @@ from shared.contracts.asyncapi import document
 from shared.contracts.topics import Topics
 from tests.support.routes import bare
 from tools.reference.command import command_part
+from tools.reference.metrics import metrics_part
 from tools.reference.openapi import api_part
 from tools.reference.problems import problems_part
 from tools.reference.settings import settings_part
@@ -17,6 +18,7 @@ def parts() -> dict[str, str]:
     return made | {
         "topics.md": topics_part(document(Topics("kith"), "")),
         "cli.md": command_part(),
+        "metrics.md": metrics_part(),
         "settings.md": settings_part(),
         "problems.md": problems_part(),
     }

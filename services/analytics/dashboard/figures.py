@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from functools import reduce
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pymongo.collection import Collection
 from pymongo.database import Database
 
@@ -31,6 +31,28 @@ class FiguresQuery(PeriodQuery):
     )
     category: Annotated[ShortText | None, DerivedFrom("categories")] = Field(
         None, description="Only relations with providers of this category."
+    )
+
+
+class ExtentQuery(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Annotated[Kind | None, DerivedFrom("kind")] = Field(
+        None, description="Only relations of this kind: purchase, review …"
+    )
+    category: Annotated[ShortText | None, DerivedFrom("categories")] = Field(
+        None, description="Only relations with providers of this category."
+    )
+
+
+class Extent(BaseModel):
+    """Where the data begins and ends."""
+
+    first: Annotated[date | None, DerivedFrom("time")] = Field(
+        description="The first day that has relations (UTC); null when there are none."
+    )
+    last: Annotated[date | None, DerivedFrom("time")] = Field(
+        description="The last day that has relations; null when there are none."
     )
 
 
@@ -117,7 +139,20 @@ class FiguresReader:
             days=days,
         )
 
-    def _selection(self, tenant: str, query: FiguresQuery) -> Document:
+    def extent(self, tenant: str, query: ExtentQuery) -> Extent:
+        """The first and the last day of a tenant's relations. Raises BadMeasure."""
+        found = aggregated(
+            self._aggregates,
+            {"$match": {"tenant": tenant, **self._selection(tenant, query)}},
+            # Partials of one day may cancel out, so a document is not yet a day with relations.
+            {"$group": {"_id": "$day", "count": {"$sum": "$count"}}},
+            {"$match": {"count": {"$gt": 0}}},
+            {"$group": {"_id": None, "first": {"$min": "$_id"}, "last": {"$max": "$_id"}}},
+        )
+        ends = next(found, {"first": None, "last": None})
+        return Extent(first=ends["first"], last=ends["last"])
+
+    def _selection(self, tenant: str, query: FiguresQuery | ExtentQuery) -> Document:
         if query.category is None:
             return {"by": "total", "key": ""} if query.kind is None else {"by": "kind", "key": query.kind}
         providers = self._database[self._relations_names("providers")]

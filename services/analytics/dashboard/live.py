@@ -11,7 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
 
-from services.analytics.dashboard.figures import Figures, FiguresQuery
+from services.analytics.dashboard.figures import Extent, ExtentQuery, Figures, FiguresQuery
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.masks import masked
 from shared.contracts.errors import Unavailable
@@ -36,10 +36,12 @@ Json = dict[str, Any]
 
 
 class Reader(Protocol):
-    """``mark`` differs whenever figures may differ; both raise Unavailable, ``read`` also BadMeasure."""
+    """``mark`` differs whenever figures may differ. All raise Unavailable, ``read`` and ``extent`` also
+    BadMeasure."""
 
     def mark(self) -> tuple[object, ...]: ...
     def read(self, tenant: str, query: FiguresQuery, /) -> Figures: ...
+    def extent(self, tenant: str, query: ExtentQuery, /) -> Extent: ...
 
 
 def change(before: Json, after: Json) -> Json | None:
@@ -123,12 +125,30 @@ class Stream:
 
 
 def add_live(app: FastAPI, reader: Reader) -> None:
-    """Add the route. Streams end when ``app.state.stopping`` is set."""
+    """Add the routes. Streams end when ``app.state.stopping`` is set."""
     limiter = CapacityLimiter(4)
     streams: Counter[tuple[str, str]] = Counter()
 
     def stopping() -> bool:
         return bool(getattr(app.state, "stopping", False))
+
+    @app.get(
+        "/v1/extent",
+        tags=["analytics"],
+        summary="The first and the last day that have relations.",
+        responses=problems(
+            {
+                400: "The category has too many providers to be a filter.",
+                422: "A parameter is not known or not of its form; detail says which.",
+                503: "MongoDB is unavailable or too slow; retry after Retry-After seconds.",
+            }
+        ),
+    )
+    @needs(ANALYTICS_READ)
+    def get_extent(query: Annotated[ExtentQuery, Query()], tenant: TenantOf) -> Extent:
+        """Of all time, of a kind, of a category. A page needs it to offer "all time", and to say where the data
+        ends."""
+        return reader.extent(tenant, query)
 
     @app.get(
         "/v1/live",

@@ -10,9 +10,12 @@ from kafka.errors import AuthorizationError
 from pydantic import BaseModel, ConfigDict, Field
 from pymongo.errors import OperationFailure
 
+from services.analytics.dashboard.message import Unmaskable, shown, tenant_of
 from shared.access.chain import Act
 from shared.access.guard import AccessOf, CallerOf, TenantOf
-from shared.http.caller import ADMIN, METRICS_READ
+from shared.access.lineage import DerivedFrom
+from shared.contracts.errors import ConfigurationError
+from shared.http.caller import ADMIN, METRICS_READ, PERSONAL_READ, forbidden
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.letters.letter import Selection, summary
@@ -114,7 +117,58 @@ def add_operations(
         with translated():
             store = _there(letters())
             found, reasons = store.latest(selection, limit), store.reasons(selection)
-        return json_response({"items": [summary(letter) for letter in found], "reasons": reasons})
+        items = [{**summary(letter), "replayable": store.replayable(letter)} for letter in found]
+        return json_response({"items": items, "reasons": reasons})
+
+    @app.get(
+        "/v1/dead-letters/message",
+        tags=["operations"],
+        summary="The message of one dead letter, line by line, with what is wrong in it marked.",
+        responses=problems(
+            {
+                **_AWAY,
+                403: "The credential lacks `personal:read`, has masks that cannot be applied to this message, or "
+                "the message is not known to be its tenant's.",
+                404: "There is no such dead letter.",
+                409: "The message cannot be decrypted.",
+                501: "This process has no master key.",
+            }
+        ),
+    )
+    @needs(ADMIN, masks_itself=True)
+    def get_message(
+        id: Annotated[str, Query(max_length=400, description="The dead letter's id."), DerivedFrom()],
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+    ) -> Any:
+        """It may hold personal data: this needs `personal:read` as well, and is in the audit. Only messages whose
+        event or key names the credential's tenant are shown."""
+        if not caller.may(PERSONAL_READ):
+            raise forbidden(PERSONAL_READ)
+        with translated():
+            store = _there(letters())
+            found = [letter for letter in store.by_id([id]) if letter.get("tenant") in (tenant, None)]
+            if not found:
+                raise HTTPException(404, f"there is no dead letter {id}")
+            if tenant_of(found[0]) != tenant:
+                raise HTTPException(
+                    403,
+                    "neither the event nor its key says whose message it is; "
+                    "`kith dead-letters show` shows it to an operator",
+                )
+            try:
+                [letter] = store.opened(found)
+            except ConfigurationError as error:
+                raise HTTPException(409, str(error)) from error
+            try:
+                answer = shown(letter, caller.masks)
+            except Unmaskable:
+                raise HTTPException(
+                    403, "the credential has masks, and nobody knows where in this message the masked fields are"
+                ) from None
+            access.record(Act(tenant, caller.name, caller.key, "dead_letters.show", {"letter": id}))
+        return json_response(answer)
 
     @app.post(
         "/v1/dead-letters/replay",

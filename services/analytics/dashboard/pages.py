@@ -9,7 +9,10 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
+from shared.access.guard import Access
+from shared.http.caller import Denied
 from shared.http.scopes import any_parameter, public
+from shared.http.server import json_response
 from shared.http.static_files import File, answer, file
 
 #: What a browser may do with the page: what its own files do, and ask the API at ``{relations}``.
@@ -61,6 +64,27 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
     @public
     async def config(request: Request) -> Any:
         return Response(json.dumps({"relations": relations(request)}), media_type="application/json")
+
+    @app.get("/dashboard/session.json", include_in_schema=False)
+    @public
+    async def session(request: Request) -> Any:
+        """Who the page's credential is, so that the page offers what it may see, and nothing else. Answers without
+        one, too: then the page asks for one."""
+        access: Access = request.app.state.access
+        try:
+            caller = await access.admit(request, None)
+        except Denied as error:
+            if error.status not in (401, 403):
+                raise
+            return json_response({"caller": None, "detail": error.detail})
+        told = {
+            "tenant": caller.tenant,
+            "chooses_tenant": not caller.bound,
+            "name": caller.name,
+            "scopes": sorted(caller.scopes),
+            "masks": list(caller.masks),
+        }
+        return json_response({"caller": told, "detail": None})
 
     @app.get("/dashboard/{path:path}", include_in_schema=False)
     @public

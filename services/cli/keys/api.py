@@ -13,8 +13,11 @@ from shared.http.caller import SCOPES
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
+    from pymongo.database import Database
+
     from shared.access.acts import Acts
     from shared.access.keys import ApiKey, ApiKeys
+    from shared.runtime.protocols import Document
 
 #: How long a rotated key stays good unless told: a day for whoever uses it to take the new one.
 OVERLAP_HOURS = 24.0
@@ -46,7 +49,7 @@ def create_command(
     """
     if not scope and not all_scopes:
         raise typer.BadParameter(f"name at least one of {', '.join(SCOPES)}", param_hint="--scope")
-    with _opened() as (keys, acts):
+    with _opened() as (keys, acts, _):
         key, text = keys.create(tenant, name, [*SCOPES] if all_scopes else scope or [], mask or [], limit)
         acts.record(key.tenant, "keys.create", _subject(key), {"scopes": " ".join(key.scopes)})
     _show(key, text, json_line)
@@ -57,28 +60,31 @@ def list_command(
     tenant: Annotated[str | None, typer.Option(help="Only the keys of this tenant.")] = None,
     json_line: Json = False,
 ) -> None:
-    """Show every key that was ever made, without its secret."""
+    """Show every key that was ever made, without its secret, and when it was last used, to the minute."""
     from rich.console import Console
     from rich.text import Text
 
     from services.cli.tables import Column, Row, with_notes
+    from shared.access.key_uses import MongoKeyUses
     from shared.observability.terminal import printable
 
-    with _opened() as (keys, _):
+    with _opened() as (keys, _, database):
         found = [key for key in keys.all() if tenant in (None, key.tenant)]
+        uses = MongoKeyUses(database).all()
     now = datetime.now(UTC)
+    told = [{**_told(key, now), "last_used": _stamp(uses.get(key.prefix))} for key in found]
     if json_line:
-        typer.echo(json.dumps([_told(key, now) for key in found]))
+        typer.echo(json.dumps(told))
         return
     console = Console()
     columns = [Column("Key"), Column("Tenant"), Column("Name", rank=3), Column("Made", rank=1), Column("State")]
     rows, notes = [], []
-    for key in found:
-        told = _told(key, now)
-        rows.append(Row([f"kith_{key.prefix}_…", key.tenant, key.name, told["created"], told["state"]]))
+    for key, each in zip(found, told, strict=True):
+        rows.append(Row([f"kith_{key.prefix}_…", key.tenant, key.name, each["created"], each["state"]]))
+        used = f"last used {each['last_used']}" if each["last_used"] else "no use noted"
         hidden = f"; hidden from it: {' '.join(key.masks)}" if key.masks else ""
         limit = f"; its limit: {key.limit}" if key.limit else ""
-        notes.append(Text(printable(f"may {' '.join(key.scopes)}{hidden}{limit}"), style="dim"))
+        notes.append(Text(printable(f"{used}; may {' '.join(key.scopes)}{hidden}{limit}"), style="dim"))
     console.print(with_notes("API keys", columns, rows, notes, console) if found else "no API keys")
 
 
@@ -91,7 +97,7 @@ def rotate_command(
     json_line: Json = False,
 ) -> None:
     """Make a key with the same rights, and have the old one end after a while."""
-    with _opened() as (keys, acts):
+    with _opened() as (keys, acts, _):
         key, text = keys.rotate(prefix, timedelta(hours=overlap_hours))
         acts.record(key.tenant, "keys.rotate", {"key": prefix}, {"successor": key.prefix})
     _show(key, text, json_line)
@@ -100,7 +106,7 @@ def rotate_command(
 @api_app.command("revoke")
 def revoke_command(prefix: Prefix, json_line: Json = False) -> None:
     """End a key: five seconds later no service takes it any more."""
-    with _opened() as (keys, acts):
+    with _opened() as (keys, acts, _):
         key = keys.revoke(prefix)
         acts.record(key.tenant, "keys.revoke", _subject(key))
     if json_line:
@@ -110,7 +116,7 @@ def revoke_command(prefix: Prefix, json_line: Json = False) -> None:
 
 
 @contextmanager
-def _opened() -> "Iterator[tuple[ApiKeys, Acts]]":
+def _opened() -> "Iterator[tuple[ApiKeys, Acts, Database[Document]]]":
     from shared.access.acts import recorder
     from shared.access.keys import ApiKeys
     from shared.access.keys_mongo import MongoKeys
@@ -122,7 +128,7 @@ def _opened() -> "Iterator[tuple[ApiKeys, Acts]]":
     with connect(mongo) as client:
         database = client[settings.database]
         with recorder(settings, database) as acts:
-            yield ApiKeys(MongoKeys(database), lambda: datetime.now(UTC)), acts
+            yield ApiKeys(MongoKeys(database), lambda: datetime.now(UTC)), acts, database
 
 
 def _subject(key: "ApiKey") -> dict[str, str]:
@@ -144,8 +150,7 @@ def _show(key: "ApiKey", text: str, json_line: bool) -> None:
 def _told(key: "ApiKey", now: datetime) -> dict[str, Any]:
     fields = {name: value for name, value in asdict(key).items() if name != "hash"}
     for name in ("created", "until", "revoked"):
-        if fields[name] is not None:
-            fields[name] = fields[name].isoformat(timespec="seconds").replace("+00:00", "Z")
+        fields[name] = _stamp(fields[name])
     if key.revoked is not None:
         state = f"revoked {fields['revoked']}"
     elif key.until is not None:
@@ -153,3 +158,7 @@ def _told(key: "ApiKey", now: datetime) -> dict[str, Any]:
     else:
         state = "good"
     return {**fields, "state": state}
+
+
+def _stamp(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -100,7 +100,7 @@ def value(row: Row, column: Column, style: Style) -> Any:
     if found is None:
         return None
     if column.type == "time":
-        return iso(found)
+        return iso(found, column.digits)
     return str(found) if style.texts and column.type == "integer" else found
 
 

@@ -57,7 +57,8 @@ def metadata() -> bytes:
         ]
         _restriction(entities, "Filter", "Filterable", restricted)
         lists = [column.name for column in dataset.visible(personal=False) if column.type == "texts"]
-        _restriction(entities, "Sort", "Sortable", [*restricted, *lists])
+        withheld = [column.name for column in dataset.visible(personal=False) if column.anonymised is not None]
+        _restriction(entities, "Sort", "Sortable", [*restricted, *lists, *withheld])
         for change in ("Insert", "Update", "Delete"):
             record = _element(
                 _element(entities, "Annotation", Term=f"Capabilities.{change}Restrictions"), "Record"
@@ -72,7 +73,7 @@ def _property(entity: ElementTree.Element, column: Column) -> None:
     if column.name in _ALWAYS or column.type == "texts":
         element.set("Nullable", "false")
     if column.type == "time":
-        element.set("Precision", "6")
+        element.set("Precision", str(column.digits))
     _text(element, "Core.Description", column.description)
 
 

@@ -7,25 +7,18 @@ MongoDB's order of types, in which null is less than all numbers, must not show.
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Any
 
 from services.exports.columns import Column, Dataset, Type
 from services.exports.odata.errors import bad, unsupported
+from services.exports.odata.expressions import NOTHING, Expressions, Made, compared, matches
 from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Member, Not, Property, Term, Value
+from shared.erasure.records import PSEUDONYMS
 from shared.runtime.protocols import Document
 
 _FLIPPED = {"eq": "eq", "ne": "ne", "gt": "lt", "ge": "le", "lt": "gt", "le": "ge"}
 _OPERATORS = {"eq": "$eq", "ne": "$ne", "gt": "$gt", "ge": "$gte", "lt": "$lt", "le": "$lte"}
-_TEXT_FUNCTIONS = {"tolower": "$toLower", "toupper": "$toUpper", "length": "$strLenCP"}
-_TIME_FUNCTIONS = {
-    "year": "$year",
-    "month": "$month",
-    "day": "$dayOfMonth",
-    "hour": "$hour",
-    "minute": "$minute",
-    "second": "$second",
-}
 #: Sums of partial sums, known only once they are added up.
 SUMMED = ("count", "rating_count", "rating_sum", "consumers")
 _TEXTS: frozenset[Type] = frozenset({"text", "choice", "json"})
@@ -46,6 +39,7 @@ class Translator:
         self._dataset = dataset
         self._columns = {column.name: column for column in columns}
         self._tenant = tenant
+        self._expressions = Expressions(self.column, self._field)
 
     def condition(self, term: Term) -> Document:
         """A filter. Raises ODataError."""
@@ -67,9 +61,20 @@ class Translator:
             case Property(name):
                 return self._plain("eq", self._typed(self.column(name), "boolean"), True)
             case Literal(bool(value)):
-                return {} if value else {"_id": {"$in": []}}
+                return {} if value else NOTHING
+            case Call("contains" | "startswith" | "endswith" as name, (of, what)):
+                return self._pattern_of(name, of, what)
+            case Compare("eq" | "ne" as operator, Call() as call, Literal(bool(value))) | Compare(
+                "eq" | "ne" as operator, Literal(bool(value)), Call() as call
+            ):
+                true = self.condition(call)
+                return true if (operator == "eq") == value else {"$nor": [true]}
             case Compare(operator, left, right):
-                return self._expression(operator, left, right)
+                made = self._expressions.made
+                return compared(operator, _OPERATORS[operator], made(left), made(right))
+            case In(left, values):
+                made = self._expressions.made
+                return {"$or": [compared("eq", "$eq", made(left), made(Literal(value))) for value in values]}
             case _:
                 raise unsupported(
                     "$filter", "an expression of this form is not supported, or is not true or false"
@@ -83,6 +88,8 @@ class Translator:
 
     def path(self, column: Column, target: str = "$filter") -> str:
         """Where its values are. Raises ODataError for what is computed only when it is read."""
+        if column.anonymised is not None and target == "$orderby":
+            raise unsupported(target, f"{column.name} may be withheld, so it cannot order")
         if column.path is not None:
             return column.path
         if self._dataset.partials and column.name in SUMMED:
@@ -113,11 +120,15 @@ class Translator:
     def _plain(self, operator: str, column: Column, value: Value) -> Document:
         if column.name == "id":
             return self._of_id(operator, value)
+        if column.anonymised is not None:
+            self._check_unless_null(column, value)
+            made = Made("text", self._field(column)), self._expressions.made(Literal(value))
+            return compared(operator, _OPERATORS[operator], *made)
         path = self.path(column)
         if value is None:
             if operator in ("eq", "ne"):
                 return {path: {_OPERATORS[operator]: None}}
-            return {"_id": {"$in": []}}
+            return NOTHING
         self._check(column, value)
         return {path: {_OPERATORS[operator]: self._stored(column, value)}}
 
@@ -142,6 +153,8 @@ class Translator:
     def _pattern(self, name: str, column: Column, value: str) -> Document:
         if column.type not in _TEXTS:
             raise bad("$filter", f"{name} takes a text, and {column.name} is none")
+        if column.anonymised is not None:
+            return matches(name, Made("text", self._field(column)), value)
         text = re.escape(value)
         # Other than "$", "\z" is not also before a last line break.
         pattern = {"contains": text, "startswith": f"^{text}", "endswith": rf"{text}\z"}[name]
@@ -153,45 +166,24 @@ class Translator:
         # "s": a dot is any character, a line break, too.
         return {self.path(column): {"$regex": pattern, "$options": "s"}}
 
-    def _expression(self, operator: str, left: Term, right: Term) -> Document:
-        one, other = self._value(left), self._value(right)
-        compared: Document = {_OPERATORS[operator]: [one, other]}
-        if operator in ("eq", "ne"):
-            return {"$expr": compared}
-        # MongoDB orders values of different types; OData has no answer there.
-        known = [{"$ne": [side, None]} for side in (one, other)]
-        return {"$expr": {"$and": [*known, compared]}}
-
-    def _value(self, term: Term) -> Any:
-        """An aggregation expression; null where the property is."""
-        match term:
-            case Literal(value):
-                return {"$literal": _as_time(value)}
-            case Property(name):
-                return self._field(self.column(name))
-            case Call(name, (Property(of),)) if name in _TEXT_FUNCTIONS or name == "trim":
-                column = self.column(of)
-                if column.type not in _TEXTS:
-                    raise bad("$filter", f"{name} takes a text, and {of} is none")
-                field = self._field(column)
-                result = {"$trim": {"input": field}} if name == "trim" else {_TEXT_FUNCTIONS[name]: field}
-                return {"$cond": [{"$eq": [field, None]}, None, result]}
-            case Call(name, (Property(of),)) if name in _TIME_FUNCTIONS or name == "date":
-                column = self.column(of)
-                if column.type not in ("time", "day"):
-                    raise bad("$filter", f"{name} takes a time, and {of} is none")
-                field = self._field(column)
-                if name == "date":
-                    return {"$dateTrunc": {"date": field, "unit": "day"}}
-                return {_TIME_FUNCTIONS[name]: field}
-        raise unsupported(
-            "$filter", "functions are supported on properties, and compared with literals or properties"
-        )
+    def _pattern_of(self, name: str, of: Term, what: Term) -> Document:
+        text, value = self._expressions.made(of), self._expressions.made(what)
+        if not value.constant or (value.value is not None and not isinstance(value.value, str)):
+            raise unsupported("$filter", f"{name} takes a text, and a literal text that is looked for")
+        if text.type not in ("text", "literal") or not isinstance(text.value, str | None):
+            raise bad("$filter", f"{name} takes a text")
+        return NOTHING if value.value is None else matches(name, text, value.value)
 
     def _field(self, column: Column) -> Any:
         path = self.path(column)
         if column.name == "id" or column.type == "texts":
             raise unsupported("$filter", f"functions of {column.name} are not supported")
+        if column.anonymised is not None:
+            named = [
+                {"$regexMatch": {"input": f"${name}", "regex": PSEUDONYMS}}
+                for name in ("consumer_id", "relation_id")
+            ]
+            return {"$cond": [{"$and": named}, {"$literal": column.anonymised}, f"${path}"]}
         if column.type == "day":
             return {"$dateFromString": {"dateString": f"${path}", "onNull": None}}
         if column.stored is not None:
@@ -200,6 +192,10 @@ class Translator:
 
     def _stored(self, column: Column, value: Value) -> Any:
         return column.stored(value) if column.stored is not None else value
+
+    def _check_unless_null(self, column: Column, value: Value) -> None:
+        if value is not None:
+            self._check(column, value)
 
     def _check(self, column: Column, value: Value) -> None:
         # A bool is an int to Python, and a datetime a date.
@@ -211,12 +207,6 @@ class Translator:
         if column.type != type:
             raise bad("$filter", f"{column.name} is no {type}")
         return column
-
-
-def _as_time(value: Value) -> Any:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime.combine(value, time(), UTC)
-    return value
 
 
 def after(order: Sequence[tuple[str, int]], place: Sequence[Any]) -> Document:

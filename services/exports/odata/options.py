@@ -8,21 +8,31 @@ from typing import Any
 
 from bson.json_util import JSONMode, JSONOptions, dumps, loads
 from bson.timestamp import Timestamp
+from pydantic import TypeAdapter, ValidationError
 
 from services.exports.columns import Column, Dataset
-from services.exports.odata.errors import bad, unsupported
+from services.exports.odata.errors import ODataError, bad, unsupported
 from services.exports.odata.filters import parse
 from services.exports.odata.mongo import Translator
 from services.exports.odata.terms import Term
+from services.exports.purposes import check_purpose
+from shared.access.query import unknown
+from shared.contracts.events import Name
 from shared.http.cursors import decode_cursor, encode_cursor
+from shared.http.parameters import BadParameter
 
 #: Rows of a page, unless the client prefers fewer.
 PAGE = 5_000
 MAX_PAGE = 10_000
 _KNOWN = frozenset(
-    {"$select", "$filter", "$orderby", "$top", "$skip", "$count", "$skiptoken", "$format", "$expand"}
+    {"$select", "$filter", "$orderby", "$top", "$skip", "$count", "$skiptoken", "$format", "purpose"}
+)
+#: Options of OData 4.0 and 4.01 that other services know.
+_ELSEWHERE = frozenset(
+    {"$expand", "$search", "$apply", "$compute", "$levels", "$deltatoken", "$index", "$schemaversion", "$id"}
 )
 _TYPED = JSONOptions(json_mode=JSONMode.CANONICAL, tz_aware=True, tzinfo=UTC)
+_PURPOSE: TypeAdapter[str] = TypeAdapter(Name)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
@@ -55,6 +65,7 @@ class Options:
     count: bool
     token: Token | None
     page: int
+    purpose: str | None = None
 
 
 def options_of(
@@ -87,14 +98,30 @@ def options_of(
         count=_flag(given.get("$count", "false")),
         token=token,
         page=min(page or PAGE, MAX_PAGE),
+        purpose=purpose_of(given, dataset),
     )
 
 
 def refuse_unknown(given: Mapping[str, str]) -> None:
-    """Raises ODataError for a system query option that is not supported. Others are none of OData's business."""
+    """Raises ODataError for an option that is not supported (501), and for one that there is not (422)."""
     for name in given:
-        if name.startswith("$") and (name not in _KNOWN or name == "$expand"):
+        if name in _ELSEWHERE:
             raise unsupported(name, f"{name} is not supported")
+        if name not in _KNOWN:
+            raise ODataError(422, "UnknownOption", f"{name}: {unknown(name, sorted(_KNOWN))}", name)
+
+
+def purpose_of(given: Mapping[str, str], dataset: Dataset) -> str | None:
+    """The purpose that rows are left out by. Raises ODataError."""
+    if (purpose := given.get("purpose")) is None:
+        return None
+    try:
+        check_purpose(dataset.name)
+        return _PURPOSE.validate_python(purpose)
+    except BadParameter as error:
+        raise bad("purpose", f"{dataset.entity_set}: {error.detail}") from None
+    except ValidationError:
+        raise bad("purpose", "is not a purpose's name") from None
 
 
 def _selected(text: str | None, columns: Sequence[Column]) -> Sequence[Column]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from services.exports import consent
 from services.exports.columns import Dataset, Row
 from services.exports.flatten import added_up
 from services.exports.odata.mongo import SUMMED, Translator, after
@@ -40,7 +41,7 @@ class Reader:
         left = asked.top if token is None else token.left
         size = asked.page if left is None else min(asked.page, left)
         skip = asked.skip if token is None else 0
-        count = token.count if token else self.count(asked.filter) if asked.count else None
+        count = token.count if token else self.count(asked.filter, asked.purpose) if asked.count else None
         if size == 0:
             return Page([], None, count)
         # One more than is shown tells whether there is a next page.
@@ -53,18 +54,21 @@ class Reader:
         place = tuple(_at(shown[-1], path) for path, _ in asked.order)
         return Page(rows, Token(self._snapshot.moment, place, rest, count), count)
 
-    def one(self, id: str) -> Row | None:
+    def one(self, id: str, purpose: str | None = None) -> Row | None:
         wanted = {"$and": [self._base(), self._translator.key(id)]}
         with closing(self._find(wanted, [(path, 1) for path in self._dataset.key], 0)) as found:
             documents = list(added_up(found) if self._dataset.partials else found)
+        if purpose is not None and documents:
+            documents = list(consent.consenting(self._snapshot, self._tenant, purpose, documents))
         return self._dataset.flat(documents[0]) if documents else None
 
-    def count(self, term: Term | None) -> int:
+    def count(self, term: Term | None, purpose: str | None = None) -> int:
         """How many rows there are."""
         if self._dataset.partials:
             stages = self._summed(term)
         else:
-            stages = [{"$match": {"$and": [self._base(), *self._conditions(term)]}}]
+            matched: Mapping[str, Any] = {"$match": {"$and": [self._base(), *self._conditions(term)]}}
+            stages = [matched, *self._granted(purpose)]
         with closing(self._aggregate([*stages, {"$count": "rows"}])) as found:
             return next((document["rows"] for document in found), 0)
 
@@ -72,6 +76,13 @@ class Reader:
         beyond = [after(asked.order, token.place)] if token else []
         if not self._dataset.partials:
             wanted = {"$and": [self._base(), *self._conditions(asked.filter), *beyond]}
+            if asked.purpose is not None:
+                stages: list[Mapping[str, Any]] = [{"$match": wanted}, {"$sort": dict(asked.order)}]
+                stages += self._granted(asked.purpose)
+                stages += [{"$skip": skip}, {"$limit": limit}]
+                stages += [{"$project": self._dataset.projection(personal=False)}]
+                with closing(self._aggregate(stages)) as found:
+                    return list(found)
             with closing(self._find(wanted, asked.order, limit, skip)) as found:
                 return list(found)
         if asked.ordered or (asked.filter and self._translator.is_summed(asked.filter)):
@@ -84,6 +95,9 @@ class Reader:
         wanted = {"$and": [self._base(), *self._conditions(asked.filter), *beyond]}
         with closing(self._find(wanted, asked.order, 0)) as found:
             return list(islice(added_up(found), skip, skip + limit))
+
+    def _granted(self, purpose: str | None) -> list[Mapping[str, Any]]:
+        return [] if purpose is None else consent.stages(self._snapshot, self._tenant, purpose)
 
     def _summed(self, term: Term | None) -> list[Mapping[str, Any]]:
         """Stages that add up the partial sums and then leave out what the filter does not let through."""

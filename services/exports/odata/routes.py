@@ -13,14 +13,17 @@ from services.exports.columns import Column, Dataset
 from services.exports.odata import answers
 from services.exports.odata.answers import Resource, Style
 from services.exports.odata.errors import ODataError, bad
+from services.exports.odata.expressions import not_ascii
 from services.exports.odata.filters import parse
 from services.exports.odata.metadata import SETS, metadata, service_document
 from services.exports.odata.mongo import Translator
-from services.exports.odata.options import Options, options_of, refuse_unknown
+from services.exports.odata.options import Options, options_of, purpose_of, refuse_unknown
 from services.exports.odata.reader import Reader
-from services.exports.snapshot import MomentPassed
+from services.exports.snapshot import MomentPassed, NotConvertible
 from services.exports.source import Exports
 from shared.access.guard import CallerOf, TenantOf
+from shared.access.lineage import reveals
+from shared.access.query import misplaced
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller
 from shared.http.scopes import any_parameter, needs, public
@@ -36,16 +39,18 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
 }
 
 
-def add_odata(app: FastAPI, exports: Exports) -> None:
+def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> None:
     """Add the feed below ``/odata/v1/``: the service document and ``$metadata``, which say the same to everyone,
-    and the entity sets."""
+    and the entity sets. Links begin with ``public_url``, and are relative without it."""
 
     def answered(request: Request, path: str, set: str | None, caller: Caller | None) -> Response:
         try:
             _check_version(request)
-            return _Feed(exports, request, set, caller).answer(path)
+            return _Feed(exports, request, set, caller, public_url).answer(path)
         except ODataError as error:
             return _refused(error)
+        except NotConvertible:
+            return _refused(not_ascii())
         except MomentPassed as passed:
             return _refused(ODataError(410, "MomentPassed", str(passed)))
         except Unavailable:
@@ -84,21 +89,27 @@ def add_odata(app: FastAPI, exports: Exports) -> None:
 class _Feed:
     """One request."""
 
-    def __init__(self, exports: Exports, request: Request, set: str | None, caller: Caller | None) -> None:
+    def __init__(
+        self, exports: Exports, request: Request, set: str | None, caller: Caller | None, public_url: str | None
+    ) -> None:
         self._exports = exports
         self._set = set
         self._tenant = caller.tenant if caller else ""
         self._masks = caller.masks if caller else ()
         self._prefer = request.headers.get("prefer", "")
         self._accept = request.headers.get("accept")
-        self._base = str(request.base_url).rstrip("/") + f"{ROOT}/"
+        self._base = _base(request, public_url)
         pairs = parse_qsl(request.url.query, keep_blank_values=True)
         self._given = dict(pairs)
-        if len(self._given) != len(pairs):
-            raise bad("query", "an option is given twice")
+        if faults := misplaced((name for name, _ in pairs), list(self._given)):
+            name, fault = next(iter(faults.items()))
+            raise ODataError(422, "RepeatedOption", f"{name}: {fault}", name)
+        if "purpose" in self._given and reveals(self._masks, ("consent",)):
+            raise ODataError(403, "Forbidden", "purpose: consent is hidden from this credential", "purpose")
 
     def answer(self, path: str) -> Response:
         if path == "$metadata":
+            refuse_unknown(self._given)
             return _response(metadata(), "application/xml")
         if not path:
             refuse_unknown(self._given)
@@ -141,7 +152,7 @@ class _Feed:
         columns = self._columns(dataset)
         translator = Translator(dataset, columns, self._tenant)
         asked = options_of(self._given, dataset, columns, translator, None)
-        row = Reader(self._exports.snapshot(), dataset, self._tenant, translator).one(resource.key)
+        row = Reader(self._exports.snapshot(), dataset, self._tenant, translator).one(resource.key, asked.purpose)
         if row is None:
             raise ODataError(404, "NotFound", "there is no such entity")
         context = self._context(resource, asked)
@@ -165,11 +176,25 @@ class _Feed:
         translator = Translator(dataset, self._columns(dataset), self._tenant)
         text = self._given.get("$filter", "").strip()
         reader = Reader(self._exports.snapshot(), dataset, self._tenant, translator)
-        return _response(str(reader.count(parse(text) if text else None)).encode(), "text/plain")
+        count = reader.count(parse(text) if text else None, purpose_of(self._given, dataset))
+        return _response(str(count).encode(), "text/plain")
 
     def _context(self, resource: Resource, asked: Options) -> str:
         names = f"({','.join(column.name for column in asked.columns)})" if asked.selected else ""
         return f"{self._base}$metadata#{resource.set}{names}"
+
+
+def _base(request: Request, public_url: str | None) -> str:
+    """What links begin with. The host that a request names is not believed: it may be anybody's."""
+    if public_url is not None:
+        return f"{public_url.rstrip('/')}{ROOT}/"
+    if "microsoft.data.mashup" in request.headers.get("user-agent", "").lower() and request.scope.get("server"):
+        # Power Query takes no relative context. It gets the address that its connection came to.
+        host, port = request.scope["server"]
+        return f"{request.scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}{ROOT}/"
+    raw = (request.scope.get("raw_path") or b"").decode("ascii", "replace")
+    below = raw.partition(ROOT)[2]
+    return "../" * (below.count("/") - 1) if below else f"{ROOT.rpartition('/')[2]}/"
 
 
 def _check_version(request: Request) -> None:

@@ -95,6 +95,9 @@ class LibrdkafkaReader:
         self._revoked: set[Partition] = set()
         self._assigned: set[Partition] = set()
         self._unmirrored: dict[Partition, int] = {}
+        #: The offset after the last record that was handed out, and the one at which the log was at its end.
+        self._delivered: dict[Partition, int] = {}
+        self._at_end: dict[Partition, int] = {}
         self._mirrored_at = 0.0
         with reaching_brokers():
             self._consumer = Consumer(
@@ -106,6 +109,7 @@ class LibrdkafkaReader:
                     # A position outside the log must be heard of, not turned into a start from the beginning.
                     "auto.offset.reset": "error",
                     "isolation.level": "read_committed",
+                    "enable.partition.eof": True,
                     "partition.assignment.strategy": "cooperative-sticky",
                     "max.poll.interval.ms": settings.max_poll_interval_ms,
                     "session.timeout.ms": settings.session_timeout_ms,
@@ -154,9 +158,11 @@ class LibrdkafkaReader:
         revoked, assigned = frozenset(self._revoked), frozenset(self._assigned)
         self._revoked.clear()
         self._assigned.clear()
-        records = _records(found)
+        records = _records(found, self._at_end)
         for partition in revoked | assigned:
             records.pop(partition, None)
+        for partition, batch in records.items():
+            self._delivered[partition] = batch[-1].offset + 1
         self._mirror()
         return Polled(revoked, assigned, records)
 
@@ -172,6 +178,8 @@ class LibrdkafkaReader:
                 f"{partition}: reading should go on at {start}, but the log holds {first} to {end}. Was the topic "
                 "recreated, or did retention delete what was not read yet?"
             )
+        self._delivered[partition] = start
+        self._at_end.pop(partition, None)
         if partition in self._mine:
             self._go_to(TopicPartition(*partition, start))
         return first, start
@@ -198,7 +206,12 @@ class LibrdkafkaReader:
         if partition not in self._mine:
             return None
         known = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
-        return known[1] if known is not None and known[1] >= 0 else None
+        if known is None or known[1] < 0:
+            return None
+        if self._at_end.get(partition, -1) >= known[1]:
+            # Behind the last record there may be markers of transactions, and records that were taken back.
+            return self._delivered.get(partition, known[1])
+        return known[1]
 
     def mirror(self, positions: Mapping[Partition, int]) -> None:
         self._unmirrored.update(positions)
@@ -218,17 +231,21 @@ class LibrdkafkaReader:
         self._consumer.close()
 
 
-def _records(found: Iterable[Found]) -> dict[Partition, list[Record]]:
+def _records(found: Iterable[Found], at_end: dict[Partition, int]) -> dict[Partition, list[Record]]:
     """By partition, in order. Errors that librdkafka gets over by itself are left out, and so are the headers of
     a message if one has a name that is not UTF-8."""
     records: dict[Partition, list[Record]] = {}
     partition, batch = Partition("", -1), list[Record]()
     for message in found:
         error = message.error()
-        if error is not None:
-            _judge(error, message)
-            continue
         place: Any = (message.topic(), message.partition())
+        if error is not None:
+            if error.code() == KafkaError._PARTITION_EOF:
+                end: Any = message.offset()
+                at_end[Partition(*place)] = end
+            else:
+                _judge(error, message)
+            continue
         if place != partition:
             partition = Partition(*place)
             batch = records.setdefault(partition, [])

@@ -22,6 +22,7 @@ class AllPartitionsReader(KafkaReader):
         self._consumer: Any = open_outside(
             settings, auto_offset_reset="none", max_poll_records=settings.slice_events, fetch_max_wait_ms=100
         )
+        self._delivered = {}
         self._check(topics)
         self._topics = list(topics)
         self._present: frozenset[Partition] = frozenset()

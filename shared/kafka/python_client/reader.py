@@ -168,6 +168,8 @@ class KafkaReader:
             # under way already answers for the new one) and then share out nothing; so they are fetched first.
             self._check(topics)
         self._listener = _Listener(self._consumer)
+        #: The offset after the last record that was handed out.
+        self._delivered: dict[TopicPartition, int] = {}
         self._consumer.subscribe(topics=list(topics), listener=self._listener)
         self._unmirrored: dict[TopicPartition, OffsetAndMetadata] = {}
         self._mirrored_at = 0.0
@@ -207,6 +209,7 @@ class KafkaReader:
             return {}
         batches = {}
         for tp, batch in found.items():
+            self._delivered[tp] = batch[-1].offset + 1
             partition = Partition(tp.topic, tp.partition)
             batches[partition] = [record_of(partition, record) for record in batch]
         return batches
@@ -222,6 +225,7 @@ class KafkaReader:
                 f"{partition}: reading should go on at {start}, but the log holds {first} to {end}. Was the topic "
                 "recreated, or did retention delete what was not read yet?"
             )
+        self._delivered[tp] = start
         try:
             self._consumer.seek(tp, start)
             self._consumer.resume(tp)
@@ -254,8 +258,12 @@ class KafkaReader:
         tp = TopicPartition(*partition)
         try:
             known: int | None = self._consumer.highwater(tp)
+            position = self._consumer._subscription.assignment[tp].position
         except (IllegalStateError, KeyError):
             return None  # revoked meanwhile
+        if known is not None and position is not None and position.offset >= known:
+            # Behind the last record there may be markers of transactions, and records that were taken back.
+            return self._delivered.get(tp, known)
         return known
 
     def mirror(self, positions: Mapping[Partition, int]) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from services.analytics.api import create_app as analytics_app
 from services.analytics.dashboard import live
-from services.analytics.dashboard.figures import DayFigures, Figures, FiguresQuery, Sums
+from services.analytics.dashboard.figures import DayFigures, Extent, ExtentQuery, Figures, FiguresQuery, Sums
 from services.analytics.dashboard.live import Stream, add_live, change
 from services.analytics.dashboard.operations import Readings
 from services.analytics.dashboard.pages import add_pages, load
@@ -81,6 +81,9 @@ class Scripted:
 
     def mark(self) -> tuple[object, ...]:
         return (len(self.given) > 1 and len(self.given),)
+
+    def extent(self, _: str, __: ExtentQuery) -> Extent:
+        return Extent(first=FIRST, last=FIRST)
 
     def read(self, _: str, __: FiguresQuery) -> Figures:
         found = self.given.pop(0) if len(self.given) > 1 else self.given[0]

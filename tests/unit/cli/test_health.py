@@ -63,6 +63,16 @@ def test_what_does_not_answer() -> None:
     assert states(ingest_port=port)["ingest"] == ("no answer", "Connection refused")
 
 
+def test_a_service_of_which_nobody_has_said_where_it_is_may_be_on_another_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a cluster, or beside other containers: no false alarm."""
+    [port] = free_ports(1)
+    settings = Settings()
+    monkeypatch.setitem(settings.__dict__, "exports_port", port)
+    assert look(settings)[-1].state == "unknown"
+
+
 def test_an_address_is_one_that_this_machine_reaches() -> None:
     [port] = free_ports(1)
     found: list[dict[str, Any]] = json.loads(json.dumps(as_json(look(Settings(host="0.0.0.0", ingest_port=port)))))

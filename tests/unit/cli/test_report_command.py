@@ -157,4 +157,4 @@ def test_a_bad_option_is_named(arguments: list[str], option: str) -> None:
 def test_it_needs_the_address_of_mongodb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KITH_MONGO", raising=False)
     result = CliRunner().invoke(kith, ["report", "rfm"])
-    assert "missing: KITH_MONGO" in str(result.exception)
+    assert "KITH_MONGO is not set" in str(result.exception)

@@ -1,6 +1,9 @@
 """Parquet by day in bounded memory, Tableau's files, and installations without the libraries."""
 
 import builtins
+import io
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -9,13 +12,20 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from services.exports.columns import Column, Row
+from services.analytics.measures.catalogue import MEASURES as ANALYTICS
+from services.exports.columns import Column, Row, WriterFailed
+from services.exports.datasets import DATASETS
 from services.exports.formats import FORMATS
+from services.exports.hyper import write_hyper
 from services.exports.measures import measure_export
 from services.exports.partitions import write_by_day
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
+from services.relations.measures.catalogue import MEASURES as RELATIONS
 from shared.http.parameters import BadParameter
 from shared.measures.query import NotInstalled
 
@@ -116,28 +126,158 @@ def test_without_the_libraries_texts_work_and_the_rest_says_what_to_install(
         assert b"".join(FORMATS[format].chunks(export(numbered(10, 2))))
 
 
-def test_a_measure_becomes_rows_with_types() -> None:
-    answer = {
-        "unit": "month",
-        "items": [
-            {"cohort": "2026-10-01", "size": 3, "active": [3, 1], "share": 1, "who": {"EUR": 5}, "late": None},
-            {"cohort": "2026-11-01", "size": 2, "active": [2], "share": 0.5, "who": {}, "late": True},
-        ],
-    }
-    found = measure_export("cohorts", "default", answer, NOW)
+class Cohort(BaseModel):
+    cohort: date
+    size: int
+    active: list[int]
+    share: float | None
+    who: dict[str, int]
+    late: bool | None
+    id: str
+
+
+class Cohorts(BaseModel):
+    unit: str
+    items: list[Cohort]
+
+
+SCHEMA = Cohorts.model_json_schema(mode="serialization")
+ITEMS: list[dict[str, Any]] = [
+    {"cohort": "2026-10-01", "size": 3, "active": [3, 1], "share": 1, "who": {"EUR": 5}, "late": None, "id": "x"},
+    {"cohort": "2026-11-01", "size": 2, "active": [2], "share": None, "who": {}, "late": True, "id": "2026-02-30"},
+]
+
+
+@pytest.mark.parametrize("items", [ITEMS, ITEMS[:1], ITEMS[1:], []], ids=len)
+def test_a_measure_has_the_columns_and_types_of_its_model_whatever_the_rows(items: list[dict[str, Any]]) -> None:
+    found = measure_export("cohorts", "default", {"unit": "month", "items": items}, NOW, SCHEMA)
     assert {column.name: column.type for column in found.columns} == {
         "cohort": "day",
         "size": "integer",
         "share": "number",
-        "who.EUR": "integer",
+        "who": "json",
         "late": "boolean",
+        "id": "text",
         "offset": "integer",
         "active": "integer",
     }
     rows = [row for lot in found.rows for row in lot]
-    assert [(row["cohort"], row["offset"], row["active"]) for row in rows] == [
-        (date(2026, 10, 1), 0, 3),
-        (date(2026, 10, 1), 1, 1),
-        (date(2026, 11, 1), 0, 2),
+    assert [(row["cohort"], row["offset"], row["active"], row["id"]) for row in rows] == [
+        (date.fromisoformat(item["cohort"]), at, active, item["id"])
+        for item in items
+        for at, active in enumerate(item["active"])
     ]
     assert found.filename == "cohorts-2026-11-21"
+
+
+def test_what_is_masked_is_no_column() -> None:
+    answer = {"items": [{**ITEMS[0], "size": "•••"}], "masked": ["size"]}
+    found = measure_export("cohorts", "default", answer, NOW, SCHEMA)
+    assert ("size" in [column.name for column in found.columns], found.hidden) == (False, ["size"])
+    assert b"".join(FORMATS["csv"].chunks(found))
+
+
+FORMAT_NAMES = list(FORMATS)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "text": st.text(max_size=20),
+    "choice": st.sampled_from(["view", "purchase", "=1", ""]),
+    "integer": st.integers(-(2**63), 2**63 - 1),
+    "number": st.floats(),
+    "boolean": st.booleans(),
+    "time": st.datetimes(timezones=st.just(UTC)),
+    "day": st.dates(),
+    "texts": st.lists(st.text(max_size=5), max_size=3),
+    "json": st.just('{"EUR":5}'),
+}
+
+
+@pytest.mark.parametrize("format", FORMAT_NAMES)
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_rows_of_any_column_end_the_process(format: str, data: st.DataObject) -> None:
+    """Native code that aborts would end the tests: empty, all null, and whatever a column can have."""
+    columns = [Column(f"c{n}", type, "…") for n, type in enumerate(data.draw(st.permutations(list(VALUES))))]  # type: ignore[arg-type]
+    columns = columns[: data.draw(st.integers(0, len(columns)))]
+    filled = data.draw(st.sampled_from(["full", "null", "empty"]))
+    rows = [
+        {c.name: None if filled == "null" else data.draw(st.none() | VALUES[c.type]) for c in columns}
+        for _ in range(0 if filled == "empty" else data.draw(st.integers(1, 3)))
+    ]
+    made = Export("measures/x-y", "default", columns, NOW, Rows(iter([rows])))
+    if format == "hyper" and not columns:
+        with pytest.raises(WriterFailed, match="at least one column"):
+            list(FORMATS[format].chunks(made))
+        return
+    assert isinstance(b"".join(FORMATS[format].chunks(made)), bytes)
+
+
+@pytest.mark.parametrize("dataset", list(DATASETS))
+@pytest.mark.parametrize("format", FORMAT_NAMES)
+def test_every_dataset_without_rows_is_a_file_with_its_columns(dataset: str, format: str) -> None:
+    columns = DATASETS[dataset].columns
+    content = b"".join(FORMATS[format].chunks(Export(dataset, "default", columns, NOW, Rows(iter([])))))
+    if format == "parquet":
+        assert pq.read_table(io.BytesIO(content)).column_names == [column.name for column in columns]
+    if format == "hyper":
+        assert names_of(content, dataset) == [column.name for column in columns]
+
+
+ANSWERS: dict[str, type[BaseModel]] = {
+    **{each.name: each.answer for each in ANALYTICS},
+    **{each.name: each.answer for each in RELATIONS},
+}
+
+
+@pytest.mark.parametrize("name", sorted(ANSWERS))
+@pytest.mark.parametrize("format", ["parquet", "hyper", "csv"])
+def test_every_measure_without_items_is_a_file_with_its_columns(name: str, format: str) -> None:
+    schema = ANSWERS[name].model_json_schema(mode="serialization")
+    made = measure_export(name, "default", {"items": []}, NOW, schema)
+    assert made.columns
+    content = b"".join(FORMATS[format].chunks(made))
+    if format == "hyper":
+        assert names_of(content, name) == [column.name for column in made.columns]
+
+
+def names_of(content: bytes, table: str) -> list[str]:
+    """The columns of a file for Tableau. It is read in a process of its own, as it is written in one."""
+    read = (
+        "import sys, pantab, tempfile; f = tempfile.NamedTemporaryFile(suffix='.hyper');"
+        "f.write(sys.stdin.buffer.read()); f.flush();"
+        f"print(' '.join(pantab.frame_from_hyper(f.name, table={table!r}, return_type='pyarrow').column_names))"
+    )
+    return (
+        subprocess.run(
+            [sys.executable, "-c", read], input=content, capture_output=True, check=True, cwd=tempfile.gettempdir()
+        )
+        .stdout.decode()
+        .split()
+    )
+
+
+def child(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.exports.hyper._CHILD", (sys.executable, "-c", code))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import os; os.abort()", "ended by the signal SIGABRT"),
+        (
+            "import sys; sys.stdin.buffer.read(); import os; os.kill(os.getpid(), 11)",
+            "ended by the signal SIGSEGV",
+        ),
+        ("raise ValueError('ann@example.org')", r"failed \(ValueError\)"),
+        ("import sys; sys.stdin.buffer.read()", "failed"),
+        ("import time; time.sleep(600)", "made no progress for 0.5 seconds"),
+        ("import sys, time; sys.stdin.buffer.read(); time.sleep(600)", "made no progress for 0.5 seconds"),
+    ],
+)
+def test_a_writer_that_dies_or_hangs_ends_nothing_else_and_says_why(
+    code: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(code, monkeypatch)
+    with pytest.raises(WriterFailed, match=reason) as failed:
+        write_hyper(export(numbered(20_000, 3)), tmp_path / "x.hyper", step_seconds=0.5 if "sleep" in code else 60)
+    assert "ann@example.org" not in str(failed.value)
+    assert "export another format" in str(failed.value)

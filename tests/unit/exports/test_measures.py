@@ -19,6 +19,18 @@ from tests.support.builders import OPEN
 ANSWER = {"unit": "month", "items": [{"bucket": "2026-10-01", "gross": {"EUR": 5}}]}
 
 
+def described(measures: set[str]) -> dict[str, Any]:
+    """An OpenAPI document of a service with measures that answer so."""
+    text, whole = {"type": "string"}, {"type": "integer"}
+    item = {"bucket": {**text, "format": "date"}, "gross": {"type": "object", "additionalProperties": whole}}
+    items = {"type": "array", "items": {"$ref": "#/components/schemas/Item"}}
+    answer = {"$ref": "#/components/schemas/Answer"}
+    route = {"get": {"responses": {"200": {"content": {"application/json": {"schema": answer}}}}}}
+    schemas = {"Item": {"properties": item}, "Answer": {"properties": {"unit": text, "items": items}}}
+    paths = {f"/v1/measures/{name}": route for name in measures}
+    return {"paths": paths, "components": {"schemas": schemas}}
+
+
 class Services:
     """Two services behind real ports. ``known``: the measures that each has."""
 
@@ -37,7 +49,10 @@ class Services:
                 asked = dict(parse_qsl(parts.query))
                 services.asked.append((name, asked, self.headers["Authorization"]))
                 status, body = 200, json.dumps(ANSWER)
-                if parts.path.rpartition("/")[2] not in services.known[name]:
+                if parts.path == "/openapi.json":
+                    services.asked.pop()
+                    body = json.dumps(described(services.known[name]))
+                elif parts.path.rpartition("/")[2] not in services.known[name]:
                     status, body = 404, json.dumps({"detail": "there is nothing at this path"})
                 elif asked.get("unit") == "year":
                     status, body = 422, json.dumps({"detail": "unit: should be day, week or month"})
@@ -105,8 +120,18 @@ def test_the_route_gives_its_items_as_a_file(services: Services) -> None:
     app = create_app(cast(Any, None), list, services.client, access=OPEN)
     headers = {"Authorization": "Bearer k", "Kith-Tenant": "acme"}
     answer = get(app, "/v1/export/measures/revenue", {"unit": "month", "format": "csv"}, headers)
-    assert answer.text == "bucket,gross.EUR\r\n2026-10-01,5\r\n"
+    assert answer.text == 'bucket,gross\r\n2026-10-01,"{""EUR"":5}"\r\n'
     assert services.asked[-1] == ("relations", {"unit": "month"}, "Bearer k")
     refused = get(app, "/v1/export/measures/activity", {"unit": "year"}, headers)
     assert (refused.status_code, refused.json()["detail"]) == (422, "unit: should be day, week or month")
     assert get(app, "/v1/export/measures/Wrong!", {}, headers).status_code == 422
+    twice = get(app, "/v1/export/measures/revenue?unit=month&unit=week", None, headers)
+    assert (twice.status_code, twice.json()["detail"]) == (422, "unit: is given twice, and takes one value")
+
+
+def test_columns_are_read_anew_where_a_service_was_replaced(services: Services) -> None:
+    assert "gross" in services.client.schema("revenue", ANSWER)["$defs"]["Item"]["properties"]
+    with pytest.raises(Unavailable, match="revenue"):
+        services.client.schema("revenue", {"items": [{"bucket": "2026-10-01", "newer": 1}]})
+    with pytest.raises(Unavailable, match="nothing"):
+        services.client.schema("nothing", ANSWER)

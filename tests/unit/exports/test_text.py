@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
 import pytest
@@ -14,10 +16,13 @@ from hypothesis import strategies as st
 from services.exports.column_access import check_filters, split
 from services.exports.columns import Column, Row
 from services.exports.datasets import DATASETS, columns
+from services.exports.formats import FORMATS
 from services.exports.query import ExportQuery, filter_of
+from services.exports.source import Export
 from services.exports.text import csv_lines, json_lines
 from shared.access.masks import is_path
 from shared.http.parameters import BadParameter, moment
+from shared.measures.csv_cells import guarded, guarded_json, unguarded
 
 COLUMNS = [
     Column("name", "text", ""),
@@ -30,6 +35,16 @@ COLUMNS = [
     Column("tags", "texts", ""),
     Column("more", "json", ""),
 ]
+
+
+def could_run(cell: str) -> bool:
+    """Whether a spreadsheet would take it, or a part that another delimiter makes a cell, for a formula. Written
+    the long way round."""
+    for part in re.split(r"[;|\t\r\n]", cell):
+        visible = "".join(c for c in part if not (c.isspace() or unicodedata.category(c) in ("Cc", "Cf")))
+        if visible[:1] and unicodedata.normalize("NFKC", visible[0]) in ("=", "+", "-", "@", "\u2212"):
+            return True
+    return cell[:1] in ("\t", "\r", "\n")
 
 
 class Rows:
@@ -77,13 +92,94 @@ def test_no_text_is_a_formula_but_numbers_stay_numbers(begin: str) -> None:
     assert cells == [f"'{begin}1+2", f"'{begin}x", "-7", "-0.5"]
 
 
+CELLS = st.text(
+    st.one_of(
+        st.sampled_from("=+-@＝＋－＠'; |\t\r\n\ufeff\u00a0\u200b1a"), st.characters(exclude_categories=["Cs"])
+    )
+)
+
+
+@given(CELLS)
+def test_the_guard_can_be_taken_back_and_nothing_runs(text: str) -> None:
+    cell = guarded(text)
+    assert unguarded(cell) == text
+    assert not could_run(cell)
+
+
+@given(CELLS, CELLS)
+def test_two_texts_are_never_one_cell(one: str, other: str) -> None:
+    assert (guarded(one) == guarded(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1", "'=1"),
+        ("'=1", "''=1"),
+        ("  =1", "'  =1"),
+        ("\n=1", "'\n'=1"),
+        ("\u00a0+1", "'\u00a0+1"),
+        ("\ufeff=1", "'\ufeff=1"),
+        ("＝1", "'＝1"),
+        ("x;=1", "x;'=1"),
+        ("x\t@y", "x\t'@y"),
+        ("'t Hof", "'t Hof"),
+        ("a=b", "a=b"),
+        ("2026-01-01", "2026-01-01"),
+        ("", ""),
+    ],
+)
+def test_what_is_guarded(text: str, cell: str) -> None:
+    assert guarded(text) == cell
+
+
+@given(st.dictionaries(CELLS, CELLS, max_size=3))
+def test_json_in_a_cell_keeps_its_value_and_runs_nowhere(value: dict[str, str]) -> None:
+    cell = guarded_json(json.dumps(value, ensure_ascii=False))
+    assert json.loads(cell) == value
+    assert not could_run(cell)
+
+
+class Odd(tzinfo):
+    """A time zone of a kind that nobody has heard of."""
+
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        return timedelta(hours=2)
+
+    def dst(self, _: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def tzname(self, _: datetime | None) -> str:
+        return "odd"
+
+
+FIRST, LAST = (datetime(year, 1, 2, tzinfo=UTC).replace(tzinfo=None) for year in (1970, 8999))
+
+
+@given(st.datetimes(FIRST, LAST), st.sampled_from([UTC, Odd(), timezone(timedelta(0))]))
+def test_times_have_their_offset_in_every_text(moment: datetime, zone: tzinfo) -> None:
+    """And to the microsecond, whatever the kind of their zone."""
+    time = moment.replace(tzinfo=zone)
+    [line] = b"".join(json_lines(COLUMNS, Rows([{"time": time}]))).splitlines()
+    assert json.loads(line)["time"].endswith("Z")
+    assert datetime.fromisoformat(json.loads(line)["time"]) == time
+    [_, cells] = csv.reader(io.StringIO(b"".join(csv_lines(COLUMNS[5:6], Rows([{"time": time}]))).decode()))
+    assert datetime.fromisoformat(cells[0]) == time
+
+
+def test_a_csv_for_excel_begins_with_a_mark() -> None:
+    export = Export("relations", "default", COLUMNS[:1], datetime(2026, 1, 1, tzinfo=UTC), Rows([{"name": "é"}]))
+    assert b"".join(FORMATS["csv-excel"].chunks(export)) == b"\xef\xbb\xbfname\r\n\xc3\xa9\r\n"
+
+
 @given(st.lists(st.text(max_size=20), max_size=8))
 def test_any_text_comes_back_from_csv(texts: list[str]) -> None:
     rows: list[Row] = [{"name": text, "kind": "x"} for text in texts]
     content = b"".join(csv_lines(COLUMNS[:2], Rows(rows)))
     found = [row[0] for row in csv.reader(io.StringIO(content.decode(), newline=""))][1:]
     told = [text.encode("utf-8", "replace").decode() for text in texts]
-    assert found == [f"'{text}" if text[:1] and text[0] in "=+-@\t\r" else text for text in told]
+    assert [unguarded(cell) for cell in found] == told
+    assert not any(could_run(cell) for cell in found)
 
 
 def test_json_lines() -> None:

@@ -116,8 +116,31 @@ def test_cancellations_count_whatever_their_source_is_called_and_whichever_file_
         )
         text += ORDERS.format(name=name, type=kinds[name][0], options="", fields=kinds[name][1])
     last = winners(events(write_mapping(tmp_path, text)), key="relation_id")["1"]
-    assert last["type"] == "relation.retracted" or "sequence" not in last
+    assert last["type"] == "relation.retracted"
     assert last["time"] == "2026-03-03T10:00:00Z"
+
+
+def test_of_two_rows_about_one_thing_the_later_wins(tmp_path: Path) -> None:
+    mapping = write_mapping(tmp_path, CONTACTS.format(options=""))
+    made(tmp_path / "contacts.csv", "no,tier\n" + "".join(f"k,{n}\n" for n in range(200)), MONDAY)
+    assert winners(events(mapping), key="consumer_id")["k"]["data"]["traits"]["tier"] == "199"
+
+
+def test_a_corrected_mapping_outranks_the_one_before_and_nothing_live(tmp_path: Path) -> None:
+    made(tmp_path / "contacts.csv", "no,tier\n" + "".join(f"k-{n},gold\n" for n in range(40)), MONDAY)
+    mapping = write_mapping(tmp_path, CONTACTS.format(options=""))
+    os.utime(mapping, (TUESDAY, TUESDAY))
+    before = events(mapping)
+    mapping.write_text(
+        mapping.read_text().replace('traits.tier = "tier"', 'traits.tier = { column = "tier", case = "upper" }')
+    )
+    os.utime(mapping, (TUESDAY + 60, TUESDAY + 60))
+    after = events(mapping)
+    for order in ((before, after), (after, before)):
+        assert {one["data"]["traits"]["tier"] for one in winners(*order, key="consumer_id").values()} == {"GOLD"}
+    assert {one["time"] for one in after} == {"2026-03-02T10:00:00Z"}, (
+        "live events after the file outrank it still"
+    )
 
 
 def test_a_column_may_say_when_a_row_was_last_changed(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.importer import csv_rows
 from services.importer.csv_rows import Cells, Dialect, Refused, fit, read_csv
 from services.importer.mapping import MappingError
 from tests.support.importer import Recorder, imported, rejected, visits
@@ -19,6 +20,12 @@ WORDS = st.text(alphabet='ab "\n;,\u00e9', max_size=6)
 def read(text: str, **options: bool) -> list[Cells | Refused]:
     lines = io.StringIO(text, newline="")
     return list(read_csv(lines, Dialect(";", '"', **options)))
+
+
+def apart(row: Cells | Refused) -> list[Cells | Refused]:
+    """The lines of a row that does not fit, as they are rejected."""
+    assert isinstance(row, Cells)
+    return [*csv_rows.apart(row, "")] if row.lines else [row]
 
 
 def whole(text: str) -> list[list[str]]:
@@ -83,6 +90,25 @@ def test_each_line_is_in_one_row_and_no_row_is_made_of_two(
             assert not number.isdigit() or number.startswith(cells[0][1:]) or cells[0][1:].startswith(number)
 
 
+@settings(max_examples=300)
+@given(st.data(), st.integers(2, 6), st.integers(2, 4))
+def test_two_stray_marks_merge_no_rows(data: st.DataObject, count: int, width: int) -> None:
+    word = st.text(alphabet="ab ,\u00e9", max_size=4)
+    rows = [[f"{data.draw(word)}#{n}" for _ in range(width)] for n in range(count)]
+    first, last = sorted(data.draw(st.lists(st.integers(0, count - 1), min_size=2, max_size=2)))
+    column = data.draw(st.integers(0, width - 1))
+    rows[first][column] = '"' + rows[first][column]
+    rows[last][data.draw(st.just(column) | st.integers(0, width - 1))] += '"'
+    lines = read("".join(f"{';'.join(row)}\n" for row in rows))
+    names = tuple("xyzw"[:width])
+    fitting = [not isinstance(one, Cells) or fit(one.cells, names, frozenset(names)) is not None for one in lines]
+    found = [line for one, fits in zip(lines, fitting, strict=True) for line in ([one] if fits else apart(one))]
+    for one in found:
+        text = ";".join(one.cells) if isinstance(one, Cells) else one.content
+        assert len({part[:1] for part in text.split("#")[1:]}) == 1, "one row is of one line"
+    assert len(found) == count
+
+
 def test_one_stray_mark_rejects_the_lines_that_may_belong_together(tmp_path: Path) -> None:
     rows = [f"c{n},p{n},call {n}" for n in range(1, 21)]
     rows[4] = 'c5,p5,"screen 15 inch, cracked'
@@ -100,9 +126,9 @@ def test_one_stray_mark_rejects_the_lines_that_may_belong_together(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "details"),
     [
-        ('a;"b\nc;d"\n', ["looks like a row in a cell"] * 2),
-        ('a;"b\nc;d";e\n', ["looks like a row in a cell"] * 2),
-        ('"a;b\nc";d\n', ["looks like a row in a cell"] * 2),
+        ('a;"b\nc;d"\n', ["looks like a row in a quoted cell"] * 2),
+        ('a;"b\nc;d";e\n', ["looks like a row in a quoted cell"] * 2),
+        ('"a;b\nc";d\n', ["looks like a row in a quoted cell"] * 2),
         ('a;b"\nc;d\n', ["a quotation mark in a cell that does not begin with one"]),
         ('a;"b"c\nc;d\n', ["has text behind a quotation mark"]),
         ('a;"b\nx"y;d\ne;f\n', ["has text behind a quotation mark"] * 2),
@@ -117,7 +143,7 @@ def test_what_a_stray_mark_does(text: str, details: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['a;"one\ntwo"\n', '"one\ntwo";b\n', 'a;"one\n\ntwo; three"\n', 'a;"say ""so""\nnow"\n']
+    "text", ['a;"one\ntwo"\n', '"one\ntwo";b\n', 'a;"one\n\ntwo; three\nend"\n', 'a;"say ""so""\nnow"\n']
 )
 def test_cells_over_several_lines_are_one_row(text: str) -> None:
     (row,) = read(text)
@@ -127,7 +153,17 @@ def test_cells_over_several_lines_are_one_row(text: str) -> None:
 
 def test_a_mapping_may_say_that_cells_hold_whole_lines() -> None:
     assert [len(one) for one in read('a;"b\nc;d"\n')] == [3, 3]
-    assert read('a;"b\nc;d"\n', whole_lines=True) == [Cells(2, ["a", "b\nc;d"])]
+    assert read('a;"b\nc;d"\n', whole_lines=True) == [Cells(2, ["a", "b\nc;d"], ('a;"b', 'c;d"'))]
+
+
+def test_lines_that_a_stray_mark_joins_into_a_row_that_does_not_fit_are_rejected_one_by_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "v.csv").write_text('who,where\n"c1,p1\nc2,p2"\nc3,p3\n')
+    mapping = visits(tmp_path, "v.csv")
+    report = imported(mapping)
+    assert (report.read, report.accepted, report.rejected) == (3, 1, 2)
+    assert [one["row"] for one in rejected(mapping)] == ['"c1,p1', 'c2,p2"']
 
 
 def test_a_stray_mark_does_not_hold_a_whole_file() -> None:

@@ -49,6 +49,10 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+def test_no_guide_lies_beside_the_code() -> None:
+    assert [path for top in ("services", "shared") for path in (ROOT / top).rglob("*.md")] == []
+
+
 def navigation() -> list[str]:
     def walk(entries: Any) -> list[str]:
         if isinstance(entries, str):

@@ -14,7 +14,7 @@ from services.cli.settings import ELSEWHERE
 from shared.contracts.topics import INPUTS, OUTPUTS
 from shared.settings import Settings
 from tests.support.builders import OPEN, TOPICS
-from tests.support.documents import DOCUMENTS, PAGES, code, each_document, requests, spans
+from tests.support.documents import DOCUMENTS, PAGES, SITE, code, each_document, requests, spans
 from tests.support.paths import ROOT
 from tests.support.routes import bare
 
@@ -107,3 +107,13 @@ def test_what_is_asked_can_be_asked() -> None:
         (route,) = (p for p in paths if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", p), parts.path))
         known = {parameter["name"] for parameter in paths[route][method.lower()].get("parameters", ())}
         assert {name for name, _ in parse_qsl(parts.query)} <= known, url
+
+
+def test_the_page_of_errors_has_every_reason() -> None:
+    page = (SITE / "reference/errors.md").read_text().partition("## Events that are not accepted")[2]
+    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    modules = [path for top in ("services", "shared") for path in (ROOT / top).rglob("*.py")]
+    found = re.compile(r'(?:InvalidEvent|_Fault)\(\s*"([a-z_]+)"')
+    raised = {reason for path in modules for reason in found.findall(path.read_text())}
+    assert len(raised) > 10
+    assert named == raised

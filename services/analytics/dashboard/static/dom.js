@@ -19,31 +19,22 @@ export const svg = (tag, attributes, ...children) =>
 const WHOLE = new Intl.NumberFormat("en");
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
-export const whole = (number) => WHOLE.format(number);
-export const short = (number) => (Math.abs(number) < 10_000 ? WHOLE.format(number) : SHORT.format(number));
-export const decimal = (number, digits = 2) =>
-  number === null || number === undefined ? "–" : number.toLocaleString("en", { maximumFractionDigits: digits });
-export const percent = (fraction, digits = 1) =>
-  fraction === null || fraction === undefined
-    ? "–"
-    : fraction.toLocaleString("en", { style: "percent", maximumFractionDigits: digits });
+// Numbers; what is none is shown as it is: a mask, or a dash where nothing is known.
+const shown = (format) => (value, ...more) => (typeof value === "number" ? format(value, ...more)
+  : String(value ?? "–"));
+export const whole = shown((number) => WHOLE.format(number));
+export const short = shown((number) => (Math.abs(number) < 10_000 ? WHOLE.format(number) : SHORT.format(number)));
+export const decimal = shown((number, digits = 2) =>
+  number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+export const percent = shown((fraction, digits = 1) =>
+  fraction.toLocaleString("en", { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }));
 export const words = (name) => name.replaceAll("_", " ");
-
-// Money comes in minor units: 1250 of EUR is €12.50, of JPY ¥1,250.
-export function money(minor, currency, compact = false) {
-  const style = { style: "currency", currency };
-  const digits = new Intl.NumberFormat("en", style).resolvedOptions().maximumFractionDigits;
-  const shape = compact && Math.abs(minor) >= 10 ** (digits + 4)
-    ? { ...style, notation: "compact", maximumFractionDigits: 1 }
-    : style;
-  return new Intl.NumberFormat("en", shape).format(minor / 10 ** digits);
-}
+export const plural = (number, one, many = `${one}s`) => `${whole(number)} ${number === 1 ? one : many}`;
 
 // What a table shows, beside the exact value behind it.
 export const data = (value, text = String(value)) => h("data", { value }, text);
-
 export const counted = (value) => data(value, whole(value));
-export const rounded = (value) => data(value, decimal(value));
+export const rounded = (value) => data(value ?? "", decimal(value));
 
 export function table(caption, columns, rows, kind) {
   return h("table", { class: kind },
@@ -53,24 +44,79 @@ export function table(caption, columns, rows, kind) {
       at === 0 ? h("th", { scope: "row" }, cell) : h("td", {}, cell))))));
 }
 
-// The numbers of a chart, for whoever cannot see it or wants them exactly.
-export const behind = (id, content) =>
-  h("details", { id }, h("summary", {}, "The numbers as a table"), h("div", { class: "scroll", tabindex: 0 }, content));
+// A scrolling place for a table; it can be reached and scrolled by keyboard.
+export const shelf = (kind, label, ...content) => h("div", { class: kind, tabindex: 0, role: "region",
+  "aria-label": label }, ...content);
 
-export function panel(id, title, width, ...content) {
-  const body = h("div", { class: "body" }, ...content);
-  const tools = h("div", { class: "tools" });
-  const element = h("section", { id, class: `panel ${width}`, "aria-labelledby": `${id}-title` },
-    h("div", { class: "head" }, h("h2", { id: `${id}-title` }, title), tools), body);
-  return { element, body, tools };
+// Behind a table that does not show everything: how many more there are, and a way to see them.
+export function further(more, act, note = "") {
+  return more > 0 ? h("p", { class: "more" }, h("button", { type: "button", onclick: act }, `Show ${whole(more)} more`),
+    note) : null;
 }
 
-// One of several, as buttons.
+// The numbers of a chart, for those who cannot see it or want them exactly. `fill(...nodes)` renews them.
+export function behind(id) {
+  const scroll = shelf("scroll", "The numbers as a table");
+  return { element: h("details", { id }, h("summary", {}, "The numbers as a table"), scroll),
+    fill: (...nodes) => scroll.replaceChildren(...nodes) };
+}
+
+export function panel(id, title, width, kind = "") {
+  const body = h("div", { class: `body ${kind}` }), tools = h("div", { class: "tools" });
+  const heading = h("h2", { id: `${id}-title` }, title);
+  const element = h("section", { id, class: `panel ${width}`, "aria-labelledby": `${id}-title` },
+    h("div", { class: "head" }, heading, tools), body);
+  return { element, body, tools, heading };
+}
+
+// Instead of a page, or above one: what there is to say, and what can be done.
+export const notice = (title, text, ...actions) => h("section", { class: "panel notice" }, h("h2", {}, title),
+  h("p", {}, text), actions.length ? h("div", { class: "tools" }, actions) : null);
+
+// One of several, as buttons. `offer(values)` leaves out those that would do nothing.
 export function choice(label, options, chosen, change) {
   const buttons = Object.entries(options).map(([value, text]) =>
     h("button", { type: "button", "data-value": value, "aria-pressed": String(value === chosen), onclick: () => {
-      for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.value === value));
+      element.press(value);
       change(value);
     } }, text));
-  return h("div", { class: "tools", role: "group", "aria-label": label }, buttons);
+  const element = h("div", { class: "tools", role: "group", "aria-label": label }, buttons);
+  element.press = (value) => buttons.forEach((button) => button.setAttribute("aria-pressed",
+      String(button.dataset.value === value)));
+  element.offer = (values) => {
+    for (const button of buttons) button.hidden = !values.includes(button.dataset.value);
+    element.hidden = values.length < 2;
+  };
+  return element;
+}
+
+// One of several that are known only later.
+export function selection(label, change) {
+  const select = h("select", { "aria-label": label, onchange: () => change(select.value) });
+  select.hidden = true;
+  select.offer = (values, chosen) => {
+    const known = [...select.options].map(({ value }) => value);
+    if (known.join() !== values.join()) select.replaceChildren(...values.map((value) => h("option", { value }, value)));
+    if (chosen) select.value = chosen;
+    select.hidden = values.length < 2;
+  };
+  return select;
+}
+
+// An id, or another text that people carry elsewhere: whole, and with a button that copies it.
+export function copyable(text, name) {
+  const shownText = h("span", { class: "code" }, text);
+  const button = h("button", { type: "button", class: "copy", "aria-label": `Copy ${name} ${text}`, title: "Copy",
+    onclick: async () => {
+      try {
+        await navigator.clipboard.writeText(text);
+        button.dataset.state = "done";
+      } catch {
+        // Where the browser does not let a page copy, the text is selected for Ctrl-C.
+        getSelection().selectAllChildren(shownText);
+        button.dataset.state = "selected";
+      }
+      setTimeout(() => delete button.dataset.state, 1_500);
+    } }, svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: "M5 5h8v9H5zM3 11V2h8" })));
+  return h("span", { class: "copyable" }, shownText, button);
 }

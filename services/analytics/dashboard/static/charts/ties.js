@@ -1,17 +1,19 @@
 // One person or firm in the middle, and around it whom it is tied to: the thicker and nearer, the stronger.
 
 import { decimal, svg } from "../dom.js";
+import { called } from "../names.js";
 
 const HEIGHT = 420;
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 
-// `ties`: [{id, strength}] strongest first; `side` is that of the middle. `choose(at)` on an edge, `move(at)` on a node.
-export function tiesChart(box, { side, id, ties, chosen, choose, move }) {
+// `ties`: [{id, name, strength}] strongest first; `side` is that of the middle. `choose(at)` on an edge, `move(at)` on
+// a node.
+export function tiesChart(box, { side, id, name, ties, chosen, choose, move }) {
   const width = Math.max(box.clientWidth, 260), [cx, cy] = [width / 2, HEIGHT / 2];
   const strengths = ties.map((tie) => tie.strength), strongest = Math.max(...strengths),
       weakest = Math.min(...strengths);
   const other = side === "consumer" ? "provider" : "consumer";
-  const narrow = width < 520, label = narrow ? 11 : 22;
+  const narrow = width < 520, label = narrow ? 13 : 24;
   const places = ties.map((tie, at) => {
     const angle = (2 * Math.PI * at) / ties.length - Math.PI / 2 + (ties.length > 1 ? 0.15 : 0);
     const near = 0.6 + (strongest > weakest ? (0.4 * (strongest - tie.strength)) / (strongest - weakest) : 0.4);
@@ -23,20 +25,22 @@ export function tiesChart(box, { side, id, ties, chosen, choose, move }) {
     event.preventDefault();
     act();
   } });
-  const name = (tie) => `${id} and ${tie.id}, strength ${decimal(tie.strength)}`;
+  const middle = called(id, name);
+  const pair = (tie) => `${middle} and ${called(tie.id, tie.name)}, strength ${decimal(tie.strength)}`;
   box.replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "group",
-      "aria-label": `The strongest ties of ${id}` },
+      "aria-label": `The strongest ties of ${middle}` },
     ties.map((tie, at) => svg("g", { class: "edge", tabindex: 0, role: "button", "data-id": tie.id,
-      "aria-pressed": String(at === chosen), "aria-label": `Why: ${name(tie)}`, ...pressed(() => choose(at)) },
-      svg("title", {}, name(tie)),
+      "aria-pressed": String(at === chosen), "aria-label": `Why: ${pair(tie)}`, ...pressed(() => choose(at)) },
+      svg("title", {}, pair(tie)),
       svg("line", { class: "seen", x1: cx, y1: cy, x2: places[at][0], y2: places[at][1],
           "stroke-width": 1.5 + (7 * tie.strength) / strongest }),
       svg("line", { class: "reach", x1: cx, y1: cy, x2: places[at][0], y2: places[at][1] }))),
     ties.map((tie, at) => svg("g", { class: `node ${other}`, tabindex: 0, role: "button", "data-id": tie.id,
-      "aria-label": `Show the ties of ${other} ${tie.id}`, ...pressed(() => move(at)) },
+      "aria-label": `Show the ties of ${other} ${called(tie.id, tie.name)}`, ...pressed(() => move(at)) },
+      svg("title", {}, called(tie.id, tie.name)),
       svg("circle", { cx: places[at][0], cy: places[at][1], r: 8 }),
       svg("text", { x: places[at][0], y: places[at][1] + (places[at][1] < cy ? -13 : 22), "text-anchor": "middle" },
-          cut(tie.id, label)))),
-    svg("g", { class: `node centre ${side}` }, svg("circle", { cx, cy, r: 13 }),
-      svg("text", { x: cx, y: cy + 30, "text-anchor": "middle", "font-weight": 600 }, cut(id, label + 8)))));
+          cut(tie.name ?? tie.id, label)))),
+    svg("g", { class: `node centre ${side}` }, svg("title", {}, middle), svg("circle", { cx, cy, r: 13 }),
+      svg("text", { x: cx, y: cy + 30, "text-anchor": "middle", "font-weight": 600 }, cut(name ?? id, label + 8)))));
 }

@@ -1,74 +1,86 @@
 // Where consumers or providers are, and how much happens there.
 
-import { get } from "../api.js";
+import { part } from "../answers.js";
+import { get, own } from "../api.js";
 import { mapChart } from "../charts/map.js";
-import { choice, counted, data, h, money, panel, percent, table, whole } from "../dom.js";
+import { choice, counted, data, h, panel, percent, plural, shelf, table, whole } from "../dom.js";
+import { money, named, ranked } from "../money.js";
+import { emptiness } from "./emptiness.js";
 
-const MOST = 500;
+const MOST = 1_000;
 
 export function view(main) {
   let given = null, side = "consumer", level = "city", whereTo = "points", found = null, land = null;
-  const box = h("div", { class: "map" });
-  const map = panel("map", "Where it happens", "w7"), list = panel("places", "The same as a list", "w5");
-  const rows = h("div", { class: "scroll map", tabindex: 0 }), note = h("p", { class: "note", id: "map-note" }, " ");
+  const box = h("div", { class: "map" }), note = h("p", { class: "note", id: "map-note" });
+  const map = panel("map", "Where it happens", "", "mapped"), list = panel("places", "The same as a list", "");
+  const rows = shelf("scroll places", "Places"), empty = emptiness();
+  const both = part([map.body, list.body]);
   const again = (change) => (value) => {
     change(value);
+    both.clear();
     load();
   };
+  const reach = choice("What is in view", { points: "Fit", world: "World" }, whereTo, (value) => {
+    whereTo = value;
+    draw();
+  });
   map.tools.append(
     choice("Places of", { consumer: "Consumers", provider: "Providers" }, side, again((value) => (side = value))),
     choice("How finely", { country: "Countries", region: "Regions", city: "Cities" }, level,
-        again((value) => (level = value))),
-    choice("What is in view", { points: "Fit", world: "World" }, whereTo, (value) => {
-      whereTo = value;
-      draw();
-    }));
-  map.body.append(box, note);
-  list.body.append(rows);
-  main.replaceChildren(map.element, list.element);
-  new ResizeObserver(() => draw()).observe(box);
+        again((value) => (level = value))), reach);
+  main.replaceChildren(empty.element, map.element, list.element);
+  new ResizeObserver(() => box.isConnected && draw()).observe(box);
 
-  const name = (item) => [item.city, item.region, item.country].filter((part) => part).join(", ") || "unknown";
+  const name = (item) => [item.city, item.region, item.country].filter((part2) => part2).join(", ") || "unknown";
   const placed = (item) => typeof item.lat === "number" && typeof item.lon === "number";
+  const amounts = (item) => item.amount_minor;
 
   function draw() {
     if (found === null || land === null) return;
     mapChart(box, land.path, found.items.filter(placed).map((item) => ({ lat: item.lat, lon: item.lon,
-        size: item.consumers,
-      label: `${name(item)}: ${whole(item.consumers)} consumers, ${whole(item.relations)} relations` })),
-          whereTo === "world");
+      size: typeof item.consumers === "number" ? item.consumers : 1,
+      label: `${name(item)}: ${plural(item.consumers, "consumer")}, ${plural(item.relations, "relation")}` })),
+    whereTo === "world");
+  }
+
+  function show(answer) {
+    found = answer;
+    const { items } = answer, points = items.filter(placed);
+    empty.show(given, items.length);
+    if (!items.length) return null;
+    const hidden = items.filter((item) => item.lat !== null && !placed(item)).length;
+    const without = items.length - points.length - hidden;
+    reach.hidden = !points.length;
+    note.textContent = [`The country is known of ${percent(answer.located)} of the relations. A bubble's area is its number of consumers.`,
+      without ? ` Without coordinates, and only in the list: ${plural(without, "place")}.` : "",
+      hidden ? ` Hidden, because the key lacks personal:read: ${plural(hidden, "place")}. Places of providers are not personal.` : "",
+      " Outlines: Natural Earth."].join("");
+    const masked = items.some((item) => typeof amounts(item) === "string");
+    const currencies = masked ? [] : [...new Set(items.flatMap((item) => ranked(amounts(item))))].sort();
+    rows.replaceChildren(table(`${items.length === MOST ? `The first ${whole(MOST)} places` : plural(items.length,
+      "place")}, most consumers first${currencies.length ? "; money is net of refunds" : ""}${masked
+      ? "; money is hidden from this key" : ""}`,
+    ["Place", "Consumers", "Relations", ...currencies.map((one) => `Money, ${named(one)}`)],
+    items.map((item) => [name(item), counted(item.consumers), counted(item.relations),
+      ...currencies.map((currency) => data(amounts(item)[currency] ?? 0, amounts(item)[currency]
+        ? money(amounts(item)[currency], currency) : "–"))])));
+    return [[box, note], [rows]];
   }
 
   async function load() {
-    const { options, query } = given;
-    try {
-      land ??= await (await fetch("world.json")).json();
-      const answer = await get("relations", "/v1/measures/geography", { ...query, side, level, limit: MOST }, options);
-      if (options.signal.aborted) return;
-      found = answer;
-    } catch (error) {
-      if (!options.signal.aborted) box.replaceChildren(h("p", { class: "failed" }, `Not shown: ${error.message}`));
-      return;
-    }
-    const hidden = found.items.filter((item) => item.lat !== null && !placed(item)).length;
-    const without = found.items.filter((item) => !placed(item)).length - hidden;
-    note.textContent = [`The country is known of ${percent(found.located)} of the relations. A bubble's area is its number of consumers.`,
-      without ? ` Without coordinates, and only in the list: ${without}.` : "",
-      hidden ? ` Hidden, because the key lacks personal:read: ${hidden}. Places of providers are not personal.` : "",
-      " Outlines: Natural Earth."].join("");
-    const currencies = [...new Set(found.items.flatMap((item) => Object.keys(item.amount_minor)))].sort();
-    rows.replaceChildren(found.items.length ? table("Most consumers first", ["Place", "Consumers", "Relations",
-        ...currencies],
-      found.items.map((item) => [name(item), counted(item.consumers), counted(item.relations),
-        ...currencies.map((currency) => data(item.amount_minor[currency] ?? 0, money(item.amount_minor[currency] ?? 0,
-            currency)))]))
-      : h("p", { class: "note" }, "Nothing in this period."));
-    draw();
+    const mine = given;
+    const answer = await both.ask(mine, async (options) => {
+      land ??= await own("world.json", options.signal);
+      return get("relations", "/v1/measures/geography", { ...mine.query, side, level, limit: MOST }, options);
+    }, show);
+    if (answer?.items.length) draw();
   }
 
   return {
     filter(next) {
       given = next;
+      found = null;
+      empty.hide();
       load();
       return null;
     },

@@ -1,0 +1,134 @@
+"""A dead letter's message, line by line, with what is wrong in it marked. Pure."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from shared.access.masks import MASK
+from shared.runtime.protocols import Document
+
+#: A page shows no more lines of one message; the answer says how many there are.
+MAX_LINES = 2_000
+
+Json = dict[str, Any]
+
+
+class Line(NamedTuple):
+    text: str
+    #: Whether the field that the letter complains about is in this line, or the JSON ends to be JSON here.
+    wrong: bool = False
+
+
+class Unmaskable(ValueError):
+    """The message is no JSON object, so that nobody knows where in it the masked fields are."""
+
+
+class _Literal(str):
+    """A number as the message has it: converting it could change it, which may be the very fault."""
+
+
+class _Object(list[tuple[str, Any]]):
+    """The members of an object as the message has them: repeated names are kept."""
+
+
+def tenant_of(letter: Document) -> str | None:
+    """Whose message it is: by the event, or else by the message's key (``tenant:id``); None where neither says."""
+    if (tenant := letter.get("tenant")) is not None:
+        return str(tenant)
+    named, colon, _ = (letter.get("key") or b"").partition(b":")
+    return named.decode("utf-8", "replace") if colon else None
+
+
+def shown(letter: Document, masks: Sequence[str] = ()) -> Json:
+    """What the page shows of an opened letter, for JSON. Raises Unmaskable."""
+    value, field = letter["value"] or b"", letter["field"]
+    lines = lines_of(value, field, masks) if value else []
+    return {
+        "id": letter["_id"],
+        "field": field,
+        "missing": missing(value, field),
+        "lines": [{"text": line.text, "wrong": line.wrong} for line in lines[:MAX_LINES]],
+        "more": max(0, len(lines) - MAX_LINES),
+        "cut": letter.get("cut"),
+    }
+
+
+def lines_of(value: bytes, field: str | None, masks: Sequence[str] = ()) -> list[Line]:
+    """The message as lines. ``field`` (``data.amount``) is marked where it is; ``masks`` are hidden. A message
+    that is no JSON comes as it is, the line that breaks it marked. Raises Unmaskable."""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        if masks:
+            raise Unmaskable from None
+        # Bytes that are no text: 32 of them a line, in hexadecimal.
+        return [Line(value[at : at + 32].hex(" ")) for at in range(0, len(value), 32)]
+    try:
+        found = json.loads(
+            text,
+            object_pairs_hook=_Object,
+            parse_int=_Literal,
+            parse_float=_Literal,
+            parse_constant=_Literal,
+        )
+    except (json.JSONDecodeError, RecursionError) as error:
+        if masks:
+            raise Unmaskable from None
+        broken = error.lineno if isinstance(error, json.JSONDecodeError) else 0
+        return [Line(line, at == broken) for at, line in enumerate(text.split("\n"), 1)]
+    if masks and not isinstance(found, _Object):
+        raise Unmaskable
+    wanted = tuple(field.split(".")) if field else ()
+    return list(_lines(found, (), "", "", wanted, [tuple(path.split(".")) for path in masks]))
+
+
+def missing(value: bytes, field: str | None) -> bool:
+    """Whether ``field`` is named, and the message is JSON without it."""
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    for name in field.split(".") if field else ():
+        if isinstance(found, dict) and name in found:
+            found = found[name]
+        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
+            found = found[int(name)]
+        else:
+            return True
+    return False
+
+
+def _lines(
+    value: Any,
+    place: tuple[str, ...],
+    before: str,
+    after: str,
+    wanted: tuple[str, ...],
+    masks: list[tuple[str, ...]],
+) -> Iterator[Line]:
+    """``before`` is what stands on the first line in front of the value, ``after`` on its last behind it."""
+    indent = "  " * len(place)
+    wrong = bool(wanted) and place == wanted
+    if any(_masked(place, path) for path in masks):
+        yield Line(f"{indent}{before}{json.dumps(MASK, ensure_ascii=False)}{after}", wrong)
+    elif isinstance(value, _Object | list) and value:
+        opening, closing = ("{", "}") if isinstance(value, _Object) else ("[", "]")
+        yield Line(f"{indent}{before}{opening}", wrong)
+        members = value if isinstance(value, _Object) else [(str(at), item) for at, item in enumerate(value)]
+        for at, (name, item) in enumerate(members):
+            label = f"{json.dumps(name, ensure_ascii=False)}: " if isinstance(value, _Object) else ""
+            comma = "," if at + 1 < len(members) else ""
+            yield from _lines(item, (*place, name), label, comma, wanted, masks)
+        yield Line(f"{indent}{closing}{after}", wrong)
+    else:
+        shown = "{}" if isinstance(value, _Object) else str(value)
+        if not isinstance(value, _Literal | _Object):
+            shown = json.dumps(value, ensure_ascii=False)
+        yield Line(f"{indent}{before}{shown}{after}", wrong)
+
+
+def _masked(place: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """As in ``with_masks``: a path counts from any object, and ``*`` is every member."""
+    names = tuple(name for name in place if not name.isdecimal())
+    end = names[-len(path) :] if len(names) >= len(path) else ()
+    return bool(end) and all(part in ("*", name) for part, name in zip(path, end, strict=True))

@@ -1,0 +1,15 @@
+// The pages: which scopes they need, and which fields of the filter do something there.
+
+const PERIOD = ["period", "from", "to", "kind", "category"];
+export const VIEWS = {
+  overview: { title: "Overview", needs: ["analytics:read"], fields: PERIOD,
+    load: () => import("./views/overview.js") },
+  relationships: { title: "Relationships", needs: ["relations:read"], fields: [],
+    load: () => import("./views/relationships.js") },
+  map: { title: "Map", needs: ["relations:read"], fields: PERIOD, load: () => import("./views/map.js") },
+  operations: { title: "Operations", needs: ["metrics:read", "admin"], fields: [],
+    load: () => import("./views/operations.js") },
+};
+
+export const offered = (caller) => Object.keys(VIEWS).filter((name) => VIEWS[name].needs.some((scope) =>
+  caller.may(scope)));

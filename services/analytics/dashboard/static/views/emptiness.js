@@ -1,0 +1,58 @@
+// Where a period has nothing: where the data ends, and a way there.
+
+import { get } from "../api.js";
+import { h, words } from "../dom.js";
+import { following } from "../filter.js";
+
+export function emptiness() {
+  const element = h("section", { class: "panel notice", id: "nothing", role: "status" });
+  element.hidden = true;
+  let asked = null;
+
+  async function show(filter, count) {
+    if (count !== 0) {
+      element.parentElement?.classList.remove("empty");
+      element.hidden = true;
+      asked = null;
+      return;
+    }
+    // Once for a filter: its figures may come again and again.
+    if (asked === filter || !filter.caller.may("analytics:read")) return;
+    asked = filter;
+    const { kind, category } = filter.query, narrow = kind || category;
+    const what = `${kind ? `Relations of kind ${words(kind)}` : "Relations"}${category ? ` in category ${category}` : ""}`;
+    let own;
+    try {
+      own = await get("analytics", "/v1/extent", { kind, category }, filter.options);
+    } catch (error) {
+      if (filter.signal.aborted || error.status) return;
+      throw error;
+    }
+    if (filter.signal.aborted) return;
+    const button = (text, patch) => h("button", { type: "button", onclick: () => filter.set(patch) }, text);
+    const actions = [];
+    let text;
+    if (own.last) {
+      const before = own.last < filter.first, end = before ? own.last : own.first;
+      text = `${what} are known from ${own.first} to ${own.last}; this period ${before ? "begins after the last"
+        : own.first > filter.last ? "ends before the first" : "lies between them"}.`;
+      const from = before ? following(end, -29) : end, to = before ? end : following(end, 29);
+      actions.push(button(`Show ${from} to ${to}`, { period: "own", from, to }));
+      const latest = { period: "own", from: following(own.last, -29), to: own.last };
+      if (latest.from > to) actions.push(button(`Show the latest, ${latest.from} to ${latest.to}`, latest));
+      actions.push(button("All time", { period: "all", from: "", to: "" }));
+    } else if (narrow) text = `${what} are not known at any time.`;
+    else text = `Nothing is known of the tenant ${filter.options.tenant || filter.caller.tenant} yet.`;
+    if (narrow) actions.push(button("All kinds and categories", { kind: "", category: "" }));
+    element.replaceChildren(h("h2", {}, "Nothing in this period"), h("p", {}, text), h("div", { class: "tools" }, actions));
+    element.hidden = false;
+    // Panels that all say the same would only hide it.
+    element.parentElement?.classList.add("empty");
+  }
+
+  return { element, show, hide() {
+    element.parentElement?.classList.remove("empty");
+    element.hidden = true;
+    asked = null;
+  } };
+}

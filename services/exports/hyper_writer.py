@@ -1,0 +1,57 @@
+"""The process that writes a file for Tableau: ``python -m services.exports.hyper_writer PATH TABLE``.
+
+The rows come as an Arrow stream on the standard input. The status is 0 once the file is whole.
+"""
+
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pantab
+import pyarrow as pa
+
+
+def main() -> None:
+    path, table = Path(sys.argv[1]), sys.argv[2]
+    # What dies leaves no image of its memory, which holds rows.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    source = pa.ipc.open_stream(sys.stdin.buffer)
+    plain = pa.schema([pa.field(field.name, _plain(field.type)) for field in source.schema])
+    failed: list[BaseException] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for batch in source:
+                yield pa.record_batch([_plain_column(column) for column in batch.columns], schema=plain)
+        except BaseException as error:
+            failed.append(error)
+            raise
+
+    engine = {"log_dir": str(path.parent), "default_database_version": "2"}
+    reader = pa.RecordBatchReader.from_batches(plain, batches())
+    partial = path.with_suffix(".partial.hyper")
+    pantab.frame_to_hyper(reader, partial, table=table, process_params=engine, atomic=False)
+    # pantab takes an error for the end of the rows.
+    if failed:
+        raise failed[0]
+    partial.rename(path)
+
+
+def _plain_column(column: pa.Array) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        return column.cast(pa.string())
+    if pa.types.is_list(column.type):
+        texts = [None if one is None else orjson.dumps(one).decode() for one in column.to_pylist()]
+        return pa.array(texts, pa.string())
+    return column
+
+
+def _plain(type: pa.DataType) -> pa.DataType:
+    """Hyper has neither dictionaries nor lists: lists are JSON there."""
+    return pa.string() if pa.types.is_dictionary(type) or pa.types.is_list(type) else type
+
+
+if __name__ == "__main__":
+    main()

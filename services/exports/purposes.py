@@ -1,0 +1,18 @@
+"""Of which datasets rows can be left out by a purpose. Pure."""
+
+from collections.abc import Mapping
+
+from shared.http.parameters import BadParameter
+
+#: What rows are not of one consumer each.
+_SUMS = "sums up consumers, so it cannot leave out those who have not granted a purpose"
+REASONS: Mapping[str, str] = {
+    "aggregates": _SUMS,
+    "providers": "are not about consumers, so that a purpose says nothing of them",
+}
+
+
+def check_purpose(dataset: str) -> None:
+    """Raises BadParameter for a dataset whose rows do not belong to a consumer each."""
+    if dataset in REASONS:
+        raise BadParameter("purpose", f"{dataset} {REASONS[dataset]}")

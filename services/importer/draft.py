@@ -1,0 +1,307 @@
+"""``kith import --init``: a first mapping from what is seen in a file, for a person to correct."""
+
+import contextlib
+import json
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import StringIO
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from services.importer import encoding, guess
+from services.importer.csv_rows import Cells, Dialect, read_csv
+from services.importer.files import ENDINGS, File
+from services.importer.mapping import MappingError, load
+from services.importer.reading import lookup
+from services.importer.row import Row
+from services.importer.rows import open_rows
+from services.importer.text_rows import read_sample
+
+_SAMPLED = 1_000
+_DELIMITERS = ",;\t|"
+_UNSURE = "  # ?"
+
+
+def write_draft(path: Path) -> Path:
+    """Write a mapping of the file at ``path`` beside it. Raises MappingError when there is one, or the file
+    cannot be read."""
+    target = path.with_name(f"{path.name.split('.')[0] or path.name}.toml")
+    if target.exists():
+        raise MappingError(f"{target}: is there already. Take it away first, or correct it by hand.")
+    text = draft(path)
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise MappingError(f"{target}: cannot be written: {error.strerror}") from None
+    load(target)  # what this writes is a mapping; a test holds it to that for any file
+    return target
+
+
+def draft(path: Path) -> str:
+    """The mapping as text."""
+    ending = Path(path.name.lower().removesuffix(".gz")).suffix
+    if ending not in ENDINGS:
+        raise MappingError(f'{path}: the ending "{ending}" does not say what the file is: {", ".join(ENDINGS)}')
+    if not path.is_file():
+        raise MappingError(f"{path}: there is no such file")
+    format = ENDINGS[ending]
+    options: dict[str, Any] = {"path": path.name}
+    if format in ("csv", "jsonl"):
+        options |= _text_options(path, format)
+    parts = _parts(path, format, options)
+    tables = [_Table.read(path, part) for part in parts]
+    used: set[str] = set()
+    sources = [source for table in tables for source in _sources(path, table, used)]
+    cells = [cell for table in tables for row in table.rows for cell in row.values()]
+    missing = ", ".join(_quoted(word) for word in guess.missing(cells))
+    return (
+        f"# A first mapping of {path.name}, made from what was seen in it. Lines with # ? are guesses.\n"
+        f"# Then: kith import {path.name.split('.')[0]}.toml --dry-run\n\n"
+        f'[defaults]\ntimezone = "UTC"{_UNSURE} of times without an offset, and of days\nmissing = [{missing}]\n\n'
+        + "\n".join(sources)
+    )
+
+
+def _text_options(path: Path, format: Literal["csv", "jsonl", "sqlite", "xlsx"]) -> dict[str, Any]:
+    sample = read_sample(path)
+    found = encoding.likely(sample)
+    options: dict[str, Any] = {} if found == "utf-8" else {"encoding": found}
+    if format == "csv":
+        text = sample.decode("utf-8-sig" if found == "utf-8" else found, "replace")
+        options["delimiter"] = _delimiter(text)
+    return options
+
+
+def _delimiter(text: str) -> str:
+    """What separates cells: what gives the same number of cells, more than one, in the most rows."""
+    if stated := re.match(r'"?sep=(.)"?', text):
+        return stated[1]
+    best, found = (0, 0), ","
+    for delimiter in _DELIMITERS:
+        rows = islice(read_csv(StringIO(text, newline=""), Dialect(delimiter, '"')), 50)
+        widths = Counter(len(row.cells) for row in rows if isinstance(row, Cells) and len(row.cells) > 1)
+        if widths and (score := (widths.most_common(1)[0][1], max(widths))) > best:
+            best, found = score, delimiter
+    return found
+
+
+def _parts(path: Path, format: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+    """The options of each table in the file."""
+    if format == "sqlite":
+        try:
+            with contextlib.closing(
+                sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+            ) as connection:
+                names = connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+                )
+                tables = [str(name) for (name,) in names]
+        except sqlite3.Error as error:
+            raise MappingError(f"{path}: cannot be read: {error}") from None
+        if not tables:
+            raise MappingError(f"{path}: has no tables")
+        return [options | {"table": name} for name in tables]
+    if format == "xlsx":
+        from services.importer.workbook import NotAWorkbook, sheets  # openpyxl takes 0.2 s to import
+
+        try:
+            return [options | {"sheet": name} for name in sheets(path)]
+        except NotAWorkbook as error:
+            raise MappingError(f"{path}: {error}") from None
+    return [options]
+
+
+@dataclass
+class _Table:
+    """One table: the options by which it is read, its columns, and some of its rows."""
+
+    options: dict[str, Any]
+    columns: list[str]
+    rows: Sequence[Mapping[str, Any]]
+    roles: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path, options: dict[str, Any]) -> "_Table":
+        file = File.model_validate(options, context={"folder": path.parent})
+        with open_rows(file) as opened:
+            rows = [row.fields for row in islice(opened.rows, _SAMPLED) if isinstance(row, Row)]
+            named = opened.columns
+        columns = list(dict.fromkeys(named if named is not None else _names(rows)))
+        if not columns:
+            raise MappingError(f"{path}: nothing could be read from it")
+        return cls(options, columns, rows, guess.roles(columns))
+
+    def column(self, role: str) -> str | None:
+        return self.roles.get(role, [None])[0]
+
+    def plausible(self, role: str) -> str | None:
+        """The likeliest column whose values fit its name."""
+        fits = guess.time_form if role in ("time", "changed") else guess.number_form
+        return next((name for name in self.roles.get(role, []) if fits(self.values(name)) is not None), None)
+
+    def values(self, column: str) -> list[Any]:
+        return [lookup(row, column) for row in self.rows]
+
+
+def _names(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The columns of JSON lines, those of nested objects as paths."""
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, dict):
+                yield from (f"{name}.{part}" for part in value if not isinstance(value[part], dict | list))
+            elif not isinstance(value, list):
+                yield name
+
+
+def _sources(path: Path, table: _Table, used: set[str]) -> list[str]:
+    consumer, provider, personal = (
+        table.column("consumer"),
+        table.column("provider"),
+        [column for role in guess.PERSONAL for column in table.roles.get(role, [])],
+    )
+    happens = table.plausible("time") or table.plausible("amount") or table.plausible("rating")
+    label = _label(path, table.options, used)
+    if (consumer and (provider or happens)) or (provider and happens):
+        sources = [_source(table, label, "relation.recorded", _relation(table, path))]
+        if consumer and personal:
+            label = _label(path, table.options, used, "-consumers")
+            sources.append(_source(table, label, "consumer.upserted", _profile(table, "consumer", personal)))
+        return sources
+    if provider and not consumer:
+        return [_source(table, label, "provider.upserted", _profile(table, "provider", []))]
+    if consumer or personal:
+        return [_source(table, label, "consumer.upserted", _profile(table, "consumer", personal))]
+    return [_source(table, label, "relation.recorded", _relation(table, path))]
+
+
+def _label(path: Path, options: dict[str, Any], used: set[str], ending: str = "") -> str:
+    part = options.get("table") or options.get("sheet")
+    plain = re.sub(r"[^\w-]+", "-", str(part or path.name.split(".")[0]), flags=re.ASCII).strip("-") or "rows"
+    label, number = plain[:80] + ending, 2
+    while label in used:
+        label, number = f"{plain[:80]}{ending}-{number}", number + 1
+    used.add(label)
+    return label
+
+
+def _source(table: _Table, label: str, type: str, body: tuple[list[str], list[str]]) -> str:
+    options = [f"{key} = {_quoted(value)}" for key, value in table.options.items()]
+    above, fields = body
+    lines = ["[[source]]", f"name = {_quoted(label)}", *options, f'type = "{type}"{_UNSURE}', *above]
+    return "\n".join([*lines, "", "[source.fields]", *fields, ""])
+
+
+def _relation(table: _Table, path: Path) -> tuple[list[str], list[str]]:
+    used: set[str | None] = set()
+    above = _times(table, path, used)
+    fields: list[str] = []
+    if order := table.column("relation"):
+        used.add(order)
+        fields.append(f"relation_id = {_quoted(order)}")
+    rated, paid = table.plausible("rating"), table.plausible("amount")
+    kind = "purchase" if paid else "review" if rated else "visit"
+    fields.append(f'kind = {{ const = "{kind}" }}{_UNSURE}')
+    for target, role in (("consumer_id", "consumer"), ("provider_id", "provider")):
+        column = table.column(role)
+        used.add(column)
+        named = f'{{ const = "{path.name.split(".")[0]}" }}{_UNSURE} no column seems to name it'
+        fields.append(f"{target} = {_quoted(column) if column else named}")
+    if paid and (number := guess.number_form(table.values(paid))):
+        used.update({paid, table.column("currency")})
+        fields += _amount(paid, number, table)
+    if rated and (number := guess.number_form(table.values(rated))) and number.whole:
+        used.add(rated)
+        fields.append(f"rating = {_quoted(rated)}")
+    if said := table.column("text"):
+        used.add(said)
+        fields.append(f"text = {_quoted(said)}")
+    used.update(column for role in guess.PERSONAL for column in table.roles.get(role, []))
+    return above, [*fields, *_traits(table, used)]
+
+
+def _times(table: _Table, path: Path, used: set[str | None]) -> list[str]:
+    lines: list[str] = []
+    for role in ("time", "changed"):
+        for column in table.roles.get(role, []):
+            if (found := guess.time_form(table.values(column))) is not None:
+                form, others = found
+                used.add(column)
+                named = (
+                    _quoted(column)
+                    if form is None
+                    else f"{{ column = {_quoted(column)}, format = {_quoted(form)} }}"
+                )
+                lines.append(f"{role} = {named}" + (f"{_UNSURE} or {' or '.join(others[:2])}" if others else ""))
+                break
+    if not any(line.startswith("time") for line in lines):
+        day = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT00:00:00Z")
+        lines.insert(0, f"time = {day}{_UNSURE} no column seems to say when it happened")
+    return lines
+
+
+def _amount(column: str, number: guess.Number, table: _Table) -> list[str]:
+    style = number.style
+    options = [f"column = {_quoted(column)}", "scale = 100"]
+    options += [f"decimal = {_quoted(style.point)}"] if style.point != "." else []
+    options += [f"thousands = {_quoted(style.thousands)}"] if style.thousands else []
+    options += [f"strip = {_quoted(number.strip)}"] if number.strip else []
+    if forms := guess.negatives(table.values(column)):
+        options.append(f"negative = [{', '.join(map(_quoted, forms))}]")
+    doubt = f"{_UNSURE} scale = 1 if these are cents" if number.whole else ""
+    code = table.column("currency")
+    currency = f"{{ column = {_quoted(code)}, when = {_quoted(column)} }}" if code else None
+    return [
+        f"amount = {{ {', '.join(options)} }}{doubt}",
+        f"currency = {currency}"
+        if currency
+        else f'currency = {{ const = "EUR", when = {_quoted(column)} }}{_UNSURE}',
+    ]
+
+
+def _profile(table: _Table, role: str, personal: list[str]) -> tuple[list[str], list[str]]:
+    id = table.column(role) or table.column("relation") or table.columns[0]
+    used: set[str | None] = {id}
+    fields = [f"{role}_id = {_quoted(id)}" + ("" if table.column(role) else _UNSURE)]
+    if role == "provider" and (name := table.column("name")):
+        used.add(name)
+        fields.append(f"name = {_quoted(name)}")
+    for name, column in _distinct(column for column in personal if column != id):
+        used.add(column)
+        fields.append(f"personal.{name} = {_quoted(column)}")
+    fields += [
+        f"location.{part} = {_quoted(at)}" for part in ("city", "region", "country") if (at := table.column(part))
+    ]
+    if (lat := table.column("lat")) and (lon := table.column("lon")):
+        fields += [f"location.lat = {_quoted(lat)}", f"location.lon = {_quoted(lon)}"]
+        used.update({lat, lon})
+    used.update(table.column(part) for part in ("city", "region", "country"))
+    return [], [*fields, *_traits(table, used)]
+
+
+def _traits(table: _Table, used: set[str | None]) -> list[str]:
+    """Further columns, for a person to choose: what identifies somebody must not become a trait."""
+    rest = [column for column in table.columns if column not in used]
+    return [f"# traits.{name} = {_quoted(column)}" for name, column in _distinct(iter(rest))]
+
+
+def _distinct(columns: Iterator[str]) -> Iterator[tuple[str, str]]:
+    seen: set[str] = set()
+    for column in columns:
+        plain = re.sub(r"[^A-Za-z0-9_-]+", "_", column).strip("_-")[:50]
+        plain = plain if re.match(r"[A-Za-z_]", plain) else f"column_{plain}".rstrip("_")
+        name, number = plain, 2
+        while name.casefold() in seen:
+            name, number = f"{plain}_{number}", number + 1
+        seen.add(name.casefold())
+        yield name, column
+
+
+def _quoted(text: str) -> str:
+    """A TOML string."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,176 @@
+"""What the columns of a file are likely to be: by their names, and by what is in them. Pure."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from services.importer.numbers import Style, to_decimal
+from services.importer.times import to_time
+from services.importer.values import BadValue, Unreadable
+
+#: Role to words of a column's name, in English and German. The earlier role and the earlier word win.
+_NAMES: Mapping[str, str] = {
+    "changed": "updated updatedat updatedon modified modifiedat lastmodified changed changedat "
+    "lastchanged geaendert",
+    "time": "date time datetime timestamp orderdate orderedat ordered visited visitdate created "
+    "createdat day when occurredat datum zeit zeitpunkt bestelldatum",
+    "email": "email mail emailaddress",
+    "phone": "phone telephone mobile phonenumber tel telefon handy",
+    "name": "name fullname customername firstname lastname vorname nachname surname",
+    "address": "address street postcode zip zipcode postalcode adresse strasse plz",
+    "consumer": "consumerid consumer customerid customerno customer clientid client userid user "
+    "buyerid buyer memberid member guestid guest patientid contactid subscriberid who "
+    "kundennr kundennummer kunde kundenid",
+    "provider": "providerid provider shopid shop storeid store merchantid merchant vendorid vendor "
+    "sellerid seller supplierid supplier restaurantid restaurant placeid place venueid "
+    "venue branchid branch companyid company doctor where laden haendler filiale",
+    "relation": "relationid orderid orderno ordernumber order invoiceid invoiceno invoice "
+    "transactionid transaction reviewid visitid bookingid bestellnr bestellnummer "
+    "rechnungsnr id no nr number nummer",
+    "amount": "amount total totalamount grandtotal ordertotal sum price revenue gross net betrag "
+    "summe preis umsatz",
+    "currency": "currency currencycode waehrung",
+    "rating": "rating stars score bewertung sterne",
+    "text": "comment review text note notes message remark kommentar bemerkung",
+    "city": "city town ort stadt",
+    "region": "region state province bundesland",
+    "country": "country countrycode land",
+    "lat": "lat latitude",
+    "lon": "lon lng long longitude",
+}
+#: Roles that identify a person.
+PERSONAL = ("name", "email", "phone", "address")
+_FORMS = (
+    None,
+    *(
+        f"{day}{clock}"
+        for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y/%m/%d", "%d.%m.%y", "%m/%d/%y")
+        for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p")
+    ),
+    "%Y%m%d",
+    "unix",
+    "unix_ms",
+)
+_STYLES = (
+    Style(),
+    Style(","),
+    Style(".", ","),
+    Style(",", "."),
+    Style(",", " "),
+    Style(".", "'"),
+    Style(".", " "),
+)
+_NEGATIVE = ("minus", "trailing", "brackets")
+_SIGNS = "€$£¥"
+_MISSING = ("?", "-", "--", "n/a", "N/A", "NA", "NULL", "null", "None", "nan", "NaN", "#N/A", "\\N")
+
+
+class Number(NamedTuple):
+    """How the amounts of a column are written. ``whole``: none of them has decimals."""
+
+    style: Style
+    strip: str
+    whole: bool
+
+
+def roles(columns: Sequence[str]) -> dict[str, list[str]]:
+    """Role to the columns that are likely to have it, the likeliest first. Each column has one role at most."""
+    found: dict[str, list[tuple[int, int, str]]] = {}
+    for position, column in enumerate(columns):
+        plain = re.sub(r"[^a-z0-9]", "", _latin(column.rpartition(".")[2]).casefold())
+        whole = re.sub(r"[^a-z0-9]", "", _latin(column).casefold())
+        for role, words in _NAMES.items():
+            ranks = [rank for rank, word in enumerate(words.split()) if word in (plain, whole)]
+            if ranks:
+                found.setdefault(role, []).append((ranks[0], position, column))
+                break
+    return {role: [column for *_, column in sorted(ranked)] for role, ranked in found.items()}
+
+
+def _latin(text: str) -> str:
+    for letter, written in (
+        ("ä", "ae"),
+        ("ö", "oe"),
+        ("ü", "ue"),
+        ("ß", "ss"),
+        ("Ä", "ae"),
+        ("Ö", "oe"),
+        ("Ü", "ue"),
+    ):
+        text = text.replace(letter, written)
+    return text
+
+
+def time_form(values: Iterable[Any]) -> tuple[str | None, tuple[str, ...]] | None:
+    """The form that fits the most times (at least half), and others that fit as many; None when none does."""
+    values = _filled(values)
+    fitting = {form: sum(_fits(value, form) for value in values) for form in _FORMS}
+    most = max(fitting.values())
+    if not values or most * 2 < len(values):
+        return None
+    best = [form for form, count in fitting.items() if count == most]
+    return best[0], tuple(str(form) for form in best[1:])
+
+
+def _fits(value: Any, form: str | None) -> bool:
+    if isinstance(value, date):
+        return form is None
+    if isinstance(value, bool) or (form not in ("unix", "unix_ms") and not isinstance(value, str)):
+        return False
+    try:
+        # Before 2000 and after 2100, digits are more likely something else.
+        return "2000" <= to_time(value, form, UTC) < "2100" or form not in ("unix", "unix_ms", "%Y%m%d")
+    except BadValue:
+        return False
+
+
+def number_form(values: Iterable[Any]) -> Number | None:
+    """How the numbers of a column are written, where at least half of its values are numbers."""
+    values = _filled(values)
+    signs = "".join(sign for sign in _SIGNS if any(isinstance(value, str) and sign in value for value in values))
+    cells = [value.strip(signs + " \u00a0\u202f") if isinstance(value, str) else value for value in values]
+    most, best = 0, None
+    for style in _STYLES:
+        numbers = [number for cell in cells if (number := _number(cell, style._replace(decimals=2))) is not None]
+        if len(numbers) > most:
+            most, best = len(numbers), Number(style, signs, all(number == int(number) for number in numbers))
+    return best if best and most * 2 >= len(values) else None
+
+
+def _number(value: Any, style: Style) -> Decimal | None:
+    try:
+        return to_decimal(value, style._replace(negative=_NEGATIVE, exponent=False))
+    except BadValue:
+        return None
+
+
+def negatives(values: Iterable[Any]) -> list[str]:
+    """The negative forms besides ``-5`` that a column has."""
+    text = [value.strip() for value in values if isinstance(value, str)]
+    found = {
+        "minus": any("\u2212" in value for value in text),
+        "trailing": any(re.fullmatch(r".*\d\s*[-\u2212]", value) for value in text),
+        "brackets": any(re.fullmatch(r"\(.*\d.*\)", value) for value in text),
+    }
+    return [form for form, there in found.items() if there]
+
+
+def missing(cells: Iterable[Any]) -> list[str]:
+    """The values that are likely to stand for a missing one, the empty one first."""
+    seen = {
+        cell.text if isinstance(cell, Unreadable) else cell.strip()
+        for cell in cells
+        if isinstance(cell, str | Unreadable)
+    }
+    return ["", *(word for word in _MISSING if word in seen)]
+
+
+def _filled(values: Iterable[Any]) -> list[Any]:
+    found = [value.strip() if isinstance(value, str) else value for value in values]
+    return [
+        value
+        for value in found
+        if value is not None and value != "" and value not in _MISSING and not isinstance(value, Unreadable)
+    ]

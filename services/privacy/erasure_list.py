@@ -1,0 +1,113 @@
+"""Every erasure of a tenant, the latest first, and the route over them."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query
+from pymongo.database import Database
+
+from services.privacy import answers
+from services.privacy.erasures import Erasures
+from services.privacy.schema import REQUESTS
+from shared.access.guard import TenantOf
+from shared.contracts.events import EPOCH
+from shared.http.caller import ADMIN
+from shared.http.cursors import decode_cursor, encode_cursor
+from shared.http.scopes import needs
+from shared.http.server import json_response, problem, problems
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
+
+#: When an erasure that came through Kafka was asked for: microseconds since 1970, by mode.
+_MICROSECONDS = {"$max": ["$asked.anonymise.time", "$asked.delete.time"]}
+_MILLISECONDS = {"$floor": {"$divide": [_MICROSECONDS, 1000]}}
+
+
+class ErasureList:
+    """Lists what was asked for over HTTP and what came through Kafka; an erasure that did both is one. ``names``
+    gives what a collection of relations is called at the moment."""
+
+    def __init__(self, database: Database[Document], names: Callable[[str], str], erasures: Erasures) -> None:
+        self._database, self._names, self._erasures = database, names, erasures
+
+    def page(self, tenant: str, limit: int, after: tuple[datetime, str] | None) -> tuple[list[Document], Any]:
+        """Erasures with their state, and the place (time, name) to go on after; None at the end. Raises
+        Unavailable."""
+        beyond: list[Document] = []
+        if after is not None:
+            time, name = after
+            beyond = [{"$match": {"$or": [{"asked": {"$lt": time}}, {"asked": time, "_id": {"$lt": name}}]}}]
+        folded: list[Document] = [
+            {"$match": {"tenant": tenant}},
+            {"$project": {"_id": 0, "erasure": "$_id", "asked": {"$toDate": {"$toLong": _MILLISECONDS}}}},
+        ]
+        with translated():
+            found = list(
+                self._database[REQUESTS].aggregate(
+                    [
+                        {"$match": {"tenant": tenant}},
+                        {"$project": {"_id": 0, "erasure": 1, "asked": 1}},
+                        {"$unionWith": {"coll": self._names("erasures"), "pipeline": folded}},
+                        {"$group": {"_id": "$erasure", "asked": {"$max": "$asked"}}},
+                        *beyond,
+                        {"$sort": {"asked": -1, "_id": -1}},
+                        {"$limit": limit + 1},
+                    ],
+                    allowDiskUse=True,
+                )
+            )
+        shown, more = found[:limit], len(found) > limit
+        items = [self._told(tenant, each["_id"]) for each in shown]
+        place = (shown[-1]["asked"], shown[-1]["_id"]) if more else None
+        return [item for item in items if item is not None], place
+
+    def _told(self, tenant: str, name: str) -> Document | None:
+        state = self._erasures.state(tenant, name)
+        if state is None:
+            return None
+        waiting = next((step["name"] for step in state["steps"] if not step["done"]), None)
+        kept = ("erasure", "consumer_id", "mode", "asked", "done")
+        return {**{name: state[name] for name in kept}, "waiting_for": waiting}
+
+
+def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
+    """Add ``GET /v1/erasures`` to an app that is guarded."""
+
+    @app.get(
+        "/v1/erasures",
+        response_model=answers.ErasurePage,
+        responses=problems(
+            {
+                400: "The cursor is not one of this list.",
+                422: "A parameter is not known or not of its form; detail says which.",
+                503: "A server is unavailable; try again after Retry-After seconds.",
+            }
+        ),
+    )
+    @needs(ADMIN)
+    def listed(
+        tenant: TenantOf,
+        limit: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 20,
+        cursor: Annotated[str | None, Query(description="`next` of the page before. Left out: page one.")] = None,
+    ) -> Any:
+        """Every erasure that was asked for, over HTTP or through Kafka, and how far it is. The steps and the
+        receipt are at `GET /v1/erasures/{erasure}`."""
+        try:
+            after = None if cursor is None else _place(cursor)
+        except ValueError:
+            return problem(400, "cursor: is not one that an answer to this query gave as next")
+        items, rest = erasures.page(tenant, limit, after)
+        return json_response({"items": items, "next": None if rest is None else _cursor(*rest)})
+
+
+def _cursor(time: datetime, name: str) -> str:
+    return encode_cursor((time - EPOCH) // timedelta(milliseconds=1), name)
+
+
+def _place(cursor: str) -> tuple[datetime, str]:
+    """Raises ValueError."""
+    match decode_cursor(cursor):
+        case [int(milliseconds), str(name)] if abs(milliseconds) < 10**15:
+            return EPOCH + timedelta(milliseconds=milliseconds), name
+    raise ValueError(cursor)

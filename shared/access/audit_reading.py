@@ -1,0 +1,111 @@
+"""Reads the audit: the latest entries first, those that somebody looks for, page by page."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+
+from shared.access.audit_mongo import COLLECTION, entry_id
+from shared.access.chain import Entry
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
+
+#: Entries that are looked through together, and for one page at most. A page that found less ends there, with a
+#: cursor: no index but the chain's own order is kept, so that recording costs one write.
+_SPAN, _MOST = 20_000, 200_000
+#: By so much the clocks of two processes that write one chain may differ.
+_CLOCKS = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """What is looked for; None: anything. ``subject`` is what an act was done to (a consumer_id, a key, a
+    letter …), ``caller`` a name or the prefix of a key, ``action`` a code, or its first part: ``keys`` is
+    ``keys.create`` and ``keys.revoke``. ``first`` belongs to the period, ``end`` does not; both are aware."""
+
+    subject: str | None = None
+    caller: str | None = None
+    action: str | None = None
+    first: datetime | None = None
+    end: datetime | None = None
+
+
+class AuditReader(Protocol):
+    def latest(
+        self, tenant: str, sought: AuditFilter, limit: int, below: int | None = None
+    ) -> tuple[list[Entry], int | None]:
+        """Entries of a tenant, the latest first, and the sequence below which to go on; None at the end. A page
+        may hold less than ``limit``, even nothing, and yet not be the last. Raises Unavailable."""
+
+
+class MongoAuditReader:
+    """An AuditReader. It sees what a majority of servers has."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._entries = database.get_collection(COLLECTION, read_concern=ReadConcern("majority"))
+
+    def latest(
+        self, tenant: str, sought: AuditFilter, limit: int, below: int | None = None
+    ) -> tuple[list[Entry], int | None]:
+        wanted = _wanted(sought)
+        found: list[Entry] = []
+        with translated():
+            if below is None:
+                last = self._entries.find_one({"_id": _between(tenant, 1, None)}, sort=[("_id", -1)])
+                below = 1 if last is None else last["sequence"] + 1
+            stop = max(1, below - _MOST)
+            while below > stop and len(found) < limit:
+                low = max(stop, below - _SPAN)
+                lot = self._entries.find({"_id": _between(tenant, low, below), **wanted}).sort("_id", -1)
+                found += [_entry(each) for each in lot.limit(limit - len(found))]
+                below = found[-1]["sequence"] if len(found) == limit else low
+                if sought.first is not None and self._is_older(tenant, below, sought.first - _CLOCKS):
+                    return found, None
+        return found, below if below > 1 else None
+
+    def _is_older(self, tenant: str, sequence: int, time: datetime) -> bool:
+        entry = self._entries.find_one({"_id": entry_id(tenant, sequence)}, {"time": 1})
+        return entry is not None and entry["time"] < stamp(time)
+
+
+def stamp(time: datetime) -> str:
+    """A time as entries have it."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _wanted(sought: AuditFilter) -> Document:
+    wanted: Document = {}
+    if sought.caller is not None:
+        wanted["$or"] = [{"who": sought.caller}, {"key": sought.caller}]
+    if sought.action is not None:
+        wanted["action"] = {"$regex": rf"^{re.escape(sought.action)}(\.|$)"}
+    if sought.subject is not None:
+        parts = {"$map": {"input": {"$objectToArray": "$subject"}, "in": "$$this.v"}}
+        # As a literal: a subject may begin with a dollar sign.
+        wanted["$expr"] = {"$in": [{"$literal": sought.subject}, parts]}
+    ends = {"$gte": sought.first, "$lt": sought.end}
+    if time := {operator: stamp(end) for operator, end in ends.items() if end is not None}:
+        wanted["time"] = time
+    return wanted
+
+
+def _between(tenant: str, low: int, end: int | None) -> dict[str, Any]:
+    # A tenant's name holds no colon, and the digits come before the semicolon.
+    return {"$gte": entry_id(tenant, low), "$lt": f"{tenant};" if end is None else entry_id(tenant, end)}
+
+
+def _entry(document: Document) -> Entry:
+    return {name: value for name, value in document.items() if name != "_id"}
+
+
+def described(sought: AuditFilter) -> dict[str, str]:
+    """What is looked for, for the entry that says that somebody has looked."""
+    times: Sequence[tuple[str, datetime | None]] = (("from", sought.first), ("to", sought.end))
+    named = (("subject", sought.subject), ("caller", sought.caller), ("action", sought.action))
+    return {name: value for name, value in named if value is not None} | {
+        name: stamp(time) for name, time in times if time is not None
+    }

@@ -1,0 +1,37 @@
+"""Where the data of a log ends. A transactional producer leaves markers behind its records, and what it took back
+stays there as well: offsets that nobody ever reads as records, and that are no lag."""
+
+import time
+from collections.abc import Mapping
+
+from kafka import KafkaConsumer, TopicPartition
+
+from shared.kafka.python_client.reader import reaching_brokers
+
+Offsets = Mapping[TopicPartition, int]
+
+
+def data_ends(
+    consumer: KafkaConsumer, positions: Offsets, ends: Offsets, seconds: float = 2.0
+) -> dict[TopicPartition, int]:
+    """``ends``, but of partitions that hold no record from a reader's position on: that position. ``consumer`` is
+    in no group and reads what is committed. A partition that has not answered within ``seconds`` keeps its end.
+    Raises Unavailable."""
+    found = dict(ends)
+    left = {tp: position for tp, position in positions.items() if position < ends.get(tp, 0)}
+    if not left:
+        return found
+    deadline = time.monotonic() + seconds
+    with reaching_brokers():
+        consumer.assign(list(left))
+        for tp, position in left.items():
+            consumer.seek(tp, position)
+        while left and time.monotonic() < deadline:
+            for tp in consumer.poll(timeout_ms=100, max_records=1):
+                consumer.pause(tp)
+                left.pop(tp, None)
+            for tp in list(left):
+                if consumer.position(tp) >= ends[tp]:
+                    found[tp] = left.pop(tp)
+        consumer.assign([])
+    return found

@@ -1,0 +1,41 @@
+"""Every metric with its labels, from the code that registers it."""
+
+from typing import NoReturn
+
+from prometheus_client import CollectorRegistry
+
+from services.ingest.metrics import DoorMetrics
+from services.relations.cache import QueryCache
+from services.relations.metrics import cache_metrics
+from shared.http.metrics import RequestMetrics
+from shared.observability.instrumentation import WorkerInstrumentation
+from shared.observability.metrics import new_registry
+from shared.observability.tracing import NoTracing
+from shared.runtime.worker import Worker
+from tools.reference.markdown import code, sentence, table
+
+_SUFFIXES = {"counter": "_total"}
+
+
+def _never(*_: object) -> NoReturn:
+    raise AssertionError("no worker is started and no request is made here")
+
+
+def registered() -> CollectorRegistry:
+    """The metrics of all services in one registry, without values."""
+    registry = new_registry()
+    WorkerInstrumentation(registry, NoTracing(), "relations").watch(Worker(_never))
+    registry.register(cache_metrics(QueryCache("off", 1)))
+    DoorMetrics(registry)
+    RequestMetrics(_never, registry)
+    return registry
+
+
+def metrics_part() -> str:
+    """A table of the metrics by name: type and meaning."""
+    families = sorted(registered().collect(), key=lambda family: family.name)
+    rows = [
+        (code(family.name + _SUFFIXES.get(family.type, "")), family.type, sentence(family.documentation))
+        for family in families
+    ]
+    return "\n".join(table(["Metric", "Type", "Meaning"], rows))
