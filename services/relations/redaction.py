@@ -14,7 +14,7 @@ Redactor = Callable[[Document, Sequence[str], Caller], tuple[Document, list[str]
 
 
 def redactor(vault: Vault | None) -> Redactor:
-    """A Presenter that opens sealed values with ``vault``, for callers with ``personal:read`` only. What does not
+    """A Redactor that opens sealed values with ``vault``, for callers with ``personal:read`` only. What does not
     open (its key is destroyed, or somebody wrote into Kafka what only looks sealed) is left out, and the answer's
     member ``unreadable`` names it. Raises Unavailable."""
     opened = opener(vault)
