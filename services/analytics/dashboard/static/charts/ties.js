@@ -55,6 +55,9 @@ export function tiesChart(box, { side, id, name, ties, chosen, choose, move }) {
     ties.map((tie, at) => svg("g", { class: `node ${other}`, tabindex: 0, role: "button", "data-id": tie.id,
       "aria-label": `Show the ties of ${other} ${called(tie.id, tie.name)}`, ...pressed(() => move(at)) },
       svg("title", {}, called(tie.id, tie.name)),
+      // Between the circle and its name there is no gap for the pointer.
+      names[at] && svg("line", { class: "reach", x1: places[at][0], y1: places[at][1], x2: names[at].x,
+        y2: names[at].y - 4 }),
       svg("circle", { cx: places[at][0], cy: places[at][1], r: 8 }),
       svg("text", names[at] ?? { x: places[at][0], y: places[at][1] + 22, "text-anchor": "middle" }, texts[at]))),
     svg("g", { class: `node centre ${side}` }, svg("title", {}, middle), svg("circle", { cx, cy, r: 13 }),
