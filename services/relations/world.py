@@ -13,15 +13,16 @@ from services.relations.tally import Pair, Tally
 from shared.contracts.events import EPOCH, RelationEvent, RelationRecorded, Version, event_key, microseconds
 from shared.runtime.protocols import Answer, Ask, Document, GetMinMax, Message, Outcome, Record, Write
 
-#: What can name neither the person nor anything of their own in a fact: all but its free texts.
+#: The free texts of a fact: the only fields that may contain personal data.
 PERSONAL = ("text", "reason")
 
 
 class World:
-    """The facts that a slice has loaded, by id (None: gone), and the relationships that it moves with them.
+    """The state of a fold: the facts that a slice has loaded, by id (None: gone), and the relationships that
+    change with them.
 
     ``stored`` and ``relationships`` are documents as they were read, ``names`` the ids of all pairs that may
-    move. Changes go to ``change_topic``.
+    change. Changes are published to ``change_topic``.
     """
 
     def __init__(
@@ -38,16 +39,17 @@ class World:
         self._outcome = Outcome()
 
     def replace(self, record: Record, event: RelationEvent, id: str, new: Document) -> None:
-        """The fact ``id`` is ``new`` by an event, whose change is made."""
+        """Replace the fact ``id`` by ``new`` because of an event, and publish the change."""
         before = self.move(id, new)
         value = change_event(
             record, event.time, new, before, _live(new), cause={"source": event.source, "id": event.id}
         )
         if value is not None:
-            self.tell(event_key(event), value, record)
+            self.publish_change(event_key(event), value, record)
 
     def move(self, id: str, new: Document | None) -> Document | None:
-        """The same without a change; None: the fact is gone. Returns what counted before."""
+        """Replace the fact without publishing (None removes it). Returns the live fact before, if there was
+        one."""
         before, after = _live(self.facts.get(id)), _live(new)
         self.facts[id] = new
         if before:
@@ -56,21 +58,21 @@ class World:
             self._tallies[pair_in(after)].move(after, 1)
         return before
 
-    def tell(self, key: bytes, value: bytes, record: Record) -> None:
+    def publish_change(self, key: bytes, value: bytes, record: Record) -> None:
         self._outcome.messages.append(Message(self._topic, key, value, record.partition.number))
 
-    def send(self, message: Message) -> None:
+    def publish(self, message: Message) -> None:
         self._outcome.messages.append(message)
 
     def outcome(self, strength: Strength) -> Generator[Ask, Answer, Outcome]:
-        """All that is to be stored and published."""
+        """Everything to store and to publish."""
         self._outcome.writes += writes(self._stored, self.facts)
         yield from self._relationships(strength)
         return self._outcome
 
     def _relationships(self, strength: Strength) -> Generator[Ask, Answer, None]:
-        """Turn tallies into documents. Where the earliest or latest fact went away and facts are left that were
-        not loaded, the store is asked for theirs."""
+        """Turn tallies into documents. If the earliest or latest fact is gone and facts are left that were not
+        loaded, read their times from the store."""
         tallies = self._tallies
         for before in self._stored.values():
             if not before["retracted"] and (tally := tallies.get(pair_in(before))):
@@ -99,7 +101,7 @@ class World:
 
 
 class _Tallies(dict[Pair, Tally]):
-    """The relationships that a slice moves, by pair."""
+    """The relationships that a slice changes, by pair."""
 
     def __init__(self, names: Mapping[Pair, str], relationships: Mapping[str, Document]) -> None:
         self._names, self._relationships = names, relationships
@@ -117,7 +119,7 @@ def writes(stored: Mapping[str, Document], facts: Mapping[str, Document | None])
 
 
 def resolve(id: str, event: RelationEvent, old: Document | None, raw: bytes | None) -> Document:
-    """What a fact is after an event of the bytes ``raw``: ``old`` itself where the event has no effect."""
+    """The fact after an event of the bytes ``raw``: ``old`` itself if the event has no effect."""
     version = event.version
     if old is not None and _version(old) > version:
         return old
@@ -126,7 +128,7 @@ def resolve(id: str, event: RelationEvent, old: Document | None, raw: bytes | No
 
 
 def later(old: Document, new: Document) -> Document:
-    """Which of two states of a fact counts: ``old`` itself where they are the same."""
+    """The state of a fact that counts: ``old`` itself if both are the same."""
     one, other = _version(old), _version(new)
     if one != other:
         return old if one > other else new
@@ -141,7 +143,7 @@ def _of_one_version(old: Document, new: Document) -> Document:
 
 
 def without_digest(document: Document) -> Document:
-    """A fact by what its event said, whatever its bytes were. Documents of other collections have no digest."""
+    """A fact without the digest of its event's bytes. Documents of other collections have no digest."""
     version = document.get("version")
     if not isinstance(version, dict) or "digest" not in version:
         return document
@@ -149,12 +151,12 @@ def without_digest(document: Document) -> Document:
 
 
 def digest(raw: bytes) -> str:
-    """128 bits of an event's bytes: nobody can make two events that share them."""
+    """128 bits of an event's bytes, from a cryptographic hash: collisions cannot be constructed."""
     return blake2b(raw, digest_size=16).hexdigest()
 
 
 def fact_document(id: str, event: RelationEvent, version: Version, raw: bytes | None) -> Document:
-    """The document that an event by itself makes. ``raw`` are its bytes, where it may be known by them."""
+    """The document that an event makes by itself. ``raw`` are its bytes if their digest may be stored."""
     document: Document = {
         "_id": id,
         "tenant": event.tenant,
@@ -166,7 +168,7 @@ def fact_document(id: str, event: RelationEvent, version: Version, raw: bytes | 
     if isinstance(event, RelationRecorded):
         data = event.data
         document["kind"] = data.kind
-        # Cut to milliseconds, which is what MongoDB keeps: batched and stored facts must look the same.
+        # Truncated to milliseconds, as MongoDB does: batched and stored facts must be equal.
         moment = microseconds(data.occurred_at) if data.occurred_at else version.time
         document["time"] = EPOCH + timedelta(milliseconds=moment // 1000)
         if data.amount is not None:
@@ -196,11 +198,11 @@ def change_event(
     cause: Mapping[str, str],
     index: int = 0,
 ) -> bytes | None:
-    """What a record did to ``fact``, for whoever follows; None when it is nothing that is told. ``index`` counts
-    the changes of one record."""
+    """The change event of what a record did to ``fact``; None if no published field changed. ``index`` counts the
+    changes of one record."""
     old, new = public_state(before), public_state(after)
     if old == new and (old is None or orjson.dumps(old.get("traits")) == orjson.dumps(new and new.get("traits"))):
-        return None  # by bytes, for to Python the trait 1 equals true
+        return None  # traits compared as bytes, because 1 equals True in Python
     topic, number = record.partition
     place = f"{topic}/{number}/{record.offset}"
     return orjson.dumps(
@@ -231,20 +233,20 @@ def _live(fact: Document | None) -> Document | None:
 
 
 def public_state(fact: Document | None) -> Document | None:
-    """What changes tell of a stored fact: nothing of one that is retracted or not there."""
+    """The fields of a stored fact that changes contain; None for a fact that is retracted or absent."""
     return None if fact is None or fact["retracted"] else {name: fact[name] for name in _STATE if name in fact}
 
 
 def _version(fact: Document) -> tuple[int, str, str, str]:
-    """Its Version, as a plain tuple: it compares alike, and is made in a third of the time."""
+    """The fact's Version as a plain tuple: same order, made in a third of the time."""
     version = fact["version"]
     return version["time"], version.get("sequence", ""), version["source"], version["id"]
 
 
 def _rank(fact: Document) -> bytes:
-    """An order between two events that share one version, which a faulty upstream may send: without it the
-    one that arrives first would win, and order would show. By bytes, for 1, 1.0 and True are equal to Python,
-    and so are two traits in either order. The texts come last, so that it is the same order without them."""
+    """An order between two events that share one version, which a faulty upstream may send. Without it the one
+    that arrives first would win. By bytes, because 1, 1.0 and True are equal in Python, and so are traits in
+    either order. The texts come last, so that the order is the same without them."""
     plain = {name: value for name, value in fact.items() if name not in PERSONAL and name != "version"}
     return orjson.dumps([plain, *(fact.get(name) for name in PERSONAL)])
 
