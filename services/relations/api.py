@@ -11,7 +11,7 @@ from services.relations.measures.catalogue import MEASURES
 from services.relations.measures.source import Source
 from services.relations.naming import add_names
 from services.relations.queries import BadCursor, Queries
-from services.relations.redaction import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, redactor
+from services.relations.redaction import redactor
 from services.relations.strength import Strength
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
@@ -25,6 +25,7 @@ from shared.http.scopes import needs
 from shared.http.server import Refusal, json_response, problems
 from shared.measures.http import add_measures
 from shared.runtime.protocols import Document
+from shared.vault.fields import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION
 from shared.vault.keys import Vault
 
 DESCRIPTION = """\

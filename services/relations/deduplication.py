@@ -11,8 +11,8 @@ from typing import Annotated
 
 import msgspec
 
+from services.relations.fact_documents import digest
 from services.relations.fact_erasure import ERASED
-from services.relations.world import digest
 from shared.contracts.codec import MAX_SEALED_BYTES
 from shared.contracts.events import EPOCH, arrival_milliseconds, document_id
 from shared.runtime.forms import all_readable

@@ -14,22 +14,14 @@ so slices, replays and rebuilds move the same facts.
 from collections import Counter, defaultdict
 from collections.abc import Generator, Mapping, Sequence
 
+from services.relations.change_events import change_event, public_state
+from services.relations.fact_documents import fact_document, later, pair_in, pair_of, resolve, without_digest
+from services.relations.fact_fold import FactFold
 from services.relations.remaining_facts import RemainingFacts
 from services.relations.strength import Strength
 from services.relations.tally import Pair
-from services.relations.world import (
-    PERSONAL,
-    World,
-    change_event,
-    fact_document,
-    later,
-    pair_in,
-    pair_of,
-    public_state,
-    resolve,
-    without_digest,
-)
 from shared.contracts.events import FactEvent, RelationEvent, SubjectErased, document_id
+from shared.contracts.fact_fields import PERSONAL
 from shared.erasure.records import ANONYMISED, Mode, Pseudonym, stronger_mode
 from shared.runtime.protocols import Answer, Ask, Document, Get, GetByPrefix, Message, Outcome, Record, Write
 
@@ -54,13 +46,13 @@ def project_with_erased(
     """Fold a slice that erases consumers, or holds events of erased ones. ``read`` holds the facts and
     relationships that its events name, and the markers."""
     fold = _Fold(items, read, pseudonym)
-    world = yield from fold.load(change_topic)
+    state = yield from fold.load(change_topic)
     for record, event in items:
         if isinstance(event, SubjectErased):
-            fold.erase(world, record, event)
+            fold.erase(state, record, event)
         else:
-            fold.fold(world, record, event)
-    outcome = yield from world.outcome(strength)
+            fold.fold(state, record, event)
+    outcome = yield from state.outcome(strength)
     outcome.writes += fold.markers()
     return outcome
 
@@ -83,7 +75,7 @@ class _Fold:
         self._remaining = RemainingFacts((), (), {})
         self._index = 0  # of the next change of the present record
 
-    def load(self, change_topic: str) -> Generator[Ask, Answer, World]:
+    def load(self, change_topic: str) -> Generator[Ask, Answer, FactFold]:
         """Read what else may be needed: some facts of the erased consumers, the same facts under the pseudonym,
         and all relationships of both."""
         events = [event for _, event in self._items if not isinstance(event, SubjectErased)]
@@ -131,13 +123,13 @@ class _Fold:
         self._names = {pair: document_id(*pair) for pair in pairs}
         missing = set(self._names.values()) - self._relationships.keys()
         self._relationships |= (yield Get({"relationships": missing}))["relationships"]
-        world = World(self._stored, self._names, self._relationships, change_topic)
+        state = FactFold(self._stored, self._names, self._relationships, change_topic)
         self._remaining = RemainingFacts(
-            (each for some in wanted.values() for each in some), self._stored, world.facts
+            (each for some in wanted.values() for each in some), self._stored, state.facts
         )
-        return world
+        return state
 
-    def erase(self, world: World, record: Record, event: SubjectErased) -> None:
+    def erase(self, state: FactFold, record: Record, event: SubjectErased) -> None:
         """Carry out an erasure, at most AT_ONCE facts of it."""
         self._index = 0
         subject = (event.tenant, event.data.consumer_id)
@@ -149,26 +141,26 @@ class _Fold:
         for _ in range(AT_ONCE):
             if (id := self._remaining.lowest(prefixes)) is None:
                 return
-            self._erase_fact(world, record, event, id, mode)
+            self._erase_fact(state, record, event, id, mode)
         if self._remaining.lowest(prefixes) is not None:
-            world.publish(Message(record.partition.topic, record.key, record.value or b""))
+            state.send(Message(record.partition.topic, record.key, record.value or b""))
 
-    def fold(self, world: World, record: Record, event: RelationEvent) -> None:
+    def fold(self, state: FactFold, record: Record, event: RelationEvent) -> None:
         """Fold an event according to the marker of its consumer; without a marker, like any other event."""
         self._index = 0
         subject, relation_id = (event.tenant, event.data.consumer_id), event.data.relation_id
         id, mode = document_id(*subject, relation_id), self._modes.get(document_id(*subject))
-        old = world.facts.get(id)
+        old = state.facts.get(id)
         if mode is None:
             if (new := resolve(id, event, old, record.value)) is not old:
-                world.replace(record, event, id, new)
+                state.replace(record, event, id, new)
                 self._remaining.add(id)
             return
         if old is not None:
-            self._erase_fact(world, record, event, id, mode)
+            self._erase_fact(state, record, event, id, mode)
         if mode == "anonymise":
             self._add_to_pseudonym(
-                world, record, event, self._pseudonymised(fact_document(id, event, event.version, None))
+                state, record, event, self._pseudonymised(fact_document(id, event, event.version, None))
             )
 
     def markers(self) -> list[Write]:
@@ -183,26 +175,26 @@ class _Fold:
                 found[id] = Write(ERASED, id, before, after)
         return list(found.values())
 
-    def _erase_fact(self, world: World, record: Record, event: FactEvent, id: str, mode: Mode) -> None:
+    def _erase_fact(self, state: FactFold, record: Record, event: FactEvent, id: str, mode: Mode) -> None:
         """Remove the fact ``id`` for good, or move it to the pseudonym."""
-        fact = world.facts[id]
+        fact = state.facts[id]
         assert fact is not None
-        before = world.move(id, None)
-        self._publish(world, record, event, fact, before, None)
+        before = state.move(id, None)
+        self._publish(state, record, event, fact, before, None)
         if mode == "anonymise":
-            self._add_to_pseudonym(world, record, event, self._pseudonymised(fact))
+            self._add_to_pseudonym(state, record, event, self._pseudonymised(fact))
 
-    def _add_to_pseudonym(self, world: World, record: Record, event: FactEvent, fact: Document) -> None:
+    def _add_to_pseudonym(self, state: FactFold, record: Record, event: FactEvent, fact: Document) -> None:
         """Give the pseudonym this fact, unless it has one of a higher version."""
-        old = world.facts.get(fact["_id"])
+        old = state.facts.get(fact["_id"])
         if (new := fact if old is None else later(old, fact)) is not old:
-            before = world.move(fact["_id"], new)
+            before = state.move(fact["_id"], new)
             self._remaining.add(fact["_id"])
-            self._publish(world, record, event, new, before, new)
+            self._publish(state, record, event, new, before, new)
 
     def _publish(
         self,
-        world: World,
+        state: FactFold,
         record: Record,
         event: FactEvent,
         fact: Document,
@@ -215,7 +207,7 @@ class _Fold:
         cause = ANONYMISED if moved else {"source": event.source, "id": event.id}
         value = change_event(record, event.time, fact, before, after, cause=cause, index=self._index)
         assert value is not None
-        world.publish_change(f"{fact['tenant']}:{fact['consumer_id']}".encode(), value, record)
+        state.publish(f"{fact['tenant']}:{fact['consumer_id']}".encode(), value, record)
         self._index += 1
 
     def _prefixes(self, subject: Subject) -> tuple[str, str]:

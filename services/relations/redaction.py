@@ -8,9 +8,6 @@ from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 
-PERSONAL_OF_CONSUMER = ("personal.*", "location.city", "location.lat", "location.lon")
-PERSONAL_OF_RELATION = ("text", "reason")
-
 #: Maps a record or a page of records, the paths of its personal fields and the caller to the redacted document and
 #: the personal fields that it shows.
 Redactor = Callable[[Document, Sequence[str], Caller], tuple[Document, list[str]]]

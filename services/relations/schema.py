@@ -5,6 +5,7 @@ from typing import Any
 from services.relations.fact_erasure import ERASED
 from services.relations.profile_erasure import ERASURES
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
+from shared.contracts.fact_fields import VALIDATORS
 from shared.erasure.records import KEYS, KEYS_SPEC
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import SPEC
@@ -77,17 +78,7 @@ _FACT = object_schema(
         "retracted": {"bsonType": "bool"},
         "version": FACT_VERSION,
     },
-    {
-        "provider_id": STRING,
-        "kind": STRING,
-        "time": DATE,
-        "amount": WHOLE,
-        "currency": STRING,
-        "rating": WHOLE,
-        "text": STRING,
-        "traits": OBJECT,
-        "reason": STRING,
-    },
+    VALIDATORS,
 )
 _RELATIONSHIPS = object_schema(
     {

@@ -58,7 +58,7 @@ class Span:
         return _wide([*others, *self.come])
 
     def _others(self) -> list[datetime] | None:
-        """The times of the facts that were not loaded, None where they are not stored."""
+        """The times of the facts that were not loaded; None if they are not stored."""
         if self._count == len(self.gone):
             return []
         assert self._old is not None
@@ -70,7 +70,7 @@ class Span:
             for time in self.gone:
                 others.remove(time)
         except ValueError:
-            # Read before, and the relationship after another worker's commit.
+            # The facts were read before, and the relationship after, another worker's commit.
             raise Stale("a fact has changed since the relationship was read") from None
         return others
 
