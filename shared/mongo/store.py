@@ -19,7 +19,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from shared.contracts.collections import Collections, CollectionSpec
+from shared.contracts.collections import REVISION, Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Fenced
 from shared.mongo.claims import Claims
 from shared.mongo.errors import translated
@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 
 POSITIONS, OUTBOX = "positions", "outbox"
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
+#: Begins the title of a validator; the revision follows.
+_TITLE = "kith revision "
 _NAMESPACE_EXISTS = 48
 _MOST_IDS = 10_000  # in one query, which may have 16 MB
 
@@ -66,24 +68,38 @@ def connect(uri: str) -> MongoClient[Document]:
 def prepare(database: Database[Document], collections: Collections) -> None:
     """Create the collections, or update the validators and indexes of existing ones.
 
+    A validator that a newer version has written stays: it accepts what this version writes, and the validator of
+    this version might refuse what the newer one writes.
+
     Compares before it changes anything: changing a collection waits for every transaction that has written it,
     even one that a dead process left open. An existing index on the same keys is kept.
     """
     present = {found["name"]: found.get("options", {}) for found in database.list_collections()}
     for name, spec in {**collections, POSITIONS: PLAIN, OUTBOX: PLAIN}.items():
-        schema: Mapping[str, Any] = {"$jsonSchema": dict(spec.validator)} if spec.validator else {}
+        schema = _schema(spec)
         if name not in present:
             try:
                 database.create_collection(name, check_exists=False, validator=schema)
             except OperationFailure as error:
                 if error.code != _NAMESPACE_EXISTS:
                     raise
-        elif present[name].get("validator", {}) != schema:
+        elif present[name].get("validator", {}) != schema and _revision(present[name]) <= REVISION:
             database.command("collMod", name, validator=schema)
         wanted = {tuple(keys) for keys in spec.indexes}
         there = {tuple(index["key"]) for index in database[name].index_information().values()}
         for keys in sorted(wanted - there):
             database[name].create_index(list(keys), **_options(spec))
+
+
+def _schema(spec: CollectionSpec) -> Mapping[str, Any]:
+    return {"$jsonSchema": {**spec.validator, "title": f"{_TITLE}{REVISION}"}} if spec.validator else {}
+
+
+def _revision(options: Mapping[str, Any]) -> int:
+    """The revision of the validators that a collection has; 0 from before they had one."""
+    title = str(options.get("validator", {}).get("$jsonSchema", {}).get("title", ""))
+    number = title.removeprefix(_TITLE)
+    return int(number) if number.isdecimal() else 0
 
 
 def _options(spec: CollectionSpec) -> Document:

@@ -11,6 +11,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
+from shared.contracts.revision import REVISION
 from shared.runtime.protocols import Document
 
 WORKERS = "workers"
@@ -25,9 +26,10 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Writes ``{_id: service/owner, service, owner, at, latency}`` every two seconds on its own thread, outside of
-    the transactions. ``latency`` is a histogram (``shared.observability.latency``). Beats are lost while the
-    database is unavailable. ``stop`` deletes the document."""
+    """Writes ``{_id: service/owner, service, owner, at, latency, schema}`` every two seconds on its own thread,
+    outside of the transactions. ``latency`` is a histogram (``shared.observability.latency``), ``schema`` the
+    revision of the event schema that the worker understands. Beats are lost while the database is unavailable.
+    ``stop`` deletes the document."""
 
     def __init__(
         self, database: Database[Document], service: str, owner: str, latency: Callable[[], Mapping[int, int]]
@@ -64,7 +66,7 @@ class Heartbeat:
     def beat(self) -> None:
         """Write one heartbeat, and delete those older than a day. Raises PyMongoError."""
         latency = [{"size": size, "count": count} for size, count in sorted(self._latency().items())]
-        fields = {"service": self._service, "owner": self._owner, "latency": latency}
+        fields = {"service": self._service, "owner": self._owner, "latency": latency, "schema": REVISION}
         found = self._workers.find_one_and_update(
             {"_id": self._id},
             # By the server's clock, so that the times of all workers are comparable.

@@ -51,6 +51,14 @@ TOO_BUSY = ProblemType(
     "Send the request again after the seconds of the header `Retry-After`. If it lasts, an operator starts "
     "more processes of the service.",
 )
+WORKERS_OUTDATED = ProblemType(
+    "workers-outdated",
+    503,
+    "A running worker does not understand the event yet",
+    "The request contains an event that uses a part of the event schema that a running relations worker does not "
+    "know, because the worker is of an older version. Nothing was published.",
+    "Upgrade the relations workers, then send the same request again. The page on upgrades gives the order.",
+)
 NOT_ACKNOWLEDGED = ProblemType(
     "not-acknowledged",
     503,
