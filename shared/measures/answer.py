@@ -44,7 +44,7 @@ class MoneyAnswer(Answer):
         " is never added up across currencies.",
     )
     left_out: Annotated[int, DerivedFrom("currency")] = Field(
-        0, description="Consumers with money in other currencies only, who are not counted here."
+        0, description="Consumers or providers with money in other currencies only. Not counted here."
     )
 
 
