@@ -1,7 +1,7 @@
-"""A quick look whether an event can be read in one way only, which is so of nearly all. Pure.
+"""A fast check that an event is unambiguous, which is true of nearly all. Pure.
 
-``strict_json.check`` looks at all of an event again; this compares what was validated with a count of what is
-there.
+``strict_json.check`` parses the whole event again. This check compares the validated event with a count of what
+the bytes contain.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ _PARTS: dict[type, tuple[str, ...]] = {
     ProviderData: ("location", "traits"),
 }
 _WHOLE = frozenset({str, int, bool, type(None)})
-#: A number of fewer characters has at most 15 digits, as many as a binary double is sure to hold.
+#: A number of fewer characters has at most 15 digits, which a binary double always represents exactly.
 _LONG = b"0" * 16
 _DIGITS = bytes(0x30 if chr(byte) in "0123456789." else 0x20 for byte in range(256))
 #: A decimal number nearer to 0 may lose digits, because doubles do.
@@ -28,11 +28,11 @@ _attributes = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def is_unambiguous(raw: bytes, event: Event) -> bool:
-    """Whether ``raw``, which ``event`` was validated from, certainly holds no member twice and no number that is
-    not held exactly. False says nothing.
+    """Whether ``raw``, from which ``event`` was validated, certainly contains no repeated member and no inexact
+    number. False is inconclusive.
 
-    A name in JSON ends with a quotation mark, then white space, then a colon: so ``raw`` has at most as many
-    members as are counted here. Where as many are known, each is known, and none is there twice.
+    In JSON a name ends with a quotation mark, then white space, then a colon. So ``raw`` has at most as many
+    members as this counts. If that many are known, each is known, and none is repeated.
     """
     data: Any = event.data
     members, floats = len(data.__pydantic_fields_set__), False
@@ -51,7 +51,7 @@ def is_unambiguous(raw: bytes, event: Event) -> bool:
                 floats = True
     if floats and _LONG in raw.translate(_DIGITS):
         return False
-    # To look for white space costs less than to take it out.
+    # Searching for white space costs less than removing it.
     spaced = b" " in raw or b"\n" in raw or b"\t" in raw or b"\r" in raw
     dense = raw.translate(None, b" \t\r\n") if spaced else raw
     others = dense.count(b'":') - members - len(event.__pydantic_fields_set__)
@@ -59,7 +59,8 @@ def is_unambiguous(raw: bytes, event: Event) -> bool:
 
 
 def _has_so_many_others(raw: bytes, event: Event, count: int) -> bool:
-    """Whether an event has so many attributes of its producer's own, no objects or lists or long numbers."""
+    """Whether an event has exactly ``count`` attributes of its producer's own, none of them an object, a list or a
+    long number."""
     try:
         attributes = _attributes(raw)
     except (ValueError, RecursionError):
