@@ -13,6 +13,7 @@ from shared.contracts.events import (
     document_id,
     event_key,
 )
+from shared.contracts.spelling import other_spellings
 from shared.erasure.records import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, stronger_mode
 from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Write
 
@@ -53,18 +54,26 @@ class Forgetting:
 
 
 def forget(events: Sequence[ConsumerErased]) -> Generator[Ask, Answer, list[Write]]:
-    """The keys of these consumers destroyed, and their erasures noted."""
+    """The keys of these consumers destroyed, and their erasures noted. Destroyed are also the keys that they have
+    in other spellings, from before ids were normalised."""
     ids = {document_id(event.tenant, event.data.consumer_id) for event in events}
+    others = {id for event in events for id in other_ids(event)}
     names = {erasure_id(event.tenant, event.data.consumer_id) for event in events}
-    found = yield Get({KEYS: ids, ERASURES: names})
+    found = yield Get({KEYS: ids | others, ERASURES: names})
     keys: dict[str, Document] = found[KEYS]
     old: dict[str, Document] = found[ERASURES]
     new = dict(old)
     for event in events:
         id = erasure_id(event.tenant, event.data.consumer_id)
         new[id] = _noted(id, event, new.get(id))
+    ids |= others & keys.keys()
     writes = [Write(KEYS, id, keys.get(id), destroyed_key(id)) for id in sorted(ids) if not _gone(keys.get(id))]
     return writes + [Write(ERASURES, id, old.get(id), after) for id, after in new.items() if after != old.get(id)]
+
+
+def other_ids(event: ConsumerErased) -> list[str]:
+    """How else the consumer's document, or key, may be named, from before ids were normalised."""
+    return [document_id(event.tenant, each) for each in other_spellings(event.data.consumer_id)]
 
 
 def _gone(key: Document | None) -> bool:
