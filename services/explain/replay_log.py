@@ -10,9 +10,9 @@ from services.explain import verdicts as why
 from services.explain.find import Name, fields_of, subject_of
 from services.explain.fold import Aggregation, Documents, Item, Replay, as_changes
 from services.explain.model import Explanation, Occurrence, Reference
+from services.relations.fact_documents import without_digest
 from services.relations.fact_erasure import ERASED
 from services.relations.registers import PARTS, canonical
-from services.relations.world import without_digest
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, SubjectErased, document_id, subject_id, time_of_record

@@ -1,11 +1,12 @@
 """The datasets and their columns, as data. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from services.exports import flatten
 from services.exports.columns import Column, Dataset
 from shared.contracts.events import microseconds
+from shared.contracts.fact_fields import FACT_FIELDS
 from shared.erasure.records import ANONYMISED
 
 _MINOR = "in minor units (cents)"
@@ -15,6 +16,26 @@ def _stored_time(time: datetime) -> int:
     return microseconds(time)
 
 
+def _fact_columns(*, personal: bool) -> list[Column]:
+    """The columns of a fact's own fields. Maps and sealed values are no places to filter or order by."""
+    return [
+        Column(
+            field.name,
+            field.column,
+            field.description,
+            None if field.personal or field.column == "json" else field.name,
+            field.personal,
+        )
+        for field in FACT_FIELDS
+        if field.column and field.personal == personal
+    ]
+
+
+def _names(columns: Iterable[Column]) -> tuple[str, ...]:
+    return tuple(column.name for column in columns)
+
+
+_FACTS, _TEXTS = _fact_columns(personal=False), _fact_columns(personal=True)
 _ID = "Names the row within its tenant."
 _KEYS = ("kind", "provider_id", "consumer_id")
 _MONEY = (
@@ -37,13 +58,7 @@ RELATIONS = Dataset(
         Column("id", "text", _ID, "_id", tells=("relation_id", "consumer_id")),
         Column("relation_id", "text", "The upstream's name of it, within its consumer.", "relation_id"),
         Column("consumer_id", "text", "Whose it is.", "consumer_id"),
-        Column("provider_id", "text", "With whom.", "provider_id"),
-        Column("kind", "choice", "purchase, review, view …", "kind"),
-        Column("time", "time", "When it happened.", "time"),
-        Column("amount", "integer", f"Money, {_MINOR}; below zero it is a refund.", "amount"),
-        Column("currency", "choice", "ISO 4217.", "currency"),
-        Column("rating", "integer", "On the upstream's own scale, 0 to 100.", "rating"),
-        Column("traits", "json", "What else the upstream said of it."),
+        *_FACTS,
         Column(
             "event_source",
             "choice",
@@ -70,14 +85,11 @@ RELATIONS = Dataset(
             tells=("event.time",),
             digits=6,
         ),
-        Column("text", "text", "Free text of the consumer.", personal=True),
+        *_TEXTS,
     ),
     flat=flatten.relation,
-    fields=(
-        *("_id", "relation_id", "consumer_id", "provider_id", "kind", "time", "amount", "currency", "rating"),
-        *("traits", "version"),
-    ),
-    personal_fields=("text",),
+    fields=("_id", "relation_id", "consumer_id", *_names(_FACTS), "version"),
+    personal_fields=_names(_TEXTS),
     always={"retracted": False},
     period="time",
     day="time",

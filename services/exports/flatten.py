@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from shared.contracts.events import EPOCH
+from shared.contracts.fact_fields import FACT_FIELDS, FactField
 from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document
 
@@ -27,18 +28,19 @@ def relation(fact: Document) -> Document:
         "id": name_within_tenant(fact["_id"]),
         "relation_id": fact["relation_id"],
         "consumer_id": fact["consumer_id"],
-        "provider_id": fact["provider_id"],
-        "kind": fact["kind"],
-        "time": fact["time"],
-        "amount": fact.get("amount"),
-        "currency": fact.get("currency"),
-        "rating": fact.get("rating"),
-        "traits": _json(fact.get("traits")),
+        **{field.name: _value(field, fact) for field in FACT_FIELDS if field.column and not field.personal},
         "event_source": cause["source"],
         "event_id": cause["id"],
         "event_time": EPOCH + timedelta(microseconds=version["time"]),
-        "text": _open(fact.get("text")),
+        **{field.name: _value(field, fact) for field in FACT_FIELDS if field.column and field.personal},
     }
+
+
+def _value(field: FactField, fact: Document) -> Any:
+    value = fact.get(field.name)
+    if field.personal:
+        return _open(value)
+    return _json(value) if field.column == "json" else value
 
 
 def relationship(document: Document) -> Document:

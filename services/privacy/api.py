@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from services.privacy import answers
 from services.privacy.correction import correction
 from services.privacy.erasures import Erasures
-from services.privacy.people import PERSONAL_OF_RELATION, People
+from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from shared.access.app import guarded_app
 from shared.access.audit import Act
@@ -29,7 +29,7 @@ from shared.http.problems.client import CONSUMER_ERASED, PSEUDONYM, PURPOSE_NOT_
 from shared.http.scopes import needs, public
 from shared.http.server import Refusal, json_response, problem, problems
 from shared.runtime.protocols import Message
-from shared.vault.fields import seal_event
+from shared.vault.fields import PERSONAL_OF_RELATION, seal_event
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed
 

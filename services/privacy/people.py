@@ -14,11 +14,10 @@ from shared.http.caller import PERSONAL_READ, Caller
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
+from shared.vault.fields import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 
-PERSONAL = ("personal.*", "location.city", "location.lat", "location.lon")
-PERSONAL_OF_RELATION = ("text", "reason")
 _BATCH = 500
 _INTERNAL = frozenset({"_id", "tenant", "versions", "version", "fingerprint", "score", "between", "blind"})
 
@@ -57,7 +56,7 @@ class People:
 
     def shown(self, profile: Document, caller: Caller) -> tuple[Document, list[str]]:
         """A profile as ``caller`` may see it, and which of its personal fields it shows."""
-        return presented(_public(profile), PERSONAL, caller)
+        return presented(_public(profile), PERSONAL_OF_CONSUMER, caller)
 
     def erasure(self, tenant: str, consumer_id: str) -> Document | None:
         with translated():
@@ -77,7 +76,9 @@ class People:
                 yield (b"" if first else b",") + _json(document)
                 first = False
             yield b"]"
-        yield b',"masked":' + _json([] if caller.may(PERSONAL_READ) else [*PERSONAL, *PERSONAL_OF_RELATION])
+        yield b',"masked":' + _json(
+            [] if caller.may(PERSONAL_READ) else [*PERSONAL_OF_CONSUMER, *PERSONAL_OF_RELATION]
+        )
         yield b',"mask":' + _json(MASK) + b"}"
 
     def _all(self, name: str, tenant: str, consumer_id: str, caller: Caller) -> Iterator[Document]:

@@ -12,7 +12,7 @@ from pymongo.database import Database
 from services.rebuild.build import RebuildContext
 from services.rebuild.compare import VersionComparison, rows
 from services.rebuild.diff import Row, merged, same
-from services.relations.world import public_state
+from services.relations.change_events import public_state
 from shared.contracts.events import EPOCH
 from shared.contracts.topics import CHANGES, Topics
 from shared.erasure.records import cause_of

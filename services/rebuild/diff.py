@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from bson import decode
 from bson.codec_options import CodecOptions
 
+from services.relations.fact_documents import without_digest
 from services.relations.registers import PARTS, canonical, versions_of
 from services.relations.strength import Strength
-from services.relations.world import without_digest
 from shared.contracts.events import EPOCH, Version
 from shared.runtime.protocols import Document
 

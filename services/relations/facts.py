@@ -2,9 +2,10 @@
 
 from collections.abc import Generator, Sequence
 
+from services.relations.fact_documents import pair_in, pair_of, resolve
 from services.relations.fact_erasure import ERASED, project_with_erased
+from services.relations.fact_fold import FactFold, writes
 from services.relations.strength import Strength
-from services.relations.world import World, pair_in, pair_of, resolve, writes
 from shared.contracts.events import FactEvent, SubjectErased, document_id
 from shared.erasure.records import Pseudonym, hashed
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record
@@ -18,14 +19,14 @@ def project_facts(
     pseudonym: Pseudonym = hashed,
 ) -> Generator[Ask, Answer, Outcome]:
     """Fold a slice of relation events: facts by version, relationships by difference, a change per effect."""
-    told = [(record, event) for record, event in items if not isinstance(event, SubjectErased)]
-    ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for _, event in told]
-    pairs = {pair for _, event in told if (pair := pair_of(event)) is not None}
+    events = [(record, event) for record, event in items if not isinstance(event, SubjectErased)]
+    ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for _, event in events]
+    pairs = {pair for _, event in events if (pair := pair_of(event)) is not None}
     names = {pair: document_id(*pair) for pair in pairs}
     consumers = {(event.tenant, event.data.consumer_id) for _, event in items}
     markers = {document_id(*consumer) for consumer in consumers}
     documents = yield Get({"relations": set(ids), "relationships": set(names.values()), ERASED: markers})
-    if documents[ERASED] or len(told) < len(items):
+    if documents[ERASED] or len(events) < len(items):
         # Rare, and slower: services/relations/fact_erasure.py.
         return (yield from project_with_erased(items, documents, change_topic, strength, pseudonym))
     stored: dict[str, Document] = documents["relations"]
@@ -37,20 +38,20 @@ def project_facts(
         missing = {names[pair] for pair in others}
         relationships |= (yield Get({"relationships": missing}))["relationships"]
 
-    world = World(stored, names, relationships, change_topic)
-    for (record, event), id in zip(told, ids, strict=True):
-        old = world.facts.get(id)
+    state = FactFold(stored, names, relationships, change_topic)
+    for (record, event), id in zip(events, ids, strict=True):
+        old = state.facts.get(id)
         if (new := resolve(id, event, old, record.value)) is not old:
-            world.replace(record, event, id, new)
-    return (yield from world.outcome(strength))
+            state.replace(record, event, id, new)
+    return (yield from state.outcome(strength))
 
 
 def store_facts(items: Sequence[tuple[Record, FactEvent]]) -> Generator[Ask, Answer, Outcome]:
-    """The same for the facts alone, without relationships and changes, and without erasing any."""
-    told = [(record, event) for record, event in items if not isinstance(event, SubjectErased)]
-    ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for _, event in told]
+    """Fold facts alone: no relationships, no changes, no erasure."""
+    events = [(record, event) for record, event in items if not isinstance(event, SubjectErased)]
+    ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for _, event in events]
     stored = (yield Get({"relations": set(ids)}))["relations"]
     facts: dict[str, Document | None] = dict(stored)
-    for (record, event), id in zip(told, ids, strict=True):
+    for (record, event), id in zip(events, ids, strict=True):
         facts[id] = resolve(id, event, facts.get(id), record.value)
     return Outcome(writes(stored, facts))

@@ -1,13 +1,13 @@
 """The fields of a profile: each is a register of its own, with the version of the event that stated it last. Pure.
 
 A field is named by its path: ``personal.email``, ``consent.sms``, ``categories``; ``location.point`` is latitude
-and longitude together. A document has the values where readers look for them, and in ``versions`` one entry for
-each event of which some field is left, with the names of these fields. A field that is named there and has no
-value has been removed: its version stays, so that an older value that arrives later does not bring it back.
+and longitude together. A document has the values where readers expect them. Its ``versions`` has one entry for
+each event of which some field is left, with the names of these fields. A field that is named there without a value
+is a tombstone: its version stays, so that an older value that arrives later does not restore it.
 
-A group keeps at most as many registers, removed ones among them, as LIMITS says: those with the highest versions,
-of one version those with the highest names. That is a function of the set of events, too: a register that leaves
-has as many above it as the group keeps, and versions only rise, so nothing could ever have brought it back.
+A group keeps at most LIMITS registers, tombstones included: those with the highest versions, and within one
+version those with the highest names. This is a function of the set of events, too: a register that is dropped has
+as many above it as the group keeps, and versions only rise, so no event could restore it.
 """
 
 from bisect import bisect_left
@@ -36,14 +36,14 @@ _COORDINATES = ("lat", "lon")
 _PLACES = ("country", "region", "city")
 _PLACE = (*_PLACES, *_COORDINATES)
 
-#: Field to its value; None removes it.
+#: Maps a field to its value; None removes it.
 Stated = Mapping[str, Any]
-#: The version of an event that counts, and what ``versions`` has of it.
+#: The version of an event that counts, and its entry in ``versions``.
 _Entry = tuple[Version, Document]
 
 
 def stated(event: ConsumerUpserted | ProviderUpserted | ProviderClosed) -> Stated:
-    """What an event says of a profile's fields. A group that is null or empty says nothing."""
+    """The profile fields that an event states. A group that is null or empty states nothing."""
     if isinstance(event, ProviderClosed):
         return {"closed": True}
     data: Any = event.data
@@ -66,7 +66,7 @@ def stated(event: ConsumerUpserted | ProviderUpserted | ProviderClosed) -> State
 
 
 def versions_of(profile: Document) -> dict[str, Version]:
-    """The version of each field of a stored profile, removed ones among them."""
+    """The version of each field of a stored profile, removed ones included."""
     return {field: version for version, entry in _entries(profile) for field in entry["fields"]}
 
 
@@ -75,7 +75,7 @@ def _entries(profile: Document) -> list[_Entry]:
     kept = profile.get("versions", ())
     if not isinstance(kept, Mapping):
         return [(Version.stored(entry), entry) for entry in kept]
-    # From before fields had versions of their own: each has that of its part.
+    # Stored before fields had their own versions: each field has the version of its part.
     found: defaultdict[Version, list[str]] = defaultdict(list)
     for part, version in kept.items():
         found[Version.stored(version)] += _fields_in(profile, part)
@@ -96,7 +96,7 @@ def _fields_in(profile: Document, part: str) -> Iterable[str]:
 
 
 def value_of(profile: Document, field: str) -> Any:
-    """What a stored profile has for a field; None where it has been removed."""
+    """The value of a field in a stored profile; None if it has been removed."""
     group, _, name = field.partition(".")
     if not name:
         return profile.get(group)
@@ -107,8 +107,8 @@ def value_of(profile: Document, field: str) -> Any:
 
 
 def fold(collection: str, subject: Document, old: Document | None, said: Stated, version: Version) -> Document:
-    """The profile of ``subject`` (its id, tenant and own id) after an event of ``version`` that said so: ``old``
-    itself where it has no effect."""
+    """The profile of ``subject`` (its id, tenant and own id) after an event of ``version`` that stated ``said``:
+    ``old`` itself if the event has no effect."""
     entries = _entries(old) if old is not None else []
     known = {field: stated for stated, entry in entries for field in entry["fields"] if field in said}
     won = {field: value for field, value in said.items() if _wins(old, known.get(field), field, value, version)}
@@ -119,13 +119,12 @@ def fold(collection: str, subject: Document, old: Document | None, said: Stated,
             won[field] = None
             said = {name: value for name, value in said.items() if name != field}
     if old is not None and said.keys().isdisjoint(won):
-        return old  # all that it said is older, or beyond the limit
+        return old  # every stated field is older, or beyond the limit
     return _document(collection, subject, old or {}, won, entries)
 
 
 def canonical(collection: str, profile: Document) -> Document:
-    """A stored profile as today's events would leave it: one from before fields had versions of their own says the
-    same in another form."""
+    """A stored profile in today's form. A profile stored before fields had their own versions has another form."""
     if not isinstance(profile.get("versions"), Mapping):
         return profile
     subject = {name: value for name, value in profile.items() if name not in (*PARTS[collection], "versions")}
@@ -161,13 +160,13 @@ def _wins(old: Document | None, known: Version | None, field: str, value: Any, v
 
 
 def _rank(value: Any) -> bytes:
-    """An order between two values that share one version, which a faulty upstream may send. By bytes, for 1, 1.0
-    and True are equal to Python."""
+    """An order between two values that share one version, which a faulty upstream may send. By bytes, because 1,
+    1.0 and True are equal in Python."""
     return orjson.dumps(value)
 
 
 def _beyond(entries: Sequence[_Entry]) -> list[str]:
-    """The registers that a group has above its limit, of those stated first."""
+    """The registers of a group beyond its limit, lowest versions first."""
     if sum(len(entry["fields"]) for _, entry in entries) <= min(LIMITS.values()):
         return []
     beyond: list[str] = []
@@ -185,7 +184,7 @@ def _document(
     for field, value in changed.items():
         part, _, name = field.partition(".")
         moved[part][name] = value
-    # Those of an earlier version of Kith have the order of their event.
+    # Profiles of an earlier version of Kith keep the order of their event.
     ordered = not isinstance(old.get("versions"), Mapping)
     for part in PARTS[collection]:
         value = old.get(part)
@@ -198,8 +197,7 @@ def _document(
 
 
 def _part(part: str, old: Any, changed: Stated) -> Any:
-    """A field or a group after ``changed``, in one order, whichever came first, and without what has been removed;
-    None when nothing is left."""
+    """A field or a group after ``changed``, sorted, and without removed values; None when nothing is left."""
     if part not in _GROUPS:
         return changed.get("", old)
     values = {**(old or {}), **changed}

@@ -13,11 +13,13 @@ a text without one; a field that bears the name of a field of ``SOURCES`` needs 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
+from shared.contracts.fact_fields import VALIDATORS
+
 #: Fields of events and profiles. What bears such a name in an answer is that field, or a sum of it.
 SOURCES = frozenset(
     {
-        *("consumer_id", "provider_id", "relation_id", "kind", "time", "amount", "currency", "rating", "text"),
-        *("reason", "traits", "personal", "location", "consent", "erased", "name", "categories", "closed"),
+        *("consumer_id", "relation_id", *VALIDATORS),
+        *("personal", "location", "consent", "erased", "name", "categories", "closed"),
         *("country", "region", "city", "lat", "lon", "email", "phone", "address", "event", "mode"),
     }
 )

@@ -1,6 +1,6 @@
-"""Ids in URLs: in any spelling, and in paths with slashes, which clients write as %2F.
+"""Ids in URLs: in any spelling, and in paths with slashes, which clients encode as %2F.
 
-Servers decode a path before routes see it, and then such a slash looks like any other.
+Servers decode a path before routing, and such a slash then looks like any other.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -15,12 +15,12 @@ from shared.contracts.spelling import nfc
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
-#: Stands for a slash within a segment. It is half a character, so decoding never makes one.
+#: Stands for a slash within a segment. It is a lone surrogate, which decoding never produces.
 _SLASH = "\udc2f"
 
 
 class EncodedSlashes:
-    """ASGI middleware: what was %2F stays within its segment. Ids in paths have to be declared as PathId."""
+    """ASGI middleware that keeps %2F within its path segment. Ids in paths must be declared as PathId."""
 
     def __init__(self, app: App) -> None:
         self._app = app

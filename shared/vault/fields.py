@@ -13,12 +13,16 @@ import orjson
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerUpserted, Event, RelationRecorded, RelationRetracted
+from shared.contracts.fact_fields import PERSONAL
 from shared.runtime.protocols import Document
 from shared.vault.tokens import DataKey, Unreadable, Value, is_token, seal, unseal
 
 LOCATION = ("city", "lat", "lon")
 #: Top-level fields of documents and of events' data that are personal themselves, or hold what is.
-TEXTS = ("text", "reason")
+TEXTS = PERSONAL
+#: The paths of what is personal, as masks and answers name them.
+PERSONAL_OF_CONSUMER = ("personal.*", *(f"location.{name}" for name in LOCATION))
+PERSONAL_OF_RELATION = PERSONAL
 
 _PARTS = ("personal", "location", *TEXTS)
 # Any name may be written with escapes.

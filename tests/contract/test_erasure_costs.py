@@ -10,9 +10,9 @@ import pytest
 
 import services.relations.fact_erasure as erasing
 from services.relations.fact_erasure import ERASED, weight
+from services.relations.fact_fold import FactFold
 from services.relations.facts import project_facts
 from services.relations.schema import COLLECTIONS
-from services.relations.world import World
 from shared.contracts.codec import encode
 from shared.contracts.events import SubjectErased, SubjectErasedData
 from shared.erasure.records import hashed
@@ -111,7 +111,7 @@ class Counting(dict[str, Any]):
         return super().items()
 
 
-class CountingWorld(World):
+class CountingWorld(FactFold):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.facts = Counting(self.facts)
@@ -119,7 +119,7 @@ class CountingWorld(World):
 
 @pytest.mark.parametrize("mode", ["delete", "anonymise"])
 def test_erasing_many_at_once_looks_at_each_fact_a_few_times(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "World", CountingWorld)
+    monkeypatch.setattr(erasing, "FactFold", CountingWorld)
     counts = []
     for consumers in (10, 40):
         store = known(consumers, 5)

@@ -11,7 +11,7 @@ from joserfc.jwk import KeySet
 
 import services.relations.fact_erasure as erasing
 from services.privacy.erasures import CACHE_SECONDS, STEPS
-from services.relations.world import without_digest
+from services.relations.fact_documents import without_digest
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.guard import Access
 from shared.erasure.records import erasure_id, hashed

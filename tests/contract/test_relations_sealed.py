@@ -10,9 +10,10 @@ from services.relations.api import create_app
 from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures
 from services.relations.queries import Queries
-from services.relations.redaction import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION, redactor
+from services.relations.redaction import redactor
 from shared.access.guard import Access
 from shared.http.caller import PERSONAL_READ, SCOPES, Caller
+from shared.vault.fields import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION
 from shared.vault.keys import Vault
 from shared.vault.tokens import is_token
 from tests.support.analytics_driver import get

@@ -9,10 +9,10 @@ from typing import Any
 from pymongo import DeleteOne, ReplaceOne
 from pymongo.client_session import ClientSession
 
-import services.relations.world as world
+from services.relations import fact_documents
 from shared.contracts.events import Version
 from shared.mongo.store import MongoStore, _progress_fields
-from shared.runtime import slice_fold as folding
+from shared.runtime import slice_fold
 from shared.runtime.protocols import Message, OutboxBatch, Record, Slice, Write
 from shared.runtime.runner import Runner
 from shared.runtime.sequence_numbers import SequenceFilter, assign_numbers
@@ -64,12 +64,12 @@ def _no_guard() -> None:
 
 def _no_new_claim() -> None:
     """After a transaction of unknown result the same slice is tried again under the old claim."""
-    Runner._anew = lambda self, state: state  # type: ignore[method-assign]  # noqa: ARG005
+    Runner._reclaim = lambda self, state: state  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def _no_version() -> None:
     """The event that comes last wins, not the one that is latest."""
-    world._version = lambda fact: Version(-1, "", "", "")  # noqa: ARG005
+    fact_documents._version = lambda fact: Version(-1, "", "", "")  # noqa: ARG005
 
 
 def _no_numbers() -> None:
@@ -89,7 +89,7 @@ def _no_emitted() -> None:
         del emitted
         return assign_numbers(messages, origin, 0)
 
-    vars(folding)["number"] = forgetful
+    vars(slice_fold)["assign_numbers"] = forgetful
 
 
 def _no_outbox_drain() -> None:

@@ -13,8 +13,8 @@ from services.rebuild.corrections import corrections, differing_facts
 from services.rebuild.diff import Row
 from services.rebuild.handover import Corrections, hand_over
 from services.rebuild.versions import approach
+from services.relations.change_events import public_state
 from services.relations.projection import RelationsProjection
-from services.relations.world import public_state
 from shared.contracts.changes import decode_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import EPOCH

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import services.relations.fact_erasure as erasing
 from services.demo.comparison import compare_documents
 from services.demo.oracle import Oracle
-from services.relations.world import without_digest
+from services.relations.fact_documents import without_digest
 from shared.contracts.codec import decode, decode_fields, decode_internal
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import (

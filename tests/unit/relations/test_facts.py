@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from services.relations.world import digest
+from services.relations.fact_documents import digest
 from shared.contracts.changes import decode_change
 from shared.contracts.codec import encode
 from shared.contracts.events import Event, event_key

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.relations.world import digest
+from services.relations.fact_documents import digest
 from shared.contracts.codec import encode
 from shared.contracts.events import Event
 from shared.runtime.dead_letters import KEPT_BYTES, MAX_BYTES

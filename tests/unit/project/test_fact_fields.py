@@ -1,0 +1,62 @@
+"""The table of a fact's fields and what cannot follow from it: each place that names fields names all of them."""
+
+import pytest
+from hypothesis import find
+
+from services.demo import changelog, oracle
+from services.exports.datasets import DATASETS
+from services.relations.answers import Relation
+from shared.contracts.changes import Fact
+from shared.contracts.events import RelationData, RelationRecorded
+from shared.contracts.fact_fields import FACT_FIELDS, PERSONAL, PUBLISHED, STATED
+from shared.vault.fields import values
+from tests.fault import log
+from tests.support.builders import recorded
+from tests.support.strategies import relation_events
+
+#: What names a fact, and what an event says of it in another form than the document.
+NAMES = {"relation_id", "consumer_id"}
+OTHERWISE = {"provider_id", "kind", "occurred_at"}
+
+
+def test_a_fact_takes_every_field_of_its_event() -> None:
+    fields = set(RelationData.model_fields)
+    assert fields - NAMES - OTHERWISE == set(STATED), "shared/contracts/fact_fields.py: FACT_FIELDS"
+
+
+def test_a_change_contains_every_field_that_is_published() -> None:
+    assert set(Fact.model_fields) == set(PUBLISHED), "shared/contracts/changes.py: Fact"
+
+
+def test_an_answer_contains_every_field_that_is_shown() -> None:
+    shown = {field.name for field in FACT_FIELDS if field.shown}
+    assert set(Relation.model_fields) == {*NAMES, "event", *shown}, "services/relations/answers.py: Relation"
+
+
+def test_an_export_has_a_column_for_every_field_that_has_one() -> None:
+    columns = {column.name: column for column in DATASETS["relations"].columns}
+    for field in FACT_FIELDS:
+        if field.column is not None:
+            assert (columns[field.name].type, columns[field.name].personal) == (field.column, field.personal)
+
+
+def test_those_who_judge_know_every_field() -> None:
+    """They share no code with the services, so they have lists of their own."""
+    assert set(oracle._FACT_FIELDS) == set(STATED), "services/demo/oracle.py: _FACT_FIELDS"
+    assert set(changelog._FIELDS) == set(PUBLISHED), "services/demo/changelog.py: _FIELDS"
+    assert set(log.STATE) == set(PUBLISHED), "tests/fault/log.py: STATE"
+
+
+@pytest.mark.parametrize("name", sorted(set(STATED) & set(PERSONAL)))
+def test_what_is_personal_is_sealed(name: str) -> None:
+    event = recorded("e1", "2026-03-01T00:00:00Z", **{name: "a word"})
+    assert (name, "a word") in list(values(event)), "shared/vault/fields.py: values"
+
+
+@pytest.mark.parametrize("name", sorted(RelationData.model_fields.keys() - NAMES))
+def test_histories_draw_every_field(name: str) -> None:
+    """tests/support/strategies.py: relation_events. Else the laws say nothing about it."""
+    found = find(
+        relation_events(), lambda e: isinstance(e, RelationRecorded) and getattr(e.data, name) is not None
+    )
+    assert isinstance(found, RelationRecorded)
