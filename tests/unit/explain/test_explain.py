@@ -309,7 +309,7 @@ def test_a_field_beyond_the_limit_is_said_to_be() -> None:
     full = upserted("e2", T2, traits={f"t{n}": n for n in range(100)})
     explanation, [o] = one(kith_of(full, upserted("e1", T1, traits={"old": 1})), "e1", "consumers")
     assert (o.outcome, explanation.standing) == ("outdated", "superseded")
-    assert o.reason == "the profile has as many fields as it keeps, and all of them were stated later"
+    assert o.reason == "the profile keeps only the fields stated latest, and all of those were stated later"
     assert "keeps only the fields stated latest" in explanation.summary
     displaced, [first] = one(kith_of(upserted("e1", T1, traits={"old": 1}), full), "e1", "consumers")
     assert (first.outcome, displaced.standing, displaced.exact) == ("applied", "superseded", True)
