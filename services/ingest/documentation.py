@@ -131,9 +131,7 @@ EVENTS_ROUTE: Json = {
     "status_code": 202,
     "response_model": Verdicts,
     "responses": {
-        202: {
-            "description": "The brokers have acknowledged the accepted events. An invalid event rejects only itself."
-        },
+        202: {"description": "The brokers have acknowledged the accepted events. Invalid ones are listed."},
         **problems(
             {
                 400: "Every event was rejected (verdicts), or the request is malformed (problem).",
