@@ -85,7 +85,7 @@ def test_a_key_from_its_making_to_its_end(run: Run, database: Database[Document]
     table = run("keys", "api", "list").stdout
     assert "till" in table
     assert "2026-11-22T10:00:05Z" in table
-    assert "no use noted" in table
+    assert "no use recorded" in table
     assert max(map(len, table.splitlines())) <= 80
     assert made["prefix"] in table, "whole, so that it can be revoked"
 

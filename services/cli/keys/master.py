@@ -121,8 +121,8 @@ def rotate_command(json_line: Json = False) -> None:
         typer.echo(json.dumps({"data_keys": done.keys, "wrapping_key": done.number, "master_key": done.master}))
         return
     typer.echo(
-        f"The wrapping key {done.number} now encrypts {done.keys:,} data keys, and the master key {done.master} all "
-        "wrapping keys. Older master keys are not needed any more."
+        f"The wrapping key {done.number} now encrypts {done.keys:,} data keys, and the master key {done.master} "
+        "all wrapping keys. Older master keys are not needed any more."
     )
 
 
