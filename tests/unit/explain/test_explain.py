@@ -152,7 +152,7 @@ def test_what_adds_nothing_to_changes_publishes_none() -> None:
 
 def test_a_retraction_of_what_is_not_known_leaves_a_tombstone() -> None:
     _, [o] = one(kith_of(retracted("e1", T1)), "e1")
-    assert "not known" in o.reason
+    assert "unknown relation" in o.reason
     assert [d.collection for d in o.documents] == ["relations"]
 
 
