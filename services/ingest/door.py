@@ -1,8 +1,8 @@
 """Turns a request's body and headers into one verdict per event. Pure.
 
 Each event is published with its own bytes, exactly those that were validated. A missing attribute is added before
-validation, so the bytes in Kafka always decode to the event that was judged here. Personal values are replaced by
-sealed ones before publishing (``services.ingest.sealing``).
+validation, so the bytes in Kafka always decode to the event that was judged here. Ids that are not in NFC are
+replaced by their NFC. Personal values are replaced by sealed ones before publishing (``services.ingest.sealing``).
 """
 
 import json
@@ -18,6 +18,8 @@ from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, tenant_o
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
+from shared.contracts.revision import FIRST, REVISION, needed
+from shared.contracts.spelling import bytes_in_nfc
 from shared.contracts.topics import Topics
 from shared.contracts.wire import BOM, normal
 from shared.runtime.protocols import Message
@@ -27,6 +29,14 @@ from shared.vault.fields import first_plaintext_path, first_token_path
 PLAIN_DEFAULTS: Mapping[str, bytes] = {"specversion": b'"1.0"', "source": b'"http"'}
 MAX_ID = 200
 NOT_SUPPRESSED = (ConsumerErased, ProviderUpserted, ProviderClosed)
+
+
+class NotYetUnderstood(Exception):
+    """A worker of an older version is running that does not know the schema ``revision`` of an event."""
+
+    def __init__(self, revision: int, known: int) -> None:
+        super().__init__(f"an event needs schema revision {revision}; a running worker knows {known}")
+        self.revision, self.known = revision, known
 
 
 @dataclass(slots=True)  # not frozen: that doubles the time to make one, and one is made for every event
@@ -64,7 +74,10 @@ class Door:
         *,
         sealing: bool = False,
         erased: Callable[[str, str], object] = lambda _tenant, _consumer: None,
+        understood: Callable[[], int] = lambda: REVISION,
     ) -> None:
+        """``understood`` gives the schema revision that every running worker understands."""
+        self._understood = understood
         self._erased = erased
         self._topics = topics
         self._most_ahead = timedelta(seconds=max_future_seconds)
@@ -76,7 +89,8 @@ class Door:
         """One verdict per event, in order. ``bound`` is the tenant of the sender's credential. Without one, the
         tenant is the one in the header; without that, each event's own.
 
-        Raises only Refused (400, 413, 415): the request as a whole is malformed.
+        Raises only Refused (400, 413, 415), if the request as a whole is malformed, and NotYetUnderstood, if a
+        running worker of an older version could not fold one of its events.
         """
         body = body.removeprefix(BOM)
         tenant = bound or tenant_of(headers)
@@ -122,7 +136,9 @@ class Door:
             to_seal = self._sealing and first_plaintext_path(event) is not None
         except InvalidEvent as error:
             return rejected(index, _id_in(raw), error)
-        message = Message(self._topics.of(event), event_key(event), raw)
+        if (revision := needed(event)) > FIRST and revision > (known := self._understood()):
+            raise NotYetUnderstood(revision, known)
+        message = Message(self._topics.of(event), event_key(event), bytes_in_nfc(raw))
         erasure = event if isinstance(event, ConsumerErased) else None
         return Accepted(message, index, event if to_seal else None, erasure)
 
