@@ -1,8 +1,9 @@
 """A request's body and headers to one verdict per event. Pure.
 
 What is forwarded is each event's own bytes, and exactly these were validated. Where an attribute has to be
-added it is added first, so that what lies in Kafka always decodes to what was judged here. Of an event with
-personal values, these are replaced by sealed ones before it is forwarded (``services.ingest.sealing``).
+added it is added first, so that what lies in Kafka always decodes to what was judged here. Ids that are not in
+NFC are replaced by what they are decoded to. Of an event with personal values, these are replaced by sealed ones
+before it is forwarded (``services.ingest.sealing``).
 """
 
 import json
@@ -19,6 +20,7 @@ from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
 from shared.contracts.revision import FIRST, REVISION, needed
+from shared.contracts.spelling import bytes_in_nfc
 from shared.contracts.topics import Topics
 from shared.contracts.wire import BOM, normal
 from shared.runtime.protocols import Message
@@ -137,7 +139,7 @@ class Door:
             return rejected(index, _id_in(raw), error)
         if (revision := needed(event)) > FIRST and revision > (known := self._understood()):
             raise NotYetUnderstood(revision, known)
-        message = Message(self._topics.of(event), event_key(event), raw)
+        message = Message(self._topics.of(event), event_key(event), bytes_in_nfc(raw))
         erasure = event if isinstance(event, ConsumerErased) else None
         return Accepted(message, index, event if to_seal else None, erasure)
 

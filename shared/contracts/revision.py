@@ -3,7 +3,7 @@
 A door and the workers behind it may be of different versions while an installation is upgraded. The door accepts
 an event only if every running worker understands it; none makes a dead letter of it or ignores a part of it.
 Validators of a later revision accept what an earlier version writes, so a worker leaves them as they are.
-``tests/data/revisions.json`` holds the fields and the digest of the validators of every revision; a test fails until
+``tests/data/revisions.json`` holds the fields and the validators' digest of every revision; a test fails until
 a change of either has one.
 """
 
