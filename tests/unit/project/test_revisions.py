@@ -35,7 +35,7 @@ def fields_of(model: type[BaseModel]) -> list[str]:
 def test_a_new_field_of_an_event_has_a_revision() -> None:
     now = {type: fields_of(model) for type, model in zip(EVENT_TYPES, EVENT_MODELS, strict=True)}
     assert RECORDED[str(REVISION)]["events"] == now, (
-        "The fields of events have changed. In shared/contracts/revision.py raise REVISION; let needed() return it "
+        "Fields of events have changed. In shared/contracts/revision.py raise REVISION; let needed() return it "
         "for events that use the new field; then add the revision to tests/data/revisions.json."
     )
 
