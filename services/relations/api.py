@@ -17,9 +17,9 @@ from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.access.masks import hides
-from shared.contracts.events import Id, Kind, Name
+from shared.contracts.events import Kind, Name
 from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
-from shared.http.paths import PathId
+from shared.http.paths import PathId, QueryId
 from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT_GRANTED
 from shared.http.scopes import needs
 from shared.http.server import Refusal, json_response, problems
@@ -157,8 +157,8 @@ def create_app(
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
-        consumer_id: Annotated[Id | None, DerivedFrom("consumer_id"), Query()] = None,
-        provider_id: Annotated[Id | None, DerivedFrom("provider_id"), Query()] = None,
+        consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
+        provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         kind: Annotated[Kind | None, DerivedFrom("kind"), Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
@@ -184,8 +184,8 @@ def create_app(
     @needs(RELATIONS_READ)
     def relationships(
         tenant: TenantOf,
-        consumer_id: Annotated[Id | None, DerivedFrom("consumer_id"), Query()] = None,
-        provider_id: Annotated[Id | None, DerivedFrom("provider_id"), Query()] = None,
+        consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
+        provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
         purpose: Purpose = None,

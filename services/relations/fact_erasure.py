@@ -22,6 +22,7 @@ from services.relations.strength import Strength
 from services.relations.tally import Pair
 from shared.contracts.events import FactEvent, RelationEvent, SubjectErased, document_id
 from shared.contracts.fact_fields import PERSONAL
+from shared.contracts.spelling import nfc, other_spellings
 from shared.erasure.records import ANONYMISED, Mode, Pseudonym, stronger_mode
 from shared.runtime.protocols import Answer, Ask, Document, Get, GetByPrefix, Message, Outcome, Record, Write
 
@@ -97,14 +98,15 @@ class _Fold:
         for subject, count in orders.items():
             # Enough that the facts which the slice does not move still show whether any are left.
             most = AT_ONCE * count + touched + 1
-            own, other = self._prefixes(subject)
-            wanted[most] += [own, other] if "delete" in modes[subject] else [own]
+            wanted[most] += self._prefixes(subject, "delete" if "delete" in modes[subject] else "anonymise")
         for most, prefixes in wanted.items():
             for found in (yield GetByPrefix("relations", prefixes, most)):
                 self._stored |= {fact["_id"]: fact for fact in found}
 
         counterparts = {
-            self._pseudonymous_id_of(f) for f in self._stored.values() if (f["tenant"], f["consumer_id"]) in moving
+            self._pseudonymous_id_of(fact)
+            for fact in self._stored.values()
+            if (fact["tenant"], nfc(fact["consumer_id"])) in moving
         }
         counterparts |= {
             self._pseudonymous_id(event.tenant, event.data.consumer_id, event.data.relation_id)
@@ -116,9 +118,9 @@ class _Fold:
         pairs = {pair for event in events if (pair := pair_of(event))}
         pairs |= {pair_in(fact) for fact in self._stored.values() if not fact["retracted"]}
         pairs |= {
-            (tenant, self._pseudonym(tenant, id), provider)
+            (tenant, self._pseudonym(tenant, nfc(id)), provider)
             for tenant, id, provider in pairs
-            if (tenant, id) in moving
+            if (tenant, nfc(id)) in moving
         }
         self._names = {pair: document_id(*pair) for pair in pairs}
         missing = set(self._names.values()) - self._relationships.keys()
@@ -136,8 +138,7 @@ class _Fold:
         mode = self._modes[document_id(*subject)] = stronger_mode(
             self._modes.get(document_id(*subject)), event.data.mode
         )
-        own, other = self._prefixes(subject)
-        prefixes = (own, other) if mode == "delete" else (own,)
+        prefixes = self._prefixes(subject, mode)
         for _ in range(AT_ONCE):
             if (id := self._remaining.lowest(prefixes)) is None:
                 return
@@ -210,20 +211,22 @@ class _Fold:
         state.publish(f"{fact['tenant']}:{fact['consumer_id']}".encode(), value, record)
         self._index += 1
 
-    def _prefixes(self, subject: Subject) -> tuple[str, str]:
-        """How the ids of a consumer's facts begin, and of the pseudonym's."""
+    def _prefixes(self, subject: Subject, mode: Mode) -> list[str]:
+        """How the ids of the facts that an erasure takes begin: of the consumer's, with those that were stored
+        before ids were normalised, and with ``delete`` of the pseudonym's."""
         tenant, consumer_id = subject
-        return (
-            f"{document_id(tenant, consumer_id)}:",
-            f"{document_id(tenant, self._pseudonym(tenant, consumer_id))}:",
-        )
+        gone = [consumer_id, *other_spellings(consumer_id)]
+        if mode == "delete":
+            gone.append(self._pseudonym(tenant, consumer_id))
+        return [f"{document_id(tenant, each)}:" for each in gone]
 
     def _relation(self, tenant: str, consumer_id: str, relation_id: str) -> str:
         # The fact's own id identifies the consumer as well as the consumer's id does: the upstream knows it.
         return self._pseudonym(tenant, document_id("relation", consumer_id, relation_id))
 
     def _pseudonymous_id(self, tenant: str, consumer_id: str, relation_id: str) -> str:
-        """The id that a fact has under the pseudonym."""
+        """The id that a fact has under the pseudonym, which is that of its ids in NFC."""
+        consumer_id, relation_id = nfc(consumer_id), nfc(relation_id)
         relation = self._relation(tenant, consumer_id, relation_id)
         return document_id(tenant, self._pseudonym(tenant, consumer_id), relation)
 
@@ -232,11 +235,11 @@ class _Fold:
 
     def _pseudonymised(self, fact: Document) -> Document:
         """The fact under the pseudonym, without its free texts and without the digest of its event."""
-        tenant, consumer_id = fact["tenant"], fact["consumer_id"]
+        tenant, consumer_id = fact["tenant"], nfc(fact["consumer_id"])
         named = {
             "_id": self._pseudonymous_id_of(fact),
             "tenant": tenant,
-            "relation_id": self._relation(tenant, consumer_id, fact["relation_id"]),
+            "relation_id": self._relation(tenant, consumer_id, nfc(fact["relation_id"])),
             "consumer_id": self._pseudonym(tenant, consumer_id),
         }
         plain = {name: value for name, value in fact.items() if name not in PERSONAL}

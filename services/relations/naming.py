@@ -9,8 +9,8 @@ from services.relations.queries import Queries
 from services.relations.redaction import Redactor
 from shared.access.guard import AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom, Label
-from shared.contracts.events import Id
 from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, forbidden
+from shared.http.paths import QueryId
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.runtime.protocols import Document
@@ -57,10 +57,10 @@ def add_names(app: FastAPI, queries: Queries, presented: Redactor) -> None:
         caller: CallerOf,
         access: AccessOf,
         consumer_id: Annotated[
-            list[Id], Query(description="Consumers; may be repeated."), DerivedFrom("consumer_id")
+            list[QueryId], Query(description="Consumers; may be repeated."), DerivedFrom("consumer_id")
         ] = [],  # noqa: B006
         provider_id: Annotated[
-            list[Id], Query(description="Providers; may be repeated."), DerivedFrom("provider_id")
+            list[QueryId], Query(description="Providers; may be repeated."), DerivedFrom("provider_id")
         ] = [],  # noqa: B006
     ) -> Any:
         """Names of consumers and providers by id, at most 50 in one request. Ids without a known name are left

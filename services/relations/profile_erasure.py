@@ -13,6 +13,7 @@ from shared.contracts.events import (
     document_id,
     event_key,
 )
+from shared.contracts.spelling import other_spellings
 from shared.erasure.records import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, stronger_mode
 from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Write
 
@@ -53,20 +54,28 @@ class ErasureMessages:
 
 
 def destroy_keys(events: Sequence[ConsumerErased]) -> Generator[Ask, Answer, list[Write]]:
-    """Writes that destroy the keys of these consumers and record their erasures."""
+    """Writes that destroy the keys of these consumers and record their erasures. The keys that a consumer has
+    under other spellings, from before ids were normalised, are destroyed, too."""
     ids = {document_id(event.tenant, event.data.consumer_id) for event in events}
+    others = {id for event in events for id in other_ids(event)}
     names = {erasure_id(event.tenant, event.data.consumer_id) for event in events}
-    found = yield Get({KEYS: ids, ERASURES: names})
+    found = yield Get({KEYS: ids | others, ERASURES: names})
     keys: dict[str, Document] = found[KEYS]
     old: dict[str, Document] = found[ERASURES]
     new = dict(old)
     for event in events:
         id = erasure_id(event.tenant, event.data.consumer_id)
         new[id] = _erasure(id, event, new.get(id))
+    ids |= others & keys.keys()
     writes = [
         Write(KEYS, id, keys.get(id), destroyed_key(id)) for id in sorted(ids) if not _is_destroyed(keys.get(id))
     ]
     return writes + [Write(ERASURES, id, old.get(id), after) for id, after in new.items() if after != old.get(id)]
+
+
+def other_ids(event: ConsumerErased) -> list[str]:
+    """Other ids of the consumer's document and key, from before ids were normalised."""
+    return [document_id(event.tenant, each) for each in other_spellings(event.data.consumer_id)]
 
 
 def _is_destroyed(key: Document | None) -> bool:

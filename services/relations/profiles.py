@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 
 import orjson
 
-from services.relations.profile_erasure import ErasureMessages, destroy_keys
+from services.relations.profile_erasure import ErasureMessages, destroy_keys, other_ids
 from services.relations.registers import fold, stated
 from shared.contracts.events import (
     ConsumerErased,
@@ -31,7 +31,8 @@ def project_profiles(
     """Fold a slice of consumer events, or of provider events, into ``collection``. ``erasure`` makes the messages
     that pass an erasure on; without it, an erasure only affects the profile."""
     ids = [document_id(event.tenant, subject_id(event)) for _, event in items]
-    stored: dict[str, Document] = (yield Get({collection: set(ids)}))[collection]
+    others = {other for _, event in items if isinstance(event, ConsumerErased) for other in other_ids(event)}
+    stored: dict[str, Document] = (yield Get({collection: {*ids, *others}}))[collection]
     profiles = dict(stored)
     outcome = Outcome()
     erasures: list[ConsumerErased] = []
@@ -49,6 +50,8 @@ def project_profiles(
     for id, profile in profiles.items():
         if profile is not stored.get(id):
             outcome.writes.append(Write(collection, id, stored.get(id), profile))
+    # An erasure takes with it what was stored of the consumer under other spellings; a rebuild leaves none.
+    outcome.writes += [Write(collection, id, stored[id], None) for id in sorted(others & stored.keys())]
     if erasures:
         outcome.writes += yield from destroy_keys(erasures)
     return outcome

@@ -11,12 +11,22 @@ from typing import Any
 
 from services.relations.projection import RelationsProjection
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import RelationRecorded, RelationRetracted
+from shared.contracts.events import RelationRecorded, RelationRetracted, SubjectErased
+from shared.contracts.spelling import may_differ, spelled_consumer
+from shared.contracts.wire import normal
 from shared.runtime.dead_letters import truncate
 from shared.runtime.forms import readable, with_structured
 from shared.runtime.protocols import Answer, Ask, Document, GetKeys, Outcome, Partition, Record
 from shared.vault.dead_letters import conceal, owner_of
-from shared.vault.fields import TEXTS, beside, first_plaintext_path, seal_event, without
+from shared.vault.fields import (
+    TEXTS,
+    beside,
+    first_plaintext_path,
+    first_token_path,
+    resealed,
+    seal_event,
+    without,
+)
 from shared.vault.keys import TENANT, blind, normalised
 from shared.vault.protocols import Destroyed
 from shared.vault.tokens import DataKey, Unreadable, is_token, unseal
@@ -56,7 +66,10 @@ class SealedProjection:
         partition = items[0][0].partition
         bare = [index for index, (_, event) in enumerate(items) if first_plaintext_path(event) is not None]
         self.plaintext[partition] = len(bare)
-        items = [(_withheld(record, event), event) for record, event in with_structured(items)]
+        items = with_structured(items)
+        if spelled := _spelled_otherwise(items):
+            items = yield from _resealed(items, spelled)
+        items = [(_withheld(record, event), event) for record, event in items]
         if bare:
             items = yield from _sealed(items, bare)
         outcome = yield from self._projection.project(items)
@@ -87,6 +100,39 @@ def _sealed(
             record._replace(value=None),
             without(event) if isinstance(key, Destroyed) else seal_event(event, key),
         )
+    return done
+
+
+def _spelled_otherwise(items: Sequence[tuple[Record, Any]]) -> dict[int, str]:
+    """Which events hold sealed values and name their consumer in another form than NFC, and how: until ids were
+    normalised, that was the name that keys were made for, and that values were bound to."""
+    found = {}
+    for index, (record, event) in enumerate(items):
+        raw = record.value
+        if raw is None or not may_differ(raw) or isinstance(event, SubjectErased):
+            continue
+        if first_token_path(event) is None or (id := spelled_consumer(normal(raw))) is None:
+            continue
+        if id != event.data.consumer_id:
+            found[index] = id
+    return found
+
+
+def _resealed(
+    items: Sequence[tuple[Record, Any]], spelled: Mapping[int, str]
+) -> Generator[Ask, Answer, Sequence[tuple[Record, Any]]]:
+    """The items with the values of these events under the keys that their consumers have now."""
+    owners = [(items[n][1].tenant, id) for n, id in spelled.items()]
+    owners += [(items[n][1].tenant, items[n][1].data.consumer_id) for n in spelled]
+    keys: Found = yield GetKeys(_by_tenant(owners))
+    done = list(items)
+    for n, id in spelled.items():
+        record, event = items[n]
+        old, key = keys[event.tenant, id], keys[event.tenant, event.data.consumer_id]
+        if isinstance(key, Destroyed):
+            done[n] = record, without(event)
+        else:
+            done[n] = record, resealed(event, id, None if isinstance(old, Destroyed) else old, key)
     return done
 
 

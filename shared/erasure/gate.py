@@ -20,7 +20,8 @@ from pymongo.write_concern import WriteConcern
 
 from shared.contracts.codec import encode
 from shared.contracts.errors import Unavailable
-from shared.contracts.events import ConsumerErased, ErasedData, event_key
+from shared.contracts.events import ConsumerErased, ErasedData, document_id, event_key
+from shared.contracts.spelling import other_spellings
 from shared.contracts.topics import Topics
 from shared.erasure.records import KEYS, LedgerEntry, Mode, stronger_mode
 from shared.mongo.errors import translated
@@ -64,10 +65,16 @@ class ErasureGate(ReadinessGate):
         if self._left is None:
             entries = list(self._read().values())
             ids = [entry.document_id for entry in entries]
+            # From before ids were normalised; of nearly nobody are there any.
+            others = [
+                document_id(entry.tenant, other)
+                for entry in entries
+                for other in other_spellings(entry.consumer_id)
+            ]
             if self._open_publisher is None:
-                check_destroyed(self._database, ids)
+                check_destroyed(self._database, [*ids, *others])
             else:
-                destroy(self._database, ids)
+                destroy(self._database, [*ids, *existing(self._database, others)])
             self._keys_gone.set()
             left = list(self._unerased(entries))
             if left and self._open_publisher is not None:
@@ -140,6 +147,13 @@ def check_destroyed(database: Database[Document], ids: Sequence[str]) -> None:
             left = database[KEYS].find_one({"_id": {"$in": batch}, "destroyed": {"$ne": True}}, {"_id": 1})
         if left is not None:
             raise Unavailable("a destroyed key exists again; waiting for a service that destroys it")
+
+
+def existing(database: Database[Document], ids: Sequence[str]) -> Iterator[str]:
+    """Those of these keys that are there, destroyed or not. Raises Unavailable."""
+    for batch in _batches(ids):
+        with translated():
+            yield from [each["_id"] for each in database[KEYS].find({"_id": {"$in": batch}}, {"_id": 1})]
 
 
 def destroy(database: Database[Document], ids: Sequence[str]) -> int:

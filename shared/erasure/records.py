@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Id, Tenant, Time, document_id
+from shared.contracts.spelling import nfc
 from shared.vault.schema import COLLECTIONS, DATA_KEYS
 
 Mode = Literal["anonymise", "delete"]
@@ -43,7 +44,8 @@ class LedgerEntry(BaseModel):
 def decode_entry(raw: bytes) -> LedgerEntry:
     """Parse a record. Raises InvalidEvent."""
     try:
-        return LedgerEntry.model_validate_json(raw)
+        entry = LedgerEntry.model_validate_json(raw)
+        return entry.model_copy(update={"consumer_id": nfc(entry.consumer_id)})
     except ValidationError as error:
         raise InvalidEvent("invalid", f"is not a record of the ledger ({error.error_count()} faults)") from None
 

@@ -1,4 +1,4 @@
-"""Ids that contain a slash in the paths of URLs. Clients encode it as %2F.
+"""Ids in URLs: in any spelling, and in paths with slashes, which clients encode as %2F.
 
 Servers decode a path before routing, and such a slash then looks like any other.
 """
@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from shared.contracts.events import Id
+from shared.contracts.spelling import nfc
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -36,4 +37,6 @@ def _with_slashes(segment: Any) -> Any:
     return segment.replace(_SLASH, "/") if isinstance(segment, str) else segment
 
 
-PathId = Annotated[Id, BeforeValidator(_with_slashes)]
+#: Ids are stored in NFC, and asked for in whatever form.
+QueryId = Annotated[Id, AfterValidator(nfc)]
+PathId = Annotated[QueryId, BeforeValidator(_with_slashes)]

@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.access.lineage import DerivedFrom
-from shared.contracts.events import Currency, Id, Kind, Rating, ShortText
+from shared.contracts.events import Currency, Kind, Rating, ShortText
 from shared.http.parameters import BadParameter
+from shared.http.paths import QueryId
 from shared.measures.days import Span, Unit, day_of, name_of
 
 #: The most days of a period that is listed by day, week or month.
@@ -83,7 +84,7 @@ class FilterQuery(PeriodQuery):
 
     kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
     category: OfCategory = Field(None, description="Only relations with providers of this category.")
-    provider_id: Annotated[Id | None, DerivedFrom("provider_id")] = Field(
+    provider_id: Annotated[QueryId | None, DerivedFrom("provider_id")] = Field(
         None, description="Only relations with this provider."
     )
 

@@ -12,6 +12,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.contracts.events import Id, Tenant
+from shared.contracts.spelling import nfc
 from shared.runtime.protocols import Record
 from shared.vault.keys import TENANT
 from shared.vault.protocols import Destroyed
@@ -37,11 +38,11 @@ def owner_of(record: Record) -> Owner:
     data = fields.get("data")
     tenant, consumer = fields.get("tenant", "default"), data.get("consumer_id") if isinstance(data, dict) else None
     if _fits(_TENANT, tenant) and _fits(_ID, consumer):
-        return tenant, str(consumer)
+        return tenant, nfc(str(consumer))
     named, colon, rest = (record.key or b"").decode("utf-8", "replace").partition(":")
     if colon and _fits(_TENANT, named):
         about_consumers = record.partition.topic.rpartition(".")[2] != "providers"
-        return named, rest if about_consumers and _fits(_ID, rest) else TENANT
+        return named, nfc(rest) if about_consumers and _fits(_ID, rest) else TENANT
     return (tenant if fields and _fits(_TENANT, tenant) else "default"), TENANT
 
 
