@@ -55,8 +55,13 @@ Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scalar = ShortText | bool | Int64 | Finite | None
-Traits = Annotated[dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=100)]], Field(max_length=100)]
+# Of strict types a JSON value fits at most one, but for an integer, which as a float comes last. So the first that
+# fits is the best, which pydantic need not look for.
+Scalar = Annotated[ShortText | bool | Int64 | Finite | None, _MODE]
+_Trait = Annotated[
+    ShortText | bool | Int64 | Finite | Annotated[list[Scalar], Field(max_length=100)] | None, _MODE
+]
+Traits = Annotated[dict[Name, _Trait], Field(max_length=100)]
 # Bounded so that nine million of the largest amounts still add up within 64 bits.
 Amount = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Rating = Annotated[int, Field(ge=0, le=100)]
