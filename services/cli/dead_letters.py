@@ -166,7 +166,7 @@ def replay_command(
         if notes and value is None:
             raise typer.BadParameter(f"{notes[0]}. Publish a whole event with --value", param_hint="ID")
         if not dry_run:
-            _record(settings, "dead_letters.replay", selection.told())
+            _record(settings, "dead_letters.replay", selection.audit_subject())
         with nullcontext() if dry_run else closing(_publisher(settings)) as publisher:
             if value is not None:
                 [letter] = _present(store, selection.ids)
@@ -206,7 +206,7 @@ def discard_command(
     with _opened() as (settings, _, store):
         _present(store, selection.ids)
         if not dry_run:
-            _record(settings, "dead_letters.discard", selection.told())
+            _record(settings, "dead_letters.discard", selection.audit_subject())
         done = store.discard(selection, reason_text, dry_run=dry_run)
     _print(
         {"discarded": len(done), "dry_run": dry_run, "ids": done},

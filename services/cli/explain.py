@@ -45,13 +45,14 @@ def explain_command(
     from services.explain.answer import opened
     from services.explain.find import Asked
     from services.explain.view import report_json, report_view
+    from shared.contracts.spelling import nfc
     from shared.settings import require
 
     settings = read_settings()
     require(settings, "kafka", "mongo", "master_key")
     bounds = time_option("--since", since), time_option("--until", until)
     with _watched() as (progress, stage), opened(settings, progress, stage) as explainer:
-        report = explainer.explain(Asked(event_id, source, tenant), *bounds)
+        report = explainer.explain(Asked(nfc(event_id), source and nfc(source), tenant), *bounds)
     if json_line:
         typer.echo(report_json(report))
     else:

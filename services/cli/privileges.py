@@ -54,7 +54,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     projected = {**_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ}
     worker = {**common, POSITIONS: _KEEP, OUTBOX: _KEEP, PROJECTIONS: (*_ADD, "update"), WORKERS: _CHANGE}
     granted = {
-        "ingest": sealing,
+        "ingest": {**sealing, WORKERS: _READ},
         "relations": {
             **worker,
             FINDINGS: ("find", "insert", "update"),

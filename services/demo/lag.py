@@ -1,7 +1,10 @@
 """How far each service is behind: the ends of the logs against the stored positions."""
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -9,6 +12,7 @@ from kafka import TopicPartition
 from pymongo.database import Database
 
 from services.demo.changelog import Logged
+from shared.contracts.errors import Unavailable
 from shared.contracts.services import PROJECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
@@ -17,6 +21,7 @@ from shared.settings import Settings
 from shared.versions.mongo_registry import MongoRegistry
 
 _CHANGES = "relation-changes"
+_SILENT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,8 @@ class Gauge:
         topics = Topics(settings.topic_prefix)
         self._changes = topics.name(_CHANGES)
         self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
-        self._kafka = open_outside(settings, auto_offset_reset="earliest", max_poll_records=5_000)
+        self._open = partial(open_outside, settings, auto_offset_reset="earliest", max_poll_records=5_000)
+        self._kafka = self._open()
 
     def close(self) -> None:
         self._kafka.close()
@@ -75,19 +81,26 @@ class Gauge:
         return Lag(behind, done, outbox, self._database.dead_letters.estimated_document_count())
 
     def changes(self) -> Iterator[Logged]:
-        """Every change in the log, in the order of each partition."""
+        """Every change in the log, in the order of each partition. Raises Unavailable when Kafka returns none."""
         ends = self._ends([self._changes])
         left = {part for part, end in ends.items() if end}
-        self._kafka.assign(list(ends))
-        self._kafka.seek_to_beginning(*ends)
-        while left:
-            with reaching_brokers():
-                polled = self._kafka.poll(timeout_ms=1_000)
-            for part, records in polled.items():
-                for record in records:
-                    if record.offset < ends[part]:
-                        yield Logged(part.partition, orjson.loads(record.value))
-            left = {part for part in left if self._kafka.position(part) < ends[part]}
+        # A consumer of its own: the lag's, whose partitions were paused and unassigned, may fetch nothing more.
+        with closing(self._open()) as consumer:
+            consumer.assign(list(ends))
+            consumer.seek_to_beginning(*ends)
+            progress = time.monotonic()
+            while left:
+                with reaching_brokers():
+                    polled = consumer.poll(timeout_ms=1_000)
+                if polled:
+                    progress = time.monotonic()
+                elif time.monotonic() - progress > _SILENT_SECONDS:
+                    raise Unavailable(f"Kafka returned no record of {self._changes} for {_SILENT_SECONDS:.0f} s")
+                for part, records in polled.items():
+                    for record in records:
+                        if record.offset < ends[part]:
+                            yield Logged(part.partition, orjson.loads(record.value))
+                left = {part for part in left if consumer.position(part) < ends[part]}
 
     def _ends(self, topics: list[str]) -> dict[TopicPartition, int]:
         with reaching_brokers():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
+from unicodedata import normalize
 
 Document = dict[str, Any]
 Version = tuple[int, str, str, str]
@@ -49,8 +50,9 @@ class Oracle:
 
     def add(self, event: Document) -> None:
         """Take in one accepted CloudEvent. Raises ValueError for an unknown type."""
-        tenant, type, data = event.get("tenant", "default"), event["type"], event["data"]
-        version = (_microseconds(event["time"]), _sequence(event), event["source"], event["id"])
+        tenant, type, data = event.get("tenant", "default"), event["type"], _composed(event["data"])
+        name = _composed({"source": event["source"], "id": event["id"]})
+        version = (_microseconds(event["time"]), _sequence(event), name["source"], name["id"])
         if type in ("relation.recorded", "relation.retracted"):
             key: Key = (tenant, data["consumer_id"], data["relation_id"])
             if key not in self._facts or version > self._facts[key][0]:
@@ -102,6 +104,12 @@ class Oracle:
         name = self.pseudonym(tenant, ":".join(["relation", *parts]))
         rest = {name: value for name, value in data.items() if name not in ("text", "reason")}
         return (tenant, self.pseudonym(tenant, consumer_id), name), rest
+
+
+def _composed(part: Document) -> Document:
+    """Ids and sources are the same text in whichever of Unicode's forms."""
+    ids = [name for name in part if name in ("id", "source") or name.endswith("_id")]
+    return {**part, **{name: normalize("NFC", part[name]) for name in ids if isinstance(part[name], str)}}
 
 
 def _erase(modes: dict[Key, str], key: Key, mode: str) -> None:

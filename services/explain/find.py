@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from shared.contracts.spelling import may_differ, other_spellings, put_in_nfc
 from shared.runtime.protocols import Record
 
 
@@ -50,9 +51,11 @@ class Needles:
     """
 
     def __init__(self, strings: Collection[str]) -> None:
+        # Ids are in NFC here, and in the log as they came.
+        spelled = [each for text in strings for each in (text, *other_spellings(text))]
         # Escaped as JSON must: such strings are found by the backslash.
         self._needles = tuple(
-            {text.encode() for text in strings if json.dumps(text, ensure_ascii=False)[1:-1] == text}
+            {text.encode() for text in spelled if json.dumps(text, ensure_ascii=False)[1:-1] == text}
         )
 
     def may_be_in(self, value: bytes | None) -> bool:
@@ -63,12 +66,16 @@ class Needles:
 
 
 def fields_of(value: bytes | None) -> Mapping[str, Any]:
-    """The JSON object in a message; empty when it holds none."""
+    """The JSON object in a message, its ids in NFC; empty when it holds none."""
     try:
         fields = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
         return {}
-    return fields if isinstance(fields, dict) else {}
+    if not isinstance(fields, dict):
+        return {}
+    if may_differ(value or b""):
+        put_in_nfc(fields)
+    return fields
 
 
 def name_of(fields: Mapping[str, Any]) -> Name | None:

@@ -8,6 +8,7 @@ from shared.contracts.topics import INPUTS
 from shared.erasure.ledger import Ledger
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.observability.metered import PublisherMeter
+from shared.observability.worker_revisions import WorkerRevisions
 from shared.runtime.tuning import tune_gc
 from shared.service.composition import Service, now
 from shared.service.launch import launch
@@ -25,6 +26,8 @@ def run(settings: Settings) -> None:
         vault = service.entered(open_vault(settings))
         probe = service.closing(KafkaProbe(settings))
         ledger = service.background(Ledger(settings))
+        # Without a MongoDB the order of an upgrade is the operator's alone: docs/how-to/upgrade.md.
+        revisions = None if settings.mongo is None else service.background(WorkerRevisions(service.database))
         late = service.closing(LatePublisher(service.publisher))
         app = create_app(
             PublisherMeter(service.metrics).on(late),
@@ -37,6 +40,7 @@ def run(settings: Settings) -> None:
             vault=vault,
             access=service.access,
             ledger=ledger,
+            **({} if revisions is None else {"understood": lambda: revisions.lowest}),
         )
         tune_gc()
         service.serve(app, settings.ingest_port)

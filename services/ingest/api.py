@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from services.ingest.body import declared_bytes, read
 from services.ingest.delivery import Busy, Delivery
 from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
-from services.ingest.door import Accepted, Door, Rejected
+from services.ingest.door import Accepted, Door, NotYetUnderstood, Rejected
 from services.ingest.late import NotConnected
 from services.ingest.limits import Refused
 from services.ingest.sealing import NoKeys, seal
@@ -26,9 +26,10 @@ from shared.access.guard import Access, AccessOf, CallerOf
 from shared.contracts import asyncapi
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased
+from shared.contracts.revision import REVISION
 from shared.contracts.topics import Topics
 from shared.http.caller import EVENTS_WRITE, Caller
-from shared.http.problems.server import KEYS_UNAVAILABLE, NOT_ACKNOWLEDGED, TOO_BUSY
+from shared.http.problems.server import KEYS_UNAVAILABLE, NOT_ACKNOWLEDGED, TOO_BUSY, WORKERS_OUTDATED
 from shared.http.scopes import needs, public
 from shared.http.server import extend_openapi, problem
 from shared.observability.tracing import NoTracing, Tracing
@@ -79,19 +80,17 @@ def create_app(
     access: Access,
     vault: Vault | None = None,
     ledger: Ledger | None = None,
+    understood: Callable[[], int] = lambda: REVISION,
 ) -> FastAPI:
     """The door as an ASGI application. ``ready`` gives the reasons why events cannot be taken now; ``answered``
     is told the verdicts of each answer; ``access`` decides who may send.
     Without a ``vault`` personal values go on in plain text; events of consumers in the ``ledger`` of erasures are
-    suppressed."""
+    suppressed. ``understood`` gives the schema revision that every running worker understands."""
     traces = tracing or NoTracing()
     kith_version = version("kith")
     sealing = vault is not None
-    door = (
-        Door(topics, settings.max_future_seconds, sealing=sealing)
-        if ledger is None
-        else Door(topics, settings.max_future_seconds, sealing=sealing, erased=ledger.mode)
-    )
+    erased = {} if ledger is None else {"erased": ledger.mode}
+    door = Door(topics, settings.max_future_seconds, sealing=sealing, understood=understood, **erased)
     # Twice, because the publisher's own clock starts only once it has the brokers' metadata.
     delivery = Delivery(publisher, 2 * settings.publish_timeout_ms / 1000)
 
@@ -155,6 +154,14 @@ def create_app(
     async def not_connected(_: Request, __: NotConnected) -> Response:
         detail = f"Kafka cannot be reached, so nothing was published; try again. {_SAFE}"
         return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
+
+    @app.exception_handler(NotYetUnderstood)
+    async def not_yet_understood(_: Request, error: NotYetUnderstood) -> Response:
+        detail = (
+            f"an event needs schema revision {error.revision}, and a worker that knows revision {error.known} is "
+            f"running; nothing was published. Upgrade the relations workers, then send the request again. {_SAFE}"
+        )
+        return problem(503, detail, {"Retry-After": "5"}, kind=WORKERS_OUTDATED)
 
     @app.exception_handler(NoKeys)
     async def no_keys(_: Request, error: NoKeys) -> Response:

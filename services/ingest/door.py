@@ -1,8 +1,9 @@
 """A request's body and headers to one verdict per event. Pure.
 
 What is forwarded is each event's own bytes, and exactly these were validated. Where an attribute has to be
-added it is added first, so that what lies in Kafka always decodes to what was judged here. Of an event with
-personal values, these are replaced by sealed ones before it is forwarded (``services.ingest.sealing``).
+added it is added first, so that what lies in Kafka always decodes to what was judged here. Ids that are not in
+NFC are replaced by what they are decoded to. Of an event with personal values, these are replaced by sealed ones
+before it is forwarded (``services.ingest.sealing``).
 """
 
 import json
@@ -18,6 +19,8 @@ from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, tenant_o
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
+from shared.contracts.revision import FIRST, REVISION, needed
+from shared.contracts.spelling import bytes_in_nfc
 from shared.contracts.topics import Topics
 from shared.contracts.wire import BOM, normal
 from shared.runtime.protocols import Message
@@ -27,6 +30,14 @@ from shared.vault.fields import first_plaintext_path, first_token_path
 PLAIN_DEFAULTS: Mapping[str, bytes] = {"specversion": b'"1.0"', "source": b'"http"'}
 MAX_ID = 200
 NOT_SUPPRESSED = (ConsumerErased, ProviderUpserted, ProviderClosed)
+
+
+class NotYetUnderstood(Exception):
+    """A worker of an older version is running, which does not know the schema ``revision`` of an event."""
+
+    def __init__(self, revision: int, known: int) -> None:
+        super().__init__(f"an event needs schema revision {revision}; a running worker knows {known}")
+        self.revision, self.known = revision, known
 
 
 @dataclass(slots=True)  # not frozen, which would take as long again to make, and one is made for every event
@@ -64,7 +75,10 @@ class Door:
         *,
         sealing: bool = False,
         erased: Callable[[str, str], object] = lambda _tenant, _consumer: None,
+        understood: Callable[[], int] = lambda: REVISION,
     ) -> None:
+        """``understood`` gives the schema revision that every running worker understands."""
+        self._understood = understood
         self._erased = erased
         self._topics = topics
         self._most_ahead = timedelta(seconds=max_future_seconds)
@@ -76,7 +90,8 @@ class Door:
         """One verdict per event, in order. ``bound`` is the sender's tenant where the credential says it; without,
         the tenant is whichever the header states, and without that each event's own.
 
-        Raises Refused (400, 413, 415), and nothing else, when the request as a whole is not understood.
+        Raises Refused (400, 413, 415) when the request as a whole is not understood, NotYetUnderstood when a
+        worker of an older version is running that could not fold one of its events, and nothing else.
         """
         body = body.removeprefix(BOM)
         tenant = bound or tenant_of(headers)
@@ -122,7 +137,9 @@ class Door:
             to_seal = self._sealing and first_plaintext_path(event) is not None
         except InvalidEvent as error:
             return rejected(index, _id_in(raw), error)
-        message = Message(self._topics.of(event), event_key(event), raw)
+        if (revision := needed(event)) > FIRST and revision > (known := self._understood()):
+            raise NotYetUnderstood(revision, known)
+        message = Message(self._topics.of(event), event_key(event), bytes_in_nfc(raw))
         erasure = event if isinstance(event, ConsumerErased) else None
         return Accepted(message, index, event if to_seal else None, erasure)
 

@@ -22,6 +22,7 @@ from shared.contracts.events import (
     SubjectErased,
 )
 from shared.contracts.rfc3339 import WANTED
+from shared.contracts.spelling import may_differ, with_ids_in_nfc
 from shared.contracts.strict_json import check
 from shared.contracts.unambiguous import is_unambiguous
 from shared.contracts.wire import normal
@@ -46,7 +47,7 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
     """The event in ``raw`` (JSON, UTF-8, at most 32 KiB, sealed 48), upcast to the current version.
 
     Raises InvalidEvent with the reason ``too_large``, ``not_json``, ``unknown_type``, ``unknown_version``
-    or ``invalid``, or one of ``strict_json``'s, and the field at fault.
+    or ``invalid``, or one of ``strict_json``'s, and the field at fault. Ids are in NFC, however they are spelled.
     """
     if len(raw) > MAX_EVENT_BYTES and (len(raw) > MAX_SEALED_BYTES or _TOKEN not in raw):
         raise InvalidEvent("too_large", f"{len(raw)} bytes, and an event has at most {MAX_EVENT_BYTES}")
@@ -62,7 +63,7 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
         if not is_unambiguous(raw, event):
             check(raw)
             normal(raw)  # raises where there are both data and data_base64
-        return event
+        return with_ids_in_nfc(event) if may_differ(raw) else event
     try:
         # It is known by now that this can be read in one way only.
         return decode_fields(_upcast(orjson.loads(raw), upcasters))
@@ -83,7 +84,7 @@ def decode_fields(fields: dict[str, Any]) -> Event:
         raise _refused(raw, error) from None
     if not is_unambiguous(raw, event):
         check(raw)
-    return event
+    return with_ids_in_nfc(event) if may_differ(raw) else event
 
 
 def _refused(raw: bytes, error: ValidationError) -> InvalidEvent:
@@ -99,8 +100,8 @@ def _refused(raw: bytes, error: ValidationError) -> InvalidEvent:
 def decode_internal(raw: bytes) -> SubjectErased | None:
     """Kith's own event in ``raw``; None when it is none. The door never asks."""
     try:
-        return SubjectErased.model_validate_json(raw)
-    except ValidationError:
+        return with_ids_in_nfc(SubjectErased.model_validate_json(raw))
+    except (ValidationError, InvalidEvent):
         return None
 
 

@@ -36,7 +36,8 @@ _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"
 SEALED, PLAIN = "(sealed)", "(plain)"
 
 Tenant = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Id = Annotated[str, StringConstraints(max_length=200, pattern=_VISIBLE)]
+MAX_ID = 200
+Id = Annotated[str, StringConstraints(max_length=MAX_ID, pattern=_VISIBLE)]
 # Printable ASCII, so that every client orders it alike.
 Sequence = Annotated[str, StringConstraints(max_length=100, pattern=r"^[!-~](?:[ -~]*[!-~])?$")]
 _MOST_INTEGER = 2**63 - 1

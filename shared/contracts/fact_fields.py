@@ -1,4 +1,4 @@
-"""The table of a fact's fields: the one place that says what a fact holds beside its names and its version. Pure.
+"""The table of a fact's fields: the one place that defines them, beside a fact's ids and version. Pure.
 
 The stored document, its validator, what changes publish, what is personal and the exported row follow from it.
 What stays a model of its own (an event's data, the change, the API's answer), and what judges independently (the
@@ -45,7 +45,7 @@ FACT_FIELDS = (
     FactField("rating", "On the upstream's own scale, 0 to 100.", _WHOLE, "integer"),
     FactField("text", "Free text of the consumer.", _STRING, "text", published=False, personal=True),
     FactField("traits", "What else the upstream states of it.", {"bsonType": "object"}, "json"),
-    # Of a retraction, whose tombstone is no fact that anybody is shown.
+    # Of a retraction: its tombstone is never shown.
     FactField(
         "reason",
         "Why it was retracted.",

@@ -110,6 +110,30 @@ def _parsed(raw: bytes) -> Any:
         raise InvalidEvent("not_json", error.msg) from None
 
 
+def resealed(event: Event, spelled: str, old: DataKey | None, key: DataKey) -> Event:
+    """The event with its sealed values under ``key``, which is its consumer's, whose id was not in NFC when they
+    were sealed: ``spelled``, with the key ``old``. What opens already, or under neither key, stays as it is."""
+    tenant, consumer_id = event.tenant, getattr(event.data, "consumer_id", "")
+
+    def moved(path: str, value: Any) -> Any:
+        if old is None or not is_token(value) or _opens(key, tenant, consumer_id, path, value):
+            return value
+        try:
+            return seal(key, tenant, consumer_id, path, unseal(old, tenant, spelled, path, value))
+        except Unreadable:
+            return value
+
+    return _changed_event(event, moved)
+
+
+def _opens(key: DataKey, tenant: str, consumer_id: str, path: str, token: str) -> bool:
+    try:
+        unseal(key, tenant, consumer_id, path, token)
+    except Unreadable:
+        return False
+    return True
+
+
 def without(event: Event) -> Event:
     """The event without its personal values: what is left of one whose consumer's key is destroyed."""
     return _changed_event(event, lambda _path, _value: None)

@@ -11,6 +11,7 @@ from hmac import digest
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import document_id
+from shared.contracts.spelling import other_spellings
 from shared.vault.protocols import Destroyed, KeyStore, MasterKeys, Wrapped, Wrapping
 from shared.vault.tokens import KEY_BYTES, DataKey
 
@@ -73,9 +74,14 @@ class Vault:
         return {ids[id]: key for id, key in found.items()}
 
     def destroy(self, tenant: str, consumer_id: str) -> None:
-        """Make all that was sealed under the consumer's key unreadable for ever, and have no key made again."""
+        """Make all that was sealed under the consumer's key unreadable for ever, and have no key made again. A key
+        that the consumer has under another spelling, from before ids were normalised, goes with it."""
+        others = {document_id(tenant, each): each for each in other_spellings(consumer_id)}
         self._store.destroy(document_id(tenant, consumer_id))
         self.forget(tenant, consumer_id)
+        for id in self._store.find(others) if others else ():
+            self._store.destroy(id)
+            self.forget(tenant, others[id])
 
     def forget(self, tenant: str, consumer_id: str) -> None:
         """Ask the store the next time."""

@@ -1,5 +1,5 @@
-"""Where the data of a log ends. A transactional producer leaves markers behind its records, and what it took back
-stays there as well: offsets that nobody ever reads as records, and that are no lag."""
+"""Where the records of a log end. A transactional producer leaves markers after its records, and aborted records
+stay in the log as well. These offsets are never read as records, and they are no lag."""
 
 import time
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ Offsets = Mapping[TopicPartition, int]
 def data_ends(
     consumer: KafkaConsumer, positions: Offsets, ends: Offsets, seconds: float = 2.0
 ) -> dict[TopicPartition, int]:
-    """``ends``, but of partitions that hold no record from a reader's position on: that position. ``consumer`` is
-    in no group and reads what is committed. A partition that has not answered within ``seconds`` keeps its end.
-    Raises Unavailable."""
+    """``ends``, replaced by the reader's position where a partition holds no record from that position on.
+    ``consumer`` is in no group and reads committed records. A partition that does not answer within ``seconds``
+    keeps its end. Raises Unavailable."""
     found = dict(ends)
     left = {tp: position for tp, position in positions.items() if position < ends.get(tp, 0)}
     if not left:
