@@ -1,4 +1,4 @@
-"""Checks the change log: per fact, the changes join up without a break and end in what must be stored."""
+"""Checks the change log: the changes of each fact form an unbroken chain that ends in the expected fact."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,14 +11,14 @@ _FIELDS = ("provider_id", "kind", "time", "amount", "currency", "rating", "trait
 
 
 class Logged(NamedTuple):
-    """One change as it lies in ``kith.relation-changes``: its partition there, and its JSON."""
+    """One change of ``kith.relation-changes``: its partition there, and its JSON."""
 
     partition: int
     change: Document
 
 
 class ChangeLog:
-    """Takes in the changes of the expected tenants in the order of each partition, then judges them."""
+    """Reads the changes of the expected tenants in the order of each partition, then checks them."""
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
@@ -26,7 +26,7 @@ class ChangeLog:
         self._changes: dict[int, dict[tuple[int, int], Document]] = {}
 
     def read(self, records: Iterable[Logged]) -> None:
-        """A change that lies there twice, which it may, must be the same both times."""
+        """A change may be published twice; then both must be equal."""
         for partition, change in records:
             if change["tenant"] not in self._expected.tenants:
                 continue
@@ -45,7 +45,8 @@ class ChangeLog:
         return sum(map(len, self._changes.values()))
 
     def judge(self) -> Findings:
-        """What does not join up. A fact starts from nothing, each change from where the last one ended."""
+        """The breaks in the chains. A fact starts from nothing, each change from the state that the last one
+        left."""
         findings = self._findings
         states: dict[Key, Document | None] = {}
         homes: dict[Key, int] = {}

@@ -1,4 +1,4 @@
-"""How far each service is behind: the ends of the logs against the stored positions."""
+"""The lag of each service: the end offsets of the logs minus the stored positions."""
 
 import time
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _SILENT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Per service, the records that it has not stored yet, by ``topic/partition``, and all that it has."""
+    """By service, the records that it has not stored yet, by ``topic/partition``, and the sum of those it has."""
 
     behind: dict[str, dict[str, int]]
     done: dict[str, int]
@@ -37,7 +37,7 @@ class Lag:
         return sum(self.behind[service].values())
 
     def __str__(self) -> str:
-        """What is behind, in words; empty when everything is drained."""
+        """The lag in words; empty when everything is drained."""
         parts = [
             f"{service} is {count:,} behind in {partition}"
             for service, partitions in self.behind.items()
@@ -49,8 +49,8 @@ class Lag:
         return "; ".join(parts)
 
 
-class Gauge:
-    """Reads positions and logs. For one thread at a time; ``close`` it."""
+class LagReader:
+    """Reads positions and logs. For one thread at a time; must be closed."""
 
     def __init__(self, settings: Settings, database: Database[dict[str, Any]]) -> None:
         """Raises Unavailable or ConfigurationError."""
@@ -65,8 +65,8 @@ class Gauge:
         self._kafka.close()
 
     def lag(self) -> Lag:
-        """Nothing behind means drained, once nothing more is sent. For that the positions are read before
-        the outbox and the outbox before the ends of the logs: what moves in between shows as a lag."""
+        """Zero lag means drained, once no more events are sent. For that the positions are read before the outbox,
+        and the outbox before the end offsets: progress in between shows as lag."""
         positions = {each["_id"]: each.get("next") or 0 for each in self._database.positions.find()}
         outbox = self._database.outbox.count_documents({})
         behind: dict[str, dict[str, int]] = {}

@@ -1,7 +1,7 @@
-"""What must be stored after a set of events: an independent, naive fold that shares no code with a service.
+"""The expected documents after a set of events: an independent, naive fold that shares no code with a service.
 
-It keeps the winning statement about each fact, consumer and provider, and derives everything else from the
-facts that are left, with no differences and no order. Pure.
+It keeps the winning event of each fact and profile field, and derives everything else from the remaining facts,
+without differences and without an order. Pure.
 """
 
 from collections import defaultdict
@@ -35,12 +35,12 @@ class Expected:
 
 
 class Oracle:
-    """Folds accepted events as they come; ``expected`` may be asked at any time."""
+    """Folds accepted events as they arrive; ``expected`` may be called at any time."""
 
     def __init__(self, pseudonym: Callable[[str, str], str] | None = None, *, ordered: bool = False) -> None:
-        """``pseudonym`` gives the name that a tenant's anonymised consumer, or their relation, goes on under.
-        ``ordered``: facts follow only when Kith itself has ordered it (``relation.subject_erased``), for whoever
-        looks at a part of the log."""
+        """``pseudonym`` returns the pseudonym of a tenant's anonymised consumer, or of their relation.
+        ``ordered``: facts are erased only at Kith's own event (``relation.subject_erased``), for folds of a part
+        of the log."""
         self.pseudonym = pseudonym or _hashed
         self._orders: dict[Key, str] = {}
         self._ordered = ordered
@@ -49,7 +49,7 @@ class Oracle:
         self._erased: dict[Key, str] = {}
 
     def add(self, event: Document) -> None:
-        """Take in one accepted CloudEvent. Raises ValueError for an unknown type."""
+        """Fold one accepted CloudEvent. Raises ValueError for an unknown type."""
         tenant, type, data = event.get("tenant", "default"), event["type"], _composed(event["data"])
         name = _composed({"source": event["source"], "id": event["id"]})
         version = (_microseconds(event["time"]), _sequence(event), name["source"], name["id"])
@@ -76,7 +76,7 @@ class Oracle:
                 known[name] = (version, value)
 
     def expected(self) -> Expected:
-        """The documents that the events so far must lead to, derived afresh."""
+        """The expected documents after the events so far, derived from scratch."""
         result = Expected()
         for key, fields in self._profiles["consumer"].items():
             result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], **_profile(fields)}
@@ -97,9 +97,9 @@ class Oracle:
         return result
 
     def _anonymous(self, key: Key, data: Document) -> tuple[Key, Document]:
-        """A fact as if it had always been the pseudonym's, without what somebody wrote."""
+        """A fact as if it had always been the pseudonym's, without free texts."""
         tenant, consumer_id, relation_id = key
-        # Ids may hold what joins them.
+        # Ids may contain the separator.
         parts = [part.replace("%", "%25").replace(":", "%3A") for part in (consumer_id, relation_id)]
         name = self.pseudonym(tenant, ":".join(["relation", *parts]))
         rest = {name: value for name, value in data.items() if name not in ("text", "reason")}
@@ -122,7 +122,7 @@ def _hashed(tenant: str, text: str) -> str:
 
 
 def _fields(data: Document) -> Document:
-    """What an event says of a profile's fields, by path. Null takes one away; a point is one, (lat, lon)."""
+    """The profile fields that an event states, by path. Null removes a field; a point is one field, (lat, lon)."""
     fields: Document = {name: data[name] for name in ("name", "categories") if name in data}
     for group in ("personal", "traits", "consent", "location"):
         fields |= {f"{group}.{name}": value for name, value in (data.get(group) or {}).items()}
@@ -133,7 +133,7 @@ def _fields(data: Document) -> Document:
 
 
 def _profile(fields: dict[str, tuple[Version, Any]]) -> Document:
-    """Of each group the fields that were stated latest, as many as it may have. Removed ones are among them."""
+    """The fields of each group that were stated latest, up to its limit. Removed ones count."""
     kept = dict(fields)
     for group, most in _MOST.items():
         latest = sorted((version, name) for name, (version, _) in fields.items() if name.split(".")[0] == group)
@@ -219,7 +219,7 @@ def _aggregates(facts: dict[Key, Document]) -> dict[Key, Document]:
 
 
 def sums(facts: list[Document]) -> Document:
-    """``count``, ``amount`` by currency, ``rating_count`` and ``rating_sum``; what is zero is left out."""
+    """``count``, ``amount`` by currency, ``rating_count`` and ``rating_sum``; zeros are left out."""
     amount: dict[str, int] = defaultdict(int)
     ratings = [fact["rating"] for fact in facts if "rating" in fact]
     for fact in facts:
@@ -254,7 +254,7 @@ def _microseconds(text: str) -> int:
 
 
 def _sequence(event: Document) -> str:
-    """What orders events of one time, as text: nothing is below everything, numbers get 19 digits."""
+    """The order of events of one time, as text: an absent sequence comes first, numbers get 19 digits."""
     text: str = event.get("sequence") or ""
     return text.rjust(19, "0")[-19:] if text and event.get("sequencetype") == "Integer" else text
 

@@ -17,9 +17,9 @@ from shared.vault.open import open_vault
 
 
 def run(settings: Settings) -> None:
-    """Publish to Kafka what comes in over HTTP, until SIGTERM or SIGINT."""
+    """Publish events received over HTTP to Kafka, until SIGTERM or SIGINT."""
     if settings.kafka is None:
-        raise ConfigurationError("KITH_KAFKA is not set; it holds the brokers' addresses, as in localhost:9092")
+        raise ConfigurationError("KITH_KAFKA is not set; set it to the brokers' addresses, as in localhost:9092")
     with Service("ingest", settings) as service:
         inputs = [service.topics.name(short) for short in INPUTS]
         # With encryption off and access open, the door needs no MongoDB.

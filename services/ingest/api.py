@@ -45,7 +45,8 @@ _log = logging.getLogger(__name__)
 
 
 async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerErased]) -> None:
-    """Put on record who has whom erased, before it is done. Raises Unavailable: then it must not be."""
+    """Record each erasure and its caller in the audit, before it is published. If this raises Unavailable, the
+    erasure must not be published."""
     acts = [
         Act(
             event.tenant,
@@ -61,7 +62,7 @@ async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerE
 
 
 class Ledger(Protocol):
-    """Who is erased, and why that may not be known yet."""
+    """The erased consumers, and the reasons why the list may be incomplete."""
 
     def mode(self, tenant: str, consumer_id: str) -> object: ...
 
@@ -82,10 +83,10 @@ def create_app(
     ledger: Ledger | None = None,
     understood: Callable[[], int] = lambda: REVISION,
 ) -> FastAPI:
-    """The door as an ASGI application. ``ready`` gives the reasons why events cannot be taken now; ``answered``
-    is told the verdicts of each answer; ``access`` decides who may send.
-    Without a ``vault`` personal values go on in plain text; events of consumers in the ``ledger`` of erasures are
-    suppressed. ``understood`` gives the schema revision that every running worker understands."""
+    """The door as an ASGI application. ``ready`` returns the reasons why events cannot be accepted now;
+    ``answered`` receives the verdicts of each answer; ``access`` decides on each request. Without a ``vault``
+    personal values are published in plain text. Events of consumers in the ``ledger`` of erasures are
+    suppressed. ``understood`` returns the schema revision that every running worker understands."""
     traces = tracing or NoTracing()
     kith_version = version("kith")
     sealing = vault is not None
@@ -112,7 +113,7 @@ def create_app(
             body = await read(request.stream(), headers)
             if ledger is not None and (unread := ledger.problems()):
                 raise NotConnected("; ".join(unread))
-            # The worst that a large body can hold takes a quarter of a second: not on the loop.
+            # The worst large body takes a quarter of a second: not on the event loop.
             large = len(body) > _SMALL_BYTES
             tenant = caller.tenant if caller.bound else None
             judge = partial(door.judge, body, headers, clock(), tenant)
@@ -147,12 +148,12 @@ def create_app(
 
     @app.exception_handler(Busy)
     async def busy(_: Request, __: Busy) -> Response:
-        detail = f"too much is under way; try again. {_SAFE}"
+        detail = f"too many requests are in progress; retry later. {_SAFE}"
         return problem(503, detail, {"Retry-After": "1"}, kind=TOO_BUSY)
 
     @app.exception_handler(NotConnected)
     async def not_connected(_: Request, __: NotConnected) -> Response:
-        detail = f"Kafka cannot be reached, so nothing was published; try again. {_SAFE}"
+        detail = f"Kafka cannot be reached, so nothing was published; retry later. {_SAFE}"
         return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
 
     @app.exception_handler(NotYetUnderstood)
@@ -167,19 +168,19 @@ def create_app(
     async def no_keys(_: Request, error: NoKeys) -> Response:
         _log.warning("personal data could not be sealed", extra={"reason": str(error)})
         detail = (
-            "the keys that personal data is encrypted under cannot be reached, so nothing was published. Events "
-            f"without personal data are taken; try again. {_SAFE}"
+            "the encryption keys of personal data are unavailable, so nothing was published; retry later. Events "
+            f"without personal data are accepted. {_SAFE}"
         )
         return problem(503, detail, {"Retry-After": "5"}, kind=KEYS_UNAVAILABLE)
 
     @app.exception_handler(Unavailable)
     async def unavailable(_: Request, error: Unavailable) -> Response:
         _log.warning("events were not acknowledged", extra={"reason": str(error)})
-        detail = f"the brokers did not acknowledge every event, so some may be missing; try again. {_SAFE}"
+        detail = f"the brokers did not acknowledge every event, so some may be missing; send all again. {_SAFE}"
         return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return problem(400, "the sender went away")  # which nobody reads
+        return problem(400, "the sender closed the connection")  # never delivered
 
     return app

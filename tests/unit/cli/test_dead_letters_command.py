@@ -144,7 +144,7 @@ def test_a_mended_event_goes_where_the_door_would_send_it() -> None:
 def test_a_mended_event_that_is_still_wrong_is_refused() -> None:
     with pytest.raises(InvalidEvent) as caught:
         mended(letter(), b'{"type": "relation.recorded"}', TOPICS)
-    assert "refused again (invalid)" in letters.refusal(caught.value)
+    assert "rejected again (invalid)" in letters.refusal(caught.value)
 
 
 def test_lists_hold_no_value_and_no_key() -> None:
