@@ -57,8 +57,13 @@ Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scalar = ShortText | bool | Int64 | Finite | None
-Traits = Annotated[dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=100)]], Field(max_length=100)]
+# A JSON value fits at most one of the strict types, except an integer, which also fits float, the last one. So the
+# first that fits is the best, and pydantic need not try the others.
+Scalar = Annotated[ShortText | bool | Int64 | Finite | None, _MODE]
+_Trait = Annotated[
+    ShortText | bool | Int64 | Finite | Annotated[list[Scalar], Field(max_length=100)] | None, _MODE
+]
+Traits = Annotated[dict[Name, _Trait], Field(max_length=100)]
 # Bounded so that the sum of nine million of the largest amounts fits into 64 bits.
 Amount = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Rating = Annotated[int, Field(ge=0, le=100)]
