@@ -19,7 +19,7 @@ RatingScale = Annotated[tuple[int, int], AfterValidator(_ascending)]
 
 
 class Settings(BaseSettings):
-    """Settings of a Kith process. ``kith settings`` prints them with their meaning and present value."""
+    """Settings of a Kith process. ``kith settings`` prints them with their description and current value."""
 
     model_config = SettingsConfigDict(env_prefix="KITH_", frozen=True, extra="ignore")
 
@@ -28,17 +28,19 @@ class Settings(BaseSettings):
     )
     kafka_client: Literal["kafka-python", "librdkafka"] = Field(
         "kafka-python",
-        description="Library that reads and publishes; librdkafka is faster and needs kith[librdkafka].",
+        description="Kafka client library. librdkafka is faster and needs kith[librdkafka].",
     )
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="How to talk to the brokers."
+        "PLAINTEXT", description="Security protocol of the brokers."
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
-        None, description="SASL mechanism, when the security protocol is SASL_*."
+        None, description="SASL mechanism, for a security protocol SASL_*."
     )
     kafka_username: str | None = Field(None, description="SASL user name.")
     kafka_password: SecretStr | None = Field(None, description="SASL password.")
-    kafka_ca_file: str | None = Field(None, description="PEM file of the authority that signed the brokers.")
+    kafka_ca_file: str | None = Field(
+        None, description="PEM file of the authority that signed the brokers' certificates."
+    )
     kafka_cert_file: str | None = Field(None, description="PEM file of this client's certificate (mTLS).")
     kafka_key_file: str | None = Field(None, description="PEM file of this client's private key (mTLS).")
     mongo: str | None = Field(
@@ -51,38 +53,44 @@ class Settings(BaseSettings):
         "kith", pattern=r"^[A-Za-z0-9_-]{1,60}$", description="Topics are named <prefix>.relations and so on."
     )
     partitions: int = Field(
-        4, ge=1, le=1000, description="Partitions of a topic that `kith topics create` makes or grows."
+        4, ge=1, le=1000, description="Partitions of each topic; `kith topics create` creates or adds them."
     )
     replication: int = Field(1, ge=1, le=9, description="Replicas of a topic that Kith creates.")
     group: str = Field("kith", description="Kafka groups are named <group>.<service>.")
 
     encryption: Literal["on", "off"] = Field(
-        "on", description="Personal data is encrypted by the door; off stores it in plain text, for ever."
+        "on", description="The door encrypts personal data. `off` stores it in plain text, permanently."
     )
     master_key_file: str | None = Field(
-        None, description="File of the master keys, the current one first: `kith keys master new FILE` makes it."
+        None,
+        description="File with the master keys, the current one first. `kith keys master new FILE` creates it.",
     )
     master_key: SecretStr | None = Field(
-        None, description="The master keys instead of a file; several with commas, the current one first."
+        None, description="The master keys, instead of a file: comma-separated, the current one first."
     )
     plaintext: Literal["seal", "refuse"] = Field(
-        "seal", description="What becomes of personal data that came into Kafka in plain text, past the door."
+        "seal",
+        description="What workers do with personal data that reached Kafka in plain text, bypassing the door.",
     )
 
     slice_events: int = Field(
-        2000, ge=1, le=10000, description="Most events of one partition that share a transaction."
+        2000, ge=1, le=10000, description="Maximum number of events of one partition per transaction."
     )
     session_timeout_ms: int = Field(
-        45_000, ge=1000, description="A worker silent for so long loses its partitions."
+        45_000,
+        ge=1000,
+        description="Milliseconds without a heartbeat to Kafka after which a worker loses its partitions.",
     )
     max_poll_interval_ms: int = Field(
-        300_000, ge=1000, description="A worker stuck in one step for so long loses its partitions."
+        300_000,
+        ge=1000,
+        description="Milliseconds without a poll of Kafka after which a worker loses its partitions.",
     )
     stuck_seconds: float = Field(
-        30.0, gt=0, description="A worker whose work gets no further for so long is not ready."
+        30.0, gt=0, description="Seconds without progress after which a worker is reported as not ready."
     )
     half_life_months: float = Field(
-        6.0, ge=0.01, description="After so many months a relation weighs half in a relationship's strength."
+        6.0, ge=0.01, description="Half-life in months of a relation's weight in a relationship's strength."
     )
     kind_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
         {"subscribe": 8.0, "purchase": 5.0, "review": 3.0, "contact": 2.0, "view": 0.5},
@@ -91,50 +99,48 @@ class Settings(BaseSettings):
 
     rating_scales: dict[str, RatingScale] = Field(
         {},
-        description="Worst and best rating by tenant, * for every other (JSON). Without it reports take the lowest"
+        description="Worst and best rating by tenant, * for all others (JSON). Without it reports use the lowest"
         " and highest rating of the tenant's data.",
     )
 
     relations_facts_only: bool = Field(
-        False, description="Store facts and nothing else, neither relationships nor changes: for measuring."
+        False, description="Store only facts, neither relationships nor changes. For benchmarks."
     )
 
     access: Literal["keys", "open"] = Field(
         "keys",
-        description="Who may ask: whoever has an API key or token; or, with open, anyone, for every tenant.",
+        description="`keys`: requests need an API key or token. `open`: no authentication, every tenant.",
     )
     metrics: Literal["keys", "open"] = Field(
-        "keys", description="/metrics needs a key with the scope metrics:read; or, with open, none."
+        "keys", description="`keys`: /metrics needs a key with the scope metrics:read. `open`: no key."
     )
     rate_limit: str = Field(
         "500/second",
-        description="Requests of one key to one process, unless the key has a limit of its own; none: unlimited.",
+        description="Rate limit per key and process, unless the key has its own limit. `none`: unlimited.",
     )
     audit_key: SecretStr | None = Field(
         None,
         min_length=32,
         description="Key of the audit's HMAC. Without it the audit is chained by plain SHA-256.",
     )
-    oidc_issuer: str | None = Field(
-        None, description="Issuer of bearer tokens that are accepted, as in their iss."
-    )
-    oidc_audience: str | None = Field(None, description="What the tokens' aud must name.")
-    oidc_jwks_url: str | None = Field(None, description="Where the issuer publishes its keys (JWKS).")
+    oidc_issuer: str | None = Field(None, description="Issuer of accepted bearer tokens, as in their claim iss.")
+    oidc_audience: str | None = Field(None, description="Audience that the tokens' claim aud must contain.")
+    oidc_jwks_url: str | None = Field(None, description="URL of the issuer's keys (JWKS).")
     oidc_algorithms: tuple[str, ...] = Field(
-        ("RS256", "ES256"), description="Signature algorithms of tokens that are accepted (JSON)."
+        ("RS256", "ES256"), description="Accepted signature algorithms of tokens (JSON)."
     )
-    oidc_tenant_claim: str = Field("tenant", description="The claim that names the tenant; a.b is b within a.")
+    oidc_tenant_claim: str = Field("tenant", description="The claim that contains the tenant; a.b is b within a.")
     oidc_scopes_claim: str = Field(
         "scope", description="The claim with the scopes: a list, or separated by spaces."
     )
     oidc_masks_claim: str = Field("masks", description="The claim with the fields that stay hidden, if any.")
     tls_cert_file: str | None = Field(
-        None, description="PEM file with the services' certificate: with it their APIs speak TLS."
+        None, description="PEM file with the services' certificate. With it their APIs use TLS."
     )
     tls_key_file: str | None = Field(None, description="PEM file with the certificate's private key.")
     tls_client_ca_file: str | None = Field(
         None,
-        description="PEM file of the authority that signs clients; who has no certificate of it is refused.",
+        description="PEM file of the authority that signs client certificates. Clients without one are refused.",
     )
 
     host: str = Field("127.0.0.1", description="Address that a service's HTTP API listens on.")
@@ -145,35 +151,40 @@ class Settings(BaseSettings):
     exports_port: int = Field(8705, ge=0, le=65535, description="Port of the exports API.")
     exports_url: str | None = Field(
         None,
-        description="Where clients reach the exports API, such as https://kith.example: links of the OData feed"
+        description="Public address of the exports API, such as https://kith.example. Links of the OData feed"
         " begin with it, and are relative without it.",
     )
     exports_analytics: str | None = Field(
         None,
-        description="Where exports ask for analytics' measures: host:port or URL. Default: this host.",
+        description="Address of the analytics API for measures in exports: host:port or URL. Default: this host.",
     )
     exports_relations: str | None = Field(
         None,
-        description="Where exports ask for relations' measures: host:port or URL. Default: this host.",
+        description="Address of the relations API for measures in exports: host:port or URL. Default: this host.",
     )
     dashboard_origins: tuple[str, ...] = Field(
-        (), description="Origins of dashboards that may ask the relations API from a browser (JSON)."
+        (), description="Origins of dashboards that may call the relations API from a browser (JSON)."
     )
     relations_url: str | None = Field(
         None,
-        description="The relations API as browsers reach it; by default KITH_RELATIONS_PORT on the page's host.",
+        description="Address of the relations API for browsers. Default: KITH_RELATIONS_PORT on the page's host.",
     )
     max_future_seconds: int = Field(
-        86_400, ge=0, le=10**10, description="An event dated further ahead of its arrival is refused."
+        86_400,
+        ge=0,
+        le=10**10,
+        description="Events dated more than this many seconds after their arrival are rejected.",
     )
     publish_timeout_ms: int = Field(
-        10_000, ge=100, description="Without the brokers' acknowledgement by then, a publication has failed."
+        10_000,
+        ge=100,
+        description="Milliseconds after which a publication without the brokers' acknowledgement has failed.",
     )
-    cache: Literal["lru", "lfu", "ttl", "off"] = Field(
-        "lru", description="Which documents the query cache keeps when it is full."
-    )
+    cache: Literal["lru", "lfu", "ttl", "off"] = Field("lru", description="Eviction policy of the query cache.")
     cache_entries: int = Field(10_000, ge=1, description="Size of the query cache, in documents.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe log line.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level of log lines."
+    )
 
 
 Needed = Literal["kafka", "mongo", "master_key"]
@@ -182,12 +193,12 @@ _NEEDED: dict[Needed, tuple[str, str]] = {
     "mongo": ("KITH_MONGO", "MongoDB's address"),
     "master_key": ("KITH_MASTER_KEY_FILE", "the file of the master keys for personal data"),
 }
-#: What a person can do about settings that are missing. A command that has looked for a running stack says more.
+#: What the user can do about missing settings. A command that has looked for a running stack is more specific.
 ADVICE: ContextVar[str] = ContextVar("advice", default="Export what is missing, or start a stack with `kith up`.")
 
 
 def require(settings: Settings, *needed: Needed) -> None:
-    """Raises ConfigurationError that names everything of ``needed`` that is missing, and what to do about it."""
+    """Raise ConfigurationError that names all missing settings of ``needed``, and what to do about it."""
     there = {
         "kafka": settings.kafka is not None,
         "mongo": settings.mongo is not None,

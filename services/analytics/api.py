@@ -14,6 +14,7 @@ from shared.access.app import guarded_app
 from shared.access.guard import Access, TenantOf
 from shared.access.lineage import KEY, DerivedFrom
 from shared.contracts.events import Currency
+from shared.contracts.spelling import nfc
 from shared.http.caller import ANALYTICS_READ
 from shared.http.parameters import BadParameter
 from shared.http.scopes import needs
@@ -95,7 +96,7 @@ def create_app(
         ] = None,
     ) -> AggregatePage:
         """Whole buckets: each one that the period touches, ordered by bucket, then by key."""
-        return queries.aggregates(tenant, by, key or None, bucket, period(from_, to), limit, cursor)
+        return queries.aggregates(tenant, by, nfc(key) if key else None, bucket, period(from_, to), limit, cursor)
 
     @app.get(
         "/v1/top",

@@ -43,7 +43,7 @@ class CountingGate(ReadinessGate):
                 return []
         if self._left and (left := list(with_facts(self._database, self._names, self._left))):
             self._left = left
-            return [f"{len(left)} erasures are not carried out in the database yet, which has been restored"]
+            return [f"the database was restored: {len(left)} erasures are not carried out in it yet"]
         self._left = ()
         if self._marks is None:
             self._marks = change_marks(self._relations)

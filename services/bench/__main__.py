@@ -1,4 +1,5 @@
-"""``python -m services.bench``: Kith beside its peers, and on request latency, door and growth."""
+"""``python -m services.bench``: compares Kith with its peers; on request, measures latency, the door and
+growth."""
 
 import argparse
 import json
@@ -33,7 +34,7 @@ Say = Callable[[str], None]
 
 
 class Bench:
-    """What was asked for, measured one after the other on the same servers. ``rows`` collects everything."""
+    """The requested measurements, one after the other on the same servers. ``rows`` collects all results."""
 
     def __init__(
         self, options: argparse.Namespace, servers: BenchServers, client: MongoClient[Document], console: Console
@@ -85,7 +86,7 @@ class Bench:
         comparison = Comparison(self._servers, self._client, self._options.events, self._say)
         results = comparison.run([CONTENDERS[name]], 1, ["first"])
         if not results.runs:
-            raise ConfigurationError(f"there is no peak to take a quarter of: {results.failures}")
+            raise ConfigurationError(f"the peak rate could not be measured, set --rate: {results.failures}")
         return results.runs[0].rate
 
     def door(self) -> None:
@@ -101,7 +102,7 @@ class Bench:
         rows = measure_growth(self._servers, self._client, name, sizes, self._say)
         self._show("growth", "Events/s as facts accumulate, whole job", rows)
         rows = measure_hot(self._servers, self._client, name, options.hot, self._say)
-        self._show("hot", "One consumer, provider or pair has all relations, whole job", rows)
+        self._show("hot", "All relations of one consumer, provider or pair, whole job", rows)
 
     def _show(self, kind: str, title: str, rows: Sequence[Row]) -> None:
         self._console.print(report.plain_table(title, rows))
@@ -115,13 +116,13 @@ class Bench:
 
 
 def available(names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The contenders that can be measured here, and why the others cannot."""
+    """The contenders that can be measured here, and the reasons for the others."""
     missing = {name: why for name in names if (why := CONTENDERS[name].missing()) is not None}
     return [name for name in names if name not in missing], missing
 
 
 def tune(client: MongoClient[Document], settings: str) -> None:
-    """Set mongod's storage engine otherwise. Raises ConfigurationError where it does not take the settings."""
+    """Change settings of mongod's storage engine. Raises ConfigurationError if it rejects them."""
     try:
         client.admin.command("setParameter", 1, wiredTigerEngineRuntimeConfig=settings)
     except OperationFailure as error:
@@ -141,19 +142,19 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--docs",
         action="store_true",
-        help="put the table of speed into docs/why/speed.md, below the present folder",
+        help="write the tables into docs/why/speed.md below the current folder",
     )
-    add("--latency", action="store_true", help="instead: from the door's answer to the query API")
-    add("--rate", type=float, help="its load in events/s, instead of a quarter of the measured peak")
+    add("--latency", action="store_true", help="measure latency instead: from the door's answer to the query API")
+    add("--rate", type=float, help="load of --latency in events/s (default: a quarter of the peak)")
     add("--probes", type=int, default=PROBES)
-    add("--door", action="store_true", help="instead: requests of 100 events")
-    add("--seconds", type=float, default=5.0, help="how long each door is measured")
-    add("--growth", action="store_true", help="instead: 10⁴ to 10⁶ facts, and hot spots")
-    add("--growth-max", action="store_true", help=f"… up to {LARGEST:,} facts")
-    add("--sizes", type=int, nargs="+", help="other numbers of facts")
-    add("--cache-gb", type=float, default=CACHE_GB, help="of mongod; what is larger is read from disk again")
+    add("--door", action="store_true", help="measure the door instead: requests of 100 events")
+    add("--seconds", type=float, default=5.0, help="duration for each door")
+    add("--growth", action="store_true", help="measure growth instead: 10⁴ to 10⁶ facts, and hot spots")
+    add("--growth-max", action="store_true", help=f"--growth up to {LARGEST:,} facts")
+    add("--sizes", type=int, nargs="+", help="other numbers of facts for --growth")
+    add("--cache-gb", type=float, default=CACHE_GB, help="cache of mongod; larger data is read from disk")
     add("--wiredtiger", metavar="CONFIG", help="settings of mongod's storage, as in eviction_dirty_target=20")
-    add("--hot", type=int, default=100_000, help="relations of a hot spot")
+    add("--hot", type=int, default=100_000, help="number of relations of a hot spot")
     return parser
 
 
@@ -163,7 +164,7 @@ def main() -> int:
     options.reps = options.reps or (1 if options.quick else 3)
     options.growth |= options.growth_max
     console = report.console(stderr=options.json)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that nothing is left behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that every process is stopped
     try:
         with (
             tempfile.TemporaryDirectory(prefix="kith-bench-") as folder,

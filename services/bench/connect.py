@@ -13,7 +13,7 @@ from shared.local.kafka import LOGGING
 KAFKA = "4.3.0"
 CONNECTOR = "2.0.1"
 FOLDER = f"connect-{KAFKA}-mongo-{CONNECTOR}"
-# Without the bridge to log4j, Connect would say nothing. "!" leaves out log4j's own list of versions.
+# Without the bridge to log4j, Connect would log nothing. "!" leaves out log4j's own list of versions.
 RUNTIME = (
     f"org.apache.kafka:connect-runtime:{KAFKA}+org.apache.kafka:connect-json:{KAFKA}"
     "+org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!"
@@ -84,8 +84,8 @@ def connector_properties(mongo: str, database: str, topic: str, group: str, task
 
 
 def jars_folder() -> Path:
-    """``runtime`` and ``plugin``, fetched (50 MB) by the first call on a machine. ConfigurationError if that
-    fails."""
+    """``runtime`` and ``plugin``, downloaded (50 MB) by the first call on a machine. Raises ConfigurationError if
+    that fails."""
     folder = cache_folder() / FOLDER
     if not folder.exists():
         with locked(FOLDER) as cache:
@@ -100,14 +100,14 @@ def _download(cache: Path, folder: Path) -> None:
         from jgo.env import EnvironmentBuilder
         from jgo.maven import MavenContext
     except ImportError as error:
-        raise ConfigurationError("Kafka Connect is fetched by jgo: install kith[local]") from error
+        raise ConfigurationError("downloading Kafka Connect needs jgo: install kith[local]") from error
     with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as name:
         staging = Path(name)
         repository = {"central": MAVEN_CENTRAL_URL}
         context = MavenContext(repo_cache=staging / "repository", remote_repos=repository, timeout=60)
         try:
             runtime = EnvironmentBuilder(context=context, cache_dir=staging / "build").from_endpoint(RUNTIME)
-            # The archive with everything in it: jgo does not resolve the range that its driver's version is.
+            # The archive with all dependencies: jgo cannot resolve the version range of its driver.
             connector = context.project("org.mongodb.kafka", "mongo-kafka-connect").at_version(CONNECTOR)
             plugin = Path(connector.artifact("all", "jar").resolve())
         except Exception as error:  # jgo has no base class of its own, and requests' errors pass through
@@ -120,7 +120,7 @@ def _download(cache: Path, folder: Path) -> None:
             (complete / part).mkdir(parents=True)
             for file in files:
                 shutil.copyfile(file, complete / part / Path(file).name)
-        complete.rename(folder)  # at once, and only when complete
+        complete.rename(folder)  # atomic, and only when complete
 
 
 def _write(path: Path, properties: Mapping[str, str]) -> Path:

@@ -1,4 +1,4 @@
-"""Who is measured: how each is started, and by what it can be told how far it has come."""
+"""The contenders: how each is started, and how its progress is measured."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,19 +10,20 @@ from shared.contracts.errors import ConfigurationError
 from shared.local.processes import Process
 from shared.settings import Settings
 
-#: The tutorial loop takes a small part of the topic: the whole would take it minutes.
+#: The tutorial loop reads only a small topic: the whole would take minutes.
 TUTORIAL_EVENTS = 10_000
 
 
 @dataclass(frozen=True)
 class Contender:
-    """``start`` gives the processes, not yet started. ``missing`` says why it cannot be measured here."""
+    """``start`` returns the processes, not yet started. ``missing`` returns the reason why it cannot be measured
+    here."""
 
     name: str
     title: str
     start: Callable[[Job], list[Process]]
     missing: Callable[[], str | None] = lambda: None
-    #: Whether positions say how far it is (else the operations that mongod has counted).
+    #: Whether stored positions show its progress (otherwise mongod's operation counters do).
     kith: bool = False
     whole_job: bool = False
     workers: int = 1
@@ -30,7 +31,7 @@ class Contender:
     most_events: int | None = None
     #: A shared library that its processes must have loaded.
     library: str | None = None
-    #: The ``_id`` of a relation where it is not the relation's id itself.
+    #: The ``_id`` of a relation, if that is not the relation's id itself.
     document_id: Callable[[str], object] = field(default=lambda relation_id: relation_id)
 
 

@@ -39,11 +39,11 @@ def _rate(rates: Sequence[float]) -> str:
 
 
 def put(text: str, name: str, table: str) -> str:
-    """``text`` with what stands between the marks of ``name`` replaced. Raises ValueError without such marks."""
+    """``text`` with the part between the markers of ``name`` replaced. Raises ValueError without markers."""
     pattern = re.compile(
         rf"(<!-- {re.escape(name)}[^\n]*-->\n).*?(\n<!-- end of {re.escape(name)} -->)", re.DOTALL
     )
     replaced, count = pattern.subn(lambda found: found[1] + table + found[2], text)
     if count != 1:
-        raise ValueError(f"there are no marks of {name}")
+        raise ValueError(f"there are no markers of {name}")
     return replaced

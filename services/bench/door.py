@@ -93,7 +93,7 @@ def service(
 
 
 def result(process: Process, log: Path, seconds: float) -> dict[str, Any]:
-    """Wait for a process that prints one JSON line. Raises ProcessFailed."""
+    """The JSON line that a process prints. Raises ProcessFailed."""
     deadline = time.monotonic() + seconds
     while process.running:
         if time.monotonic() > deadline:
@@ -123,7 +123,7 @@ def _door(servers: BenchServers, name: str, client: str, seconds: float) -> dict
         spent = cpu_microseconds(tree([door.pid])) - before
     if found["refused"]:
         raise RunFailed(f"{name}'s door refused {found['refused']} events")
-    # The warming up is in the CPU time but not in the count.
+    # The CPU time includes the warm-up; the count does not.
     share = seconds / (seconds + 1.0)
     used = round(spent * share / max(found["rate"] * seconds, 1), 2)
     return {"rate": found["rate"], "door_us": used}

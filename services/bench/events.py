@@ -1,4 +1,4 @@
-"""The events of a benchmark: generated, and the same for the same seed. Pure."""
+"""Generates the events of a benchmark, the same for the same seed. Pure."""
 
 import random
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ import orjson
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS, KIND_WEIGHTS = ("view", "purchase", "review", "contact", "subscribe"), (40, 35, 15, 7, 3)
 CHANNELS = ("web", "app", "store", "phone")
-# How many earlier events and facts can still be repeated or amended: it bounds the memory of long topics.
+# How many earlier events and facts can be repeated or amended: this bounds the memory for long topics.
 _REMEMBERED = 200_000
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Shares of events that record a new fact, amend one and retract one. The rest is redelivered: an
-    earlier event again, byte for byte."""
+    """Shares of events that record a new fact, amend one and retract one. The rest is redelivered: an earlier
+    event, byte for byte."""
 
     fresh: float
     amended: float = 0.0
@@ -30,12 +30,12 @@ class Mix:
 REDELIVERED = Mix(0.62)
 #: 70 % new facts, 20 % amendments, 10 % retractions.
 AMENDED = Mix(0.7, amended=0.2, retracted=0.1)
-#: Nothing but new facts.
+#: New facts only.
 FRESH = Mix(1.0)
 
 
 class BenchEvent(NamedTuple):
-    """One event, ready to publish. ``live`` says how the number of facts that are not retracted moves."""
+    """One event, ready to publish. ``live`` is its difference in the number of live facts."""
 
     key: bytes
     value: bytes
@@ -54,8 +54,8 @@ class _Fact(NamedTuple):
 def generate(
     count: int, mix: Mix, seed: int = 1, consumers: int | None = None, providers: int | None = None
 ) -> Iterator[BenchEvent]:
-    """``count`` events. Consumers and providers are drawn by Zipf's law (exponent 1) from as many as given,
-    else from a tenth and a hundredth of the count."""
+    """``count`` events. Consumers and providers are drawn by Zipf's law (exponent 1) from the given numbers of
+    them (default: a tenth and a hundredth of the count)."""
     draw = random.Random(seed)
     consumer_weights = _zipf(consumers or max(count // 10, 10))
     provider_weights = _zipf(providers or max(count // 100, 10))
@@ -77,7 +77,7 @@ def generate(
         elif chance < mix.fresh + mix.amended and facts:
             fact = facts[draw.randrange(len(facts))]
             event = recorded(draw, number, fact.relation_id, fact.consumer, fact.provider)
-            # As the contract wants it of an amendment: when the relation happened, not when it was amended.
+            # As the contract requires of an amendment: the time of the relation, not of the amendment.
             event["data"]["occurred_at"] = START + timedelta(seconds=fact.number)
             fresh, live = False, 0
         elif chance < mix.fresh + mix.amended + mix.retracted and facts:
@@ -94,7 +94,7 @@ def generate(
 
 
 def recorded(draw: random.Random, number: int, relation_id: str, consumer: int, provider: int) -> dict[str, Any]:
-    """A relation.recorded, the ``number``-th event of its topic, as the JSON object that it is."""
+    """A relation.recorded, the ``number``-th event of its topic, as a JSON object."""
     kind = draw.choices(KINDS, KIND_WEIGHTS)[0]
     data: dict[str, Any] = {
         "relation_id": relation_id,
@@ -106,13 +106,13 @@ def recorded(draw: random.Random, number: int, relation_id: str, consumer: int, 
         data |= {"amount": draw.randrange(100, 50_000), "currency": "EUR"}
     elif kind == "review":
         data |= {"rating": draw.randrange(1, 6), "text": "x" * draw.randrange(20, 120)}
-    # The number, so that every amendment changes something.
+    # With the number, so that every amendment changes the fact.
     data["traits"] = {"channel": draw.choice(CHANNELS), "campaign": f"spring-{number}"}
     return _envelope(draw, number, "relation.recorded", data)
 
 
 def ending(number: int, consumer_id: str, relation_id: str) -> BenchEvent:
-    """A fact that ends a partition of a topic: whoever has stored it has stored all before it."""
+    """A fact that ends a partition of a topic: a contender that has stored it has stored all facts before it."""
     data = {"relation_id": relation_id, "kind": "view", "consumer_id": consumer_id, "provider_id": "p-end"}
     event = _envelope(random.Random(relation_id), number, "relation.recorded", data)
     return BenchEvent(f"default:{consumer_id}".encode(), orjson.dumps(event), relation_id, fresh=True, live=1)
@@ -134,7 +134,7 @@ def _envelope(draw: random.Random, number: int, type: str, data: dict[str, Any])
         "id": f"{draw.getrandbits(128):032x}",
         "source": "shop/eu-1",
         "type": type,
-        # A second apart, so that a later event about a fact is the later version.
+        # A second apart, so that a later event about a fact is the higher version.
         "time": START + timedelta(seconds=number),
         "data": data,
     }

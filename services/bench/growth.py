@@ -1,4 +1,5 @@
-"""Whether the cost grows linearly: events/s as facts accumulate, and with one consumer, provider or pair hot."""
+"""Measures whether the cost grows linearly: events/s as facts accumulate, and with a hot consumer, provider or
+pair."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from shared.runtime.protocols import Document
 from shared.settings import Settings
 
 SIZES, LARGEST = (10_000, 100_000, 1_000_000), 3_000_000
-#: Around a size, the facts between which its rate is measured.
+#: The range of facts around a size over which its rate is measured.
 WINDOW = (0.75, 1.1)
 #: Name → mix, consumers, providers.
 HOT: dict[str, tuple[Mix, int, int]] = {
@@ -31,7 +32,7 @@ _POLL_SECONDS, _LEAST_RATE = 0.05, 500.0
 
 
 class Point(NamedTuple):
-    """How far it was at a time (seconds): events done, facts stored."""
+    """The progress at a time (seconds): events done, facts stored."""
 
     at: float
     done: int
@@ -62,8 +63,8 @@ def measure_hot(
     events: int,
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    """A row per kind of hot spot: the rate in the second and in the last fifth of its relations, and how the
-    two compare. (In the first fifth, everything is new.)"""
+    """A row per kind of hot spot: the rate in the second and in the last fifth of its relations, and their ratio.
+    (In the first fifth, everything is new.)"""
     rows = []
     for number, (name, (mix, consumers, providers)) in enumerate(HOT.items()):
         series = _watch(servers, client, contender, f"hot-{number}", (events, mix, 1, consumers, providers), say)
@@ -76,8 +77,8 @@ def measure_hot(
 
 
 def rate_between(series: Sequence[Point], axis: str, low: float, high: float) -> float | None:
-    """Events per second between the first points at which ``axis`` is at least ``low`` and at least ``high``;
-    None when it did not come so far, or all at once."""
+    """Events per second between the first points at which ``axis`` is at least ``low`` and at least ``high``; None
+    if it did not reach them, or both at once."""
     start = next((point for point in series if getattr(point, axis) >= low), None)
     end = next((point for point in series if getattr(point, axis) >= high), None)
     if start is None or end is None or end.at <= start.at:

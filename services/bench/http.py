@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client that costs little: the machine's cores belong to what is measured."""
+"""A small, cheap HTTP/1.1 client: the machine's cores belong to the measured processes."""
 
 import http.client
 import socket
@@ -8,7 +8,7 @@ from shared.local.processes import Process, ProcessFailed
 
 
 class Connection:
-    """One connection to 127.0.0.1 that stays open. Knows only answers with a Content-Length."""
+    """One persistent connection to 127.0.0.1. Supports only answers with a Content-Length."""
 
     def __init__(self, port: int, timeout: float = 30.0) -> None:
         self._port = port
@@ -23,7 +23,7 @@ class Connection:
         return self.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
 
     def send(self, whole: bytes) -> int:
-        """Send a whole request; the status of the answer, which is read to its end."""
+        """Send a whole request, read the whole answer, and return its status."""
         self._socket.sendall(whole)
         received = b""
         while (end := received.find(b"\r\n\r\n")) < 0:

@@ -37,8 +37,8 @@ def measure_latency(
 ) -> dict[str, Any]:
     """Both percentiles in milliseconds at ``rate`` events/s, and whether they are within the targets.
 
-    A probe is one event about a new pair. It counts from the answer of the door to the first answer of the
-    query API that shows it, asked every five milliseconds.
+    A probe is one event about a new pair. Its latency is the time from the door's answer to the first answer of
+    the query API that contains it, polled every five milliseconds.
     """
     prefix = database = f"latency-{kafka_client}"
     ensure_topics(Settings(kafka=servers.kafka.bootstrap, topic_prefix=prefix, partitions=PARTITIONS))
@@ -63,7 +63,7 @@ def measure_latency(
         _wait_started(load, log)
         time.sleep(_SETTLE_SECONDS)
         waits = _probe(ports["ingest"], ports["relations"], probes)
-        load.check()  # one that has ended left the last probes without a load
+        load.check()  # if the load has ended early, the last probes were measured without it
     client.drop_database(database)
     return summary(kafka_client, rate, waits)
 
@@ -113,7 +113,7 @@ def _probe(door: int, api: int, probes: int) -> list[float]:
                     raise ConnectionError(f"{path} did not show up within {_PATIENCE_SECONDS:.0f} s")
                 time.sleep(_POLL_SECONDS)
             waits.append(time.monotonic() - answered)
-            # Not in step with the worker's own rhythm.
+            # Random, so that probes are not in step with the worker's polling.
             time.sleep(draw.uniform(0.0, 0.05))
     finally:
         sender.close()

@@ -1,6 +1,6 @@
-"""The load on a door, as a process of its own: requests over several connections.
+"""Load on a door, in its own process: requests over several connections.
 
-Prints one JSON line: ``rate`` in events per second, answered with 202 within the measured time.
+Prints one JSON line: ``rate`` is the number of events per second answered with 202 in the measured time.
 """
 
 import argparse
@@ -21,7 +21,7 @@ _BODIES, _ENDLESS = 200, 1_000_000
 
 
 class Counter:
-    """Events answered in the measured time, which begins after the warming up."""
+    """Counts the events answered in the measured time, which begins after the warm-up."""
 
     def __init__(self, seconds: float) -> None:
         self.start = time.monotonic() + WARM_SECONDS
@@ -48,8 +48,8 @@ def bodies(batch: int, seed: int, count: int) -> Iterator[bytes]:
 
 
 class Source:
-    """Requests for several threads: made as they are needed at a given rate, made beforehand and sent again
-    and again without one."""
+    """Requests for several threads: with a rate, made as needed; without one, made beforehand and sent
+    repeatedly."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         made = bodies(options.batch, options.seed, _ENDLESS if options.rate else _BODIES)
@@ -67,7 +67,7 @@ def main() -> None:
     source = Source(options)
     print(STARTED, flush=True)
     counter = Counter(options.seconds)
-    # Between two requests of one connection, so that all together make the rate.
+    # The pause between two requests of one connection that gives the total rate.
     pause = options.connections * options.batch / options.rate if options.rate else 0.0
     work = partial(_work, options.port, source, options.batch, pause, counter)
     threads = [threading.Thread(target=work) for _ in range(options.connections)]
@@ -80,7 +80,7 @@ def main() -> None:
 
 def _work(port: int, source: Source, batch: int, pause: float, counter: Counter) -> None:
     connection = Connection(port)
-    # Spread over the first pause: the connections are not to send in step.
+    # Spread over the first pause, so that the connections do not send in step.
     due = time.monotonic() + random.random() * pause
     while (now := time.monotonic()) < counter.end:
         if pause:
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--rate", type=float, default=0.0, help="events/s; as fast as it goes without")
+    parser.add_argument("--rate", type=float, default=0.0, help="events/s (default: as fast as possible)")
     parser.add_argument("--content-type", default="application/json")
     parser.add_argument("--seed", type=int, default=1)
     return parser

@@ -22,14 +22,14 @@ _START_SECONDS = 90.0
 
 
 class RunFailed(Exception):
-    """A contender ended, was too slow, or stored something else than it should have."""
+    """A contender ended, was too slow, or stored a wrong result."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was measured. ``seconds`` from the first to the last document stored, ``rate`` in events per second,
+    """The result of a run. ``seconds`` from the first to the last document stored, ``rate`` in events per second,
     CPU in µs per event of the contender's processes, of mongod and of the broker, ``memory_mb`` at its peak.
-    ``before`` events were stored when the clock started, and count for none of these."""
+    ``before`` events were stored before the clock started, and are excluded from all of these."""
 
     contender: str
     scenario: str
@@ -50,7 +50,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """How far a contender was at a time (seconds), and the CPU spent until then (µs)."""
+    """The progress of a contender at a time (seconds), and the CPU spent until then (µs)."""
 
     at: float
     done: int
@@ -83,7 +83,7 @@ def measure(
         memory = peak_megabytes(_pids(processes))
     events = topic.events - first.done
     if events <= 0:
-        raise RunFailed("all was stored before it could be looked at: take more events")
+        raise RunFailed("all events were stored before the first sample: use more --events")
     seconds = last.at - first.at
     return Run(
         contender.name,
@@ -116,7 +116,7 @@ def _pids(processes: list[Process]) -> set[int]:
 
 
 def _first(servers: BenchServers, processes: list[Process], progress: Callable[[], int]) -> Sample:
-    """When something is stored. What was stored by then counts neither as work nor as time."""
+    """The first sample with stored events. Events stored by then count neither as work nor as time."""
     deadline = time.monotonic() + _START_SECONDS
     while (done := progress()) == 0:
         check(processes, deadline, "stored nothing")
@@ -132,7 +132,7 @@ def _last(
     ending: Sequence[Any],
     limit: float,
 ) -> Sample:
-    """When the last fact of every partition is stored."""
+    """The sample when the last fact of every partition is stored."""
     deadline = time.monotonic() + limit
     while database["relations"].count_documents({"_id": {"$in": ending}}) < len(ending):
         check(processes, deadline, "did not store the whole topic")
@@ -149,21 +149,21 @@ def check(processes: Sequence[Process], deadline: float, what: str) -> None:
 
 
 def check_library(library: str | None, processes: Sequence[Process]) -> None:
-    """Raise RunFailed when a process has not loaded it: no row may bear the name of a client not in use."""
+    """Raise RunFailed if a process has not loaded it: no row may have the name of a client that was not used."""
     for process in processes:
         if library is not None and library not in Path(f"/proc/{process.pid}/maps").read_text():
             raise RunFailed(f"{process.name} does not use {library}")
 
 
 def progress_of(contender: Contender, database: Database[Document], topic: BenchTopic) -> Callable[[], int]:
-    """A function that says how many events of ``topic`` the contender has stored since now."""
+    """A function that returns how many events of ``topic`` the contender has stored from now on."""
     return _positions(database, topic, contender) if contender.kith else _operations(database)
 
 
 def _operations(database: Database[Document]) -> Callable[[], int]:
-    """Inserts and updates that mongod has counted since: every peer makes one for every event."""
+    """The inserts and updates that mongod counts from now on: every peer makes one per event."""
     status = database.client.admin.command("serverStatus")
-    # Only the counters: the whole report would cost mongod more than some contenders do.
+    # Only the counters: the whole serverStatus would cost mongod more than some contenders do.
     command = {"serverStatus": 1, **{section: 0 for section in status if section != "opcounters"}}
 
     def count() -> int:

@@ -1,4 +1,4 @@
-"""What processes have used, by Linux's /proc: CPU time and memory. Reading costs microseconds."""
+"""CPU time and memory of processes, from Linux's /proc. Reading costs microseconds."""
 
 import os
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ _TICK = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def cpu_microseconds(pids: Iterable[int]) -> int:
-    """User and system time of these processes, in steps of 10 ms on most kernels. One that is gone counts 0."""
+    """User and system time of these processes, in steps of 10 ms on most kernels. An ended process counts 0."""
     return sum(parse_stat(stat)[1] * _TICK for pid in pids if (stat := _read(PROC / str(pid) / "stat")))
 
 
 def peak_megabytes(pids: Iterable[int]) -> float:
-    """The sum of the most memory that each was resident with (VmHWM)."""
+    """The sum of each process's peak resident memory (VmHWM)."""
     kilobytes = 0
     for pid in pids:
         for line in _read(PROC / str(pid) / "status").splitlines():
@@ -24,7 +24,7 @@ def peak_megabytes(pids: Iterable[int]) -> float:
 
 
 def tree(roots: Iterable[int]) -> set[int]:
-    """These processes and all that descend from them."""
+    """These processes and all their descendants."""
     parents = {
         int(folder.name): parse_stat(stat)[0]
         for folder in PROC.iterdir()
@@ -40,7 +40,7 @@ def tree(roots: Iterable[int]) -> set[int]:
 
 def parse_stat(stat: str) -> tuple[int, int]:
     """The parent's process id and the clock ticks of CPU in a line of /proc/PID/stat."""
-    # The name, in brackets, may hold brackets and blanks itself.
+    # The name, in brackets, may contain brackets and blanks itself.
     fields = stat.rpartition(")")[2].split()
     return int(fields[1]), int(fields[11]) + int(fields[12])
 

@@ -1,4 +1,4 @@
-"""An environment of its own for Quix Streams: it does not work with the releases that Kith has of pydantic."""
+"""A separate environment for Quix Streams, which does not work with Kith's version of pydantic."""
 
 import os
 import shutil
@@ -14,7 +14,8 @@ FOLDER = "bench-quix-3.28.1"
 
 
 def interpreter() -> Path:
-    """Its Python, installed by uv in the first call on a machine. ConfigurationError if that fails."""
+    """The environment's Python, installed by uv in the first call on a machine. Raises ConfigurationError if that
+    fails."""
     with locked(FOLDER) as cache:
         folder = cache / FOLDER
         if not folder.exists():
@@ -38,7 +39,7 @@ def _find_uv() -> str:
     if found is None and local.exists():
         found = str(local)
     if found is None:
-        raise ConfigurationError("Quix Streams is installed by uv, which is not there")
+        raise ConfigurationError("installing Quix Streams needs uv, which was not found")
     return found
 
 

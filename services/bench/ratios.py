@@ -1,4 +1,4 @@
-"""From runs to the ratios that docs/why/speed.md promises. Pure."""
+"""Computes the ratios of docs/why/speed.md from runs. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ class Measured(Protocol):
 
 
 class Target(NamedTuple):
-    """``of`` over the best of ``over``, in one scenario, is to be at least ``least``."""
+    """In one scenario, ``of`` divided by the best of ``over`` must be at least ``least``."""
 
     name: str
     scenario: str
@@ -32,7 +32,7 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """A target and what was measured: the median of the repetitions' ratios, and the lowest and highest."""
+    """A target and the measured ratio: the median over the repetitions, the lowest and the highest."""
 
     name: str
     scenario: str
@@ -69,8 +69,8 @@ TARGETS = (
 
 
 def ratios(runs: Sequence[Measured], targets: Sequence[Target] = TARGETS) -> list[Ratio]:
-    """A ratio for every target of which both sides were measured, repetition by repetition: what disturbed
-    the machine for a while disturbed both."""
+    """A ratio for every target with both sides measured, repetition by repetition: a disturbance of the machine
+    affected both."""
     rates: dict[tuple[str, int], Mapping[str, float]] = {}
     for run in runs:
         place = (run.scenario, run.repetition)
@@ -92,6 +92,6 @@ def ratios(runs: Sequence[Measured], targets: Sequence[Target] = TARGETS) -> lis
 def ratio(name: str, scenario: str, pairs: Sequence[float], least: float) -> Ratio:
     """The summary of one ratio's repetitions (at least one)."""
     middle = median(pairs)
-    # As it is shown, so that no row reads "1.00, target 1.00, missed".
+    # Rounded as it is shown, so that no row reads "1.00, target 1.00, missed".
     met = round(middle, 2) >= least
     return Ratio(name, scenario, round(middle, 3), round(min(pairs), 3), round(max(pairs), 3), least, met)

@@ -1,4 +1,4 @@
-"""The tables that a person reads, at most 100 columns wide. Pure but for the printing."""
+"""The printed tables, at most 100 columns wide. Pure but for the printing."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -18,7 +18,7 @@ SCENARIOS = {
 
 
 def console(stderr: bool) -> Console:
-    """A console that is wide enough for the tables where its output goes into a file."""
+    """A console that is wide enough for the tables when its output is redirected to a file."""
     found = Console(stderr=stderr, highlight=False)
     return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=100)
 
@@ -65,7 +65,7 @@ def ratios_table(found: Sequence[Ratio]) -> Table:
 
 
 def plain_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Rows under their own names; a row may lack some."""
+    """Rows with their names as columns; a row may lack some."""
     table = Table(title=title, title_justify="left")
     names = list(dict.fromkeys(name for row in rows for name in row))
     for number, name in enumerate(names):

@@ -20,20 +20,20 @@ from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
-#: Slower than any contender but the tutorial loop: whoever is below has failed.
+#: Slower than any contender but the tutorial loop: a contender below it has failed.
 _LEAST_RATE, _TUTORIAL_RATE = 500.0, 100.0
 
 
 @dataclass
 class Results:
-    """All runs, and what could not be measured and why, by contender and scenario."""
+    """All runs, and the failures with their reasons, by contender and scenario."""
 
     runs: list[Run] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
 
 
 class Comparison:
-    """Runs contenders on topics of ``events`` messages. ``say`` is told what happens."""
+    """Runs contenders on topics of ``events`` messages. ``say`` receives the progress."""
 
     def __init__(
         self, servers: BenchServers, client: MongoClient[Document], events: int, say: Callable[[str], None]
@@ -48,7 +48,7 @@ class Comparison:
     def run(
         self, contenders: Sequence[Contender], repetitions: int, scenarios: Collection[str] = ALL_SCENARIOS
     ) -> Results:
-        """Round-robin over the contenders, so that whatever disturbs the machine disturbs all of them."""
+        """Round-robin over the contenders, so that a disturbance of the machine affects all of them."""
         results = Results()
         for repetition in range(1, repetitions + 1):
             for contender in contenders:
@@ -94,7 +94,7 @@ class Comparison:
         limit = 60 + topic.events / (_TUTORIAL_RATE if contender.most_events else _LEAST_RATE)
         database = self._client[name]
         found = measure(self._servers, database, contender, job, topic, scenario, repetition, limit)
-        # The endings of the first topic and of its replay.
+        # The last facts of the first topic and of its replay.
         more = PARTITIONS if scenario == "replay" else 0
         wanted, stored = {"facts": topic.facts + more}, {"facts": found.stored}
         if contender.kith:
@@ -108,11 +108,11 @@ class Comparison:
                 "changes": self._changes(topic) - changes,
             }
         if wanted != stored:
-            raise RunFailed(f"stored {stored}, and it should be {wanted}")
+            raise RunFailed(f"stored {stored}, expected {wanted}")
         return found
 
     def _topic(self, scenario: str, most: int | None) -> BenchTopic:
-        """The topic of a scenario, filled when it is first needed."""
+        """The topic of a scenario, filled at the first use."""
         events = min(self._events, most or self._events) - PARTITIONS
         prefix = scenario if events == self._events - PARTITIONS else f"{scenario}-{TUTORIAL_EVENTS}"
         if prefix not in self._topics:
@@ -122,7 +122,7 @@ class Comparison:
         return self._topics[prefix]
 
     def _changes(self, topic: BenchTopic) -> int:
-        """How many changes have ever been published for this topic."""
+        """The number of changes published for this topic so far."""
         name = Topics(topic.prefix).name("relation-changes")
         reader = KafkaConsumer(bootstrap_servers=self._servers.kafka.bootstrap, metrics_enabled=False)
         try:
@@ -133,6 +133,6 @@ class Comparison:
 
     def _drop(self, name: str) -> None:
         self._client.drop_database(name)
-        # The dirty pages of one contender are not to be written on the time of the next.
+        # So that the dirty pages of one contender are not written during the next one.
         self._client.admin.command("fsync")
         time.sleep(0.2)

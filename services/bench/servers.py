@@ -1,4 +1,4 @@
-"""A Kafka and a MongoDB of the benchmark's own, alike for all contenders."""
+"""The benchmark's own Kafka and MongoDB, the same for all contenders."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,8 +36,8 @@ class BenchServers:
 
 @contextmanager
 def running(folder: Path, cache_gb: float = CACHE_GB) -> Iterator[BenchServers]:
-    """Both servers over ``folder``, stopped at the end. ``cache_gb`` is the most of its documents and indexes that
-    mongod keeps in memory."""
+    """Both servers with their data in ``folder``, stopped at the end. ``cache_gb`` is the size of mongod's
+    cache."""
     log = folder / "log"
     kafka_port, controller_port, mongo_port = replace_taken([0, 0, 0])
     kafka = KafkaServer(folder / "kafka", kafka_port, controller_port, log / "kafka.log", PROPERTIES)

@@ -1,4 +1,4 @@
-"""How each contender's processes are started: command lines and environments."""
+"""The command lines and environments of each contender's processes."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ PEERS = Path(__file__).with_name("peers")
 
 @dataclass(frozen=True)
 class Job:
-    """What a contender is to do: read ``topic`` as ``group``, store into ``database``."""
+    """The task of a contender: read ``topic`` as ``group``, store into ``database``."""
 
     kafka: str
     mongo: str
@@ -46,7 +46,7 @@ def peer(module: str, *arguments: str) -> Callable[[Job], list[Process]]:
 
 def quix_streams(job: Job) -> list[Process]:
     argv = [str(quix.interpreter()), str(PEERS / "quix_sink.py")]
-    # The state folder that it may make belongs to this run.
+    # It may create a state folder, which belongs to this run.
     return [Process("Quix Streams", argv, job.folder / f"{job.group}.log", _environment(job), grace=2.0)]
 
 
@@ -80,7 +80,7 @@ def kith(workers: int = 1, **settings: str) -> Callable[[Job], list[Process]]:
                 "KITH_TOPIC_PREFIX": job.topic_prefix,
                 "KITH_GROUP": job.group,
                 "KITH_RELATIONS_PORT": str(port),
-                # Stated, so that the caller's environment does not make another contender of it.
+                # Set explicitly, so that the caller's environment cannot change the contender.
                 "KITH_KAFKA_CLIENT": "kafka-python",
                 "KITH_ACCESS": "open",
                 "KITH_ENCRYPTION": "off",

@@ -1,4 +1,4 @@
-"""Fills the benchmark's topics: generated events, and at the end of each partition one fact that says so."""
+"""Fills the benchmark's topics: generated events, and one fact that marks the end of each partition."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class BenchTopic:
 
     @property
     def ending_documents(self) -> list[str]:
-        """The ids of the last facts as Kith's documents have them."""
+        """The ids of the last facts in Kith's documents."""
         return [document_id("default", *ids) for ids in self.endings]
 
 
@@ -71,7 +71,7 @@ def fill(settings: Settings, prefix: str, events: Iterable[BenchEvent]) -> Bench
 
 
 def ending_consumer(prefix: str, partition: int) -> str:
-    """A consumer whose events go into this partition."""
+    """A consumer whose events are published to this partition."""
     number = 0
     while True:
         consumer_id = f"end-{prefix}-{number}"

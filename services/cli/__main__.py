@@ -42,7 +42,7 @@ def _kith(
 
 
 def main() -> None:
-    """Run the command; errors that a person can mend are one line on stderr."""
+    """Run the command. An error that the user can fix is one line on stderr."""
     try:
         app()
     except (ConfigurationError, Unavailable) as error:

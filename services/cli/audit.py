@@ -1,4 +1,4 @@
-"""`kith audit`: the record of who saw what, and whether it is whole."""
+"""`kith audit`: the audit of data access, and the check of its integrity."""
 
 import json
 from collections import Counter
@@ -20,11 +20,11 @@ def verify_command(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's chain; * is the installation's.")] = None,
     json_line: Json = False,
 ) -> None:
-    """Check that no entry of the audit was changed, exchanged or taken away, and that the topic agrees.
+    """Check that no entry of the audit was changed, replaced or deleted, and that the topic agrees.
 
-    Exit status 1: something is wrong. Whoever may write to the collection could have computed a chain anew: then
-    only the topic disagrees, or KITH_AUDIT_KEY is what they lacked. Entries cut off the end show as far as the
-    topic has them.
+    Exit status 1: the check found a fault. A writer to the collection could recompute a whole chain;
+    KITH_AUDIT_KEY prevents that, and without it the topic still disagrees. Entries deleted at the end are found if
+    the topic still has them.
     """
     from services.explain.log import LogScan
     from shared.access.audit_factory import audit_key
@@ -39,7 +39,7 @@ def verify_command(
     with LogScan(settings) as scan:
         bounds = scan.bounds([Topics(settings.topic_prefix).name(AUDIT)])
         seen = Witnessed()
-        # Looked at as they come: none is kept.
+        # Checked one by one: none is kept in memory.
         scan.read(bounds, seen.take)
     with connect(mongo) as client:
         found = verify(MongoAuditLog(client[settings.database]), seen.hashes, audit_key(settings), tenant)
@@ -52,7 +52,7 @@ def verify_command(
             typer.echo(f"{flaw.kind}: {flaw.tenant}, entry {flaw.sequence}: {flaw.detail}")
         kinds = Counter(flaw.kind for flaw in found.flaws)
         said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        typer.echo(f"The audit is not whole: {said}." if said else "The audit is whole.")
+        typer.echo(f"The audit is not intact: {said}." if said else "The audit is intact.")
     raise typer.Exit(1 if found.flaws else 0)
 
 

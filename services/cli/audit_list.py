@@ -1,4 +1,4 @@
-"""`kith audit list`: who saw or did what."""
+"""`kith audit list`: the entries of the audit."""
 
 import csv
 import io
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 
 def list_command(
     tenant: Annotated[
-        str, typer.Option(help=f"Whose entries; {INSTALLATION} is what was done to the installation.")
+        str, typer.Option(help=f"The tenant; {INSTALLATION} is the installation itself.")
     ] = "default",
     subject: Annotated[
-        str | None, typer.Option(help="What it was done to: a consumer_id, a key, a letter …", show_default=False)
+        str | None, typer.Option(help="The subject: a consumer_id, a key, a dead letter …", show_default=False)
     ] = None,
     caller: Annotated[
-        str | None, typer.Option(help="Who: a name, or the prefix of a key.", show_default=False)
+        str | None, typer.Option(help="The caller: a name, or the prefix of a key.", show_default=False)
     ] = None,
     action: Annotated[
         str | None, typer.Option(help="A code such as personal.read, or its first part: keys.", show_default=False)
     ] = None,
     from_: Annotated[
-        str | None, typer.Option("--from", help="Begin: a time in ISO 8601, or how long ago, as in 24h or 7d.")
+        str | None, typer.Option("--from", help="Start: a time in ISO 8601, or a duration ago, as in 24h or 7d.")
     ] = None,
-    to: Annotated[str | None, typer.Option(help="End, exclusive, written as --from is.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many entries at most, the latest.")] = 50,
+    to: Annotated[str | None, typer.Option(help="End, exclusive, in the form of --from.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of entries, latest first.")] = 50,
     json_line: Annotated[bool, typer.Option("--json", help="Print entries as JSON, one a line.")] = False,
     csv_lines: Annotated[bool, typer.Option("--csv", help="Print entries as CSV.")] = False,
 ) -> None:
-    """List who saw personal data and who did what, the latest first.
+    """List who saw personal data and who did what, latest first.
 
-    That somebody has looked is an entry itself: audit.read. Times are in UTC.
+    Reading the audit is an entry itself: audit.read. Times are in UTC.
     """
     from shared.access.acts import recorder
     from shared.access.audit_reading import AuditFilter, MongoAuditReader, described
@@ -67,7 +67,7 @@ def list_command(
     elif csv_lines:
         typer.echo(_as_csv(found), nl=False)
     else:
-        for line in told(tenant, found, more, shutil.get_terminal_size((80, 24)).columns):
+        for line in entries_table(tenant, found, more, shutil.get_terminal_size((80, 24)).columns):
             typer.echo(line)
 
 
@@ -84,7 +84,7 @@ def is_tenant(name: str) -> bool:
 
 
 def gathered(reader: "AuditReader", tenant: str, sought: "AuditFilter", limit: int) -> tuple[list[Entry], bool]:
-    """The latest ``limit`` entries, and whether there are perhaps more. Raises Unavailable."""
+    """The latest ``limit`` entries, and whether there may be more. Raises Unavailable."""
     found: list[Entry] = []
     below: int | None = None
     while True:
@@ -94,14 +94,12 @@ def gathered(reader: "AuditReader", tenant: str, sought: "AuditFilter", limit: i
             return found, below is not None
 
 
-def told(tenant: str, found: Sequence[Entry], more: bool, width: int) -> list[str]:
+def entries_table(tenant: str, found: Sequence[Entry], more: bool, width: int) -> list[str]:
     """The entries as a table."""
     from services.cli.report_table import Column, printable, table
 
     if not found:
-        return [
-            f"No entry of {'the installation' if tenant == INSTALLATION else f'the tenant {tenant}'} is like this."
-        ]
+        return [f"No entry of {'the installation' if tenant == INSTALLATION else f'the tenant {tenant}'} matches."]
     cells = [
         Column("Time (UTC)", [entry["time"].replace("T", " ").partition(".")[0] for entry in found], key=True),
         Column("Who", [printable(f"{entry['who']} ({entry['key']})") for entry in found], key=True, text=True),
@@ -109,7 +107,9 @@ def told(tenant: str, found: Sequence[Entry], more: bool, width: int) -> list[st
         Column("What", [printable(_what(entry)) for entry in found], key=True, text=True),
     ]
     lines = list(table(cells, width))
-    return [*lines, "", "There are earlier ones: --limit, or --to the last time."] if more else lines
+    return (
+        [*lines, "", "There are earlier entries: raise --limit, or set --to to the last time."] if more else lines
+    )
 
 
 def _what(entry: Entry) -> str:

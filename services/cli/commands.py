@@ -1,4 +1,4 @@
-"""Every command of `kith`, and where it is. Importing this imports no command."""
+"""The table of `kith`'s commands and their modules. Importing this imports no command."""
 
 from typing import ClassVar
 
@@ -28,7 +28,7 @@ PLACES = {
         "services.cli.status",
         "status_command",
         STACK,
-        "Show how far each service has come, who works on it, what is stored and what was not accepted.",
+        "Show each service's progress and workers, the stored documents and the dead letters.",
     ),
     "import": Place(
         "services.importer.command",
@@ -53,13 +53,13 @@ PLACES = {
         "services.cli.explain",
         "explain_command",
         DATA,
-        "Explain what became of an event: where it lies, what it changed, and if nothing, why.",
+        "Trace an event: its places in Kafka, what it changed, and why it changed nothing if so.",
     ),
     "dead-letters": Place(
         "services.cli.dead_letters",
         "dead_letters_app",
         OPERATE,
-        "Dead letters: messages that could never be accepted, kept as they came. They may hold personal data.",
+        "Dead letters: rejected messages, kept unchanged. They may contain personal data.",
     ),
     "rebuild": Place(
         "services.cli.rebuild",
@@ -83,7 +83,7 @@ PLACES = {
         "services.cli.privileges_command",
         "privileges_command",
         OPERATE,
-        "Show the least that each service has to be allowed, as commands for Kafka's and MongoDB's own tools.",
+        "Show the least privileges of each service, as commands for Kafka's and MongoDB's own tools.",
     ),
     "settings": Place(
         "services.cli.settings_command",
@@ -94,7 +94,7 @@ PLACES = {
     **{name: Place("services.cli.run", name, SERVE, spec.summary) for name, spec in SERVICES.items()},
 }
 
-#: These start a stack, or are about one and not about what it holds.
+#: Commands that start or manage a stack, and do not use its data.
 ABOUT_STACKS = ("up", "demo", "down", "logs")
 
 

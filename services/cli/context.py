@@ -1,4 +1,4 @@
-"""Which stack a command talks to: ``--context``, KITH_CONTEXT, or the one that runs on this machine."""
+"""Selects the stack of a command: ``--context``, KITH_CONTEXT, or the one that runs on this machine."""
 
 import functools
 import inspect
@@ -20,17 +20,17 @@ VARIABLE = "KITH_CONTEXT"
 OPTION = typer.Option(
     "--context",
     metavar="NAME|FILE",
-    help=f"The stack to talk to, where several run. Default: {VARIABLE}, or the one that runs.",
+    help=f"The stack to use if several run. Default: {VARIABLE}, or the only one that runs.",
     show_default=False,
 )
-#: Who names one of these in the environment does not mean a stack that happens to run.
+#: If the environment sets one of these, a stack that happens to run is not used.
 _SERVERS = ("KITH_KAFKA", "KITH_MONGO")
 _asked: ContextVar[str | None] = ContextVar("asked", default=None)
 
 
 @contextmanager
 def asking_for(name: str | None) -> Iterator[None]:
-    """Meanwhile commands talk to this stack, unless they are given another."""
+    """Inside the context, commands use this stack unless they name another."""
     token = _asked.set(name)
     try:
         yield
@@ -39,12 +39,12 @@ def asking_for(name: str | None) -> Iterator[None]:
 
 
 def asked_for(option: str | None) -> str | None:
-    """The name or file that the option, else the option of `kith` itself, else the environment gives."""
+    """The name or file from the option, else from the option of `kith` itself, else from the environment."""
     return option or _asked.get() or os.environ.get(VARIABLE) or None
 
 
 def chosen(option: str | None) -> Context:
-    """The stack for a command that is about stacks. Raises ConfigurationError that lists those that run."""
+    """The stack of a command that manages stacks. Raises ConfigurationError that lists the running ones."""
     name = asked_for(option)
     if name is not None:
         return _named(name)
@@ -70,7 +70,7 @@ def talks_to_a_stack(command: Callable[..., None]) -> Callable[..., None]:
         def defaults() -> Mapping[str, Any]:
             settings, advice = _settings(asked_for(kith_context))
             ADVICE.set(advice)
-            # A further process of a service cannot listen where the first one does.
+            # A second process of a service cannot listen on the port of the first one.
             return {**settings, **({f"{service}_port": 0} if settings and service else {})}
 
         before = ADVICE.get()
@@ -93,14 +93,17 @@ def talks_to_a_stack(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _settings(name: str | None) -> tuple[Mapping[str, Any], str]:
-    """Settings that the environment is to complete, and advice for when something is still missing."""
+    """The stack's settings, which the environment completes, and the advice for a setting that is still
+    missing."""
     if name is not None:
         context = _named(name)
         if not context.ready:
-            raise ConfigurationError(f"the stack {context.name} ({context.who}) is not ready yet; try again soon")
+            raise ConfigurationError(
+                f"the stack {context.name} ({context.who}) is not ready yet; retry in a moment"
+            )
         _check_names(context)
         _announce(context)
-        return context.settings, f"{context.path} does not say it either."
+        return context.settings, f"{context.path} does not contain it either."
     found = running()
     ready = [context for context in found if context.ready]
     if explicit := [variable for variable in _SERVERS if os.environ.get(variable)]:
@@ -110,19 +113,19 @@ def _settings(name: str | None) -> tuple[Mapping[str, Any], str]:
                 {},
                 f"The stack {ready[0].name} runs: unset {names} to use it, or add --context {ready[0].name}.",
             )
-        return {}, f"{names} is set, so export the rest, too."
+        return {}, f"{names} is set, so no stack is used: export the other settings, too."
     if len(ready) == 1:
         _announce(ready[0])
         return ready[0].settings, f"The stack {ready[0].name} has none."
     if ready:
         return {}, _several(ready)
     if found:
-        return {}, f"The stack {found[0].name} ({found[0].who}) is not ready yet; try again soon."
+        return {}, f"The stack {found[0].name} ({found[0].who}) is not ready yet; retry in a moment."
     return {}, "No stack is running on this machine: start one with `kith up`, or export them."
 
 
 def _check_names(context: Context) -> None:
-    """A person's mistake in a name must not be passed by."""
+    """Raise ConfigurationError for a misspelt setting in a context file."""
     from shared.settings import Settings
 
     if unknown := sorted(set(context.settings) - set(Settings.model_fields)):
@@ -139,7 +142,7 @@ def _named(name: str) -> Context:
         raise ConfigurationError(f"there is no stack {name} ({says})")
     context = read(path)
     if not context.running:
-        running()  # removes what it has left
+        running()  # removes its context file
         raise ConfigurationError(f"the stack {name} has ended ({context.who}); start it again or choose another")
     return context
 
@@ -150,7 +153,7 @@ def _several(found: list[Context]) -> str:
 
 
 def _announce(context: Context) -> None:
-    """One line on stderr, so that what a program reads stays as it is."""
+    """Print the stack in use: one line on stderr, because programs read stdout."""
     own = {name.upper() for name in os.environ}
     theirs = [name for name in context.settings if f"KITH_{name.upper()}" in own]
     servers = [

@@ -1,4 +1,4 @@
-"""One stack for one data folder: a second one says who holds it."""
+"""The lock of a data folder: one stack at a time. A second one reports the process that holds it."""
 
 import json
 import os
@@ -16,7 +16,7 @@ FILE = "kith.lock"
 
 
 class Holder:
-    """Says in the lock's file which process has the folder, since when, and where its stack answers."""
+    """Writes into the lock's file the process that holds the folder, since when, and its stack's addresses."""
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
@@ -24,14 +24,14 @@ class Holder:
         lock.say(json.dumps(self._fields))
 
     def say(self, addresses: Mapping[str, str]) -> None:
-        # A password in an address is nothing for a file that is there to be read.
+        # Others read this file, so it contains no passwords.
         self._fields["addresses"] = {n: a for n, a in addresses.items() if "@" not in a}
         self._lock.say(json.dumps(self._fields))
 
 
 @contextmanager
 def holding(folder: Path) -> Iterator[Holder]:
-    """The folder, for this process alone. Raises ConfigurationError that names the process that has it."""
+    """Lock the folder for this process. Raises ConfigurationError that names the process that holds it."""
     lock = Lock(folder / FILE)
     if not lock.acquire():
         raise ConfigurationError(_in_use(folder))

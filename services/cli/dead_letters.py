@@ -1,4 +1,4 @@
-"""`kith dead-letters`: look at what was not accepted, mend it, publish it again, or lay it aside."""
+"""`kith dead-letters`: list and show rejected messages, correct and replay them, or discard them."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.settings import Needed, Settings
 
 dead_letters_app = typer.Typer(
-    help="Dead letters: messages that could never be accepted, kept as they came. They may hold personal data.",
+    help="Dead letters: rejected messages, kept unchanged. They may contain personal data.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -44,17 +44,16 @@ Topic = Annotated[
 Since = Annotated[
     str | None,
     typer.Option(
-        help="Only what came into Kafka then or later: 2026-11-21T10:00:00Z, or how long ago, 90m, 24h, 7d, 2w.",
+        help="Only messages since then, by Kafka's timestamp: 2026-11-21T10:00:00Z, or a duration ago: 90m, 24h, "
+        "7d, 2w.",
         rich_help_panel=_FILTERS,
     ),
 ]
 Until = Annotated[
-    str | None, typer.Option(help="Only what came into Kafka before then.", rich_help_panel=_FILTERS)
+    str | None, typer.Option(help="Only messages before then, by Kafka's timestamp.", rich_help_panel=_FILTERS)
 ]
-All = Annotated[
-    bool, typer.Option("--all", help="Also those replayed or discarded before.", rich_help_panel=_FILTERS)
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+All = Annotated[bool, typer.Option("--all", help="Include replayed and discarded ones.", rich_help_panel=_FILTERS)]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and change nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 
 
@@ -67,11 +66,13 @@ def list_command(
     since: Since = None,
     until: Until = None,
     everything: All = False,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most so many, the latest ones.")] = 50,
-    summary: Annotated[bool, typer.Option("--summary", help="Show how many there are per reason.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number to show, latest first.")] = 50,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Show the number of dead letters per reason.")
+    ] = False,
     json_line: Json = False,
 ) -> None:
-    """List the dead letters that are open, the latest first. Values are not shown."""
+    """List the open dead letters, latest first. Values are not shown."""
     from services.cli import dead_letters_view as letters
     from shared.letters.letter import summary as told
 
@@ -93,13 +94,15 @@ def list_command(
 def show_command(
     id: Annotated[str, typer.Argument(help="The id, as `list` shows it.")],
     raw: Annotated[
-        bool, typer.Option("--raw", help="Write only the original bytes of the message, to mend them in a file.")
+        bool,
+        typer.Option("--raw", help="Write only the original bytes of the message, to correct them in a file."),
     ] = False,
     json_line: Json = False,
 ) -> None:
     """Show one dead letter with the whole message. The message may hold personal data.
 
-    Of a message of more than 1 MiB a letter keeps the beginning, and says where in Kafka all of it lies.
+    A dead letter keeps only the beginning of a message of more than 1 MiB, and the place of the whole one in
+    Kafka.
     """
     from services.cli import dead_letters_view as letters
     from shared.letters.letter import cut_note
@@ -136,22 +139,21 @@ def replay_command(
     dry_run: DryRun = False,
     json_line: Json = False,
 ) -> None:
-    """Publish dead letters again: the same bytes under the same key, in the order in which they came.
+    """Publish dead letters again: the same bytes under the same key, in their original order.
 
-    Do this once the cause is gone: a reader that was too old, a clock that was wrong. Where the event itself is
-    wrong, mend it: `kith dead-letters show ID --raw > event.json`, edit the file, then
+    Do this once the cause is fixed: a worker that was too old, a clock that was wrong. If the event itself is
+    wrong, correct it: `kith dead-letters show ID --raw > event.json`, edit the file, then
     `kith dead-letters replay ID --value event.json`.
 
-    It says of each letter why it failed, and what becomes of it now; --dry-run says so beforehand.
+    The output contains each letter's reason and what happens to it now; with --dry-run, what would happen.
 
-    Replaying is safe, however often and however late: an event counts with the time that it names, not with the
-    time of its replay. If a newer event has said something else since, the newer one stays; if the same event
-    was stored already, nothing changes.
+    Replaying is safe, at any time and any number of times: an event counts with its own time, not with the time of
+    the replay. A newer event that was stored since still wins; an event that was already stored changes nothing.
 
-    A replayed letter stays, marked as replayed. A message that is refused again becomes a new dead letter, which
-    names the old one (replay_of). Of a message of more than 1 MiB only the beginning is kept: publish a whole
-    event with `--value`. Changes, which the relations service publishes, are never replayed: they would be counted
-    twice. Rebuild the projection that refused them instead.
+    A replayed letter is kept and marked as replayed. A message that is rejected again becomes a new dead letter,
+    which names the old one (replay_of). A message of more than 1 MiB is only kept in part: publish a whole event
+    with `--value`. Changes, which the relations service publishes, are never replayed: they would be counted
+    twice. Rebuild the projection that rejected them instead.
     """
     from services.cli import dead_letters_view as letters
     from shared.letters.fate import Fate, mended_fate
@@ -166,7 +168,7 @@ def replay_command(
         if notes and value is None:
             raise typer.BadParameter(f"{notes[0]}. Publish a whole event with --value", param_hint="ID")
         if not dry_run:
-            _record(settings, "dead_letters.replay", selection.told())
+            _record(settings, "dead_letters.replay", selection.audit_subject())
         with nullcontext() if dry_run else closing(_publisher(settings)) as publisher:
             if value is not None:
                 [letter] = _present(store, selection.ids)
@@ -175,7 +177,7 @@ def replay_command(
                 except InvalidEvent as invalid:
                     raise typer.BadParameter(letters.refusal(invalid), param_hint="--value") from None
                 if message is None:
-                    raise typer.BadParameter("is about a consumer who is erased", param_hint="--value")
+                    raise typer.BadParameter("is about an erased consumer", param_hint="--value")
                 done, left_out = store.publish([(letter["_id"], message)], publisher), list[str]()
                 fates.append(mended_fate(letter))
             else:
@@ -187,7 +189,7 @@ def replay_command(
 
 @dead_letters_app.command("discard")
 def discard_command(
-    reason_text: Annotated[str, typer.Option(help="Why, for whoever looks at them later.")],
+    reason_text: Annotated[str, typer.Option(help="The reason, for later readers.")],
     ids: Ids = None,
     reason: Reason = None,
     type: Type = None,
@@ -199,14 +201,14 @@ def discard_command(
     dry_run: DryRun = False,
     json_line: Json = False,
 ) -> None:
-    """Lay dead letters aside for good. They stay where they are, but are no longer listed as open."""
+    """Mark dead letters as discarded. They are kept, but no longer listed as open."""
     from services.cli import dead_letters_view as letters
 
     selection = _definite(_selection(ids, reason, type, tenant, topic, since, until, everything))
     with _opened() as (settings, _, store):
         _present(store, selection.ids)
         if not dry_run:
-            _record(settings, "dead_letters.discard", selection.told())
+            _record(settings, "dead_letters.discard", selection.audit_subject())
         done = store.discard(selection, reason_text, dry_run=dry_run)
     _print(
         {"discarded": len(done), "dry_run": dry_run, "ids": done},
@@ -233,13 +235,14 @@ def _selection(
 
 def _definite(selection: "Selection") -> "Selection":
     if not selection.narrow:
-        raise typer.BadParameter("name ids or give a filter; `--since 2000-01-01` means all that are open")
+        raise typer.BadParameter("needs ids or a filter; `--since 2000-01-01` selects all open ones")
     return selection
 
 
 @contextmanager
 def _opened(*needed: "Needed") -> "Iterator[tuple[Settings, Topics, Letters]]":
-    """The store; it opens and seals personal data only with a master key among what is ``needed``."""
+    """The store of dead letters. It decrypts and seals personal data only if ``needed`` contains the master
+    key."""
     from shared.contracts.topics import Topics
     from shared.letters.store import Letters
     from shared.mongo.errors import translated

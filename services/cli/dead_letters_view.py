@@ -1,4 +1,4 @@
-"""How dead letters look in a terminal. Pure."""
+"""Renders dead letters for a terminal. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from shared.letters.letter import as_json, cut_note, summary
 from shared.observability.terminal import printable
 from shared.runtime.protocols import Document
 
-#: Of more letters than this a replay says only how many share a reason.
+#: For more letters than this, a replay only reports the number per reason.
 NAMED = 20
 
 
 def details(letter: Document) -> dict[str, Any]:
-    """Everything, for JSON: bytes as text where they are text, else in base64; a value that is JSON as such."""
+    """All fields, for JSON: bytes as text if they are text, else in base64; a JSON value as JSON."""
     try:
         value = orjson.loads(letter["value"] or b"")
     except orjson.JSONDecodeError:
@@ -46,13 +46,13 @@ def _line(value: Any) -> str:
 
 
 def refusal(invalid: InvalidEvent) -> str:
-    """Why a mended event would become a dead letter again."""
+    """Why a corrected event would become a dead letter again."""
     where = f"{invalid.field} " if invalid.field else ""
-    return f"the mended event would be refused again ({invalid.reason}): {where}{invalid.detail}"
+    return f"the corrected event would be rejected again ({invalid.reason}): {where}{invalid.detail}"
 
 
 def table(found: Sequence[dict[str, Any]], console: Console) -> RenderableType:
-    """Summaries of letters for a terminal: a row for each, and below it what is wrong with it."""
+    """Summaries of letters for a terminal: a row for each, and below it the fault."""
     if not found:
         return "no dead letters"
     columns = [Column("Id"), Column("Came", rank=3), Column("Type", rank=2), Column("Tenant", rank=1)]
@@ -80,13 +80,13 @@ def reasons_table(reasons: dict[str, int], console: Console) -> RenderableType:
 
 
 def report(done: str, ids: Sequence[str], dry_run: bool) -> Text:
-    """What a command did, or would have done, to letters."""
+    """A line about what a command did, or would do, to letters."""
     lines = [printable(id) for id in ids] if dry_run else []
     return Text("\n".join([*lines, _sum(done, ids, dry_run)]))
 
 
 def replay_report(fates: Sequence[Fate], ids: Sequence[str], left_out: Sequence[str], dry_run: bool) -> Text:
-    """Of each letter what a replay does, or would do, and why; of very many how many share it."""
+    """What a replay does, or would do, to each letter, and why; for very many letters, the number per reason."""
     verb = "would be " if dry_run else ""
     lines: list[str] = []
     if len(fates) <= NAMED:

@@ -1,4 +1,4 @@
-"""``kith up -d``: a stack in a process of its own, which stays when this one has returned."""
+"""``kith up -d``: a stack in its own process, which keeps running after this one has returned."""
 
 import json
 import subprocess
@@ -14,13 +14,13 @@ from shared.local.processes import tail
 
 
 def up_detached(options: Options, json_line: bool) -> int:
-    """Return when the stack is ready (status 0), or has failed to start (status 1, with the reason)."""
+    """Return when the stack is ready (status 0) or has failed to start (status 1, with the reason)."""
     if not json_line:
         to_stderr(STARTING)
     logs = folder()
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = logs / f"{Path(options.context or options.name('up')).stem}.log"
-    # What the stack prints when it is ready comes by the pipe, everything else goes into the log.
+    # The stack writes its addresses to the pipe when it is ready, everything else to the log.
     with signals_interrupt(), log.open("wb") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "services.cli", "up", "--json", *_arguments(options)],

@@ -1,4 +1,4 @@
-"""`kith down` and `kith logs`: about a stack that runs on this machine."""
+"""`kith down` and `kith logs`: stop a stack on this machine, and show its logs."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def down_command(
 ) -> None:
     """Stop a stack that `kith up` or `kith demo` has started.
 
-    Returns when all of its processes have ended, and says what is kept. No other process is ever touched.
+    Returns when all of its processes have ended, and reports what is kept. Stops no other process.
     """
     stacks = running() if every else [chosen(context)] if asked_for(context) or running() else []
     if not stacks:
@@ -35,7 +35,7 @@ def down_command(
 
 def _stop(stack: Context) -> None:
     if stack.pid is None:
-        raise ConfigurationError(f"{stack.path} says no process; `kith up` has not written it")
+        raise ConfigurationError(f"{stack.path} names no process; it was not written by `kith up`")
     if stack.host != socket.gethostname():
         raise ConfigurationError(f"the stack {stack.name} runs on {stack.host}; stop it there")
     typer.echo(f"Stopping the stack {stack.name} ({stack.who}) …")
@@ -56,7 +56,7 @@ def _stop(stack: Context) -> None:
 
 
 def _ask_to_stop(stack: Context, pid: int) -> None:
-    """SIGTERM to the process that holds the stack's lock, and to no other that has its number by now."""
+    """Send SIGTERM to the process that holds the stack's lock, never to another one that reuses its process id."""
     if not hasattr(os, "pidfd_open"):
         if stack.running:
             os.kill(pid, signal.SIGTERM)
@@ -66,7 +66,7 @@ def _ask_to_stop(stack: Context, pid: int) -> None:
     except ProcessLookupError:
         return
     try:
-        # The lock is held after the process was fixed: so it is the holder's number, and stays so.
+        # The lock is still held after the pidfd was opened, so the process id is the holder's.
         if stack.running:
             signal.pidfd_send_signal(process, signal.SIGTERM)
     finally:
@@ -96,11 +96,9 @@ def logs_command(
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on, until Ctrl-C or the end of the stack.")
+        bool, typer.Option("--follow", "-f", help="Follow the log until Ctrl-C or the end of the stack.")
     ] = False,
-    lines: Annotated[
-        int, typer.Option("--lines", "-n", min=0, help="Begin with so many of the last lines.")
-    ] = 100,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Number of last lines to begin with.")] = 100,
     context: Annotated[str | None, OPTION] = None,
 ) -> None:
     """Show the log of a service or server of a running stack."""

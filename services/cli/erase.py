@@ -1,4 +1,4 @@
-"""`kith erase`: erases one consumer through the privacy service, and waits for the receipt on demand."""
+"""`kith erase`: erases one consumer through the privacy service, and waits for the receipt if requested."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.5
 _MEANS = {
-    "delete": "the relations are taken away, as if the consumer had never been",
+    "delete": "the relations are deleted, as if the consumer had never existed",
     "anonymise": "the relations stay, without free text, under a pseudonym",
 }
 
@@ -27,23 +27,23 @@ def erase_command(
     mode: Annotated[
         Literal["anonymise", "delete"],
         typer.Option(
-            help="anonymise keeps the relations under a pseudonym, delete takes them away.", show_default=False
+            help="anonymise keeps the relations under a pseudonym; delete removes them.", show_default=False
         ),
     ],
     reason: Annotated[
         str | None,
-        typer.Option(help="Why, for the audit, as in 'request 4711': at most 200 characters, nothing personal."),
+        typer.Option(help="Reason for the audit, as in 'request 4711': at most 200 characters, nothing personal."),
     ] = None,
     tenant: Annotated[
-        str | None, typer.Option(help="Whose consumer, where no key says so.", show_default=False)
+        str | None, typer.Option(help="The tenant, if no key determines it.", show_default=False)
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until all steps are done, and show the receipt.")
     ] = False,
-    wait_seconds: Annotated[float, typer.Option(min=1, help="How long to wait at most.")] = 120.0,
+    wait_seconds: Annotated[float, typer.Option(min=1, help="Maximum time to wait, in seconds.")] = 120.0,
     receipt: Annotated[
-        Path | None, typer.Option(help="Wait, and write the receipt into this file.", show_default=False)
+        Path | None, typer.Option(help="Wait, and write the receipt to this file.", show_default=False)
     ] = None,
     url: Annotated[
         str | None,
@@ -53,8 +53,8 @@ def erase_command(
 ) -> None:
     """Erase a consumer, for good: no replay, rebuild or restored dump brings them back.
 
-    It needs a key with the scope admin: KITH_KEY, or that of the stack on this machine. Asking again is safe. Exit
-    status 1: the erasure goes on, but was not done within the time to wait.
+    Needs a key with the scope admin: KITH_KEY, or that of the stack on this machine. Repeating the command is
+    safe. Exit status 1: the erasure is still in progress after --wait-seconds.
     """
     from services.cli.privacy_client import client_of, consumer_path
 
@@ -64,7 +64,7 @@ def erase_command(
     given = {"mode": mode, **({} if reason is None else {"reason": reason})}
     accepted = client.ask("DELETE", consumer_path(consumer_id, **given))
     if not (wait or receipt):
-        _tell(
+        _report(
             json_line,
             accepted,
             f"Erasure {accepted['erasure']} is accepted. `kith erase … --wait` waits for its receipt.",
@@ -73,25 +73,30 @@ def erase_command(
     state = _waited(client, accepted["erasure"], wait_seconds, quiet=json_line)
     if not state["done"]:
         missing = next(step for step in state["steps"] if not step["done"])
-        text = f"Not done within {wait_seconds:g} s: {missing['name']} ({missing['means']}). The erasure goes on."
-        _tell(json_line, state, text)
+        text = (
+            f"Not done within {wait_seconds:g} s: {missing['name']} ({missing['means']}). The erasure continues; "
+            "run the command again to wait for it."
+        )
+        _report(json_line, state, text)
         raise typer.Exit(1)
     if receipt is not None:
         receipt.write_text(f"{state['receipt']}\n")
-        _tell(json_line, state, f"Done. The receipt is in {receipt}; `kith receipt verify {receipt}` checks it.")
+        _report(json_line, state, f"Done. The receipt is in {receipt}; `kith receipt verify {receipt}` checks it.")
     else:
-        _tell(json_line, state, f"Done. The receipt:\n{state['receipt']}")
+        _report(json_line, state, f"Done. The receipt:\n{state['receipt']}")
 
 
 def _confirm(consumer_id: str, mode: str, base: str) -> None:
     if not sys.stdin.isatty():
-        raise ConfigurationError("an erasure cannot be undone; say --yes where nobody can be asked")
+        raise ConfigurationError(
+            "an erasure cannot be undone; confirm it with --yes, as there is no terminal to ask"
+        )
     typer.echo(f"This erases the consumer {consumer_id} at {base}: {_MEANS[mode]}. It cannot be undone.")
     typer.confirm("Erase?", abort=True)
 
 
 def _waited(client: "PrivacyClient", erasure: str, seconds: float, *, quiet: bool) -> dict[str, Any]:
-    """The state of the erasure, once it is done or the time is over."""
+    """The state of the erasure when it is done or the time is up."""
     end, told = time.monotonic() + seconds, set[str]()
     while True:
         state = client.ask("GET", f"/v1/erasures/{quote(erasure, safe='')}")
@@ -105,5 +110,5 @@ def _waited(client: "PrivacyClient", erasure: str, seconds: float, *, quiet: boo
         time.sleep(_POLL_SECONDS)
 
 
-def _tell(json_line: bool, state: dict[str, Any], text: str) -> None:
+def _report(json_line: bool, state: dict[str, Any], text: str) -> None:
     typer.echo(json.dumps(state) if json_line else text)

@@ -14,44 +14,45 @@ Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for p
 
 
 def explain_command(
-    event_id: Annotated[str, typer.Argument(help="The event's id, as its sender gave it.", show_default=False)],
-    source: Annotated[str | None, typer.Option(help="Its source, where several use the same ids.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Its tenant, where several use the same ids.")] = None,
+    event_id: Annotated[str, typer.Argument(help="The event's id, as its sender set it.", show_default=False)],
+    source: Annotated[str | None, typer.Option(help="Its source, if several use the same ids.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Its tenant, if several use the same ids.")] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            help="Look only at what came into Kafka then or later: 2026-11-21T10:00:00Z, or how long ago, "
-            "90m, 24h, 7d, 2w."
+            help="Search only messages since then, by Kafka's timestamp: 2026-11-21T10:00:00Z, or a duration "
+            "ago: 90m, 24h, 7d, 2w."
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Look only at what came into Kafka before then.")] = None,
+    until: Annotated[str | None, typer.Option(help="Search only messages before then.")] = None,
     json_line: Json = False,
 ) -> None:
-    """Explain what became of an event: where it lies, what it changed, and if nothing, why.
+    """Trace an event: its places in Kafka, what it changed, and why it changed nothing if so.
 
-    It shows the door's verdict, every place of the event in Kafka, the documents before and after it, the
-    changes it published and the aggregates these moved, and what has replaced it since. All of it is worked out
-    anew, by the services' own code, from the log; then it is compared with what is stored. Nothing is written.
-    The output may hold personal data.
+    Shows the door's verdict, every place of the event in Kafka, the documents before and after it, the changes it
+    published, the aggregates these changed, and the events that have replaced it since. The services' own code
+    computes all of it again from the log and compares it with the stored documents. Nothing is written. The output
+    may contain personal data.
 
-    It has to read a topic, because Kafka has no index: about 100,000 messages a second. An event that a stored
-    document or a dead letter names costs one topic once. Any other costs all three input topics, from --since to
-    --until if you say so, and then its own topic once more.
+    Kafka has no index, so the command reads a topic: about 100,000 messages a second. An event that a stored
+    document or a dead letter names takes one pass over one topic. Any other event takes a pass over all three
+    input topics, which --since and --until limit, and another one over its own topic.
 
-    The status is 0 when the event was found, and 1 when it was not.
+    Exit status 0: the event was found; 1: it was not.
     """
     from rich.console import Console
 
     from services.explain.answer import opened
     from services.explain.find import Asked
     from services.explain.view import report_json, report_view
+    from shared.contracts.spelling import nfc
     from shared.settings import require
 
     settings = read_settings()
     require(settings, "kafka", "mongo", "master_key")
     bounds = time_option("--since", since), time_option("--until", until)
     with _watched() as (progress, stage), opened(settings, progress, stage) as explainer:
-        report = explainer.explain(Asked(event_id, source, tenant), *bounds)
+        report = explainer.explain(Asked(nfc(event_id), source and nfc(source), tenant), *bounds)
     if json_line:
         typer.echo(report_json(report))
     else:
@@ -61,7 +62,7 @@ def explain_command(
 
 @contextmanager
 def _watched() -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
-    """A bar on stderr if that is a terminal: one function moves it, the other says what it is about."""
+    """A progress bar on stderr if that is a terminal: one function advances it, the other sets its label."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""Which services answer: those that are no workers leave no other sign of life."""
+"""Checks which services answer: services without a worker have no other sign of life."""
 
 import http.client
 import json
@@ -17,8 +17,8 @@ PATIENCE_SECONDS = 2.0
 
 
 class Health(NamedTuple):
-    """``state`` is ``up``, ``not ready``, ``no answer``, or ``unknown`` where no setting says where it listens, so
-    that it can be elsewhere."""
+    """``state`` is ``up``, ``not ready``, ``no answer``, or ``unknown`` if no setting contains its address,
+    because it may run elsewhere."""
 
     service: str
     address: str
@@ -27,7 +27,7 @@ class Health(NamedTuple):
 
 
 def look(settings: Settings) -> list[Health]:
-    """Asks every service whether it is ready, where the settings say that it listens."""
+    """Check the readiness of every service at its address in the settings."""
     with ThreadPoolExecutor(len(SERVICES)) as pool:
         return list(pool.map(lambda service: _one(service, settings), SERVICES))
 
@@ -44,7 +44,7 @@ def _one(service: str, settings: Settings) -> Health:
     address = f"{'https' if secure else 'http'}://{reachable(settings.host)}:{port}"
     handlers: list[Any] = [urllib.request.ProxyHandler({})]
     if secure:
-        # Nothing secret is sent, and the certificate may be for another name than that of the host.
+        # The certificate may be for another host name; nothing secret is sent.
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         handlers.append(urllib.request.HTTPSHandler(context=context))

@@ -12,9 +12,9 @@ MARKUP: Literal["markdown"] = "markdown"
 
 
 class Place(NamedTuple):
-    """Where a command is, and what the list of all commands shows of it. ``attribute`` of ``module`` is a function
-    or a Typer application. ``help`` repeats the first paragraph of the command's own help. ``wrap`` is put around
-    each function."""
+    """The place of a command, and its line in the list of all commands. ``attribute`` of ``module`` is a function
+    or a Typer application. ``help`` repeats the first paragraph of the command's own help. ``wrap`` decorates each
+    function."""
 
     module: str
     attribute: str
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 class Commands(MutableMapping[str, Any]):
-    """The commands by name. A command is imported when it is asked for by its name."""
+    """The commands by name. A command is imported when it is looked up."""
 
     def __init__(self, places: Mapping[str, Place]) -> None:
         self._places = places
@@ -64,7 +64,7 @@ class LazyGroup(TyperGroup):
         return list(self.commands)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """What the list shows: a command without its options. ``resolve_command`` returns the one to run."""
+        """A command without its options, for the list. ``resolve_command`` returns the one to run."""
         place = self.places.get(cmd_name)
         if place is None:
             return None
@@ -89,7 +89,7 @@ class LazyGroup(TyperGroup):
 
 def _load(name: str, place: Place) -> Any:
     found = getattr(importlib.import_module(place.module), place.attribute)
-    # With two commands it is a group, whatever the one of interest is.
+    # Typer makes a group only from two commands.
     above = typer.Typer(rich_markup_mode=MARKUP, add_completion=False)
     above.callback()(lambda: None)
     if place.wrap is not None:
@@ -110,7 +110,7 @@ def _wrapped(found: Any, wrap: Callable[[Callable[..., None]], Callable[..., Non
     app.registered_commands = [copy.copy(command) for command in found.registered_commands]
     for command in app.registered_commands:
         if command.callback is not None:
-            # Typer names a command after its function where it has no name of its own.
+            # Typer names a command without a name after its function.
             command.callback = wrap(command.callback)
     app.registered_groups = [copy.copy(group) for group in found.registered_groups]
     for group in app.registered_groups:

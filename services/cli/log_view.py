@@ -1,4 +1,4 @@
-"""A log file on the terminal: its end, and what comes after."""
+"""Shows a log file on the terminal: its last lines, and appended ones."""
 
 import sys
 import time
@@ -10,7 +10,7 @@ _EVERY_SECONDS = 0.2
 
 
 def last_lines(path: Path, lines: int) -> int:
-    """Write the last lines to stdout. Returns where in the file they end."""
+    """Write the last lines to stdout. Returns their end position in the file."""
     with path.open("rb") as file:
         end = file.seek(0, 2)
         start, found = end, b""
@@ -24,13 +24,13 @@ def last_lines(path: Path, lines: int) -> int:
 
 
 def follow(path: Path, end: int, alive: Callable[[], bool]) -> None:
-    """Write what is appended, until Ctrl-C or the stack is not ``alive`` any more."""
+    """Write appended lines until Ctrl-C, or until the stack is not ``alive`` any more."""
     try:
         while True:
             going_on = alive()
             if path.exists():
                 with path.open("rb") as file:
-                    if file.seek(0, 2) < end:  # it was begun anew
+                    if file.seek(0, 2) < end:  # the file was truncated
                         end = 0
                     file.seek(end)
                     while block := file.read(_BLOCK):

@@ -1,4 +1,4 @@
-"""Asks the privacy service of the stack that a command talks to."""
+"""The client of the privacy service of a command's stack."""
 
 import json
 import os
@@ -27,13 +27,13 @@ class PrivacyClient:
     tenant: str | None = None
 
     def ask(self, method: str, path: str) -> dict[str, Any]:
-        """The JSON of an answer. Raises Unavailable, and ConfigurationError with what the service says."""
+        """The JSON of an answer. Raises Unavailable, and ConfigurationError with the service's reason."""
         request = urllib.request.Request(f"{self.base}{path}", method=method)
         if self.key is not None:
             request.add_header("Authorization", f"Bearer {self.key}")
         if self.tenant is not None:
             request.add_header("Kith-Tenant", self.tenant)
-        # No proxy: it is of this installation.
+        # No proxy: the service belongs to this installation.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=_SECONDS) as answer:
@@ -46,7 +46,9 @@ class PrivacyClient:
                 raise Unavailable(f"the privacy service: {detail}") from None
             if error.code == 401:
                 detail += f"; {KEY_VARIABLE} holds the key (scope admin)"
-            raise ConfigurationError(f"the privacy service refuses ({error.code}): {detail}") from None
+            raise ConfigurationError(
+                f"the privacy service rejected the request ({error.code}): {detail}"
+            ) from None
         except (OSError, ValueError) as error:
             raise Unavailable(f"the privacy service at {self.base}: {error}") from None
 
@@ -65,7 +67,7 @@ def consumer_path(consumer_id: str, **parameters: str) -> str:
 
 
 def _key_of_stack(settings: Settings) -> str | None:
-    """The key that the stack with these servers has made for the person who started it."""
+    """The key that the stack with these servers has made for its user."""
     for context in running():
         if context.api_key_file and context.settings.get("mongo") == settings.mongo:
             file = Path(context.api_key_file)

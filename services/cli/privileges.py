@@ -1,4 +1,4 @@
-"""The least that each service has to be allowed in Kafka and MongoDB: for `kith privileges`, which prints it."""
+"""The least privileges of each service in Kafka and MongoDB; `kith privileges` prints them."""
 
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ _ADD = ("find", "insert")
 _CHANGE = ("find", "insert", "update", "remove")
 _PREPARE = ("createCollection", "createIndex", "collMod", "listIndexes")
 _KEEP = (*_CHANGE, *_PREPARE)
-#: Whoever runs the commands.
+#: The user who runs the commands.
 OPERATOR = "operator"
 
 
@@ -43,18 +43,17 @@ class Acl(NamedTuple):
 def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     """By service, the privileges of its role in ``database``, as ``createRole`` takes them.
 
-    To the audit entries can be added and nothing else, and API keys can be read: no service can change either, it
-    notes when a key was used elsewhere.
-    ``operator`` is for the commands; they make and end API keys, but cannot change the audit either, nor read the
-    keys that receipts are signed with.
+    Services can only add entries to the audit and only read API keys; the time of a key's last use is stored
+    elsewhere. ``operator`` is for the commands: they create and revoke API keys, but cannot change the audit
+    either, nor read the keys that sign receipts.
     """
     common = {API_KEYS: _READ, KEY_USES: ("find", "insert", "update"), AUDITED: _ADD}
-    # Keys are made by whoever seals; relations and privacy destroy them, and only an operator wraps them anew.
+    # Every service that seals creates keys; relations and privacy destroy them; only an operator rewraps them.
     sealing = {**common, **dict.fromkeys(VAULT, _ADD)}
     projected = {**_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ}
     worker = {**common, POSITIONS: _KEEP, OUTBOX: _KEEP, PROJECTIONS: (*_ADD, "update"), WORKERS: _CHANGE}
     granted = {
-        "ingest": sealing,
+        "ingest": {**sealing, WORKERS: _READ},
         "relations": {
             **worker,
             FINDINGS: ("find", "insert", "update"),
@@ -67,7 +66,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **sealing,
             **projected,
             **dict.fromkeys((POSITIONS, OUTBOX), ("find", "listIndexes", "createCollection")),
-            # Keys that a restored dump brings back are destroyed again, before anything is served.
+            # Keys from a restored dump are destroyed again before the service answers requests.
             DATA_KEYS: (*_ADD, "update"),
             **dict.fromkeys(PRIVACY, _KEEP),
         },
@@ -75,11 +74,11 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
         "analytics": {
             **worker,
             FINDINGS: _READ,
-            # The operators' page tells how many there are; that needs no look at one.
+            # The operations page shows the number of documents, which needs no read access to them.
             **_versions(SERVICES["relations"].documents, ("collStats",)),
             **_versions(ANALYTICS, (*_KEEP, "collStats")),
             **_versions(("providers",), (*_READ, "collStats")),
-            # Whether those in the ledger are erased; the changes that it reads tell of every relation anyway.
+            # To check that the consumers of the ledger are erased; it reads every relation in the changes anyway.
             **_versions(("relations",), (*_READ, "collStats")),
             **_versions((ERASED,), _READ),
         },
@@ -88,7 +87,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             API_KEYS: ("find", "insert", "update"),
             FINDINGS: _READ,
             **_versions({**RELATIONS, **ANALYTICS}, (*_KEEP, "collStats", "dropCollection")),
-            # Neither is a version's own, so that dropping one does not take them along.
+            # Neither belongs to a version, so dropping a version keeps them.
             DEAD_LETTERS: _CHANGE,
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),
         },
@@ -106,7 +105,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
 
 
 def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
-    """By service, what its user has to be allowed."""
+    """By service, the ACLs of its user."""
     return {
         **{name: _acls(spec, topics, group) for name, spec in SERVICES.items()},
         OPERATOR: [

@@ -11,10 +11,10 @@ from shared.service.launch import read_settings
 def privileges_command(
     json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
 ) -> None:
-    """Show the least that each service has to be allowed, as commands for Kafka's and MongoDB's own tools.
+    """Show the least privileges of each service, as commands for Kafka's and MongoDB's own tools.
 
-    One Kafka user and one MongoDB role per service. `kith topics create`, `kith keys`, `kith rebuild` and their
-    like are for an operator, who may do everything with this database and these topics.
+    One Kafka user and one MongoDB role per service. `kith topics create`, `kith keys`, `kith rebuild` and similar
+    commands are for an operator, who needs all privileges on this database and these topics.
     """
     from services.cli.privileges import kafka_acls, mongo_roles
     from shared.contracts.topics import Topics

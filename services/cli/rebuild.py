@@ -1,4 +1,4 @@
-"""`kith rebuild`: a new version of a projection beside the live one, compared, switched to, and back."""
+"""`kith rebuild`: builds a new version of a projection beside the live one, compares, switches and rolls back."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ import typer
 
 from services.rebuild.names import Name
 
-#: Events a second: leaves most of two cores to the workers.
+#: Events per second: leaves most of two cores to the workers.
 RATE = 2_000.0
 
 rebuild_app = typer.Typer(

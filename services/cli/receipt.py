@@ -16,7 +16,7 @@ _CLAIMS = ("sub", "tenant", "consumer_id", "mode", "asked", "iat", "steps")
 
 
 class NotGenuine(Exception):
-    """What is wrong with a receipt, as a sentence."""
+    """The fault of a receipt, as a sentence."""
 
 
 @receipt_app.command("verify")
@@ -35,7 +35,7 @@ def verify_command(
 ) -> None:
     """Check that a receipt was signed by this installation and has not been changed since.
 
-    It needs no key of yours, and with --keys no service. Exit status 1: it is not genuine.
+    Needs no API key, and with --keys no service. Exit status 1: the receipt is not genuine.
     """
     text = _read(file)
     jwks = _keys(keys, url)
@@ -48,7 +48,7 @@ def verify_command(
         typer.echo(json.dumps({"genuine": True, **claims}))
         return
     typer.echo("The receipt is genuine.")
-    for line in _told(claims):
+    for line in _claim_lines(claims):
         typer.echo(line)
 
 
@@ -62,7 +62,7 @@ def verified(text: str, jwks: dict[str, Any]) -> dict[str, Any]:
     try:
         known = KeySet.import_key_set(jwks)  # type: ignore[arg-type]
     except (JoseError, ValueError, KeyError, TypeError):
-        raise ConfigurationError("the public keys are no JSON Web Key Set") from None
+        raise ConfigurationError("the public keys are not a JSON Web Key Set") from None
     try:
         found = jws.deserialize_compact(receipt, known, algorithms=[_ALGORITHM])
         claims = json.loads(found.payload)
@@ -103,11 +103,11 @@ def _keys(file: Path | None, url: str | None) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(_read(file))
     except ValueError:
-        raise ConfigurationError(f"{file} holds no JSON") from None
+        raise ConfigurationError(f"{file} is not JSON") from None
     return found
 
 
-def _told(claims: dict[str, Any]) -> list[str]:
+def _claim_lines(claims: dict[str, Any]) -> list[str]:
     from datetime import UTC, datetime
 
     from services.cli.report_table import pairs, printable

@@ -1,4 +1,4 @@
-"""A stack with its context: written when it starts, removed when it has ended, and a word about what is kept."""
+"""A stack with its context: written when it starts, removed when it has ended; reports what is kept."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ class Options:
     context: str | None = None
 
     def name(self, command: str) -> str:
-        """The name that the context gets where none is asked for: that of the folder, else that of the command."""
+        """The default name of the context: that of the folder, else that of the command."""
         kept = "" if self.data is None else self.data.absolute().name
         slug = "".join(c if c.isalnum() or c in "-_" else "-" for c in kept).strip("-")
         return slug or command
@@ -37,8 +37,8 @@ class Options:
 def stack_session(
     command: str, options: Options, warn: Callable[[str], None], say: Callable[[str], None]
 ) -> Iterator[tuple[Stack, Context]]:
-    """A stack that is ready, and its context, which other commands find until the stack has stopped. ``warn`` gets
-    what is not as usual, such as another port, and ``say`` what ends and what is kept at Ctrl-C."""
+    """A ready stack and its context, which other commands find until the stack has stopped. ``warn`` receives
+    deviations, such as another port; ``say`` what stops and what is kept at Ctrl-C."""
     settings = read_settings()
     held = Held.take(options.context, options.name(command), f"kith {command}")
 
@@ -67,7 +67,7 @@ def stack_session(
 
 
 def values_of(settings: Settings) -> dict[str, Any]:
-    """The settings that were given, for a context: secrets in plain text, files by their whole path."""
+    """The explicit settings, for a context: secrets in plain text, files by their absolute path."""
     found: dict[str, Any] = {}
     for name in sorted(settings.model_fields_set):
         value = getattr(settings, name)
@@ -102,11 +102,11 @@ def _kept(settings: Settings, options: Options) -> str:
     if given:
         lines.append(f"Still running, with their data: {', '.join(given)}.")
     if options.docker and len(given) < 2:
-        lines.append("Gone: what was in the containers.")
+        lines.append("Deleted: the data in the containers.")
     if options.data is not None:
         what = "keys and logs" if options.docker or len(given) == 2 else "data, keys and logs"
-        lines.append(f"Kept: {what} in {options.data}. The same --data goes on from there.")
+        lines.append(f"Kept: {what} in {options.data}. The same --data continues from there.")
     else:
         what = "keys and logs" if len(given) == 2 else "data, keys and logs"
-        lines.append(f"Gone: {what} of this stack. --data DIR keeps them.")
+        lines.append(f"Deleted: {what} of this stack. --data DIR keeps them.")
     return "\n".join(["Stopped.", *lines])

@@ -1,4 +1,4 @@
-"""``kith settings``: every setting, what it means and what it is now."""
+"""``kith settings``: every setting, its meaning and its present value."""
 
 import json
 from typing import Any
@@ -9,9 +9,9 @@ from rich.text import Text
 
 from shared.settings import Settings
 
-#: Read before there are settings, by the command and the servers that it starts.
+#: Variables that the command and its servers read before the settings.
 ELSEWHERE = {
-    "KITH_CONTEXT": "The stack that commands talk to, by name or file, where several run.",
+    "KITH_CONTEXT": "The stack that commands use, by name or file, if several run.",
     "KITH_CACHE_FOLDER": "Where downloaded server files are kept (default: the user's cache folder).",
     "KITH_MONGOD": "The mongod that `kith up` starts, instead of the one from the packages.",
 }

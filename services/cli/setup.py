@@ -31,13 +31,13 @@ _NOT_YET_INITIALIZED = 94
 def setup_command() -> None:
     """Prepare new servers: make a lone mongod a replica set, and create the topics.
 
-    Waits until the servers answer. What is there already stays as it is. Needs KITH_KAFKA and KITH_MONGO.
+    Waits until the servers answer. Changes nothing that exists. Needs KITH_KAFKA and KITH_MONGO.
     """
     setup(read_settings())
 
 
 def setup(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
-    """Make the replica set and the topics where they are missing, and say on stdout what was done.
+    """Create the replica set and the topics if they are missing, and report on stdout what was done.
 
     Raises ConfigurationError, and Unavailable when a server does not answer within ``wait_seconds``.
     """
@@ -46,21 +46,21 @@ def setup(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
     done = [f"made the replica set {name}" for name in _patiently(lambda: initiate(mongo), deadline)]
     _patiently(lambda: _find_primary(mongo), deadline)
     done += _patiently(lambda: ensure_topics(settings), deadline)
-    for line in done or ["all was there already"]:
+    for line in done or ["nothing to do: the replica set and all topics exist"]:
         print(line, flush=True)
 
 
 def initiate(uri: str) -> list[str]:
-    """Make the one server that ``uri`` names a replica set of its own, under the name and the address that
-    ``uri`` has for it. Returns that name, or nothing if the server belongs to a replica set already.
+    """Make the single server of ``uri`` a replica set, with the name and the address in ``uri``. Returns that
+    name, or nothing if the server already belongs to a replica set.
 
-    A replica set of several servers is for its operator to make, and is not touched. Raises Unavailable, and
-    ConfigurationError when the URI names no replica set or the server does not run as a member of one.
+    A replica set of several servers is left to its operator. Raises Unavailable, and ConfigurationError if the URI
+    names no replica set or the server does not run as a member of one.
     """
     try:
         parts = parse_uri(uri)
     except (InvalidURI, pymongo.errors.ConfigurationError) as error:
-        raise ConfigurationError(f"KITH_MONGO is no address of a MongoDB: {error}") from error
+        raise ConfigurationError(f"KITH_MONGO is not a MongoDB URI: {error}") from error
     name, servers = parts["options"].get("replicaSet"), parts["nodelist"]
     if name is None:
         raise ConfigurationError("KITH_MONGO names no replica set; it should end like /?replicaSet=rs0")
@@ -68,7 +68,7 @@ def initiate(uri: str) -> list[str]:
         return []
     host, port = servers[0]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    # Without its name, for until it is made, no server answers to the name of the replica set.
+    # Without the replica set's name: no server answers to it before the set exists.
     with (
         translated(),
         MongoClient[Document](
@@ -95,7 +95,7 @@ def initiate(uri: str) -> list[str]:
 
 def _find_primary(uri: str) -> None:
     with connect(uri) as client, translated():
-        client.admin.command("ping")  # which goes to the primary, once there is one
+        client.admin.command("ping")  # goes to the primary; fails while there is none
 
 
 def _patiently(act: Callable[[], _Result], deadline: float) -> _Result:

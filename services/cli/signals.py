@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM become an orderly end."""
+"""Turns Ctrl-C and SIGTERM into an orderly shutdown."""
 
 import signal
 from collections.abc import Iterator

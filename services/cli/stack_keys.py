@@ -1,4 +1,4 @@
-"""The API keys that `kith up` and `kith demo` make for themselves and for whoever tries them."""
+"""The API keys that `kith up` and `kith demo` create for themselves and for their user."""
 
 import contextlib
 import os
@@ -19,9 +19,9 @@ _NAME = "kith up"
 
 
 class StackKeys:
-    """Keys with every scope and without a rate limit, one per tenant. That of the tenant ``default`` lies in the
-    file ``api-key`` of the stack's folder, so that the next start finds it. With ``keep`` False ``revoke`` ends
-    them all."""
+    """Keys with every scope and without a rate limit, one per tenant. The key of the tenant ``default`` is kept in
+    the file ``api-key`` of the stack's folder for the next start. With ``keep`` False ``revoke`` revokes them
+    all."""
 
     def __init__(self, settings: Settings, folder: Path, keep: bool) -> None:
         self._settings = settings
@@ -30,7 +30,7 @@ class StackKeys:
         self._texts: dict[str, str] = {}
 
     def of(self, tenant: str) -> str | None:
-        """The key of a tenant, made when it is first asked for; None where no key is needed."""
+        """The key of a tenant, created at the first call; None if no key is needed."""
         if self._settings.access == "open":
             return None
         if tenant not in self._texts:
@@ -38,12 +38,12 @@ class StackKeys:
         return self._texts[tenant]
 
     def headers(self, tenant: str = "default") -> dict[str, str]:
-        """What a request says of itself, to be answered for a tenant."""
+        """The headers of a request on behalf of a tenant."""
         key = self.of(tenant)
         return {"Kith-Tenant": tenant} if key is None else {"Authorization": f"Bearer {key}"}
 
     def revoke(self) -> None:
-        """End the keys of a stack whose folder does not stay. Where the database has gone, so have they."""
+        """Revoke the keys of a stack whose folder is not kept. A deleted database has no keys to revoke."""
         if self._keep or not self._texts:
             return
 
@@ -63,7 +63,7 @@ class StackKeys:
         key, text = keys.create(tenant, _NAME, [*SCOPES], limit=NO_LIMIT)
         acts.record(tenant, "keys.create", {"key": key.prefix, "name": key.name}, {"scopes": " ".join(key.scopes)})
         if tenant == "default":
-            # Nobody else on this machine may read it, from its first moment.
+            # Readable by its owner only, from the moment it exists.
             with contextlib.suppress(FileNotFoundError):
                 self._file.unlink()
             file = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -13,10 +13,9 @@ def status_command(
         bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C; with --json, as lines.")
     ] = False,
 ) -> None:
-    """Show how far each service has come, who works on it, what is stored and what was not accepted.
+    """Show each service's progress and workers, the stored documents and the dead letters.
 
-    What needs attention comes first. Every service is asked whether it is ready, where the settings or the context
-    say that it listens.
+    Problems come first. The readiness of every service is checked at its address in the settings or the context.
     """
     from rich.console import Console
 
@@ -39,7 +38,7 @@ def status_command(
         ):
             show_status(lambda: (reader.read(), look(settings)), json_line=json_line, watch=watch)
     except Unavailable:
-        # Which services answer is known all the same.
+        # The services that answer are known even then.
         if not json_line:
             console = Console()
             console.print(services_table(look(settings), console))

@@ -19,8 +19,8 @@ Read = Callable[[], tuple[Status, Sequence[Health]]]
 
 
 def show_status(read: Read, *, json_line: bool, watch: bool) -> None:
-    """Print what ``read`` gives, once or, with ``watch``, every second until Ctrl-C. Raises Unavailable; while it
-    watches, a server that becomes unavailable is shown instead."""
+    """Print the result of ``read``, once or, with ``watch``, every second until Ctrl-C. Raises Unavailable; with
+    ``watch``, it shows an unavailable server instead."""
     console = Console()
     try:
         if not watch:
@@ -57,12 +57,12 @@ def _watch(read: Read, console: Console) -> None:
                 live.update(Screenful(last), refresh=True)
                 time.sleep(_EVERY_SECONDS)
     finally:
-        # What was seen last stays when the screen is gone.
+        # Print the last status again after the alternate screen has closed.
         console.print(last)
 
 
 class Screenful:
-    """The first lines of something, as many as the screen has, and how many there are below."""
+    """The lines that fit the screen, and the number of lines below."""
 
     def __init__(self, whole: RenderableType) -> None:
         self._whole = whole

@@ -1,4 +1,4 @@
-"""The status for a terminal: what needs attention first, then tables."""
+"""The status for a terminal: problems first, then tables."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -10,14 +10,14 @@ from services.cli.health import Health
 from services.cli.tables import Column, Row, fitted
 from shared.observability.status import PartitionStatus, Status
 
-#: A partition that is behind and stores nothing for so long is stuck, or has no worker.
+#: A partition with lag that stores nothing for this long is stuck, or has no worker.
 STUCK_SECONDS = 10
 
 
 def status_view(
     status: Status, services: Sequence[Health], console: Console, only_behind: bool = False
 ) -> list[RenderableType]:
-    """What is urgent comes first. With ``only_behind`` the partitions that are up to date are only counted."""
+    """Problems come first. With ``only_behind``, partitions without lag are only counted."""
     urgent = attention(status, services)
     parts: list[RenderableType] = [
         *([Text("Needs attention", style="bold"), *urgent] if urgent else [Text("Nothing needs attention.")]),
@@ -37,7 +37,7 @@ def status_view(
 
 
 def attention(status: Status, services: Sequence[Health]) -> list[Text]:
-    """One sentence for each thing that a person should look at, the worst first."""
+    """One sentence for each problem, the worst first."""
     lines: list[tuple[str, str]] = []
     for one in services:
         if one.state in ("no answer", "not ready"):
@@ -63,9 +63,9 @@ def attention(status: Status, services: Sequence[Health]) -> list[Text]:
         lines.append(
             (
                 "yellow",
-                f"Findings: personal data that came into Kafka in plain text: {count:,} events in {topic}. It was "
-                "sealed before it was stored, but erasing a consumer does not reach it in the topic. Send through "
-                "the door, or set KITH_PLAINTEXT=refuse.",
+                f"Findings: {count:,} events with personal data in plain text in {topic}. The data was "
+                "sealed before it was stored, but an erasure cannot remove it from the topic. Send events "
+                "through the door, or set KITH_PLAINTEXT=refuse.",
             )
         )
     return [Text(f"! {text}", style=style) for style, text in lines]
@@ -108,7 +108,7 @@ def duration(milliseconds: float | None) -> str:
 
 
 def services_table(services: Sequence[Health], console: Console, status: Status | None = None) -> RenderableType:
-    """Every service, whether it answers, and if it is known how far its workers are."""
+    """Every service, whether it answers, and the lag of its workers if known."""
     columns = [Column("Service"), Column("State"), Column("Workers", right=True, rank=3)]
     columns += [Column("Lag", right=True, rank=6), Column("Address", rank=2)]
     rows = []

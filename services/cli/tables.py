@@ -1,4 +1,4 @@
-"""Tables for a terminal, in which no number, date or id is ever broken: columns that do not fit are left out."""
+"""Tables for a terminal that never break a number, date or id: columns that do not fit are left out."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from shared.observability.terminal import printable
 
 
 class Column(NamedTuple):
-    """``right`` is for numbers. ``wrap`` is for prose, which may go over several lines. Where not all columns fit,
-    those of the lowest ``rank`` go first."""
+    """``right`` is for numbers, ``wrap`` for prose, which may take several lines. If not all columns fit, those of
+    the lowest ``rank`` are left out first."""
 
     name: str
     right: bool = False
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 def fitted(title: str, columns: Sequence[Column], rows: Iterable[Row], console: Console) -> Table:
-    """A table that fits the console. What could disturb a terminal is escaped."""
+    """A table that fits the console. Control characters are escaped."""
     kept, found = list(range(len(columns))), list(rows)
     while True:
         droppable = [index for index in kept if columns[index].rank < 9]
@@ -44,7 +44,7 @@ def fitted(title: str, columns: Sequence[Column], rows: Iterable[Row], console: 
 def with_notes(
     title: str, columns: Sequence[Column], rows: Sequence[Row], notes: Sequence[Text], console: Console
 ) -> Group:
-    """The same, with a note below each row, which may take several lines."""
+    """A table that fits the console, with a note below each row, which may take several lines."""
     rendered = console.render_lines(fitted("", columns, rows, console), console.options, pad=False)
     head, body = rendered[: len(rendered) - len(rows)], rendered[len(rendered) - len(rows) :]
     lines: list[RenderableType] = [Text(title, style="bold")] if title else []
@@ -59,7 +59,7 @@ def _as_text(line: Sequence[Segment]) -> Text:
 
 
 def _width(columns: Sequence[Column], rows: Sequence[Row], kept: Sequence[int], console: Console) -> int:
-    """What the columns take at least: those of prose a word, all others whole cells."""
+    """The minimum width of the columns: one word for prose, whole cells for all others."""
     tight = [
         Row([max(cell.split() or [""], key=len) if columns[i].wrap else cell for i, cell in enumerate(row.cells)])
         for row in rows
@@ -75,7 +75,7 @@ def _table(title: str, columns: Sequence[Column], rows: Sequence[Row], kept: Seq
     for index in kept:
         column = columns[index]
         justify = "right" if column.right else "left"
-        # Folded where it must be, in a terminal that is narrower than one id: never cut.
+        # Folded, and never cut, in a terminal that is narrower than one id.
         table.add_column(column.name, justify=justify, no_wrap=not column.wrap, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
         table.add_row(*(Text(printable(row.cells[index])) for index in kept), style=row.style)

@@ -1,4 +1,4 @@
-"""Times as the command's options take them."""
+"""Parses the times of command options."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,8 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_time(text: str, now: datetime) -> datetime:
-    """A time (RFC 3339, with its offset), the beginning of a day in UTC, or how long ago: 90m, 24h, 7d, 2w. Raises
-    ValueError, which says what it must be."""
+    """A time (RFC 3339, with its offset), the start of a day in UTC, or a duration ago: 90m, 24h, 7d, 2w. The
+    message of its ValueError contains the valid forms."""
     if ago := _AGO.fullmatch(text):
         try:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
@@ -26,7 +26,7 @@ def parse_time(text: str, now: datetime) -> datetime:
 
 
 def time_option(option: str, text: str | None) -> datetime | None:
-    """What ``option`` was given as a time, if it was. Raises typer.BadParameter."""
+    """The time in ``option``; None if it was not given. Raises typer.BadParameter."""
     try:
         return None if text is None else parse_time(text, datetime.now(UTC))
     except ValueError as error:

@@ -9,12 +9,12 @@ topics_app = typer.Typer(help="The Kafka topics that Kith uses.", no_args_is_hel
 
 @topics_app.callback()
 def _topics() -> None:
-    """Keeps ``create`` a command of its own beside which others may come."""
+    """Keeps ``create`` a subcommand, so that others can be added."""
 
 
 @topics_app.command("create")
 def create_command() -> None:
-    """Create the topics that are missing, and add partitions where KITH_PARTITIONS says more."""
+    """Create missing topics, and add partitions if KITH_PARTITIONS is larger."""
     from shared.kafka.topics_admin import ensure_topics
     from shared.settings import require
 

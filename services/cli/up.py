@@ -32,11 +32,11 @@ READY_SECONDS = 60.0
 class Stack:
     """Context manager: the servers that no setting names, the topics, and every service, ready.
 
-    ``workers`` is the number of processes of a service (one unless given): the first on the service's port,
-    further ones on free ports. With ``port_base`` N the services listen on N and the next ones, after them Kafka,
-    its controller and MongoDB. A port that was asked for, by the base or by a setting, and is in use raises
-    ConfigurationError; a default one is replaced by a free one, and ``say`` gets a sentence about it. ``opened``
-    gets the folder of this stack before anything is started.
+    ``workers`` is the number of processes of a service (default 1): the first on the service's port, further ones
+    on free ports. With ``port_base`` N the services listen on N and the following ports, then Kafka, its
+    controller and MongoDB. An explicit port (by base or setting) that is in use raises ConfigurationError; a
+    default port is replaced by a free one, which ``say`` reports. ``opened`` is called with the folder of this
+    stack before any process starts.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Stack:
         self._keys: StackKeys
 
     def headers(self, tenant: str = "default") -> dict[str, str]:
-        """What a request to a service says of itself, to be answered for a tenant."""
+        """The headers of a request on behalf of a tenant."""
         return self._keys.headers(tenant)
 
     def __enter__(self) -> Self:
         if unknown := set(self._workers) - set(SERVICES):
             raise ConfigurationError(f"there is no service {', '.join(sorted(unknown))}")
         if self._given.tls_cert_file is not None:
-            raise ConfigurationError("what `kith up` starts is for this machine and without TLS: unset KITH_TLS_*")
+            raise ConfigurationError("`kith up` starts local servers without TLS: unset KITH_TLS_*")
         with ExitStack() as undo:
             folder = undo.enter_context(data_folder(self._data))
             lock = undo.enter_context(holding(folder))
@@ -116,14 +116,14 @@ class Stack:
             time.sleep(0.2)
 
     def _keep_master_key(self, folder: Path) -> None:
-        """A master key beside the data that is encrypted under it, unless one is given."""
+        """Keep a master key beside the data that it encrypts, unless the settings contain one."""
         given = self._given
         if given.encryption == "off" or given.master_key is not None or given.master_key_file is not None:
             return
         if given.mongo is not None and self._data is None:
             raise ConfigurationError(
-                "KITH_MONGO names a database that stays, and the master key that personal data in it is encrypted "
-                "under would go at the end: give --data, KITH_MASTER_KEY_FILE or KITH_MASTER_KEY"
+                "KITH_MONGO names a database that is kept, but its master key would be deleted "
+                "at the end: set --data, KITH_MASTER_KEY_FILE or KITH_MASTER_KEY"
             )
         if not (path := folder.absolute() / "master.key").exists():
             add_to_file(path)
@@ -182,7 +182,7 @@ class Stack:
             own = self.settings.model_copy(update={f"{service}_port": port})
             argv = [sys.executable, "-m", f"services.{service}"]
             process = Process(name, argv, log / f"{name}.log", {**os.environ, **environment(own)})
-            self.services[name] = process  # before it runs, so that nothing that runs is forgotten
+            self.services[name] = process  # before it starts, so that every running process is stopped
             process.start()
         self.addresses = {**{service: urls[service] for service in SERVICES}, **self.addresses}
         return urls
@@ -204,7 +204,7 @@ class Stack:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings that were given, as the environment of a process that is to have the same."""
+    """The explicit settings, as the environment of a process with the same settings."""
     variables = {"PYTHONUNBUFFERED": "1"}
     for name in settings.model_fields_set:
         value = getattr(settings, name)
@@ -216,7 +216,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _is_ready(url: str) -> bool:
-    # No proxy, whatever the environment says: the address is on this machine.
+    # No proxy, even if the environment sets one: the address is on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{url}/health/ready", timeout=2) as answer:
@@ -229,7 +229,7 @@ def _is_ready(url: str) -> bool:
 
 
 def reachable(host: str) -> str:
-    """Where this machine reaches what listens on a host."""
+    """The address at which this machine reaches a server that listens on ``host``."""
     if host in ("", "0.0.0.0", "::"):
         return "127.0.0.1"
     return f"[{host}]" if ":" in host else host

@@ -23,17 +23,17 @@ def up_command(
     ] = None,
     docker: Annotated[bool, typer.Option("--docker", help="Run Kafka and MongoDB as containers.")] = False,
     detach: Annotated[
-        bool, typer.Option("--detach", "-d", help="Return when all is ready; `kith down` stops it.")
+        bool, typer.Option("--detach", "-d", help="Return when everything is ready; `kith down` stops it.")
     ] = False,
     json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
     context: Annotated[str | None, CONTEXT] = None,
 ) -> None:
     """Start Kafka, MongoDB and all services on this machine.
 
-    Ctrl-C ends them. Servers that KITH_KAFKA and KITH_MONGO name are used instead of starting own ones.
+    Ctrl-C stops them. Servers named by KITH_KAFKA and KITH_MONGO are used instead of own ones.
 
     Other commands find the stack by themselves, in any terminal of this user. The services listen on ports 8701 to
-    8705, or those of their settings; where a default port is taken, a free one is used, and said.
+    8705, or those of their settings. A default port in use is replaced by a free one, which is reported.
     """
     counts = _workers(workers or [])
     from services.cli.detach import up_detached
@@ -61,7 +61,7 @@ def _stack(place: Place) -> Iterator["Stack"]:
     from services.cli.up_run import to_stderr
 
     options = Options(place.data, place.port_base, context=asked_for(place.context))
-    # An orderly end by SIGTERM, too: everything that the stack has started is stopped.
+    # SIGTERM, too, stops every process that the stack has started.
     with signals_interrupt(), stack_session("demo", options, to_stderr, to_stderr) as (stack, _):
         yield stack
 

@@ -1,4 +1,4 @@
-"""``kith up``: a stack in this process until Ctrl-C, and how it introduces itself."""
+"""``kith up``: a stack in this process until Ctrl-C, and its announcement."""
 
 import json
 import re
@@ -51,12 +51,12 @@ def complain(text: str) -> None:
 
 
 def announce(addresses: Mapping[str, str], api_key: str | None, name: str, how_to_stop: str) -> None:
-    """For a person: where everything answers, and how to go on."""
+    """Print the addresses, and the next steps."""
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"[bold green]Kith is up.[/] {escape(how_to_stop)}")
     width = max(map(len, addresses))
     for what, address in addresses.items():
-        # A password in an address that was given stays out of the terminal.
+        # A password in a given address is not printed.
         console.print(f"  [bold]{what:<{width}}[/]", escape(re.sub(r"//[^@/]*@", "//***@", address)))
     page = f"{addresses['analytics']}/dashboard/" + ("" if api_key is None else f"#key={api_key}")
     console.print(f"  [bold]{'dashboard':<{width}}[/]", page)
@@ -64,6 +64,6 @@ def announce(addresses: Mapping[str, str], api_key: str | None, name: str, how_t
     if api_key is None:
         console.print("[bold red]KITH_ACCESS is open:[/] anyone who reaches these addresses may read and write.")
     else:
-        console.print("Each request shows a key; this one may do everything for the tenant default:")
+        console.print("Each request needs a key; this one has every scope for the tenant default:")
         console.print(f"  export KITH_KEY={api_key}", markup=False)
         console.print(f'  curl -H "Authorization: Bearer $KITH_KEY" {addresses["analytics"]}/v1/top', markup=False)

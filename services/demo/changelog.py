@@ -1,24 +1,22 @@
-"""Checks the change log: per fact, the changes join up without a break and end in what must be stored."""
+"""Checks the change log: the changes of each fact form an unbroken chain that ends in the expected fact."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.demo.comparison import Findings, to_milliseconds
-from services.demo.oracle import Document, Expected, Key
-
-_FIELDS = ("provider_id", "kind", "time", "amount", "currency", "rating", "traits")
+from services.demo.oracle import PUBLISHED, Document, Expected, Key
 
 
 class Logged(NamedTuple):
-    """One change as it lies in ``kith.relation-changes``: its partition there, and its JSON."""
+    """One change of ``kith.relation-changes``: its partition there, and its JSON."""
 
     partition: int
     change: Document
 
 
 class ChangeLog:
-    """Takes in the changes of the expected tenants in the order of each partition, then judges them."""
+    """Reads the changes of the expected tenants in the order of each partition, then checks them."""
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
@@ -26,7 +24,7 @@ class ChangeLog:
         self._changes: dict[int, dict[tuple[int, int], Document]] = {}
 
     def read(self, records: Iterable[Logged]) -> None:
-        """A change that lies there twice, which it may, must be the same both times."""
+        """A change may be published twice; then both must be equal."""
         for partition, change in records:
             if change["tenant"] not in self._expected.tenants:
                 continue
@@ -45,7 +43,8 @@ class ChangeLog:
         return sum(map(len, self._changes.values()))
 
     def judge(self) -> Findings:
-        """What does not join up. A fact starts from nothing, each change from where the last one ended."""
+        """The breaks in the chains. A fact starts from nothing, each change from the state that the last one
+        left."""
         findings = self._findings
         states: dict[Key, Document | None] = {}
         homes: dict[Key, int] = {}
@@ -71,7 +70,7 @@ def _state(fact: Document | None) -> Document | None:
     """A fact as changes show it, its time in milliseconds since 1970."""
     if fact is None:
         return None
-    state: dict[str, Any] = {name: fact[name] for name in _FIELDS if fact.get(name) is not None}
+    state: dict[str, Any] = {name: fact[name] for name in PUBLISHED if fact.get(name) is not None}
     if isinstance(state["time"], str):
         state["time"] = to_milliseconds(datetime.fromisoformat(state["time"]))
     return state

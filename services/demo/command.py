@@ -17,7 +17,7 @@ DATA = typer.Option(help="Folder that keeps the data. Without it, everything is 
 PORT_BASE = typer.Option(
     min=1,
     max=65_528,
-    help="First of eight ports: the services', then Kafka's two and MongoDB's. All must be free.",
+    help="First of eight ports: the services, then Kafka (two) and MongoDB. All must be free.",
 )
 
 
@@ -30,7 +30,7 @@ CONTEXT = typer.Option(
 
 
 class Place(NamedTuple):
-    """Where a stack keeps its data, listens, and is found, if that was said."""
+    """The data folder, the first port and the context name of a stack; None if not given."""
 
     data: Path | None
     port_base: int | None
@@ -47,27 +47,25 @@ class Stack(Protocol):
     def settings(self) -> "Settings": ...
 
     def headers(self, tenant: str = "default") -> dict[str, str]:
-        """What a request to a service says of itself, to be answered for a tenant."""
+        """The headers of a request on behalf of a tenant."""
 
     def wait(self) -> NoReturn:
-        """Until something fails, which is raised."""
+        """Wait until a process fails, and raise its failure."""
 
 
 def demo_command(open_stack: Callable[[Place], AbstractContextManager[Stack]]) -> Callable[..., None]:
-    """The command, on the servers and services that ``open_stack`` starts and stops. It turns SIGTERM, like
-    Ctrl-C, into KeyboardInterrupt, so that nothing is left running."""
+    """The command, on the servers and services that ``open_stack`` starts and stops. SIGTERM becomes
+    KeyboardInterrupt, like Ctrl-C, so that nothing is left running."""
 
     def command(
         events: Annotated[int, typer.Option(min=1, help="How many events to send.")] = 30_000,
         seed: Annotated[int, typer.Option(help="The same seed makes the same market, on the same day.")] = 1,
         rate: Annotated[
             float | None,
-            typer.Option(
-                min=1, help="Events a second. Unless given: 1,500 to watch, with --json as fast as it goes."
-            ),
+            typer.Option(min=1, help="Events per second. Default: 1,500; with --json, as fast as possible."),
         ] = None,
         exit: Annotated[
-            bool, typer.Option("--exit", help="End after the verdict, instead of staying up until Ctrl-C.")
+            bool, typer.Option("--exit", help="Exit after the verdict, instead of running until Ctrl-C.")
         ] = False,
         data: Annotated[Path | None, DATA] = None,
         port_base: Annotated[int | None, PORT_BASE] = None,
@@ -78,7 +76,7 @@ def demo_command(open_stack: Callable[[Place], AbstractContextManager[Stack]]) -
     ) -> None:
         """Start everything, let a simulated market send events, and check that what is stored is exact.
 
-        The status is 0 only when every stored document equals an independent fold of the events sent.
+        Exit status 0: every stored document equals an independent fold of the events sent.
         """
         from rich.console import Console
 

@@ -14,7 +14,7 @@ from services.demo.oracle import Document, Expected, Key
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 
-#: How many differences are kept for showing; all are counted.
+#: How many differences are kept as examples; all are counted.
 MOST_SHOWN = 50
 _BATCH = 5_000
 
@@ -26,14 +26,14 @@ _AMONG = {  # collection → the fields that name a document
     "relations": ("tenant", "consumer_id", "relation_id"),
     "relationships": ("tenant", "consumer_id", "provider_id"),
 }
-# The score is checked against the sums; the fingerprint guards writes and is no statement about the world.
+# The score is checked against the sums; the fingerprint only guards writes.
 _OWN = ("_id", "fingerprint", "score", "blind")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One disagreement. ``field`` is empty when the whole document is missing (``stored`` None) or should
-    not be there (``expected`` None)."""
+    """One difference. ``field`` is empty when the whole document is missing (``stored`` None) or should not exist
+    (``expected`` None)."""
 
     collection: str
     id: str
@@ -72,7 +72,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What scores are checked with: the weight of a relation by kind (others 1) and the half-life."""
+    """The settings for checking scores: the weight of a relation by kind (others 1) and the half-life."""
 
     kinds: Mapping[str, float]
     half_life_months: float
@@ -81,8 +81,8 @@ class Weights:
 def compare(
     expected: Expected, database: Database[Document], weights: Weights | None = None, vault: Vault | None = None
 ) -> Findings:
-    """Read the five collections for the expected tenants and compare; what is sealed is opened with ``vault``.
-    Raises PyMongoError, and Unavailable."""
+    """Read the five collections for the expected tenants and compare; ``vault`` decrypts sealed values. Raises
+    PyMongoError, and Unavailable."""
     of_tenants = {"tenant": {"$in": sorted(expected.tenants)}}
     stored: dict[str, Iterable[Document]] = {
         name: database[name].find(of_tenants) for name in (*_AMONG, "aggregates")
@@ -98,7 +98,7 @@ def _opened(documents: Iterable[Document], vault: Vault) -> Iterator[Document]:
     while batch := list(islice(remaining, _BATCH)):
         for tenant, group in groupby(sorted(batch, key=itemgetter("tenant")), key=itemgetter("tenant")):
             for document, unreadable in opened(tenant, group):
-                # What does not open is a difference, and not as if it were not there.
+                # A value that cannot be decrypted is a difference, and not an absent value.
                 yield {**document, "unreadable": unreadable} if unreadable else document
 
 
@@ -123,8 +123,8 @@ def compare_documents(
 
 
 class _Tally:
-    """Adds up what is stored, to hold it against itself: every sum must count the live facts, and every
-    score must be log2 of the decayed weighted counts, whatever month it refers to."""
+    """Adds up the stored documents and checks them against each other: every sum must count the live facts, and
+    every score must be log2 of the decayed weighted counts, for any month that it refers to."""
 
     def __init__(self, weights: Weights | None) -> None:
         self._weights = weights
@@ -181,7 +181,7 @@ def _compare(
         if name == "relationships":
             document["kinds"] = _without_zeros(document["kinds"])  # a sum of 0 says what its absence does
         if "erased" in document and not document.get("versions", True):
-            del document["versions"]  # of who was erased by an earlier version of Kith
+            del document["versions"]  # of consumers erased by an earlier version of Kith
         if key in seen or key not in expected:
             findings.add(name, id, "", None, document)
         else:
@@ -228,7 +228,7 @@ def _without_zeros(document: Document) -> Document:
 
 
 def to_milliseconds(time: datetime) -> int:
-    """Milliseconds since 1970, cut; a time without offset, as MongoDB gives it, is in UTC."""
+    """Milliseconds since 1970, truncated; a time without offset, as MongoDB returns it, is in UTC."""
     aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(milliseconds=1)
 

@@ -1,5 +1,5 @@
-"""What goes wrong between a fact and its log: late and repeated events, amendments, retractions, and events
-that no door may accept. Pure."""
+"""Faults between a fact and the log: late and repeated events, amendments, retractions, and events that the door
+must reject. Pure."""
 
 from collections.abc import Iterator
 from random import Random
@@ -9,7 +9,7 @@ from services.demo.region import Provider
 from services.demo.wire import DAY, HOUR, MINUTE, SOURCES, Event, Writer
 
 AMENDED, RETRACTED, REPEATED, LATE = 0.05, 0.03, 0.04, 0.05
-#: One event in so many is one that the door must refuse.
+#: One event in this many must be rejected by the door.
 FLAWED_EVERY = 500
 
 REASONS = ("cancelled", "returned", "entered twice", "fraud")
@@ -23,13 +23,13 @@ _TEXTS = (
 
 
 def opinion(random: Random, quality: float) -> dict[str, Any]:
-    """A rating from 1 to 5 around a provider's quality, and words that fit it."""
+    """A rating from 1 to 5 around a provider's quality, and a text that fits it."""
     rating = min(5, max(1, round(random.gauss(quality, 0.7))))
     return {"rating": rating, "text": random.choice(_TEXTS[rating - 1])}
 
 
 class Disorder:
-    """Turns one recorded relation into all the events that ever arrive about it."""
+    """Turns one recorded relation into all the events that arrive about it."""
 
     def __init__(self, random: Random, writer: Writer, end: int, providers: list[Provider]) -> None:
         """No event is dated at ``end`` (microseconds since 1970) or later."""
@@ -39,7 +39,7 @@ class Disorder:
         self._providers = providers
 
     def arrivals(self, event: Event, time: int) -> Iterator[tuple[int, Event]]:
-        """(time of arrival, event) of ``event``, which happened at ``time``, and of what follows from it."""
+        """(time of arrival, event) of ``event``, which happened at ``time``, and of its later events."""
         random = self._random
         arrival = time + int(random.random() * 3_000_000)
         if random.random() < LATE:
@@ -60,7 +60,7 @@ class Disorder:
             yield arrival + self.delay(MINUTE, 3 * DAY), event
 
     def delay(self, least: int, most: int) -> int:
-        """Microseconds between the two, short ones as likely as long ones by order of magnitude."""
+        """Microseconds between the two; every order of magnitude is equally likely."""
         return int(least * (most / least) ** self._random.random())
 
     def later(self, time: int) -> int:
@@ -105,7 +105,7 @@ class Disorder:
         return self._writer.event("relation.retracted", time, data)
 
     def flawed(self, like: Event) -> tuple[Event, str]:
-        """A new event in the manner of a relation, but one to be refused; and what is wrong with it."""
+        """A new relation event that must be rejected, and its flaw."""
         data = {**like["data"], "relation_id": f"flawed-{self._random.getrandbits(48):012x}"}
         event = self._writer.event("relation.recorded", like["time"], data)
         flaw = self._random.choice(("unknown type", "no provider", "amount without currency", "no offset"))

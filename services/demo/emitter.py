@@ -1,4 +1,4 @@
-"""Posts the market's events to the door and keeps account of every verdict."""
+"""Posts the market's events to the door and checks every verdict."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from services.demo.market import Emission
 from services.demo.wire import Event
 from shared.contracts.errors import ConfigurationError, Unavailable
 
-#: How long the door may stay away before the emitter gives up.
+#: How long the door may be unavailable before the emitter gives up.
 PATIENCE_SECONDS = 120.0
 _MOST_SURPRISES = 20
 
@@ -22,8 +22,8 @@ class Emitter:
     """Sends ``emissions`` in batches from a few threads; ``accepted`` is called with each accepted event.
 
     Sending again after a 503 or a broken connection is safe, because ``(source, id)`` names an event. The
-    counters only rise and may be read at any time from any thread. ``surprises`` are verdicts that are not
-    what the market says of its events: they make the run inexact.
+    counters only rise and may be read at any time from any thread. ``surprises`` are verdicts that differ from
+    what the market expects: they make the run inexact.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Emitter:
         rate: float | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """``ingest`` is the door's address, ``rate`` events a second in all (None: as fast as it goes);
-        ``headers`` are sent along with every request."""
+        """``ingest`` is the door's address, ``rate`` the total events per second (None: as fast as possible);
+        ``headers`` are sent with every request."""
         self.sent = self.accepted = self.rejected = self.retries = 0
         self.surprises: list[str] = []
         self._take_in = accepted
@@ -50,7 +50,7 @@ class Emitter:
         self._reading, self._counting = threading.Lock(), threading.Lock()
         self._stop = threading.Event()
         self._error: BaseException | None = None
-        # No proxy, whatever the environment says: the door is on this machine.
+        # No proxy, even if the environment sets one: the door is on this machine.
         self._client = httpx.Client(base_url=ingest, timeout=30, trust_env=False, headers=headers)
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
 
@@ -63,8 +63,8 @@ class Emitter:
         return any(thread.is_alive() for thread in self._threads)
 
     def finish(self) -> None:
-        """Wait for the last answer. Raises Unavailable when the door stayed away, ConfigurationError when it
-        refuses to talk, and whatever else went wrong in a thread."""
+        """Wait for the last answer. Raises Unavailable if the door stayed unavailable, ConfigurationError if it
+        rejected a request, and any other error of a thread."""
         for thread in self._threads:
             thread.join()
         self._client.close()
@@ -72,7 +72,7 @@ class Emitter:
             raise self._error
 
     def stop(self) -> None:
-        """Send nothing more; requests under way are answered first."""
+        """Send no more requests; pending ones are answered first."""
         self._stop.set()
 
     def _work(self) -> None:
@@ -107,11 +107,11 @@ class Emitter:
                     return _verdicts(answer)
                 trouble, wait = answer.text[:300], _retry_after(answer)
             if time.monotonic() + wait > give_up:
-                raise Unavailable(f"the door took nothing for {PATIENCE_SECONDS:.0f} s: {trouble}")
+                raise Unavailable(f"the door accepted nothing for {PATIENCE_SECONDS:.0f} s: {trouble}")
             with self._counting:
                 self.retries += 1
             if self._stop.wait(wait):
-                raise Unavailable(f"stopped while the door was away: {trouble}")
+                raise Unavailable(f"stopped while the door was unavailable: {trouble}")
 
     def _account(self, batch: list[Emission], verdicts: dict[str, Any]) -> None:
         rejected = {each["index"]: each for each in verdicts["rejected"]}
@@ -122,14 +122,14 @@ class Emitter:
                     if flaw is None:
                         self._take_in(event)
                     else:
-                        self._surprise(f"event {event['id']} was accepted, flaw and all: {flaw}")
+                        self._surprise(f"event {event['id']} was accepted in spite of its flaw: {flaw}")
                 elif rejected[index]["reason"] == "suppressed" and _subject(event) in self._erased:
-                    pass  # nothing more is taken of who is erased
+                    pass  # events of an erased consumer are rejected
                 elif flaw is None:
                     why = rejected[index]
                     self._surprise(f"event {event['id']} was rejected: {why['reason']} {why['field']}")
             if verdicts["accepted"] + len(rejected) != len(batch):
-                self._surprise(f"{len(batch)} events were sent, and the answer speaks of others: {verdicts}"[:300])
+                self._surprise(f"{len(batch)} events were sent, but the answer covers others: {verdicts}"[:300])
             self.sent += len(batch)
             self.accepted += verdicts["accepted"]
             self.rejected += len(rejected)

@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: a live view on a terminal, a line every few seconds elsewhere."""
+"""The output of the demo while it runs: a live view on a terminal, a line every few seconds elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True)
 class Strong:
-    """One relationship of the list. ``share`` is its strength relative to the strongest one's, ``gained``
-    how many relations it has more than a few seconds ago, ``kinds`` how many of each."""
+    """One relationship of the list. ``share`` is its strength relative to the strongest one's, ``gained`` the
+    number of relations added in the last few seconds, ``kinds`` the number of each kind."""
 
     consumer: str
     provider: str
@@ -84,7 +84,7 @@ def line(snapshot: Snapshot) -> str:
 
 
 def render(snapshot: Snapshot) -> RenderableType:
-    """The live view, made for 80 columns."""
+    """The live view, for 80 columns."""
     numbers = Table.grid(padding=(0, 2))
     for justify in ("left", "right", "left", "right", "left", "right"):
         numbers.add_column(justify=justify)

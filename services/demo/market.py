@@ -1,4 +1,4 @@
-"""A believable market as a stream of events: who visits whom, when, and what comes of it. Pure.
+"""A plausible market as a stream of events: visits of consumers to providers, and their results. Pure.
 
 Everything follows from the seed: the same arguments yield the same events in the same order of arrival.
 """
@@ -18,7 +18,7 @@ from services.demo.wire import DAY, HOUR, MINUTE, TILL, Event, Writer
 
 
 class Emission(NamedTuple):
-    """One event to send. ``flaw`` says what is wrong with one that the door must refuse; None: nothing."""
+    """One event to send. ``flaw`` is the fault of an event that the door must reject; None: the event is valid."""
 
     event: Event
     flaw: str | None
@@ -63,7 +63,7 @@ class _Market:
             if not arriving or (room > 0 and visit_at <= arriving[0][0]):
                 self._visit(visit_at)
                 visits += 1
-                # Steers by what a visit has brought so far, so that the last visits end near `now`.
+                # Paced by the events per visit so far, so that the last visits end near `now`.
                 step = (sent + len(arriving)) / visits / max(room, 1) * random.expovariate(1)
                 self._progress += (1 - self._progress) * min(0.5, step)
                 visit_at = self._seasons.at(self._progress)
@@ -82,7 +82,7 @@ class _Market:
         heapq.heappush(self._arriving, (arrival, self._pushed, event))
 
     def _visit(self, time: int) -> None:
-        """One consumer's visit to one provider, and all that comes of it."""
+        """One consumer's visit to one provider, and all its relations."""
         random = self._random
         consumer = self._consumer(time)
         favourite = bool(consumer.favourites) and random.random() < consumer.loyalty
@@ -136,7 +136,7 @@ class _Market:
             self._push(arrival, each)
 
     def _consumer(self, time: int) -> Consumer:
-        """Somebody active: few visit often, many seldom, new ones turn up all the time, some have left."""
+        """An active consumer: few visit often, many seldom, new ones arrive all the time, some have left."""
         random, activity = self._random, self._activity
         present = max(1, int((len(activity) - 1) * (0.3 + 0.7 * self._progress)))
         for _ in range(4):
@@ -197,7 +197,7 @@ class _Market:
             self._push(when, write("provider.closed", when, {"provider_id": provider.id}))
 
     def _introduced(self, time: int) -> int:
-        """When an event about somebody arrives: mostly at once, sometimes after their first relations."""
+        """The time of arrival of a profile event: mostly at once, sometimes after the first relations."""
         return time - 1 if self._random.random() < 0.9 else time + self._disorder.delay(HOUR, 20 * DAY)
 
 

@@ -1,7 +1,7 @@
-"""What must be stored after a set of events: an independent, naive fold that shares no code with a service.
+"""The expected documents after a set of events: an independent, naive fold that shares no code with a service.
 
-It keeps the winning statement about each fact, consumer and provider, and derives everything else from the
-facts that are left, with no differences and no order. Pure.
+It keeps the winning event of each fact and profile field, and derives everything else from the remaining facts,
+without differences and without an order. Pure.
 """
 
 from collections import defaultdict
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
+from unicodedata import normalize
 
 Document = dict[str, Any]
 Version = tuple[int, str, str, str]
@@ -17,7 +18,9 @@ Key = tuple[str, ...]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST = {"personal": 50, "traits": 100, "consent": 50}
-_FACT_FIELDS = ("amount", "currency", "rating", "text", "traits")
+#: What a fact takes from its event, and what of a fact changes contain: lists of the judges' own.
+FACT_FIELDS = ("amount", "currency", "rating", "text", "traits")
+PUBLISHED = ("provider_id", "kind", "time", "amount", "currency", "rating", "traits")
 
 
 @dataclass
@@ -34,12 +37,12 @@ class Expected:
 
 
 class Oracle:
-    """Folds accepted events as they come; ``expected`` may be asked at any time."""
+    """Folds accepted events as they arrive; ``expected`` may be called at any time."""
 
     def __init__(self, pseudonym: Callable[[str, str], str] | None = None, *, ordered: bool = False) -> None:
-        """``pseudonym`` gives the name that a tenant's anonymised consumer, or their relation, goes on under.
-        ``ordered``: facts follow only when Kith itself has ordered it (``relation.subject_erased``), for whoever
-        looks at a part of the log."""
+        """``pseudonym`` returns the pseudonym of a tenant's anonymised consumer, or of their relation.
+        ``ordered``: facts are erased only at Kith's own event (``relation.subject_erased``), for folds of a part
+        of the log."""
         self.pseudonym = pseudonym or _hashed
         self._orders: dict[Key, str] = {}
         self._ordered = ordered
@@ -48,9 +51,10 @@ class Oracle:
         self._erased: dict[Key, str] = {}
 
     def add(self, event: Document) -> None:
-        """Take in one accepted CloudEvent. Raises ValueError for an unknown type."""
-        tenant, type, data = event.get("tenant", "default"), event["type"], event["data"]
-        version = (_microseconds(event["time"]), _sequence(event), event["source"], event["id"])
+        """Fold one accepted CloudEvent. Raises ValueError for an unknown type."""
+        tenant, type, data = event.get("tenant", "default"), event["type"], _composed(event["data"])
+        name = _composed({"source": event["source"], "id": event["id"]})
+        version = (_microseconds(event["time"]), _sequence(event), name["source"], name["id"])
         if type in ("relation.recorded", "relation.retracted"):
             key: Key = (tenant, data["consumer_id"], data["relation_id"])
             if key not in self._facts or version > self._facts[key][0]:
@@ -74,7 +78,7 @@ class Oracle:
                 known[name] = (version, value)
 
     def expected(self) -> Expected:
-        """The documents that the events so far must lead to, derived afresh."""
+        """The expected documents after the events so far, derived from scratch."""
         result = Expected()
         for key, fields in self._profiles["consumer"].items():
             result.consumers[key] = {"tenant": key[0], "consumer_id": key[1], **_profile(fields)}
@@ -95,13 +99,19 @@ class Oracle:
         return result
 
     def _anonymous(self, key: Key, data: Document) -> tuple[Key, Document]:
-        """A fact as if it had always been the pseudonym's, without what somebody wrote."""
+        """A fact as if it had always been the pseudonym's, without free texts."""
         tenant, consumer_id, relation_id = key
-        # Ids may hold what joins them.
+        # Ids may contain the separator.
         parts = [part.replace("%", "%25").replace(":", "%3A") for part in (consumer_id, relation_id)]
         name = self.pseudonym(tenant, ":".join(["relation", *parts]))
         rest = {name: value for name, value in data.items() if name not in ("text", "reason")}
         return (tenant, self.pseudonym(tenant, consumer_id), name), rest
+
+
+def _composed(part: Document) -> Document:
+    """Ids and sources are the same text in whichever of Unicode's forms."""
+    ids = [name for name in part if name in ("id", "source") or name.endswith("_id")]
+    return {**part, **{name: normalize("NFC", part[name]) for name in ids if isinstance(part[name], str)}}
 
 
 def _erase(modes: dict[Key, str], key: Key, mode: str) -> None:
@@ -114,7 +124,7 @@ def _hashed(tenant: str, text: str) -> str:
 
 
 def _fields(data: Document) -> Document:
-    """What an event says of a profile's fields, by path. Null takes one away; a point is one, (lat, lon)."""
+    """The profile fields that an event states, by path. Null removes a field; a point is one field, (lat, lon)."""
     fields: Document = {name: data[name] for name in ("name", "categories") if name in data}
     for group in ("personal", "traits", "consent", "location"):
         fields |= {f"{group}.{name}": value for name, value in (data.get(group) or {}).items()}
@@ -125,7 +135,7 @@ def _fields(data: Document) -> Document:
 
 
 def _profile(fields: dict[str, tuple[Version, Any]]) -> Document:
-    """Of each group the fields that were stated latest, as many as it may have. Removed ones are among them."""
+    """The fields of each group that were stated latest, up to its limit. Removed ones count."""
     kept = dict(fields)
     for group, most in _MOST.items():
         latest = sorted((version, name) for name, (version, _) in fields.items() if name.split(".")[0] == group)
@@ -155,7 +165,7 @@ def _relation(key: Key, version: Version, retracted: bool, data: Document) -> Do
         optional: tuple[str, ...] = ("provider_id", "reason")
         document["retracted"] = True
     else:
-        optional = _FACT_FIELDS
+        optional = FACT_FIELDS
         document["provider_id"], document["kind"] = data["provider_id"], data["kind"]
         occurred_at = data.get("occurred_at")
         document["time"] = (_microseconds(occurred_at) if occurred_at else version[0]) // 1000
@@ -211,7 +221,7 @@ def _aggregates(facts: dict[Key, Document]) -> dict[Key, Document]:
 
 
 def sums(facts: list[Document]) -> Document:
-    """``count``, ``amount`` by currency, ``rating_count`` and ``rating_sum``; what is zero is left out."""
+    """``count``, ``amount`` by currency, ``rating_count`` and ``rating_sum``; zeros are left out."""
     amount: dict[str, int] = defaultdict(int)
     ratings = [fact["rating"] for fact in facts if "rating" in fact]
     for fact in facts:
@@ -246,7 +256,7 @@ def _microseconds(text: str) -> int:
 
 
 def _sequence(event: Document) -> str:
-    """What orders events of one time, as text: nothing is below everything, numbers get 19 digits."""
+    """The order of events of one time, as text: an absent sequence comes first, numbers get 19 digits."""
     text: str = event.get("sequence") or ""
     return text.rjust(19, "0")[-19:] if text and event.get("sequencetype") == "Integer" else text
 

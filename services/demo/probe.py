@@ -1,4 +1,4 @@
-"""Measures how long it takes from the door's answer until a relationship can be read."""
+"""Measures the time from the door's answer until a relationship can be read."""
 
 import math
 import threading
@@ -10,7 +10,7 @@ import httpx
 
 from shared.contracts.errors import ConfigurationError
 
-#: The probe's own tenant, so that its events disturb nothing that is compared.
+#: The probe's own tenant, so that its events do not affect the comparison.
 TENANT = "probe"
 
 _EVERY_SECONDS, _POLL_SECONDS, _LOST_SECONDS = 0.25, 0.005, 60.0
@@ -18,15 +18,15 @@ _MOST_WAITING = 12
 
 
 class Probe:
-    """Sends a marker relation every quarter of a second and asks for its relationship until it is there.
+    """Sends a marker relation every quarter of a second and polls its relationship until it is readable.
 
-    The next marker does not wait for the one before: otherwise slow times would be measured seldom and look
-    rare. Every marker has a consumer and a provider of its own, so that markers spread over the partitions
-    and each starts from nothing. ``lost`` counts those that did not show within a minute.
+    A marker does not wait for the one before: otherwise slow periods would be measured seldom and look rare. Every
+    marker has its own consumer and provider, so that markers spread over the partitions and start from nothing.
+    ``lost`` counts the markers that were not readable within a minute.
     """
 
     def __init__(self, ingest: str, relations: str, headers: Mapping[str, str]) -> None:
-        """``headers`` are sent along with every request, for the tenant TENANT."""
+        """``headers`` are sent with every request, for the tenant TENANT."""
         self.lost = 0
         self._ingest, self._relations = ingest, relations
         self._headers = headers
@@ -41,7 +41,7 @@ class Probe:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more markers; those under way are still waited for."""
+        """Send no more markers; ``finish`` still waits for pending ones."""
         self._stop.set()
 
     @property
@@ -49,7 +49,7 @@ class Probe:
         return self._thread.is_alive()
 
     def finish(self) -> None:
-        """Stop, and wait for the markers under way. Raises what went wrong in the meantime."""
+        """Stop, and wait for the pending markers. Raises the first error of the probe's thread."""
         self.stop()
         self._thread.join()
         if self._error is not None:
@@ -80,7 +80,7 @@ class Probe:
         try:
             answer = client.post(f"{self._ingest}/v1/events", json=marker(name), headers=_STRUCTURED)
         except httpx.TransportError:
-            return  # the emitter makes the noise about a door that is unavailable
+            return  # the emitter reports a door that is unavailable
         if answer.status_code == 202:
             self._waiting[name] = time.monotonic()
         elif answer.status_code != 503:
@@ -107,7 +107,7 @@ _STRUCTURED = {"Content-Type": "application/cloudevents+json"}
 
 
 def marker(name: str) -> dict[str, object]:
-    """A relation of the probe's tenant, between a consumer and a provider that nothing else mentions."""
+    """A relation of the probe's tenant, between a consumer and a provider of its own."""
     return {
         "specversion": "1.0",
         "id": name,
@@ -120,7 +120,7 @@ def marker(name: str) -> dict[str, object]:
 
 
 def percentile(values: list[float], percent: float) -> float | None:
-    """The nearest-rank percentile; None of nothing."""
+    """The nearest-rank percentile; None without values."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]

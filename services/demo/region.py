@@ -1,4 +1,4 @@
-"""Who trades in the simulated market: towns around Lake Constance, firms in them, and people. Pure."""
+"""The simulated market's towns around Lake Constance, firms and people. Pure."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -16,8 +16,8 @@ class Town:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A trade. ``price`` is the median in minor units, ``spread`` the sigma of its logarithm; the rest are
-    probabilities: that a view leads to a contact, to a purchase, and a purchase to a subscription."""
+    """A trade. ``price`` is the median in minor units, ``spread`` the sigma of its logarithm. The rest are
+    probabilities: of a contact after a view, of a purchase after a view, of a subscription after a purchase."""
 
     name: str
     title: str
@@ -76,8 +76,8 @@ class Provider:
 
 @dataclass(slots=True)
 class Consumer:
-    """``loyalty`` is the probability of going where one went before; ``gone`` the progress at which the
-    consumer stays away for good."""
+    """``loyalty`` is the probability of returning to a known provider; ``gone`` the progress at which the consumer
+    churns."""
 
     id: str
     name: str
@@ -108,7 +108,7 @@ def new_provider(random: Random, number: int) -> Provider:
 
 
 def new_consumer(random: Random, number: int, progress: float) -> Consumer:
-    """A person who turns up at ``progress``. About a third will churn."""
+    """A consumer who arrives at ``progress``. About a third will churn."""
     town = _town(random)
     # One upstream system in fifty writes ids with a colon, as real ones do.
     return Consumer(
@@ -139,5 +139,5 @@ def _town(random: Random) -> Town:
 
 
 def moved(random: Random) -> dict[str, Any]:
-    """Somewhere else to live."""
+    """A new home."""
     return place(random, _town(random), 0.03)

@@ -1,4 +1,4 @@
-"""What the demo says at its end: the verdict, the addresses, and what to try next."""
+"""The final output of the demo: the verdict, the addresses, and requests to try."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,9 +21,8 @@ def report(
     total: int,
     expected: Expected,
 ) -> None:
-    """Print it. ``result`` has the fields of a Result, ``found`` the documents found by collection;
-    ``problems`` are the first of ``total`` differences,
-    ``headers`` what a request has to say of itself."""
+    """Print the report. ``result`` has the fields of a Result, ``found`` the number of documents by collection;
+    ``problems`` are the first of ``total`` differences, ``headers`` those of a request for the tenant."""
 
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -62,7 +61,7 @@ def verdict(result: dict[str, Any], found: dict[str, int], total: int) -> str:
 
 
 def dashboard(analytics: str, headers: Mapping[str, str]) -> str:
-    """A link to the dashboard that brings the key, or else names the tenant."""
+    """A link to the dashboard that contains the key, or else the tenant."""
     bearer = headers.get("Authorization")
     if bearer is not None:
         return f"{analytics}/dashboard/#key={bearer.removeprefix('Bearer ')}"
@@ -70,7 +69,8 @@ def dashboard(analytics: str, headers: Mapping[str, str]) -> str:
 
 
 def curls(addresses: dict[str, str], headers: Mapping[str, str], expected: Expected) -> list[str]:
-    """The key, and three requests about what this run has stored: its busiest pair, and who matters to whom."""
+    """The key, and three requests about this run's data: its busiest pair, a provider's strongest relationships,
+    and the top providers."""
     if not expected.relationships:
         return []
     busiest: Key = max(expected.relationships, key=lambda pair: expected.relationships[pair]["count"])

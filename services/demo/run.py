@@ -1,4 +1,4 @@
-"""One run of the demo: emit, wait until everything is drained, compare, and say whether it is exact."""
+"""One run of the demo: emit, wait until everything is drained, compare, and report whether it is exact."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from rich.console import Console
 from services.demo.changelog import ChangeLog
 from services.demo.comparison import Findings, Weights, compare
 from services.demo.emitter import Emitter
-from services.demo.lag import Gauge
+from services.demo.lag import LagReader
 from services.demo.live import View
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
@@ -30,15 +30,15 @@ from shared.vault.keys import Vault
 from shared.vault.open import vault_in
 
 _LOOK_SECONDS = 0.25
-#: Without any progress for so long, what is behind will not catch up.
+#: After so long without any progress, a service is considered stuck.
 STALLED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a run. ``stored`` counts live facts, ``relationships`` their documents, ``changes`` the
-    distinct changes in the log, all of the run's tenant. ``seconds`` run from the first request until
-    everything was drained, and ``events_per_s`` are the accepted events over that time. ``latency_ms`` is
+    """The result of a run. ``stored`` counts live facts, ``relationships`` their documents, ``changes`` the
+    distinct changes in the log, all of the run's tenant. ``seconds`` is the time from the first request until
+    everything was drained, and ``events_per_s`` the accepted events over that time. ``latency_ms`` is the time
     from the door's answer until the relationship could be read."""
 
     sent: int
@@ -68,20 +68,20 @@ def demo(
     """Run the demo against a running stack and report to the terminal (to stderr with ``json_line``, and the
     result as one line on stdout at the end).
 
-    ``headers`` gives what requests for a tenant say of themselves.
-    ``addresses`` has ``ingest``, ``relations``, ``analytics``, ``kafka`` and ``mongo``. Raises Unavailable
-    when servers stay away or a service stops making progress, and says which.
+    ``headers`` returns the headers of requests for a tenant. ``addresses`` has ``ingest``, ``relations``,
+    ``analytics``, ``kafka`` and ``mongo``. Raises Unavailable, naming the server that stays unavailable or the
+    service that makes no progress.
     """
     settings = settings.model_copy(update={"kafka": addresses["kafka"], "mongo": addresses["mongo"]})
     console = Console(stderr=json_line)
     client = connect(addresses["mongo"])
     with client, translated():
         database = client[settings.database]
-        gauge = Gauge(settings, database)
+        lag_reader = LagReader(settings, database)
         try:
-            result = _run(addresses, settings, headers, database, gauge, events, seed, rate, console)
+            result = _run(addresses, settings, headers, database, lag_reader, events, seed, rate, console)
         finally:
-            gauge.close()
+            lag_reader.close()
     if json_line:
         print(result.line(), flush=True)
     return result
@@ -92,14 +92,14 @@ def _run(
     settings: Settings,
     headers: Callable[[str], Mapping[str, str]],
     database: Database[dict[str, Any]],
-    gauge: Gauge,
+    lag_reader: LagReader,
     events: int,
     seed: int,
     rate: float | None,
     console: Console,
 ) -> Result:
     tenant = _unused_tenant(database)
-    buried = gauge.lag().dead_letters
+    buried = lag_reader.lag().dead_letters
     vault = vault_in(settings, database)
     oracle = Oracle(None if vault is None else vault.pseudonym)
     # Midnight, so that a seed gives the same events all day long.
@@ -107,7 +107,7 @@ def _run(
     emissions = market(events, seed, today, None if tenant == "default" else tenant)
     emitter = Emitter(addresses["ingest"], emissions, oracle.add, rate=rate, headers=headers(tenant))
     probe = Probe(addresses["ingest"], addresses["relations"], headers(PROBE))
-    watch = Watch(database, tenant, gauge, emitter, probe, events, strongest=console.is_terminal)
+    watch = Watch(database, tenant, lag_reader, emitter, probe, events, strongest=console.is_terminal)
     started = time.monotonic()
     emitter.start()
     probe.start()
@@ -130,8 +130,8 @@ def _run(
 
     console.print("Comparing what is stored with an independent fold of what was sent …", style="dim")
     expected = oracle.expected()
-    stored, logged = _judge(expected, settings, database, gauge, vault)
-    lost = gauge.lag().dead_letters - buried
+    stored, logged = _judge(expected, settings, database, lag_reader, vault)
+    lost = lag_reader.lag().dead_letters - buried
     problems = [*emitter.surprises, *map(str, stored.differences), *map(str, logged.differences)]
     if lost:
         problems.append(f"{lost} accepted events became dead letters")
@@ -157,11 +157,11 @@ def _judge(
     expected: Expected,
     settings: Settings,
     database: Database[dict[str, Any]],
-    gauge: Gauge,
+    lag_reader: LagReader,
     vault: Vault | None,
 ) -> tuple[Findings, Findings]:
     log = ChangeLog(expected)
-    log.read(gauge.changes())
+    log.read(lag_reader.changes())
     weights = Weights(settings.kind_weights, settings.half_life_months)
     return compare(expected, database, weights, vault), log.judge()
 
@@ -179,12 +179,12 @@ def _drain(watch: Watch, view: View) -> None:
         if best is None or progress > best:
             best, moved = progress, time.monotonic()
         elif time.monotonic() - moved > STALLED_SECONDS:
-            raise Unavailable(f"nothing has moved for {STALLED_SECONDS:.0f} s: {lag}")
+            raise Unavailable(f"no progress for {STALLED_SECONDS:.0f} s: {lag}")
         time.sleep(_LOOK_SECONDS)
 
 
 def _unused_tenant(database: Database[dict[str, Any]]) -> str:
-    """``default``, or a tenant of this run's own where that has data already, which would not compare."""
+    """``default``, or a new tenant if that one already has data, which would show as differences."""
     wanted = {"_id": beginning_with("default:")}
     if not any(database[name].find_one(wanted) for name in ("relations", "consumers", "providers")):
         return "default"

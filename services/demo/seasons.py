@@ -1,4 +1,4 @@
-"""When things happen in the simulated market: busy and quiet months, weekdays and hours. Pure."""
+"""The seasons of the simulated market: busy and quiet months, weekdays and hours. Pure."""
 
 from bisect import bisect_right
 from datetime import UTC, datetime, timedelta

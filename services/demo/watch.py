@@ -1,4 +1,4 @@
-"""Gathers what the live view shows from the emitter, the probe, the logs and MongoDB."""
+"""Collects the live view's data from the emitter, the probe, the logs and MongoDB."""
 
 import time
 from collections import deque
@@ -8,7 +8,7 @@ from pymongo import DESCENDING
 from pymongo.database import Database
 
 from services.demo.emitter import Emitter
-from services.demo.lag import Gauge, Lag
+from services.demo.lag import Lag, LagReader
 from services.demo.live import Snapshot, Strong
 from services.demo.probe import Probe
 
@@ -19,21 +19,21 @@ _GAIN_SECONDS = 3.0  # how long a gain stays to be seen
 
 
 class Watch:
-    """Takes snapshots; each one looks at the servers anew. For one thread."""
+    """Takes snapshots; each one queries the servers again. For one thread."""
 
     def __init__(
         self,
         database: Database[dict[str, Any]],
         tenant: str,
-        gauge: Gauge,
+        lag_reader: LagReader,
         emitter: Emitter,
         probe: Probe,
         total: int,
         strongest: bool,
     ) -> None:
-        """``strongest`` False leaves the list of relationships out, where nobody would see it."""
+        """``strongest`` False leaves out the list of relationships, which only a terminal shows."""
         self._database, self._tenant = database, tenant
-        self._gauge, self._emitter, self._probe = gauge, emitter, probe
+        self._lag_reader, self._emitter, self._probe = lag_reader, emitter, probe
         self._total = total
         self._strongest = strongest
         self._started = time.monotonic()
@@ -44,8 +44,8 @@ class Watch:
         self._before_at = 0.0
 
     def look(self) -> tuple[Lag, Snapshot]:
-        """The present state, and how far the services are behind. Raises PyMongoError and Unavailable."""
-        lag = self._gauge.lag()
+        """The present state, and the lag of the services. Raises PyMongoError and Unavailable."""
+        lag = self._lag_reader.lag()
         now = time.monotonic()
         self._counts.append((now, self._emitter.accepted, lag.done["relations"]))
         while now - self._counts[0][0] > _WINDOW_SECONDS and len(self._counts) > 2:

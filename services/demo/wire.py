@@ -1,4 +1,4 @@
-"""Writes the simulated market's events as CloudEvents (JSON-able dicts). Pure."""
+"""Makes the simulated market's events as CloudEvents (JSON-able dicts). Pure."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from random import Random
@@ -19,8 +19,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def stamp(time: int, source: str) -> str:
-    """Microseconds since 1970 as RFC 3339, in the manner of a source: the website writes UTC to the
-    microsecond, the app UTC to the millisecond, the tills local time to the second."""
+    """Microseconds since 1970 as RFC 3339, as the source writes it: the website in UTC to the microsecond, the app
+    in UTC to the millisecond, the tills in local time to the second."""
     moment = _EPOCH + timedelta(microseconds=time)
     if source == TILL:
         return moment.astimezone(timezone(local_offset(moment))).isoformat(timespec="seconds")

@@ -1,1 +1,1 @@
-"""``kith explain``: what became of one event, across services, and why. Reads only."""
+"""``kith explain``: traces one event across services, and explains its effect. Reads only."""

@@ -1,4 +1,4 @@
-"""`kith explain`: what became of one event, across services. Reads, and changes nothing."""
+"""`kith explain`: traces one event across services. Reads only."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ Subjects = dict[str, set[Subject]]
 
 
 class Explainer:
-    """Finds an event and everything that belongs to it. ``stage`` is told what is being read."""
+    """Finds an event and everything that belongs to it. ``stage`` receives a line for each step."""
 
     def __init__(
         self,
@@ -41,16 +41,16 @@ class Explainer:
         self._log = log
         self._store = store
         self._stage = stage
-        #: Where messages lie that hold the id but cannot be read.
+        #: The places of messages that contain the id but cannot be decoded.
         self._unreadable: list[str] = []
         projection: Projection[Any] = build_projection(settings, vault)
         self._projection = projection if vault is None else Answered(projection, vault)
 
     def explain(self, asked: Asked, since: datetime | None, until: datetime | None) -> Report:
-        """Raises Unavailable. ``since`` and ``until`` bound where the event is looked for, in the time at which
-        messages came into Kafka; what else is about its subject is read from the beginning."""
+        """Raises Unavailable. ``since`` and ``until`` bound the search for the event, by the messages' timestamps
+        in Kafka. Other messages about its subject are read from the beginning."""
         started = time.monotonic()
-        self._stage("looking for stored documents that name it")
+        self._stage("searching the stored documents that name it")
         letters = self._store.letters_of(asked)
         subjects = self._store.subjects(asked)
         for letter in letters:
@@ -61,10 +61,10 @@ class Explainer:
         events: list[Explanation] = []
         for short in sorted(subjects):
             self._stage(
-                f"reading what else is about the same {'provider' if short == 'providers' else 'consumer'}"
+                f"reading the other events of the same {'provider' if short == 'providers' else 'consumer'}"
             )
             events += self._explain(self._topics.name(short), asked, subjects[short], letters)
-        self._stage("looking for its changes")
+        self._stage("searching its changes")
         self._follow(events)
         bounds = {"since": since, "until": until}
         topics = [self._topics.name(short) for short in read]
@@ -73,8 +73,8 @@ class Explainer:
         return Report(asked.id, bool(events), self._summary(events, scanned), events, scanned)
 
     def _search(self, asked: Asked, since: datetime | None, until: datetime | None) -> Subjects:
-        """The subjects of the event, by topic, from the whole log. A broken event may have none."""
-        self._stage(f"looking for it in {', '.join(self._inputs)}")
+        """The subjects of the event, by topic, from the whole log. A malformed event may have none."""
+        self._stage(f"searching {', '.join(self._inputs)}")
         needles = Needles([asked.id])
         bounds = self._log.bounds(self._inputs, since, until)
         subjects: Subjects = {}
@@ -101,13 +101,13 @@ class Explainer:
         records = [r for r in letters if r.partition.topic == topic and not _within(r, bounds)]
         about = self._about(topic, asked, subjects, bounds)
         if others := self._subjects(about, asked) - subjects:
-            # It lies there under another name, too, or is about someone else than its dead letter was.
+            # The log has the id under another name, too, or for another subject than that of its dead letter.
             subjects = subjects | others
             about = self._about(topic, asked, subjects, bounds)
         records += about
         history = self._history(topic, records, asked)
         stored = self._store.stored(history.places)
-        # What was stored since the log was read has to be known, too.
+        # Events that were stored since the log was read are needed, too.
         newer = {p: (end, stored.positions.get(p, 0)) for p, (_, end) in bounds.items()}
         if any(first < end for first, end in newer.values()):
             records += self._about(topic, asked, subjects, newer)
@@ -139,7 +139,8 @@ class Explainer:
         return History(topic, ordered, letters, asked, self._topics, self._projection)
 
     def _follow(self, events: Sequence[Explanation]) -> None:
-        """Where the changes lie, whether analytics has counted them, and what the days that they moved are now."""
+        """Add the places of the changes, whether analytics has counted them, and the present totals of their
+        days."""
         occurrences = [o for explanation in events for o in explanation.occurrences]
         changes = {change.id: change for o in occurrences if o.processed for change in o.changes}
         if not changes:
@@ -172,11 +173,11 @@ class Explainer:
         bounded = "" if read["since"] is None and read["until"] is None else " within these times"
         held = ""
         if self._unreadable:
-            held = f" Its bytes are in messages that are no JSON object: {', '.join(self._unreadable[:10])}."
+            held = f" Messages that are no JSON object contain the id: {', '.join(self._unreadable[:10])}."
         return (
             f"no message in {', '.join(read['topics'])} has this id{bounded}, and no dead letter. Either the door "
-            "refused it (its answer said why, and nothing of it was published), or the door could not publish it "
-            f"(503: it has to be sent again), or it was never sent here.{held}"
+            "rejected it (the answer contained the reason, and nothing was published), or the door could not "
+            f"publish it (503: send it again), or it was never sent here.{held}"
         )
 
 
@@ -187,23 +188,21 @@ def _within(record: Record, bounds: Mapping[Partition, tuple[int, int]]) -> bool
 
 def _notes(explanation: Explanation, bounds: Mapping[Partition, tuple[int, int]]) -> Iterator[str]:
     if trimmed := [f"{p} begins at {first}" for p, (first, _) in bounds.items() if first]:
-        yield f"retention has cut the log ({', '.join(trimmed)}): documents are shown without what was before"
+        yield f"retention has deleted the start of the log ({', '.join(trimmed)}): earlier events are not shown"
     if explanation.exact is False:
         if explanation.fields:
-            causes = (
-                "a profile of an earlier version of Kith (`kith rebuild` brings it up to date), a log that was cut"
-            )
+            causes = "a profile of an earlier version of Kith (`kith rebuild` updates it), a log without its start"
         else:
             settings = "(KITH_KIND_WEIGHTS, KITH_HALF_LIFE_MONTHS)"
-            causes = f"settings that differ from the services' {settings}, a log that was cut"
-        yield f"the stored documents are not what this log adds up to: {causes}, or a fault"
+            causes = f"settings that differ from the services' {settings}, a log without its start"
+        yield f"the stored documents differ from a fold of this log: {causes}, or a bug"
 
 
 @contextmanager
 def opened(
     settings: Settings, progress: Callable[[int, int], None], stage: Callable[[str], None]
 ) -> Iterator[Explainer]:
-    """An Explainer on the servers of the settings, which must name both."""
+    """An Explainer on the servers of the settings, which must name Kafka and MongoDB."""
     from services.explain.log import LogScan
     from services.explain.store import ExplainStore
     from shared.mongo.store import connect

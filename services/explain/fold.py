@@ -1,4 +1,4 @@
-"""The projections driven in memory, event by event, for what an event changed. Pure."""
+"""Folds the projections in memory, event by event, to find what an event changed. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,12 +18,12 @@ Item = tuple[Record, Any]
 Documents = Mapping[str, Mapping[str, Document]]
 
 
-#: What an erasure keeps beside: no part of what an event did to its subject.
+#: Collections of the erasure itself, which are not part of an event's effect on its subject.
 _BESIDE = (KEYS, ERASURES)
 
 
 class Replay:
-    """The relations projection on documents of its own: those of one subject, from its first event on."""
+    """The relations projection on its own documents: those of one subject, from its first event on."""
 
     def __init__(self, projection: Projection[Any]) -> None:
         self._projection = projection
@@ -38,8 +38,8 @@ class Replay:
         return {name: dict(found) for name, found in self._store.collections.items()}
 
     def fold(self, items: Sequence[Item]) -> tuple[list[DocumentMove], list[Message]]:
-        """Store what a slice makes; returns the documents it moved and the changes it publishes."""
-        # By what each says, not by how it is written: without their bytes.
+        """Fold and store a slice. Returns the documents that it changed and the changes that it publishes."""
+        # Compared by content, not by encoding: without their bytes.
         fold = self._projection.project([(record._replace(value=None), event) for record, event in items])
         try:
             ask = next(fold)
@@ -56,26 +56,26 @@ class Replay:
             if len(items) == 1 and write.collection not in _BESIDE:
                 fields = differences(before, write.after)
                 moves.append(DocumentMove(write.collection, write.id, before, write.after, fields))
-        # Those to the ledger, and to Kith itself, are no changes.
+        # Messages to the ledger and Kith's internal events are no changes.
         return moves, [message for message in outcome.messages if message.partition is not None]
 
     def alone(self, item: Item) -> Documents:
-        """The documents of an event that nothing came before."""
+        """The documents of an event folded as the first one."""
         fresh = Replay(self._projection)
         fresh.fold([item])
         return fresh.documents
 
 
 class Aggregation:
-    """The analytics projection on the changes of one consumer. Presence is the consumer's own, so all of it is
-    here; of aggregates, which hold others' facts too, there are the differences."""
+    """The analytics projection on the changes of one consumer. Presence belongs to the consumer, so it is complete
+    here. Aggregates contain other consumers' facts, too, so only differences are known."""
 
     def __init__(self, topics: Topics) -> None:
         self._projection = AnalyticsProjection(topics)
         self._presence: dict[str, Document] = {}
 
     def fold(self, messages: Iterable[Message]) -> list[AggregateMove]:
-        """By how much changes move aggregates. What analytics refuses moves nothing."""
+        """The differences that changes make in aggregates. A change that analytics rejects makes none."""
         by_partition: dict[Partition, list[Item]] = {}
         for message in messages:
             if message.topic not in self._projection.topics or message.partition is None:
@@ -108,7 +108,7 @@ class Aggregation:
 
 
 def _move(difference: Document) -> AggregateMove:
-    """An aggregate that began from nothing is the difference itself."""
+    """``difference`` is an aggregate folded from nothing, so its sums are the differences."""
     sums = {name: difference[name] for name in _SUMS if difference.get(name)}
     place = (difference["by"], difference["key"], difference["day"], difference["partition"])
     return AggregateMove(difference["_id"], *place, sums, dict(difference["hours"]))

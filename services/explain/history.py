@@ -1,4 +1,4 @@
-"""From the messages about a subject, and how far the services are, to the explanation of an event. Pure."""
+"""Explains an event from the messages about its subject and the services' progress. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -7,7 +7,7 @@ from typing import Any
 from services.explain import verdicts as why
 from services.explain.find import Asked, fields_of, name_of
 from services.explain.model import Explanation
-from services.explain.replay_log import Entry, ReplayLog, Stored
+from services.explain.replay_log import Entry, ReplayLog, StoredState
 from shared.contracts.events import document_id
 from shared.contracts.topics import Topics
 from shared.runtime.dead_letters import dead_letter_id
@@ -15,10 +15,10 @@ from shared.runtime.protocols import Document, Projection, Record
 
 
 class History:
-    """The messages of one topic about the subjects of an event, the event among them.
+    """The messages of one topic about the subjects of an event, the event included.
 
-    ``letters`` are the stored dead letters among them by id: what was refused then counts as refused, whatever
-    this version of Kith thinks of it.
+    ``letters`` are the stored dead letters among them by id: a message that was rejected then counts as rejected,
+    even if this version of Kith accepts it.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class History:
 
     @property
     def places(self) -> dict[str, list[str]]:
-        """Collection → ids of the documents that the event may have to do with."""
+        """Collection → ids of the documents that the event may have affected."""
         found: dict[str, set[str]] = {}
         facts: set[tuple[str, str, str]] = set()
         for entry in self._entries:
@@ -62,8 +62,8 @@ class History:
                 found.setdefault("relationships", set()).add(document_id(tenant, consumer, provider))
         return {collection: sorted(ids) for collection, ids in found.items()}
 
-    def explain(self, stored: Stored) -> list[Explanation]:
-        """One explanation for each name that is meant."""
+    def explain(self, stored: StoredState) -> list[Explanation]:
+        """One explanation for each name that matches the request."""
         for entry in self._entries:
             entry.processed = entry.record.offset < stored.positions.get(entry.record.partition, 0)
         telling = ReplayLog(list(_ordered(self._entries)), self._short, self._projection, self._topics, stored)
@@ -72,16 +72,16 @@ class History:
 
 
 def _fact(fields: Mapping[str, Any]) -> tuple[str, str, str]:
-    """What names the fact of a relation event."""
+    """The key of a relation event's fact."""
     data = fields.get("data")
     named = data if isinstance(data, dict) else {}
-    # As text, because those of a broken event may be anything.
+    # As text, because the values of a malformed event may have any type.
     return str(fields.get("tenant", "default")), str(named.get("consumer_id")), str(named.get("relation_id"))
 
 
 def _ordered(entries: Sequence[Entry]) -> Iterator[Entry]:
-    """In the order in which they were, or will be, stored: that of the log within a partition, and between
-    partitions (there are several when some were added since) by the time at which they arrived."""
+    """In the order in which they were, or will be, stored: the log's order within a partition, the time of arrival
+    between partitions (there are several if some were added since)."""
     keys = []
     for partition, group in groupby(enumerate(entries), key=lambda pair: pair[1].record.partition):
         latest = 0

@@ -1,4 +1,4 @@
-"""Reads through topics for `kith explain`: fast, from no group, and without changing anything."""
+"""Reads topics for `kith explain`: fast, outside any consumer group, and without changing anything."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,12 +18,12 @@ from shared.settings import Settings
 MILLISECOND = timedelta(milliseconds=1)
 _SILENCE_SECONDS = 30.0
 
-#: From and to which offset (exclusive) a partition is read.
+#: Partition → first offset and end offset (exclusive) to read.
 Bounds = Mapping[Partition, tuple[int, int]]
 
 
 class LogScan:
-    """Context manager. ``progress`` is told after every fetch how many messages of how many lie behind.
+    """Context manager. ``progress`` is called after every fetch with the messages read and the messages to read.
 
     Every method raises Unavailable.
     """
@@ -51,8 +51,8 @@ class LogScan:
     def bounds(
         self, topics: Iterable[str], since: datetime | None = None, until: datetime | None = None
     ) -> dict[Partition, tuple[int, int]]:
-        """What the partitions of ``topics`` hold now: of messages whose timestamps are within ``since`` and
-        ``until``, if timestamps rise; at least all of those."""
+        """The present bounds of the partitions of ``topics``. With ``since`` and ``until``: the range that
+        contains every message with a timestamp between them; exactly these, if timestamps rise."""
         with reaching_brokers():
             tps = partitions_of(self._consumer, topics)
             firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
@@ -61,7 +61,7 @@ class LogScan:
         return {Partition(*tp): (firsts[tp], ends[tp]) for tp in tps}
 
     def _offsets(self, time: datetime | None, ends: Mapping[Any, int]) -> dict[Any, int]:
-        """The first offset of that time or later, the end where there is none; nothing without a time."""
+        """The first offset with that timestamp or a later one; the end if there is none; empty without a time."""
         if time is None:
             return {}
         milliseconds = max(0, (time - EPOCH) // MILLISECOND)
@@ -69,8 +69,8 @@ class LogScan:
         return {tp: ends[tp] if place is None else place.offset for tp, place in found.items()}
 
     def read(self, bounds: Bounds, wanted: Callable[[bytes | None], bool]) -> list[Record]:
-        """The messages within ``bounds`` of whose value or of one of whose headers ``wanted`` holds, partition by
-        partition. Events in binary mode are as in structured mode."""
+        """The messages within ``bounds`` for which ``wanted`` accepts the value or a header, partition by
+        partition. Events in binary mode are converted to structured mode."""
 
         def meant(found: Any) -> bool:
             return wanted(found.value) or any(wanted(value) for _, value in found.headers)
@@ -90,7 +90,7 @@ class LogScan:
                     end = tps[tp][1]
                     place = Partition(*tp)
                     found += [readable(record_of(place, r)) for r in batch if meant(r) and r.offset < end]
-                # By position, because offsets have gaps.
+                # By the consumer's position, because offsets have gaps.
                 positions = {tp: self._consumer.position(tp) for tp in tps}
                 done = total - sum(max(0, end - positions[tp]) for tp, (_, end) in tps.items())
                 self._progress(done, total)

@@ -1,4 +1,4 @@
-"""What `kith explain` tells of an event, as data: the same for a terminal and for programs. Pure."""
+"""The report of `kith explain`, as data: the same for a terminal and for programs. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,23 +7,23 @@ from typing import Any, Literal
 
 from shared.runtime.protocols import Document
 
-#: What became of one occurrence of an event in the log:
+#: The outcome of one occurrence of an event in the log:
 #: applied      documents changed
-#: duplicate    the same event lies there before
-#: outdated     a later version of all that it says was stored before it
+#: duplicate    the log has the same event at a lower offset
+#: outdated     a later version of everything that it states was stored before it
 #: outranked    another event of the same version (time, sequence, source, id) but other content counts
-#: equal        nothing that it says is new
+#: equal        it states nothing new
 #: suppressed   the consumer had been erased
-#: dead_letter  it could not be accepted
+#: dead_letter  it was rejected
 Outcome = Literal["applied", "duplicate", "outdated", "outranked", "equal", "suppressed", "dead_letter"]
 
-#: What an event has to say in what is stored now: all it said, a part of it, or nothing any more.
+#: How much of an event counts in the stored documents now: everything, a part, or nothing any more.
 Standing = Literal["counts", "partly", "superseded", "erased", "no_effect", "dead_letter", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Another event, and where it lies in the log (None where it was not met there)."""
+    """Another event and its place in the log (None if it was not found there)."""
 
     source: str
     id: str
@@ -36,7 +36,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A field of a profile and the event that stated it last. ``removed``: with null, so that it has no value."""
+    """A field of a profile and the event that stated it last. ``removed``: that event removed it, with null."""
 
     field: str
     removed: bool
@@ -54,7 +54,7 @@ class Field:
 
 @dataclass(frozen=True)
 class DocumentMove:
-    """A document before and after an event. ``before`` None: it came into being; ``after`` None: it went."""
+    """A document before and after an event. ``before`` None: the event created it; ``after`` None: deleted it."""
 
     collection: str
     id: str
@@ -65,7 +65,7 @@ class DocumentMove:
 
 @dataclass(frozen=True)
 class Publication:
-    """A message of the change topic. ``number`` is its place among all changes of its origin."""
+    """A message of the change topic. ``number`` is its sequence number among all changes of its origin."""
 
     topic: str
     partition: int
@@ -75,9 +75,9 @@ class Publication:
 
 @dataclass
 class Change:
-    """A change that an event makes. ``published`` is where it lies: more than one place after a crash, of which
-    readers count the first; none before it is published. ``counted`` says whether analytics has stored it,
-    None where it was not looked for."""
+    """A change that an event makes. ``published`` holds its places: several after a crash, of which consumers
+    count the first; none before it is published. ``counted``: whether analytics has stored it, None if not
+    checked."""
 
     id: str
     topic: str
@@ -90,9 +90,9 @@ class Change:
 
 @dataclass(frozen=True)
 class AggregateMove:
-    """By how much a change moves the aggregate of a partition, a key and a day: ``sums`` (count, amount,
-    rating_count, rating_sum, consumers), of them ``hours`` by hour in UTC. ``day_total`` is what all partitions
-    have stored for that day now."""
+    """The difference that a change makes in the aggregate of a partition, a key and a day: ``sums`` (count,
+    amount, rating_count, rating_sum, consumers), and the same by hour in UTC (``hours``). ``day_total`` is the
+    present sum of that day over all partitions."""
 
     id: str
     by: str
@@ -106,10 +106,10 @@ class AggregateMove:
 
 @dataclass
 class Occurrence:
-    """One place of the event in the log, and what became of it there.
+    """One place of the event in the log, and its outcome there.
 
-    ``processed`` is false while the relations service has not come so far: it is ``behind`` by so many messages
-    (this one included), and outcome and documents are what they will be. ``because`` names the events that
+    ``processed`` is false while the relations service has not reached it: then it is ``behind`` by that many
+    messages (this one included), and outcome and documents are a forecast. ``because`` names the events that
     explain an outcome other than applied.
     """
 
@@ -131,15 +131,15 @@ class Occurrence:
 
 @dataclass
 class Explanation:
-    """One event, named by tenant, source and id. ``stored`` are the documents that it touched, as they are now;
-    ``exact`` says whether they equal the fold of what the log holds (None where that could not be compared)."""
+    """One event, named by tenant, source and id. ``stored`` are its documents as they are now. ``exact``: whether
+    they equal a fold of the log (None if they could not be compared)."""
 
     tenant: str | None
     source: str | None
     id: str
     type: str | None
     time: datetime | None
-    #: As it is compared: an Integer has leading zeros.
+    #: In the form in which sequences are compared: an Integer has leading zeros.
     sequence: str | None
     consumer_id: str | None
     provider_id: str | None
@@ -150,7 +150,7 @@ class Explanation:
     superseded_by: list[Reference]
     occurrences: list[Occurrence]
     stored: dict[str, dict[str, Document | None]] = field(default_factory=dict)
-    #: Of a profile, which event each field comes from. Among them are fields that have been removed.
+    #: For a profile: the event that each field comes from, removed fields included.
     fields: list["Origin"] = field(default_factory=list)
     exact: bool | None = None
     notes: list[str] = field(default_factory=list)
@@ -158,13 +158,13 @@ class Explanation:
 
 @dataclass
 class Report:
-    """Everything that was found under an id: usually one event, several when sources or tenants share it."""
+    """Everything found under an id: usually one event, several if sources or tenants share it."""
 
     id: str
     found: bool
     summary: str
     events: list[Explanation]
-    #: Messages read, topics read, seconds it took, and the bounds in time.
+    #: The messages read, the topics read, the duration in seconds, and the bounds in time.
     read: dict[str, Any]
 
 

@@ -1,4 +1,4 @@
-"""Folds the messages about a subject and notes what each occurrence of an event did. Pure."""
+"""Folds the messages about a subject and records the effect of each occurrence of an event. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _SLICE = 1_000
 
 @dataclass(slots=True)
 class Entry:
-    """A message about a subject. ``name`` is that of the event that is asked for; None where it is another."""
+    """A message about a subject. ``name`` is the name of the requested event; None for another event."""
 
     record: Record
     name: Name | None
@@ -37,7 +37,7 @@ class Entry:
         return fields_of(self.record.value)
 
     def decode(self, projection: Projection[Any]) -> tuple[Event | SubjectErased | None, InvalidEvent | None]:
-        """The event, None where it was refused when it was read (``letter``), and why it is refused today."""
+        """The event (None if it was rejected when it was read, ``letter``), and why it is rejected today."""
         try:
             event = projection.decode(self.record)
         except InvalidEvent as error:
@@ -46,8 +46,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Told:
-    """An occurrence with the event in it, if it was accepted, and why it is refused today, if it is."""
+class Replayed:
+    """A replayed occurrence, with its event if it was accepted, and the reason if it is rejected today."""
 
     entry: Entry
     event: Event | SubjectErased | None
@@ -56,15 +56,15 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """What MongoDB held at one moment: the offset that relations goes on at by partition, and documents."""
+class StoredState:
+    """The state of MongoDB at one moment: the next offset of relations by partition, and documents."""
 
     positions: Mapping[Partition, int]
     documents: Documents = field(default_factory=dict)
 
 
 class ReplayLog:
-    """Folds a history and notes what each occurrence did."""
+    """Folds a history and records the effect of each occurrence."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class ReplayLog:
         short: str,
         projection: Projection[Any],
         topics: Topics,
-        stored: Stored,
+        stored: StoredState,
     ) -> None:
         self._entries = entries
         self._short = short
@@ -82,11 +82,11 @@ class ReplayLog:
         self._aggregation = Aggregation(topics)
         self._places: dict[tuple[str, str], list[Reference]] = {}
         self._twins: dict[tuple[str, bytes], Reference] = {}
-        self._told: dict[Name, list[Told]] = {}
+        self._replayed: dict[Name, list[Replayed]] = {}
         self._alone: dict[Name, Document] = {}
         self._waiting: list[Item] = []
         self._erasures: list[Reference] = []
-        #: How many of them are stored.
+        #: How many of the erasures are stored.
         self._erased = 0
         self._now: Documents | None = None
 
@@ -101,8 +101,9 @@ class ReplayLog:
                 self._places.setdefault((event.source, event.id), []).append(reference)
             if entry.name is not None:
                 self._flush()
-                occurrence = self._tell(entry, event, refused)
-                self._told.setdefault(entry.name, []).append(Told(entry, event, refused, occurrence))
+                occurrence = self._replay_occurrence(entry, event, refused)
+                replayed = Replayed(entry, event, refused, occurrence)
+                self._replayed.setdefault(entry.name, []).append(replayed)
             elif event is not None:
                 self._waiting.append((entry.record, event))
                 if len(self._waiting) == _SLICE:
@@ -119,7 +120,9 @@ class ReplayLog:
             self._aggregation.fold(messages)
             self._waiting = []
 
-    def _tell(self, entry: Entry, event: Event | SubjectErased | None, refused: InvalidEvent | None) -> Occurrence:
+    def _replay_occurrence(
+        self, entry: Entry, event: Event | SubjectErased | None, refused: InvalidEvent | None
+    ) -> Occurrence:
         record = entry.record
         topic, number = record.partition
         next = self._stored.positions.get(record.partition, 0)
@@ -161,7 +164,7 @@ class ReplayLog:
         self._twins.setdefault(same, _reference(entry.record, event))
         aggregates = self._aggregation.fold(messages)
         if marker is not None or isinstance(event, SubjectErased):
-            # All that they had is too much to tell; and what is the pseudonym's is not told beside their name.
+            # All facts of the consumer are too many to report, and a pseudonym must not appear beside their name.
             moves, messages = [move for move in moves if move.collection == ERASED], []
             ordered = event.data.mode if isinstance(event, SubjectErased) else "delete"
             if "anonymise" in (ordered, (marker or {}).get("mode")):
@@ -171,12 +174,12 @@ class ReplayLog:
         occurrence.aggregates = aggregates
 
     def explanations(self) -> list[Explanation]:
-        return [self._explanation(name, told) for name, told in self._told.items()]
+        return [self._explanation(name, replayed) for name, replayed in self._replayed.items()]
 
-    def _explanation(self, name: Name, told: Sequence[Told]) -> Explanation:
-        accepted = [one for one in told if one.event is not None]
-        last = accepted[-1] if accepted else told[-1]
-        event, occurrences, fields = last.event, [one.occurrence for one in told], last.entry.fields
+    def _explanation(self, name: Name, replayed: Sequence[Replayed]) -> Explanation:
+        accepted = [one for one in replayed if one.event is not None]
+        last = accepted[-1] if accepted else replayed[-1]
+        event, occurrences, fields = last.event, [one.occurrence for one in replayed], last.entry.fields
         subject = subject_of(self._short, fields)
         data = fields.get("data")
         named = data if isinstance(data, dict) else {}
@@ -231,14 +234,14 @@ class ReplayLog:
 
 
 def _comparable(collection: str, document: Document) -> Document:
-    """A stored document as folding the log makes it."""
+    """A stored document in the form that a fold of the log gives it."""
     if collection in PARTS:
         return canonical(collection, document)
     return without_digest(document)
 
 
 def _marker(documents: Documents, event: Event | SubjectErased) -> Document | None:
-    """What says that the facts of the event's consumer are erased."""
+    """The marker that the facts of the event's consumer are erased."""
     return documents[ERASED].get(document_id(event.tenant, subject_id(event)))
 
 

@@ -1,4 +1,4 @@
-"""What `kith explain` asks of MongoDB. It only reads."""
+"""The MongoDB queries of `kith explain`. Reads only."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -11,7 +11,7 @@ from services.analytics.projection import AGGREGATES
 from services.explain.find import Asked, Name, Subject
 from services.explain.fold import day_total
 from services.explain.model import AggregateMove
-from services.explain.replay_log import Stored
+from services.explain.replay_log import StoredState
 from services.relations.registers import PARTS
 from shared.contracts.topics import Topics
 from shared.letters.sealing import with_values
@@ -27,7 +27,7 @@ from shared.versions.mongo_registry import MongoRegistry
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-#: Nothing has an index by event id: for so long a collection is searched before the log is.
+#: Time limit for searching a collection, which has no index by event id. After it the log is searched.
 _SEARCH_MS = 5_000
 _BATCH = 1_000
 
@@ -36,7 +36,7 @@ class ExplainStore:
     """The documents of one database. Every method raises Unavailable."""
 
     def __init__(self, database: "Database[Document]", topics: Topics, vault: Vault | None = None) -> None:
-        """``vault`` opens dead letters that are sealed."""
+        """``vault`` decrypts sealed dead letters."""
         self._vault = vault
         self._database = database
         self._topics = topics
@@ -44,8 +44,8 @@ class ExplainStore:
         self._analytics = MongoRegistry(database, "analytics")
 
     def subjects(self, asked: Asked) -> dict[str, set[Subject]]:
-        """Short topic → subjects whose stored documents name the event. Searches whole collections, but not
-        for long: what is not found may still be in the log."""
+        """Short topic → subjects whose stored documents name the event. Searches whole collections within a time
+        limit: an event that is not found may still be in the log."""
         found: dict[str, set[Subject]] = {}
         version = self._relations.read().live
         for collection, field, query in (
@@ -62,7 +62,7 @@ class ExplainStore:
         return found
 
     def letters_of(self, asked: Asked) -> list[Record]:
-        """The messages that became dead letters under the event's id, as they came."""
+        """The original messages of the dead letters with the event's id."""
         with translated():
             found = list(self._database[DEAD_LETTERS].find({"event_id": asked.id, "service": "relations"}))
         return [_record(letter) for letter in with_values(found, self._vault)]
@@ -78,7 +78,7 @@ class ExplainStore:
         return found
 
     def refused_changes(self, ids: Sequence[str]) -> dict[str, Document]:
-        """The dead letters that analytics made of changes, by the id of the change."""
+        """The dead letters of changes that analytics rejected, by the id of the change."""
         if not ids:
             return {}
         query = {"event_id": {"$in": list(ids)}, "service": "analytics"}
@@ -88,7 +88,7 @@ class ExplainStore:
                 for letter in self._database[DEAD_LETTERS].find(query, {"value": 0, "key": 0})
             }
 
-    def stored(self, places: Mapping[str, Sequence[str]]) -> Stored:
+    def stored(self, places: Mapping[str, Sequence[str]]) -> StoredState:
         """The positions of relations and these documents, as of one moment."""
         version = self._relations.read().live
         with translated(), self._database.client.start_session(snapshot=True) as session:
@@ -107,10 +107,10 @@ class ExplainStore:
                 }
                 for name, ids in places.items()
             }
-        return Stored(positions, documents)
+        return StoredState(positions, documents)
 
     def counted(self) -> dict[Partition, int]:
-        """How far analytics has come with each partition of the changes."""
+        """The next offset of analytics by partition of the changes."""
         found = self._analytics.positions(self._analytics.read().live)
         return {
             Partition(topic, int(number)): stand.next
@@ -120,7 +120,7 @@ class ExplainStore:
         }
 
     def day_totals(self, moves: Iterable[AggregateMove], partitions: int) -> Iterator[AggregateMove]:
-        """The moves with what is stored now for their days, of all partitions together."""
+        """The moves with the present totals of their days, over all partitions."""
         collection = self._database[collection_of(AGGREGATES, self._analytics.read().live)]
         for move in moves:
             stem = move.id.rpartition(":")[0]
@@ -137,7 +137,8 @@ def _of(projection: str, version: int) -> Document:
 
 
 def _states(id: str, parts: Sequence[str]) -> Document:
-    """Profiles that the event has stated something of, also in the form in which each part had one version."""
+    """A filter for profiles with a field that the event stated, in today's form and in the one with a version by
+    part."""
     return {"$or": [{"versions.id": id}, *({f"versions.{part}.id": id} for part in parts)]}
 
 

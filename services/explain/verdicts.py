@@ -1,4 +1,4 @@
-"""Why an event had the effect that it had, in data and in words. Pure."""
+"""Explains the effect of an event, in data and in words. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -20,15 +20,15 @@ from shared.contracts.events import (
 )
 from shared.runtime.protocols import Document, Message
 
-#: (source, id) → the places where that event lies, in the order of the log.
+#: (source, id) → the places of that event, in the order of the log.
 Places = Mapping[tuple[str, str], Sequence[Reference]]
 Verdict = tuple[Outcome, str, list[Reference]]
 
-_FULL = "the profile has as many fields as it keeps, and all of them were stated later"
+_FULL = "the profile keeps only the fields stated latest, and all of those were stated later"
 
 
 def own_document(event: Event | SubjectErased, short_topic: str) -> tuple[str, str]:
-    """Collection and id of the document that an event is about: a fact, a profile or the mark of an erasure."""
+    """Collection and id of the document of an event: a fact, a profile or the marker of an erasure."""
     if isinstance(event, SubjectErased):
         return ERASED, document_id(event.tenant, event.data.consumer_id)
     if short_topic == "relations":
@@ -48,9 +48,9 @@ def verdict(
     places: Places,
     marker: Document | None = None,
 ) -> Verdict:
-    """What became of an event: ``old`` was its document before it, ``alone`` is what it says by itself,
-    ``twin`` an earlier occurrence with the same content, ``erasures`` what erased the consumer before, and
-    ``marker`` says of their facts that it has been carried out."""
+    """The outcome of an event. ``old`` was its document before it, ``alone`` the document that it makes by itself,
+    ``twin`` an earlier occurrence with the same content, ``erasures`` the earlier erasures of the consumer.
+    ``marker``: the erasure of the consumer's facts has been carried out."""
     if isinstance(event, SubjectErased):
         if moves:
             return "applied", _erased_facts(event.data.mode), []
@@ -73,52 +73,52 @@ def verdict(
     stored = _versions(old, alone)
     full = "versions" in alone and len(stored) < len(versions_of(alone))
     if not stored:
-        return ("outdated", _FULL, []) if full else ("equal", "it states nothing that was not known", [])
+        return ("outdated", _FULL, []) if full else ("equal", "it states nothing new", [])
     newer = [version for version in stored if version != event.version]
     if newer:
         references = refer(newer, places)
-        what = "it is older than" if len(references) == 1 else "all that it states is older than"
-        reason = f"{what} {_names(references)}, which came before it"
+        what = "it is older than" if len(references) == 1 else "everything that it states is older than"
+        reason = f"{what} {_names(references)}, which was stored before it"
         return "outdated", f"{reason}; of the rest, {_FULL}" if full else reason, references
     if old == alone:
         return "duplicate", "the same event was stored before", []
     return (
         "outranked",
         "another event with the same time, sequence, source and id but other content counts: "
-        "a fault of the sender",
+        "the sender must not reuse an id",
         refer(stored, places),
     )
 
 
 def _erased_facts(mode: str) -> str:
     if mode == "delete":
-        return "it took away the relations of an erased consumer, and keeps later ones out"
-    return "it moved the relations of an erased consumer to a pseudonym, and does so with later ones"
+        return "it deleted the relations of an erased consumer; later ones are suppressed"
+    return "it moved the relations of an erased consumer to a pseudonym; later ones are moved, too"
 
 
 def _effect(event: Event, old: Document | None, moves: Sequence[DocumentMove], messages: Sequence[Message]) -> str:
-    change = "" if messages else "; what changes tell of stays as it was, so none is published"
+    change = "" if messages else "; no published field changed, so no change is published"
     own = moves[0]
     if own.collection != "relations":
         if isinstance(event, ConsumerErased):
             return "it erased the consumer's profile"
-        return "it began the profile" if old is None else "it changed the profile"
+        return "it created the profile" if old is None else "it changed the profile"
     was, now = old is not None and not old["retracted"], isinstance(event, RelationRecorded)
     if was and now:
         return f"it amended the relation{change}"
     if now:
-        return "it recorded the relation" if old is None else "it recorded the relation anew after a retraction"
+        return "it recorded the relation" if old is None else "it recorded the relation again after a retraction"
     if was:
         return "it retracted the relation"
     if old is None:
-        return "it retracted a relation that is not known: an older record of it will not count" + change
-    return f"it retracted the relation once more, with a later time{change}"
+        return "it retracted an unknown relation: an older record of it will not count" + change
+    return f"it retracted the relation again, with a later time{change}"
 
 
 def _outvoted(
     old: Document | None, alone: Document, moves: Sequence[DocumentMove], places: Places
 ) -> list[Reference]:
-    """The later events whose fields of a profile stayed although this one states them, too."""
+    """The later events whose profile fields were kept although this event states them, too."""
     after = moves[0].after
     if old is None or after is None or "versions" not in alone or "erased" in after:
         return []
@@ -127,7 +127,7 @@ def _outvoted(
 
 
 def _versions(old: Document | None, alone: Document) -> list[Version]:
-    """The versions that stand where an event would have its own."""
+    """The stored versions of the fields that an event states."""
     if old is None:
         return []
     if "version" in alone:
@@ -144,7 +144,7 @@ def standing(
     erasures: Sequence[Reference],
     marker: Document | None = None,
 ) -> tuple[Standing, str, list[Reference]]:
-    """What an event has to say in ``now``, the document as it is stored, and which events have replaced it."""
+    """How much of an event counts in ``now``, the stored document, and the events that have replaced it."""
     if isinstance(event, SubjectErased):
         return "counts", "the consumer is erased", []
     if now is None and marker is not None:
@@ -154,7 +154,7 @@ def standing(
         return "no_effect", "nothing of it is stored", []
     if "version" in alone:
         if (version := Version.stored(now["version"])) == event.version:
-            return "counts", "it is what is stored now", []
+            return "counts", "the stored document is its own", []
         references = refer([version], places)
         verb = "retracted" if now["retracted"] else "replaced"
         return "superseded", f"it has been {verb} by {_names(references)}", references
@@ -166,15 +166,15 @@ def standing(
     own, kept = versions_of(alone), versions_of(now)
     others = [field for field in own if kept.get(field) != own[field]]
     if not others:
-        return "counts", "all that it states is what is stored now", []
+        return "counts", "everything that it states is stored now", []
     references = refer([kept[field] for field in others if field in kept], places)
     if len(others) == len(own):
-        return "superseded", f"all that it states has been replaced{_by(references)}", references
+        return "superseded", f"everything that it states has been replaced{_by(references)}", references
     return "partly", f"{', '.join(others)}: replaced{_by(references)}; the rest is stored now", references
 
 
 def origins(profile: Document, places: Places) -> list[Origin]:
-    """Which event each field of a stored profile comes from, in the order of the fields."""
+    """The event that each field of a stored profile comes from, in the order of the fields."""
     versions = versions_of(profile)
     return [
         Origin(field, value_of(profile, field) is None, refer([versions[field]], places)[0])
@@ -183,16 +183,16 @@ def origins(profile: Document, places: Places) -> list[Origin]:
 
 
 def door(refused: InvalidEvent | None, replayed: bool) -> str:
-    """What the door can have said of an event that lies in the log; ``refused`` is what it says now."""
+    """The possible verdict of the door on an event in the log; ``refused`` is its verdict today."""
     if refused is None:
         again = "; and replayed with kith dead-letters" if replayed else ""
-        return f"accepted with 202, or published straight into Kafka: the log does not tell which{again}"
+        return f"accepted with 202, or published straight into Kafka: the log does not show which{again}"
     why = _reason(refused.reason, refused.field, refused.detail)
-    return f"not asked: the door refuses such an event ({why}), so it was published straight into Kafka"
+    return f"bypassed: the door rejects such an event ({why}), so it was published straight into Kafka"
 
 
 def letter_reason(letter: Document) -> str:
-    """Why a message became a dead letter, and what has been done about it."""
+    """The reason of a dead letter, and its state."""
     why = _reason(letter["reason"], letter.get("field"), letter["detail"])
     if "discarded_at" in letter:
         return f"dead letter ({why}); discarded: {letter.get('discard_reason', 'no reason given')}"
@@ -202,15 +202,13 @@ def letter_reason(letter: Document) -> str:
 
 
 def refused_reason(refused: InvalidEvent, processed: bool) -> str:
-    """The same where there is no letter: not yet, or no longer."""
+    """The reason of a rejected message without a stored dead letter."""
     why = _reason(refused.reason, refused.field, refused.detail)
-    return (
-        f"refused ({why}), but its dead letter is not stored" if processed else f"it will be a dead letter ({why})"
-    )
+    return f"rejected ({why}), but no dead letter is stored" if processed else f"it will be a dead letter ({why})"
 
 
 def refer(versions: Iterable[Version], places: Places) -> list[Reference]:
-    """The events of these versions, each once, with the first place where it lies."""
+    """The events of these versions, each once, with its first place in the log."""
     found: dict[Version, Reference] = {}
     for version in versions:
         time = EPOCH + timedelta(microseconds=version.time)
@@ -232,7 +230,7 @@ def _names(references: Sequence[Reference]) -> str:
 
 
 def _by(references: Sequence[Reference]) -> str:
-    """By what a field has been replaced. Where nothing has, the profile has as many fields as it may have."""
+    """The events that replaced a field. Without any, the profile has reached its limit of fields."""
     return f" by {_names(references)}" if references else ": the profile keeps only the fields stated latest"
 
 

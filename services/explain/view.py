@@ -15,7 +15,7 @@ from shared.contracts.events import EPOCH
 from shared.letters.letter import as_json
 from shared.observability.terminal import printable
 
-#: Told elsewhere, or of no use to a reader.
+#: Fields shown elsewhere, or of no use to a reader.
 _UNSEEN = ("_id", "tenant", "fingerprint", "version", "versions")
 _STYLES = {"counts": "green", "partly": "yellow", "waiting": "yellow", "dead_letter": "red"}
 
@@ -65,7 +65,7 @@ def _explanation(e: Explanation) -> Iterator[RenderableType]:
 
 
 def _fields(fields: Sequence[Origin]) -> Table:
-    """Which event each field of the profile comes from, an event's name once."""
+    """The event that each field of the profile comes from; each event's name is shown once."""
     table = Table("Field", "Comes from", title="The profile's fields", title_justify="left")
     last = None
     for origin in sorted(
@@ -94,7 +94,7 @@ def _occurrence(o: Occurrence) -> Iterator[RenderableType]:
     yield _line(head, "bold cyan")
     if not o.processed:
         wait = "1 message" if o.behind == 1 else f"{o.behind:,} messages"
-        yield _indented(f"not processed yet: relations is {wait} behind. What it will do:", "yellow")
+        yield _indented(f"not processed yet: relations is {wait} behind. Its effect will be:", "yellow")
     if o.outcome == "dead_letter":
         yield _indented(o.reason, "red")
     else:
@@ -112,7 +112,7 @@ def _document(move: DocumentMove) -> Iterator[RenderableType]:
     yield _indented(f"{move.collection} {move.id}: {what}")
     table = Table.grid(padding=(0, 2))
     for field in move.fields:
-        if field.field.partition(".")[0] in _UNSEEN or (move.before is None and _told(field.field, move)):
+        if field.field.partition(".")[0] in _UNSEEN or (move.before is None and _in_heading(field.field, move)):
             continue
         before = "" if move.before is None else f"{_shown(field.before)} →"
         table.add_row(_line(f"    {field.field}"), _line(f"{before} {_shown(field.after)}".strip()))
@@ -120,8 +120,8 @@ def _document(move: DocumentMove) -> Iterator[RenderableType]:
         yield table
 
 
-def _told(field: str, move: DocumentMove) -> bool:
-    """Whether the heading of the explanation says it already."""
+def _in_heading(field: str, move: DocumentMove) -> bool:
+    """Whether the heading of the explanation already contains the field."""
     return field in ("relation_id", "consumer_id", "provider_id") and move.collection in (
         "relations",
         "relationships",
@@ -131,15 +131,15 @@ def _told(field: str, move: DocumentMove) -> bool:
 def _change(change: Change, processed: bool) -> str:
     text = f"change {change.id}: "
     if not change.published:
-        where = "it waits in the outbox, or was published outside of what the log still holds"
+        where = "it waits in the outbox, or retention has deleted it from the topic"
         return text + (where if processed else f"to be published in {change.topic}/{change.partition}")
     first, *more = change.published
     text += f"published at {first.topic}/{first.partition}/{first.offset} as number {first.number}"
     if more:
         places = ", ".join(f"{place.topic}/{place.partition}/{place.offset}" for place in more)
-        text += f", and again at {places}, which readers drop"
+        text += f", and again at {places}, which consumers drop"
     if change.letter is not None:
-        return f"{text}; analytics refused it ({change.letter['reason']}: {change.letter['detail']})"
+        return f"{text}; analytics rejected it ({change.letter['reason']}: {change.letter['detail']})"
     counted = {True: "; analytics has counted it", False: "; analytics has not counted it yet", None: ""}
     return text + counted[change.counted]
 

@@ -22,9 +22,10 @@ from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.access.query import misplaced
-from shared.contracts.events import Id, Kind, Name, ShortText
+from shared.contracts.events import Kind, Name, ShortText
 from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
 from shared.http.parameters import BadParameter, moment
+from shared.http.paths import QueryId
 from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import problem, problems
 from shared.measures.query import NotInstalled
@@ -133,8 +134,8 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         to: Annotated[str | None, Query(description="End of the period, exclusive.")] = None,
         kind: Annotated[Kind | None, Query(description="Only this kind of relations.")] = None,
         category: Annotated[ShortText | None, Query(description="Only providers of this category.")] = None,
-        consumer_id: Annotated[Id | None, Query(description="Only this consumer.")] = None,
-        provider_id: Annotated[Id | None, Query(description="Only this provider.")] = None,
+        consumer_id: Annotated[QueryId | None, Query(description="Only this consumer.")] = None,
+        provider_id: Annotated[QueryId | None, Query(description="Only this provider.")] = None,
         by: Annotated[By | None, Query(description="Only these aggregates.")] = None,
         key: Annotated[ShortText | None, Query(description="Only aggregates of this key.")] = None,
         purpose: Annotated[

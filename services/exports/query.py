@@ -7,6 +7,7 @@ from typing import Any
 
 from services.exports.columns import Dataset
 from services.exports.purposes import check_purpose
+from shared.contracts.spelling import nfc
 from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
 
@@ -16,7 +17,8 @@ MAX_PROVIDERS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ExportQuery:
-    """Which rows are wanted: all of a tenant, narrowed by what is not None. The period is [since, until)."""
+    """Which rows are wanted: all of a tenant, narrowed by what is not None. The period is [since, until). Ids may
+    be in any spelling."""
 
     tenant: str = "default"
     since: datetime | None = None
@@ -29,6 +31,11 @@ class ExportQuery:
     key: str | None = None
     #: Only rows of consumers who have granted it (services.exports.consent).
     purpose: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("consumer_id", "provider_id", "key"):
+            if (id := getattr(self, name)) is not None:
+                object.__setattr__(self, name, nfc(id))
 
     def check(self, dataset: Dataset) -> None:
         """Raises BadParameter when the dataset cannot be narrowed so."""

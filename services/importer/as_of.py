@@ -1,4 +1,4 @@
-"""The moment as of which a file states its rows: the version of events whose rows do not say when they changed."""
+"""The moment as of which a file states its rows: the version of events whose rows have no time of change."""
 
 from collections.abc import Mapping as Map
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 from services.importer.mapping import Mapping, MappingError, Source
 from shared.contracts.events import EPOCH, microseconds
 
-#: What undoes a statement, and the statement: both in one import, the file that undoes counts as not older.
+#: Maps an undoing event type to the type that it undoes: within one import, the undoing file counts as not older.
 _UNDOES = {
     "relation.retracted": "relation.recorded",
     "provider.closed": "provider.upserted",
@@ -27,17 +27,16 @@ class Moment:
     sequence: str
 
     def of_row(self, number: int) -> str:
-        """The CloudEvents attribute ``sequence`` of a row. Of one time, the file that was made later outranks,
-        then the mapping that was corrected later, then what undoes, then the later source, then the later
-        row."""
+        """The CloudEvents attribute ``sequence`` of a row. Among events of one time, the later file wins, then the
+        later mapping, then the undoing event, then the later source, then the later row."""
         return f"{self.sequence}-{_base32(number, 7)}"
 
 
 def moments(
     mapping: Mapping, path: Path, given: datetime | None, arrived: datetime, ahead: timedelta
 ) -> Map[str, Moment]:
-    """The moment of each source, by name. ``given`` holds for all. Raises MappingError for one in the future,
-    whose events would outrank everything for ever."""
+    """The moment of each source, by name. ``given`` applies to all. Raises MappingError for a moment in the
+    future: its events would outrank all others for ever."""
     found: dict[str, tuple[datetime, str]] = {}
     for source in sorted(mapping.source, key=lambda source: source.type in _UNDOES):
         time, origin = _moment(source, given)
@@ -67,7 +66,7 @@ def _moment(source: Source, given: datetime | None) -> tuple[datetime, str]:
     if source.as_of is not None:
         return source.as_of.astimezone(UTC), "as_of in the mapping"
     files = [source.path, *(collect.path for collect in source.collect.values())]
-    # SQLite keeps what was written last beside the file until it is folded in.
+    # SQLite keeps the latest writes in a file beside the database until a checkpoint.
     files += [wal for file in files if (wal := file.with_name(f"{file.name}-wal")).exists() and wal.stat().st_size]
     last = max(files, key=_modified)
     return _modified(last), f"modification time of {last.name}"
@@ -77,7 +76,7 @@ def _modified(path: Path) -> datetime:
     try:
         return EPOCH + timedelta(microseconds=path.stat().st_mtime_ns // 1_000)
     except OSError:
-        return datetime.now(UTC)  # reading it will say what is wrong
+        return datetime.now(UTC)  # reading the file will raise the error
 
 
 def _base32(number: int, width: int) -> str:

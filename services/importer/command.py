@@ -39,7 +39,7 @@ def import_command(
         bool,
         typer.Option(
             "--init",
-            help="Write a first mapping of a file (CSV, JSON lines, Excel, SQLite) beside it, for you to correct. "
+            help="Draft a mapping of a file (CSV, JSON lines, Excel, SQLite) beside it, for you to correct. "
             "Publishes nothing.",
         ),
     ] = False,
@@ -50,17 +50,17 @@ def import_command(
             "--as-of",
             metavar="TIME",
             help="The moment as of which the files state their rows, like 2026-03-02T10:00:00Z: the version of "
-            "rows for which the mapping names no column that says when they changed. Default: as_of in the "
-            "mapping, or the file's modification time.",
+            "rows without a column for the time of change. Default: as_of in the mapping, or the file's "
+            "modification time.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
     """Import rows of CSV, JSON lines, Excel or SQLite files as events.
 
-    A mapping file says which files are read and which columns make which fields. Rows that cannot become
-    an event are rejected: they go to a file, each with its reason, and the others are imported. Importing the
-    same data again changes nothing, so an import that was interrupted is simply run again.
+    A mapping file names the files and maps their columns to fields. Rows that cannot become an event are written
+    to a file of rejects, each with its reason; all others are imported. Importing the same data again changes
+    nothing, so an interrupted import is simply run again.
 
     Exit status: 0 when every row was read (rejected ones included), 1 when the import could not be completed.
     """
@@ -102,7 +102,7 @@ def _init(path: Path) -> None:
     except ConfigurationError as error:
         typer.echo(f"kith import: {error}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"Wrote {written}. Check the lines with # ?, then try it:\nkith import {written} --dry-run")
+    typer.echo(f"Wrote {written}. Check the lines with # ?, then run:\nkith import {written} --dry-run")
 
 
 def _moment(as_of: str | None) -> datetime | None:
@@ -116,13 +116,13 @@ def _moment(as_of: str | None) -> datetime | None:
 
 
 def kafka_publisher(settings: "Settings") -> "Publisher":
-    from shared.kafka.clients import open_publisher  # a dry run does without Kafka's client
+    from shared.kafka.clients import open_publisher  # a dry run needs no Kafka client
 
     return open_publisher(settings)
 
 
 class _Bars:
-    """Progress bars on standard error, one a source; nothing at all where that is not a terminal."""
+    """Progress bars on standard error, one per source; nothing if that is not a terminal."""
 
     def __init__(self) -> None:
         self._progress = Progress(

@@ -1,4 +1,4 @@
-"""A row and a mapping to an event. Pure, apart from the count of equal rows that an identity keeps."""
+"""Converts a row to an event by a mapping. Pure, apart from the count of equal rows that an identity keeps."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ _PENDING = "pending"
 
 
 class Converter:
-    """Converts the rows of one source. Equal rows in any order and any run give the same set of events."""
+    """Converts the rows of one source. The same rows, in any order and any run, give the same set of events."""
 
     def __init__(self, source: Source, collected: Collected, moment: Moment) -> None:
         self._moment = moment
@@ -36,7 +36,7 @@ class Converter:
             (*key.removeprefix("fields.").rpartition(".")[::2], reader) for key, reader in readers.items()
         ]
         self._occurs = source.type == "relation.recorded"
-        # Two equal rows are two facts where nothing else tells facts apart; everywhere else they are one.
+        # Two equal rows are two facts if facts have no other identity; otherwise they are one.
         self._is_fact = self._occurs and "relation_id" not in source.fields
         self._identity = Identity(source.name, counted=self._is_fact)
 

@@ -1,9 +1,8 @@
 """Rows of CSV. Pure.
 
-Quoting is read strictly (RFC 4180), because a stray quotation mark joins rows where it is read leniently: a
-quoted cell begins with its mark and ends with one, and no other cell holds one. Each line of the file ends up
-in exactly one row, read or rejected: where a quoted cell over several lines is not what it seems, each of its
-lines is rejected.
+Quoting is strict (RFC 4180): a quoted cell begins and ends with a quotation mark, and no other cell contains one.
+A lenient reader would let a stray mark join rows. Each line of the file ends up in exactly one row, read or
+rejected: if a quoted cell over several lines is doubtful, each of its lines is rejected.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +14,7 @@ LONGEST_CELL = 131_072
 
 
 class Cells(NamedTuple):
-    """A whole row. ``number`` is its last line, ``lines`` are all of them where there are several."""
+    """A whole row. ``number`` is its last line; ``lines`` are all its lines if there are several."""
 
     number: int
     cells: list[str]
@@ -23,7 +22,7 @@ class Cells(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A line that is no row, or not certainly one."""
+    """A line that is not a row, or not certainly one."""
 
     number: int
     detail: str
@@ -31,14 +30,14 @@ class Refused(NamedTuple):
 
 
 def apart(row: Cells, detail: str) -> Iterator[Refused]:
-    """The lines of a row that does not fit, one by one: a stray mark may have made one row of them."""
+    """The lines of a row with the wrong number of cells, one by one: a stray mark may have joined them."""
     first = row.number - max(len(row.lines) - 1, 0)
     for number, line in enumerate(row.lines, first):
         yield Refused(number, detail, line)
 
 
 class Dialect(NamedTuple):
-    """``whole_lines``: cells may hold line breaks even where one of their lines looks like a row."""
+    """``whole_lines``: cells may contain line breaks even if one of their lines looks like a row."""
 
     delimiter: str
     quote: str
@@ -46,8 +45,7 @@ class Dialect(NamedTuple):
 
 
 def read_csv(lines: Iterable[str], dialect: Dialect, start: int = 1) -> Iterator[Cells | Refused]:
-    """Rows and refused lines, in order; lines without anything in them are none. ``start`` is the first line's
-    number."""
+    """Rows and rejected lines, in order; empty lines are skipped. ``start`` is the number of the first line."""
     row: _Row | None = None
     for number, line in enumerate(lines, start):
         text = line.rstrip("\r\n")
@@ -75,12 +73,12 @@ class _Row:
     cells: list[str] = field(default_factory=list)
     wrong: str = ""
     size: int = 0
-    #: Of the cell that is open: its text so far, and the line (from 0) in which it began.
+    #: The open cell: its text so far, and the line (from 0) in which it began.
     parts: list[str] | None = None
     began: int = 0
 
     def take(self, line: str, text: str) -> bool:
-        """Read one more line. True when the row has ended or cannot be one."""
+        """Read one more line. True when the row is complete or cannot be a row."""
         delimiter, quote = self.dialect.delimiter, self.dialect.quote
         self.lines.append(text)
         at = 0
@@ -127,9 +125,8 @@ class _Row:
         return bool(self.wrong)
 
     def _joins_rows(self, before: str) -> bool:
-        """Whether a mark in one row and a mark in another have made one row of both: the line in which the cell
-        ends has as many cells before it as a row has (``before``), and a line before that has enough for a
-        row."""
+        """Whether marks in two rows have joined both: the line in which the cell ends has as many cells before
+        that end as a row has (``before``), and an earlier line has enough cells for a row."""
         delimiter, column = self.dialect.delimiter, len(self.cells)
         if self.dialect.whole_lines or before.count(delimiter) != column - 1:
             return False
@@ -154,10 +151,9 @@ class _Row:
 
 
 def fit(cells: Sequence[str], names: Sequence[str], needed: frozenset[str]) -> list[str] | None:
-    """The cells of a row, as many as there are columns; None when they do not fit.
+    """The cells of a row, one per column; None if their number does not fit.
 
-    Spreadsheets leave the last cell out where it is empty, and add empty ones. Columns without a name need no
-    cell.
+    Spreadsheets leave out an empty last cell, and append empty ones. Columns without a name need no cell.
     """
     width = len(names)
     if len(cells) == width:

@@ -1,4 +1,4 @@
-"""``kith import --init``: a first mapping from what is seen in a file, for a person to correct."""
+"""``kith import --init``: drafts a mapping from the content of a file, for the user to correct."""
 
 import contextlib
 import json
@@ -28,18 +28,18 @@ _UNSURE = "  # ?"
 
 
 def write_draft(path: Path) -> Path:
-    """Write a mapping of the file at ``path`` beside it. Raises MappingError when there is one, or the file
-    cannot be read."""
+    """Write a mapping of the file at ``path`` beside it. Raises MappingError if there is one already, or if the
+    file cannot be read."""
     target = path.with_name(f"{path.name.split('.')[0] or path.name}.toml")
     if target.exists():
-        raise MappingError(f"{target}: is there already. Take it away first, or correct it by hand.")
+        raise MappingError(f"{target}: exists already. Move it away first, or correct it by hand.")
     text = draft(path)
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise MappingError(f"{target}: cannot be written: {error.strerror}") from None
-    load(target)  # what this writes is a mapping; a test holds it to that for any file
+    load(target)  # every draft must be a valid mapping; a test checks that for any file
     return target
 
 
@@ -47,7 +47,7 @@ def draft(path: Path) -> str:
     """The mapping as text."""
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if ending not in ENDINGS:
-        raise MappingError(f'{path}: the ending "{ending}" does not say what the file is: {", ".join(ENDINGS)}')
+        raise MappingError(f'{path}: the ending "{ending}" is unknown; known ones are {", ".join(ENDINGS)}')
     if not path.is_file():
         raise MappingError(f"{path}: there is no such file")
     format = ENDINGS[ending]
@@ -79,7 +79,7 @@ def _text_options(path: Path, format: Literal["csv", "jsonl", "sqlite", "xlsx"])
 
 
 def _delimiter(text: str) -> str:
-    """What separates cells: what gives the same number of cells, more than one, in the most rows."""
+    """The delimiter: the character that gives the same number of cells, more than one, in the most rows."""
     if stated := re.match(r'"?sep=(.)"?', text):
         return stated[1]
     best, found = (0, 0), ","
@@ -150,7 +150,7 @@ class _Table:
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The columns of JSON lines, those of nested objects as paths."""
+    """The columns of JSON lines; those of nested objects as paths."""
     for row in rows:
         for name, value in row.items():
             if isinstance(value, dict):
@@ -285,7 +285,8 @@ def _profile(table: _Table, role: str, personal: list[str]) -> tuple[list[str], 
 
 
 def _traits(table: _Table, used: set[str | None]) -> list[str]:
-    """Further columns, for a person to choose: what identifies somebody must not become a trait."""
+    """The other columns, for the user to choose from: a column that identifies a person must not become a
+    trait."""
     rest = [column for column in table.columns if column not in used]
     return [f"# traits.{name} = {_quoted(column)}" for name, column in _distinct(iter(rest))]
 

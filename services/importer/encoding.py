@@ -1,10 +1,9 @@
-"""Whether bytes are text in the encoding that a mapping states, and which one is likely where they are not.
-Pure."""
+"""Checks whether bytes are text in the stated encoding, and finds a likely one if they are not. Pure."""
 
 import codecs
 from collections.abc import Iterable
 
-#: So many bytes at the beginning of a file tell.
+#: Size of the sample at the start of a file, in bytes.
 SAMPLE = 64 * 1024
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -16,7 +15,7 @@ _MARKS = (
 
 
 def likely(sample: bytes) -> str:
-    """The encoding that the beginning of a file is most likely in, as Python calls it."""
+    """The likeliest encoding of the start of a file, by its Python name."""
     for mark, name in _MARKS:
         if sample.startswith(mark):
             return name
@@ -26,8 +25,8 @@ def likely(sample: bytes) -> str:
 
 
 def mismatch(sample: bytes, encoding: str) -> str | None:
-    """Why the beginning of a file cannot be in ``encoding``; None where it can. A single byte that is no text
-    is none of those reasons: it costs its row only."""
+    """Why the start of a file cannot be in ``encoding``; None if it can. A single undecodable byte is no reason:
+    it only rejects its row."""
     stated = encoding.removesuffix("-sig")
     found = likely(sample)
     if found.startswith(("utf-16", "utf-32")) and not stated.startswith(found[:6]):
@@ -40,7 +39,7 @@ def mismatch(sample: bytes, encoding: str) -> str | None:
 
 
 def hint(encoding: str) -> str:
-    """What to say of a row whose bytes are no text in ``encoding``."""
+    """The fault of a row whose bytes are not text in ``encoding``."""
     stated = encoding.removesuffix("-sig")
     return f"is not text in {stated}; likely ones are " + ", ".join(
         name for name in ("utf-8", "cp1252", "utf-16") if name != stated

@@ -1,4 +1,4 @@
-"""What is wrong with a mapping file, in words that lead to the place in it. Pure."""
+"""Explains the faults of a mapping file, with their places in it. Pure."""
 
 import difflib
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _MOST = 5
 
 
 def explain(path: Path, document: Any, error: ValidationError, models: Iterable[type[BaseModel]]) -> str:
-    """``file: table, key: what is wrong`` for the first few errors, a line each."""
+    """``file: table, key: fault`` for the first few errors, a line each."""
     keys = sorted({name for model in models for name in model.model_fields})
     errors = error.errors(include_url=False, include_context=False)
     lines = [f"{path}: {_place(document, one['loc'])}{_message(one, keys)}" for one in errors[:_MOST]]

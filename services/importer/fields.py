@@ -1,4 +1,4 @@
-"""Where one field of an event comes from: the tables of ``[source.fields]``. Pure."""
+"""The source of one field of an event: the tables of ``[source.fields]``. Pure."""
 
 import re
 from datetime import date, datetime
@@ -34,12 +34,12 @@ Zone = Annotated[ZoneInfo, BeforeValidator(_zone)]
 
 
 class FieldSpec(BaseModel):
-    """One of ``column``, ``const``, ``template`` and ``collect`` gives the value, which then goes through
-    these, in this order: ``split`` into a list, strip, ``missing``, ``map``, ``case``, ``multiply`` and
-    ``scale`` (numbers), ``type``, and ``default`` where nothing is left.
+    """One of ``column``, ``const``, ``template`` and ``collect`` gives the value. These steps follow, in this
+    order: ``split`` into a list, strip, ``missing``, ``map``, ``case``, ``multiply`` and ``scale`` (numbers),
+    ``type``, and ``default`` if nothing is left.
 
-    A short form stands for the two commonest tables: text for ``{column = text}``, and a number, a truth
-    value or a time for ``{const = value}``.
+    The two commonest tables have a short form: text for ``{column = text}``, and a number, a boolean or a time for
+    ``{const = value}``.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", arbitrary_types_allowed=True)
@@ -50,16 +50,16 @@ class FieldSpec(BaseModel):
     collect: str | None = Field(None, description="Name of a [source.collect.NAME].")
 
     split: str | None = Field(None, min_length=1, description="Cut text at each of these into a list.")
-    strip: str = Field("", description="Characters to cut off both ends, besides white space.")
+    strip: str = Field("", description="Characters to remove at both ends, besides white space.")
     missing: list[str | int | float] | None = Field(None, description="In place of the source's missing.")
     map: dict[str, Scalar] | None = Field(None, description="Value to value; or the name of a [maps.NAME].")
-    ignore_case: bool = Field(False, description="Look values up in the map whatever their case.")
+    ignore_case: bool = Field(False, description="Look values up in the map regardless of case.")
     unmapped: Literal["keep", "missing", "reject"] = Field("keep", description="Values not in the map.")
     case: Literal["lower", "upper", "title"] | None = None
     type: Literal["text", "int", "float", "bool", "time"] | None = Field(
         None,
-        description="Needed for traits only; the other fields know theirs. Text takes what looks like a number "
-        "or an error of a spreadsheet as it is written.",
+        description="Needed for traits only; the other fields have a fixed type. Text keeps a "
+        "value that looks like a number or a spreadsheet error as it is written.",
     )
     decimal: Literal[".", ","] = Field(".", description="The decimal sign.")
     thousands: Literal["", ".", ",", " ", "'", "_", "\u00a0", "\u202f", "\u2019"] = Field(
@@ -74,7 +74,7 @@ class FieldSpec(BaseModel):
     scale: int | float = Field(1, description="A factor: 100 makes cents of units.")
     round: bool = Field(
         False,
-        description="Round to a whole number instead of rejecting the row; then any number of decimals goes.",
+        description="Round to a whole number instead of rejecting the row; any number of decimals is allowed.",
     )
     format: str | None = Field(
         None,
@@ -83,7 +83,7 @@ class FieldSpec(BaseModel):
     )
     timezone: Zone | None = Field(None, description="Of times without an offset.")
     default: Scalar | None = Field(None, description="In place of a missing value.")
-    when: str | None = Field(None, description="Leave the field out of rows in which this column is missing.")
+    when: str | None = Field(None, description="Leave the field out if this column is missing in the row.")
 
     @field_validator("map", mode="before")
     @classmethod
@@ -113,11 +113,11 @@ class FieldSpec(BaseModel):
         return Decimal(str(self.scale))
 
     def kind(self, target: Target) -> Target:
-        """What the value is turned into, for a field that the schema wants to be ``target``."""
+        """The type that the value is converted to, for a field whose schema type is ``target``."""
         return self.type if target == "any" and self.type is not None else target
 
     def check(self, target: Target) -> None:
-        """Raise ValueError when a key of this table has no meaning for a field of the kind ``target``."""
+        """Raise ValueError if a key of this table does not apply to a field of the type ``target``."""
         kind = self.kind(target)
         if self.type is not None and self.type != kind:
             raise ValueError(f"type: this field is always {kind}")
@@ -132,7 +132,7 @@ class FieldSpec(BaseModel):
             check_form(self.format)
 
     def columns_used(self) -> list[str]:
-        """The columns of the source that the field is made of."""
+        """The columns of the source from which the field is made."""
         names = [name for name in (self.column, self.multiply, self.when) if name is not None]
         return names + _TEMPLATE.findall(_unbraced(self.template or ""))
 

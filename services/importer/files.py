@@ -1,4 +1,4 @@
-"""The part of a mapping that says what a file of rows is and how it is read. Pure but for ``$VARIABLES``."""
+"""The part of a mapping that describes a file of rows and its format. Pure but for ``$VARIABLES``."""
 
 import codecs
 import os
@@ -48,12 +48,12 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
 class File(Table):
     """A file of rows. ``path`` is relative to the mapping file; ``~`` and ``$VARIABLES`` are replaced.
 
-    ``format`` follows from the ending (``.gz`` may follow CSV and JSON lines). ``delimiter`` is a comma
-    (``.tsv``: a tab), or what a first line ``sep=;`` says. ``columns`` names the columns of a CSV file or a
-    sheet, in place of its header line if it has one. ``multiline = true`` trusts that cells in quotes hold line
-    breaks, even where one of their lines looks like a row. SQLite takes ``table`` or ``query``; Excel takes
-    ``sheet`` where several hold something. ``missing`` lists the values that stand for a missing one, besides
-    SQL's NULL, JSON's null and Excel's empty cell.
+    ``format`` follows from the ending (``.gz`` may follow CSV and JSON lines). ``delimiter`` is a comma (``.tsv``:
+    a tab), or the one in a first line ``sep=;``. ``columns`` names the columns of a CSV file or a sheet and
+    replaces its header line if it has one. ``multiline = true`` accepts line breaks in quoted cells, even if one
+    of their lines looks like a row. SQLite needs ``table`` or ``query``; Excel needs ``sheet`` if several are not
+    empty. ``missing`` lists the values that mean a missing one, besides SQL's NULL, JSON's null and Excel's empty
+    cell.
     """
 
     path: Annotated[Path, BeforeValidator(_resolve)]
@@ -80,7 +80,7 @@ class File(Table):
             guessed["format"] = ENDINGS[ending]
         elif "format" not in value:
             old = " (save it as .xlsx)" if ending in (".xls", ".xlsb", ".ods") else ""
-            raise ValueError(f'the ending "{ending}" of path does not tell the format{old}: set format')
+            raise ValueError(f'the ending "{ending}" of path is unknown{old}: set format')
         if ending == ".tsv":
             guessed["delimiter"] = "\t"
         return guessed | value
@@ -91,7 +91,7 @@ class File(Table):
         try:
             name = codecs.lookup(value).name
         except LookupError:
-            raise ValueError("is not an encoding that Python knows") from None
+            raise ValueError("is not a known encoding") from None
         return "utf-8-sig" if name == "utf-8" else name  # the same, but for a byte order mark at the start
 
     @model_validator(mode="after")
@@ -101,7 +101,7 @@ class File(Table):
         if self.format != "sqlite" and (self.table is not None or self.query is not None):
             raise ValueError("table and query are for SQLite only")
         if self.format != "xlsx" and self.sheet is not None:
-            raise ValueError("sheet is for Excel's files only")
+            raise ValueError("sheet is for Excel files only")
         if self.format in ("csv", "xlsx") and not self.header and self.columns is None:
             raise ValueError("a file without a header line (header = false) needs columns")
         return self

@@ -1,4 +1,4 @@
-"""What the columns of a file are likely to be: by their names, and by what is in them. Pure."""
+"""Guesses the roles of a file's columns from their names and values. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from services.importer.numbers import Style, to_decimal
 from services.importer.times import to_time
 from services.importer.values import BadValue, Unreadable
 
-#: Role to words of a column's name, in English and German. The earlier role and the earlier word win.
+#: Maps a role to words in column names, in English and German. The earlier role and the earlier word win.
 _NAMES: Mapping[str, str] = {
     "changed": "updated updatedat updatedon modified modifiedat lastmodified changed changedat "
     "lastchanged geaendert",
@@ -68,7 +68,7 @@ _MISSING = ("?", "-", "--", "n/a", "N/A", "NA", "NULL", "null", "None", "nan", "
 
 
 class Number(NamedTuple):
-    """How the amounts of a column are written. ``whole``: none of them has decimals."""
+    """The notation of a column's amounts. ``whole``: none of them has decimals."""
 
     style: Style
     strip: str
@@ -76,7 +76,7 @@ class Number(NamedTuple):
 
 
 def roles(columns: Sequence[str]) -> dict[str, list[str]]:
-    """Role to the columns that are likely to have it, the likeliest first. Each column has one role at most."""
+    """Maps a role to its likely columns, the likeliest first. Each column has one role at most."""
     found: dict[str, list[tuple[int, int, str]]] = {}
     for position, column in enumerate(columns):
         plain = re.sub(r"[^a-z0-9]", "", _latin(column.rpartition(".")[2]).casefold())
@@ -104,7 +104,7 @@ def _latin(text: str) -> str:
 
 
 def time_form(values: Iterable[Any]) -> tuple[str | None, tuple[str, ...]] | None:
-    """The form that fits the most times (at least half), and others that fit as many; None when none does."""
+    """The format that fits the most values (at least half), and others that fit as many; None if none does."""
     values = _filled(values)
     fitting = {form: sum(_fits(value, form) for value in values) for form in _FORMS}
     most = max(fitting.values())
@@ -127,7 +127,7 @@ def _fits(value: Any, form: str | None) -> bool:
 
 
 def number_form(values: Iterable[Any]) -> Number | None:
-    """How the numbers of a column are written, where at least half of its values are numbers."""
+    """The notation of a column's numbers, if at least half of its values are numbers."""
     values = _filled(values)
     signs = "".join(sign for sign in _SIGNS if any(isinstance(value, str) and sign in value for value in values))
     cells = [value.strip(signs + " \u00a0\u202f") if isinstance(value, str) else value for value in values]
@@ -147,7 +147,7 @@ def _number(value: Any, style: Style) -> Decimal | None:
 
 
 def negatives(values: Iterable[Any]) -> list[str]:
-    """The negative forms besides ``-5`` that a column has."""
+    """The negative notations besides ``-5`` in a column."""
     text = [value.strip() for value in values if isinstance(value, str)]
     found = {
         "minus": any("\u2212" in value for value in text),
@@ -158,7 +158,7 @@ def negatives(values: Iterable[Any]) -> list[str]:
 
 
 def missing(cells: Iterable[Any]) -> list[str]:
-    """The values that are likely to stand for a missing one, the empty one first."""
+    """The values that likely mean a missing one, the empty one first."""
     seen = {
         cell.text if isinstance(cell, Unreadable) else cell.strip()
         for cell in cells

@@ -1,4 +1,4 @@
-"""Ids for rows that have none, made from what goes into their events. Pure, apart from the count of equal rows."""
+"""Ids for rows without one, made from the content of their events. Pure, apart from the count of equal rows."""
 
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -8,11 +8,11 @@ import orjson
 
 
 class Identity:
-    """Ids from content: a hash of ``name``, the mapped values, and, when ``counted``, how many equal ones came
+    """Ids from content: a hash of ``name``, the mapped values and, if ``counted``, the number of equal rows
     before.
 
-    So the same rows in any order, in any run, have the same set of ids, whatever columns nothing maps hold.
-    Counting takes some 80 bytes of memory a row.
+    So the same rows, in any order and any run, have the same set of ids; unmapped columns do not matter. Counting
+    takes some 80 bytes of memory per row.
     """
 
     def __init__(self, name: str, counted: bool) -> None:
@@ -26,7 +26,7 @@ class Identity:
         digest = blake2b(content, digest_size=16)
         if not self._counted:
             return digest.hexdigest()
-        # Half of the hash will do: rows that share it by chance are numbered, and still differ in content.
+        # Half of the hash suffices: rows that share it by chance are numbered, and still differ in content.
         mark = int.from_bytes(digest.digest()[:8])
         if mark not in self._seen:
             self._seen.add(mark)

@@ -9,12 +9,12 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class NotJson(ValueError):
-    """A line is no JSON, or no JSON of one meaning. The message quotes no value."""
+    """A line is not JSON, or ambiguous JSON. The message quotes no value."""
 
 
 def read_json(line: str | bytes) -> Any:
-    """The value in a line. A number with a decimal sign or an exponent is a Decimal: a float would lose digits,
-    and whether it can be held exactly is for the field to say that it goes to. Raises NotJson."""
+    """The value in a line. A number with a decimal sign or an exponent is a Decimal, because a float would lose
+    digits; the target field decides whether it can store the number exactly. Raises NotJson."""
     try:
         text = line.decode() if isinstance(line, bytes) else line
         value = json.loads(text, parse_float=_decimal, parse_constant=_refuse, object_pairs_hook=_object)
@@ -28,23 +28,23 @@ def read_json(line: str | bytes) -> Any:
     except UnicodeDecodeError:
         raise NotJson("is not UTF-8") from None
     except UnicodeEncodeError:
-        raise NotJson("holds half of a surrogate pair") from None
+        raise NotJson("contains half of a surrogate pair") from None
     except (ValueError, RecursionError):
-        raise NotJson("holds a number or a nesting that is too long") from None
+        raise NotJson("contains a number that is too long, or too deep a nesting") from None
 
 
 def _decimal(text: str) -> Decimal:
     if len(text) > 400:
-        raise NotJson("holds a number that is too long")
+        raise NotJson("contains a number that is too long")
     return Decimal(text)
 
 
 def _refuse(_: str) -> NoReturn:
-    raise NotJson("holds a number that JSON does not have")
+    raise NotJson("contains a number that is not JSON: NaN or Infinity")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise NotJson("holds an object in which a name stands twice")
+        raise NotJson("contains an object with the same name twice")
     return found

@@ -1,7 +1,7 @@
-"""The mapping file of an import: which columns of which files make which fields of which events.
+"""The mapping file of an import: it maps columns of files to fields of events.
 
-``tests/data/restaurants.toml`` teaches the format by example. Every mistake that shows without reading the
-data is reported by ``load``, with file, table and key.
+``tests/data/restaurants.toml`` is an example of the format. ``load`` reports every fault that can be found without
+reading the data, with file, table and key.
 """
 
 import tomllib
@@ -31,14 +31,14 @@ _FILE_OPTIONS = ("delimiter", "quote", "encoding", "missing")
 
 
 class MappingError(ConfigurationError):
-    """The mapping file, or what it says of the data's files, is wrong."""
+    """The mapping file has a fault, or does not fit the data files."""
 
 
 class Collect(File):
     """Gathers the distinct values of the column ``value`` of another file into a list for each ``key``.
 
-    ``on`` is the column of the source that holds the key, called ``key`` as well unless it is given. With
-    ``limit`` only the first so many values of a key are kept. The lists are held in memory.
+    ``on`` is the source's column with the key (default: the name in ``key``). With ``limit`` only the first values
+    of a key are kept, up to that number. The lists are kept in memory.
     """
 
     key: str
@@ -55,7 +55,7 @@ class Collect(File):
 
 
 class Defaults(Table):
-    """Keys that hold for every source that does not set them itself, where they are validated."""
+    """Keys for every source that does not set them itself. The sources validate them."""
 
     tenant: Any = None
     source: Any = None
@@ -74,13 +74,13 @@ Spec = Annotated[FieldSpec, BeforeValidator(shorthand)]
 class Source(File):
     """A file whose every row becomes one event of the type ``type``.
 
-    ``fields`` maps paths within the event's data to where they come from. ``source`` is the CloudEvents
-    source (``<mapping>/<name>`` when left out). Without ``id``, it is a hash of what goes into the event and of
-    ``name``, which is the file's name up to its first dot unless it is given.
+    ``fields`` maps paths within the event's data to their sources. ``source`` is the CloudEvents source (default:
+    ``<mapping>/<name>``). The default of ``id`` is a hash of the event's content and of ``name``, whose default is
+    the file's name up to its first dot.
 
-    ``time`` is when the row's own fact happened, and becomes ``occurred_at`` of a relation. ``changed`` is when
-    the row was last changed: the version of the event. Without it that is the moment as of which the file was
-    made: ``as_of``, or the file's modification time.
+    ``time`` is the time of the row's fact, and becomes ``occurred_at`` of a relation. ``changed`` is the time of
+    the row's last change: the version of the event. Its default is the moment as of which the file states its
+    rows: ``as_of``, or the file's modification time.
     """
 
     name: Id
@@ -117,7 +117,7 @@ class Source(File):
     @classmethod
     def _known_type(cls, value: str) -> str:
         if value not in EVENT_TYPES:
-            raise ValueError(f"is none of {', '.join(EVENT_TYPES)}")
+            raise ValueError(f"is not one of {', '.join(EVENT_TYPES)}")
         return value
 
     @field_validator("as_of")
@@ -130,7 +130,7 @@ class Source(File):
     @field_validator("fields", mode="before")
     @classmethod
     def _flatten(cls, value: Any) -> Any:
-        """``location.city = …`` is a table within a table to TOML, and a path to us."""
+        """``location.city = …`` is a nested table in TOML, and a path here."""
         if not isinstance(value, dict):
             return value
         flat: dict[str, Any] = {}
@@ -138,7 +138,7 @@ class Source(File):
             whole = key not in CONTAINERS or not isinstance(spec, dict)
             parts = {key: spec} if whole else {f"{key}.{name}": child for name, child in spec.items()}
             if twice := flat.keys() & parts.keys():
-                raise ValueError(f"{min(twice)} is given twice")
+                raise ValueError(f"{min(twice)} appears twice")
             flat |= parts
         return flat
 
@@ -146,10 +146,11 @@ class Source(File):
     def _consistent(self) -> Self:
         check_targets(self.type, self.fields)
         if self.type == "relation.recorded" and self.time is None and "occurred_at" not in self.fields:
-            raise ValueError("time: is required: when a relation happened (a constant will do)")
+            raise ValueError("time: is required: the time of the relation (a constant is allowed)")
         if self.time is not None and self.time.const is None and "occurred_at" in self.fields:
             raise ValueError(
-                "time: fields.occurred_at says already when it happened; when a row was last changed is changed"
+                "time: fields.occurred_at already contains the time of the relation; for the time of the "
+                "row's last change, set changed"
             )
         for key, spec, target in self.readings():
             if spec.collect is not None and spec.collect not in self.collect:
@@ -161,7 +162,7 @@ class Source(File):
         return self
 
     def readings(self) -> Iterator[tuple[str, FieldSpec, Target]]:
-        """Every field to read: its key in the mapping, where it comes from, and the kind that it has to be."""
+        """Every field to read: its key in the mapping, its source, and its type."""
         if self.time is not None:
             yield "time", self.time, "time"
         if self.changed is not None:
@@ -172,7 +173,7 @@ class Source(File):
             yield f"fields.{path}", spec, target_of(path)
 
     def columns_used(self) -> dict[str, str]:
-        """The columns that the mapping needs of the file, each with the key that names it first."""
+        """The columns of the file that the mapping needs, each with the first key that names it."""
         used: dict[str, str] = {}
         for key, spec, _ in self.readings():
             for column in spec.columns_used():
@@ -189,7 +190,7 @@ class Source(File):
 
 
 class Mapping(Table):
-    """A mapping file: its sources in order, what they have in common, and named value maps."""
+    """A mapping file: its sources in order, their defaults, and named value maps."""
 
     defaults: Defaults = Defaults()
     maps: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
@@ -205,7 +206,7 @@ class Mapping(Table):
 
 
 def load(path: Path) -> Mapping:
-    """The mapping in the TOML file at ``path``. Raises MappingError, saying where and what."""
+    """The mapping in the TOML file at ``path``. Raises MappingError with the place and the fault."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

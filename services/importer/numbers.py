@@ -1,4 +1,4 @@
-"""Numbers as people and programs write them. Pure. What is not certainly the number that was meant is refused."""
+"""Numbers as people and programs write them. Pure. Ambiguous numbers are rejected."""
 
 import math
 import re
@@ -10,18 +10,18 @@ from services.importer.values import BadValue
 
 Negative = tuple[str, ...]
 _LONGEST_NUMBER = 40
-# Products of a few numbers of at most 40 digits are exact in this, whatever context the process has.
+# Products of a few numbers of at most 40 digits are exact in this context, which the process cannot change.
 _EXACT = Context(prec=400)
-#: A separator stands for the others that look like it; one number has only one of them.
+#: Separators that look alike count as the same one; a number uses only one of them.
 _ALIKE = {" ": " \u00a0\u202f\u2009", "'": "'\u2019"}
 _ALIKE |= {other: alike for alike in _ALIKE.values() for other in alike}
 MINUS = "\u2212"
 
 
 class Style(NamedTuple):
-    """How numbers are written: the decimal sign, the thousands separator, and which negative forms besides
-    ``-5`` count: ``minus`` (U+2212), ``trailing`` (5-), ``brackets`` ((5)). ``decimals`` is the most that there
-    may be behind the decimal sign, ``exponent`` whether 1e3 is a number."""
+    """A notation of numbers: the decimal sign, the thousands separator, and the negative forms besides ``-5``:
+    ``minus`` (U+2212), ``trailing`` (5-), ``brackets`` ((5)). ``decimals`` is the maximum number of decimals;
+    ``exponent``: 1e3 is a number."""
 
     point: str = "."
     thousands: str = ""
@@ -52,11 +52,11 @@ def _parsed(text: str, style: Style) -> Decimal:
     if len(text) > _LONGEST_NUMBER or not (match := _pattern(style.point, style.thousands).fullmatch(text)):
         raise BadValue(_reason(text, style))
     if match["exponent"] and not style.exponent:
-        raise BadValue("is a number with an exponent, which has lost digits: it is needed in full")
+        raise BadValue("is a number with an exponent, which may have lost digits: write it in full")
     decimals = match["decimals"] or match["fraction"] or ""
     if style.decimals is not None and len(decimals) > style.decimals:
         raise BadValue(
-            f"has {len(decimals)} decimals, and at most {style.decimals} are expected: is the decimal sign right?"
+            f"has {len(decimals)} decimals, but at most {style.decimals} are expected: is the decimal sign right?"
         )
     whole = "".join(c for c in match["whole"] or "0" if c.isdigit())
     return Decimal(f"{sign}{whole}.{decimals or 0}{match['exponent'] or ''}")
@@ -101,7 +101,7 @@ def multiply(left: Decimal, right: Decimal) -> Decimal:
 
 
 def to_int(number: Decimal, rounded: bool = False) -> int:
-    """A whole number; others are refused, or with ``rounded`` taken to the nearest (half to even)."""
+    """A whole number. Others are rejected, or with ``rounded`` rounded to the nearest (half to even)."""
     whole = number.to_integral_value(ROUND_HALF_EVEN, _EXACT)
     if whole != number and not rounded:
         raise BadValue("is not a whole number")
@@ -109,8 +109,8 @@ def to_int(number: Decimal, rounded: bool = False) -> int:
 
 
 def decimals_of(factor: Decimal) -> int | None:
-    """How many decimals a number may have that ``factor`` makes whole: 2 for 100. None unless it is a power of
-    ten."""
+    """The maximum number of decimals of a number that ``factor`` makes whole: 2 for 100. None unless ``factor`` is
+    a power of ten."""
     sign, digits, exponent = factor.normalize().as_tuple()
     whole = not sign and digits == (1,) and isinstance(exponent, int) and exponent >= 0
     return int(exponent) if whole else None

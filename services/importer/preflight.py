@@ -1,4 +1,4 @@
-"""What is read before anything is published: the columns of every file, and the lists of other files."""
+"""The checks before anything is published: the columns of every file, and the lists from other files."""
 
 from services.importer.mapping import Collect, MappingError, Source
 from services.importer.reading import lookup, present
@@ -8,7 +8,7 @@ from services.importer.values import BadValue, to_text
 
 
 def check_columns(source: Source) -> None:
-    """Raise MappingError when a file of the source cannot be opened or lacks a column that is mapped."""
+    """Raise MappingError if a file of the source cannot be opened or lacks a mapped column."""
     _check(source, f"[[source]] {source.name}: ", source.columns_used())
     for name, file in source.collect.items():
         where = f"[[source]] {source.name}: collect.{name}."

@@ -1,4 +1,4 @@
-"""One field's value out of a row, by the steps that ``FieldSpec`` lists. Pure."""
+"""Reads one field's value from a row, by the steps that ``FieldSpec`` lists. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,18 +24,18 @@ Fields = Mapping[str, Any]
 #: Name of a [source.collect] → key → the values gathered for it.
 Collected = Mapping[str, Mapping[str, list[str]]]
 _WHITE_SPACE = " \t\r\n\f\v\u00a0\u202f"
-#: Of a number whose scale says nothing of its decimals: three of them may be a group of thousands.
+#: Most decimals of a number whose scale does not limit them: three may be a group of thousands.
 _FEW_DECIMALS = 2
 
 
 class FieldReader:
-    """Reads a field of every row of a source. ``column`` is the column it comes from, if it is just one."""
+    """Reads a field from every row of a source. ``column`` is its column, if it is a single one."""
 
     def __init__(
         self, spec: FieldSpec, target: Target, source: Source, collected: Collected, path: str = ""
     ) -> None:
         self.column = spec.column
-        # Text that is text by the mapping's own word is taken as it is written.
+        # Text that the mapping declares as text is kept as it is written.
         self._as_written = spec.type == "text"
         self._names = path in IDS
         self._identifies = path.startswith("personal.")
@@ -162,7 +162,7 @@ def _style(spec: FieldSpec, kind: Target, path: str) -> Style:
 
 
 def lookup(row: Fields, column: str) -> Any:
-    """A column's value or None; in a row of nested objects, ``a.b`` is ``b`` within ``a``."""
+    """A column's value or None; in a row of nested objects, ``a.b`` is ``b`` in ``a``."""
     if column in row or "." not in column:
         return row.get(column)
     value: Any = row
@@ -174,7 +174,7 @@ def lookup(row: Fields, column: str) -> Any:
 
 
 def present(value: Any, missing: frozenset[Any], strip: str | None = None) -> Any:
-    """The value, text without white space (or ``strip``) at its ends; None when it is missing."""
+    """The value, text stripped of white space (or of ``strip``); None if it is missing."""
     if isinstance(value, Unreadable):
         if value.text and value.text in missing:
             return None

@@ -1,4 +1,4 @@
-"""The file of the rows that were rejected, with the reasons."""
+"""The file of rejected rows, with the reasons."""
 
 import json
 from datetime import date
@@ -12,10 +12,10 @@ from shared.contracts.errors import ConfigurationError, InvalidEvent
 
 
 class Rejects:
-    """JSON lines of ``source, number, reason, field, detail, row``, in place of those of an earlier run.
+    """JSON lines of ``source, number, reason, field, detail, row``; they replace those of an earlier run.
 
-    The file is made when the first row is rejected, and readable by its owner only: it quotes rows as they
-    are, personal data included.
+    The file is created when the first row is rejected. Only its owner may read it: it quotes rows, personal data
+    included.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,7 +33,7 @@ class Rejects:
             "detail": error.detail,
             "row": row.fields if isinstance(row, Row) else row.content,
         }
-        # Not by orjson: a row may hold a number that it has no room for, and is rejected for that.
+        # Not by orjson: it cannot write large numbers, and a row may be rejected for one.
         text = json.dumps(line, ensure_ascii=False, default=_shown)
         self._file.write(f"{text}\n".encode("utf-8", "backslashreplace"))
 

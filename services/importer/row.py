@@ -1,4 +1,4 @@
-"""What the readers of all formats give: rows, and rows that cannot be read. Pure."""
+"""The output of the readers of all formats: rows, and rows that cannot be read. Pure."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``number`` is the row's line in a text file (the last of several), Excel's number of it in a workbook, and a
+    """``number`` is the row's line in a text file (the last one of several), its row number in a workbook, and a
     running number in SQLite."""
 
     number: int
@@ -18,8 +18,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be read. ``reason`` and ``detail`` are those of an InvalidEvent; ``content`` is the
-    row as far as it can be shown, bytes that are no text as ``\\xNN``."""
+    """A row that cannot be read. ``reason`` and ``detail`` are those of an InvalidEvent; ``content`` is the row as
+    far as it can be shown, undecodable bytes as ``\\xNN``."""
 
     number: int
     reason: str
@@ -29,9 +29,9 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """An open file. ``columns`` is None where every row has its own (JSON lines). ``size`` and ``position()``
-    count bytes of the file as it lies on disk, or rows of a SQLite table (of a query and of a workbook,
-    ``size`` is None). ``notes`` is complete when the rows are read: what was read and may still surprise."""
+    """An open file. ``columns`` is None if every row has its own (JSON lines). ``size`` and ``position()`` count
+    bytes of the file on disk, or rows of a SQLite table (``size`` is None for a query and a workbook). ``notes``
+    is complete when all rows are read: rows that were read, but may be unexpected."""
 
     columns: tuple[str, ...] | None
     rows: Iterator[Row | BadRow]
@@ -41,14 +41,14 @@ class Rows:
 
 
 def shown(value: Any) -> Any:
-    """A value as a person can read it, bytes that are no text as ``\\xNN``."""
+    """A printable form of a value, undecodable bytes as ``\\xNN``."""
     if isinstance(value, str):
         value = value.encode("utf-8", "surrogateescape")
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def clean(*cells: str) -> bool:
-    """Whether cells are text, without bytes that were none."""
+    """Whether cells contain no undecodable bytes."""
     text = "".join(cells)
     if text.isascii():
         return True

@@ -1,4 +1,4 @@
-"""Rows out of CSV, JSON lines, Excel and SQLite files, one at a time: memory does not grow with the file."""
+"""Reads rows from CSV, JSON lines, Excel and SQLite files, one at a time: memory does not grow with the file."""
 
 import contextlib
 import sqlite3
@@ -17,8 +17,8 @@ from services.importer.text_rows import check_distinct, open_text
 
 @contextmanager
 def open_rows(file: File) -> Iterator[Rows]:
-    """Open a file of any format. Raises MappingError, then and while reading, when it is not readable as the
-    mapping says; a single row that is not comes as a BadRow."""
+    """Open a file of any format. Raises MappingError, now and while reading, if the file cannot be read as the
+    mapping describes it; a single unreadable row is a BadRow."""
     opening = {"sqlite": _sqlite, "xlsx": _workbook}.get(file.format, open_text)
     with contextlib.ExitStack() as stack:
         with _explained(file.path):
@@ -60,7 +60,7 @@ def _workbook(file: File) -> Iterator[Rows]:
 @contextmanager
 def _sqlite(file: File) -> Iterator[Rows]:
     with contextlib.ExitStack() as stack:
-        file.path.stat()  # SQLite itself only says that it is unable to open it
+        file.path.stat()  # raises the reason; SQLite only reports that it cannot open the file
         connection = sqlite3.connect(f"{file.path.absolute().as_uri()}?mode=ro", uri=True)
         stack.enter_context(contextlib.closing(connection))
         connection.text_factory = lambda data: data.decode(file.encoding, "surrogateescape")

@@ -1,4 +1,4 @@
-"""An import from beginning to end: read, convert, publish in batches, write down what was rejected."""
+"""An import from beginning to end: read, convert, publish in batches, write the rejected rows."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from shared.vault.sealing import keys_for, sealed
 
 
 class Progress(Protocol):
-    """Is told how an import goes on. ``size`` and ``position`` are those of ``Rows``."""
+    """Receives the progress of an import. ``size`` and ``position`` are those of ``Rows``."""
 
     def begin(self, source: str, size: int | None) -> None: ...
 
@@ -33,8 +33,8 @@ class Progress(Protocol):
 
 @dataclass(slots=True)
 class Counts:
-    """Rows of one source: ``read == accepted + rejected``. ``moment`` is the version of its events, unless a
-    column says when each row was last changed (``changed``)."""
+    """The rows of one source: ``read == accepted + rejected``. ``moment`` is the version of its events, unless a
+    column contains the time of each row's last change (``changed``)."""
 
     source: str
     moment: Moment
@@ -47,7 +47,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Report:
-    """What an import did. Accepted rows have been acknowledged by Kafka, unless it was a dry run."""
+    """The result of an import. Kafka has acknowledged the accepted rows, unless it was a dry run."""
 
     sources: list[Counts] = field(default_factory=list)
 
@@ -66,7 +66,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """When the events arrive, and how far ahead of that an event may be dated."""
+    """The arrival time of the events, and how far ahead of it an event may be dated."""
 
     arrived: datetime
     most_ahead: timedelta
@@ -84,14 +84,13 @@ def run(
     path: Path,
     as_of: datetime | None = None,
 ) -> Report:
-    """Import every source of ``mapping``; without a publisher, only check what an import would do. Personal
-    values are sealed with ``vault``; without one they are published in plain text. ``path`` is the mapping's
-    file, ``as_of`` the moment as of which all its files state their rows, in place of what mapping and files
-    say.
+    """Import every source of ``mapping``; without a publisher, only check. ``vault`` seals personal values;
+    without one they are published in plain text. ``path`` is the mapping file. ``as_of`` is the moment as of which
+    all its files state their rows; it overrides mapping and files.
 
-    Rejected rows go to the file ``rejects``, replacing those of an earlier run; there is no such file when
-    there are none. Raises MappingError before anything is published when a file or a column is not there,
-    and Unavailable when Kafka is unavailable: running the same import again is then safe and completes it.
+    Rejected rows are written to the file ``rejects``, which replaces that of an earlier run; without rejected rows
+    there is no file. Raises MappingError before anything is published if a file or a column is missing, and
+    Unavailable if Kafka is: running the same import again is then safe and completes it.
     """
     for source in mapping.source:
         check_columns(source)
@@ -123,7 +122,7 @@ def run(
 
 @dataclass(slots=True)
 class _Batch:
-    """The rows of one source on their way, so many at a time that their keys are asked for at once."""
+    """A batch of rows of one source, whose keys are read at once."""
 
     convert: Converter
     topics: Topics
@@ -144,7 +143,7 @@ class _Batch:
             self._reject(row, error)
 
     def pass_on(self) -> None:
-        """Seal what is waiting and hand it to the window. Raises Unavailable."""
+        """Seal the batch and hand it to the window. Raises Unavailable."""
         waiting, self.waiting = self.waiting, []
         events: list[Event | None] = [event for _, event in waiting]
         if self.vault is not None:
@@ -154,7 +153,9 @@ class _Batch:
                 events[n] = event
         for (row, _), event in zip(waiting, events, strict=True):
             if event is None:
-                erased = InvalidEvent("suppressed", "is erased, and nothing is taken any more", "data.consumer_id")
+                erased = InvalidEvent(
+                    "suppressed", "is erased; its events are not accepted any more", "data.consumer_id"
+                )
                 self._reject(row, erased)
             else:
                 self.window.add(Message(self.topics.of(event), event_key(event), codec.encode(event)))
@@ -166,7 +167,7 @@ class _Batch:
         if (path := first_token_path(event)) is not None:
             raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")
         if (size := len(codec.encode(event))) > codec.MAX_EVENT_BYTES:
-            raise InvalidEvent("too_large", f"{size} bytes, and an event has at most {codec.MAX_EVENT_BYTES}")
+            raise InvalidEvent("too_large", f"{size} bytes, but an event has at most {codec.MAX_EVENT_BYTES}")
         return event
 
     def _reject(self, row: Row | BadRow, error: InvalidEvent) -> None:

@@ -1,4 +1,4 @@
-"""Which paths the data of each event type has, and what kind of value belongs there. Pure."""
+"""The paths of each event type's data, and the type of value at each. Pure."""
 
 from collections.abc import Iterable
 
@@ -7,10 +7,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from services.importer.fields import Target
 from shared.contracts.events import EVENT_MODELS, EVENT_TYPES, Location, Name
 
-#: The parts of an event's data that hold fields of their own.
+#: The parts of an event's data that contain fields.
 CONTAINERS = frozenset({"personal", "location", "traits", "consent"})
 
-#: What names things; ``id`` is the event's.
+#: Fields that are ids; ``id`` is the event's.
 IDS = frozenset({"id", "consumer_id", "provider_id", "relation_id"})
 
 _LEAVES: dict[str, Target] = {
@@ -26,7 +26,7 @@ _NAME: TypeAdapter[str] = TypeAdapter(Name)
 
 
 def target_of(path: str) -> Target:
-    """The kind of value at a path of an event's data: ``text`` unless the schema says otherwise."""
+    """The type of value at a path of an event's data: ``text`` unless the schema has another type."""
     if path in _LEAVES:
         return _LEAVES[path]
     container, _, part = path.partition(".")
@@ -43,7 +43,7 @@ def data_model(event_type: str) -> type[BaseModel]:
 
 
 def check_targets(event_type: str, paths: Iterable[str]) -> None:
-    """Raise ValueError when the event type lacks one of the paths, or a path that it requires is absent."""
+    """Raise ValueError if the event type lacks one of the paths, or if a required path is absent."""
     known = data_model(event_type).model_fields
     seen = set(paths)
     for path in sorted(seen):
@@ -66,7 +66,7 @@ def check_targets(event_type: str, paths: Iterable[str]) -> None:
 
 
 def needed_of(event_type: str) -> frozenset[str]:
-    """The paths without which there is no event of the type."""
+    """The required paths of the event type."""
     return frozenset(name for name, field in data_model(event_type).model_fields.items() if field.is_required())
 
 

@@ -1,4 +1,4 @@
-"""Rows out of text files: CSV and JSON lines, also gzip. Memory does not grow with the file."""
+"""Reads rows from text files: CSV and JSON lines, also gzip. Memory does not grow with the file."""
 
 import contextlib
 import gzip
@@ -18,13 +18,13 @@ from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
 from services.importer.row import BadRow, Row, Rows, clean, shown
 
-#: A line by which a file tells Excel its delimiter.
+#: A first line that states the delimiter for Excel.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\1*')
 
 
 @contextmanager
 def open_text(file: File) -> Iterator[Rows]:
-    """Raises MappingError when the file is not as the mapping says."""
+    """Raises MappingError if the file does not fit the mapping."""
     notes: list[str] = []
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(file.path.open("rb"))
@@ -36,7 +36,7 @@ def open_text(file: File) -> Iterator[Rows]:
         binary.seek(0)
         lines: Iterable[bytes | str] = binary
         if file.format == "csv" or file.encoding != "utf-8-sig":
-            # Bytes that are no text become surrogates, so that they cost their row only.
+            # Undecodable bytes become surrogates, so that they only reject their row.
             text = io.TextIOWrapper(binary, file.encoding, errors="surrogateescape", newline="")
             lines = stack.enter_context(text)
         if file.format == "csv":
@@ -47,7 +47,7 @@ def open_text(file: File) -> Iterator[Rows]:
 
 
 def read_sample(path: Path) -> bytes:
-    """The beginning of a text file, unpacked where it is gzip. Raises MappingError."""
+    """The start of a text file, decompressed if it is gzip. Raises MappingError."""
     try:
         with path.open("rb") as raw:
             zipped = path.name.lower().endswith(".gz")
@@ -122,7 +122,7 @@ def _ended(lines: Iterable[str], notes: list[str]) -> Iterator[str]:
         yield line
     if not line.endswith(("\n", "\r")):
         notes.append(
-            "the last line does not end with a line break: if the file was cut, its last row is not whole"
+            "the last line does not end with a line break: if the file was truncated, its last row is incomplete"
         )
 
 
@@ -149,7 +149,7 @@ def _is_text(line: bytes | str) -> bool:
 
 
 def check_distinct(file: File, columns: tuple[str, ...]) -> None:
-    """Raise MappingError when two columns share a name. Any number of them may have none."""
+    """Raise MappingError if two columns share a name. Any number of columns may have no name."""
     if twice := {name for name in columns if name and columns.count(name) > 1}:
         raise MappingError(
             f'{file.path}: two columns are called "{min(twice)}": name them with columns or in the query'

@@ -1,4 +1,4 @@
-"""Times and days in files. Pure. What looks like a time but is not in the stated form is refused."""
+"""Times and days in files. Pure. A value that is not in the stated format is rejected."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -23,16 +23,16 @@ def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> 
 
     ``form`` None is ISO 8601 with separators (``2026-03-02``, ``2026-03-02 10:00``,
     ``2026-03-02T10:00:00+01:00``), ``unix`` and ``unix_ms`` count seconds and milliseconds since 1970, anything
-    else is a pattern of ``strptime``. ``zone`` holds for times without an offset (of the two instants that a
-    clock set back shows alike, the first). A day without a time of day becomes the first instant that is on
-    this day in ``zone`` and in UTC, by which reports count.
+    else is a pattern of ``strptime``. ``zone`` applies to times without an offset; a local time that occurs twice
+    when clocks are set back means the first. A day without a time of day becomes the first instant that is on this
+    day both in ``zone`` and in UTC, because reports count by UTC days.
     """
     try:
         parsed = _parse(value, form)
         if isinstance(parsed, datetime) and parsed.tzinfo is not None:
             return parsed.astimezone(UTC).isoformat()
         if zone is None:
-            raise BadValue("has no UTC offset, and the mapping gives no timezone")
+            raise BadValue("has no UTC offset, and the mapping has no timezone")
         if isinstance(parsed, datetime):
             return parsed.replace(tzinfo=zone).astimezone(UTC).isoformat()
         begins = datetime.combine(parsed, time(), zone).astimezone(UTC)
@@ -74,7 +74,7 @@ def _unix(value: Any, form: str | None) -> datetime:
     if isinstance(value, str) and not re.fullmatch(r"-?\d+(?:\.\d+)?", value, re.ASCII):
         raise BadValue(f"is not a count of {form} written in full")
     if form == "unix" and _looks_like_a_day(str(value)):
-        raise BadValue("looks like a day written without separators, not like seconds since 1970")
+        raise BadValue("looks like a day without separators, not like seconds since 1970")
     if form == "unix_ms" and 10**8 <= abs(number) < 10**11:
         raise BadValue("looks like seconds since 1970, not like milliseconds")
     return found
@@ -89,7 +89,8 @@ def _looks_like_a_day(text: str) -> bool:
 
 def _patterned(text: str, form: str) -> datetime | date:
     parsed = datetime.strptime(text, form)  # noqa: DTZ007 - the zone is added by the caller
-    # strptime reads "2026312" by %Y%m%d: the same text has to come out, but for zeros in front and for case.
+    # strptime accepts "2026312" for %Y%m%d, so the parsed time must format to the same text, up to leading zeros
+    # and case.
     zoned = parsed.tzinfo is not None
     shown = parsed.strftime(form)
     if _runs(_plain_offset(text) if zoned else text, form) != _runs(shown, form):
@@ -102,7 +103,7 @@ def _plain_offset(text: str) -> str:
 
 
 def _runs(text: str, form: str) -> list[str]:
-    """Runs of digits without zeros in front, and what is between them."""
+    """Runs of digits without leading zeros, and the text between them."""
     if not text.isascii() and any(c.isdigit() and not c.isascii() for c in text):
         raise ValueError
     runs = re.findall(r"[0-9]+|[^0-9]+", re.sub(r"\s+", " ", text.strip()).casefold())
@@ -114,12 +115,12 @@ def _runs(text: str, form: str) -> list[str]:
 
 @lru_cache(256)
 def _has_clock(form: str) -> bool:
-    """Whether a pattern states a time of day."""
+    """Whether a pattern contains a time of day."""
     return _EXAMPLE.strftime(form) != _EXAMPLE.replace(hour=3, minute=4, second=5, microsecond=6).strftime(form)
 
 
 def check_form(form: str) -> None:
-    """Raise ValueError when times cannot be read by a pattern of ``strptime``."""
+    """Raise ValueError if a ``strptime`` pattern cannot parse times."""
     if form in _UNIX:
         return
     try:
@@ -127,4 +128,4 @@ def check_form(form: str) -> None:
     except (ValueError, re.error):
         raise ValueError('format: is neither "unix", "unix_ms" nor a strptime pattern like %d.%m.%Y') from None
     if read.date() != _EXAMPLE.date():
-        raise ValueError("format: does not say year, month and day")
+        raise ValueError("format: does not contain year, month and day")

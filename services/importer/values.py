@@ -1,4 +1,4 @@
-"""One cell of a row to one value of an event: text, ids, truth values. Pure."""
+"""Converts a cell of a row to a value of an event: text, ids, booleans. Pure."""
 
 import re
 from datetime import date
@@ -8,11 +8,11 @@ from typing import Any
 _TRUE = frozenset({"true", "t", "yes", "y", "1", "on"})
 _FALSE = frozenset({"false", "f", "no", "n", "0", "off"})
 _INT64 = range(-(2**63), 2**63)
-# What spreadsheets show of a long number: 4.91701E+11. Digits are lost.
+# A spreadsheet's notation of a long number: 4.91701E+11. Digits are lost.
 _SHORTENED = re.compile(r"[+-]?(?:\d+[.,]\d+[eE][+-]?\d+|\d+[eE][+-]\d+)", re.ASCII)
-# What programs write of a whole number that they hold as a float.
+# A whole number that a program has stored as a float.
 _FLOAT = re.compile(r"[+-]?\d+\.0", re.ASCII)
-#: What spreadsheets write in place of a result, in English and German.
+#: The errors that spreadsheets write in place of a result, in English and German.
 ERRORS = frozenset(
     {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA"}
     | {"#NV", "#BEZUG!", "#WERT!", "#ZAHL!", "#ÜBERLAUF!", "#KALK!"}
@@ -26,11 +26,11 @@ SHORTENED = (
 
 
 class BadValue(ValueError):
-    """A cell is not what its field needs. The message says why and never quotes the value."""
+    """A cell does not fit its field. The message contains the reason and never the value."""
 
 
 class Unreadable:
-    """A cell that holds no value: a formula's error, say. ``text`` is what is shown of it, ``detail`` why."""
+    """A cell without a value, as a formula's error. ``text`` is shown for it, ``detail`` is the reason."""
 
     __slots__ = ("detail", "text")
 
@@ -54,13 +54,13 @@ def to_text(value: Any) -> str:
 
 
 def to_id(value: Any) -> str:
-    """What names something: text or a whole number, as it was before a program took it for another number."""
+    """An id: text or a whole number. Rejects a number that a program has reformatted."""
     if isinstance(value, bool):
         raise BadValue("is true or false, which is not an id")
     if isinstance(value, float | Decimal):
         raise BadValue("is a number with a decimal sign or an exponent, which is not an id")
     if isinstance(value, date):
-        raise BadValue("is a date, which is not an id: a spreadsheet may have made one of it")
+        raise BadValue("is a date, which is not an id: a spreadsheet may have converted it")
     text = to_text(value)
     check_digits(text)
     if _FLOAT.fullmatch(text):
@@ -69,39 +69,39 @@ def to_id(value: Any) -> str:
 
 
 def check_digits(value: Any) -> None:
-    """Refuse a number that a spreadsheet has shortened: digits of a telephone number are lost, say."""
+    """Reject a number that a spreadsheet has shortened, as a telephone number with lost digits."""
     if isinstance(value, str) and _SHORTENED.fullmatch(value):
         raise BadValue(SHORTENED)
 
 
 def check_result(text: str) -> None:
-    """Refuse what a spreadsheet writes where a formula has no result, or a column is too narrow."""
+    """Reject the text that a spreadsheet writes if a formula has no result or a column is too narrow."""
     if text.startswith("#") and (text in ERRORS or _NARROW.fullmatch(text)):
         raise BadValue(f"is {text if text in ERRORS else '####'}, which a spreadsheet shows in place of a value")
 
 
 def to_plain(value: Any) -> Any:
-    """The value as it is, where an event can hold it as it is: text, number or truth value."""
+    """The value unchanged, if an event can contain it: text, number or boolean."""
     if isinstance(value, Decimal):
         return to_float(value)
     if isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
-        raise BadValue("is a whole number of more than 64 bits, which cannot be kept exactly")
+        raise BadValue("is a whole number of more than 64 bits, which cannot be stored exactly")
     return value if isinstance(value, str | bool | int | float) else to_text(value)
 
 
 def to_float(number: Decimal) -> float:
-    """The number, unless some of its digits would be lost."""
+    """The number; rejected if digits would be lost."""
     try:
         found = float(number)
         if number.is_finite() and Decimal(repr(found)) == number:
             return found
     except (OverflowError, ValueError):
         pass
-    raise BadValue("is a number that cannot be kept exactly: it has too many digits")
+    raise BadValue("is a number that cannot be stored exactly: it has too many digits")
 
 
 def to_object(value: Any) -> dict[str, Any]:
-    """A JSON object. Raises BadValue, with the name in it, when it holds a number that an event cannot hold
+    """A JSON object. Raises BadValue, with the name of the member, for a number that an event cannot contain
     exactly."""
     if not isinstance(value, dict):
         raise BadValue("is not a JSON object")

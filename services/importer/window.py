@@ -1,4 +1,4 @@
-"""Messages on their way to Kafka, in batches, a bounded number of them at a time."""
+"""Publishes messages to Kafka in batches, with a bounded number in flight."""
 
 from collections import deque
 from concurrent.futures import Future
@@ -13,7 +13,7 @@ BATCHES_UNDER_WAY = 8
 
 
 class Window:
-    """Messages on their way: batches, of which a bounded number wait for their acknowledgement."""
+    """The batches in flight: a bounded number wait for their acknowledgement."""
 
     def __init__(self, publisher: Publisher | None) -> None:
         self._publisher = publisher
@@ -29,7 +29,7 @@ class Window:
             self.flush()
 
     def flush(self) -> None:
-        """Send what has gathered. Waits when too much is under way."""
+        """Publish the gathered batch. Waits if too many are in flight."""
         batch, self._batch, self._bytes = self._batch, [], 0
         if not batch or self._publisher is None:
             return

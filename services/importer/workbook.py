@@ -1,4 +1,4 @@
-"""Rows of Excel's files (.xlsx, .xlsm), one at a time."""
+"""Reads rows from Excel files (.xlsx, .xlsm), one at a time."""
 
 import re
 import warnings
@@ -17,7 +17,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from services.importer.values import ERRORS, Unreadable
 
-#: Excel keeps this many digits of a number.
+#: Excel stores this many digits of a number.
 _DIGITS = 15
 _PADDED = re.compile(r"0{2,}")
 _FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
@@ -25,15 +25,15 @@ _OLE = b"\xd0\xcf\x11\xe0"
 
 
 class NotAWorkbook(ValueError):
-    """The file cannot be read as a workbook, or not without asking. The message says why."""
+    """The file cannot be read as a workbook, or is ambiguous. The message contains the reason."""
 
 
 @contextmanager
 def open_sheet(file: IO[bytes], path: Path, sheet: str | None) -> Iterator[Iterator[tuple[int, list[Any]]]]:
-    """Number and cells of the rows that hold something, hidden ones included. Raises NotAWorkbook.
+    """Number and cells of the non-empty rows, hidden ones included. Raises NotAWorkbook.
 
-    Numbers are ints or Decimals of at most 15 digits (what Excel keeps), times without an offset, days without
-    a time of day, and what has no value an Unreadable.
+    Numbers are ints or Decimals of at most 15 digits (Excel stores no more), times have no offset, days no time of
+    day, and a cell without a value is an Unreadable.
     """
     book = _load(file)
     formulas = _load(file, results=False) if _calculates(path) else None
@@ -47,7 +47,7 @@ def open_sheet(file: IO[bytes], path: Path, sheet: str | None) -> Iterator[Itera
 
 
 def sheets(path: Path) -> list[str]:
-    """The visible sheets that hold something. Raises NotAWorkbook."""
+    """The visible, non-empty sheets. Raises NotAWorkbook."""
     with path.open("rb") as file, closing(_load(file)) as book:
         return _filled(book)
 
@@ -59,7 +59,7 @@ def _load(file: IO[bytes], results: bool = True) -> Any:
         raise NotAWorkbook("is protected by a password, or in the format of Excel before 2007: save it as .xlsx")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what openpyxl leaves out: charts, validations
+            warnings.simplefilter("ignore")  # openpyxl warns about parts that it skips: charts, validations
             return openpyxl.load_workbook(file, read_only=True, data_only=results, keep_links=False)
     except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError, SyntaxError) as error:
         raise NotAWorkbook(f"is not a workbook that can be read ({type(error).__name__})") from None
@@ -69,7 +69,7 @@ def _filled(book: Any) -> list[str]:
     visible = [each for each in book.worksheets if each.sheet_state == "visible"]
     filled: list[str] = [each.title for each in visible if any(True for _ in _rows(each, None))]
     if not filled:
-        raise NotAWorkbook("has no sheet with anything in it")
+        raise NotAWorkbook("has no sheet with content")
     return filled
 
 
@@ -86,7 +86,7 @@ def _choose(book: Any, sheet: str | None) -> str:
 
 
 def _rows(sheet: Any, formulas: Any | None) -> Iterator[tuple[int, list[Any]]]:
-    # Some programs state a wrong extent, and rows outside of it would be left out.
+    # Some programs write a wrong extent, and rows outside of it would be skipped.
     sheet.reset_dimensions()
     if formulas is not None:
         formulas.reset_dimensions()
@@ -134,7 +134,7 @@ def _number(value: Any, form: str) -> Any:
         return Unreadable(
             str(value), "is a number of more than 15 digits, of which Excel keeps 15: make it text there"
         )
-    # What is shown with zeros in front is 00123 to who reads it, and in the CSV that Excel writes.
+    # A number that is shown with leading zeros is 00123 to its readers, and in the CSV that Excel exports.
     return f"{whole:0{len(form)}d}" if _PADDED.fullmatch(form) and whole >= 0 else whole
 
 
@@ -143,7 +143,7 @@ def _shows_clock(form: str | None) -> bool:
 
 
 def _calculates(path: Path) -> bool:
-    """Whether any sheet holds a formula."""
+    """Whether any sheet contains a formula."""
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if name.startswith("xl/worksheets/") and name.endswith(".xml"):

@@ -8,6 +8,7 @@ from shared.contracts.topics import INPUTS
 from shared.erasure.ledger import Ledger
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.observability.metered import PublisherMeter
+from shared.observability.worker_revisions import WorkerRevisions
 from shared.runtime.tuning import tune_gc
 from shared.service.composition import Service, now
 from shared.service.launch import launch
@@ -16,15 +17,17 @@ from shared.vault.open import open_vault
 
 
 def run(settings: Settings) -> None:
-    """Publish to Kafka what comes in over HTTP, until SIGTERM or SIGINT."""
+    """Publish events received over HTTP to Kafka, until SIGTERM or SIGINT."""
     if settings.kafka is None:
-        raise ConfigurationError("KITH_KAFKA is not set; it holds the brokers' addresses, as in localhost:9092")
+        raise ConfigurationError("KITH_KAFKA is not set; set it to the brokers' addresses, as in localhost:9092")
     with Service("ingest", settings) as service:
         inputs = [service.topics.name(short) for short in INPUTS]
         # With encryption off and access open, the door needs no MongoDB.
         vault = service.entered(open_vault(settings))
         probe = service.closing(KafkaProbe(settings))
         ledger = service.background(Ledger(settings))
+        # Without a MongoDB the order of an upgrade is the operator's alone: docs/how-to/upgrade.md.
+        revisions = None if settings.mongo is None else service.background(WorkerRevisions(service.database))
         late = service.closing(LatePublisher(service.publisher))
         app = create_app(
             PublisherMeter(service.metrics).on(late),
@@ -37,6 +40,7 @@ def run(settings: Settings) -> None:
             vault=vault,
             access=service.access,
             ledger=ledger,
+            **({} if revisions is None else {"understood": lambda: revisions.lowest}),
         )
         tune_gc()
         service.serve(app, settings.ingest_port)

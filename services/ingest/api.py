@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from services.ingest.body import declared_bytes, read
 from services.ingest.delivery import Busy, Delivery
 from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
-from services.ingest.door import Accepted, Door, Rejected
+from services.ingest.door import Accepted, Door, NotYetUnderstood, Rejected
 from services.ingest.late import NotConnected
 from services.ingest.limits import Refused
 from services.ingest.sealing import NoKeys, seal
@@ -26,9 +26,10 @@ from shared.access.guard import Access, AccessOf, CallerOf
 from shared.contracts import asyncapi
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased
+from shared.contracts.revision import REVISION
 from shared.contracts.topics import Topics
 from shared.http.caller import EVENTS_WRITE, Caller
-from shared.http.problems.server import KEYS_UNAVAILABLE, NOT_ACKNOWLEDGED, TOO_BUSY
+from shared.http.problems.server import KEYS_UNAVAILABLE, NOT_ACKNOWLEDGED, TOO_BUSY, WORKERS_OUTDATED
 from shared.http.scopes import needs, public
 from shared.http.server import extend_openapi, problem
 from shared.observability.tracing import NoTracing, Tracing
@@ -44,7 +45,8 @@ _log = logging.getLogger(__name__)
 
 
 async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerErased]) -> None:
-    """Put on record who has whom erased, before it is done. Raises Unavailable: then it must not be."""
+    """Record each erasure and its caller in the audit, before it is published. If this raises Unavailable, the
+    erasure must not be published."""
     acts = [
         Act(
             event.tenant,
@@ -60,7 +62,7 @@ async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerE
 
 
 class Ledger(Protocol):
-    """Who is erased, and why that may not be known yet."""
+    """The erased consumers, and the reasons why the list may be incomplete."""
 
     def mode(self, tenant: str, consumer_id: str) -> object: ...
 
@@ -79,19 +81,17 @@ def create_app(
     access: Access,
     vault: Vault | None = None,
     ledger: Ledger | None = None,
+    understood: Callable[[], int] = lambda: REVISION,
 ) -> FastAPI:
-    """The door as an ASGI application. ``ready`` gives the reasons why events cannot be taken now; ``answered``
-    is told the verdicts of each answer; ``access`` decides who may send.
-    Without a ``vault`` personal values go on in plain text; events of consumers in the ``ledger`` of erasures are
-    suppressed."""
+    """The door as an ASGI application. ``ready`` returns the reasons why events cannot be accepted now;
+    ``answered`` receives the verdicts of each answer; ``access`` decides on each request. Without a ``vault``
+    personal values are published in plain text. Events of consumers in the ``ledger`` of erasures are
+    suppressed. ``understood`` returns the schema revision that every running worker understands."""
     traces = tracing or NoTracing()
     kith_version = version("kith")
     sealing = vault is not None
-    door = (
-        Door(topics, settings.max_future_seconds, sealing=sealing)
-        if ledger is None
-        else Door(topics, settings.max_future_seconds, sealing=sealing, erased=ledger.mode)
-    )
+    erased = {} if ledger is None else {"erased": ledger.mode}
+    door = Door(topics, settings.max_future_seconds, sealing=sealing, understood=understood, **erased)
     # Twice, because the publisher's own clock starts only once it has the brokers' metadata.
     delivery = Delivery(publisher, 2 * settings.publish_timeout_ms / 1000)
 
@@ -113,7 +113,7 @@ def create_app(
             body = await read(request.stream(), headers)
             if ledger is not None and (unread := ledger.problems()):
                 raise NotConnected("; ".join(unread))
-            # The worst that a large body can hold takes a quarter of a second: not on the loop.
+            # The worst large body takes a quarter of a second: not on the event loop.
             large = len(body) > _SMALL_BYTES
             tenant = caller.tenant if caller.bound else None
             judge = partial(door.judge, body, headers, clock(), tenant)
@@ -148,31 +148,39 @@ def create_app(
 
     @app.exception_handler(Busy)
     async def busy(_: Request, __: Busy) -> Response:
-        detail = f"too much is under way; try again. {_SAFE}"
+        detail = f"too many requests are in progress; retry later. {_SAFE}"
         return problem(503, detail, {"Retry-After": "1"}, kind=TOO_BUSY)
 
     @app.exception_handler(NotConnected)
     async def not_connected(_: Request, __: NotConnected) -> Response:
-        detail = f"Kafka cannot be reached, so nothing was published; try again. {_SAFE}"
+        detail = f"Kafka cannot be reached, so nothing was published; retry later. {_SAFE}"
         return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
+
+    @app.exception_handler(NotYetUnderstood)
+    async def not_yet_understood(_: Request, error: NotYetUnderstood) -> Response:
+        detail = (
+            f"an event needs schema revision {error.revision}, and a worker that knows revision {error.known} is "
+            f"running; nothing was published. Upgrade the relations workers, then send the request again. {_SAFE}"
+        )
+        return problem(503, detail, {"Retry-After": "5"}, kind=WORKERS_OUTDATED)
 
     @app.exception_handler(NoKeys)
     async def no_keys(_: Request, error: NoKeys) -> Response:
         _log.warning("personal data could not be sealed", extra={"reason": str(error)})
         detail = (
-            "the keys that personal data is encrypted under cannot be reached, so nothing was published. Events "
-            f"without personal data are taken; try again. {_SAFE}"
+            "the encryption keys of personal data are unavailable, so nothing was published; retry later. Events "
+            f"without personal data are accepted. {_SAFE}"
         )
         return problem(503, detail, {"Retry-After": "5"}, kind=KEYS_UNAVAILABLE)
 
     @app.exception_handler(Unavailable)
     async def unavailable(_: Request, error: Unavailable) -> Response:
         _log.warning("events were not acknowledged", extra={"reason": str(error)})
-        detail = f"the brokers did not acknowledge every event, so some may be missing; try again. {_SAFE}"
+        detail = f"the brokers did not acknowledge every event, so some may be missing; send all again. {_SAFE}"
         return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return problem(400, "the sender went away")  # which nobody reads
+        return problem(400, "the sender closed the connection")  # never delivered
 
     return app

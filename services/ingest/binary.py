@@ -12,12 +12,12 @@ _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 
 
 def structured(headers: Sequence[Header], body: bytes) -> bytes:
-    """The event in JSON structured mode, its data byte for byte. Raises InvalidEvent."""
+    """The event in JSON structured mode, its data unchanged byte for byte. Raises InvalidEvent."""
     return from_attributes(((name, _text(name, value)) for name, value in _stated(headers)), body)
 
 
 def id_of(headers: Iterable[Header]) -> str | None:
-    """The event's id where it can be read."""
+    """The event's id; None if it cannot be read."""
     for name, value in _stated(headers):
         if name == "id":
             try:
@@ -36,7 +36,7 @@ def _stated(headers: Iterable[Header]) -> list[tuple[str, bytes]]:
 
 
 def _text(name: str, value: bytes) -> str:
-    """A header's value, unquoted and percent-decoded as section 3.1.3.2 of the HTTP binding wants it."""
+    """A header's value, unquoted and percent-decoded as section 3.1.3.2 of the HTTP binding requires."""
     quoted = _QUOTED.fullmatch(value)
     if quoted:
         value = re.sub(rb"\\(.)", rb"\1", quoted[1], flags=re.DOTALL)

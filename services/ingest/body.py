@@ -7,21 +7,21 @@ from collections.abc import AsyncIterable, Sequence
 from services.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS, Refused, too_many_bytes
 from services.ingest.modes import Header, only
 
-#: A sender that dawdles holds room that others need.
+#: The time limit for a body: a slow sender occupies room that others need.
 READ_SECONDS = 30.0
-#: Each takes as long as some hundred bytes, even an empty one.
+#: Most members of a gzip body. Each costs as much as some hundred bytes, even an empty one.
 MAX_MEMBERS = MAX_EVENTS
 _PIECE = 16 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def declared_bytes(headers: Sequence[Header]) -> int:
-    """The most bytes that the body may turn out to hold. Raises Refused (400, 413, 415)."""
+    """An upper bound of the body's bytes after decompression. Raises Refused (400, 413, 415)."""
     compressed = is_gzip(headers)
     length = only(headers, "Content-Length")
     if length is not None and not length.isdigit():
         raise Refused(400, "Content-Length is not a number")
-    # Compared by its digits first: Python refuses to parse a number of thousands of them.
+    # The number of digits is compared first: Python refuses to parse a number with thousands of them.
     if length is not None and (len(length) > 18 or int(length) > MAX_BODY_BYTES):
         raise too_many_bytes()
     return MAX_BODY_BYTES if length is None or compressed else int(length)
@@ -32,7 +32,7 @@ def is_gzip(headers: Sequence[Header]) -> bool:
     in another way."""
     coding = (only(headers, "Content-Encoding") or b"identity").strip().lower()
     if coding not in (b"identity", b"gzip", b"x-gzip"):
-        raise Refused(415, "of content encodings only gzip is understood", {"Accept-Encoding": "gzip"})
+        raise Refused(415, "the content encoding is not supported; use gzip", {"Accept-Encoding": "gzip"})
     return coding != b"identity"
 
 
@@ -59,20 +59,20 @@ def inflate(body: bytes) -> bytes:
         while not member.eof:
             # In pieces, because what follows a member is copied each time.
             if not (piece := body[at : at + _PIECE]):
-                raise Refused(400, "the gzip body ends early")
+                raise Refused(400, "the gzip body is truncated")
             try:
                 content += member.decompress(piece, MAX_BODY_BYTES + 1 - len(content))
             except zlib.error:
                 what = (
-                    "something follows the end of the gzip body"
+                    "the gzip body is followed by other bytes"
                     if content
-                    else "the body is not gzip, as its Content-Encoding says"
+                    else "the body is not gzip, but its Content-Encoding is gzip"
                 )
                 raise Refused(400, what) from None
             if len(content) > MAX_BODY_BYTES:
                 raise too_many_bytes()
             at += len(piece) - len(member.unused_data)
-        # Some writers fill up with zeros, which gzip itself passes over.
+        # Some writers pad with zeros, which gzip itself ignores.
         if body[at : at + 1] in (b"", b"\0") and not body[at:].strip(b"\0"):
             return bytes(content)
     raise Refused(413, f"a gzip body has at most {MAX_MEMBERS:,} members; compress them together")

@@ -1,4 +1,4 @@
-"""From the event loop to the publisher's thread and back, with a bound on what is under way."""
+"""Hands messages from the event loop to the publisher's thread and back, with a bound on requests in progress."""
 
 import asyncio
 import logging
@@ -16,13 +16,13 @@ _log = logging.getLogger(__name__)
 
 
 class Busy(Exception):
-    """More is under way already than the door takes at a time."""
+    """The door already has as many bytes in progress as it accepts at a time."""
 
 
 class Delivery:
     """Publishes the messages of requests. Used from one event loop only.
 
-    ``timeout`` in seconds is a backstop: a publisher that keeps its word fails before.
+    ``timeout`` in seconds is a backstop: a correct publisher fails before.
     """
 
     def __init__(self, publisher: Publisher, timeout: float) -> None:
@@ -30,8 +30,8 @@ class Delivery:
         self._timeout = timeout
         self._requests_left = MAX_REQUESTS
         self._bytes_left = MAX_BYTES
-        # A thread, because kafka-python's send blocks while it has no metadata or its buffer is full. Several only
-        # wait for its lock and for each other: four of them took a third longer.
+        # A thread, because kafka-python's send blocks while it has no metadata or its buffer is full. One thread:
+        # several only wait for its lock and for each other; four took a third longer.
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="publish")
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -51,8 +51,8 @@ class Delivery:
     async def publish(self, messages: Sequence[Message], held: ExitStack) -> None:
         """Return when every message is acknowledged. Raises Unavailable when some may be missing.
 
-        The room that ``held`` holds is given back when the publisher is done with the messages, even if
-        nobody waits for that any more: until then they take memory.
+        ``held`` is closed, which frees its room, when the publisher is done with the messages, even if the request
+        has ended before: until then they occupy memory.
         """
         task = asyncio.create_task(self._publish(messages))
         held = held.pop_all()
@@ -62,7 +62,7 @@ class Delivery:
             self._tasks.discard(task)
             held.close()
             if not task.cancelled():
-                task.exception()  # looked at, lest asyncio complains when nobody waits any more
+                task.exception()  # retrieved, because asyncio logs exceptions that are never retrieved
 
         task.add_done_callback(done)
         try:
@@ -72,7 +72,7 @@ class Delivery:
             raise Unavailable(f"no acknowledgement within {self._timeout:g} s") from error
 
     def close(self) -> None:
-        """Let go of the thread; what has not been handed to the publisher yet is not."""
+        """Release the thread. Messages that the publisher does not have yet are not published."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _publish(self, messages: Sequence[Message]) -> None:

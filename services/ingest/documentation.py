@@ -1,4 +1,4 @@
-"""What the door's OpenAPI document says beyond what FastAPI finds out itself."""
+"""The parts of the door's OpenAPI document that FastAPI cannot derive."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,28 +15,28 @@ from shared.http.server import problems
 
 Json = dict[str, Any]
 
-DESCRIPTION = f"""Takes events, judges each one and puts the good ones into Kafka.
+DESCRIPTION = f"""Accepts events, validates each one and publishes the valid ones to Kafka.
 
 An event has at most {MAX_EVENT_BYTES // 1024} KiB, a request {MAX_BODY_BYTES // 1024} KiB and
-{MAX_EVENTS:,} events. An event is named by its source and id and counts once: sending it again is safe.
-The topics are described in /asyncapi.json."""
+{MAX_EVENTS:,} events. Source and id name an event, and it counts once: sending it again is safe.
+/asyncapi.json describes the topics."""
 
 
 class Rejection(BaseModel):
-    """Why one event was not taken. The event itself is never quoted."""
+    """Why one event was rejected. The event itself is never quoted."""
 
-    index: Count = Field(description="The event's place in the request, from 0.")
-    id: Label | None = Field(description="The event's id, where it can be read.")
+    index: Count = Field(description="The event's index in the request, from 0.")
+    id: Label | None = Field(description="The event's id; null if it cannot be read.")
     reason: Label = Field(
         description="A short stable code: invalid, not_json, too_large, unknown_type, unknown_version, "
         "duplicate_member, inexact_number, lone_surrogate, wrong_tenant, in_the_future, sealed, suppressed."
     )
     field: Label | None = Field(description="The field at fault, as in data.amount.")
-    detail: Label = Field(description="A sentence for a person.")
+    detail: Label = Field(description="The fault in words.")
 
 
 class Verdicts(BaseModel):
-    """How many events are in Kafka now, acknowledged by every replica, and which were not taken."""
+    """How many events are in Kafka, acknowledged by every replica, and which ones were rejected."""
 
     accepted: Count
     rejected: list[Rejection]
@@ -82,7 +82,7 @@ def _bodies() -> Json:
     plain = {name: value for name, value in event.items() if name not in ("specversion", "source")}
     some = list(names.values())
     data = event["data"]
-    # Binary mode and plain JSON share a content type; which it is, the ce- headers say.
+    # Binary mode and plain JSON share a content type; the ce- headers distinguish them.
     json_bodies = [
         {**_ref("PlainEvent"), "description": "One event; specversion and source may be left out."},
         {"type": "array", "items": _ref("PlainEvent"), "maxItems": MAX_EVENTS},
@@ -110,7 +110,7 @@ def _header(name: str, description: str, schema: Json | None = None) -> Json:
 
 
 def _headers() -> list[Json]:
-    tenant = "Tenant of the events that state none; one that states another is rejected."
+    tenant = "Tenant of events that state none. An event that states another tenant is rejected."
     binary = "Binary mode: the event's {}, percent-encoded."
     return [
         _header(TENANT_HEADER, tenant, TypeAdapter(Tenant).json_schema()),
@@ -126,20 +126,20 @@ def _headers() -> list[Json]:
 #: The keyword arguments of the route ``POST /v1/events``.
 EVENTS_ROUTE: Json = {
     "tags": ["events"],
-    "summary": "Take events: one or several, in any CloudEvents HTTP mode or as plain JSON.",
+    "summary": "Send events: one or several, in any CloudEvents HTTP mode or as plain JSON.",
     "operation_id": "postEvents",
     "status_code": 202,
     "response_model": Verdicts,
     "responses": {
-        202: {"description": "Answered after the brokers' acknowledgement. One bad event rejects only itself."},
+        202: {"description": "The brokers have acknowledged the accepted events. Invalid ones are listed."},
         **problems(
             {
-                400: "Nothing was acceptable: verdicts; or the request was not understood: a problem.",
+                400: "Every event was rejected (verdicts), or the request is malformed (problem).",
                 408: "The body did not arrive in time.",
                 413: "Too many bytes or events.",
                 415: "This content type, charset or content encoding is not accepted.",
-                503: "Kafka or the keys of personal data are unavailable, or too much is under way. Sending the "
-                "same events again is safe.",
+                503: "Kafka or the keys of personal data are unavailable, or too many requests are in progress. "
+                "Sending the same events again is safe.",
             }
         ),
     },

@@ -1,8 +1,8 @@
-"""A request's body and headers to one verdict per event. Pure.
+"""Turns a request's body and headers into one verdict per event. Pure.
 
-What is forwarded is each event's own bytes, and exactly these were validated. Where an attribute has to be
-added it is added first, so that what lies in Kafka always decodes to what was judged here. Of an event with
-personal values, these are replaced by sealed ones before it is forwarded (``services.ingest.sealing``).
+Each event is published with its own bytes, exactly those that were validated. A missing attribute is added before
+validation, so the bytes in Kafka always decode to the event that was judged here. Ids that are not in NFC are
+replaced by their NFC. Personal values are replaced by sealed ones before publishing (``services.ingest.sealing``).
 """
 
 import json
@@ -18,20 +18,30 @@ from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, tenant_o
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
+from shared.contracts.revision import FIRST, REVISION, needed
+from shared.contracts.spelling import bytes_in_nfc
 from shared.contracts.topics import Topics
 from shared.contracts.wire import BOM, normal
 from shared.runtime.protocols import Message
 from shared.vault.fields import first_plaintext_path, first_token_path
 
-#: What plain JSON may leave out, as JSON.
+#: The attributes that plain JSON may leave out, with their defaults as JSON.
 PLAIN_DEFAULTS: Mapping[str, bytes] = {"specversion": b'"1.0"', "source": b'"http"'}
 MAX_ID = 200
 NOT_SUPPRESSED = (ConsumerErased, ProviderUpserted, ProviderClosed)
 
 
-@dataclass(slots=True)  # not frozen, which would take as long again to make, and one is made for every event
+class NotYetUnderstood(Exception):
+    """A worker of an older version is running that does not know the schema ``revision`` of an event."""
+
+    def __init__(self, revision: int, known: int) -> None:
+        super().__init__(f"an event needs schema revision {revision}; a running worker knows {known}")
+        self.revision, self.known = revision, known
+
+
+@dataclass(slots=True)  # not frozen: that doubles the time to make one, and one is made for every event
 class Accepted:
-    """``event`` is there while its personal values are still to be sealed, ``erasure`` where it is one."""
+    """``event`` is set while its personal values are still to be sealed, ``erasure`` if the event is one."""
 
     message: Message
     index: int
@@ -41,7 +51,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """``index`` counts the events of the request from 0; ``id`` is the event's own where it can be read."""
+    """``index`` counts the events of the request from 0; ``id`` is the event's id if it can be read."""
 
     index: int
     id: str | None
@@ -54,8 +64,8 @@ Verdict = Accepted | Rejected
 
 
 class Door:
-    """Judges requests. An event dated more than ``max_future_seconds`` ahead of its arrival is rejected. Whether
-    personal values are to be sealed, ``sealing`` says; whether a tenant's consumer is erased, ``erased``."""
+    """Judges requests. An event dated more than ``max_future_seconds`` ahead of its arrival is rejected.
+    ``sealing``: personal values are to be sealed. ``erased`` returns whether a tenant's consumer is erased."""
 
     def __init__(
         self,
@@ -64,7 +74,10 @@ class Door:
         *,
         sealing: bool = False,
         erased: Callable[[str, str], object] = lambda _tenant, _consumer: None,
+        understood: Callable[[], int] = lambda: REVISION,
     ) -> None:
+        """``understood`` gives the schema revision that every running worker understands."""
+        self._understood = understood
         self._erased = erased
         self._topics = topics
         self._most_ahead = timedelta(seconds=max_future_seconds)
@@ -73,10 +86,11 @@ class Door:
     def judge(
         self, body: bytes, headers: Sequence[Header], arrived: datetime, bound: str | None = None
     ) -> list[Verdict]:
-        """One verdict per event, in order. ``bound`` is the sender's tenant where the credential says it; without,
-        the tenant is whichever the header states, and without that each event's own.
+        """One verdict per event, in order. ``bound`` is the tenant of the sender's credential. Without one, the
+        tenant is the one in the header; without that, each event's own.
 
-        Raises Refused (400, 413, 415), and nothing else, when the request as a whole is not understood.
+        Raises only Refused (400, 413, 415), if the request as a whole is malformed, and NotYetUnderstood, if a
+        running worker of an older version could not fold one of its events.
         """
         body = body.removeprefix(BOM)
         tenant = bound or tenant_of(headers)
@@ -105,16 +119,16 @@ class Door:
         tenant: str | None,
         arrived: datetime,
     ) -> Verdict:
-        """``added`` is None where ``raw`` is JSON for certain, and nothing is to be added."""
+        """``added`` is None if ``raw`` is certainly JSON and no attribute is to be added."""
         try:
             if added is not None:
                 raw = _completed(raw, added)
             event = codec.decode(raw := normal(raw))
             if tenant is not None and event.tenant != tenant:
-                detail = f"is not the tenant of the credential, or that the header {TENANT_HEADER} states"
+                detail = f"is not the tenant of the credential or of the header {TENANT_HEADER}"
                 raise InvalidEvent("wrong_tenant", detail, "tenant")
             codec.check_clock(event, arrived, self._most_ahead)
-            # An erasure itself is taken again: one with "delete" outranks one with "anonymise".
+            # A repeated erasure is accepted: "delete" outranks an earlier "anonymise".
             if not isinstance(event, NOT_SUPPRESSED) and self._erased(event.tenant, event.data.consumer_id):
                 raise suppressed()
             if (path := first_token_path(event)) is not None:
@@ -122,13 +136,15 @@ class Door:
             to_seal = self._sealing and first_plaintext_path(event) is not None
         except InvalidEvent as error:
             return rejected(index, _id_in(raw), error)
-        message = Message(self._topics.of(event), event_key(event), raw)
+        if (revision := needed(event)) > FIRST and revision > (known := self._understood()):
+            raise NotYetUnderstood(revision, known)
+        message = Message(self._topics.of(event), event_key(event), bytes_in_nfc(raw))
         erasure = event if isinstance(event, ConsumerErased) else None
         return Accepted(message, index, event if to_seal else None, erasure)
 
 
 class _Stated(msgspec.Struct):
-    """Which of the attributes that can be added an event states itself."""
+    """The attributes that an event states itself, of those that can be added."""
 
     specversion: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     source: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -144,8 +160,8 @@ _named = msgspec.json.Decoder(_Named)
 
 
 def _completed(raw: bytes, added: Mapping[str, bytes]) -> bytes:
-    """``raw`` with the attributes of ``added`` that it lacks; as it is when it is no JSON object, which the codec
-    says as it does in Kafka."""
+    """``raw`` with the attributes of ``added`` that it lacks. What is no JSON object stays as it is: the codec
+    rejects it."""
     try:
         stated = _stated.decode(raw)
     except (ValueError, RecursionError):
@@ -159,13 +175,13 @@ def _completed(raw: bytes, added: Mapping[str, bytes]) -> bytes:
         return raw
     start = raw.index(b"{") + 1
     rest = raw[start:].lstrip()
-    # In front: should two parsers ever differ on which names are there, the event's own comes last and wins.
+    # In front: if two parsers differ on which names are present, the event's own value comes last and wins.
     return raw[:start] + b",".join(missing) + (b"" if rest.startswith(b"}") else b",") + rest
 
 
 def suppressed() -> InvalidEvent:
-    """Why an event of an erased consumer is not taken."""
-    return InvalidEvent("suppressed", "is erased, and nothing is taken any more", "data.consumer_id")
+    """The error of an event of an erased consumer."""
+    return InvalidEvent("suppressed", "is erased; its events are not accepted any more", "data.consumer_id")
 
 
 def rejected(index: int, id: str | None, error: InvalidEvent) -> Rejected:

@@ -1,8 +1,8 @@
 """The items of a JSON array as they were sent, byte for byte. Pure.
 
-msgspec is the judge of what JSON is: unlike pydantic's parser it takes no NaN. But it gives up on the whole
-array for one lone surrogate (``"\\ud83d"``, half an emoji, which JavaScript sends) or one very deep item, so
-then the array is split by its brackets and commas alone, and each item stands or falls by itself.
+msgspec decides what JSON is: unlike pydantic's parser it rejects NaN. But it rejects the whole array for one lone
+surrogate (``"\\ud83d"``, half an emoji, which JavaScript sends) or one very deep item. Then the array is split by
+its brackets and commas alone, and each item is judged by itself.
 """
 
 import re
@@ -12,15 +12,15 @@ import msgspec
 from services.ingest.limits import MAX_EVENTS, Refused, too_many_events
 
 _WHITESPACE = b" \t\r\n"
-# Possessive, and a string may lack its end: linear in the length, whatever the bytes.
+# Possessive, and the end of a string is optional: linear in the length for any bytes.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[][{},]', re.DOTALL)
 
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def split(body: bytes) -> tuple[list[bytes], bool]:
-    """The items of the array in ``body``, and whether each is JSON for certain. Raises Refused (400, 413) when it
-    is no array or holds too many."""
+    """The items of the array in ``body``, and whether each is certainly JSON. Raises Refused (400, 413) if it is
+    no array or has too many items."""
     sound = True
     try:
         items = [bytes(item) for item in _array.decode(body)]

@@ -1,4 +1,4 @@
-"""A publisher whose brokers may not be there yet when the door opens."""
+"""A publisher that connects in the background: the door opens before its brokers are available."""
 
 import logging
 import os
@@ -20,9 +20,10 @@ class NotConnected(Unavailable):
 
 
 class LatePublisher:
-    """Opens a publisher in a thread of its own, as often as it takes; until then sending fails with NotConnected.
+    """Opens a publisher in its own thread and retries until it succeeds; until then sending fails with
+    NotConnected.
 
-    An error that waiting cannot mend (a wrong setting) stops the process, by SIGTERM to itself, and ``close``
+    An error that a retry cannot fix (a wrong setting) stops the process, by SIGTERM to itself, and ``close``
     raises it.
     """
 
@@ -33,11 +34,11 @@ class LatePublisher:
         self._failure: BaseException | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        # A daemon: an attempt can take as long as its timeout, and the end does not wait for that.
+        # A daemon: an attempt can take as long as its timeout, and shutdown does not wait for it.
         threading.Thread(target=self._work, name="connect", daemon=True).start()
 
     def problems(self) -> list[str]:
-        """Why nothing can be published; nothing once the brokers have been reached."""
+        """The reasons why nothing can be published; empty once the brokers have been reached."""
         return [] if self._publisher is not None else ["the Kafka brokers have not been reached since the start"]
 
     def send(self, messages: Sequence[Message]) -> Future[None]:
@@ -70,7 +71,7 @@ class LatePublisher:
                 return
 
     def _end(self) -> None:
-        # Not before the process knows how to end in order, which it learns right after the start.
+        # Not before the process has its signal handlers, which it installs right after the start.
         while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not self._stop.wait(0.02):
             pass
         if not self._stop.is_set():

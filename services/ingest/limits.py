@@ -1,4 +1,4 @@
-"""What one request may hold, and the error for a request that cannot be judged event by event. Pure."""
+"""The limits of a request, and the error for a request that cannot be judged event by event. Pure."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ MAX_EVENTS = 2_500
 
 
 class Refused(Exception):
-    """The request as a whole is not understood: an HTTP status, a sentence for a person, response headers."""
+    """The request as a whole is rejected: an HTTP status, the fault in words, response headers."""
 
     def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -23,4 +23,4 @@ def too_many_bytes() -> Refused:
 
 
 def too_many_events(count: int) -> Refused:
-    return Refused(413, f"{count} events, and a request has at most {MAX_EVENTS}; send smaller batches")
+    return Refused(413, f"{count} events, but a request has at most {MAX_EVENTS}; send smaller batches")

@@ -1,4 +1,4 @@
-"""How a request carries its events, and for which tenant it speaks: read from its headers. Pure."""
+"""The CloudEvents mode and the tenant of a request, read from its headers. Pure."""
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from services.ingest.limits import Refused
 from shared.contracts.events import Tenant
 
-#: Name in lower case, as ASGI gives it, and value.
+#: The name in lower case, as in ASGI, and the value.
 Header = tuple[bytes, bytes]
 
 STRUCTURED = "application/cloudevents+json"
@@ -21,7 +21,7 @@ _TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
 
 
 class Mode(Enum):
-    """CloudEvents' three HTTP modes, and JSON without ceremony."""
+    """The three HTTP modes of CloudEvents, and plain JSON."""
 
     STRUCTURED = STRUCTURED
     BATCHED = BATCHED
@@ -41,7 +41,7 @@ def mode_of(headers: Sequence[Header]) -> Mode:
         return Mode(media)
     if media.startswith("application/cloudevents"):
         raise _unsupported(f"the content type {media}")
-    # Any attribute in a header will do, so that a missing one is missed, not taken for another mode.
+    # Any ce- header means binary mode, so a missing attribute is an error and not another mode.
     if any(name.startswith(ATTRIBUTE_PREFIX) for name, _ in headers):
         if media in ("", PLAIN) or media.endswith("+json"):
             return Mode.BINARY
@@ -51,21 +51,21 @@ def mode_of(headers: Sequence[Header]) -> Mode:
 
 
 def tenant_of(headers: Iterable[Header]) -> str | None:
-    """The tenant that the request speaks for; None when it does not say. Raises Refused (400)."""
+    """The tenant in the request's header; None without one. Raises Refused (400)."""
     stated = only(headers, TENANT_HEADER)
     if stated is None:
         return None
     try:
         return _TENANT.validate_python(stated.decode("latin-1"))
     except ValidationError:
-        raise Refused(400, f"the header {TENANT_HEADER} does not hold a tenant's name") from None
+        raise Refused(400, f"the header {TENANT_HEADER} is not a valid tenant name") from None
 
 
 def only(headers: Iterable[Header], name: str) -> bytes | None:
-    """The value of a header that may be there once. Raises Refused (400) when it is there with two values."""
+    """The value of a header that may appear once. Raises Refused (400) if it has two values."""
     values = {value for key, value in headers if key == name.lower().encode()}
     if len(values) > 1:
-        raise Refused(400, f"the header {name} is there twice")
+        raise Refused(400, f"the header {name} appears twice with different values")
     return values.pop() if values else None
 
 

@@ -1,4 +1,4 @@
-"""Sealing what was accepted: personal values never leave the door in plain text."""
+"""Seals accepted events: personal values never leave the door in plain text."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed
 from shared.vault.sealing import Keys, cached_keys_for, consumer_of, keys_for
 
-#: Sealing takes some 20 µs for each event: more than this does not block the event loop.
+#: Most events sealed on the event loop. Sealing takes some 20 µs for each event.
 _FEW = 100
 
 
 class NoKeys(Unavailable):
-    """The keys that personal data is sealed under cannot be had: nothing was published."""
+    """The keys of personal data are unavailable: nothing was published."""
 
 
 async def seal(vault: Vault, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """The verdicts with every personal value sealed. An event of a consumer whose key is destroyed is rejected as
-    ``suppressed``. Asks for all keys at once, and off the event loop. Raises NoKeys."""
+    ``suppressed``. Reads all keys at once, off the event loop. Raises NoKeys."""
     events = [verdict.event for verdict in verdicts if isinstance(verdict, Accepted) and verdict.event]
     if not events:
         return list(verdicts)

@@ -1,6 +1,6 @@
 """Erasures: what is asked for, and how far each is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from pymongo.write_concern import WriteConcern
 from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
 from shared.contracts.events import EPOCH, document_id
+from shared.contracts.spelling import nfc, other_spellings
 from shared.erasure.records import KEYS, Mode, Pseudonym, erasure_id, stronger_mode
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
@@ -83,15 +84,17 @@ class Erasures:
         return self._told(request, self._steps(request))
 
     def _steps(self, request: Document) -> dict[str, bool]:
-        tenant, consumer_id, mode = request["tenant"], request["consumer_id"], request["mode"]
+        tenant, consumer_id, mode = request["tenant"], nfc(request["consumer_id"]), request["mode"]
         id, database = document_id(tenant, consumer_id), self._stores.database
+        # What was stored before ids were normalised must be gone, too.
+        ids = {"_id": {"$in": [id, *(document_id(tenant, each) for each in other_spellings(consumer_id))]}}
         with translated():
-            profile = database[self._stores.names("consumers")].find_one({"_id": id}, {"erased": 1})
-            key = database[KEYS].find_one({"_id": id}, {"destroyed": 1})
+            profiles = list(database[self._stores.names("consumers")].find(ids, {"erased": 1}))
+            keys = list(database[KEYS].find(ids, {"destroyed": 1}))
         steps = {
             "accepted": True,
-            "profile": profile is not None and _reached(profile.get("erased"), mode),
-            "key": key is not None and bool(key.get("destroyed")),
+            "profile": _has(profiles, id) and all(_reached(each.get("erased"), mode) for each in profiles),
+            "key": _has(keys, id) and all(each.get("destroyed") for each in keys),
             "ledger": _reached(self._stores.ledger(tenant, consumer_id), mode),
             "facts": self._facts(tenant, consumer_id, mode),
         }
@@ -109,7 +112,7 @@ class Erasures:
             marker = database[names("erased")].find_one({"_id": document_id(tenant, consumer_id)})
             if marker is None or not _reached(marker["mode"], mode):
                 return False
-            gone = [consumer_id]
+            gone = [consumer_id, *other_spellings(consumer_id)]
             if mode == "delete":
                 gone.append(self._stores.pseudonym(tenant, consumer_id))
             ids = [{"_id": beginning_with(f"{document_id(tenant, each)}:")} for each in gone]
@@ -171,6 +174,10 @@ class Erasures:
             stored = self._requests.find_one({"_id": request["_id"]}, {field: 1})
         assert stored is not None
         return stored[field]
+
+
+def _has(documents: Sequence[Document], id: str) -> bool:
+    return any(each["_id"] == id for each in documents)
 
 
 def _reached(found: Mode | None, mode: Mode) -> bool:

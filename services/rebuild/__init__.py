@@ -1,1 +1,2 @@
-"""``kith rebuild``: a projection built anew beside the live one, compared with it, switched to, dropped."""
+"""``kith rebuild``: builds a second version of a projection from the log, compares it, switches to it, drops
+it."""

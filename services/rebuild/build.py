@@ -31,15 +31,15 @@ _LOOK_SECONDS = 0.2
 
 
 class Superseded(Exception):
-    """This process has nothing more to build: another one has taken over, or the version is live or gone."""
+    """This process has nothing more to build: another one has taken over, or the version is live or dropped."""
 
 
 @dataclass(frozen=True)
 class RebuildContext:
-    """What a rebuild of one projection works with. ``owner`` names this process in positions and hand-overs.
+    """The dependencies of a rebuild of one projection. ``owner`` names this process in positions and handovers.
 
-    ``open_store`` gives the store of a version, ``open_reader`` a reader of every partition of the projection's
-    topics that is a member of no group, ``prepare`` creates a version's collections.
+    ``open_store`` opens the store of a version, ``open_reader`` a reader of every partition of the projection's
+    topics outside any consumer group; ``prepare`` creates a version's collections.
     """
 
     projection: Projection[Any]
@@ -58,13 +58,13 @@ class RebuildContext:
         return self.registry.name
 
     def series(self, place: str) -> str:
-        """A position as it is called for version 1."""
+        """The name of a position in version 1."""
         return f"{self.name}@1/{place}"
 
 
 class BuildingStore(VersionStore):
-    """A version beside the live one. Stores documents and progress; what the live version has done already,
-    publishing changes and keeping dead letters, is left out."""
+    """The store of a version beside the live one. Stores documents and progress, but no changes and no dead
+    letters: the live version has already published and stored those."""
 
     def __init__(self, context: RebuildContext, version: int) -> None:
         super().__init__(context.open_store(version), version)
@@ -78,12 +78,13 @@ class BuildingStore(VersionStore):
             raise Superseded(f"{stand.owner} has taken over version {self.version} of {registry.name}")
         check_beside(registry.name, self.version, settled(registry), owner)
         found = super().claim(position, owner)
-        # And afterwards: whoever drops or hands over announces it first and then claims, which voids this claim.
+        # Checked after the claim, too: a drop or handover is announced first and then claims, which voids this
+        # claim.
         check_beside(registry.name, self.version, settled(registry), owner)
         self._mine.add(place)
         return found
 
-    def unpublished(self, position: str) -> list[OutboxBatch]:  # noqa: ARG002 - nothing of it may be published
+    def unpublished(self, position: str) -> list[OutboxBatch]:  # noqa: ARG002 - none of it may be published
         return []
 
     def commit(self, slice: Slice) -> list[OutboxBatch]:
@@ -102,8 +103,8 @@ def check_beside(name: str, version: int, found: Generations, owner: str) -> Non
 
 
 class LiveBounds:
-    """How far the live version has come, which a version beside it must never pass: what it has folded by then
-    is published by nobody else. As of a moment ago, or as of long ago while MongoDB is unavailable."""
+    """The offsets of the live version, which a version beside it must never pass: the live version alone
+    publishes. As of a moment ago; while MongoDB is unavailable, as of the last successful read."""
 
     def __init__(
         self, registry: Registry, version: int, owner: str, clock: Callable[[], float] = time.monotonic
@@ -127,7 +128,7 @@ class LiveBounds:
 
 
 def offsets(registry: Registry, version: int) -> dict[str, int]:
-    """``topic/partition`` → the offset that the version has to read on from."""
+    """``topic/partition`` → the next offset that the version reads."""
     return {place: stand.next or 0 for place, stand in registry.positions(version).items()}
 
 
@@ -140,15 +141,15 @@ def build(
     clock: Callable[[], float] = time.monotonic,
     reader: Reader | None = None,
 ) -> None:
-    """Fold the log into ``version`` up to ``bounds``, until ``done``, which is asked after each step. Closes
-    ``reader``, if one is given.
+    """Fold the log into ``version`` up to ``bounds``, until ``done`` returns true; it is called after each step.
+    Closes ``reader`` if one is given.
 
-    Raises Superseded, and whatever is neither a bad event nor a server that is unavailable.
+    Raises Superseded, and every error other than InvalidEvent and Unavailable.
     """
     runner = Runner(
         ThrottledReader(reader or context.open_reader(), bounds, rate, clock),
         BuildingStore(context, version),
-        _Mute(),
+        _NullPublisher(),
         context.projection,
         owner=context.owner,
         dead_letters="",
@@ -160,16 +161,17 @@ def build(
 
 
 def arrived(runner: Runner, marks: Mapping[str, int]) -> bool:
-    """Whether the runner has stored exactly what is below ``marks``. Raises Superseded when it is beyond."""
+    """Whether the runner has stored exactly the records below ``marks``. Raises Superseded if it is beyond
+    them."""
     found = {str(partition): state for partition, state in runner.partitions.items() if state.opened}
     stored = {place: found[place].progress.next or 0 for place in marks if place in found}
     if beyond := [place for place, offset in stored.items() if offset > marks[place]]:
-        raise Superseded(f"another process has moved {', '.join(beyond)} on")
+        raise Superseded(f"another process has advanced {', '.join(beyond)}")
     return all(mark == 0 or stored.get(place) == mark for place, mark in marks.items())
 
 
 class _Until(threading.Event):
-    """Set once ``done`` says so."""
+    """An event that is set once ``done`` returns true."""
 
     def __init__(self, done: Callable[[], bool]) -> None:
         super().__init__()
@@ -179,11 +181,11 @@ class _Until(threading.Event):
         return self._done()
 
 
-class _Mute:
-    """A Publisher for whom there is never anything to publish."""
+class _NullPublisher:
+    """A Publisher that must never be used: a version beside the live one publishes nothing."""
 
     def send(self, messages: Sequence[Message]) -> "Future[None]":
-        raise AssertionError(f"{len(messages)} messages of a version that is not live")
+        raise AssertionError(f"a version that is not live was to publish {len(messages)} messages")
 
     def close(self) -> None: ...
 

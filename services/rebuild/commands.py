@@ -1,4 +1,4 @@
-"""What the commands of `kith rebuild` do."""
+"""The commands of `kith rebuild`."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from services.rebuild.build import LiveBounds, RebuildContext, Superseded, build, lag, offsets
 from services.rebuild.compare import VersionComparison
-from services.rebuild.console import Interrupted, catch_up, ending, stopping, tell
+from services.rebuild.console import Interrupted, catch_up, ending, report, stopping
 from services.rebuild.context import NAMES, opened
 from services.rebuild.diff import why
 from services.rebuild.names import Name
@@ -23,7 +23,7 @@ from shared.runtime.runner import Runner
 from shared.service.launch import read_settings
 from shared.versions.generations import collection_of, own_collections, settled
 
-#: By convention; 1 says that there are differences.
+#: The conventional status after Ctrl-C; 1 means that there are differences.
 _INTERRUPTED = 130
 
 
@@ -34,34 +34,34 @@ def build_version(name: Name, rate: float | None, once: bool, incomplete: bool, 
         firsts = _firsts(context)
         target = begin(context, lambda: firsts, incomplete=incomplete)
         meter = Meter(context, target, firsts, as_json=as_json)
-        told = False
+        caught_up = False
 
         def done(_: Runner) -> bool:
-            nonlocal told
+            nonlocal caught_up
             progress = meter.look()
-            if progress is not None and progress.level and not told:
-                told = True
+            if progress is not None and progress.level and not caught_up:
+                caught_up = True
                 meter.show()
                 meter.end()
                 if not as_json:
                     _say_caught_up(name, once)
-            return stop.is_set() or (told and once)
+            return stop.is_set() or (caught_up and once)
 
         bounds = LiveBounds(context.registry, target, context.owner)
         try:
             build(context, target, bounds, done, rate)
         except Superseded as error:
             meter.end()
-            # A switch is the regular end; any other reason is for the operator to know.
+            # A switch is the regular end; any other reason is reported to the operator.
             live = settled(context.registry).live == target
-            tell(str(error), as_json, ended="live" if live else "superseded")
+            report(str(error), as_json, ended="live" if live else "superseded")
             return 0 if live else 1
         meter.end()
-        if not told:
-            tell(f"Stopped. `kith rebuild {name}` resumes here.", as_json, ended="stopped")
+        if not caught_up:
+            report(f"Stopped. `kith rebuild {name}` resumes here.", as_json, ended="stopped")
         elif as_json:
-            tell("", as_json, ended="level")
-        return int(once and not told)
+            report("", as_json, ended="level")
+        return int(once and not caught_up)
 
 
 def _say_caught_up(name: Name, once: bool) -> None:

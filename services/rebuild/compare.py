@@ -1,8 +1,8 @@
-"""Comparing the two versions of a projection in MongoDB while the live one moves on.
+"""Compares the two versions of a projection in MongoDB while the live one advances.
 
-A snapshot of the live version, positions and documents of one moment, stands still; the other version is brought
-to exactly those positions, and then every document must be the same in both. Snapshots grow too old in MongoDB
-after five minutes, so that a long comparison takes several, one after the other.
+A snapshot of the live version has positions and documents of one moment. The other version is folded to exactly
+those positions; then every document must be the same in both. MongoDB drops snapshots after five minutes, so a
+long comparison takes several, one after the other.
 """
 
 import time
@@ -31,7 +31,7 @@ _LOOK_EVERY = 1_000
 
 @dataclass
 class Difference:
-    """What comparing two versions has found, by collection (named as for version 1)."""
+    """The result of comparing two versions, by collection (named as in version 1)."""
 
     projection: str
     live: int
@@ -44,9 +44,8 @@ class Difference:
 
 
 class VersionComparison:
-    """Compares one version with the live one, which stays untouched. ``tell`` hears of each thing begun,
-    ``tick`` is called now and then;
-    ``collections`` are those to compare, if not all."""
+    """Compares one version with the live one, which stays untouched. ``report`` gets a line for each collection
+    that is begun, ``tick`` is called regularly; ``collections`` limits the comparison (default: all)."""
 
     def __init__(
         self,
@@ -54,13 +53,13 @@ class VersionComparison:
         database: Database[Document],
         target: int,
         why: Callable[[str], Why],
-        tell: Callable[[str], None] = lambda _: None,
+        report: Callable[[str], None] = lambda _: None,
         tick: Callable[[], object] = lambda: None,
         snapshot_seconds: float = SNAPSHOT_SECONDS,
         collections: Collection[str] | None = None,
     ) -> None:
         self._context, self._database, self._target = context, database, target
-        self._why, self._tell, self._tick = why, tell, tick
+        self._why, self._report, self._tick = why, report, tick
         self._seconds = snapshot_seconds
         self._names = own_collections(context.collections) if collections is None else collections
         self._live = context.registry.read().live
@@ -68,13 +67,13 @@ class VersionComparison:
         self._taken_at = 0.0
 
     def compare(self) -> Difference:
-        """Raises Superseded when someone else moves the version or switches, and Unavailable."""
+        """Raises Superseded when another process advances the version or switches, and Unavailable."""
         found = Difference(self._context.name, self._live, self._target)
         self._fence()
         for name in self._names:
             comparison = found.collections[name] = Comparison()
             why, after = self._why(name), b""
-            self._tell(f"comparing {name}")
+            self._report(f"comparing {name}")
             while True:
                 with translated(), self._database.client.start_session(snapshot=True) as session:
                     self._take(session)
@@ -86,13 +85,13 @@ class VersionComparison:
         return found
 
     def _fence(self) -> None:
-        """Whoever else builds the version stops."""
+        """Stop every other process that builds the version."""
         store = BuildingStore(self._context, self._target)
         for place in self._context.registry.positions(self._target):
             store.claim(self._context.series(place), self._context.owner)
 
     def _take(self, session: ClientSession) -> None:
-        """A snapshot of the live version, and the other one brought to it."""
+        """Take a snapshot of the live version, and fold the other one to its positions."""
         prefix = f"{self._context.name}@{self._live}"
         positions = self._database[POSITIONS].find(
             {"_id": {"$gte": f"{prefix}/", "$lt": f"{prefix}0"}}, {"next": 1}, session=session
@@ -109,7 +108,7 @@ class VersionComparison:
     def _stretch(
         self, name: str, after: bytes, session: ClientSession, comparison: Comparison, why: Why
     ) -> bytes | None:
-        """Compare from an id on while the snapshot is young. Returns the last id, None at the end."""
+        """Compare from an id on until the snapshot is too old. Returns the last id, None at the end."""
         live = rows(self._database, name, self._live, after, session)
         other = rows(self._database, name, self._target, after)
         with closing(live), closing(other):
@@ -125,17 +124,17 @@ class VersionComparison:
         return None
 
     def _verify(self) -> None:
-        """Nobody has moved anything that was compared."""
+        """Raise Superseded if a position has changed during the comparison."""
         registry = self._context.registry
         stands: Mapping[str, int] = offsets(registry, self._target)
         if settled(registry).live != self._live or any(stands.get(p, 0) != m for p, m in self._marks.items()):
-            raise Superseded("another process has moved or switched the version while it was compared")
+            raise Superseded("another process has advanced or switched the version during the comparison")
 
 
 def rows(
     database: Database[Document], name: str, version: int, after: bytes = b"", session: ClientSession | None = None
 ) -> Generator[Row, None, None]:
-    """The documents of a version's collection in the order of their ids, from after an id on."""
+    """The documents of a version's collection after an id, in the order of their ids."""
     collection: Any = database.get_collection(
         collection_of(name, version),
         codec_options=CodecOptions(document_class=RawBSONDocument, tz_aware=True),

@@ -1,4 +1,4 @@
-"""What the commands of `kith rebuild` share: an early end, catching up, and output."""
+"""Shared by the commands of `kith rebuild`: interruption, catching up, and output."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ class Interrupted(Exception):
 
 
 def catch_up(context: RebuildContext, target: int, rate: float, stop: threading.Event, as_json: bool) -> None:
-    """Bring the version near to the live one. Raises Interrupted."""
+    """Fold the version until it is close to the live one. Raises Interrupted."""
     meter = Meter(context, target, {}, as_json=as_json)
 
     check = ending(stop)
@@ -34,14 +34,14 @@ def catch_up(context: RebuildContext, target: int, rate: float, stop: threading.
         meter.end()
 
 
-def tell(text: str, as_json: bool, **fields: Any) -> None:
+def report(text: str, as_json: bool, **fields: Any) -> None:
     """Print a sentence, or ``fields`` and the sentence as a line of JSON."""
     typer.echo(json.dumps({**fields, "detail": text}) if as_json else text)
 
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set, so that what is under way ends in order."""
+    """An event that Ctrl-C and SIGTERM set, so that the running step ends in order."""
     stop = threading.Event()
 
     def asked(_number: int, _frame: FrameType | None) -> None:
@@ -56,7 +56,7 @@ def stopping() -> Iterator[threading.Event]:
 
 
 def ending(stop: threading.Event) -> Callable[[], None]:
-    """Raises Interrupted once ``stop`` is set."""
+    """A function that raises Interrupted once ``stop`` is set."""
 
     def tick() -> None:
         if stop.is_set():

@@ -1,4 +1,4 @@
-"""Opens what a rebuild works with, from the settings of the environment."""
+"""Opens the dependencies of a rebuild, from the settings of the environment."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ NAMES: tuple[Name, ...] = get_args(Name)
 
 @contextmanager
 def opened(settings: Settings, name: Name) -> Iterator[tuple[RebuildContext, Database[Document]]]:
-    """The workshop of a projection and the database it lies in. Raises ConfigurationError."""
+    """The context of a projection and its database. Raises ConfigurationError."""
     if name == "relations":  # which holds personal data
         require(settings, "kafka", "mongo", "master_key")
     _, mongo = servers_of(settings)
@@ -65,7 +65,7 @@ def opened(settings: Settings, name: Name) -> Iterator[tuple[RebuildContext, Dat
 def projection_of(
     settings: Settings, name: Name, vault: Vault | None = None
 ) -> tuple[Projection[Any], Collections]:
-    """A projection as its service folds it, and the collections that it writes."""
+    """A projection as its service builds it, and the collections that it writes."""
     if name == "analytics":
         return AnalyticsProjection(Topics(settings.topic_prefix)), ANALYTICS
     if name == "relations":

@@ -1,5 +1,5 @@
-"""What a switch means for readers of changes: where the two versions hold other facts, analytics and everybody
-else downstream know those of the old one, and nobody has told them."""
+"""Corrections for consumers of the change topics after a switch. Analytics and every other consumer hold the facts
+of the old version; where the new version has different facts, they need a change."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +26,7 @@ _FACTS = "relations"
 def count_differing(
     context: RebuildContext, database: Database[Document], target: int, tick: Callable[[], object]
 ) -> int:
-    """How many facts the two versions would tell of differently. Raises Superseded and Unavailable."""
+    """How many facts the two versions would publish differently. Raises Superseded and Unavailable."""
 
     def why(one: Document | None, two: Document | None) -> tuple[str, str]:
         return ("changes" if not same(public_state(one), public_state(two)) else "silent"), ""
@@ -36,8 +36,8 @@ def count_differing(
 
 
 class CorrectionPublisher:
-    """Makes the changes that lead readers from the facts of one version to those of another, both standing still.
-    Each joins what the old version said last: ``before`` is its fact, ``after`` that of the new one."""
+    """Makes the changes that lead consumers from the facts of one version to those of another, while both are
+    stopped. Each continues the old version's last change: ``before`` is its fact, ``after`` the new version's."""
 
     def __init__(self, database: Database[Document], topics: Topics, live: int, target: int) -> None:
         self._database, self._topics = database, topics
@@ -53,7 +53,7 @@ class CorrectionPublisher:
 def differing_facts(
     live: Iterable[Row], other: Iterable[Row]
 ) -> Iterator[tuple[Document | None, Document | None]]:
-    """The facts of which the two versions tell differently, as both have stored them."""
+    """The facts that the two versions publish differently, as both have stored them."""
     for one, two in merged(live, other):
         if one is not None and two is not None and one.raw == two.raw:
             continue
@@ -68,7 +68,7 @@ def corrections(
     marks: Mapping[str, Progress],
     topics: Topics,
 ) -> dict[str, list[Message]]:
-    """The changes from each first to each second fact, by the partition in which the consumer's events lie."""
+    """The changes from each old to each new fact, by the partition of the consumer's events."""
     topic = topics.name(_FACTS)
     places = {place: mark for place, mark in marks.items() if place.rpartition("/")[0] == topic and mark.next}
     count = sum(place.rpartition("/")[0] == topic for place in marks)
@@ -80,7 +80,7 @@ def corrections(
         assert fact is not None
         key = f"{fact['tenant']}:{fact['consumer_id']}".encode()
         place = f"{topic}/{(murmur2(key) & 0x7FFFFFFF) % count}"
-        if place not in places:  # nothing has come there: an upstream with another partitioner
+        if place not in places:  # no event has arrived there: an upstream with another partitioner
             place = max(places, key=lambda each: places[each].next or 0)
         change = _change(hand_over, place, places[place], len(found[place]) + 1, before, after)
         partition = int(place.rpartition("/")[2])
@@ -100,7 +100,7 @@ def _change(
     fact = after or before
     assert fact is not None
     version = fact["version"]
-    # A pseudonym's fact has its version from the consumer's own event, which must not be told beside it.
+    # A pseudonym's fact has the version of the consumer's own event, which the change must not contain.
     cause = cause_of(fact)
     return orjson.dumps(
         {

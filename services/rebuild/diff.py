@@ -1,4 +1,4 @@
-"""Comparing two versions document by document, and telling why they differ."""
+"""Compares two versions document by document, and explains the differences."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ from shared.runtime.protocols import Document
 
 MOST_EXAMPLES = 5
 _MOST_FIELDS = 10
-#: What may be personal: that it differs is told, not what it says.
+#: Fields that may be personal: a difference is reported without the values.
 HIDDEN = ("personal", "location", "traits", "name", "text", "reason")
 
 _AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True)
@@ -25,8 +25,8 @@ _AWARE: CodecOptions[Document] = CodecOptions(tz_aware=True)
 
 @dataclass
 class Example:
-    """A document that is not the same in both. ``fields`` is name → (live, other), None where one is absent; empty
-    where the whole document is."""
+    """A document that differs. ``fields`` is name → (live, other), None for an absent field; empty if one version
+    lacks the whole document."""
 
     id: str
     why: str
@@ -35,8 +35,8 @@ class Example:
 
 @dataclass
 class Comparison:
-    """What comparing a collection has found. ``reasons`` counts the documents that differ by what kind of
-    difference it is."""
+    """The result of comparing a collection. ``reasons`` counts the documents that differ, by kind of
+    difference."""
 
     compared: int = 0
     only_live: int = 0
@@ -50,7 +50,7 @@ class Comparison:
         return not (self.only_live or self.only_other or self.different)
 
     def add(self, one: "Row | None", two: "Row | None", why: "Why") -> None:
-        """Count a document, and look into it when it is not the same in both."""
+        """Count a document, and explain it if it differs."""
         self.compared += 1
         if one is not None and two is not None and one.raw == two.raw:
             return
@@ -69,31 +69,31 @@ class Comparison:
             self.different += 1
         reason, detail = why(live, other)
         self.reasons[reason] += 1
-        # A few of each kind, so that the rare ones are seen.
+        # A few examples of each kind, so that the rare ones are shown, too.
         if self.reasons[reason] <= MOST_EXAMPLES:
             id = (live or other or {})["_id"]
             fields = differing(live, other) if live and other else {}
             self.examples.append(Example(id, detail, fields))
 
 
-#: Of a pair that differs: the kind of difference, and a sentence about this one.
+#: Maps a pair that differs to the kind of difference and a sentence about this pair.
 Why = Callable[[Document | None, Document | None], tuple[str, str]]
 
 
 class Row(NamedTuple):
-    """A stored document: its id and all of it, as bytes."""
+    """A stored document: its id, and the whole document as bytes."""
 
     id: bytes
     raw: bytes
 
     def document(self) -> Document:
-        """Without the digest of a fact's event: facts from before there was one lack it, and it says how the event
-        was written, not what."""
+        """Without the digest of a fact's event: older facts lack it, and it depends on how the event was written,
+        not on its content."""
         return without_digest(decode(self.raw, _AWARE))
 
 
 def merged(live: Iterable[Row], other: Iterable[Row]) -> Iterator[tuple[Row | None, Row | None]]:
-    """Rows by id out of two streams that are sorted by it, as MongoDB sorts text: by its bytes."""
+    """Merge two streams of rows that are sorted by id, as MongoDB sorts text: by its bytes."""
     one, two = iter(live), iter(other)
     left, right = next(one, None), next(two, None)
     while left is not None or right is not None:
@@ -119,7 +119,7 @@ def same(one: Any, two: Any) -> bool:
 
 
 def differing(live: Document | None, other: Document | None) -> dict[str, tuple[Any, Any]]:
-    """The fields of two documents that are not the same, with both values."""
+    """The fields in which two documents differ, with both values."""
     one, two = live or {}, other or {}
     return {
         name: (_shown(name, one), _shown(name, two))
@@ -133,7 +133,7 @@ def _shown(name: str, document: Document) -> Any:
 
 
 def why(collection: str, live: int, other: int, strength: Strength) -> Why:
-    """Explains the differences of a collection between two versions, as far as they tell by themselves."""
+    """Explains the differences of a collection between two versions, as far as the documents show the cause."""
 
     def explain(one: Document | None, two: Document | None) -> tuple[str, str]:
         if two is None:

@@ -1,4 +1,4 @@
-"""Which projections can be rebuilt. Pure."""
+"""The projections that can be rebuilt. Pure."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""A reader held back: never past where the live version is, and no faster than allowed."""
+"""A throttled reader: never past the live version, and no faster than allowed."""
 
 import time
 from collections import deque
@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from shared.runtime.protocols import Partition, Polled, Reader, Record
 
 _MOST_HELD, _FEW_HELD = 2_000, 1_000
-#: Released together, so that a slice is worth its transaction however low the rate is: so many records, or as many
-#: as the rate allows in this time.
+#: Records are released in batches, so that a slice is worth its transaction at a low rate, too: this many records,
+#: or as many as the rate allows in this time.
 _LOT, _LOT_SECONDS = 500.0, 0.25
 
 
 class ThrottledReader:
-    """Passes on the records of another Reader below ``bounds`` (``topic/partition`` → offset; without one
-    nothing), at most ``rate`` a second (None: as fast as they come). What has been fetched beyond that waits."""
+    """Passes on the records of another Reader below ``bounds`` (``topic/partition`` → offset; a partition without
+    one passes nothing), at most ``rate`` a second (None: no limit). Records fetched beyond that are held."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class ThrottledReader:
         self._allowance = 0.0
         self._filled_at = clock()
         self._held: dict[Partition, deque[Record]] = {}
-        #: Paused by the runner, and paused here because enough is held.
+        #: Partitions paused by the runner, and partitions paused here because enough records are held.
         self._paused: set[Partition] = set()
         self._full: set[Partition] = set()
 
@@ -65,7 +65,7 @@ class ThrottledReader:
                 batch.append(held.popleft())
             if batch:
                 released[partition] = batch
-                # The others come first next time.
+                # The other partitions come first next time.
                 self._held[partition] = self._held.pop(partition)
                 if allowed is not None:
                     allowed -= len(batch)
@@ -107,7 +107,7 @@ class ThrottledReader:
         return self._reader.end(partition)
 
     def mirror(self, positions: Mapping[Partition, int]) -> None:
-        """Not shown to Kafka: the group is the live version's."""
+        """Does nothing: the consumer group in Kafka belongs to the live version."""
 
     def close(self) -> None:
         self._reader.close()

@@ -3,7 +3,7 @@
 import time
 
 from services.rebuild.build import Superseded
-from services.rebuild.console import Interrupted, catch_up, ending, stopping, tell
+from services.rebuild.console import Interrupted, catch_up, ending, report, stopping
 from services.rebuild.context import opened
 from services.rebuild.corrections import CorrectionPublisher, count_differing
 from services.rebuild.handover import PATIENCE_SECONDS, Failed, hand_over
@@ -34,7 +34,7 @@ def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bo
                 seconds = time.monotonic() - started
                 catch_up(context, target, rate, stop, as_json)
             if differing and differences == "refuse":
-                tell(_refusal(differing, found.live, seconds), as_json, ended="refused", differing=differing)
+                report(_refusal(differing, found.live, seconds), as_json, ended="refused", differing=differing)
                 return 1
             record_act(settings, act, {"projection": name, "from": str(found.live), "to": str(target)})
             if name == "relations" and differences == "publish":
@@ -50,10 +50,10 @@ def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bo
                 if stop.is_set() and context.registry.read().live != target:
                     steps.throw(Interrupted())
         except Interrupted:
-            tell(f"Stopped. Version {found.live} stays live.", as_json, ended="stopped")
+            report(f"Stopped. Version {found.live} stays live.", as_json, ended="stopped")
             return 1
         except (Superseded, Failed) as error:
-            tell(str(error), as_json, ended="failed")
+            report(str(error), as_json, ended="failed")
             return 1
         seconds = time.monotonic() - started
     text = (
@@ -63,7 +63,7 @@ def switch(name: Name, rate: float, differences: str, as_json: bool, *, back: bo
     if corrected:
         text += f" {corrected:,} corrections were published, one for each fact that differs."
     fields = {"projection": name, "live": target, "previous": found.live, "corrected": corrected}
-    tell(text, as_json, ended="switched", **fields, seconds=round(seconds, 3))
+    report(text, as_json, ended="switched", **fields, seconds=round(seconds, 3))
     return 0
 
 
@@ -84,5 +84,5 @@ def _refusal(count: int, live: int, seconds: float) -> str:
         "  --differences publish   publishes a change for each. Use it when code or settings have changed. The "
         f"service pauses meanwhile, for about {duration(max(1.0, seconds))}.\n"
         "  --differences ignore    publishes nothing. Use it when documents were changed by other means, of "
-        "which no consumer ever heard."
+        "which no change was published."
     )

@@ -1,4 +1,4 @@
-"""The beginning and the end of a version beside the live one, and its way to the live one."""
+"""Begins and drops a version beside the live one, and catches up with the live one."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,21 +11,21 @@ from shared.runtime.runner import Runner
 from shared.versions.generations import Generations, settled
 from shared.versions.live import VersionStore
 
-#: Whoever reads the live version may take a second to notice that another one is.
+#: Readers of the live version may take a second to notice a switch.
 READERS_SECONDS = 2.0
 
 
 def begin(context: RebuildContext, firsts: Callable[[], Mapping[str, int]], *, incomplete: bool = False) -> int:
-    """The number of the version that is built: the one that was begun before, or a new one.
+    """The number of the version to build: one that was begun before, or a new one.
 
-    ``firsts`` gives the offsets at which the logs begin. Raises ConfigurationError when a version has to be
-    dropped first, and when a log has lost its beginning, unless ``incomplete`` accepts that.
+    ``firsts`` returns the first offsets of the logs. Raises ConfigurationError if a version must be dropped first,
+    or if a log has lost its beginning and ``incomplete`` does not accept that.
     """
     registry = context.registry
     found = settled(registry)
     if found.building is None:
         if found.other is not None or found.dropping is not None:
-            kept = "is kept for a rollback" if found.other else "is dropped halfway"
+            kept = "is kept for a rollback" if found.other else "is only partly dropped"
             raise ConfigurationError(
                 f"version {found.other or found.dropping} of {registry.name} {kept}; "
                 f"`kith rebuild drop {registry.name}` frees it first"
@@ -34,12 +34,14 @@ def begin(context: RebuildContext, firsts: Callable[[], Mapping[str, int]], *, i
         if gone and not incomplete:
             place, first = min(gone.items())
             raise ConfigurationError(
-                f"{place} begins at {first}: what was before is gone, and a new version would lack it. "
-                "--incomplete builds it from what is left"
+                f"{place} begins at {first}: earlier events are deleted, and a new version would lack them. "
+                "--incomplete builds it from the remaining ones"
             )
         new = found.with_new(registry.now())
         if not registry.replace(found, new):
-            raise ConfigurationError("another process is at it; look at `kith rebuild status` and try again")
+            raise ConfigurationError(
+                "another process is changing the versions; see `kith rebuild status` and retry"
+            )
         found = new
     assert found.building is not None
     context.prepare(found.building)
@@ -49,7 +51,7 @@ def begin(context: RebuildContext, firsts: Callable[[], Mapping[str, int]], *, i
 def approach(
     context: RebuildContext, target: int, rate: float | None, tick: Callable[[], object] = lambda: None
 ) -> None:
-    """Fold on until the version is close to the live one; ``tick`` is called all the time. Raises Superseded."""
+    """Fold until the version is close to the live one; ``tick`` is called after each step. Raises Superseded."""
     if near(context, target):
         return
     looked_at = time.monotonic()
@@ -66,8 +68,8 @@ def approach(
 
 
 def drop(context: RebuildContext, wait: Callable[[float], object] = time.sleep) -> Iterator[str]:
-    """Delete the version that is not live, with all that it has. Yields what has been done, step by step; one that
-    was interrupted goes on. Raises ConfigurationError when there is none."""
+    """Delete the version that is not live, with all its documents. Yields each step done; resumes an interrupted
+    drop. Raises ConfigurationError when there is none."""
     registry = context.registry
     found = settled(registry)
     if found.dropping is None:
@@ -76,17 +78,20 @@ def drop(context: RebuildContext, wait: Callable[[float], object] = time.sleep) 
                 f"version {found.live} of {registry.name} is live and the only one: there is nothing to drop"
             )
         if found.hand_over is not None:
-            raise ConfigurationError(f"{found.hand_over.owner} is switching {registry.name}: wait for its end")
+            owner = found.hand_over.owner
+            raise ConfigurationError(f"{owner} is switching {registry.name}; retry when it is done")
         announced = found.without_other()
         if not registry.replace(found, announced):
-            raise ConfigurationError("another process is at it; look at `kith rebuild status` and try again")
+            raise ConfigurationError(
+                "another process is changing the versions; see `kith rebuild status` and retry"
+            )
         found = announced
         yield "announced"
     assert found.dropping is not None
     if found.switched_at is not None:
         ready = found.switched_at + timedelta(seconds=READERS_SECONDS)
         wait(max(0.0, (ready - registry.now()).total_seconds()))
-    # Whoever still builds it has a claim that is void from here on, and gets no other.
+    # The claims of a process that still builds it are void from here on, and it gets no others.
     store = VersionStore(context.open_store(found.dropping), found.dropping)
     for place in sorted(registry.positions(found.dropping)):
         store.claim(context.series(place), context.owner)
@@ -98,7 +103,7 @@ def drop(context: RebuildContext, wait: Callable[[float], object] = time.sleep) 
 
 
 def state_of(version: int, found: Generations) -> str:
-    """What a version is for, in words."""
+    """The state of a version, in words."""
     if version == found.live:
         return "live"
     if version == found.building:

@@ -1,4 +1,4 @@
-"""What a rebuild tells of itself: progress with an estimate, the versions, and what comparing them has found."""
+"""Output of a rebuild: progress with an estimate, the versions, and the result of a comparison."""
 
 import json
 import sys
@@ -24,8 +24,8 @@ _WINDOW_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a version has come on its way to the live one, in records. ``rate`` and ``growth`` are records a
-    second, stored for it and by the live version; ``seconds_left`` is None when it does not come closer."""
+    """The progress of a version towards the live one, in records. ``rate`` and ``growth`` are records a second,
+    stored in it and in the live version; ``seconds_left`` is None when the lag does not shrink."""
 
     projection: str
     version: int
@@ -41,7 +41,7 @@ class Progress:
 
     @property
     def level(self) -> bool:
-        """Whether it is less than a second behind the live version, which may move on all the time."""
+        """Whether it is less than a second behind the live version, which may advance all the time."""
         return self.left <= self.growth
 
     @property
@@ -75,8 +75,8 @@ class Progress:
         if self.level:
             return f"{text}, level with version {self.live}"
         if self.seconds_left is None:
-            grows = f", and version {self.live} moves on by {self.growth:,.0f}" if self.growth >= 1 else ""
-            return text if not self.rate else f"{text}{grows}: at this rate it never gets there"
+            grows = f", and version {self.live} advances by {self.growth:,.0f}" if self.growth >= 1 else ""
+            return text if not self.rate else f"{text}{grows}: at this rate it never catches up"
         return f"{text}, about {duration(self.seconds_left)} left"
 
 
@@ -88,13 +88,13 @@ def duration(seconds: float) -> str:
 
 
 def _percent(value: float) -> str:
-    # Never rounded up to what is not there yet.
+    # Rounded down, so that 100 % means done.
     return f"{int(value * 10) / 10:.1f} %"
 
 
 class Meter:
-    """Measures the way of a version to the live one, and shows it now and then. ``firsts`` are the offsets at
-    which the logs begin."""
+    """Measures the progress of a version towards the live one, and shows it now and then. ``firsts`` are the first
+    offsets of the logs."""
 
     def __init__(
         self,
@@ -131,7 +131,7 @@ class Meter:
 
     def _measure(self, now: float) -> Progress:
         registry = self._context.registry
-        # The target first: it cannot have passed what the live version shows a moment later.
+        # The target is read first: so it cannot be ahead of the live version, read a moment later.
         reached = offsets(registry, self._version)
         live = registry.read().live
         done, goal = lag(self._firsts, reached), lag(self._firsts, offsets(registry, live))
@@ -158,7 +158,7 @@ class Meter:
             print(self.progress, flush=True)
 
     def end(self) -> None:
-        """Nothing more is shown on this line."""
+        """End the line of progress."""
         if self._terminal:
             sys.stdout.write("\n")
             sys.stdout.flush()

@@ -17,7 +17,7 @@ from shared.vault.schema import COLLECTIONS as VAULT
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM. Raises ConfigurationError, and what stopped the worker."""
+    """Serve until SIGTERM. Raises ConfigurationError, or the error that stopped the worker."""
     servers_of(settings)
     with Service("relations", settings) as service:
         database, vault, names = service.database, service.vault, service.names("relations")

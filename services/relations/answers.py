@@ -1,4 +1,4 @@
-"""What the relations API answers: models for its documentation, and documents turned into them. Pure."""
+"""Answers of the relations API: their models for the documentation, and their making from documents. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,8 +11,8 @@ from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
 from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document
 
-LEFT_OUT = "With a purpose: whether some were left out who have not granted it."
-#: Of a single relation it follows from the kind and the time, and so it reveals both.
+LEFT_OUT = "With a purpose: whether the page leaves out items of consumers who have not granted it."
+#: The strength of a single relation follows from its kind and time, so it reveals both.
 _Strength = Annotated[float, DerivedFrom("strength", "kind", "time")]
 MASKED = "Fields that the credential may not see, shown as •••. Left out when there are none."
 
@@ -51,7 +51,7 @@ class EventName(BaseModel):
 
 
 class Relation(BaseModel):
-    """One fact as it stands now; ``event`` is the one that last said so."""
+    """One fact as it stands now; ``event`` names the event that made it so."""
 
     relation_id: str
     kind: str
@@ -109,7 +109,8 @@ class Evidence(BaseModel):
 
 
 class Relationship(BaseModel):
-    """One consumer and one provider: what is between them, how strong it is, and why."""
+    """The relationship of one consumer and one provider: its sums, its strength, and what the strength comes
+    from."""
 
     consumer_id: str
     provider_id: str
@@ -182,7 +183,7 @@ def relationship(document: Document, evidence: list[Document], strength: Strengt
 
 
 def _rounded(value: float) -> float:
-    """Ten significant digits: the rest is what computing it left behind."""
+    """Ten significant digits; the digits after them are rounding errors."""
     return float(f"{value:.10g}")
 
 

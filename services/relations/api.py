@@ -17,9 +17,9 @@ from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.access.masks import hides
-from shared.contracts.events import Id, Kind, Name
+from shared.contracts.events import Kind, Name
 from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
-from shared.http.paths import PathId
+from shared.http.paths import PathId, QueryId
 from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT_GRANTED
 from shared.http.scopes import needs
 from shared.http.server import Refusal, json_response, problems
@@ -31,7 +31,8 @@ from shared.vault.keys import Vault
 DESCRIPTION = """\
 Consumers, providers, the relations between them and how strong they are.
 
-What a credential may not see is shown as `•••`, whatever its type, and named by the member `masked` of the answer.
+A field that the credential may not see is shown as `•••`, whatever its type. The member `masked` of the answer
+names it.
 """
 Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of a page.")]
 Cursor = Annotated[str | None, Query(max_length=3000, description="`next` of the page before.")]
@@ -39,15 +40,15 @@ Purpose = Annotated[
     Name | None,
     DerivedFrom("consent"),
     Query(
-        description="Answer only of consumers who have granted this purpose. A page is then shorter by the "
-        "others, perhaps empty; `left_out` says that there were some."
+        description="Only consumers who have granted this purpose. A page then lacks the others and may be "
+        "empty; `left_out` is true if it lacks any."
     ),
 ]
 ConsumerId = Annotated[PathId, DerivedFrom("consumer_id"), Path()]
 ProviderId = Annotated[PathId, DerivedFrom("provider_id"), Path()]
 FAILURES = problems(
     {
-        422: "A parameter is missing or not of its form; detail says which.",
+        422: "A parameter is missing or malformed; detail names it.",
         503: "MongoDB is unavailable. Retry after the seconds in Retry-After.",
     }
 )
@@ -65,9 +66,9 @@ def create_app(
     access: Access,
     vault: Vault | None = None,
 ) -> FastAPI:
-    """The app. ``ready`` gives the reasons why the service cannot do its work; ``clock`` says what "now" is;
-    ``measures`` opens what the measures of a tenant are read from, and without it there are none; ``access``
-    decides who may ask. What is sealed is opened with ``vault``."""
+    """The app. ``ready`` returns the reasons why the service cannot work, ``clock`` the present time. ``measures``
+    opens the source of a tenant's measures; without it there are no measures. ``access`` decides on each request.
+    ``vault`` decrypts sealed values."""
     presented = redactor(vault)
     app = guarded_app("Kith relations", DESCRIPTION, access, ready, ids_in_paths=True)
 
@@ -78,7 +79,7 @@ def create_app(
 
     def profile(collection: str, tenant: str, id: str) -> Document:
         if (found := queries.profile(collection, tenant, id)) is None:
-            raise HTTPException(404, f"nothing is known of this {collection[:-1]}")
+            raise HTTPException(404, f"no {collection[:-1]} is known under this id")
         return found
 
     @app.get("/v1/consumers/{consumer_id}", response_model=answers.Consumer, responses=NOT_FOUND | NOT_GRANTED)
@@ -122,9 +123,9 @@ def create_app(
         limit: Limit = 100,
         purpose: Purpose = None,
     ) -> Any:
-        """The consumers who have this e-mail address or phone number, by id. It needs `consumers:read`, too."""
+        """The consumers who have this e-mail address or phone number, by id. Needs `consumers:read`, too."""
         if (email is None) == (phone is None):
-            raise HTTPException(400, "say what to look for: either email or phone")
+            raise HTTPException(400, "the query needs exactly one of email and phone")
         if vault is None:
             raise Refusal(NOT_ENCRYPTED, "nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index")
         field, value = ("email", email) if email is not None else ("phone", phone)
@@ -135,7 +136,8 @@ def create_app(
         found = queries.consumers(tenant, field, vault.blind(tenant, field, value or ""), limit)
         found = queries.consenting(tenant, found, purpose)
         shown, fields = presented(found, PERSONAL_OF_CONSUMER, caller)
-        # Also where nobody is shown: that nobody has an address, or only who has not consented, tells of people.
+        # Recorded for an empty answer, too: that no consumer (or none who consented) has an address is
+        # information.
         access.reading(caller, {"searched_by": field}, fields or [f"personal.{field}"])
         return json_response(shown)
 
@@ -155,8 +157,8 @@ def create_app(
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
-        consumer_id: Annotated[Id | None, DerivedFrom("consumer_id"), Query()] = None,
-        provider_id: Annotated[Id | None, DerivedFrom("provider_id"), Query()] = None,
+        consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
+        provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         kind: Annotated[Kind | None, DerivedFrom("kind"), Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
@@ -164,7 +166,7 @@ def create_app(
     ) -> Any:
         """The relations of a consumer, of a provider or between both, latest first, without retracted ones."""
         if consumer_id is None and provider_id is None:
-            raise HTTPException(400, "say whose: consumer_id, provider_id or both")
+            raise HTTPException(400, "the query needs consumer_id, provider_id or both")
         with_cursor = _cursor_checked(queries.relations)
         page = with_cursor(tenant, consumer_id, provider_id, kind, limit, cursor)
         page = queries.consenting(tenant, page, purpose)
@@ -182,19 +184,19 @@ def create_app(
     @needs(RELATIONS_READ)
     def relationships(
         tenant: TenantOf,
-        consumer_id: Annotated[Id | None, DerivedFrom("consumer_id"), Query()] = None,
-        provider_id: Annotated[Id | None, DerivedFrom("provider_id"), Query()] = None,
+        consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
+        provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
         purpose: Purpose = None,
     ) -> Any:
         """The relationships of a consumer or of a provider, strongest first.
 
-        Each page is read when it is asked for. A relationship that becomes stronger in between, and so moves from
-        a page to come to one that was read, is on none of them; one that becomes weaker can come twice. To read
-        all of them as of one moment, export them, or page through the OData feed."""
+        Each page is read when it is requested. A relationship that becomes stronger between two requests can move
+        to a page that was already read, and is then missed; one that becomes weaker can appear twice. To read all
+        of them as of one moment, export them, or page through the OData feed."""
         if (consumer_id is None) == (provider_id is None):
-            raise HTTPException(400, "say whose: either consumer_id or provider_id")
+            raise HTTPException(400, "the query needs exactly one of consumer_id and provider_id")
         side, id = ("consumer_id", consumer_id) if consumer_id is not None else ("provider_id", provider_id)
         assert id is not None
         with_cursor = _cursor_checked(queries.relationships)
@@ -204,7 +206,7 @@ def create_app(
     @app.get(
         "/v1/relationships/{consumer_id}/{provider_id}",
         response_model=answers.Relationship,
-        responses=FAILURES | problems({404: "There is nothing between the two."}),
+        responses=FAILURES | problems({404: "There are no relations between the two."}),
     )
     @needs(RELATIONS_READ)
     def relationship(
@@ -217,11 +219,11 @@ def create_app(
             Query(ge=0.01, le=1200, description="Instead of the configured half-life."),
         ] = None,
     ) -> Any:
-        """One relationship: its sums, how strong it is now, each kind's share, and what weighs most."""
+        """One relationship: its sums, its strength now, each kind's share, and the relations that weigh most."""
         other = None if half_life_months is None else Strength(strength.weights, half_life_months)
         found = queries.relationship(tenant, consumer_id, provider_id, clock(), other)
         if found is None:
-            raise HTTPException(404, "there is nothing between these two")
+            raise HTTPException(404, "there are no relations between this consumer and this provider")
         return json_response(found)
 
     add_names(app, queries, presented)
@@ -235,6 +237,6 @@ def _cursor_checked(query: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return query(*arguments)
         except BadCursor:
-            raise HTTPException(400, "cursor: is not one that this list gave as next") from None
+            raise HTTPException(400, "cursor: is not a value of next from this list") from None
 
     return checked

@@ -1,7 +1,7 @@
-"""The cache of hot reads: bounded, told of changes, and never staler than a second.
+"""The cache of hot reads: bounded, invalidated by changes, and never staler than a second.
 
-Two things drop an entry: a change of what it tells about (from the change topics, within milliseconds), and
-its age. The age is the promise: it holds even while changes cannot be published or read.
+Two things drop an entry: a change of one of its subjects (from the change topics, within milliseconds), and
+its age. The age is the guarantee: it holds even while changes cannot be published or read.
 """
 
 import math
@@ -20,11 +20,11 @@ _SLOTS = 1 << 16
 
 
 class QueryCache:
-    """Keeps answers by key. Each names the subjects that it tells about, as any hashable values.
+    """Keeps answers by key. Each names the subjects that it contains, as any hashable values.
 
-    ``policy`` decides what goes when the cache is full: the least recently used (``lru``), the least
-    frequently used (``lfu``), or what is too old and only then the least recently used (``ttl``); ``off``
-    keeps nothing. Safe for threads.
+    ``policy`` decides which entry a full cache drops: the least recently used (``lru``), the least frequently
+    used (``lfu``), or an expired one and only then the least recently used (``ttl``). ``off`` keeps nothing.
+    Thread-safe.
     """
 
     def __init__(self, policy: Policy, entries: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -44,7 +44,7 @@ class QueryCache:
             return load()
         slots = [hash(subject) % _SLOTS for subject in subjects]
         with self._lock:
-            # Counted before loading: a change that comes meanwhile makes the new entry outdated at once.
+            # Counted before loading: a change that arrives during the load makes the new entry outdated at once.
             stamp = sum((self._changes[slot] for slot in slots), self._cleared)
             now = self._asked_at = self._clock()
             found = self._entries.get(key)
@@ -59,16 +59,16 @@ class QueryCache:
 
     @property
     def idle(self) -> bool:
-        """Nobody has asked for a while: whatever is kept is too old to be given."""
+        """Whether there were no reads for so long that every entry has expired."""
         return self._entries is None or self._clock() - self._asked_at > _IDLE_SECONDS
 
     def clear(self) -> None:
-        """Anything may have changed."""
+        """Drop every entry: anything may have changed."""
         with self._lock:
             self._cleared += 1
 
     def forget(self, subjects: Iterable[Any]) -> None:
-        """Something about these subjects has changed."""
+        """Drop the entries of these subjects: something about them has changed."""
         with self._lock:
             for subject in subjects:
                 self._changes[hash(subject) % _SLOTS] += 1

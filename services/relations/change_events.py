@@ -23,7 +23,7 @@ def change_event(
     ``index`` counts the changes of one record."""
     old, new = public_state(before), public_state(after)
     if old == new and (old is None or orjson.dumps(old.get("traits")) == orjson.dumps(new and new.get("traits"))):
-        return None  # by bytes, for to Python the trait 1 equals true
+        return None  # traits compared as bytes, because 1 equals True in Python
     topic, number = record.partition
     place = f"{topic}/{number}/{record.offset}"
     return orjson.dumps(
@@ -47,5 +47,5 @@ def change_event(
 
 
 def public_state(fact: Document | None) -> Document | None:
-    """What changes contain of a stored fact; None for one that is retracted or absent."""
+    """The fields of a stored fact that changes contain; None for a fact that is retracted or absent."""
     return None if fact is None or fact["retracted"] else {name: fact[name] for name in PUBLISHED if name in fact}

@@ -1,8 +1,8 @@
-"""Events that are stored already, known by their bytes alone. Pure.
+"""Recognises events that are already stored by their bytes alone. Pure.
 
-A fact keeps with its version a digest of the very bytes of the event that made it. An event of the same bytes
-has no effect, wherever in the log it comes: a fact is the highest of its events, and this one is among them. So it
-need not be decoded, which is most of what a replay costs.
+A fact keeps, with its version, a digest of the bytes of the event that made it. An event of the same bytes has no
+effect, wherever in the log it lies: a fact is the highest of its events, and this one is among them. So it need
+not be decoded, and decoding is most of the cost of a replay.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -43,10 +43,11 @@ def drop_known(
     *,
     facts_only: bool = False,
 ) -> Generator[Ask, Answer, Sequence[Record]]:
-    """The records of facts that are not certainly stored already, by comparison with ``trusted`` facts.
+    """The records of facts without those that are certainly stored already, by comparison with ``trusted`` facts.
 
-    All of them, where somebody's erasure is among them, may be, or has been: an event of theirs may move the fact
-    that it finds. And those that would be judged to be dated more than ``most_ahead`` ahead of their arrival.
+    Keeps every record where the slice contains, or may contain, an erasure, or a consumer is already erased: an
+    event of an erased consumer may move the fact that it finds. Keeps records that would be judged to be dated
+    more than ``most_ahead`` ahead of their arrival, too.
     """
     wanted: list[tuple[str, str] | None] = []
     seen = all_readable(records)
@@ -76,8 +77,8 @@ def drop_known(
 
 
 def _ids(record: Record) -> tuple[str, str] | None:
-    """The ids of the fact that a record may be about and of its consumer; None of an erasure, and of what is not
-    understood here."""
+    """The ids of the fact that a record may be about and of its consumer. None for an erasure, and for a record
+    that cannot be read here."""
     raw = record.value
     if raw is None or len(raw) > MAX_SEALED_BYTES:
         return None
@@ -99,11 +100,11 @@ def _may_erase(record: Record) -> bool:
 
 def _timely(fact: Document, timestamp: int, allowed: int) -> bool:
     """Whether the times of a fact are certainly not more than ``allowed`` milliseconds ahead of a record's
-    timestamp, if that tells an arrival."""
+    timestamp, if the record has a time of arrival."""
     if (arrived := arrival_milliseconds(timestamp)) is None:
         return True
     latest = arrived + allowed
-    # A fact's own time is cut to milliseconds.
+    # A fact's own time is truncated to milliseconds.
     return fact["version"]["time"] <= latest * 1000 and (
         "time" not in fact or fact["time"] < EPOCH + timedelta(milliseconds=latest)
     )

@@ -12,7 +12,7 @@ from shared.runtime.protocols import Document
 
 
 def resolve(id: str, event: RelationEvent, old: Document | None, raw: bytes | None) -> Document:
-    """What a fact is after an event of the bytes ``raw``: ``old`` itself where the event has no effect."""
+    """The fact after an event of the bytes ``raw``: ``old`` itself if the event has no effect."""
     version = event.version
     if old is not None and _version(old) > version:
         return old
@@ -21,7 +21,7 @@ def resolve(id: str, event: RelationEvent, old: Document | None, raw: bytes | No
 
 
 def later(old: Document, new: Document) -> Document:
-    """Which of two states of a fact counts: ``old`` itself where they are the same."""
+    """The state of a fact that counts: ``old`` itself if both are the same."""
     one, other = _version(old), _version(new)
     if one != other:
         return old if one > other else new
@@ -36,7 +36,7 @@ def _of_one_version(old: Document, new: Document) -> Document:
 
 
 def without_digest(document: Document) -> Document:
-    """A fact by what its event said, whatever its bytes were. Documents of other collections have no digest."""
+    """A fact without the digest of its event's bytes. Documents of other collections have no digest."""
     version = document.get("version")
     if not isinstance(version, dict) or "digest" not in version:
         return document
@@ -44,12 +44,12 @@ def without_digest(document: Document) -> Document:
 
 
 def digest(raw: bytes) -> str:
-    """128 bits of an event's bytes: nobody can make two events that share them."""
+    """128 bits of an event's bytes, from a cryptographic hash: collisions cannot be constructed."""
     return blake2b(raw, digest_size=16).hexdigest()
 
 
 def fact_document(id: str, event: RelationEvent, version: Version, raw: bytes | None) -> Document:
-    """The document that an event by itself makes. ``raw`` are its bytes, where it may be known by them."""
+    """The document that an event makes by itself. ``raw`` are its bytes if their digest may be stored."""
     document: Document = {
         "_id": id,
         "tenant": event.tenant,
@@ -61,7 +61,7 @@ def fact_document(id: str, event: RelationEvent, version: Version, raw: bytes | 
     if isinstance(event, RelationRecorded):
         data = event.data
         document["kind"] = data.kind
-        # Cut to milliseconds, which is what MongoDB keeps: batched and stored facts must look the same.
+        # Truncated to milliseconds, as MongoDB does: batched and stored facts must be equal.
         moment = microseconds(data.occurred_at) if data.occurred_at else version.time
         document["time"] = EPOCH + timedelta(milliseconds=moment // 1000)
         for name in STATED:
@@ -77,15 +77,15 @@ def fact_document(id: str, event: RelationEvent, version: Version, raw: bytes | 
 
 
 def _version(fact: Document) -> tuple[int, str, str, str]:
-    """Its Version, as a plain tuple: it compares alike, and is made in a third of the time."""
+    """The fact's Version as a plain tuple: same order, made in a third of the time."""
     version = fact["version"]
     return version["time"], version.get("sequence", ""), version["source"], version["id"]
 
 
 def _rank(fact: Document) -> bytes:
-    """An order between two events that share one version, which a faulty upstream may send: without it the
-    one that arrives first would win, and order would show. By bytes, for 1, 1.0 and True are equal to Python,
-    and so are two traits in either order. The texts come last, so that it is the same order without them."""
+    """An order between two events that share one version, which a faulty upstream may send. Without it the one
+    that arrives first would win. By bytes, because 1, 1.0 and True are equal in Python, and so are traits in
+    either order. The texts come last, so that the order is the same without them."""
     plain = {name: value for name, value in fact.items() if name not in PERSONAL and name != "version"}
     return orjson.dumps([plain, *(fact.get(name) for name in PERSONAL)])
 

@@ -1,4 +1,4 @@
-"""The fold of a slice of facts: which facts change, and the relationships that move with them. Pure."""
+"""The fold of a slice of facts: the facts that change, and the relationships that change with them. Pure."""
 
 from collections.abc import Generator, Mapping
 
@@ -12,10 +12,10 @@ from shared.runtime.protocols import Answer, Ask, Document, GetMinMax, Message, 
 
 
 class FactFold:
-    """The facts that a slice has loaded, by id (None: deleted), and the relationships that they move.
+    """The facts that a slice has loaded, by id (None: deleted), and the relationships that change with them.
 
     ``stored`` and ``relationships`` are documents as they were read, ``names`` the ids of all pairs that may
-    move. Changes go to ``change_topic``.
+    change. Changes are published to ``change_topic``.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class FactFold:
         self._outcome = Outcome()
 
     def replace(self, record: Record, event: RelationEvent, id: str, new: Document) -> None:
-        """The fact ``id`` is ``new`` by an event, whose change is made."""
+        """Replace the fact ``id`` by ``new`` because of an event, and publish the change."""
         before = self.move(id, new)
         value = change_event(
             record, event.time, new, before, _live(new), cause={"source": event.source, "id": event.id}
@@ -41,7 +41,7 @@ class FactFold:
             self.publish(event_key(event), value, record)
 
     def move(self, id: str, new: Document | None) -> Document | None:
-        """The same without a change; None: the fact is gone. Returns what counted before."""
+        """Replace the fact without publishing (None deletes it). Returns the live fact before, if any."""
         before, after = _live(self.facts.get(id)), _live(new)
         self.facts[id] = new
         if before:
@@ -57,14 +57,14 @@ class FactFold:
         self._outcome.messages.append(message)
 
     def outcome(self, strength: Strength) -> Generator[Ask, Answer, Outcome]:
-        """All that is to be stored and published."""
+        """Everything to store and to publish."""
         self._outcome.writes += writes(self._stored, self.facts)
         yield from self._relationships(strength)
         return self._outcome
 
     def _relationships(self, strength: Strength) -> Generator[Ask, Answer, None]:
-        """Turn tallies into documents. Where the earliest or latest fact went away and facts are left that were
-        not loaded, the store is asked for theirs."""
+        """Turn tallies into documents. If the earliest or latest fact is gone and facts are left that were not
+        loaded, read their times from the store."""
         tallies = self._tallies
         for before in self._stored.values():
             if not before["retracted"] and (tally := tallies.get(pair_in(before))):
@@ -93,7 +93,7 @@ class FactFold:
 
 
 class _Tallies(dict[Pair, Tally]):
-    """The relationships that a slice moves, by pair."""
+    """The relationships that a slice changes, by pair."""
 
     def __init__(self, names: Mapping[Pair, str], relationships: Mapping[str, Document]) -> None:
         self._names, self._relationships = names, relationships

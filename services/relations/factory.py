@@ -1,4 +1,4 @@
-"""The relations projection as the settings and the vault make it, for whoever folds the log."""
+"""Builds the relations projection from the settings and the vault."""
 
 from services.relations.projection import RelationsProjection
 from services.relations.sealing import SealedProjection

@@ -47,7 +47,7 @@ def project_facts(
 
 
 def store_facts(items: Sequence[tuple[Record, FactEvent]]) -> Generator[Ask, Answer, Outcome]:
-    """The same for the facts alone, without relationships and changes, and without erasing any."""
+    """Fold facts alone: no relationships, no changes, no erasure."""
     events = [(record, event) for record, event in items if not isinstance(event, SubjectErased)]
     ids = [document_id(event.tenant, event.data.consumer_id, event.data.relation_id) for _, event in events]
     stored = (yield Get({"relations": set(ids)}))["relations"]

@@ -1,4 +1,4 @@
-"""What came into Kafka in plain text, past the door: counted for operators, in a metric and in MongoDB."""
+"""Counts events that were published to Kafka in plain text, past the door: in a metric and in MongoDB."""
 
 import logging
 from collections import Counter
@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 
 
 class PlaintextFindings(NullObserver):
-    """An Observer. Counts in the document ``plaintext/<topic>`` of the collection ``findings``; a database that is
-    away hears of it with the next finding."""
+    """An Observer. Counts in the document ``plaintext/<topic>`` of the collection ``findings``. While MongoDB is
+    unavailable, the count is kept and stored with the next finding."""
 
     def __init__(
         self,
@@ -29,10 +29,11 @@ class PlaintextFindings(NullObserver):
     ) -> None:
         self._projection = projection
         self._findings = database[FINDINGS]
-        self._untold: Counter[str] = Counter()
+        self._unstored: Counter[str] = Counter()
         self._metric = prometheus_client.Counter(
             "kith_plaintext_events",
-            "Events with personal data that came into Kafka in plain text, past the door, and were sealed then.",
+            "Events with personal data that were published to Kafka in plain text, past the door, and sealed "
+            "by the worker.",
             ["topic"],
             registry=registry,
         )
@@ -42,16 +43,16 @@ class PlaintextFindings(NullObserver):
         if not count:
             return
         self._metric.labels(partition.topic).inc(count)
-        self._untold[partition.topic] += count
-        log.warning("personal data came in plain text", extra={"topic": partition.topic, "events": count})
+        self._unstored[partition.topic] += count
+        log.warning("personal data arrived in plain text", extra={"topic": partition.topic, "events": count})
         try:
-            for topic, untold in list(self._untold.items()):
+            for topic, unstored in list(self._unstored.items()):
                 with translated():
                     self._findings.update_one(
                         {"_id": f"{PLAINTEXT}/{topic}"},
-                        {"$inc": {"count": untold}, "$currentDate": {"last": True}},
+                        {"$inc": {"count": unstored}, "$currentDate": {"last": True}},
                         upsert=True,
                     )
-                del self._untold[topic]
+                del self._unstored[topic]
         except Unavailable as error:
-            log.debug("a finding is told later: %s", error)
+            log.debug("finding not stored yet; it is stored with the next one: %s", error)

@@ -1,4 +1,4 @@
-"""Tells the query cache what has changed: at once what this process stores, from the topics what others do."""
+"""Invalidates the query cache: at once for this process's writes, from the change topics for those of others."""
 
 import logging
 import threading
@@ -21,8 +21,8 @@ _GLANCE_SECONDS = 0.02
 
 
 class Invalidation:
-    """Follows the change topics in a thread, every partition of them, from their present end, while anybody
-    asks: otherwise it would be an eighth of a busy worker's time for nothing."""
+    """Follows every partition of the change topics in a thread, from their present end, and only while there are
+    queries: otherwise it would cost an eighth of a busy worker's time for nothing."""
 
     def __init__(self, settings: Settings, cache: QueryCache) -> None:
         topics = Topics(settings.topic_prefix)
@@ -44,7 +44,7 @@ class Invalidation:
             try:
                 tail = KafkaTail(self._settings, self._topics)
             except Unavailable as error:
-                # Reads stay right meanwhile: entries die of age within a second.
+                # Reads stay correct in the meantime: entries expire within a second.
                 log.warning("cache invalidation waits for Kafka: %s", error)
                 self._stop.wait(1.0)
                 continue
@@ -55,7 +55,7 @@ class Invalidation:
                     for record in tail.poll(200):
                         self._cache.forget(subjects(record))
             except Unavailable as error:
-                log.warning("cache invalidation starts anew: %s", error)
+                log.warning("cache invalidation restarts: %s", error)
             finally:
                 tail.close()
 
@@ -63,12 +63,12 @@ class Invalidation:
         while self._cache.idle and not self._stop.wait(_GLANCE_SECONDS):
             pass
         tail.skip()
-        # What was answered before the tail stood where it stands may have changed unnoticed.
+        # Entries from before the tail reached its present position may have changed unnoticed.
         self._cache.clear()
 
 
 class OwnWrites(NullObserver):
-    """An Observer of this process's runner: nobody waits for a message to see what is stored already."""
+    """An Observer of this process's runner: its own writes are visible without waiting for a message."""
 
     def __init__(self, cache: QueryCache) -> None:
         self._cache = cache
@@ -96,8 +96,8 @@ def written(writes: Sequence[Write]) -> Iterator[Hashable]:
 
 
 def subjects(record: Record) -> Iterator[Hashable]:
-    """The subjects of cached answers that a change tells about. What is not a change tells about nothing;
-    of a malformed one, those that could be read are given."""
+    """The subjects of cached answers that a change affects. A record that is no change has none; of a malformed
+    change, those that could be read are returned."""
     try:
         change: dict[str, Any] = orjson.loads(record.value or b"null")
         tenant, data, type = change["tenant"], change["data"], change["type"]
@@ -116,7 +116,7 @@ def subjects(record: Record) -> Iterator[Hashable]:
 
 
 def _subject(*parts: Any) -> Hashable:
-    # A part that has no hash would end the thread that follows the changes.
+    # A part without a hash would end the thread that follows the changes.
     if not all(isinstance(part, str) for part in parts):
-        raise TypeError("a part of a subject is no text")
+        raise TypeError("a part of a subject is not a string")
     return parts

@@ -1,4 +1,4 @@
-"""``GET /v1/names``: what consumers and providers are called, for pages and programs that hold their ids."""
+"""``GET /v1/names``: the names of consumers and providers, for pages and programs that hold their ids."""
 
 from typing import Annotated, Any
 
@@ -9,13 +9,13 @@ from services.relations.queries import Queries
 from services.relations.redaction import Redactor
 from shared.access.guard import AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom, Label
-from shared.contracts.events import Id
 from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, forbidden
+from shared.http.paths import QueryId
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.runtime.protocols import Document
 
-#: Ids of one request, so that its address stays within what servers take.
+#: Most ids of one request, so that its URL stays within the length that servers accept.
 MAX_IDS = 50
 _PERSONAL = ("personal.name",)
 
@@ -45,9 +45,9 @@ def add_names(app: FastAPI, queries: Queries, presented: Redactor) -> None:
         responses=problems(
             {
                 400: f"No id, or more than {MAX_IDS}.",
-                403: "The credential lacks `relations:read`, or `consumers:read` where consumers are asked for.",
-                422: "A parameter is not of its form; detail says which.",
-                503: "MongoDB is unavailable; retry after Retry-After seconds.",
+                403: "The credential lacks `relations:read`, or `consumers:read` for the names of consumers.",
+                422: "A parameter is malformed; detail names it.",
+                503: "MongoDB is unavailable. Retry after the seconds in Retry-After.",
             }
         ),
     )
@@ -57,15 +57,15 @@ def add_names(app: FastAPI, queries: Queries, presented: Redactor) -> None:
         caller: CallerOf,
         access: AccessOf,
         consumer_id: Annotated[
-            list[Id], Query(description="Consumers; may be repeated."), DerivedFrom("consumer_id")
+            list[QueryId], Query(description="Consumers; may be repeated."), DerivedFrom("consumer_id")
         ] = [],  # noqa: B006
         provider_id: Annotated[
-            list[Id], Query(description="Providers; may be repeated."), DerivedFrom("provider_id")
+            list[QueryId], Query(description="Providers; may be repeated."), DerivedFrom("provider_id")
         ] = [],  # noqa: B006
     ) -> Any:
-        """Names of consumers and providers by id, at most 50 in one request. Ids of which no name is known are
-        left out. Consumers need `consumers:read`; without `personal:read` their names are masked. Each name that
-        is shown of a consumer is in the audit."""
+        """Names of consumers and providers by id, at most 50 in one request. Ids without a known name are left
+        out. Consumers need `consumers:read`; without `personal:read` their names are masked. The audit records
+        each consumer's name that is shown."""
         if not 0 < len(consumer_id) + len(provider_id) <= MAX_IDS:
             raise HTTPException(400, f"state 1 to {MAX_IDS} ids, as consumer_id or provider_id")
         if consumer_id and not caller.may(CONSUMERS_READ):

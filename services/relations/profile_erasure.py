@@ -1,5 +1,5 @@
-"""What an erasure sets going, in the partition of the consumer: the key is destroyed, the ledger and the partition
-of the facts are told. Pure."""
+"""The first steps of an erasure, in the partition of the consumer: destroy the key, publish to the ledger and to
+the partition of the facts. Pure."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from shared.contracts.events import (
     document_id,
     event_key,
 )
+from shared.contracts.spelling import other_spellings
 from shared.erasure.records import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, stronger_mode
 from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Write
 
@@ -20,15 +21,15 @@ ERASURES = "erasures"
 
 
 @dataclass(frozen=True)
-class Forgetting:
-    """Full names of the ledger's topic and of that of the facts."""
+class ErasureMessages:
+    """Makes the messages of an erasure. ``ledger`` and ``relations`` are the topics' full names."""
 
     ledger: str
     relations: str
 
     def messages(self, event: ConsumerErased, mode: Mode) -> list[Message]:
-        """``mode`` is the highest so far. Sent for every erasure, also one that has been heard before: whoever
-        asks again has it carried out again. The key finds the partition, for these are no changes."""
+        """``mode`` is the highest so far. Published for every erasure, a repeated one included: repeating the
+        request carries it out again. The key selects the partition, because these are no changes."""
         key, tenant, consumer_id = event_key(event), event.tenant, event.data.consumer_id
         entry = LedgerEntry(
             erasure=erasure_id(tenant, consumer_id),
@@ -52,26 +53,36 @@ class Forgetting:
         ]
 
 
-def forget(events: Sequence[ConsumerErased]) -> Generator[Ask, Answer, list[Write]]:
-    """The keys of these consumers destroyed, and their erasures noted."""
+def destroy_keys(events: Sequence[ConsumerErased]) -> Generator[Ask, Answer, list[Write]]:
+    """Writes that destroy the keys of these consumers and record their erasures. The keys that a consumer has
+    under other spellings, from before ids were normalised, are destroyed, too."""
     ids = {document_id(event.tenant, event.data.consumer_id) for event in events}
+    others = {id for event in events for id in other_ids(event)}
     names = {erasure_id(event.tenant, event.data.consumer_id) for event in events}
-    found = yield Get({KEYS: ids, ERASURES: names})
+    found = yield Get({KEYS: ids | others, ERASURES: names})
     keys: dict[str, Document] = found[KEYS]
     old: dict[str, Document] = found[ERASURES]
     new = dict(old)
     for event in events:
         id = erasure_id(event.tenant, event.data.consumer_id)
-        new[id] = _noted(id, event, new.get(id))
-    writes = [Write(KEYS, id, keys.get(id), destroyed_key(id)) for id in sorted(ids) if not _gone(keys.get(id))]
+        new[id] = _erasure(id, event, new.get(id))
+    ids |= others & keys.keys()
+    writes = [
+        Write(KEYS, id, keys.get(id), destroyed_key(id)) for id in sorted(ids) if not _is_destroyed(keys.get(id))
+    ]
     return writes + [Write(ERASURES, id, old.get(id), after) for id, after in new.items() if after != old.get(id)]
 
 
-def _gone(key: Document | None) -> bool:
+def other_ids(event: ConsumerErased) -> list[str]:
+    """Other ids of the consumer's document and key, from before ids were normalised."""
+    return [document_id(event.tenant, each) for each in other_spellings(event.data.consumer_id)]
+
+
+def _is_destroyed(key: Document | None) -> bool:
     return key is not None and bool(key.get("destroyed"))
 
 
-def _noted(id: str, event: ConsumerErased, old: Document | None) -> Document:
+def _erasure(id: str, event: ConsumerErased, old: Document | None) -> Document:
     asked: dict[str, Document] = dict(old["asked"]) if old else {}
     mode, version = event.data.mode, event.version
     first = asked.get(mode)
@@ -82,6 +93,6 @@ def _noted(id: str, event: ConsumerErased, old: Document | None) -> Document:
         "tenant": event.tenant,
         "consumer_id": event.data.consumer_id,
         "mode": stronger_mode(old["mode"] if old else None, mode),
-        # In one order, whichever came first.
+        # Sorted, so that the order of arrival does not show.
         "asked": {each: asked[each] for each in sorted(asked)},
     }

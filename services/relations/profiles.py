@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 
 import orjson
 
-from services.relations.profile_erasure import Forgetting, forget
+from services.relations.profile_erasure import ErasureMessages, destroy_keys, other_ids
 from services.relations.registers import fold, stated
 from shared.contracts.events import (
     ConsumerErased,
@@ -26,21 +26,22 @@ def project_profiles(
     *,
     collection: str,
     change_topic: str,
-    forgetting: Forgetting | None = None,
+    erasure: ErasureMessages | None = None,
 ) -> Generator[Ask, Answer, Outcome]:
-    """Fold a slice of consumer events, or of provider events, into ``collection``. ``forgetting`` says where
-    erasures are sent on to; without it they end here."""
+    """Fold a slice of consumer events, or of provider events, into ``collection``. ``erasure`` makes the messages
+    that pass an erasure on; without it, an erasure only affects the profile."""
     ids = [document_id(event.tenant, subject_id(event)) for _, event in items]
-    stored: dict[str, Document] = (yield Get({collection: set(ids)}))[collection]
+    others = {other for _, event in items if isinstance(event, ConsumerErased) for other in other_ids(event)}
+    stored: dict[str, Document] = (yield Get({collection: {*ids, *others}}))[collection]
     profiles = dict(stored)
     outcome = Outcome()
     erasures: list[ConsumerErased] = []
     for (record, event), id in zip(items, ids, strict=True):
         old = profiles.get(id)
         new = _fold(collection, id, event, old)
-        if isinstance(event, ConsumerErased) and forgetting is not None:
+        if isinstance(event, ConsumerErased) and erasure is not None:
             erasures.append(event)
-            outcome.messages += forgetting.messages(event, new["erased"])
+            outcome.messages += erasure.messages(event, new["erased"])
         if new is old:
             continue
         profiles[id] = new
@@ -49,8 +50,10 @@ def project_profiles(
     for id, profile in profiles.items():
         if profile is not stored.get(id):
             outcome.writes.append(Write(collection, id, stored.get(id), profile))
+    # An erasure takes with it what was stored of the consumer under other spellings; a rebuild leaves none.
+    outcome.writes += [Write(collection, id, stored[id], None) for id in sorted(others & stored.keys())]
     if erasures:
-        outcome.writes += yield from forget(erasures)
+        outcome.writes += yield from destroy_keys(erasures)
     return outcome
 
 
@@ -61,7 +64,7 @@ def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: D
         # "delete" outranks "anonymise", so that the order of two erasures does not show.
         if old is not None and old.get("erased") in (event.data.mode, "delete"):
             return old
-        # Without "versions", by which the store tells it from the profile of whom nothing was stated.
+        # Without "versions": so the store can distinguish it from a profile of which nothing was stated.
         return {**subject, "erased": event.data.mode}
     if old is not None and "erased" in old:
         return old
@@ -69,7 +72,7 @@ def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: D
 
 
 def _change(collection: str, record: Record, event: ConsumerEvent | ProviderEvent, profile: Document) -> bytes:
-    """That a profile changed, not what is in it: personal data stays where it is."""
+    """The change event of a profile. It has no values: personal data does not leave the profile."""
     topic, number = record.partition
     subject = collection[:-1]
     flag = {"erased": "erased" in profile} if subject == "consumer" else {"closed": profile.get("closed", False)}

@@ -1,4 +1,4 @@
-"""The relations projection: which fold an event's topic leads to. Pure."""
+"""The relations projection: selects the fold by the event's topic. Pure."""
 
 from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
@@ -7,7 +7,7 @@ from typing import Any
 from services.relations.deduplication import drop_known
 from services.relations.fact_erasure import weight
 from services.relations.facts import project_facts, store_facts
-from services.relations.profile_erasure import Forgetting
+from services.relations.profile_erasure import ErasureMessages
 from services.relations.profiles import project_profiles
 from services.relations.strength import Strength
 from shared.contracts.codec import check_clock, decode, decode_internal
@@ -43,7 +43,7 @@ class RelationsProjection:
         self._facts_only = facts_only
         self._pseudonym = pseudonym
         self._relations = topics.name("relations")
-        self._forgetting = Forgetting(topics.name(LEDGER), self._relations)
+        self._erasure = ErasureMessages(topics.name(LEDGER), self._relations)
 
     def weight(self, record: Record) -> int:
         return weight(record)
@@ -57,12 +57,12 @@ class RelationsProjection:
             event = decode(value or b"")
         except InvalidEvent as error:
             unknown = error.reason == "unknown_type" and record.partition.topic == self._relations
-            # Kith's own is never in binary mode.
+            # Kith's own event is never in binary mode.
             if unknown and (internal := decode_internal(record.value)) is not None:
                 return internal
             raise
         self._topics.check(event, record.partition.topic)
-        # Without a time of arrival nothing is known to be ahead of it.
+        # Without a time of arrival, no event can be known to be ahead of it.
         if (arrived := known_arrival(record.timestamp)) is not None:
             check_clock(event, arrived, self._most_ahead)
         return event
@@ -70,8 +70,8 @@ class RelationsProjection:
     def recall(
         self, records: Sequence[Record], trusted: Callable[[Document], bool] = lambda _fact: True
     ) -> Generator[Ask, Answer, Sequence[Record]]:
-        """The records of facts without those that a ``trusted`` fact was made of; of profiles all. One in binary
-        mode is compared with all that it says, headers and value."""
+        """The records of facts, without those from which a ``trusted`` fact was made; all records of profiles.
+        For a record in binary mode, headers and value are compared."""
         if records[0].partition.topic != self._relations:
             return records
         return (yield from drop_known(records, trusted, self._most_ahead, facts_only=self._facts_only))
@@ -87,4 +87,4 @@ class RelationsProjection:
             return project_facts(
                 items, change_topic=change_topic, strength=self._strength, pseudonym=self._pseudonym
             )
-        return project_profiles(items, collection=short, change_topic=change_topic, forgetting=self._forgetting)
+        return project_profiles(items, collection=short, change_topic=change_topic, erasure=self._erasure)

@@ -19,7 +19,7 @@ EVIDENCE = 5
 
 
 class BadCursor(ValueError):
-    """The cursor is not one that this list has given."""
+    """The cursor does not come from this list."""
 
 
 class Queries:
@@ -32,14 +32,14 @@ class Queries:
         cache: QueryCache,
         names: Callable[[str], str] = str,
     ) -> None:
-        """``names`` gives what a collection is called at the moment."""
+        """``names`` returns the present full name of a collection."""
         self._database = database
         self._names = names
         self._strength = strength
         self._cache = cache
 
     def profile(self, collection: str, tenant: str, id: str) -> Document | None:
-        """A consumer (``collection`` "consumers") or provider, None when nothing is known of it."""
+        """A consumer (``collection`` "consumers") or provider; None if it is unknown."""
         key = (collection, tenant, id)
         found: Document | None = self._cache.get(
             key, [key], lambda: self._one(collection, document_id(tenant, id))
@@ -47,7 +47,7 @@ class Queries:
         return answers.public(found) if found else None
 
     def consumers(self, tenant: str, field: str, word: str, limit: int) -> Document:
-        """Those whose blind index of ``field`` (email or phone) is ``word``, by id."""
+        """The consumers whose blind index of ``field`` (email or phone) is ``word``, by id."""
         found = self._many("consumers", {"tenant": tenant, f"blind.{field}": word}, [("_id", 1)], limit)
         return {"items": [answers.public(document) for document in found]}
 
@@ -80,8 +80,8 @@ class Queries:
         }
 
     def consenting(self, tenant: str, page: Document, purpose: str | None) -> Document:
-        """A page without whoever has not granted ``purpose``, which also are all of whom nothing is known, as a
-        pseudonym. ``left_out`` says whether there were any. Without a purpose, the page as it is."""
+        """Drops items of consumers who have not consented to ``purpose``. Unknown consumers and pseudonyms count
+        as not consenting. ``left_out`` is true if any were dropped. Without a purpose, the page as it is."""
         if purpose is None:
             return page
         ids = {document_id(tenant, item["consumer_id"]) for item in page["items"]}
@@ -115,7 +115,7 @@ class Queries:
     def relationship(
         self, tenant: str, consumer_id: str, provider_id: str, now: datetime, strength: Strength | None = None
     ) -> Document | None:
-        """One relationship, explained as of ``now``; None when there is nothing between the two.
+        """One relationship, explained as of ``now``; None when there are no relations between the two.
 
         ``strength`` replaces the configured weights and half-life.
         """
@@ -141,8 +141,8 @@ class Queries:
     def _with_recent(
         self, tenant: str, consumer_id: str, provider_id: str
     ) -> tuple[Document, list[Document]] | None:
-        """A relationship and the latest facts of each kind: the heaviest are among them, whatever the weights,
-        because within a kind the latest weigh most."""
+        """A relationship and the latest facts of each kind. The heaviest facts are among them, whatever the
+        weights, because within a kind the latest weigh most."""
         document = self._one("relationships", document_id(tenant, consumer_id, provider_id))
         if document is None:
             return None

@@ -1,4 +1,4 @@
-"""What a caller sees of consumers and relations: sealed values opened, or personal fields masked."""
+"""Redacts consumers and relations for a caller: decrypts sealed values, or masks personal fields."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,15 +8,15 @@ from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 
-#: A record or a page of records, the paths of what is personal in a record, and who asks, to what is shown and
-#: which of the personal fields it shows.
+#: Maps a record or a page of records, the paths of its personal fields and the caller to the redacted document and
+#: the personal fields that it shows.
 Redactor = Callable[[Document, Sequence[str], Caller], tuple[Document, list[str]]]
 
 
 def redactor(vault: Vault | None) -> Redactor:
-    """A Redactor that opens sealed values with ``vault``, for callers with ``personal:read`` only. What does not
-    open (its key is destroyed, or somebody wrote into Kafka what only looks sealed) is left out, and the answer's
-    member ``unreadable`` names it. Raises Unavailable."""
+    """A Redactor that decrypts sealed values with ``vault``, only for callers with ``personal:read``. A value that
+    cannot be decrypted (its key is destroyed, or an event in Kafka only looked sealed) is left out, and the
+    answer's member ``unreadable`` names it. Raises Unavailable."""
     opened = opener(vault)
 
     def present(document: Document, personal: Sequence[str], caller: Caller) -> tuple[Document, list[str]]:

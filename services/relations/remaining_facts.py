@@ -1,4 +1,5 @@
-"""Which facts of those who are to be erased are there while a slice is folded, in the order of their ids. Pure."""
+"""The remaining facts of consumers who are being erased, in the order of their ids, while a slice is folded.
+Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heapify, heappop, heappush
@@ -9,13 +10,13 @@ from shared.runtime.protocols import Document
 class RemainingFacts:
     """Those of ``ids`` that begin with one of ``prefixes``, which end with the colon before the relation.
 
-    ``facts`` says which of them are there (None or absent: gone). It changes meanwhile; what comes is told by
-    ``add``. A fact costs about the same whoever else is erased in the slice, and however often.
+    ``facts`` holds the ones that exist (None or absent: gone) and changes during the fold; ``add`` reports each
+    new fact. The cost of a fact does not depend on how many consumers the slice erases, or how often.
     """
 
     def __init__(self, prefixes: Iterable[str], ids: Iterable[str], facts: Mapping[str, Document | None]) -> None:
         self._facts = facts
-        # What has gone since may still be in a heap, and what went and came back twice.
+        # A fact that is gone may still be in a heap; one that went and came back may be there twice.
         self._heaps: dict[str, list[str]] = {prefix: [] for prefix in prefixes}
         for id in ids:
             if (heap := self._heaps.get(_prefix(id))) is not None:
@@ -24,12 +25,12 @@ class RemainingFacts:
             heapify(heap)
 
     def add(self, id: str) -> None:
-        """This fact is there now; also for one that was before, or of somebody else."""
+        """Report a fact that exists now. A known fact, or one of another consumer, does no harm."""
         if (heap := self._heaps.get(_prefix(id))) is not None:
             heappush(heap, id)
 
     def lowest(self, prefixes: Sequence[str]) -> str | None:
-        """The lowest id that begins with the first of ``prefixes`` that any begins with."""
+        """The lowest id with the first of ``prefixes`` that any remaining fact has; None without facts."""
         for prefix in prefixes:
             heap = self._heaps[prefix]
             while heap and self._facts.get(heap[0]) is None:

@@ -20,16 +20,16 @@ VERSION = {
     "properties": _VERSION,
     "additionalProperties": False,
 }
-#: Of a fact, with what its event is known by.
+#: The version of a fact, with the digest of its event.
 FACT_VERSION = {**VERSION, "properties": {**_VERSION, "digest": STRING}}
-#: Of a profile: of each event that counts, which fields it stated (services.relations.registers).
+#: The versions of a profile: for each event that counts, the fields that it stated (services.relations.registers).
 _STATED = {
     "bsonType": "object",
     "required": ["time", "source", "id", "fields"],
     "properties": {**_VERSION, "fields": {"bsonType": "array", "minItems": 1, "items": STRING}},
     "additionalProperties": False,
 }
-# As an object, by part, until a profile from before fields had versions of their own is written again.
+# An object, by part, in a profile stored before fields had their own versions, until it is written again.
 VERSIONS = {"bsonType": ["array", "object"], "items": _STATED, "additionalProperties": VERSION}
 AMOUNTS = {"bsonType": "object", "additionalProperties": WHOLE}
 MONTH = {
@@ -49,14 +49,14 @@ OBJECT = {"bsonType": "object"}
 _PROFILE = object_schema(
     {"tenant": STRING, "consumer_id": STRING},
     {
-        # Absent of who is erased: it is the guard, and must not be that of a profile that nothing was stated of.
+        # Absent in an erased profile: it is the guard, and must differ from that of a profile without statements.
         "versions": VERSIONS,
         "personal": {"bsonType": "object", "additionalProperties": STRING},
         "location": OBJECT,
         "traits": OBJECT,
         "consent": {"bsonType": "object", "additionalProperties": {"bsonType": "bool"}},
         "erased": {"enum": ["anonymise", "delete"]},
-        # What an e-mail address and phone number are found by (services.relations.sealing).
+        # The blind index of e-mail address and phone number (services.relations.sealing).
         "blind": {"bsonType": "object", "additionalProperties": STRING},
     },
 )
@@ -96,9 +96,9 @@ _RELATIONSHIPS = object_schema(
 )
 
 MODE = {"enum": ["anonymise", "delete"]}
-#: Who is erased, as the partition of their facts knows it.
+#: Markers of erased consumers, in the partition of their facts.
 _ERASED = object_schema({"tenant": STRING, "consumer_id": STRING, "mode": MODE})
-#: Erasures by their name: of each mode the event that first asked for it.
+#: Erasures by their id: for each mode, the event that requested it first.
 _ERASURES = object_schema(
     {
         "tenant": STRING,

@@ -1,4 +1,4 @@
-"""The times of a relationship: the part of it that does not move by difference. Pure."""
+"""The times of a relationship: the part that cannot be updated by difference. Pure."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from shared.contracts.errors import Stale
 
-#: A relationship of at most so many facts keeps all their times, a larger one the first and last only.
+#: A relationship of at most KEPT facts keeps all their times, a larger one the first and last only.
 KEPT = 16
 
 
@@ -21,9 +21,9 @@ class Times(NamedTuple):
 class Span:
     """The times of a pair's facts, while facts come and go.
 
-    ``old`` are the stored times of ``count`` facts. ``gone`` are the times of those that a slice has loaded
-    (whatever becomes of them), ``come`` the times of the same facts after it. The others, ``count`` −
-    len(``gone``), were not loaded: only what is stored tells of them, or the store when it is asked.
+    ``old`` are the stored times of ``count`` facts. ``gone`` are the times of the facts that a slice has loaded,
+    before it; ``come`` the times of the same facts after it. The others, ``count`` − len(``gone``), were not
+    loaded: their times are in ``old``, or must be read from the store.
     """
 
     __slots__ = ("_count", "_old", "come", "gone")
@@ -35,9 +35,9 @@ class Span:
         self.come: list[datetime] = []
 
     def times(self) -> tuple[Times | None, bool]:
-        """The new times (None without facts), and whether they are certain. They are not when the last facts
-        of a large relationship leave a small one, or when an end of a large one was held by a fact that has
-        moved inwards: whose is the end now?"""
+        """The new times (None without facts), and whether they are certain. They are uncertain when a large
+        relationship becomes a small one, or when the first or last fact of a large one has moved inwards: the new
+        first or last may be a fact that was not loaded."""
         others = self._others()
         if others is not None:
             return _times(others + self.come), True
@@ -51,14 +51,14 @@ class Span:
         return (None, False) if low or high else (_wide([first, last, *(come or ())]), True)
 
     def with_others(self, others: Sequence[datetime]) -> Times | None:
-        """The times, now that those of the facts that were not loaded are known: all of at most KEPT, else the
-        first and last."""
+        """The times, given those of the facts that were not loaded: all of at most KEPT, else the first and
+        last."""
         if self._count - len(self.gone) <= KEPT:
             return _times([*others, *self.come])
         return _wide([*others, *self.come])
 
     def _others(self) -> list[datetime] | None:
-        """The times of the facts that were not loaded, None where they are not stored."""
+        """The times of the facts that were not loaded; None if they are not stored."""
         if self._count == len(self.gone):
             return []
         assert self._old is not None
@@ -70,7 +70,7 @@ class Span:
             for time in self.gone:
                 others.remove(time)
         except ValueError:
-            # Read before, and the relationship after another worker's commit.
+            # The facts were read before, and the relationship after, another worker's commit.
             raise Stale("a fact has changed since the relationship was read") from None
         return others
 
@@ -87,5 +87,5 @@ def _wide(some: list[datetime]) -> Times:
 
 
 def extremes(times: list[datetime]) -> tuple[datetime, datetime] | None:
-    """The earliest and the latest, None of nothing."""
+    """The earliest and the latest time."""
     return (min(times), max(times)) if times else None

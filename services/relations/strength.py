@@ -15,7 +15,7 @@ from typing import Any
 Kinds = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 _LANDMARK = 2020 * 12
-# Beyond it a strength stays the largest that can be told: a double ends at 2^1024.
+# Beyond it a strength stays the largest number that a double can hold: it ends at 2^1024.
 _MOST_DOUBLINGS = 1000.0
 
 
@@ -67,8 +67,8 @@ class Strength:
     def shares(self, kinds: Kinds) -> dict[str, float]:
         """Each kind's part of the strength as a fraction of 1; at least one relation is needed.
 
-        They are the same at any time. As of the latest month they can always be told; later, all the parts
-        of an old relationship may have become too small for a number.
+        They are the same at any time. They are computed as of the latest month: later, all the parts of an old
+        relationship may be too small for a double.
         """
         latest = max(month_number(month) for months in kinds.values() for month in months)
         parts = self._parts(kinds, latest)

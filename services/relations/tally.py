@@ -1,4 +1,4 @@
-"""The statistics of one relationship, moved by whole facts, in integers. Pure."""
+"""The sums of one relationship, updated by whole facts, in integers. Pure."""
 
 from hashlib import blake2b
 from typing import Any
@@ -14,7 +14,7 @@ _MODULUS = 2**63
 
 
 class Tally:
-    """A relationship while a slice is folded: its document's sums plus the facts that come and go.
+    """A relationship while a slice is folded: its document's sums, plus and minus the facts that the slice moves.
 
     Adding and removing commute and cancel out, so neither order nor repetition shows in the result.
     """
@@ -75,11 +75,11 @@ class Tally:
 
 
 def fingerprint(fact: Document) -> int:
-    """63 bits of a fact in its version. A relationship holds the sum over its facts, modulo 2^63: a pure
-    function of the set of them, which tells whether two states are the same without comparing all facts."""
+    """63 bits of a fact in its version. A relationship holds the sum over its facts, modulo 2^63: a function of
+    the set of facts, so two states can be compared without comparing all facts."""
     version = fact["version"]
     name = f"{fact['_id']}\0{version['time']}\0{version['source']}\0{version['id']}"
-    if "sequence" in version:  # and without, as relationships from before there was one have it
+    if "sequence" in version:  # omitted otherwise, as in relationships stored before sequences existed
         name = f"{name}\0{version['sequence']}"
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) % _MODULUS
 

@@ -1,1 +1,1 @@
-"""Who asks, what they may see, and the record of what they saw."""
+"""Access control: authentication, scopes, masks, and the audit of what was shown."""

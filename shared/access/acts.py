@@ -1,4 +1,4 @@
-"""Puts what this command does on record."""
+"""Records the acts of a command in the audit."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ __all__ = ["INSTALLATION", "Acts", "record_act", "recorder"]
 
 
 class Acts:
-    """Records acts in the name of whoever runs the command."""
+    """Records acts in the name of the user who runs the command."""
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
@@ -29,7 +29,7 @@ class Acts:
         subject: Mapping[str, str],
         details: Mapping[str, str | int] | None = None,
     ) -> None:
-        """Of a tenant, or of the INSTALLATION. Raises Unavailable when it cannot be written."""
+        """Record an act on a tenant, or on the INSTALLATION. Raises Unavailable when it cannot be stored."""
         self._audit.record(Act(tenant, self._who, "command", action, subject, (), details or {}))
 
 
@@ -43,7 +43,7 @@ def recorder(settings: Settings, database: Database[Document]) -> Iterator[Acts]
 
 
 def record_act(settings: Settings, action: str, subject: Mapping[str, str], tenant: str = INSTALLATION) -> None:
-    """Put one act on record, before it is done. Raises Unavailable: then it must not be."""
+    """Record one act before it is done. When it raises Unavailable, the act must not be done."""
     assert settings.mongo is not None
     with connect(settings.mongo) as client, recorder(settings, client[settings.database]) as acts:
         acts.record(tenant, action, subject)

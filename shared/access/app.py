@@ -1,4 +1,4 @@
-"""The beginning of every service's HTTP interface."""
+"""Builds the HTTP app of a service."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,18 +24,17 @@ def guarded_app(
     ids_in_paths: bool = False,
     **options: Any,
 ) -> FastAPI:
-    """An app whose routes are guarded, with problems for errors and health checks. ``ready`` gives the reasons why
-    the service cannot do its work; ``ids_in_paths`` takes slashes in ids, written ``%2F``; ``options`` are
-    FastAPI's."""
+    """An app with guarded routes, problems for errors, and health checks. ``ready`` returns the reasons why the
+    service is not ready. ``ids_in_paths`` allows slashes in ids, written ``%2F``. ``options`` are FastAPI's."""
     app = FastAPI(
         title=title,
         version=version,
         description=description,
         redirect_slashes=False,
-        # FastAPI's own pages load their scripts from elsewhere; see add_reference.
+        # FastAPI's own pages load their scripts from the internet; see add_reference.
         docs_url=None,
         redoc_url=None,
-        # Added below, as a route like any other: guarded, and without parameters.
+        # Added below as an ordinary route: guarded, and without parameters.
         openapi_url=None,
         **options,
     )

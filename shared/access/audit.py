@@ -1,4 +1,4 @@
-"""The audit: who saw personal data and who did what to the installation, on record before it happens."""
+"""The audit: reads of personal data and administrative acts, recorded before they happen."""
 
 import logging
 import queue
@@ -16,49 +16,49 @@ __all__ = ["Act", "Audit", "AuditLog", "Recorder", "Witness"]
 
 log = logging.getLogger(__name__)
 
-#: Longer than any server needs that answers at all.
+#: Longer than any working server needs to answer, in seconds.
 _SECONDS = 15.0
-#: Most acts that are written together.
+#: The most acts that are written together.
 _BATCH = 500
-#: How often other processes may have been faster before a batch is given up.
+#: How often other processes may take the place first before a batch fails.
 _TRIES = 200
 _YIELD_SECONDS = 0.002
 
 
 class AuditLog(Protocol):
-    """Where entries are kept, for ever. Every method raises Unavailable while the servers are unavailable."""
+    """Stores entries permanently. Every method raises Unavailable while the servers are unavailable."""
 
     def head(self, tenant: str) -> tuple[int, str]:
-        """Sequence and hash of the last entry; (0, FIRST) of a chain that has none."""
+        """Sequence and hash of the last entry; (0, FIRST) for an empty chain."""
 
     def append(self, entries: Sequence[Entry]) -> int:
-        """Add entries of one tenant, in order. Stops at one whose place is taken; returns how many were added."""
+        """Add entries of one tenant, in order. Stops at an entry whose place is taken. Returns how many were
+        added."""
 
     def tenants(self) -> list[str]: ...
 
     def entries(self, tenant: str) -> Iterable[Entry]:
-        """All of a tenant, in order."""
+        """All entries of a tenant, in order."""
 
 
 class Witness(Protocol):
-    """A second place that is told of what is stored, and forgets nothing: the topic ``kith.audit``."""
+    """A second place that receives stored entries and keeps them: the topic ``kith.audit``."""
 
-    def tell(self, entries: Sequence[Entry]) -> None:
-        """Never waits, never fails."""
+    def forward(self, entries: Sequence[Entry]) -> None:
+        """Forward entries. Never blocks, never fails."""
 
     def close(self) -> None: ...
 
 
 class Audit(Protocol):
     def record(self, act: Act) -> None:
-        """Return once ``act`` is stored. Raises Unavailable: then what it tells of must not be done. (An entry may
-        be there all the same, of something that was then refused.)"""
+        """Return once ``act`` is stored. Raises Unavailable; the act must then not be done. (Its entry may be
+        stored all the same, of an act that was then refused.)"""
 
 
 class Recorder:
-    """An Audit: one thread writes whatever has come in while the write before was under way, so that it costs one
-    write however many ask at a time. Several processes may write the same chains: who finds a place taken takes
-    the next one."""
+    """An Audit. One thread writes all acts that arrived during the previous write, so concurrent acts cost one
+    write. Several processes may write the same chains: a process that finds a place taken takes the next one."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Recorder:
 
     def record(self, act: Act) -> None:
         if self._closed:
-            raise Unavailable("the audit is closed")
+            raise Unavailable("the audit is closed, because the process is stopping")
         done: Future[None] = Future()
         self._queue.put((act, done))
         try:
@@ -88,7 +88,7 @@ class Recorder:
             raise Unavailable(f"the audit was not written within {_SECONDS:.0f} s") from None
 
     def close(self) -> None:
-        """Write what is waiting, and end."""
+        """Write the pending acts, and stop."""
         self._closed = True
         self._queue.put(None)
         self._thread.join(_SECONDS)
@@ -116,7 +116,7 @@ class Recorder:
         try:
             self._append(tenant, [act for act, _ in items])
         except BaseException as error:
-            # Whether it was written is not known: the next one asks where the chain ends.
+            # It is unknown whether they were written. The next write reads the end of the chain first.
             self._heads.pop(tenant, None)
             if not isinstance(error, Unavailable):
                 log.exception("the audit could not be written")
@@ -139,25 +139,25 @@ class Recorder:
                 entries.append(entry)
             added = self._log.append(entries)
             if self._witness is not None and added:
-                self._witness.tell(entries[:added])
+                self._witness.forward(entries[:added])
             if added == len(acts):
                 self._heads[tenant] = sequence, previous
                 return
             acts = acts[added:]
             self._heads.pop(tenant, None)
             if not added:
-                # What the other one wrote shows once a majority of servers has it.
+                # The other process's entry is visible once a majority of servers has it.
                 time.sleep(_YIELD_SECONDS)
         raise Unavailable(f"{_TRIES} times in a row, other processes wrote to the audit first")
 
 
 class MemoryAuditLog:
-    """An AuditLog in memory. While ``away`` is true it behaves like a database that cannot be reached."""
+    """An AuditLog in memory. While ``away`` is true it behaves like an unreachable database."""
 
     def __init__(self) -> None:
         self.chains: dict[str, list[Entry]] = {}
         self.away = False
-        #: How often something was written.
+        #: The number of writes.
         self.writes = 0
         self._lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Builds the audit from the settings: for services, and for commands that change what is stored."""
+"""Builds the audit from the settings: for services, and for commands that change stored data."""
 
 import getpass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from shared.settings import Settings
 
 
 def open_audit(settings: Settings, database: Database[Document]) -> Recorder:
-    """The audit: in MongoDB, and with Kafka's address also in the topic. To be closed."""
+    """The audit in MongoDB, and, if Kafka's address is set, also in the topic. The caller closes it."""
     witness = None
     if settings.kafka is not None:
         topic = Topics(settings.topic_prefix).name(AUDIT)
@@ -28,7 +28,7 @@ def audit_key(settings: Settings) -> bytes | None:
 
 
 def user() -> str:
-    """Who runs this process, for acts that no credential is behind."""
+    """The user who runs this process, for acts without a credential."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name, as in some containers

@@ -1,4 +1,4 @@
-"""The topic ``kith.audit``: a second place for the audit's entries, written behind the answer."""
+"""The topic ``kith.audit``: a second place for the audit's entries, written asynchronously."""
 
 import collections
 import logging
@@ -12,15 +12,16 @@ from shared.runtime.protocols import Message, Publisher
 
 log = logging.getLogger(__name__)
 
-#: What waits for Kafka at most; what comes beyond is left out, and the next entry in the topic vouches for it.
+#: The most entries that wait for Kafka. Further ones are left out; the next entry in the topic proves them by its
+#: hash.
 _WAITING = 100_000
 _RETRY_SECONDS = 1.0
-_LOT = 500
+_BATCH = 500
 
 
 class TopicWitness:
-    """A Witness. While Kafka is unavailable, entries wait in memory; those of a process that dies are in MongoDB
-    only. That is no hole: the hash of any later entry vouches for all before it."""
+    """A Witness. While Kafka is unavailable, entries wait in memory. If the process dies meanwhile, they are in
+    MongoDB only. That leaves no gap in the proof: the hash of a later entry covers all entries before it."""
 
     def __init__(self, open: Callable[[], Publisher], topic: str, close_seconds: float = 5.0) -> None:
         self._open = open
@@ -32,13 +33,13 @@ class TopicWitness:
         self._thread = threading.Thread(target=self._work, name="audit-topic", daemon=True)
         self._thread.start()
 
-    def tell(self, entries: Sequence[Entry]) -> None:
+    def forward(self, entries: Sequence[Entry]) -> None:
         if len(self._waiting) < _WAITING:
             self._waiting.extend(entries)
         self._something.set()
 
     def close(self) -> None:
-        """Publish what waits, for a few seconds at most."""
+        """Publish the waiting entries, for a few seconds at most."""
         self._closing.set()
         self._something.set()
         self._thread.join(self._close_seconds)
@@ -55,7 +56,7 @@ class TopicWitness:
                     if end is not None:
                         return
                     self._something.clear()
-                    if self._waiting:  # has come in between
+                    if self._waiting:  # arrived in between
                         self._something.set()
                     continue
                 try:
@@ -64,23 +65,26 @@ class TopicWitness:
                 except Unavailable as error:
                     if end is not None and time.monotonic() > end:
                         log.warning(
-                            "entries of the audit are not in the topic", extra={"count": len(self._waiting)}
+                            "entries of the audit were not published to the topic; MongoDB has them",
+                            extra={"count": len(self._waiting)},
                         )
                         return
                     log.warning("the audit's topic waits for Kafka: %s", error)
                     if self._closing.wait(_RETRY_SECONDS):
                         time.sleep(0.1)
         except Exception:
-            # MongoDB has every entry; `kith audit verify` tells how far the topic has come.
-            log.exception("nothing more is published to the audit's topic")
+            # MongoDB has every entry; `kith audit verify` reports how far the topic has come.
+            log.exception(
+                "nothing more is published to the audit's topic; restart the service once the cause is corrected"
+            )
         finally:
             if publisher is not None:
                 publisher.close()
 
     def _publish(self, publisher: Publisher) -> None:
-        lot = [self._waiting[index] for index in range(min(_LOT, len(self._waiting)))]
-        publisher.send([_message(self._topic, entry) for entry in lot]).result()
-        for _ in lot:
+        batch = [self._waiting[index] for index in range(min(_BATCH, len(self._waiting)))]
+        publisher.send([_message(self._topic, entry) for entry in batch]).result()
+        for _ in batch:
             self._waiting.popleft()
 
 

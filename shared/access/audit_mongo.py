@@ -1,4 +1,4 @@
-"""The audit in MongoDB: the collection ``audit``, to which entries are only ever added."""
+"""The audit in MongoDB: the append-only collection ``audit``."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -18,8 +18,8 @@ _DUPLICATE_KEY = 11000
 
 
 class MongoAuditLog:
-    """An AuditLog. Tenant and sequence are the ``_id``, so the unique index that every collection has keeps two
-    writers off the same place. Reads see only what a majority has: what is built upon is never rolled back."""
+    """An AuditLog. The ``_id`` consists of tenant and sequence, so its unique index prevents two writers from
+    taking the same place. Reads use read concern majority: an entry that is built upon is never rolled back."""
 
     def __init__(self, database: Database[Document]) -> None:
         self._entries: Collection[Document] = database.get_collection(
@@ -56,7 +56,7 @@ class MongoAuditLog:
         except BulkWriteError as error:
             problems = error.details.get("writeErrors", [])
             taken = bool(problems) and all(problem["code"] == _DUPLICATE_KEY for problem in problems)
-            # Only if a majority has what was added before may it be built upon.
+            # Entries may be built upon only once a majority has the ones before.
             if taken and not error.details.get("writeConcernErrors"):
                 raise _Taken(error.details["nInserted"]) from None
             raise
@@ -69,10 +69,10 @@ class _Taken(Exception):
 
 
 def entry_id(tenant: str, sequence: int) -> str:
-    """The ``_id`` of an entry. Those of a tenant are in the order of their sequence."""
+    """The ``_id`` of an entry. It sorts the entries of a tenant by their sequence."""
     return f"{tenant}:{sequence:016d}"
 
 
 def _of(tenant: str) -> dict[str, str]:
-    # A tenant's name holds no colon, and the digits come before the semicolon.
+    # A tenant's name contains no colon, and the digits come before the semicolon.
     return {"$gte": f"{tenant}:", "$lt": f"{tenant};"}

@@ -1,4 +1,4 @@
-"""Reads the audit: the latest entries first, those that somebody looks for, page by page."""
+"""Reads the audit: the latest entries first, filtered, page by page."""
 
 import re
 from collections.abc import Sequence
@@ -14,18 +14,19 @@ from shared.access.chain import Entry
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
-#: Entries that are looked through together, and for one page at most. A page that found less ends there, with a
-#: cursor: no index but the chain's own order is kept, so that recording costs one write.
+#: How many entries are scanned together, and for one page at most. A page that found fewer ends there, with a
+#: cursor. There is no index but the chain's order, so that recording costs one write.
 _SPAN, _MOST = 20_000, 200_000
-#: By so much the clocks of two processes that write one chain may differ.
+#: How far the clocks of two processes that write one chain may differ.
 _CLOCKS = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
-    """What is looked for; None: anything. ``subject`` is what an act was done to (a consumer_id, a key, a
-    letter …), ``caller`` a name or the prefix of a key, ``action`` a code, or its first part: ``keys`` is
-    ``keys.create`` and ``keys.revoke``. ``first`` belongs to the period, ``end`` does not; both are aware."""
+    """The filter of a search; None: anything. ``subject`` is what an act was done to (a consumer_id, a key, a
+    letter …). ``caller`` is a name or the prefix of a key. ``action`` is a code, or its first part: ``keys``
+    matches ``keys.create`` and ``keys.revoke``. The period includes ``first`` and excludes ``end``; both are
+    timezone-aware."""
 
     subject: str | None = None
     caller: str | None = None
@@ -38,12 +39,13 @@ class AuditReader(Protocol):
     def latest(
         self, tenant: str, sought: AuditFilter, limit: int, below: int | None = None
     ) -> tuple[list[Entry], int | None]:
-        """Entries of a tenant, the latest first, and the sequence below which to go on; None at the end. A page
-        may hold less than ``limit``, even nothing, and yet not be the last. Raises Unavailable."""
+        """Entries of a tenant, the latest first, and the sequence below which the next page starts; None at the
+        end. A page may hold fewer than ``limit`` entries, even none, without being the last. Raises
+        Unavailable."""
 
 
 class MongoAuditReader:
-    """An AuditReader. It sees what a majority of servers has."""
+    """An AuditReader with read concern majority."""
 
     def __init__(self, database: Database[Document]) -> None:
         self._entries = database.get_collection(COLLECTION, read_concern=ReadConcern("majority"))
@@ -60,8 +62,8 @@ class MongoAuditReader:
             stop = max(1, below - _MOST)
             while below > stop and len(found) < limit:
                 low = max(stop, below - _SPAN)
-                lot = self._entries.find({"_id": _between(tenant, low, below), **wanted}).sort("_id", -1)
-                found += [_entry(each) for each in lot.limit(limit - len(found))]
+                batch = self._entries.find({"_id": _between(tenant, low, below), **wanted}).sort("_id", -1)
+                found += [_entry(each) for each in batch.limit(limit - len(found))]
                 below = found[-1]["sequence"] if len(found) == limit else low
                 if sought.first is not None and self._is_older(tenant, below, sought.first - _CLOCKS):
                     return found, None
@@ -73,7 +75,7 @@ class MongoAuditReader:
 
 
 def stamp(time: datetime) -> str:
-    """A time as entries have it."""
+    """A time in the form of entries."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -94,7 +96,7 @@ def _wanted(sought: AuditFilter) -> Document:
 
 
 def _between(tenant: str, low: int, end: int | None) -> dict[str, Any]:
-    # A tenant's name holds no colon, and the digits come before the semicolon.
+    # A tenant's name contains no colon, and the digits come before the semicolon.
     return {"$gte": entry_id(tenant, low), "$lt": f"{tenant};" if end is None else entry_id(tenant, end)}
 
 
@@ -103,7 +105,7 @@ def _entry(document: Document) -> Entry:
 
 
 def described(sought: AuditFilter) -> dict[str, str]:
-    """What is looked for, for the entry that says that somebody has looked."""
+    """The filter in the form of an audit entry, which records the search."""
     times: Sequence[tuple[str, datetime | None]] = (("from", sought.first), ("to", sought.end))
     named = (("subject", sought.subject), ("caller", sought.caller), ("action", sought.action))
     return {name: value for name, value in named if value is not None} | {

@@ -1,10 +1,10 @@
-"""The audit's chain: every entry holds the hash of the one before, tenant by tenant. Pure.
+"""The hash chain of the audit: every entry of a tenant contains the hash of the one before. Pure.
 
-What it proves: entries 1 to n of a tenant are what they were when entry n was written, if n's hash is known from
-elsewhere (the topic ``kith.audit``, a note, another entry). A changed, missing or exchanged entry shows.
-What it cannot prove: with plain SHA-256, whoever may write the collection can compute a chain anew, and only what
-was kept elsewhere contradicts it; with HMAC (KITH_AUDIT_KEY) they need the key as well. Entries cut off the end
-show only as far as the topic has them. And that an act was recorded at all is the services' word.
+What it proves: entries 1 to n of a tenant are unchanged since entry n was written, if n's hash is known from
+elsewhere (the topic ``kith.audit``, a note, another entry). It reveals a changed, missing or exchanged entry. What
+it cannot prove: with plain SHA-256 anyone with write access to the collection can recompute a chain, and only
+copies kept elsewhere contradict it. With HMAC (KITH_AUDIT_KEY) they need the key as well. Entries cut off the end
+are noticed only as far as the topic has them. That an act was recorded at all depends on the services.
 """
 
 import hashlib
@@ -17,17 +17,17 @@ from typing import Any
 
 Entry = dict[str, Any]
 
-#: The chain of acts that are about no tenant, but about the installation. No tenant can have this name.
+#: The chain of acts on the installation instead of a tenant. No tenant can have this name.
 INSTALLATION = "*"
 FIRST = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something that is to be on record. Neither ``subject`` nor ``details`` may hold a personal value.
+    """An act to record. Neither ``subject`` nor ``details`` may contain a personal value.
 
-    ``who`` is a name for people, ``key`` the credential (Caller.key); ``action`` is a short stable code such as
-    ``personal.read`` or ``keys.revoke``; ``subject`` says what it was done to, ``fields`` which fields were shown.
+    ``who`` is a name for people, ``key`` the credential (Caller.key). ``action`` is a short stable code such as
+    ``personal.read`` or ``keys.revoke``. ``subject`` is what it was done to, ``fields`` are the fields shown.
     """
 
     tenant: str
@@ -58,23 +58,23 @@ def entry_of(act: Act, time: datetime, sequence: int, previous: str, key: bytes 
 
 
 def hash_of(entry: Mapping[str, Any], key: bytes | None) -> str:
-    """Over everything but the hash itself, as JSON without spaces and with sorted names."""
+    """The hash of everything but the hash itself, as JSON without spaces and with sorted names."""
     text = canonical({name: value for name, value in entry.items() if name != "hash"})
     return hashlib.sha256(text).hexdigest() if key is None else hmac.new(key, text, "sha256").hexdigest()
 
 
 def canonical(entry: Mapping[str, Any]) -> bytes:
-    # ASCII: a lone surrogate, which no UTF-8 can hold, is then no problem.
+    # ASCII, because UTF-8 cannot encode a lone surrogate.
     return json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Where a chain is broken. ``kind``: ``changed``, ``missing``, ``exchanged`` (an entry that is good in itself
-    but does not follow the one before), ``cut`` (the topic has entries beyond the collection's end), ``differs``
-    (the topic has another entry in this place), ``unknown`` (an algorithm or key that cannot be checked),
-    ``unkeyed`` (plain hashes, although there is a key: whoever may write the collection could have made them. At a
-    chain's beginning they are from before there was a key, and the first entry with one vouches for them)."""
+    """A break of a chain. ``kind``: ``changed``, ``missing``, ``exchanged`` (a valid entry that does not follow
+    the one before), ``cut`` (the topic has entries beyond the collection's end), ``differs`` (the topic has
+    another entry in this place), ``unknown`` (an algorithm or key that cannot be checked), ``unkeyed`` (plain
+    hashes, although there is a key: anyone with write access to the collection could have made them. At a chain's
+    beginning they are older than the key, and the first entry with a key covers them)."""
 
     tenant: str
     sequence: int
@@ -83,18 +83,18 @@ class Flaw:
 
 
 _UNKEYED = (
-    "from here on there are entries that were made without KITH_AUDIT_KEY, by a service that lacks it or by "
-    "somebody else; where the key is new, the next entry vouches for those before it"
+    "from here on entries were made without KITH_AUDIT_KEY, by a service that lacks it or by "
+    "another writer; if the key is new, the next entry with it covers those before"
 )
 
 
 def flaws(tenant: str, entries: Iterable[Entry], witnessed: Mapping[int, str], key: bytes | None) -> list[Flaw]:
-    """What is wrong with the chain of a tenant. ``entries`` in the order of their sequence, ``witnessed`` the
-    hashes that the topic has, by sequence."""
+    """The faults in the chain of a tenant. ``entries`` are in the order of their sequence; ``witnessed`` are the
+    hashes in the topic, by sequence."""
     found: list[Flaw] = []
     expected, previous = 1, FIRST
     known: str | None = FIRST
-    # Whether there was an entry with a key, and the first plain one that none vouches for.
+    # Whether an entry with a key was seen, and the first plain entry that none covers.
     keyed, unkeyed = False, None
     for entry in entries:
         sequence = entry["sequence"]

@@ -27,7 +27,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
         return
     if database is None:
         raise ConfigurationError(
-            "KITH_MONGO is not set; API keys and the audit lie there. KITH_ACCESS=open lets anyone in without"
+            "KITH_MONGO is not set; it stores API keys and the audit. KITH_ACCESS=open admits anyone without"
         )
     if settings.rate_limit != NO_LIMIT:
         check_limit(settings.rate_limit)
@@ -46,7 +46,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
 
 
 def trust_of(settings: Settings) -> Trust | None:
-    """The issuer of tokens, None when there is none. Raises ConfigurationError for half a setting."""
+    """The trusted issuer of tokens, None without one. Raises ConfigurationError for an incomplete setting."""
     issuer, audience, url = settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks_url
     if issuer is None and audience is None and url is None:
         return None

@@ -1,4 +1,4 @@
-"""Access control of an HTTP service: every route is guarded, by its own word or as an administrative act."""
+"""Access control of an HTTP service: every route is guarded, by its declaration or as an administrative act."""
 
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Annotated, Any, Protocol
@@ -31,15 +31,15 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Credentials(Protocol):
-    """Who is behind a bearer's text."""
+    """Finds the caller of a bearer credential."""
 
     async def caller(self, text: str) -> Caller:
-        """Raises Denied (401, 403) and Unavailable."""
+        """The caller. Raises Denied (401, 403) and Unavailable."""
 
 
 class Access:
-    """Decides about requests. Without ``keys`` and ``tokens`` nobody is let in, unless ``open`` says that
-    everyone is, with every right and for the tenant that the request names."""
+    """Decides about requests. Without ``keys`` and ``tokens`` nothing is admitted, unless ``open`` is set: then
+    every request is admitted, with all scopes and for the tenant that it names."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class Access:
         return need.scope is None or (need.scope == "metrics:read" and self._open_metrics)
 
     async def admit(self, request: Request, scope: str | None) -> Caller:
-        """The caller, who may. Raises Denied (401, 403, 429) and Unavailable."""
+        """The admitted caller. Raises Denied (401, 403, 429) and Unavailable."""
         stated = request.headers.getlist(TENANT_HEADER)
         if self._open:
-            # A header that is no tenant's name is refused where the route reads it.
+            # A header that is not a tenant's name is rejected where the route reads it.
             return Caller(stated[0] if stated else "default", _OPEN, name="anyone", key="open", bound=False)
         caller = await self._caller(request.headers.getlist("Authorization"))
         if self._quotas is not None:
@@ -78,21 +78,24 @@ class Access:
         return caller
 
     def reading(self, caller: Caller, subject: dict[str, str], fields: list[str]) -> None:
-        """Tell the audit that personal ``fields`` are about to be shown; what is asked for is ``subject``, such as
-        {"consumer_id": "c1"}. Returns when that is stored. Raises Unavailable: then nothing may be shown."""
+        """Record in the audit that personal ``fields`` are about to be shown. ``subject`` is what was requested,
+        such as {"consumer_id": "c1"}. Returns when the entry is stored. Raises Unavailable; then nothing may be
+        shown."""
         if fields:
             self.record(Act(caller.tenant, caller.name, caller.key, "personal.read", subject, tuple(fields)))
 
     def record(self, act: Act) -> None:
-        """Tell the audit of an act. Returns when that is stored; raises Unavailable."""
+        """Record an act in the audit. Returns when the entry is stored; raises Unavailable."""
         if self._audit is not None:
             self._audit.record(act)
         elif not self._open:
-            raise Unavailable("there is no audit to write to")
+            raise Unavailable("this process has no audit to write to")
 
     async def _caller(self, stated: list[str]) -> Caller:
         if not stated:
-            raise unauthorized("this needs a credential: the header Authorization: Bearer with an API key", None)
+            raise unauthorized(
+                "this route needs a credential: the header Authorization: Bearer with an API key", None
+            )
         kind, _, text = stated[0].partition(" ")
         if len(stated) > 1 or kind.lower() != "bearer" or not text.strip():
             raise unauthorized("the header Authorization must be Bearer and one key or token", "invalid_request")
@@ -106,8 +109,8 @@ class Access:
 
 
 class GuardedRoute(APIRoute):
-    """A route that lets in only who may, takes only the parameters that it declares, and hides from a caller what
-    is masked for them, and what is derived from it."""
+    """A route that admits only authorised callers, accepts only the parameters that it declares, and hides masked
+    fields and everything derived from them."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -162,7 +165,7 @@ async def tenant_of(
     caller: Annotated[Caller, Depends(caller_of)],
     _: Annotated[
         Tenant | None,
-        Header(alias=TENANT_HEADER, description="Whose data: the credential's tenant, or left out."),
+        Header(alias=TENANT_HEADER, description="The tenant. Optional; it must be the credential's."),
     ] = None,
 ) -> str:
     return caller.tenant
@@ -173,7 +176,7 @@ async def access_of(request: Request) -> Access:
     return found
 
 
-#: For the parameters of routes.
+#: Types for the parameters of routes.
 CallerOf = Annotated[Caller, Depends(caller_of)]
 TenantOf = Annotated[str, Depends(tenant_of)]
 AccessOf = Annotated[Access, Depends(access_of)]
@@ -187,7 +190,11 @@ def _hidden(
     kind = answer.headers.get("content-type", "").partition(";")[0]
     body = getattr(answer, "body", None)
     if kind != "application/json" or body is None:
-        raise Denied(403, "this answer cannot be masked, and the credential has masks", kind=HIDDEN_FIELD)
+        raise Denied(
+            403,
+            "this answer cannot be masked, but the credential has masks; use one without masks",
+            kind=HIDDEN_FIELD,
+        )
     content = orjson.loads(body)
     if not isinstance(content, dict):
         content = {"items": content}

@@ -1,4 +1,4 @@
-"""HEAD, wherever there is GET."""
+"""Answers HEAD wherever there is GET."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -12,8 +12,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class HeadAsGet:
-    """ASGI middleware: HEAD is answered as GET is, with the same status and headers, and without the body. What
-    streams its body is ended after its head."""
+    """ASGI middleware: HEAD gets the status and headers of GET, without the body. A streamed answer is ended after
+    its head."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -37,14 +37,14 @@ class HeadAsGet:
         try:
             await self._app(asked, receive, head_only)
         except (_HeadSent, ClientDisconnect):
-            # A stream that cannot be sent ends as if its reader had gone.
+            # A stream that cannot be sent ends as if its reader had disconnected.
             if not ended:
                 raise
         finally:
-            # For the middleware around this one, which measures by route.
+            # For the outer middleware, which measures by route.
             if "route" in asked:
                 scope["route"] = asked["route"]
 
 
 class _HeadSent(OSError):
-    """Raised into a stream whose body nobody wants."""
+    """Raised into a stream whose body is not needed."""

@@ -1,4 +1,4 @@
-"""When an API key was last used: known to the minute, at the cost of one write per key, process and minute."""
+"""The last use of each API key, to the minute. It costs one write per key, process and minute."""
 
 import logging
 import time
@@ -15,18 +15,18 @@ from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
 
-#: Apart from the keys: a service may write here, and cannot change a key.
+#: Separate from the keys: a service may write here, and cannot change a key.
 COLLECTION = "api_key_uses"
-#: A use within so many seconds of the one that was written is not.
+#: A use within this many seconds after the last written one is not written.
 EXACT_SECONDS = 60.0
 _KEYS = 10_000
 
 
 class KeyUses(Protocol):
-    """Where the last use of each key is kept. Every method raises Unavailable."""
+    """Stores the last use of each key. Every method raises Unavailable."""
 
     def write(self, prefix: str, at: datetime) -> None:
-        """A later use that is known already stays."""
+        """Store a use, unless a later one is stored already."""
 
     def all(self) -> dict[str, datetime]: ...
 
@@ -47,7 +47,7 @@ class MongoKeyUses:
 
 
 class UseRecorder:
-    """Decides which uses are written. Used from one event loop at a time."""
+    """Decides which uses are written. For one event loop at a time."""
 
     def __init__(
         self, uses: KeyUses, now: Callable[[], datetime], clock: Callable[[], float] = time.monotonic
@@ -56,7 +56,7 @@ class UseRecorder:
         self._written: LRUCache[str, float] = LRUCache(_KEYS)
 
     def due(self, prefix: str) -> bool:
-        """Whether this use is to be written. The next ones of the minute then are not, whatever becomes of it."""
+        """Whether to write this use. Further uses in the same minute are not written, even if this write fails."""
         last, now = self._written.get(prefix), self._clock()
         if last is not None and now - last < EXACT_SECONDS:
             return False
@@ -64,8 +64,8 @@ class UseRecorder:
         return True
 
     def write(self, prefix: str) -> None:
-        """Waits for the database. A use that cannot be written is no reason to refuse a request."""
+        """Write the use; blocks on the database. If it cannot be written, the request is still answered."""
         try:
             self._uses.write(prefix, self._now())
         except Unavailable as error:
-            log.warning("the use of an API key could not be noted: %s", error)
+            log.warning("the last use of an API key could not be stored: %s", error)

@@ -1,8 +1,8 @@
-"""API keys: made, shown once, kept as a hash.
+"""API keys: created, shown once, stored as a hash.
 
-A key is ``kith_<prefix>_<secret>``. The prefix finds it and may be shown; the secret is 256 random bits. Of the
-whole only the SHA-256 is stored: a slow hash with a salt protects secrets that people choose, and that can be
-guessed; 2^256 cannot be gone through, however fast the hash, and the door checks a key with every request.
+A key is ``kith_<prefix>_<secret>``. The prefix identifies it and may be shown; the secret is 256 random bits. Only
+the SHA-256 of the whole is stored. A slow salted hash protects secrets that people choose and that can be guessed.
+2^256 secrets cannot be enumerated, however fast the hash, and the door checks a key with every request.
 """
 
 import difflib
@@ -32,7 +32,7 @@ _TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is stored of a key. ``until`` is when it ends (after a rotation), ``revoked`` when it was revoked,
+    """The stored form of a key. ``until`` is when it expires (after a rotation), ``revoked`` when it was revoked,
     ``successor`` the prefix of the key that replaces it."""
 
     prefix: str
@@ -55,22 +55,22 @@ class ApiKey:
 
 
 class KeyStore(Protocol):
-    """Where keys are kept. Every method raises Unavailable while the servers are unavailable."""
+    """Stores keys. Every method raises Unavailable while the servers are unavailable."""
 
     def insert(self, key: ApiKey) -> bool:
-        """Keep a new key; False when there is one with this prefix already."""
+        """Store a new key. Returns False when a key with this prefix exists."""
 
     def find(self, prefix: str) -> ApiKey | None: ...
 
     def all(self) -> list[ApiKey]:
-        """Every key, oldest first, ended ones too."""
+        """Every key, oldest first, including expired and revoked ones."""
 
     def replace(self, before: ApiKey, after: ApiKey) -> bool:
-        """Store ``after`` if ``before`` is still what is stored; says whether it was."""
+        """Store ``after`` if ``before`` is still stored (compare-and-set). Returns whether it was."""
 
 
 class ApiKeys:
-    """Makes and ends keys. Every method raises Unavailable, and ConfigurationError for what cannot be done."""
+    """Creates and ends keys. Every method raises Unavailable, and ConfigurationError for an impossible request."""
 
     def __init__(self, store: KeyStore, clock: Callable[[], datetime]) -> None:
         self._store = store
@@ -84,10 +84,10 @@ class ApiKeys:
         masks: Sequence[str] = (),
         limit: str | None = None,
     ) -> tuple[ApiKey, str]:
-        """A new key, and its full text, which is not stored anywhere and cannot be had again."""
+        """A new key and its full text, which is not stored and cannot be shown again."""
         _check(tenant, scopes, masks, limit)
         for mask in masks:
-            # A mask that is misspelt would hide nothing.
+            # A misspelt mask would hide nothing.
             if not is_maskable(mask):
                 near = difflib.get_close_matches(mask.partition(".")[0], sorted(MASKABLE), 1)
                 hint = (
@@ -118,7 +118,7 @@ class ApiKeys:
                 return key, text
 
     def all(self) -> list[ApiKey]:
-        """Every key, oldest first, ended ones too."""
+        """Every key, oldest first, including expired and revoked ones."""
         return self._store.all()
 
     def get(self, prefix: str) -> ApiKey:
@@ -136,11 +136,11 @@ class ApiKeys:
         new, text = self._made(old.tenant, old.name, old.scopes, old.masks, old.limit)
         if not self._store.replace(old, replace(old, until=now + overlap, successor=new.prefix)):
             self._store.replace(new, replace(new, revoked=now))
-            raise ConfigurationError(f"the key {prefix} has been changed by someone else meanwhile")
+            raise ConfigurationError(f"the key {prefix} was changed by another process; try again")
         return new, text
 
     def revoke(self, prefix: str) -> ApiKey:
-        """End a key now. One that is revoked already stays as it is."""
+        """End a key now. A key that is revoked already stays unchanged."""
         while True:
             key = self.get(prefix)
             if key.revoked is not None:
@@ -151,7 +151,7 @@ class ApiKeys:
 
 
 def prefix_of(text: str) -> str | None:
-    """The prefix of a key's full text; None when it cannot be one."""
+    """The prefix in a key's full text; None when the text is not a key."""
     found = _KEY.fullmatch(text)
     return found[1] if found else None
 
@@ -179,7 +179,7 @@ def _check(tenant: str, scopes: Sequence[str], masks: Sequence[str], limit: str 
 
 
 def check_limit(limit: str) -> None:
-    """Raise ConfigurationError unless ``limit`` reads like ``100/second``."""
+    """Raise ConfigurationError unless ``limit`` has the form ``100/second``."""
     try:
         parse(limit)
     except ValueError:
@@ -187,5 +187,5 @@ def check_limit(limit: str) -> None:
 
 
 def _milliseconds(time: datetime) -> datetime:
-    """As MongoDB keeps it."""
+    """Truncated to MongoDB's precision."""
     return time.replace(microsecond=time.microsecond // 1000 * 1000)

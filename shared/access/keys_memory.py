@@ -1,4 +1,4 @@
-"""API keys in memory: what MongoKeys does, for tests of what stands on it."""
+"""API keys in memory, with the behaviour of MongoKeys, for tests."""
 
 import threading
 
@@ -7,13 +7,13 @@ from shared.contracts.errors import Unavailable
 
 
 class MemoryKeys:
-    """A KeyStore. While ``away`` is true it behaves like a database that cannot be reached."""
+    """A KeyStore. While ``away`` is true it behaves like an unreachable database."""
 
     def __init__(self) -> None:
         self._keys: dict[str, ApiKey] = {}
         self._lock = threading.Lock()
         self.away = False
-        #: How often it was asked for a key.
+        #: How many lookups were made.
         self.finds = 0
 
     def insert(self, key: ApiKey) -> bool:

@@ -16,7 +16,7 @@ COLLECTION = "api_keys"
 
 
 class MongoKeys:
-    """A KeyStore. What was revoked stays revoked whichever server fails: it is written to a majority."""
+    """A KeyStore. Writes use write concern majority, so a revoked key stays revoked after a failover."""
 
     def __init__(self, database: Database[Document]) -> None:
         self._keys: Collection[Document] = database.get_collection(
@@ -48,7 +48,7 @@ class MongoKeys:
 
 
 def _document(key: ApiKey) -> Document:
-    # Everything is always there, so that a stored document is found by all of its fields.
+    # All fields are always written, so that a stored document can be matched by all of its fields.
     return {
         "_id": key.prefix,
         "tenant": key.tenant,

@@ -1,4 +1,4 @@
-"""API keys as the services look them up: cached for seconds, so that a revoked key dies within seconds."""
+"""Looks up API keys for the services: cached for seconds, so that a revoked key is rejected within seconds."""
 
 import asyncio
 import time
@@ -13,12 +13,12 @@ from shared.access.keys import ApiKey, KeyStore, matches, prefix_of
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller, unauthorized
 
-#: A key that was revoked or made is known everywhere after so long.
+#: A revoked or new key takes effect in all processes after this many seconds.
 FRESH_SECONDS = 5.0
-#: While MongoDB is unavailable, a key that was good when it was last read stays good for so long.
+#: While MongoDB is unavailable, a key that was valid when last read stays valid for this many seconds.
 STALE_SECONDS = 15 * 60.0
 _KEYS = 10_000
-#: How long a request waits for its key to be read: when an earlier reading would do, and when there is none.
+#: How long a request waits for a read of its key: with an earlier result to fall back on, and without one.
 _PATIENCE_SECONDS, _GIVE_UP_SECONDS = 0.5, 4.0
 
 
@@ -33,7 +33,7 @@ class _Read:
 
 
 class KeyLookup:
-    """The caller behind a key. Used from one event loop at a time."""
+    """Finds the caller of a key. For one event loop at a time."""
 
     def __init__(
         self,
@@ -51,21 +51,21 @@ class KeyLookup:
         self._now = now
         self._fresh = fresh_seconds
         self._stale = stale_seconds
-        # Apart, so that whoever tries keys that do not exist pushes out none that does.
+        # Two caches, so that attempts with unknown keys evict no known ones.
         self._known: LRUCache[str, _Read] = LRUCache(_KEYS)
         self._unknown: LRUCache[str, _Read] = LRUCache(_KEYS)
         self._reading: dict[str, asyncio.Task[ApiKey | None]] = {}
         self._away = False
 
     async def caller(self, text: str) -> Caller:
-        """Raises Denied (401), and Unavailable when the key has not been read lately and cannot be now."""
+        """Raises Denied (401), and Unavailable when the key was not read recently and cannot be read now."""
         prefix = prefix_of(text)
         key = None if prefix is None else await self._key(prefix)
-        # One sentence for all, and the hash is compared in constant time: nothing tells which part was right.
+        # One message for all cases, and a constant-time comparison: nothing reveals which part was right.
         if key is None or not matches(key, text) or not key.valid(self._now()):
             raise unauthorized("the API key is not known, or has ended or been revoked")
         if self._uses is not None and self._uses.due(key.prefix):
-            # Beside the request, which does not wait for it.
+            # In the background: the request does not wait for it.
             task = asyncio.create_task(asyncio.to_thread(self._uses.write, key.prefix))
             self._noting.add(task)
             task.add_done_callback(self._noting.discard)
@@ -84,12 +84,12 @@ class KeyLookup:
         lasting = read is not None and read.key is not None and age is not None and age < self._stale
         if lasting and self._away:
             assert read is not None
-            return read.key  # an attempt to read takes seconds to fail, and one is under way
+            return read.key  # a failing read takes seconds, and one is in progress
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS if lasting else _GIVE_UP_SECONDS):
                 return await asyncio.shield(task)
         except (Unavailable, TimeoutError) as error:
-            # A server that hangs is unavailable, too; its own timeout comes much later.
+            # A server that hangs is unavailable, too; its own timeout is much longer.
             self._away = True
             if lasting:
                 assert read is not None
@@ -97,7 +97,7 @@ class KeyLookup:
             raise Unavailable("the API keys cannot be read") from error
 
     async def _load(self, prefix: str) -> ApiKey | None:
-        # From before the read: what was revoked meanwhile is not good for longer than promised.
+        # The time before the read: a revoked key must not stay valid for longer than promised.
         at = self._clock()
         try:
             key = await asyncio.to_thread(self._store.find, prefix)
@@ -116,4 +116,4 @@ class KeyLookup:
         if self._reading.get(prefix) is task:
             del self._reading[prefix]
         if not task.cancelled():
-            task.exception()  # looked at, lest asyncio complains when nobody waits any more
+            task.exception()  # retrieved, because asyncio warns about an exception that is never retrieved

@@ -1,4 +1,4 @@
-"""Fields that stay hidden: never left out without a word, but shown as a mask and named. Pure."""
+"""Fields that stay hidden: they are not left out silently, but shown as a mask and listed. Pure."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,7 @@ from shared.http.caller import PERSONAL_READ, Caller
 Json = dict[str, Any]
 
 MASK = "•••"
-#: What orders lists: the cursor of the next page says it of the last item of this one.
+#: The fields that order lists. The cursor of the next page contains those of the last item of a page.
 _IN_CURSORS = frozenset(
     {"consumer_id", "provider_id", "relation_id", "time", "strength", "key", "bucket", "hour", "day"}
 )
@@ -22,15 +22,16 @@ _PATH = re.compile(rf"{_PART}(\.({_PART}|\*)){{0,9}}", re.ASCII)
 
 
 def is_path(text: str) -> bool:
-    """Whether ``text`` can be a field's path: ``personal.email``, or ``personal.*`` for everything in it."""
+    """Whether ``text`` has the form of a field's path: ``personal.email``, or ``personal.*`` for all fields in
+    it."""
     return _PATH.fullmatch(text) is not None
 
 
 def presented(document: Json, personal: Iterable[str], caller: Caller) -> tuple[Json, list[str]]:
     """``document`` as ``caller`` may see it, and which of the ``personal`` fields it shows.
 
-    ``document`` is a record, or a page with records as its ``items``; ``personal`` are paths from a record.
-    Nothing that was given is changed.
+    ``document`` is a record, or a page with records as its ``items``. ``personal`` are paths within a record. The
+    arguments are not changed.
     """
     if caller.may(PERSONAL_READ):
         found: set[str] = set()
@@ -40,9 +41,9 @@ def presented(document: Json, personal: Iterable[str], caller: Caller) -> tuple[
 
 
 def with_masks(answer: Json, paths: Iterable[str]) -> Json:
-    """``answer`` with the fields of ``paths`` masked, and named by its member ``masked``.
+    """``answer`` with the fields of ``paths`` masked, and listed in its member ``masked``.
 
-    A path counts from any object in the answer, at whatever depth: ``amount`` is every member of that name.
+    A path applies to every object in the answer, at any depth: ``amount`` is every member of that name.
     """
     wanted = [path.split(".") for path in paths]
     return _named(answer, lambda rest, found: _anywhere(rest, wanted, found))
@@ -51,7 +52,7 @@ def with_masks(answer: Json, paths: Iterable[str]) -> Json:
 def masked(
     answer: Json, model: type[BaseModel], paths: Iterable[str], parameters: Mapping[str, Any] | None = None
 ) -> Json:
-    """``answer``, of the form of ``model``, with the fields of ``paths`` and all that is derived from them masked
+    """``answer``, in the form of ``model``, with the fields of ``paths`` and everything derived from them masked
     (``shared.access.lineage``). ``parameters`` are those of the request, with their defaults."""
     wanted = tuple(paths)
 
@@ -65,7 +66,7 @@ def masked(
 def hidden_order(
     model: type[BaseModel], paths: Iterable[str], parameters: Mapping[str, Any]
 ) -> tuple[str, str] | None:
-    """The list of an answer whose order reveals a masked field, and that field; None where there is none."""
+    """The list of an answer whose order reveals a masked field, and that field; None without one."""
     wanted = tuple(paths)
     for name, part in shape_of(model).fields.items():
         for order in part.orders:
@@ -75,15 +76,15 @@ def hidden_order(
 
 
 def without_cursor(answer: Json) -> Json:
-    """``answer`` with its cursor masked where that holds a field which is: it can be read by anyone."""
-    told = {path.rpartition(".")[2] for path in answer.get("masked") or ()}
-    if told & _IN_CURSORS and answer.get("next") is not None:
+    """``answer`` with its cursor masked if that contains a masked field: anyone can decode a cursor."""
+    hidden = {path.rpartition(".")[2] for path in answer.get("masked") or ()}
+    if hidden & _IN_CURSORS and answer.get("next") is not None:
         return {**answer, "next": MASK, "masked": sorted({*answer["masked"], "next"})}
     return answer
 
 
 def hides(paths: Iterable[str], field: str) -> bool:
-    """Whether ``with_masks`` would mask ``field`` (``personal.email``), itself or whatever it is in."""
+    """Whether ``with_masks`` would mask ``field`` (``personal.email``) or an object that contains it."""
     answer: Any = True
     for name in reversed(field.split(".")):
         answer = {name: answer}
@@ -107,7 +108,7 @@ def _by_shape(
         return {name: _by_shape(item, shape.shape, paths, parameters, found) for name, item in value.items()}
     changed = dict(value)
     for name, part in shape.fields.items():
-        # Null hides nothing, and stays.
+        # Null reveals nothing, so it is kept.
         if (old := value.get(name)) is None:
             continue
         if any(reveals(paths, lineage.of(parameters)) for lineage in part.lineages):
@@ -141,7 +142,7 @@ def _anywhere(value: Any, paths: list[list[str]], found: set[str]) -> Any:
 def _at(
     value: Any, parts: list[str], place: tuple[str, ...], change: Callable[[Any], Any], found: set[str]
 ) -> Any:
-    """``value`` with what is at this path changed, its name added to ``found``. Null hides nothing, and stays."""
+    """``value`` with ``change`` applied at this path, whose name is added to ``found``. Null is kept."""
     if isinstance(value, list):
         return [_at(item, parts, place, change, found) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""OIDC bearer tokens: signed by an issuer that is trusted, checked with the keys that it publishes."""
+"""OIDC bearer tokens: signed by a trusted issuer, verified with its published keys."""
 
 import asyncio
 import json
@@ -22,18 +22,18 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.events import Tenant
 from shared.http.caller import SCOPES, Caller, Denied, unauthorized
 
-#: Signatures that only the issuer can make. HS256 is not among them: there, whoever can check can sign.
+#: Asymmetric signatures only. With HS256, anyone who can verify a token can also sign one.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
-#: Keys are read again after so long, and no more often than every REFETCH_SECONDS for a key id that is not known.
+#: Keys are read again after this many seconds, and for an unknown key id at most once every REFETCH_SECONDS.
 KEYS_SECONDS = 3600.0
 REFETCH_SECONDS = 30.0
-#: How far the issuer's clock and this one may be apart.
+#: The tolerated difference between the issuer's clock and this one.
 LEEWAY_SECONDS = 30
 _PAUSE_SECONDS = 2.0
 _MAX_BYTES = 1024 * 1024
 _MAX_TOKEN = 16 * 1024
 ABSENT = object()
-#: What reading a key raises that is damaged, or of a kind that this installation does not know.
+#: The errors raised for a key that is damaged, or of an unknown kind.
 _NOT_UNDERSTOOD = (
     JoseError,
     UnsupportedAlgorithm,
@@ -51,7 +51,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whom to believe, and which claims say what."""
+    """The trusted issuer, and the meaning of its claims."""
 
     issuer: str
     audience: str
@@ -62,7 +62,7 @@ class Trust:
     masks_claim: str = "masks"
 
     def check(self) -> None:
-        """Raise ConfigurationError for what would not be safe."""
+        """Raise ConfigurationError for unsafe values."""
         if weak := [name for name in self.algorithms if name not in ALGORITHMS]:
             raise ConfigurationError(
                 f"KITH_OIDC_ALGORITHMS: {', '.join(weak)} cannot be used; choose of {', '.join(ALGORITHMS)}"
@@ -88,7 +88,7 @@ def fetch(url: str) -> Json:
 
 
 class Tokens:
-    """The caller behind a token. Used from one event loop at a time."""
+    """Finds the caller of a token. For one event loop at a time."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Tokens:
         self._lock = asyncio.Lock()
 
     async def caller(self, token: str) -> Caller:
-        """Raises Denied (401, 403), and Unavailable while the issuer's keys have never been read."""
+        """Raises Denied (401, 403), and Unavailable until the issuer's keys have been read once."""
         if len(token) > _MAX_TOKEN:
             raise unauthorized("the token is too long")
         try:
@@ -117,7 +117,7 @@ class Tokens:
             except InvalidKeyIdError:
                 claims = self._checked(token, await self._current(again=True))
         except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
-            # joserfc's own sentences, which do not quote the token.
+            # joserfc's own messages, which do not quote the token.
             said = str(error) if isinstance(error, JoseError) else "it cannot be read"
             raise unauthorized(f"the token is not accepted: {said}") from None
         return self._caller(claims)
@@ -142,15 +142,15 @@ class Tokens:
             tenant = _TENANT.validate_python(tenant, strict=True)
         except ValidationError:
             raise Denied(403, f"the token's claim {self._trust.tenant_claim} names no tenant") from None
-        # Tokens carry scopes for others, too (openid, profile): what is not known grants nothing.
+        # Tokens contain scopes for other services, too (openid, profile). An unknown scope grants nothing.
         scopes = frozenset(_words(_claim(claims, self._trust.scopes_claim))) & frozenset(SCOPES)
         masks = _masks(claims, self._trust.masks_claim)
-        # It goes into the audit, which keeps UTF-8: half an emoji is none.
+        # The audit stores it as UTF-8, which cannot encode a lone surrogate.
         subject = str(claims["sub"]).encode("utf-8", "replace").decode()[:200]
         return Caller(tenant, scopes, masks, subject, f"oidc:{subject}")
 
     async def _current(self, again: bool = False) -> KeySet:
-        """The issuer's keys; ``again`` reads them anew unless that was just done."""
+        """The issuer's keys. ``again`` reads them again unless that was just done."""
         if not again and self._keys is not None and self._clock() - self._read_at < KEYS_SECONDS:
             return self._keys
         async with self._lock:
@@ -176,11 +176,11 @@ class Tokens:
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
-        """None: an address that sends elsewhere is an error, for it could send to one without TLS."""
+        """None: a redirect is an error, because it could lead to an address without TLS."""
 
 
 def _claim(claims: Mapping[str, Any], path: str, absent: object = None) -> Any:
-    """A claim by its name, or by a path such as ``kith.tenant`` where it is nested."""
+    """A claim by its name, or by a path such as ``kith.tenant`` if it is nested."""
     if path in claims:
         return claims[path]
     value: Any = claims
@@ -192,8 +192,8 @@ def _claim(claims: Mapping[str, Any], path: str, absent: object = None) -> Any:
 
 
 def key_set(published: Json) -> KeySet | None:
-    """The keys of a JSON Web Key Set that signatures can be checked with, each read on its own: what is not
-    understood is left out with a warning, and what is for encryption without one. None where none is left."""
+    """The signature keys of a JSON Web Key Set, each parsed on its own. A key that cannot be parsed is left out
+    with a warning, an encryption key without one. None when no key is left."""
     keys: list[Key] = []
     listed = published.get("keys")
     for number, one in enumerate(listed if isinstance(listed, list) else ()):
@@ -213,8 +213,8 @@ def key_set(published: Json) -> KeySet | None:
 
 
 def _masks(claims: Json, path: str) -> tuple[str, ...]:
-    """The fields that stay hidden. Raises Denied (403) for what is no list of fields that there are: a mask that
-    is misspelt must not be one that hides nothing."""
+    """The fields that stay hidden. Raises Denied (403) for anything but a list of existing fields: a misspelt mask
+    would hide nothing."""
     value = _claim(claims, path, ABSENT)
     if value is ABSENT:
         return ()

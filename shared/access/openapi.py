@@ -1,4 +1,4 @@
-"""What a service's OpenAPI document says of access: schemes, scopes, and the answers to who may not."""
+"""Access control in a service's OpenAPI document: schemes, scopes, and the answers to rejected requests."""
 
 from typing import Any
 
@@ -29,13 +29,13 @@ SCHEMES: Json = {
 }
 _QUOTA = {
     "RateLimit-Limit": "Requests that this key may send in a period.",
-    "RateLimit-Remaining": "How many of them are left.",
-    "RateLimit-Reset": "Seconds until all are there again.",
+    "RateLimit-Remaining": "Requests left in the period.",
+    "RateLimit-Reset": "Seconds until the quota is full again.",
 }
 
 
 def document_access(app: FastAPI) -> None:
-    """Have the document name the schemes, and per operation its scope and the answers 401, 403 and 429."""
+    """Document the schemes, and per operation its scope and the answers 401, 403 and 429."""
     generate = app.openapi
 
     def openapi() -> Json:
@@ -57,15 +57,15 @@ def _guarded(operation: Json, scope: str | None) -> None:
     if scope is None:
         operation["security"] = []
         return
-    # OpenAPI 3.1 lets schemes of every kind name what is needed.
+    # OpenAPI 3.1 allows scopes for schemes of every kind.
     operation["security"] = [{"apiKey": [scope]}, {"oidc": [scope]}]
     answers = operation["responses"]
     for status, answer in problems(
         {
-            401: "No credential, or one that is not known or no longer good.",
+            401: "The credential is missing, unknown, expired or revoked.",
             403: f"The credential lacks the scope `{scope}`, or is for another tenant.",
             429: "The key's rate limit is used up. Retry after the seconds in Retry-After.",
-            503: "A server that this needs is unavailable. Retry after the seconds in Retry-After.",
+            503: "Kafka or MongoDB is temporarily unavailable. Retry after the seconds in Retry-After.",
         }
     ).items():
         answers.setdefault(str(status), answer)

@@ -1,4 +1,4 @@
-"""The parameters that a route takes: what it does not know is refused, never ignored."""
+"""The parameters of a route: unknown ones are rejected, never ignored."""
 
 import difflib
 from collections import Counter
@@ -22,8 +22,8 @@ _NUMBERS = {2: "twice", 3: "three times"}
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a route. ``lineages``: the fields that an answer narrowed or ordered by it reveals.
-    ``default`` is None for one without."""
+    """A parameter of a route. ``lineages``: the fields that filtering or ordering by it reveals. ``default`` is
+    None for a parameter without one."""
 
     name: str
     many: bool
@@ -44,8 +44,8 @@ class Parameters:
         }
 
     def refused(self, given: Sequence[tuple[str, str]]) -> Response | None:
-        """A problem (422) for the parameters that the route does not know and for those that it takes once and
-        gets more often; None where all are right."""
+        """A problem (422) for unknown parameters, and for single-valued ones that are repeated; None when all are
+        right."""
         faults = misplaced(
             (name for name, _ in given), self.query, {p.name for p in self.query.values() if p.many}
         )
@@ -55,19 +55,19 @@ class Parameters:
         return problem(422, "; ".join(f"{name}: {detail}" for name, detail in faults.items()), errors=errors)
 
     def values(self, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """What is given, with the defaults for the rest."""
+        """The given parameters, with defaults for the others."""
         return {name: each.default for name, each in self.query.items()} | dict(given)
 
     def check(self, masks: Sequence[str], given: Sequence[tuple[str, str]], path: Iterable[str]) -> None:
-        """Raises Denied (403) for a parameter that narrows or orders an answer by a masked field: with one
-        question after the other, the answers would reveal it."""
+        """Raise Denied (403) for a parameter that filters or orders by a masked field: a series of requests would
+        reveal the field."""
         values = self.values(given)
         named = {name for name, value in given if value != ""}
         for name, parameter in {
             **self.query,
             **{name: self.path[name] for name in path if name in self.path},
         }.items():
-            # A choice counts also where its default makes it; a filter only where it is given.
+            # A choice counts even by default; a filter only when it is given.
             chosen = name in named or name in self.path or parameter.default is not None
             for lineage in parameter.lineages:
                 if chosen and (field := reveals(masks, lineage.of(values))) is not None:
@@ -78,8 +78,8 @@ class Parameters:
 def misplaced(
     given: Iterable[str], known: Mapping[str, Any] | Sequence[str], many: Iterable[str] = ()
 ) -> dict[str, str]:
-    """What is wrong with the names of parameters: name → a sentence that follows it. ``many``: those that may
-    be given more than once."""
+    """What is wrong with the names of parameters: name → a sentence that follows it. ``many``: those that may be
+    repeated."""
     faults: dict[str, str] = {}
     for name, number in Counter(given).items():
         if name not in known:
@@ -90,7 +90,7 @@ def misplaced(
 
 
 def unknown(name: str, known: Sequence[str]) -> str:
-    """That there is no parameter of a name, with the nearest one, or all where none is near."""
+    """The detail for an unknown parameter: the nearest name, or all if none is near."""
     if not known:
         return "is not a parameter of this path, which takes none"
     near = difflib.get_close_matches(name.lower(), [each.lower() for each in known], 1, 0.6)
@@ -124,7 +124,7 @@ def _parameter(name: str, info: FieldInfo) -> Parameter:
 
 
 def _many(annotation: Any, found: list[Any]) -> bool:
-    """Whether a parameter takes several values; declarations within its type are added to ``found``."""
+    """Whether a parameter is multi-valued. Declarations within its type are added to ``found``."""
     if get_origin(annotation) in (list, tuple, set, frozenset, Sequence):
         return True
     found.extend(getattr(annotation, "__metadata__", ()))

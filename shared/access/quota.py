@@ -1,4 +1,4 @@
-"""Rate limits per key, counted in this process alone: n processes of a service admit n times as much."""
+"""Rate limits per key, counted in each process: n processes of a service admit n times as much."""
 
 import time
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from shared.http.caller import Caller, Denied
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What is left to a key: requests in all and left, and seconds until it is full again."""
+    """The quota of a key: the limit, the requests left, and seconds until it is full again."""
 
     limit: int
     remaining: int
@@ -30,14 +30,14 @@ class Quota:
 
 
 class Quotas:
-    """Counts the requests of each key. ``limit`` is for keys that have none of their own."""
+    """Counts the requests of each key. ``limit`` is for keys without a limit of their own."""
 
     def __init__(self, limit: str) -> None:
         self._limit = limit
         self._strategy = FixedWindowRateLimiter(MemoryStorage())
 
     async def take(self, caller: Caller) -> Quota | None:
-        """One request of ``caller``; None when nothing limits it. Raises Denied (429), with the quota."""
+        """Count one request of ``caller``. None when there is no limit. Raises Denied (429), with the quota."""
         wanted = caller.limit or self._limit
         if wanted == NO_LIMIT:
             return None

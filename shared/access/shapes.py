@@ -1,4 +1,4 @@
-"""The models of answers as shapes: which field is declared to be derived from what, at whatever depth. Pure."""
+"""The models of answers as shapes: what each field is declared to be derived from, at any depth. Pure."""
 
 import types
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from shared.access.lineage import DerivedFrom, OrderedBy
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A field: what it and its order are derived from, and the shape of what is in it (or in its items)."""
+    """A field: what it and its order are derived from, and the shape of its content (or of its items)."""
 
     lineages: tuple[DerivedFrom, ...]
     orders: tuple[OrderedBy, ...]
@@ -29,14 +29,14 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Nested:
-    """An object with any names, whose values have a shape."""
+    """An object with arbitrary names, whose values have a shape."""
 
     shape: "Shape | Nested"
 
 
 @cache
 def shape_of(model: type[BaseModel]) -> Shape:
-    """The shape of a model. Models do not refer to themselves."""
+    """The shape of a model. Recursive models are not supported."""
     return Shape({name: _part(field.annotation, field.metadata) for name, field in model.model_fields.items()})
 
 
@@ -49,7 +49,7 @@ def _part(annotation: Any, metadata: Sequence[Any]) -> Part:
 
 
 def _inner(annotation: Any, found: list[Any]) -> Shape | Nested | None:
-    """The model within an annotation; declarations on the way are added to ``found``."""
+    """The model within an annotation. Declarations on the way are added to ``found``."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         found.extend(arguments[1:])

@@ -1,4 +1,4 @@
-"""Holds the audit against itself and against the topic. Pure."""
+"""Compares the audit with its own hashes and with the topic. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from shared.access.chain import Entry, Flaw, flaws
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """By tenant how many entries there are and how many of the topic, and what is wrong."""
+    """Per tenant the number of entries, the number in the topic, and the faults found."""
 
     entries: dict[str, int]
     witnessed: dict[str, int]
@@ -18,27 +18,27 @@ class Verdict:
 
 
 class Witnessed:
-    """What the topic says: ``hashes`` by tenant, then by sequence. Where it says two things of one place, the
-    first counts, for it was there before."""
+    """The content of the topic: ``hashes`` by tenant, then by sequence. If it contains two messages for one place,
+    the first one counts, because it is older."""
 
     def __init__(self) -> None:
         self.hashes: dict[str, dict[int, str]] = {}
 
     def take(self, value: bytes | None) -> bool:
-        """Look at a message. False, whatever it was: a filter that keeps none."""
+        """Process a message. Always False, so that it serves as a filter that keeps none."""
         try:
             entry = json.loads(value or b"")
             hash, sequence = str(entry["hash"]), int(entry["sequence"])
             self.hashes.setdefault(str(entry["tenant"]), {}).setdefault(sequence, hash)
         except (ValueError, TypeError, KeyError):
-            pass  # not Kith's: nobody else is to write there, and what they write vouches for nothing
+            pass  # not written by Kith: a foreign message proves nothing
         return False
 
 
 def verify(
     audit_log: AuditLog, seen: Mapping[str, Mapping[int, str]], key: bytes | None, tenant: str | None = None
 ) -> Verdict:
-    """Every chain, or that of ``tenant``. ``seen``: Witnessed.hashes. Raises Unavailable."""
+    """Verify all chains, or that of ``tenant``. ``seen``: Witnessed.hashes. Raises Unavailable."""
     verdict = Verdict({}, {}, [])
     for name in sorted({*audit_log.tenants(), *seen}):
         if tenant not in (None, name):

@@ -1,2 +1,2 @@
-"""What services agree on: events, changes, topics, how collections are declared, the outcomes of a failure.
+"""What services share: events, changes, topics, the declaration of collections, the outcomes of a failure.
 Pure."""

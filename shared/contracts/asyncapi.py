@@ -1,4 +1,4 @@
-"""The Kafka side described: an AsyncAPI 3.0 document, made from the models. Pure."""
+"""Describes the topics: an AsyncAPI 3.0 document, made from the models. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -16,10 +16,10 @@ CLOUDEVENT = "application/cloudevents+json"
 
 _MODELS: Mapping[str, type[BaseModel]] = dict(zip(EVENT_TYPES, EVENT_MODELS, strict=True))
 
-#: Per event type: what it says, and the id and data of an example.
+#: Per event type: its meaning, and the id and data of an example.
 _EVENTS: Mapping[str, tuple[str, str, Json]] = {
     "consumer.upserted": (
-        "What is known of a consumer.",
+        "The profile of a consumer.",
         "customer-7-revision-2",
         {
             "consumer_id": "customer-7",
@@ -30,12 +30,12 @@ _EVENTS: Mapping[str, tuple[str, str, Json]] = {
         },
     ),
     "consumer.erased": (
-        "A consumer is to be forgotten.",
+        "A request to erase a consumer.",
         "erasure-31",
         {"consumer_id": "customer-7", "mode": "anonymise"},
     ),
     "provider.upserted": (
-        "What is known of a provider.",
+        "The profile of a provider.",
         "store-3-revision-5",
         {
             "provider_id": "store-3",
@@ -58,7 +58,7 @@ _EVENTS: Mapping[str, tuple[str, str, Json]] = {
         },
     ),
     "relation.retracted": (
-        "A fact is void.",
+        "A fact is retracted.",
         "refund-88",
         {"relation_id": "order-1042", "consumer_id": "customer-7", "reason": "refunded"},
     ),
@@ -88,14 +88,14 @@ class _Change(BaseModel):
 
 
 class ConsumerChange(_Change):
-    """That a consumer changed, not to what: personal data stays where it is."""
+    """A consumer changed. The message does not contain personal data."""
 
     type: Literal["consumer.changed"]
     data: ConsumerChangeData
 
 
 class ProviderChange(_Change):
-    """That a provider changed, not to what."""
+    """A provider changed. The message does not contain the new profile."""
 
     type: Literal["provider.changed"]
     data: ProviderChangeData
@@ -115,16 +115,16 @@ _DESCRIPTIONS: Mapping[str, str] = {
     "provider-changes": "One message per event that changed what is stored of a provider.",
     "relation-changes": "One message per event that changed a fact: the fact before and after.",
     "dead-letters": "Input messages that can never be accepted, byte for byte (to 1 MiB), with the reason.",
-    "erasures": "Who is erased: the latest record of each consumer, for ever.",
-    "audit": "Who read personal data and who did what: a copy of the audit, chained by hashes.",
+    "erasures": "Erased consumers: the latest record of each, kept for ever.",
+    "audit": "Reads of personal data and administrative acts: a copy of the audit, chained by hashes.",
 }
 
 _NO_SPACE_AROUND = r"^\S(.*\S)?$"
 
 _TWICE = (
-    " A message may come twice, and after a failure of a broker one may come before an earlier one that is"
-    " published again. The header kith-number counts them per kith-origin without a gap: take number n + 1"
-    " after n and drop all others, and every change counts exactly once."
+    " A message may be delivered twice. After a failure of a broker it may arrive before an earlier one that is"
+    " published again. The header kith-number counts them per kith-origin without a gap: accept number n + 1"
+    " after n and drop all others; every change then counts exactly once."
 )
 
 
@@ -138,14 +138,14 @@ def event_examples() -> dict[str, Json]:
 
 
 def schemas(models: Iterable[type[BaseModel]]) -> dict[str, Json]:
-    """JSON Schemas of ``models`` and of what they hold, by name, for ``#/components/schemas``."""
+    """JSON Schemas of ``models`` and of the models in their fields, by name, for ``#/components/schemas``."""
     wanted = [(model, "validation") for model in models]
     _, document = models_json_schema(wanted, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     return {name: _portable(schema) for name, schema in document["$defs"].items()}
 
 
 def document(topics: Topics, version: str) -> Json:
-    """The AsyncAPI 3.0 document of the topics, as seen from Kith: it receives events and sends changes."""
+    """The AsyncAPI 3.0 document of the topics, as seen from Kith: it receives events and publishes changes."""
     messages = {
         **{_MODELS[type].__name__: _event_message(type) for type in _EVENTS},
         **{model.__name__: _change_message(short) for short, model in _CHANGES.items()},
@@ -233,13 +233,13 @@ def _dead_letter_message() -> Json:
         "kith-reason": "A short stable code, as in the door's rejections.",
         "kith-detail": "A sentence for a person.",
         "kith-field": "The field at fault, when it is one.",
-        "kith-origin-record": "Where the message lay: topic/partition/offset.",
-        "kith-value-bytes": "Only of a message beyond 1 MiB, of which there is the beginning: its value's length.",
+        "kith-origin-record": "The place of the original message: topic/partition/offset.",
+        "kith-value-bytes": "Only of a message above 1 MiB, which is truncated: the original length of its value.",
         "kith-value-sha256": "The SHA-256 of that value in hexadecimal, unless personal data is encrypted.",
     }
     return {
         "name": "dead-letter",
-        "summary": "Key and value as they came, to 4 KiB of a message beyond 1 MiB; the value may be anything.",
+        "summary": "The original key and value, 4 KiB of each above 1 MiB; the value may be anything.",
         "contentType": "application/octet-stream",
         "payload": {},
         "headers": {
@@ -256,8 +256,8 @@ def _key(subject: str) -> Json:
 
 
 def _portable(schema: Any) -> Any:
-    """``schema`` without Unicode classes in its patterns, which many validators cannot compile. What replaces
-    them allows a little more; the verdict of the door is what counts."""
+    """``schema`` without Unicode classes in its patterns, which many validators cannot compile. The replacements
+    accept slightly more; the door's verdict is decisive."""
     if isinstance(schema, dict):
         return {
             name: _NO_SPACE_AROUND if name == "pattern" and r"\p{" in part else _portable(part)

@@ -1,8 +1,8 @@
-"""The changes that the relations service emits: what a fact was before an event, and what it is after. Pure.
+"""The changes that the relations service publishes: a fact before and after an event. Pure.
 
-Each effective event yields one change; a duplicate, an outdated event and one that says nothing new yield
-none. A change may be delivered twice: the number in its message's headers
-(``shared.runtime.sequence_numbers``) identifies a repetition, and its ``id`` is the same each time.
+Each effective event yields one change. A duplicate, an outdated event and an event without new content yield none.
+A change may be delivered twice. The number in its message's headers (``shared.runtime.sequence_numbers``)
+identifies a duplicate, and its ``id`` is the same each time.
 """
 
 from typing import Annotated, Literal
@@ -16,13 +16,13 @@ _Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class _Open(BaseModel):
-    # Readers must survive fields that a newer relations service adds; those they know are held to the same
-    # bounds as in events, whoever wrote them.
+    # Readers must accept fields that a newer relations service adds. The fields that they know have the same
+    # bounds as in events.
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
 class Fact(_Open):
-    """A relation as it counts. Absent as ``before`` when new, as ``after`` when retracted."""
+    """A relation as it counts. ``before`` is absent when it is new, ``after`` when it is retracted."""
 
     provider_id: Id
     kind: Kind
@@ -40,14 +40,14 @@ class Fact(_Open):
 
 
 class Cause(_Open):
-    """The event that made the change."""
+    """The event that caused the change."""
 
     source: Id
     id: Id
 
 
 class Origin(_Open):
-    """Where that event lies, and the change's place among several of one event."""
+    """The position of that event in the log, and the index of the change among those of the same event."""
 
     topic: str
     partition: _Whole
@@ -65,7 +65,7 @@ class RelationChangeData(_Open):
 
 
 class RelationChange(_Open):
-    """A CloudEvent of type ``relation.changed``; its id is made of the origin, so it is the same each time."""
+    """A CloudEvent of type ``relation.changed``. Its id is derived from the origin, so it is always the same."""
 
     specversion: Literal["1.0"]
     id: str
@@ -77,7 +77,7 @@ class RelationChange(_Open):
 
 
 def decode_change(raw: bytes) -> RelationChange:
-    """The change in ``raw`` (JSON). Raises InvalidEvent."""
+    """Parse the change in ``raw`` (JSON). Raises InvalidEvent."""
     try:
         return RelationChange.model_validate_json(raw)
     except ValidationError as error:

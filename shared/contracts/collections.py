@@ -1,4 +1,4 @@
-"""How a collection is declared: validator, indexes and guard, as data. Pure."""
+"""The declaration of a collection: validator, indexes and guard, as data. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from typing import Any
 class CollectionSpec:
     """A MongoDB collection that a service owns.
 
-    ``validator`` is a JSON Schema (MongoDB's dialect), ``indexes`` are compound keys (field, 1 or -1).
-    ``guard`` names a field that differs whenever the document differs: a replacement and a deletion are
-    refused (Stale) unless the stored document still has the value it had when it was read. None where
-    the position's epoch alone protects the document, because no other partition ever writes it.
-    ``unique`` says that no two documents ever have the same value in it, which makes it cheaper.
-    The indexes hold only documents with the values ``partial``: every list asks for these.
+    ``validator`` is a JSON Schema (MongoDB's dialect), ``indexes`` are compound keys (field, 1 or -1). ``guard``
+    names a field that differs whenever the document differs. A replacement or a deletion is refused (Stale) unless
+    the stored document still has the value that was read. It is None where the position's epoch alone protects the
+    document, because no other partition writes it. ``unique`` states that no two documents ever have the same
+    value in the guard field, which makes writes cheaper. The indexes contain only documents with the values
+    ``partial``: every list queries for these.
     """
 
     validator: Mapping[str, Any]
@@ -25,7 +25,7 @@ class CollectionSpec:
 
     @property
     def placing(self) -> tuple[str, ...]:
-        """The fields that say where a document is in the indexes, first those that distinguish most."""
+        """The fields that determine a document's place in the indexes, the most selective first."""
         names = (name.partition(".")[0] for keys in self.indexes for name, _ in reversed(keys))
         return tuple(dict.fromkeys(name for name in (*names, *self.partial) if name != "_id"))
 
@@ -34,7 +34,7 @@ Collections = Mapping[str, CollectionSpec]
 
 
 def object_schema(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A closed object: these properties and ``_id``, no others."""
+    """The schema of a closed object: these properties and ``_id``, no others."""
     return {
         "bsonType": "object",
         "required": ["_id", *required],

@@ -2,11 +2,11 @@
 
 
 class InvalidEvent(Exception):
-    """This event can never be accepted, however often it is tried: it becomes a dead letter.
+    """This event can never be accepted, however often it is retried. It becomes a dead letter.
 
-    ``reason`` is a short stable code (``invalid``, ``not_json``, ``unknown_type`` …), ``field`` the path of
-    the offending field (``data.amount``) or None, ``detail`` a sentence for a person. None of them quotes
-    the value, which may be personal.
+    ``reason`` is a short stable code (``invalid``, ``not_json``, ``unknown_type`` …), ``field`` the path of the
+    offending field (``data.amount``) or None, ``detail`` a sentence for a person. None of them quotes the value,
+    which may be personal.
     """
 
     def __init__(self, reason: str, detail: str, field: str | None = None) -> None:
@@ -17,16 +17,16 @@ class InvalidEvent(Exception):
 
 
 class Unavailable(Exception):
-    """A server is unavailable or refuses for now. The same work is tried again; nothing is lost or skipped."""
+    """A server is unavailable, or refuses for now. The same work is retried; nothing is lost or skipped."""
 
 
 class Fenced(Exception):
-    """Another worker has claimed this partition since: whatever this one still holds of it is void."""
+    """Another worker has claimed this partition since. Everything that this one holds of it is void."""
 
 
 class Stale(Exception):
-    """A document is not what it was when it was read: read it again and fold the slice anew."""
+    """A document has changed since it was read. Read it again and fold the slice again."""
 
 
 class ConfigurationError(Exception):
-    """A setting, a topic or a server is not as Kith needs it, and trying again will not help."""
+    """A setting, a topic or a server is not as Kith needs it, and a retry will not help."""

@@ -1,5 +1,5 @@
-"""What operators are told to look into: names of the documents that count it. Pure."""
+"""What operators have to look into: the names of the documents that count it. Pure."""
 
 FINDINGS = "findings"
-#: ``plaintext/<topic>`` counts events whose personal data came into Kafka in plain text, past the door.
+#: ``plaintext/<topic>`` counts events whose personal data reached Kafka in plain text, bypassing the door.
 PLAINTEXT = "plaintext"

@@ -1,8 +1,8 @@
-"""The table of services: the one place that says which there are, and what each reads, writes and keeps. Pure.
+"""The table of services: the only list of them, with what each reads, writes and stores. Pure.
 
 Commands, ports, `kith up`, `kith status`, lag, Kafka's ACLs and what can be rebuilt follow from it. What cannot
-follow (a setting's name, a compose file, MongoDB's roles, the apps that tests walk) is held equal to it by
-``tests/unit/project/test_services.py``, which names the place that was forgotten.
+follow (a setting's name, a compose file, MongoDB's roles, the apps that tests walk) is compared with it by
+``tests/unit/project/test_services.py``, which names a forgotten place.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from shared.contracts.topic_names import AUDIT, CHANGES, DEAD_LETTERS, INPUTS, L
 class ServiceSpec:
     """A process type. Topics are short names (``shared.contracts.topic_names``).
 
-    ``summary`` is the help of `kith NAME`. ``folds`` are the topics of its projection, which it reads as a member
-    of the group named like itself; ``reads`` are those that it reads as a member of no group; ``describes`` are
-    those of which it only asks how long they are. ``documents`` are the collections that `kith status` counts.
+    ``summary`` is the help of `kith NAME`. ``folds`` are the topics of its projection, which it reads in the
+    consumer group with its own name. ``reads`` are topics that it reads outside any group. ``describes`` are
+    topics of which it only requests the end offsets. ``documents`` are the collections that `kith status` counts.
     """
 
     name: str
@@ -42,7 +42,7 @@ _TABLE = (
         "relations",
         8702,
         "Run a relations worker and its query API. Needs KITH_KAFKA and KITH_MONGO.",
-        # Erasures go on to the topic of the facts; those that a restored dump lacks are ordered again.
+        # Erasures are forwarded to the topic of the facts. Those missing in a restored dump are published again.
         writes=(*OUTPUTS, "relations", "consumers"),
         folds=INPUTS,
         reads=(*CHANGES.values(), LEDGER),
@@ -55,7 +55,7 @@ _TABLE = (
         writes=(DEAD_LETTERS, AUDIT),
         folds=(CHANGES["relations"],),
         reads=(LEDGER,),
-        # The operators' page shows how far behind relations are.
+        # The operators' page shows the lag of relations.
         describes=INPUTS,
         documents=("aggregates",),
     ),
@@ -75,7 +75,7 @@ _TABLE = (
     ),
 )
 
-#: By name, in the order in which they are started.
+#: By name, in starting order.
 SERVICES: Mapping[str, ServiceSpec] = {spec.name: spec for spec in _TABLE}
-#: Those with a projection, which has workers, lag and versions.
+#: Services with a projection, which have workers, lag and versions.
 PROJECTIONS: Mapping[str, ServiceSpec] = {name: spec for name, spec in SERVICES.items() if spec.folds}

@@ -1,4 +1,4 @@
-"""The topics, what goes into which, and how their keys spread. Pure."""
+"""The topics, what belongs into each, and how their keys are partitioned. Pure."""
 
 from dataclasses import dataclass
 
@@ -28,6 +28,6 @@ class Topics:
         return f"{self.prefix}.{_INPUT_OF[event.type]}"
 
     def check(self, event: Event, topic: str) -> None:
-        """Raise InvalidEvent when an event came in through a topic that is not its own."""
+        """Raise InvalidEvent when an event came through another topic than its own."""
         if self.of(event) != topic:
             raise InvalidEvent("wrong_topic", f"belongs into {self.of(event)}", "type")

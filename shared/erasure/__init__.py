@@ -1,1 +1,1 @@
-"""Who is erased: the ledger, its records, and the gate that keeps erased consumers of a restored database back."""
+"""Erasure: the ledger, its records, and the gate that hides erased consumers of a restored database."""

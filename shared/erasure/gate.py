@@ -1,9 +1,8 @@
-"""What a service does about the ledger before it answers anything: a database may have been restored from a dump
-that is older than an erasure.
+"""Compares the database with the ledger before a service answers: a restored dump may be older than an erasure.
 
-First the keys of everybody in the ledger are destroyed again, so that nothing sealed can be read. Whoever is not
-erased in the database is erased once more, through Kafka, as at any other time; the fold then does exactly what it
-did before. Until it has, the service answers 503.
+First the keys of all consumers in the ledger are destroyed again, so that their sealed values cannot be read. A
+consumer who is not erased in the database is then erased again through Kafka, as by any other erasure. Until the
+fold has done that, the service answers 503.
 """
 
 import logging
@@ -21,7 +20,8 @@ from pymongo.write_concern import WriteConcern
 
 from shared.contracts.codec import encode
 from shared.contracts.errors import Unavailable
-from shared.contracts.events import ConsumerErased, ErasedData, event_key
+from shared.contracts.events import ConsumerErased, ErasedData, document_id, event_key
+from shared.contracts.spelling import other_spellings
 from shared.contracts.topics import Topics
 from shared.erasure.records import KEYS, LedgerEntry, Mode, stronger_mode
 from shared.mongo.errors import translated
@@ -33,15 +33,14 @@ log = logging.getLogger(__name__)
 
 _PATIENCE_SECONDS = 2.0
 _BATCH = 5_000
-#: So many ranges of ids are looked through at a time.
+#: How many ranges of ids one query covers.
 _RANGES = 200
 _DUPLICATE_KEY = 11000
 
 
 class ErasureGate(ReadinessGate):
-    """``names`` gives what a collection of relations is called at the moment; ``read`` gives the ledger,
-    ``open_publisher`` a publisher. Without a publisher it changes nothing, and waits for another service to do
-    it."""
+    """``names`` returns the current name of a collection of relations, ``read`` the ledger, ``open_publisher`` a
+    publisher. Without a publisher the gate changes nothing, and waits for another service to act."""
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class ErasureGate(ReadinessGate):
         self._left: Sequence[LedgerEntry] | None = None
 
     def check(self) -> None:
-        """For who folds: raises Unavailable until every key that was destroyed is so again."""
+        """For workers: raises Unavailable until every destroyed key is destroyed again."""
         if not self._keys_gone.wait(_PATIENCE_SECONDS):
             raise Unavailable("the ledger of erasures has not been read yet")
 
@@ -66,30 +65,36 @@ class ErasureGate(ReadinessGate):
         if self._left is None:
             entries = list(self._read().values())
             ids = [entry.document_id for entry in entries]
+            # From before ids were normalised; of nearly nobody are there any.
+            others = [
+                document_id(entry.tenant, other)
+                for entry in entries
+                for other in other_spellings(entry.consumer_id)
+            ]
             if self._open_publisher is None:
-                check_destroyed(self._database, ids)
+                check_destroyed(self._database, [*ids, *others])
             else:
-                destroy(self._database, ids)
+                destroy(self._database, [*ids, *existing(self._database, others)])
             self._keys_gone.set()
             left = list(self._unerased(entries))
             if left and self._open_publisher is not None:
-                log.warning("%d erasures are carried out once more", len(left))
-                self._order(left, self._open_publisher)
+                log.warning("%d erasures are missing in the database and are published again", len(left))
+                self._publish_again(left, self._open_publisher)
             self._left = left
         self._left = list(self._unerased(self._left))
         if not self._left:
             return []
-        return [f"{len(self._left)} erasures are not carried out in the database yet, which has been restored"]
+        return [f"the database was restored: {len(self._left)} erasures are not carried out in it yet"]
 
     def _unerased(self, entries: Sequence[LedgerEntry]) -> Iterator[LedgerEntry]:
-        """Those who are not erased in the database, or not as thoroughly, or not from all of it."""
+        """Entries whose consumers are not erased in the database, or only in part, or less thoroughly."""
         erased = dict(_modes(self._database[self._names("consumers")], "erased", entries))
         facts = {entry.document_id for entry in with_facts(self._database, self._names, entries)}
         for entry in entries:
             if not _reached(erased.get(entry.document_id), entry) or entry.document_id in facts:
                 yield entry
 
-    def _order(self, entries: Sequence[LedgerEntry], open_publisher: Callable[[], Publisher]) -> None:
+    def _publish_again(self, entries: Sequence[LedgerEntry], open_publisher: Callable[[], Publisher]) -> None:
         publisher = open_publisher()
         try:
             publisher.send([_message(entry, self._topics) for entry in entries]).result()
@@ -100,7 +105,7 @@ class ErasureGate(ReadinessGate):
 def with_facts(
     database: Database[Document], names: Callable[[str], str], entries: Sequence[LedgerEntry]
 ) -> Iterator[LedgerEntry]:
-    """Those of the ledger whose facts may still be there. Raises Unavailable."""
+    """Entries of the ledger whose facts may still be stored. Raises Unavailable."""
     marked = dict(_modes(database[names("erased")], "mode", entries))
     relations = database[names("relations")]
     done = []
@@ -111,7 +116,7 @@ def with_facts(
             yield entry
     for start in range(0, len(done), _RANGES):
         batch = done[start : start + _RANGES]
-        # Of a consumer with many facts the marker is there before the last of them is gone.
+        # If a consumer has many facts, the marker is stored before the last of them is erased.
         if _any_fact(relations, batch):
             yield from (entry for entry in batch if _any_fact(relations, [entry]))
 
@@ -136,16 +141,23 @@ def _reached(mode: Mode | None, entry: LedgerEntry) -> bool:
 
 
 def check_destroyed(database: Database[Document], ids: Sequence[str]) -> None:
-    """Raises Unavailable when one of these keys can still be had."""
+    """Raise Unavailable if one of these keys still exists."""
     for batch in _batches(ids):
         with translated():
             left = database[KEYS].find_one({"_id": {"$in": batch}, "destroyed": {"$ne": True}}, {"_id": 1})
         if left is not None:
-            raise Unavailable("a key that was destroyed is there again")
+            raise Unavailable("a destroyed key exists again; waiting for a service that destroys it")
+
+
+def existing(database: Database[Document], ids: Sequence[str]) -> Iterator[str]:
+    """Those of these keys that are there, destroyed or not. Raises Unavailable."""
+    for batch in _batches(ids):
+        with translated():
+            yield from [each["_id"] for each in database[KEYS].find({"_id": {"$in": batch}}, {"_id": 1})]
 
 
 def destroy(database: Database[Document], ids: Sequence[str]) -> int:
-    """Destroy these keys where they are not. Returns how many were there again, or never had been. Raises
+    """Destroy these keys where they are not destroyed. Returns how many existed again, or had no document. Raises
     Unavailable."""
     keys = database.get_collection(KEYS, write_concern=WriteConcern("majority", wtimeout=10_000))
     done = 0
@@ -159,7 +171,7 @@ def destroy(database: Database[Document], ids: Sequence[str]) -> int:
             try:
                 keys.bulk_write(writes, ordered=False)
             except BulkWriteError as error:
-                # Made, or destroyed, at the same moment by somebody else: looked at once more.
+                # Another process made or destroyed it at the same moment. Check it again.
                 if {each["code"] for each in error.details.get("writeErrors", ())} != {_DUPLICATE_KEY}:
                     raise
                 raise Unavailable("keys are being made at the same time") from error

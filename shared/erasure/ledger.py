@@ -1,4 +1,4 @@
-"""The ledger of erasures, read from its compacted topic: what it says outranks whatever a database holds."""
+"""The ledger of erasures, read from its compacted topic. It overrides the content of any database."""
 
 import logging
 import threading
@@ -28,7 +28,7 @@ Entries = dict[str, LedgerEntry]
 
 
 def read_ledger(settings: Settings) -> Entries:
-    """All of it as of now. Raises Unavailable."""
+    """The whole ledger as of now. Raises Unavailable."""
     found: Entries = {}
     topic = _Topic(settings)
     try:
@@ -43,7 +43,7 @@ def read_ledger(settings: Settings) -> Entries:
 
 
 class Ledger:
-    """Follows the ledger in a thread, from its beginning. Safe for threads."""
+    """Follows the ledger from its beginning, on its own thread. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -57,15 +57,15 @@ class Ledger:
 
     def stop(self) -> None:
         self._stop.set()
-        # A broker that is unavailable is waited for; nothing is lost with the thread.
+        # Not joined: the thread may be waiting for an unavailable broker. Nothing is lost with it.
         self._thread.join(_STOP_SECONDS)
 
     def problems(self) -> list[str]:
-        """Why it may not know everybody who is erased."""
+        """Why the ledger may be incomplete; empty when it is read."""
         return [] if self._read.is_set() else ["the ledger of erasures has not been read yet"]
 
     def mode(self, tenant: str, consumer_id: str) -> Mode | None:
-        """How the consumer has been erased; None when they have not."""
+        """How the consumer was erased; None if they were not."""
         entry = self._entries.get(document_id(tenant, consumer_id)) if self._entries else None
         return None if entry is None else entry.mode
 
@@ -78,7 +78,7 @@ class Ledger:
                 self._stop.wait(_RETRY_SECONDS)
                 continue
             except Exception:
-                self._broken()
+                self._wait_for_operator()
                 continue
             try:
                 while not self._stop.is_set():
@@ -86,21 +86,21 @@ class Ledger:
                     if topic.caught_up:
                         self._read.set()
             except Unavailable as error:
-                log.warning("the ledger of erasures is read anew: %s", error)
+                log.warning("reading the ledger of erasures again from its beginning: %s", error)
             except Exception:
-                self._broken()
+                self._wait_for_operator()
             finally:
                 topic.close()
 
-    def _broken(self) -> None:
-        """Somebody has to do something: grant a right, for one. Until then it is not known who is erased."""
-        log.exception("the ledger of erasures cannot be read")
+    def _wait_for_operator(self) -> None:
+        """An operator has to act, for example grant a right. Until then it is unknown who is erased."""
+        log.exception("the ledger of erasures cannot be read; correct the cause, it is read again")
         self._read.clear()
         self._stop.wait(_TROUBLE_SECONDS)
 
 
 class _Topic:
-    """Raises Unavailable."""
+    """A consumer of the ledger's topic. Its methods raise Unavailable."""
 
     def __init__(self, settings: Settings) -> None:
         self._name = Topics(settings.topic_prefix).name(LEDGER)
@@ -115,12 +115,12 @@ class _Topic:
             raise
 
     def _look(self) -> None:
-        """Take in all partitions; where some are new, from the beginning of all: what is read twice says the
-        same."""
+        """Assign all partitions. If some are new, read all from the beginning: reading an entry twice is
+        harmless."""
         self._looked_at = time.monotonic()
         present = partitions_of(self._consumer, [self._name])
         if not present:
-            raise Unavailable(f"there is no topic {self._name}; `kith topics create` makes it")
+            raise Unavailable(f"Kafka has no topic {self._name}; `kith topics create` makes it")
         if set(present) != self._ends.keys():
             with reaching_brokers():
                 self._consumer.assign(present)
@@ -128,7 +128,7 @@ class _Topic:
                 self._ends = self._consumer.end_offsets(present)
 
     def poll(self, timeout_ms: int, entries: Entries) -> None:
-        """Add what has come since."""
+        """Add the entries since the last call."""
         if time.monotonic() - self._looked_at > _LOOK_SECONDS:
             self._look()
         with reaching_brokers():
@@ -146,7 +146,7 @@ class _Topic:
 
     @property
     def caught_up(self) -> bool:
-        """Whether all that was there at the start has been read."""
+        """Whether everything up to the ends at the start has been read."""
         with reaching_brokers():
             return all(self._consumer.position(tp) >= end for tp, end in self._ends.items())
 

@@ -1,1 +1,1 @@
-"""How an HTTP service answers: the server, health, problems, parameters, cursors, the scopes of a route."""
+"""The HTTP side of a service: the server, health, problems, parameters, cursors, the scopes of a route."""

@@ -1,4 +1,4 @@
-"""Who asks: one tenant, the rights, the fields that stay hidden. Pure."""
+"""The sender of a request: its tenant, its scopes, the fields that stay hidden. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from shared.http.problems.client import MISSING_SCOPE
 from shared.http.problems.kind import ProblemType
 
-#: Every right that a credential can have, and what it is for. None of them contains another.
+#: All scopes that a credential can have, with their purpose. None contains another.
 SCOPES: Mapping[str, str] = {
     "events:write": "send events to the door",
-    "consumers:read": "read what is known of a consumer",
+    "consumers:read": "read consumer profiles",
     "personal:read": "see personal fields, which are masked otherwise",
     "relations:read": "read providers, relations and relationships",
     "analytics:read": "read aggregates and measures",
@@ -22,12 +22,12 @@ RELATIONS_READ, ANALYTICS_READ, METRICS_READ, ADMIN = "relations:read", "analyti
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sends a request.
+    """The sender of a request.
 
-    ``masks`` are paths of fields (``personal.email``, ``amount``) that stay hidden whatever the scopes; ``name``
-    is for people, ``key`` identifies the credential (a key's prefix, ``oidc:`` and the subject, or ``open``).
-    ``limit`` replaces the configured rate limit; "none" is without one. ``bound`` says that the tenant comes from
-    the credential, and not from what the request says of itself.
+    ``masks`` are paths of fields (``personal.email``, ``amount``) that stay hidden regardless of the scopes.
+    ``name`` is for people. ``key`` identifies the credential (a key's prefix, ``oidc:`` and the subject, or
+    ``open``). ``limit`` replaces the configured rate limit; "none" removes it. ``bound``: the tenant comes from
+    the credential, not from the request.
     """
 
     tenant: str
@@ -43,8 +43,8 @@ class Caller:
 
 
 class Denied(Exception):
-    """The request is refused: an HTTP status (401, 403 or 429), a sentence for a person, response
-    headers, and the kind of problem where it is not the general one of the status."""
+    """The request is refused: an HTTP status (401, 403 or 429), a sentence for a person, response headers, and the
+    kind of problem where it is not the general one of the status."""
 
     def __init__(
         self,
@@ -62,13 +62,13 @@ class Denied(Exception):
 
 
 def unauthorized(detail: str, error: str | None = "invalid_token") -> Denied:
-    """401 as RFC 6750 has it; ``error`` None when there was no credential at all."""
+    """A 401 in the form of RFC 6750; ``error`` is None when the request had no credential."""
     challenge = 'Bearer realm="kith"' + (f', error="{error}"' if error else "")
     return Denied(401, detail, {"WWW-Authenticate": challenge})
 
 
 def forbidden(scope: str) -> Denied:
-    """403 that names the scope that is missing."""
+    """A 403 that names the missing scope."""
     challenge = f'Bearer realm="kith", error="insufficient_scope", scope="{scope}"'
     detail = f"this needs the scope {scope}, which the credential lacks"
     return Denied(403, detail, {"WWW-Authenticate": challenge}, kind=MISSING_SCOPE)

@@ -1,4 +1,4 @@
-"""Pages of other origins that may ask an API from a browser."""
+"""Allows pages of other origins to call an API from a browser."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ _PREFLIGHT_SECONDS = 600
 
 
 def allow_origins(app: FastAPI, origins: Sequence[str]) -> None:
-    """Let pages of these origins (``http://127.0.0.1:8703``) read. They bring the reader's credential in a header;
-    cookies play no part, so a page that is not named here can do nothing in a reader's name."""
+    """Let pages of these origins (``http://127.0.0.1:8703``) read. They send the reader's credential in a header.
+    Cookies are not used, so a page that is not listed cannot act in a reader's name."""
     if origins:
         app.add_middleware(
             CORSMiddleware,

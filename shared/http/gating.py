@@ -1,4 +1,4 @@
-"""Answers 503 in place of an API while its readiness gate is closed."""
+"""Answers 503 while a readiness gate is closed."""
 
 from collections.abc import MutableMapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from shared.runtime.readiness import ReadinessGate
 
 
 def add_gate(app: FastAPI, gate: ReadinessGate, but: Sequence[str] = ()) -> None:
-    """Answer 503 to every request about data while the gate is not open. ``but``: paths that tell of nobody."""
+    """Answer 503 to every request for data while the gate is closed. ``but``: paths without data of consumers."""
     app.add_middleware(_Gated, gate=gate, but=frozenset(but))
 
 

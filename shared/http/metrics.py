@@ -1,4 +1,4 @@
-"""``/metrics`` of an HTTP service, and what Prometheus is told of its requests."""
+"""``/metrics`` of an HTTP service, and the metrics of its requests."""
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -17,14 +17,14 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-#: Label values come from these and from the routes' templates: senders must not be able to make new ones.
+#: Label values come from these and from the route templates, so that senders cannot create new ones.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ELSEWHERE = "none"
 _UNSEEN = ("/metrics", "/health/live", "/health/ready")
 
 
 class RequestMetrics:
-    """ASGI middleware. Health checks and scrapes are left out."""
+    """ASGI middleware. Health checks and scrapes are not measured."""
 
     def __init__(self, app: App, registry: CollectorRegistry) -> None:
         self._app = app
@@ -36,15 +36,15 @@ class RequestMetrics:
             registry=registry,
         )
         self._received = Counter(
-            "kith_http_received_bytes", "Bytes of requests' bodies, as they were sent.", registry=registry
+            "kith_http_received_bytes", "Bytes of request bodies, as sent.", registry=registry
         )
-        self._in_flight = Gauge("kith_http_requests_in_flight", "Requests under way.", registry=registry)
+        self._in_flight = Gauge("kith_http_requests_in_flight", "Requests in progress.", registry=registry)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _UNSEEN:
             await self._app(scope, receive, send)
             return
-        # What a crash leaves: the answer is then made outside of this middleware.
+        # The status after a crash: its answer is made outside of this middleware.
         status = 500
 
         async def counted() -> MutableMapping[str, Any]:
@@ -72,10 +72,10 @@ class RequestMetrics:
 
 
 def add_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
-    """Measure the requests of ``app``, and answer ``/metrics`` with everything in ``registry``."""
+    """Measure the requests of ``app``, and serve everything in ``registry`` at ``/metrics``."""
     app.add_middleware(RequestMetrics, registry=registry)
 
-    # Not on the event loop: gauges ask others for their state.
+    # A synchronous route runs off the event loop: gauges make requests of their own.
     @app.get("/metrics", include_in_schema=False)
     @needs(METRICS_READ, masks_itself=True)
     def metrics() -> Response:

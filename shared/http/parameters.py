@@ -1,4 +1,4 @@
-"""Parameters of requests, where services take the same. Pure."""
+"""Request parameters that several services share. Pure."""
 
 from datetime import datetime
 
@@ -6,7 +6,7 @@ from shared.contracts.rfc3339 import parse_day_or_time
 
 
 class BadParameter(ValueError):
-    """A parameter cannot be used. ``name`` is the parameter, ``detail`` says to its sender why."""
+    """A parameter is invalid. ``name`` is the parameter, ``detail`` the reason, for the sender."""
 
     def __init__(self, name: str, detail: str) -> None:
         super().__init__(f"{name}: {detail}")
@@ -15,7 +15,7 @@ class BadParameter(ValueError):
 
 
 def moment(name: str, text: str) -> datetime:
-    """The time, in UTC, of a day (its beginning in UTC) or of a time with its offset. Raises BadParameter."""
+    """The time, in UTC, of a day (its start in UTC) or of a time with offset. Raises BadParameter."""
     try:
         return parse_day_or_time(text)
     except ValueError as error:

@@ -1,25 +1,26 @@
-"""Ids in the paths of URLs that hold a slash, which clients write as %2F.
+"""Ids in URLs: in any spelling, and in paths with slashes, which clients encode as %2F.
 
-Servers decode a path before routes see it, and then such a slash looks like any other.
+Servers decode a path before routing, and such a slash then looks like any other.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from shared.contracts.events import Id
+from shared.contracts.spelling import nfc
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
 
-#: Stands for a slash within a segment. It is half a character, so decoding never makes one.
+#: Stands for a slash within a segment. It is a lone surrogate, which decoding never produces.
 _SLASH = "\udc2f"
 
 
 class EncodedSlashes:
-    """ASGI middleware: what was %2F stays within its segment. Ids in paths have to be declared as PathId."""
+    """ASGI middleware that keeps %2F within its path segment. Ids in paths must be declared as PathId."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -36,4 +37,6 @@ def _with_slashes(segment: Any) -> Any:
     return segment.replace(_SLASH, "/") if isinstance(segment, str) else segment
 
 
-PathId = Annotated[Id, BeforeValidator(_with_slashes)]
+#: Ids are stored in NFC, and asked for in whatever form.
+QueryId = Annotated[Id, AfterValidator(nfc)]
+PathId = Annotated[QueryId, BeforeValidator(_with_slashes)]

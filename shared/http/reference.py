@@ -1,7 +1,7 @@
 """The pages that every service serves about itself, without internet: ``/docs``, and ``/problems/NAME``.
 
-``/docs`` is Swagger UI over ``/openapi.json``. Its files are in the package fastapi-swagger; FastAPI's own page
-would load them from elsewhere.
+``/docs`` is Swagger UI over ``/openapi.json``. Its files come from the package fastapi-swagger; FastAPI's own page
+would load them from the internet.
 """
 
 import base64
@@ -28,9 +28,9 @@ _STYLE = (
     "td,th{padding:.25rem 1rem .25rem 0;text-align:left;vertical-align:top}.status{opacity:.7}"
 )
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-#: No script, and no style but the one of these pages.
+#: No script, and only the style of these pages.
 _TEXT_POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; frame-ancestors 'none'"
-#: Swagger UI draws arrows from data: addresses. It asks this service alone.
+#: Swagger UI uses data: URLs for its arrows, and makes requests to this service only.
 _DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -65,7 +65,7 @@ _OF_THE_PACKAGE = {
 
 
 def add_reference(app: FastAPI) -> None:
-    """Add the pages. They need no credential: they contain what the source code contains."""
+    """Add the pages. They need no credential, because they contain nothing but the source code does."""
     page = file("docs.html", _PAGE.format(title=html.escape(app.title)).encode())
 
     @app.get("/docs", include_in_schema=False)
@@ -128,7 +128,7 @@ def _list() -> str:
     )
     return (
         "<h1>Problems</h1>"
-        "<p>What the <code>type</code> of an <code>application/problem+json</code> answer leads to.</p>"
+        "<p>The pages that <code>type</code> of an <code>application/problem+json</code> answer links to.</p>"
         f"<table><tr><th>Status</th><th>Problem</th></tr>{rows}</table>"
     )
 

@@ -1,4 +1,4 @@
-"""What a route asks of its callers, said where the route is. Pure."""
+"""What a route requires of its callers, declared at the route. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ _ANY_PARAMETER = "kith_any_parameter"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """``scope`` None: anyone may ask. ``masks_itself``: the route hides the caller's masked fields in what it
-    answers, which is done for it otherwise, in JSON."""
+    """``scope`` None: no credential is needed. ``masks_itself``: the route masks hidden fields in its answers.
+    Otherwise that is done for it, in JSON."""
 
     scope: str | None
     masks_itself: bool = False
 
 
-#: For a route that says nothing: it is not open by having been forgotten.
+#: For a route without a declaration: a forgotten one is not open.
 UNSAID = Need(ADMIN)
 
 
 def needs(scope: str, *, masks_itself: bool = False) -> Callable[[F], F]:
-    """Decorates a route's function, below the route's own decorator."""
+    """Declares the scope of a route's function. Goes below the route's own decorator."""
 
     def mark(function: F) -> F:
         setattr(function, _ATTRIBUTE, Need(scope, masks_itself))
@@ -35,7 +35,7 @@ def needs(scope: str, *, masks_itself: bool = False) -> Callable[[F], F]:
 
 
 def public(function: F) -> F:
-    """Decorates the function of a route that asks for no credential."""
+    """Declares that a route needs no credential."""
     setattr(function, _ATTRIBUTE, Need(None))
     return function
 
@@ -47,8 +47,7 @@ def need_of(function: Any) -> Need:
 
 
 def any_parameter(function: F) -> F:
-    """Decorates the function of a route that checks the parameters of its query itself. Every other route refuses
-    those that it does not declare."""
+    """Declares that a route checks its query parameters itself. Other routes reject undeclared ones."""
     setattr(function, _ANY_PARAMETER, True)
     return function
 

@@ -27,7 +27,7 @@ from shared.http.tls import Tls
 
 PROBLEM_JSON = "application/problem+json"
 
-#: On every answer. No answer is a page: a browser is to run, frame and keep nothing of it.
+#: On every answer. No answer of an API is a page, so a browser must not run, frame or store any of it.
 SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -51,7 +51,7 @@ class Problem(BaseModel):
 
 
 class Refusal(HTTPException):
-    """An HTTPException that says what kind of problem it is. One without has the general kind of its status."""
+    """An HTTPException with a kind of problem. Without one it has the general kind of its status."""
 
     def __init__(self, kind: ProblemType, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(kind.status, detail, dict(headers or {}))
@@ -66,8 +66,8 @@ def problem(
     kind: ProblemType | None = None,
     **members: object,
 ) -> Response:
-    """A response of problem+json, by default of the general ``kind`` of its status; ``members`` are further
-    members of the problem."""
+    """A problem+json response, by default of the general ``kind`` of its status. ``members`` are further members
+    of the problem."""
     kind = kind or of_status(status)
     body = {"type": kind.uri, "title": kind.title, "status": status, "detail": detail, **members}
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
@@ -75,14 +75,14 @@ def problem(
 
 
 def json_response(content: Any) -> Response:
-    """A 200 with JSON, for routes whose answer is known to fit its model: it is not validated again.
-    Times must be aware; they come out in RFC 3339."""
+    """A 200 with JSON, for routes whose answer is known to fit its model: it is not validated again. Times must be
+    timezone-aware; they are written in RFC 3339."""
     body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
     return Response(body, media_type="application/json")
 
 
 def problems(details: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
-    """``details`` (status → when it is answered) for the ``responses`` of a route, documented as problems."""
+    """``details`` (status → when it is answered) as the ``responses`` of a route, documented as problems."""
     return {
         status: {
             "description": detail,
@@ -93,7 +93,7 @@ def problems(details: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
 
 
 def extend_openapi(app: FastAPI, schemas: Mapping[str, Mapping[str, Any]]) -> None:
-    """Add component schemas to the app's OpenAPI document, for routes that refer to them by hand."""
+    """Add component schemas to the app's OpenAPI document, for routes that reference them."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -116,12 +116,12 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 
 def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:
-    """Add ``/health/live`` (the process answers) and ``/health/ready`` (it can do its work).
+    """Add ``/health/live`` (the process answers) and ``/health/ready`` (it is able to work).
 
-    ``ready`` returns the reasons why not; it is called in a worker thread and may block for a moment.
+    ``ready`` returns the reasons why not. It runs on a worker thread and may block for a moment.
     """
 
-    # Without a credential: whoever starts and watches processes asks, and the answers tell of nobody's data.
+    # No credential: process managers and monitoring call it, and the answers contain no data.
     @app.get("/health/live", tags=["health"], summary="The process answers.", operation_id="getLive")
     @public
     async def live() -> dict[str, str]:
@@ -150,10 +150,10 @@ def serve(
     grace_seconds: int = 10,
     tls: Tls | None = None,
 ) -> None:
-    """Serve ``app`` until SIGTERM or SIGINT, let the requests under way end, call ``on_stop``, and return.
+    """Serve ``app`` until SIGTERM or SIGINT, let the requests in progress end, call ``on_stop``, and return.
 
-    Port 0 takes a free one; the log says which. With ``tls`` nothing is answered without it. Raises
-    ConfigurationError when the address cannot be had or a certificate cannot be used.
+    Port 0 takes a free one, which is logged. With ``tls`` only TLS is served. Raises ConfigurationError when the
+    address is not available or a certificate cannot be used.
     """
     config = uvicorn.Config(
         app,
@@ -169,8 +169,8 @@ def serve(
         server.should_exit = True
 
     if threading.current_thread() is threading.main_thread():
-        # uvicorn raises the signal again once it has stopped; by default that would end the process with
-        # the signal's status, before on_stop.
+        # uvicorn raises the signal again after it has stopped. By default that would end the process with the
+        # signal's status, before on_stop.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
     try:
@@ -185,7 +185,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """Tells the app that the process is to end, so that it ends its streams, which would be waited for."""
+    """Notifies the app of the shutdown, so that it ends its streams, which would otherwise be waited for."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.config.app.state.stopping = True  # type: ignore[union-attr]
@@ -194,8 +194,8 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sets TCP_NODELAY on connections; without, answers on a connection that
-    # is kept alive wait 40 ms for the client's delayed acknowledgement.
+    # With the protocol named, asyncio sets TCP_NODELAY on connections. Without it, answers on a kept-alive
+    # connection wait 40 ms for the client's delayed acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -221,7 +221,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _bad_parameters(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [
-        # The first part of the location says where it was sent (query, path, header), the rest its name.
+        # The first part of the location is where it was sent (query, path, header), the rest its name.
         {"field": ".".join(str(part) for part in item["loc"][1:]), "detail": str(item["msg"])}
         for item in error.errors()
     ]
@@ -235,6 +235,6 @@ async def _unavailable(_: Request, error: Exception) -> Response:
 
 
 async def _crash(_: Request, __: Exception) -> Response:
-    # The exception goes on to uvicorn after this answer, which logs it with its traceback.
-    # Made outside of every middleware, so the headers are not added there.
-    return problem(500, "this is a fault of the service, and its log says more", SECURITY_HEADERS)
+    # After this answer the exception goes on to uvicorn, which logs it with its traceback. The answer is made
+    # outside of every middleware, so it adds the headers itself.
+    return problem(500, "the service has a fault; its log contains the traceback", SECURITY_HEADERS)

@@ -20,14 +20,14 @@ class File:
 
 
 def file(name: str, content: bytes) -> File:
-    """``content`` as a file called ``name``, whose ending says of which type it is."""
+    """``content`` as a file called ``name``; the suffix determines its type."""
     suffix = name[name.rfind(".") :]
     kind = _TYPES.get(suffix) or mimetypes.types_map.get(suffix, "application/octet-stream")
     return File(content, gzip.compress(content, 9, mtime=0), kind, f'"{hashlib.sha256(content).hexdigest()[:16]}"')
 
 
 def answer(found: File, request: Request, headers: Mapping[str, str]) -> Response:
-    """304 where the browser has the file already, else the file, compressed where it may be."""
+    """304 where the browser has the file already, otherwise the file, compressed where the browser accepts it."""
     headers = {**headers, "Cache-Control": "no-cache", "ETag": found.tag, "Vary": "Accept-Encoding"}
     if request.headers.get("if-none-match") == found.tag:
         return Response(status_code=304, headers=headers)

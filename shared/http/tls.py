@@ -1,4 +1,4 @@
-"""TLS for the services' APIs, and client certificates where an authority for them is named."""
+"""TLS for the services' APIs, with client certificates where an authority for them is configured."""
 
 import ssl
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM files: certificate (with the chain), private key, and the authority that clients must be signed by."""
+    """PEM files: certificate (with the chain), private key, and the authority that signs client certificates."""
 
     cert_file: str
     key_file: str
     client_ca_file: str | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """As uvicorn takes them; it speaks TLS 1.2 and newer."""
+        """The arguments for uvicorn. It accepts TLS 1.2 and newer."""
         wanted = ssl.CERT_NONE if self.client_ca_file is None else ssl.CERT_REQUIRED
         return {
             "ssl_certfile": self.cert_file,
@@ -38,7 +38,7 @@ class Tls:
 
 
 def tls_of(settings: Settings) -> Tls | None:
-    """None when no certificate is named. Raises ConfigurationError for half a setting."""
+    """None without a certificate. Raises ConfigurationError when only one of the two files is set."""
     cert, key, client_ca = settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
     if cert is None and key is None and client_ca is None:
         return None

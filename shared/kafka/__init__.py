@@ -1,1 +1,1 @@
-"""The adapters to Kafka. ``clients`` chooses one of the two libraries."""
+"""The Kafka adapters. ``clients`` selects one of the two client libraries."""

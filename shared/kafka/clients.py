@@ -1,4 +1,4 @@
-"""Chooses the Kafka client by the setting ``kafka_client``. Each is imported only when it is the chosen one."""
+"""Selects the Kafka client by the setting ``kafka_client``. Only the selected one is imported."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,8 +9,8 @@ from shared.settings import Settings
 
 
 def open_reader(settings: Settings, service: str, topics: Sequence[str]) -> Reader:
-    """A member of the Kafka group ``<group>.<service>`` that reads ``topics`` (full names). Raises
-    ConfigurationError, and Unavailable while the brokers cannot be reached or lack a topic."""
+    """A member of the consumer group ``<group>.<service>`` that reads ``topics`` (full names). Raises
+    ConfigurationError, and Unavailable while the brokers cannot be reached or a topic is missing."""
     if settings.kafka_client == "librdkafka":
         with _librdkafka():
             from shared.kafka.librdkafka.reader import LibrdkafkaReader
@@ -32,7 +32,8 @@ def open_publisher(settings: Settings) -> Publisher:
 
 
 def open_both(settings: Settings, service: str, topics: Sequence[str]) -> tuple[Reader, Publisher]:
-    """A reader and a publisher, or neither: a reader left behind would keep its partitions. Raises as they do."""
+    """A reader and a publisher, or neither: an unused reader would keep its partitions. Raises the errors of
+    both."""
     publisher = open_publisher(settings)
     try:
         return open_reader(settings, service, topics), publisher

@@ -1,4 +1,4 @@
-"""Creates Kith's topics in Kafka, and grows them."""
+"""Creates Kith's topics in Kafka, and adds partitions to them."""
 
 from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
@@ -10,15 +10,16 @@ from shared.settings import Settings
 
 
 def ensure_topics(settings: Settings) -> list[str]:
-    """Create the topics that are missing and add partitions to those that have fewer than the setting says.
+    """Create missing topics, and add partitions to those that have fewer than the setting.
 
-    Returns a line per thing done, none when all was there. Outputs come first: a change topic must never have
+    Returns one line per change, none when nothing was missing. Outputs come first: a change topic must never have
     fewer partitions than the input whose changes it carries, one to one.
     """
     topics = Topics(settings.topic_prefix)
     names = [topics.name(short) for short in (*OUTPUTS, *INPUTS)]
     configs = {
-        # What a projection reads is kept for ever: it can always be rebuilt from the start of its topics.
+        # The inputs of projections are kept for ever, so that a projection can always be rebuilt from the start of
+        # its topics.
         **{topics.name(short): {"retention.ms": "-1"} for short in (*INPUTS, *OUTPUTS)},
         topics.name(LEDGER): {"retention.ms": "-1", "cleanup.policy": "compact"},
         topics.name("dead-letters"): {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
@@ -47,7 +48,7 @@ def ensure_topics(settings: Settings) -> list[str]:
                 admin.create_partitions({topic["name"]: settings.partitions})
                 done.append(f"grew {topic['name']} from {count} to {settings.partitions} partitions")
     except KafkaError as error:
-        raise ConfigurationError(f"the topics could not be set up: {error}") from error
+        raise ConfigurationError(f"the topics could not be created or changed: {error}") from error
     finally:
         admin.close()
     return done

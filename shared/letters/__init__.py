@@ -1,1 +1,1 @@
-"""Dead letters, for whoever looks at them and publishes them again: `kith dead-letters` and the dashboard."""
+"""Dead letters, to be inspected and replayed: for `kith dead-letters` and the dashboard."""

@@ -1,4 +1,4 @@
-"""What a replay makes of one dead letter, and why. Pure."""
+"""What a replay of one dead letter does, and why. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from shared.runtime.protocols import Document
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """``failed`` is why the message became a letter; ``published`` says whether a replay publishes it again, and
-    ``because`` what will become of it then, or why it is left out. No value of the message is in any of them."""
+    """``failed`` is why the message became a dead letter. ``published`` is whether a replay publishes it again.
+    ``because`` is the expected result, or why it is left out. None contains a value of the message."""
 
     id: str
     failed: str
@@ -23,13 +23,13 @@ class Fate:
 
 
 def fate(letter: Document, published: bool, topics: Topics) -> Fate:
-    """Of a letter with its value as it came, or without one where the letter is not opened."""
-    return Fate(letter["_id"], _failed(letter), published, _because(letter, published, topics))
+    """The fate of a letter with its original value, or without one where it was not decrypted."""
+    return Fate(letter["_id"], _failed(letter), published, _reason(letter, published, topics))
 
 
 def mended_fate(letter: Document) -> Fate:
-    """Of a letter in whose place a mended event is published."""
-    return Fate(letter["_id"], _failed(letter), True, "a mended event is published in its place")
+    """The fate of a letter that is replaced by a corrected event."""
+    return Fate(letter["_id"], _failed(letter), True, "a corrected event is published in its place")
 
 
 def _failed(letter: Document) -> str:
@@ -37,7 +37,7 @@ def _failed(letter: Document) -> str:
     return f"{letter['reason']}: {where}{letter['detail']}"
 
 
-def _because(letter: Document, published: bool, topics: Topics) -> str:
+def _reason(letter: Document, published: bool, topics: Topics) -> str:
     id, service = letter["_id"], letter.get("service", "analytics")
     if topics.short(letter["topic"]) not in INPUTS:
         return (
@@ -51,14 +51,14 @@ def _because(letter: Document, published: bool, topics: Topics) -> str:
     if refused is not None:
         show = f"kith dead-letters show {id} --raw > event.json"
         replay = f"kith dead-letters replay {id} --value event.json"
-        return f"this version refuses it, too ({refused}); mend it: {show}, then {replay}"
+        return f"this version refuses it, too ({refused}); correct it: {show}, then {replay}"
     if not published:
         return "its consumer is erased, and nothing of a person who is erased goes into Kafka"
     return "this version can read it; it is checked again when it arrives"
 
 
 def _refused_by(letter: Document, topics: Topics) -> str | None:
-    """Why this version cannot read the message; None when it can."""
+    """Why this version cannot accept the message; None when it can."""
     value = letter["value"] or b""
     try:
         wanted = topics.of(decode(value))
@@ -71,7 +71,7 @@ def _refused_by(letter: Document, topics: Topics) -> str | None:
 
 
 def counted(fates: Sequence[Fate]) -> list[tuple[str, int]]:
-    """How many letters share an outcome, most first, for when there are too many to name each."""
+    """How many letters share an outcome, most frequent first, for lists too long to name each."""
     return Counter(f"{one.failed}; {_general(one)}" for one in fates).most_common()
 
 

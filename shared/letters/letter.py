@@ -1,4 +1,4 @@
-"""Which dead letters are meant, what is told of one, what its replay is. Pure."""
+"""Which dead letters are selected, how one is summarised, and what its replay is. Pure."""
 
 import base64
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ LOG_ORDER = [("topic", 1), ("partition", 1), ("offset", 1)]
 
 @dataclass(frozen=True)
 class Selection:
-    """Which dead letters are meant: those with these ids, else those that match everything that is given.
-    Letters that were replayed or discarded are meant only by their ids, or with ``closed``."""
+    """Selects dead letters: those with these ids, otherwise those that match all given criteria. Replayed or
+    discarded letters are selected only by their ids, or with ``closed``."""
 
     ids: Sequence[str] = ()
     reason: str | None = None
@@ -33,17 +33,17 @@ class Selection:
     since: datetime | None = None
     until: datetime | None = None
     closed: bool = False
-    #: Only this tenant's, and those that name none.
+    #: Letters of this tenant, and those without a tenant.
     seen_by: str | None = None
 
     @property
     def narrow(self) -> bool:
-        """Whether it leaves anything out but what is closed."""
+        """Whether the selection excludes open letters."""
         wanted = (self.reason, self.type, self.tenant, self.topic, self.since, self.until)
         return bool(self.ids) or any(part is not None for part in wanted)
 
-    def told(self) -> dict[str, str]:
-        """The selection, for the audit."""
+    def audit_subject(self) -> dict[str, str]:
+        """The selection as the subject of an audit entry."""
         if self.ids:
             return {"ids": " ".join(self.ids)}
         named = ("reason", "type", "tenant", "topic", "since", "until")
@@ -74,32 +74,32 @@ def state(letter: Document) -> str:
 
 
 def replayable(letter: Document, topics: Topics) -> bool:
-    """Whether it is an event, and here as it came. A change is none: events can be repeated, but a change that is
-    counted twice is wrong for ever, and rebuilding the projection counts it right."""
+    """Whether it is a complete event. A change cannot be replayed: an event may be repeated, but a change that is
+    counted twice stays wrong. Rebuilding the projection counts it correctly."""
     return topics.short(letter["topic"]) in INPUTS and "cut" not in letter
 
 
 def cut_note(letter: Document) -> str | None:
-    """What a letter lacks, and where it lies; None when it has everything."""
+    """What is missing in a truncated letter, and where it is; None for a complete letter."""
     if "cut" not in letter:
         return None
     return (
-        f"{letter['_id']} was too large to be kept whole: all {letter['cut']['value_bytes']:,} bytes of its value "
-        f"lie in Kafka, in {letter['topic']}, partition {letter['partition']}, offset {letter['offset']}"
+        f"{letter['_id']} was too large to be stored whole: the {letter['cut']['value_bytes']:,} bytes of its "
+        f"value are in Kafka, in {letter['topic']}, partition {letter['partition']}, offset {letter['offset']}"
     )
 
 
 def replay(letter: Document) -> Message:
-    """The original message once more. Its key decides the partition, as it does for the key's other events."""
+    """The original message again. Its key selects the partition, as for other events of the key."""
     key: bytes | None = letter["key"]
-    # Without one, it stays where it was; MongoDB has no difference between no value and an empty one to keep.
+    # Without a key, it keeps its partition. A missing value is replayed as an empty one.
     partition = letter["partition"] if key is None else None
     return Message(letter["topic"], key, letter["value"] or b"", partition, _headers(letter))
 
 
 def mended(letter: Document, value: bytes, topics: Topics) -> Message:
-    """``value`` instead of the original, where the door would publish it: a whole event, or of a letter in binary
-    mode the data alone. Raises InvalidEvent when it would be refused again."""
+    """``value`` in place of the original, as the door would publish it: a whole event, or for a letter in binary
+    mode the data alone. Raises InvalidEvent when it would be rejected again."""
     headers = _headers(letter)
     if is_binary(headers) and not _is_whole(value):
         event = decode(structured(headers, value))
@@ -109,7 +109,7 @@ def mended(letter: Document, value: bytes, topics: Topics) -> Message:
 
 
 def _is_whole(value: bytes) -> bool:
-    """Whether it states an attribute that every event has."""
+    """Whether it contains an attribute that every event has."""
     try:
         return "specversion" in orjson.loads(value.removeprefix(BOM))
     except (orjson.JSONDecodeError, TypeError):
@@ -122,15 +122,15 @@ def _headers(letter: Document) -> tuple[tuple[str, bytes], ...]:
 
 
 def summary(letter: Document) -> dict[str, Any]:
-    """What a list tells of a letter: no value and no key, which may hold personal data. For JSON."""
-    told = ("reason", "field", "detail", "service", "tenant", "type", "event_id", "time", "cut")
+    """A letter as a list shows it, as JSON: without value and key, which may hold personal data."""
+    shown = ("reason", "field", "detail", "service", "tenant", "type", "event_id", "time", "cut")
     done = ("replay_of", "replayed_at", "replays", "discarded_at", "discard_reason")
-    fields = {name: as_json(letter[name]) for name in (*told, *done) if name in letter}
+    fields = {name: as_json(letter[name]) for name in (*shown, *done) if name in letter}
     return {"id": letter["_id"], "state": state(letter), **fields}
 
 
 def as_json(value: Any) -> Any:
-    """A field of a letter as JSON has it."""
+    """A field of a letter as a JSON value."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, bytes):

@@ -1,4 +1,4 @@
-"""Dead letters and the vault: opened to be looked at, sealed again on their way back into Kafka."""
+"""Dead letters and the vault: decrypted for inspection, encrypted again before they go back into Kafka."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,13 @@ from shared.vault.tokens import Unreadable
 
 
 def with_values(letters: Sequence[Document], vault: Vault | None) -> list[Document]:
-    """The letters with their values as they came; None instead of a value whose key is destroyed. Raises
-    Unavailable, and ConfigurationError where there is no key to open them with."""
+    """The letters with their original values; None in place of a value whose key is destroyed. Raises Unavailable,
+    and ConfigurationError where there is no key to decrypt them with."""
     return [_with_value(letter, vault) for letter in letters]
 
 
 def is_sealed(letter: Document) -> bool:
-    """Whether it takes a key to read the letter's value."""
+    """Whether the letter's value is encrypted."""
     headers = tuple((header["name"], header["value"]) for header in letter["headers"])
     return sealed_for(letter["value"], headers) is not None
 
@@ -32,7 +32,7 @@ def _with_value(letter: Document, vault: Vault | None) -> Document:
     if (owner := sealed_for(value, headers)) is None:
         return letter
     if vault is None:
-        raise ConfigurationError(f"{letter['_id']} is encrypted, and KITH_ENCRYPTION is off")
+        raise ConfigurationError(f"{letter['_id']} is encrypted, but KITH_ENCRYPTION is off; set the master key")
     tenant, consumer_id = owner
     key = vault.keys(tenant, [consumer_id], create=False).get(consumer_id)
     try:
@@ -44,8 +44,8 @@ def _with_value(letter: Document, vault: Vault | None) -> Document:
 
 
 def sealed_again(message: Message, vault: Vault | None) -> Message | None:
-    """The message as the door would publish it. None when nothing of it may go into Kafka: it would be refused
-    again, and so be there in plain text, or its consumer is erased. Raises Unavailable."""
+    """The message as the door would publish it. None when it must not go into Kafka: it would be rejected again,
+    and so be stored in plain text, or its consumer is erased. Raises Unavailable."""
     if vault is None:
         return message
     try:

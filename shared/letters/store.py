@@ -1,4 +1,4 @@
-"""The dead letters in MongoDB, and what replaying and discarding them does there."""
+"""The dead letters in MongoDB, and how replaying and discarding changes them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,16 +23,16 @@ _BATCH = 200
 
 
 class Letters:
-    """The dead letters of one database. Nothing is ever deleted here."""
+    """The dead letters of one database. Letters are never deleted."""
 
     def __init__(self, database: "Database[Document]", topics: Topics, vault: Vault | None = None) -> None:
-        """``vault`` opens sealed letters, and seals what is published."""
+        """``vault`` decrypts sealed letters, and encrypts what is published."""
         self._letters = database[COLLECTION]
         self._topics = topics
         self._vault = vault
 
     def opened(self, letters: Sequence[Document]) -> list[Document]:
-        """The letters with their values as they came."""
+        """The letters with their original values."""
         return with_values(letters, self._vault)
 
     def by_id(self, ids: Sequence[str]) -> list[Document]:
@@ -43,7 +43,7 @@ class Letters:
         return list(self._letters.find(query, {"value": 0}).sort([("time", -1), ("_id", -1)]).limit(limit))
 
     def reasons(self, selection: Selection) -> dict[str, int]:
-        """How many there are of each reason, most first."""
+        """The number of letters per reason, most frequent first."""
         grouped = self._letters.aggregate(
             [
                 {"$match": selection.query(self._topics)},
@@ -54,16 +54,17 @@ class Letters:
         return {entry["_id"]: entry["count"] for entry in grouped}
 
     def replayable(self, letter: Document) -> bool:
-        """Whether a replay publishes it again: it is an event, and here as it came."""
+        """Whether a replay publishes it again: it is a complete event."""
         return replayable(letter, self._topics)
 
     def replay(
         self, selection: Selection, publisher: Publisher | None, explain: Callable[[Fate], None] = lambda _: None
     ) -> tuple[list[str], list[str]]:
-        """Publish again what is meant, in the order of the log. Returns the ids of what was published and of
-        what was left out: it is no event, is cut, would be refused again, or is about someone erased. Without a
-        publisher nothing is done. ``explain`` gets what becomes of each letter and why, before it happens."""
-        # The sort is complete before the first letter comes, so that replays that fail again are not among them.
+        """Publish the selected letters again, in the order of the log. Returns the ids of the published letters,
+        and of those left out: a letter that is not an event, is truncated, would be rejected again, or concerns an
+        erased consumer. Without a publisher it changes nothing. ``explain`` receives the fate of each letter
+        before it is published."""
+        # The sort completes before the first letter is returned, so replays that fail again are not included.
         found = self._letters.find(selection.query(self._topics)).sort(LOG_ORDER).allow_disk_use(True)
         done: list[str] = []
         left_out: list[str] = []
@@ -82,11 +83,11 @@ class Letters:
         return done, left_out
 
     def sealed(self, message: Message) -> Message | None:
-        """The message as it may go into Kafka; None when it may not."""
+        """The message as it may go into Kafka; None when it must not."""
         return sealed_again(message, self._vault)
 
     def publish(self, messages: Sequence[tuple[str, Message]], publisher: Publisher | None) -> list[str]:
-        """Publish messages in place of letters (their ids), then mark these as replayed."""
+        """Publish messages in place of letters (given by their ids), then mark the letters as replayed."""
         ids = [id for id, _ in messages]
         if publisher is not None and ids:
             publisher.send([message for _, message in messages]).result()
@@ -101,7 +102,7 @@ class Letters:
         return ids
 
     def discard(self, selection: Selection, reason_text: str, *, dry_run: bool) -> list[str]:
-        """Mark what is meant as discarded; returns the ids."""
+        """Mark the selected letters as discarded. Returns their ids."""
         ids: list[str] = [
             letter["_id"]
             for letter in self._letters.find(selection.query(self._topics), {"_id": 1}).sort(LOG_ORDER)
@@ -116,8 +117,8 @@ class Letters:
 
 
 def letters_in(settings: Settings, database: "Database[Document]") -> Callable[[], Letters | None]:
-    """Opens the dead letters of a service that may have no master key: then there are None where personal data is
-    encrypted, because what is encrypted could not be opened, and might go into Kafka in plain text."""
+    """Opens the dead letters of a service that may lack the master key. Without the key and with encrypted
+    personal data the result is None: letters could not be decrypted, and might go into Kafka in plain text."""
     topics = Topics(settings.topic_prefix)
     try:
         vault = vault_in(settings, database)

@@ -1,2 +1,2 @@
-"""What the customer measures have in common: days and buckets, queries, and those measures that both analytics
-(from aggregates) and relations (from facts) answer. Modules that are pure say so."""
+"""What the customer measures share: days and buckets, queries, and the measures that both analytics (from
+aggregates) and relations (from facts) answer. Pure modules are marked as such."""

@@ -14,7 +14,7 @@ from shared.measures.days import Span, date_of
 from shared.measures.units import Fraction
 from shared.measures.visits import Visits
 
-#: Days of the windows behind DAU, WAU and MAU.
+#: Lengths in days of the windows of DAU, WAU and MAU.
 WINDOWS = (1, 7, 30)
 LOOK_BACK = max(WINDOWS) - 1
 
@@ -24,15 +24,15 @@ class ActiveDay(BaseModel):
     dau: Count = Field(
         title="On the day", description="Distinct consumers with a relation on this day. Always exact."
     )
-    wau: Count = Field(title="In 7 days", description="Distinct consumers of this day and the 6 before it.")
-    mau: Count = Field(title="In 30 days", description="Distinct consumers of this day and the 29 before it.")
+    wau: Count = Field(title="In 7 days", description="Distinct consumers on this day and the 6 days before.")
+    mau: Count = Field(title="In 30 days", description="Distinct consumers on this day and the 29 days before.")
     stickiness: Fraction | None = Field(description="dau / mau, from 0 to 1; null without consumers.")
 
 
 class Activity(Answer):
     """Answers: how many consumers are with us, and how often do they come?"""
 
-    consumers: Count = Field(description="Distinct consumers of the whole period.")
+    consumers: Count = Field(description="Distinct consumers in the whole period.")
     method: Annotated[Literal["exact", "sketch"], DerivedFrom()] = Field(
         title="Counted", description="How wau, mau and consumers were counted."
     )
@@ -80,12 +80,12 @@ def activity(visits: Visits, span: Span) -> Activity:
 def merged_activity(
     daily: Sequence[int], distinct: Callable[[int, int], float], span: Span, relative_error: float
 ) -> Activity:
-    """The same from ``daily`` distinct consumers (exact, one per day of the period) and an estimate
-    ``distinct(first, end)`` of those of any days. Formulas and units as above."""
+    """The same measure from ``daily`` distinct consumers (exact, one per day of the period) and an estimate
+    ``distinct(first, end)`` over any days. Formulas and units as above."""
     items = []
     for at, dau in enumerate(daily):
         day = span.first + at
-        # A wider window never has fewer; estimates of their own would not know that.
+        # A wider window never has fewer consumers; independent estimates could contradict that.
         wau = max(dau, round(distinct(day - 6, day + 1)))
         mau = max(wau, round(distinct(day - 29, day + 1)))
         items.append(_item(day, dau, wau, mau))

@@ -1,4 +1,4 @@
-"""What every answer of a measure says about itself: period, zone, and which money counts. Pure."""
+"""What every answer of a measure states about itself: period, zone, and which money counts. Pure."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -16,15 +16,15 @@ class Period(BaseModel):
     first: Annotated[date | None, DerivedFrom()] = Field(
         None, description="First day; null: from the first relation on."
     )
-    last: Annotated[date | None, DerivedFrom()] = Field(None, description="Last day; it belongs to the period.")
-    zone: Annotated[Literal["UTC"], DerivedFrom()] = Field("UTC", description="Where days begin and end.")
+    last: Annotated[date | None, DerivedFrom()] = Field(None, description="Last day, included in the period.")
+    zone: Annotated[Literal["UTC"], DerivedFrom()] = Field("UTC", description="Time zone of the days.")
 
 
 class Answer(BaseModel):
-    #: How money is treated, where it is not of one currency; None where there is none.
+    #: How the measure treats money of several currencies; None for a measure without money.
     money: ClassVar[str | None] = None
 
-    period: Period = Field(default_factory=Period, description="What is counted; set in every answer.")
+    period: Period = Field(default_factory=Period, description="The period counted; set in every answer.")
 
 
 class Occurring(BaseModel):
@@ -36,20 +36,20 @@ class Occurring(BaseModel):
 
 class MoneyAnswer(Answer):
     currency: str | None = Field(
-        description="Of the money: the one that was asked for, else that of most orders; null when there is none."
+        description="Currency of the money: the requested one, otherwise that of most orders; null without orders."
     )
     other_currencies: list[Occurring] = Field(
         default_factory=list,
-        description="Further currencies that occur, most orders first; empty where a currency was asked for. Money"
+        description="Other currencies that occur, most orders first; empty if a currency was requested. Money"
         " is never added up across currencies.",
     )
     left_out: Annotated[int, DerivedFrom("currency")] = Field(
-        0, description="Those who have money in other currencies only, and are not counted here."
+        0, description="Consumers or providers with money in other currencies only. Not counted here."
     )
 
 
 def stated(answer: A, span: Span, currencies: Mapping[str, int] | None = None) -> A:
-    """``answer`` with its period, and with the orders by currency where none was asked for."""
+    """``answer`` with its period, and with the orders by currency where none was requested."""
     answer.period = Period(first=date_of(span.first) if span.first > 0 else None, last=date_of(span.end - 1))
     if currencies and isinstance(answer, MoneyAnswer):
         answer.other_currencies = [

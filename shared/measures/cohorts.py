@@ -21,7 +21,7 @@ class Cohort(BaseModel):
     )
     size: Count = Field(title="Consumers", description="Consumers in it.")
     active: list[Count] = Field(
-        description="How many of them were active 0, 1, 2 … buckets later; the first is the size itself."
+        description="How many of them were active 0, 1, 2 … buckets later; the first is the size."
     )
     retention: list[Fraction] = Field(description="The same as a fraction of the size, from 0 to 1.")
 
@@ -32,13 +32,13 @@ class Cohorts(Answer):
     unit: Unit
     running: bool = Field(
         title="Last bucket still runs",
-        description="The last number of each cohort is of a bucket that has not ended.",
+        description="The last number of each cohort belongs to a bucket that has not ended.",
     )
     average: list[Fraction | None] = Field(
-        description="Retention 0, 1, 2 … buckets later of all cohorts together that are old enough, over buckets"
+        description="Retention 0, 1, 2 … buckets later, over all cohorts that are old enough and over buckets"
         " that have ended; null where none is."
     )
-    items: list[Cohort] = Field(description="Every bucket of the period in which somebody came, in order.")
+    items: list[Cohort] = Field(description="Every bucket of the period with new consumers, in order.")
 
 
 def cohorts(visits: Visits, span: Span, unit: Unit, today: int) -> Cohorts:

@@ -1,17 +1,18 @@
-"""Texts in CSV cells that no spreadsheet runs as a formula, and the way back to them. Pure.
+"""Texts in CSV cells that no spreadsheet runs as a formula, and their decoding. Pure.
 
-A spreadsheet takes a cell for a formula that begins with ``=``, ``+``, ``-`` or ``@``, also in their full-width
-forms and after blanks. It need not split a file as it was written: with another delimiter (``;``, ``|``, a tab) or
-at a line break, a cell can begin in the middle of a text. In front of each such place goes an apostrophe.
+A spreadsheet treats a cell as a formula if it begins with ``=``, ``+``, ``-`` or ``@``, also in their full-width
+forms and after blanks. It may split a file differently than it was written: with another delimiter (``;``, ``|``,
+a tab) or at a line break, a cell can begin in the middle of a text. An apostrophe goes in front of each such
+place.
 
-Data can begin with an apostrophe, too. A text that looks guarded already is guarded once more, so that ``=1`` is
-written ``'=1``, ``'=1`` is written ``''=1``, and ``unguarded`` returns each as it was. ``'t Hof`` stays as it is.
+Data can begin with an apostrophe, too. A text that looks guarded already is guarded again, so that ``=1`` is
+written ``'=1``, ``'=1`` is written ``''=1``, and ``unguarded`` returns each original. ``'t Hof`` is unchanged.
 """
 
 import re
 
 _SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
-#: What is skipped at the beginning of a cell: blanks and characters without a width. Not what separates cells.
+#: Skipped at the beginning of a cell: blanks and zero-width characters, but not what separates cells.
 _INVISIBLE = (
     r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
     r"\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
@@ -28,16 +29,16 @@ _IN_JSON = re.compile(rf"(?<=[;|])('*{_BLANKS})([{_SIGNS}])")
 
 
 def guarded(text: str) -> str:
-    """``text`` as a cell that is no formula. ``unguarded`` takes it back."""
+    """``text`` as a cell that is not a formula. ``unguarded`` reverses it."""
     return _TO_GUARD.sub("'", text)
 
 
 def unguarded(text: str) -> str:
-    """The text that ``guarded`` was given."""
+    """The original of a text that ``guarded`` returned."""
     return _GUARDED.sub("", text)
 
 
 def guarded_json(text: str) -> str:
-    """JSON text (an object or an array) with the same value, in which no cell with another delimiter begins with a
-    sign: the sign is written as an escape."""
+    """JSON text (an object or an array) with the same value. With another delimiter no cell of it begins with a
+    sign of a formula, because the sign is written as an escape."""
     return _IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", text)

@@ -21,13 +21,13 @@ _BY_DIGITS: Mapping[int, str] = {
     3: "BHD IQD JOD KWD LYD OMR TND",
     4: "CLF UYW",
 }
-#: Metals, units of account and codes without money: ISO 4217 gives them no minor unit ("N.A."). What is counted
-#: is the unit itself.
+#: Metals, units of account and codes without money. ISO 4217 gives them no minor unit ("N.A."), so the unit itself
+#: is counted.
 _WITHOUT = "XAG XAU XBA XBB XBC XBD XDR XPD XPT XSU XTS XUA XXX"
-#: Withdrawn since 2014, with the digits of the last list that had them: data of those years names them.
+#: Withdrawn since 2014, with the digits of the last list that had them: data of those years contains them.
 _WITHDRAWN: Mapping[int, str] = {0: "BYR", 2: "ANG BGN CUC HRK LTL MRO SLL STD VEF ZWL"}
 
-#: Currency → digits of its minor unit. A code that is not here is unknown to ISO 4217, and so are its digits.
+#: Currency → digits of its minor unit. A missing code is unknown to ISO 4217, and so are its digits.
 DIGITS: Mapping[str, int] = {
     **{
         code: digits
@@ -42,17 +42,17 @@ DIGITS: Mapping[str, int] = {
 def major(minor: int | float, currency: str | None) -> str:
     """Money of ``currency`` as people write it: 362260 is "3,622.60" in EUR, "362,260" in JPY, "362.260" in BHD.
 
-    Whole minor units are shown exactly; a mean is rounded to the minor unit, half to even. An unknown currency's
-    money is shown as it is, in minor units, and ``named`` says so.
+    Whole minor units are shown exactly. A mean is rounded to the minor unit, half to even. Money of an unknown
+    currency is shown in minor units, and ``named`` states that.
     """
     digits = DIGITS.get(currency or "", 0)
     shown = Decimal(minor).scaleb(-digits).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_EVEN)
-    # Without the sign of a zero: −0.004 EUR is 0.00.
+    # Zero has no sign: −0.004 EUR is 0.00.
     return f"{shown if shown else abs(shown):,f}"
 
 
 def named(currency: str) -> str:
-    """A currency as it stands beside its money: ``EUR``, or ``QQQ (minor units)`` where ISO 4217 has no QQQ."""
+    """The label of a currency beside its money: ``EUR``, or ``QQQ (minor units)`` if ISO 4217 has no QQQ."""
     return currency if currency in DIGITS else f"{currency} (minor units)"
 
 

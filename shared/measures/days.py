@@ -23,7 +23,7 @@ class Span:
         return self.end - self.first
 
     def whole(self, unit: Unit) -> "Span":
-        """All of the weeks or months that it touches."""
+        """The span extended to whole weeks or months."""
         return Span(start_of(bucket_of(self.first, unit), unit), start_of(bucket_of(self.end - 1, unit) + 1, unit))
 
     @property
@@ -53,7 +53,7 @@ def name_of(day: int) -> str:
 
 @lru_cache(maxsize=20_000)
 def bucket_of(day: int, unit: Unit) -> int:
-    """The number of the day, week or month that a day is in; those that follow each other differ by one."""
+    """The number of the day, week or month that contains a day. Consecutive ones differ by one."""
     if unit == "day":
         return day
     if unit == "week":

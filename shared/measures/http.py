@@ -1,4 +1,4 @@
-"""Routes over measures."""
+"""The routes of measures."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -15,22 +15,23 @@ from shared.http.server import problem, problems
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
 from shared.measures.spec import Measure, S
 
-#: Measures that a process computes at the same time; others wait. They are heavy, and a worker shares the process.
+#: How many measures a process computes at the same time; others wait. They are heavy, and a worker shares the
+#: process.
 AT_ONCE = 2
 
 _FAILURES = problems(
     {
-        400: "Parameters cannot be used together, or ask for too much; detail says which and why.",
-        422: "A parameter is missing, not known or not of its form; detail says which.",
-        501: "This installation lacks a library that the measure needs; detail says which extra to install.",
+        400: "Parameters cannot be combined, or request too much; detail states which and why.",
+        422: "A parameter is missing, unknown or malformed; detail states which.",
+        501: "This installation lacks a library that the measure needs; detail names the extra to install.",
         503: "MongoDB is unavailable or too slow. Retry after the seconds in Retry-After.",
     }
 )
 
 
 def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[[str], S], scope: str) -> None:
-    """Add ``GET /v1/measures/{name}`` for each measure, for callers with ``scope``. ``source`` opens what a
-    tenant's data is read from."""
+    """Add ``GET /v1/measures/{name}`` for each measure, for callers with ``scope``. ``source`` opens the source of
+    a tenant's data."""
     limiter = CapacityLimiter(AT_ONCE)
     for measure in measures:
         _add(app, measure, source, limiter, scope)
@@ -57,7 +58,7 @@ def _add(
 
     @needs(scope)
     async def route(query: Any, caller: CallerOf, access: AccessOf, _: TenantOf) -> Any:
-        # In threads of their own, so that those who wait take none from the other routes.
+        # A pool of their own, so that waiting measures do not occupy the threads of other routes.
         content = await to_thread.run_sync(answered, query, caller, access, limiter=limiter)
         return Response(content, media_type="application/json")
 

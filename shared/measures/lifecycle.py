@@ -20,7 +20,7 @@ class LifecycleBucket(BaseModel):
     returning: Count = Field(description="Also active in the bucket before.")
     resurrected: Count = Field(description="Active earlier, but not in the bucket before.")
     lost: Count = Field(description="Active in the bucket before, and not in this one.")
-    complete: bool = Field(description="False while it has not ended: then `lost` still falls.")
+    complete: bool = Field(description="False while the bucket has not ended; `lost` may then still fall.")
 
 
 class Lifecycle(Answer):

@@ -1,4 +1,4 @@
-"""How measures read MongoDB: within limits that are stated, as streams."""
+"""How measures read MongoDB: as streams, within stated limits."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,15 +9,15 @@ from shared.measures.query import BadMeasure
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
-#: A query that keeps the server busy for longer is given up (503). Less than the socket's timeout.
+#: A longer query is aborted (503). Less than the socket's timeout.
 MAX_TIME_MS = 25_000
-#: A category of more providers cannot be a filter.
+#: The most providers of a category that can be a filter.
 MAX_PROVIDERS = 20_000
 _BATCH = 2_000
 
 
 def aggregated(collection: Collection[Document], *stages: Mapping[str, Any]) -> Iterator[Document]:
-    """What an aggregation gives, as a stream. Raises Unavailable."""
+    """The results of an aggregation, as a stream. Raises Unavailable."""
     with (
         translated(),
         collection.aggregate(list(stages), allowDiskUse=True, maxTimeMS=MAX_TIME_MS, batchSize=_BATCH) as found,
@@ -26,8 +26,8 @@ def aggregated(collection: Collection[Document], *stages: Mapping[str, Any]) -> 
 
 
 def currencies_of(relations: Collection[Document], wanted: Mapping[str, Any]) -> dict[str, int]:
-    """Currency → orders (relations with an amount of at least 0), most first, of the facts that are ``wanted``.
-    Currencies with refunds only come last. Raises Unavailable."""
+    """Currency → orders (relations with an amount of at least 0) among the facts that match ``wanted``, most
+    orders first. Currencies with refunds only come last. Raises Unavailable."""
     found = aggregated(
         relations,
         {"$match": {"currency": {"$exists": True}, **wanted}},
@@ -48,14 +48,14 @@ def ratings_of(relations: Collection[Document], tenant: str) -> tuple[int, int] 
 
 
 def tenant_ids(tenant: str) -> Document:
-    """The range of ``_id`` that a tenant's documents have. ";" is the character after ":"."""
+    """The range of ``_id`` of a tenant's documents. ";" is the character after ":"."""
     return {"$gte": f"{tenant}:", "$lt": f"{tenant};"}
 
 
 def providers_of(providers: Collection[Document], tenant: str, category: str) -> Sequence[str]:
-    """The providers of a category, in order. ``providers`` is the collection that the relations service keeps;
-    it has no index by category, so all profiles of the tenant are looked through. Raises BadMeasure when there
-    are more than MAX_PROVIDERS, and Unavailable."""
+    """The providers of a category, in order. ``providers`` is the collection of the relations service. It has no
+    index by category, so all profiles of the tenant are scanned. Raises BadMeasure for more than MAX_PROVIDERS,
+    and Unavailable."""
     found = [
         document["provider_id"]
         for document in aggregated(

@@ -1,4 +1,4 @@
-"""What may be asked of a measure: models that become the parameters of its route and of ``kith report``. Pure."""
+"""The queries of measures: models that become the parameters of a route and of ``kith report``. Pure."""
 
 import re
 from datetime import date
@@ -7,21 +7,22 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.access.lineage import DerivedFrom
-from shared.contracts.events import Currency, Id, Kind, Rating, ShortText
+from shared.contracts.events import Currency, Kind, Rating, ShortText
 from shared.http.parameters import BadParameter
+from shared.http.paths import QueryId
 from shared.measures.days import Span, Unit, day_of, name_of
 
-#: Most days of a period whose days, weeks or months are listed.
+#: The most days of a period that is listed by day, week or month.
 MAX_DAYS = 3_660
-#: Most days of a period whose cohorts are listed: their table grows with the square.
+#: The most days of a period whose cohorts are listed: their table grows with the square.
 MAX_COHORT_DAYS: dict[Unit, int] = {"day": 366, "week": MAX_DAYS, "month": MAX_DAYS}
-#: How far back buckets go when no `from` is given.
+#: How far back buckets start when `from` is not given.
 DEFAULT_DAYS: dict[Unit, int] = {"day": 30, "week": 12 * 7, "month": 365}
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 class BadMeasure(BadParameter):
-    """A parameter of a measure cannot be used."""
+    """A parameter of a measure is invalid."""
 
 
 class NotInstalled(Exception):
@@ -40,7 +41,7 @@ def _day(value: Any) -> Any:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-#: Filters, with the fields that what passes them reveals.
+#: Filters, with the fields that their use reveals.
 OfKind = Annotated[Kind | None, DerivedFrom("kind")]
 OfCategory = Annotated[ShortText | None, DerivedFrom("categories")]
 OfCurrency = Annotated[Currency | None, DerivedFrom("currency")]
@@ -52,14 +53,14 @@ class PeriodQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    #: Length of the period where no `from` is given; None: from the first relation on.
+    #: Length of the period when `from` is not given; None: from the first relation on.
     days: ClassVar[int | None] = None
 
     from_: Annotated[Day | None, DerivedFrom("time")] = Field(
         None, alias="from", description="First day of the period, such as 2026-11-21 (UTC)."
     )
     to: Annotated[Day | None, DerivedFrom("time")] = Field(
-        None, description="The day after its last day. Left out: tomorrow, so that today counts."
+        None, description="The day after the last day of the period. Default: tomorrow, so that today counts."
     )
 
     @classmethod
@@ -79,11 +80,11 @@ class PeriodQuery(BaseModel):
 
 
 class FilterQuery(PeriodQuery):
-    """A period, and which relations count."""
+    """A period, and a filter of relations."""
 
     kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
     category: OfCategory = Field(None, description="Only relations with providers of this category.")
-    provider_id: Annotated[Id | None, DerivedFrom("provider_id")] = Field(
+    provider_id: Annotated[QueryId | None, DerivedFrom("provider_id")] = Field(
         None, description="Only relations with this provider."
     )
 
@@ -94,7 +95,7 @@ class FilterQuery(PeriodQuery):
 
 class MoneyQuery(FilterQuery):
     currency: OfCurrency = Field(
-        None, description="Which money counts. Left out: the currency of most orders; the answer lists the others."
+        None, description="The currency to count. Default: that of most orders; the answer lists the others."
     )
 
 
@@ -114,23 +115,23 @@ class BucketQuery(PeriodQuery):
 class ScaleQuery(BaseModel):
     lowest: OfRating = Field(
         None,
-        description="The worst rating of the scale. Left out: as KITH_RATING_SCALES says, else as in the data.",
+        description="The worst rating of the scale. Default: KITH_RATING_SCALES, otherwise the data.",
     )
-    highest: OfRating = Field(None, description="The best rating of the scale. Left out: as `lowest`.")
+    highest: OfRating = Field(None, description="The best rating of the scale. Default: as for `lowest`.")
 
 
-Limit = Annotated[int, Field(ge=1, le=1000, description="How many items at most.")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="Maximum number of items.")]
 
 
 def listed(span: Span, limit: int = MAX_DAYS) -> Span:
-    """The span, where a list of its parts can be an answer. Raises BadMeasure."""
+    """The span, if it is short enough to list its parts. Raises BadMeasure."""
     if len(span) > limit:
         raise BadMeasure("from", f"the period would have {len(span):,} days, and {limit:,} is the most for this")
     return span
 
 
 def bucketed(query: PeriodQuery, unit: Unit, today: int, *, square: bool = False) -> Span:
-    """The whole buckets that the period of a query touches. Raises BadMeasure for too many; ``square``: for a
-    table of all with all."""
+    """The whole buckets of a query's period. Raises BadMeasure for too many. ``square``: the answer is a table of
+    every bucket against every bucket."""
     span = query.span(today, DEFAULT_DAYS[unit])
     return listed(span, MAX_COHORT_DAYS[unit] if square else MAX_DAYS).whole(unit)

@@ -6,30 +6,30 @@ from typing import Any
 from pydantic import BaseModel
 
 Row = dict[str, Any]
-#: What an answer says about itself, and a row does not repeat.
+#: Members of an answer that its rows do not repeat.
 _ABOUT = frozenset({"period.first", "period.last", "period.zone"})
 
 
 def rows_of(answer: Mapping[str, Any]) -> list[Row]:
-    """The items of an answer, or the answer itself when it has none, one row each. What is a list within an item
-    becomes rows of its own with their ``offset``; sums by currency become columns like ``amount.EUR``."""
+    """The items of an answer, or the answer itself when it has none, one row each. A list within an item becomes
+    rows of its own with their ``offset``. Sums by currency become columns like ``amount.EUR``."""
     items = answer.get("items", [{name: value for name, value in scalars(answer).items() if name not in _ABOUT}])
     return [row for item in items for row in long(flat(item))]
 
 
 def names_of(rows: Iterable[Row]) -> list[str]:
-    """The columns of all rows, for a currency may occur in some only."""
+    """The columns of all rows: a currency may occur in only some."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def model_names(model: type[BaseModel]) -> list[str]:
-    """The columns of the items of an answer that has none."""
+    """The columns of the items of an empty answer."""
     annotation = model.model_fields["items"].annotation
     return list(annotation.__args__[0].model_fields)  # type: ignore[union-attr]
 
 
 def scalars(answer: Mapping[str, Any]) -> Row:
-    """What an answer says beside its lists."""
+    """The members of an answer other than its lists."""
     return flat({name: value for name, value in answer.items() if not isinstance(value, list)})
 
 

@@ -1,4 +1,4 @@
-"""Which scale the ratings of a tenant have; that of the data is remembered for a minute."""
+"""The rating scale of each tenant. The scale of the data is cached for a minute."""
 
 import threading
 import time
@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from shared.measures.query import BadMeasure
 from shared.measures.scale import Scale
 
-#: The setting's name for every tenant that has no scale of its own.
+#: The setting's name for all tenants without a scale of their own.
 EVERY = "*"
-#: How long the scale of the data is remembered: reading it looks at all ratings.
+#: How long the scale of the data is cached, in seconds: computing it reads all ratings.
 _SECONDS = 60.0
 
 
 class Scales:
-    """Knows the scale of each tenant. ``set`` are those of the setting by tenant; ``read`` looks at the data, and
-    gives None where there is no rating. Safe for threads."""
+    """Finds the scale of each tenant. ``set`` are the scales of the setting by tenant. ``read`` computes that of
+    the data, None without ratings. Thread-safe."""
 
     def __init__(
         self,
@@ -28,8 +28,8 @@ class Scales:
         self._lock = threading.Lock()
 
     def of(self, tenant: str, lowest: int | None, highest: int | None) -> Scale | None:
-        """The scale of a tenant. ``lowest`` and ``highest`` are what was asked for. None without ratings. Raises
-        BadMeasure for a scale of one rating or none, and what ``read`` raises."""
+        """The scale of a tenant. ``lowest`` and ``highest`` are the requested bounds. None without ratings. Raises
+        BadMeasure for a scale of fewer than two ratings, and the errors of ``read``."""
         if lowest is not None and highest is not None:
             return _checked(lowest, highest)
         known = self._set.get(tenant, self._set.get(EVERY))
@@ -40,7 +40,7 @@ class Scales:
             return Scale(lowest=found[0], highest=found[1], source="data" if known is None else "setting")
         if found is None:
             missing = "lowest" if lowest is None else "highest"
-            raise BadMeasure(missing, "is needed as well, for there are no ratings to take it from")
+            raise BadMeasure(missing, "is needed as well, because there are no ratings to take it from")
         return _checked(found[0] if lowest is None else lowest, found[1] if highest is None else highest)
 
     def _seen(self, tenant: str) -> tuple[int, int] | None:

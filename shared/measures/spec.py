@@ -1,4 +1,4 @@
-"""A measure as a thing that routes and commands are made of. Pure."""
+"""The declaration of a measure, from which routes and commands are made. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ A = TypeVar("A", bound=Answer)
 
 @dataclass(frozen=True, slots=True)
 class Measure(Generic[S]):
-    """One measure over a source ``S``. Make it by ``measure``, which checks that its parts fit."""
+    """One measure over a source ``S``. Create it with ``measure``, which checks that its parts fit."""
 
     name: str
     query: type[PeriodQuery]
@@ -26,7 +26,7 @@ class Measure(Generic[S]):
 
     @property
     def question(self) -> str:
-        """What it tells a relationship team: the first line of the answer's docstring."""
+        """The question that it answers: the first line of the answer's docstring."""
         question = cleandoc(self.answer.__doc__ or "").splitlines()[0].removeprefix("Answers: ")
         return question[:1].upper() + question[1:]
 
@@ -38,7 +38,8 @@ def measure(
     run: Callable[[S, Q], A],
     personal: Callable[[Q], tuple[str, ...]] = lambda _: (),
 ) -> Measure[S]:
-    """``run`` computes the answer to a query from a source; ``personal`` says which fields of it are personal."""
+    """``run`` computes the answer to a query from a source. ``personal`` returns the paths of its personal
+    fields."""
 
     def checked(source: S, asked: PeriodQuery) -> Answer:
         assert isinstance(asked, query)

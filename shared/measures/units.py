@@ -1,6 +1,6 @@
-"""In which unit a field of an answer is, so that commands and pages can show it to people. Pure.
+"""The unit of an answer's field, so that commands and pages can show it to people. Pure.
 
-JSON and CSV keep what is exact: money in minor units (the field's name ends with ``_minor``), fractions of 1.
+JSON and CSV contain exact values: money in minor units (the field's name ends with ``_minor``), fractions of 1.
 """
 
 import types
@@ -13,8 +13,8 @@ from pydantic.fields import FieldInfo
 
 from shared.access.lineage import DerivedFrom
 
-#: ``minor``: money in minor units. ``fraction``: from 0 to 1, shown as a percentage. ``times``: how many times as
-#: much. ``word``: a name of the program's own, as in ``at_risk``. The others are numbers with decimals.
+#: ``minor``: money in minor units. ``fraction``: from 0 to 1, shown as a percentage. ``times``: a ratio. ``word``:
+#: an identifier such as ``at_risk``. The others are numbers with decimals.
 Unit = Literal["minor", "fraction", "times", "word", "days", "weeks", "points", "rate", "degrees", "parameter"]
 
 
@@ -25,40 +25,40 @@ class Shown:
     unit: Unit
 
 
-# What a field reveals (``shared.access.lineage``) is declared here as far as its unit tells.
-#: Money in minor units, exact; and means of it, which are no whole numbers.
+# What a field reveals (``shared.access.lineage``) is declared here as far as its unit determines it.
+#: Money in minor units, exact; and means of it, which are not whole numbers.
 Minor = Annotated[int, Shown("minor"), DerivedFrom("amount")]
 MinorMean = Annotated[float, Shown("minor"), DerivedFrom("amount")]
 Fraction = Annotated[float, Shown("fraction"), DerivedFrom()]
-#: How many times as much one is of another.
+#: A ratio of two values.
 Times = Annotated[float, Shown("times"), DerivedFrom()]
 Days = Annotated[float, Shown("days"), DerivedFrom()]
 #: On the scale of ratings.
 Points = Annotated[float, Shown("points"), DerivedFrom("rating")]
-#: So many in a day, or a mean number of something countable.
+#: A rate per day, or a mean count.
 Rate = Annotated[float, Shown("rate"), DerivedFrom()]
-#: Of a model.
+#: A parameter of a model.
 Parameter = Annotated[float, Shown("parameter"), DerivedFrom()]
 Degrees = Annotated[float, Shown("degrees"), DerivedFrom()]
 WORD = Shown("word")
 
 
 def unit_of(field: FieldInfo) -> Unit | None:
-    """The unit that a field, or what is in its list or map, declares."""
+    """The unit declared for a field, or for the items of its list or map."""
     return next(
         (each.unit for each in _metadata(field.annotation, field.metadata) if isinstance(each, Shown)), None
     )
 
 
 def model_of(field: FieldInfo) -> type[BaseModel] | None:
-    """The model that a field is of, or its items are."""
+    """The model of a field, or of its items."""
     return next(
         (each for each in _types(field.annotation) if isinstance(each, type) and issubclass(each, BaseModel)), None
     )
 
 
 def label_of(name: str, field: FieldInfo) -> str:
-    """What a field is called for people: its title, or its name in words, without the unit."""
+    """A field's label for people: its title, or its name in words, without the unit."""
     words = name.removesuffix("_minor").removesuffix("_id").replace("_", " ")
     return field.title or words[:1].upper() + words[1:]
 

@@ -1,7 +1,7 @@
-"""Visits: on which days consumers were active, day by day, as the measures read them. Pure.
+"""Visits: the consumers active on each day, as the measures read them. Pure.
 
-A million visits are counted by whole sets and counters, hardly ever one by one: that is most of what these
-measures cost.
+A million visits are counted by whole sets and counters, hardly ever one by one. That is most of the cost of these
+measures.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -10,18 +10,18 @@ from operator import itemgetter
 
 from shared.measures.days import Unit, bucket_of
 
-#: So many visits, about, are in memory at a time.
+#: About how many visits are in memory at a time.
 PORTION = 1_000_000
 
 #: Days in ascending order, each once, with the distinct consumers that have a relation on it.
 Days = Iterable[tuple[int, Collection[str]]]
-#: Portions, each with all days of its consumers; no consumer is in two of them.
+#: Portions, each with all days of its consumers. A consumer is in one portion only.
 Visits = Iterable[Days]
 
 
 def by_day(consumers: Iterable[tuple[str, Iterable[int]]], most: int = PORTION) -> Iterator[Days]:
-    """The visits of a stream of consumers, each named once with their distinct days, in portions of ``most``
-    visits or just above."""
+    """The visits of a stream of consumers, each with their distinct days and named once, in portions of ``most``
+    visits or slightly more."""
     days: dict[int, list[str]] = {}
     number = 0
     for consumer, theirs in consumers:

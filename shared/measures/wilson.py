@@ -2,7 +2,7 @@
 
 import math
 
-#: The normal quantile of 95 % confidence, both sides together.
+#: The two-sided normal quantile of 95 % confidence.
 Z = 1.959963984540054
 
 
@@ -20,5 +20,5 @@ def wilson(successes: float, trials: float, z: float = Z) -> tuple[float, float]
     p = successes / trials
     spread = z * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
     centre, scale = p + z * z / (2 * trials), 1 + z * z / trials
-    # At 0 and 1 a bound is p itself, and rounding must not move it beyond.
+    # At 0 and 1 a bound is p itself; rounding must not move it beyond.
     return max(0.0, min(p, (centre - spread) / scale)), min(1.0, max(p, (centre + spread) / scale))

@@ -1,1 +1,1 @@
-"""The adapter to MongoDB: the store that commits a slice, claims, writes, and what its errors mean."""
+"""The MongoDB adapter: the store that commits slices, claims, writes, and the translation of errors."""

@@ -1,4 +1,4 @@
-"""Claims of positions in MongoDB, and the sessions in which their transactions run."""
+"""Claims of positions in MongoDB, and the sessions that their transactions run in."""
 
 import logging
 from typing import Any
@@ -12,17 +12,17 @@ from shared.runtime.protocols import Claim, Document
 
 log = logging.getLogger(__name__)
 
-#: An owner that is alive has stored its slice by then.
+#: A living owner has stored its slice within this time.
 _GRACE_MS = 2_000
 
 
 class Claims:
-    """Makes claims, and keeps one session for each.
+    """Makes claims, and keeps one session per claim.
 
-    A transaction outlives the process that died in it: MongoDB gives it up after a minute or more, and until
-    then nobody else can write its documents. So a position names the session of its owner, and whoever claims
-    it ends what is still open there. For the same reason every transaction of a claim runs in the same session:
-    starting the next one ends one whose answer was lost.
+    A transaction outlives the process that died in it. MongoDB aborts it after a minute or more, and until then
+    its documents are locked. So a position names the session of its owner, and a new claim ends what is still open
+    in that session. For the same reason all transactions of a claim run in one session: starting the next one ends
+    a transaction whose response was lost.
     """
 
     def __init__(self, positions: Collection[Document]) -> None:
@@ -31,7 +31,7 @@ class Claims:
         self._sessions: dict[Claim, ClientSession] = {}
 
     def make(self, position: str, owner: str) -> tuple[Claim, Document]:
-        """The claim, and the position's document. Raises pymongo's errors."""
+        """The claim, and the document of the position. Raises pymongo's errors."""
         session = self._client.start_session()
         fields = {"owner": owner, "session": session.session_id["id"]}
         try:
@@ -45,7 +45,7 @@ class Claims:
         return claim, stored
 
     def session(self, claim: Claim) -> ClientSession:
-        """The session of a claim; of one that is void already, any."""
+        """The session of a claim; an arbitrary one if the claim is void."""
         return self._sessions.get(claim) or self._client.start_session()
 
     def _raise(self, position: str, fields: Document, **options: Any) -> Document:
@@ -66,5 +66,7 @@ class Claims:
             try:
                 self._client.admin.command("killSessions", [{"id": stored["session"]}])
             except OperationFailure as error:
-                # Not allowed on this server: then it ends by itself, in a minute or two.
-                log.warning("%s: its session cannot be ended: %s", position, error)
+                # This server does not allow it: the transaction then ends by itself, in a minute or two.
+                log.warning(
+                    "%s: the session cannot be ended, waiting for the transaction to expire: %s", position, error
+                )

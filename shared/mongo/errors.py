@@ -1,4 +1,4 @@
-"""What MongoDB's errors mean: a lost race, an unavailable server, or an error that no retry will mend."""
+"""What MongoDB's errors mean: a lost race, an unavailable server, or an error that no retry can mend."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,25 +16,25 @@ from shared.contracts.errors import Stale, Unavailable
 
 _WRITE_CONFLICT, _DUPLICATE_KEY, _INTERRUPTED = 112, 11000, 11601
 _TOO_LARGE = 10334
-# A server that ends, is no longer primary, or cannot be reached by a router; one that cannot say yet whether the
-# others have it, or no longer knows a snapshot or a cursor. Its errors about reads bear no label that says so.
-# (_INTERRUPTED is: someone has claimed the position and ended this session.)
+# A server that shuts down, is no longer primary, or cannot be reached by a router. Or one that cannot state yet
+# whether a majority has the data, or that no longer has a snapshot or a cursor. Errors of reads have no label for
+# that. (_INTERRUPTED: another process has claimed the position and ended this session.)
 _PASSING = (
     *(_INTERRUPTED, 91, 189, 10107, 11600, 11602, 13388, 13435, 13436),
     *(6, 7, 63, 89, 133, 150, 234, 9001),
     *(43, 134, 246, 262),
 )
-# Folded anew with fewer events, it may fit.
-_WHAT_IS_TOO_LARGE = "a question or a document is larger than MongoDB takes"
+# Folded again with fewer events, it may fit.
+_WHAT_IS_TOO_LARGE = "a request or a document is larger than MongoDB accepts"
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """pymongo's errors as Kith's: Stale for lost races, Unavailable for servers that are unavailable."""
+    """Translates pymongo's errors: to Stale for lost races, to Unavailable for unavailable servers."""
     try:
         yield
     except DuplicateKeyError as error:
-        raise Stale("a document has come into being meanwhile") from error
+        raise Stale("another process has inserted the same document") from error
     except BulkWriteError as error:
         codes = {problem["code"] for problem in error.details.get("writeErrors", ())}
         if codes and codes <= {_DUPLICATE_KEY, _WRITE_CONFLICT}:
@@ -42,7 +42,7 @@ def translated() -> Iterator[None]:
         if codes == {_TOO_LARGE}:
             raise Stale(_WHAT_IS_TOO_LARGE) from error
         if not codes and error.details.get("writeConcernErrors"):
-            raise Unavailable("MongoDB: no majority has acknowledged what was written") from error
+            raise Unavailable("MongoDB: no majority of the replica set has acknowledged the write") from error
         raise
     except DocumentTooLarge as error:
         raise Stale(_WHAT_IS_TOO_LARGE) from error

@@ -1,4 +1,4 @@
-"""The Store on MongoDB: one transaction per slice, positions with epochs, the outbox."""
+"""The Store on MongoDB: one transaction per slice, positions with epochs, and the outbox."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ from pymongo.write_concern import WriteConcern
 
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Fenced
+from shared.contracts.revision import REVISION
 from shared.mongo.claims import Claims
 from shared.mongo.errors import translated
 from shared.mongo.writes import PLAIN, write
@@ -43,13 +44,15 @@ log = logging.getLogger(__name__)
 
 POSITIONS, OUTBOX = "positions", "outbox"
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
+#: Begins the title of a validator; the revision follows.
+_TITLE = "kith revision "
 _NAMESPACE_EXISTS = 48
-_MOST_IDS = 10_000  # in one question, which may have 16 MB
+_MOST_IDS = 10_000  # in one query, which may have 16 MB
 
 
 def connect(uri: str) -> MongoClient[Document]:
-    """A client with Kith's settings: aware UTC times, and an answer or an error within seconds. Raises
-    ConfigurationError for an address that cannot be one."""
+    """A client with Kith's options: timezone-aware UTC times, and an answer or an error within seconds. Raises
+    ConfigurationError for an invalid address."""
     try:
         return MongoClient(
             uri,
@@ -60,25 +63,28 @@ def connect(uri: str) -> MongoClient[Document]:
             appname="kith",
         )
     except (InvalidURI, pymongo.errors.ConfigurationError) as error:
-        raise ConfigurationError(f"KITH_MONGO is no address of a MongoDB: {error}") from error
+        raise ConfigurationError(f"KITH_MONGO is no address of a MongoDB server: {error}") from error
 
 
 def prepare(database: Database[Document], collections: Collections) -> None:
-    """Create the collections, or bring validators and indexes of existing ones up to date.
+    """Create the collections, or update the validators and indexes of existing ones.
 
-    Asks before it changes anything: changing a collection waits for every transaction that has written it,
-    also for one that a dead process left open. An index of the same keys that is there stays as it is.
+    A validator that a newer version has written stays: it accepts what this version writes, and the validator of
+    this version might refuse what the newer one writes.
+
+    Compares before it changes anything: changing a collection waits for every transaction that has written it,
+    even one that a dead process left open. An existing index on the same keys is kept.
     """
     present = {found["name"]: found.get("options", {}) for found in database.list_collections()}
     for name, spec in {**collections, POSITIONS: PLAIN, OUTBOX: PLAIN}.items():
-        schema: Mapping[str, Any] = {"$jsonSchema": dict(spec.validator)} if spec.validator else {}
+        schema = _schema(spec)
         if name not in present:
             try:
                 database.create_collection(name, check_exists=False, validator=schema)
             except OperationFailure as error:
                 if error.code != _NAMESPACE_EXISTS:
                     raise
-        elif present[name].get("validator", {}) != schema:
+        elif present[name].get("validator", {}) != schema and _revision(present[name]) <= REVISION:
             database.command("collMod", name, validator=schema)
         wanted = {tuple(keys) for keys in spec.indexes}
         there = {tuple(index["key"]) for index in database[name].index_information().values()}
@@ -86,12 +92,23 @@ def prepare(database: Database[Document], collections: Collections) -> None:
             database[name].create_index(list(keys), **_options(spec))
 
 
+def _schema(spec: CollectionSpec) -> Mapping[str, Any]:
+    return {"$jsonSchema": {**spec.validator, "title": f"{_TITLE}{REVISION}"}} if spec.validator else {}
+
+
+def _revision(options: Mapping[str, Any]) -> int:
+    """The revision of the validators that a collection has; 0 from before they had one."""
+    title = str(options.get("validator", {}).get("$jsonSchema", {}).get("title", ""))
+    number = title.removeprefix(_TITLE)
+    return int(number) if number.isdecimal() else 0
+
+
 def _options(spec: CollectionSpec) -> Document:
     return {"partialFilterExpression": dict(spec.partial)} if spec.partial else {}
 
 
 def server_time(database: Database[Document]) -> datetime:
-    """MongoDB's clock, by which the times of all workers compare. Raises pymongo's errors."""
+    """MongoDB's clock, which makes the times of all workers comparable. Raises pymongo's errors."""
     now: datetime = database.command("hello", codec_options=database.codec_options)["localTime"]
     return now
 
@@ -136,7 +153,7 @@ class MongoStore:
                 values = [document[ask.field] for document in found.sort(ask.field, 1).limit(ask.most + 1)]
                 if len(values) > ask.most:
                     highest = collection.find_one({**wanted, **excluding}, {ask.field: 1}, sort=[(ask.field, -1)])
-                    # None when others have deleted them since: then what is read here will be refused.
+                    # None if others have deleted them since. The commit of this slice is then refused.
                     values = [values[0], highest[ask.field] if highest else values[-1]]
                 answers.append(values)
             return answers
@@ -157,7 +174,7 @@ class MongoStore:
             try:
                 if not self._advance(slice, session):
                     session.abort_transaction()
-                    return self._already(slice, unpublished)
+                    return self._resolve_moved(slice, unpublished)
                 self._write(slice.outcome.writes, session)
                 if unpublished:
                     self._outbox.insert_many([outbox.document(batch) for batch in unpublished], session=session)
@@ -173,17 +190,17 @@ class MongoStore:
     def _advance(self, slice: Slice, session: ClientSession) -> bool:
         found = self._positions.update_one(
             {"_id": slice.claim.position, "epoch": slice.claim.epoch, "next": slice.before.next},
-            # By the server's clock, so that the times of all workers compare.
+            # By the server's clock, so that the times of all workers are comparable.
             {"$set": _progress_fields(slice.after), "$currentDate": {"moved": True}},
             session=session,
         )
         return found.matched_count == 1
 
-    def _already(self, slice: Slice, unpublished: list[OutboxBatch]) -> list[OutboxBatch]:
-        """The position is not where it was: an earlier try whose answer was lost, or another owner.
+    def _resolve_moved(self, slice: Slice, unpublished: list[OutboxBatch]) -> list[OutboxBatch]:
+        """Handle a position that has moved: by an earlier attempt whose response was lost, or by another owner.
 
-        The earlier try may have made more changes: the slice has been folded anew since, on documents that hold
-        it already. Its parcels are then not these, and only a new claim finds them.
+        The earlier attempt may have made more changes, because the slice has since been folded again, on documents
+        that already contain it. Its batches then differ from these, and only a new claim finds them.
         """
         durable = self._positions.with_options(read_concern=ReadConcern("majority"))
         stored = durable.find_one({"_id": slice.claim.position})
@@ -201,7 +218,7 @@ class MongoStore:
 
 
 def beginning_with(prefix: str) -> Document:
-    """What ids that begin with ``prefix`` are compared with."""
+    """The filter for ids that begin with ``prefix``."""
     return {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
 
 
@@ -209,7 +226,7 @@ def _abort(session: ClientSession) -> None:
     try:
         session.abort_transaction()
     except AutoReconnect:
-        log.debug("the server forgets the transaction by itself")
+        log.debug("the transaction could not be aborted; the server does it when it expires")
 
 
 def _progress(stored: Mapping[str, Any]) -> Progress:
@@ -218,6 +235,6 @@ def _progress(stored: Mapping[str, Any]) -> Progress:
 
 
 def _progress_fields(progress: Progress) -> Document:
-    # A list, because origins hold dots, which make poor field names.
+    # A list, because origins contain dots, which are unsuitable in field names.
     seen = [{"origin": origin, "number": number} for origin, number in sorted(progress.seen.items())]
     return {"next": progress.next, "emitted": progress.emitted, "seen": seen}

@@ -1,4 +1,4 @@
-"""A slice's writes on MongoDB, as the commands that cost it least."""
+"""Stores a slice's writes in MongoDB, with the commands that cost it least."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,14 @@ from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Stale
 from shared.runtime.protocols import Document, Write
 
-#: Of a collection that nobody has declared.
+#: The specification of an undeclared collection.
 PLAIN = CollectionSpec({})
 
 
 def write(
     database: Database[Document], collections: Collections, writes: Sequence[Write], session: ClientSession
 ) -> None:
-    """Store them in the transaction of ``session``. Raises Stale, and pymongo's errors."""
+    """Store ``writes`` in the transaction of ``session``. Raises Stale, and pymongo's errors."""
     by_collection: dict[str, list[Write]] = {}
     for each in writes:
         by_collection.setdefault(each.collection, []).append(each)
@@ -34,8 +34,8 @@ def _replace(
 ) -> None:
     moving, staying = _by_place(writes, spec.placing)
     old = [(w.id, w.before) for w in moving if w.before is not None]
-    # As a pipeline, of which mongod stores and replicates the difference only: it spends less on that than on
-    # deleting and inserting, where a replacement costs as much.
+    # An update pipeline, because mongod then stores and replicates only the difference. That costs less than
+    # deleting and inserting, and a replacement costs as much as those.
     updates = [
         UpdateOne(_as_read(spec, id, before), [{"$replaceWith": {"$literal": after}}])
         for id, before, after in staying
@@ -43,7 +43,7 @@ def _replace(
     if (old and _delete(collection, spec, old, session) != len(old)) or (
         updates and collection.bulk_write(updates, session=session).matched_count != len(updates)
     ):
-        raise Stale(f"a document of {collection.name} has changed meanwhile")
+        raise Stale(f"a document of {collection.name} has changed since it was read")
     if new := [w.after for w in moving if w.after is not None]:
         collection.insert_many(new, session=session)
 
@@ -51,7 +51,8 @@ def _replace(
 def _by_place(
     writes: Sequence[Write], placing: Sequence[str]
 ) -> tuple[list[Write], list[tuple[str, Document, Document]]]:
-    """Those that come, go or move in an index, and (id, before, after) of those that stay where they are."""
+    """Writes that insert, delete or move an index entry, and (id, before, after) of those that leave the indexes
+    as they are."""
     moving, staying = list[Write](), list[tuple[str, Document, Document]]()
     for write in writes:
         before, after = write.before, write.after
@@ -63,7 +64,7 @@ def _by_place(
 
 
 def _as_read(spec: CollectionSpec, id: str, before: Document) -> Document:
-    """The document ``id``, if it is still as it was read."""
+    """The filter for the document ``id`` as it was read."""
     return {"_id": id} if spec.guard is None else {"_id": id, spec.guard: before.get(spec.guard)}
 
 
@@ -73,12 +74,12 @@ def _delete(
     old: Sequence[tuple[str, Document]],
     session: ClientSession,
 ) -> int:
-    """Delete what is still as it was read. To move in an index is to be deleted and inserted: mongod spends a
-    third less on it than on as many replacements."""
+    """Delete documents that are unchanged since they were read. A document that moves in an index is deleted and
+    inserted: that costs mongod a third less than a replacement."""
     if spec.guard is None:
         return collection.delete_many({"_id": {"$in": [id for id, _ in old]}}, session=session).deleted_count
     if spec.unique:
-        # No other document has these values, so each is as good as compared with its own.
+        # No other document has these values, so comparing with all of them equals comparing with its own.
         values = [before.get(spec.guard) for _, before in old]
         wanted = {"_id": {"$in": [id for id, _ in old]}, spec.guard: {"$in": values}}
         return collection.delete_many(wanted, session=session).deleted_count

@@ -1,1 +1,1 @@
-"""What a process shows of itself: metrics, traces, logs, heartbeats, status."""
+"""What a process reports about itself: metrics, traces, logs, heartbeats, status."""

@@ -1,4 +1,4 @@
-"""A log line for each dead letter: where it lies and why, never what it says."""
+"""One log line per dead letter: where it is and why, never its content."""
 
 import logging
 import time
@@ -15,8 +15,8 @@ _BURST, _PER_SECOND = 100.0, 10.0
 
 
 class DeadLetterLog(NullObserver):
-    """An Observer. Logs up to 100 dead letters in a row and 10 a second from then on; of those beyond it tells
-    how many they were. ``clock`` gives seconds."""
+    """An Observer. Logs bursts of up to 100 dead letters, and then 10 a second. It logs the number of those
+    beyond. ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -38,5 +38,5 @@ class DeadLetterLog(NullObserver):
             log.info("dead letter", extra=known)
         self._left_out += len(letters) - len(shown)
         if self._left_out and self._allowance >= 1:
-            log.info("more dead letters, not logged one by one", extra={"count": self._left_out})
+            log.info("more dead letters, not logged individually", extra={"count": self._left_out})
             self._left_out = 0

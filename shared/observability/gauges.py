@@ -1,4 +1,4 @@
-"""What Prometheus is told of a worker's present state, read from it when asked."""
+"""Prometheus gauges of a worker's current state, read at each scrape."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from shared.runtime.worker import Worker
 
 
 class WorkerGauges(Collector):
-    """Of each partition that the worker owns: position, lag, and how long work has been waiting."""
+    """Position, lag and waiting time of each partition that the worker owns."""
 
     def __init__(self, worker: Worker, projection: str) -> None:
         self._worker = worker
@@ -23,28 +23,26 @@ class WorkerGauges(Collector):
         labels = ["projection", "topic", "partition"]
         return (
             GaugeMetricFamily(
-                "kith_worker_ready", "1 when the worker can do its work, else 0.", labels=["projection"]
+                "kith_worker_ready", "1 when the worker is able to work, else 0.", labels=["projection"]
             ),
             GaugeMetricFamily(
                 "kith_partitions_owned", "Partitions that this worker has claimed.", labels=["projection"]
             ),
             GaugeMetricFamily(
                 "kith_worker_step_seconds",
-                "How long the worker's thread has been in the step that it is in.",
+                "How long the worker's thread has been in its current step.",
                 labels=["projection"],
             ),
-            GaugeMetricFamily("kith_partition_position", "The offset to store next.", labels=labels),
+            GaugeMetricFamily("kith_partition_position", "The next offset to store.", labels=labels),
             GaugeMetricFamily(
                 "kith_partition_lag",
-                "Records that are not stored yet, as of the last fetch; none before the first.",
+                "Records not stored yet, as of the last fetch; absent before the first fetch.",
                 labels=labels,
             ),
-            GaugeMetricFamily(
-                "kith_partition_backlog", "Records that are fetched and not stored yet.", labels=labels
-            ),
+            GaugeMetricFamily("kith_partition_backlog", "Records fetched and not stored yet.", labels=labels),
             GaugeMetricFamily(
                 "kith_partition_waiting_seconds",
-                "How long there has been something to claim, store or publish without progress; 0 when idle.",
+                "How long a pending claim, commit or publication has made no progress; 0 when idle.",
                 labels=labels,
             ),
         )
@@ -71,7 +69,7 @@ class WorkerGauges(Collector):
 
 
 class CallbackCounters(Collector):
-    """Counters that something else keeps. ``read`` gives their values, in the order of ``names``."""
+    """Counters whose values another component keeps. ``read`` returns them in the order of ``names``."""
 
     def __init__(self, names: dict[str, str], read: Callable[[], tuple[float, ...]]) -> None:
         """``names`` is name (without ``_total``) → documentation."""

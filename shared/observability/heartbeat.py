@@ -1,4 +1,4 @@
-"""A worker's sign of life in MongoDB: that it runs, and how long messages take through it."""
+"""A worker's heartbeat in MongoDB: that it runs, and the latency of its messages."""
 
 import logging
 import threading
@@ -11,11 +11,12 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
+from shared.contracts.revision import REVISION
 from shared.runtime.protocols import Document
 
 WORKERS = "workers"
 EVERY_SECONDS = 2.0
-#: A worker that has given no sign for so long is gone, or cut off.
+#: A worker without a heartbeat for this long has ended, or is cut off.
 SILENT_SECONDS = 10.0
 
 _FORGOTTEN = timedelta(days=1)
@@ -25,9 +26,10 @@ log = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Writes ``{_id: service/owner, service, owner, at, latency}`` every two seconds from a thread of its own,
-    apart from the transactions. ``latency`` are counts by size (``shared.observability.latency``). A database that
-    is unavailable misses some; ``stop`` deletes the document."""
+    """Writes ``{_id: service/owner, service, owner, at, latency, schema}`` every two seconds on its own thread,
+    outside of the transactions. ``latency`` is a histogram (``shared.observability.latency``), ``schema`` the
+    revision of the event schema that the worker understands. Beats are lost while the database is unavailable.
+    ``stop`` deletes the document."""
 
     def __init__(
         self, database: Database[Document], service: str, owner: str, latency: Callable[[], Mapping[int, int]]
@@ -57,17 +59,17 @@ class Heartbeat:
                 with pymongo.timeout(_TIMEOUT_SECONDS):
                     self.beat()
             except PyMongoError as error:
-                log.debug("no sign of life: %s", error)
+                log.debug("heartbeat not written: %s", error)
             if self._stop.wait(EVERY_SECONDS):
                 return
 
     def beat(self) -> None:
-        """Write it once, and remove those of workers that have been gone for a day. Raises PyMongoError."""
+        """Write one heartbeat, and delete those older than a day. Raises PyMongoError."""
         latency = [{"size": size, "count": count} for size, count in sorted(self._latency().items())]
-        fields = {"service": self._service, "owner": self._owner, "latency": latency}
+        fields = {"service": self._service, "owner": self._owner, "latency": latency, "schema": REVISION}
         found = self._workers.find_one_and_update(
             {"_id": self._id},
-            # By the server's clock, so that the times of all workers compare.
+            # By the server's clock, so that the times of all workers are comparable.
             {"$set": fields, "$currentDate": {"at": True}},
             upsert=True,
             return_document=pymongo.ReturnDocument.AFTER,

@@ -1,4 +1,4 @@
-"""Everything that observes a worker: built once for a process, in its composition root."""
+"""All observers of a worker, built once per process in its composition root."""
 
 from prometheus_client import CollectorRegistry
 
@@ -13,7 +13,7 @@ from shared.runtime.worker import Worker
 
 
 class WorkerInstrumentation:
-    """The observer of a projection's runner, and the meters of what it works with."""
+    """The observer of a projection's runner, and the meters of its store and publisher."""
 
     def __init__(self, registry: CollectorRegistry, tracing: Tracing, projection: str) -> None:
         self._registry = registry
@@ -26,5 +26,5 @@ class WorkerInstrumentation:
         )
 
     def watch(self, worker: Worker) -> None:
-        """Show the worker's state, too."""
+        """Export the worker's state as gauges."""
         self._registry.register(WorkerGauges(worker, self._projection))

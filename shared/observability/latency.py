@@ -1,6 +1,7 @@
-"""How long messages take from their arrival in Kafka until they are stored, over the last minute.
+"""The time from a message's arrival in Kafka until it is stored, over the last minute.
 
-Counts by size, because they can be added up over workers. A size is a step of ten percent.
+Kept as a histogram, because histograms of several workers can be added up. Each bucket is ten percent wider than
+the one before.
 """
 
 import math
@@ -13,14 +14,14 @@ from shared.runtime.observer import NullObserver
 from shared.runtime.protocols import Outcome, Partition, Record
 
 WINDOW_SECONDS = 60
-#: Of a slice so many messages are looked at, spread evenly: the cost is per slice, not per event.
+#: How many messages of a slice are sampled, spread evenly: the cost is per slice, not per event.
 _SAMPLES = 16
 _STEP = math.log(1.1)
 
 
 class LatencyWindow(NullObserver):
-    """An Observer. ``clock`` gives seconds, ``wall_clock`` seconds since 1970, comparable with the timestamps of
-    messages; where clocks differ so far that it comes out below a millisecond, it counts as one."""
+    """An Observer. ``clock`` returns seconds, ``wall_clock`` seconds since 1970, comparable with the timestamps of
+    messages. A latency below a millisecond, or negative because clocks differ, counts as one millisecond."""
 
     def __init__(
         self, clock: Callable[[], float] = time.monotonic, wall_clock: Callable[[], float] = time.time
@@ -34,12 +35,12 @@ class LatencyWindow(NullObserver):
         step = -(-len(records) // _SAMPLES) or 1
         with self._lock:
             counts = self._seconds.setdefault(second, Counter())
-            # From the last on, which has waited least; a sample stands for those before it, too.
+            # Backwards from the last message, which has waited least; a sample stands for those before it, too.
             for index in range(len(records) - 1, -1, -step):
                 counts[_size(now - records[index].timestamp)] += min(step, index + 1)
 
     def counts(self) -> dict[int, int]:
-        """Messages of the last minute by size, see ``percentile``. May be called from any thread."""
+        """Messages of the last minute per bucket, see ``percentile``. Any thread may call it."""
         oldest = int(self._clock()) - WINDOW_SECONDS
         with self._lock:
             self._seconds = {second: counts for second, counts in self._seconds.items() if second > oldest}
@@ -51,8 +52,8 @@ def _size(milliseconds: float) -> int:
 
 
 def percentile(counts: Mapping[int, int], share: float) -> float | None:
-    """The milliseconds within which that share (0 to 1) of the messages was stored, at most ten percent too
-    high; None when there are none."""
+    """The latency in milliseconds within which ``share`` (0 to 1) of the messages were stored, at most ten percent
+    too high; None without messages."""
     wanted, total = share * sum(counts.values()), 0
     for size in sorted(counts):
         total += counts[size]

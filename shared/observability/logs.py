@@ -8,12 +8,12 @@ import time
 
 _BARE = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-# Libraries that report at "info" what only their own authors need.
+# Libraries whose "info" messages only help their own authors.
 _TALKATIVE = ("kafka", "pymongo", "uvicorn", "asyncio", "urllib3", "httpx")
 
 
 class Logfmt(logging.Formatter):
-    """``time=… level=… logger=… message=…``, then what the call gave as ``extra``, then the traceback."""
+    """``time=… level=… logger=… message=…``, then the call's ``extra``, then the traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         pairs: dict[str, object] = {
@@ -40,5 +40,5 @@ def configure(level: str) -> None:
 
 def _quoted(value: object) -> str:
     text = str(value)
-    # JSON's escapes keep a record on one line, whatever is in it.
+    # JSON's escapes keep a record on one line, whatever it contains.
     return text if _BARE.fullmatch(text) else json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

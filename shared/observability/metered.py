@@ -1,4 +1,4 @@
-"""Measuring a Store and a Publisher: each meter has its metrics, and stands before what it measures."""
+"""Measures a Store and a Publisher: each meter has its metrics, and wraps what it measures."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,13 @@ from shared.runtime.protocols import Answer, Ask, Claim, Message, OutboxBatch, P
 
 
 class StoreMeter:
-    """Measures how long each operation of a store takes, also those that fail."""
+    """Measures the duration of each operation of a store, including failed ones."""
 
     def __init__(self, registry: CollectorRegistry, projection: str) -> None:
         self._projection = projection
         self._seconds = Histogram(
             "kith_store_seconds",
-            "An operation on MongoDB: claim, parcels, read, commit or clear.",
+            "An operation on MongoDB: claim, parcels (reads the outbox), read, commit or clear.",
             ["projection", "operation"],
             buckets=SECONDS,
             registry=registry,
@@ -61,18 +61,20 @@ class _MeteredStore:
 
 
 class PublisherMeter:
-    """Measures how long publications take until every replica has them, and counts those that fail."""
+    """Measures publications until all replicas have acknowledged them, and counts failures."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.seconds = Histogram(
             "kith_publish_seconds",
-            "From handing over a lot of messages until all are acknowledged.",
+            "From sending a batch of messages until all are acknowledged.",
             buckets=SECONDS,
             registry=registry,
         )
-        self.messages = Counter("kith_messages_published", "Messages that are acknowledged.", registry=registry)
+        self.messages = Counter(
+            "kith_messages_published", "Messages acknowledged by all replicas.", registry=registry
+        )
         self.failures = Counter(
-            "kith_publish_failures", "Lots of messages of which some may be missing.", registry=registry
+            "kith_publish_failures", "Batches of messages of which some may not be published.", registry=registry
         )
 
     def on(self, publisher: Publisher) -> Publisher:

@@ -1,4 +1,4 @@
-"""What Prometheus is told of a runner's work: counters and histograms, fed once per slice."""
+"""Prometheus metrics of a runner: counters and histograms, updated once per slice."""
 
 import time
 from bisect import bisect_right
@@ -21,14 +21,14 @@ _SIZES = (1, 10, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
 
 
 def new_registry() -> CollectorRegistry:
-    """A registry with the process's own figures: CPU, memory, open files."""
+    """A registry with the process's own metrics: CPU, memory, open files."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     return registry
 
 
 class RunnerMetrics:
-    """An Observer that counts. ``wall_clock`` gives seconds since 1970, comparable with records' timestamps."""
+    """An Observer that counts. ``wall_clock`` returns seconds since 1970, comparable with records' timestamps."""
 
     def __init__(
         self, registry: CollectorRegistry, projection: str, wall_clock: Callable[[], float] = time.time
@@ -38,46 +38,46 @@ class RunnerMetrics:
         self._begun: dict[Partition, float] = {}
         topics = ["projection", "topic"]
         self._read = Counter("kith_records_read", "Records fetched from Kafka.", topics, registry=registry)
-        self._stored = Counter("kith_events_stored", "Events whose slice is stored.", topics, registry=registry)
+        self._stored = Counter("kith_events_stored", "Events stored.", topics, registry=registry)
         self._dead = Counter(
             "kith_dead_letters", "Events that could not be accepted.", [*topics, "reason"], registry=registry
         )
         self._writes = Counter(
             "kith_document_writes",
-            "Documents that stored slices changed.",
+            "Documents changed by stored slices.",
             ["projection", "collection", "operation"],
             registry=registry,
         )
         self._emitted = Counter(
             "kith_messages_emitted",
-            "Messages (changes, dead letters) that stored slices put into the outbox.",
+            "Messages (changes, dead letters) put into the outbox by stored slices.",
             ["projection"],
             registry=registry,
         )
         self._interruptions = Counter(
             "kith_interruptions",
-            "Steps that failed for now: unavailable (a server did not answer), race (a document has changed), "
-            "fenced (another worker has the partition).",
+            "Steps that failed and are retried: unavailable (a server did not answer), race (a document changed), "
+            "fenced (another worker claimed the partition).",
             ["projection", "step", "reason"],
             registry=registry,
         )
         self._fold = Histogram(
             "kith_fold_seconds",
-            "Decoding and folding of a slice, its reads included.",
+            "Time to decode and fold a slice, including its reads.",
             ["projection"],
             buckets=SECONDS,
             registry=registry,
         )
         self._sizes = Histogram(
             "kith_slice_events",
-            "Events of a slice. The count is the number of stored slices.",
+            "Events per slice. The count is the number of stored slices.",
             ["projection"],
             buckets=_SIZES,
             registry=registry,
         )
         self._latency = BulkHistogram(
             "kith_event_latency_seconds",
-            "From a record's timestamp in Kafka until its slice was stored.",
+            "From a record's timestamp in Kafka until its slice is stored.",
             {"projection": projection},
             _LATENCY_SECONDS,
         )
@@ -111,7 +111,7 @@ class RunnerMetrics:
 
 
 def dead_letters(outcome: Outcome) -> Iterator[Mapping[str, Any]]:
-    """The documents of the dead letters among what a slice stores."""
+    """The documents of the dead letters in ``outcome``."""
     for write in outcome.writes:
         if write.collection == DEAD_LETTERS and write.after is not None:
             yield write.after
@@ -124,18 +124,18 @@ def _kind(write: Write) -> tuple[str, str]:
 
 
 class BulkHistogram(Collector):
-    """A histogram that takes the values of a whole slice at a tenth of the cost of one by one."""
+    """A histogram that takes the values of a whole slice at a tenth of the cost of single observations."""
 
     def __init__(self, name: str, documentation: str, labels: Mapping[str, str], buckets: Sequence[float]) -> None:
         self._name, self._documentation, self._labels = name, documentation, dict(labels)
         self._buckets = tuple(buckets)
-        #: How many values are at most each bucket's bound.
+        #: How many values are at most the upper bound of each bucket.
         self._counts = [0] * len(self._buckets)
         self._count, self._sum = 0, 0.0
         self._lock = Lock()
 
     def observe(self, values: list[float]) -> None:
-        """Clocks differ, so a value may be below zero; it counts as zero."""
+        """Add values. A negative one, which differing clocks cause, counts as zero."""
         values.sort()
         below = [bisect_right(values, bound) for bound in self._buckets]
         total = sum(value for value in values if value > 0)

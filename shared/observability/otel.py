@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry."""
+"""Tracing with OpenTelemetry."""
 
 import os
 import threading
@@ -17,7 +17,7 @@ from shared.observability.tracing import Tracing
 from shared.runtime.observer import Observer
 from shared.runtime.protocols import Headers, Outcome, Partition, Record
 
-#: Most traces that a slice's span is linked to.
+#: The most traces that the span of a slice is linked to.
 MAX_LINKS = 32
 _CLOSE_SECONDS = 2.0
 _TRACEPARENT, _TRACESTATE = "traceparent", "tracestate"
@@ -34,7 +34,7 @@ def open_telemetry(service: str) -> Tracing:
 
 
 class OpenTelemetryTracing:
-    """Spans by this provider, which ``close`` shuts down."""
+    """Makes spans with ``provider``, which ``close`` shuts down."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -47,7 +47,7 @@ class OpenTelemetryTracing:
         try:
             yield _headers(span)
         except BaseException as error:
-            # Not its message, which may hold what was sent.
+            # Not the exception's message, which may quote the request.
             span.set_status(Status(StatusCode.ERROR, type(error).__name__))
             raise
         finally:
@@ -57,14 +57,14 @@ class OpenTelemetryTracing:
         return (SliceSpans(self._tracer, projection),)
 
     def close(self) -> None:
-        # An unavailable collector must not hold up the end of the process: it is tried again for half a minute.
+        # An unavailable collector must not delay the end of the process: the exporter retries for half a minute.
         shutdown = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
         shutdown.start()
         shutdown.join(_CLOSE_SECONDS)
 
 
 class SliceSpans:
-    """An Observer that makes a span of every slice, from its fold to its commit."""
+    """An Observer that makes a span for every slice, from its fold to its commit."""
 
     def __init__(self, tracer: Tracer, projection: str) -> None:
         self._tracer = tracer
@@ -74,7 +74,7 @@ class SliceSpans:
     def received(self, partition: Partition, count: int) -> None: ...
 
     def begun(self, partition: Partition, records: Sequence[Record]) -> Headers:
-        self._end(partition, "given up")  # of an earlier time that the partition was here
+        self._end(partition, "given up")  # from an earlier assignment of the partition
         span = self._spans[partition] = self._tracer.start_span(
             f"{self._projection} {partition.topic}",
             kind=SpanKind.CONSUMER,
@@ -116,7 +116,7 @@ def _headers(span: Span) -> Headers:
 
 
 def _links(records: Sequence[Record]) -> list[Link]:
-    """To the first traces that the records belong to, each once."""
+    """Links to the first traces that the records belong to, each once."""
     carriers: dict[bytes, dict[str, str]] = {}
     for record in records:
         stated = dict(record.headers)

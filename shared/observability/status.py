@@ -1,4 +1,4 @@
-"""What is there, how far behind, who works on it and what went wrong: for `kith status` and the dashboard."""
+"""Positions, lag, workers, data volume and failures: for `kith status` and the dashboard."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -33,8 +33,8 @@ _NAMESPACE_NOT_FOUND = 26
 
 @dataclass(frozen=True)
 class PartitionStatus:
-    """How far a service has come with a partition. ``stored`` of ``end`` messages; None: not begun. ``moved`` is
-    when something of it was last stored, by MongoDB's clock."""
+    """How far a service has processed a partition: ``stored`` of ``end`` messages; None: not started. ``moved`` is
+    the time of its last commit, by MongoDB's clock."""
 
     service: str
     topic: str
@@ -48,8 +48,8 @@ class PartitionStatus:
 
 @dataclass(frozen=True)
 class Latency:
-    """From a message's arrival in Kafka (its timestamp) until it is stored, in milliseconds, rounded up by at
-    most ten percent: of ``messages`` that were stored within the last minute. None when there were none."""
+    """The time from a message's arrival in Kafka (its timestamp) until it is stored, in milliseconds, rounded up
+    by at most ten percent, for the ``messages`` stored within the last minute. None if there were none."""
 
     p50_ms: float | None = None
     p99_ms: float | None = None
@@ -58,9 +58,9 @@ class Latency:
 
 @dataclass(frozen=True)
 class WorkerStatus:
-    """What is known of a worker: it was the last to claim these partitions, and ``seen`` is its last sign of
-    life. ``owner`` is its host and process id; None stands for partitions that nobody has claimed yet. A worker
-    that is not ``alive`` has ended without a word, or cannot reach MongoDB."""
+    """A worker, the partitions that it claimed last, and its last heartbeat (``seen``). ``owner`` is its host and
+    process id; None stands for partitions that no worker has claimed yet. A worker that is not ``alive`` has ended
+    without a shutdown, or cannot reach MongoDB."""
 
     service: str
     owner: str | None
@@ -74,7 +74,7 @@ class WorkerStatus:
 @dataclass(frozen=True)
 class Status:
     """``time`` is now, by MongoDB's clock. ``dead_letters`` counts the open ones by reason, ``closed_letters``
-    those that were replayed or discarded. ``beats`` are the workers' signs of life."""
+    those replayed or discarded. ``beats`` are the workers' heartbeats."""
 
     time: datetime
     partitions: list[PartitionStatus]
@@ -83,7 +83,7 @@ class Status:
     closed_letters: int
     outbox: int
     beats: Sequence[Document] = field(default_factory=list)
-    #: Topic → events whose personal data came into Kafka in plain text, past the door.
+    #: Topic → events whose personal data reached Kafka in plain text, bypassing the door.
     plaintext: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -96,7 +96,7 @@ class Status:
 
     @property
     def latency(self) -> dict[str, Latency]:
-        """By service, of its living workers together."""
+        """The latency of each service, over all of its living workers."""
         counts: dict[str, Counter[int]] = {service: Counter() for service in PROJECTIONS}
         for beat in self._living():
             for entry in beat["latency"]:
@@ -114,7 +114,7 @@ class Status:
 
     @property
     def workers(self) -> list[WorkerStatus]:
-        """Those that own partitions, and those that live without any."""
+        """Workers that own partitions, and living workers without any."""
         owned: dict[tuple[str, str | None], list[PartitionStatus]] = {}
         for partition in self.partitions:
             owned.setdefault((partition.service, partition.owner), []).append(partition)
@@ -136,19 +136,19 @@ class Status:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON, but for the times, which are still datetimes."""
+        """For JSON, except that times are still datetimes."""
         latency = {service: asdict(found) for service, found in self.latency.items()}
         fields = {name: value for name, value in asdict(self).items() if name != "beats"}
         return {"lag": self.lag, "latency": latency, "workers": [asdict(w) for w in self.workers], **fields}
 
 
 class StatusReader:
-    """Context manager. Asks Kafka for the logs' ends and MongoDB for the positions."""
+    """Context manager. Requests the logs' ends from Kafka and the positions from MongoDB."""
 
     def __init__(self, settings: Settings, database: Database[Document]) -> None:
         topics = Topics(settings.topic_prefix)
         self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
-        self._database = database
+        self._settings, self._database = settings, database
         self._consumer = open_outside(settings, auto_offset_reset="none")
 
     def __enter__(self) -> Self:
@@ -163,8 +163,8 @@ class StatusReader:
         self._consumer.close(autocommit=False)
 
     def read(self) -> Status:
-        """Raises Unavailable."""
-        # Positions, then the outbox, then the ends: what is underway meanwhile shows as lag, never as done.
+        """The current status. Raises Unavailable."""
+        # Positions, then the outbox, then the ends: what happens in between then shows as lag, never as done.
         database = self._database
         live = {service: MongoRegistry(database, service).read().live for service in self._read}
         with translated():
@@ -190,7 +190,7 @@ class StatusReader:
         for service, names in self._read.items():
             own = self._stored(service, live[service], (tp for tp in tps if tp.topic in names), positions)
             nexts = {tp: max(position.get("next") or 0, firsts[tp]) for tp, position in own.items()}
-            own_ends = data_ends(self._consumer, nexts, {tp: ends[tp] for tp in own})
+            own_ends = data_ends(self._settings, nexts, {tp: ends[tp] for tp in own})
             for tp, position in own.items():
                 stored = position.get("next")
                 partitions.append(
@@ -216,7 +216,7 @@ class StatusReader:
         }
 
     def _letters(self) -> tuple[dict[str, int], int]:
-        """Open dead letters by reason, and how many are closed."""
+        """Open dead letters by reason, and the number of closed ones."""
         closed = {"$or": [{"$gt": ["$replayed_at", None]}, {"$gt": ["$discarded_at", None]}]}
         found = self._database[DEAD_LETTERS].aggregate(
             [{"$group": {"_id": {"reason": "$reason", "closed": closed}, "n": {"$sum": 1}}}]
@@ -229,7 +229,7 @@ class StatusReader:
 
 
 def _size(collection: Collection[Document]) -> int:
-    """How many documents there are, roughly. Unlike ``count`` it is allowed to who may not read any of them."""
+    """The approximate number of documents. Unlike ``count`` it needs no right to read them."""
     try:
         with collection.aggregate([{"$collStats": {"count": {}}}]) as found:
             return sum(part["count"] for part in found)

@@ -1,6 +1,6 @@
-"""What a terminal may be sent. Pure."""
+"""Text that is safe to print on a terminal. Pure."""
 
 
 def printable(text: str) -> str:
-    """``text`` from outside, with every character escaped that does not print: none can control a terminal."""
+    """``text`` from outside, with every non-printing character escaped, so that it cannot control a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

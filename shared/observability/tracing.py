@@ -1,7 +1,7 @@
-"""Traces, when they are wanted: OTEL_EXPORTER_OTLP_ENDPOINT says where to, the extra ``otel`` knows how.
+"""Optional tracing: OTEL_EXPORTER_OTLP_ENDPOINT sets the endpoint, the extra ``otel`` provides the library.
 
-A trace that comes in at the door (W3C ``traceparent``) goes on in the headers of the published events. A worker
-makes one span of each slice, linked to the traces of its events, and the changes carry that span on.
+A trace that arrives at the door (W3C ``traceparent``) continues in the headers of the published events. A worker
+makes one span per slice, linked to the traces of its events, and the changes carry that span.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,18 +14,18 @@ from shared.runtime.protocols import Headers
 
 class Tracing(Protocol):
     def request(self, name: str, headers: Sequence[tuple[bytes, bytes]]) -> AbstractContextManager[Headers]:
-        """A context for the handling of an HTTP request with these headers (ASGI's form). It gives the headers
-        that messages take along: none without tracing."""
+        """A context for handling an HTTP request with these headers (in ASGI's form). It returns the headers to
+        add to messages; none without tracing."""
 
     def observers(self, projection: str) -> Sequence[Observer]:
-        """What makes a runner's slices into spans: nothing without tracing."""
+        """Observers that make spans of a runner's slices; none without tracing."""
 
     def close(self) -> None:
-        """Send what has not been sent, if it can be done within a moment."""
+        """Send the remaining spans, if that is possible within a moment."""
 
 
 class NoTracing:
-    """No traces, at no cost."""
+    """No tracing, at no cost."""
 
     @contextmanager
     def request(self, name: str, headers: Sequence[tuple[bytes, bytes]]) -> Iterator[Headers]:  # noqa: ARG002

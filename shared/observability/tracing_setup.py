@@ -1,4 +1,4 @@
-"""Chooses how a process traces: OpenTelemetry where the environment names an endpoint, else not at all."""
+"""Selects the tracing of a process: OpenTelemetry where the environment names an endpoint, otherwise none."""
 
 import logging
 import os
@@ -11,8 +11,8 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 
 
 def open_tracing(service: str) -> Tracing:
-    """Traces of ``service`` as the environment's OTEL_ variables say. None are made when no endpoint is set or
-    the extra is missing."""
+    """Tracing of ``service`` as the environment's OTEL_ variables configure it. Without an endpoint or without the
+    extra, nothing is traced."""
     if not any(os.environ.get(name) for name in _ENDPOINTS):
         return NoTracing()
     try:
@@ -20,6 +20,6 @@ def open_tracing(service: str) -> Tracing:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise
-        log.warning("no traces: an endpoint is set, but kith[otel] is not installed")
+        log.warning("no traces are made: OTEL_EXPORTER_OTLP_ENDPOINT is set, but kith[otel] is not installed")
         return NoTracing()
     return otel.open_telemetry(service)

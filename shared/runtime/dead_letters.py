@@ -1,4 +1,4 @@
-"""What becomes of a record that can never be accepted: a document to look at and a message to replay. Pure."""
+"""Dead letters of records that can never be accepted: a document to inspect and a message to replay. Pure."""
 
 import codecs
 import hashlib
@@ -15,19 +15,19 @@ from shared.runtime.forms import readable
 from shared.runtime.protocols import Document, Message, Outcome, Record, Write
 
 COLLECTION = "dead_letters"
-#: A header of replayed messages: the id of the dead letter.
+#: Header of a replayed message: the id of its dead letter.
 REPLAY_OF = "kith-replay-of"
-#: Headers of a message that is cut: the length of the original value in bytes, and its SHA-256 in hexadecimal.
+#: Headers of a truncated message: the length of the original value in bytes, and its SHA-256 in hexadecimal.
 VALUE_BYTES, VALUE_SHA256 = "kith-value-bytes", "kith-value-sha256"
-#: The largest record that is kept whole. Kafka's own limit is on what a record is compressed to, and neither an
-#: uncompressed message nor a document could hold what it may have been before.
+#: The largest record that is kept whole. Kafka limits the compressed size only. Uncompressed, a record may exceed
+#: what a message or a document can hold.
 MAX_BYTES = 1024 * 1024
-#: What is kept of the key and of the value of a larger one.
+#: How many bytes of the key and of the value of a larger record are kept.
 KEPT_BYTES = 4 * 1024
-# What a header takes in a document beside its name and its value: there can be hundreds of thousands in a record.
+# Bytes that a document needs per header besides its name and value. A record can have hundreds of thousands.
 _HEADER_BYTES = 64
 
-#: What is no name may be anything, personal data included, and is shown to nobody.
+#: A text that does not have the form of a name may be anything, including personal data. It is never shown.
 _FORMS = {
     "tenant": re.compile(r"[a-z0-9][a-z0-9_-]{0,62}"),
     "type": re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}"),
@@ -38,7 +38,7 @@ _STRING = {"bsonType": "string"}
 _WHOLE = {"bsonType": ["int", "long"], "minimum": 0}
 _BYTES_OR_NULL = {"bsonType": ["binData", "null"]}
 
-#: The collection is shared: each service declares it, and writes only letters of its own partitions.
+#: All services share the collection. Each declares it, and writes only letters of its own partitions.
 SPEC = CollectionSpec(
     object_schema(
         required={
@@ -66,17 +66,18 @@ SPEC = CollectionSpec(
             "tenant": _STRING,
             "type": _STRING,
             "event_id": _STRING,
-            # The letter whose replay was refused, too.
+            # The letter whose replay was rejected again.
             "replay_of": _STRING,
-            # Of a record beyond MAX_BYTES, what it was: key and value are their beginnings, headers are left out.
-            # The SHA-256 is the value's, in hexadecimal; there is none of a value that is concealed.
+            # The size of a record larger than MAX_BYTES. ``key`` and ``value`` then hold their first bytes, and
+            # headers are left out. ``sha256`` is of the whole value, in hexadecimal. It is missing where the value
+            # is concealed.
             "cut": {
                 "bsonType": "object",
                 "required": ["key_bytes", "value_bytes", "headers"],
                 "properties": {"key_bytes": _WHOLE, "value_bytes": _WHOLE, "headers": _WHOLE, "sha256": _STRING},
                 "additionalProperties": False,
             },
-            # What `kith dead-letters` has done about it.
+            # Set by `kith dead-letters`.
             "replayed_at": {"bsonType": "date"},
             "replays": _WHOLE,
             "discarded_at": {"bsonType": "date"},
@@ -95,10 +96,10 @@ def to_dead_letter(
     outcome: Outcome,
     shown: Record | None = None,
 ) -> None:
-    """Add to ``outcome`` the dead letter of ``record``: its document, and the original bytes as a message to
-    ``topic`` with reason and origin in the headers. Of a record beyond MAX_BYTES both have what
-    ``truncate`` leaves.
-    ``shown`` has the value and the headers that are stored in place of these, where they must not be seen."""
+    """Add the dead letter of ``record`` to ``outcome``: its document, and the original bytes as a message to
+    ``topic``, with reason and origin in the headers. A record larger than MAX_BYTES is truncated in both (see
+    ``truncate``). ``shown`` holds the value and headers to store instead, where the original ones must not be
+    seen."""
     kept, shown = truncate(record), truncate(shown or record)
     letter = document(record, error, service)
     letter |= {"value": shown.value, "headers": _headers(shown)}
@@ -109,28 +110,30 @@ def to_dead_letter(
         headers.append(("kith-field", error.field))
     if (whole := letter.get("cut")) is not None:
         if shown.value != kept.value:
-            # Whoever guesses what is concealed could tell by it that the guess is right.
+            # With the hash, a guess of the concealed value could be confirmed.
             del whole["sha256"]
         headers.append((VALUE_BYTES, str(whole["value_bytes"])))
         if "sha256" in whole:
             headers.append((VALUE_SHA256, whole["sha256"]))
-    told = tuple((name, text.encode()) for name, text in headers)
-    # Without its attributes an event in binary mode would say nothing.
+    reasons = tuple((name, text.encode()) for name, text in headers)
+    # The attributes of an event in binary mode are in its headers.
     attributes = kept.headers if is_binary(kept.headers) else ()
     concealed = shown.headers[len(kept.headers) :]
-    outcome.messages.append(Message(topic, kept.key, shown.value or b"", headers=(*attributes, *told, *concealed)))
+    outcome.messages.append(
+        Message(topic, kept.key, shown.value or b"", headers=(*attributes, *reasons, *concealed))
+    )
 
 
 def truncate(record: Record) -> Record:
-    """The record as its letter keeps it: whole, or, when it is larger than MAX_BYTES in all, with the first
-    KEPT_BYTES of its key and of its value, and no headers."""
+    """The record as its dead letter keeps it. A record larger than MAX_BYTES in all keeps the first KEPT_BYTES of
+    its key and of its value, and no headers. Any other is kept whole."""
     headers = sum(len(name.encode()) + len(value) + _HEADER_BYTES for name, value in record.headers)
     if len(record.key or b"") + len(record.value or b"") + headers <= MAX_BYTES:
         return record
-    return record._replace(key=_beginning(record.key), value=_beginning(record.value), headers=())
+    return record._replace(key=_truncated(record.key), value=_truncated(record.value), headers=())
 
 
-def _beginning(whole: bytes | None) -> bytes | None:
+def _truncated(whole: bytes | None) -> bytes | None:
     if whole is None or len(whole) <= KEPT_BYTES:
         return whole
     kept = whole[:KEPT_BYTES]
@@ -150,9 +153,9 @@ def dead_letter_id(record: Record) -> str:
 
 
 def document(record: Record, error: InvalidEvent, service: str) -> Document:
-    """The stored form. ``key`` and ``value`` are the original bytes, or their beginnings where ``truncate`` says
-    how much there was; tenant, type and event_id are there when they could be read, ``replay_of`` when it is a
-    replayed dead letter that was refused again."""
+    """The stored form. ``key`` and ``value`` are the original bytes, or what ``truncate`` leaves of them.
+    ``tenant``, ``type`` and ``event_id`` are present when they could be read; ``replay_of`` when a replayed dead
+    letter was rejected again."""
     kept = truncate(record)
     return {
         "_id": dead_letter_id(record),
@@ -167,32 +170,38 @@ def document(record: Record, error: InvalidEvent, service: str) -> Document:
         "key": kept.key,
         "value": kept.value,
         "headers": _headers(kept),
-        **_glimpse(readable(record).value),
-        **_ancestry(record),
-        **({"cut": _whole(record)} if kept is not record else {}),
+        **_readable_attributes(readable(record).value),
+        **_replay_header(record),
+        **({"cut": _original_size(record)} if kept is not record else {}),
     }
 
 
-def _whole(record: Record) -> Document:
+def _original_size(record: Record) -> Document:
     value = record.value or b""
     sizes = {"key_bytes": len(record.key or b""), "value_bytes": len(value), "headers": len(record.headers)}
     return {**sizes, "sha256": hashlib.sha256(value).hexdigest()}
 
 
-def _ancestry(record: Record) -> dict[str, str]:
+def _replay_header(record: Record) -> dict[str, str]:
     for name, value in record.headers:
         if name == REPLAY_OF and len(value) <= 400:
             return {"replay_of": value.decode("utf-8", "replace").replace("\0", "")}
     return {}
 
 
-def _glimpse(value: bytes | None) -> dict[str, Any]:
+def _readable_attributes(value: bytes | None) -> dict[str, Any]:
     try:
         fields = orjson.loads(value or b"")
     except orjson.JSONDecodeError:
         return {}
     if not isinstance(fields, dict):
         return {}
-    # What names none is the default tenant's, as it would be if it were good.
-    told = {"tenant": fields.get("tenant", "default"), "type": fields.get("type"), "event_id": fields.get("id")}
-    return {name: text for name, text in told.items() if isinstance(text, str) and _FORMS[name].fullmatch(text)}
+    # An event without a tenant belongs to the default tenant.
+    attributes = {
+        "tenant": fields.get("tenant", "default"),
+        "type": fields.get("type"),
+        "event_id": fields.get("id"),
+    }
+    return {
+        name: text for name, text in attributes.items() if isinstance(text, str) and _FORMS[name].fullmatch(text)
+    }

@@ -1,4 +1,4 @@
-"""Messages of the log in the form that is read: CloudEvents JSON structured mode. Pure."""
+"""Messages of the log in the form that is read: CloudEvents in JSON, structured mode. Pure."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,8 +9,9 @@ from shared.runtime.protocols import Record
 
 
 def in_structured_mode(record: Record) -> Record:
-    """The record itself, nearly always. Of a CloudEvent in binary mode, the value in structured mode, without the
-    headers that are in it now. Raises InvalidEvent when the headers make no event."""
+    """The record in structured mode. A record that is not in binary mode, as nearly all, is returned as it is. The
+    value of a CloudEvent in binary mode includes the headers that belong to it. Raises InvalidEvent when the
+    headers do not make an event."""
     if not record.headers or record.value is None or not is_binary(record.headers):
         return record
     value = structured(record.headers, record.value)
@@ -18,8 +19,8 @@ def in_structured_mode(record: Record) -> Record:
 
 
 def readable(record: Record) -> Record:
-    """The same, and in the codec's normal form, for who looks at events but does not judge them: what makes no
-    event stays as it is."""
+    """The record in structured mode and in the codec's normal form, for display. A record that is not an event is
+    returned as it is."""
     try:
         record = in_structured_mode(record)
         return record if record.value is None else record._replace(value=normal(record.value))
@@ -28,14 +29,14 @@ def readable(record: Record) -> Record:
 
 
 def all_readable(records: Sequence[Record]) -> Sequence[Record]:
-    """``readable`` of each that may be in binary mode; the others as they are."""
+    """``readable`` of each record that may be in binary mode; the others unchanged."""
     if not any(record.headers for record in records):
         return records
     return [readable(record) if record.headers else record for record in records]
 
 
 def with_structured(items: Sequence[tuple[Record, Any]]) -> Sequence[tuple[Record, Any]]:
-    """Records with their events, decoded already, the records in structured mode."""
+    """Pairs of record and decoded event, with each record in structured mode."""
     if not any(record.headers for record, _ in items):
         return items
     return [(in_structured_mode(record), event) for record, event in items]

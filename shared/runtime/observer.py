@@ -1,4 +1,4 @@
-"""What a runner tells about its work, for metrics, traces and logs. Pure."""
+"""What a runner reports about its work, for metrics, traces and logs. Pure."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,30 +7,30 @@ from shared.runtime.protocols import Headers, Outcome, Partition, Record
 
 
 class Observer(Protocol):
-    """Told of one runner's slices, all from its thread; at most one slice of a partition is under way.
+    """Receives the progress of one runner, always on its thread. A partition has at most one slice in progress.
 
-    Nothing here may raise, wait, or cost something for every event.
+    An implementation must not raise, block, or do work per event.
     """
 
     def received(self, partition: Partition, count: int) -> None:
-        """So many records have been fetched."""
+        """``count`` records have been fetched."""
 
     def begun(self, partition: Partition, records: Sequence[Record]) -> Headers:
-        """A slice is about to be folded. Returns headers for the messages that come of it."""
+        """A slice is about to be folded. Returns headers for the messages that it produces."""
 
     def folded(self, partition: Partition, outcome: Outcome) -> None:
-        """The slice under way is folded: this is what will be stored."""
+        """The current slice is folded: ``outcome`` will be stored."""
 
     def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:
-        """The slice under way is stored: these records, and what came of them."""
+        """The current slice is stored: its records and their outcome."""
 
     def interrupted(self, partition: Partition, step: str, error: Exception) -> None:
-        """A step (claim, fold, commit or publish) has failed for now: Unavailable, Stale or Fenced. What has
-        not been stored of the slice under way, if there is one, begins again."""
+        """A step (claim, fold, commit or publish) failed for now: Unavailable, Stale or Fenced. What the current
+        slice, if any, has not stored is folded again."""
 
 
 class NullObserver:
-    """Takes no notice."""
+    """Ignores everything."""
 
     def received(self, partition: Partition, count: int) -> None: ...
 
@@ -45,7 +45,7 @@ class NullObserver:
 
 
 class CompositeObserver:
-    """Passes on to each of several observers, in order."""
+    """Forwards each call to several observers, in order."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers

@@ -1,4 +1,4 @@
-"""The outbox's documents: messages that a slice has stored, and that may not be published yet. Pure."""
+"""Documents of the outbox: messages of a stored slice that may not be published yet. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ _MAX_BYTES = 8 * 1024 * 1024
 
 
 def pack(slice: Slice) -> list[OutboxBatch]:
-    """The messages of a slice in parcels, whose ids sort as they have to be published."""
+    """The messages of a slice in batches. The ids of the batches sort in publishing order."""
     groups: list[list[Message]] = []
     size = 0
     for message in slice.outcome.messages:
@@ -34,13 +34,13 @@ _UNPACK: msgspec.msgpack.Decoder[list[tuple[str, bytes | None, bytes, int | None
 
 
 def document(batch: OutboxBatch) -> Document:
-    """As it is stored."""
-    # One compressed value, because mongod spends ten times as much on a thousand subdocuments.
+    """The stored form."""
+    # A single compressed value: a thousand subdocuments cost mongod ten times as much.
     rows = [(m.topic, m.key, m.value, m.partition, m.headers) for m in batch.messages]
     return {"_id": batch.id, "count": len(rows), "messages": lz4.frame.compress(_PACK.encode(rows))}
 
 
 def messages(stored: Mapping[str, Any]) -> tuple[Message, ...]:
-    """What ``document`` has stored."""
+    """The messages in a stored document."""
     rows = _UNPACK.decode(lz4.frame.decompress(stored["messages"]))
     return tuple(Message(topic, key, value, number, tuple(headers)) for topic, key, value, number, headers in rows)

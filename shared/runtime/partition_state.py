@@ -1,4 +1,4 @@
-"""What a runner holds of one partition: its claim, its progress and what it has fetched but not stored."""
+"""The state of one partition in a runner: its claim, its progress, and the records fetched but not stored."""
 
 import time
 from collections import deque
@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 from shared.runtime.protocols import Claim, OutboxBatch, Outcome, Partition, Progress, Record
 from shared.runtime.slice_fold import SliceFold
 
-# Parcels that are stored but wait for earlier ones to be published.
+# Batches that are stored and wait for earlier ones to be published.
 _MOST_UNSENT = 4
-# A lane that has got back to so many events in a transaction is not held back any more.
+# A partition whose transactions hold this many events again is no longer throttled.
 _LIKELY_ENOUGH = 10_000
 
 
 class PendingStep(NamedTuple):
-    """A step (claim, fold, commit or publish) that has work to do, since when (``time.monotonic()``) none of
-    it has been done, and what it was last interrupted by, if it was."""
+    """A step (claim, fold, commit or publish) with work to do, the time (``time.monotonic()``) since when it has
+    made no progress, and the error that last interrupted it, if any."""
 
     step: str
     since: float
@@ -25,8 +25,8 @@ class PendingStep(NamedTuple):
 
 
 class InFlightCommit(NamedTuple):
-    """What a transaction under way will have stored: a slice's records, what came of them, how far that is, and
-    how many published parcels it deletes."""
+    """What the transaction in progress will have stored: the records of a slice, their outcome, the progress
+    afterwards, and how many published batches it deletes."""
 
     records: Sequence[Record]
     outcome: Outcome
@@ -35,7 +35,7 @@ class InFlightCommit(NamedTuple):
 
 
 class PartitionState:
-    """One partition on its way through a runner, from its assignment until it is revoked."""
+    """One partition in a runner, from assignment to revocation."""
 
     def __init__(self, partition: Partition, position: str) -> None:
         self.partition = partition
@@ -45,31 +45,32 @@ class PartitionState:
         self.trimmed = False
         self.paused = False
         self.failures = 0
-        #: Lost races in a row, and when the first of them was lost.
+        #: Races lost in a row, and when the first of them was lost.
         self.races = 0
         self.racing_since = 0.0
         self.retry_at = 0.0
-        #: When something was last stored, or published, or else came up to be.
+        #: When something was last stored and last published, or else when there was first something to store or
+        #: publish.
         self.moved_at = self.settled_at = time.monotonic()
-        #: The step that was last interrupted, and by what, until something is stored or published again.
-        self.stumbled: tuple[str, str] | None = None
-        #: The end of the log, as far as the reader knows it.
+        #: The step that was last interrupted, and the error. Cleared when something is stored or published again.
+        self.interrupted: tuple[str, str] | None = None
+        #: The end of the log, as last reported by the reader.
         self.end: int | None = None
         #: The slice that is being folded.
         self.fold: SliceFold | None = None
-        #: The transaction under way, and what it will have stored.
+        #: The transaction in progress, and what it will have stored.
         self.commit: Future[list[OutboxBatch]] | None = None
         self.pending: InFlightCommit | None = None
-        #: A parcel is stored, then unsent, sent (and not settled yet), published, and at last deleted.
+        #: A stored batch is first unsent, then sent (not acknowledged yet), then published, and finally deleted.
         self.unsent: list[OutboxBatch] = []
         self.sent: list[OutboxBatch] = []
         self.unsettled: Future[None] | None = None
         self.published: list[str] = []
         self.clear_at = 0.0
-        #: Bytes fetched and not yet stored.
+        #: Size in bytes of the records fetched and not yet stored.
         self.bytes = 0
-        #: At most so many events share the next transaction; None: as many as the runner lets. Fewer after a
-        #: transaction that was refused, because it may have been too large.
+        #: The most events that the next transaction may hold; None: the runner's limit. It is lowered after a
+        #: transaction was refused, because that may have been too large.
         self.most: int | None = None
         self._records: deque[Record] = deque()
         self._sizes: deque[int] = deque()
@@ -93,7 +94,7 @@ class PartitionState:
 
     @property
     def full(self) -> bool:
-        """Whether no more slices may be stored until something is published."""
+        """Whether no further slice may be stored until something is published."""
         return len(self.unsent) >= _MOST_UNSENT
 
     def open(self, claim: Claim, progress: Progress, start: int, *, trimmed: bool) -> None:
@@ -103,11 +104,11 @@ class PartitionState:
             self.moved_at = time.monotonic()
         if moved or not self._uncommitted:
             self.failures = 0
-            self.stumbled = None
+            self.interrupted = None
         self._start = self._next = start
 
     def receive(self, records: Sequence[Record]) -> None:
-        """Take fetched records; what was fetched before the last seek is left out."""
+        """Queue fetched records, except those that were fetched before the last seek."""
         if not self._records and not self._uncommitted:
             self.moved_at = time.monotonic()
         for record in records:
@@ -119,7 +120,7 @@ class PartitionState:
                 self._next = record.offset + 1
 
     def slice(self, most: int, most_bytes: int, weight: Callable[[Record], int]) -> list[Record]:
-        """The next records to store together: at least one, else within both bounds."""
+        """The next records to store together: at least one, otherwise within both limits."""
         records: list[Record] = []
         count = total = 0
         most = min(most, self.most or most)
@@ -133,7 +134,7 @@ class PartitionState:
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to do on it at once, without waiting for a server."""
+        """Whether the partition has work that can be done now, without waiting for a server."""
         if not self.opened:
             return True
         if self.unsettled is not None and self.unsettled.done():
@@ -144,20 +145,22 @@ class PartitionState:
 
     @property
     def awaited(self) -> Future[Any] | None:
-        """The transaction or the read that it waits for: there is no fold while a transaction is under way."""
+        """The transaction or read that the partition waits for. Nothing is folded during a transaction."""
         if self.commit is not None:
             return self.commit
         return self.fold.answer if self.fold is not None else None
 
     @property
     def _uncommitted(self) -> bool:
-        """Whether a transaction was refused, and nothing has been stored since: its records come again."""
-        return self.stumbled is not None and self.stumbled[0] == "commit"
+        """Whether a transaction was refused, and nothing has been stored since. Its records will be folded
+        again."""
+        return self.interrupted is not None and self.interrupted[0] == "commit"
 
     @property
     def wait(self) -> PendingStep | None:
-        """What it waits for; of several, the longest. None when nothing is left to do."""
-        step, trouble = self.stumbled or ("", None)
+        """The step that the partition waits for; of several, the longest wait. None when there is nothing to
+        do."""
+        step, trouble = self.interrupted or ("", None)
         if not self.opened:
             return PendingStep("commit" if self._uncommitted else "claim", self.moved_at, trouble)
         waits = []
@@ -171,16 +174,16 @@ class PartitionState:
         return min(waits, key=lambda wait: wait.since, default=None)
 
     def committed(self, unpublished: Sequence[OutboxBatch]) -> InFlightCommit:
-        """The pending slice is stored. Returns it."""
+        """Mark the pending slice as stored, and return it."""
         assert self.pending is not None
         stored, self.pending = self.pending, None
         self.progress = stored.after
         self.failures = self.races = 0
-        self.stumbled = None
+        self.interrupted = None
         self.moved_at = time.monotonic()
         if not self.unsent and self.unsettled is None:
             self.settled_at = self.moved_at
-        # Until a number has been met, which may be later than the first slice.
+        # It stays set until a sequence number has been seen, which may be later than in the first slice.
         self.trimmed = self.trimmed and not self.progress.seen
         self.unsent += unpublished
         del self.published[: stored.cleared]
@@ -192,30 +195,30 @@ class PartitionState:
         return stored
 
     def reset(self) -> "PartitionState":
-        """The same partition before it is claimed."""
+        """The state of the same partition before its claim."""
         fresh = PartitionState(self.partition, self.position)
         fresh.progress = self.progress
-        fresh.failures, fresh.stumbled, fresh.most = self.failures, self.stumbled, self.most
+        fresh.failures, fresh.interrupted, fresh.most = self.failures, self.interrupted, self.most
         fresh.moved_at, fresh.settled_at = self.moved_at, self.settled_at
         return fresh
 
     def settled(self) -> None:
-        """What was sent is published."""
+        """Mark the sent batches as published."""
         self.failures = 0
-        self.stumbled = None
+        self.interrupted = None
         self.settled_at = time.monotonic()
         self.published += [batch.id for batch in self.sent]
         self.sent, self.unsettled = [], None
 
 
 def size_of(record: Record) -> int:
-    """Bytes that a record takes, about."""
+    """The approximate size of a record in bytes."""
     size = len(record.value or b"") + len(record.key or b"")
     return size + sum(len(name) + len(value) for name, value in record.headers) if record.headers else size
 
 
 class InlineExecutor(Executor):
-    """Runs at once, in the caller's thread."""
+    """Runs each call at once, on the caller's thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()

@@ -1,5 +1,5 @@
-"""What the runner needs of Kafka, of MongoDB and of a projection. Implemented by ``kafka_io``, ``mongo_io``
-and ``memory``, which one contract suite holds to the same behaviour. Pure."""
+"""What the runner needs of Kafka, of MongoDB and of a projection. ``shared.kafka``, ``shared.mongo`` and
+``shared.testing.memory`` implement it; one contract suite holds them to the same behaviour. Pure."""
 
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -19,7 +19,7 @@ class Partition(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One message as it lies in the log. ``timestamp`` in milliseconds since 1970, set by producer or broker."""
+    """One message of the log. ``timestamp`` is in milliseconds since 1970, set by the producer or the broker."""
 
     partition: Partition
     offset: int
@@ -30,8 +30,8 @@ class Record(NamedTuple):
 
 
 class Message(NamedTuple):
-    """One message to publish. Without ``partition`` the key decides (murmur2, as Java's clients do). Messages
-    with a ``partition`` are numbered by the runner, so that readers notice repeats and gaps."""
+    """One message to publish. Without ``partition`` the hash of the key selects it (murmur2, as in the Java
+    client). The runner numbers messages that have a ``partition``, so that readers detect duplicates and gaps."""
 
     topic: str
     key: bytes | None
@@ -42,14 +42,14 @@ class Message(NamedTuple):
 
 class Publisher(Protocol):
     def send(self, messages: Sequence[Message]) -> Future[None]:
-        """Publish in order. The future is done when every replica has all of them, or holds Unavailable
-        when some may be missing. An error that trying again cannot mend is raised as it is."""
+        """Publish in order. The future completes when all replicas have acknowledged all messages. It fails with
+        Unavailable when some may be missing, and with the original error when a retry cannot help."""
 
     def close(self) -> None: ...
 
 
 class Polled(NamedTuple):
-    """What a poll found. A partition in both sets went away and came back: ``revoked`` comes first."""
+    """The result of a poll. A partition in both sets was revoked first, then assigned again."""
 
     revoked: frozenset[Partition]
     assigned: frozenset[Partition]
@@ -57,40 +57,40 @@ class Polled(NamedTuple):
 
 
 class Reader(Protocol):
-    """A member of a Kafka group. A newly assigned partition stays paused until ``start``."""
+    """A member of a Kafka consumer group. A newly assigned partition stays paused until ``start``."""
 
     def poll(self, timeout_ms: int) -> Polled: ...
 
     def start(self, partition: Partition, offset: int | None) -> tuple[int, int]:
-        """Read on from ``offset`` (None: from the log's beginning). Returns the log's first offset and the
-        one it starts at. Raises ConfigurationError when the log does not reach there, because events would
-        be skipped or read again, and Unavailable."""
+        """Read from ``offset`` (None: from the beginning of the log). Returns the first offset of the log and the
+        offset that reading starts at. Raises ConfigurationError when the log does not contain ``offset``, because
+        events would be skipped or read twice, and Unavailable."""
 
     def pause(self, partitions: Iterable[Partition]) -> None: ...
 
     def resume(self, partitions: Iterable[Partition]) -> None: ...
 
     def end(self, partition: Partition) -> int | None:
-        """The end of the log as of the last fetch; None when there was none. Asks nobody."""
+        """The end of the log as of the last fetch; None before the first. Makes no request."""
 
     def mirror(self, positions: Mapping[Partition, int]) -> None:
-        """Tell Kafka the positions, for tools that show lag. Never waits, never fails."""
+        """Commit the positions to Kafka, for tools that show lag. Never blocks, never fails."""
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Get:
-    """A projection asks for documents by id: collection → ids."""
+    """Request for documents by id: collection → ids."""
 
     ids: Mapping[str, Collection[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class GetMinMax:
-    """A projection asks, per filter, for ``field`` of the documents of ``collection`` that match it, leaving out
-    the ids in ``excluding``: all in order where there are at most ``most``, else the lowest and highest.
-    """
+    """Request, per filter, for the values of ``field`` in the documents of ``collection`` that match it, except
+    the ids in ``excluding``. The answer has all values in order if there are at most ``most``, otherwise the
+    lowest and the highest."""
 
     collection: str
     field: str
@@ -101,8 +101,8 @@ class GetMinMax:
 
 @dataclass(frozen=True, slots=True)
 class GetByPrefix:
-    """A projection asks, per prefix, for the documents of ``collection`` whose ids begin with it: the lowest ids,
-    ``most`` at most."""
+    """Request, per prefix, for the documents of ``collection`` whose ids begin with it: at most ``most``, lowest
+    ids first."""
 
     collection: str
     prefixes: Sequence[str]
@@ -111,24 +111,25 @@ class GetByPrefix:
 
 @dataclass(frozen=True, slots=True)
 class GetKeys:
-    """A projection asks for the data keys of consumers: tenant → consumer ids. Answered by the vault, which makes
-    those that are missing (``shared.vault.key_requests``)."""
+    """Request for the data keys of consumers: tenant → consumer ids. The vault answers it, and creates missing
+    keys (``shared.vault.key_requests``)."""
 
     of: Mapping[str, Collection[str]]
 
 
 Ask = Get | GetMinMax | GetByPrefix | GetKeys
-#: To Get: collection → id → document, absent ones left out. To Extremes: a list of values per filter.
-#: To Beginning: a list of documents per prefix, by ascending id. To Keys: (tenant, consumer id) → key, or that it
-#: is destroyed.
+#: Answer to Get: collection → id → document, without absent ones. To GetMinMax: a list of values per filter. To
+#: GetByPrefix: a list of documents per prefix, by ascending id. To GetKeys: (tenant, consumer id) → the key, or
+#: the mark that it is destroyed.
 Answer = Any
 
 
 @dataclass(slots=True)
 class Write:
-    """A document's change. ``before`` None inserts, ``after`` None deletes, both replace. The store refuses
-    (Stale) when the document it finds is not ``before``, judged by the guard field of its collection.
-    A ``blind`` write sets the fields of ``after`` whatever is there, and leaves others as they are."""
+    """A change of a document. Without ``before`` it inserts, without ``after`` it deletes, with both it replaces.
+    The store raises Stale when the stored document is not ``before``, judged by the guard field of its collection.
+    A ``blind`` write sets the fields of ``after`` regardless of what is stored, and leaves other fields
+    unchanged."""
 
     collection: str
     id: str
@@ -139,7 +140,7 @@ class Write:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a projection makes of a slice: document changes, and messages to publish after the commit."""
+    """The result of folding a slice: document changes, and messages to publish after the commit."""
 
     writes: list[Write] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
@@ -154,43 +155,44 @@ class Projection(Protocol[E_co]):
     name: str
     version: int
     topics: tuple[str, ...]
-    #: Whether its topics hold Kith's own numbered messages. In anyone else's, headers of those names say nothing.
+    #: Whether its topics hold Kith's own numbered messages. In other topics, headers with those names have no
+    #: meaning.
     numbered: bool
 
     def weight(self, record: Record) -> int:
-        """How many events of a slice a record counts as: 1, or more where it moves many documents. Asked of every
-        record before it is decoded."""
+        """How many events of a slice a record counts as: 1, or more where it changes many documents. Called for
+        every record before decoding."""
 
     def decode(self, record: Record) -> E_co:
-        """The event in a record. Raises InvalidEvent: the record becomes a dead letter."""
+        """The event in a record. Raises InvalidEvent; the record then becomes a dead letter."""
 
     def project(self, items: Sequence[tuple[Record, Any]]) -> Generator[Ask, Answer, Outcome]:
-        """Fold the events of one slice of one partition, in order. Yields what it must read first."""
+        """Fold the events of one slice of one partition, in order. Yields requests for what it must read."""
 
 
 @runtime_checkable
 class RedactsDeadLetters(Protocol):
-    """A projection whose dead letters must not show what they hold."""
+    """A projection whose dead letters must not show the content of their records."""
 
     def conceal(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
-        """The records as their dead letters show them, one for one. Yields what it must read first."""
+        """The records as their dead letters show them, one for one. Yields requests for what it must read."""
 
 
 @runtime_checkable
 class Deduplicating(Protocol):
-    """A projection that knows events which it has stored by their bytes. Its topics are not ``numbered``."""
+    """A projection that recognises already stored events by their bytes. Its topics are not ``numbered``."""
 
     def recall(self, records: Sequence[Record]) -> Generator[Ask, Answer, Sequence[Record]]:
-        """The records without those that are certainly stored already: what is left is decoded. Yields what it
-        must read first; of that, ``project`` is answered without another look."""
+        """The records, except those that are certainly stored already. Only the returned ones are decoded. Yields
+        requests for what it must read; ``project`` gets the same documents without a second read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a projection has come with a partition; stored with every slice, in the same transaction.
+    """How far a projection has processed a partition. Stored with every slice, in the same transaction.
 
-    ``next`` is the offset to read on from, None when nothing has been stored yet. ``emitted`` numbers the
-    changes that it has published, ``seen`` is the highest number it has read of each origin.
+    ``next`` is the next offset to read, None when nothing has been stored yet. ``emitted`` is the number of the
+    last change published, ``seen`` maps each origin to the highest number read.
     """
 
     next: int | None = None
@@ -200,14 +202,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write a partition's documents, until someone claims it anew."""
+    """The right to write a partition's documents, until a later claim fences it."""
 
     position: str
     epoch: int
 
 
 class OutboxBatch(NamedTuple):
-    """An outbox document: messages whose slice is stored but which may not be published yet."""
+    """A document of the outbox: messages whose slice is stored but that may not be published yet."""
 
     id: str
     messages: tuple[Message, ...]
@@ -221,13 +223,13 @@ class Slice:
     before: Progress
     after: Progress
     outcome: Outcome
-    #: Outbox documents that have been published since, deleted in the same breath.
+    #: Outbox documents that have been published since; the transaction deletes them.
     published: Sequence[str] = ()
 
 
 class Store(Protocol):
     def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
-        """Raise the position's epoch: every older claim of it is void from now on."""
+        """Raise the position's epoch, which fences every older claim of it."""
 
     def unpublished(self, position: str) -> list[OutboxBatch]:
         """The position's outbox, oldest first."""
@@ -235,9 +237,9 @@ class Store(Protocol):
     def read(self, ask: Ask) -> Answer: ...
 
     def commit(self, slice: Slice) -> list[OutboxBatch]:
-        """Store a slice in one transaction; returns its outbox, to be published. Raises Fenced when the claim
-        is void, Stale when a document is not what was read, Unavailable when the servers are unavailable; in all
-        three nothing is stored."""
+        """Store a slice in one transaction. Returns its outbox, to be published. Raises Fenced when the claim is
+        void, Stale when a document has changed since it was read, and Unavailable. After any of them nothing is
+        stored."""
 
     def clear(self, unpublished: Sequence[str]) -> None:
         """Delete published outbox documents."""

@@ -1,4 +1,4 @@
-"""What keeps a service from answering before its state may be shown."""
+"""Keeps a service from answering before its state may be shown."""
 
 import logging
 import threading
@@ -11,19 +11,19 @@ _LOOK_SECONDS, _TROUBLE_SECONDS = 0.5, 5.0
 
 
 class ReadinessGate:
-    """Polls ``look`` in a thread of its own, once ``start`` is called, until nothing is left to wait for. Then it
-    is ``open``, for good. A subclass implements ``look``. Safe for threads."""
+    """Polls ``look`` on its own thread from ``start`` on, until nothing is left to wait for. It is then ``open``,
+    permanently. A subclass implements ``look``. Thread-safe."""
 
     def __init__(self, unknown: str) -> None:
-        """``unknown``: the problem to report until the first look has ended."""
+        """``unknown``: the problem to report until the first ``look`` has returned."""
         self.open = False
         self._problems = [unknown]
-        self._said = ""
+        self._logged = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="gate", daemon=True)
 
     def look(self) -> list[str]:
-        """Why nothing may be answered yet; empty when everything may. Raises Unavailable."""
+        """Why requests cannot be answered yet; empty when they can. Raises Unavailable."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -34,7 +34,7 @@ class ReadinessGate:
         self._thread.join(5.0)
 
     def problems(self) -> list[str]:
-        """Why nothing may be answered yet, as of the last look."""
+        """Why requests cannot be answered yet, as of the last ``look``."""
         return [] if self.open else self._problems
 
     def _work(self) -> None:
@@ -45,12 +45,12 @@ class ReadinessGate:
                     return
                 self._problems = found
             except Unavailable as error:
-                log.warning("the gate waits: %s", error)
+                log.warning("not ready to answer requests, checking again: %s", error)
             except Exception as error:
-                # Somebody has to do something: grant a right, for one. Then it opens without a restart.
-                if self._said != (said := repr(error)):
-                    log.exception("the gate cannot be opened")
-                    self._said = said
-                self._problems = ["what has to be known before anything is answered cannot be read; see the log"]
+                # An operator has to act, for example grant a right. The gate then opens without a restart.
+                if self._logged != (text := repr(error)):
+                    log.exception("readiness cannot be checked; correct the cause, no restart is needed")
+                    self._logged = text
+                self._problems = ["the state required for readiness cannot be read; see the log"]
                 self._stop.wait(_TROUBLE_SECONDS)
             self._stop.wait(_LOOK_SECONDS)

@@ -1,8 +1,8 @@
 """The runner: poll → decode → project → commit → publish, exactly once per partition.
 
-One transaction per slice of a partition stores documents, progress and outbox together. Everything that can
-go wrong has one of three outcomes: InvalidEvent becomes a dead letter, Unavailable (and a lost race) tries the
-same slice again, anything else stops the runner with nothing committed.
+One transaction per slice of a partition stores documents, progress and outbox together. Every failure has one of
+three outcomes. InvalidEvent: the record becomes a dead letter. Unavailable, or a lost race: the same slice is
+retried. Any other error stops the runner, with nothing committed.
 """
 
 import logging
@@ -23,19 +23,22 @@ from shared.runtime.slice_fold import SliceFold
 log = logging.getLogger(__name__)
 
 _FIRST_DELAY, _LONGEST_DELAY, _RECLAIM_DELAY = 0.1, 5.0, 1.0
-# A race may be lost to a transaction that a dead process left open: until its session has ended, and a while more.
+# A race may be lost to a transaction that a dead process left open. It lasts until its session expires, and a
+# while more.
 _QUICK_RACES, _MOST_RACING_SECONDS = 10, 300.0
 _MAX_SLICE_BYTES = 4 * 1024 * 1024
 _MAX_BACKLOG_BYTES = 32 * 1024 * 1024
 _GLANCE_SECONDS = 0.005
 _LOOK_SECONDS = 1.0
-# The next slice deletes what is published along with what it stores; where none comes, it is deleted by itself.
+# The next slice deletes the published batches in its transaction. Without a next slice, they are deleted after
+# this time.
 _CLEAR_SECONDS = 0.5
 _FINISH_SECONDS = 5.0
 
 
 class CurrentStep(NamedTuple):
-    """What a runner's thread is at (poll, claim, fold, commit or publish), with which partition, since when."""
+    """The step that a runner's thread is in (poll, claim, fold, commit or publish), its partition, and since
+    when."""
 
     step: str
     partition: Partition | None
@@ -43,12 +46,12 @@ class CurrentStep(NamedTuple):
 
 
 class Runner:
-    """Runs one projection on the partitions that a group gives this process.
+    """Runs one projection on the partitions that the consumer group assigns to this process.
 
-    ``dead_letters`` is the topic for what cannot be accepted. ``owner`` names this process in the positions.
-    ``clock`` gives seconds, for delays only. ``committer`` runs the reads and the transactions, so
-    that one partition's go on beside the decoding and folding of another's; without it they run in line.
-    ``observer`` is told what happens.
+    ``dead_letters`` is the topic for records that cannot be accepted. ``owner`` identifies this process in the
+    positions. ``clock`` returns seconds, for delays only. ``committer`` runs reads and transactions, concurrently
+    with the decoding and folding of other partitions; without it they run inline. ``observer`` is notified of
+    progress.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Runner:
         self._observer = observer or NullObserver()
         self._partitions: dict[Partition, PartitionState] = {}
         self._looked_at = 0.0
-        #: For observers in another thread.
+        #: Read by observers on other threads.
         self.doing = CurrentStep("start", None, time.monotonic())
 
     @property
@@ -83,7 +86,7 @@ class Runner:
         return self._partitions
 
     def run(self, stop: threading.Event) -> None:
-        """Work until ``stop``. Raises what is neither a bad event nor a server that is unavailable."""
+        """Work until ``stop``. Raises every error other than InvalidEvent, Unavailable, Stale and Fenced."""
         with closing(self._publisher), closing(self._reader):
             try:
                 while not stop.is_set():
@@ -92,9 +95,9 @@ class Runner:
                 self._finish()
 
     def step(self, timeout_ms: int = 200) -> None:
-        """One poll, and what can be done at once on each partition."""
-        self._at("poll")
-        polled = self._reader.poll(self._patience(timeout_ms))
+        """Poll once, then do what can be done at once on each partition."""
+        self._enter("poll")
+        polled = self._reader.poll(self._poll_timeout(timeout_ms))
         self._rebalance(polled)
         for partition, records in polled.records.items():
             if (state := self._partitions.get(partition)) is not None and state.opened:
@@ -107,24 +110,24 @@ class Runner:
                     state.paused = True
         for state in list(self._partitions.values()):
             if state.retry_at <= self._clock() and not self._advance(state):
-                # It may have taken seconds to hear of it. The others would wait as long, and meanwhile nobody
-                # would look for records, the group, or the end. Next time it is their turn.
+                # The timeout may have taken seconds, and would for the other partitions. Meanwhile nothing would
+                # be polled: no records, no group membership, no stop. The others have their turn in the next step.
                 self._partitions[state.partition] = self._partitions.pop(state.partition)
                 break
-        self._look_ahead()
+        self._record_log_ends()
 
-    def _at(self, step: str, partition: Partition | None = None) -> None:
+    def _enter(self, step: str, partition: Partition | None = None) -> None:
         self.doing = CurrentStep(step, partition, time.monotonic())
 
-    def _look_ahead(self) -> None:
-        """Note the ends of the logs now and then, for metrics: the reader is for this thread only."""
+    def _record_log_ends(self) -> None:
+        """Record the ends of the logs now and then, for metrics. Only this thread may use the reader."""
         if (now := time.monotonic()) - self._looked_at > _LOOK_SECONDS:
             self._looked_at = now
             for partition, state in self._partitions.items():
                 state.end = self._reader.end(partition)
 
-    def _patience(self, timeout_ms: int) -> int:
-        """How long a poll may wait for records: not at all while there is something else to do."""
+    def _poll_timeout(self, timeout_ms: int) -> int:
+        """How long a poll may wait for records, in milliseconds: 0 while there is other work."""
         now = self._clock()
         partitions = [state for state in self._partitions.values() if state.retry_at <= now]
         if any(state.ready for state in partitions):
@@ -138,14 +141,14 @@ class Runner:
 
     def _rebalance(self, polled: Polled) -> None:
         for partition in polled.revoked:
-            # Whatever is under way here is void or stored; its next owner drains the outbox.
+            # Work in progress here is void or stored. The next owner drains the outbox.
             self._partitions.pop(partition, None)
         for partition in polled.assigned:
             position = f"{self._projection.name}@{self._projection.version}/{partition}"
             self._partitions[partition] = PartitionState(partition, position)
 
     def _advance(self, state: PartitionState) -> bool:
-        """What can be done at once; false when a server is unavailable."""
+        """Do what can be done at once. Returns False when a server is unavailable."""
         try:
             if not state.opened:
                 self._open(state)
@@ -153,29 +156,29 @@ class Runner:
                 self._work(state)
         except Unavailable as error:
             self._interrupted(state, error)
-            self._postpone(self._anew(state) if self.doing.step == "commit" else state, error)
+            self._postpone(self._reclaim(state) if self.doing.step == "commit" else state, error)
             return False
         except Stale as error:
             self._interrupted(state, error)
-            self._race_again(state, error)
+            self._retry_smaller(state, error)
         except Fenced as error:
             self._interrupted(state, error)
-            # Another process claimed it. If the group still says that it is ours, claim it back: both may
-            # believe so for a moment after a rebalance, and someone has to go on.
+            # Another process has claimed the partition. Claim it back if the group still assigns it to this one.
+            # Both may believe that for a moment after a rebalance, and one of them has to continue.
             log.warning("%s: claimed by another worker", state.partition)
-            self._anew(state).retry_at = self._clock() + _RECLAIM_DELAY
+            self._reclaim(state).retry_at = self._clock() + _RECLAIM_DELAY
         return True
 
-    def _anew(self, state: PartitionState) -> PartitionState:
-        """Begin with its claim again. After a transaction of unknown result nothing less will do: what is read
-        from a primary that is going may be undone, and a slice folded on it would then be missing. A majority has
-        the new claim, and so all that came before it."""
+    def _reclaim(self, state: PartitionState) -> PartitionState:
+        """Start again from the claim. After a transaction with unknown result nothing less is safe: what a primary
+        shows while it steps down may be rolled back, and a slice folded on it would then be missing. The new claim
+        is acknowledged by a majority, and so is everything before it."""
         self._reader.pause([state.partition])
         fresh = self._partitions[state.partition] = state.reset()
         return fresh
 
-    def _race_again(self, state: PartitionState, error: Stale) -> None:
-        """With fewer events: what mongod has no room for, it refuses like a race, too."""
+    def _retry_smaller(self, state: PartitionState, error: Stale) -> None:
+        """Retry with fewer events: mongod also reports a conflict when a transaction does not fit its cache."""
         if state.races == 0:
             state.racing_since = self._clock()
         state.races += 1
@@ -186,7 +189,7 @@ class Runner:
         state.retry_at = self._clock() + delay * random.random()
 
     def _interrupted(self, state: PartitionState, error: Exception) -> None:
-        state.stumbled = (self.doing.step, str(error))
+        state.interrupted = (self.doing.step, str(error))
         state.fold = None
         self._observer.interrupted(state.partition, self.doing.step, error)
 
@@ -198,7 +201,7 @@ class Runner:
         log.log(level, "%s: waiting for a server: %s", state.partition, error)
 
     def _open(self, state: PartitionState) -> None:
-        self._at("claim", state.partition)
+        self._enter("claim", state.partition)
         claim, progress = self._store.claim(state.position, self._owner)
         unpublished = self._store.unpublished(state.position)
         for batch in unpublished:
@@ -208,7 +211,7 @@ class Runner:
         state.open(claim, progress, start, trimmed=first > 0 and not progress.seen)
 
     def _work(self, state: PartitionState) -> None:
-        """Take in what has been committed and published, and start the next of both."""
+        """Take the results of the commit and of publishing, and start the next of both."""
         if state.commit is not None and state.commit.done():
             self._take_commit(state)
         self._publish(state)
@@ -217,13 +220,13 @@ class Runner:
         if state.fold is None and state.backlog and not state.full:
             self._start_fold(state)
         if state.fold is not None:
-            self._go_on(state)
+            self._continue_fold(state)
         elif state.published and not state.backlog and state.clear_at <= self._clock():
             self._store.clear(state.published)
             state.published = []
 
     def _start_fold(self, state: PartitionState) -> None:
-        self._at("fold", state.partition)
+        self._enter("fold", state.partition)
         records = state.slice(self._slice_events, _MAX_SLICE_BYTES, self._projection.weight)
         state.fold = SliceFold(
             self._projection,
@@ -236,9 +239,9 @@ class Runner:
             trace=self._observer.begun(state.partition, records),
         )
 
-    def _go_on(self, state: PartitionState) -> None:
-        """Fold as far as what it reads is there; commit what comes of it."""
-        self._at("fold", state.partition)
+    def _continue_fold(self, state: PartitionState) -> None:
+        """Fold as far as the answers to its reads allow; once folded, commit the outcome."""
+        self._enter("fold", state.partition)
         assert state.fold is not None
         if (folded := state.fold.advance()) is None:
             return
@@ -248,7 +251,7 @@ class Runner:
         records, state.fold = state.fold.records, None
         outcome, after = folded
         self._observer.folded(state.partition, outcome)
-        self._at("commit", state.partition)
+        self._enter("commit", state.partition)
         assert state.claim is not None
         slice = Slice(state.claim, state.progress, after, outcome, tuple(state.published))
         state.pending = InFlightCommit(records, outcome, after, len(state.published))
@@ -258,7 +261,7 @@ class Runner:
             self._publish(state)
 
     def _take_commit(self, state: PartitionState) -> None:
-        self._at("commit", state.partition)
+        self._enter("commit", state.partition)
         commit, state.commit = state.commit, None
         assert commit is not None
         stored = state.committed(commit.result())
@@ -271,8 +274,8 @@ class Runner:
             state.paused = False
 
     def _publish(self, state: PartitionState) -> None:
-        """Publish what is stored, one lot after the other: their order depends on it."""
-        self._at("publish", state.partition)
+        """Publish what is stored, one batch after the other, to keep their order."""
+        self._enter("publish", state.partition)
         if state.unsettled is not None and state.unsettled.done():
             try:
                 state.unsettled.result()
@@ -289,17 +292,19 @@ class Runner:
         return self._publisher.send([message for batch in unpublished for message in batch.messages])
 
     def _finish(self) -> None:
-        """Take what is under way to its end, as far as the servers let it within a few seconds: whoever asks
-        for the end kills a worker that takes long."""
+        """Finish the work in progress as far as the servers allow within a few seconds. The process manager kills
+        a worker that takes longer."""
         deadline = time.monotonic() + _FINISH_SECONDS
         for state in self._partitions.values():
             if (future := state.awaited) is not None and future.cancel():
-                state.commit = None  # not begun
+                state.commit = None  # not started
         for state in self._partitions.values():
             try:
                 self._settle(state, deadline)
             except (Unavailable, Stale, Fenced) as error:
-                log.warning("%s: left for the next worker: %s", state.partition, error)
+                log.warning(
+                    "%s: not finished before the stop, the next worker repeats it: %s", state.partition, error
+                )
                 if isinstance(error, Unavailable):
                     deadline = 0.0
         self._committer.shutdown(cancel_futures=True)
@@ -319,4 +324,4 @@ class Runner:
 def _await(future: Future[Any], deadline: float) -> None:
     wait([future], max(0.0, deadline - time.monotonic()))
     if not future.done():
-        raise Unavailable("there is no time to wait for an answer")
+        raise Unavailable("no answer before the shutdown deadline")

@@ -1,9 +1,9 @@
-"""Numbers on messages, so that a reader of changes counts each exactly once. Pure.
+"""Sequence numbers on messages, so that a reader of changes counts each exactly once. Pure.
 
-Publishing after the commit may repeat messages (a crash before the outbox is cleared) and, when a broker
-fails in the middle, even leave a gap that is filled by the repetition. So a projection numbers its changes
-without a gap, per position (``kith-origin``), in its own transaction, and a reader takes number n + 1 after n:
-what is lower is a repetition, what is higher comes again.
+Publishing after the commit may repeat messages (a crash before the outbox is cleared). When a broker fails during
+it, there may even be a gap, which the repetition fills. So a projection numbers its changes without a gap, per
+position (``kith-origin``), in its own transaction, and a reader accepts number n + 1 after n. A lower number is a
+duplicate; a higher one will be redelivered.
 """
 
 import re
@@ -15,12 +15,12 @@ from shared.runtime.protocols import Message, Record
 ORIGIN = "kith-origin"
 NUMBER = "kith-number"
 _MOST_ORIGIN_BYTES = 400  # a position's name: a projection, a topic (249 characters at most) and a partition
-# What number() writes, and no more than MongoDB can store.
+# The form that assign_numbers() writes, with no more digits than MongoDB can store.
 _DIGITS = re.compile(rb"[1-9][0-9]{0,17}")
 
 
 def assign_numbers(messages: Iterable[Message], origin: str, emitted: int) -> tuple[list[Message], int]:
-    """The messages with numbers from ``emitted`` + 1 on those that name a partition, and the last number."""
+    """The messages, those with a partition numbered from ``emitted`` + 1 on, and the last number assigned."""
     numbered = []
     named = (ORIGIN, origin.encode())
     for message in messages:
@@ -33,10 +33,10 @@ def assign_numbers(messages: Iterable[Message], origin: str, emitted: int) -> tu
 
 
 class SequenceFilter:
-    """Lets each numbered record through once, in order. ``seen`` is origin → highest number so far.
+    """Accepts each numbered record once, in order. ``seen`` is origin → highest number so far.
 
-    ``trimmed`` says that the log's beginning is gone (retention), so that the first number met of an origin
-    need not be 1. Records without a number pass; one that is not a number raises InvalidEvent.
+    ``trimmed``: retention has deleted the beginning of the log, so the first number of an origin need not be 1.
+    Records without a number are accepted. A malformed number raises InvalidEvent.
     """
 
     def __init__(self, seen: dict[str, int], *, trimmed: bool) -> None:

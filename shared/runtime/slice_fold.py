@@ -1,4 +1,4 @@
-"""One slice on its way through a projection: decoded, what it must read fetched, folded. Pure."""
+"""The fold of one slice: decode the records, fetch what the projection must read, fold. Pure."""
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
@@ -23,11 +23,11 @@ from shared.runtime.sequence_numbers import SequenceFilter, assign_numbers
 
 
 class SliceFold:
-    """The fold of ``records``, which come right after ``before`` and of which there is at least one.
+    """The fold of ``records``, at least one, which directly follow ``before``.
 
-    ``fetch`` begins to read what the projection asks for; until it is there, somebody else's slice can be
-    folded. ``trimmed`` says that the log does not begin at its first record. Bad events become dead letters for
-    the topic ``dead_letters``. Messages are numbered for ``position`` and bear the headers ``trace``.
+    ``fetch`` starts the reads that the projection requests; until they complete, the slices of other partitions
+    can be folded. ``trimmed``: the log does not start at its first record. Bad events become dead letters for the
+    topic ``dead_letters``. Messages are numbered for ``position`` and carry the headers ``trace``.
     """
 
     def __init__(
@@ -44,13 +44,13 @@ class SliceFold:
     ) -> None:
         self.records = records
         self._before, self._position, self._trace = before, position, trace
-        self._known = _Known(fetch)
-        self._sieve = SequenceFilter(dict(before.seen), trimmed=trimmed)
-        self._buried = Outcome()
+        self._cache = _ReadCache(fetch)
+        self._sequence = SequenceFilter(dict(before.seen), trimmed=trimmed)
+        self._letters = Outcome()
         self._outcome = Outcome()
         self.answer: Future[Answer] | None = None
         self._steps = self._fold(projection, dead_letters)
-        self._go_on(None)
+        self._resume(None)
 
     def _fold(self, projection: Projection[Any], dead_letters: str) -> Generator[Ask, Answer, Outcome]:
         records = self.records
@@ -62,61 +62,62 @@ class SliceFold:
             if isinstance(projection, RedactsDeadLetters):
                 shown = yield from projection.conceal(shown)
             for (record, error), letter in zip(bad, shown, strict=True):
-                to_dead_letter(record, error, projection.name, dead_letters, self._buried, letter)
+                to_dead_letter(record, error, projection.name, dead_letters, self._letters, letter)
         return (yield from projection.project(items)) if items else Outcome()
 
     def _decoded(
         self, projection: Projection[Any], records: Sequence[Record]
     ) -> tuple[list[tuple[Record, Any]], list[tuple[Record, InvalidEvent]]]:
-        """The events of the records, and the records that hold none."""
+        """The events of the records, and the records that could not be decoded with their errors."""
         items: list[tuple[Record, Any]] = []
         bad: list[tuple[Record, InvalidEvent]] = []
         for record in records:
             try:
-                if not projection.numbered or self._sieve.accept(record):
+                if not projection.numbered or self._sequence.accept(record):
                     items.append((record, projection.decode(record)))
             except InvalidEvent as error:
                 bad.append((record, error))
         return items, bad
 
-    def _go_on(self, answer: Answer) -> None:
+    def _resume(self, answer: Answer) -> None:
         try:
             self._ask = self._steps.send(answer)
         except StopIteration as done:
             self.answer, self._outcome = None, done.value
         else:
-            self.answer = self._known.asked(self._ask)
+            self.answer = self._cache.fetch_missing(self._ask)
 
     @property
     def out_of_order(self) -> int:
-        """How many changes were skipped because their numbers lie beyond a gap. They will be redelivered."""
-        return self._sieve.ahead
+        """How many changes were skipped because of a gap before their numbers. They will be redelivered."""
+        return self._sequence.ahead
 
     def advance(self) -> tuple[Outcome, Progress] | None:
-        """Go on as far as the answers are there: what is to be stored, or None. Raises what a read raised."""
+        """Fold as far as the answers allow. Returns what is to be stored, or None while a read is pending. Raises
+        the errors of reads."""
         while self.answer is not None:
             if not self.answer.done():
                 return None
-            self._go_on(self._known.answered(self._ask, self.answer.result()))
+            self._resume(self._cache.complete(self._ask, self.answer.result()))
         outcome = self._outcome
-        outcome.writes += self._buried.writes
+        outcome.writes += self._letters.writes
         messages, emitted = assign_numbers(outcome.messages, self._position, self._before.emitted)
-        outcome.messages = messages + self._buried.messages
+        outcome.messages = messages + self._letters.messages
         if self._trace:
             outcome.messages = [m._replace(headers=(*m.headers, *self._trace)) for m in outcome.messages]
-        return outcome, Progress(self.records[-1].offset + 1, emitted, self._sieve.seen)
+        return outcome, Progress(self.records[-1].offset + 1, emitted, self._sequence.seen)
 
 
-class _Known:
-    """The documents that a slice has read by id, each of which is asked for once."""
+class _ReadCache:
+    """Documents that a slice has read by id, so that each is requested once."""
 
     def __init__(self, fetch: Callable[[Ask], Future[Answer]]) -> None:
         self._fetch = fetch
-        #: Collection → id → document, None where there is none.
+        #: Collection → id → document, None if absent.
         self._read: dict[str, dict[str, Document | None]] = {}
 
-    def asked(self, ask: Ask) -> Future[Answer]:
-        """What is not known of what is asked, on its way."""
+    def fetch_missing(self, ask: Ask) -> Future[Answer]:
+        """The pending answer for the part of ``ask`` that is not cached."""
         if not isinstance(ask, Get):
             return self._fetch(ask)
         rest = {}
@@ -130,8 +131,8 @@ class _Known:
         nothing.set_result({})
         return nothing
 
-    def answered(self, ask: Ask, answer: Answer) -> Answer:
-        """The whole answer, of what came of ``asked`` and of what was known."""
+    def complete(self, ask: Ask, answer: Answer) -> Answer:
+        """The complete answer: that of ``fetch_missing`` together with the cached part."""
         if not isinstance(ask, Get):
             return answer
         whole = {}

@@ -1,4 +1,4 @@
-"""How a process that handles many events shares its one interpreter lock, and how often it collects garbage."""
+"""Interpreter settings for processes that handle many events: thread switching and garbage collection."""
 
 import gc
 import sys
@@ -8,13 +8,13 @@ _ALLOCATIONS = 100_000
 
 
 def tune_gc() -> None:
-    """Events and documents hold no cycles, and looking for some takes a quarter of the time of handling them. Call
-    it once everything is loaded that stays."""
+    """Collect garbage rarely. Events and documents contain no cycles, and searching for cycles takes a quarter of
+    the time of handling them. Call it once all permanent objects are loaded."""
     gc.freeze()
     gc.set_threshold(_ALLOCATIONS, 20, 20)
 
 
 def shorten_switch_interval() -> None:
-    """Where one thread computes and others wait for servers or answer queries: let these get on as soon as they
-    may. By default they would only after 5 ms, and several times for every operation."""
+    """Let threads that wait for servers or answer queries run as soon as they can, beside one that computes. By
+    default each waits up to 5 ms for the interpreter lock, several times per operation."""
     sys.setswitchinterval(_SWITCH_SECONDS)

@@ -1,4 +1,4 @@
-"""Notices a worker that does not get on, and says where it hangs."""
+"""Detects a worker that makes no progress, and logs the stack of the blocked thread."""
 
 import logging
 import sys
@@ -13,13 +13,13 @@ from shared.runtime.runner import Runner
 
 log = logging.getLogger(__name__)
 
-#: How the names of the threads begin that a runner has read and commit.
+#: Name prefix of the threads that run a runner's reads and commits.
 STORE_THREADS = "store"
 
 
 class Hang(NamedTuple):
-    """Work that has been there since ``since`` (``time.monotonic()``) and is not done. Without ``partition`` it
-    is the whole worker that hangs; ``blocked`` says that its thread does not return from the step."""
+    """Work that has been pending since ``since`` (``time.monotonic()``). Without ``partition`` the whole worker
+    hangs. ``blocked``: the worker's thread does not return from the step."""
 
     step: str
     partition: Partition | None
@@ -37,7 +37,7 @@ class Hang(NamedTuple):
 
 
 def hangs(runner: Runner, limit: float, now: float) -> list[Hang]:
-    """What has hung for longer than ``limit`` seconds. May be called from any thread."""
+    """Everything that has hung for longer than ``limit`` seconds. Any thread may call it."""
     doing = runner.doing
     if now - doing.since > limit:
         # The partitions wait because the worker does.
@@ -51,8 +51,8 @@ def hangs(runner: Runner, limit: float, now: float) -> list[Hang]:
 
 
 class Watchdog:
-    """Looks at a runner once a second from a thread of its own and logs each hang once, and its end, with the
-    stacks of the threads that do not return."""
+    """Checks a runner once a second on its own thread. Logs each hang once, with the stacks of the blocked
+    threads, and its end."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Watchdog:
         watched: threading.Thread,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``find`` gives the hangs at a time; ``watched`` is the thread whose stack is worth seeing."""
+        """``find`` returns the hangs as of a time. ``watched`` is the thread whose stack is logged."""
         self._find = find
         self._watched = watched
         self._clock = clock
@@ -71,7 +71,7 @@ class Watchdog:
             self.look()
 
     def look(self) -> None:
-        """Log what has come to hang, and what no longer does."""
+        """Log new hangs, and those that have ended."""
         now = self._clock()
         found = {(hang.partition, hang.blocked): hang for hang in self._find(now)}
         shown = False
@@ -80,7 +80,7 @@ class Watchdog:
                 extra = {"step": hang.step, "seconds": round(now - hang.since)}
                 if hang.partition is not None:
                     extra |= {"topic": hang.partition.topic, "partition": hang.partition.number}
-                # It is the same for every partition, and long.
+                # The stack is long, and the same for every partition.
                 if not shown and (stack := self._stack(hang)):
                     extra["stack"], shown = stack, True
                 log.error("stuck: %s", hang.describe(now), extra=extra)
@@ -90,7 +90,8 @@ class Watchdog:
         self._known = found
 
     def _stack(self, hang: Hang) -> str:
-        """Where the worker's thread is, if it hangs; else where those are that wait for the store for it."""
+        """The stack of the worker's thread if it is blocked, otherwise of the threads that read and commit for
+        it."""
         if hang.blocked:
             threads = [self._watched]
         elif hang.step in ("fold", "commit"):

@@ -1,4 +1,4 @@
-"""A runner in a thread of its own, beside the HTTP API of the same process."""
+"""A runner on its own thread, beside the HTTP API of the same process."""
 
 import logging
 import os
@@ -17,16 +17,16 @@ log = logging.getLogger(__name__)
 
 
 def owner_name() -> str:
-    """Names this process in the positions: host and process id."""
+    """Identifies this process in the positions: host and process id."""
     return f"{socket.gethostname()}/{os.getpid()}"
 
 
 class Worker:
-    """Builds a runner once its servers answer and runs it until ``stop``.
+    """Builds a runner once its servers answer, and runs it until ``stop``.
 
-    What stops the runner for good stops the process, too (by SIGTERM to itself, so that the API ends in
-    order); ``stop`` then raises it, and the process ends with a non-zero status. Work that gets no further for
-    ``stuck_seconds`` is a problem, and is logged with the place where it hangs.
+    An error that stops the runner also stops the process, with SIGTERM to itself, so that the API shuts down in
+    order. ``stop`` then raises the error, and the process exits with a non-zero status. Work without progress for
+    ``stuck_seconds`` is reported as a problem, and logged with the place where it hangs.
     """
 
     def __init__(self, build: Callable[[], Runner], stuck_seconds: float = 30.0) -> None:
@@ -50,15 +50,15 @@ class Worker:
         self._watch.start()
 
     def stop(self) -> None:
-        """Finish the slice under way, publish what is stored, leave the group. Raises what stopped the
-        runner before, if anything did."""
+        """Finish the current slice, publish what is stored, leave the group. Raises the error that stopped the
+        runner earlier, if any."""
         self._stop.set()
         self._thread.join()
         if self._failure is not None:
             raise self._failure
 
     def problems(self) -> list[str]:
-        """Why the worker cannot do its work now; nothing when it can."""
+        """Why the worker cannot work now; empty when it can."""
         if self._failure is not None:
             return [f"stopped by {type(self._failure).__name__}: {self._failure}"]
         if self._runner is None:
@@ -71,7 +71,7 @@ class Worker:
 
     def _work(self) -> None:
         try:
-            runner = self._patiently()
+            runner = self._build_with_retry()
             shorten_switch_interval()
             tune_gc()
             if runner is not None:
@@ -82,7 +82,7 @@ class Worker:
             self._failure = error
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _patiently(self) -> Runner | None:
+    def _build_with_retry(self) -> Runner | None:
         while not self._stop.is_set():
             try:
                 return self._build()

@@ -1,7 +1,7 @@
 """What the composition roots of the services share. A root builds a ``Service``, adds its parts, and serves.
 
-Everything is opened in the order in which it is asked for and closed in reverse, whatever fails in between. What a
-service needs beyond this is an argument that one can see in its ``__main__``.
+Parts are opened in the order of the calls and closed in reverse, even if one fails in between. What a service
+needs beyond this is an argument in its ``__main__``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +49,7 @@ from shared.versions.mongo_registry import MongoRegistry
 
 
 class Background(Protocol):
-    """Something that works in a thread of its own."""
+    """A part that works on its own thread."""
 
     def start(self) -> None: ...
 
@@ -71,7 +71,7 @@ def now() -> datetime:
 
 
 class Prepared:
-    """Prepares collections as soon as MongoDB answers. Safe for threads: to prepare twice does no harm."""
+    """Prepares collections as soon as MongoDB answers. Thread-safe, and idempotent."""
 
     def __init__(self, database: Database[Document], collections: Collections) -> None:
         self._database, self._collections = database, collections
@@ -93,10 +93,10 @@ class Service:
     """The parts of one service process, until the end of the ``with`` block."""
 
     def __init__(self, name: str, settings: Settings) -> None:
-        """Opens nothing but the traces; ``name`` is the service's. Raises ConfigurationError (TLS files)."""
+        """Opens only the tracing. ``name`` is the service's name. Raises ConfigurationError (TLS files)."""
         self.name, self.settings = name, settings
         self.topics = Topics(settings.topic_prefix)
-        #: What ``/metrics`` shows.
+        #: The metrics in ``/metrics``.
         self.metrics = new_registry()
         self._tls = tls_of(settings)
         self._closing = ExitStack()
@@ -127,9 +127,9 @@ class Service:
 
     @cached_property
     def database(self) -> Database[Document]:
-        """Raises ConfigurationError when no MongoDB is named."""
+        """The database. Raises ConfigurationError when KITH_MONGO is not set."""
         if self.settings.mongo is None:
-            raise ConfigurationError("KITH_MONGO is not set; it holds the URI of a MongoDB replica set")
+            raise ConfigurationError("KITH_MONGO is not set; set it to the URI of a MongoDB replica set")
         return self.entered(connect(self.settings.mongo))[self.settings.database]
 
     @cached_property
@@ -139,7 +139,7 @@ class Service:
 
     @cached_property
     def access(self) -> Access:
-        """Who may ask. Raises ConfigurationError."""
+        """The access control of the API. Raises ConfigurationError."""
         return self.entered(open_access(self.settings, None if self.settings.mongo is None else self.database))
 
     def publisher(self) -> Publisher:
@@ -147,17 +147,17 @@ class Service:
         return open_publisher(self.settings)
 
     def versions(self, projection: str) -> MongoRegistry:
-        """Which version of a projection is live."""
+        """The versions of a projection."""
         return MongoRegistry(self.database, projection)
 
     def names(self, projection: str) -> LiveNames:
-        """What the collections of a projection are called at the moment."""
+        """The current names of a projection's collections."""
         return LiveNames(self.versions(projection))
 
     def erasure_gate(self, *, corrects: bool = True) -> ErasureGate:
-        """Keeps the service from answering until nobody in the ledger is in the database any more. Where the
-        database is older than an erasure, the gate orders it again if it ``corrects``; else it waits for another
-        service to do so."""
+        """Keeps the service from answering while a consumer of the ledger is still in the database. If the
+        database is older than an erasure, the gate publishes the erasure again if it ``corrects``. Otherwise it
+        waits for another service to do so."""
         publisher = self.publisher if corrects else None
         return self.background(
             ErasureGate(
@@ -177,9 +177,9 @@ class Service:
     ) -> Worker:
         """A worker that folds the projection's topics into the ``collections`` of its live version.
 
-        It begins once the servers answer and ``check`` raises no Unavailable any more. ``beside`` are collections
-        without versions that it prepares as well, ``wrap`` stands before the store of a version, and ``observers``
-        are notified after those of metrics, logs and traces.
+        It starts once the servers answer and ``check`` no longer raises Unavailable. ``beside`` are unversioned
+        collections that it prepares as well. ``wrap`` wraps the store of a version. ``observers`` are notified
+        after those of metrics, logs and traces.
         """
         settings, versions = self.settings, self.versions(projection.name)
         instruments = WorkerInstrumentation(self.metrics, self.tracing, projection.name)
@@ -218,10 +218,11 @@ class Service:
         ungated: Sequence[str] = (),
         origins: Sequence[str] = (),
     ) -> None:
-        """Start what works in the background, answer until SIGTERM or SIGINT, and close everything.
+        """Start the background parts, answer until SIGTERM or SIGINT, and close everything.
 
-        While ``gate`` is closed, requests about data get a 503, but for the paths in ``ungated``. Pages from
-        ``origins`` may ask from a browser. Raises ConfigurationError, and what stopped a worker.
+        While ``gate`` is closed, requests for data get a 503, except the paths in ``ungated``. Pages from
+        ``origins`` may call the API from a browser. Raises ConfigurationError, and the error that stopped a
+        worker.
         """
         if gate is not None:
             add_gate(app, gate, but=ungated)

@@ -18,8 +18,8 @@ _defaults: ContextVar[Callable[[], Mapping[str, Any]]] = ContextVar("defaults", 
 
 @contextmanager
 def settings_from(defaults: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
-    """Meanwhile ``read_settings`` takes what the environment does not say from ``defaults``, which is called only
-    then: for commands, which find a stack that runs on this machine."""
+    """Within the block, ``read_settings`` takes settings missing in the environment from ``defaults``, which is
+    called only then. For commands, which find a stack that runs on this machine."""
     token = _defaults.set(defaults)
     try:
         yield
@@ -28,8 +28,8 @@ def settings_from(defaults: Callable[[], Mapping[str, Any]]) -> Iterator[None]:
 
 
 def launch(service: str, run: "Callable[[Settings], None]") -> None:
-    """Run a service until it is asked to stop. Exit status 0 then, 1 when it had to stop (a server that is
-    away at the start, an error that nobody may ignore), 2 when a setting is wrong."""
+    """Run a service until it is stopped. The exit status is 0 then, 1 when it had to stop (a server that is
+    unavailable at the start, an unexpected error), and 2 when a setting is wrong."""
     from shared.observability import logs
 
     try:
@@ -43,9 +43,9 @@ def launch(service: str, run: "Callable[[Settings], None]") -> None:
 
 
 def read_settings() -> "Settings":
-    """The settings of the environment, and of ``settings_from`` what it does not say. Raises ConfigurationError
-    that names the variables at fault."""
-    # A command prints its help without any of this, which takes a third of a second.
+    """The settings of the environment, completed by ``settings_from``. Raises ConfigurationError that names the
+    wrong variables."""
+    # Imported here, because it takes a third of a second, and a command prints its help without it.
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
@@ -59,7 +59,7 @@ def read_settings() -> "Settings":
     except ValidationError as error:
         wrong = [f"KITH_{item['loc'][0]}".upper() + f": {item['msg']}" for item in error.errors() if item["loc"]]
         raise ConfigurationError("; ".join(wrong) or "the settings contradict each other") from None
-    except SettingsError as error:  # what should be JSON is not
+    except SettingsError as error:  # a value is not valid JSON
         raise ConfigurationError(str(error)) from None
 
 

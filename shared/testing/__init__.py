@@ -1,1 +1,1 @@
-"""Kafka and MongoDB in memory, held by the contract suite to what the real adapters do."""
+"""Kafka and MongoDB in memory. The contract suite compares their behaviour with the real adapters."""

@@ -1,7 +1,7 @@
 """Kafka and MongoDB in memory, for tests of a whole service without servers.
 
-Held by the contract suite to what the real adapters do. What it leaves out: groups that balance themselves
-(a test assigns partitions by hand) and time.
+The contract suite holds them to the behaviour of the real adapters. They lack rebalancing (a test assigns
+partitions by hand) and time.
 """
 
 import copy
@@ -34,7 +34,7 @@ from shared.testing.validators import violations
 
 
 class MemoryLog:
-    """Topics with a fixed number of partitions. ``clock`` gives the milliseconds that records are stamped with."""
+    """Topics with a fixed number of partitions. ``clock`` returns the timestamps of records in milliseconds."""
 
     def __init__(self, topics: Mapping[str, int], clock: Callable[[], int] = lambda: 0) -> None:
         self.partitions = dict(topics)
@@ -47,7 +47,7 @@ class MemoryLog:
     def append(self, message: Message) -> Record:
         number = message.partition
         if number is None:
-            # Any function of the key does here; which one Kafka's clients share is the real adapter's matter.
+            # Any hash of the key will do here. The real adapters share one with Kafka's clients.
             number = zlib.crc32(message.key or message.value) % self.partitions[message.topic]
         partition = Partition(message.topic, number)
         log = self.records[partition]
@@ -57,7 +57,7 @@ class MemoryLog:
         return record
 
     def trim(self, partition: Partition, first: int) -> None:
-        """Forget records below ``first``, as retention does."""
+        """Delete records below ``first``, as retention does."""
         del self.records[partition][: first - self.first[partition]]
         self.first[partition] = first
 
@@ -154,7 +154,7 @@ class _Position:
 
 
 class InvalidDocument(Exception):
-    """MongoDB would refuse this document by its collection's validator. A worker stops with nothing stored."""
+    """MongoDB would reject this document by its collection's validator. A worker stops with nothing stored."""
 
 
 class MemoryStore:
@@ -198,7 +198,7 @@ class MemoryStore:
                 ]
                 for prefix in ask.prefixes
             ]
-        assert not isinstance(ask, GetKeys)  # for which there is the VaultStore
+        assert not isinstance(ask, GetKeys)  # the VaultStore answers these
         documents = self.collections[ask.collection].values()
         answers = []
         for wanted in ask.filters:

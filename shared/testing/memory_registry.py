@@ -1,5 +1,5 @@
-"""The Registry in memory, beside a ``MemoryStore``, for tests. Held by the contract suite to the real one's
-behaviour."""
+"""The Registry in memory, beside a ``MemoryStore``, for tests. The contract suite holds it to the behaviour of the
+real one."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ from shared.versions.generations import Generations, PartitionPosition, collecti
 
 
 class MemoryRegistry:
-    """``seconds`` is its clock, moved by tests."""
+    """``seconds`` is its clock, which tests move."""
 
     def __init__(self, store: MemoryStore, name: str) -> None:
         self._store = store
@@ -42,7 +42,7 @@ class MemoryRegistry:
 
     def delete(self, version: int, collections: Collections) -> None:
         for name in collections_of(own_collections(collections), version):
-            self._store.collections[name] = {}  # to those who still read it, one that is gone is empty
+            self._store.collections[name] = {}  # a deleted collection is empty for its remaining readers
         self._store.clear([id for id in self._store.outbox if id.startswith(self._prefix(version))])
         for id in [id for id in self._store.positions if id.startswith(self._prefix(version))]:
             del self._store.positions[id]

@@ -1,4 +1,4 @@
-"""MongoDB's document validation in memory: the part of its JSON Schema that Kith's collections use. Pure."""
+"""MongoDB's document validation in memory: the subset of JSON Schema that Kith's collections use. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,10 +9,10 @@ _INT32 = 2**31
 
 
 def violations(schema: Mapping[str, Any], value: Any, path: str = "") -> Iterator[str]:
-    """Where ``value`` breaks ``schema`` (MongoDB's ``$jsonSchema``), one sentence each; nothing when it is valid.
+    """The violations of ``schema`` (MongoDB's ``$jsonSchema``) in ``value``, one sentence each; none when it is
+    valid.
 
-    Raises NotImplementedError for a keyword that is not known here, because to ignore one would be to accept what
-    MongoDB refuses.
+    Raises NotImplementedError for an unknown keyword, because ignoring one would accept what MongoDB rejects.
     """
     if unknown := schema.keys() - _KEYWORDS:
         raise NotImplementedError(f"{path or 'schema'}: {', '.join(sorted(unknown))}")

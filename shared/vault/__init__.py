@@ -1,1 +1,2 @@
-"""The vault: personal values are sealed under a key of their own consumer, and keys under a master key."""
+"""The vault: personal values are encrypted with a data key per consumer, and data keys are wrapped by a master
+key."""

@@ -1,8 +1,8 @@
-"""Dead letters, sealed as a whole: nobody knows where in a broken event the personal values are. Pure.
+"""Dead letters, encrypted as a whole: the personal values of an invalid event cannot be located. Pure.
 
-A letter is sealed under the key of the consumer that it is about, where that can be told from the event or from
-the message's key; else under the tenant's own; where not even a tenant can be told, under that of ``default``. So
-what erases a consumer erases its letters. Only the value is sealed: the key and the headers stay as they came.
+A letter is encrypted with the key of its consumer, if the event or the message's key contains the id. Otherwise it
+is encrypted with the tenant's own key, and without a tenant with that of ``default``. So erasing a consumer erases
+its letters, too. Only the value is encrypted; the key and the headers stay as they are.
 """
 
 import json
@@ -12,16 +12,17 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from shared.contracts.events import Id, Tenant
+from shared.contracts.spelling import nfc
 from shared.runtime.protocols import Record
 from shared.vault.keys import TENANT
 from shared.vault.protocols import Destroyed
 from shared.vault.tokens import DataKey, associated
 
-#: What a sealed value begins with: no event does.
+#: The beginning of a sealed value. No event begins like this.
 MARK = b"\x00kith1"
-#: A header of sealed letters: whose key it is, as a JSON array of tenant and consumer id.
+#: A header of sealed letters: the owner of the key, as a JSON array of tenant and consumer id.
 SEALED_FOR = "kith-sealed-for"
-#: Instead of the value of a consumer whose key is destroyed.
+#: Replaces the value if the consumer's key is destroyed.
 NOTHING = MARK + b"-destroyed"
 
 Owner = tuple[str, str]
@@ -32,21 +33,21 @@ _FIELD = "dead-letter"
 
 
 def owner_of(record: Record) -> Owner:
-    """Tenant and consumer id whose key seals a record; the id is empty where the tenant's own does."""
+    """Tenant and consumer id of the key for a record. The id is empty for the tenant's own key."""
     fields = _fields(record.value)
     data = fields.get("data")
     tenant, consumer = fields.get("tenant", "default"), data.get("consumer_id") if isinstance(data, dict) else None
     if _fits(_TENANT, tenant) and _fits(_ID, consumer):
-        return tenant, str(consumer)
+        return tenant, nfc(str(consumer))
     named, colon, rest = (record.key or b"").decode("utf-8", "replace").partition(":")
     if colon and _fits(_TENANT, named):
         about_consumers = record.partition.topic.rpartition(".")[2] != "providers"
-        return named, rest if about_consumers and _fits(_ID, rest) else TENANT
+        return named, nfc(rest) if about_consumers and _fits(_ID, rest) else TENANT
     return (tenant if fields and _fits(_TENANT, tenant) else "default"), TENANT
 
 
 def conceal(record: Record, owner: Owner, key: DataKey | Destroyed) -> Record:
-    """The record with its value sealed, and a header that says for whom."""
+    """The record with its value sealed, and a header with the owner of the key."""
     if record.value is None:
         return record
     place = associated(*owner, _FIELD)
@@ -55,7 +56,7 @@ def conceal(record: Record, owner: Owner, key: DataKey | Destroyed) -> Record:
 
 
 def sealed_for(value: bytes | None, headers: tuple[tuple[str, bytes], ...]) -> Owner | None:
-    """Whose key a letter's value is sealed under; None when it is not sealed."""
+    """The owner of the key that seals a letter's value; None when it is not sealed."""
     if value is None or not value.startswith(MARK):
         return None
     for name, text in reversed(headers):

@@ -1,4 +1,4 @@
-"""How a projection asks for keys: as for documents, of a Store that answers for them, too."""
+"""Requests for keys: a projection yields them like requests for documents, and a Store answers both."""
 
 from collections.abc import Generator, Sequence
 from typing import Any
@@ -20,7 +20,7 @@ from shared.vault.keys import Vault
 
 
 class VaultStore:
-    """``store``, with the keys of ``vault``."""
+    """``store``, extended by the keys of ``vault``."""
 
     def __init__(self, store: Store, vault: Vault) -> None:
         self._store, self._vault = store, vault
@@ -44,8 +44,8 @@ class VaultStore:
 
 
 class Answered:
-    """``projection``, whose questions for keys are answered on the spot: for who folds without a store that knows
-    keys. Its other questions remain."""
+    """``projection`` with its requests for keys answered at once, for folds over a store without keys. Its other
+    requests are passed on."""
 
     def __init__(self, projection: Projection[Any], vault: Vault) -> None:
         self._projection, self._vault = projection, vault

@@ -1,4 +1,4 @@
-"""Where master keys come from: a file, the environment, or a cloud's key service."""
+"""Sources of master keys: a file, the environment, or a cloud's key service."""
 
 import base64
 import binascii
@@ -15,12 +15,12 @@ _WORLD = 0o007
 
 
 def new_master_key() -> str:
-    """A new key as files and the environment hold it: 32 random bytes in base64url."""
+    """A new key in the form of files and the environment: 32 random bytes in base64url."""
     return base64.urlsafe_b64encode(os.urandom(KEY_BYTES)).decode()
 
 
 class EnvironmentKeys:
-    """Keys that a setting holds: one, or several with commas between them, the current one first."""
+    """Keys in a setting: one, or several separated by commas, the current one first."""
 
     def __init__(self, text: str) -> None:
         self._keys = _parsed(text.replace(",", "\n"), "KITH_MASTER_KEY")
@@ -40,9 +40,9 @@ class EnvironmentKeys:
 
 
 class FileKeys:
-    """Keys in a file, one a line, the current one first; what follows a # is a remark. A file that changes is
-    read again: a new key needs no restart. Raises ConfigurationError when it is missing, holds something else,
-    or may be read by everybody."""
+    """Keys in a file, one a line, the current one first. Text after a # is a comment. A changed file is read
+    again, so a new key needs no restart. Raises ConfigurationError when the file is missing, malformed, or
+    readable by all users."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -67,20 +67,22 @@ class FileKeys:
         try:
             status = self._path.stat()
             if status.st_mode & _WORLD:
-                raise ConfigurationError(f"{self._path}: everybody may read the master key; chmod 600 it")
+                raise ConfigurationError(
+                    f"{self._path}: every user can read the master key; run chmod 600 on the file"
+                )
             if (read_at := (status.st_mtime_ns, status.st_ino)) != self._read_at:
                 self._keys = _parsed(self._path.read_text(), str(self._path))
                 self._read_at = read_at
         except OSError as error:
             raise ConfigurationError(f"{self._path}: the master key cannot be read: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise ConfigurationError(f"{self._path}: is no file of master keys") from None
+            raise ConfigurationError(f"{self._path}: is not a file of master keys") from None
         return self._keys
 
 
 def add_to_file(path: Path) -> str:
-    """Put a new key before those of a file, which is made (for its owner only) if it is not there; returns the
-    new key's id. The file is replaced as a whole, so that nobody reads half of it. Raises ConfigurationError."""
+    """Add a new key before the others in a file, which is created if missing (readable by its owner only). Returns
+    the new key's id. The file is replaced atomically. Raises ConfigurationError."""
     before = ""
     if path.exists():
         FileKeys(path)
@@ -101,13 +103,13 @@ def add_to_file(path: Path) -> str:
 
 class CloudKeys:
     """Keys that never leave a key service. ``ids`` are their names there, the current one first. ``passing``
-    says of an error of the service's library whether trying again may help; nothing else is caught."""
+    returns whether an error of the service's library may pass with a retry; other errors are not caught."""
 
     def __init__(
         self, service: KeyService, ids: Sequence[str], passing: Callable[[Exception], bool] = lambda _: False
     ) -> None:
         if not ids:
-            raise ConfigurationError("the key service needs the name of a key")
+            raise ConfigurationError("the key service needs the name of at least one key")
         self._service, self._ids, self._passing = service, list(ids), passing
 
     @property
@@ -121,7 +123,7 @@ class CloudKeys:
         return self._asked(lambda: self._service.encrypt(id, secret, context))
 
     def unwrap(self, id: str, wrapped: bytes, context: bytes) -> bytes:
-        # One that is not among the names here may be there all the same: the service knows what is allowed.
+        # The service may have keys that are not configured here. It decides what is allowed.
         return self._asked(lambda: self._service.decrypt(id, wrapped, context))
 
     def _asked(self, ask: Callable[[], bytes]) -> bytes:
@@ -146,7 +148,7 @@ def _parsed(text: str, where: str) -> dict[str, DataKey]:
             raise ConfigurationError(
                 f"{where}: a master key is {KEY_BYTES} random bytes in base64; `kith keys master new` makes one"
             )
-        # Named by what it is, so that no list of names can be wrong.
+        # The id is derived from the key, so that it cannot be wrong.
         keys.setdefault("local:" + hashlib.sha256(b"kith master key " + secret).hexdigest()[:16], DataKey(secret))
     if not keys:
         raise ConfigurationError(f"{where}: holds no master key; `kith keys master new` makes one")
@@ -156,6 +158,6 @@ def _parsed(text: str, where: str) -> dict[str, DataKey]:
 def _of(keys: dict[str, DataKey], id: str) -> DataKey:
     if id not in keys:
         raise Unavailable(
-            f"the master key {id} is not known here; it belongs into the file or setting of the keys"
+            f"the master key {id} is not known here; add it to the file or setting of the master keys"
         )
     return keys[id]

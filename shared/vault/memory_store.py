@@ -1,4 +1,4 @@
-"""The KeyStore in memory, held by the contract suite to what the one on MongoDB does."""
+"""The KeyStore in memory. The contract suite holds it to the behaviour of the one on MongoDB."""
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ class MemoryKeyStore:
 
     @contextmanager
     def _at_once(self) -> Iterator[None]:
-        """One call at a time, as a database makes them atomic. Raises Unavailable."""
+        """One call at a time, as atomic as in a database. Raises Unavailable."""
         with self._lock:
             if not self.available:
                 raise Unavailable("the key store is unavailable")

@@ -20,11 +20,11 @@ from shared.vault.protocols import DESTROYED, Destroyed, Wrapped, Wrapping
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 
 _DUPLICATE_KEY = 11000
-#: Ids of one query: they must fit into 16 MB.
+#: Ids per query, which must fit into 16 MB.
 _BATCH = 10_000
-#: A server that neither answers nor closes the connection is unavailable.
+#: A server that neither answers nor closes the connection counts as unavailable.
 _TIMEOUT_SECONDS = 10.0
-# A key that is lost takes with it what it has sealed: no key is used that a failover could take away.
+# Losing a key loses everything it has encrypted. So no key is used that a failover could roll back.
 _DURABLE = WriteConcern("majority", wtimeout=10_000)
 _MAJORITY = ReadConcern("majority")
 
@@ -77,8 +77,8 @@ class MongoKeyStore:
                     self._keys.replace_one({"_id": id, "destroyed": {"$ne": True}}, mark, upsert=True)
                     return
                 except DuplicateKeyError:
-                    # Either it is destroyed already, or a key has come into being between the two steps of an
-                    # upsert: then the second try replaces that.
+                    # Either it is destroyed already, or a key was inserted between the two steps of the upsert.
+                    # The second attempt then replaces that.
                     if not again:
                         return
 

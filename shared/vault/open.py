@@ -1,4 +1,4 @@
-"""Opening the vault that the settings describe. For composition roots."""
+"""Opens the vault that the settings describe. For composition roots."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def master_keys(settings: Settings) -> MasterKeys | None:
-    """The master keys, or None where KITH_ENCRYPTION=off spells out that nothing is encrypted. Raises
-    ConfigurationError when there is neither."""
+    """The master keys, or None where KITH_ENCRYPTION=off disables encryption explicitly. Raises ConfigurationError
+    without either."""
     if settings.encryption == "off":
         return None
     if settings.master_key_file is not None and settings.master_key is not None:
@@ -35,7 +35,7 @@ def master_keys(settings: Settings) -> MasterKeys | None:
 
 
 def vault_in(settings: Settings, database: "Database[Document]") -> Vault | None:
-    """The vault in ``database``, or None where encryption is off. Asks no server. Raises ConfigurationError."""
+    """The vault in ``database``, or None where encryption is off. Makes no request. Raises ConfigurationError."""
     from shared.vault.mongo_store import MongoKeyStore
 
     masters = master_keys(settings)
@@ -44,12 +44,12 @@ def vault_in(settings: Settings, database: "Database[Document]") -> Vault | None
 
 @contextmanager
 def open_vault(settings: Settings) -> Iterator[Vault | None]:
-    """The same with a client of its own, for who has none."""
+    """The same with a client of its own."""
     if master_keys(settings) is None:
         yield None
         return
     if settings.mongo is None:
-        raise ConfigurationError("KITH_MONGO is not set; the keys that personal data is encrypted under are there")
+        raise ConfigurationError("KITH_MONGO is not set; it stores the keys of personal data")
     from shared.mongo.store import connect
 
     with connect(settings.mongo) as client:

@@ -1,30 +1,30 @@
-"""What the vault needs of its surroundings: master keys, a key service, and where keys are stored. Pure."""
+"""The interfaces of the vault: master keys, a key service, and the store of keys. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 
 class MasterKeys(Protocol):
-    """The keys above all others. They wrap the wrapping keys, of which there are few."""
+    """The top of the key hierarchy. Master keys wrap the wrapping keys, of which there are few."""
 
     @property
     def current(self) -> str:
-        """The id of the key that wraps from now on."""
+        """The id of the key that wraps new keys."""
 
     def known(self) -> Sequence[str]:
         """All ids, the current one first."""
 
     def wrap(self, id: str, secret: bytes, context: bytes) -> bytes:
-        """``secret`` under the key ``id``, bound to ``context``. Raises Unavailable."""
+        """``secret`` wrapped by the key ``id``, bound to ``context``. Raises Unavailable."""
 
     def unwrap(self, id: str, wrapped: bytes, context: bytes) -> bytes:
-        """The secret. Raises Unavailable, also when the key is not known here, because an operator can mend
-        that, and Unreadable when ``wrapped`` is not what that key has made."""
+        """The unwrapped secret. Raises Unavailable, also when the key is not known here, because an operator can
+        add it. Raises Unreadable when ``wrapped`` was not made by that key."""
 
 
 class KeyService(Protocol):
-    """What AWS KMS (Encrypt, Decrypt with an encryption context) and Google KMS (encrypt, decrypt with additional
-    authenticated data) have in common. Both methods raise what the service's library raises."""
+    """The common interface of AWS KMS (Encrypt, Decrypt with an encryption context) and Google KMS (encrypt,
+    decrypt with additional authenticated data). Both methods raise the errors of the service's library."""
 
     def encrypt(self, key_id: str, plaintext: bytes, context: bytes) -> bytes: ...
 
@@ -32,21 +32,21 @@ class KeyService(Protocol):
 
 
 class Wrapped(NamedTuple):
-    """A data key as it is stored: under the wrapping key of that number."""
+    """A data key in its stored form, wrapped by the wrapping key of that number."""
 
     wrapped: bytes
     wrapping: int
 
 
 class Destroyed(NamedTuple):
-    """The mark that stays of a data key: it is never made again."""
+    """The mark in place of a destroyed data key: no key is created for it again."""
 
 
 DESTROYED = Destroyed()
 
 
 class Wrapping(NamedTuple):
-    """A wrapping key as it is stored, under the master key ``master``. The highest number is in use."""
+    """A wrapping key in its stored form, wrapped by the master key ``master``. The highest number is in use."""
 
     number: int
     wrapped: bytes
@@ -54,32 +54,32 @@ class Wrapping(NamedTuple):
 
 
 class KeyStore(Protocol):
-    """Where keys are stored. Ids are ``document_id(tenant, consumer_id)``. Every method raises Unavailable; what
-    was stored is durable when a method returns."""
+    """Stores keys. Ids are ``document_id(tenant, consumer_id)``. Every method raises Unavailable. A write is
+    durable when the method returns."""
 
     def find(self, ids: Collection[str]) -> dict[str, Wrapped | Destroyed]:
-        """Those of ``ids`` that are there."""
+        """The stored keys among ``ids``."""
 
     def insert(self, keys: Mapping[str, Wrapped]) -> set[str]:
-        """Store new keys; returns the ids under which there was something already, which stays."""
+        """Store new keys. Returns the ids that exist already; their keys are not changed."""
 
     def destroy(self, id: str) -> None:
-        """Leave nothing but the mark, whether there was a key or not."""
+        """Replace the key, if any, by the mark."""
 
     def not_under(self, number: int, after: str, limit: int) -> list[tuple[str, Wrapped]]:
-        """Keys that another wrapping key wraps, in the order of their ids, beginning after the id ``after``."""
+        """Keys wrapped by other wrapping keys, ordered by id, from after the id ``after``."""
 
     def rewrap(self, changes: Sequence[tuple[str, Wrapped, Wrapped]]) -> int:
-        """Replace keys (id, old, new) that are still as they were; returns how many."""
+        """Replace keys (id, old, new) that are unchanged. Returns how many were."""
 
     def count_under(self, number: int) -> int:
-        """How many keys the wrapping key wraps."""
+        """The number of keys wrapped by the wrapping key."""
 
     def wrappings(self) -> list[Wrapping]:
         """All wrapping keys, by number."""
 
     def add_wrapping(self, wrapping: Wrapping) -> bool:
-        """False when the number is taken."""
+        """Store a new wrapping key. False when its number is taken."""
 
     def replace_wrapping(self, old: Wrapping, new: Wrapping) -> bool:
-        """False when it is no longer as it was."""
+        """Replace a wrapping key. False when it has changed."""

@@ -1,4 +1,4 @@
-"""Rotating keys while everything runs: data keys under a new wrapping key, wrapping keys under the new master."""
+"""Key rotation in operation: data keys under a new wrapping key, wrapping keys under the new master key."""
 
 import time
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from shared.vault.protocols import KeyStore, MasterKeys, Wrapped
 from shared.vault.tokens import DataKey
 
 _BATCH = 1_000
-#: Others learn of a new wrapping key within WRAPPING_SECONDS; so long they may still use the one before.
+#: Other processes learn of a new wrapping key within WRAPPING_SECONDS. Until then they may use the previous one.
 SETTLE_SECONDS = 2 * WRAPPING_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
-    """``keys`` were wrapped anew, under the wrapping key ``number`` and the master key ``master``."""
+    """The result: ``keys`` were rewrapped, under the wrapping key ``number`` and the master key ``master``."""
 
     keys: int
     number: int
@@ -29,11 +29,11 @@ def rotate(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Rotated:
-    """Wrap everything anew. ``progress`` is told how many keys are done, and how many there were at the start.
+    """Rewrap all keys. ``progress`` is called with the number of keys done and the number at the start.
 
-    Running services go on: they read a key under whichever wrapping key they find it, and a key that they make
-    in the meantime under the one before is found by a second look. An interrupted rotation is simply run again.
-    Afterwards no key needs an older master key. Raises Unavailable.
+    Running services continue. They unwrap a key with whichever wrapping key it has, and a second pass finds keys
+    that they wrapped with the previous one in the meantime. An interrupted rotation can be run again. Afterwards
+    no key needs an older master key. Raises Unavailable.
     """
     before = store.wrappings()
     opened = {each.number: unwrapped(each, masters) for each in before}
@@ -44,27 +44,27 @@ def rotate(
     whole = sum(store.count_under(each.number) for each in before)
     done = 0
 
-    def tell(count: int) -> None:
+    def report(count: int) -> None:
         nonlocal done
         done += count
         progress(done, max(done, whole))
 
-    _sweep(store, masters, opened, number, tell)
+    _sweep(store, masters, opened, number, report)
     sleep(SETTLE_SECONDS)
-    while _sweep(store, masters, opened, number, tell):
+    while _sweep(store, masters, opened, number, report):
         pass
     for old in store.wrappings():
         if old.number != fresh.number and old.master != masters.current:
-            # Nothing needs it any more but a copy of the database that was made before.
+            # Only older copies of the database still need it.
             secret = opened.get(old.number) or unwrapped(old, masters)
             store.replace_wrapping(old, wrap(old.number, secret.secret, masters))
     return Rotated(done, number, fresh.master)
 
 
 def _sweep(
-    store: KeyStore, masters: MasterKeys, opened: dict[int, DataKey], number: int, tell: Callable[[int], None]
+    store: KeyStore, masters: MasterKeys, opened: dict[int, DataKey], number: int, report: Callable[[int], None]
 ) -> int:
-    """One pass over all keys that are under another wrapping key; returns how many were found."""
+    """One pass over all keys that have another wrapping key. Returns how many were found."""
     after, seen = "", 0
     while found := store.not_under(number, after, _BATCH):
         changes = []
@@ -73,7 +73,7 @@ def _sweep(
         for id, key in found:
             secret = opened[key.wrapping].open(key.wrapped, id.encode())
             changes.append((id, key, Wrapped(opened[number].seal(secret, id.encode()), number)))
-        tell(store.rewrap(changes))
+        report(store.rewrap(changes))
         after = found[-1][0]
         seen += len(found)
     return seen

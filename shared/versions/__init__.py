@@ -1,1 +1,1 @@
-"""Versions of a projection: which one is live, and which one is built or kept beside it."""
+"""Versions of a projection: one is live, another may be built or kept beside it."""

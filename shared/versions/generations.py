@@ -1,9 +1,9 @@
-"""The versions of a projection: which one is live, and which one is built or kept beside it. Pure.
+"""The versions of a projection: one is live, another may be built or kept beside it. Pure.
 
-Version 1 has the plain names; version n > 1 keeps its documents in collections like ``relations@2`` and its
-positions under names like ``relations@2/kith.relations/0``. Dead letters are not versioned: they belong to the
-log. Neither are data keys: what is destroyed is destroyed for every version. The numbers of changes are not,
-either: a switch carries them over (``kith-origin`` stays the name of version 1), so readers of changes do not
+Version 1 has the plain names. Version n > 1 keeps its documents in collections like ``relations@2``, and its
+positions under names like ``relations@2/kith.relations/0``. Dead letters are not versioned, because they belong to
+the log. Nor are data keys: a destroyed key is destroyed for every version. Nor are the sequence numbers of
+changes: a switch carries them over (``kith-origin`` keeps the name of version 1), so readers of changes do not
 notice it.
 """
 
@@ -22,11 +22,11 @@ _SHARED = (DEAD_LETTERS, DATA_KEYS)
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """The stretch of a switch in which neither version moves on: the live one has been stopped, and ``target``
-    is being brought to exactly where it was stopped.
+    """The phase of a switch in which neither version makes progress: the live one is stopped, and ``target``
+    catches up to exactly where it stopped.
 
-    It is void after ``until`` (by the store's clock): whoever finds it then may cancel it, so that a switch
-    that died cannot hold up the service for longer.
+    It expires at ``until`` (by the store's clock). Any process may cancel it then, so a switch that died does not
+    stop the service for longer.
     """
 
     id: str
@@ -37,9 +37,9 @@ class Handover:
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """The versions of one projection, at most two. ``building`` has never been live, ``previous`` has; at most
-    one of them is there. ``dropping`` is a version whose data is being deleted, ``last`` the highest number
-    ever given: numbers are not used again."""
+    """The versions of one projection, at most two. ``building`` has never been live, ``previous`` has; at most one
+    of them exists. ``dropping`` is a version whose data is being deleted. ``last`` is the highest number ever
+    assigned; numbers are not reused."""
 
     live: int = FIRST
     building: int | None = None
@@ -56,7 +56,7 @@ class Generations:
         return self.building or self.previous
 
     def with_new(self, now: datetime) -> "Generations":
-        """A new version is begun. Raises ConfigurationError when there is one beside the live one already."""
+        """Start a new version. Raises ConfigurationError when another version exists beside the live one."""
         if self.other is not None or self.dropping is not None:
             raise ConfigurationError(f"version {self.other or self.dropping} has to be dropped first")
         return replace(self, building=self.last + 1, last=self.last + 1, started_at=now)
@@ -65,11 +65,11 @@ class Generations:
         return replace(self, hand_over=hand_over)
 
     def cancelled(self) -> "Generations":
-        """The handover is off: the live version goes on."""
+        """Cancel the handover: the live version continues."""
         return replace(self, hand_over=None)
 
     def switched(self, now: datetime) -> "Generations":
-        """The target of the handover is live now, and the version that was is kept."""
+        """The target of the handover becomes live; the former live version is kept."""
         assert self.hand_over is not None
         target = self.hand_over.target
         return replace(
@@ -77,7 +77,7 @@ class Generations:
         )
 
     def without_other(self) -> "Generations":
-        """The version beside the live one is to be deleted."""
+        """Mark the version beside the live one for deletion."""
         return replace(self, building=None, previous=None, dropping=self.other, started_at=None)
 
     def dropped(self) -> "Generations":
@@ -85,8 +85,8 @@ class Generations:
 
 
 class PartitionPosition(NamedTuple):
-    """How far a version is with a partition: the offset to read on from (None: nothing stored), who claimed it
-    last, and the changes that it has numbered."""
+    """How far a version has processed a partition: the next offset (None: nothing stored), the owner of the last
+    claim, and the number of its last change."""
 
     next: int | None
     owner: str
@@ -94,30 +94,30 @@ class PartitionPosition(NamedTuple):
 
 
 class Registry(Protocol):
-    """Where the generations of one projection are kept, and what belongs to each version beside its documents.
-    Every method raises Unavailable while the servers are unavailable."""
+    """Stores the versions of one projection, and finds what belongs to each besides its documents. Every method
+    raises Unavailable while the servers are unavailable."""
 
     @property
     def name(self) -> str:
-        """The projection's."""
+        """The name of the projection."""
 
     def read(self) -> Generations: ...
 
     def replace(self, before: Generations, after: Generations) -> bool:
-        """Store ``after`` if ``before`` is still what is stored; says whether it was."""
+        """Store ``after`` if ``before`` is still stored (compare-and-set). Returns whether it was."""
 
     def now(self) -> datetime:
-        """By the store's clock."""
+        """The time by the store's clock."""
 
     def positions(self, version: int) -> dict[str, PartitionPosition]:
-        """``topic/partition`` → stand, of every partition that was ever claimed for the version."""
+        """``topic/partition`` → position, of every partition that was ever claimed for the version."""
 
     def delete(self, version: int, collections: Collections) -> None:
-        """Delete the version's collections (named as they are for version 1), outbox and positions."""
+        """Delete the version's collections (given by their names for version 1), outbox and positions."""
 
 
 def settled(registry: Registry) -> Generations:
-    """The generations, after a handover that is overdue has been cancelled."""
+    """The versions, after cancelling an expired handover."""
     found = registry.read()
     if found.hand_over is not None and registry.now() > found.hand_over.until:
         registry.replace(found, found.cancelled())
@@ -126,7 +126,7 @@ def settled(registry: Registry) -> Generations:
 
 
 def live_version(registry: Registry) -> int:
-    """The version to work on, for workers. Raises Unavailable while a handover is under way."""
+    """The version that workers use. Raises Unavailable during a handover."""
     found = settled(registry)
     if found.hand_over is not None:
         raise Unavailable(
@@ -136,30 +136,30 @@ def live_version(registry: Registry) -> int:
 
 
 def collection_of(name: str, version: int) -> str:
-    """What a collection is called for a version."""
+    """The name of a collection for a version."""
     return name if version == FIRST or name in _SHARED else f"{name}@{version}"
 
 
 def collections_of(collections: Collections, version: int) -> Collections:
-    """A projection's collections under the names that they have for a version."""
+    """The collections of a projection under their names for a version."""
     return {collection_of(name, version): spec for name, spec in collections.items()}
 
 
 def own_collections(collections: Collections) -> Collections:
-    """Those that each version has for itself."""
+    """The collections that each version has for itself."""
     return {name: spec for name, spec in collections.items() if name not in _SHARED}
 
 
 def position_of(series: str, version: int) -> str:
-    """The position of a version, given its name for version 1: ``relations@1/kith.relations/0``."""
+    """The position of a version, from its name for version 1: ``relations@1/kith.relations/0``."""
     return f"{series.partition('@')[0]}@{version}/{place_of(series)}"
 
 
 def version_of(position: str) -> int:
-    """2 of ``relations@2/kith.relations/0``."""
+    """The version in a position: 2 of ``relations@2/kith.relations/0``."""
     return int(position.partition("/")[0].partition("@")[2])
 
 
 def place_of(position: str) -> str:
-    """``kith.relations/0`` of ``relations@2/kith.relations/0``."""
+    """The partition in a position: ``kith.relations/0`` of ``relations@2/kith.relations/0``."""
     return position.partition("/")[2]

@@ -1,4 +1,4 @@
-"""Stores that know versions: one version's part of a store, and always the live one's."""
+"""Stores that know versions: one for a fixed version, one for the version that is live."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from shared.versions.generations import FIRST, Registry, collection_of, live_ver
 class VersionStore:
     """A Store that reads and writes one version of a projection in another Store.
 
-    Callers name positions and collections as they are for version 1. Claims carry the true name.
+    Callers use the names of positions and collections of version 1. Claims contain the real name.
     """
 
     def __init__(self, store: Store, version: int) -> None:
@@ -61,16 +61,16 @@ class VersionStore:
 
 
 class LiveStore:
-    """A Store that works on whichever version is live.
+    """A Store that works on the live version, whichever that is.
 
-    Each claim looks up the version, and looks again once the claim is made: a handover first announces itself
-    and then claims every position of the live version, so that a claim which finds nothing announced afterwards
-    is either made before that one, and void, or in time. Documents are read from the version of the latest
-    claim: claims of any other version are void by then, and nothing that comes of such a read is stored.
+    Each claim looks up the version before and after it is made. A handover first announces itself and then claims
+    every position of the live version. So a claim that sees no announcement afterwards is either older than the
+    handover's, and void, or in time. Documents are read from the version of the latest claim. Claims of any other
+    version are void by then, and nothing read through them is stored.
     """
 
     def __init__(self, registry: Registry, open_store: Callable[[int], Store]) -> None:
-        """``open_store`` gives the store for a version, its collections declared under the version's names."""
+        """``open_store`` returns the store for a version, with the collections under the version's names."""
         self._registry = registry
         self._open = open_store
         self._stores: dict[int, VersionStore] = {}
@@ -83,7 +83,7 @@ class LiveStore:
         self._current = version
         found = self._stores[version].claim(position, owner)
         if live_version(self._registry) != version:
-            raise Unavailable(f"{self._registry.name} has been switched from version {version}")
+            raise Unavailable(f"{self._registry.name} was switched away from version {version}")
         return found
 
     def unpublished(self, position: str) -> list[OutboxBatch]:
@@ -100,8 +100,7 @@ class LiveStore:
 
 
 class LiveNames:
-    """The names that collections have for the live version, for whoever only reads. Known anew each second.
-    Safe for threads."""
+    """The names of collections for the live version, for readers. Looked up again every second. Thread-safe."""
 
     def __init__(
         self, registry: Registry, seconds: float = 1.0, clock: Callable[[], float] = time.monotonic
@@ -113,7 +112,7 @@ class LiveNames:
 
     @property
     def version(self) -> int:
-        """Raises Unavailable."""
+        """The live version. Raises Unavailable."""
         known, now = self._known, self._clock()
         if known is None or now - known[0] >= self._seconds:
             self._known = known = (now, self._registry.read().live)

@@ -1,4 +1,4 @@
-"""The Registry on MongoDB: one document per projection in ``projections``, positions beside it."""
+"""The Registry in MongoDB: one document per projection in ``projections``, with positions beside it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -28,8 +28,7 @@ PROJECTIONS = "projections"
 
 
 class MongoRegistry:
-    """The generations of the projection ``name`` in one database. A projection that has none there is at its
-    first version."""
+    """The versions of the projection ``name`` in one database. A projection without a document is at version 1."""
 
     def __init__(self, database: Database[Document], name: str) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
@@ -52,7 +51,7 @@ class MongoRegistry:
 
     def replace(self, before: Generations, after: Generations) -> bool:
         stored, document = _document(before), {"_id": self._name, **_document(after)}
-        # Field by field, because a whole document is equal only with its fields in the same order.
+        # Field by field, because whole documents are equal only with their fields in the same order.
         expected = {"_id": self._name, **{name: {"$eq": value} for name, value in stored.items()}}
         with translated():
             if self._projections.replace_one(expected, document).matched_count:
@@ -63,7 +62,7 @@ class MongoRegistry:
                     return True
                 except DuplicateKeyError:
                     pass
-        # An earlier try whose answer was lost.
+        # An earlier attempt whose response was lost.
         return before != after and self.read() == after
 
     def now(self) -> datetime:
@@ -88,7 +87,7 @@ class MongoRegistry:
             self._database[POSITIONS].delete_many(self._of(version))
 
     def _of(self, version: int) -> Document:
-        """Ids that begin with the version: "0" is the character after "/"."""
+        """The filter for ids of the version: "0" is the character after "/"."""
         prefix = f"{self._name}@{version}"
         return {"_id": {"$gte": f"{prefix}/", "$lt": f"{prefix}0"}}
 

@@ -1,4 +1,4 @@
-"""Whether analytics has counted what relations have told of facts."""
+"""Whether analytics has counted the changes that the relations service has published."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ Mark = Mapping[str, str | int]
 
 
 def change_marks(relations: Registry) -> list[Mark]:
-    """How many changes of facts there are as of now, by origin. Raises Unavailable."""
+    """The number of the last change of facts as of now, by origin. Raises Unavailable."""
     return [
         {"origin": f"{relations.name}@1/{place}", "number": stand.emitted}
         for place, stand in relations.positions(relations.read().live).items()
@@ -23,7 +23,7 @@ def change_marks(relations: Registry) -> list[Mark]:
 
 
 def caught_up(database: Database[Document], analytics: Registry, marks: Sequence[Mark]) -> bool:
-    """Whether analytics' live version has counted all changes up to these. Raises Unavailable."""
+    """Whether the live version of analytics has counted all changes up to ``marks``. Raises Unavailable."""
     seen: dict[str, int] = {}
     wanted = {"_id": beginning_with(f"{analytics.name}@{analytics.read().live}/")}
     with translated():

@@ -85,7 +85,7 @@ def test_a_key_from_its_making_to_its_end(run: Run, database: Database[Document]
     table = run("keys", "api", "list").stdout
     assert "till" in table
     assert "2026-11-22T10:00:05Z" in table
-    assert "no use noted" in table
+    assert "no use recorded" in table
     assert max(map(len, table.splitlines())) <= 80
     assert made["prefix"] in table, "whole, so that it can be revoked"
 
@@ -149,7 +149,7 @@ def test_what_is_done_to_dead_letters_is_on_record_with_what_it_was_done_to(
 def test_harm_to_the_audit_shows(run: Run, database: Database[Document], harm: Any, said: str) -> None:
     for _ in range(3):
         run("keys", "api", "create", "--name", "x", "--scope", "admin")
-    assert "The audit is whole." in run("audit", "verify").stdout
+    assert "The audit is intact." in run("audit", "verify").stdout
     harm(database[COLLECTION])
     found = run("audit", "verify", status=1).stdout
     assert said in found
@@ -171,8 +171,8 @@ def test_the_topic_gets_what_waited_while_kafka_was_away() -> None:
 
     witness = TopicWitness(open, "kith.audit")
     entries = chain(700)
-    witness.tell(entries[:300])
-    witness.tell(entries[300:])
+    witness.forward(entries[:300])
+    witness.forward(entries[300:])
     witness.close()
     (records,) = log.records.values()
     assert [json.loads(record.value or b"") for record in records] == entries

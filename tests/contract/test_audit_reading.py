@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from services.cli.__main__ import app as kith
-from services.cli.audit_list import gathered, told
+from services.cli.audit_list import entries_table, gathered
 from shared.access import audit_reading
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.audit_mongo import MongoAuditLog
@@ -239,9 +239,9 @@ def test_the_command_lists_entries_and_puts_that_on_record(
     assert "audit.read" in table, "the two that have looked before are entries, too"
     assert max(map(len, table.splitlines())) <= 80
     assert "There are earlier ones" in table
-    assert run("--caller", "nobody") == "No entry of the tenant acme is like this.\n"
+    assert run("--caller", "nobody") == "No entry of the tenant acme matches.\n"
     run("--from", "soon", status=2)
     run("--from", "2026-11-02", "--to", "2026-11-01", status=2)
     result = CliRunner().invoke(kith, ["audit", "list", "--tenant", "No Such"])
     assert result.exit_code == 2
-    assert told(INSTALLATION, [], False, 80) == ["No entry of the installation is like this."]
+    assert entries_table(INSTALLATION, [], False, 80) == ["No entry of the installation matches."]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.relations.facts import project_facts
-from services.relations.profile_erasure import Forgetting
+from services.relations.profile_erasure import ErasureMessages
 from services.relations.profiles import project_profiles
 from services.relations.schema import COLLECTIONS
 from shared.contracts.errors import Stale
@@ -18,7 +18,7 @@ from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Partit
 from shared.testing.memory import MemoryStore
 from tests.support.builders import STRENGTH, event, recorded
 
-FORGETTING = Forgetting("kith.erasures", "kith.relations")
+ERASURE = ErasureMessages("kith.erasures", "kith.relations")
 ORDER = SubjectErased(
     specversion="1.0",
     id="order",
@@ -53,9 +53,7 @@ def folded(store: Store, fold: Generator[Ask, Answer, Outcome]) -> Outcome:
 def profiled(store: Store, partition: int, one: Event) -> Outcome:
     record = Record(Partition("kith.consumers", partition), 0, 0, None, b"")
     items: list[tuple[Record, Any]] = [(record, one)]
-    return folded(
-        store, project_profiles(items, collection="consumers", change_topic="changes", forgetting=FORGETTING)
-    )
+    return folded(store, project_profiles(items, collection="consumers", change_topic="changes", erasure=ERASURE))
 
 
 def related(store: Store, partition: int, one: Any) -> Outcome:

@@ -78,5 +78,5 @@ def test_the_topic_is_compacted_and_kept_for_ever(real_settings: Settings) -> No
 
 def test_without_the_topic_nobody_is_taken_for_unerased(real_settings: Settings) -> None:
     elsewhere = real_settings.model_copy(update={"topic_prefix": f"{real_settings.topic_prefix}-none"})
-    with pytest.raises(Unavailable, match="there is no topic"):
+    with pytest.raises(Unavailable, match="Kafka has no topic"):
         read_ledger(elsewhere)

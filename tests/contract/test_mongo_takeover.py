@@ -13,6 +13,7 @@ from pymongo.database import Database
 
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Unavailable
+from shared.contracts.revision import REVISION
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Get, OutboxBatch, Outcome, Progress, Slice, Write
 from tests.conftest import Addresses
@@ -144,7 +145,7 @@ def test_preparing_again_brings_what_has_changed_up_to_date(prepared: Database[D
     key = (("tenant", 1), ("version", 1))
     prepare(prepared, {"things": CollectionSpec(schema, indexes=(*SPECS["things"].indexes, key))})
     (found,) = prepared.list_collections(filter={"name": "things"})
-    assert found["options"]["validator"] == {"$jsonSchema": schema}
+    assert found["options"]["validator"] == {"$jsonSchema": {**schema, "title": f"kith revision {REVISION}"}}
     keys = {tuple(index["key"]) for index in prepared.things.index_information().values()}
     assert keys == {(("_id", 1),), *SPECS["things"].indexes, key}
     prepare(prepared, SPECS)

@@ -8,7 +8,7 @@ import pytest
 from kafka import KafkaProducer
 from pymongo.database import Database
 
-from services.demo.lag import Gauge
+from services.demo.lag import LagReader
 from shared.kafka.python_client.reader import connection
 from shared.mongo.store import connect
 from shared.observability.heartbeat import WORKERS, Heartbeat
@@ -113,7 +113,7 @@ def test_markers_of_transactions_are_no_lag_in_status_or_the_demo(real_settings:
             end()
     with connect(real_settings.mongo) as client, ExitStack() as held:
         database = client[real_settings.database]
-        gauge = held.enter_context(closing(Gauge(real_settings, database)))
+        gauge = held.enter_context(closing(LagReader(real_settings, database)))
         for position, expected in ((None, 4), (0, 4), (1, 0)):
             if position is not None:
                 database["positions"].replace_one(

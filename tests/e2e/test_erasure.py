@@ -223,7 +223,10 @@ def test_an_erased_consumer_never_comes_back(settings: Settings, tmp_path: Path)
             # enough to catch up by itself here; that the gate stood before it, the log says.
             nobody_counts(stack)
             nobody_is_back(stack, database)
-            assert "2 erasures are carried out once more" in (tmp_path / "log" / "relations.log").read_text()
+            assert (
+                "2 erasures are missing in the database and are published again"
+                in (tmp_path / "log" / "relations.log").read_text()
+            )
             wait_until_drained(stack.settings, database)
             nobody_is_back(stack, database)
             nobody_counts(stack)

@@ -144,7 +144,7 @@ def test_a_dead_letter(world: World) -> None:
     event, [o] = world.explain("bad")
     assert (event["standing"], o["outcome"], o["letter"]["reason"]) == ("dead_letter", "dead_letter", "invalid")
     assert o["letter"]["_id"] == f"{o['topic']}/{o['partition']}/{o['offset']}"
-    assert event["door"].startswith("not asked")
+    assert event["door"].startswith("bypassed: ")
     assert "dead letter (invalid: data.amount" in world.command("bad").stdout
 
 

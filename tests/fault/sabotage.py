@@ -64,7 +64,7 @@ def _no_guard() -> None:
 
 def _no_new_claim() -> None:
     """After a transaction of unknown result the same slice is tried again under the old claim."""
-    Runner._anew = lambda self, state: state  # type: ignore[method-assign]  # noqa: ARG005
+    Runner._reclaim = lambda self, state: state  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def _no_version() -> None:

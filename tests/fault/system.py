@@ -12,7 +12,7 @@ from pathlib import Path
 from pymongo import MongoClient
 
 from services.cli.up import environment
-from services.demo.lag import Gauge, Lag
+from services.demo.lag import Lag, LagReader
 from shared.contracts.errors import Unavailable
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
@@ -200,7 +200,7 @@ class System:
 
         def drained() -> bool:
             nonlocal left
-            gauge = Gauge(self.settings, self.database)
+            gauge = LagReader(self.settings, self.database)
             try:
                 # A second look: changes may have been published while the first one lasted.
                 left = _left(gauge.lag(), published) or _left(gauge.lag(), published)

@@ -55,5 +55,5 @@ def stopped(system: System, *workers: Process) -> None:
         system.wait(f"the end of {worker.name}", lambda worker=worker: not worker.running, may_end=workers)  # type: ignore[misc]
         assert worker.returncode == 2, (worker.ending, system.tails())
         told = worker.log.read_text()
-        assert "recreated" in told or "does not reach where reading should go on" in told, told
+        assert "recreated" in told or "does not contain the offset to continue at" in told, told
         system.forget(worker)

@@ -20,7 +20,7 @@ from services.cli.__main__ import main
 from services.cli.up import Stack
 from services.demo.changelog import ChangeLog
 from services.demo.comparison import Weights, compare
-from services.demo.lag import Gauge
+from services.demo.lag import LagReader
 from services.demo.oracle import Oracle
 from shared.contracts.codec import decode_fields, encode
 from shared.contracts.events import event_key
@@ -130,7 +130,7 @@ def differences(oracle: Oracle, settings: Settings, database: Database[Document]
     weights = Weights(settings.kind_weights, settings.half_life_months)
     found = compare(expected, database, weights, vault)
     log = ChangeLog(expected)
-    gauge = Gauge(settings, database)
+    gauge = LagReader(settings, database)
     try:
         log.read(gauge.changes())
     finally:

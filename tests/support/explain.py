@@ -5,7 +5,7 @@ from typing import Any
 from services.explain.find import Asked
 from services.explain.history import History
 from services.explain.model import Explanation, Occurrence
-from services.explain.replay_log import Stored
+from services.explain.replay_log import StoredState
 from shared.runtime.protocols import Record
 from tests.support.builders import TOPICS, MemoryKith
 
@@ -22,7 +22,7 @@ def explain(kith: MemoryKith, id: str, topic: str = "relations", **asked: Any) -
         collection: {i: kith.documents()[collection][i] for i in ids if i in kith.documents()[collection]}
         for collection, ids in found.items()
     }
-    return history.explain(Stored(positions, documents))
+    return history.explain(StoredState(positions, documents))
 
 
 def records(kith: MemoryKith, topic: str) -> list[Record]:

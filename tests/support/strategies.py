@@ -10,9 +10,11 @@ from shared.contracts.events import Event
 
 START = datetime(2026, 1, 30, tzinfo=UTC)
 
+# Two spellings of one id each: composed, and decomposed.
+SPELT = {"jos\u00e9": "jose\u0301", "caf\u00e9": "cafe\u0301"}
 TENANTS = st.sampled_from(["default", "acme"])
-CONSUMERS = st.sampled_from(["ann", "bob", "c:1", "100%"])
-PROVIDERS = st.sampled_from(["café", "p:1", "1:p"])
+CONSUMERS = st.sampled_from(["ann", "bob", "c:1", "100%", "jos\u00e9", "jose\u0301"])
+PROVIDERS = st.sampled_from(["caf\u00e9", "cafe\u0301", "p:1", "1:p"])
 # Microseconds apart, milliseconds apart, months apart: ties and orders of every size.
 TIMES = st.one_of(
     st.integers(0, 3),

@@ -1,4 +1,4 @@
-"""kafka-python and ``bulk_write``: up to 1,000 upserts at a time, then a commit of the offsets.
+"""kafka-python and ``bulk_write``: up to 1,000 upserts at a time, then an offset commit.
 
 With ``--without-crc32c`` kafka-python checksums in Python, as it does where that package is not installed.
 """
@@ -15,7 +15,7 @@ BATCH = 1000
 
 def main() -> None:
     if "--without-crc32c" in sys.argv:
-        sys.modules["crc32c"] = None  # type: ignore[assignment]  # which makes its import fail
+        sys.modules["crc32c"] = None  # type: ignore[assignment]  # makes its import fail
     from kafka import KafkaConsumer
 
     client: MongoClient[dict[str, Any]] = MongoClient(os.environ["BENCH_MONGO"])

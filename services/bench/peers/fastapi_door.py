@@ -1,4 +1,4 @@
-"""The door as FastAPI's manual has it: a handler with a ``list[Event]`` body, on Kith's models and publisher.
+"""The door as in FastAPI's manual: a handler with a ``list[Event]`` body, with Kith's models and publisher.
 
 Answers 202 after all acknowledgements. Settings as for Kith's services; the port is the ingest service's.
 """
@@ -19,7 +19,7 @@ from shared.runtime.protocols import Message
 from shared.settings import Settings
 
 
-# FastAPI validates what Python's parser has made of the body, so that times come as strings: not strictly.
+# FastAPI validates the body after Python's parser, which leaves times as strings: so not strictly.
 class Data(RelationData, strict=False):
     pass
 

@@ -1,6 +1,6 @@
 """FastStream on confluent-kafka: a batch subscriber whose handler does one ``bulk_write`` per batch.
 
-Events come in as dicts, which is its fastest. Acknowledged after the handler, so that none is lost.
+Events arrive as dicts, its fastest mode. They are acknowledged after the handler, so that none is lost.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Quix Streams with its MongoDB sink. Runs in an environment of its own, so it is run by its path.
+"""Quix Streams with its MongoDB sink. It runs in a separate environment, so it is started by its path.
 
 It stores at its checkpoints: one ``bulk_write`` per partition, then the offsets.
 """
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from quixstreams import Application
 from quixstreams.sinks.community.mongodb import MongoDBSink
 
-#: Four partitions of about a thousand: the batches of the others.
+#: A checkpoint of four partitions with about a thousand events each, the batch size of the other peers.
 CHECKPOINT = 4000
 
 

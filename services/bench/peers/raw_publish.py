@@ -1,7 +1,7 @@
-"""How fast a client publishes and nothing else: one JSON line, ``{"rate": …}`` in messages per second.
+"""The publish rate of a bare client: one JSON line, ``{"rate": …}`` in messages per second.
 
-The bare producer of either library with the settings of Kith's publisher, for as many seconds as the first
-argument says; the second is the client. The clock stops when all is acknowledged.
+The producer of either library with the settings of Kith's publisher. The first argument is the duration in
+seconds, the second the client. The clock stops when every message is acknowledged.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What tutorials show: poll, ``json.loads``, ``update_one``. kafka-python commits every five seconds."""
+"""The loop of tutorials: poll, ``json.loads``, ``update_one``. kafka-python commits every five seconds."""
 
 import json
 import os

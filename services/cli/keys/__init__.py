@@ -1,1 +1,1 @@
-"""`kith keys`: API keys, and the keys that data is encrypted under."""
+"""`kith keys`: API keys, and the encryption keys of the data."""

@@ -1,4 +1,4 @@
-"""`kith keys api`: the keys that callers of the APIs show."""
+"""`kith keys api`: the API keys of callers."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.access.keys import ApiKey, ApiKeys
     from shared.runtime.protocols import Document
 
-#: How long a rotated key stays good unless told: a day for whoever uses it to take the new one.
+#: How long a rotated key stays valid by default: a day, to distribute the new one.
 OVERLAP_HOURS = 24.0
 
 api_app = typer.Typer(help="The API keys that callers show: Authorization: Bearer kith_…", no_args_is_help=True)
@@ -29,23 +29,21 @@ Prefix = Annotated[str, typer.Argument(help="The part of the key between the und
 
 @api_app.command("create")
 def create_command(
-    name: Annotated[str, typer.Option(help="Whose it is, for people: till-7, crm, ann.")],
+    name: Annotated[str, typer.Option(help="A name for the key's user: till-7, crm, ann.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help=f"A right; may be repeated. One of: {', '.join(SCOPES)}.")
+        list[str] | None, typer.Option(help=f"A scope; may be repeated. One of: {', '.join(SCOPES)}.")
     ] = None,
-    all_scopes: Annotated[bool, typer.Option("--all-scopes", help="Every right there is.")] = False,
-    tenant: Annotated[str, typer.Option(help="Whose data it is for.")] = "default",
+    all_scopes: Annotated[bool, typer.Option("--all-scopes", help="All scopes.")] = False,
+    tenant: Annotated[str, typer.Option(help="The tenant whose data the key may access.")] = "default",
     mask: Annotated[
-        list[str] | None, typer.Option(help="A field that it does not see, as in personal.email; may be repeated.")
+        list[str] | None, typer.Option(help="A field to hide from the key, as in personal.email; may be repeated.")
     ] = None,
-    limit: Annotated[
-        str | None, typer.Option(help="Its own rate limit, as in 100/second; none is without.")
-    ] = None,
+    limit: Annotated[str | None, typer.Option(help="The key's own rate limit, as in 100/second, or none.")] = None,
     json_line: Json = False,
 ) -> None:
-    """Make a key and print it, once: only a hash of it is kept.
+    """Create a key and print it once: only its hash is stored.
 
-    A running service knows it at once, and a revoked one within five seconds.
+    Running services accept it at once. A revoked key stops working within five seconds.
     """
     if not scope and not all_scopes:
         raise typer.BadParameter(f"name at least one of {', '.join(SCOPES)}", param_hint="--scope")
@@ -60,7 +58,7 @@ def list_command(
     tenant: Annotated[str | None, typer.Option(help="Only the keys of this tenant.")] = None,
     json_line: Json = False,
 ) -> None:
-    """Show every key that was ever made, without its secret, and when it was last used, to the minute."""
+    """Show every key ever created, without its secret, and its last use, to the minute."""
     from rich.console import Console
     from rich.text import Text
 
@@ -72,16 +70,16 @@ def list_command(
         found = [key for key in keys.all() if tenant in (None, key.tenant)]
         uses = MongoKeyUses(database).all()
     now = datetime.now(UTC)
-    told = [{**_told(key, now), "last_used": _stamp(uses.get(key.prefix))} for key in found]
+    listed = [{**_key_fields(key, now), "last_used": _stamp(uses.get(key.prefix))} for key in found]
     if json_line:
-        typer.echo(json.dumps(told))
+        typer.echo(json.dumps(listed))
         return
     console = Console()
     columns = [Column("Key"), Column("Tenant"), Column("Name", rank=3), Column("Made", rank=1), Column("State")]
     rows, notes = [], []
-    for key, each in zip(found, told, strict=True):
+    for key, each in zip(found, listed, strict=True):
         rows.append(Row([f"kith_{key.prefix}_…", key.tenant, key.name, each["created"], each["state"]]))
-        used = f"last used {each['last_used']}" if each["last_used"] else "no use noted"
+        used = f"last used {each['last_used']}" if each["last_used"] else "no use recorded"
         hidden = f"; hidden from it: {' '.join(key.masks)}" if key.masks else ""
         limit = f"; its limit: {key.limit}" if key.limit else ""
         notes.append(Text(printable(f"{used}; may {' '.join(key.scopes)}{hidden}{limit}"), style="dim"))
@@ -92,11 +90,11 @@ def list_command(
 def rotate_command(
     prefix: Prefix,
     overlap_hours: Annotated[
-        float, typer.Option(min=0, help="For how long the old key stays good beside the new one.")
+        float, typer.Option(min=0, help="How long the old key stays valid beside the new one.")
     ] = OVERLAP_HOURS,
     json_line: Json = False,
 ) -> None:
-    """Make a key with the same rights, and have the old one end after a while."""
+    """Create a key with the same scopes; the old one expires after a while."""
     with _opened() as (keys, acts, _):
         key, text = keys.rotate(prefix, timedelta(hours=overlap_hours))
         acts.record(key.tenant, "keys.rotate", {"key": prefix}, {"successor": key.prefix})
@@ -105,12 +103,12 @@ def rotate_command(
 
 @api_app.command("revoke")
 def revoke_command(prefix: Prefix, json_line: Json = False) -> None:
-    """End a key: five seconds later no service takes it any more."""
+    """Revoke a key: no service accepts it after five seconds."""
     with _opened() as (keys, acts, _):
         key = keys.revoke(prefix)
         acts.record(key.tenant, "keys.revoke", _subject(key))
     if json_line:
-        typer.echo(json.dumps(_told(key, datetime.now(UTC))))
+        typer.echo(json.dumps(_key_fields(key, datetime.now(UTC))))
     else:
         typer.echo(f"kith_{key.prefix}_… of {key.name} is revoked")
 
@@ -137,7 +135,7 @@ def _subject(key: "ApiKey") -> dict[str, str]:
 
 def _show(key: "ApiKey", text: str, json_line: bool) -> None:
     if json_line:
-        typer.echo(json.dumps({**_told(key, datetime.now(UTC)), "key": text}))
+        typer.echo(json.dumps({**_key_fields(key, datetime.now(UTC)), "key": text}))
         return
     typer.echo(text)
     typer.echo(
@@ -147,7 +145,7 @@ def _show(key: "ApiKey", text: str, json_line: bool) -> None:
     )
 
 
-def _told(key: "ApiKey", now: datetime) -> dict[str, Any]:
+def _key_fields(key: "ApiKey", now: datetime) -> dict[str, Any]:
     fields = {name: value for name, value in asdict(key).items() if name != "hash"}
     for name in ("created", "until", "revoked"):
         fields[name] = _stamp(fields[name])

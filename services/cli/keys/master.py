@@ -1,4 +1,4 @@
-"""`kith keys master` and `kith keys rotate`: the keys that data is encrypted under."""
+"""`kith keys master` and `kith keys rotate`: the encryption keys of the data."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ import typer
 from shared.contracts.errors import ConfigurationError
 from shared.service.launch import read_settings
 
-master_app = typer.Typer(help="The master keys, under which all others are encrypted.", no_args_is_help=True)
+master_app = typer.Typer(help="The master keys, which encrypt all other keys.", no_args_is_help=True)
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 
 
@@ -20,19 +20,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for p
 def new_command(
     file: Annotated[
         Path | None,
-        typer.Argument(
-            help="The file; made if it is not there. Default: KITH_MASTER_KEY_FILE.", show_default=False
-        ),
+        typer.Argument(help="The file; created if missing. Default: KITH_MASTER_KEY_FILE.", show_default=False),
     ] = None,
     show: Annotated[
         bool, typer.Option("--print", help="Print a key, for KITH_MASTER_KEY, and write nothing.")
     ] = False,
     json_line: Json = False,
 ) -> None:
-    """Make a master key and put it before those in the file: it is the current one from then on.
+    """Create a master key and put it first in the file: it is the current one from then on.
 
-    Running services see the file change. `kith keys rotate` then brings everything under the new key; until it
-    is done, the older keys are still needed. Keep a copy of the file elsewhere: without it, personal data is gone.
+    Running services notice the change of the file. `kith keys rotate` then re-encrypts all keys under it; until
+    that is done, the older master keys are still needed. Keep a copy of the file elsewhere: without it, personal
+    data is lost.
     """
     from shared.vault.master import add_to_file, new_master_key
 
@@ -43,7 +42,7 @@ def new_command(
     path = file or (Path(named) if named else None)
     if path is None:
         raise ConfigurationError(
-            "say which file, or set KITH_MASTER_KEY_FILE; --print makes a key for KITH_MASTER_KEY"
+            "no file: name one, or set KITH_MASTER_KEY_FILE; --print creates a key for KITH_MASTER_KEY"
         )
     id = add_to_file(path)
     if json_line:
@@ -54,7 +53,7 @@ def new_command(
 
 @master_app.command("list")
 def list_command(json_line: Json = False) -> None:
-    """List the master keys: which is the current one, and how much is still encrypted under each."""
+    """List the master keys: which one is current, and how many data keys each encrypts."""
     from rich.console import Console
 
     from services.cli.tables import Column, Row, fitted
@@ -64,7 +63,7 @@ def list_command(json_line: Json = False) -> None:
     from shared.vault.open import master_keys
 
     settings = read_settings()
-    # What is stored can be listed without any of them.
+    # Listing needs no master key.
     masters = master_keys(settings) if settings.master_key_file or settings.master_key else None
     known = [] if masters is None else list(masters.known())
     use = dict.fromkeys(known, 0)
@@ -96,11 +95,11 @@ def list_command(json_line: Json = False) -> None:
 
 
 def rotate_command(json_line: Json = False) -> None:
-    """Encrypt every data key anew: under a new wrapping key, and that under the current master key.
+    """Re-encrypt every data key under a new wrapping key, and that under the current master key.
 
-    Everything goes on meanwhile. Personal data itself stays as it is, for the data keys stay the same. Run again
-    what was interrupted. Afterwards only the current master key is needed, but for copies of the database
-    that were made before.
+    Services keep running. Personal data itself is not rewritten, because the data keys stay the same. Run the
+    command again if it was interrupted. Afterwards only the current master key is needed, except for older copies
+    of the database.
     """
     from shared.access.acts import INSTALLATION, recorder
     from shared.mongo.store import connect
@@ -122,14 +121,14 @@ def rotate_command(json_line: Json = False) -> None:
         typer.echo(json.dumps({"data_keys": done.keys, "wrapping_key": done.number, "master_key": done.master}))
         return
     typer.echo(
-        f"{done.keys:,} data keys are under the wrapping key {done.number} now, and all wrapping keys under the "
-        f"master key {done.master}. Older master keys are not needed any more."
+        f"The wrapping key {done.number} now encrypts {done.keys:,} data keys, and the master key {done.master} "
+        "all wrapping keys. Older master keys are not needed any more."
     )
 
 
 @contextmanager
 def _bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr if that is a terminal: the function moves it."""
+    """A progress bar on stderr if that is a terminal: the function advances it."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

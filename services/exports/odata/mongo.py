@@ -14,6 +14,7 @@ from services.exports.columns import Column, Dataset, Type
 from services.exports.odata.errors import bad, unsupported
 from services.exports.odata.expressions import NOTHING, Expressions, Made, compared, matches
 from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Member, Not, Property, Term, Value
+from shared.contracts.spelling import nfc
 from shared.erasure.records import PSEUDONYMS
 from shared.runtime.protocols import Document
 
@@ -111,6 +112,7 @@ class Translator:
 
     def key(self, id: str) -> Document:
         """The condition that is true for the row with this id only."""
+        id = nfc(id)
         if not self._dataset.partials:
             return {"_id": f"{self._tenant}:{id}"}
         by, _, rest = id.partition(":")
@@ -136,7 +138,7 @@ class Translator:
         if not isinstance(value, str):
             raise bad("$filter", "id is a text")
         if not self._dataset.partials:
-            return {"_id": {_OPERATORS[operator]: f"{self._tenant}:{value}"}}
+            return {"_id": {_OPERATORS[operator]: f"{self._tenant}:{nfc(value)}"}}
         if operator not in ("eq", "ne"):
             raise unsupported("$filter", "the id of sums can be compared by eq and ne only; see by, day and key")
         return self.key(value) if operator == "eq" else {"$nor": [self.key(value)]}
@@ -153,6 +155,8 @@ class Translator:
     def _pattern(self, name: str, column: Column, value: str) -> Document:
         if column.type not in _TEXTS:
             raise bad("$filter", f"{name} takes a text, and {column.name} is none")
+        if _is_id(column):
+            value = nfc(value)
         if column.anonymised is not None:
             return matches(name, Made("text", self._field(column)), value)
         text = re.escape(value)
@@ -191,6 +195,8 @@ class Translator:
         return {"$ifNull": [f"${path}", None]}
 
     def _stored(self, column: Column, value: Value) -> Any:
+        if isinstance(value, str) and _is_id(column):
+            value = nfc(value)
         return column.stored(value) if column.stored is not None else value
 
     def _check_unless_null(self, column: Column, value: Value) -> None:
@@ -207,6 +213,11 @@ class Translator:
         if column.type != type:
             raise bad("$filter", f"{column.name} is no {type}")
         return column
+
+
+def _is_id(column: Column) -> bool:
+    """Whether its values are ids, which are stored in one spelling. Other texts are stored as they came."""
+    return column.name in ("id", "key") or column.name.endswith("_id")
 
 
 def after(order: Sequence[tuple[str, int]], place: Sequence[Any]) -> Document:

@@ -120,7 +120,7 @@ MOMENT_PASSED = ProblemType(
     "The moment of the export is no longer available",
     "MongoDB keeps the past for a limited time (300 seconds by default), and the moment that the request or "
     "its cursor names is older.",
-    "Begin the export anew. For exports that take longer, raise MongoDB's `minSnapshotHistoryWindowInSeconds`.",
+    "Start the export again. For exports that take longer, raise MongoDB's `minSnapshotHistoryWindowInSeconds`.",
 )
 TOO_LARGE = ProblemType(
     "too-large",

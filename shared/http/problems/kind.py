@@ -1,4 +1,4 @@
-"""What a kind of problem is. Pure."""
+"""A kind of problem. Pure."""
 
 from dataclasses import dataclass
 
@@ -15,5 +15,5 @@ class ProblemType:
 
     @property
     def uri(self) -> str:
-        """Relative to the service, so that it leads to a page wherever the service is reached."""
+        """Relative to the service, so that it leads to a page at every address of the service."""
         return f"/problems/{self.name}"

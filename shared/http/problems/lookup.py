@@ -37,10 +37,10 @@ _BY_STATUS: Mapping[int, ProblemType] = {
 
 
 def of_status(status: int) -> ProblemType:
-    """The kind of a problem that states none."""
+    """The kind of a problem without one of its own."""
     return _BY_STATUS.get(status, server.OTHER)
 
 
 def of_uri(uri: str) -> ProblemType | None:
-    """The kind that a problem of another service of Kith states; None when it is none of these."""
+    """The kind in a problem of another service of Kith; None for an unknown one."""
     return TYPES.get(uri.removeprefix("/problems/"))

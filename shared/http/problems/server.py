@@ -1,4 +1,4 @@
-"""Problems that an operator mends, or that pass: 5xx. Pure."""
+"""Problems that an operator mends, or that are temporary: 5xx. Pure."""
 
 from shared.http.problems.kind import ProblemType
 
@@ -6,7 +6,7 @@ INTERNAL_ERROR = ProblemType(
     "internal-error",
     500,
     "The service has a fault",
-    "The service met an error that it does not expect. Its log contains the traceback.",
+    "An unexpected error occurred in the service. Its log contains the traceback.",
     "Report it with the traceback from the log. Sending events again is safe.",
 )
 NOT_AVAILABLE_HERE = ProblemType(
@@ -29,8 +29,8 @@ UNAVAILABLE = ProblemType(
 NOT_READY = ProblemType(
     "not-ready",
     503,
-    "The service cannot do its work now",
-    "The health check lists in `detail` why the service cannot do its work: a server that does not answer, a "
+    "The service is not ready",
+    "The health check lists in `detail` why the service is not able to work: a server that does not answer, a "
     "missing topic, or a partition that makes no progress.",
     "Wait if the service has just started. Otherwise see the runbook: `KithRelationsNotReady` and "
     "`KithRelationsStuck`.",
@@ -38,24 +38,32 @@ NOT_READY = ProblemType(
 CATCHING_UP = ProblemType(
     "catching-up",
     503,
-    "The service checks first who is erased",
+    "The service is still checking erasures",
     "The service has started and compares its database with the ledger of erasures. Until that is done it "
-    "answers nothing about data, because a database that was restored may show consumers who are erased.",
-    "Send the request again after the seconds of the header `Retry-After`. `detail` says how far it is.",
+    "does not answer requests for data, because a database that was restored may show consumers who are erased.",
+    "Send the request again after the seconds of the header `Retry-After`. `detail` states what is left.",
 )
 TOO_BUSY = ProblemType(
     "too-busy",
     503,
-    "The process has as much under way as it takes",
-    "The process works on as many requests, streams or exports as it takes at the same time.",
+    "The process is at its limit of concurrent work",
+    "The process already handles as many requests, streams or exports as it accepts at the same time.",
     "Send the request again after the seconds of the header `Retry-After`. If it lasts, an operator starts "
     "more processes of the service.",
+)
+WORKERS_OUTDATED = ProblemType(
+    "workers-outdated",
+    503,
+    "A running worker does not understand the event yet",
+    "The request contains an event that uses a part of the event schema that a running relations worker does not "
+    "know, because the worker is of an older version. Nothing was published.",
+    "Upgrade the relations workers, then send the same request again. The page on upgrades gives the order.",
 )
 NOT_ACKNOWLEDGED = ProblemType(
     "not-acknowledged",
     503,
     "Kafka has not acknowledged every event",
-    "Kafka cannot be reached, or has not acknowledged every event in time. `detail` says whether nothing was "
+    "Kafka cannot be reached, or has not acknowledged every event in time. `detail` states whether nothing was "
     "published or some events may be.",
     "Send all of the events again after the seconds of the header `Retry-After`. An event counts once, "
     "however often it is sent.",

@@ -1,1 +1,1 @@
-"""Kafka by confluent-kafka (librdkafka)."""
+"""The Kafka client confluent-kafka (librdkafka)."""

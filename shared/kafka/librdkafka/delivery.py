@@ -1,4 +1,4 @@
-"""librdkafka's producer, and how word of what became of its messages gets back to who sent them."""
+"""librdkafka's producer, and how its delivery reports reach the senders."""
 
 import logging
 import threading
@@ -16,7 +16,7 @@ from shared.runtime.protocols import Message
 
 log = logging.getLogger(__name__)
 
-#: Errors that trying again cannot mend.
+#: Errors that a retry cannot mend.
 LASTING = frozenset(
     {
         KafkaError.CLUSTER_AUTHORIZATION_FAILED,
@@ -43,7 +43,7 @@ class Delivery:
             self.future.set_result(None)
 
     def arrived(self, error: KafkaError | None, _: confluent_kafka.Message) -> None:
-        """The report on one message. One thread makes them all, so that counting needs no lock."""
+        """The delivery report of one message. A single thread makes all reports, so counting needs no lock."""
         if error is not None:
             self.fail(KafkaException(error))
             return
@@ -52,7 +52,7 @@ class Delivery:
             self.future.set_result(None)
 
     def fail(self, error: Exception) -> None:
-        """Some message will not arrive, so that the count stays above zero."""
+        """Fail the future: a message will not arrive. The count then never reaches zero."""
         if isinstance(error, KafkaException) and (cause := error.args[0]).code() not in LASTING:
             error = Unavailable(f"Kafka: {cause.name()}")
         with self._lock:
@@ -61,10 +61,10 @@ class Delivery:
 
 
 class Session:
-    """A producer with the thread that makes its reports, until a fatal error sets ``broken``."""
+    """A producer with the thread that serves its delivery reports, until a fatal error sets ``broken``."""
 
     def __init__(self, configuration: Mapping[str, Any]) -> None:
-        """Raises KafkaException when the configuration is wrong."""
+        """Raises KafkaException when the configuration is invalid."""
         self.producer = Producer(dict(configuration))
         self.broken = threading.Event()
         stop = threading.Event()
@@ -72,11 +72,11 @@ class Session:
             target=_listen, args=(self.producer, stop, self.broken), name="librdkafka", daemon=True
         )
         thread.start()
-        # Even if nobody calls it: a thread that is inside librdkafka must not outlive the interpreter.
+        # Runs even if close() is never called: a thread inside librdkafka must not outlive the interpreter.
         self.close = weakref.finalize(self, _close, self.producer, stop, thread)
 
     def produce(self, message: Message, delivery: Delivery, patience: float) -> None:
-        """Hand over one message; wait up to ``patience`` seconds for room. Raises KafkaException, and
+        """Queue one message; wait up to ``patience`` seconds for room in the queue. Raises KafkaException, and
         Unavailable when there is no room."""
         topic, key, value, partition, headers = message
         number = -1 if partition is None else partition
@@ -90,7 +90,7 @@ class Session:
             except BufferError:
                 deadline = deadline or time.monotonic() + patience
                 if time.monotonic() > deadline:
-                    raise Unavailable("Kafka: the queue of messages to publish stays full") from None
+                    raise Unavailable("Kafka: the queue of messages to publish is full") from None
                 time.sleep(_FULL_SECONDS)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError._FATAL:
@@ -103,7 +103,7 @@ def _listen(producer: Producer, stop: threading.Event, broken: threading.Event) 
         try:
             producer.poll(_POLL_SECONDS)
         except KafkaException as error:
-            log.error("a producer has failed for good: %s", error)
+            log.error("a Kafka producer has failed fatally and is replaced: %s", error)
             broken.set()
 
 

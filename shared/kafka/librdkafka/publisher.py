@@ -15,7 +15,7 @@ from shared.settings import Settings
 
 
 class LibrdkafkaPublisher:
-    """Publishes with acknowledgement of all replicas, idempotently. Any thread may send."""
+    """An idempotent publisher that waits for the acknowledgement of all replicas. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
         timeout = settings.publish_timeout_ms
@@ -27,7 +27,7 @@ class LibrdkafkaPublisher:
             "linger.ms": 5,
             "batch.size": 128 * 1024,
             "compression.type": "lz4",
-            # What Java's client and kafka-python do with a key.
+            # Hashes keys as the Java client and kafka-python do.
             "partitioner": "murmur2_random",
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "queue.buffering.max.kbytes": 64 * 1024,
@@ -46,17 +46,17 @@ class LibrdkafkaPublisher:
     def send(self, messages: Sequence[Message]) -> Future[None]:
         delivery = Delivery(len(messages))
         try:
-            session = self._working()
+            session = self._session_or_new()
             for message in messages:
                 if message.topic not in self._topics:
-                    self._look_for(message.topic, session)
+                    self._check_topic(message.topic, session)
                 session.produce(message, delivery, self._patience)
         except (KafkaException, Unavailable) as error:
             delivery.fail(error)
         return delivery.future
 
-    def _working(self) -> Session:
-        """After a fatal error librdkafka's producer is good for nothing: go on with a new one."""
+    def _session_or_new(self) -> Session:
+        """The current session. After a fatal error librdkafka's producer is unusable, so a new one replaces it."""
         with self._lock:
             if not self._session.close.alive:
                 raise Unavailable("Kafka: the publisher is closed")
@@ -65,8 +65,8 @@ class LibrdkafkaPublisher:
                 self._session = Session(self._configuration)
             return self._session
 
-    def _look_for(self, topic: str, session: Session) -> None:
-        # The producer would ask for the topic by name, and a broker may create what is asked for.
+    def _check_topic(self, topic: str, session: Session) -> None:
+        # The producer would request the topic by name, and a broker may create a topic that is requested.
         self._topics = partition_counts(session.producer)
         if topic not in self._topics:
             raise Unavailable(f"Kafka has no topic {topic}")

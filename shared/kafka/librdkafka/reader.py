@@ -1,4 +1,4 @@
-"""The Reader on confluent-kafka (librdkafka): the same behaviour as ``kafka_io``, in C."""
+"""The Reader on confluent-kafka (librdkafka): the same behaviour as ``kafka.python_client``, in C."""
 
 import logging
 import time
@@ -21,18 +21,18 @@ _OUT_OF_LOG = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATI
 ANSWER_SECONDS = 5.0
 _MIRROR_SECONDS = 1.0
 _REPEAT_SECONDS = 30.0
-# Not a plain call: where Python has optimised one, a header's name that is not UTF-8 ends the process, because
-# confluent-kafka returns both an error and a half-made list. This way it is an error, a SystemError.
+# Not a plain call. Where Python has optimised one, a header name that is not UTF-8 ends the process, because
+# confluent-kafka returns an error together with a half-made list. This way it raises SystemError.
 _headers = methodcaller("headers")
 _NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
-class _Voice:
-    """What librdkafka has to say, each thing once in a while: without its brokers it repeats itself a hundred
-    times a second."""
+class _ThrottledLog:
+    """Logs librdkafka's messages, each at most once in a while. Without its brokers librdkafka repeats itself a
+    hundred times a second."""
 
     def __init__(self) -> None:
-        # Below "kafka", of which only warnings are logged.
+        # A logger below "kafka", which logs warnings only.
         self._log = logging.getLogger("kafka.librdkafka")
         self._said: dict[str, float] = {}
 
@@ -46,9 +46,9 @@ class _Voice:
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """The part of a client's configuration that says where the brokers are and how to talk to them."""
+    """The part of a client configuration that states where the brokers are and how to connect to them."""
     if settings.kafka is None:
-        raise ConfigurationError("KITH_KAFKA is not set: where are the brokers?")
+        raise ConfigurationError("KITH_KAFKA is not set; set it to the addresses of the brokers")
     password = settings.kafka_password
     options = {
         "bootstrap.servers": settings.kafka,
@@ -60,17 +60,18 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "ssl.certificate.location": settings.kafka_cert_file,
         "ssl.key.location": settings.kafka_key_file,
         "client.id": "kith",
-        # New partitions are seen within half a minute.
+        # New partitions are detected within half a minute.
         "topic.metadata.refresh.interval.ms": 30_000,
         "reconnect.backoff.max.ms": 1_000,
-        "logger": _Voice(),
+        "logger": _ThrottledLog(),
     }
     return {name: value for name, value in options.items() if value is not None}
 
 
 @contextmanager
 def reaching_brokers() -> Iterator[None]:
-    """librdkafka's errors as Kith's: Unavailable, or ConfigurationError where trying again will not help."""
+    """Translates librdkafka's errors: to ConfigurationError where a retry cannot help, otherwise to
+    Unavailable."""
     try:
         yield
     except KafkaException as exception:
@@ -81,13 +82,13 @@ def reaching_brokers() -> Iterator[None]:
 
 
 def partition_counts(client: Consumer | Producer) -> dict[str, int]:
-    """The topics that are there, and how many partitions each has. Never makes a broker create one."""
+    """The existing topics, and the number of partitions of each. Never makes a broker create a topic."""
     found = client.list_topics(timeout=ANSWER_SECONDS).topics
     return {name: len(topic.partitions) for name, topic in found.items() if topic.error is None}
 
 
 class LibrdkafkaReader:
-    """A member of the group ``<group>.<service>`` that reads ``topics`` from positions kept elsewhere."""
+    """A member of the group ``<group>.<service>`` that reads ``topics`` from positions stored elsewhere."""
 
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
         self._most = settings.slice_events
@@ -95,7 +96,8 @@ class LibrdkafkaReader:
         self._revoked: set[Partition] = set()
         self._assigned: set[Partition] = set()
         self._unmirrored: dict[Partition, int] = {}
-        #: The offset after the last record that was handed out, and the one at which the log was at its end.
+        #: The offset after the last record returned by poll, and the offset at which the end of the log was
+        #: reached.
         self._delivered: dict[Partition, int] = {}
         self._at_end: dict[Partition, int] = {}
         self._mirrored_at = 0.0
@@ -106,7 +108,7 @@ class LibrdkafkaReader:
                     "group.id": f"{settings.group}.{service}",
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
-                    # A position outside the log must be heard of, not turned into a start from the beginning.
+                    # A position outside the log must be an error, not a silent start from the beginning.
                     "auto.offset.reset": "error",
                     "isolation.level": "read_committed",
                     "enable.partition.eof": True,
@@ -115,7 +117,7 @@ class LibrdkafkaReader:
                     "session.timeout.ms": settings.session_timeout_ms,
                     "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
                     "fetch.wait.max.ms": 100,
-                    # It reads ahead by so much, and looks again so soon once it has.
+                    # How many records it prefetches, and how soon it fetches again.
                     "queued.min.messages": max(10_000, 4 * self._most),
                     "queued.max.messages.kbytes": 16 * 1024,
                     "fetch.queue.backoff.ms": 10,
@@ -134,7 +136,7 @@ class LibrdkafkaReader:
         )
 
     def _on_assign(self, consumer: Consumer, found: list[TopicPartition]) -> None:
-        # With an offset of some kind, lest it goes looking for a committed one; start() sets the true one.
+        # Some offset is given, so that librdkafka does not look up a committed one. start() sets the right one.
         tps = [TopicPartition(tp.topic, tp.partition, 0) for tp in found]
         consumer.incremental_assign(tps)
         consumer.pause(tps)
@@ -152,7 +154,7 @@ class LibrdkafkaReader:
     def poll(self, timeout_ms: int) -> Polled:
         found = self._consumer.consume(self._most, 0)
         if not found and timeout_ms:
-            # With a time to wait, consume() waits until it has as many as it may take.
+            # With a timeout, consume() waits until it has as many records as it may return.
             found = self._consumer.consume(1, timeout_ms / 1000)
             found += self._consumer.consume(self._most - 1, 0) if found else []
         revoked, assigned = frozenset(self._revoked), frozenset(self._assigned)
@@ -170,28 +172,28 @@ class LibrdkafkaReader:
         with reaching_brokers():
             found = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=ANSWER_SECONDS)
         if found is None:
-            raise Unavailable(f"Kafka does not say how far the log of {partition} reaches")
+            raise Unavailable(f"Kafka does not report the start and end of the log of {partition}")
         first, end = found
         start = first if offset is None else offset
         if not first <= start <= end:
             raise ConfigurationError(
-                f"{partition}: reading should go on at {start}, but the log holds {first} to {end}. Was the topic "
-                "recreated, or did retention delete what was not read yet?"
+                f"{partition}: the next offset is {start}, but the log holds {first} to {end}. Was the topic "
+                "recreated, or did retention delete unread records?"
             )
         self._delivered[partition] = start
         self._at_end.pop(partition, None)
         if partition in self._mine:
-            self._go_to(TopicPartition(*partition, start))
+            self._seek(TopicPartition(*partition, start))
         return first, start
 
-    def _go_to(self, tp: TopicPartition) -> None:
+    def _seek(self, tp: TopicPartition) -> None:
         with reaching_brokers():
             try:
                 self._consumer.seek(tp)
             except KafkaException as exception:
                 if exception.args[0].code() != KafkaError._STATE:
                     raise
-                # Its fetcher does not run (yet, or no more): assigned anew, it starts where it is told.
+                # Its fetcher is not running (yet, or any more). Assigning it again starts it at the offset.
                 self._consumer.incremental_unassign([tp])
                 self._consumer.incremental_assign([tp])
             self._consumer.resume([tp])
@@ -209,7 +211,7 @@ class LibrdkafkaReader:
         if known is None or known[1] < 0:
             return None
         if self._at_end.get(partition, -1) >= known[1]:
-            # Behind the last record there may be markers of transactions, and records that were taken back.
+            # After the last record there may be transaction markers and aborted records.
             return self._delivered.get(partition, known[1])
         return known[1]
 
@@ -225,15 +227,15 @@ class LibrdkafkaReader:
                 if offsets:
                     self._consumer.commit(offsets=offsets, asynchronous=True)
             except KafkaException as error:
-                log.debug("positions not shown to Kafka: %s", error)
+                log.debug("positions not committed to Kafka (they only show lag): %s", error)
 
     def close(self) -> None:
         self._consumer.close()
 
 
 def _records(found: Iterable[Found], at_end: dict[Partition, int]) -> dict[Partition, list[Record]]:
-    """By partition, in order. Errors that librdkafka gets over by itself are left out, and so are the headers of
-    a message if one has a name that is not UTF-8."""
+    """The records by partition, in order. Errors that librdkafka recovers from by itself are left out. So are the
+    headers of a message if the name of one is not UTF-8."""
     records: dict[Partition, list[Record]] = {}
     partition, batch = Partition("", -1), list[Record]()
     for message in found:
@@ -244,7 +246,7 @@ def _records(found: Iterable[Found], at_end: dict[Partition, int]) -> dict[Parti
                 end: Any = message.offset()
                 at_end[Partition(*place)] = end
             else:
-                _judge(error, message)
+                _check_error(error, message)
             continue
         if place != partition:
             partition = Partition(*place)
@@ -261,17 +263,17 @@ def _records(found: Iterable[Found], at_end: dict[Partition, int]) -> dict[Parti
                 message.timestamp()[1],
                 message.key(),
                 message.value(),
-                # Kafka knows headers without a value; nothing here tells them from empty ones.
+                # Kafka distinguishes a header without value from an empty one; Kith does not.
                 tuple([(name, value or b"") for name, value in headers]) if headers else (),
             )
         )
     return records
 
 
-def _judge(error: KafkaError, message: Found) -> None:
+def _check_error(error: KafkaError, message: Found) -> None:
     where = f"{message.topic()}/{message.partition()}"
     if error.code() in _OUT_OF_LOG:
-        raise ConfigurationError(f"the log of {where} does not reach where reading should go on: {error.str()}")
+        raise ConfigurationError(f"the log of {where} does not contain the offset to continue at: {error.str()}")
     if error.code() in LASTING or error.fatal():
         raise KafkaException(error)
     log.warning("%s: %s", where, error.str())

@@ -1,1 +1,1 @@
-"""Kafka by kafka-python."""
+"""The Kafka client kafka-python."""

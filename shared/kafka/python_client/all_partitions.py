@@ -1,5 +1,5 @@
-"""A Reader of every partition of its topics, as a member of no group: nobody shares them out, nobody waits for
-the session of a process that died. Who reads what is settled by the claims in MongoDB alone."""
+"""A Reader of all partitions of its topics, outside any consumer group. No rebalance is needed, and no session of
+a dead process has to expire. The claims in MongoDB alone decide who owns a partition."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ _LOOK_SECONDS = 30.0
 
 
 class AllPartitionsReader(KafkaReader):
-    """All partitions are assigned with the first poll, and all again when some have been added."""
+    """The first poll assigns all partitions. When some are added, all are assigned again."""
 
     def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
-        """Raises Unavailable, also when there is no such topic, and ConfigurationError."""
+        """Raises ConfigurationError, and Unavailable, also when a topic is missing."""
         self._consumer: Any = open_outside(
             settings, auto_offset_reset="none", max_poll_records=settings.slice_events, fetch_max_wait_ms=100
         )
@@ -46,15 +46,15 @@ class AllPartitionsReader(KafkaReader):
         for partition in present:
             tp = TopicPartition(*partition)
             self._consumer.pause(tp)
-            # A position of some kind; start() sets the true one.
+            # Some position; start() sets the right one.
             self._consumer.seek(tp, 0)
         return Polled(gone, present, {})
 
     def firsts(self) -> dict[str, int]:
-        """``topic/partition`` → the first offset that the log still holds. Raises Unavailable."""
+        """``topic/partition`` → the first offset in the log. Raises Unavailable."""
         with reaching_brokers():
             found = self._consumer.beginning_offsets(partitions_of(self._consumer, self._topics))
         return {f"{tp.topic}/{tp.partition}": offset for tp, offset in found.items()}
 
     def mirror(self, positions: Mapping[Partition, int]) -> None:
-        """There is no group to show them in."""
+        """Does nothing: there is no group to commit to."""

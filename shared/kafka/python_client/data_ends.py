@@ -1,31 +1,35 @@
-"""Where the data of a log ends. A transactional producer leaves markers behind its records, and what it took back
-stays there as well: offsets that nobody ever reads as records, and that are no lag."""
+"""Where the records of a log end. A transactional producer leaves markers after its records, and aborted records
+stay in the log as well. These offsets are never read as records, and they are no lag."""
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
-from shared.kafka.python_client.reader import reaching_brokers
+from shared.kafka.python_client.reader import open_outside, reaching_brokers
+from shared.settings import Settings
 
 Offsets = Mapping[TopicPartition, int]
 
 
 def data_ends(
-    consumer: KafkaConsumer, positions: Offsets, ends: Offsets, seconds: float = 2.0
+    settings: Settings, positions: Offsets, ends: Offsets, seconds: float = 2.0
 ) -> dict[TopicPartition, int]:
-    """``ends``, but of partitions that hold no record from a reader's position on: that position. ``consumer`` is
-    in no group and reads what is committed. A partition that has not answered within ``seconds`` keeps its end.
-    Raises Unavailable."""
+    """``ends``, replaced by the reader's position where a partition holds no record from that position on.
+
+    Reads with a consumer of its own, which is opened only where a position is below its end: a consumer of
+    kafka-python whose partitions were paused and unassigned may fetch nothing more. A partition that does not
+    answer within ``seconds`` keeps its end. Raises Unavailable."""
     found = dict(ends)
     left = {tp: position for tp, position in positions.items() if position < ends.get(tp, 0)}
     if not left:
         return found
-    deadline = time.monotonic() + seconds
-    with reaching_brokers():
+    with closing(open_outside(settings, auto_offset_reset="none")) as consumer, reaching_brokers():
         consumer.assign(list(left))
         for tp, position in left.items():
             consumer.seek(tp, position)
+        deadline = time.monotonic() + seconds
         while left and time.monotonic() < deadline:
             for tp in consumer.poll(timeout_ms=100, max_records=1):
                 consumer.pause(tp)
@@ -33,5 +37,4 @@ def data_ends(
             for tp in list(left):
                 if consumer.position(tp) >= ends[tp]:
                     found[tp] = left.pop(tp)
-        consumer.assign([])
     return found

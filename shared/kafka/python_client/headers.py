@@ -1,5 +1,5 @@
-"""Records that have a header whose name is not UTF-8. Kafka takes them; kafka-python 3.0.12 calls them corrupt,
-and whoever meets one in a log can never read on."""
+"""Reads records with a header name that is not UTF-8. Kafka accepts them. kafka-python 3.0.12 reports them as
+corrupt, and can then never read past one."""
 
 from typing import Any
 
@@ -10,20 +10,20 @@ from kafka.record.util import decode_varint
 
 
 def read_any_header_name() -> None:
-    """From now on kafka-python reads such records in this process, as librdkafka_io does: without their headers.
-    The second time it does nothing."""
+    """Make kafka-python read such records without their headers in this process, as the librdkafka reader does.
+    Idempotent."""
     memory_records.DefaultRecordBatch = _Batch
 
 
 class _Batch(DefaultRecordBatch):  # type: ignore[misc]
-    """kafka-python's own, which costs an ordinary record nothing more."""
+    """kafka-python's own batch. An ordinary record costs nothing more."""
 
     _buffer: bytearray
     _pos: int
 
     def __next__(self) -> DefaultRecord:
         if self._next_record_index >= self._num_records:
-            return super().__next__()  # ends it, or says why it cannot end there
+            return super().__next__()  # ends the batch, or raises why it cannot end there
         try:
             try:
                 record = self._read_msg()
@@ -50,7 +50,7 @@ class _Batch(DefaultRecordBatch):  # type: ignore[misc]
 
 
 class _Lenient(bytearray):
-    """Bytes whose slices can be decoded whatever they are."""
+    """Bytes whose slices decode without errors."""
 
     def __getitem__(self, place: Any) -> Any:
         found = super().__getitem__(place)

@@ -19,16 +19,16 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Long enough for brokers that answer, so that the first message after an outage is published.
+# Long enough for the first message after an outage to be published by brokers that answer.
 _OPENING_SECONDS = 1.0
 
 
 class KafkaPublisher:
-    """Publishes with acknowledgement of all replicas, idempotently.
+    """An idempotent publisher that waits for the acknowledgement of all replicas.
 
-    A producer of kafka-python 3.0.12 never publishes again after a batch that expired or was refused, so one
-    that has failed is replaced before the next message. Opening one takes as long as Kafka is unavailable, and
-    happens in a thread of its own: whoever sends meanwhile hears of it within a second.
+    A producer of kafka-python 3.0.12 never publishes again after a batch has expired or was refused. So a failed
+    producer is replaced before the next message. Opening one takes as long as Kafka is unavailable, and happens on
+    its own thread: callers of ``send`` get Unavailable within a second.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -62,7 +62,7 @@ class KafkaPublisher:
     def send(self, messages: Sequence[Message]) -> Future[None]:
         delivery = _Delivery(len(messages))
         try:
-            producer = self._working()
+            producer = self._producer_or_new()
         except Unavailable as error:
             delivery.future.set_exception(error)
             return delivery.future
@@ -80,7 +80,7 @@ class KafkaPublisher:
                 failed(error)
                 break
             except ValueError:
-                # Of partitions that have been added a producer hears within half a minute, or when it asks.
+                # A producer learns of added partitions within half a minute, or when it requests the metadata.
                 producer._metadata.request_update()
                 delivery.failed(UnknownTopicOrPartitionError())
                 break
@@ -88,7 +88,7 @@ class KafkaPublisher:
             sent.add_errback(failed)
         return delivery.future
 
-    def _working(self) -> KafkaProducer:
+    def _producer_or_new(self) -> KafkaProducer:
         with self._lock:
             if self._producer is not self._failed:
                 return self._producer
@@ -113,7 +113,7 @@ class KafkaPublisher:
             if producer is not None and not self._closed:
                 self._producer, self._failed = producer, None
                 producer = None
-        # What the old one still holds fails as well, and is published again by whoever sent it.
+        # Messages still in the old producer fail as well; their senders publish them again.
         _close(old if producer is None else producer, 0)
 
     def close(self) -> None:
@@ -123,8 +123,8 @@ class KafkaPublisher:
 
 
 class _ByKey(DefaultPartitioner):  # type: ignore[misc]  # it has no types
-    """What kafka-python does with a key, with its hashes kept: in Python one takes as long as validating an event,
-    and the same consumers come again."""
+    """kafka-python's partitioner, with a cache of its hashes. A hash in Python takes as long as validating an
+    event, and the same consumers occur again and again."""
 
     def partition(
         self, topic: str, key: Any, serialized_key: bytes | None, value: Any, serialized_value: Any, cluster: Any
@@ -148,18 +148,18 @@ class _Opening(NamedTuple):
 
 
 def _close(producer: KafkaProducer, seconds: float) -> None:
-    """What is not acknowledged by then fails."""
+    """Close the producer within ``seconds``. Messages that are not acknowledged by then fail."""
     try:
         producer.close(timeout=seconds)
     except KafkaError as error:
-        log.debug("closed with messages on their way: %s", error)
-        # kafka-python 3.0.12 has not closed it then: its thread would go on, and hold its sockets.
+        log.debug("closed with unacknowledged messages: %s", error)
+        # kafka-python 3.0.12 then leaves the producer open: its thread would continue, and keep its sockets.
         producer._sender.force_close()
         producer._closed = True
 
 
 class _Delivery:
-    """Counts acknowledgements: one future for many messages. Called from the producer's thread."""
+    """Counts acknowledgements: one future for many messages. Called on the producer's thread."""
 
     def __init__(self, expected: int) -> None:
         self.future: Future[None] = Future()
@@ -177,7 +177,7 @@ class _Delivery:
 
     def failed(self, error: BaseException) -> None:
         with self._lock:
-            # Never done by arrival afterwards: this message's own acknowledgement stays out.
+            # Later acknowledgements cannot complete it: that of the failed message is missing.
             done = not self.future.done() and self._missing >= 0
             self._missing = -1
         if done:

@@ -1,4 +1,4 @@
-"""The Reader on kafka-python, and what its other clients share."""
+"""The Reader on kafka-python, and what other clients on kafka-python share with it."""
 
 import logging
 import threading
@@ -30,17 +30,17 @@ from shared.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Room for a record of the input topics' largest size plus the headers of its dead letter.
+# Room for the largest record of the input topics and the headers of its dead letter.
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _MIRROR_SECONDS = 1.0
-#: What trying again does not help against.
+#: Errors that a retry cannot mend.
 LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """The part of a client's configuration that says where the brokers are and how to talk to them."""
+    """The part of a client configuration that states where the brokers are and how to connect to them."""
     if settings.kafka is None:
-        raise ConfigurationError("KITH_KAFKA is not set: where are the brokers?")
+        raise ConfigurationError("KITH_KAFKA is not set; set it to the addresses of the brokers")
     password = settings.kafka_password
     return {
         "bootstrap_servers": settings.kafka.split(","),
@@ -52,7 +52,7 @@ def connection(settings: Settings) -> dict[str, Any]:
         "ssl_certfile": settings.kafka_cert_file,
         "ssl_keyfile": settings.kafka_key_file,
         "client_id": "kith",
-        # New partitions are seen within half a minute.
+        # New partitions are detected within half a minute.
         "metadata_max_age_ms": 30_000,
         "reconnect_backoff_max_ms": 1_000,
     }
@@ -60,7 +60,8 @@ def connection(settings: Settings) -> dict[str, Any]:
 
 @contextmanager
 def reaching_brokers() -> Iterator[None]:
-    """kafka-python's errors as Kith's: Unavailable, or ConfigurationError where trying again will not help."""
+    """Translates kafka-python's errors: to ConfigurationError where a retry cannot help, otherwise to
+    Unavailable."""
     try:
         yield
     except (KafkaConfigurationError, *LASTING) as error:
@@ -70,7 +71,7 @@ def reaching_brokers() -> Iterator[None]:
 
 
 def partitions_of(client: Any, topics: Iterable[str]) -> list[TopicPartition]:
-    """Every partition of ``topics`` that there is, in order. ``client`` is a KafkaConsumer. Raises Unavailable."""
+    """All partitions of ``topics``, in order. ``client`` is a KafkaConsumer. Raises Unavailable."""
     with reaching_brokers():
         return [
             TopicPartition(topic, number)
@@ -80,7 +81,7 @@ def partitions_of(client: Any, topics: Iterable[str]) -> list[TopicPartition]:
 
 
 def open_outside(settings: Settings, **options: Any) -> KafkaConsumer:
-    """A consumer that is in no group and reads what is committed. ``options`` are kafka-python's. Raises
+    """A consumer outside any group that reads committed records. ``options`` are kafka-python's. Raises
     Unavailable and ConfigurationError."""
     read_any_header_name()
     with reaching_brokers():
@@ -96,14 +97,14 @@ def open_outside(settings: Settings, **options: Any) -> KafkaConsumer:
 
 
 def record_of(partition: Partition, found: Any) -> Record:
-    """A record of kafka-python's as Kith's."""
-    # Kafka knows headers without a value; nothing here tells them from empty ones.
+    """Converts a record of kafka-python."""
+    # Kafka distinguishes a header without value from an empty one; Kith does not.
     headers = tuple((name, value or b"") for name, value in found.headers) if found.headers else ()
     return Record(partition, found.offset, found.timestamp, found.key, found.value, headers)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes what comes and goes. Runs on the client's I/O thread, where nothing may block."""
+    """Records assignments and revocations. Runs on the client's I/O thread, where nothing may block."""
 
     def __init__(self, consumer: KafkaConsumer) -> None:
         self._consumer = consumer
@@ -118,8 +119,9 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
             self._assigned -= gone
 
     def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        # kafka-python 3.0.12 goes on claiming them when it joins again: the group's leader then keeps them for it,
-        # it gives none back, because it has none, and nobody reads them until the group is shared out anew.
+        # kafka-python 3.0.12 still claims lost partitions when it rejoins. The group's leader then leaves them
+        # assigned to it, and it never revokes them, because it does not hold them. Nobody would read them until
+        # the next rebalance.
         for assignor in self._consumer._coordinator._assignors.values():
             assignor.member_assignment = None
         self.on_partitions_revoked(lost)
@@ -127,7 +129,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         for tp in assigned:
             self._consumer.pause(tp)
-            # A position of some kind, lest poll() goes looking for a committed one; start() sets the true one.
+            # Some position is given, so that poll() does not look up a committed one. start() sets the right one.
             self._consumer.seek(tp, 0)
         with self._lock:
             self._assigned |= {Partition(tp.topic, tp.partition) for tp in assigned}
@@ -141,7 +143,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class KafkaReader:
-    """A member of the group ``<group>.<service>`` that reads ``topics`` from positions kept elsewhere."""
+    """A member of the group ``<group>.<service>`` that reads ``topics`` from positions stored elsewhere."""
 
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
         read_any_header_name()
@@ -151,7 +153,7 @@ class KafkaReader:
                 metrics_enabled=False,
                 group_id=f"{settings.group}.{service}",
                 enable_auto_commit=False,
-                # A position outside the log must be heard of, not turned into a start from the beginning.
+                # A position outside the log must be an error, not a silent start from the beginning.
                 auto_offset_reset="none",
                 isolation_level="read_committed",
                 partition_assignment_strategy=(CooperativeStickyAssignor,),
@@ -159,16 +161,17 @@ class KafkaReader:
                 max_poll_interval_ms=settings.max_poll_interval_ms,
                 session_timeout_ms=settings.session_timeout_ms,
                 heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
-                # It leaves out of a fetch what it has records of, and has one fetch under way: while that waits
-                # for quiet partitions, nothing is read from the busy ones.
+                # kafka-python leaves partitions with buffered records out of a fetch, and has one fetch in flight.
+                # While that waits for idle partitions, nothing is fetched from the busy ones.
                 fetch_max_wait_ms=20,
                 allow_auto_create_topics=False,
             )
-            # kafka-python may join the group before it knows the topics' partitions (a metadata request that was
-            # under way already answers for the new one) and then share out nothing; so they are fetched first.
+            # kafka-python may join the group before it knows the topics' partitions, and then assign none: a
+            # metadata request that was already in flight answers for the new one. So the partitions are fetched
+            # first.
             self._check(topics)
         self._listener = _Listener(self._consumer)
-        #: The offset after the last record that was handed out.
+        #: The offset after the last record returned by poll.
         self._delivered: dict[TopicPartition, int] = {}
         self._consumer.subscribe(topics=list(topics), listener=self._listener)
         self._unmirrored: dict[TopicPartition, OffsetAndMetadata] = {}
@@ -178,8 +181,8 @@ class KafkaReader:
         self._unpark()
         coordinator = self._consumer._coordinator
         if getattr(coordinator, "rejoining", False):
-            # kafka-python 3.0.12 forgets a join that ends between two polls, and then reads on as no member of
-            # the group: so it is asked for again, and waited for.
+            # kafka-python 3.0.12 forgets a join that ends between two polls, and then reads on outside the group.
+            # So the join is requested again, and awaited.
             coordinator.rejoin_needed = True
             timeout_ms = max(timeout_ms, 1_000)
         found = self._fetch(timeout_ms)
@@ -190,7 +193,7 @@ class KafkaReader:
         return Polled(revoked, assigned, records)
 
     def _check(self, topics: Sequence[str]) -> None:
-        """That the topics are there. Else closes, and raises Unavailable."""
+        """Check that the topics exist. Otherwise close, and raise Unavailable."""
         if missing := [topic for topic in topics if not self._consumer.partitions_for_topic(topic)]:
             self.close()
             raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
@@ -199,11 +202,11 @@ class KafkaReader:
         try:
             found = self._consumer.poll(timeout_ms=timeout_ms)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
-            raise ConfigurationError(f"the log does not reach where reading should go on: {error}") from error
+            raise ConfigurationError(f"the log does not contain the offset to continue at: {error}") from error
         except KafkaError as error:
             if not error.retriable:
                 raise
-            # A broker that goes away in the wrong moment. Not in a busy loop.
+            # A broker went away between two requests. The sleep prevents a busy loop.
             log.debug("nothing could be read: %s", error)
             time.sleep(0.1)
             return {}
@@ -222,35 +225,34 @@ class KafkaReader:
         start = first if offset is None else offset
         if not first <= start <= end:
             raise ConfigurationError(
-                f"{partition}: reading should go on at {start}, but the log holds {first} to {end}. Was the topic "
-                "recreated, or did retention delete what was not read yet?"
+                f"{partition}: the next offset is {start}, but the log holds {first} to {end}. Was the topic "
+                "recreated, or did retention delete unread records?"
             )
         self._delivered[tp] = start
         try:
             self._consumer.seek(tp, start)
             self._consumer.resume(tp)
         except (ValueError, KeyError):
-            log.debug("%s was revoked meanwhile", partition)
+            log.debug("%s was revoked before its start", partition)
         return first, start
 
     def pause(self, partitions: Iterable[Partition]) -> None:
-        self._consumer.pause(*self._mine(partitions))
+        self._consumer.pause(*self._still_assigned(partitions))
 
     def resume(self, partitions: Iterable[Partition]) -> None:
-        self._consumer.resume(*self._mine(partitions))
+        self._consumer.resume(*self._still_assigned(partitions))
 
     def _unpark(self) -> None:
-        """Let records that were fetched before a pause come back.
+        """Return records that were fetched before a pause.
 
-        kafka-python 3.0.12 restores them, one partition a poll, only when its current batch is None, which it
-        stays not to be once it is drained; meanwhile it does not fetch the partition either, so that it is never
-        read again.
+        kafka-python 3.0.12 restores them, one partition a poll, only when its current batch is None. A drained
+        batch never becomes None. Meanwhile the partition is not fetched either, so it would never be read again.
         """
         fetcher = self._consumer._fetcher
         if not getattr(fetcher, "_next_partition_records", True):
             fetcher._next_partition_records = None
 
-    def _mine(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
+    def _still_assigned(self, partitions: Iterable[Partition]) -> list[TopicPartition]:
         assignment = self._consumer.assignment()
         return [tp for partition in partitions if (tp := TopicPartition(*partition)) in assignment]
 
@@ -260,9 +262,9 @@ class KafkaReader:
             known: int | None = self._consumer.highwater(tp)
             position = self._consumer._subscription.assignment[tp].position
         except (IllegalStateError, KeyError):
-            return None  # revoked meanwhile
+            return None  # revoked since
         if known is not None and position is not None and position.offset >= known:
-            # Behind the last record there may be markers of transactions, and records that were taken back.
+            # After the last record there may be transaction markers and aborted records.
             return self._delivered.get(tp, known)
         return known
 
@@ -279,7 +281,7 @@ class KafkaReader:
             try:
                 self._consumer.commit_async(offsets)
             except KafkaError as error:
-                log.debug("positions not shown to Kafka: %s", error)
+                log.debug("positions not committed to Kafka (they only show lag): %s", error)
 
     def close(self) -> None:
         self._consumer.close(autocommit=False, timeout_ms=5_000)

@@ -1,4 +1,4 @@
-"""Who looks at Kafka on kafka-python without being a member of a group: readiness checks, followers of topics."""
+"""Clients on kafka-python outside any consumer group: readiness checks, and followers of topics."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ _LOOK_SECONDS = 30.0
 
 
 class KafkaProbe:
-    """Asks the brokers whether they are there, for readiness checks."""
+    """Checks whether the brokers can be reached, for readiness checks."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -24,7 +24,7 @@ class KafkaProbe:
         self._lock = threading.Lock()
 
     def problems(self, topics: Iterable[str]) -> list[str]:
-        """Why nothing can be published to these topics now; nothing when it can."""
+        """Why these topics cannot be published to now; empty when they can."""
         with self._lock:
             try:
                 with reaching_brokers():
@@ -36,7 +36,7 @@ class KafkaProbe:
             except Unavailable:
                 self._forget()
                 return ["the Kafka brokers cannot be reached"]
-        return [f"there is no topic {name}" for name in sorted(missing)]
+        return [f"Kafka has no topic {name}; `kith topics create` makes it" for name in sorted(missing)]
 
     def close(self) -> None:
         with self._lock:
@@ -49,7 +49,7 @@ class KafkaProbe:
 
 
 class KafkaTail:
-    """Reads what is published from now on, in all partitions of ``topics``, as a member of no group."""
+    """Reads records published from now on, in all partitions of ``topics``, outside any consumer group."""
 
     def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
         self._consumer = open_outside(settings, auto_offset_reset="latest", fetch_max_wait_ms=100)
@@ -58,7 +58,7 @@ class KafkaTail:
         self._assigned: set[TopicPartition] = set()
 
     def poll(self, timeout_ms: int) -> list[Record]:
-        """What has come since the last call. Raises Unavailable."""
+        """The records since the last call. Raises Unavailable."""
         with reaching_brokers():
             if time.monotonic() - self._looked_at > _LOOK_SECONDS:
                 self._look()
@@ -66,15 +66,14 @@ class KafkaTail:
         return [record_of(Partition(tp.topic, tp.partition), r) for tp, batch in found.items() for r in batch]
 
     def skip(self) -> None:
-        """Leave out what has come since the last call. Raises Unavailable."""
+        """Skip the records since the last call. Raises Unavailable."""
         with reaching_brokers():
             self._look()
             for tp, offset in self._consumer.end_offsets(list(self._assigned)).items():
                 self._consumer.seek(tp, offset)
 
     def _look(self) -> None:
-        """Take in partitions that have been added. They are read from their beginning, the first ones from
-        their end."""
+        """Assign added partitions, to be read from their beginning. The initial ones are read from their end."""
         self._looked_at = time.monotonic()
         present = set(partitions_of(self._consumer, self._topics))
         if new := present - self._assigned:

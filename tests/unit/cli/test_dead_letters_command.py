@@ -144,7 +144,7 @@ def test_a_mended_event_goes_where_the_door_would_send_it() -> None:
 def test_a_mended_event_that_is_still_wrong_is_refused() -> None:
     with pytest.raises(InvalidEvent) as caught:
         mended(letter(), b'{"type": "relation.recorded"}', TOPICS)
-    assert "refused again (invalid)" in letters.refusal(caught.value)
+    assert "rejected again (invalid)" in letters.refusal(caught.value)
 
 
 def test_lists_hold_no_value_and_no_key() -> None:
@@ -226,7 +226,7 @@ GOOD = encode(recorded("e1", "2026-11-21T10:00:00Z"))
         (letter(GOOD), False, "its consumer is erased"),
         (letter(GOOD, topic="kith.consumers"), True, "wrong_topic: type belongs into kith.relations"),
         (letter(GOOD, topic="kith.relation-changes"), False, "rebuild relations instead: kith rebuild relations"),
-        (letter(b"x" * 3_000_000), False, "3,000,000 bytes of its value lie in Kafka"),
+        (letter(b"x" * 3_000_000), False, "3,000,000 bytes of its value are in Kafka"),
         (letter(None), False, "not_json"),
     ],
 )
@@ -352,7 +352,7 @@ def test_a_letter_that_is_cut_says_so_and_is_not_replayed() -> None:
     told = letters.details(cut)
     assert told["value"] == "x" * KEPT_BYTES
     assert told["note"] == (
-        "kith.relations/1/7 was too large to be kept whole: all 3,000,000 bytes of its value lie in Kafka, "
+        "kith.relations/1/7 was too large to be stored whole: the 3,000,000 bytes of its value are in Kafka, "
         "in kith.relations, partition 1, offset 7"
     )
     assert "the beginning of the value:\nxxx" in letters.pretty(told)

@@ -63,7 +63,7 @@ def test_numbers_within_traits(tmp_path: Path, field: str, number: str, fits: bo
     else:
         assert recorder.messages == []
         assert str(bad[0]["field"]).startswith("data.traits")
-        assert "cannot be kept exactly" in str(bad[0]["detail"])
+        assert "cannot be stored exactly" in str(bad[0]["detail"])
         assert "x" in f"{bad[0]['field']} {bad[0]['detail']}".replace("exactly", "")
 
 

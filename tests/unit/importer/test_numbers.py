@@ -151,8 +151,8 @@ def test_amounts(tmp_path: Path, cell: str, spec: str, found: int) -> None:
 @pytest.mark.parametrize(
     ("cell", "spec", "detail"),
     [
-        ("12.500", "scale = 100", "has 3 decimals, and at most 2 are expected"),
-        ("1.000", "scale = 1", "has 3 decimals, and at most 0 are expected"),
+        ("12.500", "scale = 100", "has 3 decimals, but at most 2 are expected"),
+        ("1.000", "scale = 1", "has 3 decimals, but at most 0 are expected"),
         ("12.50", 'scale = 100, decimal = ",", thousands = "."', "separates groups of three digits"),
         ("1.25E+3", "scale = 100", "a number with an exponent"),
         ("5-", "scale = 100", "where this is a negative one, set negative"),

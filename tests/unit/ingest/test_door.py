@@ -43,6 +43,30 @@ def fields(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in event.items() if value is not None}
 
 
+def test_ids_in_another_form_go_on_in_nfc_in_the_key_and_in_the_bytes() -> None:
+    data = {
+        "relation_id": "e\u0301",
+        "kind": "view",
+        "consumer_id": "jose\u0301",
+        "provider_id": "p",
+        "text": "e\u0301",
+    }
+    for body in (json.dumps(fields(data=data)), json.dumps(fields(data=data), ensure_ascii=False)):
+        [verdict] = judge(body.encode())
+        assert isinstance(verdict, Accepted)
+        assert verdict.message.key == "default:jos\u00e9".encode()
+        found = json.loads(verdict.message.value)["data"]
+        assert (found["consumer_id"], found["relation_id"], found["text"]) == ("jos\u00e9", "\u00e9", "e\u0301")
+
+
+def test_an_erased_consumer_is_suppressed_in_every_spelling() -> None:
+    door = Door(Topics("kith"), 3600, erased=lambda _tenant, consumer: consumer == "jos\u00e9")
+    body = json.dumps(fields(data={**fields()["data"], "consumer_id": "jose\u0301"})).encode()
+    [verdict] = door.judge(body, [(b"content-type", PLAIN.encode())], NOW)
+    assert isinstance(verdict, Rejected)
+    assert verdict.reason == "suppressed"
+
+
 def judge(body: object, content_type: str = PLAIN, **headers: str) -> list[Verdict]:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent: list[Header] = [(b"content-type", content_type.encode())]

@@ -92,7 +92,7 @@ def test_the_json_has_no_more_and_no_less() -> None:
 def test_plain_text_past_the_door_is_shown_as_a_finding() -> None:
     assert "plain text" not in shown(status(partition()))
     text = shown(status(partition(), plaintext={"kith.consumers": 12_345}))
-    assert "Findings: personal data that came into Kafka in plain text" in " ".join(text.split())
+    assert "Findings: 12,345 events with personal data in plain text in kith.consumers." in " ".join(text.split())
     assert "KITH_PLAINTEXT=refuse" in text
     assert "12,345" in text
 

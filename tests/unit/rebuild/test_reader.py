@@ -118,7 +118,7 @@ def progress(done: int, goal: int, rate: float, growth: float = 0.0) -> Progress
         (progress(0, 100_000, 0.0), "at 0.0 % (0 of 100,000 events), 0 a second"),
         (progress(43_000, 100_000, 2000.0), "43.0 % (43,000 of 100,000 events), 2,000 a second, about 28 s left"),
         (progress(43_000, 100_000, 2000.0, 1990.0), "about 1.6 h left"),
-        (progress(43_000, 100_000, 100.0, 300.0), "version 1 moves on by 300: at this rate it never gets there"),
+        (progress(43_000, 100_000, 100.0, 300.0), "version 1 advances by 300: at this rate it never catches up"),
         (progress(99_999, 100_000, 2000.0), "99.9 % (99,999 of 100,000 events), 2,000 a second, about 0 s left"),
         (progress(99_990, 100_000, 300.0, 300.0), "level with version 1"),
         (progress(0, 0, 0.0), "100.0 % (0 of 0 events), 0 a second, level with version 1"),

@@ -98,7 +98,7 @@ def test_readers_are_told_of_the_facts_that_other_code_makes(failed_before: bool
         approach(context, 2, None)
     steps_done = list(hand_over(context, 2, corrected(service, 1, 2)))
     assert any(step.startswith("found ") and step != "found 0 corrections" for step in steps_done)
-    assert steps_done[-1].startswith("published what was left"), "it would wait for the next event"
+    assert steps_done[-1].startswith("published the outbox"), "it would wait for the next event"
     assert known_to_readers(service) == told_of(service, 2)
 
     service.projection = service.kith.projection

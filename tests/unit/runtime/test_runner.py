@@ -263,7 +263,7 @@ def test_after_a_refused_transaction_fewer_events_share_one() -> None:
 
     def too_large(attempt: int) -> None:
         if len(store.tries[attempt - 1].outcome.writes) > most + 1:  # facts, and their relationship
-            raise Stale("larger than MongoDB takes")
+            raise Stale("larger than MongoDB accepts")
 
     store = WatchedStore(too_large)
     kith = kith_with(store, slice_events=8)

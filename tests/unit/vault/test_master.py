@@ -101,7 +101,7 @@ def test_a_file_that_everybody_may_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "master.key"
     add_to_file(path)
     path.chmod(0o644)
-    with pytest.raises(ConfigurationError, match="everybody may read"):
+    with pytest.raises(ConfigurationError, match="every user can read the master key"):
         FileKeys(path)
     path.chmod(0o640)
     assert FileKeys(path).current
@@ -146,7 +146,7 @@ def test_a_key_service_that_is_away_is_unavailable_and_its_other_errors_are_its_
     service.available = False
     with pytest.raises(Unavailable, match="TimeoutError"):
         keys.wrap(keys.current, b"s" * 32, b"")
-    with pytest.raises(ConfigurationError, match="name of a key"):
+    with pytest.raises(ConfigurationError, match="name of at least one key"):
         CloudKeys(service, [])
 
 

@@ -1,0 +1,73 @@
+"""An old worker and a new one beside each other, on a real MongoDB."""
+
+from datetime import timedelta
+
+import pytest
+from pymongo.database import Database
+
+from services.relations.schema import COLLECTIONS
+from shared.contracts.collections import CollectionSpec, object_schema
+from shared.contracts.revision import FIRST, REVISION
+from shared.mongo import store
+from shared.mongo.store import prepare, server_time
+from shared.observability.heartbeat import SILENT_SECONDS, WORKERS, Heartbeat
+from shared.observability.worker_revisions import WorkerRevisions
+from shared.runtime.protocols import Document
+
+
+def test_the_lowest_revision_is_that_of_the_oldest_running_worker(mongo_database: Database[Document]) -> None:
+    revisions = WorkerRevisions(mongo_database)
+    assert revisions.lowest == FIRST, "nothing is known before the first look"
+    revisions.look()
+    assert revisions.lowest == REVISION, "no worker runs"
+
+    new = Heartbeat(mongo_database, "relations", "host/2", dict)
+    new.beat()
+    revisions.look()
+    assert revisions.lowest == REVISION
+
+    # As the version before the revisions wrote it.
+    now = server_time(mongo_database)
+    old = {"_id": "relations/host/1", "service": "relations", "owner": "host/1", "latency": [], "at": now}
+    mongo_database[WORKERS].insert_one(old)
+    revisions.look()
+    assert revisions.lowest == FIRST
+
+    # It has stopped without a word, or another service's worker is the old one.
+    mongo_database[WORKERS].update_one(
+        {"_id": old["_id"]}, {"$set": {"at": now - timedelta(seconds=SILENT_SECONDS + 1)}}
+    )
+    mongo_database[WORKERS].insert_one({**old, "_id": "analytics/host/3", "service": "analytics"})
+    revisions.look()
+    assert revisions.lowest == REVISION
+
+
+def validator_of(database: Database[Document], name: str) -> Document:
+    [found] = database.list_collections(filter={"name": name})
+    validator: Document = found["options"]["validator"]["$jsonSchema"]
+    return validator
+
+
+def test_an_old_worker_leaves_the_validators_of_a_newer_version(
+    mongo_database: Database[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may start again at any time of an upgrade; the new worker's documents must still be accepted."""
+    old = {"things": CollectionSpec(object_schema({"name": {"bsonType": "string"}}))}
+    new = {
+        "things": CollectionSpec(
+            object_schema({"name": {"bsonType": "string"}}, {"colour": {"bsonType": "string"}})
+        )
+    }
+    prepare(mongo_database, old)
+    monkeypatch.setattr(store, "REVISION", REVISION + 1)
+    prepare(mongo_database, new)
+    monkeypatch.undo()
+    prepare(mongo_database, old)
+    mongo_database["things"].insert_one({"_id": "a", "name": "x", "colour": "red"})
+    assert "colour" in validator_of(mongo_database, "things")["properties"]
+
+
+def test_validators_from_before_revisions_are_replaced(mongo_database: Database[Document]) -> None:
+    mongo_database.create_collection("consumers", validator={"$jsonSchema": {"required": ["nothing"]}})
+    prepare(mongo_database, {"consumers": COLLECTIONS["consumers"]})
+    assert validator_of(mongo_database, "consumers")["title"] == f"kith revision {REVISION}"
