@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -111,12 +112,12 @@ def test_the_texts_beside_an_axis_are_whole(page: Page, tills: Site, width: int)
 def test_sums_beyond_the_floats_keep_their_last_digit(page: Page, site: Site) -> None:
     """2^53 + 1 minor units are no number of JavaScript's; days that each have one add up beyond it, too."""
     big = 2**53 + 1
-    days = [
+    days: list[dict[str, Any]] = [
         {"day": day, "count": 1, "consumers": 1, "amount": {"EUR": amount}, "rating_count": 0, "rating_sum": 0}
         for day, amount in (("2026-11-02", 2**53 - 1), ("2026-11-03", 2), ("2025-11-04", big), ("2025-11-05", -1))
     ]
-    total = {"count": 4, "amount": {"EUR": 2**54 + 1}, "rating_count": 0, "rating_sum": 0}
-    figures = {"first": "2025-11-01", "last": "2026-11-21", "total": total, "kinds": ["purchase"]}
+    total: dict[str, Any] = {"count": 4, "amount": {"EUR": 2**54 + 1}, "rating_count": 0, "rating_sum": 0}
+    figures: dict[str, Any] = {"first": "2025-11-01", "last": "2026-11-21", "total": total, "kinds": ["purchase"]}
     figures["days"] = sorted(days, key=lambda day: str(day["day"]))
     body = f"event: figures\ndata: {json.dumps(figures)}\n\n"
     page.route(
