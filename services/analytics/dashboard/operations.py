@@ -183,19 +183,19 @@ def add_operations(
         ),
     )
     @needs(ADMIN)
-    def replay(wish: ActionRequest, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Any:
+    def replay(action: ActionRequest, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Any:
         """Safe to repeat: an event counts with its own time. Changes are left out, because they would be counted
         twice."""
         with translated():
             store = _there(letters())
-            found = {letter["_id"] for letter in store.by_id(wish.ids) if letter.get("tenant") in (tenant, None)}
-            if missing := sorted(set(wish.ids) - found):
+            found = {letter["_id"] for letter in store.by_id(action.ids) if letter.get("tenant") in (tenant, None)}
+            if missing := sorted(set(action.ids) - found):
                 raise HTTPException(404, f"there is no dead letter {missing[0]}")
             for id in sorted(found):
                 access.record(Act(tenant, caller.name, caller.key, "dead_letters.replay", {"letter": id}))
             publisher = open_publisher()
             try:
-                done, left_out = store.replay(Selection(tuple(wish.ids), seen_by=tenant), publisher)
+                done, left_out = store.replay(Selection(tuple(action.ids), seen_by=tenant), publisher)
             except (AuthorizationError, OperationFailure) as error:
                 if isinstance(error, OperationFailure) and error.code != _UNAUTHORIZED:
                     raise
