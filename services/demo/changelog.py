@@ -5,9 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.demo.comparison import Findings, to_milliseconds
-from services.demo.oracle import Document, Expected, Key
-
-_FIELDS = ("provider_id", "kind", "time", "amount", "currency", "rating", "traits")
+from services.demo.oracle import PUBLISHED, Document, Expected, Key
 
 
 class Logged(NamedTuple):
@@ -72,7 +70,7 @@ def _state(fact: Document | None) -> Document | None:
     """A fact as changes show it, its time in milliseconds since 1970."""
     if fact is None:
         return None
-    state: dict[str, Any] = {name: fact[name] for name in _FIELDS if fact.get(name) is not None}
+    state: dict[str, Any] = {name: fact[name] for name in PUBLISHED if fact.get(name) is not None}
     if isinstance(state["time"], str):
         state["time"] = to_milliseconds(datetime.fromisoformat(state["time"]))
     return state

@@ -54,7 +54,7 @@ class LagReader:
 
     def __init__(self, settings: Settings, database: Database[dict[str, Any]]) -> None:
         """Raises Unavailable or ConfigurationError."""
-        self._database = database
+        self._settings, self._database = settings, database
         topics = Topics(settings.topic_prefix)
         self._changes = topics.name(_CHANGES)
         self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
@@ -75,7 +75,7 @@ class LagReader:
             ends = self._ends(topics)
             live = MongoRegistry(self._database, service).read().live
             stored = {part: positions.get(f"{service}@{live}/{_name(part)}", 0) for part in ends}
-            ends = data_ends(self._kafka, stored, ends)
+            ends = data_ends(self._settings, stored, ends)
             behind[service] = {_name(part): max(0, end - stored[part]) for part, end in ends.items()}
             done[service] = sum(stored.values())
         return Lag(behind, done, outbox, self._database.dead_letters.estimated_document_count())
@@ -84,7 +84,6 @@ class LagReader:
         """Every change in the log, in the order of each partition. Raises Unavailable when Kafka returns none."""
         ends = self._ends([self._changes])
         left = {part for part, end in ends.items() if end}
-        # A consumer of its own: the lag's, whose partitions were paused and unassigned, may fetch nothing more.
         with closing(self._open()) as consumer:
             consumer.assign(list(ends))
             consumer.seek_to_beginning(*ends)

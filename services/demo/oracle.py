@@ -18,7 +18,9 @@ Key = tuple[str, ...]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST = {"personal": 50, "traits": 100, "consent": 50}
-_FACT_FIELDS = ("amount", "currency", "rating", "text", "traits")
+#: What a fact takes from its event, and what of a fact changes contain: lists of the judges' own.
+FACT_FIELDS = ("amount", "currency", "rating", "text", "traits")
+PUBLISHED = ("provider_id", "kind", "time", "amount", "currency", "rating", "traits")
 
 
 @dataclass
@@ -163,7 +165,7 @@ def _relation(key: Key, version: Version, retracted: bool, data: Document) -> Do
         optional: tuple[str, ...] = ("provider_id", "reason")
         document["retracted"] = True
     else:
-        optional = _FACT_FIELDS
+        optional = FACT_FIELDS
         document["provider_id"], document["kind"] = data["provider_id"], data["kind"]
         occurred_at = data.get("occurred_at")
         document["time"] = (_microseconds(occurred_at) if occurred_at else version[0]) // 1000

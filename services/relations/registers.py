@@ -13,6 +13,7 @@ as many above it as the group keeps, and versions only rise, so no event could r
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -36,10 +37,14 @@ _COORDINATES = ("lat", "lon")
 _PLACES = ("country", "region", "city")
 _PLACE = (*_PLACES, *_COORDINATES)
 
+_SAME_IF_EQUAL = frozenset({str, int, bool, type(None)})
+
 #: Maps a field to its value; None removes it.
 Stated = Mapping[str, Any]
+#: A Version as a plain tuple: it compares alike, and is made in a third of the time.
+_Plain = tuple[int, str, str, str]
 #: The version of an event that counts, and its entry in ``versions``.
-_Entry = tuple[Version, Document]
+_Entry = tuple[_Plain, Document]
 
 
 def stated(event: ConsumerUpserted | ProviderUpserted | ProviderClosed) -> Stated:
@@ -49,7 +54,8 @@ def stated(event: ConsumerUpserted | ProviderUpserted | ProviderClosed) -> State
     data: Any = event.data
     found: dict[str, Any] = {}
     if isinstance(event, ProviderUpserted):
-        found |= {name: getattr(data, name) for name in ("name", "categories") if name in data.model_fields_set}
+        given = data.__pydantic_fields_set__
+        found = {name: getattr(data, name) for name in ("name", "categories") if name in given}
         found["closed"] = False
     else:
         for group in ("personal", "consent"):
@@ -58,23 +64,24 @@ def stated(event: ConsumerUpserted | ProviderUpserted | ProviderClosed) -> State
     for name, value in (data.traits or {}).items():
         found[f"traits.{name}"] = value
     if (location := data.location) is not None:
-        given = location.model_fields_set
-        found |= {f"location.{name}": getattr(location, name) for name in _PLACES if name in given}
-        if not given.isdisjoint(_COORDINATES):
-            found[_POINT] = None if location.lat is None else (location.lat, location.lon)
+        for name in location.__pydantic_fields_set__:
+            if name not in _COORDINATES:
+                found[f"location.{name}"] = getattr(location, name)
+            else:
+                found[_POINT] = None if location.lat is None else (location.lat, location.lon)
     return found
 
 
 def versions_of(profile: Document) -> dict[str, Version]:
     """The version of each field of a stored profile, removed ones included."""
-    return {field: version for version, entry in _entries(profile) for field in entry["fields"]}
+    return {field: Version(*version) for version, entry in _entries(profile) for field in entry["fields"]}
 
 
 def _entries(profile: Document) -> list[_Entry]:
     """``versions``, in their order."""
     kept = profile.get("versions", ())
     if not isinstance(kept, Mapping):
-        return [(Version.stored(entry), entry) for entry in kept]
+        return [((e["time"], e.get("sequence", ""), e["source"], e["id"]), e) for e in kept]
     # Stored before fields had their own versions: each field has the version of its part.
     found: defaultdict[Version, list[str]] = defaultdict(list)
     for part, version in kept.items():
@@ -110,8 +117,10 @@ def fold(collection: str, subject: Document, old: Document | None, said: Stated,
     """The profile of ``subject`` (its id, tenant and own id) after an event of ``version`` that stated ``said``:
     ``old`` itself if the event has no effect."""
     entries = _entries(old) if old is not None else []
-    known = {field: stated for stated, entry in entries for field in entry["fields"] if field in said}
-    won = {field: value for field, value in said.items() if _wins(old, known.get(field), field, value, version)}
+    won = dict(said)
+    if entries and entries[-1][0] >= version:  # else it outranks all that is known
+        known = {field: stated for stated, entry in entries for field in entry["fields"] if field in said}
+        won = {f: value for f, value in said.items() if _wins(old, known.get(f), f, value, version)}
     if won:
         entries = _replaced(entries, won, version)
         for field in _beyond(entries):
@@ -134,6 +143,9 @@ def canonical(collection: str, profile: Document) -> Document:
 def _replaced(entries: Sequence[_Entry], fields: Collection[str], version: Version) -> list[_Entry]:
     """The entries after ``version`` has stated ``fields``."""
     left = _without(entries, fields)
+    if not left or left[-1][0] < version:
+        left.append((version, _entry(version, fields)))
+        return left
     place = bisect_left(left, version, key=itemgetter(0))
     if place < len(left) and left[place][0] == version:
         left[place] = (version, _entry(version, [*left[place][1]["fields"], *fields]))
@@ -153,21 +165,26 @@ def _without(entries: Sequence[_Entry], fields: Collection[str]) -> list[_Entry]
     return found
 
 
-def _wins(old: Document | None, known: Version | None, field: str, value: Any, version: Version) -> bool:
+def _wins(old: Document | None, known: _Plain | None, field: str, value: Any, version: Version) -> bool:
     if known is None or old is None or version > known:
         return True
-    return version == known and _rank(value) > _rank(value_of(old, field))
+    return version == known and _outranks(value, value_of(old, field))
 
 
-def _rank(value: Any) -> bytes:
-    """An order between two values that share one version, which a faulty upstream may send. By bytes, because 1,
-    1.0 and True are equal in Python."""
-    return orjson.dumps(value)
+def _outranks(value: Any, other: Any) -> bool:
+    """Whether ``value`` counts and not ``other``, which has the same version: of a duplicate both are the same, of
+    a faulty upstream they may differ. By bytes, because 1, 1.0 and True are equal in Python."""
+    if (kind := type(value)) is type(other) and kind in _SAME_IF_EQUAL and value == other:
+        return False  # as the bytes would say
+    return orjson.dumps(value) > orjson.dumps(other)
 
 
 def _beyond(entries: Sequence[_Entry]) -> list[str]:
     """The registers of a group beyond its limit, lowest versions first."""
-    if sum(len(entry["fields"]) for _, entry in entries) <= min(LIMITS.values()):
+    total = 0
+    for _, entry in entries:
+        total += len(entry["fields"])
+    if total <= min(LIMITS.values()):
         return []
     beyond: list[str] = []
     for group, most in LIMITS.items():
@@ -180,29 +197,47 @@ def _document(
     collection: str, subject: Document, old: Document, changed: Stated, entries: Sequence[_Entry]
 ) -> Document:
     document = dict(subject)
-    moved: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-    for field, value in changed.items():
-        part, _, name = field.partition(".")
-        moved[part][name] = value
+    moved: dict[str, dict[str, Any]] = {}
+    for field in sorted(changed):
+        part, name = _split(field)
+        if part in moved:
+            moved[part][name] = changed[field]
+        else:
+            moved[part] = {name: changed[field]}
     # Profiles of an earlier version of Kith keep the order of their event.
     ordered = not isinstance(old.get("versions"), Mapping)
     for part in PARTS[collection]:
         value = old.get(part)
-        if part in moved or not (ordered or value is None):
-            value = _part(part, value, moved[part])
+        if part in moved:
+            value = _part(part, value, moved[part], ordered)
+        elif not (ordered or value is None):
+            value = _part(part, value, {}, ordered)
         if value is not None:
             document[part] = value
     document["versions"] = [entry for _, entry in entries]
     return document
 
 
-def _part(part: str, old: Any, changed: Stated) -> Any:
-    """A field or a group after ``changed``, sorted, and without removed values; None when nothing is left."""
+@lru_cache(4_096)
+def _split(field: str) -> tuple[str, str]:
+    """A field's part, and its name in it."""
+    part, _, name = field.partition(".")
+    return part, name
+
+
+def _part(part: str, old: Any, changed: Stated, ordered: bool) -> Any:
+    """A field or a group after ``changed``, in one order, whichever came first, and without what has been removed;
+    None when nothing is left. The names in ``changed`` have that order, and those in ``old`` where ``ordered``."""
     if part not in _GROUPS:
         return changed.get("", old)
-    values = {**(old or {}), **changed}
-    if part != "location":
-        return {name: value for name in sorted(values) if (value := values[name]) is not None} or None
-    if _POINT_NAME in changed:
-        values["lat"], values["lon"] = changed[_POINT_NAME] or (None, None)
-    return {name: value for name in _PLACE if (value := values.get(name)) is not None} or None
+    if part == "location":
+        values = {**old, **changed} if old else dict(changed)
+        if _POINT_NAME in changed:
+            values["lat"], values["lon"] = changed[_POINT_NAME] or (None, None)
+        return {name: value for name in _PLACE if (value := values.get(name)) is not None} or None
+    if not old:
+        return {name: value for name, value in changed.items() if value is not None} or None
+    values = {**old, **changed}
+    if ordered and len(values) == len(old) and None not in changed.values():
+        return values
+    return {name: value for name in sorted(values) if (value := values[name]) is not None} or None

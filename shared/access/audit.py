@@ -44,7 +44,7 @@ class AuditLog(Protocol):
 class Witness(Protocol):
     """A second place that receives stored entries and keeps them: the topic ``kith.audit``."""
 
-    def tell(self, entries: Sequence[Entry]) -> None:
+    def forward(self, entries: Sequence[Entry]) -> None:
         """Forward entries. Never blocks, never fails."""
 
     def close(self) -> None: ...
@@ -139,7 +139,7 @@ class Recorder:
                 entries.append(entry)
             added = self._log.append(entries)
             if self._witness is not None and added:
-                self._witness.tell(entries[:added])
+                self._witness.forward(entries[:added])
             if added == len(acts):
                 self._heads[tenant] = sequence, previous
                 return

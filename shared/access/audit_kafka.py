@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 #: hash.
 _WAITING = 100_000
 _RETRY_SECONDS = 1.0
-_LOT = 500
+_BATCH = 500
 
 
 class TopicWitness:
@@ -33,7 +33,7 @@ class TopicWitness:
         self._thread = threading.Thread(target=self._work, name="audit-topic", daemon=True)
         self._thread.start()
 
-    def tell(self, entries: Sequence[Entry]) -> None:
+    def forward(self, entries: Sequence[Entry]) -> None:
         if len(self._waiting) < _WAITING:
             self._waiting.extend(entries)
         self._something.set()
@@ -82,9 +82,9 @@ class TopicWitness:
                 publisher.close()
 
     def _publish(self, publisher: Publisher) -> None:
-        lot = [self._waiting[index] for index in range(min(_LOT, len(self._waiting)))]
-        publisher.send([_message(self._topic, entry) for entry in lot]).result()
-        for _ in lot:
+        batch = [self._waiting[index] for index in range(min(_BATCH, len(self._waiting)))]
+        publisher.send([_message(self._topic, entry) for entry in batch]).result()
+        for _ in batch:
             self._waiting.popleft()
 
 

@@ -62,8 +62,8 @@ class MongoAuditReader:
             stop = max(1, below - _MOST)
             while below > stop and len(found) < limit:
                 low = max(stop, below - _SPAN)
-                lot = self._entries.find({"_id": _between(tenant, low, below), **wanted}).sort("_id", -1)
-                found += [_entry(each) for each in lot.limit(limit - len(found))]
+                batch = self._entries.find({"_id": _between(tenant, low, below), **wanted}).sort("_id", -1)
+                found += [_entry(each) for each in batch.limit(limit - len(found))]
                 below = found[-1]["sequence"] if len(found) == limit else low
                 if sought.first is not None and self._is_older(tenant, below, sought.first - _CLOCKS):
                     return found, None

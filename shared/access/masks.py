@@ -77,8 +77,8 @@ def hidden_order(
 
 def without_cursor(answer: Json) -> Json:
     """``answer`` with its cursor masked if that contains a masked field: anyone can decode a cursor."""
-    told = {path.rpartition(".")[2] for path in answer.get("masked") or ()}
-    if told & _IN_CURSORS and answer.get("next") is not None:
+    hidden = {path.rpartition(".")[2] for path in answer.get("masked") or ()}
+    if hidden & _IN_CURSORS and answer.get("next") is not None:
         return {**answer, "next": MASK, "masked": sorted({*answer["masked"], "next"})}
     return answer
 

@@ -1,4 +1,4 @@
-"""Bytes to events and back: validation with a reason, upcasting of old versions. Pure."""
+"""Decodes and encodes events: validation with a reason, and upcasting of old versions. Pure."""
 
 import json
 import re
@@ -28,7 +28,7 @@ from shared.contracts.unambiguous import is_unambiguous
 from shared.contracts.wire import normal
 
 MAX_EVENT_BYTES = 32 * 1024
-#: Sealing makes an event longer: base64 by a third, and nonce, tag and prefix for each of at most 54 values.
+#: A sealed event is longer: base64 adds a third, and each of at most 54 values a nonce, a tag and a prefix.
 MAX_SEALED_BYTES = 48 * 1024
 _TOKEN = b'"kith1.'
 
@@ -39,15 +39,15 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
-#: (type, dataversion) → a function to the next version's JSON. The one place where old versions are known.
+#: (type, dataversion) → a function to the next version's JSON. The only place that knows old versions.
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 
 
 def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> Event:
-    """The event in ``raw`` (JSON, UTF-8, at most 32 KiB, sealed 48), upcast to the current version.
+    """Decode the event in ``raw`` (JSON, UTF-8, at most 32 KiB, sealed 48), upcast to the current version.
 
-    Raises InvalidEvent with the reason ``too_large``, ``not_json``, ``unknown_type``, ``unknown_version``
-    or ``invalid``, or one of ``strict_json``'s, and the field at fault. Ids are in NFC, however they are spelled.
+    Raises InvalidEvent with the field at fault and the reason ``too_large``, ``not_json``, ``unknown_type``,
+    ``unknown_version``, ``invalid``, or one of ``strict_json``'s. Ids are normalised to NFC.
     """
     if len(raw) > MAX_EVENT_BYTES and (len(raw) > MAX_SEALED_BYTES or _TOKEN not in raw):
         raise InvalidEvent("too_large", f"{len(raw)} bytes, and an event has at most {MAX_EVENT_BYTES}")
@@ -62,10 +62,10 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
     else:
         if not is_unambiguous(raw, event):
             check(raw)
-            normal(raw)  # raises where there are both data and data_base64
+            normal(raw)  # raises if there are both data and data_base64
         return with_ids_in_nfc(event) if may_differ(raw) else event
     try:
-        # It is known by now that this can be read in one way only.
+        # The event is known to be unambiguous by now.
         return decode_fields(_upcast(orjson.loads(raw), upcasters))
     except InvalidEvent as invalid:
         if invalid.field != "dataversion":
@@ -75,8 +75,8 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
 
 
 def decode_fields(fields: dict[str, Any]) -> Event:
-    """The same from an already parsed JSON object of the current version."""
-    # Through JSON, because strict models take times and tuples from JSON only.
+    """Decode an already parsed JSON object of the current version."""
+    # Through JSON, because strict models accept times and tuples only from JSON.
     raw = json.dumps(fields).encode()
     try:
         event: Event = _validate(raw)
@@ -92,13 +92,13 @@ def _refused(raw: bytes, error: ValidationError) -> InvalidEvent:
     try:
         check(raw)
     except InvalidEvent as strict:
-        # What makes it doubtful what it says counts before what is wrong with that.
+        # An ambiguity is reported before any other fault.
         return invalid if invalid.reason == strict.reason == "not_json" else strict
     return invalid
 
 
 def decode_internal(raw: bytes) -> SubjectErased | None:
-    """Kith's own event in ``raw``; None when it is none. The door never asks."""
+    """Decode Kith's own event in ``raw``; None for another event. The door never calls this."""
     try:
         return with_ids_in_nfc(SubjectErased.model_validate_json(raw))
     except (ValidationError, InvalidEvent):
@@ -106,7 +106,7 @@ def decode_internal(raw: bytes) -> SubjectErased | None:
 
 
 def encode(event: Event | SubjectErased) -> bytes:
-    """The event in CloudEvents JSON structured mode, as it goes into Kafka."""
+    """The event in CloudEvents JSON structured mode, as published to Kafka."""
     if isinstance(event, SubjectErased):
         return event.model_dump_json(exclude_none=True).encode()
     if isinstance(event, ConsumerUpserted | ProviderUpserted) and (removed := _removed(event)):
@@ -118,8 +118,8 @@ def encode(event: Event | SubjectErased) -> bytes:
 
 
 def _removed(event: ConsumerUpserted | ProviderUpserted) -> list[tuple[str, str]]:
-    """The fields that an event states as null, as (container or "", name), where a field of a model is one: null
-    removes them, and so is no default that could be left out."""
+    """The fields that an event sets to null, as (container or "", name). Null removes them, so it must not be left
+    out as a default."""
     data, location = event.data, event.data.location
     found = []
     if isinstance(data, ProviderData):
@@ -134,9 +134,8 @@ def _is_null(part: BaseModel, name: str) -> bool:
 
 
 def check_clock(event: Event, arrived: datetime, most: timedelta) -> None:
-    """Refuse an event dated more than ``most`` ahead of its arrival: it would outrank every honest amendment for
-    ever, and a relation in the far future every other relation. Raises InvalidEvent with the reason
-    in_the_future."""
+    """Reject an event dated more than ``most`` after its arrival: it would outrank every later amendment, and a
+    relation in the far future would outrank all others. Raises InvalidEvent with the reason in_the_future."""
     ahead = None
     if event.time - arrived > most:
         ahead = "time"
@@ -163,7 +162,7 @@ def explain(error: ValidationError) -> InvalidEvent:
     errors: list[dict[str, Any]] = [
         {**each, "loc": each["loc"][:-1] if each["loc"][-1:] == (PLAIN,) else each["loc"]}
         for each in error.errors(include_url=False, include_input=False, include_context=False)
-        if each["loc"][-1:] != (SEALED,)  # what it lacks as a value in plain text says more
+        if each["loc"][-1:] != (SEALED,)  # its fault as a plain value is more specific
     ]
     first = errors[0]
     if first["type"] == "json_invalid":
@@ -176,11 +175,11 @@ def explain(error: ValidationError) -> InvalidEvent:
     if location and location[0] in EVENT_TYPES:
         del location[0]
     if location and location[-1] == "[key]":
-        del location[-2]  # the key itself may be anything, personal data included
+        del location[-2]  # the key may be anything, including personal data
     elif first["type"] == "extra_forbidden" and not _PLAIN_NAME.fullmatch(location[-1]):
         location[-1] = "[key]"  # so may this one, unless it looks like the name of a field
     if location[:2] == ["data", "traits"] and len(location) > 3:
-        # Pydantic names each type that a trait's value might have had.
+        # Pydantic reports an error for each type that a trait's value may have.
         return InvalidEvent(
             "invalid", "must be a string, a number, true, false, null or a list of these", ".".join(location[:3])
         )

@@ -32,10 +32,6 @@ class CollectionSpec:
 
 Collections = Mapping[str, CollectionSpec]
 
-#: Of the validators of all collections together. A validator of a later revision accepts what an earlier version
-#: writes. ``tests/data/revisions.json`` holds their digest; a test fails until a changed validator has a revision.
-REVISION = 2
-
 
 def object_schema(required: Mapping[str, Any], optional: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The schema of a closed object: these properties and ``_id``, no others."""

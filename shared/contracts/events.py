@@ -1,8 +1,8 @@
-"""The events that upstream systems emit: the only schema, as one discriminated union of frozen models.
+"""The events that upstream systems send: the only schema, as a discriminated union of frozen models. Pure.
 
-The wire form is a CloudEvent 1.0 in JSON structured mode with the extension attributes ``tenant``,
-``dataversion`` and ``sequence``. ``(source, id)`` names an event, ``time`` is when it happened, ``sequence``
-orders events of one time. Pure.
+The wire form is a CloudEvent 1.0 in JSON structured mode with the extension attributes ``tenant``, ``dataversion``
+and ``sequence``. ``(source, id)`` identifies an event, ``time`` is when it happened, ``sequence`` orders events
+with the same time.
 """
 
 from collections.abc import Mapping
@@ -27,27 +27,28 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9000, 1, 1, tzinfo=UTC)
 _SPAN = (END - EPOCH) // timedelta(milliseconds=1)
 
-# No control, format (bidi, zero width) or line separator characters, no space at either end.
+# No control, format (bidi, zero width) or line separator characters, and no space at either end.
 _VISIBLE = r"^[^\p{Cc}\p{Cf}\p{Z}](?:[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cf}\p{Z}])?$"
-# Free text may hold tabs, newlines and joiners, but neither NUL and its kin nor bidi overrides.
+# Free text may contain tabs, newlines and joiners, but neither NUL and other control characters nor bidi
+# overrides.
 _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"
 
-#: How pydantic calls the two forms of a personal value where neither fits.
+#: Pydantic's names of the two forms of a personal value, in errors where neither fits.
 SEALED, PLAIN = "(sealed)", "(plain)"
 
 Tenant = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 MAX_ID = 200
 Id = Annotated[str, StringConstraints(max_length=MAX_ID, pattern=_VISIBLE)]
-# Printable ASCII, so that every client orders it alike.
+# Printable ASCII, which every client orders alike.
 Sequence = Annotated[str, StringConstraints(max_length=100, pattern=r"^[!-~](?:[ -~]*[!-~])?$")]
 _MOST_INTEGER = 2**63 - 1
 Kind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-# Names become MongoDB field names, so "$" and "." stay out.
+# Names become MongoDB field names, so "$" and "." are excluded.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
 Text = Annotated[str, StringConstraints(max_length=10_000, pattern=_TEXT)]
 ShortText = Annotated[str, StringConstraints(max_length=1_000, pattern=_TEXT)]
-# What stands in Kafka and MongoDB in place of a personal value (shared.vault.tokens). The door accepts none.
+# Replaces a personal value in Kafka and MongoDB (shared.vault.tokens). The door rejects it in incoming events.
 _SEALED = Annotated[str, StringConstraints(pattern=r"^kith1\.[A-Za-z0-9_-]{39,}$", max_length=60_000), Tag(SEALED)]
 _MODE = Field(union_mode="left_to_right")
 PersonalText = Annotated[_SEALED | Annotated[Text, Tag(PLAIN)], _MODE]
@@ -56,9 +57,14 @@ Latitude = Annotated[float, Field(ge=-90, le=90)]
 Longitude = Annotated[float, Field(ge=-180, le=180)]
 Int64 = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scalar = ShortText | bool | Int64 | Finite | None
-Traits = Annotated[dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=100)]], Field(max_length=100)]
-# Bounded so that nine million of the largest amounts still add up within 64 bits.
+# A JSON value fits at most one of the strict types, except an integer, which also fits float, the last one. So the
+# first that fits is the best, and pydantic need not try the others.
+Scalar = Annotated[ShortText | bool | Int64 | Finite | None, _MODE]
+_Trait = Annotated[
+    ShortText | bool | Int64 | Finite | Annotated[list[Scalar], Field(max_length=100)] | None, _MODE
+]
+Traits = Annotated[dict[Name, _Trait], Field(max_length=100)]
+# Bounded so that the sum of nine million of the largest amounts fits into 64 bits.
 Amount = Annotated[int, Field(ge=-(10**12), le=10**12)]
 Rating = Annotated[int, Field(ge=0, le=100)]
 Time = Annotated[datetime, Rfc3339(ge=EPOCH, lt=END), Field(description="RFC 3339, with offset.")]
@@ -85,7 +91,7 @@ class Location(_Strict):
 
 
 class ConsumerLocation(_Strict):
-    """Where a consumer is: as a Location, but what is finer than a region is personal."""
+    """Where a consumer is: a Location, of which everything finer than a region is personal."""
 
     country: ShortText | None = None
     region: ShortText | None = None
@@ -101,17 +107,18 @@ class ConsumerLocation(_Strict):
 
 
 class ConsumerData(_Strict):
-    """What is known of a consumer. Each field (``personal.email``, ``consent.sms``, lat and lon together …) stands
-    by itself: one that is left out keeps its value, and null removes it."""
+    """The profile of a consumer. Each field (``personal.email``, ``consent.sms``, lat and lon together …) is
+    independent: a missing field keeps its value, and null removes it."""
 
     consumer_id: Id
     personal: Annotated[dict[Name, PersonalShortText | None], Field(max_length=50)] | None = Field(
-        None, description="name, email, phone, address …: what identifies a person. Sealed before it is in Kafka."
+        None,
+        description="name, email, phone, address …: identifies a person. Sealed before it reaches Kafka.",
     )
     location: ConsumerLocation | None = None
     traits: Traits | None = None
     consent: Annotated[dict[Name, bool | None], Field(max_length=50)] | None = Field(
-        None, description="Purpose to granted."
+        None, description="Purpose → whether consent is granted."
     )
 
 
@@ -123,15 +130,15 @@ class ErasedData(_Strict):
 
 
 class SubjectErasedData(_Strict):
-    """The consumer is erased: the partition of their facts is to carry it out."""
+    """The consumer is erased. Published to the partition of their facts, so that it erases them."""
 
     consumer_id: Id
     mode: Literal["anonymise", "delete"]
 
 
 class ProviderData(_Strict):
-    """What is known of a provider. Each field (``name``, ``categories`` as a whole, ``traits.seats`` …) stands by
-    itself: one that is left out keeps its value, and null removes it."""
+    """The profile of a provider. Each field (``name``, ``categories`` as a whole, ``traits.seats`` …) is
+    independent: a missing field keeps its value, and null removes it."""
 
     provider_id: Id
     name: ShortText | None = None
@@ -147,14 +154,14 @@ class ClosedData(_Strict):
 
 
 class RelationData(_Strict):
-    """One fact between a consumer and a provider. The same ``relation_id`` again amends it."""
+    """One fact between a consumer and a provider. A later event with the same ``relation_id`` amends it."""
 
     relation_id: Id
     kind: Kind = Field(description="purchase, review, view, contact, subscribe … an open set.")
     consumer_id: Id
     provider_id: Id
     occurred_at: Time | None = Field(
-        None, description="When the relation happened, where that is not the event's time: an amendment."
+        None, description="When the relation happened, if that is not the event's time, as in an amendment."
     )
     amount: Amount | None = Field(None, description="Money in minor units (cents); needs a currency.")
     currency: Currency | None = Field(None, description="ISO 4217.")
@@ -170,7 +177,7 @@ class RelationData(_Strict):
 
 
 class RetractedData(_Strict):
-    """The fact is void, as if it had never been recorded, unless a later event records it again."""
+    """The fact is removed as if it had never been recorded, unless a later event records it again."""
 
     relation_id: Id
     consumer_id: Id
@@ -179,8 +186,8 @@ class RetractedData(_Strict):
 
 
 class Version(NamedTuple):
-    """What decides which event about a fact or a field wins: the highest. ``time`` in microseconds since 1970.
-    ``sequence`` is empty where the event has none, which is below every one that has."""
+    """Decides which event about a fact or a field wins: the highest version. ``time`` is in microseconds since
+    1970. ``sequence`` is empty for an event without one, which orders it below every event with one."""
 
     time: int
     sequence: str
@@ -189,11 +196,11 @@ class Version(NamedTuple):
 
     @classmethod
     def stored(cls, version: Mapping[str, Any]) -> "Version":
-        """The version as documents hold it; those from before there was a sequence lack it."""
+        """The version in the form of documents. Older documents have no sequence."""
         return cls(version["time"], version.get("sequence", ""), version["source"], version["id"])
 
     def document(self) -> dict[str, Any]:
-        """The version as it goes into documents."""
+        """The version in the form of documents."""
         stated = {"sequence": self.sequence} if self.sequence else {}
         return {"time": self.time, **stated, "source": self.source, "id": self.id}
 
@@ -203,7 +210,8 @@ if TYPE_CHECKING:
 else:
 
     class _once:
-        """functools.cached_property without the lock that Python 3.11 takes: it costs more than what is kept."""
+        """functools.cached_property without the lock of Python 3.11, which costs more than the cached
+        computation."""
 
         def __init__(self, function: Any) -> None:
             self._function, self._name = function, function.__name__
@@ -216,7 +224,7 @@ else:
 
 
 class _Envelope(BaseModel):
-    # CloudEvents lets every producer add attributes of its own, so unknown ones are no error here.
+    # CloudEvents allows additional attributes from producers, so unknown ones are accepted here.
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", ignored_types=(_once,))
 
     specversion: Literal["1.0"]
@@ -227,12 +235,12 @@ class _Envelope(BaseModel):
     tenant: Tenant = "default"
     dataversion: Literal[1] = 1
     sequencetype: Literal["Integer"] | None = Field(
-        None, description="Integer: `sequence` is a whole number from 0 to 2^63 − 1. Without: it is text."
+        None, description="Integer: `sequence` is a whole number from 0 to 2^63 − 1. Default: it is text."
     )
     sequence: Sequence | None = Field(
         None,
-        description="Orders events of one time: by code point, or by number where `sequencetype` is Integer. An "
-        "event without one is below every event with one.",
+        description="Orders events of one time: by code point, or by number where `sequencetype` is Integer. "
+        "An event without one comes before every event with one.",
     )
 
     @field_validator("sequence")
@@ -248,7 +256,7 @@ class _Envelope(BaseModel):
     def version(self) -> Version:
         sequence = self.sequence or ""
         if self.sequencetype is not None and sequence:
-            # With as many digits as any number has, text orders as numbers do.
+            # Padded to the digits of the largest number, text has the order of numbers.
             sequence = f"{int(sequence):019d}"
         return Version(microseconds(self.time), sequence, self.source, self.id)
 
@@ -284,7 +292,7 @@ class RelationRetracted(_Envelope):
 
 
 class SubjectErased(_Envelope):
-    """Kith's own event, which the relations service sends to itself: the door takes it from nobody."""
+    """Kith's own event, which the relations service sends to itself. The door does not accept it."""
 
     type: Literal["relation.subject_erased"]
     data: SubjectErasedData
@@ -293,7 +301,7 @@ class SubjectErased(_Envelope):
 ConsumerEvent = ConsumerUpserted | ConsumerErased
 ProviderEvent = ProviderUpserted | ProviderClosed
 RelationEvent = RelationRecorded | RelationRetracted
-#: What comes to the partition of a consumer's facts.
+#: The events in the partition of a consumer's facts.
 FactEvent = RelationEvent | SubjectErased
 Event = Annotated[ConsumerEvent | ProviderEvent | RelationEvent, Field(discriminator="type")]
 
@@ -309,15 +317,15 @@ EVENT_TYPES: tuple[str, ...] = tuple(get_args(model.model_fields["type"].annotat
 
 
 def microseconds(time: datetime) -> int:
-    """Whole microseconds since 1970 of an aware time, exactly."""
+    """Whole microseconds since 1970 of a timezone-aware time, exactly."""
     since = time - EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def arrival_milliseconds(timestamp: int) -> int | None:
-    """A record's timestamp in milliseconds since 1970. A producer may write any number there: seconds, micro-
-    and nanoseconds (of the years from 1973 to 5138) are known by their size. None for what tells no arrival, such
-    as 0, -1 and their neighbours."""
+    """A record's timestamp in milliseconds since 1970. A producer may write any number there. Seconds, micro- and
+    nanoseconds (of the years from 1973 to 5138) are recognised by their magnitude. None for a number that is no
+    arrival time, such as 0, -1 and their neighbours."""
     if 10**11 <= timestamp < 10**14:
         return timestamp
     if 10**8 <= timestamp < 10**11:
@@ -329,29 +337,29 @@ def arrival_milliseconds(timestamp: int) -> int | None:
 
 @lru_cache(4_096)
 def known_arrival(timestamp: int) -> datetime | None:
-    """The time of a record's timestamp; None where it tells none."""
+    """The arrival time in a record's timestamp; None if it has none."""
     milliseconds = arrival_milliseconds(timestamp)
     return None if milliseconds is None else EPOCH + timedelta(milliseconds=milliseconds)
 
 
 def time_of_record(timestamp: int) -> datetime:
-    """The same to be shown: what is no time becomes the nearest that is."""
+    """The same for display: an invalid timestamp becomes the nearest valid time."""
     return known_arrival(timestamp) or EPOCH + timedelta(milliseconds=min(max(timestamp, 0), _SPAN))
 
 
 def subject_id(event: Event | SubjectErased) -> str:
-    """The consumer (or, for provider events, the provider) that an event is keyed by."""
+    """The id of the consumer (or, in provider events, of the provider) that keys an event."""
     data = event.data
     return data.provider_id if isinstance(data, (ProviderData, ClosedData)) else data.consumer_id
 
 
 def event_key(event: Event | SubjectErased) -> bytes:
-    """The Kafka key: all events of one consumer (or provider) of a tenant share a partition."""
+    """The Kafka key: all events of one consumer (or provider) of a tenant are in one partition."""
     return f"{event.tenant}:{subject_id(event)}".encode()
 
 
 def document_id(tenant: str, *parts: str) -> str:
-    """A MongoDB ``_id`` of tenant and ids, joined by ``:``. Ids may hold ``:`` themselves, so it is escaped."""
+    """A MongoDB ``_id`` of tenant and ids, joined by ``:``. Ids may contain ``:`` themselves, so it is escaped."""
     id = tenant
     for part in parts:
         if "%" in part or ":" in part:

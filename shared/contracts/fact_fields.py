@@ -1,16 +1,15 @@
-"""The table of a fact's fields: the one place that defines them, beside a fact's ids and version. Pure.
+"""The table of a fact's fields: the only definition of them, besides a fact's ids and version. Pure.
 
-The stored document, its validator, what changes publish, what is personal and the exported row follow from it.
-What stays a model of its own (an event's data, the change, the API's answer), and what judges independently (the
-oracle, the checkers), is held equal to it by ``tests/unit/project/test_fact_fields.py``, which names the place
-that was forgotten.
+The stored document, its validator, the published change, the personal fields and the exported row follow from it.
+Separate models (an event's data, the change, the API's answer) and independent checks (the oracle, the checkers)
+are compared with it by ``tests/unit/project/test_fact_fields.py``, which names a forgotten place.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-#: How a column of an export shows it: ``choice`` is a text of few different values, ``json`` a map as JSON text.
+#: The type of an export column: ``choice`` is a text with few different values, ``json`` a map as JSON text.
 ColumnType = Literal["text", "choice", "integer", "time", "json"]
 
 _STRING: Mapping[str, Any] = {"bsonType": "string"}
@@ -19,10 +18,10 @@ _WHOLE: Mapping[str, Any] = {"bsonType": ["int", "long"]}
 
 @dataclass(frozen=True, slots=True)
 class FactField:
-    """``bson`` is its type in MongoDB's JSON Schema, ``column`` the type of its column in exports (None: not
-    exported). ``published``: changes contain it; ``personal``: it is sealed, and masked without the scope;
+    """``bson`` is its type in MongoDB's JSON Schema, ``column`` the type of its export column (None: not
+    exported). ``published``: changes contain it. ``personal``: it is sealed, and masked without the scope.
     ``shown``: the API's answers contain it. ``stated``: an event's data has a field of this name that is stored
-    as it is."""
+    unchanged."""
 
     name: str
     description: str
@@ -34,11 +33,11 @@ class FactField:
     stated: bool = True
 
 
-#: In the order in which documents hold them.
+#: In the order of stored documents.
 FACT_FIELDS = (
     FactField("provider_id", "With whom.", _STRING, "text", stated=False),
     FactField("kind", "purchase, review, view …", _STRING, "choice", stated=False),
-    # ``occurred_at`` of the event, or else its time, in milliseconds.
+    # ``occurred_at`` of the event, otherwise its time, in milliseconds.
     FactField("time", "When it happened.", {"bsonType": "date"}, "time", stated=False),
     FactField("amount", "Money in minor units (cents); below zero it is a refund.", _WHOLE, "integer"),
     FactField("currency", "ISO 4217.", _STRING, "choice"),
@@ -58,10 +57,10 @@ FACT_FIELDS = (
     ),
 )
 
-#: What a recorded fact takes from its event as it is.
+#: The fields that a recorded fact copies from its event.
 STATED = tuple(field.name for field in FACT_FIELDS if field.stated)
-#: What changes contain of a fact, before and after.
+#: The fields of a fact in changes, before and after.
 PUBLISHED = tuple(field.name for field in FACT_FIELDS if field.published)
-#: Free texts, which may name anybody.
+#: Free texts, which may name any person.
 PERSONAL = tuple(field.name for field in FACT_FIELDS if field.personal)
 VALIDATORS: Mapping[str, Mapping[str, Any]] = {field.name: field.bson for field in FACT_FIELDS}

@@ -1,8 +1,10 @@
-"""The revision of the event schema: what a worker has to know in order to fold an event. Pure.
+"""The revision of the event schema and of the validators: what versions side by side agree on. Pure.
 
 A door and the workers behind it may be of different versions while an installation is upgraded. The door accepts
 an event only if every running worker understands it; none makes a dead letter of it or ignores a part of it.
-``tests/data/revisions.json`` holds the fields of every revision; a test fails until a new field has one.
+Validators of a later revision accept what an earlier version writes, so a worker leaves them as they are.
+``tests/data/revisions.json`` holds the fields and the validators' digest of every revision; a test fails until
+a change of either has one.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,9 @@
-"""Times as RFC 3339 has them (section 5.6, ``date-time``), and nothing else. Pure.
+"""RFC 3339 times (section 5.6, ``date-time``), and no other form. Pure.
 
-No number of seconds, no time without its offset, no date alone, no space in place of the ``T``. ``t`` and ``z``
-may be lower case, and a fraction may have any number of digits. A leap second (60) is refused, because neither
-Python nor MongoDB holds it. Python holds microseconds: digits beyond the sixth are cut off.
+Rejected are a number of seconds, a time without offset, a date alone, and a space in place of the ``T``. ``t`` and
+``z`` may be lower case, and a fraction may have any number of digits. A leap second (60) is rejected, because
+neither Python nor MongoDB can represent it. Python has a precision of microseconds: digits after the sixth are cut
+off.
 """
 
 import re
@@ -13,9 +14,9 @@ from typing import Any
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-#: Read alike by Python's ``re`` (with fullmatch) and by the regular expressions of Rust.
+#: Interpreted alike by Python's ``re`` (with fullmatch) and by Rust's regular expressions.
 PATTERN = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
-#: What a text is to be that is none of these.
+#: The detail for a text of any other form.
 WANTED = "must be an RFC 3339 time with its offset, such as 2026-11-21T07:00:00Z (and no leap second)"
 _TIME = re.compile(PATTERN)
 _DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -24,8 +25,8 @@ _FRACTION = re.compile(r"\.([0-9]+)")
 
 @dataclass(frozen=True)
 class Rfc3339:
-    """Annotates a datetime. In JSON it is a string of the pattern, and from ``ge`` to before ``lt``; in Python an
-    aware datetime within the same bounds."""
+    """Annotates a datetime. In JSON it is a string of the pattern, from ``ge`` to before ``lt``; in Python a
+    timezone-aware datetime within the same bounds."""
 
     ge: datetime
     lt: datetime
@@ -34,7 +35,8 @@ class Rfc3339:
         text = core_schema.custom_error_schema(
             core_schema.str_schema(pattern=f"^{PATTERN}$", strict=True), "rfc_3339", custom_error_message=WANTED
         )
-        # Not strict, because it is a string of Python by then. What that would take beside, the pattern refuses.
+        # Not strict, because the value is a Python string here. The pattern rejects the other forms that lax mode
+        # accepts.
         parsed = core_schema.chain_schema([text, self._datetime(strict=False)])
         return core_schema.json_or_python_schema(parsed, self._datetime(strict=True))
 
@@ -46,9 +48,9 @@ class Rfc3339:
 
 
 def parse(text: str) -> datetime:
-    """The time with the offset that it is written with. Raises ValueError, which does not quote it."""
+    """The time with its written offset. Raises ValueError, which does not quote the text."""
     if _TIME.fullmatch(text):
-        # Of a fraction Python reads six digits, but only so many in every version.
+        # Every version of Python reads a fraction of six digits; only newer ones read others.
         whole = _FRACTION.sub(lambda digits: f".{digits[1][:6]:0<6}", text.upper())
         try:
             return datetime.fromisoformat(whole)
@@ -58,8 +60,8 @@ def parse(text: str) -> datetime:
 
 
 def parse_day_or_time(text: str) -> datetime:
-    """The time in UTC, or the beginning in UTC of a day such as 2026-11-21. Raises ValueError, which does
-    not quote it."""
+    """The time in UTC, or the start in UTC of a day such as 2026-11-21. Raises ValueError, which does not quote
+    the text."""
     try:
         if _DAY.fullmatch(text):
             return datetime.fromisoformat(text).replace(tzinfo=UTC)

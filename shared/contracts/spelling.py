@@ -1,6 +1,5 @@
-"""Spellings of one id. Unicode writes é as one character or as an e and an accent, which are the same text. Ids
-are compared, stored and sealed in its form NFC, whatever the form in which they came. Pure.
-"""
+"""The spellings of an id. Unicode encodes é as one character, or as an e and an accent; both are the same text.
+Ids are compared, stored and sealed in normal form NFC, whatever form they arrive in. Pure."""
 
 import unicodedata
 from itertools import product
@@ -12,30 +11,34 @@ from pydantic import BaseModel
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import MAX_ID
 
+_BACKSLASH = ord("\\")
 _NAMES = ("id", "source")
 _NAMES_IN_DATA = ("consumer_id", "provider_id", "relation_id")
-#: An id with fewer characters that can be decomposed is looked for in every mixture of both forms.
+#: An id with fewer decomposable characters than this is searched in every mixture of both forms.
 _FEW = 7
 
 _Event = TypeVar("_Event", bound=BaseModel)
 
 
 def nfc(id: str) -> str:
-    """The id in NFC: itself, nearly always."""
+    """The id in NFC; nearly always unchanged."""
     return id if id.isascii() else unicodedata.normalize("NFC", id)
 
 
 def may_differ(raw: bytes) -> bool:
-    """Whether JSON may hold an id that is not in NFC. Quick, and False for all that is ASCII without escapes."""
-    return not raw.isascii() or b"\\u" in raw
+    """Whether the JSON may contain an id that is not in NFC. Fast. False for ASCII without escapes."""
+    # An integer is found fifty times as fast as a sequence of two bytes.
+    return not raw.isascii() or (_BACKSLASH in raw and b"\\u" in raw)
 
 
 def other_spellings(id: str) -> list[str]:
-    """How else an id in NFC may have been written, and stored, before ids were normalised: each of its characters
-    whole or decomposed. Where many can be, all are decomposed, or all before or after one place.
+    """The other spellings in which an id in NFC may have been stored before ids were normalised: each of its
+    characters composed or decomposed. If many are decomposable, only these: all decomposed, or all before or after
+    one place.
 
-    Left out are spellings that no keyboard or file system makes: one of two accents decomposed, and the characters
-    that NFC replaces by another single one (the signs of kelvin and ångström)."""
+    Left out are spellings that no keyboard or file system produces: one of two accents decomposed, and the
+    characters that NFC replaces by another single one (the signs of kelvin and ångström).
+    """
     if id.isascii():
         return []
     forms = [(each, unicodedata.normalize("NFD", each)) for each in id]
@@ -51,8 +54,8 @@ def other_spellings(id: str) -> list[str]:
 
 
 def with_ids_in_nfc(event: _Event) -> _Event:
-    """The event with its ids, and its source, in NFC: itself, nearly always. Raises InvalidEvent for one that is
-    longer than ids may be in that form."""
+    """The event with its ids, and its source, in NFC; nearly always unchanged. Raises InvalidEvent for an id that
+    is too long in that form."""
     data: BaseModel = event.data  # type: ignore[attr-defined]
     update = _moved(event, _NAMES, "")
     if moved := _moved(data, _NAMES_IN_DATA, "data."):
@@ -61,24 +64,24 @@ def with_ids_in_nfc(event: _Event) -> _Event:
 
 
 def bytes_in_nfc(raw: bytes) -> bytes:
-    """The bytes of a valid event with its ids, and its source, in NFC: ``raw`` itself, nearly always."""
+    """The bytes of a valid event with its ids, and its source, in NFC; nearly always unchanged."""
     if not may_differ(raw):
         return raw
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return raw  # stricter than the codec: half an emoji, for one. Who reads it normalises it again.
+        return raw  # stricter than the codec, as for half an emoji; the reader normalises it again
     return orjson.dumps(fields) if put_in_nfc(fields) else raw
 
 
 def put_in_nfc(fields: dict[str, Any]) -> bool:
-    """Put the ids, and the source, of an event's JSON object in NFC. Returns whether any was in another form."""
+    """Convert the ids, and the source, of an event's JSON object to NFC. Returns whether any changed."""
     data = fields.get("data")
     return _respell(fields, _NAMES) | (isinstance(data, dict) and _respell(data, _NAMES_IN_DATA))
 
 
 def spelled_consumer(raw: bytes) -> str | None:
-    """The consumer's id as an event in structured mode states it."""
+    """The consumer's id as an event in structured mode spells it."""
     try:
         found = orjson.loads(raw)["data"]["consumer_id"]
     except (orjson.JSONDecodeError, KeyError, TypeError):

@@ -1,9 +1,9 @@
-"""What JSON allows and Kith does not: a member that is there twice, a number that cannot be held exactly, half of
-a surrogate pair. Pure.
+"""Rejects what JSON allows and Kith does not: a repeated member, a number that cannot be represented exactly, half
+of a surrogate pair. Pure.
 
-RFC 8259 leaves each of them to the reader, so that two readers of one event could believe two tenants, two ids or
-two amounts. ``check`` costs about as much as decoding an event, so the codec asks only where it has not seen
-already that nothing of this is there.
+RFC 8259 leaves each of them to the reader, so two readers of one event could find two tenants, two ids or two
+amounts. ``check`` costs about as much as decoding an event. So the codec calls it only where it has not excluded
+all of them already.
 """
 
 import json
@@ -15,7 +15,7 @@ from shared.contracts.errors import InvalidEvent
 
 _INT64 = 2**63
 _INT64_DIGITS = 19
-#: So many significant digits survive the way into a binary double and back.
+#: A decimal number with this many significant digits survives the conversion to a binary double and back.
 _SURE_DIGITS = 15
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -29,21 +29,21 @@ _HALF = "holds half of a surrogate pair (\\ud800 to \\udfff by itself), which is
 
 
 class _Fault(NamedTuple):
-    """Stands where a value would, so that the path to it can be told."""
+    """Takes the place of a faulty value, so that the path to it can be found."""
 
     reason: str
     detail: str
 
 
 class _Twice(NamedTuple):
-    """An object that has ``name`` twice."""
+    """An object with a repeated member ``name``."""
 
     name: str
 
 
 def check(raw: bytes, within: str | None = None) -> None:
-    """Raise InvalidEvent, with the path of the member at fault, when ``raw`` holds any of these: the reason is
-    ``duplicate_member``, ``inexact_number``, ``lone_surrogate`` or, for NaN and what is no JSON, ``not_json``.
+    """Raise InvalidEvent, with the path of the member at fault, when ``raw`` contains any of these. The reason is
+    ``duplicate_member``, ``inexact_number``, ``lone_surrogate`` or, for NaN and invalid JSON, ``not_json``.
     ``within`` is the path of ``raw`` itself."""
     base = [] if within is None else [within]
     faults: list[_Fault | _Twice] = []
@@ -82,15 +82,15 @@ def check(raw: bytes, within: str | None = None) -> None:
     except UnicodeDecodeError:
         raise InvalidEvent("not_json", "is not UTF-8", within) from None
     except json.JSONDecodeError as error:
-        # Of what was sent its message shows nothing, but for the character after a backslash.
+        # The message quotes nothing of the input, except the character after a backslash.
         raise InvalidEvent("not_json", f"{error.msg} at character {error.pos}", within) from None
     if faults or b"\\u" in raw:
-        _tell(value, base)
+        _raise_at(value, base)
 
 
 def inexact(text: str) -> str | None:
-    """Why a number that is written with a fraction or an exponent cannot be held exactly; None when it can be: it
-    is what a double of it is written as, or exactly that double."""
+    """Why a number with a fraction or an exponent cannot be represented exactly; None when it can: it is the
+    shortest form of a double, or equals that double exactly."""
     value = float(text)
     if value in (float("inf"), float("-inf")):
         return _INFINITE
@@ -103,25 +103,25 @@ def inexact(text: str) -> str | None:
     return None if stated in (Decimal(repr(value)), Decimal(value)) else _INEXACT
 
 
-def _tell(value: Any, path: list[str]) -> None:
+def _raise_at(value: Any, path: list[str]) -> None:
     match value:
         case _Twice(name):
-            raise InvalidEvent("duplicate_member", _TWICE, _named([*path, name]))
+            raise InvalidEvent("duplicate_member", _TWICE, _safe_path([*path, name]))
         case _Fault(reason, detail):
-            raise InvalidEvent(reason, detail, _named(path))
+            raise InvalidEvent(reason, detail, _safe_path(path))
         case dict():
             for name, part in value.items():
-                _tell(name, [*path, name])
-                _tell(part, [*path, name])
+                _raise_at(name, [*path, name])
+                _raise_at(part, [*path, name])
         case list():
             for index, part in enumerate(value):
-                _tell(part, [*path, str(index)])
+                _raise_at(part, [*path, str(index)])
         case str() if _SURROGATE.search(value):
-            raise InvalidEvent("lone_surrogate", _HALF, _named(path))
+            raise InvalidEvent("lone_surrogate", _HALF, _safe_path(path))
 
 
-def _named(path: list[str]) -> str | None:
-    """The path, without names that may be anything, personal data included."""
+def _safe_path(path: list[str]) -> str | None:
+    """The path, without names that may be anything, including personal data."""
     return (
         ".".join(p if p.isascii() and (_PLAIN_NAME.fullmatch(p) or p.isdigit()) else "[key]" for p in path) or None
     )

@@ -1,7 +1,8 @@
-"""The forms in which an event may come, and the one that the codec reads: CloudEvents JSON structured mode. Pure.
+"""The forms in which an event may arrive, and their conversion to the one that the codec reads: CloudEvents JSON
+structured mode. Pure.
 
-``normal`` takes away a byte order mark and puts ``data`` in place of ``data_base64``. ``from_attributes`` makes of
-an event in binary mode, over HTTP or in Kafka, the same event in structured mode, its data byte for byte.
+``normal`` removes a byte order mark and replaces ``data_base64`` by ``data``. ``from_attributes`` converts an
+event in binary mode, over HTTP or in Kafka, to structured mode, with its data byte for byte.
 """
 
 import base64
@@ -15,14 +16,14 @@ import msgspec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.strict_json import check
 
-#: What Windows writes before UTF-8.
+#: The byte order mark that Windows writes before UTF-8.
 BOM = b"\xef\xbb\xbf"
-#: Kafka's headers that state an attribute begin with it.
+#: Prefix of the Kafka headers that contain an attribute.
 KAFKA_PREFIX = "ce_"
 _CONTENT_TYPE = "content-type"
 _REQUIRED = frozenset(f"{KAFKA_PREFIX}{name}" for name in ("specversion", "id", "source", "type"))
 _NAME = re.compile(r"[a-z0-9]+")
-# The value and the Content-Type header say these.
+# These come from the value and the Content-Type header.
 _ELSEWHERE = ("data", "datacontenttype")
 _BASE64 = "data_base64"
 _JSON_TYPE = re.compile(r"(?:application/|text/)json|[a-z0-9.!#$&^_-]+/[a-z0-9.!#$&^_-]+\+json")
@@ -30,13 +31,14 @@ _JSON_TYPE = re.compile(r"(?:application/|text/)json|[a-z0-9.!#$&^_-]+/[a-z0-9.!
 _value = msgspec.json.Decoder(msgspec.Raw)
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-#: Name and value, as Kafka has them.
+#: Name and value, as in Kafka.
 Headers = tuple[tuple[str, bytes], ...]
 
 
 def normal(raw: bytes) -> bytes:
-    """``raw`` without a byte order mark, and with ``data`` where it states ``data_base64``; nearly always ``raw``
-    itself. Raises InvalidEvent for base64 that is none, or holds no JSON, or comes with ``data``."""
+    """``raw`` without a byte order mark, and with ``data`` in place of ``data_base64``; nearly always ``raw``
+    itself. Raises InvalidEvent for invalid base64, for base64 that does not contain JSON, or if ``data`` is
+    present as well."""
     if raw.startswith(BOM):
         raw = raw[len(BOM) :]
     return _with_data(raw) if b'"data_base64"' in raw else raw
@@ -46,7 +48,7 @@ def _with_data(raw: bytes) -> bytes:
     try:
         members = _members.decode(raw)
     except (ValueError, RecursionError):
-        return raw  # of which the codec says what is wrong
+        return raw  # the codec reports what is wrong
     if _BASE64 not in members:
         return raw
     check(raw)
@@ -65,19 +67,19 @@ def _with_data(raw: bytes) -> bytes:
 
 
 def check_json(raw: bytes, field: str | None = None) -> None:
-    """Raise InvalidEvent unless ``raw`` is one JSON value: no NaN, nothing after it."""
+    """Raise InvalidEvent unless ``raw`` is exactly one JSON value, without NaN."""
     try:
         _value.decode(raw)
     except (ValueError, RecursionError) as error:
-        check(raw, field)  # says more of half a surrogate pair, and of a number that cannot be held
+        check(raw, field)  # more specific for half a surrogate pair and an inexact number
         raise not_json(error, field) from None
 
 
 def not_json(error: ValueError | RecursionError, field: str | None = None) -> InvalidEvent:
-    """What msgspec raised, as an InvalidEvent."""
+    """Convert an error of msgspec to an InvalidEvent."""
     if isinstance(error, RecursionError):
         return InvalidEvent("not_json", "is nested too deeply", field)
-    # Only msgspec's own messages are known never to quote what was sent.
+    # Only msgspec's own messages are known never to quote the input.
     return InvalidEvent(
         "not_json", str(error) if isinstance(error, msgspec.DecodeError) else "is not UTF-8", field
     )
@@ -86,8 +88,8 @@ def not_json(error: ValueError | RecursionError, field: str | None = None) -> In
 def from_attributes(
     stated: Iterable[tuple[str, str]], data: bytes, extra: Mapping[str, str] | None = None
 ) -> bytes:
-    """The event in structured mode whose attributes are ``stated`` (name and text), with ``data``, which is JSON.
-    ``extra`` are attributes that something else than a header states. Raises InvalidEvent."""
+    """The event in structured mode with the attributes ``stated`` (name and text) and with ``data``, which is
+    JSON. ``extra`` are attributes from other sources than headers. Raises InvalidEvent."""
     fields: dict[str, object] = {}
     for name, text in stated:
         if not _NAME.fullmatch(name) or name in _ELSEWHERE:
@@ -95,21 +97,21 @@ def from_attributes(
         if name in fields:
             raise InvalidEvent("invalid", "is stated by two headers", name)
         fields[name] = text
-    # A header holds text; of the attributes known here this one is a number.
+    # Headers are text; among the known attributes, this one is a number.
     version = str(fields.get("dataversion", ""))
     if re.fullmatch(r"[0-9]{1,9}", version):
         fields["dataversion"] = int(version)
     start = json.dumps({**fields, **(extra or {})}, ensure_ascii=False, separators=(",", ":")).encode()
     data = data.removeprefix(BOM)
     if not data:
-        return start  # validation then says that data is required
+        return start  # validation then reports that data is required
     check_json(data, "data")
     return start[:-1] + b',"data":' + data + b"}"
 
 
 def is_binary(headers: Headers) -> bool:
-    """Whether a message in Kafka is a CloudEvent in binary mode: it has one of the required attributes in a
-    header, and its content type does not say that it is in structured mode."""
+    """Whether a Kafka message is a CloudEvent in binary mode: a header contains one of the required attributes,
+    and the content type is not that of structured mode."""
     return any(name in _REQUIRED for name, _ in headers) and not any(
         name.lower() == _CONTENT_TYPE and value.lower().startswith(b"application/cloudevents")
         for name, value in headers
@@ -117,7 +119,7 @@ def is_binary(headers: Headers) -> bool:
 
 
 def structured(headers: Headers, value: bytes) -> bytes:
-    """A message in Kafka's binary mode in structured mode. Raises InvalidEvent."""
+    """Convert a Kafka message in binary mode to structured mode. Raises InvalidEvent."""
     stated, types = [], set()
     for name, text in headers:
         if name.startswith(KAFKA_PREFIX):
@@ -136,7 +138,7 @@ def structured(headers: Headers, value: bytes) -> bytes:
 
 
 def without_attributes(headers: Headers) -> Headers:
-    """The headers that are left when the event's attributes are in its value."""
+    """The headers without those of the event's attributes, which are now in its value."""
     return tuple(
         (name, value)
         for name, value in headers

@@ -19,8 +19,9 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from shared.contracts.collections import REVISION, Collections, CollectionSpec
+from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Fenced
+from shared.contracts.revision import REVISION
 from shared.mongo.claims import Claims
 from shared.mongo.errors import translated
 from shared.mongo.writes import PLAIN, write

@@ -18,7 +18,7 @@ class StoreMeter:
         self._projection = projection
         self._seconds = Histogram(
             "kith_store_seconds",
-            "An operation on MongoDB: claim, parcels, read, commit or clear.",
+            "An operation on MongoDB: claim, parcels (reads the outbox), read, commit or clear.",
             ["projection", "operation"],
             buckets=SECONDS,
             registry=registry,

@@ -148,7 +148,7 @@ class StatusReader:
     def __init__(self, settings: Settings, database: Database[Document]) -> None:
         topics = Topics(settings.topic_prefix)
         self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
-        self._database = database
+        self._settings, self._database = settings, database
         self._consumer = open_outside(settings, auto_offset_reset="none")
 
     def __enter__(self) -> Self:
@@ -190,7 +190,7 @@ class StatusReader:
         for service, names in self._read.items():
             own = self._stored(service, live[service], (tp for tp in tps if tp.topic in names), positions)
             nexts = {tp: max(position.get("next") or 0, firsts[tp]) for tp, position in own.items()}
-            own_ends = data_ends(self._consumer, nexts, {tp: ends[tp] for tp in own})
+            own_ends = data_ends(self._settings, nexts, {tp: ends[tp] for tp in own})
             for tp, position in own.items():
                 stored = position.get("next")
                 partitions.append(

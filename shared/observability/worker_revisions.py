@@ -1,4 +1,4 @@
-"""Which revision of the event schema every running worker understands."""
+"""The revision of the event schema that every running worker understands."""
 
 import logging
 import threading
@@ -19,10 +19,10 @@ _EVERY_SECONDS, _TIMEOUT_SECONDS = 1.0, 2.0
 
 
 class WorkerRevisions:
-    """Polls the heartbeats of the workers of ``service`` from a thread of its own. Safe for threads.
+    """Polls the heartbeats of the workers of ``service`` on its own thread. Thread-safe.
 
-    Until they have been read once, the oldest worker may be of any version. A worker that starts is noticed within
-    three seconds (its heartbeat, and the next look); until then the door accepts events that it cannot fold.
+    Until the first read, the oldest worker is assumed to be of any version. A new worker is noticed within three
+    seconds (its heartbeat, and the next poll). Until then the door accepts events that it cannot fold.
     """
 
     def __init__(self, database: Database[Document], service: str = "relations") -> None:
@@ -51,7 +51,7 @@ class WorkerRevisions:
             lowest = min((beat.get("schema", FIRST) for beat in beats), default=REVISION)
         if lowest < min(REVISION, self._lowest):
             log.warning(
-                "a worker of an older version is running: events that need schema revision %d are refused",
+                "a worker of an older version is running: events that need schema revision %d are rejected",
                 REVISION,
                 extra={"service": self._service, "revision": lowest},
             )
@@ -62,7 +62,7 @@ class WorkerRevisions:
             try:
                 self.look()
             except PyMongoError as error:
-                # What was known stays: a worker needs MongoDB as well, so none has come meanwhile.
+                # The last result stays valid: a worker needs MongoDB as well, so none has started meanwhile.
                 log.debug("the workers' heartbeats cannot be read: %s", error)
             if self._stop.wait(_EVERY_SECONDS):
                 return

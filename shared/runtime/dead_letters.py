@@ -115,11 +115,13 @@ def to_dead_letter(
         headers.append((VALUE_BYTES, str(whole["value_bytes"])))
         if "sha256" in whole:
             headers.append((VALUE_SHA256, whole["sha256"]))
-    told = tuple((name, text.encode()) for name, text in headers)
+    reasons = tuple((name, text.encode()) for name, text in headers)
     # The attributes of an event in binary mode are in its headers.
     attributes = kept.headers if is_binary(kept.headers) else ()
     concealed = shown.headers[len(kept.headers) :]
-    outcome.messages.append(Message(topic, kept.key, shown.value or b"", headers=(*attributes, *told, *concealed)))
+    outcome.messages.append(
+        Message(topic, kept.key, shown.value or b"", headers=(*attributes, *reasons, *concealed))
+    )
 
 
 def truncate(record: Record) -> Record:
@@ -195,5 +197,11 @@ def _readable_attributes(value: bytes | None) -> dict[str, Any]:
     if not isinstance(fields, dict):
         return {}
     # An event without a tenant belongs to the default tenant.
-    told = {"tenant": fields.get("tenant", "default"), "type": fields.get("type"), "event_id": fields.get("id")}
-    return {name: text for name, text in told.items() if isinstance(text, str) and _FORMS[name].fullmatch(text)}
+    attributes = {
+        "tenant": fields.get("tenant", "default"),
+        "type": fields.get("type"),
+        "event_id": fields.get("id"),
+    }
+    return {
+        name: text for name, text in attributes.items() if isinstance(text, str) and _FORMS[name].fullmatch(text)
+    }

@@ -18,7 +18,7 @@ class ReadinessGate:
         """``unknown``: the problem to report until the first ``look`` has returned."""
         self.open = False
         self._problems = [unknown]
-        self._said = ""
+        self._logged = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="gate", daemon=True)
 
@@ -48,9 +48,9 @@ class ReadinessGate:
                 log.warning("not ready to answer requests, checking again: %s", error)
             except Exception as error:
                 # An operator has to act, for example grant a right. The gate then opens without a restart.
-                if self._said != (said := repr(error)):
+                if self._logged != (text := repr(error)):
                     log.exception("readiness cannot be checked; correct the cause, no restart is needed")
-                    self._said = said
+                    self._logged = text
                 self._problems = ["the state required for readiness cannot be read; see the log"]
                 self._stop.wait(_TROUBLE_SECONDS)
             self._stop.wait(_LOOK_SECONDS)

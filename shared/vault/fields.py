@@ -1,8 +1,8 @@
-"""Which values of an event or a stored document are personal, and sealing and opening them. Pure.
+"""Finds, seals and opens the personal values of an event or a stored document. Pure.
 
-Personal is all of a consumer's ``personal``, of its ``location`` what is finer than a region (``city``, ``lat``,
-``lon``), the ``text`` of a relation and the ``reason`` of a retraction. A field's path (``personal.email``,
-``location.lat``, ``text``) is part of what a token is bound to, and the same in events and documents.
+Personal are all of a consumer's ``personal``, the part of ``location`` that is finer than a region (``city``,
+``lat``, ``lon``), the ``text`` of a relation and the ``reason`` of a retraction. A token is bound to the path of
+its field (``personal.email``, ``location.lat``, ``text``), which is the same in events and documents.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,17 +18,17 @@ from shared.runtime.protocols import Document
 from shared.vault.tokens import DataKey, Unreadable, Value, is_token, seal, unseal
 
 LOCATION = ("city", "lat", "lon")
-#: Top-level fields of documents and of events' data that are personal themselves, or hold what is.
+#: Top-level fields of documents and of events' data that are personal, or contain personal fields.
 TEXTS = PERSONAL
-#: The paths of what is personal, as masks and answers name them.
+#: The paths of personal fields, as in masks and answers.
 PERSONAL_OF_CONSUMER = ("personal.*", *(f"location.{name}" for name in LOCATION))
 PERSONAL_OF_RELATION = PERSONAL
 
 _PARTS = ("personal", "location", *TEXTS)
-# Any name may be written with escapes.
+# JSON allows escapes in any name.
 _NEEDLES = (*(f'"{name}"'.encode() for name in _PARTS), b"\\u")
 
-#: A path and its value to what takes the value's place; None takes it away.
+#: A path and its value → the value to replace it; None removes it.
 Change = Callable[[str, Any], Any]
 
 
@@ -67,7 +67,7 @@ def _first(event: Event, *, sealed: bool) -> str | None:
 
 
 def seal_event(event: Event, key: DataKey) -> Event:
-    """The event with every personal value sealed under the key of its consumer."""
+    """The event with every personal value sealed with the key of its consumer."""
     tenant, consumer_id = event.tenant, getattr(event.data, "consumer_id", "")
 
     def sealed(path: str, value: Any) -> Any:
@@ -77,12 +77,12 @@ def seal_event(event: Event, key: DataKey) -> Event:
 
 
 def seal_bytes(raw: bytes, event: Event, key: DataKey) -> bytes:
-    """The bytes ``raw`` of ``event`` with every personal value sealed, and all else as it was stated. Raises
-    InvalidEvent for what is no strict JSON."""
+    """The bytes ``raw`` of ``event`` with every personal value sealed, and everything else unchanged. Raises
+    InvalidEvent if it is not strict JSON."""
     sealed = seal_event(event, key)
     fields = _parsed(raw)
     if fields.get("dataversion", 1) != event.dataversion:
-        return codec.encode(sealed)  # an older version, whose values stood elsewhere
+        return codec.encode(sealed)  # an older version, with its values in other places
     data, kept = orjson.loads(codec.encode(sealed))["data"], fields["data"]
     for name in _PARTS:
         kept.pop(name, None)
@@ -92,8 +92,8 @@ def seal_bytes(raw: bytes, event: Event, key: DataKey) -> bytes:
 
 
 def beside(raw: bytes, event: Event) -> bool:
-    """Whether the bytes of an event of a relation may hold more than its personal values: its producer's own
-    attributes may have such names, too."""
+    """Whether the bytes of an event of a relation may contain other members with the names of personal fields: a
+    producer's own attributes may have such names."""
     if isinstance(event, RelationRecorded):  # nearly all events are, and few have a text
         stated = 0 if event.data.text is None else 1
     else:
@@ -135,7 +135,7 @@ def _opens(key: DataKey, tenant: str, consumer_id: str, path: str, token: str) -
 
 
 def without(event: Event) -> Event:
-    """The event without its personal values: what is left of one whose consumer's key is destroyed."""
+    """The event without its personal values, for a consumer whose key is destroyed."""
     return _changed_event(event, lambda _path, _value: None)
 
 
@@ -146,7 +146,7 @@ def _changed_event(event: Event, change: Change) -> Event:
         if data.personal is not None:
             update["personal"] = _changed(data.personal, "personal.", tuple(data.personal), change)
         if data.location is not None:
-            # Only what is stated: null removes a field, and what is left out must stay so.
+            # Only stated fields: null removes a field, and a missing field must stay missing.
             stated = data.location.model_dump(exclude_unset=True)
             moved = _changed(stated, "location.", LOCATION, change)
             update["location"] = type(data.location).model_construct(set(moved), **moved)
@@ -158,8 +158,8 @@ def _changed_event(event: Event, change: Change) -> Event:
 
 
 def _changed(part: Document, prefix: str, names: tuple[str, ...], change: Change) -> Document:
-    """``part`` with the members ``names`` changed; those that become None are left out. An event's null, which
-    removes a field, stays."""
+    """``part`` with the members ``names`` changed. Members that become None are left out. An event's null, which
+    removes a field, is kept."""
     changed = {}
     for name, value in part.items():
         new = change(prefix + name, value) if name in names and value is not None else value
@@ -169,7 +169,7 @@ def _changed(part: Document, prefix: str, names: tuple[str, ...], change: Change
 
 
 def holds_tokens(document: Document) -> bool:
-    """Whether a stored or shown document of a consumer or a relation has sealed values."""
+    """Whether a stored or shown document of a consumer or a relation contains sealed values."""
     found = False
 
     def look(_path: str, value: Any) -> Any:
@@ -182,8 +182,7 @@ def holds_tokens(document: Document) -> bool:
 
 
 def change_document(document: Document, change: Change) -> Document:
-    """A stored or shown document of a consumer or a relation with its personal values changed. The document
-    itself stays as it is."""
+    """A copy of a stored or shown document of a consumer or a relation, with its personal values changed."""
     changed = dict(document)
     if isinstance(personal := document.get("personal"), dict):
         changed["personal"] = _changed(personal, "personal.", tuple(personal), change)
@@ -198,8 +197,8 @@ def change_document(document: Document, change: Change) -> Document:
 def reveal(
     document: Document, tenant: str, key: DataKey | None, unreadable: Any = None
 ) -> tuple[Document, list[str]]:
-    """The document with its sealed values opened, and the paths of those that do not open under ``key`` (None:
-    none does). These become ``unreadable``; as None they are left out of ``personal`` and ``location``."""
+    """The document with its sealed values decrypted, and the paths of those that ``key`` cannot decrypt (None:
+    all). These become ``unreadable``, or, if that is None, are left out of ``personal`` and ``location``."""
     failed: list[str] = []
     consumer_id = document["consumer_id"]
 

@@ -1,4 +1,4 @@
-"""The vault: a data key for every consumer, made in bulk, remembered briefly, destroyed for good."""
+"""The vault: a data key per consumer, created in bulk, cached briefly, destroyed permanently."""
 
 import os
 import threading
@@ -15,12 +15,12 @@ from shared.contracts.spelling import other_spellings
 from shared.vault.protocols import Destroyed, KeyStore, MasterKeys, Wrapped, Wrapping
 from shared.vault.tokens import KEY_BYTES, DataKey
 
-#: How long a key is used without asking again: so long may pass until everybody knows that it is destroyed.
+#: How long a key is cached, in seconds: a destroyed key may be used for this long in other processes.
 LIFE_SECONDS = 5.0
-#: How long a wrapping key is used for new keys without asking whether there is a newer one.
+#: How long a wrapping key is used for new keys before looking for a newer one, in seconds.
 WRAPPING_SECONDS = 5.0
 MOST_CACHED = 50_000
-#: The "consumer" whose key is the tenant's own; no consumer has an empty id.
+#: The "consumer" of the tenant's own key; no consumer has an empty id.
 TENANT = ""
 _BATCH = 10_000
 _TRIES, _PAUSE_SECONDS = 40, 0.05
@@ -29,10 +29,10 @@ Found = dict[str, DataKey | Destroyed]
 
 
 class Vault:
-    """Keys of consumers by tenant and id. Safe for threads. Methods raise Unavailable when the store or the
-    master keys are unavailable.
+    """The keys of consumers by tenant and id. Thread-safe. Methods raise Unavailable when the store or the master
+    keys are unavailable.
 
-    A key that is destroyed stays known here for ``life_seconds`` at most, unless ``forget`` is called.
+    A destroyed key stays cached here for ``life_seconds`` at most, unless ``forget`` is called.
     """
 
     def __init__(
@@ -52,17 +52,18 @@ class Vault:
         self._current: tuple[float, int] | None = None
 
     def check(self) -> None:
-        """Raise what using the vault would raise: Unavailable, or Unreadable when the master keys are others."""
+        """Raise the errors of using the vault: Unavailable, or Unreadable when the master keys are different
+        ones."""
         self._wrapping_now()
 
     def cached(self, tenant: str, consumer_ids: Iterable[str]) -> Found | None:
-        """All of these keys, if none has to be asked for: this never waits."""
+        """All of these keys if they are cached, otherwise None. Never blocks."""
         ids = {document_id(tenant, id): id for id in consumer_ids}
         found = self._cache.get(ids)
         return {ids[id]: key for id, key in found.items()} if len(found) == len(ids) else None
 
     def keys(self, tenant: str, consumer_ids: Collection[str], create: bool = True) -> Found:
-        """The keys of these consumers, made where there are none; without ``create`` those are left out."""
+        """The keys of these consumers. Missing ones are created; without ``create`` they are left out."""
         ids = {document_id(tenant, id): id for id in consumer_ids}
         found = self._cache.get(ids)
         missing = [id for id in ids if id not in found]
@@ -74,8 +75,8 @@ class Vault:
         return {ids[id]: key for id, key in found.items()}
 
     def destroy(self, tenant: str, consumer_id: str) -> None:
-        """Make all that was sealed under the consumer's key unreadable for ever, and have no key made again. A key
-        that the consumer has under another spelling, from before ids were normalised, goes with it."""
+        """Make everything sealed with the consumer's key permanently unreadable, and prevent a new key. A key of
+        another spelling of the id, from before ids were normalised, is destroyed as well."""
         others = {document_id(tenant, each): each for each in other_spellings(consumer_id)}
         self._store.destroy(document_id(tenant, consumer_id))
         self.forget(tenant, consumer_id)
@@ -84,22 +85,23 @@ class Vault:
             self.forget(tenant, others[id])
 
     def forget(self, tenant: str, consumer_id: str) -> None:
-        """Ask the store the next time."""
+        """Remove a key from the cache."""
         self._cache.forget(document_id(tenant, consumer_id))
 
     def tenant_key(self, tenant: str) -> DataKey:
-        """The tenant's own key: for what belongs to no consumer, and for ``blind`` and ``pseudonym``."""
+        """The tenant's own key: for data without a consumer, and for ``blind`` and ``pseudonym``."""
         key = self.keys(tenant, [TENANT])[TENANT]
         if isinstance(key, Destroyed):
             raise Unavailable(f"the own key of the tenant {tenant} is destroyed")
         return key
 
     def blind(self, tenant: str, field: str, value: str) -> str:
-        """What an e-mail address or phone number is found by: the same for the same, without showing it."""
+        """The blind index of an e-mail address or phone number: the same for equal values, without revealing
+        them."""
         return blind(self.tenant_key(tenant), field, value)
 
     def pseudonym(self, tenant: str, consumer_id: str) -> str:
-        """A name for a consumer that leads back only with the tenant's key: always the same, for ever."""
+        """A permanent name for a consumer. Only the tenant's key connects it with the consumer."""
         return pseudonym(self.tenant_key(tenant), consumer_id)
 
     def _load(self, ids: list[str], create: bool) -> Found:
@@ -113,7 +115,8 @@ class Vault:
         wrapped = {id: Wrapped(wrapping.seal(secret, id.encode()), number) for id, secret in made.items()}
         taken = self._store.insert(wrapped)
         found |= {id: DataKey(secret) for id, secret in made.items() if id not in taken}
-        # Made by others in the meantime. Theirs count once they are durable, which may be a moment later.
+        # Created by other processes in the meantime. Their keys count once they are durable, which may be a moment
+        # later.
         for _ in range(_TRIES):
             if not taken:
                 return found
@@ -121,7 +124,7 @@ class Vault:
             found |= others
             if taken := taken - others.keys():
                 self._sleep(_PAUSE_SECONDS)
-        raise Unavailable("keys that others have just made cannot be read yet")
+        raise Unavailable("keys that another process has just created cannot be read yet")
 
     def _unwrapped(self, stored: Mapping[str, Wrapped | Destroyed]) -> Found:
         found: Found = {}
@@ -140,7 +143,7 @@ class Vault:
         return self._wrappings[number][1]
 
     def _wrapping_now(self) -> tuple[int, DataKey]:
-        """The wrapping key for new keys; the very first one is made here."""
+        """The wrapping key for new keys. The first one of all is created here."""
         now = self._clock()
         if self._current is None or now - self._current[0] >= WRAPPING_SECONDS:
             if not self._read_wrappings():
@@ -160,7 +163,7 @@ class Vault:
 
 
 def new_wrapping(number: int, masters: MasterKeys) -> Wrapping:
-    """A new wrapping key of that number under the current master key."""
+    """A new wrapping key with that number, wrapped by the current master key."""
     return wrap(number, os.urandom(KEY_BYTES), masters)
 
 
@@ -178,20 +181,21 @@ def _context(number: int) -> bytes:
 
 
 def blind(key: DataKey, field: str, value: str) -> str:
-    """The blind index of a value under a tenant's own key. Two spellings of one e-mail address or phone number are
-    one value: case, surrounding space, and in numbers everything but digits and the plus do not count."""
+    """The blind index of a value under a tenant's own key. Spellings of one e-mail address or phone number have
+    the same index: case and surrounding space are ignored, and in phone numbers everything but digits and the
+    plus."""
     word = digest(key.subkey("blind"), f"{field}\0{normalised(field, value)}".encode(), "sha256")
     return urlsafe_b64encode(word[:16]).rstrip(b"=").decode()
 
 
 def pseudonym(key: DataKey, consumer_id: str) -> str:
-    """``anon-`` and 26 characters, under a tenant's own key."""
+    """``anon-`` and 26 characters, derived with the tenant's own key."""
     word = digest(key.subkey("pseudonym"), consumer_id.encode(), "sha256")
     return "anon-" + word[:13].hex()
 
 
 def normalised(field: str, value: str) -> str:
-    """The form in which an e-mail address (``email``) or number (``phone``) is compared."""
+    """The normal form of an e-mail address (``email``) or phone number (``phone``), for comparison."""
     text = unicodedata.normalize("NFKC", value).strip()
     if field != "phone":
         return text.casefold()
@@ -202,8 +206,8 @@ def normalised(field: str, value: str) -> str:
 
 
 class _Cache:
-    """Keys by document id, the least recently used go first. An entry counts for ``life`` seconds from when it
-    was loaded, however often it is used."""
+    """Keys by document id, with least-recently-used eviction. An entry is valid for ``life`` seconds after it was
+    loaded, however often it is used."""
 
     def __init__(self, life: float, most: int, clock: Callable[[], float]) -> None:
         self._life, self._most, self._clock = life, most, clock
@@ -213,7 +217,7 @@ class _Cache:
 
     @property
     def stamp(self) -> tuple[float, int]:
-        """To be taken before loading: what is forgotten meanwhile is then not kept."""
+        """To be taken before loading, so that a key forgotten during the load is not cached."""
         return self._clock(), self._forgotten
 
     def get(self, ids: Iterable[str]) -> Found:

@@ -1,4 +1,4 @@
-"""Sealing many events at once: one look for the keys of all consumers of a tenant."""
+"""Seals many events at once: one request for the keys of all consumers of a tenant."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -14,14 +14,14 @@ Keys = Mapping[tuple[str, str], DataKey | Destroyed]
 
 
 def keys_for(vault: Vault, events: Iterable[Event]) -> Keys:
-    """The keys of these events' consumers by (tenant, consumer_id), made where there are none. Raises
+    """The keys of these events' consumers by (tenant, consumer_id); missing ones are created. Raises
     Unavailable."""
     wanted = _wanted(events)
     return {(tenant, id): key for tenant, ids in wanted.items() for id, key in vault.keys(tenant, ids).items()}
 
 
 def cached_keys_for(vault: Vault, events: Iterable[Event]) -> Keys | None:
-    """The same without ever waiting; None when the store has to be asked."""
+    """The same from the cache, without blocking; None when the store must be read."""
     found: dict[tuple[str, str], DataKey | Destroyed] = {}
     for tenant, ids in _wanted(events).items():
         if (keys := vault.cached(tenant, ids)) is None:
@@ -31,7 +31,7 @@ def cached_keys_for(vault: Vault, events: Iterable[Event]) -> Keys | None:
 
 
 def sealed(events: Iterable[Event], keys: Keys) -> list[Event | None]:
-    """The events with their personal values sealed; None for one whose consumer's key is destroyed."""
+    """The events with their personal values sealed; None for an event whose consumer's key is destroyed."""
     done: list[Event | None] = []
     for event in events:
         key = keys[consumer_of(event)]
@@ -40,7 +40,7 @@ def sealed(events: Iterable[Event], keys: Keys) -> list[Event | None]:
 
 
 def consumer_of(event: Event) -> tuple[str, str]:
-    """Whose key an event with personal values is sealed under."""
+    """The owner of the key that seals an event's personal values."""
     return event.tenant, getattr(event.data, "consumer_id", "")
 
 
@@ -53,8 +53,9 @@ def _wanted(events: Iterable[Event]) -> dict[str, set[str]]:
 
 
 def opener(vault: Vault | None) -> Callable[[str, Iterable[Document]], list[tuple[Document, list[str]]]]:
-    """A function of a tenant and documents of consumers or relations: each with its sealed values opened, and the
-    paths of those that cannot be, which are left out. One look for all keys; none is made."""
+    """A function of a tenant and documents of consumers or relations. It returns each document with its sealed
+    values decrypted, and the paths of those that cannot be, which are left out. It requests all keys at once, and
+    creates none."""
 
     def opened(tenant: str, documents: Iterable[Document]) -> list[tuple[Document, list[str]]]:
         found = list(documents)

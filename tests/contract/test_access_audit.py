@@ -50,7 +50,7 @@ class Seen:
         self.entries: list[Entry] = []
         self.closed = False
 
-    def tell(self, entries: Any) -> None:
+    def forward(self, entries: Any) -> None:
         self.entries += entries
 
     def close(self) -> None:

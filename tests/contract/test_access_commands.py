@@ -171,8 +171,8 @@ def test_the_topic_gets_what_waited_while_kafka_was_away() -> None:
 
     witness = TopicWitness(open, "kith.audit")
     entries = chain(700)
-    witness.tell(entries[:300])
-    witness.tell(entries[300:])
+    witness.forward(entries[:300])
+    witness.forward(entries[300:])
     witness.close()
     (records,) = log.records.values()
     assert [json.loads(record.value or b"") for record in records] == entries

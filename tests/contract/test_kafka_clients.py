@@ -423,9 +423,9 @@ def test_what_a_transactional_producer_leaves_behind_its_records_is_no_lag(world
         tp = TopicPartition(*partition)
         ends = consumer.end_offsets([tp])
         assert ends[tp] > position, "markers and what was aborted lie behind it"
-        assert data_ends(consumer, {tp: position}, ends) == {tp: position}
-        assert data_ends(consumer, {tp: position - 1}, ends) == ends
-        assert data_ends(consumer, {tp: ends[tp]}, ends) == ends
+        assert data_ends(world.settings, {tp: position}, ends) == {tp: position}
+        assert data_ends(world.settings, {tp: position - 1}, ends) == ends
+        assert data_ends(world.settings, {tp: ends[tp]}, ends) == ends
 
 
 @each_client

@@ -11,8 +11,9 @@ import pytest
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from shared.contracts.collections import REVISION, Collections, CollectionSpec
+from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import Fenced, Unavailable
+from shared.contracts.revision import REVISION
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.runtime.protocols import Document, Get, OutboxBatch, Outcome, Progress, Slice, Write
 from tests.conftest import Addresses

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from joserfc import jws
@@ -14,6 +15,7 @@ from services.privacy.erasures import CACHE_SECONDS, STEPS
 from services.relations.fact_documents import without_digest
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.guard import Access
+from shared.contracts import codec
 from shared.erasure.records import erasure_id, hashed
 from shared.http.caller import Caller
 from shared.mongo.store import connect
@@ -83,6 +85,45 @@ def test_an_erasure_from_the_request_to_the_receipt(services: Services, mode: st
     forged = ".".join([head, body[:-2] + ("AA" if body[-2:] != "AA" else "BB"), tail])
     with pytest.raises(BadSignatureError):
         jws.deserialize_compact(forged, keys, algorithms=["ES256"])
+
+
+@pytest.mark.parametrize("mode", ["anonymise", "delete"])
+def test_an_erasure_is_done_only_when_both_spellings_of_the_id_are_gone(
+    services: Services, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Profiles, facts and keys from before ids were put in NFC: jose\u0301 with an accent of its own."""
+    parts, whole = "jose\u0301", "jos\u00e9"
+    with monkeypatch.context() as before:
+        before.setattr(codec, "with_ids_in_nfc", lambda event: event)
+        services.store([upserted(parts), *facts(parts)])
+    database = services.database
+    database["data_keys"].insert_one({"_id": f"default:{parts}", "wrapped": b"x", "wrapping": 1})
+    assert database["relations"].count_documents({"consumer_id": parts}) == 3
+    answer = services.call("DELETE", f"/v1/consumers/{quote(parts)}", params={"mode": mode})
+    assert answer.json()["erasure"] == erasure_id("default", whole)
+    path = answer.headers["Location"]
+    steps = {step["name"]: step["done"] for step in services.call("GET", path).json()["steps"]}
+    assert [name for name in ("profile", "key", "facts") if steps[name]] == []
+    services.relate()
+    services.count()
+    services.wait(CACHE_SECONDS)
+    services.call("GET", path)
+    services.wait(CACHE_SECONDS)
+    assert services.call("GET", path).json()["done"] is True
+    assert {each["_id"] for each in database["consumers"].find()} == {
+        "default:ann",
+        "default:bob",
+        f"default:{whole}",
+    }
+    [key] = database["data_keys"].find({"_id": f"default:{parts}"})
+    assert (key["destroyed"], "wrapped" in key) == (True, False)
+    left = {each["consumer_id"] for each in database["relations"].find()} - {"ann", "bob"}
+    assert left == ({hashed("default", whole)} if mode == "anonymise" else set())
+    assert database["relationships"].count_documents({"consumer_id": parts}) == 0
+    totals = services.database["aggregates"].aggregate(
+        [{"$match": {"by": "consumer", "key": parts}}, {"$group": {"_id": None, "count": {"$sum": "$count"}}}]
+    )
+    assert sum(each["count"] for each in totals) == 0
 
 
 def test_asking_again_changes_nothing_but_delete_outranks(services: Services) -> None:

@@ -6,7 +6,6 @@ import pytest
 from pymongo.database import Database
 
 from services.relations.schema import COLLECTIONS
-from shared.contracts.collections import REVISION as REVISION_OF_VALIDATORS
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.contracts.revision import FIRST, REVISION
 from shared.mongo import store
@@ -60,7 +59,7 @@ def test_an_old_worker_leaves_the_validators_of_a_newer_version(
         )
     }
     prepare(mongo_database, old)
-    monkeypatch.setattr(store, "REVISION", REVISION_OF_VALIDATORS + 1)
+    monkeypatch.setattr(store, "REVISION", REVISION + 1)
     prepare(mongo_database, new)
     monkeypatch.undo()
     prepare(mongo_database, old)
@@ -71,4 +70,4 @@ def test_an_old_worker_leaves_the_validators_of_a_newer_version(
 def test_validators_from_before_revisions_are_replaced(mongo_database: Database[Document]) -> None:
     mongo_database.create_collection("consumers", validator={"$jsonSchema": {"required": ["nothing"]}})
     prepare(mongo_database, {"consumers": COLLECTIONS["consumers"]})
-    assert validator_of(mongo_database, "consumers")["title"] == f"kith revision {REVISION_OF_VALIDATORS}"
+    assert validator_of(mongo_database, "consumers")["title"] == f"kith revision {REVISION}"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 from kafka import KafkaConsumer
 
-from services.demo.oracle import Oracle
+from services.demo.oracle import PUBLISHED, Oracle
 from shared.kafka.python_client.reader import connection, partitions_of
 from shared.runtime.dead_letters import REPLAY_OF
 from shared.settings import Settings
@@ -125,16 +125,13 @@ def effective(log: Log, topic: str) -> set[str]:
                 # An erasure may move the fact to another name, which is a change of both.
                 facts = oracles[key].expected().facts
                 state = {
-                    where: {name: fact[name] for name in STATE if name in fact} for where, fact in facts.items()
+                    where: {name: fact[name] for name in PUBLISHED if name in fact}
+                    for where, fact in facts.items()
                 }
                 if state != states.get(key, {}):
                     made.add(entry.id)
                 states[key] = state
     return made
-
-
-#: What of a fact is told in a change.
-STATE = ("provider_id", "kind", "time", "amount", "currency", "rating", "traits")
 
 
 class Stream(NamedTuple):

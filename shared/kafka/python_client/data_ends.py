@@ -3,29 +3,33 @@ stay in the log as well. These offsets are never read as records, and they are n
 
 import time
 from collections.abc import Mapping
+from contextlib import closing
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
-from shared.kafka.python_client.reader import reaching_brokers
+from shared.kafka.python_client.reader import open_outside, reaching_brokers
+from shared.settings import Settings
 
 Offsets = Mapping[TopicPartition, int]
 
 
 def data_ends(
-    consumer: KafkaConsumer, positions: Offsets, ends: Offsets, seconds: float = 2.0
+    settings: Settings, positions: Offsets, ends: Offsets, seconds: float = 2.0
 ) -> dict[TopicPartition, int]:
     """``ends``, replaced by the reader's position where a partition holds no record from that position on.
-    ``consumer`` is in no group and reads committed records. A partition that does not answer within ``seconds``
-    keeps its end. Raises Unavailable."""
+
+    Reads with a consumer of its own, which is opened only where a position is below its end: a consumer of
+    kafka-python whose partitions were paused and unassigned may fetch nothing more. A partition that does not
+    answer within ``seconds`` keeps its end. Raises Unavailable."""
     found = dict(ends)
     left = {tp: position for tp, position in positions.items() if position < ends.get(tp, 0)}
     if not left:
         return found
-    deadline = time.monotonic() + seconds
-    with reaching_brokers():
+    with closing(open_outside(settings, auto_offset_reset="none")) as consumer, reaching_brokers():
         consumer.assign(list(left))
         for tp, position in left.items():
             consumer.seek(tp, position)
+        deadline = time.monotonic() + seconds
         while left and time.monotonic() < deadline:
             for tp in consumer.poll(timeout_ms=100, max_records=1):
                 consumer.pause(tp)
@@ -33,5 +37,4 @@ def data_ends(
             for tp in list(left):
                 if consumer.position(tp) >= ends[tp]:
                     found[tp] = left.pop(tp)
-        consumer.assign([])
     return found

@@ -237,6 +237,17 @@ def test_two_readers_cannot_believe_two_tenants() -> None:
         assert found[:2] == ("duplicate_member", "tenant")
 
 
+@pytest.mark.parametrize("colons", [0, 1, 2, 3])
+@pytest.mark.parametrize("more", range(4))
+def test_colons_that_are_written_with_an_escape_hide_no_member(colons: int, more: int) -> None:
+    # A quick look counts colons, and takes those of the time for granted.
+    date, parts = "2026-11-20T12", ("00", "00+00", "00")
+    time = date + "".join(("\\u003a" if i < colons else ":") + part for i, part in enumerate(parts))
+    value = raw(TOP=',"tenant":"a"' * more).replace(b"2026-11-20T12:00:00Z", time.encode())
+    found = verdict(value)
+    assert (found and found[:2]) == (("duplicate_member", "tenant") if more > 1 else None)
+
+
 def test_a_name_that_may_be_personal_is_not_shown() -> None:
     found = verdict(raw(TOP=',"ada@example.org":{"ada@example.org":1,"ada@example.org":2}'))
     assert found is not None

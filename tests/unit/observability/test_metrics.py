@@ -144,7 +144,7 @@ def test_a_store_and_a_publisher_are_measured() -> None:
     observed(kith, registry, store=StoreMeter(registry, "relations").on(kith.store), publisher=publisher)
     kith.publish(views(3))
     kith.drain()
-    for operation in ("claim", "unpublished", "read", "commit"):
+    for operation in ("claim", "parcels", "read", "commit"):
         labels = {"projection": "relations", "operation": operation}
         assert (registry.get_sample_value("kith_store_seconds_count", labels) or 0) >= 1, operation
     assert registry.get_sample_value("kith_messages_published_total") == 3
