@@ -20,7 +20,7 @@ from shared.settings import Settings, servers_of
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM. Raises ConfigurationError, and what stopped the worker."""
+    """Serve until SIGTERM. Raises ConfigurationError, or the error that stopped the worker."""
     servers_of(settings)
     with Service("analytics", settings) as service:
         database, names, relations = service.database, service.names("analytics"), service.names("relations")

@@ -1,4 +1,4 @@
-"""What the queries answer: the models behind the API's JSON. Pure."""
+"""The models of the API's answers. Pure."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from shared.access.lineage import KEY, Count, DerivedBy, DerivedFrom, Label
 
-#: What a ranking by a measure reveals.
+#: The fields that a ranking by a measure reveals.
 MEASURED = DerivedBy("measure", {"count": (), "consumers": (), "amount": ("amount",), "rating": ("rating",)})
 
 
@@ -18,17 +18,17 @@ class _Sums(BaseModel):
     amount: Annotated[dict[str, int], DerivedFrom("amount", "currency")] = Field(
         description="Money by currency (ISO 4217), in minor units such as cents."
     )
-    rating_count: Count = Field(description="Relations that carry a rating.")
+    rating_count: Count = Field(description="Number of relations with a rating.")
     rating_sum: Annotated[int, DerivedFrom("rating")] = Field(
-        description="Sum of these ratings; divided by rating_count it is their mean."
+        description="Sum of these ratings; divided by rating_count, their mean."
     )
 
 
 class Aggregate(_Sums):
-    """What happened in one bucket of time. A bucket in which nothing happened is left out."""
+    """The sums of one time bucket. An empty bucket is left out."""
 
     bucket: Annotated[str, DerivedFrom("time", "day")] = Field(
-        description="Where it begins, in UTC: `2026-11-21` for a day, `2026-11-21T07:00:00Z` for an hour."
+        description="Start of the bucket in UTC: `2026-11-21` for a day, `2026-11-21T07:00:00Z` for an hour."
     )
     consumers: Count | None = Field(
         description="Distinct consumers. Kept by day for the total and for providers, null elsewhere."
@@ -43,7 +43,7 @@ class AggregatePage(BaseModel):
 class Ranked(_Sums):
     """One place in a ranking: its sums over the whole period."""
 
-    value: Annotated[int | float, MEASURED] = Field(description="What the ranking is by; for ratings the mean.")
+    value: Annotated[int | float, MEASURED] = Field(description="The value of the measure; the mean for ratings.")
     consumers: Count | None = Field(
         description="Distinct consumers of the whole period, for the measure `consumers`; null for others."
     )

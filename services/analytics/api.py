@@ -22,13 +22,14 @@ from shared.http.server import problem, problems
 from shared.measures.http import add_measures
 
 DESCRIPTION = """\
-Aggregates of the relations between consumers and providers, kept exact: an amendment, a retraction or a late
-event moves the very hours and days that it belongs to.
+Exact aggregates of the relations between consumers and providers: an amendment, a retraction or a late event
+changes the hours and days that it belongs to.
 
-Money is in minor units (cents) by currency, ratings are a count and a sum, days and hours are in UTC by the
-time that a relation happened. A bucket in which nothing happened is left out.
+Money is in minor units (cents) by currency, ratings are a count and a sum. Days and hours are in UTC, by the time
+of the relation. Empty buckets are left out.
 
-What a credential may not see is shown as `•••`, whatever its type, and named by the member `masked` of the answer.
+A field that the credential may not see is shown as `•••`, whatever its type. The member `masked` of the answer
+names it.
 """
 
 From = Annotated[
@@ -36,21 +37,21 @@ From = Annotated[
     DerivedFrom("time", "day"),
     Query(
         alias="from",
-        description="Begin of the period, inclusive: a day (`2026-11-21`, from its midnight in UTC) or a time"
-        " with its offset (RFC 3339: `2026-11-21T07:00:00Z`). Left out: from the first relation on.",
+        description="Start of the period, inclusive: a day (`2026-11-21`, from its midnight in UTC) or a time"
+        " with its offset (RFC 3339: `2026-11-21T07:00:00Z`). Default: the first relation.",
     ),
 ]
 To = Annotated[
     str | None,
     DerivedFrom("time", "day"),
-    Query(description="End of the period, exclusive, written as `from` is. Left out: to the last relation."),
+    Query(description="End of the period, exclusive, in the form of `from`. Default: the last relation."),
 ]
-Limit = Annotated[int, Query(ge=1, le=1000, description="How many items at most.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of items.")]
 
 _FAILURES = problems(
     {
-        400: "A parameter cannot be used; detail says which and why.",
-        422: "A parameter is missing or not of its form; detail says which.",
+        400: "A parameter cannot be used; detail contains its name and the reason.",
+        422: "A parameter is missing or malformed; detail names it.",
         503: "MongoDB is unavailable or too slow. Retry after the seconds in Retry-After.",
     }
 )
@@ -63,45 +64,46 @@ def create_app(
     *,
     access: Access,
 ) -> FastAPI:
-    """Analytics as an ASGI application. ``ready`` gives the reasons why it cannot do its work now; ``measures``
-    opens what the measures of a tenant are read from, and without it there are none; ``access`` decides who may
-    ask."""
+    """Analytics as an ASGI application. ``ready`` returns the reasons why it cannot work now. ``measures`` opens
+    the source of a tenant's measures; without it there are no measures. ``access`` decides on each request."""
     app = guarded_app("Kith analytics", DESCRIPTION, access, ready)
 
     @app.get(
         "/v1/aggregates",
         tags=["analytics"],
-        summary="What happened, hour by hour or day by day.",
+        summary="Relations by hour or day: counts, money, ratings.",
         responses=_FAILURES,
     )
     @needs(ANALYTICS_READ)
     def get_aggregates(
         tenant: TenantOf,
-        by: Annotated[By, Query(description="What to count apart.")] = "total",
+        by: Annotated[By, Query(description="The dimension of the sums.")] = "total",
         key: Annotated[
             str | None,
             KEY,
             Query(
                 description="One kind, provider_id, consumer_id, or `provider_id:kind` for provider_kind."
-                " Left out: all of them. The total has none."
+                " Default: all of them. The total has none."
             ),
         ] = None,
-        bucket: Annotated[Bucket, Query(description="The size of a bucket of time.")] = "day",
+        bucket: Annotated[Bucket, Query(description="The size of a time bucket.")] = "day",
         from_: From = None,
         to: To = None,
         limit: Limit = 100,
         cursor: Annotated[
             str | None,
-            Query(description="`next` of the page before, with all else the same. Left out: page one."),
+            Query(
+                description="`next` of the page before, with the other parameters unchanged. Default: page one."
+            ),
         ] = None,
     ) -> AggregatePage:
-        """Whole buckets: each one that the period touches, ordered by bucket, then by key."""
+        """Every whole bucket that the period touches, ordered by bucket, then by key."""
         return queries.aggregates(tenant, by, nfc(key) if key else None, bucket, period(from_, to), limit, cursor)
 
     @app.get(
         "/v1/top",
         tags=["analytics"],
-        summary="Who or what comes first in a period.",
+        summary="The top kinds, providers or consumers of a period.",
         responses=_FAILURES,
     )
     @needs(ANALYTICS_READ)
@@ -119,14 +121,14 @@ def create_app(
         currency: Annotated[
             Currency | None,
             DerivedFrom("currency"),
-            Query(description="For the measure `amount`: which one, when several occur in the period."),
+            Query(description="For the measure `amount`: the currency, if several occur in the period."),
         ] = None,
         from_: From = None,
         to: To = None,
         limit: Limit = 100,
     ) -> Top:
-        """Over whole days: each one that the period touches. Equal values come by key, equal mean ratings by
-        the number of ratings first. What has nothing of the measure is left out."""
+        """Over every whole day that the period touches. Equal values are ordered by key, equal mean ratings by the
+        number of ratings first. Keys without the measure are left out."""
         return queries.top(tenant, by, measure, currency, period(from_, to), limit)
 
     if measures is not None:

@@ -12,20 +12,20 @@ from services.analytics.partials import StoredSums
 from shared.contracts.events import document_id
 from shared.runtime.protocols import Document
 
-# A query that takes longer is given up rather than left to burden the server.
+# A query that takes longer is cancelled, to spare the server.
 MAX_TIME_MS = 20_000
 _BATCH = 500
 _HOURS = tuple(f"{hour:02}" for hour in range(24))
 
-#: bucket, key, and what one partition adds to them
+#: bucket, key, and the partial sums of one partition
 Row = tuple[str, str, StoredSums]
 Rows = Generator[Row, None, None]
 Documents = Generator[Document, None, None]
 
 
 class Buckets:
-    """The partial sums of a key (None: of all keys) within a period. Whoever wants only what comes after a
-    bucket and key names them in ``after``, and must still skip what does not."""
+    """The partial sums of a key (None: of all keys) within a period. ``after`` is a bucket and key: sums before it
+    may be left out, and the caller must skip the others."""
 
     def __init__(
         self,
@@ -44,7 +44,8 @@ class Buckets:
         self._after = after
 
     def rows(self, bucket: Bucket) -> Rows:
-        """All partial sums of a bucket and key follow each other. Close it to free the server's cursor."""
+        """The rows; all partial sums of a bucket and key are adjacent. Must be closed, to free the server's
+        cursor."""
         if bucket == "day":
             return self._days() if self._key is None else self._days_of(self._key)
         return self._hours() if self._key is None else self._hours_of(self._key)
@@ -75,7 +76,7 @@ class Buckets:
                 yield from sorted((row for row in rows if first <= row[0] < end), key=itemgetter(0))
 
     def _hours(self) -> Rows:
-        # Hour by hour through the index of the day's keys, so that a day need not fit into memory.
+        # Hour by hour through the index of the day's keys, so that a day may exceed the memory.
         first, end = self._period.hours
         first_day, end_day = self._period.days
         after, after_key = self._after

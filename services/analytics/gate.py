@@ -1,5 +1,5 @@
-"""What analytics does about the ledger of erasures before it answers anything: a database may have been restored
-from a dump in which those who are erased since still count."""
+"""Holds answers back until analytics agrees with the ledger of erasures: a restored dump may still count consumers
+who were erased after it was made."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -29,7 +29,7 @@ class CountingGate(ReadinessGate):
         analytics: Registry,
     ) -> None:
         super().__init__("the ledger of erasures has not been read yet")
-        # A mark must not be older than what it is a mark of.
+        # A mark must not be older than the state that it marks.
         self._database = database.with_options(read_concern=ReadConcern("majority"))
         self._names, self._read = names, read
         self._relations, self._analytics = relations, analytics

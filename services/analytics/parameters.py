@@ -1,4 +1,4 @@
-"""What a request's words mean: periods and cursors. Pure."""
+"""Parses the periods and cursors of requests. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -45,19 +45,19 @@ def hour_bucket(day: str, hour: str) -> str:
 
 
 def period(from_: str | None, to: str | None) -> Period:
-    """The hours that [from, to) touches; an end that is None or empty is open. Raises BadParameter."""
+    """The hours that [from, to) touches; None or empty means open. Raises BadParameter."""
     start = moment("from", from_) if from_ else None
     stop = moment("to", to) if to else None
     if start is not None and stop is not None and start >= stop:
         raise BadParameter("to", "must be later than from")
     first = _FIRST if start is None else max(_FIRST, hour_number(start))
     end = _END if stop is None else min(_END, -((EPOCH - stop) // HOUR))
-    # A period wholly outside of what events can be dated to is empty, not an error.
+    # A period outside of all possible event times is empty, not an error.
     return Period(min(first, _END), max(end, _FIRST))
 
 
 def decode_place(cursor: str, bucket: Bucket) -> tuple[str, str]:
-    """The bucket and key that a cursor stands for. Raises BadParameter."""
+    """The bucket and key in a cursor. Raises BadParameter."""
     try:
         place = decode_cursor(cursor)
     except ValueError:
@@ -65,4 +65,4 @@ def decode_place(cursor: str, bucket: Bucket) -> tuple[str, str]:
     match place:
         case [str(when), str(key)] if _BUCKETS[bucket].fullmatch(when):
             return when, key
-    raise BadParameter("cursor", "is not one that an answer to this query gave as next")
+    raise BadParameter("cursor", "is not a value of next from this query")

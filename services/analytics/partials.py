@@ -1,7 +1,6 @@
-"""Sums of facts by day and hour, and how a stored document moves by a difference of them. Pure, in integers.
+"""Sums of facts by day and hour, and their differences in stored documents. Pure, in integers.
 
-Entries that are zero are left out and maps are sorted by key, so equal sums are equal documents, whatever
-the way there.
+Zeros are left out and maps are sorted by key, so equal sums are equal documents, in whatever order they were made.
 """
 
 from collections.abc import Mapping
@@ -14,19 +13,19 @@ from shared.runtime.protocols import Document
 
 HOUR = timedelta(hours=1)
 
-#: tenant, by, key, day: what an aggregate document is about
+#: tenant, by, key, day: the key of an aggregate document
 Place = tuple[str, str, str, str]
 
 
 SUMS = ("count", "amount", "rating_count", "rating_sum")
 
-#: Count of facts, money by currency in minor units, number and sum of ratings. All but the count are left out
-#: when zero, and nothing at all is the empty map. Partial sums may be negative.
+#: Count of facts, money by currency in minor units, number and sum of ratings. Zeros other than the count are left
+#: out; an empty sum is the empty map. Partial sums may be negative.
 StoredSums = Mapping[str, Any]
 
 
 def plus(one: StoredSums, other: StoredSums) -> Document:
-    """Two stored sums as one, again as stored. Other fields in them are ignored."""
+    """The sum of two stored sums, in stored form. Other fields in them are ignored."""
     total: Document = {"count": one.get("count", 0) + other.get("count", 0)}
     if "amount" in one or "amount" in other:
         amounts = dict(one.get("amount", ()))
@@ -46,7 +45,7 @@ def _nonzero(amounts: Mapping[str, int]) -> dict[str, int]:
 
 
 class Sums:
-    """The same sums while facts come and go."""
+    """Sums to which facts are added and from which they are removed."""
 
     __slots__ = ("amounts", "count", "rating_count", "rating_sum")
 
@@ -68,7 +67,7 @@ class Sums:
 
 
 class Difference:
-    """By how much a slice moves one stored document, the one of a place in a partition."""
+    """The difference that a slice makes in one stored document: a place in a partition."""
 
     __slots__ = ("_hours", "_partition", "_place", "consumers", "id")
 

@@ -1,18 +1,18 @@
 """Distinct consumers of a day: one document per consumer, and one per consumer and provider. Pure.
 
-The document counts the consumer's facts of the day. Whoever moves that count across zero moves the number of
-distinct consumers, so the numbers of the partitions add up whichever of them the facts came through.
+The document counts the consumer's facts of the day. The partition that moves this count across zero changes the
+number of distinct consumers, so the partitions' numbers add up, whichever partition the facts arrived in.
 """
 
 from shared.contracts.events import document_id
 from shared.runtime.protocols import Document
 
-#: tenant, day, provider (None: any), consumer: what a presence document is about
+#: tenant, day, provider (None: any), consumer: the key of a presence document
 Visit = tuple[str, str, str | None, str]
 
 
 class PresenceDifference:
-    """By how much a slice moves one presence document."""
+    """The difference that a slice makes in one presence document."""
 
     __slots__ = ("_visit", "id", "moved")
 
@@ -25,9 +25,9 @@ class PresenceDifference:
         self.id = document_id(tenant, *parts)
 
     def crossing(self, before: Document | None) -> int:
-        """1 when the consumer comes to be present, −1 when no longer, else 0."""
-        # Below zero is absent, too: after partitions were added, one of them may bring the end of a fact
-        # whose beginning is still on its way in another.
+        """1 if the consumer becomes present, −1 if absent, else 0."""
+        # Below zero is absent, too: after partitions were added, the removal of a fact may arrive in one of them
+        # before its addition arrives in another.
         old: int = before["count"] if before else 0
         return (old + self.moved > 0) - (old > 0)
 

@@ -1,8 +1,8 @@
 """Changes of relations → aggregates and presence documents. Pure.
 
-Every number moves by contribution(after) − contribution(before) of a change, in integers, so order never
-shows and a retraction undoes exactly what its fact did. Each change comes here exactly once: the runner has
-dropped what is repeated or early (``shared.runtime.sequence_numbers``).
+Every number changes by contribution(after) − contribution(before) of a change, in integers. So the result does not
+depend on order, and a retraction undoes exactly its fact. Each change arrives exactly once: the runner has dropped
+repeated and out-of-order ones (``shared.runtime.sequence_numbers``).
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -41,19 +41,19 @@ class AnalyticsProjection:
         return decode_change(record.value)
 
     def project(self, items: Sequence[tuple[Record, RelationChange]]) -> Generator[Ask, Answer, Outcome]:
-        """Fold a slice of one partition. Reads the documents that it may move, all at once."""
+        """Fold a slice of one partition. Reads all documents that it may change at once."""
         if not items:
             return Outcome()
         fold = _Fold(items[0][0].partition.number, [change for _, change in items])
         found = yield Get(fold.ids())
-        # Presence comes first: it moves the numbers of consumers within the aggregates.
+        # Presence comes first: it changes the numbers of consumers in the aggregates.
         writes = list(fold.presence_writes(found.get(PRESENCE, {})))
         writes.extend(fold.aggregate_writes(found.get(AGGREGATES, {})))
         return Outcome(writes)
 
 
 class _Fold:
-    """The differences that changes add up to, per document."""
+    """The differences that changes make, by document."""
 
     def __init__(self, partition: int, changes: Sequence[RelationChange]) -> None:
         self._partition = partition
@@ -95,14 +95,14 @@ class _Fold:
             presence.moved += sign
 
     def ids(self) -> dict[str, list[str]]:
-        """The documents that may move, by collection."""
+        """The ids of the documents that may change, by collection."""
         return {
             AGGREGATES: [difference.id for difference in self._differences.values()],
             PRESENCE: [presence.id for presence in self._visits.values()],
         }
 
     def presence_writes(self, found: Documents) -> Iterator[Write]:
-        """Move the presence counts, and the aggregates' numbers of consumers with them."""
+        """Change the presence counts, and with them the aggregates' numbers of consumers."""
         for (tenant, day, provider, _), presence in self._visits.items():
             if not presence.moved:
                 continue
@@ -113,7 +113,7 @@ class _Fold:
             yield Write(PRESENCE, presence.id, before, presence.applied(before))
 
     def aggregate_writes(self, found: Documents) -> Iterator[Write]:
-        """Move the sums, once presence has moved the consumers."""
+        """Change the sums, after presence has changed the numbers of consumers."""
         for difference in self._differences.values():
             before = found.get(difference.id)
             after = difference.applied(before)

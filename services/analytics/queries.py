@@ -1,6 +1,6 @@
-"""Reads: buckets of time and rankings. Partial sums of the partitions are added up here.
+"""Queries of time buckets and rankings. They add up the partial sums of the partitions.
 
-Each partial is exact as of its own latest commit; partitions move independently of each other.
+Each partial sum is exact as of the latest commit of its partition; partitions advance independently.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class AnalyticsQueries:
     """The queries of analytics on its database. All raise Unavailable while MongoDB is unavailable."""
 
     def __init__(self, database: Database[Document], names: Callable[[str], str] = str) -> None:
-        """``names`` gives what a collection is called at the moment."""
+        """``names`` returns the present full name of a collection."""
         self._database = database
         self._names = names
 
@@ -50,7 +50,7 @@ class AnalyticsQueries:
     ) -> AggregatePage:
         """At most ``limit`` buckets of a key (None: of all keys), ordered by bucket and key.
 
-        Raises BadParameter for a key of the total and for a cursor that no such query gave.
+        Raises BadParameter for a key of the total and for a cursor from another query.
         """
         if by == "total":
             if key:
@@ -67,7 +67,7 @@ class AnalyticsQueries:
                 partials = [sums for _, _, sums in group]
                 total: Document = reduce(plus, partials, {})
                 consumers = sum(partial.get("consumers", 0) for partial in partials) if with_consumers else None
-                # What one partition added and another took back leaves partials that cancel out.
+                # A fact added in one partition and removed in another leaves partial sums that cancel out.
                 if not total and not consumers:
                     continue
                 if len(items) == limit:

@@ -18,7 +18,7 @@ _KEY_SUMS = {
     "count": {"$sum": "$count"},
     "rating_count": {"$sum": "$rating_count"},
     "rating_sum": {"$sum": "$rating_sum"},
-    # Currencies are not known beforehand, so the amounts are added up by whoever reads this.
+    # The currencies are unknown beforehand, so the reader adds up the amounts.
     "amounts": {"$push": "$amount"},
 }
 
@@ -110,7 +110,7 @@ class Ranking:
         )
         currencies = sorted(document["_id"] for document in found)
         if len(currencies) > 1:
-            raise BadParameter("currency", f"is needed, for there are several: {', '.join(currencies)}")
+            raise BadParameter("currency", f"is needed, because there are several: {', '.join(currencies)}")
         return currencies[0] if currencies else None
 
     def _aggregate(self, *stages: Mapping[str, Any]) -> list[Document]:

@@ -44,9 +44,9 @@ COLLECTIONS: Collections = {
             },
             optional={**_SUMS, "consumers": _INTEGER},
         ),
-        # A key's days are a range of _id; this one serves all keys of a range of days. With the numbers in it,
-        # rankings and visits read the index alone, which costs a third of reading the documents; it makes
-        # replacing a document a sixth dearer for mongod, and inserting one no dearer.
+        # A key's days are a range of _id; this index serves all keys of a range of days. It contains the numbers,
+        # so rankings and visits read only the index, at a third of the cost of reading the documents. For mongod
+        # it makes replacing a document a sixth dearer, and inserting one no dearer.
         indexes=(
             (
                 ("tenant", 1),
@@ -59,7 +59,7 @@ COLLECTIONS: Collections = {
             ),
         ),
     ),
-    # Their ids begin with tenant and day, which is how they are read: no further index is worth its writes.
+    # They are read by tenant and day, with which their ids begin: no other index is worth its writes.
     PRESENCE: CollectionSpec(
         validator=object_schema(
             required={"tenant": _STRING, "day": _DAY, "consumer_id": _STRING, "count": _INTEGER},

@@ -14,7 +14,7 @@ from shared.settings import Settings
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ConfigurationError."""
     with Service("exports", settings) as service:
-        # Without Kafka, where the ledger is, nothing can hold back those whom a restored database brings back.
+        # Without Kafka there is no ledger, so consumers in a restored database cannot be held back.
         gate = None if settings.kafka is None else service.erasure_gate(corrects=False)
 
         def problems() -> list[str]:
@@ -39,7 +39,7 @@ def run(settings: Settings) -> None:
 
 
 def _address(given: str | None, host: str, port: int) -> str:
-    """The service that is named, else the one of this machine, as it is reached where it listens on ``host``."""
+    """The given service's address, else that of the service on this machine that listens on ``host``."""
     if given is None:
         host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
         given = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

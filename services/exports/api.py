@@ -32,16 +32,16 @@ from shared.measures.query import NotInstalled
 
 FormatName = Annotated[
     Literal["csv", "csv-excel", "jsonl", "parquet", "hyper"],
-    Query(description="Of the file. csv-excel begins with a byte order mark."),
+    Query(description="Format of the file. csv-excel begins with a byte order mark."),
 ]
 By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
 _FAILURES = problems(
     {
-        400: "A parameter cannot be used; detail says which and why.",
+        400: "A parameter cannot be used; detail contains its name and the reason.",
         410: "MongoDB no longer has the state of that moment.",
-        422: "A parameter is missing or not of its form; detail says which.",
-        501: "This installation lacks a library that the format needs; detail says which extra to install.",
-        503: "MongoDB is unavailable, or too many exports are under way. Retry after the seconds in Retry-After.",
+        422: "A parameter is missing or malformed; detail names it.",
+        501: "This installation lacks a library that the format needs; detail names the extra to install.",
+        503: "MongoDB is unavailable, or too many exports are in progress. Retry after Retry-After seconds.",
     }
 )
 
@@ -75,9 +75,9 @@ def create_app(
     access: Access,
     public_url: str | None = None,
 ) -> FastAPI:
-    """Exports as an ASGI application. ``ready`` gives the reasons why it cannot do its work now; ``measures`` is
-    where measures are asked for, and without it there are none; ``access`` decides who may ask. ``public_url`` is
-    where clients reach this service, for links in the feed, which are relative without it."""
+    """Exports as an ASGI application. ``ready`` returns the reasons why it cannot work now. ``measures`` is the
+    source of measures; without it there are none. ``access`` decides on each request. ``public_url`` is this
+    service's address for clients, for links in the feed; without it they are relative."""
     description = "Relations, relationships and aggregates as files, and as the OData feed /odata/v1/."
     app = guarded_app("Kith exports", description, access, ready)
     downloads = Downloads()
@@ -129,7 +129,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         tenant: TenantOf,
         format: FormatName = "csv",
         from_: Annotated[
-            str | None, Query(alias="from", description="Begin of the period, inclusive: a day (UTC) or a time.")
+            str | None, Query(alias="from", description="Start of the period, inclusive: a day (UTC) or a time.")
         ] = None,
         to: Annotated[str | None, Query(description="End of the period, exclusive.")] = None,
         kind: Annotated[Kind | None, Query(description="Only this kind of relations.")] = None,
@@ -144,21 +144,21 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
             Query(description="Only rows of consumers who have granted this purpose."),
         ] = None,
         personal: Annotated[
-            bool, Query(description="Also the columns that tell about a person; needs the scope personal:read.")
+            bool, Query(description="Include columns with personal data; needs the scope personal:read.")
         ] = False,
     ) -> Any:
-        """All rows as of one moment (header `Kith-As-Of`), streamed. An export that fails midway breaks the
-        connection off: a file that came to its end is whole. Columns that are masked for the credential are left
-        out, and the header `Kith-Masked` names them."""
-        wish = ExportQuery(tenant, None, None, kind, category, consumer_id, provider_id, by, key, purpose)
-        wish = replace(wish, since=_time("from", from_), until=_time("to", to))
+        """All rows as of one moment (header `Kith-As-Of`), streamed. If the export fails midway, the connection is
+        closed without the end of the body, so a complete body is a complete file. Columns that are masked for the
+        credential are left out; the header `Kith-Masked` names them."""
+        query = ExportQuery(tenant, None, None, kind, category, consumer_id, provider_id, by, key, purpose)
+        query = replace(query, since=_time("from", from_), until=_time("to", to))
         if personal:
             if not caller.may(PERSONAL_READ):
                 raise forbidden(PERSONAL_READ)
             subject = {"export": dataset.name} | ({} if consumer_id is None else {"consumer_id": consumer_id})
             access.reading(caller, subject, [column.name for column in dataset.columns if column.personal])
         return downloads.begin(
-            lambda: exports.open(dataset.name, wish, personal=personal, masks=caller.masks), format
+            lambda: exports.open(dataset.name, query, personal=personal, masks=caller.masks), format
         )
 
 
@@ -170,7 +170,7 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
         response_class=Response,
         responses=_FAILURES,
     )
-    # The service that answers decides once more, by the same credential, and masks.
+    # The service with the measure checks the same credential again, and masks.
     @needs(ANALYTICS_READ, masks_itself=True)
     @any_parameter
     def get_measure(

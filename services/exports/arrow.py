@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from services.exports.columns import Row, Type
 from services.exports.source import Export
 
-#: Rows of a row group: what is in memory at most.
+#: Rows of a row group: the most that is in memory.
 GROUP_ROWS = 50_000
 COMPRESSION = "zstd"
 
@@ -28,7 +28,7 @@ TYPES: Mapping[Type, pa.DataType] = {
 
 
 def schema_of(export: Export) -> pa.Schema:
-    """The columns with their descriptions, and where and when it is from."""
+    """The columns with their descriptions, and the origin and time of the export."""
     about = {
         "kith.dataset": export.name,
         "kith.tenant": export.tenant,
@@ -78,7 +78,7 @@ def table(export: Export) -> pa.Table:
 
 
 class _Sink(io.RawIOBase):
-    """A file that only grows, and whose beginning can be taken away."""
+    """An append-only file whose written part can be taken out."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What a caller may read of a dataset. Pure."""
+"""The columns of a dataset that a caller may read. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,15 +18,15 @@ from shared.runtime.protocols import Document
 
 
 def scope_of(dataset: Dataset) -> str:
-    """The same as for the API that shows the same documents."""
+    """The scope of the API that shows the same documents."""
     if dataset.source == "analytics":
         return ANALYTICS_READ
     return CONSUMERS_READ if dataset.name == "consumers" else RELATIONS_READ
 
 
 def split(dataset: Dataset, personal: bool, masks: Sequence[str]) -> tuple[list[Column], list[str]]:
-    """The columns that are shown, and the names of those that the masks hide. A mask is a field's path
-    (``amount``, ``location.city``, ``personal.*``); what a hidden field could be told from is hidden, too."""
+    """The visible columns, and the names of those that the masks hide. A mask is a field's path (``amount``,
+    ``location.city``, ``personal.*``). Columns from which a hidden field follows are hidden, too."""
     shown: list[Column] = []
     hidden: list[str] = []
     for column in dataset.visible(personal):
@@ -37,20 +37,20 @@ def split(dataset: Dataset, personal: bool, masks: Sequence[str]) -> tuple[list[
     return shown, hidden
 
 
-def check_filters(wish: ExportQuery, dataset: Dataset, masks: Sequence[str]) -> None:
-    """Raises BadParameter for a filter by a column that is hidden: its answer would tell what is in it."""
+def check_filters(query: ExportQuery, dataset: Dataset, masks: Sequence[str]) -> None:
+    """Raises BadParameter for a filter by a hidden column: the answer would reveal its values."""
     _, hidden = split(dataset, True, masks)
-    # A category is one of its providers, whichever dataset is narrowed by it.
+    # A category belongs to providers, in a filter of any dataset.
     categories = any(_hides(mask, _CATEGORIES) for mask in masks)
     period = dataset.period in hidden
     refused = {"category": categories, "since": period, "until": period}
     for name in ("kind", "consumer_id", "provider_id", "by", "key", *refused):
-        if getattr(wish, name) is not None and refused.get(name, name in hidden):
+        if getattr(query, name) is not None and refused.get(name, name in hidden):
             raise BadParameter({"since": "from", "until": "to"}.get(name, name), "is hidden from this credential")
 
 
 def masked(dataset: Dataset, masks: Sequence[str]) -> Dataset:
-    """``dataset`` with what the masks hide inside of its maps hidden there, as the API does it."""
+    """``dataset`` with the masks applied inside of its maps, as in the API."""
     maps = [column.name for column in dataset.columns if column.type == "json"]
     if not masks or not maps:
         return dataset
@@ -68,7 +68,7 @@ def masked(dataset: Dataset, masks: Sequence[str]) -> Dataset:
 
 def _hides(mask: str, column: Column) -> bool:
     first, *_ = parts = [part for part in mask.split(".") if part != "*"]
-    # Of a map that is one text, one hidden entry hides all.
+    # A map exported as one text is hidden if any of its entries is.
     return (
         parts[-1] == column.name
         or (column.type == "json" and first == column.name)

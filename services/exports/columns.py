@@ -1,4 +1,4 @@
-"""What a column of an export is. Pure."""
+"""The columns and datasets of exports. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from shared.runtime.protocols import Document
 #: of texts; ``json`` a map as JSON text. Every value may be None.
 Type = Literal["text", "choice", "integer", "number", "boolean", "time", "day", "texts", "json"]
 
-#: Column name → value. A value that is missing is None.
+#: Column name → value. A missing value is None.
 Row = Mapping[str, Any]
 
 
 class WriterFailed(Exception):
-    """A file of a format cannot be written. The message says why, and what to do."""
+    """A file of a format cannot be written. The message contains the reason and the remedy."""
 
 
 class Batches(Protocol):
-    """Rows in lots of bounded size, which is all of an export that is ever in memory."""
+    """Rows in batches of bounded size; only one batch of an export is in memory."""
 
     def __iter__(self) -> Iterator[Sequence[Row]]: ...
     def __next__(self) -> Sequence[Row]: ...
@@ -75,13 +75,13 @@ class Dataset:
 
     @property
     def entity_set(self) -> str:
-        """Its name in the OData feed."""
+        """The dataset's name in the OData feed."""
         return self.name.title().replace("-", "")
 
     def visible(self, personal: bool) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if personal or not column.personal)
 
     def projection(self, personal: bool) -> dict[str, int]:
-        """What MongoDB is asked to send of each document."""
+        """The MongoDB projection of the fields that are read."""
         wanted = {*self.fields, *(self.personal_fields if personal else ())}
         return {**dict.fromkeys(sorted(wanted), 1), **({} if "_id" in wanted else {"_id": 0})}

@@ -12,8 +12,8 @@ _GRANTED = "granted_by"
 
 
 def consenting(snapshot: Snapshot, tenant: str, purpose: str, documents: Sequence[Document]) -> Sequence[Document]:
-    """The documents of consumers who have granted the purpose. Consumers of whom nothing is known and pseudonyms
-    count as not granting, as in the relations API."""
+    """The documents of consumers who have granted the purpose. Unknown consumers and pseudonyms count as not
+    consenting, as in the relations API."""
     ids = {document_id(tenant, document["consumer_id"]) for document in documents}
     wanted = {"_id": {"$in": sorted(ids)}, f"consent.{purpose}": True}
     with closing(snapshot.find("relations", "consumers", wanted, {"_id": 1})) as found:

@@ -1,4 +1,4 @@
-"""Opens what is sealed, for those who may see it."""
+"""Decrypts sealed values for callers who may see them."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ Reveal = Callable[[str, Sequence[Document]], Sequence[Document]]
 
 
 def decryptor(vault: Vault | None) -> Reveal | None:
-    """By the keys of the documents' consumers, as they are now: what a destroyed key has sealed stays empty. None
+    """Decrypts with the present keys of the documents' consumers: values of a destroyed key stay empty. None
     without a vault: then nothing is sealed."""
     if vault is None:
         return None

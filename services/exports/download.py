@@ -1,4 +1,4 @@
-"""An HTTP answer that streams an export, and frees what it holds when its reader goes away."""
+"""An HTTP answer that streams an export, and frees its resources when the client disconnects."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,18 +18,18 @@ from shared.contracts.errors import Unavailable
 from shared.http.problems.server import TOO_BUSY
 from shared.http.server import problem
 
-#: Downloads under way at the same time.
+#: Most downloads at the same time.
 AT_ONCE = 8
 
 _log = logging.getLogger(__name__)
 
 
 class Cancelled(Exception):
-    """Whoever asked for the export has gone."""
+    """The client has disconnected."""
 
 
 class Stoppable:
-    """Rows that end with Cancelled once they are stopped, from whatever thread."""
+    """Rows that raise Cancelled once they are stopped, from any thread."""
 
     def __init__(self, rows: Batches) -> None:
         self._rows = rows
@@ -53,9 +53,9 @@ class Stoppable:
 class Download(Response):
     """``chunks`` are made in threads of ``limiter``, one at a time, never ahead of a slow reader.
 
-    What fails midway breaks the connection off, so that nobody takes a part for the whole. With ``whole`` the
-    answer begins with the first chunk, and what fails before it is answered as a problem. At the end, however it
-    comes, ``done`` is called; it may block.
+    A failure midway closes the connection without the end of the body, so that no client takes a part for the
+    whole. With ``whole`` the answer begins with the first chunk, and an earlier failure is answered as a problem.
+    ``done`` is called at the end, also after a failure; it may block.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class Download(Response):
         finally:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(self._end, limiter=self._limiter)
-        # An answer that is left without its end makes the server break the connection off.
+        # The server closes the connection if the end of the body is missing.
         if failed is not None and not isinstance(failed, Cancelled | MomentPassed | Unavailable):
             raise failed
 
     async def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        # The thread that reads, or writes Tableau's file, ends with the next lot.
+        # The thread that reads, or writes Tableau's file, ends with the next batch.
         self._rows.stop()
         scope.cancel()
 
@@ -127,7 +127,7 @@ class Download(Response):
         try:
             return next(self._chunks, None)
         except (MomentPassed, Unavailable) as error:
-            _log.error("an export was broken off", extra={"reason": str(error)})
+            _log.error("an export was aborted", extra={"reason": str(error)})
             raise
 
     def _end(self) -> None:
@@ -143,7 +143,7 @@ class Download(Response):
 
 
 class Downloads:
-    """Begins downloads, AT_ONCE at most: who comes then is told to try again."""
+    """Begins downloads, AT_ONCE at most; further requests are answered with 503 and Retry-After."""
 
     def __init__(self) -> None:
         self._limiter = CapacityLimiter(AT_ONCE)
@@ -152,7 +152,7 @@ class Downloads:
     def begin(self, opened: Callable[[], Export], format: str) -> Response:
         """Raises what ``opened`` raises, and NotInstalled."""
         if not self._slots.acquire(blocking=False):
-            detail = f"{AT_ONCE} exports are under way, which is the most"
+            detail = f"{AT_ONCE} exports are in progress, the maximum; retry later"
             return problem(503, detail, {"Retry-After": "10"}, kind=TOO_BUSY)
         try:
             return self._answer(opened(), FORMATS[format])

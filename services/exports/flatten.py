@@ -13,12 +13,12 @@ from shared.contracts.fact_fields import FACT_FIELDS, FactField
 from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document
 
-#: What a sealed value begins with (shared/vault). One that nobody has opened is not shown.
+#: The prefix of a sealed value (shared/vault). A value that was not decrypted is not shown.
 SEALED = "kith1."
 
 
 def name_within_tenant(id: str) -> str:
-    """``ada:cafe-lumen`` of ``default:ada:cafe-lumen``. A tenant's name holds no colon."""
+    """``ada:cafe-lumen`` of ``default:ada:cafe-lumen``. A tenant's name contains no colon."""
     return id.partition(":")[2]
 
 
@@ -113,8 +113,8 @@ def aggregate(sums: Document) -> Document:
 
 
 def added_up(partials: Iterable[Document]) -> Iterator[Document]:
-    """The partial sums of partitions as whole ones. Those of a ``by``, day and key have to follow each other; what
-    one partition added and another took back is left out."""
+    """Adds up the partial sums of partitions. Those of a ``by``, day and key must be adjacent. Sums that cancel
+    out between partitions are left out."""
     for (by, day, key), group in groupby(partials, key=itemgetter("by", "day", "key")):
         count = rating_count = rating_sum = consumers = 0
         amounts: dict[str, int] = {}
@@ -140,8 +140,8 @@ def added_up(partials: Iterable[Document]) -> Iterator[Document]:
 
 
 def _money(amounts: Mapping[str, int]) -> Document:
-    """Sums by currency: all of them as JSON, and as numbers where there is one currency only. A sum of 0 is one:
-    orders and refunds that cancel out are not the same as no money."""
+    """Sums by currency: all of them as JSON, and as numbers if there is only one currency. A sum of 0 is kept:
+    orders and refunds that cancel out differ from no money."""
     amounts = {currency: amounts[currency] for currency in sorted(amounts)}
     currency, amount = next(iter(amounts.items())) if len(amounts) == 1 else (None, None)
     return {"currency": currency, "amount": amount, "amounts": _json(amounts)}

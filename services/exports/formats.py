@@ -11,12 +11,12 @@ from shared.measures.query import NotInstalled
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``chunks`` gives the bytes of an export. It raises NotInstalled before anything is read."""
+    """``chunks`` yields the bytes of an export. It raises NotInstalled before anything is read."""
 
     media_type: str
     extension: str
     chunks: Callable[[Export], Iterator[bytes]]
-    #: The first chunk comes when all is written: until then the answer can still be that it failed.
+    #: The first chunk comes when everything is written, so a failure can still be answered as a problem.
     whole: bool = False
 
 
@@ -54,7 +54,7 @@ def _hyper(export: Export) -> Iterator[bytes]:
 
 FORMATS: Mapping[str, Format] = {
     "csv": Format("text/csv; charset=utf-8; header=present", "csv", _csv),
-    # Without the mark Excel takes UTF-8 for the code page of its machine.
+    # Without the mark Excel reads UTF-8 in the code page of its machine.
     "csv-excel": Format("text/csv; charset=utf-8; header=present", "csv", _csv_excel),
     "jsonl": Format("application/x-ndjson", "jsonl", _jsonl),
     "parquet": Format("application/vnd.apache.parquet", "parquet", _parquet),

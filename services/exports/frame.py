@@ -22,7 +22,7 @@ from shared.service.launch import read_settings
 from shared.vault.open import vault_in
 
 When = str | date | datetime | None
-#: In the order of Wish.
+#: In the order of ExportQuery.
 _FILTERS = ("kind", "category", "consumer_id", "provider_id", "by", "key", "purpose")
 
 
@@ -52,11 +52,11 @@ def frame(
     for kinds and currencies, datetime64[us, UTC] for times and datetime64 for days; polars gets Int64,
     Categorical, Datetime("us", "UTC") and Date. All of it is in memory: for more than fits, export Parquet.
 
-    ``personal`` adds the columns that tell about a person. From MongoDB that takes the master key of the settings
-    (KITH_MASTER_KEY_FILE), or KITH_ENCRYPTION=off, and goes on record in the audit; from the service, a key with
-    the scope personal:read.
+    ``personal`` adds the columns with personal data. From MongoDB that needs the master key of the settings
+    (KITH_MASTER_KEY_FILE), or KITH_ENCRYPTION=off, and is recorded in the audit; from the service, it needs a key
+    with the scope personal:read.
 
-    Raises ValueError for what cannot be asked, NotInstalled without kith[frames], ConfigurationError without an
+    Raises ValueError for an invalid query, NotInstalled without kith[frames], ConfigurationError without an
     address, and Unavailable.
     """
     try:
@@ -76,18 +76,18 @@ def frame(
     if mongo is None:
         mongo, database = settings.mongo, settings.database
     if mongo is None:
-        raise ConfigurationError("say where the data is: mongo, url or KITH_MONGO")
+        raise ConfigurationError("no address of the data: pass mongo or url, or set KITH_MONGO")
     with connect(mongo) as client:
-        wish = ExportQuery(
+        query = ExportQuery(
             tenant, bounds.get("since"), bounds.get("until"), *(filters.get(name) for name in _FILTERS)
         )
-        # The vault only where it is needed: most who draw charts have no master key.
+        # The vault only if needed: most users of frames have no master key.
         reveal = None
         if personal:
             reveal = decryptor(vault_in(settings, client[database]))
             with closing(open_audit(settings, client[database])) as audit:
                 audit.record(Act(tenant, user(), "frame", "personal.read", {"export": dataset}))
-        export = Exports(client[database], reveal).open(dataset, wish, personal=personal)
+        export = Exports(client[database], reveal).open(dataset, query, personal=personal)
         try:
             return _as(library, table(export))
         finally:

@@ -1,7 +1,7 @@
-"""Exports as Tableau's extract files (``.hyper``), made in a process of their own.
+"""Exports as Tableau's extract files (``.hyper``), written in a separate process.
 
-Tableau's engine and pantab are native code that ends its process where Python would raise: an empty table without
-columns once ended the whole service. Here it can end no more than the child. Needs pantab and pyarrow.
+Tableau's engine and pantab are native code that can end its process where Python would raise: an empty table
+without columns once ended the whole service. Here it can only end the child. Needs pantab and pyarrow.
 """
 
 import os
@@ -20,15 +20,15 @@ from services.exports.arrow import record_batches, schema_of
 from services.exports.columns import WriterFailed
 from services.exports.source import Export
 
-#: The child is ended when it takes longer than this to accept a batch of rows, or to finish the file.
+#: The child is killed if it takes longer than this to accept a batch of rows, or to finish the file.
 STEP_SECONDS = 120.0
 _CHUNK = 1 << 20
 _CHILD = (sys.executable, "-m", "services.exports.hyper_writer")
 
 
 def write_hyper(export: Export, path: Path, step_seconds: float = STEP_SECONDS) -> None:
-    """One table, named as the dataset is. The engine keeps its log beside the file: give it a folder of its
-    own. Raises what reading the rows raises, and WriterFailed."""
+    """Write one table, named like the dataset. The engine keeps its log beside the file, so ``path`` needs its own
+    folder. Raises WriterFailed, and errors of reading the rows."""
     if not export.columns:
         raise WriterFailed("a file for Tableau needs at least one column, and none is visible to this credential")
     schema = schema_of(export)
@@ -68,7 +68,7 @@ def hyper(export: Export) -> Iterator[bytes]:
         path = Path(folder) / "export.hyper"
         write_hyper(export, path)
         file = path.open("rb")
-    # The file has no name any more: whoever reads slowly, or a process that is killed, leaves nothing behind.
+    # The file is already unlinked, so a slow reader or a killed process leaves nothing behind.
     with file:
         while chunk := file.read(_CHUNK):
             yield chunk

@@ -1,6 +1,6 @@
 """Measures as exports: what the services answer, as rows and columns.
 
-The services' code is not imported here; they are asked over HTTP, with the credentials of whoever asks.
+The services' code is not imported here; they are called over HTTP, with the caller's credentials.
 """
 
 import json
@@ -24,7 +24,7 @@ _FILTERS = frozenset({"kind", "category", "provider_id"})
 
 
 class Refused(Exception):
-    """A service does not answer: ``status``, ``detail`` and ``kind`` are its own."""
+    """A service rejects the request: ``status``, ``detail`` and ``kind`` are its own."""
 
     def __init__(self, status: int, detail: str, kind: ProblemType | None = None) -> None:
         super().__init__(detail)
@@ -42,15 +42,15 @@ class Measures(Protocol):
 
 
 class MeasureServices:
-    """The services that have measures. With both, relations answers what asks for a kind, a category or a
-    provider, which its facts tell, and analytics the rest, which is quicker."""
+    """The services that have measures. If both have one, relations answers queries with a kind, a category or a
+    provider, which need its facts; analytics, which is faster, answers all others."""
 
     def __init__(self, analytics: str, relations: str) -> None:
         """Their addresses, without a slash at the end."""
         self._analytics = analytics
         self._relations = relations
         self._documents: dict[str, Mapping[str, Any]] = {}
-        # No proxy, whatever the environment says: they are of one installation.
+        # No proxy, even if the environment sets one: they belong to this installation.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def answer(self, name: str, asked: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, Any]:
@@ -66,8 +66,8 @@ class MeasureServices:
         raise AssertionError("there are services")
 
     def schema(self, name: str, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """From the services' OpenAPI documents, which are read once, and again where an answer does not fit: then
-        its service has been replaced by a newer one."""
+        """From the services' OpenAPI documents. They are read once, and again if an answer does not fit, because
+        its service was upgraded."""
         for again in (False, True):
             for service in (self._analytics, self._relations):
                 found = _answer_schema(self._document(service, again), name)
@@ -96,8 +96,8 @@ class MeasureServices:
 def measure_export(
     name: str, tenant: str, answer: Mapping[str, Any], as_of: datetime, schema: Mapping[str, Any]
 ) -> Export:
-    """An answer (JSON values) as an export: its items, a row each. The columns follow from ``schema`` alone, the
-    JSON Schema of the answer. What the answer names as masked is left out."""
+    """An answer (JSON values) as an export: one row per item. The columns follow only from ``schema``, the JSON
+    Schema of the answer. Fields that the answer names as masked are left out."""
     definitions = schema.get("$defs") or {}
     columns = columns_of(schema, definitions)
     masked = {str(path) for path in answer.get("masked") or ()}
@@ -108,14 +108,14 @@ def measure_export(
 
 
 class _Rows:
-    def __init__(self, lots: Iterable[Sequence[Row]]) -> None:
-        self._lots = iter(lots)
+    def __init__(self, batches: Iterable[Sequence[Row]]) -> None:
+        self._batches = iter(batches)
 
     def __iter__(self) -> Iterator[Sequence[Row]]:
         return self
 
     def __next__(self) -> Sequence[Row]:
-        return next(self._lots)
+        return next(self._batches)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -13,9 +13,9 @@ from services.exports.columns import Row
 from services.exports.source import Export
 from shared.http.parameters import BadParameter
 
-#: Rows that wait at most, of all days together.
+#: Most buffered rows, over all days.
 MAX_WAITING = 200_000
-#: Files that are open at the same time. A day whose file was closed for another gets a further one.
+#: Most open files. A day whose file was closed for another one gets a second file.
 MAX_OPEN = 128
 
 
@@ -23,8 +23,8 @@ def write_by_day(export: Export, folder: Path, max_waiting: int = MAX_WAITING, m
     """Write ``folder/date=2026-11-21/part-0.parquet`` and so on; returns how many files. The days are in UTC: of
     relations when they happened, of relationships the latest, of aggregates their own.
 
-    The rows come in another order than by day, so they wait here; whenever too many do, the day that has most of
-    them is written as a row group. Raises BadParameter for what has no day.
+    The rows are not ordered by day, so they are buffered; when the buffer is full, the day with the most rows is
+    written as a row group. Raises BadParameter for a dataset without a day.
     """
     if export.day is None:
         raise BadParameter("partition-by", f"{export.name} have no day")

@@ -1,14 +1,14 @@
-"""Of which datasets rows can be left out by a purpose. Pure."""
+"""The datasets that cannot be filtered by a purpose. Pure."""
 
 from collections.abc import Mapping
 
 from shared.http.parameters import BadParameter
 
-#: What rows are not of one consumer each.
+#: Datasets whose rows do not belong to one consumer each.
 _SUMS = "sums up consumers, so it cannot leave out those who have not granted a purpose"
 REASONS: Mapping[str, str] = {
     "aggregates": _SUMS,
-    "providers": "are not about consumers, so that a purpose says nothing of them",
+    "providers": "are not about consumers, so a purpose does not apply",
 }
 
 

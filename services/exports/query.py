@@ -1,4 +1,4 @@
-"""What may be asked of an export, and the MongoDB filter that it becomes. Pure."""
+"""The query of an export, and its MongoDB filter. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -60,25 +60,25 @@ class ExportQuery:
         return self.since, self.until
 
 
-def filter_of(dataset: Dataset, wish: ExportQuery, providers: Sequence[str] | None = None) -> Document:
-    """The documents behind the rows that are wanted. ``providers`` are those of the wish's category."""
-    wanted: dict[str, Any] = {**tenant_of(dataset, wish.tenant), **(dataset.always or {})}
+def filter_of(dataset: Dataset, query: ExportQuery, providers: Sequence[str] | None = None) -> Document:
+    """The documents behind the rows that are wanted. ``providers`` are those of the query's category."""
+    wanted: dict[str, Any] = {**tenant_of(dataset, query.tenant), **(dataset.always or {})}
     for name in ("consumer_id", "provider_id"):
-        if (value := getattr(wish, name)) is not None:
+        if (value := getattr(query, name)) is not None:
             # With one side known, its index is the way.
-            wanted["tenant"] = wish.tenant
+            wanted["tenant"] = query.tenant
             wanted[name] = value
-    if dataset.period is not None and (bounds := _bounds(dataset, wish)):
+    if dataset.period is not None and (bounds := _bounds(dataset, query)):
         wanted[dataset.period] = bounds
-    if wish.kind is not None:
-        wanted |= _of_kind(dataset, wish.kind)
-    if wish.by is not None:
-        wanted["by"] = wish.by
-    if wish.key is not None:
-        wanted["key"] = wish.key
-    if wish.category is not None:
+    if query.kind is not None:
+        wanted |= _of_kind(dataset, query.kind)
+    if query.by is not None:
+        wanted["by"] = query.by
+    if query.key is not None:
+        wanted["key"] = query.key
+    if query.category is not None:
         if dataset.name == "providers":
-            wanted["categories"] = wish.category
+            wanted["categories"] = query.category
         else:
             among = {"provider_id": {"$in": list(providers or ())}}
             wanted["$and"] = [*wanted.get("$and", ()), among]
@@ -93,8 +93,8 @@ def tenant_of(dataset: Dataset, tenant: str) -> Document:
     return {"tenant": tenant}
 
 
-def _bounds(dataset: Dataset, wish: ExportQuery) -> Mapping[str, Any]:
-    bounds = {"$gte": wish.since, "$lt": wish.until}
+def _bounds(dataset: Dataset, query: ExportQuery) -> Mapping[str, Any]:
+    bounds = {"$gte": query.since, "$lt": query.until}
     as_day = dataset.day == "day"
     return {operator: at.date().isoformat() if as_day else at for operator, at in bounds.items() if at is not None}
 

@@ -1,4 +1,4 @@
-"""Reads of one moment: whatever is written meanwhile, and however long it takes."""
+"""Reads as of one moment, independent of later writes."""
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -19,23 +19,23 @@ from shared.versions.mongo_registry import PROJECTIONS
 
 #: A stream; closing it frees the server's cursor.
 Documents = Generator[Document, None, None]
-#: Documents that come with one answer of the server.
+#: Documents per answer of the server.
 BATCH = 2_000
 _INVALID, _TOO_OLD, _UNAVAILABLE, _KILLED, _NOT_FOUND = 72, 239, 246, 175, 43
 _CONVERSION_FAILURE = 241
 
 
 class NotConvertible(Exception):
-    """The server met a value that a conversion in the question cannot take."""
+    """A conversion in the pipeline failed for a stored value."""
 
 
 class MomentPassed(Exception):
-    """The server no longer knows what was stored at the moment that is read."""
+    """The server no longer has the state of the moment."""
 
 
 class Snapshot:
-    """What was stored at one moment (MongoDB's ``atClusterTime``), whichever collections are read and in however
-    many calls. The versions of the projections are those that were live then.
+    """The stored state at one moment (MongoDB's ``atClusterTime``), for any number of reads of all collections.
+    The versions of the projections are those that were live then.
 
     MongoDB keeps the past for ``minSnapshotHistoryWindowInSeconds``, 300 by default. Reading on after that raises
     MomentPassed. Every method raises Unavailable while MongoDB is unavailable.
@@ -46,7 +46,7 @@ class Snapshot:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
         self._database = database.with_options(codec_options=options)
         with translated():
-            # What is acknowledged by now; a read of this moment waits until most servers have it.
+            # The latest acknowledged time; a read at this time waits until a majority has reached it.
             found = moment or self._database.command("ping").get("operationTime")
         if found is None:
             raise ConfigurationError("exports need a MongoDB that is a replica set: others have no snapshots")
@@ -88,7 +88,7 @@ class Snapshot:
         return self._stream({"aggregate": self.name(source, collection), "pipeline": list(stages), **options})
 
     def name(self, source: str, collection: str) -> str:
-        """What a collection of a projection was called at the moment."""
+        """The full name of a projection's collection at the moment."""
         return collection_of(collection, self._live.get(source, FIRST))
 
     def _find(self, name: str, wanted: Document, options: Document | None = None) -> Documents:
@@ -104,7 +104,8 @@ class Snapshot:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """What means something else here than to a worker. Inside ``translated``, which would take it first."""
+    """Translates errors that have another meaning here than in a worker. Inside ``translated``, which would catch
+    them first."""
     try:
         yield
     except OperationFailure as error:
@@ -115,7 +116,7 @@ def _explained() -> Iterator[None]:
                 " less at a time: a period, a kind"
             ) from None
         if error.code == _INVALID and "atClusterTime" in str(error):
-            raise MomentPassed("MongoDB has never been at the moment that is to be read") from None
+            raise MomentPassed("the moment is in the future of MongoDB's cluster time") from None
         if error.code == _CONVERSION_FAILURE:
             raise NotConvertible from None
         if error.code in (_UNAVAILABLE, _KILLED, _NOT_FOUND):

@@ -1,4 +1,4 @@
-"""Opens exports: a dataset, narrowed by a wish, as of one moment."""
+"""Opens exports: a dataset, filtered by a query, as of one moment."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -23,8 +23,8 @@ from shared.runtime.protocols import Document
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Rows as of one moment. ``rows`` is read once, and closed by whoever reads it. ``day`` is the column by whose
-    UTC day it can be partitioned."""
+    """Rows as of one moment. ``rows`` is read once, and closed by its reader. ``day`` is the column by whose UTC
+    day it can be partitioned."""
 
     name: str
     tenant: str
@@ -45,7 +45,7 @@ class Exports:
     """The exports of one database."""
 
     def __init__(self, database: Database[Document], reveal: Reveal | None = None) -> None:
-        """``reveal`` opens sealed values where personal fields are asked for; without it they stay empty."""
+        """``reveal`` decrypts sealed values if personal fields are requested; without it they stay empty."""
         self._database = database
         self._reveal = reveal
 
@@ -55,58 +55,58 @@ class Exports:
     def open(
         self,
         name: str,
-        wish: ExportQuery,
+        query: ExportQuery,
         *,
         personal: bool = False,
         masks: Sequence[str] = (),
         snapshot: Snapshot | None = None,
     ) -> Export:
-        """The rows that are wanted, ordered by the dataset's key. The first lot is read already, so that what
-        fails at once is raised here: BadParameter, Unavailable, MomentPassed."""
+        """The matching rows, ordered by the dataset's key. The first batch is read here, so that early failures
+        are raised here: BadParameter, Unavailable, MomentPassed."""
         dataset = DATASETS.get(name)
         if dataset is None:
-            raise BadParameter("dataset", f"there is none called {name}; there are {', '.join(DATASETS)}")
-        wish.check(dataset)
+            raise BadParameter("dataset", f"there is no dataset {name}; there are {', '.join(DATASETS)}")
+        query.check(dataset)
         columns, hidden = split(dataset, personal, masks)
-        check_filters(wish, dataset, masks)
+        check_filters(query, dataset, masks)
         dataset = masked(dataset, masks)
         snapshot = snapshot or self.snapshot()
         providers = None
-        if wish.category is not None and dataset.name != "providers":
-            providers = _providers(snapshot, wish)
+        if query.category is not None and dataset.name != "providers":
+            providers = _providers(snapshot, query)
         found = snapshot.find(
             dataset.source,
             dataset.collection,
-            filter_of(dataset, wish, providers),
+            filter_of(dataset, query, providers),
             dataset.projection(personal),
             [(field, 1) for field in dataset.key],
         )
-        rows = _Begun(self._rows(dataset, found, snapshot, wish, personal))
-        return Export(name, wish.tenant, columns, snapshot.time, rows, dataset.day, hidden)
+        rows = _PrefetchedBatches(self._rows(dataset, found, snapshot, query, personal))
+        return Export(name, query.tenant, columns, snapshot.time, rows, dataset.day, hidden)
 
     def _rows(
-        self, dataset: Dataset, found: Documents, snapshot: Snapshot, wish: ExportQuery, personal: bool
+        self, dataset: Dataset, found: Documents, snapshot: Snapshot, query: ExportQuery, personal: bool
     ) -> Generator[Sequence[Row], None, None]:
         reveal = self._reveal if personal and dataset.personal_fields else None
         with closing(found):
             documents: Iterator[Document] = added_up(found) if dataset.partials else found
             flat = dataset.flat
-            lot: Sequence[Document]
-            while lot := list(islice(documents, BATCH)):
-                if wish.purpose is not None:
-                    # Before anything is opened: nobody's values are read in vain.
-                    lot = consenting(snapshot, wish.tenant, wish.purpose, lot)
-                yield [flat(document) for document in (reveal(wish.tenant, lot) if reveal and lot else lot)]
+            batch: Sequence[Document]
+            while batch := list(islice(documents, BATCH)):
+                if query.purpose is not None:
+                    # Before decryption, so that no values are decrypted in vain.
+                    batch = consenting(snapshot, query.tenant, query.purpose, batch)
+                yield [flat(document) for document in (reveal(query.tenant, batch) if reveal and batch else batch)]
 
 
-class _Begun:
-    """Lots whose first is read already. Closing it closes the rest, even if nothing of it was asked for."""
+class _PrefetchedBatches:
+    """Batches whose first is already read. Closing it closes the rest, even if no batch was taken."""
 
     def __init__(self, rows: Generator[Sequence[Row], None, None]) -> None:
         self._rows = rows
         self._first = next(rows, None)
 
-    def __iter__(self) -> "_Begun":
+    def __iter__(self) -> "_PrefetchedBatches":
         return self
 
     def __next__(self) -> Sequence[Row]:
@@ -117,10 +117,10 @@ class _Begun:
         self._rows.close()
 
 
-def _providers(snapshot: Snapshot, wish: ExportQuery) -> list[str]:
-    """Those of the wish's category, as of the moment. Raises BadParameter for too many."""
+def _providers(snapshot: Snapshot, query: ExportQuery) -> list[str]:
+    """The providers of the query's category, as of the moment. Raises BadParameter for too many."""
     providers = DATASETS["providers"]
-    wanted = {**tenant_of(providers, wish.tenant), "categories": wish.category}
+    wanted = {**tenant_of(providers, query.tenant), "categories": query.category}
     fields = {"_id": 0, "provider_id": 1}
     with closing(snapshot.find("relations", "providers", wanted, fields, limit=MAX_PROVIDERS + 1)) as found:
         names = [document["provider_id"] for document in found]

@@ -11,16 +11,16 @@ import orjson
 from services.exports.columns import Batches, Column, Type
 from shared.measures.csv_cells import guarded, guarded_json
 
-#: The byte order mark, from which Excel knows that a file is in UTF-8.
+#: The byte order mark, by which Excel recognises UTF-8.
 BOM = b"\xef\xbb\xbf"
 
 
 def csv_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
     """CSV (RFC 4180): UTF-8, CRLF, a head line, quotes where they are needed.
 
-    Nothing is an empty cell. Times are ``2026-11-21T07:00:00.000000Z``, days ``2026-11-21``, a list of texts is
-    JSON. A text that a spreadsheet would run as a formula gets an apostrophe in front, which
-    ``shared.measures.csv_cells.unguarded`` takes away; numbers do not, for they cannot be one.
+    A missing value is an empty cell. Times are ``2026-11-21T07:00:00.000000Z``, days ``2026-11-21``, a list of
+    texts is JSON. A text that a spreadsheet would run as a formula gets a leading apostrophe, which
+    ``shared.measures.csv_cells.unguarded`` removes; numbers cannot be formulas and get none.
     """
     names = [column.name for column in columns]
     shown = [_SHOWN[column.type] for column in columns]
@@ -43,8 +43,8 @@ def csv_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
 
 
 def json_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
-    """A JSON object a line, with the columns that are not null. What CSV has as JSON text is a JSON value here.
-    Times are in UTC and end with Z."""
+    """One JSON object per line, with the columns that are not null. JSON text in CSV is a JSON value here. Times
+    are in UTC and end with Z."""
     names = [(column.name, _IN_JSON.get(column.type, _as_it_is)) for column in columns]
     for rows in batches:
         lines = [
@@ -72,7 +72,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 def _utc(time: datetime) -> datetime:
-    # Of other kinds of time zones orjson may not write the offset.
+    # orjson may not write the offset of other time zone classes.
     return time.astimezone(UTC)
 
 

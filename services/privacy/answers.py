@@ -1,4 +1,4 @@
-"""What the privacy API answers, for its documentation."""
+"""Models of the privacy API's answers, for its documentation."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -9,9 +9,9 @@ from shared.access.lineage import Count, DerivedFrom, Label
 
 
 class Accepted(BaseModel):
-    erasure: Label = Field(description="The erasure's name: GET /v1/erasures/{erasure} tells how far it is.")
+    erasure: Label = Field(description="The erasure's id: GET /v1/erasures/{erasure} returns its progress.")
     mode: Literal["anonymise", "delete"]
-    asked: datetime = Field(description="When it was first asked for.")
+    asked: datetime = Field(description="Time of the first request.")
 
 
 class Step(BaseModel):
@@ -27,7 +27,7 @@ class Erasure(BaseModel):
     asked: datetime
     done: bool
     steps: list[Step]
-    # It names the consumer, in a form that anyone can read.
+    # It names the consumer in readable form.
     receipt: Annotated[str | None, DerivedFrom("consumer_id")] = Field(
         description="A JWS (compact) once all steps are done; else null."
     )
@@ -43,31 +43,33 @@ class ErasureSummary(BaseModel):
 
 
 class ErasurePage(BaseModel):
-    items: list[ErasureSummary] = Field(description="The latest first, by when it was last asked for.")
+    items: list[ErasureSummary] = Field(description="Latest first, by the time of the last request.")
     next: Label | None = Field(description="The cursor of the next page; null on the last one.")
 
 
 class AuditEntry(BaseModel):
-    """An act, as it was put on record before it happened."""
+    """An act, as it was recorded before it took place."""
 
-    sequence: Count = Field(description="Its place in the tenant's chain, from 1.")
+    sequence: Count = Field(description="The entry's place in the tenant's chain, from 1.")
     time: str
     tenant: Label
-    who: Label = Field(description="The caller's name, for people.")
+    who: Label = Field(description="The caller's display name.")
     credential: Label = Field(description="The prefix of a key, a token's subject, `command` …")
     action: Label = Field(description="A short stable code such as `personal.read`.")
     subject: Annotated[dict[str, str], DerivedFrom("consumer_id", "provider_id")] = Field(
-        description="What it was done to, such as a consumer_id."
+        description="The subject of the act, such as a consumer_id."
     )
-    fields: list[Label] = Field(description="Which personal fields were shown.")
+    fields: list[Label] = Field(description="The personal fields that were shown.")
     details: Annotated[dict[str, str | int], DerivedFrom()]
-    hash: Label = Field(description="Of the entry and of all before it: `kith audit verify` checks the chain.")
+    hash: Label = Field(
+        description="Hash of the entry and of all before it: `kith audit verify` checks the chain."
+    )
 
 
 class AuditPage(BaseModel):
-    items: list[AuditEntry] = Field(description="The latest first.")
+    items: list[AuditEntry] = Field(description="Latest first.")
     next: Label | None = Field(
-        description="The cursor of the next page; null on the last one. A page may be short or empty before."
+        description="The cursor of the next page; null on the last one. Earlier pages may be short or empty."
     )
 
 
@@ -90,7 +92,7 @@ class EventName(BaseModel):
 
 
 class ExportedRelation(BaseModel):
-    """A fact as it is stored. Parts that nobody has stated are left out."""
+    """A fact as it is stored. Fields that no event has stated are left out."""
 
     relation_id: str
     kind: str
@@ -128,10 +130,10 @@ class ExportedRelationship(BaseModel):
 
 
 class Export(BaseModel):
-    """All that is stored of one consumer."""
+    """Everything that is stored about one consumer."""
 
     consumer: Annotated[dict[str, Any], DerivedFrom()] = Field(
-        description="The profile, as GET /v1/consumers/{consumer_id} has it."
+        description="The profile, as in GET /v1/consumers/{consumer_id}."
     )
     erasure: Annotated[dict[str, Any] | None, DerivedFrom()] = Field(
         description="Set once the consumer is erased."

@@ -34,21 +34,21 @@ from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed
 
 DESCRIPTION = """\
-Erases, corrects and exports what is known of one consumer.
+Erases, corrects and exports the data of one consumer.
 
-Erasing destroys the consumer's key, takes the relations away (`delete`) or moves them to a pseudonym
-(`anonymise`), and lasts: nothing that is replayed, rebuilt or restored brings the consumer back.
+An erasure destroys the consumer's key and deletes the relations (`delete`) or moves them to a pseudonym
+(`anonymise`). It is permanent: no replay, rebuild or restored dump brings the consumer back.
 """
 FAILURES = problems(
     {
-        422: "A parameter or the body is not of its form; detail says which.",
+        422: "A parameter or the body is malformed; detail names it.",
         503: "A server is unavailable. Retry after the seconds in Retry-After.",
     }
 )
 Purpose = Annotated[
     Name | None,
     DerivedFrom("consent"),
-    Query(description="Answer only what the consumer has granted for this purpose."),
+    Query(description="Answer only if the consumer has granted this purpose."),
 ]
 
 
@@ -64,8 +64,9 @@ def create_app(
     access: Access,
     vault: Vault | None = None,
 ) -> FastAPI:
-    """The app. ``publish`` returns once the messages are in Kafka; ``ready`` gives the reasons why the service
-    cannot do its work; ``access`` decides who may ask. Without ``vault`` personal values travel in plain text."""
+    """The app. ``publish`` returns once Kafka has acknowledged the messages; ``ready`` returns the reasons why the
+    service cannot work; ``access`` decides on each request. Without ``vault`` personal values are in plain
+    text."""
     app = guarded_app("Kith privacy", DESCRIPTION, access, ready, ids_in_paths=True)
 
     def send(event: ConsumerEvent) -> None:
@@ -77,8 +78,10 @@ def create_app(
         response_model=answers.Accepted,
         responses={
             202: {
-                "description": "Asked for; the erasure is carried out within moments.",
-                "headers": {"Location": {"description": "The erasure's state.", "schema": {"type": "string"}}},
+                "description": "Accepted; the erasure is carried out within moments.",
+                "headers": {
+                    "Location": {"description": "URL of the erasure's state.", "schema": {"type": "string"}}
+                },
             },
             **FAILURES,
             **problems({409: "This is the pseudonym of an erased consumer."}),
@@ -92,19 +95,21 @@ def create_app(
         access: AccessOf,
         mode: Annotated[
             Mode,
-            Query(description="`anonymise` keeps the relations under a pseudonym, `delete` takes them away."),
+            Query(description="`anonymise` keeps the relations under a pseudonym; `delete` removes them."),
         ],
         reason: Annotated[
             str | None,
             DerivedFrom(),
-            Query(max_length=200, description="Why, for the audit: the number of a request. Nothing personal."),
+            Query(
+                max_length=200, description="Reason for the audit, as the number of a request. Nothing personal."
+            ),
         ] = None,
     ) -> Response:
-        """Erase a consumer. Asking again is safe, and has it carried out once more; `delete` outranks
-        `anonymise`, whichever comes first."""
+        """Erase a consumer. Repeating the request is safe and carries it out again. `delete` outranks `anonymise`,
+        in either order."""
         if people.pseudonymous(tenant, consumer_id):
-            # What the consumer does later would go on counting for it.
-            raise Refusal(PSEUDONYM, "this is a pseudonym: erase the consumer it stands for, with mode=delete")
+            # Later events of the consumer would still count for the pseudonym.
+            raise Refusal(PSEUDONYM, "this is a pseudonym: erase the consumer behind it, with mode=delete")
         subject = {"consumer_id": consumer_id}
         details = {"mode": mode, **({} if reason is None else {"reason": reason})}
         access.record(Act(tenant, caller.name, caller.key, "consumer.erase", subject, details=details))
@@ -114,7 +119,7 @@ def create_app(
                 specversion="1.0",
                 id=f"{request['erasure']}/{mode}",
                 source="kith/privacy",
-                # Asked for again, it is the same event: a source and id name one.
+                # A repeated request makes the same event: same source and id.
                 time=request["asked"],
                 tenant=tenant,
                 type="consumer.erased",
@@ -124,30 +129,30 @@ def create_app(
         body = {"erasure": request["erasure"], "mode": mode, "asked": request["asked"].isoformat()}
         return JSONResponse(body, 202, {"Location": f"/v1/erasures/{quote(request['erasure'])}"})
 
-    # Before the route of one erasure, which would take "keys" for its name.
+    # Before the route of one erasure, which would match "keys" as an id.
     @app.get("/v1/erasures/keys", response_model=answers.Keys, responses=FAILURES)
     @public
     def keys() -> Any:
-        """The public keys that receipts are checked with."""
+        """The public keys that verify receipts."""
         return json_response(receipts.jwks())
 
     @app.get(
         "/v1/erasures/{erasure}",
         response_model=answers.Erasure,
-        responses=FAILURES | problems({404: "There is no erasure of this name."}),
+        responses=FAILURES | problems({404: "There is no erasure with this id."}),
     )
     @needs(ADMIN)
     def erasure(erasure: Annotated[PathId, Path()], tenant: TenantOf) -> Any:
-        """How far an erasure is, step by step, and the receipt once all are done."""
+        """The progress of an erasure, step by step, and the receipt once all steps are done."""
         if (found := erasures.state(tenant, erasure)) is None:
-            raise HTTPException(404, "there is no erasure of this name")
+            raise HTTPException(404, "there is no erasure with this id")
         return json_response(found)
 
     @app.get(
         "/v1/consumers/{consumer_id}/export",
         response_model=answers.Export,
         responses=FAILURES
-        | problems({403: "The consumer has not granted the purpose.", 404: "Nothing is known of this consumer."}),
+        | problems({403: "The consumer has not granted the purpose.", 404: "No consumer is known under this id."}),
     )
     @needs(CONSUMERS_READ, masks_itself=True)
     def export(
@@ -157,15 +162,15 @@ def create_app(
         access: AccessOf,
         purpose: Purpose = None,
     ) -> Response:
-        """All that is stored of a consumer, in one JSON document, as it is at the time of reading."""
+        """Everything that is stored about a consumer, in one JSON document, as of the time of reading."""
         if (profile := people.profile(tenant, consumer_id)) is None:
             if not people.acted(tenant, consumer_id):
-                raise HTTPException(404, "nothing is known of this consumer")
+                raise HTTPException(404, "no consumer is known under this id")
             profile = {"consumer_id": consumer_id}
         if purpose is not None and (profile.get("consent") or {}).get(purpose) is not True:
             raise Refusal(PURPOSE_NOT_GRANTED, f"the consumer has not granted the purpose {purpose}")
         _, fields = people.shown(profile, caller)
-        # Of relations it is not known beforehand whether they have texts.
+        # Whether relations have texts is unknown before they are read.
         shown = [*fields, *PERSONAL_OF_RELATION] if caller.may(PERSONAL_READ) else []
         access.reading(caller, {"consumer_id": consumer_id}, shown)
         pieces = people.export(tenant, profile, caller, consumer_id)
@@ -178,8 +183,8 @@ def create_app(
         responses=FAILURES
         | problems(
             {
-                400: "The body is no JSON in UTF-8.",
-                404: "Nothing is known of this consumer.",
+                400: "The body is not JSON in UTF-8.",
+                404: "No consumer is known under this id.",
                 409: "The consumer is erased.",
             }
         ),
@@ -192,11 +197,11 @@ def create_app(
         caller: CallerOf,
         access: AccessOf,
     ) -> Response:
-        """Correct what is known of a consumer: members replace, null removes, all else stays. Each field that is
-        named (`personal.email`, `consent.sms` …) is stated as of now: of two corrections of one field the later
-        one counts. A part that is null (`personal`, `location`, `traits`, `consent`) removes all of its fields."""
+        """Correct the profile of a consumer: members replace, null removes, all other fields stay. Each named
+        field (`personal.email`, `consent.sms` …) is stated as of now, so the later of two corrections of a field
+        counts. A part that is null (`personal`, `location`, `traits`, `consent`) removes all of its fields."""
         if (profile := people.profile(tenant, consumer_id)) is None:
-            raise HTTPException(404, "nothing is known of this consumer")
+            raise HTTPException(404, "no consumer is known under this id")
         if "erased" in profile:
             raise Refusal(CONSUMER_ERASED, "the consumer is erased")
         try:

@@ -1,5 +1,5 @@
-"""The route over the audit. It lies with the privacy service: those who answer for personal data ask there who saw
-it, and that service reads and writes the audit already."""
+"""The route over the audit. It belongs to the privacy service, which already reads and writes the audit: data
+protection officers use both."""
 
 from typing import Annotated, Any
 
@@ -19,15 +19,15 @@ from shared.http.server import json_response, problem, problems
 _Time = Annotated[str | None, DerivedFrom("time")]
 _FAILURES = problems(
     {
-        400: "A parameter cannot be used; detail says which and why.",
-        422: "A parameter is missing, not known or not of its form; detail says which.",
-        503: "MongoDB is unavailable, or the audit cannot be written; try again after Retry-After seconds.",
+        400: "A parameter cannot be used; detail contains its name and the reason.",
+        422: "A parameter is missing, unknown or malformed; detail names it.",
+        503: "MongoDB is unavailable, or the audit cannot be written. Retry after the seconds in Retry-After.",
     }
 )
 
 
 def add_audit(app: FastAPI, reader: AuditReader) -> None:
-    """Add ``GET /v1/audit`` to an app that is guarded."""
+    """Add ``GET /v1/audit`` to a guarded app."""
 
     @app.get("/v1/audit", tags=["audit"], response_model=answers.AuditPage, responses=_FAILURES)
     @needs(ADMIN)
@@ -38,12 +38,12 @@ def add_audit(app: FastAPI, reader: AuditReader) -> None:
         subject: Annotated[
             str | None,
             DerivedFrom("consumer_id", "provider_id"),
-            Query(max_length=200, description="What acts were done to: a consumer_id, a key, a letter …"),
+            Query(max_length=200, description="The subject of acts: a consumer_id, a key, a dead letter …"),
         ] = None,
         by: Annotated[
             str | None,
             DerivedFrom(),
-            Query(alias="caller", max_length=200, description="Who: a caller's name, or the prefix of a key."),
+            Query(alias="caller", max_length=200, description="The caller's name, or the prefix of a key."),
         ] = None,
         action: Annotated[
             str | None,
@@ -51,17 +51,19 @@ def add_audit(app: FastAPI, reader: AuditReader) -> None:
             Query(max_length=100, description="A code such as `personal.read`, or its first part: `keys`."),
         ] = None,
         from_: Annotated[
-            _Time, Query(alias="from", description="Begin, inclusive: a day (UTC) or a time with its offset.")
+            _Time, Query(alias="from", description="Start, inclusive: a day (UTC) or a time with its offset.")
         ] = None,
-        to: Annotated[_Time, Query(description="End, exclusive, written as `from` is.")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000, description="How many entries at most.")] = 100,
+        to: Annotated[_Time, Query(description="End, exclusive, in the form of `from`.")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="Maximum number of entries.")] = 100,
         cursor: Annotated[
-            str | None, Query(description="`next` of the page before, with all else the same. Left out: page one.")
+            str | None,
+            Query(
+                description="`next` of the page before, with the other parameters unchanged. Default: page one."
+            ),
         ] = None,
     ) -> Any:
-        """Who saw or did what, the latest first: the entries of the credential's tenant. Each page that is read is
-        an entry itself, `audit.read`. Where much is looked through for few entries, a page may be short or empty
-        and still have a `next`."""
+        """Who saw or did what, latest first: the entries of the credential's tenant. Reading a page is an entry
+        itself, `audit.read`. If few entries match, a page may be short or empty and still have a `next`."""
         sought = AuditFilter(
             subject,
             by,
@@ -94,4 +96,4 @@ def _place(cursor: str | None) -> int | None:
                 return sequence
     except ValueError:
         pass
-    raise BadParameter("cursor", "is not one that an answer to this query gave as next")
+    raise BadParameter("cursor", "is not a value of next from this query")

@@ -1,4 +1,4 @@
-"""A correction: what is wrong in what is stored of a consumer, as an event. Pure."""
+"""Makes the event that corrects a consumer's profile. Pure."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,16 +16,16 @@ _POINT = ("lat", "lon")
 def correction(
     tenant: str, consumer_id: str, stored: Document, patch: Mapping[str, Any], id: str, time: datetime
 ) -> ConsumerUpserted:
-    """The event that corrects a consumer. ``stored`` has its sealed values opened.
+    """The event that corrects a consumer. The sealed values of ``stored`` are decrypted.
 
-    As in a JSON Merge Patch (RFC 7396): members replace, null removes a member, and a part that is null, all of
-    it. Each member is a field of its own, so that the event states no others. Latitude and longitude are one
-    field: where ``patch`` names one, the other is stated as it is stored. Raises InvalidEvent.
+    As in a JSON Merge Patch (RFC 7396): members replace, null removes a member, and a null part removes all of its
+    fields. Each member is one field; the event states no others. Latitude and longitude are one field: if
+    ``patch`` names only one, the other is taken from ``stored``. Raises InvalidEvent.
     """
     if unknown := [name for name in patch if name not in PARTS]:
-        raise InvalidEvent("invalid", f"is none of {', '.join(PARTS)}", unknown[0][:100])
+        raise InvalidEvent("invalid", f"is not one of {', '.join(PARTS)}", unknown[0][:100])
     if not patch:
-        raise InvalidEvent("invalid", f"says nothing: name one of {', '.join(PARTS)}")
+        raise InvalidEvent("invalid", f"is empty: it needs one of {', '.join(PARTS)}")
     data: Document = {"consumer_id": consumer_id}
     for part, change in patch.items():
         if change is not None and not isinstance(change, Mapping):

@@ -1,4 +1,4 @@
-"""Every erasure of a tenant, the latest first, and the route over them."""
+"""Every erasure of a tenant, latest first, and its route."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -19,21 +19,21 @@ from shared.http.server import json_response, problem, problems
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
-#: When an erasure that came through Kafka was asked for: microseconds since 1970, by mode.
+#: The request time of an erasure that arrived through Kafka: microseconds since 1970, by mode.
 _MICROSECONDS = {"$max": ["$asked.anonymise.time", "$asked.delete.time"]}
 _MILLISECONDS = {"$floor": {"$divide": [_MICROSECONDS, 1000]}}
 
 
 class ErasureList:
-    """Lists what was asked for over HTTP and what came through Kafka; an erasure that did both is one. ``names``
-    gives what a collection of relations is called at the moment."""
+    """Lists the erasures requested over HTTP and through Kafka; one that was requested both ways is listed once.
+    ``names`` returns the present full name of a collection of relations."""
 
     def __init__(self, database: Database[Document], names: Callable[[str], str], erasures: Erasures) -> None:
         self._database, self._names, self._erasures = database, names, erasures
 
     def page(self, tenant: str, limit: int, after: tuple[datetime, str] | None) -> tuple[list[Document], Any]:
-        """Erasures with their state, and the place (time, name) to go on after; None at the end. Raises
-        Unavailable."""
+        """Erasures with their state, and the place (time, id) after which the next page begins; None at the end.
+        Raises Unavailable."""
         beyond: list[Document] = []
         if after is not None:
             time, name = after
@@ -72,31 +72,33 @@ class ErasureList:
 
 
 def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
-    """Add ``GET /v1/erasures`` to an app that is guarded."""
+    """Add ``GET /v1/erasures`` to a guarded app."""
 
     @app.get(
         "/v1/erasures",
         response_model=answers.ErasurePage,
         responses=problems(
             {
-                400: "The cursor is not one of this list.",
-                422: "A parameter is not known or not of its form; detail says which.",
-                503: "A server is unavailable; try again after Retry-After seconds.",
+                400: "The cursor does not come from this list.",
+                422: "A parameter is unknown or malformed; detail names it.",
+                503: "A server is unavailable. Retry after the seconds in Retry-After.",
             }
         ),
     )
     @needs(ADMIN)
     def listed(
         tenant: TenantOf,
-        limit: Annotated[int, Query(ge=1, le=100, description="How many at most.")] = 20,
-        cursor: Annotated[str | None, Query(description="`next` of the page before. Left out: page one.")] = None,
+        limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of erasures.")] = 20,
+        cursor: Annotated[
+            str | None, Query(description="`next` of the page before. Default: the first page.")
+        ] = None,
     ) -> Any:
-        """Every erasure that was asked for, over HTTP or through Kafka, and how far it is. The steps and the
-        receipt are at `GET /v1/erasures/{erasure}`."""
+        """Every erasure requested over HTTP or through Kafka, with its progress. The steps and the receipt are at
+        `GET /v1/erasures/{erasure}`."""
         try:
             after = None if cursor is None else _place(cursor)
         except ValueError:
-            return problem(400, "cursor: is not one that an answer to this query gave as next")
+            return problem(400, "cursor: is not a value of next from this query")
         items, rest = erasures.page(tenant, limit, after)
         return json_response({"items": items, "next": None if rest is None else _cursor(*rest)})
 

@@ -1,4 +1,4 @@
-"""Erasures: what is asked for, and how far each is."""
+"""The requested erasures, and the progress of each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ from shared.versions.generations import Registry
 from shared.versions.progress import caught_up, change_marks
 
 _MAJORITY = ReadConcern("majority")
-#: So long anything may be remembered: data keys by the vault, answers (for less) by the relations API.
+#: Longest lifetime of a cache entry: of data keys in the vault; answers of the relations API expire earlier.
 CACHE_SECONDS = LIFE_SECONDS + 1.0
 
 STEPS: Mapping[str, str] = {
-    "accepted": "the erasure is in Kafka, or was asked for there",
+    "accepted": "the erasure is in Kafka, or was requested there",
     "profile": "nothing of the profile is stored any more",
-    "key": "the consumer's key is destroyed: what was encrypted under it is unreadable, wherever it lies",
-    "ledger": "the ledger, which outranks every event, has the consumer",
-    "facts": "the consumer's relations are retracted (delete), or the pseudonym's (anonymise)",
-    "aggregates": "analytics has counted the changes of that",
-    "caches": "whatever was remembered of the consumer is too old to be given",
+    "key": "the consumer's key is destroyed: everything encrypted under it is unreadable everywhere",
+    "ledger": "the ledger, which outranks every event, contains the consumer",
+    "facts": "the consumer's relations are retracted (delete) or moved to the pseudonym (anonymise)",
+    "aggregates": "analytics has counted the changes of the relations",
+    "caches": "every cached answer about the consumer has expired",
 }
 
 
 @dataclass(frozen=True)
 class Stores:
-    """Where to look: ``names`` gives what a collection of relations is called at the moment, ``ledger`` the mode
-    that the ledger has of a consumer."""
+    """The sources of the progress: ``names`` returns the present full name of a collection of relations,
+    ``ledger`` the mode of a consumer in the ledger."""
 
     database: Database[Document]
     names: Callable[[str], str]
@@ -60,11 +60,12 @@ class Erasures:
         )
 
     def ask(self, tenant: str, consumer_id: str, mode: Mode) -> Document:
-        """Note that an erasure is asked for. The same the second time: ``asked`` is when it was first."""
+        """Record the request of an erasure. A repeated request changes nothing: ``asked`` is the time of the
+        first."""
         return self._noted(tenant, consumer_id, mode, self._clock())
 
     def state(self, tenant: str, id: str) -> Document | None:
-        """The state of a tenant's erasure, None when there is none of this id."""
+        """The state of a tenant's erasure; None if there is none with this id."""
         database, names = self._stores.database, self._stores.names
         with translated():
             folded = database[names("erasures")].find_one({"_id": id})
@@ -106,7 +107,7 @@ class Erasures:
         return steps
 
     def _facts(self, tenant: str, consumer_id: str, mode: Mode) -> bool:
-        # What a majority has: the marks, which are taken next, are that, too, and must not be older.
+        # With majority read concern, like the marks, which are read next and must not be older.
         names, database = self._stores.names, self._stores.database.with_options(read_concern=_MAJORITY)
         with translated():
             marker = database[names("erased")].find_one({"_id": document_id(tenant, consumer_id)})
@@ -119,7 +120,7 @@ class Erasures:
             return database[names("relations")].find_one({"$or": ids}, {"_id": 1}) is None
 
     def _counted(self, request: Document) -> bool:
-        """Whether analytics has come to where the changes of the facts ended when they had been erased."""
+        """Whether analytics has counted all changes that were numbered when the facts had been erased."""
         if "marks" not in request:
             request["marks"] = self._keep(request, "marks", change_marks(self._stores.relations))
         return caught_up(self._stores.database, self._stores.analytics, request["marks"])
@@ -159,7 +160,7 @@ class Erasures:
         with translated():
             stored = self._requests.find_one_and_update(
                 {"_id": f"{erasure}/{mode}"},
-                # To the millisecond, which is what MongoDB keeps.
+                # Truncated to milliseconds, as MongoDB does.
                 {"$setOnInsert": {**fields, "asked": asked.replace(microsecond=asked.microsecond // 1000 * 1000)}},
                 upsert=True,
                 return_document=ReturnDocument.AFTER,
@@ -168,7 +169,7 @@ class Erasures:
         return stored
 
     def _keep(self, request: Document, field: str, value: Any) -> Any:
-        """Store ``value``, unless another process was first. Returns what is stored."""
+        """Store ``value``, unless another process was first. Returns the stored value."""
         with translated():
             self._requests.update_one({"_id": request["_id"], field: {"$exists": False}}, {"$set": {field: value}})
             stored = self._requests.find_one({"_id": request["_id"]}, {field: 1})

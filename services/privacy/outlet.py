@@ -1,4 +1,4 @@
-"""The way to Kafka for single events: opened when it is first needed."""
+"""A lazy publisher for single events: opened at the first message."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -9,8 +9,7 @@ from shared.runtime.protocols import Message, Publisher
 
 
 class Outlet:
-    """Safe for threads. ``open`` raises Unavailable while Kafka is unavailable; the next message tries it
-    again."""
+    """Thread-safe. ``open`` raises Unavailable while Kafka is unavailable; the next message calls it again."""
 
     def __init__(self, open: Callable[[], Publisher], timeout_seconds: float) -> None:
         self._open, self._timeout = open, timeout_seconds
@@ -18,8 +17,8 @@ class Outlet:
         self._publisher: Publisher | None = None
 
     def publish(self, messages: Sequence[Message]) -> None:
-        """Return once every replica has all of them. Raises Unavailable: some may be there, and sending them again
-        is safe."""
+        """Return once every replica has all of them. If it raises Unavailable, some may be published; publishing
+        them again is safe."""
         with self._lock:
             if self._publisher is None:
                 self._publisher = self._open()

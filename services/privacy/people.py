@@ -1,4 +1,4 @@
-"""What is stored of one consumer: for a correction, and as one document for themselves."""
+"""Reads the stored data of one consumer: for a correction, and for the export as one document."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ _INTERNAL = frozenset({"_id", "tenant", "versions", "version", "fingerprint", "s
 
 
 class People:
-    """Reads one database. ``names`` gives what a collection is called at the moment. Every method raises
+    """Reads one database. ``names`` returns the present full name of a collection. Every method raises
     Unavailable."""
 
     def __init__(self, database: Database[Document], names: Callable[[str], str], vault: Vault | None) -> None:
@@ -31,7 +31,7 @@ class People:
         self._opened = opener(vault)
 
     def profile(self, tenant: str, consumer_id: str) -> Document | None:
-        """What is known of a consumer, sealed values opened."""
+        """The profile of a consumer, sealed values decrypted."""
         with translated():
             found = self._database[self._names("consumers")].find_one({"_id": document_id(tenant, consumer_id)})
         if found is None:
@@ -46,7 +46,7 @@ class People:
             return self._database[self._names("relations")].find_one(wanted, {"_id": 1}) is not None
 
     def pseudonymous(self, tenant: str, consumer_id: str) -> bool:
-        """Whether this is a pseudonym that relations of an erased consumer go on under."""
+        """Whether this is the pseudonym of an erased consumer's relations."""
         if not looks_like_pseudonym(consumer_id):
             return False
         prefix = f"{document_id(tenant, consumer_id)}:"
@@ -55,7 +55,7 @@ class People:
             return self._database[self._names("relations")].find_one(wanted, {"_id": 1}) is not None
 
     def shown(self, profile: Document, caller: Caller) -> tuple[Document, list[str]]:
-        """A profile as ``caller`` may see it, and which of its personal fields it shows."""
+        """A profile as ``caller`` may see it, and the personal fields that it shows."""
         return presented(_public(profile), PERSONAL_OF_CONSUMER, caller)
 
     def erasure(self, tenant: str, consumer_id: str) -> Document | None:
@@ -64,8 +64,8 @@ class People:
         return None if found is None else {"erasure": found["_id"], "mode": found["mode"]}
 
     def export(self, tenant: str, profile: Document, caller: Caller, consumer_id: str) -> Iterator[bytes]:
-        """One JSON document, piece by piece: the profile, consent in it, the erasure, and every relation and
-        relationship. What the caller may not see is masked, and named."""
+        """One JSON document, piece by piece: the profile with consent, the erasure, and every relation and
+        relationship. Fields that the caller may not see are masked and named."""
         shown = with_masks(self.shown(profile, caller)[0], caller.masks)
         yield b'{"consumer":' + _json(shown)
         yield b',"erasure":' + _json(self.erasure(tenant, consumer_id))
@@ -89,7 +89,7 @@ class People:
             wanted["retracted"] = False
         after = prefix
         while True:
-            # A page at a time: a client that is slow, or gone, holds no cursor.
+            # One page at a time, so that a slow or disconnected client holds no cursor.
             wanted["_id"] = {**beginning_with(prefix), "$gt": after}
             with translated():
                 page = list(self._database[self._names(name)].find(wanted).sort("_id", 1).limit(_BATCH))

@@ -1,4 +1,4 @@
-"""Signed receipts: a JWS (RFC 7515) by a key that is made once, and the keys that they are checked with."""
+"""Signed receipts: a JWS (RFC 7515) by a key that is created once, and the public keys that verify them."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,14 +17,14 @@ from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 
 ALGORITHM = "ES256"
-#: "Tenant" whose key the signing key is sealed under: no tenant can have this name.
+#: The pseudo tenant whose key seals the signing key: no tenant can have this name.
 _OWNER = "*"
 _CONTEXT = b"kith signing key"
 
 
 class Receipts:
-    """Signs with the key of one database, which is made when the first receipt is, and sealed with ``vault``.
-    Every method raises Unavailable."""
+    """Signs with the key of one database, which is created with the first receipt and sealed with ``vault``. Every
+    method raises Unavailable."""
 
     def __init__(self, database: Database[Document], vault: Vault | None, clock: Callable[[], datetime]) -> None:
         self._keys = database.get_collection(SIGNING_KEYS, write_concern=WriteConcern("majority", wtimeout=10_000))
@@ -59,7 +59,7 @@ class Receipts:
         if self._vault is not None:
             private = self._vault.tenant_key(_OWNER).seal(private, _CONTEXT)
         document: Document = {
-            # One name, so that of several processes only one makes it.
+            # A fixed id, so that only one of several processes creates it.
             "_id": "receipts-1",
             "public": key.as_dict(private=False),
             "private": private,

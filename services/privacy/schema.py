@@ -9,8 +9,8 @@ REQUESTS, SIGNING_KEYS = "erasure_requests", "signing_keys"
 _STRING: dict[str, Any] = {"bsonType": "string"}
 _DATE: dict[str, Any] = {"bsonType": "date"}
 
-#: How far an erasure is known to be, by erasure and mode. ``marks`` are the changes that analytics has to have
-#: counted, ``settled`` is when it had.
+#: The known progress of an erasure, by erasure and mode. ``marks`` are the changes that analytics must have
+#: counted, ``settled`` is the time when it had.
 _REQUESTS = object_schema(
     {
         "erasure": _STRING,
@@ -21,8 +21,8 @@ _REQUESTS = object_schema(
     },
     {"marks": {"bsonType": "array"}, "settled": _DATE, "receipt": _STRING},
 )
-#: Keys that receipts are signed with: the public half as a JWK, the private one sealed under a key of the vault
-#: (``sealed``), or, where nothing is encrypted, plain.
+#: The keys that sign receipts: the public half as a JWK, the private one sealed under a key of the vault
+#: (``sealed``) or, without encryption, plain.
 _SIGNING_KEYS = object_schema(
     {
         "public": {"bsonType": "object"},

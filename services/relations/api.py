@@ -237,6 +237,6 @@ def _cursor_checked(query: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return query(*arguments)
         except BadCursor:
-            raise HTTPException(400, "cursor: is not a value of next from this list") from None
+            raise HTTPException(400, "cursor: is not a value of next from this query") from None
 
     return checked

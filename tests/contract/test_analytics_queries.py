@@ -226,7 +226,7 @@ def test_the_only_currency_needs_no_name(market: AnalyticsQueries) -> None:
 
 
 def test_several_currencies_must_be_told_apart(market: AnalyticsQueries) -> None:
-    with pytest.raises(BadParameter, match=r"^currency: is needed, for there are several: EUR, USD$"):
+    with pytest.raises(BadParameter, match=r"^currency: is needed, because there are several: EUR, USD$"):
         market.top("default", "provider", "amount", None, ALWAYS, 9)
 
 
@@ -313,4 +313,4 @@ def test_over_http(market: AnalyticsQueries) -> None:
     assert other.json()["items"][0]["key"] == "p9"
     several = get(app, "/v1/top", {"measure": "amount"})
     assert several.status_code == 400
-    assert several.json()["detail"] == "currency: is needed, for there are several: EUR, USD"
+    assert several.json()["detail"] == "currency: is needed, because there are several: EUR, USD"

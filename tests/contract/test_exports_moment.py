@@ -318,7 +318,7 @@ def test_an_export_that_takes_too_long_ends_with_the_reason_never_with_a_part(
         "asgi": {"version": "3.0"},
     }
     asyncio.run(app(scope, receive, send))
-    [line] = [record for record in caplog.records if record.message == "an export was broken off"]
+    [line] = [record for record in caplog.records if record.message == "an export was aborted"]
     assert "minSnapshotHistoryWindowInSeconds" in line.reason  # type: ignore[attr-defined]
     # The server closes a connection whose body has not been ended: the reader sees that it is not whole.
     assert messages[0]["status"] == 200

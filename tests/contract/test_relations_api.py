@@ -211,11 +211,11 @@ def test_the_longest_ids_give_cursors_that_are_taken_back(mongo_database: Mongo)
     [
         ("/v1/relations", 400, "the query needs consumer_id, provider_id or both"),
         ("/v1/relations?kind=view", 400, "the query needs consumer_id, provider_id or both"),
-        ("/v1/relations?consumer_id=c1&cursor=x", 400, "cursor: is not a value of next from this list"),
+        ("/v1/relations?consumer_id=c1&cursor=x", 400, "cursor: is not a value of next from this query"),
         (
             f"/v1/relations?consumer_id=c1&cursor={encode_cursor(10**18, 'x')}",
             400,
-            "cursor: is not a value of next from this list",
+            "cursor: is not a value of next from this query",
         ),
         ("/v1/relationships", 400, "the query needs exactly one of consumer_id and provider_id"),
         (
@@ -223,7 +223,7 @@ def test_the_longest_ids_give_cursors_that_are_taken_back(mongo_database: Mongo)
             400,
             "the query needs exactly one of consumer_id and provider_id",
         ),
-        ("/v1/relationships?consumer_id=c1&cursor=", 400, "cursor: is not a value of next from this list"),
+        ("/v1/relationships?consumer_id=c1&cursor=", 400, "cursor: is not a value of next from this query"),
         ("/v1/consumers/nobody", 404, "no consumer is known under this id"),
         ("/v1/providers/c:1", 404, "no provider is known under this id"),
         ("/v1/relationships/c:1/p3", 404, "there are no relations between this consumer and this provider"),

@@ -81,8 +81,8 @@ class Figures(BaseModel):
 
 
 class FiguresReader:
-    """Reads figures. ``names`` and ``relations_names`` give what collections of analytics and of relations are
-    called at the moment, ``clock`` the time. Every method raises Unavailable while MongoDB is unavailable."""
+    """Reads figures. ``names`` and ``relations_names`` return the present full names of collections of analytics
+    and of relations, ``clock`` the time. Every method raises Unavailable while MongoDB is unavailable."""
 
     def __init__(
         self,
@@ -117,9 +117,9 @@ class FiguresReader:
             {"$group": grouped},
             {"$sort": {"_id": 1}},
         ):
-            # Currencies are not known beforehand, so the amounts are added up here.
+            # The currencies are unknown beforehand, so the amounts are added up here.
             amount = reduce(plus, ({"amount": one} for one in day["amounts"]), Document()).get("amount", {})
-            # What one partition added and another took back leaves partials that cancel out.
+            # A fact added in one partition and removed in another leaves partial sums that cancel out.
             if not (stored := plus({**day, "amount": amount}, {})):
                 continue
             total = plus(total, stored)

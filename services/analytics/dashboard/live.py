@@ -23,13 +23,13 @@ from shared.measures.query import BadMeasure
 
 #: Streams of one process; each holds a connection and asks MongoDB once a second.
 MAX_STREAMS = 64
-#: Of one credential, so that none takes them all.
+#: Most streams of one credential, so that none takes them all.
 MAX_STREAMS_OF_ONE = 32
-#: A stream ends after so long, and the page opens the next: a credential that was withdrawn sees no more.
+#: The lifetime of a stream in seconds. The page opens the next one, which a revoked credential cannot.
 LIFE_SECONDS = 600.0
 BEAT_SECONDS = 10.0
 _LOOK_SECONDS = 1.0
-#: Of the time, at most this part is spent on reading figures for one stream.
+#: The largest fraction of time spent on reading figures for one stream.
 _SHARE = 0.1
 
 Json = dict[str, Any]
@@ -61,7 +61,7 @@ def framed(event: str, data: Json) -> bytes:
 
 
 class Stream:
-    """The events of one page. ``stopping`` says that the process is to end."""
+    """The events of one page. ``stopping`` returns whether the process is shutting down."""
 
     def __init__(
         self,
@@ -90,7 +90,9 @@ class Stream:
             try:
                 news = await self.news()
             except Unavailable:
-                news = framed("away", {"detail": "MongoDB is unavailable or too slow; the figures stand still"})
+                news = framed(
+                    "away", {"detail": "MongoDB is unavailable or too slow; the figures are not updated"}
+                )
                 self._mark = self._sent = None
             except BadMeasure as error:
                 # A category that has grown too large since.
@@ -172,11 +174,13 @@ def add_live(app: FastAPI, reader: Reader) -> None:
         """`figures` first, with every day that has relations; then `change` with the totals and only the days
         that differ. `away` while MongoDB is. It looks once a second, and ends after ten minutes."""
         if streams.total() >= MAX_STREAMS:
-            detail = f"this process has its {MAX_STREAMS} streams already"
+            detail = f"this process already has {MAX_STREAMS} streams, the maximum; retry later"
             return problem(503, detail, {"Retry-After": "5"}, kind=TOO_BUSY)
         whose = (caller.tenant, caller.key)
         if streams[whose] >= MAX_STREAMS_OF_ONE:
-            detail = f"this credential has its {MAX_STREAMS_OF_ONE} streams of this process already"
+            detail = (
+                f"this credential already has {MAX_STREAMS_OF_ONE} streams in this process, the maximum; close one"
+            )
             return problem(503, detail, {"Retry-After": "5"}, kind=TOO_BUSY)
         stream = Stream(reader, caller, query, limiter, stopping)
         # What fails at once is answered as a problem, before the stream has a status.
@@ -193,5 +197,5 @@ def add_live(app: FastAPI, reader: Reader) -> None:
                 if not streams[whose]:
                     del streams[whose]
 
-        # A proxy that collects answers before it passes them on would hold the events back.
+        # A buffering proxy would hold the events back.
         return StreamingResponse(body(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

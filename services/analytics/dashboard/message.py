@@ -20,7 +20,7 @@ class Line(NamedTuple):
 
 
 class Unmaskable(ValueError):
-    """The message is no JSON object, so that nobody knows where in it the masked fields are."""
+    """The message is not a JSON object, so the masked fields in it cannot be located."""
 
 
 class _Literal(str):
@@ -32,7 +32,8 @@ class _Object(list[tuple[str, Any]]):
 
 
 def tenant_of(letter: Document) -> str | None:
-    """Whose message it is: by the event, or else by the message's key (``tenant:id``); None where neither says."""
+    """The tenant of a message: by the event, else by the message's key (``tenant:id``); None if neither has
+    one."""
     if (tenant := letter.get("tenant")) is not None:
         return str(tenant)
     named, colon, _ = (letter.get("key") or b"").partition(b":")

@@ -1,4 +1,4 @@
-"""What an operator sees: lag, workers, versions, dead letters, and a way to publish dead letters again."""
+"""The operators' API: lag, workers, versions and dead letters, and the replay of dead letters."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ from shared.mongo.errors import translated
 from shared.observability.status import Status
 from shared.runtime.protocols import Publisher
 
-#: A reading serves all who ask within so many seconds.
+#: A status serves all requests for so many seconds.
 FRESH_SECONDS = 1.0
 
 _UNAUTHORIZED = 13
@@ -112,7 +112,7 @@ def add_operations(
     def get_dead_letters(
         tenant: TenantOf, limit: Annotated[int, Query(ge=1, le=200, description="How many at most.")] = 50
     ) -> Any:
-        """Those of the credential's tenant, and those of which nobody knows the tenant."""
+        """The dead letters of the credential's tenant, and those of unknown tenants."""
         selection = Selection(seen_by=tenant)
         with translated():
             store = _there(letters())
@@ -154,7 +154,7 @@ def add_operations(
             if tenant_of(found[0]) != tenant:
                 raise HTTPException(
                     403,
-                    "neither the event nor its key says whose message it is; "
+                    "neither the event nor its key names the message's tenant; "
                     "`kith dead-letters show` shows it to an operator",
                 )
             try:
@@ -165,7 +165,7 @@ def add_operations(
                 answer = shown(letter, caller.masks)
             except Unmaskable:
                 raise HTTPException(
-                    403, "the credential has masks, and nobody knows where in this message the masked fields are"
+                    403, "the credential has masks, and the masked fields in this message cannot be located"
                 ) from None
             access.record(Act(tenant, caller.name, caller.key, "dead_letters.show", {"letter": id}))
         return json_response(answer)
@@ -177,25 +177,25 @@ def add_operations(
         responses=problems(
             {
                 **_AWAY,
-                404: "One of them is not there, or is another tenant's; nothing was done.",
+                404: "One of them does not exist, or belongs to another tenant; nothing was done.",
                 501: "This process has no master key, or may not write into the topics.",
             }
         ),
     )
     @needs(ADMIN)
-    def replay(wish: ActionRequest, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Any:
-        """Safe however often: an event counts with the time that it names. Changes are left out; they would be
-        counted twice."""
+    def replay(action: ActionRequest, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Any:
+        """Safe to repeat: an event counts with its own time. Changes are left out, because they would be counted
+        twice."""
         with translated():
             store = _there(letters())
-            found = {letter["_id"] for letter in store.by_id(wish.ids) if letter.get("tenant") in (tenant, None)}
-            if missing := sorted(set(wish.ids) - found):
+            found = {letter["_id"] for letter in store.by_id(action.ids) if letter.get("tenant") in (tenant, None)}
+            if missing := sorted(set(action.ids) - found):
                 raise HTTPException(404, f"there is no dead letter {missing[0]}")
             for id in sorted(found):
                 access.record(Act(tenant, caller.name, caller.key, "dead_letters.replay", {"letter": id}))
             publisher = open_publisher()
             try:
-                done, left_out = store.replay(Selection(tuple(wish.ids), seen_by=tenant), publisher)
+                done, left_out = store.replay(Selection(tuple(action.ids), seen_by=tenant), publisher)
             except (AuthorizationError, OperationFailure) as error:
                 if isinstance(error, OperationFailure) and error.code != _UNAUTHORIZED:
                     raise
@@ -209,5 +209,5 @@ def add_operations(
 
 def _there(letters: Letters | None) -> Letters:
     if letters is None:
-        raise HTTPException(501, "this process has no master key; `kith dead-letters` does it where there is one")
+        raise HTTPException(501, "this process has no master key; use `kith dead-letters` where there is one")
     return letters

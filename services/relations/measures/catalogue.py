@@ -182,11 +182,11 @@ def _lifetime(source: "Source", query: LifetimeQuery) -> Lifetime:
     except ImportError:
         raise NotInstalled("lifetime values need numpy and scipy: install kith[measures]") from None
     span = query.span(source.today, query.days)
-    wish = LifetimeRequest(
+    request = LifetimeRequest(
         query.horizon_weeks, query.discount, query.by, query.risk_from, query.risk_to, query.limit
     )
     orders, found = _orders(source, query, span)
-    return stated(lifetime(source.histories(query, Span(0, span.end)), orders, span, wish), span, found)
+    return stated(lifetime(source.histories(query, Span(0, span.end)), orders, span, request), span, found)
 
 
 MEASURES: "tuple[Measure[Source], ...]" = (

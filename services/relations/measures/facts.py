@@ -46,7 +46,7 @@ class Orders:
             return False
         if self.currency is not None:
             both = ", ".join(sorted((self.currency, fact.currency)))
-            raise BadMeasure("currency", f"is needed, for there are several: {both} at least")
+            raise BadMeasure("currency", f"is needed, because there are several: {both} at least")
         self.currency = fact.currency
         return True
 

@@ -63,7 +63,7 @@ class Observed:
         self.spent = np.asarray(spent, dtype=np.float64)
 
 
-def lifetime(histories: Histories, orders: Orders, span: Span, wish: LifetimeRequest) -> Lifetime:
+def lifetime(histories: Histories, orders: Orders, span: Span, request: LifetimeRequest) -> Lifetime:
     """Churn risk (1 − P(alive)), expected orders and expected value of each consumer.
 
     ``histories``: all facts before the span's end; consumers count whose first order is within the span. x are the
@@ -83,7 +83,7 @@ def lifetime(histories: Histories, orders: Orders, span: Span, wish: LifetimeReq
         left_out=seen.left_out,
         consumers=len(seen.ids),
         repeaters=repeaters,
-        horizon_weeks=wish.weeks,
+        horizon_weeks=request.weeks,
         active=None,
         expected_orders=None,
         expected_value_minor=None,
@@ -104,7 +104,7 @@ def lifetime(histories: Histories, orders: Orders, span: Span, wish: LifetimeReq
     if not model.settled:
         answer.notes.append("The orders show no clear optimum of BG/NBD: read its numbers with care.")
     worth, answer.spend_model = _worth(seen, answer.notes)
-    expected, discounted = _ahead(model, x, t_x, t, wish)
+    expected, discounted = _ahead(model, x, t_x, t, request)
     expected, discounted = expected[which], discounted[which]
     risk = 1 - model.alive(x, t_x, t)[which]
     value = None if worth is None else discounted * worth
@@ -128,7 +128,7 @@ def lifetime(histories: Histories, orders: Orders, span: Span, wish: LifetimeReq
             expected_order_minor=None if worth is None else float(worth[at]),
             expected_value_minor=None if value is None else float(value[at]),
         )
-        for at in _chosen(seen, risk, expected if value is None else value, wish)
+        for at in _chosen(seen, risk, expected if value is None else value, request)
     ]
     return answer
 
@@ -149,26 +149,26 @@ def _worth(seen: Observed, notes: list[str]) -> tuple[Array | None, SpendModel |
     return model.expected(seen.paid, seen.spent), told
 
 
-def _ahead(model: bgnbd.BgNbd, x: Array, t_x: Array, t: Array, wish: LifetimeRequest) -> tuple[Array, Array]:
+def _ahead(model: bgnbd.BgNbd, x: Array, t_x: Array, t: Array, request: LifetimeRequest) -> tuple[Array, Array]:
     """Expected orders within the horizon, and the same with each discounted to now."""
-    total = model.expected(wish.weeks, x, t_x, t)
-    if not wish.discount:
+    total = model.expected(request.weeks, x, t_x, t)
+    if not request.discount:
         return total, total
     discounted, before = np.zeros_like(total), np.zeros_like(total)
-    for begin in range(0, wish.weeks, _STEP):
-        end = min(begin + _STEP, wish.weeks)
+    for begin in range(0, request.weeks, _STEP):
+        end = min(begin + _STEP, request.weeks)
         upto = model.expected(end, x, t_x, t)
-        discounted += (upto - before) / (1 + wish.discount) ** ((begin + end) / 2 / _WEEKS_A_YEAR)
+        discounted += (upto - before) / (1 + request.discount) ** ((begin + end) / 2 / _WEEKS_A_YEAR)
         before = upto
     return total, discounted
 
 
-def _chosen(seen: Observed, risk: Array, value: Array, wish: LifetimeRequest) -> list[int]:
+def _chosen(seen: Observed, risk: Array, value: Array, request: LifetimeRequest) -> list[int]:
     """Whom to list. A bound of the risk leaves out those whose risk is not known."""
     wanted = np.ones(len(seen.ids), dtype=np.bool_)
-    if wish.risk_from > 0 or wish.risk_to < 1 or wish.order == "risk":
-        wanted = (seen.x > 0) & (risk >= wish.risk_from) & (risk <= wish.risk_to)
+    if request.risk_from > 0 or request.risk_to < 1 or request.order == "risk":
+        wanted = (seen.x > 0) & (risk >= request.risk_from) & (risk <= request.risk_to)
     places = np.flatnonzero(wanted)
-    keys = (value, risk) if wish.order == "value" else (risk, value)
+    keys = (value, risk) if request.order == "value" else (risk, value)
     best = sorted(places.tolist(), key=lambda at: (-float(keys[0][at]), -float(keys[1][at]), seen.ids[at]))
-    return best[: wish.limit]
+    return best[: request.limit]

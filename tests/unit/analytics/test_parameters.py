@@ -109,5 +109,5 @@ def _encoded(text: bytes) -> str:
     ],
 )
 def test_a_foreign_cursor_is_refused(cursor: str) -> None:
-    with pytest.raises(BadParameter, match=r"^cursor: is not one that an answer to this query gave as next$"):
+    with pytest.raises(BadParameter, match=r"^cursor: is not a value of next from this query$"):
         decode_place(cursor, "day")

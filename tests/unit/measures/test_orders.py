@@ -182,7 +182,7 @@ def test_what_is_an_order() -> None:
     assert not mixed.counts(refund)
     undecided = Orders(None, False)
     assert undecided.counts(fact("2026-01-01"))
-    with pytest.raises(BadMeasure, match="currency: is needed, for there are several: EUR, USD"):
+    with pytest.raises(BadMeasure, match="currency: is needed, because there are several: EUR, USD"):
         undecided.counts(fact("2026-01-01", currency="USD"))
 
 
