@@ -148,6 +148,7 @@ class Market:
     """Both tenants' data in one database, the services over it, and a key for each tenant."""
 
     def __init__(self, database: Database[Document], kafka: str) -> None:
+        self.database = database
         store(database, [one for tenant in MARKERS for one in events_of(tenant)])
         # Some are there to be replayed, which closes them, and some to be seen.
         database[DEAD_LETTERS].insert_many([letter_of(tenant, at) for tenant, at in (*REPLAYED, *SEEN)])
@@ -335,10 +336,13 @@ def test_no_answer_holds_what_is_another_tenants(
         else:
             body["json"] = data.draw(st.sampled_from([{"personal": {"name": "Ann"}}, {"traits": {}}, {}, []]))
     market.publisher.messages.clear()
+    mark = MARKERS[OTHER[tenant]]
+    # An earlier example may have erased, for this tenant, a consumer of a name that has the other's marker.
+    own = {"tenant": tenant, "consumer_id": {"$regex": mark}}
+    market.database["erasure_requests"].delete_many(own)
     answer = market.ask(found.service, found.method, path, tenant, params, headers, **body)
     assert answer.status_code < 500 or answer.status_code == 501, answer.text
     # Who names another's marker may get it back (in an error that quotes a parameter), but no more than that.
-    mark = MARKERS[OTHER[tenant]]
     assume(not any(mark in value for value in sent))
     assert mark not in answer.text
     assert mark not in str(answer.headers)

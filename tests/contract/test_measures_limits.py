@@ -168,7 +168,8 @@ def test_the_command_says_what_the_routes_say(
     def run(*arguments: str) -> str:
         result = runner.invoke(kith, ["report", *arguments], catch_exceptions=False)
         assert result.exit_code == 0, result.output
-        return result.output
+        # What the figures are about goes to stderr, beside CSV.
+        return result.stdout
 
     assert json.loads(run("activity", "--json")) == ask(world.analytics, "activity")
     by_kind = ["cohorts", "--kind", "purchase", "--unit", "month"]

@@ -75,7 +75,6 @@ def test_a_consumer(app: FastAPI) -> None:
         "consumer_id": "c:1",
         "personal": {"name": "Ann"},
         "location": {"city": "León"},
-        "traits": {},
         "consent": {"mail": True},
     }
     erased = found(app, "/v1/consumers/c2", answers.Consumer)
@@ -262,6 +261,7 @@ def test_a_tenant_that_cannot_be_is_refused(app: FastAPI, tenant: str) -> None:
 PATHS = {
     "/v1/consumers": ("ConsumerList", {"200", "400", "409", "422", "503"}),
     "/v1/consumers/{consumer_id}": ("Consumer", {"200", "404", "422", "503"}),
+    "/v1/names": ("Names", {"200", "400", "403", "422", "503"}),
     "/v1/providers/{provider_id}": ("Provider", {"200", "404", "422", "503"}),
     "/v1/relations": ("RelationPage", {"200", "400", "422", "503"}),
     "/v1/relationships": ("RelationshipPage", {"200", "400", "422", "503"}),
