@@ -10,23 +10,34 @@ from tests.browser.site import Site, Watched
 from tests.support.builders import event
 from tests.support.waiting import wait_for
 
-#: Answers whose address matches ``hold`` wait for ``release()``, and ``refuse`` ones are 403. No abort is obeyed,
-#: so that what was asked for another filter does arrive.
+#: Answers whose address matches ``hold`` wait for ``release()``, the last that came first, and ``refuse`` ones are
+#: 403. No abort is obeyed, so that what was asked for another filter does arrive. ``release()`` ends when all of
+#: them have arrived, those that were still under way when it was called, too.
 SCRIPT = """
 window.hold = window.refuse = null;
-const real = window.fetch, waiting = [];
-window.held = () => waiting.length;
-window.fetch = async (url, options = {}) => {
-  const { signal, ...rest } = options, matches = (pattern) => pattern && new RegExp(pattern).test(url);
-  if (matches(window.refuse)) return new Response(JSON.stringify({ detail: 'not for you' }), { status: 403 });
-  const keep = matches(window.hold);
-  const answer = await real(url, rest);
-  if (keep) await new Promise((resolve) => waiting.push(resolve));
+const real = window.fetch, gate = () => ({ open: false, all: [], waiting: [] });
+let current = gate();
+window.held = () => current.waiting.length;
+window.fetch = (url, options = {}) => {
+  const { signal, ...rest } = options, mine = current;
+  const matches = (pattern) => pattern && new RegExp(pattern).test(url);
+  if (matches(window.refuse))
+    return Promise.resolve(new Response(JSON.stringify({ detail: 'not for you' }), { status: 403 }));
+  if (!matches(window.hold)) return real(url, rest);
+  const answer = real(url, rest).then(async (found) => {
+    if (!mine.open) await new Promise((resolve) => mine.waiting.push(resolve));
+    return found;
+  });
+  mine.all.push(answer);
   return answer;
 };
 window.release = async () => {
+  const mine = current;
   window.hold = null;
-  waiting.splice(0).reverse().forEach((resolve) => resolve());
+  current = gate();
+  mine.open = true;
+  mine.waiting.reverse().forEach((resolve) => resolve());
+  await Promise.allSettled(mine.all);
   await new Promise((resolve) => setTimeout(resolve, 400));
 };
 """

@@ -49,3 +49,34 @@ def test_the_world_and_the_places_of_providers(page: Page, site: Site) -> None:
     view = [float(part) for part in (page.locator("#map svg").get_attribute("viewBox") or "").split()]
     assert view[2] >= 360
     assert len(page.locator("#map .land").get_attribute("d") or "") > 50_000
+
+
+#: The names of a drawing that cover one another, or its edge, in pixels.
+COVERED = """svg => {
+  const all = [...svg.querySelectorAll('text')].map(one => [one.textContent, one.getBoundingClientRect()]);
+  const edge = svg.getBoundingClientRect(), found = [];
+  for (const [at, [name, box]] of all.entries()) {
+    if (box.left < edge.left || box.right > edge.right || box.top < edge.top || box.bottom > edge.bottom)
+      found.push(name);
+    for (const [other, there] of all.slice(at + 1))
+      if (box.left < there.right - 2 && there.left < box.right - 2 && box.top < there.bottom - 2
+          && there.top < box.bottom - 2) found.push(`${name} and ${other}`);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [380, 1280])
+def test_bubbles_and_ties_bear_names_that_cover_nothing(page: Page, site: Site, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(site.page("map"))
+    expect(page.locator("#places")).to_contain_text("Nairobi")
+    assert set(page.locator("#map svg .place").all_text_contents()) == {"Lyon", "Nairobi"}
+    assert page.locator("#map svg").evaluate(COVERED) == []
+    assert page.locator("#map svg .place").first.evaluate("one => one.getBoundingClientRect().height") > 8
+    page.locator("#map button[data-value=world]").click()
+    assert page.locator("#map svg").evaluate(COVERED) == []
+    page.goto(site.page("relationships", provider="p4"))
+    expect(page.locator("#why-events table")).to_be_visible()
+    expect(page.locator("#graph .node:not(.centre) text")).to_have_count(16)
+    assert page.locator("#graph .graph svg").evaluate(COVERED) == []

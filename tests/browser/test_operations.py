@@ -154,6 +154,43 @@ def test_a_dead_letter_is_replayed(watched: Watched, installation: Installation)
     )
 
 
+def test_a_dead_letter_by_the_keyboard_alone(watched: Watched, installation: Installation) -> None:
+    page = watched.page
+    page.goto(installation.url)
+    id = f"{installation.topic}/1/0"
+    show = page.get_by_role("button", name=f"Show {id}")
+    show.focus()
+    # The list is renewed every few seconds, and the focus stays on what took the button's place.
+    handle = show.element_handle()
+    assert handle is not None
+    page.wait_for_function("button => !button.isConnected", arg=handle)
+    expect(show).to_be_focused()
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog.locator(".message")).to_be_visible()
+    # Close, copy, the message; then out to the browser's own controls and around, never to the page behind.
+    seen = []
+    for _ in range(8):
+        seen.append(
+            page.evaluate(
+                "[document.activeElement.textContent.trim() || document.activeElement.ariaLabel,"
+                " document.activeElement === document.body || !!document.activeElement.closest('#letter')]"
+            )
+        )
+        page.keyboard.press("Tab")
+    assert all(inside for _, inside in seen), seen
+    names = [name for name, _ in seen]
+    assert names[0] == "Close"
+    assert {"Close", f"Copy the letter's id {id}"} <= set(names)
+    assert any("relation.recorded" in name for name in names), "a long message can be scrolled"
+    # While it is open, the list behind it is renewed; closed, the focus is where it was.
+    handle = page.locator(f"#letters button[aria-label='Show {id}']").element_handle()
+    page.wait_for_function("button => !button.isConnected", arg=handle)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(show).to_be_focused()
+
+
 @pytest.mark.parametrize("colours", COLOURS)
 def test_every_text_has_the_contrast_of_wcag_aa(
     watched: Watched, installation: Installation, colours: Literal["light", "dark"]

@@ -17,6 +17,18 @@ export const leave = () => parts.clear();
 // What may be different in a moment; anything else stays as it is until somebody changes something.
 const passing = ({ status }) => status === 0 || status === 429 || status >= 500;
 
+// What has the keyboard's focus, to be found again among nodes that take its place: by its label, address or text.
+function focused(bodies) {
+  const element = document.activeElement, body = bodies.find((one) => one.contains(element));
+  if (!body) return () => {};
+  const mark = (one) => one.getAttribute("aria-label") ?? one.getAttribute("href") ?? one.textContent;
+  const mine = mark(element), tag = element.tagName;
+  return () => {
+    if (element.isConnected) return;
+    [...body.querySelectorAll(tag)].find((one) => mark(one) === mine)?.focus({ preventScroll: true });
+  };
+}
+
 function put(body, nodes) {
   const known = body.childNodes;
   if (known.length !== nodes.length || nodes.some((node, at) => node !== known[at])) body.replaceChildren(...nodes);
@@ -47,7 +59,7 @@ export function part(bodies, nothing = "Nothing in this period.") {
 
   // `show` makes of an answer the nodes of each body; null: there is nothing to show.
   function fill(filter, answer, show) {
-    const masked = answer?.masked ?? [];
+    const masked = answer?.masked ?? [], refocus = focused(bodies);
     let found;
     try {
       found = show(answer);
@@ -69,6 +81,7 @@ export function part(bodies, nothing = "Nothing in this period.") {
       put(body, content[at]);
       body.dataset.answers = filter.key;
     });
+    refocus();
     shown = filter;
   }
 

@@ -1,5 +1,6 @@
 // Questions to the services, with the reader's API key or token.
 
+import { parse } from "./exact.js";
 import { key } from "./key.js";
 
 let config = { relations: null };
@@ -69,7 +70,7 @@ export async function request(service, path, query, { tenant, signal, method = "
 }
 
 export async function get(service, path, query, options) {
-  const answer = await (await request(service, path, query, options)).json();
+  const answer = parse(await (await request(service, path, query, options)).text());
   // Where the list itself is masked, there is nothing to show of it.
   if (answer.masked?.includes("items")) throw new Failed(403, "this key does not see the items");
   return answer;

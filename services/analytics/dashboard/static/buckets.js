@@ -1,5 +1,6 @@
 // Days, and the weeks and months that they make up.
 
+import { isNumber, plus } from "./exact.js";
 import { dayMs, following } from "./filter.js";
 
 const DAYS = 92, WEEKS = 731;
@@ -48,11 +49,11 @@ export const noted = (bucket, size) => (bucket.whole ? bucket.name
   : `${bucket.name} (${bucket.running ? "so far" : `part of the ${size}`})`);
 
 // A mask is no number: one among them masks what is computed of them.
-const mask = (values) => values.find((one) => one !== null && one !== undefined && typeof one !== "number");
+const mask = (values) => values.find((one) => one !== null && one !== undefined && !isNumber(one));
 
 export function sum(bucket, value) {
   const values = bucket.days.map(value);
-  return mask(values) ?? values.reduce((total, one) => total + (one ?? 0), 0);
+  return mask(values) ?? values.reduce((total, one) => plus(total, one ?? 0), 0);
 }
 
 // The mean of the days; null where none has a value.

@@ -1,5 +1,7 @@
 // Elements, and numbers as people read them.
 
+import { isNumber } from "./exact.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(element, attributes, children) {
@@ -20,10 +22,10 @@ const WHOLE = new Intl.NumberFormat("en");
 const SHORT = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
 // Numbers; what is none is shown as it is: a mask, or a dash where nothing is known.
-const shown = (format) => (value, ...more) => (typeof value === "number" ? format(value, ...more)
+const shown = (format) => (value, ...more) => (isNumber(value) ? format(value, ...more)
   : String(value ?? "–"));
 export const whole = shown((number) => WHOLE.format(number));
-export const short = shown((number) => (Math.abs(number) < 10_000 ? WHOLE.format(number) : SHORT.format(number)));
+export const short = shown((number) => (Math.abs(Number(number)) < 10_000 ? WHOLE.format(number) : SHORT.format(number)));
 export const decimal = shown((number, digits = 2) =>
   number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 export const percent = shown((fraction, digits = 1) =>

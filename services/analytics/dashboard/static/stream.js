@@ -1,6 +1,7 @@
 // Server-sent events by fetch, which can carry a key.
 
 import { Failed, request } from "./api.js";
+import { parse } from "./exact.js";
 
 const SILENCE_MS = 25_000;
 
@@ -35,7 +36,7 @@ export async function stream(query, options, tell, state) {
           else if (fields.event) {
             wait = 1_000;
             state("live", "Live");
-            tell(fields.event, JSON.parse(fields.data));
+            tell(fields.event, parse(fields.data));
           }
         }
       }

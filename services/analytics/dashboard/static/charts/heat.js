@@ -2,7 +2,7 @@
 
 import { counted, data, h, percent, plural, short, whole, words } from "../dom.js";
 
-const level = (fraction) => `heat-${Math.max(0, Math.min(9, Math.floor(fraction * 10)))}`;
+const level = (fraction) => (Number.isFinite(fraction) ? `heat-${Math.max(0, Math.min(9, Math.floor(fraction * 10)))}` : "");
 
 // Of those who came first in one bucket, the fraction that came 0, 1, 2 … buckets later.
 export function cohortTable({ unit, items, average, running }) {

@@ -1,6 +1,7 @@
 // Bubbles on the outlines of the world, in degrees (plate carrée): x is longitude + 180, y is 90 − latitude.
 
 import { svg } from "../dom.js";
+import { placed, ruler } from "./labels.js";
 
 const RADIUS = 26;
 
@@ -17,11 +18,16 @@ function frame(points, whole, ratio) {
   return [(left + right - width) / 2, (top + bottom - height) / 2, width, height];
 }
 
-// `points`: [{lat, lon, size, label}]
+// `points`: [{lat, lon, size, name, label}]
 export function mapChart(box, land, points, whole) {
   const [wide, high] = [Math.max(box.clientWidth, 200), Math.max(box.clientHeight, 200)];
   const view = frame(points, whole, wide / high), scale = view[2] / wide;
   const most = Math.max(1, ...points.map(({ size }) => size));
+  const sorted = [...points].sort((one, other) => other.size - one.size);
+  const radius = (size) => Math.max(4, RADIUS * Math.sqrt(size / most));
+  // Where a name finds no room, the list below has it.
+  const names = placed(sorted.map(({ lat, lon, size, name }) => ({ x: (lon + 180 - view[0]) / scale,
+    y: (90 - lat - view[1]) / scale, r: radius(size), name })), wide, high, ruler(box));
   const lines = [];
   const step = view[2] > 90 ? 30 : view[2] > 30 ? 10 : view[2] > 8 ? 2 : 0.5;
   for (let x = Math.ceil(view[0] / step) * step; x < view[0] + view[2]; x += step)
@@ -34,7 +40,9 @@ export function mapChart(box, land, points, whole) {
       "aria-label": "Map; the list has the same numbers" },
     lines, svg("path", { class: "land", d: land }),
     // Small ones last, so that none is under a larger one.
-    [...points].sort((one, other) => other.size - one.size).map(({ lat, lon, size, label }) =>
+    sorted.map(({ lat, lon, size, label }) =>
       svg("circle", { class: "bubble", tabindex: 0, role: "img", "aria-label": label, cx: lon + 180, cy: 90 - lat,
-        r: (scale * Math.max(4, RADIUS * Math.sqrt(size / most))).toFixed(4) }, svg("title", {}, label)))));
+        r: (scale * radius(size)).toFixed(4) }, svg("title", {}, label))),
+    svg("g", { "aria-hidden": "true", transform: `translate(${view[0]} ${view[1]}) scale(${scale})` },
+      names.map((place, at) => place && svg("text", { class: "place", ...place }, sorted[at].name)))));
 }

@@ -1,14 +1,17 @@
 // Lines over time, with a cursor for the pointer and the arrow keys.
 
 import { h, svg } from "../dom.js";
+import { isNumber } from "../exact.js";
 
 const RIGHT = 12, TOP = 10, BOTTOM = 26, HEIGHT = 260, LETTERS = "12px";
 
 // Round values around 0 and all others: 0, 5, 10 …, or −5, 0, 5 where refunds outweigh the sales of a day.
-export function ticks(lowest, highest, most = 5) {
+// `whole`: there is nothing between whole numbers.
+export function ticks(lowest, highest, whole = false, most = 5) {
   if (!(highest > lowest)) return [0, 1];
   const rough = (highest - lowest) / most, power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+  const fitting = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= rough);
+  const step = whole ? Math.max(1, fitting) : fitting;
   const found = [];
   for (let at = Math.floor(lowest / step); at * step < highest + step; at += 1) found.push(Number((at * step).toPrecision(12)));
   return found;
@@ -36,8 +39,8 @@ function path(values, x, y, wanted) {
 // A chart: `element`, and `draw(points, lines, format)`. `points`: [{name, mark, whole}], where `mark` stands below the
 // axis, and `whole` is false for a time that is not over (drawn as such); `lines`: [{name, values}] with a value, or
 // null, for each point; `format(value, brief)` makes texts of values.
-export function series(label, unfinished = "not complete yet") {
-  const readout = h("p", { class: "readout", "aria-live": "polite" }, " ");
+export function series(label, unfinished = "not complete yet", empty = " ") {
+  const readout = h("p", { class: "readout", "aria-live": "polite" }, empty);
   const legend = h("div", { class: "legend" });
   const box = h("div", { class: "chart" });
   const element = h("div", {}, legend, box, readout);
@@ -61,7 +64,8 @@ export function series(label, unfinished = "not complete yet") {
   function draw() {
     const { points, lines, format } = given, floor = HEIGHT - BOTTOM;
     const values = lines.flatMap((line) => line.values.filter((value) => value !== null));
-    const scale = ticks(Math.min(0, ...values), Math.max(0, ...values)), bottom = scale[0], range = scale.at(-1) - bottom;
+    const scale = ticks(Math.min(0, ...values), Math.max(0, ...values),
+      values.every(Number.isInteger)), bottom = scale[0], range = scale.at(-1) - bottom;
     const y = (value) => floor - ((value - bottom) / range) * (floor - TOP);
     // Room for the widest text beside the axis, sign of the currency included.
     const texts = scale.map((value) => format(value, true));
@@ -113,11 +117,11 @@ export function series(label, unfinished = "not complete yet") {
   return { element, draw(points, lines, format) {
     if (points.length !== given.points.length || points[0]?.name !== given.points[0]?.name) {
       at = null;
-      readout.textContent = " ";
+      readout.textContent = points.length ? " " : empty;
     }
     // What is masked is no number, and not drawn.
-    const drawn = lines.map((line) => ({ ...line, values: line.values.map((value) => (Number.isFinite(value) ? value
-      : null)) }));
+    const drawn = lines.map((line) => ({ ...line, values: line.values.map((value) => (isNumber(value)
+      && Number.isFinite(Number(value)) ? Number(value) : null)) }));
     given = { points, lines: drawn, format };
     const sample = (kind) => svg("svg", { viewBox: "0 0 26 10", "aria-hidden": "true" },
       svg("line", { class: `series ${kind}`, x1: 0, x2: 26, y1: 5, y2: 5 }));

@@ -17,7 +17,7 @@ export function customers(caller) {
   const cohorts = panel("cohorts", "Retention", "w8", "tall"), cohortShelf = shelf("scroll tall", "Retention");
   const rfm = panel("rfm", "Kinds of customers (RFM)", "w6", "tall");
   const segments = panel("segments", "Their classes", "w6", "tall");
-  const shelves = [shelf("scroll tall", "Kinds of customers"), shelf("scroll tall", "Their classes")];
+  const shelves = [shelf("scroll whole", "Kinds of customers"), shelf("scroll whole", "Their classes")];
   const parts = { active: part([active.body]), cohorts: part([cohorts.body]),
     rfm: part([rfm.body, segments.body], "No orders in this period.") };
   let given = null, moneys = Promise.resolve([]);

@@ -19,12 +19,13 @@ export function figuresOf() {
   const measures = choice("What is drawn", { count: "Relations", consumers: "Consumers", amount: "Money",
     rating: "Ratings" }, measure, (value) => {
     measure = value;
-    drawSeries();
+    // Before there are figures it is only chosen.
+    if (figures !== null) drawSeries();
   });
   const currencies = selection("Currency", (currency) => {
     filter.set({ currency }, false);
     filter.state.currency = currency;
-    drawSeries();
+    if (figures !== null) drawSeries();
   });
   time.tools.append(currencies, measures);
   const shown = part([holder, time.body]);
@@ -34,7 +35,9 @@ export function figuresOf() {
     const all = ranked(figures.total.amount);
     return all.includes(filter.state.currency) ? filter.state.currency : all[0];
   };
-  const rating = ({ rating_count: count, rating_sum: all }) => (count ? all / count : null);
+  // What is computed of a mask is masked, too.
+  const rating = ({ rating_count: count, rating_sum: all }) => [count, all].find((one) => typeof one === "string")
+    ?? (count ? Number(all) / Number(count) : null);
 
   // What does not fit into a tile is shortened; the exact sum is in the table.
   const wide = (minor, name) => {

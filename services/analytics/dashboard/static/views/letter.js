@@ -8,6 +8,13 @@ export function letterDialog() {
   const heading = h("h2", { id: "letter-title" }), facts = h("dl", { class: "facts" }), body = h("div");
   const dialog = h("dialog", { id: "letter", "aria-labelledby": "letter-title" }, h("div", { class: "head" }, heading,
     h("button", { type: "button", onclick: () => dialog.close() }, "Close")), facts, body);
+  let opener = null;
+  // The list may have been renewed meanwhile, and the browser knows only the button that was there before.
+  dialog.addEventListener("close", () => {
+    if (opener !== null) [...document.querySelectorAll("#letters button")].find((one) =>
+      one.getAttribute("aria-label") === opener)?.focus();
+    opener = null;
+  });
   document.body.querySelector("#letter")?.remove();
   document.body.append(dialog);
   const message = part([body], "The message is empty.");
@@ -27,6 +34,7 @@ export function letterDialog() {
 
   return {
     open(filter, item, sees) {
+      opener = document.activeElement?.getAttribute("aria-label") ?? null;
       heading.textContent = `Dead letter: ${words(item.reason)}`;
       const named = { "What is wrong": `${item.field ? `${item.field}: ` : ""}${item.detail}`, Id: copyable(item.id, "the letter's id"),
         Event: item.event_id && copyable(item.event_id, "the event's id"), Type: item.type, Tenant: item.tenant ?? "not known",

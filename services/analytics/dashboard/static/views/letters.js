@@ -57,7 +57,7 @@ export function letters(caller) {
         h("span", { class: "tools" },
           h("button", { type: "button", "aria-label": `Show ${item.id}`, onclick: () => dialog.open(given, item, sees) }, "Show"),
           item.replayable ? h("button", { type: "button", "aria-label": `Replay ${item.id}`,
-            onclick: () => replay([item.id]) }, "Replay") : null)]))
+            onclick: () => replay([item.id]) }, "Replay") : null)]), "dead")
       : h("p", { class: "note" }, "None are open."));
     if (items.length && items.length < MOST && more > 0) shelves.pile.append(further(Math.min(more, MOST - items.length), () => {
       limit = MOST;

@@ -38,7 +38,7 @@ export function view(main) {
   function draw() {
     if (found === null || land === null) return;
     mapChart(box, land.path, found.items.filter(placed).map((item) => ({ lat: item.lat, lon: item.lon,
-      size: typeof item.consumers === "number" ? item.consumers : 1,
+      size: typeof item.consumers === "number" ? item.consumers : 1, name: item.city ?? item.region ?? name(item),
       label: `${name(item)}: ${plural(item.consumers, "consumer")}, ${plural(item.relations, "relation")}` })),
     whereTo === "world");
   }

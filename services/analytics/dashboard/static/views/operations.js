@@ -23,7 +23,7 @@ export function view(main, caller) {
   const panels = { throughput: panel("throughput", "Throughput", "w8", "charted"),
     lag: panel("lag", "How far behind", "w4", "charted"), partitions: panel("partitions", "Partitions", "w8", "listed"),
     versions: panel("versions", "Versions and rebuilds", "w4", "listed"), workers: panel("workers", "Workers", "") };
-  const chart = series("Messages stored a second"), numbers = behind("throughput-data");
+  const chart = series("Messages stored a second", undefined, "The first values come with the next reading."), numbers = behind("throughput-data");
   const shelves = Object.fromEntries(Object.entries({ lag: "list", partitions: "list", versions: "list",
     workers: "scroll" }).map(([name, kind]) => [name, shelf(kind, panels[name].heading.textContent)]));
   const all = watches ? part(Object.values(panels).map(({ body }) => body)) : null;
@@ -53,8 +53,8 @@ export function view(main, caller) {
   function show(status) {
     drawRates(status);
     shelves.lag.replaceChildren(
-      table("Messages not stored yet, and how long one takes from Kafka until it is stored: half of them, 99 %",
-        ["Service", "Behind", "Half", "99 %"], Object.entries(status.lag).map(([service, behindBy]) =>
+      table("Messages not stored yet, and in what time half of all and 99% get from Kafka into MongoDB",
+        ["Service", "Behind", "Half in", "99% in"], Object.entries(status.lag).map(([service, behindBy]) =>
           [service, counted(behindBy), milliseconds(status.latency[service]?.p50_ms ?? null),
             milliseconds(status.latency[service]?.p99_ms ?? null)])),
       table("Stored", ["Documents", "Number"], [...Object.entries(status.documents), ["outbox",
@@ -68,7 +68,7 @@ export function view(main, caller) {
       status.workers.map((worker) => [worker.owner ?? "nobody yet", worker.service,
         worker.owner === null ? "–" : pill(worker.alive,
             worker.alive ? "alive" : `silent, seen ${ago(worker.seen, status.time)}`),
-        counted(worker.lag), h("span", { title: worker.partitions.join(", ") }, whole(worker.partitions.length))]))
+        counted(worker.lag), h("span", { title: worker.partitions.join(", ") }, whole(worker.partitions.length))]), "workers")
       : h("p", { class: "note" }, "No worker has claimed a partition yet."));
     shelves.versions.replaceChildren(table("A rebuild makes a new version beside the live one", ["Service", "Live",
         "Being built", "Kept"],

@@ -4,7 +4,7 @@ import { part } from "../answers.js";
 import { get } from "../api.js";
 import { tiesChart } from "../charts/ties.js";
 import { choice, counted, data, h, panel, rounded, shelf, table, whole } from "../dom.js";
-import { called, naming, who } from "../names.js";
+import { naming, who } from "../names.js";
 import { explained } from "./why.js";
 
 const MOST = 16, SUGGESTED = 50, PATH = { consumer: "consumer_id", provider: "provider_id" };
@@ -73,8 +73,8 @@ export function view(main, caller) {
     if (!found.ties.length) return null;
     page = found;
     asked.name = found.names[asked.side](asked.id);
-    const title = `Strongest ties of ${asked.side} `;
-    graph.heading.replaceChildren(title, h("span", { class: "code" }, called(asked.id, asked.name)));
+    graph.heading.replaceChildren(`Strongest ties of ${asked.side} `, asked.name ? `${asked.name} ` : "",
+      h("span", { class: "code" }, asked.name ? `(${asked.id})` : asked.id));
     shelves.list.replaceChildren(table(found.next ? `The strongest ${whole(found.ties.length)}; there are more`
       : `All ${whole(found.ties.length)}, strongest first`,
     [opposite() === "consumer" ? "Consumer" : "Provider", "Strength", "Relations", "Last"],
