@@ -296,5 +296,5 @@ def test_the_table_of_speed_is_put_between_its_marks() -> None:
     changed = document.put(text, "speed", table)
     assert changed == f"before\n<!-- speed: make bench -->\n{table}\n<!-- end of speed -->\nafter"
     assert document.put(changed, "speed", table) == changed
-    with pytest.raises(ValueError, match="no marks of speed"):
+    with pytest.raises(ValueError, match="no markers of speed"):
         document.put("nothing", "speed", table)

@@ -203,7 +203,7 @@ def test_a_column_that_nothing_maps_changes_no_id(tmp_path: Path) -> None:
 def test_when_it_happened_is_said_once(tmp_path: Path) -> None:
     mapping = visits(tmp_path, "v.csv", fields='occurred_at = "day"')
     mapping.write_text(mapping.read_text().replace("time = 2024-05-01T00:00:00Z", 'time = "edited"'))
-    with pytest.raises(MappingError, match=r"time: fields\.occurred_at says already"):
+    with pytest.raises(MappingError, match=r"time: fields\.occurred_at already contains"):
         load(mapping)
     mapping = visits(tmp_path, "v.csv")
     mapping.write_text(mapping.read_text().replace("time = 2024-05-01T00:00:00Z", ""))

@@ -175,14 +175,14 @@ def test_the_command(tmp_path: Path) -> None:
     assert "orders: 3 rows read, 2 acceptable, 1 rejected" in run.stdout, run.output
     again = CliRunner().invoke(app, ["--init", str(tmp_path / "orders.csv")])
     assert again.exit_code == 1
-    assert "orders.toml: is there already" in again.stderr
+    assert "orders.toml: exists already" in again.stderr
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("v.csv", b"", "has no header line"),
-        ("v.pdf", b"x", 'the ending ".pdf" does not say what the file is'),
+        ("v.pdf", b"x", 'the ending ".pdf" is unknown'),
         ("v.jsonl", b"no\n", "nothing could be read from it"),
         ("v.sqlite", b"", "has no tables"),
         ("v.xlsx", b"x", "is not a workbook"),

@@ -69,9 +69,9 @@ def test_mistakes_are_told_with_their_place(tmp_path: Path, options: str, fields
         ("[defaults]\ndelim = ';'", "defaults.delim: is not a key of this table"),
         (
             "[[source]]\npath = 'a.xls'",
-            '(a.xls): the ending ".xls" of path does not tell the format (save it as .xlsx)',
+            '(a.xls): the ending ".xls" of path is unknown (save it as .xlsx)',
         ),
-        ("[[source]]\npath = 'a.csv'\ntype = 'x'", "[[source]] 1 (a.csv): type: is none of consumer.upserted"),
+        ("[[source]]\npath = 'a.csv'\ntype = 'x'", "[[source]] 1 (a.csv): type: is not one of consumer.upserted"),
         ("[[source]]\npath = 'a.csv'", "[[source]] 1 (a.csv): fields: is required"),
         (
             "[[source]]\npath = 'a.csv'\ntime = 'x'\ntype = 'relation.recorded'\nfields.kind = 'x'",
