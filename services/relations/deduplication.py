@@ -6,7 +6,8 @@ not be decoded, and decoding is most of the cost of a replay.
 """
 
 from collections.abc import Callable, Generator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated
 
 import msgspec
@@ -101,10 +102,17 @@ def _may_erase(record: Record) -> bool:
 def _timely(fact: Document, timestamp: int, allowed: int) -> bool:
     """Whether the times of a fact are certainly not more than ``allowed`` milliseconds ahead of a record's
     timestamp, if the record has a time of arrival."""
-    if (arrived := arrival_milliseconds(timestamp)) is None:
+    if (bounds := _latest(timestamp, allowed)) is None:
         return True
-    latest = arrived + allowed
+    version, time = bounds
     # A fact's own time is truncated to milliseconds.
-    return fact["version"]["time"] <= latest * 1000 and (
-        "time" not in fact or fact["time"] < EPOCH + timedelta(milliseconds=latest)
-    )
+    return fact["version"]["time"] <= version and ("time" not in fact or fact["time"] < time)
+
+
+@lru_cache(4_096)  # records of one slice share their milliseconds
+def _latest(timestamp: int, allowed: int) -> tuple[int, datetime] | None:
+    """The latest version (microseconds) and the end of the times that a record of this timestamp may state."""
+    if (arrived := arrival_milliseconds(timestamp)) is None:
+        return None
+    latest = arrived + allowed
+    return latest * 1000, EPOCH + timedelta(milliseconds=latest)
