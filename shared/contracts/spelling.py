@@ -5,7 +5,6 @@ import unicodedata
 from itertools import product
 from typing import Any, TypeVar
 
-import orjson
 from pydantic import BaseModel
 
 from shared.contracts.errors import InvalidEvent
@@ -67,6 +66,8 @@ def bytes_in_nfc(raw: bytes) -> bytes:
     """The bytes of a valid event with its ids, and its source, in NFC; nearly always unchanged."""
     if not may_differ(raw):
         return raw
+    import orjson  # a command's help is shown without it
+
     try:
         fields = orjson.loads(raw)
     except orjson.JSONDecodeError:
@@ -82,6 +83,8 @@ def put_in_nfc(fields: dict[str, Any]) -> bool:
 
 def spelled_consumer(raw: bytes) -> str | None:
     """The consumer's id as an event in structured mode spells it."""
+    import orjson
+
     try:
         found = orjson.loads(raw)["data"]["consumer_id"]
     except (orjson.JSONDecodeError, KeyError, TypeError):

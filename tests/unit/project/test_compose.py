@@ -209,7 +209,7 @@ def test_setup_gives_up_on_servers_that_stay_away() -> None:
 
 @pytest.mark.parametrize(
     ("uri", "complaint"),
-    [("mongodb://127.0.0.1:1/", "names no replica set"), ("127.0.0.1:1", "no address of a MongoDB")],
+    [("mongodb://127.0.0.1:1/", "names no replica set"), ("127.0.0.1:1", "is not a MongoDB URI")],
 )
 def test_setup_refuses_what_cannot_become_a_replica_set(uri: str, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
