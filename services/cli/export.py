@@ -28,42 +28,43 @@ def export_command(
     datasets: Annotated[
         list[str],
         typer.Argument(
-            help="relations, relationships, consumers, providers, aggregates, measures/NAME. Several come as of "
-            "the same moment, into a folder.",
+            help="relations, relationships, consumers, providers, aggregates, measures/NAME. Several are exported "
+            "as of the same moment, into a folder.",
             show_default=False,
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="File, or folder for several. Default: DATASET-DAY.FORMAT; - is the standard output."),
+        typer.Option(
+            help="File, or folder for several datasets. - writes to stdout. Default: DATASET-DAY.FORMAT."
+        ),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="csv, csv-excel, jsonl, parquet or hyper. Default: by --out, or csv.")
+        str | None,
+        typer.Option(help="csv, csv-excel, jsonl, parquet or hyper. Default: the suffix of --out, or csv."),
     ] = None,
-    from_: Annotated[_Text, typer.Option("--from", help="Begin of the period: a day (UTC) or a time.")] = None,
+    from_: Annotated[_Text, typer.Option("--from", help="Start of the period: a day (UTC) or a time.")] = None,
     to: Annotated[_Text, typer.Option(help="End of the period, exclusive.")] = None,
-    kind: Annotated[_Text, typer.Option(help="Only this kind of relations.")] = None,
+    kind: Annotated[_Text, typer.Option(help="Only relations of this kind.")] = None,
     category: Annotated[_Text, typer.Option(help="Only providers of this category.")] = None,
-    consumer_id: Annotated[_Text, typer.Option(help="Only this consumer.")] = None,
-    provider_id: Annotated[_Text, typer.Option(help="Only this provider.")] = None,
-    by: Annotated[_Text, typer.Option(help="Only aggregates by this: total, kind, provider …")] = None,
-    key: Annotated[_Text, typer.Option(help="Only aggregates of this key.")] = None,
+    consumer_id: Annotated[_Text, typer.Option(help="Only rows of this consumer.")] = None,
+    provider_id: Annotated[_Text, typer.Option(help="Only rows of this provider.")] = None,
+    by: Annotated[_Text, typer.Option(help="Only aggregates of this grouping: total, kind, provider …")] = None,
+    key: Annotated[_Text, typer.Option(help="Only aggregates with this key.")] = None,
     purpose: Annotated[_Text, typer.Option(help="Only rows of consumers who have granted this purpose.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="A parameter of a measure, as in unit=week. May be repeated.")
     ] = None,
-    tenant: Annotated[str, typer.Option(help="Whose data.")] = "default",
-    personal: Annotated[
-        bool, typer.Option("--personal", help="Also the columns that tell about a person.")
-    ] = False,
+    tenant: Annotated[str, typer.Option(help="Tenant of the data.")] = "default",
+    personal: Annotated[bool, typer.Option("--personal", help="Include columns with personal data.")] = False,
     partition_by: Annotated[
         _Text, typer.Option(help="day: a folder of Parquet files, one or more for each UTC day.")
     ] = None,
 ) -> None:
     """Write relations, relationships, consumers, providers, aggregates or measures into files.
 
-    Each file is what was stored at one moment, whatever is written meanwhile, and has its name only once it is
-    complete. On a terminal, progress is shown. Money is in minor units, times are in UTC.
+    Each file is a snapshot as of one moment; later writes do not change it. A file gets its name only once it is
+    complete. A terminal shows the progress. Money is in minor units, times are in UTC.
     """
     from pydantic import ValidationError
 
@@ -142,7 +143,7 @@ def _exports(
             yield measure_export(measure, order.tenant, found.model_dump(mode="json"), datetime.now(UTC), schema)
             continue
         if order.parameters:
-            raise BadParameter("set", f"is for measures, which {name} is none of")
+            raise BadParameter("set", f"is for measures only, and {name} is a dataset")
         fields: dict[str, Any] = {key: value for key, value in order.filters.items() if key not in ("from", "to")}
         for key, field in (("from", "since"), ("to", "until")):
             if key in order.filters:
@@ -153,14 +154,14 @@ def _exports(
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise typer.BadParameter(f"{text!r} is not like unit=week", param_hint="--set")
+        raise typer.BadParameter(f"{text!r} is not NAME=VALUE, such as unit=week", param_hint="--set")
     return name, value
 
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """Where files go. ``folder``: ``out`` is one, and each export has a file in it. What is ``personal`` only its
-    owner may read."""
+    """Where files are written. ``folder``: ``out`` is a folder with a file for each export. ``personal``: only the
+    owner may read the files."""
 
     out: Path | None
     format: str
@@ -205,7 +206,7 @@ class _Target:
             path = self._path(export, f".{FORMATS[self.format].extension}")
             partial = path.with_name(f"{path.name}.partial")
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Whatever happens, nothing that is not whole keeps a place.
+            # An incomplete file is removed in every case.
             stack.callback(partial.unlink, missing_ok=True)
             partial.unlink(missing_ok=True)
             partial.touch(mode=0o600 if self.personal else 0o666)
@@ -224,7 +225,9 @@ class _Target:
             raise NotInstalled("Parquet needs pyarrow: install kith[exports]") from None
         path = self._path(export, "")
         if path.exists() and any(path.iterdir()):
-            raise ConfigurationError(f"{path} is not empty: files of two exports must not mix")
+            raise ConfigurationError(
+                f"{path} is not empty: the files of two exports must not mix; choose an empty folder"
+            )
         if self.personal:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_by_day(export, path)

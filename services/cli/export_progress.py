@@ -1,4 +1,4 @@
-"""How far an export is: rows, rows a second, time."""
+"""The progress of an export: rows, rows per second, time."""
 
 import sys
 import time
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 class ExportProgress:
-    """Rows, rows a second and time of each export, on standard error; nothing where that is no terminal, but one
-    line at the end of each."""
+    """Writes rows, rows per second and time of each export to stderr.
+
+    Without a terminal, it writes only one line at the end of each export.
+    """
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, soft_wrap=True)

@@ -36,8 +36,11 @@ _Tenant: TypeAdapter[str] = TypeAdapter(Tenant)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A measure under one name: of analytics, of relations, or of both. With both, relations answers what
-    asks for a kind, a category or a provider, which its facts tell, and analytics the rest, which is quicker."""
+    """A measure of analytics, of relations, or of both under one name.
+
+    With both, relations answers questions about a kind, a category or a provider, because only its facts contain
+    them. Analytics answers the others, because it is faster.
+    """
 
     name: str
     question: str
@@ -45,7 +48,7 @@ class Report:
 
     @property
     def fields(self) -> dict[str, FieldInfo]:
-        """Every parameter by the name that its sender uses."""
+        """Every parameter, by its public name."""
         return {field.alias or name: field for query in self.queries for name, field in query.model_fields.items()}
 
 
@@ -55,7 +58,7 @@ _FILTERS = frozenset({"kind", "category", "provider_id"})
 
 
 def reports() -> Iterator[Report]:
-    """All that there are, by name."""
+    """All measures, by name."""
     for name in sorted({*_ANALYTICS, *_RELATIONS}):
         ways = [measures[name] for measures in (_ANALYTICS, _RELATIONS) if name in measures]
         yield Report(name, ways[0].question, tuple(way.query for way in ways))
@@ -68,9 +71,9 @@ def answer(
     asked: Mapping[str, str],
     scales: Mapping[str, tuple[int, int]] | None = None,
 ) -> Answer:
-    """A measure of a tenant, from documents as they are now. ``asked`` are parameters as text, under the names
-    of the routes, ``scales`` the setting of that name. Raises BadMeasure, NotInstalled, ValidationError and
-    Unavailable."""
+    """A measure of a tenant, from the current documents. ``asked`` contains the parameters as text, under their
+    names in the routes; ``scales`` is the setting of that name. Raises BadMeasure, NotInstalled, ValidationError
+    and Unavailable."""
     from services.analytics.measures.source import Measures as AnalyticsMeasures
     from services.relations.measures.source import Measures as RelationsMeasures
     from shared.versions.live import LiveNames
@@ -93,11 +96,11 @@ def _now() -> datetime:
 
 @contextmanager
 def _complaints(tenant: str) -> Iterator[None]:
-    """What is wrong with the parameters, in the words of the command."""
+    """The errors of the parameters, with the names of the command's options."""
     try:
         _Tenant.validate_python(tenant)
     except ValidationError:
-        raise typer.BadParameter("is no name of a tenant", param_hint="--tenant") from None
+        raise typer.BadParameter("is not a valid tenant name", param_hint="--tenant") from None
     try:
         yield
     except ValidationError as error:
@@ -138,7 +141,7 @@ def _command(report: Report) -> Callable[..., None]:
         else:
             show(report.question, found, asked, shutil.get_terminal_size((WIDTH, 24)).columns)
 
-    # Typer makes options of a signature; this one is made of the measure's parameters.
+    # Typer derives options from a signature, and the measure's parameters define this one.
     period = report.queries[0].default_period()
     parameters = [_parameter(name, field, period) for name, field in report.fields.items()]
     parameters += [
@@ -152,13 +155,13 @@ def _command(report: Report) -> Callable[..., None]:
     return command
 
 
-_TENANT = Annotated[str, typer.Option(help="Whose data.")]
-_JSON = Annotated[bool, typer.Option("--json", help="Print one line of JSON, as the route answers.")]
+_TENANT = Annotated[str, typer.Option(help="Tenant of the data.")]
+_JSON = Annotated[bool, typer.Option("--json", help="Print the answer of the route as one line of JSON.")]
 _CSV = Annotated[
     bool,
     typer.Option(
         "--csv",
-        help="Print the list as CSV: money in minor units, days in UTC. What it is about goes to stderr.",
+        help="Print the list as CSV: money in minor units, days in UTC. The parameters go to stderr.",
     ),
 ]
 
@@ -170,7 +173,7 @@ def _parameter(name: str, field: FieldInfo, default_period: str) -> Parameter:
     elif field.default is not None:
         text += f" Default: {field.default}."
     option = typer.Option(_option(name), help=text, metavar=_metavar(field.annotation), show_default=False)
-    # "from" is a word of Python.
+    # "from" is a keyword of Python.
     variable = f"{name}_" if name == "from" else name
     return Parameter(variable, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option])
 

@@ -1,11 +1,12 @@
-"""Tables that fit a terminal: numbers, dates and ids stay whole; columns that do not fit come below."""
+"""Tables that fit a terminal. Numbers, dates and ids are never broken; columns that do not fit go into a table
+below."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells
 
-#: Blanks between columns; where a table just fits with fewer, it is set close.
+#: Spaces between columns. A table that only fits with fewer uses fewer.
 _GAP, _CLOSE = 2, 1
 #: A column of texts is not made narrower than this.
 _NARROW = 14
@@ -13,8 +14,8 @@ _NARROW = 14
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``number``: to the right. ``key``: it says which row this is, and is repeated where a table goes on below.
-    ``text``: prose, which may be broken between words; ids, dates and numbers never are."""
+    """``number``: aligned right. ``key``: identifies the row, and is repeated when a table continues below.
+    ``text``: prose, which may wrap between words; ids, dates and numbers never wrap."""
 
     label: str
     cells: Sequence[str]
@@ -67,12 +68,12 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal would take for a command: upstream may have written anything."""
+    """``text`` without control characters: upstream text could contain commands to the terminal."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _narrowed(keys: Sequence[Column], widths: dict[int, int], room: int, gap: int) -> None:
-    """Take from the texts among the keys what is too much for the room, from the widest first."""
+    """Shorten the texts among the keys, widest first, until the keys fit."""
     while (beyond := _total(keys, widths, gap) - room) > 0:
         texts = [column for column in keys if column.text and widths[id(column)] > _NARROW]
         if not texts:
@@ -116,7 +117,7 @@ def _paragraphs(columns: Sequence[Column], width: int) -> Iterator[str]:
 
 
 def pairs(rows: Sequence[tuple[str, str, bool]], width: int) -> Iterator[str]:
-    """Labels and values, a line each; prose goes on below itself, and what is ``whole`` is never broken."""
+    """Labels and values, one line each. Prose wraps below itself; a ``whole`` value never wraps."""
     margin = max((cell_len(label) for label, _, _ in rows), default=0) + _GAP
     for label, value, whole in rows:
         lines = [value] if whole else wrapped(value, max(width - margin, 20))

@@ -1,4 +1,4 @@
-"""The values of an answer as people read them: money in major units, percentages, words. Pure."""
+"""The values of an answer, formatted for people: money in major units, percentages, words. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -68,7 +68,7 @@ def columns_of(model: type[BaseModel], rows: Sequence[BaseModel], currency: str 
             key = not number and all(column.key for column in found)
             text = key and not name.endswith("_id") and not any(isinstance(value, date) for value in values)
             found.append(Column(label, cells, number, key, text))
-    # A table whose first column is a number, such as a rating, is about that number.
+    # A number in the first column, such as a rating, is the key of the table.
     if found and not found[0].key:
         found[0] = Column(found[0].label, found[0].cells, found[0].number, key=True)
     return found
@@ -79,7 +79,7 @@ def facts_of(answer: BaseModel, left_out: frozenset[str], currency: str | None) 
     found: list[tuple[str, str, bool]] = []
     for name, field in type(answer).model_fields.items():
         value = getattr(answer, name)
-        # Of two totals, of relations and of money, one is null.
+        # An answer has a total of relations or of money; the other one is null.
         if name in left_out or isinstance(value, list) or (value is None and name.startswith("total_")):
             continue
         if isinstance(value, BaseModel):

@@ -16,15 +16,15 @@ from shared.measures.rows import model_names, names_of, rows_of
 from shared.measures.scale import Scale
 from shared.measures.units import model_of
 
-#: Terminals that do not tell their size, and files, are taken to have this width.
+#: The width for files, and for terminals that do not report their size.
 WIDTH = 80
 _ABOUT = frozenset({"period", "currency", "other_currencies", "left_out", "scale"})
 _FILTERS = ("kind", "category", "provider_id", "segment", "measure", "by", "side", "level", "direction")
 
 
 def as_csv(found: BaseModel) -> str:
-    """An answer as CSV, flat: see ``rows_of``. Texts that a spreadsheet would run as a formula are guarded as
-    those of exports are."""
+    """An answer as CSV, flat: see ``rows_of``. Texts that a spreadsheet would run as a formula are escaped as in
+    exports."""
     rows = rows_of(found.model_dump(mode="json"))
     text = io.StringIO()
     writer = csv.DictWriter(text, names_of(rows) or model_names(type(found)), restval="", lineterminator="\n")
@@ -35,13 +35,13 @@ def as_csv(found: BaseModel) -> str:
 
 
 def show(question: str, found: Answer, asked: Mapping[str, str] | None = None, width: int = WIDTH) -> None:
-    """Print an answer to a question that was asked with these parameters."""
+    """Print an answer together with the parameters of its request."""
     for line in told(question, found, asked or {}, width):
         typer.echo(line)
 
 
 def told(question: str, found: Answer, asked: Mapping[str, str], width: int) -> Iterator[str]:
-    """The lines of an answer: what it is about, its single values, its lists as tables."""
+    """The lines of an answer: its parameters, its single values, its lists as tables."""
     currency = getattr(found, "currency", None)
     yield from wrapped(question, width)
     yield ""
@@ -74,7 +74,7 @@ def told(question: str, found: Answer, asked: Mapping[str, str], width: int) -> 
 
 
 def about(found: Answer, asked: Mapping[str, str]) -> list[tuple[str, str, bool]]:
-    """What an answer is about: period, zone, filters, currency, scale."""
+    """The parameters of an answer: period, zone, filters, currency, scale."""
     first, last = found.period.first, found.period.last
     time = f"{first} to {last}" if first else f"all time to {last}"
     rows = [("Period", f"{time} (days in {found.period.zone})", False)]

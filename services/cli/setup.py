@@ -43,9 +43,9 @@ def setup(settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
     """
     _, mongo = servers_of(settings)
     deadline = time.monotonic() + wait_seconds
-    done = [f"made the replica set {name}" for name in _patiently(lambda: initiate(mongo), deadline)]
-    _patiently(lambda: _find_primary(mongo), deadline)
-    done += _patiently(lambda: ensure_topics(settings), deadline)
+    done = [f"created the replica set {name}" for name in _retry_until(lambda: initiate(mongo), deadline)]
+    _retry_until(lambda: _find_primary(mongo), deadline)
+    done += _retry_until(lambda: ensure_topics(settings), deadline)
     for line in done or ["nothing to do: the replica set and all topics exist"]:
         print(line, flush=True)
 
@@ -54,8 +54,8 @@ def initiate(uri: str) -> list[str]:
     """Make the single server of ``uri`` a replica set, with the name and the address in ``uri``. Returns that
     name, or nothing if the server already belongs to a replica set.
 
-    A replica set of several servers is left to its operator. Raises Unavailable, and ConfigurationError if the URI
-    names no replica set or the server does not run as a member of one.
+    Does not change a replica set of several servers: its operator initiates it. Raises Unavailable, and
+    ConfigurationError if the URI names no replica set or the server does not run as a member of one.
     """
     try:
         parts = parse_uri(uri)
@@ -63,12 +63,12 @@ def initiate(uri: str) -> list[str]:
         raise ConfigurationError(f"KITH_MONGO is not a MongoDB URI: {error}") from error
     name, servers = parts["options"].get("replicaSet"), parts["nodelist"]
     if name is None:
-        raise ConfigurationError("KITH_MONGO names no replica set; it should end like /?replicaSet=rs0")
+        raise ConfigurationError("KITH_MONGO names no replica set; append one, such as /?replicaSet=rs0")
     if len(servers) > 1 or parts["fqdn"] is not None:
         return []
     host, port = servers[0]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    # Without the replica set's name: no server answers to it before the set exists.
+    # The client must not name the replica set: no server accepts the name before the set exists.
     with (
         translated(),
         MongoClient[Document](
@@ -87,7 +87,7 @@ def initiate(uri: str) -> list[str]:
         try:
             client.admin.command("replSetInitiate", {"_id": name, "members": members})
         except OperationFailure as error:
-            if error.code != _ALREADY_INITIALIZED:  # by another setup at the same time
+            if error.code != _ALREADY_INITIALIZED:  # a concurrent setup was first
                 raise
             return []
     return [str(name)]
@@ -95,10 +95,10 @@ def initiate(uri: str) -> list[str]:
 
 def _find_primary(uri: str) -> None:
     with connect(uri) as client, translated():
-        client.admin.command("ping")  # goes to the primary; fails while there is none
+        client.admin.command("ping")  # needs the primary; fails until one is elected
 
 
-def _patiently(act: Callable[[], _Result], deadline: float) -> _Result:
+def _retry_until(act: Callable[[], _Result], deadline: float) -> _Result:
     while True:
         try:
             return act()

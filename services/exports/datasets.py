@@ -17,7 +17,7 @@ def _stored_time(time: datetime) -> int:
 
 
 def _fact_columns(*, personal: bool) -> list[Column]:
-    """The columns of a fact's own fields. Maps and sealed values are no places to filter or order by."""
+    """The columns of a fact's own fields. Maps and encrypted values cannot be filtered or ordered."""
     return [
         Column(
             field.name,
@@ -36,16 +36,16 @@ def _names(columns: Iterable[Column]) -> tuple[str, ...]:
 
 
 _FACTS, _TEXTS = _fact_columns(personal=False), _fact_columns(personal=True)
-_ID = "Names the row within its tenant."
+_ID = "Identifier of the row, unique within its tenant."
 _KEYS = ("kind", "provider_id", "consumer_id")
 _MONEY = (
-    Column("currency", "choice", "ISO 4217, where there is money in one currency only."),
-    Column("amount", "integer", f"The sum of money in that currency, {_MINOR}."),
-    Column("amounts", "json", f"The sums of money of all currencies, {_MINOR}.", tells=("amount", "currency")),
+    Column("currency", "choice", "ISO 4217 code; null unless all amounts are in one currency."),
+    Column("amount", "integer", f"Sum of the amounts in `currency`, {_MINOR}."),
+    Column("amounts", "json", f"Sum of the amounts by currency, {_MINOR}.", tells=("amount", "currency")),
 )
 _RATINGS = (
-    Column("rating_count", "integer", "Relations that carry a rating.", tells=()),
-    Column("rating_sum", "integer", "Sum of these ratings.", tells=("rating",)),
+    Column("rating_count", "integer", "Number of relations with a rating.", tells=()),
+    Column("rating_sum", "integer", "Sum of the ratings.", tells=("rating",)),
 )
 
 RELATIONS = Dataset(
@@ -56,13 +56,18 @@ RELATIONS = Dataset(
     collection="relations",
     columns=(
         Column("id", "text", _ID, "_id", tells=("relation_id", "consumer_id")),
-        Column("relation_id", "text", "The upstream's name of it, within its consumer.", "relation_id"),
-        Column("consumer_id", "text", "Whose it is.", "consumer_id"),
+        Column(
+            "relation_id",
+            "text",
+            "Identifier of the relation in the upstream system, unique within its consumer.",
+            "relation_id",
+        ),
+        Column("consumer_id", "text", "Identifier of the consumer.", "consumer_id"),
         *_FACTS,
         Column(
             "event_source",
             "choice",
-            "The event that last said so: its source.",
+            "Source of the event that last changed the relation.",
             "version.source",
             tells=("event.source",),
             anonymised=ANONYMISED["source"],
@@ -70,16 +75,16 @@ RELATIONS = Dataset(
         Column(
             "event_id",
             "text",
-            "The same event's id.",
+            "Identifier of that event.",
             "version.id",
             tells=("event.id",),
             anonymised=ANONYMISED["id"],
         ),
-        # Mostly it is when it happened, too.
+        # In most events it equals the time of the relation.
         Column(
             "event_time",
             "time",
-            "The same event's time.",
+            "Time of that event.",
             "version.time",
             stored=_stored_time,
             tells=("event.time",),
@@ -98,27 +103,27 @@ RELATIONS = Dataset(
 
 RELATIONSHIPS = Dataset(
     "relationships",
-    "One consumer and one provider: the sum of their relations.",
+    "Sums of the relations of one consumer and one provider.",
     "Relationship",
     source="relations",
     collection="relationships",
     columns=(
         Column("id", "text", _ID, "_id", tells=("consumer_id", "provider_id")),
-        Column("consumer_id", "text", "One side.", "consumer_id"),
-        Column("provider_id", "text", "The other side.", "provider_id"),
-        Column("count", "integer", "Relations.", "count", tells=()),
-        Column("first", "time", "The earliest.", "first", tells=("time",)),
-        Column("last", "time", "The latest.", "last", tells=("time",)),
+        Column("consumer_id", "text", "Identifier of the consumer.", "consumer_id"),
+        Column("provider_id", "text", "Identifier of the provider.", "provider_id"),
+        Column("count", "integer", "Number of relations.", "count", tells=()),
+        Column("first", "time", "Time of the earliest relation.", "first", tells=("time",)),
+        Column("last", "time", "Time of the latest relation.", "last", tells=("time",)),
         Column(
             "score",
             "number",
-            "log2 of the strength as of January 2020; it orders by strength.",
+            "log2 of the strength as of January 2020. It orders relationships by strength.",
             "score",
             tells=("strength", "kind", "time"),
         ),
         *_MONEY,
         *_RATINGS,
-        Column("kinds", "json", "Relations by kind.", tells=("kind",)),
+        Column("kinds", "json", "Number of relations by kind.", tells=("kind",)),
     ),
     flat=flatten.relationship,
     fields=("_id", "consumer_id", "provider_id", "count", "first", "last", "score", "kinds"),
@@ -128,22 +133,27 @@ RELATIONSHIPS = Dataset(
 
 CONSUMERS = Dataset(
     "consumers",
-    "What is known of consumers.",
+    "Consumer profiles.",
     "Consumer",
     source="relations",
     collection="consumers",
     columns=(
         Column("id", "text", _ID, "_id", tells=("consumer_id",)),
-        Column("consumer_id", "text", "The upstream's name of the consumer.", "consumer_id"),
-        Column("country", "choice", "Where the consumer is.", "location.country", tells=("location.country",)),
-        Column("region", "choice", "Where the consumer is.", "location.region", tells=("location.region",)),
-        Column("city", "text", "Where the consumer is.", personal=True, tells=("location.city",)),
-        Column("lat", "number", "Degrees (WGS 84).", personal=True, tells=("location.lat",)),
-        Column("lon", "number", "Degrees (WGS 84).", personal=True, tells=("location.lon",)),
-        Column("traits", "json", "What else is known."),
-        Column("consent", "json", "Purpose to granted."),
-        Column("erased", "choice", "anonymise or delete, once the consumer is erased.", "erased"),
-        Column("personal", "json", "Name, address …: what identifies a person.", personal=True),
+        Column("consumer_id", "text", "Identifier of the consumer in the upstream system.", "consumer_id"),
+        Column("country", "choice", "Country of the consumer.", "location.country", tells=("location.country",)),
+        Column("region", "choice", "Region of the consumer.", "location.region", tells=("location.region",)),
+        Column("city", "text", "City of the consumer.", personal=True, tells=("location.city",)),
+        Column("lat", "number", "Latitude in degrees (WGS 84).", personal=True, tells=("location.lat",)),
+        Column("lon", "number", "Longitude in degrees (WGS 84).", personal=True, tells=("location.lon",)),
+        Column("traits", "json", "Further attributes."),
+        Column("consent", "json", "Consent by purpose: true if granted."),
+        Column(
+            "erased",
+            "choice",
+            "Mode of the erasure, anonymise or delete; null if the consumer is not erased.",
+            "erased",
+        ),
+        Column("personal", "json", "Fields that identify a person, such as name and address.", personal=True),
     ),
     flat=flatten.consumer,
     fields=("_id", "consumer_id", "location.country", "location.region", "traits", "consent", "erased"),
@@ -153,22 +163,22 @@ CONSUMERS = Dataset(
 
 PROVIDERS = Dataset(
     "providers",
-    "What is known of providers.",
+    "Provider profiles.",
     "Provider",
     source="relations",
     collection="providers",
     columns=(
         Column("id", "text", _ID, "_id", tells=("provider_id",)),
-        Column("provider_id", "text", "The upstream's name of the provider.", "provider_id"),
-        Column("name", "text", "What it is called.", "name"),
-        Column("categories", "texts", "What it is.", "categories"),
-        Column("closed", "boolean", "No longer in business.", "closed"),
-        Column("country", "choice", "Where it is.", "location.country", tells=("location.country",)),
-        Column("region", "choice", "Where it is.", "location.region", tells=("location.region",)),
-        Column("city", "choice", "Where it is.", "location.city", tells=("location.city",)),
-        Column("lat", "number", "Degrees (WGS 84).", "location.lat", tells=("location.lat",)),
-        Column("lon", "number", "Degrees (WGS 84).", "location.lon", tells=("location.lon",)),
-        Column("traits", "json", "What else is known."),
+        Column("provider_id", "text", "Identifier of the provider in the upstream system.", "provider_id"),
+        Column("name", "text", "Name of the provider.", "name"),
+        Column("categories", "texts", "Categories of the provider.", "categories"),
+        Column("closed", "boolean", "Whether the provider is out of business.", "closed"),
+        Column("country", "choice", "Country of the provider.", "location.country", tells=("location.country",)),
+        Column("region", "choice", "Region of the provider.", "location.region", tells=("location.region",)),
+        Column("city", "choice", "City of the provider.", "location.city", tells=("location.city",)),
+        Column("lat", "number", "Latitude in degrees (WGS 84).", "location.lat", tells=("location.lat",)),
+        Column("lon", "number", "Longitude in degrees (WGS 84).", "location.lon", tells=("location.lon",)),
+        Column("traits", "json", "Further attributes."),
     ),
     flat=flatten.provider,
     fields=("_id", "provider_id", "name", "categories", "closed", "location", "traits"),
@@ -177,25 +187,25 @@ PROVIDERS = Dataset(
 
 AGGREGATES = Dataset(
     "aggregates",
-    "What happened on a day: in all, and by kind, provider, consumer, and provider and kind.",
+    "Daily sums: in total, and by kind, provider, consumer, and provider and kind.",
     "Aggregate",
     source="analytics",
     collection="aggregates",
     columns=(
         Column("id", "text", _ID, tells=(*_KEYS, "time")),
-        Column("by", "choice", "total, kind, provider, consumer or provider_kind.", "by", tells=()),
+        Column("by", "choice", "Grouping: total, kind, provider, consumer or provider_kind.", "by", tells=()),
         Column(
             "key",
             "text",
-            "Which kind, provider_id, consumer_id or provider_id:kind; empty: total.",
+            "The kind, provider_id, consumer_id or provider_id:kind; empty for total.",
             "key",
             tells=_KEYS,
         ),
-        Column("day", "day", "UTC.", "day", stored=str, tells=("time",)),
-        Column("count", "integer", "Relations.", tells=()),
+        Column("day", "day", "Day in UTC.", "day", stored=str, tells=("time",)),
+        Column("count", "integer", "Number of relations.", tells=()),
         *_MONEY,
         *_RATINGS,
-        Column("consumers", "integer", "Distinct consumers, of the total and of providers.", tells=()),
+        Column("consumers", "integer", "Number of distinct consumers; only for total and provider.", tells=()),
     ),
     flat=flatten.aggregate,
     fields=("by", "key", "day", "count", "amount", "rating_count", "rating_sum", "consumers"),
@@ -212,6 +222,8 @@ DATASETS: Mapping[str, Dataset] = {
 
 
 def columns(dataset: str, personal: bool = False) -> tuple[Column, ...]:
-    """The columns of a dataset that its reader may see: with ``personal``, those that tell about a person, too.
-    Raises KeyError for a dataset that there is not."""
+    """The columns of a dataset that its reader may see. ``personal`` includes columns with personal data.
+
+    Raises KeyError for an unknown dataset.
+    """
     return DATASETS[dataset].visible(personal)

@@ -1,6 +1,6 @@
 """The process that writes a file for Tableau: ``python -m services.exports.hyper_writer PATH TABLE``.
 
-The rows come as an Arrow stream on the standard input. The status is 0 once the file is whole.
+Reads the rows as an Arrow stream from the standard input. Exits with status 0 once the file is complete.
 """
 
 import resource
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 def main() -> None:
     path, table = Path(sys.argv[1]), sys.argv[2]
-    # What dies leaves no image of its memory, which holds rows.
+    # A crash must not leave a core dump, because the memory contains rows.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     source = pa.ipc.open_stream(sys.stdin.buffer)
     plain = pa.schema([pa.field(field.name, _plain(field.type)) for field in source.schema])
@@ -33,7 +33,7 @@ def main() -> None:
     reader = pa.RecordBatchReader.from_batches(plain, batches())
     partial = path.with_suffix(".partial.hyper")
     pantab.frame_to_hyper(reader, partial, table=table, process_params=engine, atomic=False)
-    # pantab takes an error for the end of the rows.
+    # pantab treats an error of the reader as the end of the rows.
     if failed:
         raise failed[0]
     partial.rename(path)
@@ -49,7 +49,7 @@ def _plain_column(column: pa.Array) -> pa.Array:
 
 
 def _plain(type: pa.DataType) -> pa.DataType:
-    """Hyper has neither dictionaries nor lists: lists are JSON there."""
+    """Hyper supports neither dictionaries nor lists. Dictionaries become texts, and lists become JSON."""
     return pa.string() if pa.types.is_dictionary(type) or pa.types.is_list(type) else type
 
 

@@ -1,7 +1,7 @@
 """The columns of a measure's file, from the JSON Schema of its answer, and the rows that fit them. Pure.
 
-The columns follow from the model, never from the rows: an empty answer, one of nulls only and a full one have the
-same columns of the same types.
+The model determines the columns; the rows do not. An empty answer, an answer of nulls only and a full answer have
+the same columns of the same types.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,7 +39,7 @@ def columns_of(schema: Json, definitions: Json) -> list[Column]:
     ]
     if not lists:
         return single
-    return [*single, Column("offset", "integer", "The place in the lists of the item, from 0.", tells=()), *lists]
+    return [*single, Column("offset", "integer", "Position in the lists of the item, from 0.", tells=()), *lists]
 
 
 def rows_of(answer: Json, columns: Sequence[Column]) -> list[Row]:
@@ -49,13 +49,14 @@ def rows_of(answer: Json, columns: Sequence[Column]) -> list[Row]:
 
 
 def knows(answer: Json, columns: Sequence[Column]) -> bool:
-    """Whether there is a column for every field of the items of an answer: it may come from a newer service."""
+    """Whether every field of the items of an answer has a column. An answer of a newer service may contain
+    more."""
     names = {column.name.partition(".")[0] for column in columns} | {"masked"}
     return all(item.keys() <= names for item in answer.get("items", []))
 
 
 def _resolved(schema: Json, definitions: Json) -> Json:
-    """A schema without references, and without null as another possibility."""
+    """The schema with references resolved and without null as an alternative."""
     if _REF in schema:
         found = _resolved(definitions[str(schema[_REF]).rpartition("/")[2]], definitions)
         return {**found, **{key: value for key, value in schema.items() if key != _REF}}
@@ -94,7 +95,7 @@ def _column(name: str, schema: Json) -> Column:
             kind = "boolean"
         case {"type": "object" | "array"}:
             kind = "json"
-    # The services mask: a column is hidden where the answer names it.
+    # The services mask fields: `masked` of the answer lists the hidden columns.
     return Column(name, kind, schema.get("description") or f"{name} of the measure.", tells=())
 
 

@@ -18,14 +18,16 @@ MASKED = "Fields that the credential may not see, shown as •••. Left out w
 
 
 class Consumer(BaseModel):
-    """What is known of a consumer. Parts that nobody has stated are left out."""
+    """The profile of a consumer. Parts without a value are left out."""
 
     consumer_id: str
     personal: dict[str, str] | None = None
     location: dict[str, Any] | None = None
     traits: dict[str, Any] | None = None
     consent: dict[str, bool] | None = None
-    erased: Literal["anonymise", "delete"] | None = Field(None, description="Set once the consumer is erased.")
+    erased: Literal["anonymise", "delete"] | None = Field(
+        None, description="Mode of the erasure, for an erased consumer."
+    )
     masked: list[Label] | None = Field(None, description=MASKED)
 
 
@@ -35,7 +37,7 @@ class ConsumerList(BaseModel):
 
 
 class Provider(BaseModel):
-    """What is known of a provider. Parts that nobody has stated are left out."""
+    """The profile of a provider. Parts without a value are left out."""
 
     provider_id: str
     name: str | None = None
@@ -51,7 +53,7 @@ class EventName(BaseModel):
 
 
 class Relation(BaseModel):
-    """One fact as it stands now; ``event`` names the event that made it so."""
+    """The current state of a fact; ``event`` identifies the event that last changed it."""
 
     relation_id: str
     kind: str
@@ -96,7 +98,7 @@ class KindShare(BaseModel):
     )
     rating_count: Count
     rating_sum: Annotated[int, DerivedFrom("rating")]
-    strength: _Strength = Field(description="This kind's part of the strength.")
+    strength: _Strength = Field(description="Contribution of this kind to the strength.")
     share: _Strength = Field(description="The same as a fraction of 1.")
 
 
@@ -105,12 +107,12 @@ class Evidence(BaseModel):
     kind: str
     time: datetime
     event: EventName
-    weight: _Strength = Field(description="What this one relation adds to the strength.")
+    weight: _Strength = Field(description="Contribution of this relation to the strength.")
 
 
 class Relationship(BaseModel):
-    """The relationship of one consumer and one provider: its sums, its strength, and what the strength comes
-    from."""
+    """The relationship of one consumer and one provider: its sums, its strength, and the contributions to the
+    strength."""
 
     consumer_id: str
     provider_id: str
@@ -125,7 +127,7 @@ class Relationship(BaseModel):
     as_of: datetime
     strength: _Strength = Field(description="Σ weight(kind) · count · 2^(−age in months / half-life).")
     kinds: Annotated[dict[str, KindShare], DerivedFrom("kind")]
-    evidence: list[Evidence] = Field(description="The relations that weigh most, heaviest first.")
+    evidence: list[Evidence] = Field(description="The relations with the highest weights, highest first.")
 
 
 _INTERNAL = frozenset({"_id", "tenant", "versions", "version", "retracted", "blind"})

@@ -34,8 +34,8 @@ Consumers, providers, the relations between them and how strong they are.
 A field that the credential may not see is shown as `•••`, whatever its type. The member `masked` of the answer
 names it.
 """
-Limit = Annotated[int, Query(ge=1, le=1000, description="Most items of a page.")]
-Cursor = Annotated[str | None, Query(max_length=3000, description="`next` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Maximum number of items of a page.")]
+Cursor = Annotated[str | None, Query(max_length=3000, description="The value of `next` of the previous page.")]
 Purpose = Annotated[
     Name | None,
     DerivedFrom("consent"),
@@ -53,7 +53,7 @@ FAILURES = problems(
     }
 )
 NOT_GRANTED = problems({403: "The credential lacks a scope, or the consumer has not granted the purpose."})
-NOT_FOUND = FAILURES | problems({404: "Nothing is known under this id."})
+NOT_FOUND = FAILURES | problems({404: "No profile or fact has this id."})
 
 
 def create_app(
@@ -91,7 +91,7 @@ def create_app(
         access: AccessOf,
         purpose: Purpose = None,
     ) -> Any:
-        """What is known of a consumer."""
+        """The profile of a consumer."""
         found = profile("consumers", tenant, consumer_id)
         check(tenant, consumer_id, purpose)
         shown, fields = presented(found, PERSONAL_OF_CONSUMER, caller)
@@ -104,7 +104,7 @@ def create_app(
         responses=FAILURES
         | problems(
             {
-                400: "Not exactly one of email and phone.",
+                400: "The query contains neither or both of email and phone.",
                 403: "The credential lacks one of the scopes `personal:read` and `consumers:read`, or the field "
                 "is hidden from it.",
                 409: "Nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index to search.",
@@ -116,7 +116,7 @@ def create_app(
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
-        email: Annotated[str | None, Query(max_length=1000, description="In upper or lower case.")] = None,
+        email: Annotated[str | None, Query(max_length=1000, description="Case-insensitive.")] = None,
         phone: Annotated[
             str | None, Query(max_length=1000, description="Only digits and a leading + (or 00) count.")
         ] = None,
@@ -144,13 +144,16 @@ def create_app(
     @app.get("/v1/providers/{provider_id}", response_model=answers.Provider, responses=NOT_FOUND)
     @needs(RELATIONS_READ)
     def provider(provider_id: ProviderId, tenant: TenantOf) -> Any:
-        """What is known of a provider."""
+        """The profile of a provider."""
         return json_response(profile("providers", tenant, provider_id))
 
     @app.get(
         "/v1/relations",
         response_model=answers.RelationPage,
-        responses=FAILURES | problems({400: "Neither consumer_id nor provider_id, or a foreign cursor."}),
+        responses=FAILURES
+        | problems(
+            {400: "The query contains neither consumer_id nor provider_id, or the cursor of another query."}
+        ),
     )
     @needs(RELATIONS_READ)
     def relations(
@@ -179,7 +182,12 @@ def create_app(
         "/v1/relationships",
         response_model=answers.RelationshipPage,
         responses=FAILURES
-        | problems({400: "Not exactly one of consumer_id and provider_id, or a foreign cursor."}),
+        | problems(
+            {
+                400: "The query contains neither or both of consumer_id and provider_id, or the "
+                "cursor of another query."
+            }
+        ),
     )
     @needs(RELATIONS_READ)
     def relationships(
@@ -206,7 +214,7 @@ def create_app(
     @app.get(
         "/v1/relationships/{consumer_id}/{provider_id}",
         response_model=answers.Relationship,
-        responses=FAILURES | problems({404: "There are no relations between the two."}),
+        responses=FAILURES | problems({404: "The consumer and the provider have no relations."}),
     )
     @needs(RELATIONS_READ)
     def relationship(
@@ -216,7 +224,7 @@ def create_app(
         half_life_months: Annotated[
             float | None,
             DerivedFrom("strength"),
-            Query(ge=0.01, le=1200, description="Instead of the configured half-life."),
+            Query(ge=0.01, le=1200, description="Half-life to use instead of the configured one."),
         ] = None,
     ) -> Any:
         """One relationship: its sums, its strength now, each kind's share, and the relations that weigh most."""

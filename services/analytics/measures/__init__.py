@@ -1,4 +1,4 @@
-"""Measures of consumers and providers that aggregates alone can tell: ``GET /v1/measures/…`` of analytics.
+"""Measures of consumers and providers that need aggregates only: ``GET /v1/measures/…`` of analytics.
 
 ``catalogue`` lists them, ``source`` reads; the others are pure.
 """

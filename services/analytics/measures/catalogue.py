@@ -1,4 +1,4 @@
-"""The measures of analytics, their parameters, and how each is put together from a source."""
+"""The measures of analytics, their parameters, and how each is computed from a source."""
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -31,7 +31,7 @@ from shared.measures.spec import Measure, measure
 if TYPE_CHECKING:
     from services.analytics.measures.source import Source
 
-#: Above so many days of consumers, the method "auto" estimates.
+#: Above this number of consumer days, the method "auto" estimates.
 EXACT_VISITS = 1_000_000
 
 
@@ -40,8 +40,8 @@ class ActivityQuery(PeriodQuery):
 
     method: Literal["auto", "exact", "sketch"] = Field(
         "auto",
-        description="exact: wau, mau and consumers as they are. sketch: estimates within 1.6 %, from sketches of"
-        " days that are kept and merged. auto: exact up to a million days of consumers.",
+        description="exact: exact counts. sketch: estimates within 1.6 %, from stored and merged sketches of days."
+        " auto: exact up to a million consumer days.",
     )
 
 
@@ -62,7 +62,8 @@ class ValueQuery(ProviderQuery):
         "count", description="Relations, or net money in one currency."
     )
     currency: OfCurrency = Field(
-        None, description="Which money. Left out: the currency of most orders; the answer lists the others."
+        None,
+        description="Currency of the money. Default: the currency of most orders; the answer lists the others.",
     )
 
 
@@ -70,14 +71,16 @@ class RisingQuery(ProviderQuery):
     days: ClassVar[int | None] = 7
 
     baseline_days: int = Field(28, ge=1, le=MAX_DAYS, description="Length of the baseline, before the period.")
-    direction: Direction = Field("rising", description="Whom to list: those that rise or those that fall.")
-    minimum: int = Field(5, ge=1, le=1_000_000, description="Relations that a provider has at least, in both.")
+    direction: Direction = Field("rising", description="Which providers to list: rising or falling ones.")
+    minimum: int = Field(
+        5, ge=1, le=1_000_000, description="Minimum number of relations of a provider, in both together."
+    )
 
 
 class RatingsQuery(ScaleQuery, ProviderQuery):
-    by: RatingOrder = Field("bayesian", description="Which average orders the list.")
+    by: RatingOrder = Field("bayesian", description="The average that orders the list.")
     weight: float = Field(
-        10, ge=0, le=1e6, description="The Bayesian average adds so many ratings at the mean of all."
+        10, ge=0, le=1e6, description="Number of ratings at the overall mean that the Bayesian average adds."
     )
 
 
@@ -112,7 +115,7 @@ def _cohorts(source: "Source", query: BucketedQuery) -> Cohorts:
 def _values(
     source: "Source", query: ValueQuery, span: Span
 ) -> tuple[dict[str, int], dict[str, Any], dict[str, int]]:
-    """By provider what ranks it; how that is to be read; orders by currency, where none was asked for."""
+    """Ranked values by provider; fields that describe them; orders by currency, unless the request names one."""
     if query.measure == "count":
         found = source.providers(span, query.kind, query.category)
         return {provider: sums["count"] for provider, sums in found.items()}, {}, {}

@@ -1,4 +1,4 @@
-"""Top providers, and how much of the whole they have. Pure."""
+"""Top providers and their share of the whole. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated
@@ -9,7 +9,7 @@ from shared.access.lineage import Count, DerivedBy
 from shared.measures.answer import MoneyAnswer
 from shared.measures.units import Fraction, Minor, Parameter
 
-#: What values reveal: relations count, money is summed.
+#: The fields that values reveal: relations are counted, money is summed.
 MEASURED = DerivedBy("measure", {"count": (), "amount": ("amount",)})
 
 
@@ -20,7 +20,7 @@ class TopProvider(BaseModel):
         title="Money", description="Net money in minor units; null when relations rank."
     )
     share: Annotated[Fraction | None, MEASURED] = Field(
-        description="Of the whole selection, from 0 to 1; null when that is not above 0."
+        description="Share of the whole selection, from 0 to 1; null when the total is not above 0."
     )
 
 
@@ -28,12 +28,13 @@ class TopProviders(MoneyAnswer):
     """Answers: who are our most important providers?"""
 
     total_count: Count | None = Field(
-        title="Relations", description="Of the whole selection, not only of those shown; null when money ranks."
+        title="Relations",
+        description="Relations of the whole selection, not only of the providers shown; null when money ranks.",
     )
     total_minor: Minor | None = Field(
-        title="Money", description="Of the whole selection, in minor units; null when relations rank."
+        title="Money", description="Net money of the whole selection, in minor units; null when relations rank."
     )
-    items: list[TopProvider] = Field(description="Highest value first, equal ones by provider.")
+    items: list[TopProvider] = Field(description="Highest value first; equal values by provider.")
 
 
 class Concentration(MoneyAnswer):
@@ -44,23 +45,24 @@ class Concentration(MoneyAnswer):
         description="Providers whose value is below 0 (more refunds than sales); not counted."
     )
     total_count: Count | None = Field(
-        title="Relations", description="Of all of them; null when money is measured."
+        title="Relations", description="Relations of all providers; null when money is measured."
     )
     total_minor: Minor | None = Field(
-        title="Money", description="Of all of them, in minor units; null when relations are measured."
+        title="Money", description="Net money of all providers, in minor units; null when relations are measured."
     )
     gini: Annotated[Parameter | None, MEASURED] = Field(
         title="Gini coefficient",
-        description="0: all have the same; towards 1: one has all. Null without providers.",
+        description="0: all providers have the same value; near 1: one provider has all. Null without providers.",
     )
     top_ten_share: Annotated[Fraction | None, MEASURED] = Field(
-        title="Share of the ten largest", description="The share of the ten largest, from 0 to 1."
+        title="Share of the ten largest", description="Share of the ten largest providers, from 0 to 1."
     )
     top_tenth_share: Annotated[Fraction | None, MEASURED] = Field(
-        title="Share of the largest tenth", description="The share of the largest tenth of the providers."
+        title="Share of the largest tenth", description="Share of the largest tenth of the providers, from 0 to 1."
     )
     half: Annotated[int, MEASURED] = Field(
-        title="Providers that have half", description="So many of the largest together have at least half."
+        title="Providers that have half",
+        description="Number of the largest providers that together have at least half.",
     )
 
 
@@ -104,8 +106,8 @@ def concentration(
         gini = 2 Σ i·x_i / (n Σ x_i) − (n + 1)/n,  i = 1 … n
         top_ten_share = Σ of the ten largest / Σ x,  top_tenth_share: of the ⌈n/10⌉ largest
 
-    Unit: fractions of 1. Providers without a relation in the period are not known here, and do not count as
-    having nothing. Source: C. Gini, "Variabilità e mutabilità", 1912; the concentration ratio CR10.
+    Unit: fractions of 1. The sums lack providers without a relation in the period; these do not count as 0.
+    Source: C. Gini, "Variabilità e mutabilità", 1912; the concentration ratio CR10.
     """
     given = list(values)
     ascending = sorted(value for value in given if value > 0)
@@ -123,7 +125,7 @@ def concentration(
         below_zero=sum(value < 0 for value in given),
         total_count=None if money else total,
         total_minor=total if money else None,
-        # One division of integers: exact sums of any size, and 0 where all are the same.
+        # One division of integers: exact for sums of any size, and 0 when all values are equal.
         gini=(2 * weighted - (n + 1) * total) / (n * total) if n else None,
         top_ten_share=sum(ascending[-10:]) / total if n else None,
         top_tenth_share=sum(ascending[-tenth:]) / total if n else None,

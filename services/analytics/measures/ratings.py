@@ -1,4 +1,4 @@
-"""Average ratings in which one five-star review does not win. Pure."""
+"""Average ratings that allow for the number of ratings, so that a single five-star review does not win. Pure."""
 
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -17,28 +17,28 @@ RatingOrder = Literal["bayesian", "wilson", "mean"]
 
 class RatedProvider(BaseModel):
     provider_id: str
-    rating_count: Count = Field(title="Ratings", description="Ratings in the period.")
-    mean: Points = Field(description="Their plain mean, on the upstream's scale.")
+    rating_count: Count = Field(title="Ratings", description="Number of ratings in the period.")
+    mean: Points = Field(description="Arithmetic mean of the ratings, on the upstream's scale.")
     bayesian: Points = Field(
         title="Bayesian mean",
-        description="The mean after `weight` further ratings at the mean of all; same scale.",
+        description="Mean after `weight` further ratings at the overall mean; same scale.",
     )
     wilson: Points = Field(
         title="At least (Wilson)",
-        description="The mean that the provider has at least, with 97.5 % confidence; same scale.",
+        description="Lower bound of the mean, with 97.5 % confidence; same scale.",
     )
 
 
 class Ratings(Answer):
     """Answers: whom do consumers rate best, once we allow for how few ratings some have?"""
 
-    scale: Scale | None = Field(description="What the ratings are measured on; null without ratings.")
+    scale: Scale | None = Field(description="Scale of the ratings; null without ratings.")
     mean: Points | None = Field(
         title="Mean of all ratings", description="Mean of all ratings of the selection; null without ratings."
     )
-    rating_count: Count = Field(title="Ratings", description="All ratings of the selection.")
+    rating_count: Count = Field(title="Ratings", description="Number of ratings of the selection.")
     items: Annotated[list[RatedProvider], OrderedBy("rating")] = Field(
-        description="Highest first by the chosen average, then more ratings first."
+        description="Highest chosen average first, then most ratings first."
     )
 
 
@@ -59,7 +59,7 @@ def ratings(
 
     Unit: points of the upstream's scale. Sources: the weighted rating of IMDb's top list; E. Miller, "How not to
     sort by average rating", 2009. On a scale of one rating the Wilson bound is that rating. Raises BadMeasure for
-    a mean outside of a scale that somebody stated; that of the data may be a moment older than the sums.
+    a mean outside of a configured or requested scale. The scale of the data may be older than the sums.
     """
     rated = {provider: (count, total) for provider, (count, total) in sums.items() if count > 0}
     all_count, all_sum = (sum(part) for part in zip(*rated.values(), strict=True)) if rated else (0, 0)
@@ -67,7 +67,7 @@ def ratings(
     items = []
     for provider, (count, total) in rated.items():
         assert overall is not None
-        # The sums come from other documents than the scale of the data, which may lag behind them.
+        # The sums and the scale of the data come from different documents, and the scale may lag behind.
         lowest, highest = (scale.lowest, scale.highest) if scale else (total // count, -(-total // count))
         if scale and scale.source == "data":
             lowest, highest = min(lowest, total // count), max(highest, -(-total // count))

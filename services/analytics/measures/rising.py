@@ -15,21 +15,23 @@ Direction = Literal["rising", "falling"]
 
 class MovingProvider(BaseModel):
     provider_id: str
-    count: Count = Field(title="Relations", description="Relations in the period.")
-    baseline: Count = Field(title="Relations before", description="Relations in the days before it.")
+    count: Count = Field(title="Relations", description="Number of relations in the period.")
+    baseline: Count = Field(title="Relations before", description="Number of relations in the baseline.")
     rate: Rate = Field(title="A day", description="Relations per day in the period.")
-    baseline_rate: Rate = Field(title="A day before", description="Relations per day before.")
+    baseline_rate: Rate = Field(title="A day before", description="Relations per day in the baseline.")
     ratio: Times | None = Field(description="rate / baseline_rate; null for a provider without a baseline.")
-    at_least: Times = Field(description="The ratio is at least this, with 97.5 % confidence.")
-    at_most: Times | None = Field(description="And at most this; null without a baseline: there is no bound.")
+    at_least: Times = Field(description="Lower bound of the ratio, with 97.5 % confidence.")
+    at_most: Times | None = Field(
+        description="Upper bound of the ratio, with 97.5 % confidence; null without a baseline."
+    )
 
 
 class Rising(Answer):
     """Answers: which providers are taking off, or fading, measured against themselves?"""
 
-    days: Count = Field(title="Days of the period", description="Length of the period.")
+    days: Count = Field(title="Days of the period", description="Length of the period in days.")
     baseline_days: Count = Field(
-        title="Days before it", description="Length of the baseline, which ends where the period begins."
+        title="Days before it", description="Length of the baseline in days. It ends where the period begins."
     )
     items: list[MovingProvider] = Field(
         description="Rising: highest `at_least` first. Falling: lowest `at_most` first."

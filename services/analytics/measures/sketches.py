@@ -1,7 +1,7 @@
 """Distinct counts over long spans by mergeable sketches: one of each day, merged over any days.
 
-Aggregates hold every consumer's days, so that any distinct count can be had exactly; what that costs grows with
-the number of consumers and days, and cannot be shared between overlapping spans. A sketch of a day is made once,
+Aggregates contain the days of every consumer, so that any distinct count can be exact. The cost of an exact count
+grows with the number of consumers and days, and overlapping spans cannot share it. A sketch of a day is made once,
 has a fixed size of a few kilobytes, and merges with others in microseconds.
 """
 
@@ -21,11 +21,11 @@ _KEPT = 4_000
 
 
 class DaySketches:
-    """The latest sketches that were used, by tenant and day. Safe for threads.
+    """A cache of the most recently used sketches, by tenant and day. Thread-safe.
 
-    A sketch cannot forget a member, so one is valid only for as long as the day's sums are what they were when
-    it was made: a retraction moves them, and the sketch is made anew. One consumer in place of another may leave
-    the sums as they were, so none is used for longer than ``seconds`` either.
+    A sketch cannot remove a member, so it is valid only while the day's sums are unchanged. A retraction changes
+    them, and the sketch is computed again. Replacing one consumer by another may leave the sums unchanged, so
+    every sketch also expires after ``seconds``.
     """
 
     def __init__(self, seconds: float = 3_600, clock: Callable[[], float] = time.monotonic) -> None:
@@ -35,7 +35,7 @@ class DaySketches:
         self._lock = threading.Lock()
 
     def of(self, tenant: str, day: int, sums: object, members: Callable[[], Iterable[str]]) -> bytes:
-        """The sketch of a day. ``sums`` is what the day adds up to; ``members`` reads its consumers."""
+        """The sketch of a day. ``sums`` are the sums of the day; ``members`` reads its consumers."""
         with self._lock:
             known = self._kept.get((tenant, day))
             if known is not None and known[0] == sums and self._clock() - known[1] < self._seconds:
@@ -60,8 +60,8 @@ def sketch(members: Iterable[str]) -> bytes:
 
 
 def distinct(sketches: Iterable[bytes]) -> float:
-    """The estimated number of distinct members of all sketches together, within RELATIVE_ERROR: a function of
-    the set of members, in whatever order they came.
+    """The estimated number of distinct members of all sketches together, within RELATIVE_ERROR: it depends on the
+    set of members only, not on their order.
 
     Source: P. Flajolet et al., "HyperLogLog", 2007, as in Apache DataSketches.
     """

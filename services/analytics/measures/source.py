@@ -1,4 +1,4 @@
-"""What the measures of analytics read: aggregates, and the categories of providers."""
+"""Reads the data of the measures of analytics: aggregates, and the categories of providers."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,14 +19,14 @@ from shared.measures.scales import Scales
 from shared.measures.visits import PORTION, Days, Visits
 from shared.runtime.protocols import Document
 
-#: More days of consumers than this are not read for one answer.
+#: The maximum number of consumer days that one answer reads.
 MAX_VISITS = 5_000_000
 _NUMBERS = ("count", "rating_count", "rating_sum")
 
 
 class Measures:
-    """Opens sources. ``names`` and ``relations_names`` give what collections of analytics and of relations are
-    called at the moment, ``clock`` the time, ``scales`` the scale of ratings by tenant, where it is set."""
+    """Opens sources. ``names`` and ``relations_names`` return the current names of the collections of analytics
+    and of relations, ``clock`` returns the time. ``scales`` contains the configured rating scales by tenant."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Source:
         self.sketches = measures.sketches
 
     def daily(self, span: Span) -> dict[int, tuple[int, int]]:
-        """Day → (relations, distinct consumers), of the days that have any."""
+        """Day → (relations, distinct consumers), for days with relations."""
         totals: dict[int, list[int]] = {}
         fields: Document = {"_id": 0, "day": 1, "count": 1, "consumers": 1}
         for partial in self._read({"$match": self._scope("total", span)}, {"$project": fields}):
@@ -74,14 +74,14 @@ class Source:
         number = sum(consumers for _, consumers in daily.values())
         if number > MAX_VISITS:
             raise BadMeasure(
-                # Where all history is needed, only an earlier end makes it less.
+                # When a measure needs all history, only an earlier end reduces it.
                 "from" if span.first > 0 else "to",
                 f"asks for {number:,} days of consumers, and {MAX_VISITS:,} is the most; choose a shorter period",
             )
         parts = -(-number // PORTION)
         if parts <= 1:
             return [self._days(span)]
-        # Consumers of the busiest day stand for all; wherever the cuts are, each consumer is in one part.
+        # The busiest day is the sample for the cuts. Any cuts put each consumer into exactly one part.
         busiest = max(daily, key=lambda day: daily[day][1])
         known = sorted(self._members(busiest))
         cuts: list[str | None] = [
@@ -93,7 +93,7 @@ class Source:
 
     def _days(self, span: Span, begin: str | None = None, end: str | None = None) -> Days:
         """The days of the consumers from ``begin`` until before ``end``. The index alone answers it, in its own
-        order; MongoDB's $group would gather days by consumer in more time than all the rest takes."""
+        order. MongoDB's $group by consumer would take longer than everything else together."""
         scope, ends = self._scope("consumer", span), {"$gte": begin, "$lt": end}
         if keys := {operator: key for operator, key in ends.items() if key is not None}:
             scope["key"] = keys
@@ -111,7 +111,7 @@ class Source:
             yield day_named(day), [consumer for consumer, count in counts.items() if count > 0]
 
     def sketch(self, day: int, sums: tuple[int, int]) -> bytes:
-        """The sketch of a day's consumers; ``sums`` are those that ``daily`` gave."""
+        """The sketch of a day's consumers; ``sums`` are the day's sums from ``daily``."""
         return self.sketches.of(self._tenant, day, sums, lambda: self._members(day))
 
     def _members(self, day: int) -> Iterator[str]:
@@ -122,10 +122,11 @@ class Source:
         self, span: Span, kind: str | None, category: str | None, currency: str | None = None
     ) -> dict[str, Document]:
         """Provider → count, rating_count, rating_sum, of the providers with a relation in the span. With a
-        currency also ``amount``, and ``elsewhere``: it has money, but none in this currency. Raises BadMeasure."""
+        currency also ``amount`` and ``elsewhere``, which is true for money in other currencies only. Raises
+        BadMeasure."""
         scope = self._scope("provider" if kind is None else "provider_kind", span)
         if kind is not None:
-            # A kind holds neither ":" nor what means something to a regular expression.
+            # A kind contains neither ":" nor special characters of regular expressions.
             scope["key"] = {"$regex": f":{kind}$"}
         sums: Document = {name: {"$sum": f"${name}"} for name in _NUMBERS}
         if currency is not None:
@@ -146,9 +147,8 @@ class Source:
         return found
 
     def currencies(self, span: Span, kind: str | None, category: str | None) -> dict[str, int]:
-        """Currency → orders, most first. Aggregates know which currencies there are, but not how many orders each
-        has: the facts are asked where there are several (of the only one the number is not told: 0), and for a
-        category."""
+        """Currency → orders, most first. Aggregates contain the currencies, but not their numbers of orders.
+        Several currencies, or a category, need the facts. A single currency gets the number 0."""
         facts: Document = {"tenant": self._tenant, "retracted": False}
         facts["time"] = {"$gte": EPOCH + timedelta(days=span.first), "$lt": EPOCH + timedelta(days=span.end)}
         if kind is not None:
@@ -164,7 +164,7 @@ class Source:
             for document in self._read({"$match": scope}, {"$project": {"_id": 0, "amount": 1}})
             for currency in document.get("amount", ())
         }
-        # The facts may be a moment ahead of the aggregates, which are what is answered.
+        # The facts may be newer than the aggregates, and the answer comes from the aggregates.
         known = currencies_of(relations, facts) if len(seen) > 1 else {}
         found = {currency: orders for currency, orders in known.items() if currency in seen}
         return found | dict.fromkeys(sorted(seen - found.keys()), 0)
@@ -174,7 +174,7 @@ class Source:
         return list(providers_of(providers, self._tenant, category))
 
     def scale(self, lowest: int | None, highest: int | None) -> Scale | None:
-        """The scale of ratings, where it is not asked for. Raises BadMeasure."""
+        """The scale of ratings for requests that state none. Raises BadMeasure."""
         return self._measures.scales.of(self._tenant, lowest, highest)
 
     def _scope(self, by: str, span: Span) -> Document:

@@ -1,4 +1,4 @@
-"""Answers of the feed: what an address names, and how rows look in JSON. Pure."""
+"""Answers of the feed: the resources of paths, and rows as JSON. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _RESOURCE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What a path below the service's root names: a set, its ``$count``, one entity, or a property of one."""
+    """The resource of a path below the service root: a set, its ``$count``, one entity, or a property of one."""
 
     set: str
     key: str | None = None
@@ -39,7 +39,7 @@ def resource_of(path: str) -> Resource:
         name = path.partition("(")[0].partition("/")[0]
         if name.startswith("$"):
             raise unsupported(name, f"{name} is not supported")
-        raise ODataError(404, "NotFound", f"there is no {path}; there are {', '.join(SETS)}")
+        raise ODataError(404, "NotFound", f"there is no {path}; the feed has {', '.join(SETS)}")
     key = None
     if found["key"] is not None:
         value = literal(found["key"], "key")
@@ -53,8 +53,8 @@ def resource_of(path: str) -> Resource:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How a client wants its JSON: with contexts and links or without (``odata.metadata=none``), 64-bit integers
-    as numbers or, where its own numbers are too small, as texts (``IEEE754Compatible=true``)."""
+    """The JSON format that a client accepts: with contexts and links or without (``odata.metadata=none``), 64-bit
+    integers as numbers or, for clients with smaller numbers, as texts (``IEEE754Compatible=true``)."""
 
     metadata: str = "minimal"
     texts: bool = False
@@ -66,7 +66,7 @@ class Style:
 
 
 def style_of(accept: str | None, format: str | None) -> Style:
-    """Raises ODataError (406) where no JSON is acceptable. ``$format`` wins over the header."""
+    """Raises ODataError (406) if the client accepts no JSON. ``$format`` wins over the header."""
     for wanted in (format or accept or "*/*").split(","):
         media, *parameters = (part.strip().lower() for part in wanted.split(";"))
         if media in ("application/json", "json", "application/*", "*/*", "text/json"):
@@ -82,14 +82,14 @@ def entities(
     if count is not None:
         body["@odata.count"] = str(count) if style.texts else count
     body["value"] = [shown(row, columns, style) for row in rows]
-    # Also without metadata: without it the client would take the page for everything.
+    # Also without metadata: without the link the client would treat the page as the whole set.
     if next is not None:
         body["@odata.nextLink"] = next
     return orjson.dumps(body)
 
 
 def shown(row: Row, columns: Sequence[Column], style: Style) -> dict[str, Any]:
-    """An entity as JSON has it: every property, null where there is no value."""
+    """An entity as JSON: every property, null without a value."""
     return {column.name: value(row, column, style) for column in columns}
 
 
@@ -105,7 +105,7 @@ def value(row: Row, column: Column, style: Style) -> Any:
 
 
 def next_link(address: str, given: Mapping[str, str], token: str) -> str:
-    """``address`` of the set, with the same options and the place to go on from."""
+    """``address`` of the set, with the same options and the place where the next page starts."""
     kept = {name: text for name, text in given.items() if name not in ("$skiptoken", "$skip", "$top")}
     return f"{address}?{urlencode({**kept, '$skiptoken': token}, safe='$', quote_via=quote)}"
 

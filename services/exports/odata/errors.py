@@ -1,4 +1,4 @@
-"""What an OData request can be refused for. Pure."""
+"""The errors of OData requests. Pure."""
 
 
 class ODataError(Exception):
@@ -18,5 +18,5 @@ def bad(target: str, message: str) -> ODataError:
 
 
 def unsupported(target: str, message: str) -> ODataError:
-    """The request is right, but this service cannot do it."""
+    """The request is valid, but this service does not support it."""
     return ODataError(501, "NotImplemented", message, target)

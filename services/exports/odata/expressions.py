@@ -1,4 +1,4 @@
-"""Values in ``$filter`` as MongoDB's expressions, with functions in functions. Pure."""
+"""Values in ``$filter`` as MongoDB's expressions, with nested functions. Pure."""
 
 import re
 from collections.abc import Callable
@@ -21,15 +21,15 @@ _TIME_FUNCTIONS = {
     "second": "$second",
 }
 _TEXT_TYPES = frozenset({"text", "choice", "json"})
-#: What MongoDB's $trim takes away.
+#: The characters that MongoDB's $trim removes.
 _BLANKS = "\0\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 _ASCII = r"\A[\x00-\x7f]*\z"
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A value: ``type`` is text, time, day, another column's type, or literal. ``expression`` is MongoDB's; null
-    where the property is. ``case`` is still to be applied to it. ``value`` is that of a literal."""
+    """A value: ``type`` is text, time, day, another column's type, or literal. ``expression`` is MongoDB's; it is
+    null if the property is null. ``case`` is not yet applied to it. ``value`` is the value of a literal."""
 
     type: str
     expression: Any
@@ -60,7 +60,7 @@ class Expressions:
             case Call(name, (argument,)) if name in _TIME_FUNCTIONS or name == "date":
                 return _of_time(name, self._of(name, argument, "time"))
         raise unsupported(
-            "$filter", "functions are supported on properties, on literals and on what functions make of them"
+            "$filter", "functions are supported on properties, on literals and on results of functions"
         )
 
     def _of(self, function: str, argument: Term, wanted: str) -> Made:
@@ -93,12 +93,12 @@ def compared(operator: str, mongo: str, left: Made, right: Made) -> Document:
             same = matches("eq", text, value)
             return same if operator == "eq" else {"$nor": [same]}
         raise unsupported("$filter", "tolower and toupper are compared with literals only")
-    # The order of letters beyond ASCII in another case is not known to MongoDB: rather no answer than a wrong one.
+    # MongoDB cannot order letters beyond ASCII in another case. An error is better than a wrong answer.
     return _plain(operator, mongo, _cased(left), _cased(right))
 
 
 def matches(function: str, text: Made, value: str) -> Document:
-    """Whether a text contains, begins with, ends with or (``eq``) is ``value``, in the case that is asked for."""
+    """Whether a text contains, begins with, ends with or (``eq``) equals ``value``, in the requested case."""
     body = re.escape(value) if text.case is None else pattern(text.case, value)
     if body is None or (text.case is not None and changed(text.case, value) != value):
         return NOTHING
@@ -114,7 +114,7 @@ def matches(function: str, text: Made, value: str) -> Document:
     return {"$expr": {"$regexMatch": {"input": text.expression, "regex": whole, "options": "s"}}}
 
 
-#: The filter that nothing passes.
+#: The filter that matches nothing.
 NOTHING: Document = {"_id": {"$in": []}}
 
 
@@ -166,13 +166,13 @@ def _plain(operator: str, mongo: str, one: Any, other: Any) -> Document:
     compared: Document = {mongo: [one, other]}
     if operator in ("eq", "ne"):
         return {"$expr": compared}
-    # MongoDB orders values of different types; OData has no answer there.
+    # MongoDB orders values of different types; OData does not.
     known = [{"$ne": [side, None]} for side in (one, other)]
     return {"$expr": {"$and": [*known, compared]}}
 
 
 def _cased(made: Made) -> Any:
-    """In the case that is asked for. MongoDB fails (NOT_ASCII) at a text with letters beyond ASCII."""
+    """The text in the requested case. MongoDB fails (NOT_ASCII) at a text with letters beyond ASCII."""
     if made.case is None:
         return made.expression
     function = "$toLower" if made.case == "tolower" else "$toUpper"
@@ -185,5 +185,6 @@ def _cased(made: Made) -> Any:
 
 def not_ascii() -> ODataError:
     return unsupported(
-        "$filter", "tolower and toupper order texts of ASCII only, and there are others: compare with eq or ne"
+        "$filter",
+        "tolower and toupper can order texts of ASCII only, and the column contains others: compare with eq or ne",
     )

@@ -1,4 +1,4 @@
-"""Reads ``$filter`` (OData 4.0, part 2, 5.1.1) into a tree. What it does not know is refused, never passed on.
+"""Reads ``$filter`` (OData 4.0, part 2, 5.1.1) into a tree. It refuses unknown syntax and never passes it on.
 Pure."""
 
 import re
@@ -40,12 +40,12 @@ class _Token(NamedTuple):
 
 
 def parse(text: str) -> Term:
-    """The tree of an expression that is true or false. Raises ODataError: 400 for what is not OData, 501 for what
-    is, but is not known here."""
+    """The tree of an expression that is true or false. Raises ODataError: 400 for invalid OData, 501 for valid
+    OData that is not supported here."""
     if len(text) > MAX_LENGTH:
         raise bad("$filter", f"is longer than {MAX_LENGTH:,} characters")
     if "\0" in text:
-        raise bad("$filter", "must not hold the character NUL")
+        raise bad("$filter", "must not contain the character NUL")
     parser = _Parser(list(_tokens(text)))
     term = parser.boolean()
     parser.end()
@@ -57,7 +57,7 @@ def literal(text: str, target: str) -> Value:
     try:
         [token] = _tokens(text)
     except ValueError:
-        raise bad(target, f"is no single literal: {text}") from None
+        raise bad(target, f"is not a single literal: {text}") from None
     return _value(token, target)
 
 
@@ -66,7 +66,7 @@ def _tokens(text: str) -> Iterator[_Token]:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise bad("$filter", f"cannot be read from character {at + 1} on: {text[at : at + 20]}")
+            raise bad("$filter", f"has a syntax error at character {at + 1}: {text[at : at + 20]}")
         kind = found.lastgroup or ""
         if kind != "space":
             yield _Token(kind, found.group(), at)
@@ -80,7 +80,7 @@ def _value(token: _Token, target: str) -> Value:
             return text[1:-1].replace("''", "'")
         if kind == "time":
             whole, point, rest = text.upper().partition(".")
-            if point:  # datetime knows six digits
+            if point:  # datetime stores six digits
                 digits = re.match(r"\d+", rest)
                 assert digits
                 whole = f"{whole}.{digits.group()[:6]:0<6}{rest[digits.end() :]}"
@@ -93,7 +93,7 @@ def _value(token: _Token, target: str) -> Value:
                 raise bad(target, f"{text} does not fit into 64 bits")
             return number
     except ValueError:
-        raise bad(target, f"{text} is no {kind} that there is") from None
+        raise bad(target, f"{text} is not a valid {kind}") from None
     if kind == "word" and text in _WORDS:
         return _WORDS[text]
     raise bad(target, f"there must be a literal at character {at + 1}, not {text}")
@@ -119,7 +119,7 @@ class _Parser:
         if (token := self._peek()) is not None:
             if token.text in _ELSEWHERE:
                 raise unsupported("$filter", f"the operator {token.text} is not supported")
-            raise bad("$filter", f"what is {token.text} at character {token.at + 1}?")
+            raise bad("$filter", f"has an unexpected {token.text} at character {token.at + 1}")
 
     def _chain(self, operator: str, inner: Callable[[], Term]) -> Term:
         parts = [inner()]
@@ -163,7 +163,7 @@ class _Parser:
     def _call(self, name: _Token) -> Term:
         if name.text not in FUNCTIONS:
             raise unsupported(
-                "$filter", f"the function {name.text} is not supported; these are: {', '.join(FUNCTIONS)}"
+                "$filter", f"the function {name.text} is not supported; supported are: {', '.join(FUNCTIONS)}"
             )
         arguments = [self._operand()]
         while self._taken(","):

@@ -1,8 +1,8 @@
 """Upper and lower case of every letter, as patterns. Pure.
 
-MongoDB's ``$toLower`` and ``$toUpper`` know ASCII only. A comparison of ``tolower(name)`` with a text is therefore
-turned round: the pattern matches each text whose lower case is that text, letter by letter (Unicode's full mapping
-without context: ``ß`` is ``SS`` in upper case, and ``Σ`` is ``σ`` in lower case wherever it stands).
+MongoDB's ``$toLower`` and ``$toUpper`` support ASCII only. A comparison of ``tolower(name)`` with a text is
+therefore reversed: the pattern matches each text whose lower case is that text, letter by letter (Unicode's full
+mapping without context: ``ß`` is ``SS`` in upper case, and ``Σ`` is ``σ`` in lower case wherever it stands).
 """
 
 import re
@@ -24,8 +24,8 @@ def changed(case: Case, text: str) -> str:
 
 
 def pattern(case: Case, text: str) -> str | None:
-    """The pattern of what becomes ``text``; None where nothing does. Raises ODataError for what branches too
-    often."""
+    """The pattern of all texts whose other case is ``text``; None if there are none. Raises ODataError for a text
+    with too many branches."""
     change, sources = _change(case), _sources(case)
     ways: list[list[tuple[str, int]]] = []
     for at, letter in enumerate(text):

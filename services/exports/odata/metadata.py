@@ -36,7 +36,8 @@ def service_document(base: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def metadata() -> bytes:
-    """The model. What can neither be filtered nor ordered is annotated, so that clients do it themselves."""
+    """The model. Annotations mark properties that cannot be filtered or ordered, so that clients do it
+    themselves."""
     # Prefixes as in the specification's examples: not every client reads XML by its namespaces.
     root = ElementTree.Element("edmx:Edmx", {"xmlns:edmx": _EDMX, "Version": "4.0"})
     for name in ("Core", "Capabilities"):

@@ -1,4 +1,4 @@
-"""``$filter`` and ``$orderby`` as MongoDB takes them. Pure.
+"""Translates ``$filter`` and ``$orderby`` into MongoDB's queries. Pure.
 
 A comparison of a property with a literal becomes a plain condition, which an index can serve; anything with
 functions on its left becomes an ``$expr``. In OData a comparison with null is false, but for ``eq`` and ``ne``, so
@@ -20,7 +20,7 @@ from shared.runtime.protocols import Document
 
 _FLIPPED = {"eq": "eq", "ne": "ne", "gt": "lt", "ge": "le", "lt": "gt", "le": "ge"}
 _OPERATORS = {"eq": "$eq", "ne": "$ne", "gt": "$gt", "ge": "$gte", "lt": "$lt", "le": "$lte"}
-#: Sums of partial sums, known only once they are added up.
+#: The columns of sums, which need all partial sums.
 SUMMED = ("count", "rating_count", "rating_sum", "consumers")
 _TEXTS: frozenset[Type] = frozenset({"text", "choice", "json"})
 _FITTING: Mapping[Type, tuple[type, ...]] = {
@@ -34,7 +34,7 @@ _FITTING: Mapping[Type, tuple[type, ...]] = {
 
 
 class Translator:
-    """Conditions on the rows of a dataset of one tenant, in terms of what is stored."""
+    """Conditions on the rows of a dataset of one tenant, in terms of the stored fields."""
 
     def __init__(self, dataset: Dataset, columns: Sequence[Column], tenant: str) -> None:
         self._dataset = dataset
@@ -82,13 +82,13 @@ class Translator:
                 )
 
     def column(self, name: str, target: str = "$filter") -> Column:
-        """The column of a name. Raises ODataError where there is none."""
+        """The column with this name. Raises ODataError for an unknown name."""
         if name not in self._columns:
             raise bad(target, f"{self._dataset.entity_set} has no property {name}")
         return self._columns[name]
 
     def path(self, column: Column, target: str = "$filter") -> str:
-        """Where its values are. Raises ODataError for what is computed only when it is read."""
+        """The path of its values. Raises ODataError for a column that is computed when it is read."""
         if column.anonymised is not None and target == "$orderby":
             raise unsupported(target, f"{column.name} may be withheld, so it cannot order")
         if column.path is not None:
@@ -98,7 +98,7 @@ class Translator:
         raise unsupported(target, f"{column.name} is computed when it is read, so it can neither filter nor order")
 
     def is_summed(self, term: Term) -> bool:
-        """Whether it is about sums that are known only once partial sums are added up."""
+        """Whether it uses sums, which need all partial sums."""
         match term:
             case Property(name):
                 return self._dataset.partials and name in SUMMED
@@ -149,7 +149,7 @@ class Translator:
         if values is None:
             return {f"{path}.0": {"$exists": True}}
         if not all(isinstance(value, str) for value in values):
-            raise bad("$filter", f"{name} holds texts")
+            raise bad("$filter", f"{name} is a list of texts")
         return {path: {"$in": list(values)}}
 
     def _pattern(self, name: str, column: Column, value: str) -> Document:
@@ -163,7 +163,7 @@ class Translator:
         # Other than "$", "\z" is not also before a last line break.
         pattern = {"contains": text, "startswith": f"^{text}", "endswith": rf"{text}\z"}[name]
         if column.name == "id":
-            # What is stored begins with the tenant.
+            # Stored ids begin with the tenant.
             pattern = (
                 f"^{re.escape(self._tenant)}:{'' if name == 'startswith' else '.*'}{pattern.removeprefix('^')}"
             )
@@ -173,7 +173,7 @@ class Translator:
     def _pattern_of(self, name: str, of: Term, what: Term) -> Document:
         text, value = self._expressions.made(of), self._expressions.made(what)
         if not value.constant or (value.value is not None and not isinstance(value.value, str)):
-            raise unsupported("$filter", f"{name} takes a text, and a literal text that is looked for")
+            raise unsupported("$filter", f"{name} takes a text and a literal text to search for")
         if text.type not in ("text", "literal") or not isinstance(text.value, str | None):
             raise bad("$filter", f"{name} takes a text")
         return NOTHING if value.value is None else matches(name, text, value.value)
@@ -216,13 +216,13 @@ class Translator:
 
 
 def _is_id(column: Column) -> bool:
-    """Whether its values are ids, which are stored in one spelling. Other texts are stored as they came."""
+    """Whether its values are ids, which are stored normalised. Other texts are stored unchanged."""
     return column.name in ("id", "key") or column.name.endswith("_id")
 
 
 def after(order: Sequence[tuple[str, int]], place: Sequence[Any]) -> Document:
-    """What comes after a place in an order of (path, 1 or -1), whose last path tells all rows apart. Null comes
-    before everything, as in MongoDB's order."""
+    """The filter for rows after a place in an order of (path, 1 or -1), whose last path is unique. Null comes
+    first, as in MongoDB's order."""
     ways: list[Document] = []
     same: Document = {}
     for (path, direction), value in zip(order, place, strict=True):

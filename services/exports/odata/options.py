@@ -27,7 +27,7 @@ MAX_PAGE = 10_000
 _KNOWN = frozenset(
     {"$select", "$filter", "$orderby", "$top", "$skip", "$count", "$skiptoken", "$format", "purpose"}
 )
-#: Options of OData 4.0 and 4.01 that other services know.
+#: Options of OData 4.0 and 4.01 that this service does not support.
 _ELSEWHERE = frozenset(
     {"$expand", "$search", "$apply", "$compute", "$levels", "$deltatoken", "$index", "$schemaversion", "$id"}
 )
@@ -39,7 +39,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class Token:
     """Where the next page begins: after the row whose values in the order are ``place``, in the state of
-    ``moment``. ``left`` rows are still to come (None: all), and ``count`` is what the first page said."""
+    ``moment``. ``left`` rows remain (None: all), and ``count`` is the count of the first page."""
 
     moment: Timestamp
     place: tuple[Any, ...]
@@ -53,7 +53,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is asked of an entity set. ``order`` ends with what tells all rows apart."""
+    """A query of an entity set. ``order`` ends with a unique property."""
 
     columns: Sequence[Column]
     selected: bool
@@ -71,7 +71,7 @@ class Options:
 def options_of(
     given: Mapping[str, str], dataset: Dataset, columns: Sequence[Column], translator: Translator, page: int | None
 ) -> Options:
-    """``given``: the options by name; ``page``: what the client prefers as the size of a page. Raises
+    """``given``: the options by name; ``page``: the page size that the client prefers. Raises
     ODataError."""
     refuse_unknown(given)
     order: list[tuple[str, int]] = []
@@ -80,7 +80,7 @@ def options_of(
         if not _NAME.fullmatch(name) or direction.strip() not in ("", "asc", "desc"):
             raise unsupported("$orderby", f"only properties, with asc or desc, are supported, not {item}")
         column = translator.column(name, "$orderby")
-        # The id of sums is the order that they have anyway.
+        # Sums are already ordered by their id.
         paths = dataset.key if column.name == "id" else (translator.path(column, "$orderby"),)
         order += [(path, -1 if direction.strip() == "desc" else 1) for path in paths]
     ordered = bool(order)
@@ -103,7 +103,7 @@ def options_of(
 
 
 def refuse_unknown(given: Mapping[str, str]) -> None:
-    """Raises ODataError for an option that is not supported (501), and for one that there is not (422)."""
+    """Raises ODataError for an unsupported option (501) and for an unknown option (422)."""
     for name in given:
         if name in _ELSEWHERE:
             raise unsupported(name, f"{name} is not supported")
@@ -112,7 +112,7 @@ def refuse_unknown(given: Mapping[str, str]) -> None:
 
 
 def purpose_of(given: Mapping[str, str], dataset: Dataset) -> str | None:
-    """The purpose that rows are left out by. Raises ODataError."""
+    """The purpose by which rows are filtered. Raises ODataError."""
     if (purpose := given.get("purpose")) is None:
         return None
     try:
@@ -155,10 +155,10 @@ def _token(text: str, length: int) -> Token:
             case [int(seconds), int(number), str(place), int() | None as left, int() | None as count]:
                 values = loads(place, json_options=_TYPED)
                 moment = Timestamp(seconds, number)
-                # Nothing but plain values: it goes into a query.
+                # The token goes into a query, so only plain values are accepted.
                 plain = all(value is None or isinstance(value, str | int | float | datetime) for value in values)
                 if isinstance(values, list) and len(values) == length and plain:
                     return Token(moment, tuple(values), left, count)
     except (ValueError, TypeError, OverflowError, KeyError):
         pass
-    raise bad("$skiptoken", "is not one that an answer to this query gave")
+    raise bad("$skiptoken", "is not a token from an answer to this query")

@@ -1,4 +1,4 @@
-"""Reads pages of entities, each from the moment of the first one."""
+"""Reads pages of entities, all as of the moment of the first page."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -16,7 +16,7 @@ from services.exports.query import tenant_of
 from services.exports.snapshot import Documents, Snapshot
 from shared.runtime.protocols import Document
 
-#: A page that keeps MongoDB busy for longer is given up (503).
+#: The maximum time of MongoDB for a page; a slower page is aborted (503).
 MAX_TIME_MS = 25_000
 
 
@@ -44,7 +44,7 @@ class Reader:
         count = token.count if token else self.count(asked.filter, asked.purpose) if asked.count else None
         if size == 0:
             return Page([], None, count)
-        # One more than is shown tells whether there is a next page.
+        # One extra row shows whether there is a next page.
         found = self._documents(asked, token, skip, size + 1)
         shown = found[:size]
         rows = [self._dataset.flat(document) for document in shown]
@@ -63,7 +63,7 @@ class Reader:
         return self._dataset.flat(documents[0]) if documents else None
 
     def count(self, term: Term | None, purpose: str | None = None) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         if self._dataset.partials:
             stages = self._summed(term)
         else:
@@ -91,7 +91,7 @@ class Reader:
             stages += [{"$sort": dict(asked.order)}, {"$skip": skip}, {"$limit": limit}]
             with closing(self._aggregate(stages)) as found:
                 return list(map(_merged, found))
-        # In the order of the index partial sums follow each other, so that they can be added up as they come.
+        # The index orders partial sums of one row next to each other, so that they can be added as a stream.
         wanted = {"$and": [self._base(), *self._conditions(asked.filter), *beyond]}
         with closing(self._find(wanted, asked.order, 0)) as found:
             return list(islice(added_up(found), skip, skip + limit))
@@ -100,7 +100,7 @@ class Reader:
         return [] if purpose is None else consent.stages(self._snapshot, self._tenant, purpose)
 
     def _summed(self, term: Term | None) -> list[Mapping[str, Any]]:
-        """Stages that add up the partial sums and then leave out what the filter does not let through."""
+        """Stages that add up the partial sums and then drop the rows that do not match the filter."""
         parts: Sequence[Term] = [] if term is None else [term]
         if isinstance(term, Logic) and term.operator == "and":
             parts = term.parts

@@ -33,15 +33,15 @@ _PAGE_SIZE = re.compile(r"(?:odata\.)?maxpagesize\s*=\s*\"?(\d{1,9})\"?", re.ASC
 
 
 _FAILURES: dict[int | str, dict[str, Any]] = {
-    400: {"description": "The request is wrong: an OData error says where."},
+    400: {"description": "The request is invalid. The OData error contains the place."},
     406: {"description": "The feed answers in JSON only."},
-    501: {"description": "The request is OData, but is not supported here."},
+    501: {"description": "The request is valid OData, but is not supported here."},
 }
 
 
 def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> None:
-    """Add the feed below ``/odata/v1/``: the service document and ``$metadata``, which say the same to everyone,
-    and the entity sets. Links begin with ``public_url``, and are relative without it."""
+    """Add the feed below ``/odata/v1/``: the service document and ``$metadata``, which are the same for every
+    caller, and the entity sets. Links begin with ``public_url``, and are relative without it."""
 
     def answered(request: Request, path: str, set: str | None, caller: Caller | None) -> Response:
         try:
@@ -55,25 +55,25 @@ def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> 
             return _refused(ODataError(410, "MomentPassed", str(passed)))
         except Unavailable:
             away = ODataError(
-                503, "Unavailable", "MongoDB is unavailable, or too slow for this question; try again"
+                503, "Unavailable", "MongoDB is unavailable, or too slow for this query; retry later"
             )
             return _refused(away, {"Retry-After": "5"})
 
-    # Longer names first: one may begin as another does.
+    # Longer names first: a name may be the prefix of another.
     for name in sorted(SETS, key=len, reverse=True):
         # $metadata describes them, in OData's own words.
         @app.get(f"{ROOT}/{name}{{path:path}}", include_in_schema=False)
         @needs(scope_of(SETS[name]), masks_itself=True)
         @any_parameter
         def entities(request: Request, caller: CallerOf, _: TenantOf, path: str) -> Response:
-            # The route that decided who may is the one of the set that is read.
+            # The route of the set has decided on the access.
             set = request.scope["route"].path.removeprefix(f"{ROOT}/").partition("{")[0]
             return answered(request, set + path, set, caller)
 
     @public
     @any_parameter
     def others(request: Request) -> Response:
-        """The service document: which sets there are. `$metadata` below it describes them."""
+        """The service document: the list of entity sets. `$metadata` below it describes them."""
         return answered(request, request.path_params.get("path", ""), None, None)
 
     for path in (ROOT, f"{ROOT}/", f"{ROOT}/{{path:path}}"):
@@ -128,7 +128,7 @@ class _Feed:
     def _columns(self, dataset: Dataset) -> Sequence[Column]:
         columns, hidden = split(dataset, False, self._masks)
         if "id" in hidden:
-            # It is in links and tokens, too.
+            # Links and tokens contain the id, too.
             raise ODataError(403, "Forbidden", "the id is hidden from this credential; export a file instead")
         return columns
 
@@ -154,7 +154,7 @@ class _Feed:
         asked = options_of(self._given, dataset, columns, translator, None)
         row = Reader(self._exports.snapshot(), dataset, self._tenant, translator).one(resource.key, asked.purpose)
         if row is None:
-            raise ODataError(404, "NotFound", "there is no such entity")
+            raise ODataError(404, "NotFound", "there is no entity with this id")
         context = self._context(resource, asked)
         if resource.property is None:
             return _json(
@@ -185,11 +185,11 @@ class _Feed:
 
 
 def _base(request: Request, public_url: str | None) -> str:
-    """What links begin with. The host that a request names is not believed: it may be anybody's."""
+    """The base of links. It ignores the Host header of a request, which a caller can forge."""
     if public_url is not None:
         return f"{public_url.rstrip('/')}{ROOT}/"
     if "microsoft.data.mashup" in request.headers.get("user-agent", "").lower() and request.scope.get("server"):
-        # Power Query takes no relative context. It gets the address that its connection came to.
+        # Power Query rejects a relative context. It gets the address of its connection.
         host, port = request.scope["server"]
         return f"{request.scope['scheme']}://{f'[{host}]' if ':' in host else host}:{port}{ROOT}/"
     raw = (request.scope.get("raw_path") or b"").decode("ascii", "replace")
@@ -201,7 +201,7 @@ def _check_version(request: Request) -> None:
     for name in ("odata-maxversion", "odata-version"):
         text = request.headers.get(name)
         if text is not None and not text.startswith("4."):
-            raise bad(name, f"this is OData 4.0, and {text} was asked for")
+            raise bad(name, f"this is OData 4.0, and the request asks for {text}")
 
 
 def _json(content: dict[str, object], style: Style) -> Response:
@@ -215,7 +215,7 @@ def _response(
 ) -> Response:
     response = Response(content, status, {"OData-Version": "4.0", **(headers or {})})
     if media_type is not None:
-        # As it is: for text types Starlette would add a charset of its own.
+        # Set directly: Starlette would add a charset to text types.
         response.headers["content-type"] = media_type
     return response
 

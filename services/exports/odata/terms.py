@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 
-#: What a literal can be. None is ``null``.
+#: The types of a literal. None is ``null``.
 Value = str | int | float | bool | date | datetime | None
 
 
@@ -55,7 +55,8 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """``categories/any(c:c eq 'café')``: the list ``name`` has one of the values. ``values`` None: it has any."""
+    """``categories/any(c:c eq 'café')``: the list ``name`` contains one of the values. ``values`` None: it is not
+    empty."""
 
     name: str
     values: tuple[Value, ...] | None

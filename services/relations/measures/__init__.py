@@ -1,5 +1,4 @@
-"""Measures that only facts can tell, or that ask for a kind, a category or a provider: ``GET /v1/measures/…`` of
-relations.
+"""Measures that need facts, or that filter by kind, category or provider: ``GET /v1/measures/…`` of relations.
 
 ``catalogue`` lists them, ``source`` reads; the others are pure.
 """

@@ -13,7 +13,7 @@ from scipy.special import betaln, gammaln
 
 from services.relations.measures.fitting import Array, fitted
 
-#: Log parameters stay within these: beyond, a model is as good as one without the spread it describes.
+#: Bounds of the log parameters. Beyond them, the spread that a parameter describes is negligible.
 _BOUND = 12.0
 _NODES = 96
 _STARTS = ((0.5, 1.0, 1.0, 2.0), (1.0, 1.0, 0.5, 5.0), (0.2, 0.5, 1.0, 1.0))
@@ -32,8 +32,8 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class BgNbd:
-    """The parameters; ``alpha`` is in the unit of time of the histories. ``log_likelihood`` of what they were
-    fitted to; ``settled`` is False where no clear optimum was found."""
+    """The parameters; ``alpha`` is in the unit of time of the histories. ``log_likelihood`` is that of the fitted
+    histories; ``settled`` is False if the fit found no clear optimum."""
 
     r: float
     alpha: float
@@ -87,7 +87,7 @@ def _beta_rule(a: float, b: float) -> tuple[Array, Array]:
 
 
 def log_likelihood(logs: Array, history: History) -> float:
-    """Of the logarithms of r, α, a and b, over all consumers (equation 6)."""
+    """The log-likelihood of r, α, a and b, given as logarithms, over all consumers (equation 6)."""
     r, alpha, a, b = np.exp(logs)
     x, t_x, t = history.x, history.t_x, history.t
     shared = gammaln(r + x) - gammaln(r) + r * logs[1] + betaln(a, b + x) - betaln(a, b)

@@ -1,4 +1,4 @@
-"""The measures of relations, their parameters, and how each is put together from a source."""
+"""The measures of relations, their parameters, and how each is computed from a source."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from services.relations.measures.source import Source
 
 
-#: What groups of places reveal, and an order of customers.
+#: The fields that groups of places and an order of customers reveal.
 LEVEL = DerivedBy(
     "level",
     {
@@ -61,44 +61,44 @@ class RfmQuery(MoneyQuery):
 
 
 class RfmConsumersQuery(RfmQuery):
-    segment: Segment | None = Field(None, description="Only this class.")
+    segment: Segment | None = Field(None, description="Only consumers of this class.")
     limit: Limit = 100
 
 
 class RepeatQuery(FilterQuery):
-    currency: OfCurrency = Field(None, description="Only orders in this one. Left out: in any.")
+    currency: OfCurrency = Field(
+        None, description="Only orders in this currency. Default: orders in any currency."
+    )
 
 
 class RevenueQuery(FilterQuery):
     days: ClassVar[int | None] = 365
 
-    unit: Unit = Field("month", description="The size of a bucket; weeks begin on Monday.")
-    currency: OfCurrency = Field(None, description="Only this one. Left out: each apart.")
+    unit: Unit = Field("month", description="Size of a bucket. Weeks begin on Monday.")
+    currency: OfCurrency = Field(None, description="Only this currency. Default: each currency separately.")
 
 
 class DistributionQuery(ScaleQuery, FilterQuery):
     positive_from: OfRating = Field(
-        None, description="A rating of at least this is good. Left out: the uppermost quarter of the scale."
+        None, description="Lowest good rating. Default: the uppermost quarter of the scale."
     )
 
 
 class GeographyQuery(FilterQuery):
     side: Annotated[Side, DerivedFrom()] = Field(
-        "consumer", description="By the place of consumers, or of providers."
+        "consumer", description="Group by the location of consumers or of providers."
     )
-    level: Annotated[Level, LEVEL] = Field("region", description="How finely places are told apart.")
+    level: Annotated[Level, LEVEL] = Field("region", description="Granularity of the locations.")
     limit: Limit = 100
 
 
 class LifetimeQuery(MoneyQuery):
     """`from` leaves out consumers whose first order is earlier."""
 
-    horizon_weeks: int = Field(52, ge=1, le=520, description="How far to look ahead.")
-    discount: float = Field(
-        0, ge=0, le=1, description="Yearly rate by which later money counts less: 0.1 is 10 %."
-    )
+    horizon_weeks: int = Field(52, ge=1, le=520, description="Length of the horizon in weeks.")
+    discount: float = Field(0, ge=0, le=1, description="Yearly discount rate of later money: 0.1 is 10 %.")
     by: Annotated[LifetimeOrder, LISTED] = Field(
-        "value", description="What orders the list: expected value, or churn risk."
+        "value", description="Order of the list: by expected value or by churn risk."
     )
     risk_from: float = Field(0, ge=0, le=1, description="List only repeaters with at least this churn risk.")
     risk_to: float = Field(1, ge=0, le=1, description="List only repeaters with at most this churn risk.")
@@ -121,7 +121,8 @@ def _cohorts(source: "Source", query: BucketedQuery) -> Cohorts:
 
 
 def _orders(source: "Source", query: MoneyQuery, span: Span) -> tuple[Orders, dict[str, int]]:
-    """Which relations are orders. Where no currency is asked for, the orders by currency: the first counts."""
+    """The relations that are orders. Unless the request names a currency, also the orders by currency; the first
+    counts."""
     of_kind = query.kind is not None
     if query.currency is not None:
         return Orders(query.currency, of_kind), {}
@@ -132,7 +133,7 @@ def _orders(source: "Source", query: MoneyQuery, span: Span) -> tuple[Orders, di
 def _scored(source: "Source", query: RfmQuery) -> tuple[Scored, Span, dict[str, int]]:
     span = query.span(source.today, query.days)
     orders, found = _orders(source, query, span)
-    # Facts without money are orders only where they are of a kind that is asked for.
+    # Facts without money are orders only if the request filters by their kind.
     wanted: Document = {"amount": {"$exists": True}} if query.kind is None else {}
     return scored(source.pieces(query, span, wanted), orders, span.end), span, found
 
@@ -171,7 +172,7 @@ def _geography(source: "Source", query: GeographyQuery) -> Geography:
 
 
 def _personal_places(query: GeographyQuery) -> tuple[str, ...]:
-    # Where one consumer alone is in a region, its middle is where they live.
+    # The center of a region with a single consumer reveals where this consumer lives.
     return ("city", "lat", "lon") if query.side == "consumer" else ()
 
 

@@ -15,32 +15,32 @@ from shared.measures.wilson import wilson
 class RatingCount(BaseModel):
     rating: int
     count: Annotated[int, DerivedFrom("rating")]
-    share: Annotated[Fraction, DerivedFrom("rating")] = Field(description="Of all ratings, from 0 to 1.")
+    share: Annotated[Fraction, DerivedFrom("rating")] = Field(description="Share of all ratings, from 0 to 1.")
 
 
 class RatingDistribution(Answer):
     """Answers: are we liked by all, or loved by some and hated by others?"""
 
-    scale: Scale | None = Field(description="What the ratings are measured on; null without ratings.")
+    scale: Scale | None = Field(description="Scale of the ratings; null without ratings.")
     rating_count: Count = Field(title="Ratings")
-    mean: Points | None = Field(description="On the scale; null without ratings.")
+    mean: Points | None = Field(description="Mean rating, on the scale; null without ratings.")
     deviation: Points | None = Field(description="Standard deviation of the ratings, same scale.")
     positive_from: Annotated[int | None, DerivedFrom("rating")] = Field(
-        title="Good from", description="A rating of at least this is good; null where that cannot be known."
+        title="Good from", description="Lowest good rating; null if it is unknown."
     )
     positive: Annotated[Fraction | None, DerivedFrom("rating")] = Field(
         title="Good ratings",
-        description="The share of ratings that are at least `positive_from`; null as that is.",
+        description="Share of ratings of at least `positive_from`; null if `positive_from` is null.",
     )
     positive_low: Annotated[Fraction, DerivedFrom("rating")] = Field(
-        title="Good ratings, at least", description="That share, at least, with 97.5 % confidence (Wilson)."
+        title="Good ratings, at least", description="Lower bound of this share, with 97.5 % confidence (Wilson)."
     )
     positive_high: Annotated[Fraction, DerivedFrom("rating")] = Field(
-        title="Good ratings, at most", description="And at most."
+        title="Good ratings, at most", description="Upper bound of this share, with 97.5 % confidence (Wilson)."
     )
-    notes: list[Label] = Field(description="Why something is missing, or is to be read with care.")
+    notes: list[Label] = Field(description="Reasons why a value is missing or unreliable.")
     items: Annotated[list[RatingCount], OrderedBy("rating")] = Field(
-        description="By rating, lowest first; ratings that nobody gave are left out."
+        description="Count by rating, lowest first; ratings without a count are left out."
     )
 
 
@@ -49,9 +49,9 @@ def distribution(
 ) -> RatingDistribution:
     """The distribution of ratings, their mean, and the share of good ones with its Wilson interval.
 
-    ``counts``: rating → how often. ``positive_from``: what is good; None: the uppermost quarter of the scale.
-    mean = Σ r·n_r / Σ n_r; deviation = √(Σ n_r (r − mean)² / Σ n_r), of the whole population. Unit: points of the
-    upstream's scale, and fractions of 1. Source of the interval: ``wilson``.
+    ``counts``: rating → how often. ``positive_from``: the lowest good rating; None: the uppermost quarter of the
+    scale. mean = Σ r·n_r / Σ n_r; deviation = √(Σ n_r (r − mean)² / Σ n_r), of the whole population. Unit: points
+    of the upstream's scale, and fractions of 1. Source of the interval: ``wilson``.
     """
     n = sum(counts.values())
     total = sum(rating * count for rating, count in counts.items())
@@ -74,7 +74,7 @@ def distribution(
         notes=notes,
         rating_count=n,
         mean=total / n if n else None,
-        # In integers up to the root: no cancellation.
+        # Integers up to the root avoid cancellation.
         deviation=((n * squares - total * total) ** 0.5 / n) if n else None,
         positive=good / n if n and positive_from is not None else None,
         positive_low=low,

@@ -1,4 +1,4 @@
-"""Facts as the measures see them: what is an order, and which money counts. Pure."""
+"""The facts of the measures: which are orders, and whose money counts. Pure."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -21,25 +21,26 @@ Histories = Iterable[tuple[str, Sequence[Fact]]]
 
 
 class Orders:
-    """Tells orders from other facts.
+    """Distinguishes orders from other facts.
 
     An order is a fact with an amount of at least 0; when a kind is asked for (``of_kind``), a fact without an
     amount is one as well. A refund (an amount below 0) never is.
     """
 
     def __init__(self, currency: str | None, of_kind: bool, mixed: bool = False) -> None:
-        """``currency`` None: the only one that there is, or, with ``mixed``, any, where money is not added up."""
+        """``currency`` None: the only currency of the facts; with ``mixed``, any currency, because no money is
+        added."""
         self._asked = currency is not None
         self._any = mixed and currency is None
         self.currency = currency
         self._of_kind = of_kind
 
     def counts(self, fact: Fact) -> bool:
-        """Whether the fact is an order. Raises BadMeasure at the second currency, if none was asked for."""
+        """Whether the fact is an order. Raises BadMeasure at the second currency, unless the request names one."""
         return self.in_currency(fact) and (self._of_kind if fact.amount is None else fact.amount >= 0)
 
     def in_currency(self, fact: Fact) -> bool:
-        """Whether its money counts, or it has none. Raises BadMeasure as ``counts`` does."""
+        """Whether the fact has no money, or money that counts. Raises BadMeasure as ``counts`` does."""
         if self._any or fact.currency is None or fact.currency == self.currency:
             return True
         if self._asked:
@@ -55,7 +56,7 @@ class Orders:
         return fact.amount is not None and fact.amount >= 0 and not self.in_currency(fact)
 
     def of(self, histories: Histories) -> Iterator[tuple[str, list[Fact]]]:
-        """Every consumer with an order, with all of them."""
+        """Every consumer with an order, with all of their orders."""
         for consumer, facts in histories:
             if orders := [fact for fact in facts if self.counts(fact)]:
                 yield consumer, orders

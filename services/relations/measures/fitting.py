@@ -12,8 +12,8 @@ Array = NDArray[np.float64]
 def fitted(
     cost: Callable[[Array], float], starts: Sequence[Sequence[float]], bound: float
 ) -> tuple[list[float], float, bool]:
-    """The parameters for which ``cost`` of their logarithms is least, that cost, and whether it is a clear
-    optimum: not at the bound, beyond which logarithms are not looked for. Same cost, same answer."""
+    """The parameters whose logarithms minimise ``cost``, the minimum, and whether it is a clear optimum, which
+    does not lie at the bound of the search. Deterministic."""
     found = (
         minimize(
             cost,

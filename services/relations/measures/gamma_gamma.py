@@ -1,4 +1,4 @@
-"""The Gamma-Gamma model: how much a consumer's order is worth. Pure; needs scipy.
+"""The Gamma-Gamma model: the expected value of a consumer's order. Pure; needs scipy.
 
 The orders of a consumer vary as Gamma(p, ν) around their own mean, and ν is Gamma(q, v) over consumers. Source:
 P. Fader, B. Hardie, "The Gamma-Gamma model of monetary value", 2013.
@@ -18,7 +18,7 @@ _STARTS = ((5.0, 3.0, 2.0), (1.0, 1.0, 1.0), (10.0, 10.0, 5.0))
 @dataclass(frozen=True, slots=True)
 class GammaGamma:
     """The parameters; ``v`` is in the unit of the money. q is above 1, or consumers had no mean. ``settled`` is
-    False where no clear optimum was found."""
+    False if the fit found no clear optimum."""
 
     p: float
     q: float
@@ -27,7 +27,7 @@ class GammaGamma:
 
     def expected(self, x: Array, mean: Array) -> Array:
         """The expected worth of an order of a consumer whose ``x`` observed ones had this mean (equation 5): a
-        weighted mean of theirs and everybody's, p·v/(q − 1), which is all there is for x = 0.
+        weighted mean of the consumer's mean and the mean of all, p·v/(q − 1). For x = 0 it is the mean of all.
 
         p (v + x·mean) / (p·x + q − 1)
         """

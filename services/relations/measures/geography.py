@@ -18,7 +18,7 @@ LEVELS: tuple[Level, ...] = ("country", "region", "city")
 
 
 class Place(NamedTuple):
-    """A region as far as a level tells it apart; None is what nobody has stated."""
+    """A region at the granularity of a level; None for an unknown part."""
 
     country: str | None = None
     region: str | None = None
@@ -27,22 +27,24 @@ class Place(NamedTuple):
 
 class Region(BaseModel):
     country: Annotated[str | None, DerivedFrom("location.country")] = Field(
-        description="As upstream writes it; null when unknown."
+        description="Country as upstream writes it; null when unknown."
     )
     region: Annotated[str | None, DerivedFrom("location.region")] = Field(
-        description="Null when unknown, or when the level is country."
+        description="Region; null when unknown, or when the level is country."
     )
     city: Annotated[str | None, DerivedFrom("location.city")] = Field(
-        description="Null when unknown, or when the level is not city."
+        description="City; null when unknown, or when the level is not city."
     )
     lat: Annotated[Degrees | None, DerivedFrom("location.lat")] = Field(
-        title="Latitude", description="Middle of the points of those who live there, in degrees (WGS 84)."
+        title="Latitude", description="Latitude of the center of the points in the region, in degrees (WGS 84)."
     )
     lon: Annotated[Degrees | None, DerivedFrom("location.lon")] = Field(
-        title="Longitude", description="In degrees (WGS 84), as `lat`."
+        title="Longitude", description="Longitude of the same center, in degrees (WGS 84)."
     )
     consumers: Count = Field(description="Distinct consumers.")
-    providers: Count | None = Field(description="Distinct providers; null when places are those of consumers.")
+    providers: Count | None = Field(
+        description="Distinct providers; null when the locations are those of consumers."
+    )
     relations: Count
     amount_minor: Annotated[dict[str, Minor], DerivedFrom("amount", "currency")] = Field(
         title="Money", description="Net money by currency, in minor units."
@@ -55,13 +57,13 @@ class Geography(Answer):
     money: ClassVar[str | None] = "each on its own; nothing is converted"
 
     located: Annotated[Fraction | None, DerivedFrom("location.country")] = Field(
-        title="Country known", description="The fraction of relations whose country is known, from 0 to 1."
+        title="Country known", description="Fraction of relations with a known country, from 0 to 1."
     )
     items: list[Region] = Field(description="Most consumers first, then most relations, then by name.")
 
 
 class Atlas:
-    """Who is where: places of ids at a level, and the middle of each place. Takes profiles one by one."""
+    """The places of ids at a level, and the center of each place. Takes profiles one by one."""
 
     def __init__(self, level: Level) -> None:
         self._depth = LEVELS.index(level) + 1
@@ -72,7 +74,7 @@ class Atlas:
     def add(self, id: str, location: Mapping[str, Any]) -> None:
         """``location`` as in a profile: country, region, city, lat and lon, each or none."""
         place = Place(*(location.get(level) for level in LEVELS[: self._depth]))
-        # One object for each place, however many live there.
+        # Each place is one object, shared by all its ids.
         self._places[id] = place = self._known.setdefault(place, place)
         if (lat := location.get("lat")) is not None and (lon := location.get("lon")) is not None:
             x, y = math.radians(lat), math.radians(lon)
@@ -84,8 +86,8 @@ class Atlas:
         return self._places.get(id, _NOWHERE)
 
     def middle(self, place: Place) -> tuple[float, float] | tuple[None, None]:
-        """Latitude and longitude of the mean direction: right also across the date line. None where nobody has a
-        point, or where they cancel out."""
+        """Latitude and longitude of the mean direction: right also across the date line. None without points, or
+        when the points cancel out."""
         x, y, z = self._sums.get(place, (0.0, 0.0, 0.0))
         if math.hypot(x, y, z) < 1e-9:
             return None, None

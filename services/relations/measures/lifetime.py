@@ -1,4 +1,4 @@
-"""Churn risk and lifetime value: what is asked of them and what is answered. Pure."""
+"""Churn risk and lifetime value: parameters and answers. Pure."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -12,23 +12,24 @@ from shared.measures.units import Fraction, MinorMean, Parameter, Rate
 
 LifetimeOrder = Literal["value", "risk"]
 
-#: Below so many consumers with a second order there is no model.
+#: The minimum number of consumers with a second order for a model.
 FEWEST = 10
 
 
 class Customer(BaseModel):
     consumer_id: str
-    orders: Count = Field(description="Days with an order.")
-    last: Annotated[date, DerivedFrom("time")] = Field(title="Last order", description="The latest of them.")
+    orders: Count = Field(description="Number of days with an order.")
+    last: Annotated[date, DerivedFrom("time")] = Field(title="Last order", description="Latest day with an order.")
     churn_risk: Fraction | None = Field(
-        description="The probability that they have left for good, from 0 to 1; null after a single order, for"
-        " which the model cannot tell."
+        description="Probability that the consumer has left for good, from 0 to 1; null after a single order,"
+        " for which the model gives no estimate."
     )
     expected_orders: Rate = Field(
-        title="Expected orders", description="Days with an order that are expected within the horizon."
+        title="Expected orders", description="Expected number of days with an order within the horizon."
     )
     expected_order_minor: MinorMean | None = Field(
-        title="Worth of each", description="Expected worth of each, in minor units; null without money."
+        title="Worth of each",
+        description="Expected value of each of these orders, in minor units; null without money.",
     )
     expected_value_minor: MinorMean | None = Field(
         title="Expected value", description="Expected money within the horizon, discounted, in minor units."
@@ -52,7 +53,7 @@ class SpendModel(BaseModel):
     q: Annotated[Parameter, DerivedFrom("amount")]
     v_minor: MinorMean = Field(description="Minor units.")
     correlation: Annotated[Parameter | None, DerivedFrom("amount")] = Field(
-        description="Between the number of orders and their mean. The model assumes that it is near 0."
+        description="Correlation between the number of orders and their mean. The model assumes a value near 0."
     )
 
 
@@ -60,24 +61,25 @@ class Lifetime(MoneyAnswer):
     """Answers: who is leaving us, and what is each customer still worth?"""
 
     consumers: Count = Field(description="Consumers with an order, whose first one is in the period.")
-    repeaters: Count = Field(description="Those with orders on at least two days.")
-    horizon_weeks: Count = Field(title="Horizon (weeks)", description="How far ahead it looks.")
+    repeaters: Count = Field(description="Consumers with orders on at least two days.")
+    horizon_weeks: Count = Field(title="Horizon (weeks)", description="Length of the horizon in weeks.")
     active: Rate | None = Field(
-        title="Repeaters still there", description="How many repeaters are still there: the sum of 1 − churn_risk."
+        title="Repeaters still there",
+        description="Expected number of active repeaters: the sum of 1 − churn_risk.",
     )
-    expected_orders: Rate | None = Field(description="Of all consumers, within the horizon.")
+    expected_orders: Rate | None = Field(description="Expected orders of all consumers within the horizon.")
     expected_value_minor: MinorMean | None = Field(
-        description="Of all consumers, within the horizon, in minor units."
+        description="Expected value of all consumers within the horizon, in minor units."
     )
     orders_model: OrdersModel | None
     spend_model: SpendModel | None
-    notes: list[Label] = Field(description="Why something is missing, or is to be read with care.")
+    notes: list[Label] = Field(description="Reasons why a value is missing or unreliable.")
     items: list[Customer] = Field(description="Highest expected value, or highest churn risk, first.")
 
 
 @dataclass(frozen=True, slots=True)
 class LifetimeRequest:
-    """How far to look ahead (weeks), the yearly rate that discounts later money, and whom to list."""
+    """The horizon (weeks), the yearly discount rate of later money, and the filter of the list."""
 
     weeks: int
     discount: float

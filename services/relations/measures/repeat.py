@@ -14,18 +14,18 @@ from shared.measures.answer import Answer
 from shared.measures.units import Days, Fraction
 
 _DAY = timedelta(days=1)
-#: Steps are told apart up to this order.
+#: The number of steps that the answer lists.
 STEPS = 10
 
 
 class RepeatStep(BaseModel):
-    order: Count = Field(title="Order no.", description="n: the first, the second … order.")
+    order: Count = Field(title="Order no.", description="Number n of the order: 1 is the first.")
     consumers: Count = Field(description="Consumers with at least n orders.")
     next_rate: Fraction = Field(
-        title="Order again", description="The fraction of them that has ordered again, from 0 to 1."
+        title="Order again", description="Fraction of these consumers who have ordered again, from 0 to 1."
     )
     median_days: Days | None = Field(
-        title="Half within (days)", description="Half of those did it within so many days; null if nobody."
+        title="Half within (days)", description="Median days until the next order; null if no consumer has one."
     )
 
 
@@ -36,22 +36,20 @@ class Repeat(Answer):
 
     consumers: Count = Field(description="Consumers with an order.")
     orders: Count
-    repeaters: Count = Field(description="Consumers with at least two.")
+    repeaters: Count = Field(description="Consumers with at least two orders.")
     repeat_rate: Fraction | None = Field(description="repeaters / consumers, from 0 to 1; null without orders.")
     mean_days: Days | None = Field(
         title="Mean days between orders",
-        description="Mean days between two orders of a consumer that follow each other.",
+        description="Mean days between two consecutive orders of a consumer.",
     )
-    p25_days: Days | None = Field(
-        title="A quarter within (days)", description="A quarter of these times is not longer."
-    )
-    median_days: Days | None = Field(title="Half within (days)", description="Half of them are not longer.")
+    p25_days: Days | None = Field(title="A quarter within (days)", description="First quartile of these days.")
+    median_days: Days | None = Field(title="Half within (days)", description="Median of these days.")
     p75_days: Days | None = Field(
-        title="Three quarters within (days)", description="Three quarters are not longer."
+        title="Three quarters within (days)", description="Third quartile of these days."
     )
     p90_days: Days | None = Field(
         title="Nine tenths within (days)",
-        description="Nine tenths are not longer: who is away longer has perhaps gone.",
+        description="90th percentile of these days. A consumer with a longer gap may have left.",
     )
     items: list[RepeatStep] = Field(description=f"From the first order to the {STEPS}th.")
 
@@ -62,8 +60,8 @@ def repeat(histories: Histories, orders: Orders) -> Repeat:
         repeat_rate = |{≥ 2 orders}| / |{≥ 1 order}|      next_rate(n) = |{≥ n + 1}| / |{≥ n}|
 
     Unit: days of 24 hours, with fractions; quantiles interpolate linearly (type 7 of Hyndman and Fan, 1996).
-    Consumers who will order later count as not having done so (censoring): recent periods look worse than they
-    are. Source: common retail practice.
+    Consumers who order after the period count as not ordering again (censoring): recent periods look worse
+    than they are. Source: common retail practice.
     """
     reached = [0] * (STEPS + 1)
     by_step: list[array[float]] = [array("d") for _ in range(STEPS + 1)]
@@ -100,7 +98,7 @@ def repeat(histories: Histories, orders: Orders) -> Repeat:
 
 
 def quantile(ascending: Sequence[float], q: float) -> float | None:
-    """The q-quantile of sorted values, None of none."""
+    """The q-quantile of sorted values; None without values."""
     if not ascending:
         return None
     place = q * (len(ascending) - 1)

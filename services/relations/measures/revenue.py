@@ -13,7 +13,8 @@ from shared.measures.units import Fraction, Minor, MinorMean
 
 
 class Takings(NamedTuple):
-    """What one day took in one currency: orders (amounts of at least 0) and refunds (below 0), in minor units."""
+    """The revenue of one day in one currency: orders (amounts of at least 0) and refunds (below 0), in minor
+    units."""
 
     day: int
     currency: str
@@ -25,13 +26,15 @@ class Takings(NamedTuple):
 
 class Money(BaseModel):
     currency: str = Field(description="ISO 4217. Money is never added up across currencies.")
-    orders: Annotated[int, DerivedFrom("amount")] = Field(description="Relations with an amount of at least 0.")
-    gross_minor: Minor = Field(description="The sum of these amounts, in minor units.")
+    orders: Annotated[int, DerivedFrom("amount")] = Field(
+        description="Number of relations with an amount of at least 0."
+    )
+    gross_minor: Minor = Field(description="Sum of these amounts, in minor units.")
     refund_count: Annotated[int, DerivedFrom("amount")] = Field(
-        title="Refunds", description="Relations with an amount below 0."
+        title="Refunds", description="Number of relations with an amount below 0."
     )
     refunds_minor: Minor = Field(
-        title="Refunded", description="The sum of these, as a positive number of minor units."
+        title="Refunded", description="Sum of these amounts, as a positive number of minor units."
     )
     net_minor: Minor = Field(description="gross − refunds, in minor units.")
     average_order_minor: MinorMean | None = Field(
@@ -48,7 +51,7 @@ class _Bucket(BaseModel):
     )
 
 
-# The second base, so that the bucket is the first column.
+# This is the second base class, so that the bucket is the first column.
 class MoneyBucket(Money, _Bucket):
     pass
 
@@ -59,8 +62,10 @@ class Revenue(Answer):
     money: ClassVar[str | None] = "each on its own; nothing is converted"
 
     unit: Unit
-    totals: list[Money] = Field(description="Of the whole period, by currency.")
-    items: list[MoneyBucket] = Field(description="By bucket, then currency; those without money are left out.")
+    totals: list[Money] = Field(description="Sums of the whole period, by currency.")
+    items: list[MoneyBucket] = Field(
+        description="Sums by bucket, then currency; buckets without money are left out."
+    )
 
 
 def revenue(takings: Iterable[Takings], unit: Unit) -> Revenue:

@@ -39,25 +39,29 @@ CLASSES: tuple[tuple[Segment, ...], ...] = (
 class RfmConsumer(BaseModel):
     consumer_id: str
     segment: Annotated[Segment, WORD, DerivedFrom()]
-    r: Count = Field(title="R", description="Recency score, 1 to 5; 5 came last most recently.")
-    f: Count = Field(title="F", description="Frequency score, 1 to 5; 1 has one order, 5 the most.")
-    m: Annotated[int, DerivedFrom("amount")] = Field(title="M", description="Money score, 1 to 5; 5 spent most.")
+    r: Count = Field(title="R", description="Recency score, 1 to 5; 5 is the most recent last order.")
+    f: Count = Field(title="F", description="Frequency score, 1 to 5; 1 is a single order, 5 the most orders.")
+    m: Annotated[int, DerivedFrom("amount")] = Field(
+        title="M", description="Money score, 1 to 5; 5 is the most money."
+    )
     recency_days: Count = Field(
         title="Days since last order", description="Days from the last order to the last day of the period."
     )
     orders: Count = Field(description="Orders in the period.")
-    money_minor: Minor = Field(description="Net of refunds, in minor units.")
+    money_minor: Minor = Field(description="Money, net of refunds, in minor units.")
 
 
 class RfmSegment(BaseModel):
     segment: Annotated[Segment, WORD, DerivedFrom()]
     consumers: Count
-    share: Fraction = Field(title="Share of consumers", description="Of all consumers with an order, from 0 to 1.")
+    share: Fraction = Field(
+        title="Share of consumers", description="Share of all consumers with an order, from 0 to 1."
+    )
     recency_days: Days = Field(title="Days since last order", description="Mean days since the last order.")
     orders: Rate = Field(title="Orders each", description="Mean orders of a consumer.")
-    money_minor: Minor = Field(description="Of all its consumers, net of refunds, in minor units.")
+    money_minor: Minor = Field(description="Money of all its consumers, net of refunds, in minor units.")
     money_share: Annotated[Fraction | None, DerivedFrom("amount")] = Field(
-        title="Share of money", description="Of all the money; null when that is not above 0."
+        title="Share of money", description="Share of all the money; null when the total is not above 0."
     )
 
 
@@ -68,15 +72,15 @@ class Rfm(MoneyAnswer):
     grid: list[list[Count]] = Field(
         description="Consumers by recency score (rows, 1 first) and frequency score (columns, 1 first)."
     )
-    items: list[RfmSegment] = Field(description="Every class that has somebody, the best first.")
+    items: list[RfmSegment] = Field(description="Every class with consumers, best first.")
 
 
 class RfmConsumers(MoneyAnswer):
     """Answers: who exactly is about to leave, and who is worth a call?"""
 
-    consumers: Count = Field(description="Consumers of the class, or of all.")
+    consumers: Count = Field(description="Number of consumers of the class, or of all classes.")
     items: Annotated[list[RfmConsumer], OrderedBy("amount")] = Field(
-        description="Most money first, then by consumer."
+        description="Most money first; equal values by consumer."
     )
 
 
@@ -132,8 +136,8 @@ def scored(histories: Histories, orders: Orders, end: int) -> Scored:
 
     ``histories``: facts of the period, in any order, a consumer in as many parts as they come; ``end``: the day
     after it. Units: recency in days, from the last order to the last day of the period; frequency in orders; money
-    in minor units, refunds deducted as far as they are among the facts. Who has orders in other currencies only is
-    left out, and counted. Source: A. M. Hughes, "Strategic Database Marketing", 1994 (quintile scores).
+    in minor units, refunds deducted as far as they are among the facts. Consumers with orders in other currencies
+    only are left out, and counted. Source: A. M. Hughes, "Strategic Database Marketing", 1994 (quintile scores).
     """
     places: dict[str, int] = {}
     last, number, sums = array("q"), array("q"), array("q")

@@ -1,4 +1,4 @@
-"""What the measures of relations read: facts, and the places and categories of profiles."""
+"""Reads the data of the measures of relations: facts, and the locations and categories of profiles."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -23,18 +23,19 @@ from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 
-#: More facts, or profiles, than this are not read for one answer.
+#: The maximum number of facts, or profiles, that one answer reads.
 MAX_FACTS = 5_000_000
 MAX_PROFILES = 2_000_000
 _BATCH = 5_000
-#: Facts that are drawn to see how many of all are chosen, and the part from which on all are read.
+#: Size of the sample that estimates the selected fraction, and the fraction from which the whole collection is
+#: read.
 _SAMPLE, _MUCH = 300, 0.15
 _FACT: Document = {"_id": 0, "consumer_id": 1, "provider_id": 1, "time": 1, "amount": 1, "currency": 1}
 
 
 class Measures:
-    """Opens sources. ``names`` gives what a collection is called at the moment, ``clock`` the time, ``scales`` the
-    scale of ratings by tenant, where it is set."""
+    """Opens sources. ``names`` returns the current name of a collection, ``clock`` the time. ``scales`` contains
+    the configured rating scales by tenant."""
 
     def __init__(
         self,
@@ -63,9 +64,9 @@ class Source:
         self.today = day_of(measures.clock().astimezone(UTC))
 
     def histories(self, query: FilterQuery, span: Span) -> Iterator[tuple[str, list[Fact]]]:
-        """Each consumer with their live facts of the span that the query lets through, earliest first. A stream
+        """Each consumer with their live facts of the span that match the query, earliest first. A stream
         in the order of the index. Raises BadMeasure beyond MAX_FACTS."""
-        # The index has the latest first; read backwards, it gives the earliest of each consumer first.
+        # The index stores the latest first. Reading it backwards returns the earliest of each consumer first.
         order = [("consumer_id", -1), ("time", 1), ("_id", 1)]
         with (
             translated(),
@@ -87,7 +88,7 @@ class Source:
     def pieces(
         self, query: FilterQuery, span: Span, wanted: Document | None = None
     ) -> Iterator[tuple[str, tuple[Fact]]]:
-        """The same facts one by one, in no order, for whoever needs none: of a million, in a fifth of the time.
+        """The same facts one by one, unordered: a million of them take a fifth of the time.
         ``wanted`` narrows them further. Raises BadMeasure beyond MAX_FACTS."""
         chosen, relations = {**self._wanted(query, span), **(wanted or {})}, self._collection("relations")
         with (
@@ -104,10 +105,10 @@ class Source:
 
     @staticmethod
     def _way(relations: Collection[Document], chosen: Document) -> list[tuple[str, int]] | None:
-        """How to read what is chosen, as a hint: the whole collection, where much of it is. What is found is the
-        same either way."""
-        # Fetching a fact by an index costs about eight times what passing it by does, and MongoDB, which compares
-        # nothing but indexes, would fetch all of them.
+        """The hint for reading the selected facts: the whole collection, if most facts are selected. The hint does
+        not change the result."""
+        # Fetching a fact through an index costs about eight times as much as skipping it in a scan. MongoDB
+        # compares indexes only, and would fetch all of them.
         drawn = aggregated(relations, {"$sample": {"size": _SAMPLE}}, {"$match": chosen}, {"$count": "chosen"})
         much = any(found["chosen"] > _SAMPLE * _MUCH for found in drawn)
         return [("$natural", 1)] if much else None
@@ -120,7 +121,7 @@ class Source:
         )
 
     def takings(self, query: FilterQuery, span: Span, currency: str | None) -> Iterator[Takings]:
-        """What each day took in each currency (None: all)."""
+        """The revenue of each day in each currency (None: all)."""
         wanted = self._wanted(query, span)
         wanted["currency"] = {"$exists": True} if currency is None else currency
         refund = {"$lt": ["$amount", 0]}
@@ -144,7 +145,7 @@ class Source:
             yield Takings(day_named(place["day"]), place["currency"], **row)
 
     def rating_counts(self, query: FilterQuery, span: Span) -> dict[int, int]:
-        """Rating → how often it was given."""
+        """Rating → its number."""
         wanted = {**self._wanted(query, span), "rating": {"$exists": True}}
         rows = aggregated(
             self._collection("relations"),
@@ -154,15 +155,15 @@ class Source:
         return {row["_id"]: row["count"] for row in rows}
 
     def currencies(self, query: FilterQuery, span: Span) -> dict[str, int]:
-        """Currency → orders, most first, of the facts of the span that the query lets through."""
+        """Currency → orders, most first, of the facts of the span that match the query."""
         return currencies_of(self._collection("relations"), self._wanted(query, span))
 
     def scale(self, lowest: int | None, highest: int | None) -> Scale | None:
-        """The scale of ratings, where it is not asked for. Raises BadMeasure."""
+        """The scale of ratings for requests that state none. Raises BadMeasure."""
         return self._measures.scales.of(self._tenant, lowest, highest)
 
     def atlas(self, side: Side, level: Level) -> Atlas:
-        """Where consumers or providers are. Raises BadMeasure beyond MAX_PROFILES."""
+        """The locations of consumers or providers. Raises BadMeasure beyond MAX_PROFILES."""
         atlas = Atlas(level)
         id = f"{side}_id"
         profiles = aggregated(

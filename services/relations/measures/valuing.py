@@ -22,7 +22,7 @@ _STEP = 4
 
 
 class Observed:
-    """Every consumer as both models see them, in parallel columns. Orders of one UTC day are one order."""
+    """Every consumer as input of both models, in parallel columns. Orders of one UTC day are one order."""
 
     def __init__(self, histories: Histories, orders: Orders, span: Span) -> None:
         ids: list[str] = []
@@ -32,7 +32,7 @@ class Observed:
         for consumer, facts in histories:
             bought = [fact for fact in facts if orders.counts(fact)]
             if not bought:
-                # Once, by the first of their orders, as those who count.
+                # Each counts once, by the first of their orders, as the others do.
                 elsewhere = next((day_of(fact.time) for fact in facts if orders.elsewhere(fact)), None)
                 left_out += elsewhere is not None and span.first <= elsewhere < span.end
                 continue
@@ -58,7 +58,7 @@ class Observed:
         self.x = np.asarray(repeats, dtype=np.float64)
         self.t_x = (self.last - began_at) / 7
         self.t = (span.end - 1 - began_at) / 7
-        #: Of the days after the first one that have money: their number and mean.
+        #: Number and mean of the days with money after the first day.
         self.paid = np.asarray(paid, dtype=np.float64)
         self.spent = np.asarray(spent, dtype=np.float64)
 
@@ -95,21 +95,21 @@ def lifetime(histories: Histories, orders: Orders, span: Span, request: Lifetime
     if repeaters < FEWEST:
         answer.notes.append(f"No model: it needs {FEWEST} consumers with orders on two days.")
         return answer
-    # Many consumers share a history, above all those who came once.
+    # Many consumers share a history, above all those with a single order.
     rows, which, numbers = np.unique(
         np.stack([seen.x, seen.t_x, seen.t], axis=1), axis=0, return_inverse=True, return_counts=True
     )
     x, t_x, t = rows.T
     model = bgnbd.fit(bgnbd.History(x, t_x, t, numbers.astype(np.float64)))
     if not model.settled:
-        answer.notes.append("The orders show no clear optimum of BG/NBD: read its numbers with care.")
+        answer.notes.append("BG/NBD has no clear optimum for these orders: its numbers are unreliable.")
     worth, answer.spend_model = _worth(seen, answer.notes)
     expected, discounted = _ahead(model, x, t_x, t, request)
     expected, discounted = expected[which], discounted[which]
     risk = 1 - model.alive(x, t_x, t)[which]
     value = None if worth is None else discounted * worth
     if not all(np.all(np.isfinite(column)) for column in (expected, risk, *([] if value is None else [value]))):
-        answer.notes.append("No model: the orders admit none with finite numbers.")
+        answer.notes.append("No model: no BG/NBD model with finite numbers fits the orders.")
         answer.spend_model = None
         return answer
     answer.orders_model = OrdersModel(
@@ -134,7 +134,7 @@ def lifetime(histories: Histories, orders: Orders, span: Span, request: Lifetime
 
 
 def _worth(seen: Observed, notes: list[str]) -> tuple[Array | None, SpendModel | None]:
-    """The expected worth of an order of each consumer, None where too few orders have money."""
+    """The expected value of an order of each consumer; None if too few orders have money."""
     paid = seen.paid > 0
     if np.count_nonzero(paid) < FEWEST:
         notes.append(f"No value: it needs {FEWEST} consumers with a second order that has money.")
@@ -142,7 +142,7 @@ def _worth(seen: Observed, notes: list[str]) -> tuple[Array | None, SpendModel |
     x, mean = seen.paid[paid], seen.spent[paid]
     model = gamma_gamma.fit(x, mean)
     if not model.settled:
-        notes.append("The amounts show no clear optimum of Gamma-Gamma: read values with care.")
+        notes.append("Gamma-Gamma has no clear optimum for these amounts: the values are unreliable.")
     spread = bool(np.std(x) > 0 and np.std(mean) > 0)
     correlation = float(np.corrcoef(x, mean)[0, 1]) if spread else None
     told = SpendModel(p=model.p, q=model.q, v_minor=model.v, correlation=correlation)
@@ -164,7 +164,7 @@ def _ahead(model: bgnbd.BgNbd, x: Array, t_x: Array, t: Array, request: Lifetime
 
 
 def _chosen(seen: Observed, risk: Array, value: Array, request: LifetimeRequest) -> list[int]:
-    """Whom to list. A bound of the risk leaves out those whose risk is not known."""
+    """The consumers to list. A bound of the risk leaves out consumers without a known risk."""
     wanted = np.ones(len(seen.ids), dtype=np.bool_)
     if request.risk_from > 0 or request.risk_to < 1 or request.order == "risk":
         wanted = (seen.x > 0) & (risk >= request.risk_from) & (risk <= request.risk_to)
