@@ -1,10 +1,11 @@
 """`kith rebuild`: builds a new version of a projection beside the live one, compares, switches and rolls back."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
 from services.rebuild.names import Name
+from shared.contracts.services import PROJECTIONS
 
 #: Events per second: leaves most of two cores to the workers.
 RATE = 2_000.0
@@ -48,8 +49,8 @@ def _build_command(name: Name, summary: str) -> None:
     rebuild_app.command(name)(command)
 
 
-_build_command("relations", "Rebuild consumers, providers, relations and relationships from their topics.")
-_build_command("analytics", "Rebuild aggregates and presence from the changes of relations.")
+for _name in get_args(Name):
+    _build_command(_name, PROJECTIONS[_name].rebuilds)
 
 
 @rebuild_app.command("diff")

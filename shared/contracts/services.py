@@ -18,6 +18,7 @@ class ServiceSpec:
     ``summary`` is the help of `kith NAME`. ``folds`` are the topics of its projection, which it reads in the
     consumer group with its own name. ``reads`` are topics that it reads outside any group. ``describes`` are
     topics of which it only requests the end offsets. ``documents`` are the collections that `kith status` counts.
+    ``rebuilds`` is the help of `kith rebuild NAME`.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ServiceSpec:
     reads: tuple[str, ...] = ()
     describes: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
+    rebuilds: str = ""
 
 
 _TABLE = (
@@ -47,6 +49,7 @@ _TABLE = (
         folds=INPUTS,
         reads=(*CHANGES.values(), LEDGER),
         documents=("consumers", "providers", "relations", "relationships"),
+        rebuilds="Rebuild consumers, providers, relations and relationships from their topics.",
     ),
     ServiceSpec(
         "analytics",
@@ -58,6 +61,7 @@ _TABLE = (
         # The operators' page shows the lag of relations.
         describes=INPUTS,
         documents=("aggregates",),
+        rebuilds="Rebuild aggregates and presence from the changes of relations.",
     ),
     ServiceSpec(
         "privacy",

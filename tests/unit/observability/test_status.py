@@ -12,6 +12,7 @@ from rich.segment import Segment
 from services.cli.health import Health
 from services.cli.status_show import Screenful
 from services.cli.status_view import ago, attention, duration, status_view
+from shared.contracts.services import SERVICES
 from shared.observability.status import Latency, PartitionStatus, Status
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -38,7 +39,6 @@ def status(*partitions: PartitionStatus, beats: Any = (), **more: Any) -> Status
     return Status(NOW, list(partitions), beats=beats, **fields)
 
 
-SERVICES = ("ingest", "relations", "analytics", "privacy", "exports")
 ALL_UP = [Health(service, f"http://127.0.0.1:{8701 + n}", "up") for n, service in enumerate(SERVICES)]
 
 
@@ -176,7 +176,7 @@ def test_every_service_is_shown_also_those_that_are_no_workers() -> None:
     text = shown(status(partition()), services=DOWN)
     rows = {line.split()[0]: line.split() for line in text.splitlines() if "http://" in line and "!" not in line}
     assert {name: row[1] for name, row in rows.items()} == {
-        **dict.fromkeys(SERVICES[:4], "up"),
+        **dict.fromkeys(list(SERVICES)[:4], "up"),
         "exports": "no",
     }
     assert all("http://127.0.0.1:87" in " ".join(row) for row in rows.values())

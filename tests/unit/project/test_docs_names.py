@@ -11,6 +11,7 @@ import typer
 from services.bench.__main__ import parser
 from services.cli.__main__ import app as kith
 from services.cli.settings import ELSEWHERE
+from shared.contracts.services import SERVICES
 from shared.contracts.topics import INPUTS, OUTPUTS
 from shared.settings import Settings
 from tests.support.builders import OPEN, TOPICS
@@ -18,7 +19,7 @@ from tests.support.documents import DOCUMENTS, PAGES, SITE, code, each_document,
 from tests.support.paths import ROOT
 from tests.support.routes import bare
 
-PORTS = {8701: "ingest", 8702: "relations", 8703: "analytics", 8704: "privacy", 8705: "exports"}
+PORTS = {spec.port: name for name, spec in SERVICES.items()}
 
 
 def commands() -> dict[str, set[str]]:

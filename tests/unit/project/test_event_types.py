@@ -6,13 +6,14 @@ import pytest
 from hypothesis import find
 
 from services.demo.oracle import Oracle
+from services.importer import as_of
 from services.importer.targets import data_model
 from shared.contracts.asyncapi import event_examples
 from shared.contracts.codec import decode_fields
 from shared.contracts.events import EVENT_MODELS, EVENT_TYPES
 from tests.support import strategies
 from tests.support.builders import MemoryKith
-from tests.support.paths import EXAMPLES
+from tests.support.paths import EXAMPLES, ROOT
 
 each_type = pytest.mark.parametrize(("type", "model"), list(zip(EVENT_TYPES, EVENT_MODELS, strict=True)))
 
@@ -60,3 +61,17 @@ def test_relations_fold_it(type: str, model: Any) -> None:
 @each_type
 def test_rows_can_be_imported_as_it(type: str, model: Any) -> None:
     assert data_model(type) is model.model_fields["data"].annotation
+
+
+@each_type
+def test_the_importer_knows_what_it_undoes(type: str, model: Any) -> None:
+    """What takes another event back is not older than what it takes back, in one import."""
+    del model
+    takes_back = type.rpartition(".")[2] not in ("upserted", "recorded")
+    assert (type in as_of._UNDOES) == takes_back, "services/importer/as_of.py: _UNDOES"
+
+
+@each_type
+def test_the_first_pages_name_it(type: str, model: Any) -> None:
+    del model
+    assert f"`{type}`" in (ROOT / "docs/start/second-terminal.md").read_text(), "docs/start/second-terminal.md"

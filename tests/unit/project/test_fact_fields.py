@@ -5,6 +5,7 @@ from hypothesis import find
 
 from services.demo import oracle
 from services.exports.datasets import DATASETS
+from services.privacy.answers import ExportedRelation
 from services.relations.answers import Relation
 from shared.contracts.changes import Fact
 from shared.contracts.events import RelationData, RelationRecorded
@@ -30,6 +31,10 @@ def test_a_change_contains_every_field_that_is_published() -> None:
 def test_an_answer_contains_every_field_that_is_shown() -> None:
     shown = {field.name for field in FACT_FIELDS if field.shown}
     assert set(Relation.model_fields) == {*NAMES, "event", *shown}, "services/relations/answers.py: Relation"
+
+
+def test_a_person_is_given_every_field_that_is_shown() -> None:
+    assert set(ExportedRelation.model_fields) == set(Relation.model_fields), "services/privacy/answers.py"
 
 
 def test_an_export_has_a_column_for_every_field_that_has_one() -> None:

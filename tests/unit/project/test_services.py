@@ -1,20 +1,24 @@
 """The table of services and what cannot follow from it: each place that names the services names all of them."""
 
 import importlib
+import re
 import tomllib
 
 import pytest
 
 from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
+from services.cli.rebuild import rebuild_app
 from services.rebuild.context import NAMES, projection_of
 from shared.access.guard import Access
 from shared.contracts.services import PROJECTIONS, SERVICES
-from shared.contracts.topic_names import INPUTS, OUTPUTS
+from shared.contracts.topic_names import INPUTS, LEDGER, OUTPUTS
 from shared.contracts.topics import Topics
 from shared.settings import Settings
+from shared.versions.generations import collection_of, own_collections
 from tests.support import routes
 from tests.support.paths import ROOT
 
+NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 #: Folders of services/ that are no process type of their own: the command, what it brings, and what measures it.
 OTHER = {"cli", "bench", "demo", "importer", "rebuild", "explain"}
 
@@ -90,3 +94,59 @@ def test_a_projection_folds_the_topics_of_the_table_into_its_collections(name: s
     assert projection.name == name
     assert projection.topics == tuple(topics.name(short) for short in spec.folds)
     assert set(spec.documents) <= set(collections)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_projection_has_a_command_that_rebuilds_it(name: str) -> None:
+    assert name in {command.name for command in rebuild_app.registered_commands}, "services/cli/rebuild.py"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_operator_may_rebuild_a_projection(name: str) -> None:
+    _, collections = projection_of(Settings(encryption="off"), name)  # type: ignore[arg-type]
+    granted = {each["resource"]["collection"] for each in mongo_roles("kith")[OPERATOR]}
+    assert {collection_of(each, 2) for each in own_collections(collections)} <= granted, (
+        "services/cli/privileges.py"
+    )
+
+
+@each_service
+def test_a_service_that_shows_data_waits_for_the_ledger(name: str) -> None:
+    """A restored database may hold consumers who are erased: nothing is answered before they are gone."""
+    if name == "ingest":
+        return  # it shows nothing, and asks the ledger for each event
+    root = (ROOT / "services" / name / "__main__.py").read_text()
+    assert re.search(r"service\.serve\([^)]*gate=gate", root), f"services/{name}/__main__.py: serve(gate=…)"
+    assert LEDGER in SERVICES[name].reads, f"shared/contracts/services.py: {name} reads the ledger"
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_a_projection_has_laws_and_alerts(name: str) -> None:
+    assert (ROOT / "tests/unit" / name / "test_laws.py").is_file(), f"tests/unit/{name}/test_laws.py"
+    assert (ROOT / "services" / name / "alerts.yml").is_file(), f"services/{name}/alerts.yml"
+
+
+@pytest.mark.parametrize("page", ["why/flow.md", "how-to/least-rights.md", "how-to/upgrade.md"])
+def test_a_page_names_every_service(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text().lower()
+    assert [name for name in SERVICES if name not in text] == [], f"docs/{page}"
+
+
+@each_service
+def test_a_service_has_its_page_of_the_api(name: str) -> None:
+    assert (ROOT / "docs/reference/api" / f"{name}.md").is_file(), f"docs/reference/api/{name}.md"
+
+
+def test_what_is_stored_is_documented() -> None:
+    text = (ROOT / "docs/reference/stored-documents.md").read_text()
+    names = {each for spec in PROJECTIONS.values() for each in spec.documents}
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
+
+
+def test_ports_and_numbers_of_services_in_documents_are_those_of_the_table() -> None:
+    ports = [spec.port for spec in SERVICES.values()]
+    count = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"][len(ports)]
+    for path in (*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "docker-compose.yml"):
+        text = path.read_text()
+        assert {int(last) for last in re.findall(rf"\b{min(ports)} to (\d+)", text)} <= {max(ports)}, path
+        assert set(re.findall(r"\bthe (\w+) services\b", text)) & set(NUMBERS) <= {count}, path
