@@ -153,9 +153,9 @@ def test_harm_to_the_audit_shows(run: Run, database: Database[Document], harm: A
     harm(database[COLLECTION])
     found = run("audit", "verify", status=1).stdout
     assert said in found
-    assert "not whole" in found
+    assert "not intact" in found
     assert json.loads(run("audit", "verify", "--json", status=1).stdout)["flaws"]
-    assert "whole" in run("audit", "verify", "--tenant", "other").stdout
+    assert "is intact" in run("audit", "verify", "--tenant", "other").stdout
 
 
 def test_the_topic_gets_what_waited_while_kafka_was_away() -> None:

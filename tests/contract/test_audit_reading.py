@@ -238,7 +238,7 @@ def test_the_command_lists_entries_and_puts_that_on_record(
     table = run("--limit", "4")
     assert "audit.read" in table, "the two that have looked before are entries, too"
     assert max(map(len, table.splitlines())) <= 80
-    assert "There are earlier ones" in table
+    assert "There are earlier entries" in table
     assert run("--caller", "nobody") == "No entry of the tenant acme matches.\n"
     run("--from", "soon", status=2)
     run("--from", "2026-11-02", "--to", "2026-11-01", status=2)

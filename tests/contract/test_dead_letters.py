@@ -172,7 +172,7 @@ def test_a_mended_event_is_stored_and_a_second_replay_changes_nothing(service: S
     file = tmp_path / "event.json"
     file.write_bytes(CliRunner().invoke(dead_letters_app, ["show", letter["id"], "--raw"]).stdout_bytes)
     assert file.read_bytes() == BAD
-    assert "refused again" in service.command("replay", letter["id"], "--value", str(file), status=2)
+    assert "rejected again" in service.command("replay", letter["id"], "--value", str(file), status=2)
 
     file.write_bytes(GOOD)
     service.command("replay", letter["id"], "--value", str(file))

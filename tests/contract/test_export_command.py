@@ -110,7 +110,7 @@ def test_a_measure_with_its_parameters(kith: Any, world: ExportsWorld) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nothing"], "none called nothing"),
+        (["nothing"], "there is no dataset nothing"),
         (["measures/nothing"], "no measure nothing"),
         (["relationships", "--from", "2026-01-01"], "no filter of relationships"),
         (["relations", "--format", "xlsx"], "parquet"),
@@ -120,7 +120,7 @@ def test_a_measure_with_its_parameters(kith: Any, world: ExportsWorld) -> None:
         (["consumers", "--partition-by", "day"], "no day"),
         (["relations", "consumers", "--out", "-"], "folder"),
         (["relations", "--set", "unit=week"], "for measures"),
-        (["measures/cohorts", "--set", "unit"], "not like"),
+        (["measures/cohorts", "--set", "unit"], "is not NAME=VALUE"),
         (["measures/cohorts", "--set", "unit=year"], "unit"),
     ],
 )

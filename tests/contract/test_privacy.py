@@ -303,7 +303,7 @@ def test_a_correction_merges_into_what_is_known(services: Services) -> None:
 @pytest.mark.parametrize(
     ("patch", "said"),
     [
-        ({}, "says nothing"),
+        ({}, "is empty"),
         ({"consumer_id": "x"}, "consumer_id"),
         ({"personal": {"email": 5}}, "data.personal.email"),
         ({"personal": "x"}, "personal"),

@@ -9,6 +9,7 @@ from kafka import KafkaProducer
 from pymongo.database import Database
 
 from services.demo.lag import LagReader
+from shared.contracts.revision import REVISION
 from shared.kafka.python_client.reader import connection
 from shared.mongo.store import connect
 from shared.observability.heartbeat import WORKERS, Heartbeat
@@ -31,7 +32,8 @@ def test_a_sign_of_life_says_who_and_how_long(heartbeat: Heartbeat, mongo_databa
     [found] = mongo_database[WORKERS].find()
     del found["at"]
     latency = [{"size": 0, "count": 3}, {"size": 24, "count": 1}]
-    assert found == {"_id": "relations/host/1", "service": "relations", "owner": "host/1", "latency": latency}
+    own = {"_id": "relations/host/1", "service": "relations", "owner": "host/1", "schema": REVISION}
+    assert found == {**own, "latency": latency}
 
 
 def test_those_long_gone_are_forgotten(heartbeat: Heartbeat, mongo_database: Database[Document]) -> None:

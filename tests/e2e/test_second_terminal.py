@@ -79,7 +79,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         ("keys api list", "till"),
         ("keys master list", "current"),
         ("keys rotate --json", "data_keys"),
-        ("audit verify", "whole"),
+        ("audit verify", "intact"),
         ("explain e1", "applied"),
         ("rebuild status", "live"),
         ("rebuild analytics --once", "analytics"),
