@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -116,6 +117,9 @@ def logs_command(
         raise typer.BadParameter(
             f"the stack {stack.name} has no log of {service}; it has: {known}", param_hint="SERVICE"
         )
-    end = last_lines(there[service], lines)
-    if follow:
-        show_further(there[service], end, lambda: stack.running)
+    if not follow:
+        last_lines(there[service], lines)
+        return
+    # Ctrl-C ends it in order also while the last lines are written.
+    with suppress(KeyboardInterrupt):
+        show_further(there[service], last_lines(there[service], lines), lambda: stack.running)

@@ -24,24 +24,21 @@ def last_lines(path: Path, lines: int) -> int:
 
 
 def follow(path: Path, end: int, alive: Callable[[], bool]) -> None:
-    """Write appended lines until Ctrl-C, or until the stack is not ``alive`` any more."""
-    try:
-        while True:
-            going_on = alive()
-            if path.exists():
-                with path.open("rb") as file:
-                    if file.seek(0, 2) < end:  # the file was truncated
-                        end = 0
-                    file.seek(end)
-                    while block := file.read(_BLOCK):
-                        _write(block)
-                        end += len(block)
-            if not going_on:
-                print("kith: the stack has ended", file=sys.stderr)
-                return
-            time.sleep(_EVERY_SECONDS)
-    except KeyboardInterrupt:
-        return
+    """Write appended lines until the stack is not ``alive`` any more. Ctrl-C raises KeyboardInterrupt."""
+    while True:
+        going_on = alive()
+        if path.exists():
+            with path.open("rb") as file:
+                if file.seek(0, 2) < end:  # the file was truncated
+                    end = 0
+                file.seek(end)
+                while block := file.read(_BLOCK):
+                    _write(block)
+                    end += len(block)
+        if not going_on:
+            print("kith: the stack has ended", file=sys.stderr)
+            return
+        time.sleep(_EVERY_SECONDS)
 
 
 def _write(block: bytes) -> None:

@@ -14,5 +14,7 @@ def __getattr__(name: str) -> Callable[[], None]:
     def command() -> None:
         runpy.run_module(f"services.{name}", run_name="__main__", alter_sys=True)
 
+    # The context of a command knows a service by its name.
+    command.__name__ = command.__qualname__ = name
     command.__doc__ = SERVICES[name].summary
     return command

@@ -187,7 +187,7 @@ def test_a_worker_whose_database_freezes_is_not_ready_and_says_where_it_hangs(
                 assert total(scrape(stack, "relations"), "kith_worker_ready") == 0
                 log = stack.services["relations"].log
                 wait_for("the line in the log", lambda: "stuck: " in log.read_text())
-                assert "mongo_io.py" in log.read_text(), "the stack shows the call that does not return"
+                assert "mongo/store.py" in log.read_text(), "the stack shows the call that does not return"
             finally:
                 os.kill(pid, signal.SIGCONT)
             wait_ready(url)

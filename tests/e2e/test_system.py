@@ -119,7 +119,6 @@ def test_the_relations_api_answers(stack: Stack) -> None:
     assert get(f"{url}/v1/providers/café") == {
         "provider_id": "café",
         "name": "Café",
-        "traits": {},
         "closed": False,
     }
     assert get(f"{url}/v1/providers/bar")["closed"] is True
