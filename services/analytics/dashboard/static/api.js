@@ -47,7 +47,9 @@ async function why(answer) {
   try {
     const { detail } = await answer.json();
     return new Failed(answer.status, detail ?? answer.statusText);
-  } catch {
+  } catch (error) {
+    // A question that was given up while its answer was being read has no answer; what gave it up says why.
+    if (error.name === "AbortError") throw error;
     return new Failed(answer.status, `the answer was ${answer.status} ${answer.statusText}`);
   }
 }
