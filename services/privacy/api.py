@@ -23,10 +23,10 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
 from shared.contracts.topics import Topics
 from shared.erasure.records import Mode
-from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ
+from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
 from shared.http.paths import PathId
 from shared.http.problems.client import CONSUMER_ERASED, PSEUDONYM, PURPOSE_NOT_GRANTED
-from shared.http.scopes import needs, public
+from shared.http.scopes import Scoped, needs, public
 from shared.http.server import Refusal, json_response, problem, problems
 from shared.runtime.protocols import Message
 from shared.vault.fields import PERSONAL_OF_RELATION, seal_event
@@ -48,7 +48,8 @@ FAILURES = problems(
 Purpose = Annotated[
     Name | None,
     DerivedFrom("consent"),
-    Query(description="Answer only if the consumer has granted this purpose."),
+    Scoped(CONSUMERS_READ),
+    Query(description="Answer only if the consumer has granted this purpose. Needs `consumers:read`."),
 ]
 
 
@@ -89,7 +90,7 @@ def create_app(
     )
     @needs(ADMIN)
     def erase(
-        consumer_id: Annotated[PathId, Path()],
+        consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
@@ -142,7 +143,7 @@ def create_app(
         responses=FAILURES | problems({404: "There is no erasure with this id."}),
     )
     @needs(ADMIN)
-    def erasure(erasure: Annotated[PathId, Path()], tenant: TenantOf) -> Any:
+    def erasure(erasure: Annotated[PathId, DerivedFrom("consumer_id"), Path()], tenant: TenantOf) -> Any:
         """The progress of an erasure, step by step, and the receipt once all steps are done."""
         if (found := erasures.state(tenant, erasure)) is None:
             raise HTTPException(404, "there is no erasure with this id")
@@ -154,7 +155,7 @@ def create_app(
         responses=FAILURES
         | problems({403: "The consumer has not granted the purpose.", 404: "No consumer is known under this id."}),
     )
-    @needs(CONSUMERS_READ, masks_itself=True)
+    @needs(CONSUMERS_READ, RELATIONS_READ, masks_itself=True)
     def export(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         tenant: TenantOf,
@@ -191,7 +192,7 @@ def create_app(
     )
     @needs(ADMIN)
     def correct(
-        consumer_id: Annotated[PathId, Path()],
+        consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         patch: Annotated[dict[str, Any], Body(description="A JSON Merge Patch of the profile.")],
         tenant: TenantOf,
         caller: CallerOf,

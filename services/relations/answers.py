@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from services.relations.strength import Strength
-from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
+from shared.access.lineage import ContainedIn, Count, DerivedFrom, Label, OrderedBy
 from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document
 
@@ -25,7 +25,7 @@ class Consumer(BaseModel):
     location: dict[str, Any] | None = None
     traits: dict[str, Any] | None = None
     consent: dict[str, bool] | None = None
-    erased: Literal["anonymise", "delete"] | None = Field(
+    erased: Annotated[Literal["anonymise", "delete"] | None, DerivedFrom("erased", "mode")] = Field(
         None, description="Mode of the erasure, for an erased consumer."
     )
     masked: list[Label] | None = Field(None, description=MASKED)
@@ -69,8 +69,8 @@ class Relation(BaseModel):
 
 
 class RelationPage(BaseModel):
-    items: list[Relation] = Field(description="Latest first.")
-    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+    items: Annotated[list[Relation], OrderedBy("time")] = Field(description="Latest first.")
+    next: Annotated[str | None, ContainedIn("time", "consumer_id", "relation_id")] = Field(description="The cursor of the next page; null on the last one.")
     masked: list[Label] | None = Field(None, description=MASKED)
     left_out: bool | None = Field(None, description=LEFT_OUT)
 
@@ -86,8 +86,10 @@ class RelationshipSummary(BaseModel):
 
 
 class RelationshipPage(BaseModel):
-    items: Annotated[list[RelationshipSummary], OrderedBy("strength")] = Field(description="Strongest first.")
-    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+    items: Annotated[list[RelationshipSummary], OrderedBy("strength", "kind", "time")] = Field(
+        description="Strongest first."
+    )
+    next: Annotated[str | None, ContainedIn("strength", "consumer_id", "provider_id")] = Field(description="The cursor of the next page; null on the last one.")
     left_out: bool | None = Field(None, description=LEFT_OUT)
 
 
@@ -124,10 +126,13 @@ class Relationship(BaseModel):
     rating_sum: Annotated[int, DerivedFrom("rating")]
     first: Annotated[datetime, DerivedFrom("time")]
     last: Annotated[datetime, DerivedFrom("time")]
-    as_of: datetime
+    as_of: Annotated[datetime, DerivedFrom()]
     strength: _Strength = Field(description="Σ weight(kind) · count · 2^(−age in months / half-life).")
     kinds: Annotated[dict[str, KindShare], DerivedFrom("kind")]
-    evidence: list[Evidence] = Field(description="The relations with the highest weights, highest first.")
+    # Which relations they are reveals their kinds and times, too.
+    evidence: Annotated[list[Evidence], DerivedFrom("strength", "kind", "time")] = Field(
+        description="The relations with the highest weights, highest first."
+    )
 
 
 _INTERNAL = frozenset({"_id", "tenant", "versions", "version", "retracted", "blind"})

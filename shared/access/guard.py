@@ -1,6 +1,6 @@
 """Access control of an HTTP service: every route is guarded, by its declaration or as an administrative act."""
 
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import orjson
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
-from shared.access.masks import hidden_order, masked, with_masks, without_cursor
+from shared.access.masks import hidden_order, masked, with_masks
 from shared.access.openapi import document_access
 from shared.access.query import Parameters
 from shared.access.quota import Quotas
@@ -61,8 +61,8 @@ class Access:
     def lets_anyone(self, need: Need) -> bool:
         return need.scope is None or (need.scope == "metrics:read" and self._open_metrics)
 
-    async def admit(self, request: Request, scope: str | None) -> Caller:
-        """The admitted caller. Raises Denied (401, 403, 429) and Unavailable."""
+    async def admit(self, request: Request, *scopes: str) -> Caller:
+        """The admitted caller, who has all of ``scopes``. Raises Denied (401, 403, 429) and Unavailable."""
         stated = request.headers.getlist(TENANT_HEADER)
         if self._open:
             # A header that is not a tenant's name is rejected where the route reads it.
@@ -73,8 +73,9 @@ class Access:
         if any(tenant != caller.tenant for tenant in stated):
             detail = f"the header {TENANT_HEADER} is not the tenant of the credential"
             raise Denied(403, detail, kind=WRONG_TENANT)
-        if scope is not None and not caller.may(scope):
-            raise forbidden(scope)
+        for scope in scopes:
+            if not caller.may(scope):
+                raise forbidden(scope)
         return caller
 
     def reading(self, caller: Caller, subject: dict[str, str], fields: list[str]) -> None:
@@ -125,20 +126,21 @@ class GuardedRoute(APIRoute):
             given = request.query_params.multi_items()
             caller = None
             if not access.lets_anyone(need):
-                caller = await access.admit(request, need.scope)
+                caller = await access.admit(request, *need.scopes)
                 request.scope["kith.caller"] = caller
             if not any_parameter and (problem := parameters.refused(given)) is not None:
                 return problem
-            if caller is None or not caller.masks:
+            if caller is None:
+                return await handle(request)
+            parameters.check_scopes(caller, given)
+            if not caller.masks:
                 return await handle(request)
             parameters.check(caller.masks, given, request.path_params)
+            values = parameters.values(given)
+            if model is not None:
+                check_order(model, caller.masks, values)
             if need.masks_itself:
                 return await handle(request)
-            values = parameters.values(given)
-            if model is not None and (found := hidden_order(model, caller.masks, values)) is not None:
-                name, field = found
-                detail = f"{field} is hidden from this credential, and the order of {name} would reveal it"
-                raise Denied(403, detail, kind=HIDDEN_FIELD)
             return _hidden(await handle(request), caller, model, values)
 
         return guarded
@@ -154,6 +156,14 @@ def secure(app: FastAPI, access: Access) -> None:
     @app.exception_handler(Denied)
     async def denied(_: Request, error: Denied) -> Response:
         return problem(error.status, error.detail, error.headers, kind=error.kind)
+
+
+def check_order(model: type[BaseModel], masks: Sequence[str], parameters: Mapping[str, Any]) -> None:
+    """Raise Denied (403) for an answer that reveals a masked field even where its values are masked."""
+    if (found := hidden_order(model, masks, parameters)) is not None:
+        name, field = found
+        detail = f"{field} is hidden from this credential, and the order or choice of {name} would reveal it"
+        raise Denied(403, detail, kind=HIDDEN_FIELD)
 
 
 async def caller_of(request: Request) -> Caller:
@@ -202,7 +212,7 @@ def _hidden(
         shown = with_masks(content, caller.masks)
     else:
         shown = masked(content, model, caller.masks, parameters)
-    return Response(orjson.dumps(without_cursor(shown)), answer.status_code, media_type="application/json")
+    return Response(orjson.dumps(shown), answer.status_code, media_type="application/json")
 
 
 class _Headers:

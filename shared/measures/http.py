@@ -9,7 +9,7 @@ from fastapi import FastAPI, Query, Request, Response
 
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.masks import presented
-from shared.http.caller import Caller
+from shared.http.caller import Caller, forbidden
 from shared.http.scopes import needs
 from shared.http.server import problem, problems
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
@@ -49,6 +49,9 @@ def _add(
     app: FastAPI, measure: Measure[S], source: Callable[[str], S], limiter: CapacityLimiter, scope: str
 ) -> None:
     def answered(query: PeriodQuery, caller: Caller, access: Access) -> bytes:
+        for scope in measure.scopes(query):
+            if not caller.may(scope):
+                raise forbidden(scope)
         content = measure.run(source(caller.tenant), query).model_dump_json().encode()
         if not (personal := measure.personal(query)):
             return content

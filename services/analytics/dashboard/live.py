@@ -12,7 +12,7 @@ from fastapi import FastAPI, Query
 from fastapi.responses import StreamingResponse
 
 from services.analytics.dashboard.figures import Extent, ExtentQuery, Figures, FiguresQuery
-from shared.access.guard import CallerOf, TenantOf
+from shared.access.guard import CallerOf, TenantOf, check_order
 from shared.access.masks import masked
 from shared.contracts.errors import Unavailable
 from shared.http.caller import ANALYTICS_READ, Caller
@@ -173,6 +173,7 @@ def add_live(app: FastAPI, reader: Reader) -> None:
     async def live(query: Annotated[FiguresQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """`figures` first, with every day that has relations; then `change` with the totals and only the days
         that differ. `away` while MongoDB is. It looks once a second, and ends after ten minutes."""
+        check_order(Figures, caller.masks, {})
         if streams.total() >= MAX_STREAMS:
             detail = f"this process already has {MAX_STREAMS} streams, the maximum; retry later"
             return problem(503, detail, {"Retry-After": "5"}, kind=TOO_BUSY)

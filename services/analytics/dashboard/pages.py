@@ -72,7 +72,7 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
         one, too: then the page asks for one."""
         access: Access = request.app.state.access
         try:
-            caller = await access.admit(request, None)
+            caller = await access.admit(request)
         except Denied as error:
             if error.status not in (401, 403):
                 raise

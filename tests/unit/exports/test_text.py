@@ -21,6 +21,7 @@ from services.exports.query import ExportQuery, filter_of
 from services.exports.source import Export
 from services.exports.text import csv_lines, json_lines
 from shared.access.masks import is_path
+from shared.http.caller import Denied
 from shared.http.parameters import BadParameter, moment
 from shared.measures.csv_cells import guarded, guarded_json, unguarded
 
@@ -236,9 +237,26 @@ def test_masks_hide_what_they_name_and_what_tells_it(dataset: str, mask: str, hi
 
 
 def test_a_hidden_column_is_no_filter() -> None:
-    with pytest.raises(BadParameter, match="hidden"):
-        check_filters(ExportQuery(kind="view"), DATASETS["relations"], ["kind"])
-    check_filters(ExportQuery(kind="view"), DATASETS["relations"], ["amount"])
+    def check(dataset: str, masks: list[str], **asked: Any) -> None:
+        check_filters(ExportQuery(**asked), DATASETS[dataset], masks)
+
+    for dataset in ("relations", "relationships", "aggregates"):
+        with pytest.raises(Denied, match="kind: kind is hidden"):
+            check(dataset, ["kind"], kind="view")
+        check(dataset, ["amount"], kind="view")
+    with pytest.raises(Denied, match="key: consumer_id is hidden"):
+        check("aggregates", ["consumer_id"], by="consumer", key="ada")
+    check("aggregates", ["consumer_id"], by="kind", key="view")
+
+
+def test_rows_of_sums_reveal_days_and_kinds_by_being_there() -> None:
+    sums = DATASETS["aggregates"]
+    for by, mask in ((None, "kind"), ("kind", "kind"), ("provider_kind", "kind"), ("total", "time"), (None, "time")):
+        with pytest.raises(Denied, match=f"aggregates: {mask} is hidden|by: {mask} is hidden"):
+            check_filters(ExportQuery(by=by), sums, [mask])
+    check_filters(ExportQuery(by="provider"), sums, ["kind"])
+    check_filters(ExportQuery(), sums, ["amount"])
+    check_filters(ExportQuery(), DATASETS["relations"], ["time"])
 
 
 @pytest.mark.parametrize("text", ["", "2026", "2026-13-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "now"])
