@@ -1,4 +1,4 @@
-"""Ends the work of a thread whose result nobody waits for any more. Pure."""
+"""Ends the work of a thread whose result nobody waits for any more."""
 
 import threading
 from collections.abc import Callable, Iterator
