@@ -243,7 +243,8 @@ class Settings(BaseSettings):
     )
     relations_url: str | None = Field(
         None,
-        description="Address of the relations API for browsers. Default: KITH_RELATIONS_PORT on the page's host.",
+        description="Public address of the relations API, where the dashboard asks it from a browser. Default:"
+        " KITH_RELATIONS_PORT of KITH_HOST, or of 127.0.0.1 where that is every address.",
     )
     max_future_seconds: int = Field(
         86_400,
@@ -288,6 +289,16 @@ def require(settings: Settings, *needed: Needed) -> None:
         names = f"{', '.join(others)} and {last} are" if others else f"{last} is"
         what = "; ".join(meaning for _, meaning in missing)
         raise ConfigurationError(f"{names} not set ({what}). {ADVICE.get()}")
+
+
+def relations_for_browsers(settings: Settings) -> str:
+    """The address of the relations API for browsers, from the settings alone: what a request says of the host can
+    be forged."""
+    if settings.relations_url is not None:
+        return settings.relations_url
+    host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host
+    scheme = "http" if settings.tls_cert_file is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.relations_port}"
 
 
 def mongo_of(settings: Settings) -> str:

@@ -44,7 +44,9 @@ class AggregatePage(BaseModel):
     items: Annotated[list[Aggregate], OrderedBy("time", "day")] = Field(
         description="Ordered by bucket, then by key."
     )
-    next: Annotated[str | None, ContainedIn("time"), _IN_CURSOR] = Field(description="The cursor of the next page; null on the last one.")
+    next: Annotated[str | None, ContainedIn("time"), _IN_CURSOR] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
 
 
 class Ranked(_Sums):

@@ -6,7 +6,6 @@ from dataclasses import replace
 import orjson
 
 from services.exports.columns import Column, Dataset
-from services.exports.datasets import DATASETS
 from services.exports.query import ExportQuery
 from shared.access.lineage import GROUPED, KEY, DerivedFrom, reveals
 from shared.access.masks import with_masks

@@ -7,7 +7,6 @@ from pydantic import BaseModel, Field
 
 from shared.access.lineage import ContainedIn, Count, DerivedFrom, Label, OrderedBy
 
-
 #: A hash of the consumer's id, which anyone can compute for an id that they guess.
 ErasureId = Annotated[str, DerivedFrom("consumer_id")]
 Mode = Annotated[Literal["anonymise", "delete"], DerivedFrom("mode", "erased")]
@@ -53,7 +52,9 @@ class ErasurePage(BaseModel):
     items: Annotated[list[ErasureSummary], OrderedBy("time")] = Field(
         description="Latest first, by the time of the last request."
     )
-    next: Annotated[str | None, ContainedIn("consumer_id", "time")] = Field(description="The cursor of the next page; null on the last one.")
+    next: Annotated[str | None, ContainedIn("consumer_id", "time")] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
 
 
 class AuditEntry(BaseModel):
@@ -74,9 +75,7 @@ class AuditEntry(BaseModel):
     # Whoever has all but one field of an entry finds that one by hashing guesses.
     hash: Annotated[
         str, DerivedFrom("consumer_id", "provider_id", "relation_id", "kind", "mode", "erased", "time")
-    ] = Field(
-        description="Hash of the entry and of all before it: `kith audit verify` checks the chain."
-    )
+    ] = Field(description="Hash of the entry and of all before it: `kith audit verify` checks the chain.")
 
 
 class AuditPage(BaseModel):
@@ -153,7 +152,5 @@ class Export(BaseModel):
     )
     relationships: list[ExportedRelationship] = Field(description="By id.")
     relations: list[ExportedRelation] = Field(description="By id, without retracted ones.")
-    masked: list[Label] = Field(
-        description="The fields that the credential may not see, shown as `mask`."
-    )
+    masked: list[Label] = Field(description="The fields that the credential may not see, shown as `mask`.")
     mask: Label

@@ -70,7 +70,9 @@ class Relation(BaseModel):
 
 class RelationPage(BaseModel):
     items: Annotated[list[Relation], OrderedBy("time")] = Field(description="Latest first.")
-    next: Annotated[str | None, ContainedIn("time", "consumer_id", "relation_id")] = Field(description="The cursor of the next page; null on the last one.")
+    next: Annotated[str | None, ContainedIn("time", "consumer_id", "relation_id")] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
     masked: list[Label] | None = Field(None, description=MASKED)
     left_out: bool | None = Field(None, description=LEFT_OUT)
 
@@ -89,7 +91,9 @@ class RelationshipPage(BaseModel):
     items: Annotated[list[RelationshipSummary], OrderedBy("strength", "kind", "time")] = Field(
         description="Strongest first."
     )
-    next: Annotated[str | None, ContainedIn("strength", "consumer_id", "provider_id")] = Field(description="The cursor of the next page; null on the last one.")
+    next: Annotated[str | None, ContainedIn("strength", "consumer_id", "provider_id")] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
     left_out: bool | None = Field(None, description=LEFT_OUT)
 
 

@@ -68,8 +68,8 @@ class DerivedBy(DerivedFrom):
 
 
 class OrderedBy(DerivedFrom):
-    """Declares the fields that a member reveals even where all its values are masked: by the order of a list, by the
-    choice of its items, by their number. An answer with such a member is refused."""
+    """Declares the fields that a member reveals even where all its values are masked: by the order of a list, by
+    the choice of its items, by their number. An answer with such a member is refused."""
 
 
 class OrderedByParameter(DerivedBy, OrderedBy):

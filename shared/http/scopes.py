@@ -27,8 +27,8 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Scoped:
-    """Declares, beside the type of a parameter, the scope that its use needs: what it filters by is data of another
-    scope than the route's."""
+    """Declares, beside the type of a parameter, the scope that its use needs: what it filters by is data of
+    another scope than the route's."""
 
     scope: str
 

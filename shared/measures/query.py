@@ -86,7 +86,9 @@ class FilterQuery(PeriodQuery):
     """A period, and a filter of relations."""
 
     kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
-    category: OfCategory = Field(None, description="Only relations with providers of this category. Needs `relations:read`.")
+    category: OfCategory = Field(
+        None, description="Only relations with providers of this category. Needs `relations:read`."
+    )
     provider_id: Annotated[QueryId | None, DerivedFrom("provider_id")] = Field(
         None, description="Only relations with this provider."
     )

@@ -21,6 +21,13 @@ from tests.support.analytics_driver import get
 from tests.support.masked_worlds import CHANGES, apps, base, changed, operations, requests
 from tests.support.measures_world import store
 
+#: No answer over data reflects the host either.
+FORGED = {
+    "Host": "evil-host.example",
+    "X-Forwarded-Host": "evil-host.example",
+    "Forwarded": "host=evil-host.example",
+}
+REFLECTED = re.compile("evil-host")
 Worlds = Mapping[str, Mapping[str, FastAPI]]
 READ = ("relations:read", "consumers:read", "personal:read", "analytics:read")
 
@@ -95,11 +102,12 @@ def test_installations_that_differ_in_what_is_hidden_answer_alike(
     def alike(request: tuple[str, str, dict[str, str]]) -> None:
         service, path, query = request
         answers = [
-            get(world[service], path, query, {"Authorization": f"Bearer kith_{credential}"})
+            get(world[service], path, query, {**FORGED, "Authorization": f"Bearer kith_{credential}"})
             for world in (one, other)
         ]
         statuses.add(answers[0].status_code)
         assert answers[0].status_code < 500 or answers[0].status_code == 501, answers[0].text
+        assert not REFLECTED.search(answers[0].text), request
         assert seen(answers[0]) == seen(answers[1]), request
 
     alike()

@@ -103,7 +103,7 @@ def test_installations_that_differ_in_what_is_hidden_answer_alike(
         assert seen(answers[0]) == seen(answers[1]), request
 
     alike()
-    import collections; print(differs, credential, statuses)
+    print(differs, credential, statuses)
 
 
 def test_without_anything_hidden_every_world_answers_differently(worlds: Worlds) -> None:

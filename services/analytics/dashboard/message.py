@@ -58,8 +58,8 @@ def shown(letter: Document, masks: Sequence[str] = ()) -> Json:
 
 def lines_of(value: bytes, field: str | None, masks: Sequence[str] = ()) -> list[Line]:
     """The message as lines. ``field`` (``data.amount``) is marked where it is; ``masks`` are hidden, and with any
-    mask also every value in a place that no event has: it may be a masked one under a misspelt name. A message that
-    is no JSON comes as it is, the line that breaks it marked. Raises Unmaskable."""
+    mask also every value in a place that no event has: it may be a masked one under a misspelt name. A message
+    that is no JSON comes as it is, the line that breaks it marked. Raises Unmaskable."""
     try:
         text = value.decode()
     except UnicodeDecodeError:

@@ -1,7 +1,6 @@
 """The page and its parts: files of this package, kept in memory, under ``/dashboard/``."""
 
 import json
-import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -20,7 +19,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{relations}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,60}\]", re.ASCII)
 
 
 def load() -> dict[str, File]:
@@ -40,16 +38,11 @@ def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
 
 def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = None) -> None:
     """Add the page. The browser asks the relations API at ``relations_url``, by default at ``relations_port`` of
-    the host that it has the page from."""
+    this machine. What the request says of the host is not believed: whoever can forge it, or fill a cache with
+    it, would receive the readers' keys."""
     loaded = load()
-
-    def relations(request: Request) -> str | None:
-        if relations_url is not None:
-            return relations_url.rstrip("/")
-        host = request.url.hostname or ""
-        host = f"[{host}]" if ":" in host else host
-        # The name comes from the request, and goes into a header.
-        return f"{request.url.scheme}://{host}:{relations_port}" if _HOST.fullmatch(host) else None
+    relations = (relations_url or f"http://127.0.0.1:{relations_port}").rstrip("/")
+    policy = POLICY.format(relations=f" {_origin(relations)}")
 
     # The page holds no data; what it asks for, it asks for with the reader's credential.
     @app.get("/", include_in_schema=False)
@@ -62,8 +55,8 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
 
     @app.get("/dashboard/config.json", include_in_schema=False)
     @public
-    async def config(request: Request) -> Any:
-        return Response(json.dumps({"relations": relations(request)}), media_type="application/json")
+    async def config() -> Any:
+        return Response(json.dumps({"relations": relations}), media_type="application/json")
 
     @app.get("/dashboard/session.json", include_in_schema=False)
     @public
@@ -92,8 +85,6 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
     async def page(path: str, request: Request) -> Any:
         if (found := loaded.get(path or "index.html")) is None:
             raise HTTPException(404)
-        origin = relations(request)
-        policy = POLICY.format(relations=f" {_origin(origin)}" if origin else "")
         return answer(found, request, {"Content-Security-Policy": policy})
 
 

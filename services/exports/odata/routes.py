@@ -24,13 +24,8 @@ from services.exports.source import Exports
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import reveals
 from shared.access.query import misplaced
-<<<<<<< HEAD
-from shared.contracts.errors import Unavailable
-from shared.http.caller import CONSUMERS_READ, Caller
-=======
 from shared.contracts.errors import TooSlow, Unavailable
-from shared.http.caller import Caller
->>>>>>> main
+from shared.http.caller import CONSUMERS_READ, Caller
 from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import TOO_SLOW
 

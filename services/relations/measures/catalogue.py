@@ -88,8 +88,8 @@ class DistributionQuery(ScaleQuery, FilterQuery):
 class GeographyQuery(FilterQuery):
     side: Annotated[Side, DerivedFrom()] = Field(
         "consumer",
-        description="Group by the location of consumers or of providers. Consumers need `consumers:read`, and their "
-        "cities `personal:read`.",
+        description="Group by the location of consumers or of providers. Consumers need `consumers:read`, and"
+        " their cities `personal:read`.",
     )
     level: Annotated[Level, LEVEL] = Field("region", description="Granularity of the locations.")
     limit: Limit = 100

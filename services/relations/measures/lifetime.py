@@ -75,7 +75,9 @@ class Lifetime(MoneyAnswer):
     spend_model: SpendModel | None
     notes: list[Label] = Field(description="Reasons why a value is missing or unreliable.")
     # Which relations are orders depends on the signs of amounts and on the currency.
-    items: Annotated[list[Customer], OrderedBy("amount", "currency")] = Field(description="Highest expected value, or highest churn risk, first.")
+    items: Annotated[list[Customer], OrderedBy("amount", "currency")] = Field(
+        description="Highest expected value, or highest churn risk, first."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,9 @@ class Repeat(Answer):
         description="90th percentile of these days. A consumer with a longer gap may have left.",
     )
     # A refund is no order.
-    items: Annotated[list[RepeatStep], OrderedBy("amount")] = Field(description=f"From the first order to the {STEPS}th.")
+    items: Annotated[list[RepeatStep], OrderedBy("amount")] = Field(
+        description=f"From the first order to the {STEPS}th."
+    )
 
 
 def repeat(histories: Histories, orders: Orders) -> Repeat:

@@ -62,7 +62,9 @@ class Revenue(Answer):
     money: ClassVar[str | None] = "each on its own; nothing is converted"
 
     unit: Unit
-    totals: Annotated[list[Money], OrderedBy("currency")] = Field(description="Sums of the whole period, by currency.")
+    totals: Annotated[list[Money], OrderedBy("currency")] = Field(
+        description="Sums of the whole period, by currency."
+    )
     items: Annotated[list[MoneyBucket], OrderedBy("currency")] = Field(
         description="Sums by bucket, then currency; buckets without money are left out."
     )

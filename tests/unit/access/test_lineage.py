@@ -1,8 +1,8 @@
 """Every value of every answer, file and feed declares what it is derived from, and masks follow that."""
 
 import types
-from datetime import date, datetime
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest

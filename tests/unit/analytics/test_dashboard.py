@@ -28,6 +28,7 @@ from shared.http.cors import allow_origins
 from shared.http.server import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
+from shared.settings import Settings, relations_for_browsers
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH
 from tests.support.measures_world import NOW
@@ -252,20 +253,31 @@ def test_nothing_else_is_given_away(site: FastAPI, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "relations"),
-    [
-        ("kith.example:8703", "http://kith.example:8702"),
-        ("127.0.0.1:8703", "http://127.0.0.1:8702"),
-        ("[::1]:8703", "http://[::1]:8702"),
-        # What is no host is not believed: then it is the address of the server.
-        ("evil;script-src *", "http://analytics:8702"),
-    ],
+    "host", ["kith.example:8703", "127.0.0.1:8703", "[::1]:8703", "evil.example", "evil;script-src *"]
 )
-def test_the_policy_names_the_relations_api_on_the_same_host(site: FastAPI, host: str, relations: str) -> None:
+def test_the_policy_names_the_relations_api_whatever_the_request_says_of_the_host(
+    site: FastAPI, host: str
+) -> None:
     policy = get(site, "/dashboard/", headers={"Host": host}).headers["content-security-policy"]
     assert policy.count(";") == 7
-    assert f"connect-src 'self' {relations};" in policy
-    assert get(site, "/dashboard/config.json", headers={"Host": host}).json() == {"relations": relations}
+    assert "connect-src 'self' http://127.0.0.1:8702;" in policy
+    config = get(site, "/dashboard/config.json", headers={"Host": host}).json()
+    assert config == {"relations": "http://127.0.0.1:8702"}
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "http://127.0.0.1:8702"),
+        ({"host": "0.0.0.0", "relations_port": 9000}, "http://127.0.0.1:9000"),
+        ({"host": "::"}, "http://127.0.0.1:8702"),
+        ({"host": "::1"}, "http://[::1]:8702"),
+        ({"host": "kith.internal", "tls_cert_file": "x.pem"}, "https://kith.internal:8702"),
+        ({"host": "0.0.0.0", "relations_url": "https://kith.example/r/"}, "https://kith.example/r/"),
+    ],
+)
+def test_where_browsers_find_the_relations_api_is_a_setting(given: dict[str, Any], address: str) -> None:
+    assert relations_for_browsers(Settings(**given)) == address
 
 
 def test_the_relations_api_can_be_elsewhere() -> None:

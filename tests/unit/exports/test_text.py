@@ -251,7 +251,13 @@ def test_a_hidden_column_is_no_filter() -> None:
 
 def test_rows_of_sums_reveal_days_and_kinds_by_being_there() -> None:
     sums = DATASETS["aggregates"]
-    for by, mask in ((None, "kind"), ("kind", "kind"), ("provider_kind", "kind"), ("total", "time"), (None, "time")):
+    for by, mask in (
+        (None, "kind"),
+        ("kind", "kind"),
+        ("provider_kind", "kind"),
+        ("total", "time"),
+        (None, "time"),
+    ):
         with pytest.raises(Denied, match=f"aggregates: {mask} is hidden|by: {mask} is hidden"):
             check_filters(ExportQuery(by=by), sums, [mask])
     check_filters(ExportQuery(by="provider"), sums, ["kind"])
