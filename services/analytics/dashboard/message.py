@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from shared.access.lineage import reveals
 from shared.access.masks import MASK
@@ -133,7 +133,9 @@ def _lines(
 
 #: The parts of an event's data whose members have any name.
 _OPEN_PARTS = frozenset({"personal", "traits", "consent"})
-_DATA = frozenset(name for model in EVENT_MODELS for name in model.model_fields["data"].annotation.model_fields)
+_DATA = frozenset(
+    name for model in EVENT_MODELS for name in cast(Any, model.model_fields["data"].annotation).model_fields
+)
 _ATTRIBUTES = frozenset(name for model in EVENT_MODELS for name in model.model_fields) - {"data"}
 #: Attributes that are derived from fields with other names: SDKs often set ``subject`` to the id of a consumer.
 _REVEALED: Mapping[str, tuple[str, ...]] = {

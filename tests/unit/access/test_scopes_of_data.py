@@ -9,8 +9,8 @@ import pytest
 from shared.access.query import Parameters
 from shared.http.caller import SCOPES
 from shared.http.scopes import takes_any_parameter
-from tests.support.routes import api_routes, bare
-from tests.unit.access.test_routes import ACCESS, APPS, Found, ask
+from tests.support.routes import Found, api_routes, bare
+from tests.unit.access.test_routes import ACCESS, APPS, ask
 
 CONSUMERS, PERSONAL, RELATIONS = "consumers:read", "personal:read", "relations:read"
 ANALYTICS, ADMIN = "analytics:read", "admin"
