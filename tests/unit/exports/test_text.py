@@ -38,11 +38,19 @@ COLUMNS = [
 ]
 
 
+#: What fonts show as nothing, though Unicode calls them letters, marks or symbols.
+FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+
+
+def is_unseen(c: str) -> bool:
+    return unicodedata.category(c) in ("Cc", "Cf") or unicodedata.name(c, "").startswith("VARIATION SELECTOR")
+
+
 def could_run(cell: str) -> bool:
     """Whether a spreadsheet would take it, or a part that another delimiter makes a cell, for a formula. Written
     the long way round."""
     for part in re.split(r"[;|\t\r\n]", cell):
-        visible = "".join(c for c in part if not (c.isspace() or unicodedata.category(c) in ("Cc", "Cf")))
+        visible = "".join(c for c in part if not (c.isspace() or c == '"' or c in FILLERS or is_unseen(c)))
         if visible[:1] and unicodedata.normalize("NFKC", visible[0]) in ("=", "+", "-", "@", "\u2212"):
             return True
     return cell[:1] in ("\t", "\r", "\n")
@@ -95,7 +103,8 @@ def test_no_text_is_a_formula_but_numbers_stay_numbers(begin: str) -> None:
 
 CELLS = st.text(
     st.one_of(
-        st.sampled_from("=+-@＝＋－＠'; |\t\r\n\ufeff\u00a0\u200b1a"), st.characters(exclude_categories=["Cs"])
+        st.sampled_from("=+-@＝＋－＠⁼'\"; |\t\r\n\ufeff\u00a0\u200b\u3164\ufe0f1a"),
+        st.characters(exclude_categories=["Cs"]),
     )
 )
 
@@ -105,6 +114,18 @@ def test_the_guard_can_be_taken_back_and_nothing_runs(text: str) -> None:
     cell = guarded(text)
     assert unguarded(cell) == text
     assert not could_run(cell)
+
+
+@given(st.lists(CELLS, min_size=1, max_size=3), st.sampled_from(";|\t,"))
+def test_nothing_runs_whatever_delimiter_a_reader_takes(texts: list[str], delimiter: str) -> None:
+    """As a reader sees it: it drops quotation marks, and doubles of them."""
+    more = json.dumps({text: [text] for text in texts}, ensure_ascii=False)
+    rows: list[Row] = [{**dict(zip(("name", "kind", "other"), texts, strict=False)), "more": more}]
+    made = [Column(name, "text", "", tells=()) for name in ("name", "kind", "other")]
+    made.append(Column("more", "json", "", tells=()))
+    content = b"".join(csv_lines(made, Rows(rows))).decode()
+    for row in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter):
+        assert not any(could_run(cell) for cell in row), row
 
 
 @given(CELLS, CELLS)
@@ -122,6 +143,10 @@ def test_two_texts_are_never_one_cell(one: str, other: str) -> None:
         ("\u00a0+1", "'\u00a0+1"),
         ("\ufeff=1", "'\ufeff=1"),
         ("＝1", "'＝1"),
+        ("⁼1", "'⁼1"),
+        ("\u3164\ufe0f=1", "'\u3164\ufe0f=1"),
+        ('x;"=1', "x;'\"=1"),
+        ('"=1', "'\"=1"),
         ("x;=1", "x;'=1"),
         ("x\t@y", "x\t'@y"),
         ("'t Hof", "'t Hof"),
