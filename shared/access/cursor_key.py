@@ -1,12 +1,13 @@
 """The key of cursors: of this process, or in MongoDB for all processes of an installation."""
 
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable
 
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -15,6 +16,9 @@ from shared.runtime.protocols import Document
 
 COLLECTION = "cursor_keys"
 KEY_BYTES = 32
+_UNAUTHORIZED = 13
+_log = logging.getLogger(__name__)
+
 #: How often a key that does not fit is read again at most.
 _AGAIN_SECONDS = 5.0
 
@@ -60,7 +64,17 @@ class MongoCursorKey:
 
     def _read(self) -> bytes:
         with self._lock, translated():
-            found = self._keys.find_one({"_id": "1"})
+            try:
+                found = self._keys.find_one({"_id": "1"})
+            except OperationFailure as error:
+                if error.code != _UNAUTHORIZED:
+                    raise
+                # A user with the rights of a version before this one.
+                _log.error(
+                    "this service may not read its key of cursors, so other processes will refuse its cursors; "
+                    "grant what `kith privileges` prints",
+                )
+                found = {"key": os.urandom(KEY_BYTES)}
             if found is None:
                 found = {"_id": "1", "key": os.urandom(KEY_BYTES)}
                 try:

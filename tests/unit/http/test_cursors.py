@@ -12,7 +12,12 @@ from shared.http.cursors import VERSION, Cursors
 from shared.http.parameters import BadParameter
 
 LIST = ["Kith relations", "/v1/relations", "default", [("consumer_id", "c1")]]
-PLACES = st.lists(st.none() | st.integers(-(2**53), 2**53) | st.text() | st.floats(allow_nan=False, width=32))
+PLACES = st.lists(
+    st.none()
+    | st.integers(-(2**53), 2**53)
+    | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False, width=32)
+)
 KEY = OwnKey()
 CURSORS = Cursors(KEY, LIST)
 
