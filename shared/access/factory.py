@@ -16,6 +16,7 @@ from shared.access.lookup import KeyLookup
 from shared.access.oidc import Tokens, Trust
 from shared.access.quota import Quotas
 from shared.contracts.errors import ConfigurationError
+from shared.http.limits import Limits
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
@@ -25,7 +26,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
     """Access control with its audit, until the end of the block. Raises ConfigurationError."""
     cursor_key = None if database is None else MongoCursorKey(database)
     if settings.access == "open":
-        yield Access(open=True, open_metrics=True, cursor_key=cursor_key)
+        yield Access(open=True, open_metrics=True, limits=Limits.of(settings), cursor_key=cursor_key)
         return
     if database is None:
         raise ConfigurationError(
@@ -42,6 +43,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
             Quotas(settings.rate_limit),
             audit,
             open_metrics=settings.metrics == "open",
+            limits=Limits.of(settings),
             cursor_key=cursor_key,
         )
     finally:

@@ -29,8 +29,9 @@ from services.exports.source import Exports
 from services.ingest.api import create_app as ingest_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
+from services.privacy.erasure_evidence import Stores
 from services.privacy.erasure_list import ErasureList, add_erasure_list
-from services.privacy.erasures import Erasures, Stores
+from services.privacy.erasures import Erasures
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.relations.api import create_app as relations_app
@@ -435,7 +436,7 @@ LISTS = (
     ("exports", "/odata/v1/Aggregates", {"$filter": "by eq 'consumer'"}, "$skiptoken"),
 )
 #: Another parameter of each, with which it is another list.
-OTHERWISE = (
+OTHERWISE: tuple[dict[str, str] | None, ...] = (
     {"kind": "review"},
     {"purpose": "mail"},
     {"bucket": "hour"},
@@ -503,7 +504,7 @@ def test_no_list_takes_a_token_that_it_has_not_made(
     service, path, asked, parameter = LISTS[number]
     own = tokens[tenant, number]
     assert market.ask(service, "GET", path, tenant, {**asked, parameter: own}, PAGE_OF_ONE).status_code == 200
-    foreign = st.sampled_from(sorted({token for token in tokens.values()} - {own}))
+    foreign = st.sampled_from(sorted(set(tokens.values()) - {own}))
     wrong = data.draw(st.builds(str, foreign)) if data.draw(st.booleans()) else damaged(data.draw, own)
     answer = market.ask(service, "GET", path, tenant, {**asked, parameter: wrong}, PAGE_OF_ONE)
     assert answer.status_code == 400, (wrong, answer.text)
