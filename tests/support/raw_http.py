@@ -94,7 +94,7 @@ async def served(app: FastAPI, **limits: Any) -> AsyncIterator[Server]:
         await server.shutdown()
 
 
-def head(path: str, key: str | None = None, method: str = "GET", **headers: object) -> bytes:
+def head(path: str, key: str | None = None, method: str = "GET", **headers: Any) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: kith"]
     lines += [] if key is None else [f"Authorization: Bearer {key}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]

@@ -99,6 +99,10 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def waiting(seen: dict[str, Any], number: int) -> None:
+    await until(lambda: seen["waiting"] == number)
+
+
 async def other_tenant_is_answered(server: Server) -> None:
     client = await server.open(head("/length", "kith_b-1", "POST", Content_Length=3) + b"abc")
     assert await client.answer() == (200, {"length": 3})
@@ -131,7 +135,7 @@ def test_a_connection_that_sends_nothing_is_closed_and_so_is_one_between_two_req
     [({"Content_Length": 10**6}, b"x"), ({"Transfer_Encoding": "chunked"}, b"1\r\nx\r\n")],
     ids=["length", "chunked"],
 )
-def test_a_body_that_trickles_ends_on_every_kind_of_route(framing: dict[str, object], data: bytes) -> None:
+def test_a_body_that_trickles_ends_on_every_kind_of_route(framing: dict[str, Any], data: bytes) -> None:
     async def tell(server: Server, _: Any) -> None:
         for method, path in (("POST", "/length"), ("PATCH", "/json")):
             client = await server.open(head(path, "kith_a-1", method, **framing))
@@ -196,7 +200,7 @@ def test_room_for_bodies_is_taken_as_they_arrive_and_per_credential_first() -> N
 def test_one_limit_for_the_body_of_every_kind_of_route(declared: bool) -> None:
     async def tell(server: Server, _: Any) -> None:
         for method, path in (("POST", "/length"), ("PATCH", "/json")):
-            framing: dict[str, object] = (
+            framing: dict[str, Any] = (
                 {"Content_Length": 149 * 2**20} if declared else {"Transfer_Encoding": "chunked"}
             )
             client = await server.open(head(path, "kith_a-1", method, Content_Type="application/json", **framing))
@@ -287,7 +291,7 @@ def test_a_credential_with_too_many_requests_in_progress_is_told_and_the_other_i
         held = []
         for number in range(3):
             held.append(await server.open(head("/gate", "kith_a-1")))
-            await until(lambda number=number: seen["waiting"] == number + 1)
+            await waiting(seen, number + 1)
         status, problem = await (await server.open(head("/gate", "kith_a-1"))).answer()
         assert (status, "this credential already has 3 connections" in problem["detail"]) == (429, True)
         held.append(await server.open(head("/gate", "kith_a-2")))
