@@ -426,7 +426,7 @@ def test_the_audits_of_tenants_are_apart(market: Market) -> None:
 
 
 #: Every list that hands out a token: the service, the path, what is asked, and the parameter that takes it back.
-LISTS = (
+LISTS: tuple[tuple[str, str, dict[str, str], str], ...] = (
     ("relations", "/v1/relations", {"consumer_id": "c1"}, "cursor"),
     ("relations", "/v1/relationships", {"provider_id": "p1"}, "cursor"),
     ("analytics", "/v1/aggregates", {"by": "consumer"}, "cursor"),
@@ -455,9 +455,8 @@ def token_of(market: Market, tenant: str, number: int) -> str:
     assert answer.status_code == 200, answer.text
     if parameter == "$skiptoken":
         link = answer.json()["@odata.nextLink"]
-        return parse_qs(link.partition("?")[2])["$skiptoken"][0]
-    found: str = answer.json()["next"]
-    return found
+        return str(parse_qs(link.partition("?")[2])["$skiptoken"][0])
+    return str(answer.json()["next"])
 
 
 @pytest.fixture(scope="module")
@@ -487,7 +486,7 @@ def damaged(draw: Any, token: str) -> str:
         case "end":
             return token[: draw(st.integers(0, len(token) - 1))]
         case "text":
-            return draw(st.text(st.characters(codec="utf-8"), max_size=40))
+            return str(draw(st.text(st.characters(codec="utf-8"), max_size=40)))
         case "unsigned":
             # What a version before wrote: the place alone.
             return base64.urlsafe_b64encode(raw[17:]).rstrip(b"=").decode()
