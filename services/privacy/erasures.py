@@ -14,11 +14,13 @@ from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
 from shared.contracts.events import EPOCH, document_id
 from shared.contracts.spelling import nfc, other_spellings
+from shared.erasure.derived import filters
 from shared.erasure.records import KEYS, Mode, Pseudonym, erasure_id, stronger_mode
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
 from shared.vault.keys import LIFE_SECONDS
+from shared.versions.followers import all_followed
 from shared.versions.generations import Registry
 from shared.versions.progress import caught_up, change_marks
 
@@ -33,6 +35,7 @@ STEPS: Mapping[str, str] = {
     "ledger": "the ledger, which outranks every event, contains the consumer",
     "facts": "the consumer's relations are retracted (delete) or moved to the pseudonym (anonymise)",
     "aggregates": "analytics has counted the changes of the relations",
+    "intelligence": "no process of intelligence holds the consumer in memory, and nothing it stored is left",
     "caches": "every cached answer about the consumer has expired",
 }
 
@@ -100,6 +103,7 @@ class Erasures:
             "facts": self._facts(tenant, consumer_id, mode),
         }
         steps["aggregates"] = all(steps.values()) and self._counted(request)
+        steps["intelligence"] = all(steps.values()) and self._forgotten(request)
         if all(steps.values()) and "settled" not in request:
             request["settled"] = self._keep(request, "settled", self._clock())
         waited = self._clock() - request["settled"] if "settled" in request else timedelta(0)
@@ -124,6 +128,22 @@ class Erasures:
         if "marks" not in request:
             request["marks"] = self._keep(request, "marks", change_marks(self._stores.relations))
         return caught_up(self._stores.database, self._stores.analytics, request["marks"])
+
+    def _forgotten(self, request: Document) -> bool:
+        """Whether all processes of intelligence have followed the same changes; then what they stored of the
+        consumer is deleted, because none of them can store it again."""
+        database = self._stores.database
+        if not all_followed(database, request["marks"]):
+            return False
+        tenant, consumer_id = request["tenant"], nfc(request["consumer_id"])
+        gone = [consumer_id, *other_spellings(consumer_id)]
+        if request["mode"] == "delete":
+            gone.append(self._stores.pseudonym(tenant, consumer_id))
+        with translated():
+            for each in gone:
+                for collection, wanted in filters(tenant, each):
+                    database[collection].delete_many(wanted)
+        return True
 
     def _told(self, request: Document, steps: Mapping[str, bool]) -> Document:
         done = all(steps.values())
