@@ -2,7 +2,6 @@
 
 from services.intelligence.api import create_app
 from services.intelligence.follower import Follower
-from services.intelligence.forgetting import Forgetting
 from services.intelligence.gate import GraphGate
 from services.intelligence.letters import Letters
 from services.intelligence.metrics import GraphMetrics
@@ -11,6 +10,7 @@ from services.intelligence.questions import Questions
 from services.intelligence.scan import MongoSource
 from services.intelligence.schema import COLLECTIONS
 from shared.contracts.topic_names import CHANGES, DEAD_LETTERS
+from shared.erasure.derived import forget
 from shared.erasure.ledger import read_ledger
 from shared.kafka.python_client.following import KafkaFollowing
 from shared.runtime.worker import owner_name
@@ -28,7 +28,10 @@ def run(settings: Settings) -> None:
         prepared = Prepared(database, COLLECTIONS)
         source = MongoSource(database, settings.intelligence_purpose)
         letters = Letters(database, service.publisher, topics.name(DEAD_LETTERS))
-        forgetting = Forgetting(database)
+
+        def forgetting(tenant: str, consumer_id: str) -> None:
+            forget(database, tenant, [consumer_id])
+
         follower = service.background(
             Follower(
                 lambda: KafkaFollowing(settings, [topics.name(short) for short in CHANGES.values()]),

@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import FrameType
 from typing import Any
@@ -17,12 +17,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, TooSlow, Unavailable
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import of_status
-from shared.http.problems.server import NOT_READY
-from shared.http.scopes import public
+from shared.http.problems.server import QUERY_TOO_SLOW
 from shared.http.tls import Tls
 
 PROBLEM_JSON = "application/problem+json"
@@ -35,6 +34,8 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+TOO_SLOW = "the query took too long and was ended; ask for less: a shorter period, one kind, a smaller page"
 
 _log = logging.getLogger(__name__)
 
@@ -113,32 +114,6 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(Exception, _crash)
     extend_openapi(app, {"Problem": Problem.model_json_schema()})
-
-
-def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:
-    """Add ``/health/live`` (the process answers) and ``/health/ready`` (it is able to work).
-
-    ``ready`` returns the reasons why not. It runs on a worker thread and may block for a moment.
-    """
-
-    # No credential: process managers and monitoring call it, and the answers contain no data.
-    @app.get("/health/live", tags=["health"], summary="The process answers.", operation_id="getLive")
-    @public
-    async def live() -> dict[str, str]:
-        return {"status": "live"}
-
-    @app.get(
-        "/health/ready",
-        tags=["health"],
-        summary="The service can do its work now.",
-        operation_id="getReady",
-        response_model=dict[str, str],
-        responses=problems({503: "It cannot; detail says why."}),
-    )
-    @public
-    def is_ready() -> Any:
-        reasons = ready()
-        return problem(503, "; ".join(reasons), kind=NOT_READY) if reasons else {"status": "ready"}
 
 
 def serve(
@@ -231,6 +206,8 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
 
 async def _unavailable(_: Request, error: Exception) -> Response:
     _log.warning("unavailable", extra={"reason": str(error)})
+    if isinstance(error, TooSlow):
+        return problem(503, TOO_SLOW, {"Retry-After": "30"}, kind=QUERY_TOO_SLOW)
     return problem(503, "Kafka or MongoDB is temporarily unavailable; try again later", {"Retry-After": "5"})
 
 

@@ -7,7 +7,7 @@ answering before the others stop waiting for it.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 
@@ -21,7 +21,6 @@ from shared.contracts.collections import CollectionSpec, object_schema
 from shared.mongo.errors import translated
 from shared.mongo.store import server_time
 from shared.runtime.protocols import Document
-from shared.versions.progress import Mark
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +48,7 @@ SILENT_SECONDS = 10.0
 #: For so long others wait for it.
 _GONE_SECONDS = 30.0
 _TIMEOUT_SECONDS = 5.0
+_FORGOTTEN = timedelta(days=1)
 
 
 class FollowerBeat:
@@ -94,6 +94,8 @@ class FollowerBeat:
             upsert=True,
         )
         self._written_at = at
+        # Of processes that were killed.
+        self._beats.delete_many({"at": {"$lt": server_time(self._beats.database) - _FORGOTTEN}})
 
     def _work(self) -> None:
         while True:
@@ -106,14 +108,10 @@ class FollowerBeat:
                 return
 
 
-def all_followed(database: Database[Document], marks: Sequence[Mark]) -> bool:
-    """Whether every running process has followed all changes up to ``marks``. Raises Unavailable."""
+def followed_numbers(database: Database[Document]) -> list[dict[str, int]]:
+    """The numbers that each running process has followed. Raises Unavailable."""
     with translated():
         alive = server_time(database) - timedelta(seconds=_GONE_SECONDS)
         beats = database.get_collection(FOLLOWERS, read_concern=ReadConcern("majority"))
-        for beat in beats.find({"at": {"$gte": alive}}, {"seen": 1}):
-            seen = {each["origin"]: each["number"] for each in beat["seen"]}
-            if any(seen.get(str(mark["origin"]), 0) < int(mark["number"]) for mark in marks):
-                return False
-        beats.delete_many({"at": {"$lt": alive - timedelta(days=1)}})
-    return True
+        found = list(beats.find({"at": {"$gte": alive}}, {"seen": 1}))
+    return [{each["origin"]: each["number"] for each in beat["seen"]} for beat in found]
