@@ -16,7 +16,6 @@ from services.demo.region import TASTES, TOWNS, Consumer, Provider, moved, new_c
 from services.demo.seasons import Seasons
 from services.demo.wire import DAY, HOUR, MINUTE, TILL, Event, Writer
 
-
 #: How often somebody who tries something new follows their taste, not the neighbourhood.
 _TASTE = 0.6
 

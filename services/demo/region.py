@@ -62,8 +62,8 @@ _FAMILY = (
 GIVEN, FAMILY = _GIVEN.split(), _FAMILY.split()
 
 
-#: Groups of consumers who like the same providers, whatever these sell. No event says who belongs to which: it shows
-#: in who visits whom only.
+#: Groups of consumers who like the same providers, whatever these sell. No event says who belongs to which: it
+#: shows in who visits whom only.
 TASTES = 6
 
 

@@ -51,7 +51,7 @@ class Reason(BaseModel):
 
     term: Label = Field(description="`walk`, `popularity`, or a feature of a learned model.")
     points: Points
-    value: Annotated[float | None, DerivedFrom("score", "location", *STRENGTH)] = Field(
+    input: Annotated[float | None, DerivedFrom("score", "location", *STRENGTH)] = Field(
         None, description="The value of the feature, for a learned model."
     )
     via: list[Via] | None = Field(None, description="For the walk: what led there, largest part first.")

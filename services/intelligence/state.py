@@ -1,9 +1,9 @@
 """The state of one process: the graphs of all tenants, the facts about providers, and how far both follow. Pure.
 
 The graphs are exactly those of the relationships as of ``seen``, the number of the last change of each origin.
-They begin as one snapshot of MongoDB, in which the relations service stores its numbers in the same transactions as
-its documents, and move by the differences of the changes that follow. Two processes with the same ``seen`` hold the
-same graphs.
+They begin as one snapshot of MongoDB, in which the relations service stores its numbers in the same transactions
+as its documents, and move by the differences of the changes that follow. Two processes with the same ``seen`` hold
+the same graphs.
 """
 
 import copy

@@ -95,7 +95,8 @@ def relationships_of(documents: Mapping[str, Mapping[str, Any]]) -> dict[Triple,
     """Stored relationships as (tenant, consumer, provider) → kind → month → count."""
     return {
         (each["tenant"], each["consumer_id"], each["provider_id"]): {
-            kind: {month: cell["count"] for month, cell in months.items()} for kind, months in each["kinds"].items()
+            kind: {month: cell["count"] for month, cell in months.items()}
+            for kind, months in each["kinds"].items()
         }
         for each in documents.values()
     }

@@ -47,7 +47,9 @@ def test_it_is_the_set_of_relationships_whenever_it_was_read(history: Sequence[E
     for partition, records in list(kith.log.records.items()):
         if partition.topic == CHANGES:
             for record in list(records):
-                kith.log.append(Message(CHANGES, record.key, record.value or b"", partition.number, record.headers))
+                kith.log.append(
+                    Message(CHANGES, record.key, record.value or b"", partition.number, record.headers)
+                )
     service.follower._take(tail)
     same(service)
     assert not service.letters
