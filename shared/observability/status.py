@@ -19,7 +19,7 @@ from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
 from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.mongo.errors import translated
-from shared.mongo.store import OUTBOX, POSITIONS, server_time
+from shared.mongo.store import OUTBOX, POSITIONS, is_incomplete, server_time
 from shared.observability.heartbeat import SILENT_SECONDS, WORKERS
 from shared.observability.latency import percentile
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
@@ -85,6 +85,8 @@ class Status:
     beats: Sequence[Document] = field(default_factory=list)
     #: Topic → events whose personal data reached Kafka in plain text, bypassing the door.
     plaintext: dict[str, int] = field(default_factory=dict)
+    #: Services whose live documents an earlier version has stored, and that a rebuild would complete.
+    incomplete: list[str] = field(default_factory=list)
 
     @property
     def lag(self) -> dict[str, int]:
@@ -182,6 +184,14 @@ class StatusReader:
                 for found in database[FINDINGS].find().sort("_id", 1)
                 if found["_id"].startswith(f"{PLAINTEXT}/")
             }
+            marked = {
+                each["name"] for each in database.list_collections() if is_incomplete(each.get("options", {}))
+            }
+            incomplete = [
+                service
+                for service, spec in PROJECTIONS.items()
+                if any(collection_of(name, live[service]) in marked for name in spec.documents)
+            ]
             now = server_time(database)
         with reaching_brokers():
             tps = partitions_of(self._consumer, [topic for names in self._read.values() for topic in names])
@@ -205,7 +215,7 @@ class StatusReader:
                         position.get("moved"),
                     )
                 )
-        return Status(now, partitions, documents, dead_letters, closed, outbox, beats, plaintext)
+        return Status(now, partitions, documents, dead_letters, closed, outbox, beats, plaintext, incomplete)
 
     def _stored(
         self, service: str, version: int, tps: Iterable[TopicPartition], positions: Mapping[str, Document]
