@@ -6,7 +6,6 @@ from typing import Any
 from pymongo.collection import Collection
 
 from services.analytics.answers import Ranked, Top
-from services.analytics.buckets import MAX_TIME_MS
 from services.analytics.parameters import Measure, Period
 from shared.contracts.money import PUSHED, facts_in, summed
 from shared.http.parameters import BadParameter
@@ -117,7 +116,7 @@ class Ranking:
 
     @staticmethod
     def _run(collection: Collection[Document], *stages: Mapping[str, Any]) -> list[Document]:
-        with collection.aggregate(list(stages), allowDiskUse=True, maxTimeMS=MAX_TIME_MS) as found:
+        with collection.aggregate(list(stages), allowDiskUse=True) as found:
             return list(found)
 
 

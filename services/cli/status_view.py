@@ -76,6 +76,18 @@ def attention(status: Status, services: Sequence[Health]) -> list[Text]:
                 f"where sums of 0 are shown or missing, they may be wrong until kith rebuild {service}",
             )
         )
+    if status.not_in_nfc:
+        where = ", ".join(f"{count:,} in {collection}" for collection, count in status.not_in_nfc.items())
+        total = sum(status.not_in_nfc.values())
+        have = "document has an id that is" if total == 1 else "documents have ids that are"
+        lines.append(
+            (
+                "yellow",
+                f"Findings: {total:,} {have} not in Unicode's form NFC ({where}). Such a document is counted "
+                "twice or not found. Run kith rebuild relations, then "
+                "kith rebuild switch relations --differences publish.",
+            )
+        )
     return [Text(f"! {text}", style=style) for style, text in lines]
 
 

@@ -15,6 +15,7 @@ from shared.access.lookup import KeyLookup
 from shared.access.oidc import Tokens, Trust
 from shared.access.quota import Quotas
 from shared.contracts.errors import ConfigurationError
+from shared.http.limits import Limits
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
@@ -23,7 +24,7 @@ from shared.settings import Settings
 def open_access(settings: Settings, database: Database[Document] | None) -> Iterator[Access]:
     """Access control with its audit, until the end of the block. Raises ConfigurationError."""
     if settings.access == "open":
-        yield Access(open=True, open_metrics=True)
+        yield Access(open=True, open_metrics=True, limits=Limits.of(settings))
         return
     if database is None:
         raise ConfigurationError(
@@ -40,6 +41,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
             Quotas(settings.rate_limit),
             audit,
             open_metrics=settings.metrics == "open",
+            limits=Limits.of(settings),
         )
     finally:
         audit.close()

@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from shared.contracts.findings import FINDINGS, PLAINTEXT
+from shared.contracts.findings import FINDINGS, PLAINTEXT, SPELLING
 from shared.contracts.services import PROJECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
@@ -85,6 +85,8 @@ class Status:
     beats: Sequence[Document] = field(default_factory=list)
     #: Topic → events whose personal data reached Kafka in plain text, bypassing the door.
     plaintext: dict[str, int] = field(default_factory=dict)
+    #: Collection → documents whose ids are not in NFC, as counted last (once a day). Only where there are some.
+    not_in_nfc: dict[str, int] = field(default_factory=dict)
     #: Services whose live documents an earlier version has stored, and that a rebuild would complete.
     incomplete: list[str] = field(default_factory=list)
 
@@ -179,11 +181,7 @@ class StatusReader:
             }
             outbox = database[OUTBOX].estimated_document_count()
             beats = list(database[WORKERS].find())
-            plaintext = {
-                found["_id"].removeprefix(f"{PLAINTEXT}/"): found["count"]
-                for found in database[FINDINGS].find().sort("_id", 1)
-                if found["_id"].startswith(f"{PLAINTEXT}/")
-            }
+            findings = {found["_id"]: found.get("count", 0) for found in database[FINDINGS].find().sort("_id", 1)}
             marked = {
                 each["name"] for each in database.list_collections() if is_incomplete(each.get("options", {}))
             }
@@ -215,7 +213,17 @@ class StatusReader:
                         position.get("moved"),
                     )
                 )
-        return Status(now, partitions, documents, dead_letters, closed, outbox, beats, plaintext, incomplete)
+        plaintext = _counted(findings, PLAINTEXT)
+        spelled = _counted(findings, SPELLING)
+        # Those of another version than the live one do no harm.
+        not_in_nfc = {
+            collection: count
+            for name, count in spelled.items()
+            if count and name == collection_of(collection := name.partition("@")[0], live["relations"])
+        }
+        return Status(
+            now, partitions, documents, dead_letters, closed, outbox, beats, plaintext, not_in_nfc, incomplete
+        )
 
     def _stored(
         self, service: str, version: int, tps: Iterable[TopicPartition], positions: Mapping[str, Document]
@@ -236,6 +244,10 @@ class StatusReader:
             dict(sorted((key["reason"], n) for key, n in rows if not key["closed"])),
             sum(n for key, n in rows if key["closed"]),
         )
+
+
+def _counted(findings: Mapping[str, int], kind: str) -> dict[str, int]:
+    return {id.removeprefix(f"{kind}/"): count for id, count in findings.items() if id.startswith(f"{kind}/")}
 
 
 def _size(collection: Collection[Document]) -> int:

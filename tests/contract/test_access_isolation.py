@@ -28,8 +28,9 @@ from services.exports.source import Exports
 from services.ingest.api import create_app as ingest_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
+from services.privacy.erasure_evidence import Stores
 from services.privacy.erasure_list import ErasureList, add_erasure_list
-from services.privacy.erasures import Erasures, Stores
+from services.privacy.erasures import Erasures
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.relations.api import create_app as relations_app
