@@ -66,15 +66,15 @@ def random_history(seed: int) -> History:
 
 
 def pages(queries: AnalyticsQueries, limit: int, **query: Any) -> Iterator[Aggregate]:
-    cursor = None
+    place = None
     while True:
-        page = queries.aggregates("default", limit=limit, cursor=cursor, **query)
+        page = queries.aggregates("default", limit=limit, place=place, **query)
         assert len(page.items) <= limit
         yield from page.items
         if page.next is None:
             return
         assert len(page.items) == limit
-        cursor = page.next
+        place = page.next
 
 
 def flat(items: list[Aggregate], by: str) -> dict[tuple[str, ...], int]:
@@ -182,7 +182,7 @@ def test_the_total_has_no_key(market: AnalyticsQueries) -> None:
         market.aggregates("default", "total", "p1", "day", ALWAYS, 10)
 
 
-def test_a_cursor_of_another_period_shows_nothing_of_that_period(market: AnalyticsQueries) -> None:
+def test_a_place_of_another_period_shows_nothing_of_that_period(market: AnalyticsQueries) -> None:
     late = market.aggregates("default", "provider", None, "day", ALWAYS, 3).next
     page = market.aggregates("default", "provider", None, "day", period(None, "2026-11-21"), 10, late)
     assert page.items == []

@@ -10,7 +10,7 @@ from services.exports import consent
 from services.exports.columns import Dataset, Row
 from services.exports.flatten import added_up
 from services.exports.odata.mongo import SUMMED, Translator, after
-from services.exports.odata.options import Options, Token
+from services.exports.odata.options import MAX_PAGE, Options, Token
 from services.exports.odata.terms import Logic, Term
 from services.exports.query import tenant_of
 from services.exports.snapshot import Documents, Snapshot
@@ -37,7 +37,9 @@ class Reader:
     def page(self, asked: Options) -> Page:
         token = asked.token
         left = asked.top if token is None else token.left
-        size = asked.page if left is None else min(asked.page, left)
+        # No page is larger, whatever a token or a client says.
+        most = min(asked.page, MAX_PAGE)
+        size = most if left is None else max(0, min(most, left))
         skip = asked.skip if token is None else 0
         count = token.count if token else self.count(asked.filter, asked.purpose) if asked.count else None
         if size == 0:
