@@ -213,8 +213,18 @@ def sums(database: Mongo) -> dict[str, Any]:
     totals: dict[Any, dict[str, Any]] = {}
     for each in found.pop("aggregates"):
         total = totals.setdefault((each["tenant"], each["by"], each["key"], each["day"]), {})
+        counted(each)
+        for hour in each["hours"].values():
+            counted(hour)
         add(total, {name: each[name] for name in each if name not in ("_id", "partition")})
     return {**found, "aggregates": {key: kept for key, total in totals.items() if (kept := nonzero(total))}}
+
+
+def counted(sums: dict[str, Any]) -> None:
+    """Name the number of facts of every currency: partials leave out what their count says."""
+    if "amount" in sums:
+        counts = sums.get("amount_count", {})
+        sums["amount_count"] = {currency: counts.get(currency, sums["count"]) for currency in sums["amount"]}
 
 
 def add(total: dict[str, Any], part: dict[str, Any]) -> None:

@@ -86,6 +86,7 @@ def test_the_json_has_no_more_and_no_less() -> None:
         "closed_letters",
         "outbox",
         "plaintext",
+        "incomplete",
         "not_in_nfc",
     }
 
@@ -96,6 +97,11 @@ def test_plain_text_past_the_door_is_shown_as_a_finding() -> None:
     assert "Findings: 12,345 events with personal data in plain text in kith.consumers." in " ".join(text.split())
     assert "KITH_PLAINTEXT=refuse" in text
     assert "12,345" in text
+
+
+def test_documents_that_a_rebuild_would_complete_are_named() -> None:
+    assert "kith rebuild" not in shown(status(partition()))
+    assert "until kith rebuild relations" in " ".join(shown(status(partition(), incomplete=["relations"])).split())
 
 
 def test_ids_that_are_not_in_nfc_are_a_finding_with_what_to_do() -> None:
