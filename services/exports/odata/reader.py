@@ -14,6 +14,7 @@ from services.exports.odata.options import MAX_PAGE, Options, Token
 from services.exports.odata.terms import Logic, Term
 from services.exports.query import tenant_of
 from services.exports.snapshot import Documents, Snapshot
+from shared.contracts.money import PUSHED, summed
 from shared.runtime.protocols import Document
 
 
@@ -110,7 +111,7 @@ class Reader:
         known = {"$in": ["$_id.by", ["total", "provider"]]}
         return [
             {"$match": {"$and": [self._base(), *early]}},
-            {"$group": {"_id": key, **sums, "amount": {"$push": "$amount"}}},
+            {"$group": {"_id": key, **sums, "amount": {"$push": PUSHED}}},
             {"$match": {"$or": [{name: {"$ne": 0}} for name in SUMMED]}},
             {
                 "$set": {name: f"$_id.{name}" for name in key}
@@ -143,12 +144,7 @@ class Reader:
 
 def _merged(group: Document) -> Document:
     """A group of partial sums as ``added_up`` gives it."""
-    amounts: dict[str, int] = {}
-    for partial in group["amount"]:
-        for currency, amount in partial.items():
-            amounts[currency] = amounts.get(currency, 0) + amount
-    amounts = {currency: amount for currency, amount in sorted(amounts.items()) if amount}
-    return {**group, "amount": amounts}
+    return {**group, "amount": summed(group["amount"])}
 
 
 def _at(document: Document, path: str) -> Any:
