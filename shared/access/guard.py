@@ -1,6 +1,6 @@
 """Access control of an HTTP service: every route is guarded, by its declaration or as an administrative act."""
 
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any, Protocol
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
+from shared.access.cursor_key import OwnKey
 from shared.access.masks import hidden_order, masked, with_masks, without_cursor
 from shared.access.openapi import document_access
 from shared.access.query import Parameters
@@ -20,6 +21,7 @@ from shared.contracts.events import Tenant
 from shared.contracts.limits import Owner, of_address
 from shared.http.bodies import Room, with_limits
 from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
+from shared.http.cursors import CursorKey, Cursors
 from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
 from shared.http.problems.client import HIDDEN_FIELD, WRONG_TENANT
@@ -31,6 +33,8 @@ from shared.http.work import CURRENT, Work, off_the_loop
 
 TENANT_HEADER = "Kith-Tenant"
 _OPEN = frozenset(SCOPES)
+#: Parameters that choose a part of a list.
+_PAGING = ("cursor", "limit")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -59,8 +63,11 @@ class Access:
         open: bool = False,
         open_metrics: bool = False,
         limits: Limits | None = None,
+        cursor_key: CursorKey | None = None,
     ) -> None:
         self.limits = limits or Limits.usual()
+        #: Of the cursors of lists. Without ``cursor_key`` they are of this process alone.
+        self.cursor_key = cursor_key or OwnKey()
         self._keys = keys
         self._tokens = tokens
         self._quotas = quotas
@@ -238,9 +245,22 @@ async def access_of(request: Request) -> Access:
     return found
 
 
+async def cursors_of(request: Request, tenant: Annotated[str, Depends(tenant_of)]) -> Cursors:
+    """The cursors of the list that is asked for: everything but the page's place and size belongs to it."""
+    shaping = sorted((name, value) for name, value in request.query_params.multi_items() if name not in _PAGING)
+    return cursors_in(request, tenant, [*sorted(request.path_params.items()), *shaping])
+
+
+def cursors_in(request: Request, tenant: str, shaping: Sequence[Any], parameter: str = "cursor") -> Cursors:
+    """The cursors of a list of the request's route that has this ``shaping``."""
+    place = [request.app.title, request.scope["route"].path, tenant, shaping]
+    return Cursors(request.app.state.access.cursor_key, place, parameter)
+
+
 #: Types for the parameters of routes.
 CallerOf = Annotated[Caller, Depends(caller_of)]
 TenantOf = Annotated[str, Depends(tenant_of)]
+CursorsOf = Annotated[Cursors, Depends(cursors_of)]
 AccessOf = Annotated[Access, Depends(access_of)]
 
 

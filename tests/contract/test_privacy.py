@@ -70,9 +70,9 @@ def undone(services: Services) -> list[str]:
 def test_an_erasure_from_the_request_to_the_receipt(services: Services, mode: str) -> None:
     answer = services.call("DELETE", "/v1/consumers/ann", params={"mode": mode})
     assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/erasures/{ANN}")
-    assert undone(services) == ["profile", "key", "ledger", "facts", "aggregates", "caches"]
+    assert undone(services) == ["profile", "key", "ledger", "facts", "aggregates", "intelligence", "caches"]
     services.relate()
-    assert undone(services) == ["aggregates", "caches"]
+    assert undone(services) == ["aggregates", "intelligence", "caches"]
     services.count()
     assert undone(services) == ["caches"]
     services.wait(CACHE_SECONDS)
@@ -213,8 +213,18 @@ def sums(database: Mongo) -> dict[str, Any]:
     totals: dict[Any, dict[str, Any]] = {}
     for each in found.pop("aggregates"):
         total = totals.setdefault((each["tenant"], each["by"], each["key"], each["day"]), {})
+        counted(each)
+        for hour in each["hours"].values():
+            counted(hour)
         add(total, {name: each[name] for name in each if name not in ("_id", "partition")})
     return {**found, "aggregates": {key: kept for key, total in totals.items() if (kept := nonzero(total))}}
+
+
+def counted(sums: dict[str, Any]) -> None:
+    """Name the number of facts of every currency: partials leave out what their count says."""
+    if "amount" in sums:
+        counts = sums.get("amount_count", {})
+        sums["amount_count"] = {currency: counts.get(currency, sums["count"]) for currency in sums["amount"]}
 
 
 def add(total: dict[str, Any], part: dict[str, Any]) -> None:
