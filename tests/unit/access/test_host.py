@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared.access.guard import Access
-from shared.http import server as http
+from shared.http import serving as http
 from tests.support.routes import Found, bare, every_route
 
 EVIL = "evil-host.example"

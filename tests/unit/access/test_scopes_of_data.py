@@ -13,7 +13,7 @@ from tests.support.routes import Found, api_routes, bare
 from tests.unit.access.test_routes import ACCESS, APPS, ask
 
 CONSUMERS, PERSONAL, RELATIONS = "consumers:read", "personal:read", "relations:read"
-ANALYTICS, ADMIN = "analytics:read", "admin"
+ANALYTICS, INTELLIGENCE, ADMIN = "analytics:read", "intelligence:read", "admin"
 
 #: What is asked, and every scope whose data the answer holds or is chosen by.
 TABLE: list[tuple[str, str, set[str]]] = [
@@ -53,6 +53,9 @@ TABLE: list[tuple[str, str, set[str]]] = [
     ("analytics", "/v1/measures/ratings?category=bar", {ANALYTICS, RELATIONS}),
     ("analytics", "/v1/extent?category=bar", {ANALYTICS, RELATIONS}),
     ("analytics", "/v1/live?category=bar", {ANALYTICS, RELATIONS}),
+    ("intelligence", "/v1/recommendations?consumer_id=c", {INTELLIGENCE}),
+    ("intelligence", "/v1/recommendations?consumer_id=c&category=bar", {INTELLIGENCE, RELATIONS}),
+    ("intelligence", "/v1/recommendations?consumer_id=c&purpose=mail", {INTELLIGENCE, CONSUMERS}),
     # A message holds whatever was sent.
     ("analytics", "/v1/dead-letters/message?id=x", {ADMIN, PERSONAL}),
     ("analytics", "/v1/dead-letters", {ADMIN}),
