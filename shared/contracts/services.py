@@ -77,6 +77,15 @@ _TABLE = (
         writes=(AUDIT,),
         reads=(LEDGER,),
     ),
+    ServiceSpec(
+        "intelligence",
+        8706,
+        "Run the intelligence service: recommendations, similarity and reasons. Needs KITH_KAFKA and KITH_MONGO.",
+        writes=(DEAD_LETTERS, AUDIT),
+        # Each process holds the whole graph, so it follows the changes outside any group.
+        reads=(*CHANGES.values(), LEDGER),
+        documents=("graph_nodes", "models", "outcomes"),
+    ),
 )
 
 #: By name, in starting order.
