@@ -47,6 +47,13 @@ class Settings(BaseSettings):
         None,
         description="MongoDB URI of a replica set (transactions need one); credentials and TLS go in the URI.",
     )
+    query_seconds: float = Field(
+        25.0,
+        ge=0.1,
+        le=29,
+        description="Seconds that MongoDB works on one read of a service before it ends it. A stream of an export"
+        " has an hour.",
+    )
     database: str = Field("kith", pattern=r"^[A-Za-z0-9_-]{1,38}$", description="MongoDB database.")
 
     topic_prefix: str = Field(

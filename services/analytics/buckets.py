@@ -12,8 +12,6 @@ from services.analytics.partials import StoredSums
 from shared.contracts.events import document_id
 from shared.runtime.protocols import Document
 
-# A query that takes longer is cancelled, to spare the server.
-MAX_TIME_MS = 20_000
 _BATCH = 500
 _HOURS = tuple(f"{hour:02}" for hour in range(24))
 
@@ -100,6 +98,6 @@ class Buckets:
         return self._find({"_id": ids}, ["_id"], projection)
 
     def _find(self, wanted: Document, order: list[str], projection: Document) -> Documents:
-        found = self._aggregates.find(wanted, projection, batch_size=_BATCH, max_time_ms=MAX_TIME_MS)
+        found = self._aggregates.find(wanted, projection, batch_size=_BATCH)
         with found.sort([(field, 1) for field in order]) as documents:
             yield from documents

@@ -7,7 +7,6 @@ from typing import Any
 from pymongo.collection import Collection
 
 from services.analytics.answers import Ranked, Top
-from services.analytics.buckets import MAX_TIME_MS
 from services.analytics.parameters import Measure, Period
 from services.analytics.partials import plus
 from shared.http.parameters import BadParameter
@@ -118,7 +117,7 @@ class Ranking:
 
     @staticmethod
     def _run(collection: Collection[Document], *stages: Mapping[str, Any]) -> list[Document]:
-        with collection.aggregate(list(stages), allowDiskUse=True, maxTimeMS=MAX_TIME_MS) as found:
+        with collection.aggregate(list(stages), allowDiskUse=True) as found:
             return list(found)
 
 

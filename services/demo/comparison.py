@@ -11,6 +11,7 @@ from typing import Any
 from pymongo.database import Database
 
 from services.demo.oracle import Document, Expected, Key
+from shared.mongo.limits import STREAM_MS
 from shared.vault.keys import Vault
 from shared.vault.sealing import opener
 
@@ -85,7 +86,7 @@ def compare(
     PyMongoError, and Unavailable."""
     of_tenants = {"tenant": {"$in": sorted(expected.tenants)}}
     stored: dict[str, Iterable[Document]] = {
-        name: database[name].find(of_tenants) for name in (*_AMONG, "aggregates")
+        name: database[name].find(of_tenants, max_time_ms=STREAM_MS) for name in (*_AMONG, "aggregates")
     }
     if vault is not None:
         for name in ("consumers", "relations"):

@@ -13,6 +13,7 @@ from pymongo.errors import OperationFailure
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.mongo.errors import translated
+from shared.mongo.limits import STREAM_MS
 from shared.runtime.protocols import Document
 from shared.versions.generations import FIRST, collection_of
 from shared.versions.mongo_registry import PROJECTIONS
@@ -68,23 +69,23 @@ class Snapshot:
         *,
         limit: int = 0,
         skip: int = 0,
-        max_time_ms: int = 0,
+        stream: bool = True,
     ) -> Documents:
-        """Documents of a collection of the projection ``source``. A stream; close it to free the server's
-        cursor."""
+        """Documents of a collection of the projection ``source``. Close it to free the server's cursor. A
+        ``stream`` may be long; anything else has the time of a query."""
         options: Document = {"projection": dict(projection or {}), "allowDiskUse": True, "batchSize": BATCH}
+        if stream:
+            options["maxTimeMS"] = STREAM_MS
         if sort:
             options["sort"] = dict(sort)
-        for name, value in (("limit", limit), ("skip", skip), ("maxTimeMS", max_time_ms)):
+        for name, value in (("limit", limit), ("skip", skip)):
             if value:
                 options[name] = value
         return self._find(self.name(source, collection), dict(wanted), options)
 
-    def aggregate(
-        self, source: str, collection: str, stages: Sequence[Mapping[str, Any]], max_time_ms: int
-    ) -> Documents:
+    def aggregate(self, source: str, collection: str, stages: Sequence[Mapping[str, Any]]) -> Documents:
         """What a pipeline makes of a collection. A stream, to be closed."""
-        options = {"cursor": {"batchSize": BATCH}, "allowDiskUse": True, "maxTimeMS": max_time_ms}
+        options = {"cursor": {"batchSize": BATCH}, "allowDiskUse": True}
         return self._stream({"aggregate": self.name(source, collection), "pipeline": list(stages), **options})
 
     def name(self, source: str, collection: str) -> str:

@@ -20,6 +20,7 @@ from pymongo.read_concern import ReadConcern
 from services.rebuild.build import BuildingStore, RebuildContext, Superseded, arrived, build, lag, offsets
 from services.rebuild.diff import Comparison, Row, Why, merged
 from shared.mongo.errors import translated
+from shared.mongo.limits import STREAM_MS
 from shared.mongo.store import POSITIONS
 from shared.runtime.protocols import Document
 from shared.runtime.runner import Runner
@@ -140,7 +141,9 @@ def rows(
         codec_options=CodecOptions(document_class=RawBSONDocument, tz_aware=True),
         read_concern=None if session is not None else ReadConcern("majority"),
     )
-    found = collection.find({"_id": {"$gt": after.decode()}}, session=session, batch_size=2_000)
+    found = collection.find(
+        {"_id": {"$gt": after.decode()}}, session=session, batch_size=2_000, max_time_ms=STREAM_MS
+    )
     with closing(found.sort("_id", 1)) as cursor:
         for document in cursor:
             yield Row(document["_id"].encode(), bytes(document.raw))

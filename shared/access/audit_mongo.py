@@ -11,6 +11,7 @@ from pymongo.write_concern import WriteConcern
 
 from shared.access.chain import FIRST, Entry
 from shared.mongo.errors import translated
+from shared.mongo.limits import STREAM_MS
 from shared.runtime.protocols import Document
 
 COLLECTION = "audit"
@@ -47,7 +48,7 @@ class MongoAuditLog:
 
     def entries(self, tenant: str) -> Iterator[Entry]:
         with translated():
-            for found in self._entries.find({"_id": _of(tenant)}).sort("_id", 1):
+            for found in self._entries.find({"_id": _of(tenant)}, max_time_ms=STREAM_MS).sort("_id", 1):
                 yield {name: value for name, value in found.items() if name != "_id"}
 
     def _insert(self, documents: list[Document]) -> list[Any]:

@@ -20,6 +20,10 @@ class Unavailable(Exception):
     """A server is unavailable, or refuses for now. The same work is retried; nothing is lost or skipped."""
 
 
+class TooSlow(Unavailable):
+    """MongoDB has ended a read at its time limit. It may succeed when it asks for less, or later."""
+
+
 class Fenced(Exception):
     """Another worker has claimed this partition since. Everything that this one holds of it is void."""
 

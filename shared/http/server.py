@@ -17,11 +17,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, TooSlow, Unavailable
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import of_status
-from shared.http.problems.server import NOT_READY
+from shared.http.problems.server import NOT_READY, QUERY_TOO_SLOW
 from shared.http.scopes import public
 from shared.http.tls import Tls
 
@@ -35,6 +35,8 @@ SECURITY_HEADERS: Mapping[str, str] = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+TOO_SLOW = "the query took too long and was ended; ask for less: a shorter period, one kind, a smaller page"
 
 _log = logging.getLogger(__name__)
 
@@ -231,6 +233,8 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
 
 async def _unavailable(_: Request, error: Exception) -> Response:
     _log.warning("unavailable", extra={"reason": str(error)})
+    if isinstance(error, TooSlow):
+        return problem(503, TOO_SLOW, {"Retry-After": "30"}, kind=QUERY_TOO_SLOW)
     return problem(503, "Kafka or MongoDB is temporarily unavailable; try again later", {"Retry-After": "5"})
 
 

@@ -10,6 +10,7 @@ from shared.contracts.topics import Topics
 from shared.letters.fate import Fate, fate
 from shared.letters.letter import LOG_ORDER, Selection, replay, replayable
 from shared.letters.sealing import sealed_again, with_values
+from shared.mongo.limits import STREAM_MS
 from shared.runtime.dead_letters import COLLECTION
 from shared.runtime.protocols import Document, Message, Publisher
 from shared.settings import Settings
@@ -65,7 +66,11 @@ class Letters:
         erased consumer. Without a publisher it changes nothing. ``explain`` receives the fate of each letter
         before it is published."""
         # The sort completes before the first letter is returned, so replays that fail again are not included.
-        found = self._letters.find(selection.query(self._topics)).sort(LOG_ORDER).allow_disk_use(True)
+        found = (
+            self._letters.find(selection.query(self._topics), max_time_ms=STREAM_MS)
+            .sort(LOG_ORDER)
+            .allow_disk_use(True)
+        )
         done: list[str] = []
         left_out: list[str] = []
         while batch := list(islice(found, _BATCH)):
@@ -105,7 +110,9 @@ class Letters:
         """Mark the selected letters as discarded. Returns their ids."""
         ids: list[str] = [
             letter["_id"]
-            for letter in self._letters.find(selection.query(self._topics), {"_id": 1}).sort(LOG_ORDER)
+            for letter in self._letters.find(
+                selection.query(self._topics), {"_id": 1}, max_time_ms=STREAM_MS
+            ).sort(LOG_ORDER)
         ]
         if not dry_run:
             now = datetime.now(UTC)

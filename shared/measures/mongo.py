@@ -9,8 +9,6 @@ from shared.measures.query import BadMeasure
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
-#: A longer query is aborted (503). Less than the socket's timeout.
-MAX_TIME_MS = 25_000
 #: The most providers of a category that can be a filter.
 MAX_PROVIDERS = 20_000
 _BATCH = 2_000
@@ -20,7 +18,7 @@ def aggregated(collection: Collection[Document], *stages: Mapping[str, Any]) -> 
     """The results of an aggregation, as a stream. Raises Unavailable."""
     with (
         translated(),
-        collection.aggregate(list(stages), allowDiskUse=True, maxTimeMS=MAX_TIME_MS, batchSize=_BATCH) as found,
+        collection.aggregate(list(stages), allowDiskUse=True, batchSize=_BATCH) as found,
     ):
         yield from found
 

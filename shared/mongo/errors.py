@@ -8,11 +8,12 @@ from pymongo.errors import (
     ConnectionFailure,
     DocumentTooLarge,
     DuplicateKeyError,
+    ExecutionTimeout,
     OperationFailure,
     PyMongoError,
 )
 
-from shared.contracts.errors import Stale, Unavailable
+from shared.contracts.errors import Stale, TooSlow, Unavailable
 
 _WRITE_CONFLICT, _DUPLICATE_KEY, _INTERRUPTED = 112, 11000, 11601
 _TOO_LARGE = 10334
@@ -46,6 +47,8 @@ def translated() -> Iterator[None]:
         raise
     except DocumentTooLarge as error:
         raise Stale(_WHAT_IS_TOO_LARGE) from error
+    except ExecutionTimeout as error:
+        raise TooSlow("MongoDB: the read exceeded its time limit") from error
     except ConnectionFailure as error:  # AutoReconnect, NetworkTimeout, server selection
         raise Unavailable(f"MongoDB: {type(error).__name__}") from error
     except PyMongoError as error:

@@ -22,8 +22,10 @@ from pymongo.write_concern import WriteConcern
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Fenced
 from shared.contracts.revision import REVISION
+from shared.mongo.bounded import BoundedClient
 from shared.mongo.claims import Claims
 from shared.mongo.errors import translated
+from shared.mongo.limits import LIMIT_SECONDS
 from shared.mongo.writes import PLAIN, write
 from shared.runtime import outbox
 from shared.runtime.protocols import (
@@ -50,12 +52,14 @@ _NAMESPACE_EXISTS = 48
 _MOST_IDS = 10_000  # in one query, which may have 16 MB
 
 
-def connect(uri: str) -> MongoClient[Document]:
-    """A client with Kith's options: timezone-aware UTC times, and an answer or an error within seconds. Raises
-    ConfigurationError for an invalid address."""
+def connect(uri: str, limit_seconds: float = LIMIT_SECONDS) -> MongoClient[Document]:
+    """A client with Kith's options: timezone-aware UTC times, and an answer or an error within seconds. MongoDB
+    ends a read after ``limit_seconds``, unless the read states a limit of its own. Raises ConfigurationError for
+    an invalid address."""
     try:
-        return MongoClient(
+        return BoundedClient(
             uri,
+            limit_seconds=limit_seconds,
             tz_aware=True,
             serverSelectionTimeoutMS=5_000,
             connectTimeoutMS=5_000,

@@ -130,7 +130,7 @@ class Service:
         """The database. Raises ConfigurationError when KITH_MONGO is not set."""
         if self.settings.mongo is None:
             raise ConfigurationError("KITH_MONGO is not set; set it to the URI of a MongoDB replica set")
-        return self.entered(connect(self.settings.mongo))[self.settings.database]
+        return self.entered(connect(self.settings.mongo, self.settings.query_seconds))[self.settings.database]
 
     @cached_property
     def vault(self) -> Vault | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from pymongo import monitoring
 
 from shared.mongo.store import connect
 from tests.conftest import Addresses
@@ -17,3 +18,35 @@ def world(servers: Addresses) -> Iterator[World]:
         client.drop_database(database.name)
         yield World(database)
         client.drop_database(database.name)
+
+
+class UnlimitedReads(monitoring.CommandListener):
+    """Notes every read of this process that lets MongoDB work for as long as it takes."""
+
+    READS = frozenset({"find", "aggregate", "count", "distinct"})
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        if event.command_name in self.READS and not event.command.get("maxTimeMS"):
+            self.found.append(f"{event.command_name} of {event.command[event.command_name]}")
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Nothing to note."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Nothing to note."""
+
+
+_unlimited = UnlimitedReads()
+# For every client that is made from now on: those of the services that the tests run in this process, too.
+monitoring.register(_unlimited)
+
+
+@pytest.fixture(autouse=True)
+def every_read_has_a_limit() -> Iterator[None]:
+    """Fails the test during which MongoDB was read without a time limit."""
+    _unlimited.found.clear()
+    yield
+    assert not _unlimited.found, f"read without maxTimeMS: {sorted(set(_unlimited.found))}"

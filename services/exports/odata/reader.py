@@ -16,9 +16,6 @@ from services.exports.query import tenant_of
 from services.exports.snapshot import Documents, Snapshot
 from shared.runtime.protocols import Document
 
-#: The maximum time of MongoDB for a page; a slower page is aborted (503).
-MAX_TIME_MS = 25_000
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -135,11 +132,11 @@ class Reader:
             order,
             limit=limit,
             skip=skip,
-            max_time_ms=MAX_TIME_MS,
+            stream=False,
         )
 
     def _aggregate(self, stages: Sequence[Mapping[str, Any]]) -> Documents:
-        return self._snapshot.aggregate(self._dataset.source, self._dataset.collection, stages, MAX_TIME_MS)
+        return self._snapshot.aggregate(self._dataset.source, self._dataset.collection, stages)
 
 
 def _merged(group: Document) -> Document:

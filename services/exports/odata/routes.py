@@ -24,9 +24,10 @@ from services.exports.source import Exports
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import reveals
 from shared.access.query import misplaced
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import TooSlow, Unavailable
 from shared.http.caller import Caller
 from shared.http.scopes import any_parameter, needs, public
+from shared.http.server import TOO_SLOW
 
 ROOT = "/odata/v1"
 _PAGE_SIZE = re.compile(r"(?:odata\.)?maxpagesize\s*=\s*\"?(\d{1,9})\"?", re.ASCII | re.IGNORECASE)
@@ -53,10 +54,10 @@ def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> 
             return _refused(not_ascii())
         except MomentPassed as passed:
             return _refused(ODataError(410, "MomentPassed", str(passed)))
+        except TooSlow:
+            return _refused(ODataError(503, "QueryTooSlow", TOO_SLOW), {"Retry-After": "30"})
         except Unavailable:
-            away = ODataError(
-                503, "Unavailable", "MongoDB is unavailable, or too slow for this query; retry later"
-            )
+            away = ODataError(503, "Unavailable", "MongoDB is unavailable; retry later")
             return _refused(away, {"Retry-After": "5"})
 
     # Longer names first: a name may be the prefix of another.

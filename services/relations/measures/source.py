@@ -13,7 +13,7 @@ from services.relations.measures.geography import Atlas, Level, Side
 from services.relations.measures.revenue import Takings
 from shared.contracts.events import EPOCH
 from shared.measures.days import Span, day_named, day_of
-from shared.measures.mongo import MAX_TIME_MS, aggregated, currencies_of, providers_of, ratings_of, tenant_ids
+from shared.measures.mongo import aggregated, currencies_of, providers_of, ratings_of, tenant_ids
 from shared.measures.query import BadMeasure, FilterQuery
 from shared.measures.scale import Scale
 from shared.measures.scales import Scales
@@ -71,9 +71,7 @@ class Source:
         with (
             translated(),
             self._collection("relations")
-            .find(
-                self._wanted(query, span), _FACT, batch_size=_BATCH, max_time_ms=MAX_TIME_MS, allow_disk_use=True
-            )
+            .find(self._wanted(query, span), _FACT, batch_size=_BATCH, allow_disk_use=True)
             .sort(order) as found,
         ):
             for consumer, facts in groupby(_counted(found), key=itemgetter("consumer_id")):
@@ -93,9 +91,7 @@ class Source:
         chosen, relations = {**self._wanted(query, span), **(wanted or {})}, self._collection("relations")
         with (
             translated(),
-            relations.find(
-                chosen, _FACT, batch_size=_BATCH, max_time_ms=MAX_TIME_MS, hint=self._way(relations, chosen)
-            ) as found,
+            relations.find(chosen, _FACT, batch_size=_BATCH, hint=self._way(relations, chosen)) as found,
         ):
             for fact in _counted(found):
                 yield (

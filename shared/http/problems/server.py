@@ -26,6 +26,15 @@ UNAVAILABLE = ProblemType(
     "Send the request again after the seconds of the header `Retry-After`. An operator finds the reason in "
     "`/health/ready` and `kith status`.",
 )
+QUERY_TOO_SLOW = ProblemType(
+    "query-too-slow",
+    503,
+    "The query took too long",
+    "MongoDB has ended the query at its time limit, so that one request does not take the server from all others.",
+    "Ask for less at a time: a shorter period, one kind, category or provider, a filter on an id or a time, a "
+    "smaller page; or export a file. If small queries end like this, the server is overloaded: retry after the "
+    "seconds of the header `Retry-After`.",
+)
 NOT_READY = ProblemType(
     "not-ready",
     503,
