@@ -1,5 +1,6 @@
 """The composition root of the webhooks service: fan-out, the senders and their API in one process."""
 
+from services.webhooks.addresses import networks
 from services.webhooks.api import create_app
 from services.webhooks.endpoints import Endpoints
 from services.webhooks.feed import Feed
@@ -15,16 +16,16 @@ from shared.erasure.ledger import Ledger
 from shared.runtime.worker import owner_name
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
-from shared.settings import Settings, networks_of, servers_of
+from shared.settings import Settings, servers_of
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ConfigurationError, or the error that stopped the worker."""
     servers_of(settings)
-    allowed = networks_of(settings)
+    allowed = networks(settings.webhook_allow)
     with Service("webhooks", settings) as service:
         database, vault, topics = service.database, service.vault, service.topics
-        ledger, gate = service.background(Ledger(settings)), service.erasure_gate()
+        ledger, gate = service.background(Ledger(settings)), service.erasure_gate(corrects=False)
         worker = service.worker(WebhooksProjection(topics), COLLECTIONS, beside=BESIDE)
         prepared = Prepared(database, {**COLLECTIONS, **BESIDE})
         renderer = Renderer(database, service.names("relations"), ledger.mode, vault)

@@ -8,6 +8,8 @@ contain a private IPv4 address (NAT64, 6to4). The registries are IANA's special-
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from shared.contracts.errors import ConfigurationError
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -37,8 +39,7 @@ _SPECIAL_V4 = [
 #: What is public in IPv6 is within 2000::/3, except these.
 _UNICAST_V6 = IPv6Network("2000::/3")
 _SPECIAL_V6 = [
-    ip_network(text)
-    for text in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
+    ip_network(text) for text in ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 ]
 _NAT64 = IPv6Network("64:ff9b::/96")
 
@@ -62,3 +63,14 @@ def refusal(address: Address, allowed: Sequence[Network] = ()) -> str | None:
 def parsed(text: str) -> Address:
     """The address of a socket, without a scope (``fe80::1%eth0``). Raises ValueError."""
     return ip_address(text.partition("%")[0])
+
+
+def networks(texts: Sequence[str]) -> list[Network]:
+    """The networks of KITH_WEBHOOK_ALLOW. Raises ConfigurationError."""
+    found = []
+    for text in texts:
+        try:
+            found.append(ip_network(text))
+        except ValueError as error:
+            raise ConfigurationError(f"KITH_WEBHOOK_ALLOW: {error}; write networks like 10.1.0.0/16") from None
+    return found

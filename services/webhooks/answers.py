@@ -35,7 +35,9 @@ class EndpointChange(BaseModel):
     kinds: list[Kind] | None = Field(None, max_length=MOST_LISTED, description="Only relations of these kinds.")
     providers: list[Id] | None = Field(None, max_length=MOST_LISTED, description="Only these providers.")
     categories: list[ShortText] | None = Field(
-        None, max_length=MOST_LISTED, description="Only providers that have one of these categories when it is sent."
+        None,
+        max_length=MOST_LISTED,
+        description="Only providers that have one of these categories when it is sent.",
     )
     filter: Expression | None = Field(
         None, description="JMESPath over the body; a change is sent if it yields a true value."
@@ -130,7 +132,9 @@ class Replay(BaseModel):
 class Retry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    delivery: str | None = Field(None, max_length=2_000, description="Only this one. Default: all that were given up.")
+    delivery: str | None = Field(
+        None, max_length=2_000, description="Only this one. Default: all that were given up."
+    )
 
 
 class Started(BaseModel):

@@ -110,9 +110,7 @@ def create_app(
         """The endpoints of the tenant."""
         return json_response({"items": [endpoints.answer(each) for each in endpoints.all(tenant)]})
 
-    @app.get(
-        "/v1/webhooks/endpoints/{endpoint}", response_model=answers.Endpoint, responses=FAILURES | MISSING
-    )
+    @app.get("/v1/webhooks/endpoints/{endpoint}", response_model=answers.Endpoint, responses=FAILURES | MISSING)
     @needs(WEBHOOKS_MANAGE, masks_itself=True)
     def one(endpoint: _Name, tenant: TenantOf) -> Any:
         """One endpoint, with how much waits for it."""
@@ -307,9 +305,11 @@ def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]
 
 
 def _not_yet(since: datetime | str | None) -> str | None:
-    return "since: must have an offset, as in 2026-11-29T12:00:00Z" if (
-        isinstance(since, datetime) and since.tzinfo is None
-    ) else None
+    return (
+        "since: must have an offset, as in 2026-11-29T12:00:00Z"
+        if (isinstance(since, datetime) and since.tzinfo is None)
+        else None
+    )
 
 
 def _since(since: datetime | str) -> datetime | None:

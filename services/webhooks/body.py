@@ -58,7 +58,9 @@ class WebhookBody(BaseModel):
     """The body of a delivery, unless the endpoint has a template (Standard Webhooks 1.0.0)."""
 
     type: Label
-    timestamp: Annotated[datetime, DerivedFrom("time")] = Field(description="The time of the event that caused it.")
+    timestamp: Annotated[datetime, DerivedFrom("time")] = Field(
+        description="The time of the event that caused it."
+    )
     data: ChangeData
     masked: list[Label] | None = None
 

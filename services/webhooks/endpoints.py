@@ -238,4 +238,3 @@ class Endpoints:
         if self._vault is None:
             return secret
         return seal(self._vault.tenant_key(tenant), tenant, id, SECRET_FIELD, secret)
-

@@ -6,9 +6,8 @@ offset after it are stored in one transaction, so each change is enqueued once.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
@@ -56,9 +55,7 @@ class Part:
 class Feed:
     """Enqueues the parts of endpoints. Not thread-safe. Methods raise Unavailable."""
 
-    def __init__(
-        self, database: Database[Document], log_reader: Callable[[], LogReader], topics: Topics
-    ) -> None:
+    def __init__(self, database: Database[Document], log_reader: Callable[[], LogReader], topics: Topics) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
         self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
         self._log_reader, self._topics = log_reader, topics
@@ -162,9 +159,7 @@ class Feed:
                 self._database[DELIVERIES].insert_many(queued, session=session)
 
         with translated(), self._database.client.start_session() as session:
-            session.with_transaction(
-                transaction, read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY
-            )
+            session.with_transaction(transaction, read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
 
     def position(self, partition: Partition) -> int | None:
         """How far fan-out has folded a partition; None if nothing of it."""
@@ -189,7 +184,7 @@ class Feed:
         return f"{part.lane}~{part.replay or ''}"
 
 
-def _accepted(records: Iterable[Record], sequence: SequenceFilter) -> Iterable[tuple[Record, Mapping[str, Any]]]:
+def _accepted(records: Iterable[Record], sequence: SequenceFilter) -> Iterable[tuple[Record, Document]]:
     """The changes that a reader of these records counts. Bad ones are dead letters of fan-out already."""
     for record in records:
         try:

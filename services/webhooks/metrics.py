@@ -10,7 +10,10 @@ class SenderMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._attempts = Counter(
-            "kith_webhook_attempts", "Requests to endpoints, by the class of the answer.", ["answer"], registry=registry
+            "kith_webhook_attempts",
+            "Requests to endpoints, by the class of the answer.",
+            ["answer"],
+            registry=registry,
         )
         self._seconds = Histogram(
             "kith_webhook_attempt_seconds",

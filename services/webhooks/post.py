@@ -49,7 +49,7 @@ def check_url(url: str, allowed: Sequence[Network]) -> str | None:
     """Why ``url`` cannot be an endpoint; None if it can. What its name resolves to is checked at each attempt.
     Plain HTTP and other ports than 443 are for networks in ``allowed``."""
     if len(url) > 2_000 or not url.isascii() or any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):
-        return "must be a URL of at most 2,000 ASCII characters without spaces; write a name with other letters as xn--…"
+        return "must have at most 2,000 ASCII characters and no spaces; write other letters of a name as xn--…"
     try:
         parts = urlsplit(url)
         port = parts.port

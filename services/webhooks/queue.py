@@ -37,8 +37,8 @@ class Settled:
 class Changes:
     """What senders set and unset in an endpoint."""
 
-    set: dict[str, Any] = field(default_factory=dict)
-    unset: set[str] = field(default_factory=set)
+    stated: dict[str, Any] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
 
 
 def place_of(delivery: Mapping[str, Any]) -> Place:
@@ -85,12 +85,14 @@ class Queue:
             found = self._deliveries.find(query, max_time_ms=_QUERY_MS).sort([("at", 1), ("_id", 1)])
             return list(found.limit(limit))
 
-    def of_subject(self, endpoint: str, subject: str, held: Collection[str] = ()) -> Document | None:
-        """The first queued delivery of a subject."""
-        query = {"endpoint": endpoint, "subject": subject, "state": "queued", **_unheld(held)}
+    def firsts(self, endpoint: str, subjects: Collection[str], held: Collection[str] = ()) -> list[Document]:
+        """The first queued delivery of each of these subjects that has one."""
+        match = {"endpoint": endpoint, "subject": {"$in": list(subjects)}, "state": "queued", **_unheld(held)}
+        order = {"subject": 1, "at": 1, "_id": 1}
+        first = {"_id": "$subject", "first": {"$first": "$$ROOT"}}
         with translated():
-            order = [("at", 1), ("_id", 1)]
-            return self._deliveries.find_one(query, sort=order, max_time_ms=_QUERY_MS)
+            found = self._deliveries.aggregate([{"$match": match}, {"$sort": order}, {"$group": first}])
+            return [each["first"] for each in found]
 
     def retrying(self, endpoint: str) -> list[Document]:
         """The queued deliveries that have failed before: the first one of each waiting subject."""
@@ -118,10 +120,10 @@ class Queue:
     def change(self, endpoint: str, changes: Changes) -> None:
         """Set what senders write of an endpoint."""
         update: Document = {}
-        if changes.set:
-            update["$set"] = changes.set
-        if changes.unset:
-            update["$unset"] = dict.fromkeys(changes.unset, "")
+        if changes.stated:
+            update["$set"] = changes.stated
+        if changes.removed:
+            update["$unset"] = dict.fromkeys(changes.removed, "")
         if update:
             with translated():
                 self._endpoints.update_one({"_id": endpoint}, update)

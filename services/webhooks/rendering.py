@@ -80,8 +80,8 @@ class Renderer:
             query = {"_id": {"$in": list(ids)}}
             return list(self._database[self._names(collection)].find(query, {field: 1}, max_time_ms=_QUERY_MS))
 
-    def request(self, endpoint: Document, delivery: Document, known: Known, now: datetime) -> Rendered:
-        """The request of one attempt. Raises Unavailable when the vault is."""
+    def request(self, endpoint: Document, delivery: Document, known: Known, secrets: Collection[str]) -> Rendered:
+        """The request of one attempt, signed with ``secrets``. Makes no request itself."""
         tenant, change = endpoint["tenant"], delivery["change"]
         consumer = delivery.get("consumer_id")
         erased = consumer is not None and self._erased(tenant, consumer) is not None
@@ -100,7 +100,7 @@ class Renderer:
             "user-agent": USER_AGENT,
             "webhook-id": id,
             "webhook-timestamp": str(timestamp),
-            "webhook-signature": signing.signatures(id, timestamp, body, self.secrets(endpoint, now)),
+            "webhook-signature": signing.signatures(id, timestamp, body, secrets),
             "kith-attempt": str(delivery["attempts"] + 1),
         }
         if "origin" in delivery:

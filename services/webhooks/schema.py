@@ -120,9 +120,7 @@ BESIDE: Collections = {
         ),
         indexes=((("endpoint", 1),),),
     ),
-    LEASES: CollectionSpec(
-        validator=object_schema(required={"owner": _STRING, "epoch": _WHOLE, "until": _TIME})
-    ),
+    LEASES: CollectionSpec(validator=object_schema(required={"owner": _STRING, "epoch": _WHOLE, "until": _TIME})),
     LOG: CollectionSpec(
         validator=_LOG, indexes=((("endpoint", 1), ("at", -1), ("_id", -1)), (("delivery", 1), ("at", -1)))
     ),

@@ -9,7 +9,7 @@ another partition may have enqueued a delivery at a place that it has passed.
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -34,6 +34,8 @@ _RESCAN_SECONDS = 1.0
 #: After a scan that has found something.
 _SOON_SECONDS = 0.05
 _MOST_EXCLUDED = 1_000
+_MOST_UNSTORED = 1_000
+_SECRETS_SECONDS = 5.0
 _TROUBLE_SECONDS = 1.0
 _LONGEST_TROUBLE = 10.0
 
@@ -85,44 +87,62 @@ class Sender:
         self._state = _State(failing_since=endpoint.get("failing_since"), failures=endpoint.get("failures", 0))
         self._settled: list[tuple[Settled, str]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wake = asyncio.Event()
+        self._wake, self._ended = asyncio.Event(), asyncio.Event()
+        self._secrets: tuple[float, list[str]] = (-1e9, [])
         self._known = Known({}, {})
 
     def refresh(self, endpoint: Document) -> None:
         """Take over what the API has changed."""
         if endpoint["revision"] != self.endpoint["revision"]:
             self._state.failures, self._state.failing_since, self._state.resume_at = 0, None, 0.0
+            self._secrets = (-1e9, [])
             self._wake.set()
         self.endpoint = endpoint
 
     async def run(self) -> None:
         """Ends when it is cancelled, once what was sent is stored as far as possible."""
-        trouble = 0
+        storing = asyncio.create_task(self._while_up(self._store_all))
         try:
-            await self._load()
-            while True:
-                try:
-                    await self._store()
-                    moved = self._may_send() and self.endpoint["state"] == "enabled" and await self._start()
-                    trouble = 0
-                except (Unavailable, Stale) as error:
-                    trouble += 1
-                    log.log(
-                        logging.WARNING if trouble == 1 else logging.DEBUG, "webhooks wait for a server: %s", error
-                    )
-                    await asyncio.sleep(min(_TROUBLE_SECONDS * trouble, _LONGEST_TROUBLE))
-                    continue
-                if not moved:
-                    await self._pause()
+            await self._while_up(self._load, once=True)
+            await self._while_up(self._send)
         finally:
-            for task in self._tasks:
+            for task in (storing, *self._tasks):
                 task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.gather(storing, *self._tasks, return_exceptions=True)
             await asyncio.shield(self._store_last())
+
+    async def _while_up(self, work: Callable[[], Awaitable[object]], *, once: bool = False) -> None:
+        """Do ``work`` again and again, or until it is done, and wait while a server is unavailable."""
+        trouble = 0
+        while True:
+            try:
+                await work()
+                if once:
+                    return
+                trouble = 0
+            except (Unavailable, Stale) as error:
+                trouble += 1
+                level = logging.WARNING if trouble == 1 else logging.DEBUG
+                log.log(level, "webhooks wait for a server: %s", error)
+                await asyncio.sleep(min(_TROUBLE_SECONDS * trouble, _LONGEST_TROUBLE))
+
+    async def _send(self) -> None:
+        self._wake.clear()
+        if self._may_send() and self.endpoint["state"] == "enabled" and await self._start():
+            return
+        await _woken(self._wake)
+
+    async def _store_all(self) -> None:
+        self._ended.clear()
+        if self._settled:
+            await self._store()
+        else:
+            await _woken(self._ended)
 
     async def _store_last(self) -> None:
         try:
-            await self._store()
+            while self._settled:
+                await self._store()
         except (Unavailable, Stale) as error:
             log.warning("outcomes of webhooks are not stored, their deliveries are repeated: %s", error)
 
@@ -137,14 +157,6 @@ class Sender:
         self._state.parked[subject] = max(due, self._state.parked.get(subject, due))
         self._state.more.add(subject)
 
-    async def _pause(self) -> None:
-        self._wake.clear()
-        if not self._settled:
-            try:
-                await asyncio.wait_for(self._wake.wait(), _IDLE_SECONDS)
-            except TimeoutError:
-                return
-
     async def _start(self) -> bool:
         """Start what can be started; False if there was nothing."""
         state, now = self._state, asyncio.get_running_loop().time()
@@ -152,8 +164,10 @@ class Sender:
         if state.failures >= schedule.BREAKS_AFTER:
             # One attempt shows whether the endpoint works again.
             most = 1 if now >= state.resume_at else 0
-        if (room := most - len(self._tasks)) <= 0:
+        room = min(most - len(self._tasks), _MOST_UNSTORED - len(self._settled))
+        if room <= 0:
             return False
+        await self._open_secrets(now)
         await self._take_parked()
         if not state.ready:
             await self._scan(now)
@@ -172,6 +186,13 @@ class Sender:
             task.add_done_callback(self._done)
         return started or state.place is not None
 
+    async def _open_secrets(self, now: float) -> None:
+        """Decrypt the secrets now and then: their key may be destroyed, and one may have ended."""
+        if now - self._secrets[0] > _SECRETS_SECONDS:
+            endpoint, time = self.endpoint, self._parts.clock()
+            opened = await self._parts.threads(lambda: self._parts.renderer.secrets(endpoint, time))
+            self._secrets = (now, opened)
+
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         self._wake.set()
@@ -182,22 +203,28 @@ class Sender:
         """Put the first delivery of each subject that is due in front."""
         state, now = self._state, self._parts.clock()
         due = [subject for subject, time in state.parked.items() if time <= now and subject not in state.busy]
-        for subject in due[: CONCURRENCY * 2]:
+        due = due[: CONCURRENCY * 2]
+        for subject in due:
             del state.parked[subject]
-            await self._follow(subject)
+        await self._follow(due)
 
-    async def _follow(self, subject: str) -> None:
-        """Put the next delivery of a subject in front, after the scan has passed it."""
-        id = self.endpoint["_id"]
-        found = await self._parts.threads(lambda: self._parts.queue.of_subject(id, subject, self.held))
-        if found is None:
-            self._state.more.discard(subject)
+    async def _follow(self, subjects: Collection[str]) -> None:
+        """Put the next delivery of these subjects in front, after the scan has passed it."""
+        if not subjects:
             return
-        if found["due"] > self._parts.clock():
-            self._park(subject, found["due"])
-            return
-        await self._learn([found])
-        self._state.ready.insert(0, found)
+        id, state = self.endpoint["_id"], self._state
+        found = await self._parts.threads(lambda: self._parts.queue.firsts(id, subjects, self.held))
+        state.more -= {*subjects}
+        ready = []
+        for delivery in found:
+            if delivery["due"] > self._parts.clock():
+                self._park(delivery["subject"], delivery["due"])
+            else:
+                ready.append(delivery)
+                state.more.add(delivery["subject"])
+        await self._learn(ready)
+        ready.sort(key=place_of)
+        state.ready[:0] = ready
 
     async def _scan(self, now: float) -> None:
         state, id = self._state, self.endpoint["_id"]
@@ -235,11 +262,11 @@ class Sender:
 
     async def _attempt(self, delivery: Document) -> None:
         endpoint, parts = self.endpoint, self._parts
-        known, now = self._known, parts.clock()
+        known = self._known
         if "purpose" in endpoint or endpoint.get("categories"):
             # Consent may have been withdrawn since the delivery was read.
             known = await parts.threads(lambda: parts.renderer.known(endpoint, [delivery]))
-        request = await parts.threads(lambda: parts.renderer.request(endpoint, delivery, known, now))
+        request = parts.renderer.request(endpoint, delivery, known, self._secrets[1])
         if request.dropped is not None:
             self._outcome(delivery, Answer(0, error=request.dropped), "dropped")
             return
@@ -292,7 +319,7 @@ class Sender:
         if answer.error is not None:
             entry["error"] = answer.error
         self._settled.append((Settled(delivery, entry, due, failed=outcome == "given_up"), outcome))
-        self._wake.set()
+        self._ended.set()
 
     async def _store(self) -> None:
         """Store outcomes, then let their subjects go on."""
@@ -301,8 +328,8 @@ class Sender:
         batch = self._settled[:WINDOW]
         await self._parts.threads(lambda: self._parts.queue.settle([settled for settled, _ in batch]))
         del self._settled[: len(batch)]
-        state, delivered = self._state, False
-        gone = False
+        state, delivered, gone = self._state, False, False
+        following = []
         for settled, outcome in batch:
             subject = settled.delivery["subject"]
             state.busy.discard(subject)
@@ -312,8 +339,9 @@ class Sender:
             if settled.due is not None:
                 self._park(subject, settled.due)
             elif subject in state.more:
-                state.more.discard(subject)
-                await self._follow(subject)
+                following.append(subject)
+        self._wake.set()
+        await self._follow(following)
         await self._remember(delivered=delivered, gone=gone)
 
     async def _remember(self, *, delivered: bool, gone: bool) -> None:
@@ -323,20 +351,27 @@ class Sender:
         if delivered:
             state.failures, state.failing_since, state.resume_at = 0, None, 0.0
             if "failing_since" in endpoint or now - endpoint.get("succeeded", _NEVER) > timedelta(minutes=1):
-                changes.set["succeeded"] = now
-                changes.unset |= {"failing_since", "failures"}
+                changes.stated["succeeded"] = now
+                changes.removed |= {"failing_since", "failures"}
         elif state.failing_since is not None and state.failing_since != endpoint.get("failing_since"):
-            changes.set |= {"failing_since": state.failing_since, "failures": state.failures}
+            changes.stated |= {"failing_since": state.failing_since, "failures": state.failures}
         if gone or schedule.is_given_up(state.failing_since, now):
             reason = "the endpoint answered 410 Gone" if gone else "no delivery has succeeded for five days"
-            changes.set |= {"state": "disabled", "reason": reason, "notice": True}
+            changes.stated |= {"state": "disabled", "reason": reason, "notice": True}
             self._parts.metrics.disabled()
             log.warning("webhook endpoint %s is disabled: %s", endpoint["_id"], reason)
-        if changes.set or changes.unset:
+        if changes.stated or changes.removed:
             await self._parts.threads(lambda: self._parts.queue.change(endpoint["_id"], changes))
-            for name in changes.unset:
+            for name in changes.removed:
                 endpoint.pop(name, None)
-            endpoint |= changes.set
+            endpoint |= changes.stated
+
+
+async def _woken(event: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), _IDLE_SECONDS)
+    except TimeoutError:
+        return
 
 
 _NEVER = datetime.fromtimestamp(0, UTC)

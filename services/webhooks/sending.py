@@ -213,11 +213,11 @@ class Sending:
         if length >= MOST_QUEUED and not full:
             self._queue.change(id, Changes({"full": True}))
         elif full and length < MOST_QUEUED // 2:
-            self._queue.change(id, Changes(unset={"full"}))
+            self._queue.change(id, Changes(removed={"full"}))
         if endpoint["state"] != "enabled":
             if endpoint.get("notice"):
                 self._queue.add(disabled_notices(endpoint, self._queue.endpoints(), datetime.now(UTC)))
-                self._queue.change(id, Changes(unset={"notice"}))
+                self._queue.change(id, Changes(removed={"notice"}))
             return
         self._feed.finished_ranges(id)
         parts = self._feed.parts(id)
@@ -237,4 +237,3 @@ def _report(fed: "asyncio.Future[Any]") -> None:
         log.warning("the feed of webhooks waits for a server: %s", error)
     elif error is not None:
         log.error("the feed of webhooks failed; it begins again", exc_info=error)
-

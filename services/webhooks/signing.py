@@ -1,7 +1,7 @@
 """Signatures of Standard Webhooks 1.0.0, symmetric and asymmetric. Pure.
 
-Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md. The signed bytes
-are ``{id}.{timestamp}.{body}``. A delivery made while a secret is rotated bears a signature for each valid secret;
+Source: https://github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md. The signed bytes are
+``{id}.{timestamp}.{body}``. A delivery made while a secret is rotated bears a signature for each valid secret;
 a receiver accepts it if one of them fits.
 """
 

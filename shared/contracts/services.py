@@ -77,6 +77,15 @@ _TABLE = (
         writes=(AUDIT,),
         reads=(LEDGER,),
     ),
+    ServiceSpec(
+        "webhooks",
+        8707,
+        "Run the webhooks service: changes to HTTP endpoints, signed. Needs KITH_KAFKA and KITH_MONGO.",
+        writes=(DEAD_LETTERS, AUDIT),
+        folds=tuple(CHANGES.values()),
+        reads=(LEDGER, *CHANGES.values()),
+        documents=("webhook_endpoints", "webhook_deliveries"),
+    ),
 )
 
 #: By name, in starting order.

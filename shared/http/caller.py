@@ -13,11 +13,13 @@ SCOPES: Mapping[str, str] = {
     "personal:read": "see personal fields, which are masked otherwise",
     "relations:read": "read providers, relations and relationships",
     "analytics:read": "read aggregates and measures",
+    "webhooks:manage": "create webhook endpoints, and see and repeat their deliveries",
     "metrics:read": "read /metrics, which is about the whole installation",
     "admin": "administrative acts",
 }
 EVENTS_WRITE, CONSUMERS_READ, PERSONAL_READ = "events:write", "consumers:read", "personal:read"
 RELATIONS_READ, ANALYTICS_READ, METRICS_READ, ADMIN = "relations:read", "analytics:read", "metrics:read", "admin"
+WEBHOOKS_MANAGE = "webhooks:manage"
 
 
 @dataclass(frozen=True, slots=True)
