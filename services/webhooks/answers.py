@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from services.webhooks.expressions import MOST_CHARACTERS, BadExpression, check
 from services.webhooks.signing import Algorithm
-from services.webhooks.subscription import DISABLED, MOST_EXPRESSION, TYPES, BadExpression, compiled
+from services.webhooks.subscription import DISABLED, TYPES
 from shared.access.lineage import Count, DerivedFrom, Label
 from shared.contracts.events import Id, Kind, Name, ShortText
 
@@ -19,7 +20,7 @@ _RESERVED = frozenset(
 Type = Literal["relation.changed", "consumer.changed", "provider.changed", "webhook.disabled"]
 assert {*TYPES, DISABLED} == set(Type.__args__)  # type: ignore[attr-defined]
 HeaderValue = Annotated[str, StringConstraints(max_length=1_000, pattern=r"^[\x20-\x7e]*$")]
-Expression = Annotated[str, StringConstraints(min_length=1, max_length=MOST_EXPRESSION)]
+Expression = Annotated[str, StringConstraints(min_length=1, max_length=MOST_CHARACTERS)]
 
 
 class EndpointChange(BaseModel):
@@ -55,7 +56,7 @@ class EndpointChange(BaseModel):
     def _is_expression(cls, text: str | None) -> str | None:
         if text is not None:
             try:
-                compiled(text)
+                check(text)
             except BadExpression as error:
                 raise ValueError(str(error)) from None
         return text

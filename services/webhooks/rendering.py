@@ -9,7 +9,8 @@ from pymongo.database import Database
 
 from services.webhooks import signing
 from services.webhooks.body import body_of, encoded
-from services.webhooks.subscription import TYPES, BadExpression
+from services.webhooks.expressions import BadExpression
+from services.webhooks.subscription import TYPES
 from shared.contracts.events import document_id
 from shared.erasure.records import Mode
 from shared.mongo.errors import translated

@@ -1,16 +1,9 @@
-"""What an endpoint subscribes to: which changes, and the form of their bodies. Pure.
-
-Expressions and templates are JMESPath (https://jmespath.org): it has no loops, so an expression ends, in time
-proportional to the size of the change, which is bounded.
-"""
+"""What an endpoint subscribes to: which changes, and the form of their bodies. Pure."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
-import jmespath
-import jmespath.exceptions
-
+from services.webhooks.expressions import BadExpression, evaluate
 from shared.runtime.protocols import Document
 
 #: Types of changes, and the topic that contains each.
@@ -21,27 +14,6 @@ TYPES: Mapping[str, str] = {
 }
 #: Deliveries that no change causes: a test, and the notice that another endpoint of the tenant was disabled.
 TEST, DISABLED = "webhook.test", "webhook.disabled"
-MOST_EXPRESSION = 1_000
-
-
-class BadExpression(ValueError):
-    """The text is no JMESPath expression."""
-
-
-def compiled(expression: str) -> Any:
-    """Raises BadExpression."""
-    if len(expression) > MOST_EXPRESSION:
-        raise BadExpression(f"an expression has at most {MOST_EXPRESSION} characters")
-    try:
-        return _compiled(expression)
-    except (jmespath.exceptions.JMESPathError, RecursionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise BadExpression(f"is no JMESPath expression: {reason}") from None
-
-
-@lru_cache(1_000)
-def _compiled(expression: str) -> Any:
-    return jmespath.compile(expression)
 
 
 def topics_of(types: list[str]) -> set[str]:
@@ -67,8 +39,8 @@ def matches(endpoint: Document, change: Document, body: Document) -> bool:
     if expression is None:
         return True
     try:
-        return bool(compiled(expression).search(body))
-    except jmespath.exceptions.JMESPathError:
+        return bool(evaluate(expression, body))
+    except BadExpression:
         return False
 
 
@@ -76,8 +48,4 @@ def rendered(template: str | None, body: Document) -> Any:
     """The body in the form of the endpoint's template. Raises BadExpression when the template fails on it."""
     if template is None:
         return body
-    try:
-        return compiled(template).search(body)
-    except jmespath.exceptions.JMESPathError as error:
-        reason = str(error).partition("\n")[0]
-        raise BadExpression(f"the template fails on this change: {reason}") from None
+    return evaluate(template, body)

@@ -18,7 +18,7 @@ class ServiceSpec:
     ``summary`` is the help of `kith NAME`. ``folds`` are the topics of its projection, which it reads in the
     consumer group with its own name. ``reads`` are topics that it reads outside any group. ``describes`` are
     topics of which it only requests the end offsets. ``documents`` are the collections that `kith status` counts.
-    ``rebuilds`` is the help of `kith rebuild NAME`.
+    ``rebuilds`` is the help of `kith rebuild NAME`; empty where there is nothing to rebuild.
     """
 
     name: str
@@ -92,3 +92,5 @@ _TABLE = (
 SERVICES: Mapping[str, ServiceSpec] = {spec.name: spec for spec in _TABLE}
 #: Services with a projection, which have workers, lag and versions.
 PROJECTIONS: Mapping[str, ServiceSpec] = {name: spec for name, spec in SERVICES.items() if spec.folds}
+#: Projections whose documents a rebuild makes anew. What webhooks have sent cannot be unsent.
+REBUILT: Mapping[str, ServiceSpec] = {name: spec for name, spec in PROJECTIONS.items() if spec.rebuilds}
