@@ -68,13 +68,10 @@ class Queue:
         endpoint: str,
         after: Place | None,
         limit: int,
-        *,
-        held: Collection[str] = (),
         without: Collection[str] = (),
     ) -> list[Document]:
-        """The queued deliveries of an endpoint in order, after a place. Of lanes that are ``held`` only replays,
-        and none of the subjects in ``without``."""
-        query: Document = {"endpoint": endpoint, "state": "queued", **_unheld(held)}
+        """The queued deliveries of an endpoint in order, after a place, without these subjects."""
+        query: Document = {"endpoint": endpoint, "state": "queued", **self._unheld(endpoint)}
         if without:
             query["subject"] = {"$nin": list(without)}
         if after is not None:
@@ -85,14 +82,21 @@ class Queue:
             found = self._deliveries.find(query, max_time_ms=_QUERY_MS).sort([("at", 1), ("_id", 1)])
             return list(found.limit(limit))
 
-    def firsts(self, endpoint: str, subjects: Collection[str], held: Collection[str] = ()) -> list[Document]:
+    def firsts(self, endpoint: str, subjects: Collection[str]) -> list[Document]:
         """The first queued delivery of each of these subjects that has one."""
-        match = {"endpoint": endpoint, "subject": {"$in": list(subjects)}, "state": "queued", **_unheld(held)}
+        match: Document = {"endpoint": endpoint, "subject": {"$in": list(subjects)}, "state": "queued"}
+        match |= self._unheld(endpoint)
         order = {"subject": 1, "at": 1, "_id": 1}
         first = {"_id": "$subject", "first": {"$first": "$$ROOT"}}
         with translated():
             found = self._deliveries.aggregate([{"$match": match}, {"$sort": order}, {"$group": first}])
             return [each["first"] for each in found]
+
+    def _unheld(self, endpoint: str) -> Document:
+        """Live deliveries wait until the replay of their lane is enqueued: then ``at`` orders them all."""
+        with translated():
+            held = [each["lane"] for each in self._database[RANGES].find({"endpoint": endpoint}, {"lane": 1})]
+        return {"$nor": [{"lane": {"$in": held}, "replay": {"$exists": False}}]} if held else {}
 
     def retrying(self, endpoint: str) -> list[Document]:
         """The queued deliveries that have failed before: the first one of each waiting subject."""
@@ -147,11 +151,6 @@ class Queue:
             known = self._endpoints.distinct("_id")
             for name in (DELIVERIES, LANES, FEEDS, RANGES):
                 self._database[name].delete_many({"endpoint": {"$nin": known}})
-
-
-def _unheld(held: Collection[str]) -> Document:
-    """Live deliveries wait until the replay of their lane is enqueued."""
-    return {"$nor": [{"lane": {"$in": list(held)}, "replay": {"$exists": False}}]} if held else {}
 
 
 def _write_of(settled: Settled) -> DeleteOne | UpdateOne:

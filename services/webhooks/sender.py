@@ -82,7 +82,6 @@ class Sender:
 
     def __init__(self, endpoint: Document, parts: Parts, may_send: Callable[[], bool]) -> None:
         self.endpoint = endpoint
-        self.held: set[str] = set()
         self._parts, self._may_send = parts, may_send
         self._state = _State(failing_since=endpoint.get("failing_since"), failures=endpoint.get("failures", 0))
         self._settled: list[tuple[Settled, str]] = []
@@ -213,7 +212,7 @@ class Sender:
         if not subjects:
             return
         id, state = self.endpoint["_id"], self._state
-        found = await self._parts.threads(lambda: self._parts.queue.firsts(id, subjects, self.held))
+        found = await self._parts.threads(lambda: self._parts.queue.firsts(id, subjects))
         state.more -= {*subjects}
         ready = []
         for delivery in found:
@@ -235,9 +234,7 @@ class Sender:
         place = state.place
         # Their queues are followed on their own. Beyond some number they are skipped here.
         parked = list(state.parked)[:_MOST_EXCLUDED]
-        found = await self._parts.threads(
-            lambda: self._parts.queue.waiting(id, place, WINDOW, held=self.held, without=parked)
-        )
+        found = await self._parts.threads(lambda: self._parts.queue.waiting(id, place, WINDOW, parked))
         state.place = place_of(found[-1]) if len(found) == WINDOW else None
         if state.place is None:
             state.scanned = begun - (_RESCAN_SECONDS - _SOON_SECONDS if found else 0)

@@ -221,7 +221,6 @@ class Sending:
             return
         self._feed.finished_ranges(id)
         parts = self._feed.parts(id)
-        sender.held = {part.lane for part in parts if part.replay is not None}
         for part in parts[:_PIECES]:
             if length >= MOST_QUEUED // 2:
                 break
