@@ -1,7 +1,10 @@
 # Two images: `kith`, every service and the command, and `gateway`, which gives the workers of a service that
 # runs more than once one address. Nothing here needs BuildKit, so that docker-compose 1.29 builds it, too.
+# `make images` writes images.env, which names these by digest instead.
+ARG DEBIAN_IMAGE=debian:bookworm-slim
+ARG PYTHON_IMAGE=python:3.11-slim
 
-FROM debian:bookworm-slim AS gateway
+FROM ${DEBIAN_IMAGE} AS gateway
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx \
     && rm -rf /var/lib/apt/lists/*
@@ -43,14 +46,15 @@ EXPOSE 8701 8702 8703 8704 8705 8707
 CMD ["nginx", "-g", "daemon off;"]
 
 
-FROM python:3.11-slim AS build
+FROM ${PYTHON_IMAGE} AS build
 ENV UV_COMPILE_BYTECODE=1 \
     UV_LINK_MODE=copy \
     UV_NO_CACHE=1 \
     UV_PROJECT_ENVIRONMENT=/opt/kith \
     UV_PYTHON_DOWNLOADS=never
-RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore "uv==0.13.*"
 WORKDIR /build
+COPY tools/uv.txt tools/
+RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore --require-hashes -r tools/uv.txt
 # The packages are a layer of their own, built anew only when the lock changes. The services need the extra "api"; with
 # "otel" (8 MB), traces need no image of their own.
 COPY pyproject.toml uv.lock ./
@@ -58,10 +62,12 @@ RUN uv sync --frozen --no-dev --extra api --extra exports --extra measures --ext
 COPY LICENSE README.md ./
 COPY services services
 COPY shared shared
-RUN uv sync --frozen --no-dev --extra api --extra exports --extra measures --extra otel --extra webhooks --no-editable
+# The second call leaves out what only the build of the package needs.
+RUN uv sync --frozen --no-dev --extra api --extra exports --extra measures --extra otel --extra webhooks --no-editable \
+    && uv sync --frozen --no-default-groups --extra api --extra exports --extra measures --extra otel --extra webhooks --no-editable
 
 
-FROM python:3.11-slim AS kith
+FROM ${PYTHON_IMAGE} AS kith
 RUN useradd --uid 10001 --no-create-home kith
 COPY --from=build /opt/kith /opt/kith
 ENV PATH=/opt/kith/bin:$PATH \

@@ -7,7 +7,7 @@ UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
 
 .PHONY: help setup demo test check tests contract unit e2e browser bench soak audit format up docs docs-serve \
-	reference pictures hooks
+	reference pictures hooks pins images
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z][a-z0-9 -]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -15,8 +15,10 @@ help: ## List the targets.
 
 setup: .venv/.ready ## Install uv (into .uv where the machine has none) and everything else into .venv.
 
-.uv/bin/uv:
-	$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv
+# By version and hash, as `make pins` wrote them down.
+.uv/bin/uv: tools/uv.txt
+	$(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r tools/uv.txt
+	@touch $@
 
 .venv/.ready: $(if $(filter .uv/bin/uv,$(UV)),.uv/bin/uv) pyproject.toml uv.lock
 	$(UV) sync --frozen --quiet && touch $@
@@ -82,7 +84,15 @@ soak: setup ## Send random faults against real processes, and report at the end:
 # Needs the vulnerability database of PyPI, which a mirror may not have.
 audit: setup ## Look for known weaknesses in the locked packages.
 	$(UV) export --frozen --quiet --no-emit-project --output-file .venv/locked.txt
-	$(UV) tool run pip-audit --disable-pip --require-hashes --requirement .venv/locked.txt
+	$(UV) run --frozen --group audit pip-audit --disable-pip --require-hashes --requirement .venv/locked.txt
+
+# After a change of tools/pins/wanted.py. Look at the difference before you commit it.
+pins: setup ## Write the hashes of all that is fetched: Kafka's jars, mongod, uv, a peer of the bench.
+	$(RUN) python -m tools.pins
+
+# Needs Docker and the images' registry. docker-compose --env-file images.env up takes exactly these.
+images: setup ## Write images.env: the images by digest, as their registry serves them now.
+	$(RUN) python -m tools.pins.images
 
 format: setup ## Put formatting right.
 	$(RUN) ruff format && $(RUN) ruff check --fix

@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.contracts.errors import ConfigurationError
+from shared.contracts.limits import Most
 
 
 def _ascending(scale: tuple[int, int]) -> tuple[int, int]:
@@ -16,6 +17,15 @@ def _ascending(scale: tuple[int, int]) -> tuple[int, int]:
 
 
 RatingScale = Annotated[tuple[int, int], AfterValidator(_ascending)]
+
+
+def _shared_out(text: str) -> str:
+    Most.parse(text)
+    return text
+
+
+#: ``credential/tenant/process``: see shared.contracts.limits.
+Shared = Annotated[str, AfterValidator(_shared_out)]
 
 
 class Settings(BaseSettings):
@@ -123,7 +133,66 @@ class Settings(BaseSettings):
     )
     rate_limit: str = Field(
         "500/second",
-        description="Rate limit per key and process, unless the key has its own limit. `none`: unlimited.",
+        description="Requests per credential and process, unless the key has its own limit. `none`: unlimited.",
+    )
+    tenant_rate_limit: str = Field(
+        "2000/second", description="Requests per tenant and process, of all its credentials. `none`: unlimited."
+    )
+    event_limit: str = Field(
+        "20000/second",
+        description="Events per credential and process, unless the key has its own limit. `none`: unlimited.",
+    )
+    tenant_event_limit: str = Field(
+        "40000/second",
+        description="Events per tenant and process, of all its credentials. `none`: unlimited.",
+    )
+    erasure_limit: str = Field(
+        "5000/minute",
+        description="Erasures per credential and process, unless the key has its own limit. `none`: unlimited.",
+    )
+    tenant_erasure_limit: str = Field(
+        "10000/minute",
+        description="Erasures per tenant and process, of all its credentials. `none`: unlimited.",
+    )
+    threads: int = Field(
+        16,
+        ge=2,
+        le=256,
+        description="Threads of a process that answer requests. One tenant occupies at most half of them.",
+    )
+    waiting: Shared = Field(
+        "64/128/512",
+        description="Requests that wait for such a thread: per credential/tenant/process.",
+    )
+    bodies_mib: Shared = Field(
+        "16/32/64", description="MiB of request bodies in memory: per credential/tenant/process."
+    )
+    publishing: Shared = Field(
+        "128/192/256",
+        description="Requests whose events the door is publishing: per credential/tenant/process.",
+    )
+    downloads: Shared = Field("2/4/8", description="Exports in progress: per credential/tenant/process.")
+    streams: Shared = Field("32/48/64", description="Live streams: per credential/tenant/process.")
+    connections: Shared = Field(
+        "256/512/2000",
+        description="Connections: per credential/tenant/process. Beyond it the oldest idle one of the largest"
+        " holder is closed.",
+    )
+    address_connections: int = Field(
+        256,
+        ge=1,
+        description="Connections of one address without a credential yet. Beyond it the oldest is closed.",
+    )
+    proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses or networks of proxies in front (JSON), whose connections are many clients'.",
+    )
+    head_seconds: float = Field(
+        10.0, gt=0, description="Seconds for the request line and headers, from the connection or its last answer."
+    )
+    body_seconds: float = Field(30.0, gt=0, description="Seconds for a request's body.")
+    send_seconds: float = Field(
+        20.0, gt=0, description="Seconds without progress of an answer after which its connection is closed."
     )
     audit_key: SecretStr | None = Field(
         None,

@@ -1,23 +1,12 @@
-"""The MongoDB sink connector on Kafka Connect, standalone: fetched from Maven Central, and its configuration."""
+"""The MongoDB sink connector on Kafka Connect, standalone: its command and its configuration."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from shared.contracts.errors import ConfigurationError
-from shared.local.cache import cache_folder, locked
+from shared.local.artifacts import fetched
 from shared.local.java import find_java
 from shared.local.kafka import LOGGING
 
-KAFKA = "4.3.0"
-CONNECTOR = "2.0.1"
-FOLDER = f"connect-{KAFKA}-mongo-{CONNECTOR}"
-# Without the bridge to log4j, Connect would log nothing. "!" leaves out log4j's own list of versions.
-RUNTIME = (
-    f"org.apache.kafka:connect-runtime:{KAFKA}+org.apache.kafka:connect-json:{KAFKA}"
-    "+org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!"
-)
 HEAP = "1g"
 MAX_POLL_RECORDS = 2000
 
@@ -29,9 +18,9 @@ def command(
 
     Connect names the consumer group itself: ``connect-<group>``.
     """
-    jars = jars_folder()
+    runtime, plugin = fetched("connect"), fetched("connect-mongo")
     folder.mkdir(parents=True, exist_ok=True)
-    worker = _write(folder / "worker.properties", worker_properties(bootstrap, rest_port, jars / "plugin", folder))
+    worker = _write(folder / "worker.properties", worker_properties(bootstrap, rest_port, plugin, folder))
     connector = _write(folder / "connector.properties", connector_properties(mongo, database, topic, group, tasks))
     logging = folder / "log4j2.properties"
     logging.write_text(LOGGING)
@@ -40,11 +29,17 @@ def command(
         f"-Xmx{HEAP}",
         f"-Dlog4j2.configurationFile={logging.as_uri()}",
         "-cp",
-        str(jars / "runtime" / "*"),
+        str(runtime / "*"),
         "org.apache.kafka.connect.cli.ConnectStandalone",
         str(worker),
         str(connector),
     ]
+
+
+def fetch() -> None:
+    """Fetch what the first call of ``command`` on a machine would (50 MB). Raises ConfigurationError."""
+    fetched("connect")
+    fetched("connect-mongo")
 
 
 def worker_properties(bootstrap: str, rest_port: int, plugins: Path, folder: Path) -> dict[str, str]:
@@ -81,46 +76,6 @@ def connector_properties(mongo: str, database: str, topic: str, group: str, task
         "document.id.strategy.partial.value.projection.list": "data.relation_id",
         "writemodel.strategy": "com.mongodb.kafka.connect.sink.writemodel.strategy.UpdateOneDefaultStrategy",
     }
-
-
-def jars_folder() -> Path:
-    """``runtime`` and ``plugin``, downloaded (50 MB) by the first call on a machine. Raises ConfigurationError if
-    that fails."""
-    folder = cache_folder() / FOLDER
-    if not folder.exists():
-        with locked(FOLDER) as cache:
-            if not folder.exists():
-                _download(cache, folder)
-    return folder
-
-
-def _download(cache: Path, folder: Path) -> None:
-    try:
-        from jgo.constants import MAVEN_CENTRAL_URL
-        from jgo.env import EnvironmentBuilder
-        from jgo.maven import MavenContext
-    except ImportError as error:
-        raise ConfigurationError("downloading Kafka Connect needs jgo: install kith[local]") from error
-    with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as name:
-        staging = Path(name)
-        repository = {"central": MAVEN_CENTRAL_URL}
-        context = MavenContext(repo_cache=staging / "repository", remote_repos=repository, timeout=60)
-        try:
-            runtime = EnvironmentBuilder(context=context, cache_dir=staging / "build").from_endpoint(RUNTIME)
-            # The archive with all dependencies: jgo cannot resolve the version range of its driver.
-            connector = context.project("org.mongodb.kafka", "mongo-kafka-connect").at_version(CONNECTOR)
-            plugin = Path(connector.artifact("all", "jar").resolve())
-        except Exception as error:  # jgo has no base class of its own, and requests' errors pass through
-            raise ConfigurationError(f"cannot fetch Kafka Connect from {MAVEN_CENTRAL_URL}: {error}") from error
-        complete = staging / "complete"
-        for part, files in {
-            "runtime": [*runtime.class_path_jars, *runtime.module_path_jars],
-            "plugin/mongo": [plugin],
-        }.items():
-            (complete / part).mkdir(parents=True)
-            for file in files:
-                shutil.copyfile(file, complete / part / Path(file).name)
-        complete.rename(folder)  # atomic, and only when complete
 
 
 def _write(path: Path, properties: Mapping[str, str]) -> Path:

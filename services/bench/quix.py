@@ -9,7 +9,8 @@ from pathlib import Path
 from shared.contracts.errors import ConfigurationError
 from shared.local.cache import locked
 
-REQUIREMENTS = ("quixstreams[mongodb]==3.28.1", "pymongo==4.20.0")
+#: By version and hash; `make pins` writes it.
+REQUIREMENTS = Path(__file__).with_name("quix.txt")
 FOLDER = "bench-quix-3.28.1"
 
 
@@ -28,7 +29,19 @@ def interpreter() -> Path:
                 target = cache / f"{FOLDER}.venv"
                 _run([uv, "venv", "--quiet", "--clear", "--python", "3.11", str(target)])
                 python = str(target / "bin" / "python")
-                _run([uv, "pip", "install", "--quiet", "--python", python, *REQUIREMENTS])
+                _run(
+                    [
+                        uv,
+                        "pip",
+                        "install",
+                        "--quiet",
+                        "--python",
+                        python,
+                        "--require-hashes",
+                        "-r",
+                        str(REQUIREMENTS),
+                    ]
+                )
                 marker.rename(folder)
         return cache / f"{FOLDER}.venv" / "bin" / "python"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.contracts.errors import ConfigurationError
-from shared.local.contexts import how_to_stop, running
+from shared.local.contexts import how_to_stop, running, without_password
 from shared.local.locks import Lock
 
 FILE = "kith.lock"
@@ -24,8 +24,8 @@ class Holder:
         lock.say(json.dumps(self._fields))
 
     def say(self, addresses: Mapping[str, str]) -> None:
-        # Others read this file, so it contains no passwords.
-        self._fields["addresses"] = {n: a for n, a in addresses.items() if "@" not in a}
+        # Shown to who asks for the folder in vain, so it contains no passwords.
+        self._fields["addresses"] = {name: without_password(address) for name, address in addresses.items()}
         self._lock.say(json.dumps(self._fields))
 
 

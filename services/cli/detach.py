@@ -1,6 +1,7 @@
 """``kith up -d``: a stack in its own process, which keeps running after this one has returned."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from services.cli.session import Options
 from services.cli.signals import signals_interrupt
 from services.cli.up_run import STARTING, announce, complain, to_stderr
 from shared.local.contexts import folder
+from shared.local.private import private_file, private_folder
 from shared.local.processes import tail
 
 
@@ -17,11 +19,10 @@ def up_detached(options: Options, json_line: bool) -> int:
     """Return when the stack is ready (status 0) or has failed to start (status 1, with the reason)."""
     if not json_line:
         to_stderr(STARTING)
-    logs = folder()
-    logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    logs = private_folder(folder(), to_stderr)
     log = logs / f"{Path(options.context or options.name('up')).stem}.log"
     # The stack writes its addresses to the pipe when it is ready, everything else to the log.
-    with signals_interrupt(), log.open("wb") as errors:
+    with signals_interrupt(), os.fdopen(private_file(log, os.O_WRONLY | os.O_TRUNC), "wb") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "services.cli", "up", "--json", *_arguments(options)],
             stdin=subprocess.DEVNULL,

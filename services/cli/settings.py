@@ -7,12 +7,14 @@ from pydantic import SecretStr
 from rich.table import Table
 from rich.text import Text
 
+from shared.local.contexts import without_password
 from shared.settings import Settings
 
 #: Variables that the command and its servers read before the settings.
 ELSEWHERE = {
     "KITH_CONTEXT": "The stack that commands use, by name or file, if several run.",
     "KITH_CACHE_FOLDER": "Where downloaded server files are kept (default: the user's cache folder).",
+    "KITH_MAVEN_URL": "A mirror of Maven Central for Kafka's jars, which are checked all the same.",
     "KITH_MONGOD": "The mongod that `kith up` starts, instead of the one from the packages.",
 }
 
@@ -46,4 +48,4 @@ def _shown(value: Any) -> str:
         return "–"
     if isinstance(value, SecretStr):
         return "••••"
-    return value if isinstance(value, str) else json.dumps(value)
+    return without_password(value) if isinstance(value, str) else json.dumps(value)

@@ -68,6 +68,26 @@ def attention(status: Status, services: Sequence[Health]) -> list[Text]:
                 "through the door, or set KITH_PLAINTEXT=refuse.",
             )
         )
+    for service in status.incomplete:
+        lines.append(
+            (
+                "yellow",
+                f"{service}: an earlier version of Kith stored documents without the number of facts by currency: "
+                f"where sums of 0 are shown or missing, they may be wrong until kith rebuild {service}",
+            )
+        )
+    if status.not_in_nfc:
+        where = ", ".join(f"{count:,} in {collection}" for collection, count in status.not_in_nfc.items())
+        total = sum(status.not_in_nfc.values())
+        have = "document has an id that is" if total == 1 else "documents have ids that are"
+        lines.append(
+            (
+                "yellow",
+                f"Findings: {total:,} {have} not in Unicode's form NFC ({where}). Such a document is counted "
+                "twice or not found. Run kith rebuild relations, then "
+                "kith rebuild switch relations --differences publish.",
+            )
+        )
     return [Text(f"! {text}", style=style) for style, text in lines]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from pydantic import SecretStr
 
@@ -19,7 +19,9 @@ from services.cli.data_lock import holding
 from services.cli.stack_keys import StackKeys
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.services import SERVICES
+from shared.local.kafka import KafkaServer
 from shared.local.ports import require_free, taken
+from shared.local.private import private_file
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import Servers, data_folder, server_ports
 from shared.service.launch import read_settings
@@ -77,7 +79,7 @@ class Stack:
         if self._given.tls_cert_file is not None:
             raise ConfigurationError("`kith up` starts local servers without TLS: unset KITH_TLS_*")
         with ExitStack() as undo:
-            folder = undo.enter_context(data_folder(self._data))
+            folder = undo.enter_context(data_folder(self._data, self._say))
             lock = undo.enter_context(holding(folder))
             self._opened(folder)
             ports = self._ports()
@@ -127,6 +129,7 @@ class Stack:
             )
         if not (path := folder.absolute() / "master.key").exists():
             add_to_file(path)
+        os.close(private_file(path, os.O_RDONLY, self._say))
         self._given = given.model_copy(update={"master_key_file": str(path)})
 
     def _ports(self) -> dict[str, int]:
@@ -151,6 +154,7 @@ class Stack:
     def _start_servers(self, undo: ExitStack, folder: Path) -> None:
         given = {"kafka": self._given.kafka, "mongo": self._given.mongo}
         missing = {name for name, address in given.items() if address is None}
+        login: dict[str, Any] = {}
         if missing:
             base = None if self._port_base is None else self._port_base + len(SERVICES)
             if self._docker:
@@ -160,12 +164,14 @@ class Stack:
                     raise ConfigurationError("Docker is used through testcontainers: install it") from error
                 servers: Servers | Containers = Containers(base, missing)
             else:
-                servers = Servers(folder, base, missing)
+                servers = Servers(folder, base, missing, secured=True)
             undo.enter_context(servers)
             self._servers = servers.processes
             given["kafka"] = given["kafka"] or servers.kafka.bootstrap
             given["mongo"] = given["mongo"] or servers.mongo.uri
-        self.settings = self._given.model_copy(update={**given, "host": self._given.host})
+            if isinstance(servers, Servers) and "kafka" in missing:
+                login = _login(servers.kafka)
+        self.settings = self._given.model_copy(update={**given, **login, "host": self._given.host})
         self.addresses = {name: address for name, address in given.items() if address is not None}
 
     def _start_services(self, log: Path, ports: dict[str, int]) -> dict[str, str]:
@@ -201,6 +207,18 @@ class Stack:
             process.ask_to_stop()
         for process in self.services.values():
             process.stop()
+
+
+def _login(kafka: KafkaServer) -> dict[str, Any]:
+    """The settings by which a client comes to Kafka as its user."""
+    assert kafka.login is not None
+    name, password = kafka.login
+    return {
+        "kafka_security_protocol": "SASL_PLAINTEXT",
+        "kafka_sasl_mechanism": kafka.mechanism,
+        "kafka_username": name,
+        "kafka_password": SecretStr(password),
+    }
 
 
 def environment(settings: Settings) -> dict[str, str]:

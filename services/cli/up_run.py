@@ -1,7 +1,6 @@
 """``kith up``: a stack in this process until Ctrl-C, and its announcement."""
 
 import json
-import re
 import sys
 from collections.abc import Mapping
 
@@ -11,6 +10,7 @@ from rich.markup import escape
 from services.cli.session import Options, stack_session
 from services.cli.signals import signals_interrupt
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.local.contexts import path_of, without_password
 
 STARTING = "Starting … (the first time on a machine, Kafka is downloaded: 45 MB)"
 
@@ -56,11 +56,12 @@ def announce(addresses: Mapping[str, str], api_key: str | None, name: str, how_t
     console.print(f"[bold green]Kith is up.[/] {escape(how_to_stop)}")
     width = max(map(len, addresses))
     for what, address in addresses.items():
-        # A password in a given address is not printed.
-        console.print(f"  [bold]{what:<{width}}[/]", escape(re.sub(r"//[^@/]*@", "//***@", address)))
+        console.print(f"  [bold]{what:<{width}}[/]", escape(without_password(address)))
     page = f"{addresses['analytics']}/dashboard/" + ("" if api_key is None else f"#key={api_key}")
     console.print(f"  [bold]{'dashboard':<{width}}[/]", page)
     console.print(f"In other terminals every kith command finds this stack, {escape(name)}.")
+    if without_password(addresses.get("mongo", "")) != addresses.get("mongo", ""):
+        console.print(f"Other clients find the passwords of its servers in {escape(str(path_of(name)))}.")
     if api_key is None:
         console.print("[bold red]KITH_ACCESS is open:[/] anyone who reaches these addresses may read and write.")
     else:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from rich.console import Console
 
 from services.demo.oracle import Expected, Key
+from shared.local.contexts import without_password
 
 _SHOWN = 20
 
@@ -42,7 +43,7 @@ def report(
     )
     say("")
     for name, address in addresses.items():
-        say(f"  {name:<10} {address}")
+        say(f"  {name:<10} {without_password(address)}")
     say(f"  {'dashboard':<10} {dashboard(addresses['analytics'], headers)}")
     say("")
     say("Worth trying:")

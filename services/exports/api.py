@@ -24,7 +24,7 @@ from shared.access.lineage import DerivedFrom
 from shared.access.query import misplaced
 from shared.contracts.events import Kind, Name, ShortText
 from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
-from shared.http.parameters import BadParameter, moment
+from shared.http.parameters import moment
 from shared.http.paths import QueryId
 from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import problem, problems
@@ -93,10 +93,6 @@ def create_app(
     if measures is not None:
         _add_measures(app, measures, downloads)
     add_odata(app, exports, public_url)
-
-    @app.exception_handler(BadParameter)
-    async def bad_export(_: Request, error: BadParameter) -> Response:
-        return problem(400, str(error), errors=[{"field": error.name, "detail": error.detail}])
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:

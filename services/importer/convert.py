@@ -40,6 +40,11 @@ class Converter:
         self._is_fact = self._occurs and "relation_id" not in source.fields
         self._identity = Identity(source.name, counted=self._is_fact)
 
+    @property
+    def respelled_facts(self) -> int:
+        """Facts whose ids are made of values that the file does not spell in NFC."""
+        return self._identity.respelled if self._is_fact and self._id is None else 0
+
     def __call__(self, row: Row) -> Event:
         """The event of a row. Raises InvalidEvent with the field at fault, quoting no value."""
         fields = {**self._envelope, "sequence": self._moment.of_row(row.number)}

@@ -6,23 +6,31 @@ from typing import Any
 
 import orjson
 
+from shared.contracts.spelling import nfc
+
 
 class Identity:
     """Ids from content: a hash of ``name``, the mapped values and, if ``counted``, the number of equal rows
     before.
 
-    So the same rows, in any order and any run, have the same set of ids; unmapped columns do not matter. Counting
-    takes some 80 bytes of memory per row.
+    So the same rows, in any order and any run, have the same set of ids; unmapped columns do not matter, nor does
+    the Unicode form of a text. ``respelled`` counts the rows whose values are not in NFC. Counting takes some 80
+    bytes of memory per row.
     """
 
     def __init__(self, name: str, counted: bool) -> None:
-        self._prefix = name.encode() + b"\0"
+        self._prefix = nfc(name).encode() + b"\0"
+        self.respelled = 0
         self._counted = counted
         self._seen: set[int] = set()
         self._repeats: dict[int, int] = {}
 
     def __call__(self, values: Mapping[str, Any]) -> str:
-        content = self._prefix + orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+        written = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+        if not written.isascii() and (text := nfc(spelled := written.decode())) != spelled:
+            self.respelled += 1
+            written = text.encode()
+        content = self._prefix + written
         digest = blake2b(content, digest_size=16)
         if not self._counted:
             return digest.hexdigest()

@@ -5,6 +5,7 @@ from services.importer.reading import lookup, present
 from services.importer.row import BadRow
 from services.importer.rows import open_rows
 from services.importer.values import BadValue, to_text
+from shared.contracts.spelling import nfc
 
 
 def check_columns(source: Source) -> None:
@@ -23,6 +24,11 @@ def _check(file: Source | Collect, where: str, used: dict[str, str]) -> None:
                 mark = next((c for c in ";,\t|" if len(rows.columns) == 1 and c in has), None)
                 if mark and file.format == "csv":
                     raise MappingError(f"{where}{key}: {file.path.name} is separated by {mark!r}: set delimiter")
+                if nfc(column) in {nfc(name) for name in rows.columns}:
+                    raise MappingError(
+                        f'{where}{key}: {file.path.name} spells "{column}" in another Unicode form: copy the '
+                        "name from the file's first line"
+                    )
                 hint = f'; a constant is written {{ const = "{column}" }}' if key.startswith("fields.") else ""
                 raise MappingError(f'{where}{key}: {file.path.name} has no column "{column}", but {has}{hint}')
 
@@ -38,7 +44,7 @@ def gather(file: Collect) -> dict[str, list[str]]:
                     raise BadValue(row.detail)
                 key, value = (present(lookup(row.fields, name), missing) for name in (file.key, file.value))
                 if key is not None and value is not None:
-                    found.setdefault(to_text(key), {})[to_text(value)] = None
+                    found.setdefault(nfc(to_text(key)), {})[to_text(value)] = None
             except BadValue as error:
                 raise MappingError(f"{file.path}: row {row.number}: {error}") from None
     return {key: list(values)[: file.limit] for key, values in found.items()}

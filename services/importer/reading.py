@@ -19,6 +19,7 @@ from services.importer.values import (
     to_plain,
     to_text,
 )
+from shared.contracts.spelling import nfc
 
 Fields = Mapping[str, Any]
 #: Name of a [source.collect] → key → the values gathered for it.
@@ -47,8 +48,8 @@ class FieldReader:
         missing = source.missing if spec.missing is None else spec.missing
         self._missing = frozenset(missing if spec.const is None else [])
         self._strip = spec.strip + _WHITE_SPACE if spec.strip else None
-        fold = str.casefold if spec.ignore_case else str
-        self._map = None if spec.map is None else {fold(key): value for key, value in spec.map.items()}
+        self._fold = str.casefold if spec.ignore_case else str
+        self._map = None if spec.map is None else {nfc(self._fold(key)): to for key, to in spec.map.items()}
         self._style = _style(spec, self._kind, path)
         self._pieces = spec.pieces()
         self._lists = collected.get(spec.collect or "", {})
@@ -76,7 +77,7 @@ class FieldReader:
             return spec.const
         if spec.collect is not None:
             key = self._part(row, self._key)
-            return None if key is None else self._lists.get(to_text(key))
+            return None if key is None else self._lists.get(nfc(to_text(key)))
         text = ""
         for literal, column in self._pieces:
             text += literal
@@ -109,8 +110,7 @@ class FieldReader:
 
     def _mapped(self, value: Any) -> Any:
         assert self._map is not None
-        text = to_text(value)
-        key = text.casefold() if self._spec.ignore_case else text
+        key = nfc(self._fold(to_text(value)))
         if key in self._map:
             return self._map[key]
         if self._spec.unmapped == "reject":

@@ -114,10 +114,20 @@ def run(
                             progress.advance(rows.position(), counts.read, counts.rejected)
                 batch.pass_on()
                 window.flush()
-                counts.notes = rows.notes
+                counts.notes = [*rows.notes, *_respelled(convert.respelled_facts)]
                 if progress:
                     progress.advance(rows.position(), counts.read, counts.rejected)
     return report
+
+
+def _respelled(facts: int) -> list[str]:
+    if not facts:
+        return []
+    return [
+        f"{facts:,} rows without an id contain text that is not in Unicode's form NFC; their ids are made of the "
+        "NFC form. Facts that an earlier build of Kith imported from these rows have other ids, and count beside "
+        "them"
+    ]
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ from shared.http.paths import PathId
 from shared.http.problems.client import CONSUMER_ERASED, PSEUDONYM, PURPOSE_NOT_GRANTED
 from shared.http.scopes import needs, public
 from shared.http.server import Refusal, json_response, problem, problems
+from shared.http.work import each
 from shared.runtime.protocols import Message
 from shared.vault.fields import PERSONAL_OF_RELATION, seal_event
 from shared.vault.keys import Vault
@@ -174,7 +175,7 @@ def create_app(
         shown = [*fields, *PERSONAL_OF_RELATION] if caller.may(PERSONAL_READ) else []
         access.reading(caller, {"consumer_id": consumer_id}, shown)
         pieces = people.export(tenant, profile, caller, consumer_id)
-        return StreamingResponse(pieces, media_type="application/json")
+        return StreamingResponse(each(pieces), media_type="application/json")
 
     @app.patch(
         "/v1/consumers/{consumer_id}",

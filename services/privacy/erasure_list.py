@@ -1,6 +1,6 @@
 """Every erasure of a tenant, latest first, and its route."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,12 +10,14 @@ from pymongo.database import Database
 from services.privacy import answers
 from services.privacy.erasures import Erasures
 from services.privacy.schema import REQUESTS
-from shared.access.guard import TenantOf
+from shared.access.guard import CursorsOf, TenantOf
 from shared.contracts.events import EPOCH
+from shared.contracts.spelling import nfc
+from shared.erasure.records import erasure_id
 from shared.http.caller import ADMIN
-from shared.http.cursors import decode_cursor, encode_cursor
+from shared.http.parameters import BadParameter
 from shared.http.scopes import needs
-from shared.http.server import json_response, problem, problems
+from shared.http.server import json_response, problems
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -38,37 +40,58 @@ class ErasureList:
         if after is not None:
             time, name = after
             beyond = [{"$match": {"$or": [{"asked": {"$lt": time}}, {"asked": time, "_id": {"$lt": name}}]}}]
-        folded: list[Document] = [
-            {"$match": {"tenant": tenant}},
-            {"$project": {"_id": 0, "erasure": "$_id", "asked": {"$toDate": {"$toLong": _MILLISECONDS}}}},
+        folded = {"asked": {"$toDate": {"$toLong": _MILLISECONDS}}}
+        steps = [
+            {
+                "$group": {
+                    "_id": "$erasure",
+                    "asked": {"$max": "$asked"},
+                    "consumer_id": {"$first": "$consumer_id"},
+                }
+            },
+            *beyond,
+            {"$sort": {"asked": -1, "_id": -1}},
+            {"$limit": limit + 1},
+        ]
+        if after is None:
+            self._unite(tenant)
+        found = self._records({"tenant": tenant}, folded, steps)
+        shown, more = found[:limit], len(found) > limit
+        # Each of the others has a record in NFC by now, and is listed under that.
+        names = [each["_id"] for each in shown if nfc(each["consumer_id"]) == each["consumer_id"]]
+        place = (shown[-1]["asked"], shown[-1]["_id"]) if more else None
+        return [_brief(state) for state in self._erasures.states(tenant, names)], place
+
+    def _unite(self, tenant: str) -> None:
+        """See that what was stored before ids were normalised has a record under the id in NFC. It is made when
+        the state is read, so this happens once."""
+        old = self._records({"tenant": tenant, "consumer_id": {"$regex": r"[^\x00-\x7F]"}}, {}, [])
+        odd = {
+            each["erasure"]: each["consumer_id"] for each in old if nfc(each["consumer_id"]) != each["consumer_id"]
+        }
+        known = {each["erasure"] for each in old}
+        self._erasures.states(
+            tenant, [name for name, id in odd.items() if erasure_id(tenant, nfc(id)) not in known]
+        )
+
+    def _records(self, wanted: Document, folded: Document, steps: list[Document]) -> list[Document]:
+        """The requests over HTTP and what was folded from Kafka. ``folded`` replaces fields of the latter."""
+        kept = {"_id": 0, "asked": 1, "consumer_id": 1}
+        union = [{"$match": wanted}, {"$project": {**kept, "erasure": "$_id", **folded}}]
+        pipeline: list[Document] = [
+            {"$match": wanted},
+            {"$project": {**kept, "erasure": 1}},
+            {"$unionWith": {"coll": self._names("erasures"), "pipeline": union}},
+            *steps,
         ]
         with translated():
-            found = list(
-                self._database[REQUESTS].aggregate(
-                    [
-                        {"$match": {"tenant": tenant}},
-                        {"$project": {"_id": 0, "erasure": 1, "asked": 1}},
-                        {"$unionWith": {"coll": self._names("erasures"), "pipeline": folded}},
-                        {"$group": {"_id": "$erasure", "asked": {"$max": "$asked"}}},
-                        *beyond,
-                        {"$sort": {"asked": -1, "_id": -1}},
-                        {"$limit": limit + 1},
-                    ],
-                    allowDiskUse=True,
-                )
-            )
-        shown, more = found[:limit], len(found) > limit
-        items = [self._told(tenant, each["_id"]) for each in shown]
-        place = (shown[-1]["asked"], shown[-1]["_id"]) if more else None
-        return [item for item in items if item is not None], place
+            return list(self._database[REQUESTS].aggregate(pipeline, allowDiskUse=True))
 
-    def _told(self, tenant: str, name: str) -> Document | None:
-        state = self._erasures.state(tenant, name)
-        if state is None:
-            return None
-        waiting = next((step["name"] for step in state["steps"] if not step["done"]), None)
-        kept = ("erasure", "consumer_id", "mode", "asked", "done")
-        return {**{name: state[name] for name in kept}, "waiting_for": waiting}
+
+def _brief(state: Document) -> Document:
+    waiting = next((step["name"] for step in state["steps"] if not step["done"]), None)
+    kept = ("erasure", "consumer_id", "mode", "asked", "done")
+    return {**{name: state[name] for name in kept}, "waiting_for": waiting}
 
 
 def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
@@ -88,6 +111,7 @@ def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
     @needs(ADMIN)
     def listed(
         tenant: TenantOf,
+        cursors: CursorsOf,
         limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of erasures.")] = 20,
         cursor: Annotated[
             str | None, Query(description="`next` of the page before. Default: the first page.")
@@ -95,21 +119,20 @@ def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
     ) -> Any:
         """Every erasure requested over HTTP or through Kafka, with its progress. The steps and the receipt are at
         `GET /v1/erasures/{erasure}`."""
-        try:
-            after = None if cursor is None else _place(cursor)
-        except ValueError:
-            return problem(400, "cursor: is not a value of next from this query")
-        items, rest = erasures.page(tenant, limit, after)
-        return json_response({"items": items, "next": None if rest is None else _cursor(*rest)})
+        items, rest = erasures.page(tenant, limit, _time_and_id(cursors.decode(cursor)))
+        return json_response({"items": items, "next": cursors.encode(None if rest is None else _place(*rest))})
 
 
-def _cursor(time: datetime, name: str) -> str:
-    return encode_cursor((time - EPOCH) // timedelta(milliseconds=1), name)
+def _place(time: datetime, name: str) -> list[Any]:
+    return [(time - EPOCH) // timedelta(milliseconds=1), name]
 
 
-def _place(cursor: str) -> tuple[datetime, str]:
-    """Raises ValueError."""
-    match decode_cursor(cursor):
-        case [int(milliseconds), str(name)] if abs(milliseconds) < 10**15:
+def _time_and_id(place: Sequence[Any] | None) -> tuple[datetime, str] | None:
+    """Raises BadParameter."""
+    match place:
+        case None:
+            return None
+        # Until the year 9999, the last that there is.
+        case [int(milliseconds), str(name)] if 0 <= milliseconds < 250_000_000_000_000:
             return EPOCH + timedelta(milliseconds=milliseconds), name
-    raise ValueError(cursor)
+    raise BadParameter("cursor", "is not a value of next from this query")

@@ -1,28 +1,23 @@
 """The requested erasures, and the progress of each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ReturnDocument
-from pymongo.database import Database
-from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from services.privacy.erasure_evidence import Evidence, Person, Stores, spellings
 from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
-from shared.contracts.events import EPOCH, document_id
-from shared.contracts.spelling import nfc, other_spellings
-from shared.erasure.records import KEYS, Mode, Pseudonym, erasure_id, stronger_mode
+from shared.contracts.events import EPOCH
+from shared.contracts.spelling import nfc
+from shared.erasure.records import Mode, erasure_id, stronger_mode
 from shared.mongo.errors import translated
-from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
 from shared.vault.keys import LIFE_SECONDS
-from shared.versions.generations import Registry
-from shared.versions.progress import caught_up, change_marks
+from shared.versions.progress import Mark, change_marks, counted_numbers, reached_by
 
-_MAJORITY = ReadConcern("majority")
 #: Longest lifetime of a cache entry: of data keys in the vault; answers of the relations API expire earlier.
 CACHE_SECONDS = LIFE_SECONDS + 1.0
 
@@ -35,19 +30,6 @@ STEPS: Mapping[str, str] = {
     "aggregates": "analytics has counted the changes of the relations",
     "caches": "every cached answer about the consumer has expired",
 }
-
-
-@dataclass(frozen=True)
-class Stores:
-    """The sources of the progress: ``names`` returns the present full name of a collection of relations,
-    ``ledger`` the mode of a consumer in the ledger."""
-
-    database: Database[Document]
-    names: Callable[[str], str]
-    relations: Registry
-    analytics: Registry
-    ledger: Callable[[str, str], Mode | None]
-    pseudonym: Pseudonym
 
 
 class Erasures:
@@ -66,64 +48,75 @@ class Erasures:
 
     def state(self, tenant: str, id: str) -> Document | None:
         """The state of a tenant's erasure; None if there is none with this id."""
+        return next(iter(self.states(tenant, [id])), None)
+
+    def states(self, tenant: str, ids: Sequence[str]) -> list[Document]:
+        """The states of those of a tenant's erasures that exist, in this order. Erasures of two spellings of an
+        id, stored before ids were normalised, are one, under the spelling in NFC."""
+        known = self._known(tenant, ids)
+        requests = {person: self._request(person, records) for person, records in known.items()}
+        evidence = Evidence(self._stores, {person: request["mode"] for person, request in requests.items()})
+        reading = _Counting(self._stores)
+        return [
+            self._told(request, self._steps(request, evidence.steps(person), reading))
+            for person, request in requests.items()
+        ]
+
+    def _known(self, tenant: str, ids: Sequence[str]) -> dict[Person, list[Document]]:
+        """The records of each erasure, of all spellings of the consumer's id."""
+        found = self._records(tenant, ids)
+        people: list[Person] = []
+        for id in ids:
+            person = next(((tenant, nfc(each["consumer_id"])) for each in found if each["erasure"] == id), None)
+            if person is not None and person not in people:
+                people.append(person)
+        others = [erasure_id(*each) for person in people for each in spellings(person)]
+        if others:
+            seen = {each["erasure"] for each in found}
+            found += self._records(tenant, [id for id in others if id not in seen])
+        known: dict[Person, list[Document]] = {person: [] for person in people}
+        for record in found:
+            known[tenant, nfc(record["consumer_id"])].append(record)
+        return known
+
+    def _records(self, tenant: str, ids: Sequence[str]) -> list[Document]:
+        """Requests over HTTP, and what was folded from Kafka."""
+        if not ids:
+            return []
         database, names = self._stores.database, self._stores.names
         with translated():
-            folded = database[names("erasures")].find_one({"_id": id})
-            asked = list(self._requests.find({"erasure": id}))
-        known = [*asked, *([folded] if folded else [])]
-        if not known or known[0]["tenant"] != tenant:
-            return None
-        consumer_id = known[0]["consumer_id"]
-        mode: Mode = known[0]["mode"]
-        for each in known:
-            mode = stronger_mode(mode, each["mode"])
-        request = next((each for each in asked if each["mode"] == mode), None)
-        if request is None:
-            assert folded is not None
-            first = EPOCH + timedelta(microseconds=folded["asked"][mode]["time"])
-            request = self._noted(tenant, consumer_id, mode, first)
-        return self._told(request, self._steps(request))
+            asked = list(self._requests.find({"erasure": {"$in": list(ids)}, "tenant": tenant}))
+            folded = list(database[names("erasures")].find({"_id": {"$in": list(ids)}, "tenant": tenant}))
+        return [*asked, *({**each, "erasure": each["_id"], "folded": each["asked"]} for each in folded)]
 
-    def _steps(self, request: Document) -> dict[str, bool]:
-        tenant, consumer_id, mode = request["tenant"], nfc(request["consumer_id"]), request["mode"]
-        id, database = document_id(tenant, consumer_id), self._stores.database
-        # What was stored before ids were normalised must be gone, too.
-        ids = {"_id": {"$in": [id, *(document_id(tenant, each) for each in other_spellings(consumer_id))]}}
-        with translated():
-            profiles = list(database[self._stores.names("consumers")].find(ids, {"erased": 1}))
-            keys = list(database[KEYS].find(ids, {"destroyed": 1}))
-        steps = {
-            "accepted": True,
-            "profile": _has(profiles, id) and all(_reached(each.get("erased"), mode) for each in profiles),
-            "key": _has(keys, id) and all(each.get("destroyed") for each in keys),
-            "ledger": _reached(self._stores.ledger(tenant, consumer_id), mode),
-            "facts": self._facts(tenant, consumer_id, mode),
-        }
-        steps["aggregates"] = all(steps.values()) and self._counted(request)
+    def _request(self, person: Person, records: Sequence[Document]) -> Document:
+        """The request of the strongest mode. Erasures that came through Kafka get one when they are first read."""
+        mode: Mode = records[0]["mode"]
+        for each in records:
+            mode = stronger_mode(mode, each["mode"])
+        own = erasure_id(*person)
+        asked = [each for each in records if "folded" not in each and each["mode"] == mode]
+        request = next((each for each in asked if each["erasure"] == own), None)
+        times = [
+            EPOCH + timedelta(microseconds=each["folded"][mode]["time"])
+            for each in records
+            # A record of the erasure's own spelling is that of the request.
+            if mode in each.get("folded", ()) and (request is None or each["erasure"] != own)
+        ]
+        first = min([*times, *(each["asked"] for each in asked)])
+        if request is None:
+            request = self._noted(*person, mode, first)
+        return {**request, "asked": min(request["asked"], first)}
+
+    def _steps(self, request: Document, steps: dict[str, bool], counting: "_Counting") -> dict[str, bool]:
+        if "marks" not in request and all(steps.values()):
+            request["marks"] = self._keep(request, "marks", counting.marks())
+        steps["aggregates"] = all(steps.values()) and counting.done(request["marks"])
         if all(steps.values()) and "settled" not in request:
             request["settled"] = self._keep(request, "settled", self._clock())
         waited = self._clock() - request["settled"] if "settled" in request else timedelta(0)
         steps["caches"] = all(steps.values()) and waited >= timedelta(seconds=CACHE_SECONDS)
         return steps
-
-    def _facts(self, tenant: str, consumer_id: str, mode: Mode) -> bool:
-        # With majority read concern, like the marks, which are read next and must not be older.
-        names, database = self._stores.names, self._stores.database.with_options(read_concern=_MAJORITY)
-        with translated():
-            marker = database[names("erased")].find_one({"_id": document_id(tenant, consumer_id)})
-            if marker is None or not _reached(marker["mode"], mode):
-                return False
-            gone = [consumer_id, *other_spellings(consumer_id)]
-            if mode == "delete":
-                gone.append(self._stores.pseudonym(tenant, consumer_id))
-            ids = [{"_id": beginning_with(f"{document_id(tenant, each)}:")} for each in gone]
-            return database[names("relations")].find_one({"$or": ids}, {"_id": 1}) is None
-
-    def _counted(self, request: Document) -> bool:
-        """Whether analytics has counted all changes that were numbered when the facts had been erased."""
-        if "marks" not in request:
-            request["marks"] = self._keep(request, "marks", change_marks(self._stores.relations))
-        return caught_up(self._stores.database, self._stores.analytics, request["marks"])
 
     def _told(self, request: Document, steps: Mapping[str, bool]) -> Document:
         done = all(steps.values())
@@ -177,9 +170,23 @@ class Erasures:
         return stored[field]
 
 
-def _has(documents: Sequence[Document], id: str) -> bool:
-    return any(each["_id"] == id for each in documents)
+class _Counting:
+    """What analytics has counted, read at most once for many erasures."""
 
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._marks: list[Mark] | None = None
+        self._numbers: Mapping[str, int] | None = None
 
-def _reached(found: Mode | None, mode: Mode) -> bool:
-    return found is not None and stronger_mode(found, mode) == found
+    def marks(self) -> list[Mark]:
+        """The changes that analytics must have counted, as of now. Raises Unavailable."""
+        if self._marks is None:
+            self._marks = change_marks(self._stores.relations)
+        return self._marks
+
+    def done(self, marks: Sequence[Mark]) -> bool:
+        """Whether analytics has counted all changes that were numbered when the facts had been erased. Raises
+        Unavailable."""
+        if self._numbers is None:
+            self._numbers = counted_numbers(self._stores.database, self._stores.analytics)
+        return reached_by(self._numbers, marks)

@@ -10,6 +10,7 @@ from services.relations.metrics import cache_metrics
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
+from services.relations.spellings import StoredSpellings
 from shared.service.composition import Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
@@ -39,6 +40,7 @@ def run(settings: Settings) -> None:
             observers=[OwnWrites(cache), *findings],
         )
         service.background(Invalidation(settings, cache))
+        service.background(StoredSpellings(database, names, service.metrics))
         app = create_app(
             Queries(database, strength, cache, names),
             strength,

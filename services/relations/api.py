@@ -10,11 +10,11 @@ from services.relations import answers
 from services.relations.measures.catalogue import MEASURES
 from services.relations.measures.source import Source
 from services.relations.naming import add_names
-from services.relations.queries import BadCursor, Queries
+from services.relations.queries import Queries
 from services.relations.redaction import redactor
 from services.relations.strength import Strength
 from shared.access.app import guarded_app
-from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.access.masks import hides
 from shared.contracts.events import Kind, Name
@@ -160,6 +160,7 @@ def create_app(
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
+        cursors: CursorsOf,
         consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
         provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         kind: Annotated[Kind | None, DerivedFrom("kind"), Query()] = None,
@@ -170,8 +171,8 @@ def create_app(
         """The relations of a consumer, of a provider or between both, latest first, without retracted ones."""
         if consumer_id is None and provider_id is None:
             raise HTTPException(400, "the query needs consumer_id, provider_id or both")
-        with_cursor = _cursor_checked(queries.relations)
-        page = with_cursor(tenant, consumer_id, provider_id, kind, limit, cursor)
+        page = queries.relations(tenant, consumer_id, provider_id, kind, limit, cursors.decode(cursor))
+        page = {**page, "next": cursors.encode(page["next"])}
         page = queries.consenting(tenant, page, purpose)
         shown, fields = presented(page, PERSONAL_OF_RELATION, caller)
         asked = {"consumer_id": consumer_id, "provider_id": provider_id, "kind": kind}
@@ -192,6 +193,7 @@ def create_app(
     @needs(RELATIONS_READ)
     def relationships(
         tenant: TenantOf,
+        cursors: CursorsOf,
         consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
         provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         limit: Limit = 100,
@@ -207,8 +209,8 @@ def create_app(
             raise HTTPException(400, "the query needs exactly one of consumer_id and provider_id")
         side, id = ("consumer_id", consumer_id) if consumer_id is not None else ("provider_id", provider_id)
         assert id is not None
-        with_cursor = _cursor_checked(queries.relationships)
-        page = with_cursor(tenant, side, id, limit, cursor, clock())
+        page = queries.relationships(tenant, side, id, limit, cursors.decode(cursor), clock())
+        page = {**page, "next": cursors.encode(page["next"])}
         return json_response(queries.consenting(tenant, page, purpose))
 
     @app.get(
@@ -238,13 +240,3 @@ def create_app(
     if measures is not None:
         add_measures(app, MEASURES, measures, RELATIONS_READ)
     return app
-
-
-def _cursor_checked(query: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(*arguments: Any) -> Any:
-        try:
-            return query(*arguments)
-        except BadCursor:
-            raise HTTPException(400, "cursor: is not a value of next from this query") from None
-
-    return checked

@@ -4,9 +4,10 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
-import prometheus_client
+from prometheus_client import CollectorRegistry
 from pymongo.database import Database
 
+from services.relations.metrics import plaintext_metric
 from services.relations.sealing import SealedProjection
 from shared.contracts.errors import Unavailable
 from shared.contracts.findings import FINDINGS, PLAINTEXT
@@ -25,18 +26,12 @@ class PlaintextFindings(NullObserver):
         self,
         projection: SealedProjection,
         database: Database[Document],
-        registry: prometheus_client.CollectorRegistry,
+        registry: CollectorRegistry,
     ) -> None:
         self._projection = projection
         self._findings = database[FINDINGS]
         self._unstored: Counter[str] = Counter()
-        self._metric = prometheus_client.Counter(
-            "kith_plaintext_events",
-            "Events with personal data that were published to Kafka in plain text, past the door, and sealed "
-            "by the worker.",
-            ["topic"],
-            registry=registry,
-        )
+        self._metric = plaintext_metric(registry)
 
     def committed(self, partition: Partition, records: Sequence[Record], outcome: Outcome) -> None:  # noqa: ARG002
         count = self._projection.plaintext.pop(partition, 0)

@@ -1,7 +1,28 @@
-"""Prometheus metrics of the query cache."""
+"""Prometheus metrics of the relations service beside those of every worker."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from services.relations.cache import QueryCache
 from shared.observability.gauges import CallbackCounters
+
+
+def plaintext_metric(registry: CollectorRegistry) -> Counter:
+    return Counter(
+        "kith_plaintext_events",
+        "Events with personal data that were published to Kafka in plain text, past the door, and sealed "
+        "by the worker.",
+        ["topic"],
+        registry=registry,
+    )
+
+
+def spelling_metric(registry: CollectorRegistry) -> Gauge:
+    return Gauge(
+        "kith_ids_not_in_nfc",
+        "Stored documents whose ids are not in Unicode's form NFC; `kith rebuild relations` brings them together.",
+        ["collection"],
+        registry=registry,
+    )
 
 
 def cache_metrics(cache: QueryCache) -> CallbackCounters:

@@ -8,10 +8,11 @@ from fastapi.responses import JSONResponse
 
 from shared.access.guard import Access, secure
 from shared.access.head import HeadAsGet
+from shared.http.health import add_health
 from shared.http.paths import EncodedSlashes
 from shared.http.reference import add_reference
 from shared.http.scopes import public
-from shared.http.server import add_health, add_problem_handlers
+from shared.http.server import add_problem_handlers
 
 
 def guarded_app(
@@ -48,7 +49,7 @@ def guarded_app(
 
     @app.get("/openapi.json", include_in_schema=False)
     @public
-    def openapi() -> JSONResponse:
+    async def openapi() -> JSONResponse:
         return JSONResponse(app.openapi())
 
     return app

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pymongo.database import Database
 
 from shared.access.audit_factory import open_audit
+from shared.access.cursor_key import MongoCursorKey
 from shared.access.guard import Access
 from shared.access.key_uses import MongoKeyUses, UseRecorder
 from shared.access.keys import NO_LIMIT, check_limit
@@ -15,6 +16,7 @@ from shared.access.lookup import KeyLookup
 from shared.access.oidc import Tokens, Trust
 from shared.access.quota import Quotas
 from shared.contracts.errors import ConfigurationError
+from shared.http.limits import Limits
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 
@@ -22,8 +24,9 @@ from shared.settings import Settings
 @contextmanager
 def open_access(settings: Settings, database: Database[Document] | None) -> Iterator[Access]:
     """Access control with its audit, until the end of the block. Raises ConfigurationError."""
+    cursor_key = None if database is None else MongoCursorKey(database)
     if settings.access == "open":
-        yield Access(open=True, open_metrics=True)
+        yield Access(open=True, open_metrics=True, limits=Limits.of(settings), cursor_key=cursor_key)
         return
     if database is None:
         raise ConfigurationError(
@@ -40,6 +43,8 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
             Quotas(settings.rate_limit),
             audit,
             open_metrics=settings.metrics == "open",
+            limits=Limits.of(settings),
+            cursor_key=cursor_key,
         )
     finally:
         audit.close()

@@ -1,6 +1,7 @@
 """Access control of an HTTP service: every route is guarded, by its declaration or as an administrative act."""
 
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from contextlib import ExitStack
 from typing import Annotated, Any, Protocol
 
 import orjson
@@ -10,19 +11,30 @@ from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
+from shared.access.cursor_key import OwnKey
 from shared.access.masks import hidden_order, masked, with_masks, without_cursor
 from shared.access.openapi import document_access
 from shared.access.query import Parameters
 from shared.access.quota import Quotas
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Tenant
+from shared.contracts.limits import Owner, of_address
+from shared.http.bodies import Room, with_limits
 from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
+from shared.http.cursors import CursorKey, Cursors
+from shared.http.fair_pool import FairPool
+from shared.http.limits import Limits
 from shared.http.problems.client import HIDDEN_FIELD, WRONG_TENANT
 from shared.http.scopes import Need, need_of, takes_any_parameter
 from shared.http.server import SECURITY_HEADERS, problem
+from shared.http.shares import Share
+from shared.http.streams import WhileValid, is_streamed
+from shared.http.work import CURRENT, Work, off_the_loop
 
 TENANT_HEADER = "Kith-Tenant"
 _OPEN = frozenset(SCOPES)
+#: Parameters that choose a part of a list.
+_PAGING = ("cursor", "limit")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -50,7 +62,12 @@ class Access:
         *,
         open: bool = False,
         open_metrics: bool = False,
+        limits: Limits | None = None,
+        cursor_key: CursorKey | None = None,
     ) -> None:
+        self.limits = limits or Limits.usual()
+        #: Of the cursors of lists. Without ``cursor_key`` they are of this process alone.
+        self.cursor_key = cursor_key or OwnKey()
         self._keys = keys
         self._tokens = tokens
         self._quotas = quotas
@@ -76,6 +93,18 @@ class Access:
         if scope is not None and not caller.may(scope):
             raise forbidden(scope)
         return caller
+
+    async def still_admits(self, request: Request) -> bool:
+        """Whether the credential of an admitted request is still valid. While that cannot be found out, it is."""
+        if self._open:
+            return True
+        try:
+            await self._caller(request.headers.getlist("Authorization"))
+        except Denied:
+            return False
+        except Unavailable:
+            pass
+        return True
 
     def reading(self, caller: Caller, subject: dict[str, str], fields: list[str]) -> None:
         """Record in the audit that personal ``fields`` are about to be shown. ``subject`` is what was requested,
@@ -110,7 +139,10 @@ class Access:
 
 class GuardedRoute(APIRoute):
     """A route that admits only authorised callers, accepts only the parameters that it declares, and hides masked
-    fields and everything derived from them."""
+    fields and everything derived from them. A function that blocks works in the turn of its caller."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, off_the_loop(endpoint), **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -122,11 +154,17 @@ class GuardedRoute(APIRoute):
 
         async def guarded(request: Request) -> Response:
             access: Access = request.app.state.access
+            if access.lets_anyone(need):
+                return await answered(
+                    _shared_out(request, of_address(request.client.host if request.client else ""))
+                )
+            caller = await access.admit(request, need.scope)
+            request.scope["kith.caller"] = caller
+            answer = await answered(_shared_out(request, owner_of(caller)), caller)
+            return WhileValid(answer, lambda: access.still_admits(request)) if is_streamed(answer) else answer
+
+        async def answered(request: Request, caller: Caller | None = None) -> Response:
             given = request.query_params.multi_items()
-            caller = None
-            if not access.lets_anyone(need):
-                caller = await access.admit(request, need.scope)
-                request.scope["kith.caller"] = caller
             if not any_parameter and (problem := parameters.refused(given)) is not None:
                 return problem
             if caller is None or not caller.masks:
@@ -146,7 +184,10 @@ class GuardedRoute(APIRoute):
 
 def secure(app: FastAPI, access: Access) -> None:
     """Guard every route that is added from now on, and add the security headers and the quota to every answer."""
+    limits = access.limits
     app.state.access = access
+    app.state.pool = FairPool("answer", limits.threads, limits.waiting)
+    app.state.bodies = Share("MiB of request bodies in memory", limits.bodies, unit=2**20)
     app.router.route_class = GuardedRoute
     app.add_middleware(_Headers)
     document_access(app)
@@ -154,6 +195,34 @@ def secure(app: FastAPI, access: Access) -> None:
     @app.exception_handler(Denied)
     async def denied(_: Request, error: Denied) -> Response:
         return problem(error.status, error.detail, error.headers, kind=error.kind)
+
+
+def owner_of(caller: Caller) -> Owner:
+    """The one whom the work of ``caller`` counts for."""
+    return Owner(caller.tenant, caller.key, caller.bound)
+
+
+def held_by(request: Request) -> ExitStack:
+    """What is given back when the request has ended, however it ends."""
+    held: ExitStack = request.scope["kith.held"]
+    return held
+
+
+def room_of(request: Request) -> Room:
+    """The memory for the request's body."""
+    room: Room = request.scope["kith.room"]
+    return room
+
+
+def _shared_out(request: Request, owner: Owner) -> Request:
+    """``request`` of ``owner``: its body is limited, and what blocks waits for its turn."""
+    state = request.app.state
+    CURRENT.set(Work(state.pool, owner))
+    room = Room(state.bodies, owner, held_by(request))
+    request.scope["kith.room"] = room
+    if (connection := request.scope.get("kith.connection")) is not None:
+        connection.belongs_to(owner)
+    return with_limits(request, room, state.access.limits.body_seconds)
 
 
 async def caller_of(request: Request) -> Caller:
@@ -176,9 +245,22 @@ async def access_of(request: Request) -> Access:
     return found
 
 
+async def cursors_of(request: Request, tenant: Annotated[str, Depends(tenant_of)]) -> Cursors:
+    """The cursors of the list that is asked for: everything but the page's place and size belongs to it."""
+    shaping = sorted((name, value) for name, value in request.query_params.multi_items() if name not in _PAGING)
+    return cursors_in(request, tenant, [*sorted(request.path_params.items()), *shaping])
+
+
+def cursors_in(request: Request, tenant: str, shaping: Sequence[Any], parameter: str = "cursor") -> Cursors:
+    """The cursors of a list of the request's route that has this ``shaping``."""
+    place = [request.app.title, request.scope["route"].path, tenant, shaping]
+    return Cursors(request.app.state.access.cursor_key, place, parameter)
+
+
 #: Types for the parameters of routes.
 CallerOf = Annotated[Caller, Depends(caller_of)]
 TenantOf = Annotated[str, Depends(tenant_of)]
+CursorsOf = Annotated[Cursors, Depends(cursors_of)]
 AccessOf = Annotated[Access, Depends(access_of)]
 
 
@@ -206,7 +288,7 @@ def _hidden(
 
 
 class _Headers:
-    """ASGI middleware."""
+    """ASGI middleware: adds headers, and gives back what the request has taken."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -228,4 +310,6 @@ class _Headers:
                         headers.setdefault(name, value)
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        with ExitStack() as held:
+            scope["kith.held"] = held
+            await self._app(scope, receive, with_headers)

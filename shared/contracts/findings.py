@@ -3,3 +3,5 @@
 FINDINGS = "findings"
 #: ``plaintext/<topic>`` counts events whose personal data reached Kafka in plain text, bypassing the door.
 PLAINTEXT = "plaintext"
+#: ``spelling/<collection>`` counts documents whose ids are not in NFC, of before ids were normalised.
+SPELLING = "spelling"

@@ -75,7 +75,7 @@ def add_reference(app: FastAPI) -> None:
 
     @app.get("/docs/{name}", include_in_schema=False)
     @public
-    def part(name: str, request: Request) -> Any:
+    async def part(name: str, request: Request) -> Any:
         if name not in _OF_THE_PACKAGE and name != "start.js":
             raise HTTPException(404)
         return answer(_file(name), request, {})

@@ -1,18 +1,42 @@
 """Where downloads are kept between runs: one folder per user, safe for several processes at once."""
 
 import fcntl
+import logging
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.contracts.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+
 
 def cache_folder() -> Path:
-    """``KITH_CACHE_FOLDER``, or ``kith`` in the user's cache folder. Created when missing."""
+    """``KITH_CACHE_FOLDER``, or ``kith`` in the user's cache folder. Created when missing. Its files
+    are run, so nobody else may write to it. Raises ConfigurationError when it belongs to another user (except the
+    administrator), or cannot be narrowed."""
     folder = os.environ.get("KITH_CACHE_FOLDER")
     above = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     path = Path(folder) if folder else Path(above) / "kith"
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = path.stat()
+    if status.st_uid not in (os.geteuid(), 0):
+        raise ConfigurationError(
+            f"{path} belongs to another user (id {status.st_uid}), who could exchange what Kith runs from it; "
+            "name another folder in KITH_CACHE_FOLDER"
+        )
+    if status.st_mode & _WRITABLE:
+        try:
+            path.chmod(stat.S_IMODE(status.st_mode) & ~_WRITABLE)
+        except PermissionError:
+            raise ConfigurationError(
+                f"{path}: other users can write to it; name another in KITH_CACHE_FOLDER"
+            ) from None
+        log.warning("%s could be written by other users of this machine; now only its owner can", path)
     return path
 
 

@@ -6,6 +6,7 @@ it can hold passwords and keys. The file counts while the process that wrote it 
 
 import json
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 from shared.contracts.errors import ConfigurationError
 from shared.local.locks import Lock, is_held
+from shared.local.private import private_folder, write_private
 
 _ENDING = ".json"
 EXAMPLE = '{"settings": {"kafka": "host:9092", "mongo": "mongodb://…"}}'
@@ -66,6 +68,8 @@ class Held:
         names = [asked] if asked else [default, *(f"{default}-{n}" for n in range(2, 100))]
         for name in names:
             path = path_of(name)
+            if not is_path(name):
+                private_folder(path.parent)
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = Lock(_lock_of(path))
             if lock.acquire():
@@ -85,11 +89,7 @@ class Held:
         """Replace the file at once."""
         self.context = context
         fields = {name: value for name, value in asdict(context).items() if name != "path"}
-        partial = self.path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(fields, file, indent=2)
-        partial.replace(self.path)
+        write_private(self.path, json.dumps(fields, indent=2))
 
     def end(self) -> None:
         """Remove it."""
@@ -99,6 +99,11 @@ class Held:
 
 def how_to_stop(name: str) -> str:
     return f"`kith down --context {name}` stops it"
+
+
+def without_password(address: str) -> str:
+    """A URI as it may be shown."""
+    return re.sub(r"//[^@/]*@", "//***@", address)
 
 
 def is_path(name: str) -> bool:
@@ -136,9 +141,13 @@ def running() -> list[Context]:
 
 
 def read(path: Path) -> Context:
-    """The context in a file. Raises ConfigurationError when there is none."""
+    """The context in a file. Raises ConfigurationError when there is none, and when it is another user's: it would
+    lead this one's commands, with their keys, to servers of that user."""
     try:
-        found = json.loads(path.read_text())
+        with path.open() as file:
+            if (owner := os.fstat(file.fileno()).st_uid) not in (os.geteuid(), 0):
+                raise ConfigurationError(f"{path} belongs to another user (id {owner}); it is not used")
+            found = json.load(file)
         if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
             raise TypeError("an object with settings")
         known = {name: found[name] for name in Context.__dataclass_fields__ if name in found}

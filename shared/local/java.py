@@ -3,17 +3,11 @@
 import re
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
 from shared.contracts.errors import ConfigurationError
-from shared.local.cache import cache_folder, locked
+from shared.local.artifacts import fetched
 
 OLDEST_JAVA = 17
-# Kafka's own coordinates leave out the bridge from its logging interface to log4j, which its archive ships.
-# The "!" keeps log4j's list of versions out: it would bring in kafka-clients 3.9.
-COORDINATES = "org.apache.kafka:kafka_2.13:4.3.0+org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!"
-FOLDER = "kafka-4.3.0"
 
 
 def find_java() -> str:
@@ -35,36 +29,5 @@ def find_java() -> str:
 
 
 def kafka_class_path() -> str:
-    """The class path of Kafka. The first call on a machine downloads its jars (about 45 MB)."""
-    jars = cache_folder() / FOLDER
-    if not jars.exists():
-        with locked(FOLDER) as cache:
-            if not jars.exists():
-                _download(cache, jars)
-    return str(jars / "*")
-
-
-def _download(cache: Path, jars: Path) -> None:
-    try:
-        from jgo.constants import MAVEN_CENTRAL_URL
-        from jgo.env import EnvironmentBuilder
-        from jgo.maven import MavenContext
-    except ImportError as error:
-        raise ConfigurationError("Kafka's jars are fetched by jgo: install kith[local]") from error
-    with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as folder:
-        staging = Path(folder)
-        # A repository of its own: jgo trusts whatever file is there, even half a download.
-        context = MavenContext(
-            repo_cache=staging / "repository", remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=60
-        )
-        try:
-            found = EnvironmentBuilder(context=context, cache_dir=staging / "build").from_endpoint(COORDINATES)
-        except Exception as error:  # jgo has no base class of its own, and requests' errors pass through
-            raise ConfigurationError(
-                f"cannot fetch Kafka's jars from {MAVEN_CENTRAL_URL}: {type(error).__name__}: {error}"
-            ) from error
-        complete = staging / "complete"
-        complete.mkdir()
-        for jar in (*found.class_path_jars, *found.module_path_jars):
-            shutil.copyfile(jar, complete / jar.name)
-        complete.rename(jars)  # at once, and only when complete: whoever sees the folder can use it
+    """The class path of Kafka, each jar checked. The first call on a machine downloads them (about 45 MB)."""
+    return str(fetched("kafka") / "*")

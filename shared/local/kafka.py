@@ -1,6 +1,7 @@
 """A real Apache Kafka 4.3 (KRaft, one node) as a child process."""
 
 import base64
+import os
 import socket
 import subprocess
 import time
@@ -12,10 +13,11 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from shared.local.java import find_java, kafka_class_path
+from shared.local.kafka_security import PLAIN, SCRAM, Login, client, with_acls, with_one_user
+from shared.local.private import UMASK, private_file, private_folder, write_private
 from shared.local.processes import Process
 
 START_SECONDS = 60.0
-SCRAM = "SCRAM-SHA-512"
 
 LOGGING = """\
 status = error
@@ -35,8 +37,9 @@ class KafkaServer:
 
     Everything is under ``data``; starting again on the same data, also after ``kill`` and also on other
     ports, finds all topics, messages and offsets. ``properties`` are added to Kafka's own or replace them. With
-    ``login``, an administrator's name and password, clients have to say who they are (SASL/SCRAM-SHA-512, without
-    TLS), and may do what ACLs allow, which is nothing at first.
+    ``login``, a name and a password, clients have to prove who they are, without TLS. By SCRAM it is an
+    administrator, of data that has always been used so, and others may do what ACLs allow. By PLAIN it is the only
+    user; any data can be used so, and again without.
     """
 
     def __init__(
@@ -47,7 +50,8 @@ class KafkaServer:
         log: Path,
         properties: Mapping[str, str] | None = None,
         heap: str = "512m",
-        login: tuple[str, str] | None = None,
+        login: Login | None = None,
+        mechanism: str = SCRAM,
     ) -> None:
         self.data = data.absolute()
         self.port = port
@@ -56,6 +60,7 @@ class KafkaServer:
         self.properties = dict(properties or {})
         self.heap = heap
         self.login = login
+        self.mechanism = mechanism
         self.process = Process("Kafka", [], log)
 
     @property
@@ -69,11 +74,11 @@ class KafkaServer:
 
     def launch(self) -> None:
         """Start without waiting until the broker serves."""
-        self.data.mkdir(parents=True, exist_ok=True)
-        settings = self.data / "server.properties"
-        settings.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
+        private_folder(self.data)
+        settings = self.data / "server.properties"  # it can hold a password
+        write_private(settings, "".join(f"{key}={value}\n" for key, value in self._settings().items()))
         logging = self.data / "log4j2.properties"
-        logging.write_text(LOGGING)
+        write_private(logging, LOGGING)
         java = [
             find_java(),
             f"-Xmx{self.heap}",
@@ -141,43 +146,29 @@ class KafkaServer:
     def _security(self) -> dict[str, str]:
         if self.login is None:
             return {}
-        name, password = self.login
-        module = "org.apache.kafka.common.security.scram.ScramLoginModule"
-        return {
-            "listeners": f"SASL://{self.bootstrap},CONTROLLER://127.0.0.1:{self.controller_port}",
-            "advertised.listeners": f"SASL://{self.bootstrap}",
-            "listener.security.protocol.map": "SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "inter.broker.listener.name": "SASL",
-            "sasl.enabled.mechanisms": SCRAM,
-            "sasl.mechanism.inter.broker.protocol": SCRAM,
-            f"listener.name.sasl.{SCRAM.lower()}.sasl.jaas.config": (
-                f'{module} required username="{name}" password="{password}";'
-            ),
-            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            # The controller talks to itself, on a listener that no client is told of.
-            "super.users": f"User:{name};User:ANONYMOUS",
-        }
+        make = with_one_user if self.mechanism == PLAIN else with_acls
+        return make(self.bootstrap, f"127.0.0.1:{self.controller_port}", self.login)
 
-    def client(self, login: tuple[str, str] | None) -> dict[str, str]:
+    def client(self, login: Login | None) -> dict[str, str]:
         """A client's options (kafka-python's) to come as a user; nobody in particular where there are none."""
-        found = {"bootstrap_servers": self.bootstrap}
-        if login is not None:
-            name, password = login
-            found |= {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": SCRAM}
-            found |= {"sasl_plain_username": name, "sasl_plain_password": password}
-        return found
+        return {"bootstrap_servers": self.bootstrap, **client(self.mechanism, login)}
 
     def _format(self, command: list[str]) -> None:
         cluster = "-"
         while cluster.startswith("-"):  # which the tool would take for an option
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         first = []
-        if self.login is not None:
+        if self.login is not None and self.mechanism == SCRAM:
             first = ["--add-scram", "{}=[name={},password={}]".format(SCRAM, *self.login)]
-        with self.log.open("ab") as log:
+        with os.fdopen(private_file(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             done = subprocess.run(
-                [*command, "-t", cluster, *first], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+                [*command, "-t", cluster, *first],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=False,
+                umask=UMASK,
             )
         if done.returncode != 0:
             raise self.process.failure(f"could not format {self.data}")

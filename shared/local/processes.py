@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from shared.contracts.errors import ConfigurationError
+from shared.local.private import UMASK, private_file
 
 SHIM = Path(__file__).with_name("shim.py")
 
@@ -108,9 +109,9 @@ class Process:
         )
 
     def _spawn(self) -> None:
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
-            self._log_start = log.tell()
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(private_file(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
+            self._log_start = log.seek(0, os.SEEK_END)
             self._child = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SHIM), str(os.getpid()), *self.argv],
                 env=None if self.env is None else dict(self.env),
@@ -118,6 +119,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=UMASK,
             )
 
     def _signal(self, number: signal.Signals) -> None:

@@ -1,16 +1,19 @@
 """Kafka and MongoDB side by side, over one data folder."""
 
+import secrets
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from shared.local.kafka import KafkaServer
-from shared.local.mongo import MongoServer
+from shared.local.kafka_security import PLAIN
+from shared.local.mongo import OWNER, MongoServer
 from shared.local.ports import require_free
+from shared.local.private import private_folder
 from shared.local.processes import Process, replace_taken
 
 BOTH = frozenset({"kafka", "mongo"})
@@ -27,7 +30,8 @@ class Servers:
 
     ``data`` None is a temporary folder. With ``port_base`` N, Kafka listens on N, its controller on N + 1 and
     MongoDB on N + 2 (ConfigurationError says what holds one of them); without it, on free ones. ``only`` leaves
-    one of the two out.
+    one of the two out. With ``secured`` both ask for a password, which this start makes: another user of the
+    machine gets nowhere.
     """
 
     def __init__(
@@ -35,8 +39,10 @@ class Servers:
         data: Path | None = None,
         port_base: int | None = None,
         only: Collection[str] = BOTH,
+        secured: bool = False,
     ) -> None:
         self._data = data
+        self._secured = secured
         self._port_base = port_base
         self._only = only
         self._exit = ExitStack()
@@ -53,8 +59,11 @@ class Servers:
                 [0, 0, 0] if base is None else [base, base + 1, base + 2]
             )
             log = data / "log"
-            self.kafka = KafkaServer(data / "kafka", kafka_port, controller_port, log / "kafka.log")
-            self.mongo = MongoServer(data / "mongo", mongo_port, log / "mongo.log")
+            login = (OWNER, secrets.token_urlsafe()) if self._secured else None
+            self.kafka = KafkaServer(
+                data / "kafka", kafka_port, controller_port, log / "kafka.log", login=login, mechanism=PLAIN
+            )
+            self.mongo = MongoServer(data / "mongo", mongo_port, log / "mongo.log", secured=self._secured)
             undo.callback(self._stop)
             # Both boot at the same time; nothing here needs a thread.
             started = [server for name, server in self._servers if name in self._only]
@@ -80,7 +89,8 @@ class Servers:
 
     @property
     def _servers(self) -> tuple[tuple[str, MongoServer | KafkaServer], ...]:
-        return ("mongo", self.mongo), ("kafka", self.kafka)
+        # Kafka's Java starts while mongod's file is checked.
+        return ("kafka", self.kafka), ("mongo", self.mongo)
 
     def _stop(self) -> None:
         for process in self.processes:
@@ -90,11 +100,12 @@ class Servers:
 
 
 @contextmanager
-def data_folder(data: Path | None) -> Iterator[Path]:
-    """``data``, created when missing; or a temporary folder, of which only the logs stay after an error."""
+def data_folder(data: Path | None, say: Callable[[str], None] = lambda _: None) -> Iterator[Path]:
+    """``data``, created when missing; or a temporary folder, of which only the logs stay after an error. Only the
+    owner can enter it: ``say`` receives that it was open to others. Raises ConfigurationError when it is another
+    user's."""
     if data is not None:
-        data.mkdir(parents=True, exist_ok=True)
-        yield data.absolute()
+        yield private_folder(data, say).absolute()
         return
     folder = Path(tempfile.mkdtemp(prefix="kith-"))
     try:

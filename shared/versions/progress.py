@@ -22,12 +22,23 @@ def change_marks(relations: Registry) -> list[Mark]:
     ]
 
 
-def caught_up(database: Database[Document], analytics: Registry, marks: Sequence[Mark]) -> bool:
-    """Whether the live version of analytics has counted all changes up to ``marks``. Raises Unavailable."""
+def counted_numbers(database: Database[Document], analytics: Registry) -> dict[str, int]:
+    """The number of the last change that the live version of analytics has counted, by origin. Raises
+    Unavailable."""
     seen: dict[str, int] = {}
     wanted = {"_id": beginning_with(f"{analytics.name}@{analytics.read().live}/")}
     with translated():
         for position in database[POSITIONS].find(wanted, {"seen": 1}):
             for each in position.get("seen", ()):
                 seen[each["origin"]] = max(each["number"], seen.get(each["origin"], 0))
-    return all(seen.get(str(mark["origin"]), 0) >= int(mark["number"]) for mark in marks)
+    return seen
+
+
+def reached_by(numbers: Mapping[str, int], marks: Sequence[Mark]) -> bool:
+    """Whether all changes up to ``marks`` are among those counted."""
+    return all(numbers.get(str(mark["origin"]), 0) >= int(mark["number"]) for mark in marks)
+
+
+def caught_up(database: Database[Document], analytics: Registry, marks: Sequence[Mark]) -> bool:
+    """Whether the live version of analytics has counted all changes up to ``marks``. Raises Unavailable."""
+    return reached_by(counted_numbers(database, analytics), marks)

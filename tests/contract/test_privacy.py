@@ -1,7 +1,8 @@
 """Erasing, correcting and exporting over HTTP, on a real MongoDB, in this process."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -9,6 +10,8 @@ import pytest
 from joserfc import jws
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
+from pymongo import MongoClient
+from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 import services.relations.fact_erasure as erasing
 from services.privacy.erasures import CACHE_SECONDS, STEPS
@@ -19,6 +22,7 @@ from shared.contracts import codec
 from shared.erasure.records import erasure_id, hashed
 from shared.http.caller import Caller
 from shared.mongo.store import connect
+from shared.runtime.protocols import Document
 from tests.conftest import Addresses
 from tests.support.builders import event, recorded, renamed
 from tests.support.privacy_driver import Services
@@ -209,8 +213,18 @@ def sums(database: Mongo) -> dict[str, Any]:
     totals: dict[Any, dict[str, Any]] = {}
     for each in found.pop("aggregates"):
         total = totals.setdefault((each["tenant"], each["by"], each["key"], each["day"]), {})
+        counted(each)
+        for hour in each["hours"].values():
+            counted(hour)
         add(total, {name: each[name] for name in each if name not in ("_id", "partition")})
     return {**found, "aggregates": {key: kept for key, total in totals.items() if (kept := nonzero(total))}}
+
+
+def counted(sums: dict[str, Any]) -> None:
+    """Name the number of facts of every currency: partials leave out what their count says."""
+    if "amount" in sums:
+        counts = sums.get("amount_count", {})
+        sums["amount_count"] = {currency: counts.get(currency, sums["count"]) for currency in sums["amount"]}
 
 
 def add(total: dict[str, Any], part: dict[str, Any]) -> None:
@@ -356,3 +370,87 @@ def test_without_a_credential_only_the_keys_are_told(mongo_database: Mongo) -> N
     ]
     assert [answer.status_code for answer in refused] == [401] * 4
     assert not world.memory.values("consumers")
+
+
+class Counted(CommandListener):
+    """The commands that MongoDB gets."""
+
+    def __init__(self) -> None:
+        self._found: Counter[str] = Counter()
+
+    def during(self, work: Callable[[], object]) -> dict[str, int]:
+        self._found.clear()
+        work()
+        return dict(self._found)
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self._found[f"{event.command_name} {event.command.get(event.command_name)}"] += 1
+
+    def succeeded(self, event: object) -> None: ...
+    def failed(self, event: object) -> None: ...
+
+
+def listed(services: Services, limit: int = 100) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = services.call("GET", "/v1/erasures", params={"limit": limit, **cursor}).json()
+        found += page["items"]
+        if page["next"] is None:
+            return found
+        cursor = {"cursor": page["next"]}
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_an_erasure_of_before_ids_were_in_nfc_is_listed_once(
+    services: Services, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requested over HTTP or through Kafka, and requested again under the id in NFC or not."""
+    requests = services.database["erasure_requests"]
+    for id, day in (("jose\u0301", 1), ("rene\u0301", 2), ("bob", 3)):
+        name = erasure_id("default", id)
+        asked = services.now.replace(day=day)
+        requests.insert_one(
+            {
+                "_id": f"{name}/delete",
+                "erasure": name,
+                "tenant": "default",
+                "consumer_id": id,
+                "mode": "delete",
+                "asked": asked,
+            }
+        )
+    with monkeypatch.context() as before:
+        before.setattr(codec, "with_ids_in_nfc", lambda event: event)
+        gone = {"consumer_id": "zoe\u0301", "mode": "delete"}
+        services.store([event("consumer.erased", "x", "2026-11-04T00:00:00Z", gone)])
+    services.call("DELETE", "/v1/consumers/" + quote("jos\u00e9"), params={"mode": "delete"})
+    services.relate()
+    for _ in range(2):
+        found = {item["consumer_id"]: item for item in listed(services, limit)}
+        assert len(listed(services, limit)) == 4
+        assert {id: item["asked"][:10] for id, item in found.items()} == {
+            "jos\u00e9": "2026-11-01",
+            "ren\u00e9": "2026-11-02",
+            "bob": "2026-11-03",
+            "zo\u00e9": "2026-11-04",
+        }
+        assert all(item["erasure"] == erasure_id("default", id) for id, item in found.items())
+    old = services.call("GET", "/v1/erasures/" + erasure_id("default", "jose\u0301")).json()
+    assert old["erasure"] == erasure_id("default", "jos\u00e9")
+
+
+def test_a_page_of_erasures_is_as_many_queries_as_one(servers: Addresses, services: Services) -> None:
+    counted = Counted()
+    with MongoClient[Document](servers.mongo, event_listeners=[counted]) as client:
+        watched = Services(client[services.database.name])
+        for number in range(3):
+            services.call("DELETE", f"/v1/consumers/c{number}", params={"mode": "delete"})
+        services.relate()
+        listed(watched)
+        few = counted.during(lambda: listed(watched))
+        for number in range(3, 40):
+            services.call("DELETE", f"/v1/consumers/c{number}", params={"mode": "delete"})
+        services.relate()
+        assert len(listed(watched)) == 40
+        assert counted.during(lambda: listed(watched)) == few

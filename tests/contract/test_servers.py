@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from kafka.errors import KafkaError
 from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from shared.local.kafka import KafkaServer
+from shared.local.kafka_security import client as client_of
 from shared.local.mongo import MongoServer
 from shared.local.processes import ProcessFailed, free_ports, is_free
 from shared.local.servers import Servers
@@ -31,9 +34,9 @@ def produce(bootstrap: str, value: bytes) -> None:
     producer.close()
 
 
-def values(bootstrap: str) -> list[bytes]:
+def values(bootstrap: str, **options: str) -> list[bytes]:
     partition = TopicPartition(TOPIC, 0)
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", **options)
     consumer.assign([partition])
     end = consumer.end_offsets([partition])[partition]
     found: list[bytes] = []
@@ -72,6 +75,78 @@ def test_servers_side_by_side(tmp_path: Path) -> None:
         processes = servers.processes
         assert all(process.running for process in processes)
     assert not any(process.running for process in processes)
+
+
+def anonymous(kafka: str, mongo: int) -> list[str]:
+    """What a user without the password can do."""
+    able = []
+    direct = f"mongodb://127.0.0.1:{mongo}/?directConnection=true"
+    with MongoClient[dict[str, Any]](direct) as client:
+        for what, act in (
+            ("read", lambda: client.test.names.find_one()),
+            ("write", lambda: client.test.names.insert_one({})),
+            ("make a user", lambda: client.admin.command("createUser", "eve", pwd="eve", roles=["root"])),
+        ):
+            try:
+                act()
+                able.append(what)
+            except OperationFailure:
+                pass
+    for name in (None, ("kith", "kith"), ("admin", "")):
+        try:
+            KafkaAdminClient(
+                bootstrap_servers=kafka, bootstrap_timeout_ms=1000, **client_of("PLAIN", name)
+            ).close()
+            able.append(f"come to Kafka as {name}")
+        except KafkaError:
+            pass
+    return able
+
+
+def test_secured_servers_open_data_from_before_and_let_nobody_else_in(tmp_path: Path) -> None:
+    ports = free_ports(4)
+    kafka = KafkaServer(tmp_path / "kafka", ports[0], ports[1], tmp_path / "kafka.log")
+    mongo = MongoServer(tmp_path / "mongo", ports[2], tmp_path / "mongo.log")
+    for server in (kafka, mongo):
+        server.launch()
+    for server in (kafka, mongo):
+        server.wait_ready()
+    create_topic(kafka.bootstrap)
+    produce(kafka.bootstrap, b"from before")
+    add_in_transaction(mongo.uri, "ann")
+    for server in (kafka, mongo):
+        server.stop()
+    passwords = set()
+    # Each start makes its own password; the second one, of MongoDB alone, after a kill and on another port.
+    with Servers(tmp_path, only={"mongo"}, secured=True) as servers:
+        assert servers.mongo.login is not None
+        passwords.add(servers.mongo.login[1])
+        add_in_transaction(servers.mongo.uri, "ben")
+        servers.mongo.kill()
+    with Servers(tmp_path, secured=True) as servers:
+        login = servers.kafka.login
+        assert login is not None
+        assert servers.mongo.login is not None
+        passwords |= {login[1], servers.mongo.login[1]}
+        add_in_transaction(servers.mongo.uri, "cem")
+        assert "ann" in names(servers.mongo.uri)
+        options = client_of("PLAIN", login)
+        assert b"from before" in values(servers.kafka.bootstrap, **options)
+        assert anonymous(servers.kafka.bootstrap, servers.mongo.port) == []
+        # The controller's listener asks, too.
+        controller = f"127.0.0.1:{servers.kafka.controller_port}"
+        with pytest.raises(KafkaError):
+            KafkaAdminClient(bootstrap_controllers=controller, bootstrap_timeout_ms=1000)
+        lines = [Path(f"/proc/{process.pid}/cmdline").read_bytes().decode() for process in servers.processes]
+        assert not any(password in line for password in passwords for line in lines)
+        private = [path for path in tmp_path.rglob("*") if path.stat().st_mode & 0o077]
+        assert not [path for path in private if (tmp_path / "mongo") not in path.parents], private
+    assert len(passwords) == 3
+    # And again without: the data is not bound to a password.
+    mongo = MongoServer(tmp_path / "mongo", ports[3], tmp_path / "mongo.log")
+    mongo.start()
+    assert names(mongo.uri) == ["ann", "ben", "cem"]
+    mongo.stop()
 
 
 def test_a_temporary_folder_is_removed() -> None:

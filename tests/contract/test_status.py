@@ -124,3 +124,22 @@ def test_markers_of_transactions_are_no_lag_in_status_or_the_demo(real_settings:
             # The markers are written after the producer has been answered.
             wait_for(f"a lag of {expected}", partial(_has_lag, real_settings, database, expected))
             assert gauge.lag().of("relations") == expected
+
+
+def test_ids_not_in_nfc_are_those_of_the_live_version(real_settings: Settings) -> None:
+    assert real_settings.mongo is not None
+    with connect(real_settings.mongo) as client:
+        database = client[real_settings.database]
+        database["findings"].insert_many(
+            [
+                {"_id": "spelling/relations", "count": 3},
+                {"_id": "spelling/consumers", "count": 0},
+                {"_id": "spelling/relations@2", "count": 5},
+                {"_id": "plaintext/kith.consumers", "count": 7},
+            ]
+        )
+        found = read_status(real_settings, database)
+        assert (found.not_in_nfc, found.plaintext) == ({"relations": 3}, {"kith.consumers": 7})
+        registry = MongoRegistry(database, "relations")
+        registry.replace(registry.read(), Generations(live=2, last=2))
+        assert read_status(real_settings, database).not_in_nfc == {"relations": 5}

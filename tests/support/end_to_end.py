@@ -157,7 +157,11 @@ def values(settings: Settings, topic: str) -> list[tuple[dict[str, bytes], bytes
 def kith(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
     """The command ``kith`` as a process, with no settings but these."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
-    kept = {name: os.environ[name] for name in ("KITH_CACHE_FOLDER", "KITH_MONGOD") if name in os.environ}
+    kept = {
+        name: os.environ[name]
+        for name in ("KITH_CACHE_FOLDER", "KITH_MAVEN_URL", "KITH_MONGOD")
+        if name in os.environ
+    }
     return subprocess.Popen(
         [Path(sys.executable).with_name("kith"), *arguments],
         stdin=subprocess.DEVNULL,

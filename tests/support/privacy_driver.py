@@ -12,8 +12,9 @@ from services.analytics.projection import AnalyticsProjection
 from services.analytics.schema import COLLECTIONS as ANALYTICS
 from services.privacy.api import create_app
 from services.privacy.audit_routes import add_audit
+from services.privacy.erasure_evidence import Stores
 from services.privacy.erasure_list import ErasureList, add_erasure_list
-from services.privacy.erasures import Erasures, Stores
+from services.privacy.erasures import Erasures
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS as PRIVACY

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from services.ingest.metrics import DoorMetrics
 from services.relations.cache import QueryCache
-from services.relations.metrics import cache_metrics
+from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
 from shared.http.metrics import RequestMetrics
 from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
@@ -26,6 +26,8 @@ def registered() -> CollectorRegistry:
     registry = new_registry()
     WorkerInstrumentation(registry, NoTracing(), "relations").watch(Worker(_never))
     registry.register(cache_metrics(QueryCache("off", 1)))
+    plaintext_metric(registry)
+    spelling_metric(registry)
     DoorMetrics(registry)
     RequestMetrics(_never, registry)
     return registry

@@ -124,7 +124,7 @@ def _values(
     found = {} if currency is None else source.providers(span, query.kind, query.category, currency)
     left_out = sum(bool(sums["elsewhere"]) for sums in found.values())
     how = {"money": True, "currency": currency, "left_out": left_out}
-    return {provider: sums["amount"] for provider, sums in found.items()}, how, known
+    return {provider: sums["amount"] for provider, sums in found.items() if sums["paid"]}, how, known
 
 
 def _top(source: "Source", query: ValueQuery) -> rank.TopProviders:

@@ -151,8 +151,20 @@ RATE_LIMITED = ProblemType(
     "rate-limited",
     429,
     "The rate limit is used up",
-    "The credential has sent as many requests as it may in this period. The headers `RateLimit-Limit`, "
-    "`RateLimit-Remaining` and `RateLimit-Reset` state its quota.",
-    "Wait for the seconds of the header `Retry-After`. Send events in batches: a batch is one request. An "
-    "operator sets the limit with `KITH_RATE_LIMIT`, or with `kith keys api create --limit`.",
+    "The credential, or its tenant with all of its credentials, has sent as many requests, events or erasures as "
+    "it may in this period. `detail` names which. The headers `RateLimit-Limit`, `RateLimit-Remaining` and "
+    "`RateLimit-Reset` state the quota of requests. Nothing was done.",
+    "Wait for the seconds of the header `Retry-After`. An operator sets the limits with `KITH_RATE_LIMIT`, "
+    "`KITH_EVENT_LIMIT`, `KITH_ERASURE_LIMIT` and those of tenants, or of one key with "
+    "`kith keys api create --limit`.",
+)
+SHARE_USED_UP = ProblemType(
+    "share-used-up",
+    429,
+    "The credential or its tenant does too much at the same time",
+    "What all tenants share in a process (threads, memory for bodies, exports, streams, connections) is bounded "
+    "per credential and per tenant. This credential, or its tenant, has as much in progress as it may. `detail` "
+    "names what. Other tenants are not affected. Nothing was done.",
+    "Let some of the requests in progress end, and send this one again after the seconds of the header "
+    "`Retry-After`. An operator finds the settings in the page on limits.",
 )

@@ -15,9 +15,10 @@ from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
 from shared.access.quota import Quotas
 from shared.contracts.errors import Unavailable
 from shared.http.caller import SCOPES, Caller, unauthorized
+from shared.http.health import add_health
 from shared.http.metrics import add_metrics
 from shared.http.scopes import needs, public
-from shared.http.server import SECURITY_HEADERS, add_health, add_problem_handlers
+from shared.http.server import SECURITY_HEADERS, add_problem_handlers
 from tests.unit.ingest.test_door import NOW
 
 ALL = frozenset(SCOPES)

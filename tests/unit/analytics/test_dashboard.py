@@ -25,7 +25,7 @@ from shared.access.guard import Access
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller
 from shared.http.cors import allow_origins
-from shared.http.server import _Server
+from shared.http.serving import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
 from tests.support.analytics_driver import get

@@ -13,7 +13,6 @@ import pytest
 
 from services.cli.up import environment
 from shared.contracts.errors import ConfigurationError
-from shared.local.java import kafka_class_path
 from shared.local.mongo import find_mongod
 from shared.local.processes import Process, ProcessFailed, free_ports, is_free, replace_taken, tail
 from shared.settings import Settings
@@ -210,15 +209,6 @@ def test_mongod_that_is_named_but_missing(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("KITH_MONGOD", "/no/such/mongod")
     with pytest.raises(ConfigurationError, match="/no/such/mongod"):
         find_mongod()
-
-
-def test_jars_in_the_cache_are_used_without_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KITH_CACHE_FOLDER", str(tmp_path))
-    monkeypatch.setitem(sys.modules, "jgo", None)
-    with pytest.raises(ConfigurationError, match=r"kith\[local\]"):
-        kafka_class_path()
-    (tmp_path / "kafka-4.3.0").mkdir()
-    assert kafka_class_path() == f"{tmp_path}/kafka-4.3.0/*"
 
 
 def test_settings_travel_whole_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

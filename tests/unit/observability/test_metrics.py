@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.ingest.api import create_app
 from services.ingest.metrics import DoorMetrics
 from services.relations.cache import QueryCache
-from services.relations.metrics import cache_metrics
+from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
 from shared.http.metrics import RequestMetrics, add_metrics
@@ -279,6 +279,8 @@ def exposed() -> set[str]:
     observation = WorkerInstrumentation(registry, NoTracing(), "relations")
     observation.watch(Worker(lambda: pytest.fail("never started")))
     registry.register(cache_metrics(QueryCache("off", 1)))
+    plaintext_metric(registry)
+    spelling_metric(registry)
     DoorMetrics(registry)
     RequestMetrics(lambda *_: pytest.fail("never asked"), registry)
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}

@@ -86,6 +86,8 @@ def test_the_json_has_no_more_and_no_less() -> None:
         "closed_letters",
         "outbox",
         "plaintext",
+        "incomplete",
+        "not_in_nfc",
     }
 
 
@@ -95,6 +97,21 @@ def test_plain_text_past_the_door_is_shown_as_a_finding() -> None:
     assert "Findings: 12,345 events with personal data in plain text in kith.consumers." in " ".join(text.split())
     assert "KITH_PLAINTEXT=refuse" in text
     assert "12,345" in text
+
+
+def test_documents_that_a_rebuild_would_complete_are_named() -> None:
+    assert "kith rebuild" not in shown(status(partition()))
+    assert "until kith rebuild relations" in " ".join(shown(status(partition(), incomplete=["relations"])).split())
+
+
+def test_ids_that_are_not_in_nfc_are_a_finding_with_what_to_do() -> None:
+    assert "NFC" not in shown(status(partition()))
+    text = " ".join(shown(status(partition(), not_in_nfc={"consumers": 1, "relations": 2_345})).split())
+    assert "Findings: 2,346 documents have ids that are not in Unicode's form NFC" in text
+    assert "(1 in consumers, 2,345 in relations)" in text
+    assert "kith rebuild switch relations --differences publish." in text
+    one = " ".join(shown(status(partition(), not_in_nfc={"providers": 1})).split())
+    assert "1 document has an id that is not" in one
 
 
 def test_it_fits_into_eighty_columns() -> None:
@@ -166,6 +183,7 @@ HEAVY = status(
     documents={"relationships": 123_456_789, "relations": 1_234_567_890},
     dead_letters={"unknown_version": 1_234_567, "invalid": 12},
     plaintext={"kith.consumers": 12_345},
+    not_in_nfc={"relations": 12_345_678},
     closed_letters=7_654_321,
     outbox=1000,
 )

@@ -56,12 +56,16 @@ def test_every_command_is_in_a_document() -> None:
     assert set(known) - groups <= {span for document in DOCUMENTS for span in spans(document)}
 
 
+#: Of mongod and of docker-compose.
+OTHERS = {"--auth", "--build", "--env-file"}
+
+
 @each_document
 def test_options_that_stand_alone_exist(document: Path) -> None:
     known = commands()
     named = {word for span in spans(document) for word in re.findall(r"(?<!\S)(--[a-z-]+)", span)}
     bench = {option for action in parser()._actions for option in action.option_strings}
-    assert named <= set().union(*known.values()) | bench | {"--auth"}  # the last is mongod's
+    assert named <= set().union(*known.values()) | bench | OTHERS
 
 
 @each_document

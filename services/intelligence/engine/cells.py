@@ -1,0 +1,196 @@
+"""What a relationship consists of, packed: counts by kind and month, eight bytes each. Pure.
+
+A word of 64 bits is one cell (kind, month, count) in its edge's row, or, for a relationship of several cells,
+where they stand in a pool, or a strength without cells.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.intelligence.engine.names import enlarged
+
+#: kind → month → {count, …}, as in the document of a relationship.
+Kinds = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+_KIND_BITS, _MONTH_BITS, _COUNT_BITS = 16, 17, 29
+_MOST_COUNT = (1 << _COUNT_BITS) - 1
+_MOST_KINDS = (1 << _KIND_BITS) - 1
+_POOLED, _WIDE = 1, 2
+_LENGTH_BITS = 26
+_PAYLOAD = (1 << 62) - 1
+#: The code of a strength without cells, and of kinds for which there is no code left. It weighs 1.
+UNNAMED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wide:
+    """A relationship whose cells are not in its document: its strength as of a month, like "2026-11"."""
+
+    month: str
+    strength: float
+
+
+class Cell(NamedTuple):
+    kind: str
+    month: int
+    amount: float
+
+
+class Cells:
+    """The pool of one graph, and the codes of its kinds.
+
+    A tenant has at most 65,534 kinds; further ones weigh 1, and no filter finds them.
+    """
+
+    __slots__ = ("_codes", "_end", "_pool", "_waste", "kinds")
+
+    def __init__(self) -> None:
+        self._codes: dict[str, int] = {}
+        self.kinds: list[str] = [""]
+        self._pool = np.zeros(64, np.uint64)
+        self._end = 0
+        self._waste = 0
+
+    def pack(self, kinds: Kinds, wide: Wide | None, old: int | None = None) -> int | None:
+        """The word of a relationship; None for one of nothing. ``old`` is its word until now."""
+        cells = [
+            (self._code(kind) << (_MONTH_BITS + _COUNT_BITS)) | (month_number(month) << _COUNT_BITS) | part
+            for kind in sorted(kinds)
+            for month, cell in sorted(kinds[kind].items())
+            for part in _parts(cell["count"])
+        ]
+        if len(cells) == 1:
+            self._forget(old)
+            return cells[0]
+        if cells:
+            return (_POOLED << 62) | self._store(cells, old)
+        if wide is not None and wide.strength > 0:
+            strength = int(np.float64(wide.strength).view(np.uint64))
+            return (_WIDE << 62) | self._store([month_number(wide.month), strength], old)
+        self._forget(old)
+        return None
+
+    def cells(self, word: int) -> Iterator[Cell]:
+        """What ``pack`` packed, in the order of kinds and months."""
+        tag, payload = word >> 62, word & _PAYLOAD
+        if tag == 0:
+            yield self._cell(payload)
+            return
+        at, length = payload >> _LENGTH_BITS, payload & ((1 << _LENGTH_BITS) - 1)
+        if tag == _WIDE:
+            yield Cell("", int(self._pool[at]), float(self._pool[at + 1 : at + 2].view(np.float64)[0]))
+            return
+        for cell in self._pool[at : at + length].tolist():
+            yield self._cell(cell)
+
+    def amounts(
+        self, words: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """All cells of some edges: the edge's index, the code of the kind, the month, the count."""
+        tags = words >> np.uint64(62)
+        if not tags.any():
+            return (np.arange(len(words)), *_fields(words))
+        payload = words & np.uint64(_PAYLOAD)
+        at = (payload >> np.uint64(_LENGTH_BITS)).astype(np.int64)
+        lengths = (payload & np.uint64((1 << _LENGTH_BITS) - 1)).astype(np.int64)
+        lengths[tags != _POOLED] = 1
+        edges = np.repeat(np.arange(len(words)), lengths)
+        first = np.cumsum(lengths) - lengths
+        cells = words[edges]
+        pooled = tags[edges] == _POOLED
+        inner = np.arange(len(edges)) - first[edges]
+        cells[pooled] = self._pool[(at[edges] + inner)[pooled]]
+        kinds, months, counts = _fields(cells)
+        wide = np.flatnonzero(tags == _WIDE)
+        if len(wide):
+            kinds[first[wide]] = UNNAMED
+            months[first[wide]] = self._pool[at[wide]].astype(np.int64)
+            counts[first[wide]] = self._pool[at[wide] + 1].view(np.float64)
+        return edges, kinds, months, counts
+
+    def has_kind(self, words: NDArray[np.uint64], kind: str) -> NDArray[np.int64]:
+        """The indexes of the edges with a relation of a kind."""
+        code = self._codes.get(kind)
+        if code is None:
+            return np.zeros(0, np.int64)
+        edges, kinds, _, _ = self.amounts(words)
+        return np.unique(edges[kinds == code])
+
+    def compacted(self, words: NDArray[np.uint64]) -> NDArray[np.uint64] | None:
+        """Where much of the pool is waste: the words again, for a pool without it."""
+        if self._waste <= 1024 or self._waste * 3 <= self._end:
+            return None
+        pooled = np.flatnonzero(words >> np.uint64(62))
+        old = words[pooled]
+        at = ((old & np.uint64(_PAYLOAD)) >> np.uint64(_LENGTH_BITS)).astype(np.int64)
+        lengths = (old & np.uint64((1 << _LENGTH_BITS) - 1)).astype(np.int64)
+        ends = np.cumsum(lengths)
+        self._pool = self._pool[np.repeat(at - ends + lengths, lengths) + np.arange(lengths.sum())]
+        self._end, self._waste = len(self._pool), 0
+        out = words.copy()
+        tags = old >> np.uint64(62) << np.uint64(62)
+        out[pooled] = (
+            tags | ((ends - lengths).astype(np.uint64) << np.uint64(_LENGTH_BITS)) | lengths.astype(np.uint64)
+        )
+        return out
+
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self._pool.nbytes
+
+    def _cell(self, payload: int) -> Cell:
+        kind = self.kinds[payload >> (_MONTH_BITS + _COUNT_BITS)]
+        return Cell(kind, (payload >> _COUNT_BITS) & ((1 << _MONTH_BITS) - 1), float(payload & _MOST_COUNT))
+
+    def _code(self, kind: str) -> int:
+        code = self._codes.get(kind)
+        if code is None:
+            if len(self.kinds) > _MOST_KINDS - 1:
+                return UNNAMED
+            code = self._codes[kind] = len(self.kinds)
+            self.kinds.append(kind)
+        return code
+
+    def _store(self, block: list[int], old: int | None) -> int:
+        at = self._room_of(old, len(block))
+        self._pool[at : at + len(block)] = block
+        return (at << _LENGTH_BITS) | len(block)
+
+    def _room_of(self, old: int | None, length: int) -> int:
+        if old is not None and old >> 62 and old & ((1 << _LENGTH_BITS) - 1) == length:
+            return (old & _PAYLOAD) >> _LENGTH_BITS
+        self._forget(old)
+        at = self._end
+        self._end += length
+        if self._end > len(self._pool):
+            self._pool = enlarged(self._pool, self._end)
+        return at
+
+    def _forget(self, old: int | None) -> None:
+        if old is not None and old >> 62:
+            self._waste += old & ((1 << _LENGTH_BITS) - 1)
+
+
+def _fields(cells: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    kinds = ((cells & np.uint64(_PAYLOAD)) >> np.uint64(_MONTH_BITS + _COUNT_BITS)).astype(np.int64)
+    months = ((cells >> np.uint64(_COUNT_BITS)) & np.uint64((1 << _MONTH_BITS) - 1)).astype(np.int64)
+    return kinds, months, (cells & np.uint64(_MOST_COUNT)).astype(np.float64)
+
+
+def _parts(count: int) -> Iterator[int]:
+    """A count, in parts that fit a cell."""
+    while count > _MOST_COUNT:
+        yield _MOST_COUNT
+        count -= _MOST_COUNT
+    yield count
+
+
+@lru_cache(1_200)
+def month_number(month: str) -> int:
+    """Months since year 0, so that differences count months."""
+    return int(month[:4]) * 12 + int(month[5:7]) - 1

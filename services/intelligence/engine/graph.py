@@ -1,0 +1,222 @@
+"""The relationships of one tenant as a graph in flat arrays. Pure.
+
+It is a set of edges: what it answers depends neither on the order in which they came nor on how often.
+"""
+
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from math import fsum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.intelligence.engine.cells import Cell, Cells, Kinds, Wide, month_number
+from services.intelligence.engine.names import Names
+from services.intelligence.engine.question import Question, Side
+from services.intelligence.engine.rows import Ints, Rows, summed
+
+#: consumer_id, provider_id, kinds of the relationship's document, its strength where it has no cells
+Row = tuple[str, str, Kinds, Wide | None]
+
+#: The most consumers of a provider (and providers of a consumer) that a walk starts or goes on from.
+SAMPLE = 8_192
+#: The most relationships that a walk follows in one of its steps, about.
+BUDGET = 1 << 20
+# Graphs of one kind that are kept.
+_VIEWS = 4
+
+
+class Graph:
+    """``put`` and ``build`` change it; functions of this package answer from it. Not for several threads at once.
+
+    ``sample`` and ``budget`` bound the time of an answer (see ``Rows.gather``). They are part of what an answer
+    depends on.
+    """
+
+    def __init__(self, sample: int = SAMPLE, budget: int = BUDGET) -> None:
+        if sample < 1 or budget < 1:
+            raise ValueError("sample and budget must be at least 1")
+        self.sample, self.budget = sample, budget
+        self.names: dict[Side, Names] = {"consumer": Names(), "provider": Names()}
+        self.rows: dict[Side, Rows] = {"consumer": Rows(words=True), "provider": Rows(words=False)}
+        self.cells = Cells()
+        #: The number of relationships.
+        self.edges = 0
+        self._views: OrderedDict[str, Graph] = OrderedDict()
+
+    @classmethod
+    def build(cls, rows: Iterable[Row], sample: int = SAMPLE, budget: int = BUDGET) -> "Graph":
+        """The graph of all relationships of a scan, much faster than by ``put``. Of one pair the last row
+        counts."""
+        graph = cls(sample, budget)
+        consumers, providers, words = array("i"), array("i"), array("Q")
+        of_consumer, of_provider = graph.names["consumer"].intern, graph.names["provider"].intern
+        for consumer_id, provider_id, kinds, wide in rows:
+            if (word := graph.cells.pack(kinds, wide)) is not None:
+                consumers.append(of_consumer(consumer_id))
+                providers.append(of_provider(provider_id))
+                words.append(word)
+        graph._fill(*(np.array(each) for each in (consumers, providers, words)))
+        return graph
+
+    def put(self, consumer_id: str, provider_id: str, kinds: Kinds | None, wide: Wide | None = None) -> None:
+        """Set a relationship to what its document has: ``kinds``, or a strength where that has no cells. None (or
+        nothing) removes it. Repeating it changes nothing."""
+        for kind, view in self._views.items():
+            only = {kind: kinds[kind]} if kinds and kind in kinds else None
+            view.put(consumer_id, provider_id, only)
+        consumer = self.names["consumer"].find(consumer_id)
+        provider = self.names["provider"].find(provider_id)
+        consumers = self.rows["consumer"]
+        at = -1 if consumer is None or provider is None else consumers.find(consumer, provider)
+        assert consumers.words is not None
+        old = int(consumers.words[at]) if at >= 0 else None
+        word = self.cells.pack(kinds or {}, wide, old)
+        if old is not None:
+            assert consumer is not None
+            assert provider is not None
+            if word is None:
+                self._remove(consumer, provider, at)
+            else:
+                consumers.words[at] = word
+        elif word is not None:
+            self._add(consumer_id, provider_id, word)
+        if (compacted := self.cells.compacted(consumers.words)) is not None:
+            consumers.words = compacted
+
+    def of_kind(self, kind: str | None) -> "Graph":
+        """The graph of the relations of one kind only: kept up to date once made. A few are kept."""
+        if kind is None:
+            return self
+        view = self._views.get(kind)
+        if view is None:
+            view = self._views[kind] = Graph.build(self._only(kind), self.sample, self.budget)
+            if len(self._views) > _VIEWS:
+                self._views.popitem(last=False)
+        self._views.move_to_end(kind)
+        return view
+
+    def degree(self, side: Side, id: str) -> int:
+        """The number of relationships; 0 for an unknown id."""
+        number = self.names[side].find(id)
+        return 0 if number is None else int(self.rows[side].length[number])
+
+    def __contains__(self, pair: tuple[str, str]) -> bool:
+        return self._at(*pair) >= 0
+
+    def strength(self, consumer_id: str, provider_id: str, question: Question) -> float | None:
+        """The strength of a relationship as of the question's month; None without one (of its kind)."""
+        terms = self.terms(consumer_id, provider_id, question)
+        return fsum(terms) if terms else None
+
+    def terms(self, consumer_id: str, provider_id: str, question: Question) -> list[float]:
+        """The parts of a strength, by kind and month."""
+        at = self._at(consumer_id, provider_id)
+        now = month_number(question.month)
+        words = self.rows["consumer"].words
+        assert words is not None
+        return [
+            question.weights.get(cell.kind, 1.0)
+            * cell.amount
+            * 2.0 ** min((cell.month - now) / question.half_life, 1000.0)
+            for cell in (self.cells.cells(int(words[at])) if at >= 0 else ())
+            if question.kind is None or cell.kind == question.kind
+        ]
+
+    def relative(self, words: NDArray[np.uint64], question: Question) -> NDArray[np.float64]:
+        """The strengths of some edges, relative to each other: decay never changes their ratios, so the latest
+        month takes the place of the question's, and no power of two runs over."""
+        edges, kinds, months, amounts = self.cells.amounts(words)
+        weights = question.weights
+        if weights:
+            of_code = np.array([weights.get(kind, 1.0) for kind in self.cells.kinds])
+            amounts = amounts * of_code[kinds]
+        if not (counted := amounts > 0).any():
+            return np.zeros(len(words))
+        latest = int(months[counted].max())
+        ages = np.maximum(latest - months, 0)
+        decay = _decay(question.half_life, 1 << int(ages.max()).bit_length())
+        # The cells of an edge are added one after the other, in the order of kinds and months.
+        return summed(edges, amounts * decay[ages], len(words))
+
+    def mask(self, side: Side, ids: frozenset[str]) -> NDArray[np.bool_]:
+        """Which numbers of a side are among ``ids``."""
+        names = self.names[side]
+        chosen = np.zeros(names.room, np.bool_)
+        small, large = (ids, names) if len(ids) <= len(names) else (None, names)
+        if small is not None:
+            numbers = [number for id in small if (number := large.find(id)) is not None]
+        else:
+            numbers = [number for number, id in enumerate(names.ids) if id in ids]
+        chosen[numbers] = True
+        return chosen
+
+    def nbytes(self) -> int:
+        """Bytes of memory of arrays and ids, views of kinds included."""
+        own = self.cells.nbytes() + sum(names.nbytes() for names in self.names.values())
+        own += sum(rows.nbytes() for rows in self.rows.values())
+        return own + sum(view.nbytes() for view in self._views.values())
+
+    def all_cells(self) -> Iterator[tuple[str, str, list[Cell]]]:
+        """All relationships, in no order."""
+        consumers, providers = self.names["consumer"].ids, self.names["provider"].ids
+        for number, consumer_id in enumerate(consumers):
+            if consumer_id:  # the number is taken
+                row, words = self.rows["consumer"].row(number), self.rows["consumer"].row_words(number)
+                for provider, word in zip(row.tolist(), words.tolist(), strict=True):
+                    yield consumer_id, providers[provider], list(self.cells.cells(word))
+
+    def _only(self, kind: str) -> Iterator[Row]:
+        rows = self.rows["consumer"]
+        numbers = np.flatnonzero(rows.length[: self.names["consumer"].room])
+        at, lengths = rows.positions(numbers)
+        assert rows.words is not None
+        words = rows.words[at]
+        owners, neighbours = np.repeat(numbers, lengths), rows.to[at]
+        consumers, providers = self.names["consumer"].ids, self.names["provider"].ids
+        for index in self.cells.has_kind(words, kind).tolist():
+            months: dict[str, dict[str, int]] = {}
+            for cell in self.cells.cells(int(words[index])):
+                if cell.kind == kind:
+                    month = f"{cell.month // 12:04d}-{cell.month % 12 + 1:02d}"
+                    counted = months.setdefault(month, {"count": 0})
+                    counted["count"] += int(cell.amount)
+            yield consumers[owners[index]], providers[neighbours[index]], {kind: months}, None
+
+    def _at(self, consumer_id: str, provider_id: str) -> int:
+        consumer = self.names["consumer"].find(consumer_id)
+        provider = self.names["provider"].find(provider_id)
+        return -1 if consumer is None or provider is None else self.rows["consumer"].find(consumer, provider)
+
+    def _add(self, consumer_id: str, provider_id: str, word: int) -> None:
+        consumer = self.names["consumer"].intern(consumer_id)
+        provider = self.names["provider"].intern(provider_id)
+        self.rows["consumer"].append(consumer, provider, word)
+        self.rows["provider"].append(provider, consumer)
+        self.edges += 1
+
+    def _remove(self, consumer: int, provider: int, at: int) -> None:
+        self.rows["consumer"].remove(consumer, at)
+        self.rows["provider"].remove(provider, self.rows["provider"].find(provider, consumer))
+        self.edges -= 1
+        if not self.rows["consumer"].length[consumer]:
+            self.names["consumer"].release(consumer)
+        if not self.rows["provider"].length[provider]:
+            self.names["provider"].release(provider)
+
+    def _fill(self, consumers: Ints, providers: Ints, words: NDArray[np.uint64]) -> None:
+        pairs = (consumers.astype(np.int64) << 32) | providers
+        last = len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1]
+        consumers, providers = consumers[last].astype(np.int64), providers[last].astype(np.int64)
+        self.rows["consumer"].fill(consumers, providers, words[last], self.names["consumer"].room)
+        self.rows["provider"].fill(providers, consumers, None, self.names["provider"].room)
+        self.edges = len(last)
+
+
+@lru_cache(64)
+def _decay(half_life: float, room: int) -> NDArray[np.float64]:
+    """Powers of two for ages in months. By Python, one by one: the last bit of a vector's may depend on its
+    place."""
+    return np.array([2.0 ** (-age / half_life) for age in range(room + 1)])

@@ -1,0 +1,50 @@
+"""Who is alike: providers with the same consumers, consumers with the same providers. Pure."""
+
+import numpy as np
+
+from services.intelligence.engine.answers import Answer, Ranking
+from services.intelligence.engine.graph import Graph
+from services.intelligence.engine.question import Question, Side, other
+from services.intelligence.engine.ranking import best
+from services.intelligence.engine.rows import counted, summed
+from services.intelligence.engine.walk import SCALE, first_step, popularity_factors
+
+
+def similar(graph: Graph, side: Side, id: str, question: Question) -> Ranking:
+    """The nodes of the same side that share neighbours with one: the walk, a step shorter.
+
+    S(j) = Σ_v rint(2^50 · w(u, v) / |row of v|) over the neighbours of both. ``shared`` of an answer is their
+    number; they are not named. ``known`` has no meaning here.
+    """
+    graph = graph.of_kind(question.kind)
+    names = graph.names[side]
+    number = names.find(id)
+    if number is None:
+        return Ranking((), "walk", "unknown", 0, False)
+    first = first_step(graph, side, number, question)
+    if first is None:
+        return Ranking((), "walk", "weightless", 0, False)
+    rows = graph.rows[other(side)]
+    most = min(graph.sample, max(32, graph.budget // len(first.nodes)))
+    met, lengths = rows.gather(first.nodes, most, names)
+    sampled = first.sampled or bool((rows.length[first.nodes] > most).any())
+    parts = np.repeat(np.rint(first.chances * SCALE / lengths), lengths)
+    wholes = summed(met, parts, names.room)
+    shared = counted(met, names.room)
+    wholes[number] = 0
+    if question.among is not None:
+        wholes[~graph.mask(side, question.among)] = 0
+    scores = wholes * popularity_factors(graph, side, question.beta) / SCALE
+    found = int((scores > 0).sum())
+    degrees = graph.rows[side].length
+    answers = tuple(
+        Answer(
+            names.ids[each],
+            int(wholes[each]),
+            float(int(degrees[each]) ** -question.beta) / SCALE,
+            int(degrees[each]),
+            shared=int(shared[each]),
+        )
+        for each in best(scores, names.ids, question.limit)
+    )
+    return Ranking(answers, "walk", None if found else "unreached", found, sampled)

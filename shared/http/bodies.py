@@ -1,0 +1,75 @@
+"""The body of a request: one limit on its size and time for all routes of all services, enforced while it is read.
+
+Memory for bodies is taken as their bytes arrive, not as they are declared: a sender that declares much and sends
+nothing takes nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import ExitStack
+from typing import Any
+
+from fastapi import Request
+
+from shared.contracts.limits import Owner
+from shared.http.limits import MAX_BODY_BYTES
+from shared.http.problems.client import REQUEST_TIMEOUT, TOO_LARGE
+from shared.http.server import Refusal
+from shared.http.shares import Share
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+def too_large() -> Refusal:
+    return Refusal(TOO_LARGE, f"a request has at most {MAX_BODY_BYTES} bytes (after decompression)")
+
+
+class Room:
+    """The memory that one request's body takes of a Share, given back when ``held`` is closed."""
+
+    def __init__(self, share: Share, owner: Owner, held: ExitStack) -> None:
+        self._share, self._owner = share, owner
+        self._taken = 0
+        held.callback(self._give_back)
+
+    def take(self, size: int) -> None:
+        """Take ``size`` bytes more. Raises Refusal (429, 503)."""
+        self._share.take(self._owner, size)
+        self._taken += size
+
+    def _give_back(self) -> None:
+        if self._taken:
+            self._share.give(self._owner, self._taken)
+            self._taken = 0
+
+
+def with_limits(request: Request, room: Room, seconds: float) -> Request:
+    """``request``, whose body raises Refusal while it is read: 408 when it does not end within ``seconds``, 413
+    when it is too large, 429 and 503 when there is no room for it."""
+    receive = request.receive
+    read, ended, until = 0, False, 0.0
+    declared = request.headers.get("content-length", "")
+
+    async def limited() -> MutableMapping[str, Any]:
+        nonlocal read, ended, until
+        if ended:
+            return await receive()
+        if not until:
+            # The number of digits is compared first: Python refuses to parse a number with thousands of them.
+            if declared.isdigit() and (len(declared) > 18 or int(declared) > MAX_BODY_BYTES):
+                raise too_large()
+            until = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise Refusal(REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s") from None
+        ended = message["type"] != "http.request" or not message.get("more_body", False)
+        if size := len(message.get("body", b"")):
+            read += size
+            if read > MAX_BODY_BYTES:
+                raise too_large()
+            room.take(size)
+        return message
+
+    return Request(request.scope, limited, request._send)

@@ -1,0 +1,148 @@
+"""Blocking work in threads of its own, in turns: between tenants first, then between a tenant's credentials.
+
+Nothing in a request's path waits on asyncio's default thread pool or on Starlette's, which all tenants share
+without turns.
+"""
+
+import asyncio
+import contextvars
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from shared.contracts.limits import Most, Owner
+from shared.http.shares import Share
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Job:
+    __slots__ = ("call", "context", "future", "owner", "waits")
+
+    def __init__(self, owner: Owner, call: Callable[[], Any]) -> None:
+        self.owner, self.call = owner, call
+        self.future: Future[Any] = Future()
+        self.context = contextvars.copy_context()
+        self.waits = True
+
+
+class FairPool:
+    """Thread-safe. A tenant occupies at most ``per_tenant`` threads (half of them, unless stated), so that one
+    is free for another tenant; beyond that its work waits, and beyond ``waiting`` it is refused.
+
+    ``what`` completes "this tenant already has 64 …".
+    """
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        waiting: Most,
+        *,
+        what: str = "requests waiting",
+        per_tenant: int | None = None,
+    ) -> None:
+        self.threads = threads
+        self.per_tenant = max(1, threads // 2) if per_tenant is None else per_tenant
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._waiting = Share(what, waiting)
+        self._lock = threading.Lock()
+        #: By tenant, then by credential; both in the order of their turns.
+        self._turns: dict[str, dict[str, deque[_Job]]] = {}
+        self._running: Counter[str] = Counter()
+        self._busy = 0
+
+    def submit(self, owner: Owner, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "Future[T]":
+        """The future of ``function``'s result. Cancelling it takes it out of the queue. Raises Refusal (429, 503)
+        when too much waits."""
+        job = _Job(owner, lambda: function(*args, **kwargs))
+        self._waiting.take(owner)
+        with self._lock:
+            self._turns.setdefault(owner.tenant, {}).setdefault(owner.key, deque()).append(job)
+        job.future.add_done_callback(lambda _: self._left(job))
+        self._start()
+        return job.future
+
+    async def run(self, owner: Owner, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """``function``'s result. If the waiting task is cancelled, what has not begun does not begin."""
+        return await asyncio.wrap_future(self.submit(owner, function, *args, **kwargs))
+
+    def close(self) -> None:
+        """Begin nothing more. What runs, ends by itself."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._busy >= self.threads or (job := self._next()) is None:
+                return
+            self._busy += 1
+        try:
+            self._executor.submit(self._work, job)
+        except RuntimeError as error:  # closed, because the process is stopping
+            with self._lock:
+                self._busy -= 1
+                self._ended(job)
+            job.future.set_exception(error)
+
+    def _work(self, job: _Job | None) -> None:
+        while job is not None:
+            try:
+                result = job.context.run(job.call)
+            except BaseException as error:
+                job.future.set_exception(error)
+                del error
+            else:
+                job.future.set_result(result)
+                del result
+            with self._lock:
+                self._ended(job)
+                job = self._next()
+                if job is None:
+                    self._busy -= 1
+
+    def _ended(self, job: _Job) -> None:
+        self._running[job.owner.tenant] -= 1
+        if not self._running[job.owner.tenant]:
+            del self._running[job.owner.tenant]
+
+    def _next(self) -> _Job | None:
+        """The job whose turn it is, with its thread counted; None while there is none. Needs the lock."""
+        for tenant, credentials in list(self._turns.items()):
+            if self._running[tenant] >= self.per_tenant and next(iter(credentials.values()))[0].owner.bounded:
+                continue
+            key, jobs = next(iter(credentials.items()))
+            job = jobs.popleft()
+            # Both go to the end of their queues.
+            del credentials[key], self._turns[tenant]
+            if jobs:
+                credentials[key] = jobs
+            if credentials:
+                self._turns[tenant] = credentials
+            self._no_longer_waits(job)
+            if not job.future.set_running_or_notify_cancel():
+                return self._next()
+            self._running[tenant] += 1
+            return job
+        return None
+
+    def _left(self, job: _Job) -> None:
+        """A job is done. If it was cancelled while it waited, it leaves the queue."""
+        if not job.waits:
+            return
+        with self._lock:
+            if not job.waits:
+                return
+            credentials = self._turns[job.owner.tenant]
+            credentials[job.owner.key].remove(job)
+            if not credentials[job.owner.key]:
+                del credentials[job.owner.key]
+            if not credentials:
+                del self._turns[job.owner.tenant]
+            self._no_longer_waits(job)
+
+    def _no_longer_waits(self, job: _Job) -> None:
+        job.waits = False
+        self._waiting.give(job.owner)

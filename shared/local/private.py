@@ -1,0 +1,68 @@
+"""Folders and files for their owner only. They are created so; those that were open to others are narrowed."""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from shared.contracts.errors import ConfigurationError
+
+_OTHERS = 0o077
+#: For child processes: what they create is their owner's.
+UMASK = 0o077
+
+
+def private_folder(path: Path, say: Callable[[str], None] = lambda _: None) -> Path:
+    """A folder that its owner alone can enter, created when missing. One that others could enter is narrowed, and
+    ``say`` receives that. Raises ConfigurationError when it is another user's, or no folder."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # By a descriptor, so that nothing else can take the name's place between the look and the change.
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileExistsError:
+        raise ConfigurationError(f"{path} is no folder; name another") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be used as a folder: {error.strerror}") from None
+    try:
+        if os.fstat(folder).st_mode & stat.S_ISVTX:
+            raise ConfigurationError(f"{path} is a folder that all users of this machine share; name one in it")
+        _narrow(folder, path, 0o700, say)
+    finally:
+        os.close(folder)
+    return path
+
+
+def private_file(path: Path, flags: int, say: Callable[[str], None] = lambda _: None) -> int:
+    """A descriptor of a file that its owner alone can read, created when missing, and narrowed like a folder.
+    ``flags`` are those of ``os.open``. Raises ConfigurationError when it is another user's."""
+    try:
+        file = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be opened: {error.strerror}") from None
+    try:
+        _narrow(file, path, 0o600, say)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file at once by one that its owner alone can read."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def _narrow(descriptor: int, path: Path, mode: int, say: Callable[[str], None]) -> None:
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"{path} belongs to another user (id {found.st_uid}), who could read and change what is in it; "
+            "name another, or have it given to you (chown)"
+        )
+    if open_to := stat.S_IMODE(found.st_mode) & _OTHERS:
+        os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & ~_OTHERS & 0o7777 | mode)
+        say(f"{path} was open to other users of this machine (mode {mode | open_to:o}); now only you can use it.")
