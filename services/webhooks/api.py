@@ -14,11 +14,11 @@ from services.webhooks.post import check_url
 from services.webhooks.subscription import TYPES
 from shared.access.app import guarded_app
 from shared.access.audit import Act
-from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom, reveals
 from shared.contracts.events import EPOCH
 from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, WEBHOOKS_MANAGE, Caller, Denied, forbidden
-from shared.http.cursors import decode_cursor, encode_cursor
+from shared.http.parameters import BadParameter
 from shared.http.problems.client import HIDDEN_FIELD
 from shared.http.scopes import needs
 from shared.http.server import json_response, problem, problems
@@ -260,6 +260,7 @@ def create_app(
     def deliveries(
         endpoint: _Name,
         tenant: TenantOf,
+        cursors: CursorsOf,
         outcome: Annotated[
             Literal["delivered", "failed", "given_up", "dropped"] | None,
             DerivedFrom(),
@@ -272,16 +273,12 @@ def create_app(
     ) -> Any:
         """The attempts of 30 days, latest first, with the first KiB of each answer."""
         stored = found(tenant, endpoint)
-        try:
-            after = None if cursor is None else _place(cursor)
-        except ValueError:
-            return problem(400, "cursor: is not a value of next from this list")
-        items = endpoints.attempts(stored, outcome, limit + 1, after)
+        items = endpoints.attempts(stored, outcome, limit + 1, _after(cursors.decode(cursor)))
         page, rest = items[:limit], len(items) > limit
         return json_response(
             {
                 "items": [{k: v for k, v in each.items() if k not in _INTERNAL} for each in page],
-                "next": _cursor(page[-1]) if rest else None,
+                "next": cursors.encode(_place_of(page[-1]) if rest else None),
             }
         )
 
@@ -322,13 +319,15 @@ def _with_secret(endpoints: Endpoints, made: Made, status: int) -> Response:
     return response
 
 
-def _cursor(entry: Document) -> str:
-    return encode_cursor((entry["at"] - EPOCH) // timedelta(milliseconds=1), entry["_id"])
+def _place_of(entry: Document) -> tuple[int, str]:
+    return (entry["at"] - EPOCH) // timedelta(milliseconds=1), entry["_id"]
 
 
-def _place(cursor: str) -> tuple[datetime, str]:
-    """Raises ValueError."""
-    match decode_cursor(cursor):
+def _after(place: list[Any] | None) -> tuple[datetime, str] | None:
+    """Raises BadParameter."""
+    match place:
+        case None:
+            return None
         case [int(milliseconds), str(id)] if abs(milliseconds) < 10**15:
             return EPOCH + timedelta(milliseconds=milliseconds), id
-    raise ValueError(cursor)
+    raise BadParameter("cursor", "is not a value of next from this query")
