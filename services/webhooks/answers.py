@@ -99,7 +99,7 @@ class Endpoint(BaseModel):
     headers: list[Label] | None = Field(None, description="The names; values are not shown.")
     purpose: Label | None = None
     masks: list[Label] = Field(description="Fields that stay hidden in its bodies: those of the key that made it.")
-    state: Literal["enabled", "disabled"]
+    state: Annotated[Literal["enabled", "disabled"], DerivedFrom()]
     reason: Label | None = Field(None, description="Why it is disabled.")
     algorithm: Label
     public_key: Label | None = Field(None, description="With ed25519: what receivers verify with.")
@@ -156,7 +156,7 @@ class Attempt(BaseModel):
     attempt: Count
     at: Annotated[datetime, DerivedFrom()]
     milliseconds: Count
-    outcome: Literal["delivered", "failed", "given_up", "dropped"]
+    outcome: Annotated[Literal["delivered", "failed", "given_up", "dropped"], DerivedFrom()]
     status: Count | None = None
     answer: Label | None = Field(None, description="The first KiB of the receiver's answer.")
     error: Label | None = None
