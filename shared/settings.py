@@ -225,6 +225,7 @@ class Settings(BaseSettings):
     analytics_port: int = Field(8703, ge=0, le=65535, description="Port of the analytics API.")
     privacy_port: int = Field(8704, ge=0, le=65535, description="Port of the privacy API.")
     exports_port: int = Field(8705, ge=0, le=65535, description="Port of the exports API.")
+    intelligence_port: int = Field(8706, ge=0, le=65535, description="Port of the intelligence API.")
     webhooks_port: int = Field(8707, ge=0, le=65535, description="Port of the webhooks API.")
     webhook_allow: tuple[str, ...] = Field(
         (),
@@ -243,6 +244,17 @@ class Settings(BaseSettings):
     exports_relations: str | None = Field(
         None,
         description="Address of the relations API for measures in exports: host:port or URL. Default: this host.",
+    )
+    intelligence_purpose: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]] = Field(
+        {},
+        description="Purpose of consent by tenant, * for all others (JSON). The graph of such a tenant has only"
+        " consumers who have granted it; by default it has all.",
+    )
+    intelligence_max_edges: int = Field(
+        50_000_000,
+        ge=1,
+        description="Most relationships that a process of intelligence holds in memory. Beyond it, the process is"
+        " not ready.",
     )
     dashboard_origins: tuple[str, ...] = Field(
         (), description="Origins of dashboards that may call the relations API from a browser (JSON)."

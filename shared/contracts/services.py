@@ -78,6 +78,15 @@ _TABLE = (
         reads=(LEDGER,),
     ),
     ServiceSpec(
+        "intelligence",
+        8706,
+        "Run the intelligence service: recommendations, similarity and reasons. Needs KITH_KAFKA and KITH_MONGO.",
+        writes=(DEAD_LETTERS, AUDIT),
+        # Each process holds the whole graph, so it follows the changes outside any group.
+        reads=(*CHANGES.values(), LEDGER),
+        documents=("graph_nodes", "models", "outcomes"),
+    ),
+    ServiceSpec(
         "webhooks",
         8707,
         "Run the webhooks service: changes to HTTP endpoints, signed. Needs KITH_KAFKA and KITH_MONGO.",

@@ -70,9 +70,9 @@ def undone(services: Services) -> list[str]:
 def test_an_erasure_from_the_request_to_the_receipt(services: Services, mode: str) -> None:
     answer = services.call("DELETE", "/v1/consumers/ann", params={"mode": mode})
     assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/erasures/{ANN}")
-    assert undone(services) == ["profile", "key", "ledger", "facts", "aggregates", "caches"]
+    assert undone(services) == ["profile", "key", "ledger", "facts", "aggregates", "intelligence", "caches"]
     services.relate()
-    assert undone(services) == ["aggregates", "caches"]
+    assert undone(services) == ["aggregates", "intelligence", "caches"]
     services.count()
     assert undone(services) == ["caches"]
     services.wait(CACHE_SECONDS)
