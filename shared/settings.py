@@ -158,11 +158,23 @@ class Settings(BaseSettings):
         16,
         ge=2,
         le=256,
-        description="Threads of a process that answer requests. One tenant occupies at most half of them.",
+        description="Threads of a process that answer requests for single documents, and as many again for lists."
+        " One tenant occupies at most half of them.",
     )
     waiting: Shared = Field(
         "64/128/512",
         description="Requests that wait for such a thread: per credential/tenant/process.",
+    )
+    heavy_threads: int = Field(
+        4,
+        ge=2,
+        le=64,
+        description="Threads of a process for long queries (feed pages, rankings, exports that begin), and as many"
+        " again for measures. One tenant occupies at most half of them, and one for measures.",
+    )
+    heavy_waiting: Shared = Field(
+        "32/64/256",
+        description="Such queries, and again measures, that wait for a thread: per credential/tenant/process.",
     )
     bodies_mib: Shared = Field(
         "16/32/64", description="MiB of request bodies in memory: per credential/tenant/process."
