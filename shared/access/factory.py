@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pymongo.database import Database
 
 from shared.access.audit_factory import open_audit
+from shared.access.cursor_key import MongoCursorKey
 from shared.access.guard import Access
 from shared.access.key_uses import MongoKeyUses, UseRecorder
 from shared.access.keys import NO_LIMIT, check_limit
@@ -23,8 +24,9 @@ from shared.settings import Settings
 @contextmanager
 def open_access(settings: Settings, database: Database[Document] | None) -> Iterator[Access]:
     """Access control with its audit, until the end of the block. Raises ConfigurationError."""
+    cursor_key = None if database is None else MongoCursorKey(database)
     if settings.access == "open":
-        yield Access(open=True, open_metrics=True, limits=Limits.of(settings))
+        yield Access(open=True, open_metrics=True, limits=Limits.of(settings), cursor_key=cursor_key)
         return
     if database is None:
         raise ConfigurationError(
@@ -41,6 +43,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
             audit,
             open_metrics=settings.metrics == "open",
             limits=Limits.of(settings),
+            cursor_key=cursor_key,
         )
     finally:
         audit.close()

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from shared.contracts.errors import TooSlow, Unavailable
+from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import of_status
@@ -43,6 +44,10 @@ class Problem(BaseModel):
     title: str = Field(description="The kind of problem in a few words.")
     status: int = Field(description="The HTTP status again.")
     detail: str = Field(description="What went wrong with this request, for a person.")
+
+
+class ClientGone(Exception):
+    """The client has closed the connection; nobody waits for the answer."""
 
 
 class Refusal(HTTPException):
@@ -105,7 +110,9 @@ def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error with a problem: unknown paths and methods, bad parameters, Unavailable, crashes."""
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameters)
+    app.add_exception_handler(BadParameter, _bad_parameter)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(ClientGone, _gone)
     app.add_exception_handler(Exception, _crash)
     extend_openapi(app, {"Problem": Problem.model_json_schema()})
 
@@ -130,6 +137,16 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in errors)
     return problem(422, detail, errors=errors)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    # Nobody receives it. The status is that of nginx's logs.
+    return Response(status_code=499)
+
+
+async def _bad_parameter(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BadParameter)
+    return problem(400, str(error), errors=[{"field": error.name, "detail": error.detail}])
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:
