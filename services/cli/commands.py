@@ -61,6 +61,12 @@ PLACES = {
         DATA,
         "Learn a model that ranks providers, and tell whether it beats the random walk.",
     ),
+    "webhook": Place(
+        "services.cli.webhook",
+        "webhook_app",
+        DATA,
+        "Webhooks: endpoints that get changes over HTTP, signed.",
+    ),
     "explain": Place(
         "services.cli.explain",
         "explain_command",
