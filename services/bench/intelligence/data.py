@@ -72,8 +72,8 @@ def _rows(path: Path, delimiter: str) -> Iterator[dict[str, str]]:
 
 
 def _shares(count: int, power: float) -> NDArray[np.float64]:
-    shares: NDArray[np.float64] = np.arange(1, count + 1) ** -power
-    return np.asarray(shares / shares.sum())
+    shares = np.arange(1, count + 1, dtype=np.float64) ** -power
+    return np.asarray(shares / shares.sum(), np.float64)
 
 
 def _cells(places: list[int], counts: list[int]) -> dict[str, dict[str, dict[str, int]]]:
