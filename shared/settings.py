@@ -244,6 +244,12 @@ class Settings(BaseSettings):
         description="Purpose of consent by tenant, * for all others (JSON). The graph of such a tenant has only"
         " consumers who have granted it; by default it has all.",
     )
+    intelligence_job_seconds: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="Seconds between two runs of the job that finds communities and PageRank of a tenant.",
+    )
     intelligence_max_edges: int = Field(
         50_000_000,
         ge=1,
