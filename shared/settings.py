@@ -263,6 +263,11 @@ class Settings(BaseSettings):
         None,
         description="Address of the relations API for browsers. Default: KITH_RELATIONS_PORT on the page's host.",
     )
+    intelligence_url: str | None = Field(
+        None,
+        description="Address of the intelligence API for browsers. Default: KITH_INTELLIGENCE_PORT on the page's"
+        " host.",
+    )
     max_future_seconds: int = Field(
         86_400,
         ge=0,
