@@ -208,7 +208,10 @@ def test_no_width_breaks_a_number_or_a_line(width: int) -> None:
     assert max(map(len, lines)) <= width
     assert "…" not in text
     numbers = set(re.findall(r"[\d,]*\d", text))
-    whole = {f"{n:,}" for n in (*range(1, 200), *range(8701, 8701 + len(SERVICES)), 12_345_678, 86_419_754, 123_456_789, 1000)}
+    whole = {
+        f"{n:,}"
+        for n in (*range(1, 200), *range(8701, 8701 + len(SERVICES)), 12_345_678, 86_419_754, 123_456_789, 1000)
+    }
     whole |= {f"{lag * 86_419_754:,}" for lag in range(101)} | {
         "1,234,567,890",
         "1,234,567",
