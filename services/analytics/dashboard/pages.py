@@ -9,14 +9,15 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from shared.access.guard import Access
+from shared.contracts.services import SERVICES
 from shared.http.caller import Denied
 from shared.http.scopes import any_parameter, public
 from shared.http.server import json_response
 from shared.http.static_files import File, answer, file
 
-#: What a browser may do with the page: what its own files do, and ask the API at ``{relations}``.
+#: What a browser may do with the page: what its own files do, and ask the APIs at ``{origins}``.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{relations}; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{origins}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
@@ -36,13 +37,25 @@ def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
     return found
 
 
-def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = None) -> None:
+def add_pages(
+    app: FastAPI,
+    relations_port: int,
+    relations_url: str | None = None,
+    intelligence_port: int = SERVICES["intelligence"].port,
+    intelligence_url: str | None = None,
+) -> None:
     """Add the page. The browser asks the relations API at ``relations_url``, by default at ``relations_port`` of
-    this machine. What the request says of the host is not believed: whoever can forge it, or fill a cache with
-    it, would receive the readers' keys."""
+    this machine, and the intelligence API likewise. What the request says of the host is not believed: whoever can
+    forge it, or fill a cache with it, would receive the readers' keys."""
     loaded = load()
-    relations = (relations_url or f"http://127.0.0.1:{relations_port}").rstrip("/")
-    policy = POLICY.format(relations=f" {_origin(relations)}")
+    addresses = {
+        name: (url or f"http://127.0.0.1:{port}").rstrip("/")
+        for name, url, port in (
+            ("relations", relations_url, relations_port),
+            ("intelligence", intelligence_url, intelligence_port),
+        )
+    }
+    policy = POLICY.format(origins="".join(f" {_origin(url)}" for url in addresses.values()))
 
     # The page holds no data; what it asks for, it asks for with the reader's credential.
     @app.get("/", include_in_schema=False)
@@ -56,7 +69,7 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
     @app.get("/dashboard/config.json", include_in_schema=False)
     @public
     async def config() -> Any:
-        return Response(json.dumps({"relations": relations}), media_type="application/json")
+        return Response(json.dumps(addresses), media_type="application/json")
 
     @app.get("/dashboard/session.json", include_in_schema=False)
     @public

@@ -28,7 +28,7 @@ from shared.http.cors import allow_origins
 from shared.http.serving import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
-from shared.settings import Settings, relations_for_browsers
+from shared.settings import Settings, for_browsers
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH
 from tests.support.measures_world import NOW
@@ -255,14 +255,12 @@ def test_nothing_else_is_given_away(site: FastAPI, path: str) -> None:
 @pytest.mark.parametrize(
     "host", ["kith.example:8703", "127.0.0.1:8703", "[::1]:8703", "evil.example", "evil;script-src *"]
 )
-def test_the_policy_names_the_relations_api_whatever_the_request_says_of_the_host(
-    site: FastAPI, host: str
-) -> None:
+def test_the_policy_names_the_other_apis_whatever_the_request_says_of_the_host(site: FastAPI, host: str) -> None:
     policy = get(site, "/dashboard/", headers={"Host": host}).headers["content-security-policy"]
     assert policy.count(";") == 7
-    assert "connect-src 'self' http://127.0.0.1:8702;" in policy
+    assert "connect-src 'self' http://127.0.0.1:8702 http://127.0.0.1:8706;" in policy
     config = get(site, "/dashboard/config.json", headers={"Host": host}).json()
-    assert config == {"relations": "http://127.0.0.1:8702"}
+    assert config == {"relations": "http://127.0.0.1:8702", "intelligence": "http://127.0.0.1:8706"}
 
 
 @pytest.mark.parametrize(
@@ -276,15 +274,20 @@ def test_the_policy_names_the_relations_api_whatever_the_request_says_of_the_hos
         ({"host": "0.0.0.0", "relations_url": "https://kith.example/r/"}, "https://kith.example/r/"),
     ],
 )
-def test_where_browsers_find_the_relations_api_is_a_setting(given: dict[str, Any], address: str) -> None:
-    assert relations_for_browsers(Settings(**given)) == address
+def test_where_browsers_find_the_other_apis_is_a_setting(given: dict[str, Any], address: str) -> None:
+    settings = Settings(**given)
+    assert for_browsers(settings, settings.relations_url, settings.relations_port) == address
 
 
 def test_the_relations_api_can_be_elsewhere() -> None:
     app = analytics_app(cast(Any, None), list, access=OPEN)
-    add_pages(app, 8702, "https://kith.example/relations/")
-    assert get(app, "/dashboard/config.json").json() == {"relations": "https://kith.example/relations"}
-    assert "connect-src 'self' https://kith.example;" in get(app, "/dashboard/").headers["content-security-policy"]
+    add_pages(app, 8702, "https://kith.example/relations/", 8706, "https://advice.example/")
+    assert get(app, "/dashboard/config.json").json() == {
+        "relations": "https://kith.example/relations",
+        "intelligence": "https://advice.example",
+    }
+    policy = get(app, "/dashboard/").headers["content-security-policy"]
+    assert "connect-src 'self' https://kith.example https://advice.example;" in policy
 
 
 def test_only_pages_that_are_named_may_ask() -> None:
