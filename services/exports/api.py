@@ -24,6 +24,7 @@ from shared.access.lineage import DerivedFrom
 from shared.access.query import misplaced
 from shared.contracts.events import Kind, Name, ShortText
 from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
+from shared.http.costs import Cost, costs
 from shared.http.parameters import moment
 from shared.http.paths import QueryId
 from shared.http.scopes import any_parameter, needs, public
@@ -119,6 +120,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         responses=_FAILURES,
     )
     @needs(scope_of(dataset), masks_itself=True)
+    @costs(Cost.QUERY)
     def get_export(
         caller: CallerOf,
         access: AccessOf,
@@ -168,6 +170,7 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
     )
     # The service with the measure checks the same credential again, and masks.
     @needs(ANALYTICS_READ, masks_itself=True)
+    @costs(Cost.MEASURE)
     @any_parameter
     def get_measure(
         request: Request,

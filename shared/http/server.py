@@ -46,6 +46,10 @@ class Problem(BaseModel):
     detail: str = Field(description="What went wrong with this request, for a person.")
 
 
+class ClientGone(Exception):
+    """The client has closed the connection; nobody waits for the answer."""
+
+
 class Refusal(HTTPException):
     """An HTTPException with a kind of problem. Without one it has the general kind of its status."""
 
@@ -108,6 +112,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(BadParameter, _bad_parameter)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(ClientGone, _gone)
     app.add_exception_handler(Exception, _crash)
     extend_openapi(app, {"Problem": Problem.model_json_schema()})
 
@@ -132,6 +137,11 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in errors)
     return problem(422, detail, errors=errors)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    # Nobody receives it. The status is that of nginx's logs.
+    return Response(status_code=499)
 
 
 async def _bad_parameter(_: Request, error: Exception) -> Response:
