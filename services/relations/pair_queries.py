@@ -21,7 +21,7 @@ EVIDENCE = 5
 #: Of a wide relationship, only its latest facts are candidates.
 LATEST = 100
 #: Documents of cells that an answer about a wide relationship reads.
-_MOST_DOCUMENTS = 300
+_MOST_DOCUMENTS = 120
 #: Weights that differ by less are taken as equal, so that facts of both are candidates.
 _EQUAL = 1e-9
 _LATEST_FIRST = [("time", -1), ("_id", -1)]
@@ -80,8 +80,8 @@ class PairQueries:
                 wanted: Document = beginning_with(cells_prefix(id))
                 if place is not None:
                     wanted["$gte"] = cells_id(id, place[0], place[1][:4])
-                # Each document has a cell, and those of the first may be on the page before.
-                kinds: Mapping[str, Any] = kinds_of(self._cells(wanted, limit + 2))
+                # Each document has a cell, and the twelve of the first may be on the page before.
+                kinds: Mapping[str, Any] = kinds_of(self._cells(wanted, limit + 2, limit + 13))
             else:
                 kinds = document["kinds"]
         # As MongoDB orders the documents of cells: a kind is followed by a colon there.
@@ -94,8 +94,18 @@ class PairQueries:
             "next": list(shown[-1]) if len(rows) > limit else None,
         }
 
-    def _cells(self, ids: Document, most: int) -> list[Document]:
-        return list(self._database[self._names(CELLS)].find({"_id": ids}).sort("_id", 1).limit(most))
+    def _cells(self, ids: Document, most: int, most_cells: int = _MOST_DOCUMENTS * 12) -> list[Document]:
+        """Documents of cells by id: at most ``most``, and no more once they have ``most_cells``."""
+        found: list[Document] = []
+        cells = 0
+        batch = max(1, min(most, _MOST_DOCUMENTS))
+        with self._database[self._names(CELLS)].find({"_id": ids}, batch_size=batch).sort("_id", 1) as cursor:
+            for document in cursor.limit(most):
+                found.append(document)
+                cells += len(document["months"])
+                if cells >= most_cells:
+                    break
+        return found
 
 
 def heaviest(kinds: Kinds, strength: Strength) -> list[Document]:
