@@ -262,6 +262,12 @@ class Settings(BaseSettings):
         description="Purpose of consent by tenant, * for all others (JSON). The graph of such a tenant has only"
         " consumers who have granted it; by default it has all.",
     )
+    intelligence_job_seconds: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="Seconds between two runs of the job that finds communities and PageRank of a tenant.",
+    )
     intelligence_max_edges: int = Field(
         50_000_000,
         ge=1,
@@ -274,6 +280,11 @@ class Settings(BaseSettings):
     relations_url: str | None = Field(
         None,
         description="Address of the relations API for browsers. Default: KITH_RELATIONS_PORT on the page's host.",
+    )
+    intelligence_url: str | None = Field(
+        None,
+        description="Address of the intelligence API for browsers. Default: KITH_INTELLIGENCE_PORT on the page's"
+        " host.",
     )
     max_future_seconds: int = Field(
         86_400,

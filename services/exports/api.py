@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from services.exports.column_access import scope_of
@@ -81,7 +81,7 @@ def create_app(
     service's address for clients, for links in the feed; without it they are relative."""
     description = "Relations, relationships and aggregates as files, and as the OData feed /odata/v1/."
     app = guarded_app("Kith exports", description, access, ready)
-    downloads = Downloads()
+    downloads = Downloads(access.limits.downloads)
 
     @app.get("/v1/export", tags=["exports"], summary="What can be exported, and its columns.")
     @public
@@ -118,6 +118,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         operation_id=f"export_{dataset.name}",
         response_class=Response,
         responses=_FAILURES,
+        dependencies=[Depends(downloads.place)],
     )
     @needs(scope_of(dataset), masks_itself=True)
     @costs(Cost.QUERY)
@@ -167,6 +168,7 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
         summary="A measure as a file.",
         response_class=Response,
         responses=_FAILURES,
+        dependencies=[Depends(downloads.place)],
     )
     # The service with the measure checks the same credential again, and masks.
     @needs(ANALYTICS_READ, masks_itself=True)
