@@ -203,7 +203,7 @@ def test_room_for_bodies_is_taken_as_they_arrive_and_per_credential_first() -> N
             await until(partial(bodies_are, seen, left))
             left -= 40 * kib
 
-    story(tell, bodies=Most(100 * kib, 130 * kib, 300 * kib))
+    story(tell, bodies=Most(100 * kib, 150 * kib, 300 * kib))
 
 
 @pytest.mark.parametrize("declared", [True, False])
