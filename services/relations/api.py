@@ -239,6 +239,29 @@ def create_app(
             raise HTTPException(404, "there are no relations between this consumer and this provider")
         return json_response(found)
 
+    @app.get(
+        "/v1/relationships/{consumer_id}/{provider_id}/cells",
+        response_model=answers.CellPage,
+        responses=FAILURES
+        | problems({400: "The cursor of another query.", 404: "The consumer and the provider have no relations."}),
+    )
+    @needs(RELATIONS_READ)
+    def cells(
+        tenant: TenantOf,
+        cursors: CursorsOf,
+        consumer_id: ConsumerId,
+        provider_id: ProviderId,
+        limit: Limit = 100,
+        cursor: Annotated[Cursor, DerivedFrom("kind", "time")] = None,
+    ) -> Any:
+        """The sums of one relationship by kind and month, however many there are.
+
+        Each page is read when it is requested."""
+        page = queries.cells(tenant, consumer_id, provider_id, limit, cursors.decode(cursor))
+        if page is None:
+            raise HTTPException(404, "there are no relations between this consumer and this provider")
+        return json_response({**page, "next": cursors.encode(page["next"])})
+
     add_names(app, queries, presented)
     if measures is not None:
         add_measures(app, MEASURES, measures, RELATIONS_READ)
