@@ -29,7 +29,7 @@ from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.support.analytics_driver import get
 from tests.support.builders import STRENGTH
-from tests.support.credentials import Journal, Keys
+from tests.support.credentials import Journal, Keys, SameCursorKey
 from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, market, store
 
@@ -156,7 +156,7 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def apps(database: Any) -> dict[str, FastAPI]:
-    access = Access(Keys(), audit=Journal())
+    access = Access(Keys(), audit=Journal(), cursor_key=SameCursorKey())
     clock = lambda: NOW  # noqa: E731
     return {
         "relations": relations_app(

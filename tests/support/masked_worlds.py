@@ -29,7 +29,7 @@ from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.vault.keys import Vault
 from tests.support.builders import STRENGTH, TOPICS, event
-from tests.support.credentials import Journal, Keys
+from tests.support.credentials import Journal, Keys, SameCursorKey
 from tests.support.measures_world import NOW, market
 from tests.support.relations_driver import Mongo
 
@@ -177,7 +177,7 @@ def changed(events: list[Event], change: Change) -> list[Event]:
 
 def apps(database: Mongo, vault: Vault) -> dict[str, FastAPI]:
     nothing: Any = None
-    access = Access(Keys(), audit=Journal())
+    access = Access(Keys(), audit=Journal(), cursor_key=SameCursorKey())
     clock = lambda: NOW  # noqa: E731
     found = {
         "relations": relations_app(
