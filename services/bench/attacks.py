@@ -37,7 +37,7 @@ ATTACKS: Mapping[str, Attack] = {
     "erasures": Attack("batches of 2,500 erasures", "ingest", 2, "/v1/events", "erasures"),
     "downloads": Attack("16 downloads that nobody reads", "exports", 16, "/v1/export/relations", reads=False),
     "cohorts": Attack("150 cohorts", "relations", 150, "/v1/measures/cohorts?unit=week"),
-    "activity": Attack("150 measures of aggregates", "analytics", 150, "/v1/measures/retention?unit=week"),
+    "activity": Attack("150 cohorts of aggregates", "analytics", 150, "/v1/measures/cohorts?unit=week"),
     "filters": Attack("60 filters of the feed", "exports", 60, f"/odata/v1/Relations?$filter={_FILTER}"),
     "wide": Attack("16 times a relationship of 1,000 kinds", "relations", 16, "/v1/relationships/wide/wide"),
     "lists": Attack("60 lists of 1,000", "relations", 60, "/v1/relations?provider_id=p-000001&limit=1000"),

@@ -49,7 +49,7 @@ PROBES = (
     Probe("a relationship", "relations", "/v1/relationships/c-0000001/p-000001"),
     Probe("RFM", "relations", "/v1/measures/rfm"),
     Probe("aggregates", "analytics", "/v1/aggregates?by=kind"),
-    Probe("retention", "analytics", "/v1/measures/retention"),
+    Probe("activity", "analytics", "/v1/measures/activity"),
     Probe("a page of the feed", "exports", "/odata/v1/Relations?$top=100"),
 )
 
