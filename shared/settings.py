@@ -238,6 +238,12 @@ class Settings(BaseSettings):
     privacy_port: int = Field(8704, ge=0, le=65535, description="Port of the privacy API.")
     exports_port: int = Field(8705, ge=0, le=65535, description="Port of the exports API.")
     intelligence_port: int = Field(8706, ge=0, le=65535, description="Port of the intelligence API.")
+    webhooks_port: int = Field(8707, ge=0, le=65535, description="Port of the webhooks API.")
+    webhook_allow: tuple[str, ...] = Field(
+        (),
+        description="Networks that webhooks may be sent to although they are not public, such as"
+        ' ["10.1.0.0/16"] (JSON). Plain HTTP and any port are allowed there.',
+    )
     exports_url: str | None = Field(
         None,
         description="Public address of the exports API, such as https://kith.example. Links of the OData feed"

@@ -49,6 +49,12 @@ PLACES = {
         DATA,
         "Write relations, relationships, consumers, providers, aggregates or measures into files.",
     ),
+    "webhook": Place(
+        "services.cli.webhook",
+        "webhook_app",
+        DATA,
+        "Webhooks: endpoints that get changes over HTTP, signed.",
+    ),
     "explain": Place(
         "services.cli.explain",
         "explain_command",

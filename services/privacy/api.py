@@ -112,6 +112,7 @@ def create_app(
         if people.pseudonymous(tenant, consumer_id):
             # Later events of the consumer would still count for the pseudonym.
             raise Refusal(PSEUDONYM, "this is a pseudonym: erase the consumer behind it, with mode=delete")
+        access.charge(caller, "erasures", 1)
         subject = {"consumer_id": consumer_id}
         details = {"mode": mode, **({} if reason is None else {"reason": reason})}
         access.record(Act(tenant, caller.name, caller.key, "consumer.erase", subject, details=details))

@@ -1,5 +1,6 @@
 """Access control of an HTTP service: every route is guarded, by its declaration or as an administrative act."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any, Protocol
@@ -15,7 +16,7 @@ from shared.access.cursor_key import OwnKey
 from shared.access.masks import hidden_order, masked, with_masks, without_cursor
 from shared.access.openapi import document_access
 from shared.access.query import Parameters
-from shared.access.quota import Quotas
+from shared.access.quota import Quotas, What
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Tenant
 from shared.contracts.limits import Owner, of_address
@@ -87,7 +88,7 @@ class Access:
             return Caller(stated[0] if stated else "default", _OPEN, name="anyone", key="open", bound=False)
         caller = await self._caller(request.headers.getlist("Authorization"))
         if self._quotas is not None:
-            request.scope["kith.quota"] = await self._quotas.take(caller)
+            request.scope["kith.quota"] = self._quotas.take(caller)
         if any(tenant != caller.tenant for tenant in stated):
             detail = f"the header {TENANT_HEADER} is not the tenant of the credential"
             raise Denied(403, detail, kind=WRONG_TENANT)
@@ -120,6 +121,27 @@ class Access:
             self._audit.record(act)
         elif not self._open:
             raise Unavailable("this process has no audit to write to")
+
+    async def record_all(self, acts: Sequence[Act]) -> None:
+        """Record the acts of one request, as one piece of work of each tenant. Raises Unavailable; then none of
+        them may be done."""
+        if self._audit is None and acts and not self._open:
+            raise Unavailable("this process has no audit to write to")
+        if self._audit is not None:
+            of_tenants = [[act for act in acts if act.tenant == tenant] for tenant in {act.tenant for act in acts}]
+            recorded = [asyncio.wrap_future(self._audit.submit(each)) for each in of_tenants]
+            await asyncio.gather(*recorded)
+
+    def charge(self, caller: Caller, what: What, amount: int) -> None:
+        """Count events or erasures of a request against the quotas. Raises Denied (429); then nothing of the
+        request may be done."""
+        if self._quotas is not None:
+            self._quotas.charge(caller, what, amount)
+
+    def check_quota(self, caller: Caller, what: What) -> None:
+        """Raise Denied (429) when nothing is left, before work is spent on the request."""
+        if self._quotas is not None:
+            self._quotas.check(caller, what)
 
     async def _caller(self, stated: list[str]) -> Caller:
         if not stated:

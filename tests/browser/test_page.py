@@ -10,6 +10,7 @@ from services.analytics.dashboard.live import BEAT_SECONDS
 from shared.access.guard import Access
 from shared.http.caller import SCOPES, Caller, unauthorized
 from tests.browser.site import Site, Watched, assert_contrast, rows
+from tests.support.credentials import RecordsAtOnce
 from tests.support.measures_world import left
 
 VIEWS = ("overview", "relationships", "map")
@@ -172,7 +173,7 @@ class OneKey:
         return Caller("default", frozenset(SCOPES), name="ada", key="kith_r")
 
 
-class Silent:
+class Silent(RecordsAtOnce):
     """Remembers nothing. Where personal data is shown it must be told, so there has to be one."""
 
     def record(self, act: object) -> None: ...

@@ -17,6 +17,7 @@ from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_list import add_erasure_list
 from services.relations.api import create_app as relations_app
+from services.webhooks.api import create_app as webhooks_app
 from shared.access.guard import Access
 from shared.http.metrics import add_metrics
 from shared.observability.metrics import new_registry
@@ -75,6 +76,7 @@ def bare(access: Access) -> dict[str, FastAPI]:
             nothing, nothing, nothing, nothing, TOPICS, list, lambda: NOW, access=access, vault=None
         ),
     }
+    apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
     add_audit(apps["privacy"], nothing)
     add_erasure_list(apps["privacy"], nothing)
     add_live(apps["analytics"], nothing)
