@@ -1,7 +1,7 @@
 """Refusals that cost: who is told 429 again and again is told so later and later.
 
-A refusal takes the event loop a millisecond. Without this, one credential that is refused hundreds of times a second
-would take all of it.
+A refusal takes the event loop a millisecond. Without this, one credential that is refused hundreds of times a
+second would take all of it.
 """
 
 import asyncio
