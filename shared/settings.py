@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         ge=2,
         le=64,
         description="Threads of a process for long queries (feed pages, rankings, exports that begin), and as many"
-        " again for measures. One tenant occupies at most half of them, and one for measures.",
+        " again for measures. One tenant occupies at most a quarter of them.",
     )
     heavy_waiting: Shared = Field(
         "32/64/256",

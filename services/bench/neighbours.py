@@ -97,14 +97,17 @@ class Neighbours:
     def _fill(self, events: int) -> None:
         self._say(f"{events:,} events of the first tenant, {events // 10:,} of the second")
         sender = Connection(self._ports["ingest"])
-        for key, whole in ((self._noisy, [*_market(events), *_wide()]), (self._quiet, [*_market(events // 10)])):
+        for key, whole in (
+            (self._noisy, [*_market(events), *_wide()]),
+            (self._quiet, [*_market(events // 10), _event(10**8, 1, 1)]),
+        ):
             for start in range(0, len(whole), _BATCH):
                 body = json.dumps(whole[start : start + _BATCH]).encode()
                 if (status := sender.send(_post(key, body))) != 202:
                     raise ProcessFailed(f"the door answered {status}")
         sender.close()
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        wanted = events + events // 10 + _WIDE_KINDS
+        wanted = events + events // 10 + _WIDE_KINDS + 1
         database = self._client[PREFIX]
         while database.relations.estimated_document_count() < wanted or self._uncounted() > 0:
             if time.monotonic() > deadline:

@@ -254,15 +254,16 @@ def room_of(request: Request) -> Room:
 def pools_of(limits: Limits) -> dict[Cost, FairPool]:
     """Threads for work of each cost. No work waits for work of another cost."""
     heavy, waiting = limits.heavy_threads, limits.heavy_waiting
+    # One of the usual four: a second query of a tenant would slow down the others more than it helps the first.
+    share = max(1, heavy // 4)
     return {
         Cost.DOCUMENT: FairPool(
             "document", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 4)
         ),
         # Most of it is Python's work, as is that of measures: one thread computes at a time.
         Cost.LIST: FairPool("list", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 8)),
-        Cost.QUERY: FairPool("query", heavy, waiting, what="queries waiting"),
-        # Python computes in one thread at a time: a second one of a tenant would only slow down the others.
-        Cost.MEASURE: FairPool("measure", heavy, waiting, what="measures waiting", per_tenant=1),
+        Cost.QUERY: FairPool("query", heavy, waiting, what="queries waiting", per_tenant=share),
+        Cost.MEASURE: FairPool("measure", heavy, waiting, what="measures waiting", per_tenant=share),
     }
 
 
