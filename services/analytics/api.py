@@ -16,6 +16,7 @@ from shared.access.lineage import KEY, DerivedFrom
 from shared.contracts.events import Currency
 from shared.contracts.spelling import nfc
 from shared.http.caller import ANALYTICS_READ
+from shared.http.costs import Cost, costs
 from shared.http.scopes import needs
 from shared.http.server import problems
 from shared.measures.http import add_measures
@@ -109,6 +110,7 @@ def create_app(
         responses=_FAILURES,
     )
     @needs(ANALYTICS_READ)
+    @costs(Cost.QUERY)
     def get_top(
         tenant: TenantOf,
         by: Annotated[By, Query(description="What to rank.")] = "provider",

@@ -8,6 +8,8 @@ from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.schema import COLLECTIONS as PRIVACY
 from services.relations.fact_erasure import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
+from services.webhooks.schema import BESIDE as WEBHOOKS_BESIDE
+from services.webhooks.schema import COLLECTIONS as WEBHOOKS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.cursor_key import COLLECTION as CURSOR_KEYS
 from shared.access.key_uses import COLLECTION as KEY_USES
@@ -100,6 +102,14 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # To check that the consumers of the ledger are erased.
             **_versions(("relations", ERASED), _READ),
             **dict.fromkeys((DATA_KEYS,), _READ),
+        },
+        "webhooks": {
+            **worker,
+            # Its secrets are sealed with the tenant's own key.
+            **dict.fromkeys(VAULT, _ADD),
+            **dict.fromkeys({**WEBHOOKS, **WEBHOOKS_BESIDE}, _KEEP),
+            # Consent and categories decide what is sent.
+            **_versions(("consumers", "providers", "relations", ERASED), _READ),
         },
         OPERATOR: {
             **worker,

@@ -123,10 +123,15 @@ RELATIONSHIPS = Dataset(
         ),
         *_MONEY,
         *_RATINGS,
-        Column("kinds", "json", "Number of relations by kind.", tells=("kind",)),
+        Column(
+            "kinds",
+            "json",
+            "Number of relations by kind; null for more than 1,000 kinds and months.",
+            tells=("kind",),
+        ),
     ),
     flat=flatten.relationship,
-    fields=("_id", "consumer_id", "provider_id", "count", "first", "last", "score", "kinds"),
+    fields=("_id", "consumer_id", "provider_id", "count", "first", "last", "score", "kinds", "sums"),
     day="last",
     filters=("kind", "category", "consumer_id", "provider_id"),
 )

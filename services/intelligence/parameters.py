@@ -147,6 +147,10 @@ class Defaults:
             **more,
         )
 
+    def question_of(self, kind: str | None, **more: Any) -> Question:
+        """A question with everything as configured."""
+        return self.question(StrengthQuery(kind=kind), **more)
+
 
 def month_of(time: datetime) -> str:
     utc = time.astimezone(UTC)

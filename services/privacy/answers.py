@@ -112,6 +112,9 @@ class Month(BaseModel):
 
     count: Count
     amount: Annotated[dict[str, int], DerivedFrom("amount", "currency")] = Field({}, description="Minor units.")
+    amount_count: Annotated[dict[str, int], DerivedFrom("currency")] = Field(
+        {}, description="Relations by currency, where not all have it."
+    )
     rating_count: Count = 0
     rating_sum: Annotated[int, DerivedFrom("rating")] = 0
 
@@ -125,7 +128,8 @@ class ExportedRelationship(BaseModel):
     first: Annotated[datetime, DerivedFrom("time")]
     last: Annotated[datetime, DerivedFrom("time")]
     kinds: Annotated[dict[str, dict[str, Month]], DerivedFrom("kind", "time")] = Field(
-        description="By kind and month."
+        description="By kind and month. A relationship of more than 1,000 of them comes as several items, each "
+        "with some of them and the same count, first and last."
     )
 
 

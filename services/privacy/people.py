@@ -96,9 +96,29 @@ class People:
             for document, _ in self._opened(tenant, page):
                 shown, _ = presented(_fact(document), PERSONAL_OF_RELATION, caller)
                 model = ExportedRelation if name == "relations" else ExportedRelationship
-                yield masked(shown, model, caller.masks)
+                for part in self._parts(shown, f"{document['_id']}:") if "cells" in shown else (shown,):
+                    yield masked(part, model, caller.masks)
             if len(page) < _BATCH:
                 return
+            after = page[-1]["_id"]
+
+    def _parts(self, shown: Document, prefix: str) -> Iterator[Document]:
+        """A relationship whose kinds and months are in documents of their own, as several: each with some of
+        them."""
+        shown = {name: value for name, value in shown.items() if name not in ("cells", "sums", "mass")}
+        after = prefix
+        while True:
+            wanted = {"_id": {**beginning_with(prefix), "$gt": after}}
+            with translated():
+                cells = self._database[self._names("relationship_cells")].find(wanted).sort("_id", 1)
+                page = list(cells.limit(_BATCH))
+            if not page:
+                return
+            kinds: dict[str, Document] = {}
+            for each in page:
+                months = {f"{each['year']}-{month}": cell for month, cell in each["months"].items()}
+                kinds.setdefault(each["kind"], {}).update(months)
+            yield {**shown, "kinds": kinds}
             after = page[-1]["_id"]
 
 

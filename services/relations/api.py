@@ -19,6 +19,7 @@ from shared.access.lineage import DerivedFrom
 from shared.access.masks import hides
 from shared.contracts.events import Kind, Name
 from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
+from shared.http.costs import Cost, costs
 from shared.http.paths import PathId, QueryId
 from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT_GRANTED
 from shared.http.scopes import needs
@@ -84,6 +85,7 @@ def create_app(
 
     @app.get("/v1/consumers/{consumer_id}", response_model=answers.Consumer, responses=NOT_FOUND | NOT_GRANTED)
     @needs(CONSUMERS_READ)
+    @costs(Cost.DOCUMENT)
     def consumer(
         consumer_id: ConsumerId,
         tenant: TenantOf,
@@ -143,6 +145,7 @@ def create_app(
 
     @app.get("/v1/providers/{provider_id}", response_model=answers.Provider, responses=NOT_FOUND)
     @needs(RELATIONS_READ)
+    @costs(Cost.DOCUMENT)
     def provider(provider_id: ProviderId, tenant: TenantOf) -> Any:
         """The profile of a provider."""
         return json_response(profile("providers", tenant, provider_id))
@@ -219,6 +222,7 @@ def create_app(
         responses=FAILURES | problems({404: "The consumer and the provider have no relations."}),
     )
     @needs(RELATIONS_READ)
+    @costs(Cost.DOCUMENT)
     def relationship(
         tenant: TenantOf,
         consumer_id: ConsumerId,
@@ -235,6 +239,29 @@ def create_app(
         if found is None:
             raise HTTPException(404, "there are no relations between this consumer and this provider")
         return json_response(found)
+
+    @app.get(
+        "/v1/relationships/{consumer_id}/{provider_id}/cells",
+        response_model=answers.CellPage,
+        responses=FAILURES
+        | problems({400: "The cursor of another query.", 404: "The consumer and the provider have no relations."}),
+    )
+    @needs(RELATIONS_READ)
+    def cells(
+        tenant: TenantOf,
+        cursors: CursorsOf,
+        consumer_id: ConsumerId,
+        provider_id: ProviderId,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Any:
+        """The sums of one relationship by kind and month, however many there are.
+
+        Each page is read when it is requested."""
+        page = queries.cells(tenant, consumer_id, provider_id, limit, cursors.decode(cursor))
+        if page is None:
+            raise HTTPException(404, "there are no relations between this consumer and this provider")
+        return json_response({**page, "next": cursors.encode(page["next"])})
 
     add_names(app, queries, presented)
     if measures is not None:

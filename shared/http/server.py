@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from shared.contracts.errors import TooSlow, Unavailable
 from shared.http.parameters import BadParameter
@@ -44,6 +45,10 @@ class Problem(BaseModel):
     title: str = Field(description="The kind of problem in a few words.")
     status: int = Field(description="The HTTP status again.")
     detail: str = Field(description="What went wrong with this request, for a person.")
+
+
+class ClientGone(Exception):
+    """The client has closed the connection; nobody waits for the answer."""
 
 
 class Refusal(HTTPException):
@@ -108,6 +113,8 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(BadParameter, _bad_parameter)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(ClientGone, _gone)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _crash)
     extend_openapi(app, {"Problem": Problem.model_json_schema()})
 
@@ -132,6 +139,11 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in errors)
     return problem(422, detail, errors=errors)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    # Nobody receives it. The status is that of nginx's logs.
+    return Response(status_code=499)
 
 
 async def _bad_parameter(_: Request, error: Exception) -> Response:

@@ -10,7 +10,6 @@ import pytest
 from joserfc import jws
 from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
-from pymongo import MongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 import services.relations.fact_erasure as erasing
@@ -21,8 +20,8 @@ from shared.access.guard import Access
 from shared.contracts import codec
 from shared.erasure.records import erasure_id, hashed
 from shared.http.caller import Caller
+from shared.mongo.bounded import BoundedClient
 from shared.mongo.store import connect
-from shared.runtime.protocols import Document
 from tests.conftest import Addresses
 from tests.support.builders import event, recorded, renamed
 from tests.support.privacy_driver import Services
@@ -442,7 +441,7 @@ def test_an_erasure_of_before_ids_were_in_nfc_is_listed_once(
 
 def test_a_page_of_erasures_is_as_many_queries_as_one(servers: Addresses, services: Services) -> None:
     counted = Counted()
-    with MongoClient[Document](servers.mongo, event_listeners=[counted]) as client:
+    with BoundedClient(servers.mongo, event_listeners=[counted]) as client:
         watched = Services(client[services.database.name])
         for number in range(3):
             services.call("DELETE", f"/v1/consumers/c{number}", params={"mode": "delete"})

@@ -26,6 +26,7 @@ from shared.access.lineage import reveals
 from shared.access.query import misplaced
 from shared.contracts.errors import TooSlow, Unavailable
 from shared.http.caller import Caller
+from shared.http.costs import Cost, costs
 from shared.http.cursors import Cursors
 from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import TOO_SLOW
@@ -42,6 +43,11 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
     406: {"description": "The feed answers in JSON only."},
     501: {"description": "The request is valid OData, but is not supported here."},
 }
+
+
+def _cost(path: dict[str, Any]) -> Cost:
+    # ``Relations('x')`` is one entity.
+    return Cost.DOCUMENT if str(path.get("path", "")).startswith("(") else Cost.QUERY
 
 
 def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> None:
@@ -69,6 +75,7 @@ def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> 
         # $metadata describes them, in OData's own words.
         @app.get(f"{ROOT}/{name}{{path:path}}", include_in_schema=False)
         @needs(scope_of(SETS[name]), masks_itself=True)
+        @costs(_cost)
         @any_parameter
         def entities(request: Request, caller: CallerOf, _: TenantOf, path: str) -> Response:
             # The route of the set has decided on the access.
