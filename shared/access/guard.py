@@ -1,7 +1,7 @@
 """Access control of an HTTP service: every route is guarded, by its declaration or as an administrative act."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any, Protocol
 
@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
 from shared.access.cursor_key import OwnKey
-from shared.access.masks import hidden_order, masked, with_masks, without_cursor
+from shared.access.masks import hidden_order, masked, with_masks
 from shared.access.openapi import document_access
 from shared.access.query import Parameters
 from shared.access.quota import Quotas, What
@@ -80,8 +80,8 @@ class Access:
     def lets_anyone(self, need: Need) -> bool:
         return need.scope is None or (need.scope == "metrics:read" and self._open_metrics)
 
-    async def admit(self, request: Request, scope: str | None) -> Caller:
-        """The admitted caller. Raises Denied (401, 403, 429) and Unavailable."""
+    async def admit(self, request: Request, *scopes: str) -> Caller:
+        """The admitted caller, who has all of ``scopes``. Raises Denied (401, 403, 429) and Unavailable."""
         stated = request.headers.getlist(TENANT_HEADER)
         if self._open:
             # A header that is not a tenant's name is rejected where the route reads it.
@@ -92,8 +92,9 @@ class Access:
         if any(tenant != caller.tenant for tenant in stated):
             detail = f"the header {TENANT_HEADER} is not the tenant of the credential"
             raise Denied(403, detail, kind=WRONG_TENANT)
-        if scope is not None and not caller.may(scope):
-            raise forbidden(scope)
+        for scope in scopes:
+            if not caller.may(scope):
+                raise forbidden(scope)
         return caller
 
     async def still_admits(self, request: Request) -> bool:
@@ -180,7 +181,7 @@ class GuardedRoute(APIRoute):
             if access.lets_anyone(need):
                 owner = of_address(request.client.host if request.client else "")
                 return await answered(_shared_out(request, owner, self.endpoint))
-            caller = await access.admit(request, need.scope)
+            caller = await access.admit(request, *need.scopes)
             request.scope["kith.caller"] = caller
             answer = await answered(_shared_out(request, owner_of(caller), self.endpoint), caller)
             return WhileValid(answer, lambda: access.still_admits(request)) if is_streamed(answer) else answer
@@ -189,16 +190,17 @@ class GuardedRoute(APIRoute):
             given = request.query_params.multi_items()
             if not any_parameter and (problem := parameters.refused(given)) is not None:
                 return problem
-            if caller is None or not caller.masks:
+            if caller is None:
+                return await handle(request)
+            parameters.check_scopes(caller, given)
+            if not caller.masks:
                 return await handle(request)
             parameters.check(caller.masks, given, request.path_params)
+            values = parameters.values(given)
+            if model is not None:
+                check_order(model, caller.masks, values)
             if need.masks_itself:
                 return await handle(request)
-            values = parameters.values(given)
-            if model is not None and (found := hidden_order(model, caller.masks, values)) is not None:
-                name, field = found
-                detail = f"{field} is hidden from this credential, and the order of {name} would reveal it"
-                raise Denied(403, detail, kind=HIDDEN_FIELD)
             return await blocking(_hidden, await handle(request), caller, model, values)
 
         return guarded
@@ -217,6 +219,14 @@ def secure(app: FastAPI, access: Access) -> None:
     @app.exception_handler(Denied)
     async def denied(_: Request, error: Denied) -> Response:
         return problem(error.status, error.detail, error.headers, kind=error.kind)
+
+
+def check_order(model: type[BaseModel], masks: Sequence[str], parameters: Mapping[str, Any]) -> None:
+    """Raise Denied (403) for an answer that reveals a masked field even where its values are masked."""
+    if (found := hidden_order(model, masks, parameters)) is not None:
+        name, field = found
+        detail = f"{field} is hidden from this credential, and the order or choice of {name} would reveal it"
+        raise Denied(403, detail, kind=HIDDEN_FIELD)
 
 
 def owner_of(caller: Caller) -> Owner:
@@ -322,7 +332,7 @@ def _hidden(
         shown = with_masks(content, caller.masks)
     else:
         shown = masked(content, model, caller.masks, parameters)
-    return Response(orjson.dumps(without_cursor(shown)), answer.status_code, media_type="application/json")
+    return Response(orjson.dumps(shown), answer.status_code, media_type="application/json")
 
 
 class _Headers:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from shared.contracts.events import ConsumerData, Event, ProviderData, RelationData
+from shared.contracts.names import lookalike
 
 _WITH_TRAITS = frozenset({RelationData, ConsumerData, ProviderData})
 _WITH_LOCATION = frozenset({ConsumerData, ProviderData})
@@ -91,4 +92,4 @@ def _has_so_many(raw: bytes, count: int) -> bool:
         attributes = _attributes(raw)
     except (ValueError, RecursionError):
         return False
-    return len(attributes) == count and "data_base64" not in attributes
+    return len(attributes) == count and "data_base64" not in attributes and lookalike(attributes) is None
