@@ -23,11 +23,11 @@ from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.access.query import misplaced
 from shared.contracts.events import Kind, Name, ShortText
-from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
+from shared.http.caller import ANALYTICS_READ, CONSUMERS_READ, PERSONAL_READ, forbidden
 from shared.http.costs import Cost, costs
 from shared.http.parameters import moment
 from shared.http.paths import QueryId
-from shared.http.scopes import any_parameter, needs, public
+from shared.http.scopes import Scoped, any_parameter, needs, public
 from shared.http.server import problem, problems
 from shared.measures.query import NotInstalled
 
@@ -140,7 +140,8 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         purpose: Annotated[
             Name | None,
             DerivedFrom("consent"),
-            Query(description="Only rows of consumers who have granted this purpose."),
+            Scoped(CONSUMERS_READ),
+            Query(description="Only rows of consumers who have granted this purpose. Needs `consumers:read`."),
         ] = None,
         personal: Annotated[
             bool, Query(description="Include columns with personal data; needs the scope personal:read.")

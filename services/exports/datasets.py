@@ -40,7 +40,7 @@ _ID = "Identifier of the row, unique within its tenant."
 _KEYS = ("kind", "provider_id", "consumer_id")
 _MONEY = (
     Column("currency", "choice", "ISO 4217 code; null unless all amounts are in one currency."),
-    Column("amount", "integer", f"Sum of the amounts in `currency`, {_MINOR}."),
+    Column("amount", "integer", f"Sum of the amounts in `currency`, {_MINOR}.", tells=("amount", "currency")),
     Column("amounts", "json", f"Sum of the amounts by currency, {_MINOR}.", tells=("amount", "currency")),
 )
 _RATINGS = (

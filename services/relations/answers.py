@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from services.relations.strength import Strength
 from services.relations.wide import is_wide
-from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
+from shared.access.lineage import ContainedIn, Count, DerivedFrom, Label, OrderedBy
 from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document
 
@@ -29,7 +29,7 @@ class Consumer(BaseModel):
     location: dict[str, Any] | None = None
     traits: dict[str, Any] | None = None
     consent: dict[str, bool] | None = None
-    erased: Literal["anonymise", "delete"] | None = Field(
+    erased: Annotated[Literal["anonymise", "delete"] | None, DerivedFrom("erased", "mode")] = Field(
         None, description="Mode of the erasure, for an erased consumer."
     )
     masked: list[Label] | None = Field(None, description=MASKED)
@@ -73,8 +73,10 @@ class Relation(BaseModel):
 
 
 class RelationPage(BaseModel):
-    items: list[Relation] = Field(description="Latest first.")
-    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+    items: Annotated[list[Relation], OrderedBy("time")] = Field(description="Latest first.")
+    next: Annotated[str | None, ContainedIn("time", "consumer_id", "relation_id")] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
     masked: list[Label] | None = Field(None, description=MASKED)
     left_out: bool | None = Field(None, description=LEFT_OUT)
 
@@ -94,8 +96,12 @@ class RelationshipSummary(BaseModel):
 
 
 class RelationshipPage(BaseModel):
-    items: Annotated[list[RelationshipSummary], OrderedBy("strength")] = Field(description="Strongest first.")
-    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+    items: Annotated[list[RelationshipSummary], OrderedBy("strength", "kind", "time")] = Field(
+        description="Strongest first."
+    )
+    next: Annotated[str | None, ContainedIn("strength", "consumer_id", "provider_id")] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
     left_out: bool | None = Field(None, description=LEFT_OUT)
 
 
@@ -132,14 +138,17 @@ class Relationship(BaseModel):
     rating_sum: Annotated[int, DerivedFrom("rating")]
     first: Annotated[datetime, DerivedFrom("time")]
     last: Annotated[datetime, DerivedFrom("time")]
-    as_of: datetime
+    as_of: Annotated[datetime, DerivedFrom()]
     strength: _Strength = Field(description="Σ weight(kind) · count · 2^(−age in months / half-life).")
     kinds: Annotated[dict[str, KindShare], DerivedFrom("kind")] = Field(
         description=f"At most {MOST_KINDS}: the strongest; the first by name for a relationship of more than "
         "1,000 kinds and months."
     )
     more_kinds: Annotated[bool | None, DerivedFrom("kind")] = Field(None, description=MORE_KINDS)
-    evidence: list[Evidence] = Field(description="The relations with the highest weights, highest first.")
+    # Which relations they are reveals their kinds and times, too.
+    evidence: Annotated[list[Evidence], DerivedFrom("strength", "kind", "time")] = Field(
+        description="The relations with the highest weights, highest first."
+    )
 
 
 class Cell(BaseModel):
@@ -156,8 +165,11 @@ class Cell(BaseModel):
 
 
 class CellPage(BaseModel):
-    items: list[Cell] = Field(description="By kind and month.")
-    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+    # How many there are, and their order, reveals kinds and months even without their names.
+    items: Annotated[list[Cell], OrderedBy("kind", "time")] = Field(description="By kind and month.")
+    next: Annotated[str | None, ContainedIn("kind", "time", "consumer_id", "provider_id")] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
 
 
 _INTERNAL = frozenset({"_id", "tenant", "versions", "version", "retracted", "blind"})

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import StreamingResponse
 
 from services.analytics.dashboard.figures import Extent, ExtentQuery, Figures, FiguresQuery
-from shared.access.guard import CallerOf, TenantOf, held_by, owner_of
+from shared.access.guard import CallerOf, TenantOf, check_order, held_by, owner_of
 from shared.access.masks import masked
 from shared.contracts.errors import Unavailable
 from shared.contracts.limits import Most
@@ -177,6 +177,7 @@ def add_live(app: FastAPI, reader: Reader) -> None:
     ) -> Any:
         """`figures` first, with every day that has relations; then `change` with the totals and only the days
         that differ. `away` while MongoDB is. It looks once a second, and ends after ten minutes."""
+        check_order(Figures, caller.masks, {})
         # Before anything is awaited, so that requests that come together are counted, too.
         held_by(request).enter_context(streams.taken(owner_of(caller)))
         stream = Stream(reader, caller, query, pool, stopping)

@@ -36,6 +36,7 @@ from shared.http.limits import Limits
 from shared.http.serving import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
+from shared.settings import Settings, for_browsers
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH
 from tests.support.measures_world import NOW
@@ -340,21 +341,30 @@ def test_nothing_else_is_given_away(site: FastAPI, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "address"),
-    [
-        ("kith.example:8703", "http://kith.example"),
-        ("127.0.0.1:8703", "http://127.0.0.1"),
-        ("[::1]:8703", "http://[::1]"),
-        # What is no host is not believed: then it is the address of the server.
-        ("evil;script-src *", "http://analytics"),
-    ],
+    "host", ["kith.example:8703", "127.0.0.1:8703", "[::1]:8703", "evil.example", "evil;script-src *"]
 )
-def test_the_policy_names_the_other_apis_on_the_same_host(site: FastAPI, host: str, address: str) -> None:
+def test_the_policy_names_the_other_apis_whatever_the_request_says_of_the_host(site: FastAPI, host: str) -> None:
     policy = get(site, "/dashboard/", headers={"Host": host}).headers["content-security-policy"]
     assert policy.count(";") == 7
-    assert f"connect-src 'self' {address}:8702 {address}:8706;" in policy
+    assert "connect-src 'self' http://127.0.0.1:8702 http://127.0.0.1:8706;" in policy
     config = get(site, "/dashboard/config.json", headers={"Host": host}).json()
-    assert config == {"relations": f"{address}:8702", "intelligence": f"{address}:8706"}
+    assert config == {"relations": "http://127.0.0.1:8702", "intelligence": "http://127.0.0.1:8706"}
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "http://127.0.0.1:8702"),
+        ({"host": "0.0.0.0", "relations_port": 9000}, "http://127.0.0.1:9000"),
+        ({"host": "::"}, "http://127.0.0.1:8702"),
+        ({"host": "::1"}, "http://[::1]:8702"),
+        ({"host": "kith.internal", "tls_cert_file": "x.pem"}, "https://kith.internal:8702"),
+        ({"host": "0.0.0.0", "relations_url": "https://kith.example/r/"}, "https://kith.example/r/"),
+    ],
+)
+def test_where_browsers_find_the_other_apis_is_a_setting(given: dict[str, Any], address: str) -> None:
+    settings = Settings(**given)
+    assert for_browsers(settings, settings.relations_url, settings.relations_port) == address
 
 
 def test_the_relations_api_can_be_elsewhere() -> None:
