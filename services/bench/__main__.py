@@ -16,11 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from services.bench import document, report
+from services.bench.attacks import ATTACKS
 from services.bench.contenders import ALL_SCENARIOS, CONTENDERS
 from services.bench.door import clients, compare_doors
 from services.bench.growth import LARGEST, SIZES, measure_growth, measure_hot
 from services.bench.latency import PROBES, measure_latency
 from services.bench.measure import RunFailed
+from services.bench.neighbours import FLOOR_MS, MOST_TIMES, Neighbours
 from services.bench.ratios import ratios
 from services.bench.run import Comparison
 from services.bench.servers import CACHE_GB, BenchServers, running
@@ -43,10 +45,11 @@ class Bench:
         self.rows: list[Row] = []
 
     def run(self) -> None:
-        asked = [self._options.latency, self._options.door, self._options.growth]
+        options = self._options
+        asked = [options.latency, options.door, options.growth, options.neighbours]
         if not any(asked):
             self.compare()
-        for wanted, act in zip(asked, (self.latency, self.door, self.growth), strict=True):
+        for wanted, act in zip(asked, (self.latency, self.door, self.growth, self.neighbours), strict=True):
             if wanted:
                 act()
 
@@ -104,6 +107,13 @@ class Bench:
         rows = measure_hot(self._servers, self._client, name, options.hot, self._say)
         self._show("hot", "All relations of one consumer, provider or pair, whole job", rows)
 
+    def neighbours(self) -> None:
+        options = self._options
+        measured = Neighbours(self._servers, self._client, options.seconds, self._say)
+        rows = measured.measure(options.facts, options.attacks or [*ATTACKS])
+        title = f"The second tenant beside the first, ms: p50 within {MOST_TIMES:g} × idle + {FLOOR_MS:g} ms"
+        self._show("neighbours", title, rows)
+
     def _show(self, kind: str, title: str, rows: Sequence[Row]) -> None:
         self._console.print(report.plain_table(title, rows))
         self._add(kind, rows)
@@ -148,14 +158,52 @@ def parser() -> argparse.ArgumentParser:
     add("--rate", type=float, help="load of --latency in events/s (default: a quarter of the peak)")
     add("--probes", type=int, default=PROBES)
     add("--door", action="store_true", help="measure the door instead: requests of 100 events")
-    add("--seconds", type=float, default=5.0, help="duration for each door")
+    add("--seconds", type=float, default=5.0, help="duration for each door, and beside each neighbour")
+    add("--neighbours", action="store_true", help="measure one tenant beside another that does its worst instead")
+    add("--attacks", nargs="+", choices=ATTACKS, metavar="NAME", help=f"of {', '.join(ATTACKS)}")
+    add("--facts", type=int, default=40_000, help="facts of the first tenant for --neighbours")
+    add("--intelligence", action="store_true", help="measure recommendations instead; needs no servers")
     add("--growth", action="store_true", help="measure growth instead: 10⁴ to 10⁶ facts, and hot spots")
     add("--growth-max", action="store_true", help=f"--growth up to {LARGEST:,} facts")
-    add("--sizes", type=int, nargs="+", help="other numbers of facts for --growth")
+    add(
+        "--sizes",
+        type=int,
+        nargs="+",
+        help="other numbers of facts for --growth, or of relationships for --intelligence",
+    )
     add("--cache-gb", type=float, default=CACHE_GB, help="cache of mongod; larger data is read from disk")
     add("--wiredtiger", metavar="CONFIG", help="settings of mongod's storage, as in eviction_dirty_target=20")
     add("--hot", type=int, default=100_000, help="number of relations of a hot spot")
     return parser
+
+
+def intelligence(options: argparse.Namespace, console: Console) -> int:
+    """Prints the figures of the engine and of what it recommends."""
+    from services.bench.intelligence.run import SIZES, measure_intelligence
+
+    speed, quality, met = measure_intelligence(
+        tuple(options.sizes or SIZES), lambda text: console.print(f"[dim]{escape(text)}[/]", soft_wrap=True)
+    )
+    figures = [
+        {"figure": name, **{f"{row['relationships']:,}": str(row[name]) for row in speed}}
+        for name in speed[0]
+        if name != "relationships"
+    ]
+    for title, rows in (("The engine (CPU time of one core)", figures), ("Quality", quality), ("Targets", met)):
+        if rows:
+            shown = [{name: _rounded(value) for name, value in row.items()} for row in rows]
+            console.print(report.plain_table(title, shown))
+    if options.json:
+        print(
+            json.dumps(
+                [{"row": "engine", **row} for row in speed] + [{"row": "quality", **row} for row in quality]
+            )
+        )
+    return 0 if all(row["met"] for row in met) else 1
+
+
+def _rounded(value: object) -> object:
+    return f"{value:.3f}" if isinstance(value, float) else value
 
 
 def main() -> int:
@@ -165,6 +213,8 @@ def main() -> int:
     options.growth |= options.growth_max
     console = report.console(stderr=options.json)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that every process is stopped
+    if options.intelligence:
+        return intelligence(options, console)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="kith-bench-") as folder,
