@@ -16,7 +16,7 @@ from shared.letters.store import letters_in
 from shared.observability.status import StatusReader
 from shared.service.composition import Service, now
 from shared.service.launch import launch
-from shared.settings import Settings, servers_of
+from shared.settings import Settings, for_browsers, servers_of
 
 
 def run(settings: Settings) -> None:
@@ -43,7 +43,13 @@ def run(settings: Settings) -> None:
         add_live(app, FiguresReader(database, names, relations, now))
         readings = service.closing(Readings(lambda: StatusReader(settings, database)))
         add_operations(app, readings, Versions(database), letters_in(settings, database), service.publisher)
-        add_pages(app, settings.relations_port, settings.relations_url)
+        add_pages(
+            app,
+            settings.relations_port,
+            for_browsers(settings, settings.relations_url, settings.relations_port),
+            settings.intelligence_port,
+            for_browsers(settings, settings.intelligence_url, settings.intelligence_port),
+        )
         service.serve(app, settings.analytics_port, gate=gate, ungated=["/v1/operations"])
 
 

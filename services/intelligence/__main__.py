@@ -3,8 +3,10 @@
 from services.intelligence.api import create_app
 from services.intelligence.follower import Follower
 from services.intelligence.gate import GraphGate
+from services.intelligence.job import Job
 from services.intelligence.letters import Letters
-from services.intelligence.metrics import GraphMetrics
+from services.intelligence.metrics import GraphMetrics, job_metrics
+from services.intelligence.nodes import Nodes
 from services.intelligence.parameters import Defaults
 from services.intelligence.questions import Questions
 from services.intelligence.scan import MongoSource
@@ -61,8 +63,12 @@ def run(settings: Settings) -> None:
             Defaults(settings.kind_weights, settings.half_life_months, now),
             lambda: follower.problems() or beat.problems(),
         )
+        nodes = Nodes(database, owner_name())
+        job = service.background(Job(follower, nodes, settings.intelligence_job_seconds, now))
+        service.metrics.register(job_metrics(job))
         app = create_app(
             questions,
+            nodes,
             lambda: prepared.problems() or follower.problems() or gate.problems() or beat.problems(),
             access=service.access,
         )

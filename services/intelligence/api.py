@@ -6,8 +6,10 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Path, Query, Request, Response
 
 from services.intelligence import answers
+from services.intelligence.community_routes import add_communities
 from services.intelligence.engine.question import Side
 from services.intelligence.graph_routes import add_graph
+from services.intelligence.nodes import Nodes
 from services.intelligence.parameters import PairQuery, RecommendQuery, SimilarQuery
 from services.intelligence.questions import NotGranted, Questions
 from shared.access.app import guarded_app
@@ -44,8 +46,11 @@ FAILURES = problems(
 )
 
 
-def create_app(questions: Questions, ready: Callable[[], Sequence[str]], *, access: Access) -> FastAPI:
-    """The app. ``ready`` returns the reasons why the service cannot answer, ``access`` decides on each request."""
+def create_app(
+    questions: Questions, nodes: Nodes, ready: Callable[[], Sequence[str]], *, access: Access
+) -> FastAPI:
+    """The app. ``nodes`` holds what the job has stored. ``ready`` returns the reasons why the service cannot
+    answer, ``access`` decides on each request."""
     app = guarded_app("Kith intelligence", DESCRIPTION, access, ready, ids_in_paths=True)
 
     @app.get(
@@ -99,6 +104,7 @@ def create_app(questions: Questions, ready: Callable[[], Sequence[str]], *, acce
         return json_response(questions.affinity(caller, consumer_id, provider_id, query))
 
     add_graph(app, questions)
+    add_communities(app, questions, nodes)
 
     @app.exception_handler(BadParameter)
     async def bad_parameter(_: Request, error: BadParameter) -> Response:

@@ -103,10 +103,7 @@ class Community(BaseModel):
     outside: Count = Field(description="Relationships that leave it.")
     categories: list[Share] = Field(description="The most frequent categories of its providers.")
     places: list[Share] = Field(description="The most frequent towns of its providers.")
-    strongest: list[Member] = Field(
-        description="The members with the most relationships within it. Consumers only for credentials with the "
-        "scope `relations:read`."
-    )
+    strongest: list[Member] = Field(description="The providers with the most relationships within it.")
 
 
 class Communities(BaseModel):

@@ -6,6 +6,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from services.intelligence.follower import Follower
+from services.intelligence.job import Job
+from shared.observability.gauges import CallbackCounters
 
 
 class GraphMetrics(Collector):
@@ -57,3 +59,12 @@ class GraphMetrics(Collector):
         lost.add_metric([], follower.lost)
         changes.add_metric([], follower.changes)
         yield from families
+
+
+def job_metrics(job: Job) -> CallbackCounters:
+    """Runs of the job that finds communities, and the seconds that they took."""
+    names = {
+        "kith_graph_jobs": "Runs of the job that finds communities and PageRank.",
+        "kith_graph_job_seconds": "Seconds that these runs took.",
+    }
+    return CallbackCounters(names, lambda: (job.runs, job.seconds))

@@ -127,10 +127,15 @@ def few(count: int) -> int | str:
     return count if count >= FEW else "few"
 
 
+def positions(seen: Mapping[str, int]) -> dict[str, int]:
+    """The numbers of the last changes, by partition."""
+    return {origin.removeprefix("relations@1/"): number for origin, number in sorted(seen.items())}
+
+
 def as_of(seen: Mapping[str, int], question: Question, model: str) -> Document:
     """What an answer follows from."""
     return {
-        "positions": {origin.removeprefix("relations@1/"): number for origin, number in sorted(seen.items())},
+        "positions": positions(seen),
         "month": question.month,
         "weights": dict(sorted(question.weights.items())),
         "half_life_months": question.half_life,

@@ -1,5 +1,8 @@
 """What the graph holds of single relationships, as kinds of a document. Pure."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from services.intelligence.engine.graph import Graph
 
 #: kind → month → {"count": relations}, as in the document of a relationship.
@@ -29,3 +32,10 @@ def providers_of(graph: Graph, consumer_id: str) -> list[str]:
         return []
     ids = graph.names["provider"].ids
     return [ids[provider] for provider in graph.rows["consumer"].row(number).tolist()]
+
+
+def counts(kinds: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Kinds:
+    """The counts alone of a document's kinds, as a copy."""
+    return {
+        kind: {month: {"count": cell["count"]} for month, cell in months.items()} for kind, months in kinds.items()
+    }

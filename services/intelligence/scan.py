@@ -16,6 +16,7 @@ from services.intelligence.state import Provider, State
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import document_id
 from shared.mongo.errors import translated
+from shared.mongo.limits import STREAM_MS
 from shared.mongo.store import POSITIONS, beginning_with
 from shared.runtime.protocols import Document
 from shared.versions.generations import collection_of, place_of
@@ -66,7 +67,9 @@ class MongoSource:
             self._load_consents(state, version, session)
             self._load_providers(state, version, session)
             relationships = self._database[collection_of("relationships", version)]
-            found = relationships.find({}, _RELATIONSHIP, session=session, batch_size=_BATCH)
+            found = relationships.find(
+                {}, _RELATIONSHIP, session=session, batch_size=_BATCH, max_time_ms=STREAM_MS
+            )
             state.load(_while(going_on, found))
         if self.version != version:
             raise Unavailable("relations were switched to another version during the scan")
@@ -91,12 +94,15 @@ class MongoSource:
         consumers = self._database[collection_of("consumers", version)]
         for purpose in set(self._purposes.values()):
             wanted = {f"consent.{purpose}": True}
-            for each in consumers.find(wanted, {"_id": 0, "tenant": 1, "consumer_id": 1}, session=session):
+            for each in consumers.find(
+                wanted, {"_id": 0, "tenant": 1, "consumer_id": 1}, session=session, max_time_ms=STREAM_MS
+            ):
                 if state.purpose_of(each["tenant"]) == purpose:
                     state.tenant(each["tenant"]).granted.add(each["consumer_id"])
 
     def _load_providers(self, state: State, version: int, session: ClientSession) -> None:
-        for each in self._database[collection_of("providers", version)].find({}, _PROVIDER, session=session):
+        providers = self._database[collection_of("providers", version)]
+        for each in providers.find({}, _PROVIDER, session=session, max_time_ms=STREAM_MS):
             state.tenant(each["tenant"]).describe(each["provider_id"], Provider.of(each))
 
 

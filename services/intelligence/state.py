@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
-from services.intelligence.engine.graph import Graph
-from services.intelligence.rows import Kinds, kinds_of, providers_of
+from services.intelligence.engine.graph import Building, Graph
+from services.intelligence.rows import Kinds, counts, kinds_of, providers_of
 from shared.contracts.changes import Fact, RelationChange
 from shared.runtime.sequence_numbers import SequenceFilter
 
@@ -153,9 +153,19 @@ class State:
         return self.tenants.get(name) or Tenant(purpose=self.purpose_of(name))
 
     def load(self, relationships: Iterable[Mapping[str, Any]]) -> None:
-        """Add stored relationships, each once. Consents come before, or the graph is filled twice."""
+        """Fill a new state with stored relationships, each once. Consents come before."""
+        building: dict[str, Building] = {}
         for each in relationships:
-            self.tenant(each["tenant"]).put(each["consumer_id"], each["provider_id"], each["kinds"])
+            name, consumer = each["tenant"], each["consumer_id"]
+            tenant = self.tenant(name)
+            if tenant.purpose is not None and consumer not in tenant.granted:
+                tenant.put(consumer, each["provider_id"], counts(each["kinds"]))
+                continue
+            if name not in building:
+                building[name] = Building(tenant.graph)
+            building[name].add(consumer, each["provider_id"], each["kinds"])
+        for each_building in building.values():
+            each_building.graph()
 
     def apply(self, change: RelationChange) -> None:
         """Move one fact. Raises Inconsistent."""

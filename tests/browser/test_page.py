@@ -228,4 +228,6 @@ def test_the_page_may_only_do_what_it_does(page: Page, site: Site) -> None:
     policy = answer.headers["content-security-policy"]
     assert "unsafe" not in policy
     assert "default-src 'none'" in policy
-    assert f"connect-src 'self' http://127.0.0.1:{site.relations.port};" in policy
+    ports = (site.relations.port, site.intelligence.port)
+    origins = " ".join(f"http://127.0.0.1:{port}" for port in ports)
+    assert f"connect-src 'self' {origins};" in policy

@@ -27,6 +27,7 @@ from services.exports.api import create_app as exports_app
 from services.exports.measures import MeasureServices, Refused
 from services.exports.source import Exports
 from services.ingest.api import create_app as ingest_app
+from services.intelligence.api import create_app as intelligence_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_evidence import Stores
@@ -66,6 +67,7 @@ from shared.settings import Settings
 from shared.versions.mongo_registry import MongoRegistry
 from tests.conftest import Addresses
 from tests.support.builders import STRENGTH, TOPICS, event
+from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, store
 from tests.support.routes import PUBLIC, Found, every_route
 from tests.unit.ingest.test_api import RecordingPublisher
@@ -181,6 +183,7 @@ class Market:
             "relations": relations_app(queries, STRENGTH, list, clock, relations, access=access),
             "analytics": analytics_app(AnalyticsQueries(database), list, analytics, access=access),
             "exports": exports_app(Exports(database), list, InProcess(self), access=access),
+            "intelligence": intelligence_app(*intelligence_over(database), list, access=access),
             "privacy": privacy_app(
                 erasures,
                 People(database, str, None),
@@ -249,6 +252,8 @@ class Market:
         asked = [
             ("relations", "/v1/relations", {"consumer_id": "c1"}),
             ("relations", "/v1/relationships", {"provider_id": "p1"}),
+            ("intelligence", "/v1/neighbours/consumer/c1", {}),
+            ("intelligence", "/v1/recommendations", {"consumer_id": "c1", "known": "true"}),
             ("analytics", "/v1/aggregates", {"by": "consumer"}),
         ]
         found = [

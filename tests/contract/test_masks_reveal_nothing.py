@@ -17,11 +17,13 @@ from services.analytics.measures.source import Measures as AnalyticsMeasures
 from services.analytics.queries import AnalyticsQueries
 from services.exports.api import create_app as exports_app
 from services.exports.source import Exports
+from services.intelligence.api import create_app as intelligence_app
 from services.relations.api import create_app as relations_app
 from services.relations.cache import QueryCache
 from services.relations.measures.catalogue import MEASURES as RELATIONS
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
+from shared.access.cursor_key import OwnKey
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.mongo.store import connect
@@ -29,9 +31,10 @@ from tests.conftest import Addresses
 from tests.support.analytics_driver import get
 from tests.support.builders import STRENGTH
 from tests.support.credentials import Journal, Keys
+from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, market, store
 
-SCOPES = "relations:read,consumers:read,personal:read,analytics:read"
+SCOPES = "relations:read,consumers:read,personal:read,analytics:read,intelligence:read"
 Ask = tuple[str, str]
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -112,8 +115,16 @@ ASKED: list[Ask] = [
             "?$filter=startswith(city,'L')",
         )
     ),
+    *(("intelligence", f"/v1/recommendations?{side}") for side in ("provider_id=p1", "consumer_id=c01")),
+    *(("intelligence", f"/v1/similar?{side}") for side in ("provider_id=p1", "consumer_id=c01")),
+    ("intelligence", "/v1/affinity/c01/p1"),
+    ("intelligence", "/v1/neighbours/consumer/c01?depth=2"),
+    ("intelligence", "/v1/paths?from=consumer:c01&to=provider:p5"),
     *(("exports", f"/odata/v1/Aggregates?$filter=rating_sum gt {n}") for n in (3, 30)),
 ]
+
+#: Cursors of two installations differ by their keys, whatever they tell.
+CURSOR_KEY = OwnKey()
 
 
 def amounts(data: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +160,7 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def apps(database: Any) -> dict[str, FastAPI]:
-    access = Access(Keys(), audit=Journal())
+    access = Access(Keys(), audit=Journal(), cursor_key=CURSOR_KEY)
     clock = lambda: NOW  # noqa: E731
     return {
         "relations": relations_app(
@@ -164,6 +175,7 @@ def apps(database: Any) -> dict[str, FastAPI]:
             AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, clock).of, access=access
         ),
         "exports": exports_app(Exports(database), list, access=access),
+        "intelligence": intelligence_app(*intelligence_over(database), list, access=access),
     }
 
 

@@ -4,15 +4,23 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pymongo.database import Database
+
 from services.intelligence.follower import Follower
+from services.intelligence.job import Job
+from services.intelligence.nodes import Nodes
 from services.intelligence.parameters import Defaults
 from services.intelligence.questions import Questions
 from services.intelligence.rows import kinds_of
+from services.intelligence.scan import MongoSource
+from services.intelligence.schema import COLLECTIONS
 from services.intelligence.state import Provider, State
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import document_id
 from shared.contracts.topic_names import CHANGES
-from shared.testing.memory import MemoryTail
+from shared.mongo.store import prepare
+from shared.runtime.protocols import Document
+from shared.testing.memory import MemoryLog, MemoryTail
 from tests.support.builders import STRENGTH, TOPICS, MemoryKith
 from tests.support.measures_world import NOW
 
@@ -89,6 +97,18 @@ class MemoryIntelligence:
         """Scan, and take what the log has then. ``during`` happens in the middle of the scan."""
         self.source.during_scan = during
         self.follower.once(rounds=2)
+
+
+def over(database: Database[Document], purposes: Mapping[str, str] | None = None) -> tuple[Questions, Nodes]:
+    """Questions about what a database holds at the moment, after the job has run."""
+    log = MemoryLog(dict.fromkeys([TOPICS.name(short) for short in CHANGES.values()], 1))
+    source = MongoSource(database, purposes or {})
+    follower = Follower(lambda: MemoryTail(log, log.partitions), source, TOPICS)
+    follower.once(rounds=2)
+    nodes = Nodes(database, "test")
+    prepare(database, COLLECTIONS)
+    Job(follower, nodes, 300.0, lambda: NOW).look()
+    return Questions(follower, source, Defaults(STRENGTH.weights, 6.0, lambda: NOW)), nodes
 
 
 def relationships_of(documents: Mapping[str, Mapping[str, Any]]) -> dict[Triple, Any]:
