@@ -24,10 +24,13 @@ def status_command(
     from services.cli.status_show import show_status
     from services.cli.status_view import services_table
     from shared.contracts.errors import Unavailable
+    from shared.local.temporary import remove_abandoned, removed_notice
     from shared.mongo.store import connect
     from shared.observability.status import StatusReader
     from shared.settings import servers_of
 
+    if abandoned := remove_abandoned():
+        typer.echo(removed_notice(abandoned), err=True)
     settings = read_settings()
     _, mongo = servers_of(settings)
     try:
