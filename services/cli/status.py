@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from services.cli.options import Json
 from shared.service.launch import read_settings
 
 
 def status_command(
-    json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
+    json_line: Json = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C; with --json, as lines.")
     ] = False,
