@@ -160,7 +160,7 @@ class Settings(BaseSettings):
         ge=2,
         le=256,
         description="Threads of a process that answer requests for single documents, and as many again for lists."
-        " One tenant occupies at most half of them.",
+        " One tenant occupies at most a quarter of those for documents, and an eighth of those for lists.",
     )
     waiting: Shared = Field(
         "64/128/512",
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         ge=2,
         le=64,
         description="Threads of a process for long queries (feed pages, rankings, exports that begin), and as many"
-        " again for measures. One tenant occupies at most half of them, and one for measures.",
+        " again for measures. One tenant occupies at most a quarter of them.",
     )
     heavy_waiting: Shared = Field(
         "32/64/256",

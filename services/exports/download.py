@@ -54,7 +54,7 @@ class Download(Response):
     """``chunks`` are made in threads of ``limiter``, one at a time, never ahead of a slow reader.
 
     A failure midway closes the connection without the end of the body, so that no client takes a part for the
-    whole. With ``whole`` the answer begins with the first chunk, and an earlier failure is answered as a problem.
+    whole. With ``awaited`` the answer begins with the first chunk; an earlier failure is answered as a problem.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Download(Response):
         limiter: CapacityLimiter,
         headers: Mapping[str, str],
         media_type: str,
-        whole: bool = False,
+        awaited: bool = False,
     ) -> None:
         super().__init__(None, 200, headers, media_type)
         del self.headers["content-length"]
         self._chunks = chunks
         self._rows = rows
         self._limiter = limiter
-        self._whole = whole
+        self._awaited = awaited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failed: Exception | None = None
@@ -87,23 +87,22 @@ class Download(Response):
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(self._end, limiter=self._limiter)
         # The server closes the connection if the end of the body is missing.
-        if failed is not None and not isinstance(failed, Cancelled | MomentPassed | Unavailable):
+        if failed is not None and not isinstance(failed, Cancelled | MomentPassed | Unavailable | WriterFailed):
             raise failed
 
     async def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        # The thread that reads, or writes Tableau's file, ends with the next batch.
+        # The thread that reads, or feeds the writer of the file, ends with the next batch.
         self._rows.stop()
         scope.cancel()
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         chunk: bytes | None = b""
         try:
-            if self._whole:
+            if self._awaited:
                 chunk = await to_thread.run_sync(self._next, limiter=self._limiter)
         except WriterFailed as error:
-            _log.error("an export could not be written", extra={"reason": str(error)})
             await problem(500, str(error))(scope, receive, send)
             return
         except MomentPassed as error:
@@ -123,7 +122,7 @@ class Download(Response):
     def _next(self) -> bytes | None:
         try:
             return next(self._chunks, None)
-        except (MomentPassed, Unavailable) as error:
+        except (MomentPassed, Unavailable, WriterFailed) as error:
             _log.error("an export was aborted", extra={"reason": str(error)})
             raise
 
@@ -165,4 +164,4 @@ class Downloads:
         }
         if export.hidden:
             headers["Kith-Masked"] = ", ".join(export.hidden)
-        return Download(chunks, rows, self._limiter, headers, format.media_type, format.whole)
+        return Download(chunks, rows, self._limiter, headers, format.media_type, format.awaited)

@@ -26,9 +26,10 @@ from shared.http.costs import Cost, cost_of
 from shared.http.cursors import CursorKey, Cursors
 from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
-from shared.http.problems.client import HIDDEN_FIELD, WRONG_TENANT
+from shared.http.problems.client import HIDDEN_FIELD, RATE_LIMITED, WRONG_TENANT
+from shared.http.refusals import Refusals
 from shared.http.scopes import Need, need_of, takes_any_parameter
-from shared.http.server import SECURITY_HEADERS, problem
+from shared.http.server import SECURITY_HEADERS, Refusal, problem
 from shared.http.shares import Share
 from shared.http.streams import WhileValid, is_streamed
 from shared.http.work import CURRENT, Work, blocking, off_the_loop
@@ -68,6 +69,7 @@ class Access:
         cursor_key: CursorKey | None = None,
     ) -> None:
         self.limits = limits or Limits.usual()
+        self.refusals = Refusals()
         #: Of the cursors of lists. Without ``cursor_key`` they are of this process alone.
         self.cursor_key = cursor_key or OwnKey()
         self._keys = keys
@@ -88,7 +90,11 @@ class Access:
             return Caller(stated[0] if stated else "default", _OPEN, name="anyone", key="open", bound=False)
         caller = await self._caller(request.headers.getlist("Authorization"))
         if self._quotas is not None:
-            request.scope["kith.quota"] = self._quotas.take(caller)
+            try:
+                request.scope["kith.quota"] = self._quotas.take(caller)
+            except Denied:
+                await self.refusals.wait(owner_of(caller))
+                raise
         if any(tenant != caller.tenant for tenant in stated):
             detail = f"the header {TENANT_HEADER} is not the tenant of the credential"
             raise Denied(403, detail, kind=WRONG_TENANT)
@@ -183,7 +189,12 @@ class GuardedRoute(APIRoute):
                 return await answered(_shared_out(request, owner, self.endpoint))
             caller = await access.admit(request, *need.scopes)
             request.scope["kith.caller"] = caller
-            answer = await answered(_shared_out(request, owner_of(caller), self.endpoint), caller)
+            try:
+                answer = await answered(_shared_out(request, owner_of(caller), self.endpoint), caller)
+            except (Denied, Refusal) as refused:
+                if _status(refused) == RATE_LIMITED.status:
+                    await access.refusals.wait(owner_of(caller))
+                raise
             return WhileValid(answer, lambda: access.still_admits(request)) if is_streamed(answer) else answer
 
         async def answered(request: Request, caller: Caller | None = None) -> Response:
@@ -234,6 +245,10 @@ def owner_of(caller: Caller) -> Owner:
     return Owner(caller.tenant, caller.key, caller.bound)
 
 
+def _status(refused: Denied | Refusal) -> int:
+    return refused.status if isinstance(refused, Denied) else refused.status_code
+
+
 def held_by(request: Request) -> ExitStack:
     """What is given back when the request has ended, however it ends."""
     held: ExitStack = request.scope["kith.held"]
@@ -249,12 +264,16 @@ def room_of(request: Request) -> Room:
 def pools_of(limits: Limits) -> dict[Cost, FairPool]:
     """Threads for work of each cost. No work waits for work of another cost."""
     heavy, waiting = limits.heavy_threads, limits.heavy_waiting
+    # One of the usual four: a second query of a tenant would slow down the others more than it helps the first.
+    share = max(1, heavy // 4)
     return {
-        Cost.DOCUMENT: FairPool("document", limits.threads, limits.waiting),
-        Cost.LIST: FairPool("list", limits.threads, limits.waiting),
-        Cost.QUERY: FairPool("query", heavy, waiting, what="queries waiting"),
-        # Python computes in one thread at a time: a second one of a tenant would only slow down the others.
-        Cost.MEASURE: FairPool("measure", heavy, waiting, what="measures waiting", per_tenant=1),
+        Cost.DOCUMENT: FairPool(
+            "document", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 4)
+        ),
+        # Most of it is Python's work, as is that of measures: one thread computes at a time.
+        Cost.LIST: FairPool("list", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 8)),
+        Cost.QUERY: FairPool("query", heavy, waiting, what="queries waiting", per_tenant=share),
+        Cost.MEASURE: FairPool("measure", heavy, waiting, what="measures waiting", per_tenant=share),
     }
 
 

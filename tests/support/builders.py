@@ -65,10 +65,11 @@ class MemoryKith:
         vault: Callable[[MemoryStore], Vault] | None = None,
         *,
         refuse: bool = False,
-        most_cells: int = MOST_CELLS,
+        most_cells: int | None = None,
         strength: Strength = STRENGTH,
     ) -> None:
         """``vault`` opens the vault whose keys are in a store; without one nothing is sealed."""
+        most_cells = MOST_CELLS if most_cells is None else most_cells
         names = [TOPICS.name(short) for short in (*INPUTS, *OUTPUTS)]
         self.log = MemoryLog(dict.fromkeys(names, partitions), clock=lambda: ARRIVAL_MS)
         self.store = MemoryStore(COLLECTIONS)
@@ -133,7 +134,7 @@ class MemoryKith:
 
 
 def stored_state(
-    events: Iterable[Event], *, partitions: int = 2, slice_events: int = 3, most_cells: int = MOST_CELLS
+    events: Iterable[Event], *, partitions: int = 2, slice_events: int = 3, most_cells: int | None = None
 ) -> dict[str, Any]:
     """The documents that the whole service stores for these events in this order."""
     kith = MemoryKith(partitions, slice_events, most_cells=most_cells)

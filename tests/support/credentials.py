@@ -39,13 +39,3 @@ class Journal(RecordsAtOnce):
 
     def record(self, act: Act) -> None:
         self.acts.append(act)
-
-
-class SameCursorKey:
-    """A key that all installations of a test share, so that their cursors can be compared."""
-
-    def current(self) -> bytes:
-        return b"k" * 32
-
-    def renewed(self) -> bytes:
-        return self.current()

@@ -145,3 +145,24 @@ def test_other_weights_make_the_mass_of_a_wide_pair_anew(history: list[Event], a
         settings = head.get("mass", {}).get("settings")
         if settings == settings_of(STRENGTH):
             assert head == wanted[id]
+
+
+@given(HISTORIES, st.integers(1, 30))
+@settings(max_examples=60)
+def test_a_relationship_stored_before_there_were_wide_ones_becomes_wide_when_it_changes(
+    history: list[Event], after: int
+) -> None:
+    kith, before = MemoryKith(most_cells=2), MemoryKith()
+    before.publish(history[:after])
+    before.drain()
+    kith.store.collections, kith.store.positions = before.store.collections, before.store.positions
+    kith.log.records, kith.runner, kith.reader = before.log.records, kith.runner, kith.reader
+    kith.reader.revoke(kith.inputs)
+    kith.runner.step(0)
+    kith.reader.assign(kith.inputs)
+    stored = {id: dict(document) for id, document in kith.documents()["relationships"].items()}
+    kith.publish(history[after:])
+    kith.drain()
+    wide, narrow = (stored_state(history, most_cells=most)["relationships"] for most in (2, 1_000))
+    for id, document in kith.documents()["relationships"].items():
+        assert document == (narrow if document == stored.get(id) else wide)[id]
