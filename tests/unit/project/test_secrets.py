@@ -23,7 +23,7 @@ NAMED = re.compile(r"(^|_)(secret|password|passphrase|private|uri)$")
 HOLDERS: list[Any] = [
     Settings(
         mongo=f"mongodb://kith:{SECRET}@host/", kafka_password=SECRET, master_key=SECRET, audit_key=SECRET * 4
-    ),  # type: ignore[arg-type]
+    ),
     ServiceClient("privacy", "http://127.0.0.1", "admin", SECRET),
     MongoAddress(f"mongodb://kith:{SECRET}@host/"),
     Context("up", {"kafka_password": SECRET}),
