@@ -76,6 +76,10 @@ class Reader(Protocol):
     def mirror(self, positions: Mapping[Partition, int]) -> None:
         """Commit the positions to Kafka, for tools that show lag. Never blocks, never fails."""
 
+    def waiting_since(self) -> float | None:
+        """Since when (``time.monotonic()``) this member has waited for the group to divide the partitions; None
+        when it does not wait. It goes on reading those that it has. Any thread may call it."""
+
     def close(self) -> None: ...
 
 

@@ -101,6 +101,7 @@ class Service:
         self._tls = tls_of(settings)
         self._closing = ExitStack()
         self._background: list[Background] = []
+        self._workers: list[Worker] = []
         self.tracing = self.closing(open_tracing(name))
 
     def __enter__(self) -> Self:
@@ -207,6 +208,7 @@ class Service:
         worker = Worker(build, settings.stuck_seconds)
         instruments.watch(worker)
         self.background(Heartbeat(self.database, projection.name, owner_name(), instruments.latency.counts))
+        self._workers.append(worker)
         return self.background(worker)
 
     def serve(
@@ -226,6 +228,7 @@ class Service:
         """
         if gate is not None:
             add_gate(app, gate, but=ungated)
+        app.state.notes = lambda: [note for worker in self._workers for note in worker.notes()]
         add_metrics(app, self.metrics)
         allow_origins(app, origins)
         for part in self._background:

@@ -140,6 +140,9 @@ class MemoryReader:
     def end(self, partition: Partition) -> int | None:
         return self._log.end(partition) if partition in self._next else None
 
+    def waiting_since(self) -> float | None:
+        return None
+
     def mirror(self, positions: Mapping[Partition, int]) -> None:
         self.mirrored.update(positions)
 

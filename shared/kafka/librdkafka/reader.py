@@ -1,5 +1,6 @@
 """The Reader on confluent-kafka (librdkafka): the same behaviour as ``kafka.python_client``, in C."""
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ _OUT_OF_LOG = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATI
 ANSWER_SECONDS = 5.0
 _MIRROR_SECONDS = 1.0
 _REPEAT_SECONDS = 30.0
+_STATISTICS_MS = 1_000
 # Not a plain call. Where Python has optimised one, a header name that is not UTF-8 ends the process, because
 # confluent-kafka returns an error together with a half-made list. This way it raises SystemError.
 _headers = methodcaller("headers")
@@ -101,6 +103,7 @@ class LibrdkafkaReader:
         self._delivered: dict[Partition, int] = {}
         self._at_end: dict[Partition, int] = {}
         self._mirrored_at = 0.0
+        self._waiting_since: float | None = None
         with reaching_brokers():
             self._consumer = Consumer(
                 {
@@ -122,6 +125,9 @@ class LibrdkafkaReader:
                     "queued.max.messages.kbytes": 16 * 1024,
                     "fetch.queue.backoff.ms": 10,
                     "allow.auto.create.topics": False,
+                    # The only way to learn that the group waits for a member.
+                    "statistics.interval.ms": _STATISTICS_MS,
+                    "stats_cb": self._on_statistics,
                 }
             )
             try:
@@ -143,6 +149,16 @@ class LibrdkafkaReader:
         partitions = {Partition(tp.topic, tp.partition) for tp in found}
         self._mine |= partitions
         self._assigned |= partitions
+
+    def _on_statistics(self, text: str) -> None:
+        state = json.loads(text).get("cgrp", {}).get("join_state", "steady")
+        if state == "steady":
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+
+    def waiting_since(self) -> float | None:
+        return self._waiting_since
 
     def _on_revoke(self, consumer: Consumer, found: list[TopicPartition]) -> None:
         consumer.incremental_unassign(found)

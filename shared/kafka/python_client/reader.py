@@ -3,12 +3,11 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     AuthorizationError,
     IllegalStateError,
@@ -24,6 +23,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.kafka.python_client.assignor import EvenAssignor, KeptJoin
 from shared.kafka.python_client.headers import read_any_header_name
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 # Room for the largest record of the input topics and the headers of its dead letter.
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _MIRROR_SECONDS = 1.0
+_JOIN_MS = 10
 #: Errors that a retry cannot mend.
 LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -145,6 +146,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 class KafkaReader:
     """A member of the group ``<group>.<service>`` that reads ``topics`` from positions stored elsewhere."""
 
+    _waiting_since: float | None = None
+
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
         read_any_header_name()
         with reaching_brokers():
@@ -156,7 +159,7 @@ class KafkaReader:
                 # A position outside the log must be an error, not a silent start from the beginning.
                 auto_offset_reset="none",
                 isolation_level="read_committed",
-                partition_assignment_strategy=(CooperativeStickyAssignor,),
+                partition_assignment_strategy=(EvenAssignor,),
                 max_poll_records=settings.slice_events,
                 max_poll_interval_ms=settings.max_poll_interval_ms,
                 session_timeout_ms=settings.session_timeout_ms,
@@ -179,18 +182,48 @@ class KafkaReader:
 
     def poll(self, timeout_ms: int) -> Polled:
         self._unpark()
-        coordinator = self._consumer._coordinator
-        if getattr(coordinator, "rejoining", False):
-            # kafka-python 3.0.12 forgets a join that ends between two polls, and then reads on outside the group.
-            # So the join is requested again, and awaited.
-            coordinator.rejoin_needed = True
-            timeout_ms = max(timeout_ms, 1_000)
-        found = self._fetch(timeout_ms)
+        if self._joining():
+            # A join lasts until every member has joined, or the session of a dead one has expired. kafka-python
+            # 3.0.12 fetches nothing meanwhile, so this does: the partitions are still this member's.
+            found = self._fetch(_JOIN_MS) or self._fetch_while_joining(timeout_ms)
+        else:
+            found = self._fetch(timeout_ms)
+        self._joining()
         revoked, assigned = self._listener.take()
         stale = revoked | assigned
         records = {partition: batch for partition, batch in found.items() if partition not in stale}
         self._mirror()
         return Polled(revoked, assigned, records)
+
+    def _joining(self) -> bool:
+        """Whether this member waits for the group. Keeps its join from being forgotten."""
+        coordinator = self._consumer._coordinator
+        join = coordinator._join_task
+        if join is None:
+            self._waiting_since = None
+            return False
+        if not isinstance(join, KeptJoin):
+            coordinator._join_task = KeptJoin(join)
+        # Or it would read on outside the group.
+        coordinator.rejoin_needed = True
+        if self._waiting_since is None:
+            self._waiting_since = time.monotonic()
+        return True
+
+    def waiting_since(self) -> float | None:
+        return self._waiting_since
+
+    def _fetch_while_joining(self, timeout_ms: int) -> dict[Partition, list[Record]]:
+        consumer = self._consumer
+        most = consumer.config["max_poll_records"]
+
+        def fetch() -> Any:
+            found, idle = consumer._fetcher.fetch_records(most, timeout_ms=timeout_ms)
+            if not found and idle:
+                time.sleep(min(timeout_ms, 50) / 1000)
+            return found
+
+        return self._received(fetch)
 
     def _check(self, topics: Sequence[str]) -> None:
         """Check that the topics exist. Otherwise close, and raise Unavailable."""
@@ -199,8 +232,11 @@ class KafkaReader:
             raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
 
     def _fetch(self, timeout_ms: int) -> dict[Partition, list[Record]]:
+        return self._received(lambda: self._consumer.poll(timeout_ms=timeout_ms))
+
+    def _received(self, fetch: Callable[[], Any]) -> dict[Partition, list[Record]]:
         try:
-            found = self._consumer.poll(timeout_ms=timeout_ms)
+            found = fetch()
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
             raise ConfigurationError(f"the log does not contain the offset to continue at: {error}") from error
         except KafkaError as error:
