@@ -46,7 +46,7 @@ def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:
         "/health/ready",
         tags=["health"],
         summary="The service can do its work now.",
-        description="`note` states what stands still elsewhere in the group, such as the partitions of a dead worker.",
+        description="`note` states what stands still elsewhere in the group, as the partitions of a dead worker.",
         operation_id="getReady",
         response_model=dict[str, str],
         responses=problems({503: "It cannot; detail says why."}),

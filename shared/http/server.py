@@ -17,12 +17,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from shared.contracts.errors import ConfigurationError, TooSlow, Unavailable
+from shared.contracts.errors import ConfigurationError, TooSlow, Unavailable, WrongMasterKey
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import of_status
-from shared.http.problems.server import QUERY_TOO_SLOW
+from shared.http.problems.server import QUERY_TOO_SLOW, WRONG_MASTER_KEY
 from shared.http.tls import Tls
+from shared.runtime.deadline import end_within
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -141,6 +142,7 @@ def serve(
     server = _Server(config)
 
     def stop(*_: object) -> None:
+        end_within()
         server.should_exit = True
 
     if threading.current_thread() is threading.main_thread():
@@ -163,6 +165,7 @@ class _Server(uvicorn.Server):
     """Notifies the app of the shutdown, so that it ends its streams, which would otherwise be waited for."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        end_within()
         self.config.app.state.stopping = True  # type: ignore[union-attr]
         super().handle_exit(sig, frame)
 
@@ -206,6 +209,8 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
 
 async def _unavailable(_: Request, error: Exception) -> Response:
     _log.warning("unavailable", extra={"reason": str(error)})
+    if isinstance(error, WrongMasterKey):
+        return problem(503, str(error), kind=WRONG_MASTER_KEY)
     if isinstance(error, TooSlow):
         return problem(503, TOO_SLOW, {"Retry-After": "30"}, kind=QUERY_TOO_SLOW)
     return problem(503, "Kafka or MongoDB is temporarily unavailable; try again later", {"Retry-After": "5"})

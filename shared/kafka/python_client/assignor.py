@@ -1,7 +1,7 @@
-"""The assignor of the consumer groups, and joins that keep the reader reading."""
+"""The assignor of the consumer groups."""
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
@@ -47,22 +47,3 @@ def _owners(members: Mapping[str, Any]) -> dict[Partition, str]:
     for member in sorted(members, key=lambda each: (members[each].generation, each)):
         owner.update({Partition(*each): member for each in members[member].partitions})
     return owner
-
-
-class KeptJoin:
-    """A join in progress, in the place where kafka-python 3.0.12 keeps it. It is never done there, so that a join
-    that ends between two polls is not forgotten but taken by the next one."""
-
-    is_done = False
-
-    def __init__(self, join: Any) -> None:
-        self._join = join
-
-    def add_callback(self, take: Callable[[Any], object]) -> None:
-        self._join.add_callback(take)
-
-    def add_errback(self, take: Callable[[BaseException], object]) -> None:
-        self._join.add_errback(take)
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._join.__await__()  # type: ignore[no-any-return]

@@ -1,13 +1,12 @@
 """The Reader on kafka-python, and what other clients on kafka-python share with it."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import (
     AuthorizationError,
     IllegalStateError,
@@ -20,11 +19,11 @@ from kafka.errors import (
     OffsetOutOfRangeError,
     RecordListTooLargeError,
 )
-from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.kafka.python_client.assignor import EvenAssignor, KeptJoin
+from shared.kafka.python_client.assignor import EvenAssignor
 from shared.kafka.python_client.headers import read_any_header_name
+from shared.kafka.python_client.membership import JOIN_MS, Membership
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
@@ -32,8 +31,7 @@ log = logging.getLogger(__name__)
 
 # Room for the largest record of the input topics and the headers of its dead letter.
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
-_MIRROR_SECONDS = 1.0
-_JOIN_MS = 10
+CLOSE_MS = 5_000
 #: Errors that a retry cannot mend.
 LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -104,114 +102,77 @@ def record_of(partition: Partition, found: Any) -> Record:
     return Record(partition, found.offset, found.timestamp, found.key, found.value, headers)
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Records assignments and revocations. Runs on the client's I/O thread, where nothing may block."""
+def open_member(settings: Settings, service: str, topics: Sequence[str], **options: Any) -> KafkaConsumer:
+    """A consumer of the group ``<group>.<service>``, not subscribed yet. Raises Unavailable, also when a topic is
+    missing, and ConfigurationError."""
+    with reaching_brokers():
+        consumer = KafkaConsumer(
+            **connection(settings),
+            metrics_enabled=False,
+            group_id=f"{settings.group}.{service}",
+            enable_auto_commit=False,
+            partition_assignment_strategy=(EvenAssignor,),
+            max_poll_interval_ms=settings.max_poll_interval_ms,
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
+            allow_auto_create_topics=False,
+            **options,
+        )
+        # kafka-python may join the group before it knows the topics' partitions, and then assign none: a metadata
+        # request that was already in flight answers for the new one. So the partitions are fetched first.
+        check_topics(consumer, topics)
+    return consumer
 
-    def __init__(self, consumer: KafkaConsumer) -> None:
-        self._consumer = consumer
-        self._lock = threading.Lock()
-        self._revoked: set[Partition] = set()
-        self._assigned: set[Partition] = set()
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        gone = {Partition(tp.topic, tp.partition) for tp in revoked}
-        with self._lock:
-            self._revoked |= gone
-            self._assigned -= gone
-
-    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
-        # kafka-python 3.0.12 still claims lost partitions when it rejoins. The group's leader then leaves them
-        # assigned to it, and it never revokes them, because it does not hold them. Nobody would read them until
-        # the next rebalance.
-        for assignor in self._consumer._coordinator._assignors.values():
-            assignor.member_assignment = None
-        self.on_partitions_revoked(lost)
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        for tp in assigned:
-            self._consumer.pause(tp)
-            # Some position is given, so that poll() does not look up a committed one. start() sets the right one.
-            self._consumer.seek(tp, 0)
-        with self._lock:
-            self._assigned |= {Partition(tp.topic, tp.partition) for tp in assigned}
-
-    def take(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
-        with self._lock:
-            revoked, assigned = frozenset(self._revoked), frozenset(self._assigned)
-            self._revoked.clear()
-            self._assigned.clear()
-        return revoked, assigned
+def check_topics(consumer: Any, topics: Sequence[str]) -> None:
+    """Check that the topics exist. Otherwise close the consumer, and raise Unavailable."""
+    if missing := [topic for topic in topics if not consumer.partitions_for_topic(topic)]:
+        consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+        raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
 
 
 class KafkaReader:
     """A member of the group ``<group>.<service>`` that reads ``topics`` from positions stored elsewhere."""
 
-    _waiting_since: float | None = None
+    _membership: Membership | None
 
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
         read_any_header_name()
-        with reaching_brokers():
-            self._consumer = KafkaConsumer(
-                **connection(settings),
-                metrics_enabled=False,
-                group_id=f"{settings.group}.{service}",
-                enable_auto_commit=False,
-                # A position outside the log must be an error, not a silent start from the beginning.
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                partition_assignment_strategy=(EvenAssignor,),
-                max_poll_records=settings.slice_events,
-                max_poll_interval_ms=settings.max_poll_interval_ms,
-                session_timeout_ms=settings.session_timeout_ms,
-                heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
-                # kafka-python leaves partitions with buffered records out of a fetch, and has one fetch in flight.
-                # While that waits for idle partitions, nothing is fetched from the busy ones.
-                fetch_max_wait_ms=20,
-                allow_auto_create_topics=False,
-            )
-            # kafka-python may join the group before it knows the topics' partitions, and then assign none: a
-            # metadata request that was already in flight answers for the new one. So the partitions are fetched
-            # first.
-            self._check(topics)
-        self._listener = _Listener(self._consumer)
+        self._consumer = open_member(
+            settings,
+            service,
+            topics,
+            # A position outside the log must be an error, not a silent start from the beginning.
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            max_poll_records=settings.slice_events,
+            # kafka-python leaves partitions with buffered records out of a fetch, and has one fetch in flight.
+            # While that waits for idle partitions, nothing is fetched from the busy ones.
+            fetch_max_wait_ms=20,
+        )
         #: The offset after the last record returned by poll.
         self._delivered: dict[TopicPartition, int] = {}
-        self._consumer.subscribe(topics=list(topics), listener=self._listener)
-        self._unmirrored: dict[TopicPartition, OffsetAndMetadata] = {}
-        self._mirrored_at = 0.0
+        self._membership = Membership(self._consumer, topics)
 
     def poll(self, timeout_ms: int) -> Polled:
         self._unpark()
-        if self._joining():
+        member = self._membership
+        assert member is not None
+        if member.joining():
             # A join lasts until every member has joined, or the session of a dead one has expired. kafka-python
             # 3.0.12 fetches nothing meanwhile, so this does: the partitions are still this member's.
-            found = self._fetch(_JOIN_MS) or self._fetch_while_joining(timeout_ms)
+            found = self._fetch(JOIN_MS) or self._fetch_while_joining(timeout_ms)
         else:
             found = self._fetch(timeout_ms)
-        self._joining()
-        revoked, assigned = self._listener.take()
+        member.joining()
+        revoked, assigned = member.take()
         stale = revoked | assigned
         records = {partition: batch for partition, batch in found.items() if partition not in stale}
-        self._mirror()
+        member.commit_mirrored()
         return Polled(revoked, assigned, records)
 
-    def _joining(self) -> bool:
-        """Whether this member waits for the group. Keeps its join from being forgotten."""
-        coordinator = self._consumer._coordinator
-        join = coordinator._join_task
-        if join is None:
-            self._waiting_since = None
-            return False
-        if not isinstance(join, KeptJoin):
-            coordinator._join_task = KeptJoin(join)
-        # Or it would read on outside the group.
-        coordinator.rejoin_needed = True
-        if self._waiting_since is None:
-            self._waiting_since = time.monotonic()
-        return True
-
     def waiting_since(self) -> float | None:
-        return self._waiting_since
+        return None if self._membership is None else self._membership.waiting_since
 
     def _fetch_while_joining(self, timeout_ms: int) -> dict[Partition, list[Record]]:
         consumer = self._consumer
@@ -224,12 +185,6 @@ class KafkaReader:
             return found
 
         return self._received(fetch)
-
-    def _check(self, topics: Sequence[str]) -> None:
-        """Check that the topics exist. Otherwise close, and raise Unavailable."""
-        if missing := [topic for topic in topics if not self._consumer.partitions_for_topic(topic)]:
-            self.close()
-            raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
 
     def _fetch(self, timeout_ms: int) -> dict[Partition, list[Record]]:
         return self._received(lambda: self._consumer.poll(timeout_ms=timeout_ms))
@@ -305,19 +260,8 @@ class KafkaReader:
         return known
 
     def mirror(self, positions: Mapping[Partition, int]) -> None:
-        for partition, offset in positions.items():
-            self._unmirrored[TopicPartition(*partition)] = OffsetAndMetadata(offset, "", -1)
-
-    def _mirror(self) -> None:
-        if self._unmirrored and time.monotonic() - self._mirrored_at > _MIRROR_SECONDS:
-            self._mirrored_at = time.monotonic()
-            assignment = self._consumer.assignment()
-            offsets = {tp: offset for tp, offset in self._unmirrored.items() if tp in assignment}
-            self._unmirrored = {}
-            try:
-                self._consumer.commit_async(offsets)
-            except KafkaError as error:
-                log.debug("positions not committed to Kafka (they only show lag): %s", error)
+        if self._membership is not None:
+            self._membership.mirror(positions)
 
     def close(self) -> None:
-        self._consumer.close(autocommit=False, timeout_ms=5_000)
+        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
