@@ -14,8 +14,8 @@ from services.exports.columns import Batches, Row, WriterFailed
 from services.exports.formats import FORMATS, Format
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
-from shared.contracts.errors import Unavailable
-from shared.http.problems.server import TOO_BUSY
+from shared.contracts.errors import Unavailable, WrongMasterKey
+from shared.http.problems.server import TOO_BUSY, WRONG_MASTER_KEY
 from shared.http.server import problem
 
 #: Most downloads at the same time.
@@ -111,6 +111,9 @@ class Download(Response):
             return
         except MomentPassed as error:
             await problem(410, str(error))(scope, receive, send)
+            return
+        except WrongMasterKey as error:
+            await problem(503, str(error), kind=WRONG_MASTER_KEY)(scope, receive, send)
             return
         except Unavailable:
             unavailable = problem(503, "MongoDB is temporarily unavailable. Retry later.", {"Retry-After": "5"})

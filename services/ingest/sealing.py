@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from services.ingest.door import Accepted, Verdict, rejected, suppressed
-from shared.contracts.errors import InvalidEvent, Unavailable
+from shared.contracts.errors import InvalidEvent, Unavailable, WrongMasterKey
 from shared.vault.fields import seal_bytes
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed
@@ -27,6 +27,8 @@ async def seal(vault: Vault, verdicts: Sequence[Verdict]) -> list[Verdict]:
     try:
         if (keys := cached_keys_for(vault, events)) is None:
             keys = await asyncio.to_thread(keys_for, vault, events)
+    except WrongMasterKey:
+        raise
     except Unavailable as error:
         raise NoKeys(str(error)) from error
     if len(events) > _FEW:

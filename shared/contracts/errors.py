@@ -21,8 +21,8 @@ class Unavailable(Exception):
 
 
 class WrongMasterKey(Unavailable):
-    """The stored keys are wrapped with a master key that is not known here. Waiting does not help: an operator has to
-    add it. Work is retried all the same, because a file of master keys is read again when it changes."""
+    """The stored keys are wrapped with a master key that is not known here. Waiting does not help: an operator has
+    to add it. Work is retried all the same, because a file of master keys is read again when it changes."""
 
 
 class TooSlow(Unavailable):

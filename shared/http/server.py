@@ -113,6 +113,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(WrongMasterKey, _wrong_master_key)
     app.add_exception_handler(Exception, _crash)
     extend_openapi(app, {"Problem": Problem.model_json_schema()})
 
@@ -209,11 +210,14 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
 
 async def _unavailable(_: Request, error: Exception) -> Response:
     _log.warning("unavailable", extra={"reason": str(error)})
-    if isinstance(error, WrongMasterKey):
-        return problem(503, str(error), kind=WRONG_MASTER_KEY)
     if isinstance(error, TooSlow):
         return problem(503, TOO_SLOW, {"Retry-After": "30"}, kind=QUERY_TOO_SLOW)
     return problem(503, "Kafka or MongoDB is temporarily unavailable; try again later", {"Retry-After": "5"})
+
+
+async def _wrong_master_key(_: Request, error: Exception) -> Response:
+    _log.error("personal data cannot be opened", extra={"reason": str(error)})
+    return problem(503, str(error), kind=WRONG_MASTER_KEY)
 
 
 async def _crash(_: Request, __: Exception) -> Response:

@@ -23,7 +23,7 @@ def end_within(seconds: float = STOP_SECONDS) -> None:
 def _end(seconds: float) -> None:
     stacks = "\n".join("".join(traceback.format_stack(frame)) for frame in sys._current_frames().values())
     log.critical(
-        "told to stop %.0f s ago, and still waiting for a server: ends now, the next worker repeats what is not stored",
+        "told to stop %.0f s ago, and a server still does not answer: ends now; what is not stored is repeated",
         seconds,
         extra={"stack": stacks},
     )

@@ -57,8 +57,8 @@ class Vault:
         self._wrapping_now()
 
     def problems(self) -> list[str]:
-        """Why personal data cannot be opened or sealed, where waiting does not help. An unavailable store is reported
-        by others. Creates nothing."""
+        """Why personal data cannot be opened or sealed, where waiting does not help. Creates nothing. Not:
+        an unavailable store."""
         try:
             self._read_wrappings()
         except (WrongMasterKey, ConfigurationError) as error:
@@ -66,8 +66,10 @@ class Vault:
         except Unavailable:
             return []
         except Unreadable:
-            return ["the stored keys of personal data cannot be opened with this master key; give this process the "
-                    "one that they were made with"]
+            return [
+                "the stored keys of personal data cannot be opened with this master key; give this process the "
+                "one that they were made with"
+            ]
         return []
 
     def cached(self, tenant: str, consumer_ids: Iterable[str]) -> Found | None:

@@ -158,7 +158,7 @@ def _parsed(text: str, where: str) -> dict[str, DataKey]:
 def _of(keys: dict[str, DataKey], id: str) -> DataKey:
     if id not in keys:
         raise WrongMasterKey(
-            f"the stored keys of personal data need the master key {id}, which this process does not have; waiting "
-            "does not help: add it to the file or setting of the master keys"
+            f"the stored keys of personal data need the master key {id}, which this process does not have; "
+            "waiting does not help: add it to the file or setting of the master keys"
         )
     return keys[id]
