@@ -160,11 +160,23 @@ class Settings(BaseSettings):
         16,
         ge=2,
         le=256,
-        description="Threads of a process that answer requests. One tenant occupies at most half of them.",
+        description="Threads of a process that answer requests for single documents, and as many again for lists."
+        " One tenant occupies at most half of them.",
     )
     waiting: Shared = Field(
         "64/128/512",
         description="Requests that wait for such a thread: per credential/tenant/process.",
+    )
+    heavy_threads: int = Field(
+        4,
+        ge=2,
+        le=64,
+        description="Threads of a process for long queries (feed pages, rankings, exports that begin), and as many"
+        " again for measures. One tenant occupies at most half of them, and one for measures.",
+    )
+    heavy_waiting: Shared = Field(
+        "32/64/256",
+        description="Such queries, and again measures, that wait for a thread: per credential/tenant/process.",
     )
     bodies_mib: Shared = Field(
         "16/32/64", description="MiB of request bodies in memory: per credential/tenant/process."
@@ -227,6 +239,13 @@ class Settings(BaseSettings):
     analytics_port: int = Field(8703, ge=0, le=65535, description="Port of the analytics API.")
     privacy_port: int = Field(8704, ge=0, le=65535, description="Port of the privacy API.")
     exports_port: int = Field(8705, ge=0, le=65535, description="Port of the exports API.")
+    intelligence_port: int = Field(8706, ge=0, le=65535, description="Port of the intelligence API.")
+    webhooks_port: int = Field(8707, ge=0, le=65535, description="Port of the webhooks API.")
+    webhook_allow: tuple[str, ...] = Field(
+        (),
+        description="Networks that webhooks may be sent to although they are not public, such as"
+        ' ["10.1.0.0/16"] (JSON). Plain HTTP and any port are allowed there.',
+    )
     exports_url: str | None = Field(
         None,
         description="Public address of the exports API, such as https://kith.example. Links of the OData feed"
@@ -240,12 +259,34 @@ class Settings(BaseSettings):
         None,
         description="Address of the relations API for measures in exports: host:port or URL. Default: this host.",
     )
+    intelligence_purpose: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]] = Field(
+        {},
+        description="Purpose of consent by tenant, * for all others (JSON). The graph of such a tenant has only"
+        " consumers who have granted it; by default it has all.",
+    )
+    intelligence_job_seconds: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="Seconds between two runs of the job that finds communities and PageRank of a tenant.",
+    )
+    intelligence_max_edges: int = Field(
+        50_000_000,
+        ge=1,
+        description="Most relationships that a process of intelligence holds in memory. Beyond it, the process is"
+        " not ready.",
+    )
     dashboard_origins: tuple[str, ...] = Field(
         (), description="Origins of dashboards that may call the relations API from a browser (JSON)."
     )
     relations_url: str | None = Field(
         None,
         description="Address of the relations API for browsers. Default: KITH_RELATIONS_PORT on the page's host.",
+    )
+    intelligence_url: str | None = Field(
+        None,
+        description="Address of the intelligence API for browsers. Default: KITH_INTELLIGENCE_PORT on the page's"
+        " host.",
     )
     max_future_seconds: int = Field(
         86_400,

@@ -43,7 +43,13 @@ def run(settings: Settings) -> None:
         add_live(app, FiguresReader(database, names, relations, now))
         readings = service.closing(Readings(lambda: StatusReader(settings, database)))
         add_operations(app, readings, Versions(database), letters_in(settings, database), service.publisher)
-        add_pages(app, settings.relations_port, settings.relations_url)
+        add_pages(
+            app,
+            settings.relations_port,
+            settings.relations_url,
+            settings.intelligence_port,
+            settings.intelligence_url,
+        )
         service.serve(app, settings.analytics_port, gate=gate, ungated=["/v1/operations"])
 
 

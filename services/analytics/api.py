@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Query
 
 from services.analytics.answers import MEASURED, AggregatePage, Top
 from services.analytics.measures.catalogue import MEASURES
@@ -11,14 +11,14 @@ from services.analytics.measures.source import Source
 from services.analytics.parameters import Bucket, By, Measure, period
 from services.analytics.queries import AnalyticsQueries
 from shared.access.app import guarded_app
-from shared.access.guard import Access, TenantOf
+from shared.access.guard import Access, CursorsOf, TenantOf
 from shared.access.lineage import KEY, DerivedFrom
 from shared.contracts.events import Currency
 from shared.contracts.spelling import nfc
 from shared.http.caller import ANALYTICS_READ
-from shared.http.parameters import BadParameter
+from shared.http.costs import Cost, costs
 from shared.http.scopes import needs
-from shared.http.server import problem, problems
+from shared.http.server import problems
 from shared.measures.http import add_measures
 
 DESCRIPTION = """\
@@ -77,6 +77,7 @@ def create_app(
     @needs(ANALYTICS_READ)
     def get_aggregates(
         tenant: TenantOf,
+        cursors: CursorsOf,
         by: Annotated[By, Query(description="The dimension of the sums.")] = "total",
         key: Annotated[
             str | None,
@@ -98,7 +99,9 @@ def create_app(
         ] = None,
     ) -> AggregatePage:
         """Every whole bucket that the period touches, ordered by bucket, then by key."""
-        return queries.aggregates(tenant, by, nfc(key) if key else None, bucket, period(from_, to), limit, cursor)
+        place = cursors.decode(cursor)
+        found = queries.aggregates(tenant, by, nfc(key) if key else None, bucket, period(from_, to), limit, place)
+        return AggregatePage(items=found.items, next=cursors.encode(found.next))
 
     @app.get(
         "/v1/top",
@@ -107,6 +110,7 @@ def create_app(
         responses=_FAILURES,
     )
     @needs(ANALYTICS_READ)
+    @costs(Cost.QUERY)
     def get_top(
         tenant: TenantOf,
         by: Annotated[By, Query(description="What to rank.")] = "provider",
@@ -133,9 +137,5 @@ def create_app(
 
     if measures is not None:
         add_measures(app, MEASURES, measures, ANALYTICS_READ)
-
-    @app.exception_handler(BadParameter)
-    async def bad_parameter(_: Request, error: BadParameter) -> Response:
-        return problem(400, str(error), errors=[{"field": error.name, "detail": error.detail}])
 
     return app

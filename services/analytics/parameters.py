@@ -1,13 +1,13 @@
 """Parses the periods and cursors of requests. Pure."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from services.analytics.partials import HOUR, day_and_hour, hour_number
 from shared.contracts.events import EPOCH
-from shared.http.cursors import decode_cursor
 from shared.http.parameters import BadParameter, moment
 
 By = Literal["total", "kind", "provider", "consumer", "provider_kind"]
@@ -56,12 +56,8 @@ def period(from_: str | None, to: str | None) -> Period:
     return Period(min(first, _END), max(end, _FIRST))
 
 
-def decode_place(cursor: str, bucket: Bucket) -> tuple[str, str]:
-    """The bucket and key in a cursor. Raises BadParameter."""
-    try:
-        place = decode_cursor(cursor)
-    except ValueError:
-        place = []
+def bucket_and_key(place: Sequence[Any], bucket: Bucket) -> tuple[str, str]:
+    """The place of a page as bucket and key. Raises BadParameter."""
     match place:
         case [str(when), str(key)] if _BUCKETS[bucket].fullmatch(when):
             return when, key

@@ -1,6 +1,7 @@
 """Sums of facts by day and hour, and their differences in stored documents. Pure, in integers.
 
-Zeros are left out and maps are sorted by key, so equal sums are equal documents, in whatever order they were made.
+Numbers of nothing are left out and maps are sorted by key, so equal sums are equal documents, in whatever order
+they were made. A sum of 0 is stored as long as there are facts with its currency (``shared.contracts.money``).
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from shared.contracts.events import EPOCH, document_id
+from shared.contracts.money import AMOUNT, AMOUNT_COUNT, Money, add_stored, money_of, store
 from shared.runtime.protocols import Document
 
 HOUR = timedelta(hours=1)
@@ -17,22 +19,20 @@ HOUR = timedelta(hours=1)
 Place = tuple[str, str, str, str]
 
 
-SUMS = ("count", "amount", "rating_count", "rating_sum")
+SUMS = ("count", AMOUNT, AMOUNT_COUNT, "rating_count", "rating_sum")
 
-#: Count of facts, money by currency in minor units, number and sum of ratings. Zeros other than the count are left
-#: out; an empty sum is the empty map. Partial sums may be negative.
+#: Count of facts, money by currency in minor units and its facts, number and sum of ratings. Numbers of nothing
+#: other than the count are left out; an empty sum is the empty map. Partial sums may be negative.
 StoredSums = Mapping[str, Any]
 
 
 def plus(one: StoredSums, other: StoredSums) -> Document:
     """The sum of two stored sums, in stored form. Other fields in them are ignored."""
     total: Document = {"count": one.get("count", 0) + other.get("count", 0)}
-    if "amount" in one or "amount" in other:
-        amounts = dict(one.get("amount", ()))
-        for currency, amount in other.get("amount", {}).items():
-            amounts[currency] = amounts.get(currency, 0) + amount
-        if amounts := _nonzero(amounts):
-            total["amount"] = amounts
+    if AMOUNT in one or AMOUNT in other:
+        money = money_of(one)
+        add_stored(money, other)
+        store(money, total["count"], total)
     if rating_count := one.get("rating_count", 0) + other.get("rating_count", 0):
         total["rating_count"] = rating_count
     if rating_sum := one.get("rating_sum", 0) + other.get("rating_sum", 0):
@@ -40,25 +40,21 @@ def plus(one: StoredSums, other: StoredSums) -> Document:
     return total if total["count"] or len(total) > 1 else {}
 
 
-def _nonzero(amounts: Mapping[str, int]) -> dict[str, int]:
-    return {currency: amounts[currency] for currency in sorted(amounts) if amounts[currency]}
-
-
 class Sums:
     """Sums to which facts are added and from which they are removed."""
 
-    __slots__ = ("amounts", "count", "rating_count", "rating_sum")
+    __slots__ = ("count", "money", "rating_count", "rating_sum")
 
     def __init__(self) -> None:
         self.count = 0
         self.rating_count = 0
         self.rating_sum = 0
-        self.amounts: dict[str, int] = {}
+        self.money: Money = {}
 
     def stored(self) -> Document:
         sums: Document = {"count": self.count}
-        if self.amounts and (amounts := _nonzero(self.amounts)):
-            sums["amount"] = amounts
+        if self.money:
+            store(self.money, self.count, sums)
         if self.rating_count:
             sums["rating_count"] = self.rating_count
         if self.rating_sum:

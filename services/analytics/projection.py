@@ -13,6 +13,7 @@ from services.analytics.presence import PresenceDifference, Visit
 from shared.contracts.changes import Fact, RelationChange, decode_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import document_id
+from shared.contracts.money import add_fact
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
 
@@ -84,7 +85,7 @@ class _Fold:
             sums = difference.hour(hour)
             sums.count += sign
             if fact.amount is not None and fact.currency is not None:
-                sums.amounts[fact.currency] = sums.amounts.get(fact.currency, 0) + sign * fact.amount
+                add_fact(sums.money, fact.currency, fact.amount, sign)
             if rating is not None:
                 sums.rating_count += sign
                 sums.rating_sum += sign * rating

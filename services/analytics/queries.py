@@ -3,31 +3,38 @@
 Each partial sum is exact as of the latest commit of its partition; partitions advance independently.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import reduce
 from itertools import groupby
 from operator import itemgetter
+from typing import Any, NamedTuple
 
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from services.analytics.answers import Aggregate, AggregatePage, Top
+from services.analytics.answers import Aggregate, Top
 from services.analytics.buckets import Buckets
 from services.analytics.parameters import (
     Bucket,
     By,
     Measure,
     Period,
-    decode_place,
+    bucket_and_key,
 )
 from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES, PRESENCE
 from services.analytics.ranking import Ranking
-from shared.http.cursors import encode_cursor
 from shared.http.parameters import BadParameter
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
+
+
+class Aggregates(NamedTuple):
+    """A page, and the place after which the next one begins; None at the end."""
+
+    items: list[Aggregate]
+    next: tuple[str, str] | None
 
 
 class AnalyticsQueries:
@@ -46,23 +53,23 @@ class AnalyticsQueries:
         bucket: Bucket,
         period: Period,
         limit: int,
-        cursor: str | None = None,
-    ) -> AggregatePage:
-        """At most ``limit`` buckets of a key (None: of all keys), ordered by bucket and key.
+        place: Sequence[Any] | None = None,
+    ) -> Aggregates:
+        """At most ``limit`` buckets of a key (None: of all keys), ordered by bucket and key, after a place.
 
-        Raises BadParameter for a key of the total and for a cursor from another query.
+        Raises BadParameter for a key of the total and for a place of another list.
         """
         if by == "total":
             if key:
                 raise BadParameter("key", "must be left out for the total, which has none")
             key = ""
-        after = decode_place(cursor, bucket) if cursor else ("", "")
+        after = bucket_and_key(place, bucket) if place is not None else ("", "")
         with_consumers = bucket == "day" and by in ("total", "provider")
         items: list[Aggregate] = []
         rows = Buckets(self._collection(AGGREGATES), tenant, by, key, period, after).rows(bucket)
         with translated(), closing(rows):
-            for place, group in groupby(rows, key=itemgetter(0, 1)):
-                if place <= after:
+            for found, group in groupby(rows, key=itemgetter(0, 1)):
+                if found <= after:
                     continue
                 partials = [sums for _, _, sums in group]
                 total: Document = reduce(plus, partials, {})
@@ -71,11 +78,11 @@ class AnalyticsQueries:
                 if not total and not consumers:
                     continue
                 if len(items) == limit:
-                    return AggregatePage(items=items, next=encode_cursor(items[-1].bucket, items[-1].key))
+                    return Aggregates(items, (items[-1].bucket, items[-1].key))
                 items.append(
                     Aggregate(
-                        key=place[1],
-                        bucket=place[0],
+                        key=found[1],
+                        bucket=found[0],
                         count=total.get("count", 0),
                         amount=total.get("amount", {}),
                         rating_count=total.get("rating_count", 0),
@@ -83,7 +90,7 @@ class AnalyticsQueries:
                         consumers=consumers,
                     )
                 )
-        return AggregatePage(items=items, next=None)
+        return Aggregates(items, None)
 
     def top(self, tenant: str, by: By, measure: Measure, currency: str | None, period: Period, limit: int) -> Top:
         """The ``limit`` keys of the highest value over the days that the period touches.

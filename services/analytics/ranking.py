@@ -1,14 +1,13 @@
 """Rankings over a period: one aggregation each, run by MongoDB."""
 
-from collections.abc import Mapping, Sequence
-from functools import reduce
+from collections.abc import Mapping
 from typing import Any
 
 from pymongo.collection import Collection
 
 from services.analytics.answers import Ranked, Top
 from services.analytics.parameters import Measure, Period
-from services.analytics.partials import plus
+from shared.contracts.money import PUSHED, facts_in, summed
 from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
 
@@ -18,7 +17,7 @@ _KEY_SUMS = {
     "rating_count": {"$sum": "$rating_count"},
     "rating_sum": {"$sum": "$rating_sum"},
     # The currencies are unknown beforehand, so the reader adds up the amounts.
-    "amounts": {"$push": "$amount"},
+    "amounts": {"$push": PUSHED},
 }
 
 
@@ -50,15 +49,17 @@ class Ranking:
         if measure == "rating":
             return Top(items=self._by_rating(limit), currency=None)
         if measure == "count":
-            return Top(items=self._by_sum("$count", limit), currency=None)
-        currency = currency or self._only_currency()
-        return Top(items=self._by_sum(f"$amount.{currency}", limit) if currency else [], currency=currency)
+            return Top(items=self._by_sum("$count", "$count", limit), currency=None)
+        if (currency := currency or self._only_currency()) is None:
+            return Top(items=[], currency=None)
+        return Top(items=self._by_sum(f"$amount.{currency}", facts_in(currency), limit), currency=currency)
 
-    def _by_sum(self, field: str, limit: int) -> list[Ranked]:
+    def _by_sum(self, field: str, facts: str | Mapping[str, Any], limit: int) -> list[Ranked]:
+        """By the sum of ``field``, of the keys that have ``facts``: orders and refunds may add up to 0."""
         found = self._aggregate(
             {"$match": self._scope},
-            {"$group": {**_KEY_SUMS, "value": {"$sum": field}}},
-            {"$match": {"value": {"$ne": 0}}},
+            {"$group": {**_KEY_SUMS, "value": {"$sum": field}, "facts": {"$sum": facts}}},
+            {"$match": {"$or": [{"facts": {"$ne": 0}}, {"value": {"$ne": 0}}]}},
             {"$sort": {"value": -1, "_id": 1}},
             {"$limit": limit},
         )
@@ -101,13 +102,11 @@ class Ranking:
         ]
 
     def _only_currency(self) -> str | None:
-        found = self._aggregate(
-            {"$match": {**self._scope, "amount": {"$exists": True}}},
-            {"$project": {"amount": {"$objectToArray": "$amount"}}},
-            {"$unwind": "$amount"},
-            {"$group": {"_id": "$amount.k"}},
-        )
-        currencies = sorted(document["_id"] for document in found)
+        # Each fact is in one total, and there are fewer totals than sums of any other key.
+        totals = {**self._scope, "by": "total", "amount": {"$exists": True}}
+        fields = {"_id": 0, "amount": 1, "amount_count": 1, "count": 1}
+        found = self._aggregate({"$match": totals}, {"$project": fields})
+        currencies = list(summed(found))
         if len(currencies) > 1:
             raise BadParameter("currency", f"is needed, because there are several: {', '.join(currencies)}")
         return currencies[0] if currencies else None
@@ -122,13 +121,11 @@ class Ranking:
 
 
 def _ranked(sums: Document, value: float, consumers: int | None = None) -> Ranked:
-    amounts: Sequence[Mapping[str, int]] = sums.get("amounts", ())
-    total: Document = reduce(plus, ({"amount": amount} for amount in amounts), {})
     return Ranked(
         key=sums["_id"],
         value=value,
         count=sums.get("count", 0),
-        amount=total.get("amount", {}),
+        amount=summed(sums.get("amounts", ())),
         rating_count=sums.get("rating_count", 0),
         rating_sum=sums.get("rating_sum", 0),
         consumers=consumers,

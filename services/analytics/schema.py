@@ -10,12 +10,14 @@ from shared.runtime.dead_letters import SPEC
 _STRING = {"bsonType": "string"}
 _INTEGER = {"bsonType": ["int", "long"]}
 _DAY = {"bsonType": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
+_BY_CURRENCY = {
+    "bsonType": "object",
+    "patternProperties": {"^[A-Z]{3}$": _INTEGER},
+    "additionalProperties": False,
+}
 _SUMS: dict[str, Any] = {
-    "amount": {
-        "bsonType": "object",
-        "patternProperties": {"^[A-Z]{3}$": _INTEGER},
-        "additionalProperties": False,
-    },
+    "amount": _BY_CURRENCY,
+    "amount_count": _BY_CURRENCY,
     "rating_count": _INTEGER,
     "rating_sum": _INTEGER,
 }
@@ -58,6 +60,7 @@ COLLECTIONS: Collections = {
                 ("rating_sum", 1),
             ),
         ),
+        complete_since=3,
     ),
     # They are read by tenant and day, with which their ids begin: no other index is worth its writes.
     PRESENCE: CollectionSpec(

@@ -149,13 +149,48 @@ def parser() -> argparse.ArgumentParser:
     add("--probes", type=int, default=PROBES)
     add("--door", action="store_true", help="measure the door instead: requests of 100 events")
     add("--seconds", type=float, default=5.0, help="duration for each door")
+    add("--intelligence", action="store_true", help="measure recommendations instead; needs no servers")
     add("--growth", action="store_true", help="measure growth instead: 10⁴ to 10⁶ facts, and hot spots")
     add("--growth-max", action="store_true", help=f"--growth up to {LARGEST:,} facts")
-    add("--sizes", type=int, nargs="+", help="other numbers of facts for --growth")
+    add(
+        "--sizes",
+        type=int,
+        nargs="+",
+        help="other numbers of facts for --growth, or of relationships for --intelligence",
+    )
     add("--cache-gb", type=float, default=CACHE_GB, help="cache of mongod; larger data is read from disk")
     add("--wiredtiger", metavar="CONFIG", help="settings of mongod's storage, as in eviction_dirty_target=20")
     add("--hot", type=int, default=100_000, help="number of relations of a hot spot")
     return parser
+
+
+def intelligence(options: argparse.Namespace, console: Console) -> int:
+    """Prints the figures of the engine and of what it recommends."""
+    from services.bench.intelligence.run import SIZES, measure_intelligence
+
+    speed, quality, met = measure_intelligence(
+        tuple(options.sizes or SIZES), lambda text: console.print(f"[dim]{escape(text)}[/]", soft_wrap=True)
+    )
+    figures = [
+        {"figure": name, **{f"{row['relationships']:,}": str(row[name]) for row in speed}}
+        for name in speed[0]
+        if name != "relationships"
+    ]
+    for title, rows in (("The engine (CPU time of one core)", figures), ("Quality", quality), ("Targets", met)):
+        if rows:
+            shown = [{name: _rounded(value) for name, value in row.items()} for row in rows]
+            console.print(report.plain_table(title, shown))
+    if options.json:
+        print(
+            json.dumps(
+                [{"row": "engine", **row} for row in speed] + [{"row": "quality", **row} for row in quality]
+            )
+        )
+    return 0 if all(row["met"] for row in met) else 1
+
+
+def _rounded(value: object) -> object:
+    return f"{value:.3f}" if isinstance(value, float) else value
 
 
 def main() -> int:
@@ -165,6 +200,8 @@ def main() -> int:
     options.growth |= options.growth_max
     console = report.console(stderr=options.json)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that every process is stopped
+    if options.intelligence:
+        return intelligence(options, console)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="kith-bench-") as folder,

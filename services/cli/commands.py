@@ -49,6 +49,24 @@ PLACES = {
         DATA,
         "Write relations, relationships, consumers, providers, aggregates or measures into files.",
     ),
+    "evaluate": Place(
+        "services.cli.evaluate",
+        "evaluate_command",
+        DATA,
+        "Measure how good recommendations are on given relations.",
+    ),
+    "learn": Place(
+        "services.cli.evaluate",
+        "learn_command",
+        DATA,
+        "Learn a model that ranks providers, and tell whether it beats the random walk.",
+    ),
+    "webhook": Place(
+        "services.cli.webhook",
+        "webhook_app",
+        DATA,
+        "Webhooks: endpoints that get changes over HTTP, signed.",
+    ),
     "explain": Place(
         "services.cli.explain",
         "explain_command",

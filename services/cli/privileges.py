@@ -4,20 +4,26 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from services.analytics.schema import COLLECTIONS as ANALYTICS
+from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.schema import COLLECTIONS as PRIVACY
 from services.relations.fact_erasure import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
+from services.webhooks.schema import BESIDE as WEBHOOKS_BESIDE
+from services.webhooks.schema import COLLECTIONS as WEBHOOKS
 from shared.access.audit_mongo import COLLECTION as AUDITED
+from shared.access.cursor_key import COLLECTION as CURSOR_KEYS
 from shared.access.key_uses import COLLECTION as KEY_USES
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
 from shared.contracts.services import SERVICES, ServiceSpec
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
+from shared.erasure.derived import GRAPH_NODES, OUTCOMES
 from shared.mongo.store import OUTBOX, POSITIONS
 from shared.observability.heartbeat import WORKERS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
+from shared.versions.followers import FOLLOWERS
 from shared.versions.generations import collection_of
 from shared.versions.mongo_registry import PROJECTIONS
 
@@ -47,7 +53,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     elsewhere. ``operator`` is for the commands: they create and revoke API keys, but cannot change the audit
     either, nor read the keys that sign receipts.
     """
-    common = {API_KEYS: _READ, KEY_USES: ("find", "insert", "update"), AUDITED: _ADD}
+    common = {API_KEYS: _READ, KEY_USES: ("find", "insert", "update"), AUDITED: _ADD, CURSOR_KEYS: _ADD}
     # Every service that seals creates keys; relations and privacy destroy them; only an operator rewraps them.
     sealing = {**common, **dict.fromkeys(VAULT, _ADD)}
     projected = {**_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ}
@@ -69,6 +75,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # Keys from a restored dump are destroyed again before the service answers requests.
             DATA_KEYS: (*_ADD, "update"),
             **dict.fromkeys(PRIVACY, _KEEP),
+            # An erasure takes along what intelligence has stored of the consumer.
+            FOLLOWERS: ("find", "remove"),
+            **dict.fromkeys((GRAPH_NODES, OUTCOMES), ("find", "remove")),
         },
         "exports": {**common, **projected, **dict.fromkeys(VAULT, _READ)},
         "analytics": {
@@ -82,11 +91,32 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **_versions(("relations",), (*_READ, "collStats")),
             **_versions((ERASED,), _READ),
         },
+        "intelligence": {
+            **common,
+            POSITIONS: _READ,
+            PROJECTIONS: _READ,
+            DEAD_LETTERS: (*_ADD, "update"),
+            **dict.fromkeys(INTELLIGENCE, _KEEP),
+            # It holds what they contain as a graph, and reads changed profiles again.
+            **_versions(("relationships", "providers", "consumers"), _READ),
+            # To check that the consumers of the ledger are erased.
+            **_versions(("relations", ERASED), _READ),
+            **dict.fromkeys((DATA_KEYS,), _READ),
+        },
+        "webhooks": {
+            **worker,
+            # Its secrets are sealed with the tenant's own key.
+            **dict.fromkeys(VAULT, _ADD),
+            **dict.fromkeys({**WEBHOOKS, **WEBHOOKS_BESIDE}, _KEEP),
+            # Consent and categories decide what is sent.
+            **_versions(("consumers", "providers", "relations", ERASED), _READ),
+        },
         OPERATOR: {
             **worker,
             API_KEYS: ("find", "insert", "update"),
             FINDINGS: _READ,
             **_versions({**RELATIONS, **ANALYTICS}, (*_KEEP, "collStats", "dropCollection")),
+            **dict.fromkeys(INTELLIGENCE, (*_KEEP, "collStats")),
             # Neither belongs to a version, so dropping a version keeps them.
             DEAD_LETTERS: _CHANGE,
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from shared.runtime.protocols import Document
+    from shared.settings import Settings
+    from shared.vault.keys import Vault
 
 report_app = typer.Typer(
     help="Customer measures: who is active, who comes back, who is leaving, and what it is worth. "
@@ -70,10 +72,11 @@ def answer(
     tenant: str,
     asked: Mapping[str, str],
     scales: Mapping[str, tuple[int, int]] | None = None,
+    vault: "Vault | None" = None,
 ) -> Answer:
     """A measure of a tenant, from the current documents. ``asked`` contains the parameters as text, under their
-    names in the routes; ``scales`` is the setting of that name. Raises BadMeasure, NotInstalled, ValidationError
-    and Unavailable."""
+    names in the routes; ``scales`` is the setting of that name; ``vault`` opens the places of consumers. Raises
+    BadMeasure, NotInstalled, ValidationError and Unavailable."""
     from services.analytics.measures.source import Measures as AnalyticsMeasures
     from services.relations.measures.source import Measures as RelationsMeasures
     from shared.versions.live import LiveNames
@@ -87,7 +90,7 @@ def answer(
         return measure.run(AnalyticsMeasures(database, counted, names, _now, scales).of(tenant), query)
     other = _RELATIONS[name]
     query = other.query.model_validate(asked)
-    return other.run(RelationsMeasures(database, names, _now, scales=scales).of(tenant), query)
+    return other.run(RelationsMeasures(database, names, _now, vault, scales).of(tenant), query)
 
 
 def _now() -> datetime:
@@ -115,6 +118,29 @@ def _complaints(tenant: str) -> Iterator[None]:
         raise ConfigurationError(str(missing)) from None
 
 
+def _vault(
+    settings: "Settings", database: "Database[Document]", name: str, asked: Mapping[str, str], tenant: str
+) -> "Vault | None":
+    """The vault, for the measure that shows where consumers live. Their cities and points are encrypted: without
+    a master key, points are left out with a notice. Raises ConfigurationError if cities are asked for then."""
+    if name != "geography" or asked.get("side", "consumer") != "consumer" or settings.encryption == "off":
+        return None
+    from shared.access.acts import record_act
+    from shared.settings import require
+    from shared.vault.open import vault_in
+
+    try:
+        require(settings, "mongo", "master_key")
+    except ConfigurationError as missing:
+        if asked.get("level") == "city":
+            raise ConfigurationError(f"the cities of consumers are encrypted: {missing}") from None
+        typer.echo(f"kith: latitude and longitude are left out, because they are encrypted: {missing}", err=True)
+        return None
+    vault = vault_in(settings, database)
+    record_act(settings, "personal.read", {"report": name}, tenant)
+    return vault
+
+
 def _option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
@@ -131,7 +157,9 @@ def _command(report: Report) -> Callable[..., None]:
             raise typer.BadParameter("choose one of --json and --csv", param_hint="--csv")
         asked = {name.removesuffix("_"): value for name, value in given.items() if value is not None}
         with _complaints(tenant), connect(mongo) as client:
-            found = answer(client[settings.database], report.name, tenant, asked, settings.rating_scales)
+            database = client[settings.database]
+            vault = _vault(settings, database, report.name, asked, tenant)
+            found = answer(database, report.name, tenant, asked, settings.rating_scales, vault)
         if json_line:
             typer.echo(found.model_dump_json())
         elif csv:

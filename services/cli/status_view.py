@@ -68,6 +68,14 @@ def attention(status: Status, services: Sequence[Health]) -> list[Text]:
                 "through the door, or set KITH_PLAINTEXT=refuse.",
             )
         )
+    for service in status.incomplete:
+        lines.append(
+            (
+                "yellow",
+                f"{service}: an earlier version of Kith stored documents without the number of facts by currency: "
+                f"where sums of 0 are shown or missing, they may be wrong until kith rebuild {service}",
+            )
+        )
     if status.not_in_nfc:
         where = ", ".join(f"{count:,} in {collection}" for collection, count in status.not_in_nfc.items())
         total = sum(status.not_in_nfc.values())

@@ -180,7 +180,10 @@ def _compare(
             # The digest is of an event's bytes, which the oracle does not know.
             document["version"] = {part: v for part, v in document["version"].items() if part != "digest"}
         if name == "relationships":
-            document["kinds"] = _without_zeros(document["kinds"])  # a sum of 0 says what its absence does
+            document["kinds"] = {
+                kind: {month: _sums(cell) for month, cell in months.items()}
+                for kind, months in document["kinds"].items()
+            }
         if "erased" in document and not document.get("versions", True):
             del document["versions"]  # of consumers erased by an earlier version of Kith
         if key in seen or key not in expected:
@@ -204,7 +207,7 @@ def _compare_aggregates(
         _add(total, raw, ("consumers", *_SUMS))
         for hour, cell in raw["hours"].items():
             _add(total["hours"].setdefault(hour, {}), cell, _SUMS)
-    sums = {key: document for key, raw in found.items() if (document := _without_zeros(raw))}
+    sums = {key: document for key, raw in found.items() if (document := _day(raw))}
     findings.found["aggregates"] = len(sums)
     for key in expected.keys() | sums.keys():
         id = ":".join(key)
@@ -218,14 +221,30 @@ def _add(total: Document, part: Document, names: Iterable[str]) -> None:
     """Partial sums of several partitions add up; amounts do so by currency."""
     for name in names:
         total[name] = total.get(name, 0) + part.get(name, 0)
-    amounts = total.setdefault("amount", {})
+    amounts, counts = total.setdefault("amount", {}), total.setdefault("facts", {})
     for currency, amount in part.get("amount", {}).items():
         amounts[currency] = amounts.get(currency, 0) + amount
+        # A currency without a number of facts of its own is that of all facts.
+        number = part.get("amount_count", {}).get(currency, part.get("count", 0))
+        counts[currency] = counts.get(currency, 0) + number
 
 
-def _without_zeros(document: Document) -> Document:
-    cleaned = {k: _without_zeros(v) if isinstance(v, dict) else v for k, v in document.items()}
-    return {name: value for name, value in cleaned.items() if value}
+def _day(total: Document) -> Document:
+    hours = {hour: sums for hour, cell in total["hours"].items() if (sums := _added(cell))}
+    return _added(total) | ({"hours": hours} if hours else {})
+
+
+def _added(total: Document) -> Document:
+    """Sums that were added up, as the oracle gives them: of the currencies that have facts or a remainder."""
+    counts: Document = total.get("facts", {})
+    amounts = {c: amount for c, amount in total.get("amount", {}).items() if amount or counts[c]}
+    some = {c: counts[c] for c in amounts if counts[c] != total.get("count", 0)}
+    return _sums({**total, "facts": None, "hours": None, "amount": amounts, "amount_count": some})
+
+
+def _sums(cell: Document) -> Document:
+    """Sums without what says nothing: a sum of 0 says something only of a currency."""
+    return {name: value for name, value in cell.items() if value}
 
 
 def to_milliseconds(time: datetime) -> int:

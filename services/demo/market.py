@@ -12,9 +12,12 @@ from random import Random
 from typing import Any, NamedTuple
 
 from services.demo.disorder import FLAWED_EVERY, Disorder, opinion
-from services.demo.region import TOWNS, Consumer, Provider, moved, new_consumer, new_provider
+from services.demo.region import TASTES, TOWNS, Consumer, Provider, moved, new_consumer, new_provider, taste_of
 from services.demo.seasons import Seasons
 from services.demo.wire import DAY, HOUR, MINUTE, TILL, Event, Writer
+
+#: How often somebody who tries something new follows their taste, not the neighbourhood.
+_TASTE = 0.6
 
 
 class Emission(NamedTuple):
@@ -44,6 +47,10 @@ class _Market:
 
         self._providers = [new_provider(random, n + 1) for n in range(min(5_000, max(12, events // 100)))]
         self._popular = _Zipf(self._providers, 0.9)
+        self._liked = [
+            _Zipf([p for p in self._providers if taste_of(p.id) == taste] or self._providers, 0.7)
+            for taste in range(TASTES)
+        ]
         self._local = {
             town.name: _Zipf([p for p in self._providers if p.town is town] or self._providers, 0.9)
             for town in TOWNS
@@ -88,6 +95,8 @@ class _Market:
         favourite = bool(consumer.favourites) and random.random() < consumer.loyalty
         if favourite:
             provider = random.choice(consumer.favourites)
+        elif random.random() < _TASTE:
+            provider = self._liked[taste_of(consumer.id)].pick(random)
         else:
             near = random.random() < 0.75
             provider = (self._local[consumer.town.name] if near else self._popular).pick(random)

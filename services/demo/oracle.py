@@ -221,15 +221,18 @@ def _aggregates(facts: dict[Key, Document]) -> dict[Key, Document]:
 
 
 def sums(facts: list[Document]) -> Document:
-    """``count``, ``amount`` by currency, ``rating_count`` and ``rating_sum``; zeros are left out."""
-    amount: dict[str, int] = defaultdict(int)
+    """``count``, ``amount`` and ``amount_count`` by currency, ``rating_count`` and ``rating_sum``. A currency has
+    a sum if any fact has it, and a number of facts if not every fact has it; other zeros are left out."""
+    amounts: dict[str, list[int]] = defaultdict(list)
     ratings = [fact["rating"] for fact in facts if "rating" in fact]
     for fact in facts:
         if "amount" in fact:
-            amount[fact["currency"]] += fact["amount"]
+            amounts[fact["currency"]].append(fact["amount"])
     result: Document = {"count": len(facts)}
-    if any(amount.values()):
-        result["amount"] = {currency: total for currency, total in amount.items() if total}
+    if amounts:
+        result["amount"] = {currency: sum(own) for currency, own in amounts.items()}
+    if some := {currency: len(own) for currency, own in amounts.items() if len(own) < len(facts)}:
+        result["amount_count"] = some
     if ratings:
         result["rating_count"] = len(ratings)
     if any(ratings):

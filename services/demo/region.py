@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
+from zlib import crc32
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,16 @@ _FAMILY = (
     "Steiner Vogel Weber Wolf Ziegler"
 )
 GIVEN, FAMILY = _GIVEN.split(), _FAMILY.split()
+
+
+#: Groups of consumers who like the same providers, whatever these sell. No event says who belongs to which: it
+#: shows in who visits whom only.
+TASTES = 6
+
+
+def taste_of(id: str) -> int:
+    """The taste group of a consumer or provider, the same in every market."""
+    return crc32(id.encode()) % TASTES
 
 
 @dataclass(slots=True)

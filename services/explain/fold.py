@@ -111,7 +111,12 @@ def _move(difference: Document) -> AggregateMove:
     """``difference`` is an aggregate folded from nothing, so its sums are the differences."""
     sums = {name: difference[name] for name in _SUMS if difference.get(name)}
     place = (difference["by"], difference["key"], difference["day"], difference["partition"])
-    return AggregateMove(difference["_id"], *place, sums, dict(difference["hours"]))
+    hours = {hour: _shown(own) for hour, own in difference["hours"].items()}
+    return AggregateMove(difference["_id"], *place, sums, hours)
+
+
+def _shown(sums: Document) -> Document:
+    return {name: sums[name] for name in _SUMS if name in sums}
 
 
 _SUMS = ("count", "amount", "rating_count", "rating_sum", "consumers")
@@ -124,7 +129,7 @@ def day_total(partials: Iterable[Document]) -> Document:
     for partial in partials:
         total = plus(total, partial)
         consumers += partial.get("consumers", 0)
-    return {**total, **({"consumers": consumers} if consumers else {})}
+    return {**_shown(total), **({"consumers": consumers} if consumers else {})}
 
 
 def as_changes(messages: Iterable[Message], values: Iterable[Any]) -> list[Change]:

@@ -24,7 +24,8 @@ from shared.access.lineage import DerivedFrom
 from shared.access.query import misplaced
 from shared.contracts.events import Kind, Name, ShortText
 from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
-from shared.http.parameters import BadParameter, moment
+from shared.http.costs import Cost, costs
+from shared.http.parameters import moment
 from shared.http.paths import QueryId
 from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import problem, problems
@@ -94,10 +95,6 @@ def create_app(
         _add_measures(app, measures, downloads)
     add_odata(app, exports, public_url)
 
-    @app.exception_handler(BadParameter)
-    async def bad_export(_: Request, error: BadParameter) -> Response:
-        return problem(400, str(error), errors=[{"field": error.name, "detail": error.detail}])
-
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
         return problem(error.status, error.detail, kind=error.kind)
@@ -123,6 +120,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         responses=_FAILURES,
     )
     @needs(scope_of(dataset), masks_itself=True)
+    @costs(Cost.QUERY)
     def get_export(
         caller: CallerOf,
         access: AccessOf,
@@ -172,6 +170,7 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
     )
     # The service with the measure checks the same credential again, and masks.
     @needs(ANALYTICS_READ, masks_itself=True)
+    @costs(Cost.MEASURE)
     @any_parameter
     def get_measure(
         request: Request,

@@ -208,7 +208,7 @@ AGGREGATES = Dataset(
         Column("consumers", "integer", "Number of distinct consumers; only for total and provider.", tells=()),
     ),
     flat=flatten.aggregate,
-    fields=("by", "key", "day", "count", "amount", "rating_count", "rating_sum", "consumers"),
+    fields=("by", "key", "day", "count", "amount", "amount_count", "rating_count", "rating_sum", "consumers"),
     key=("by", "day", "key"),
     partials=True,
     period="day",

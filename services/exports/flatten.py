@@ -10,6 +10,7 @@ import orjson
 
 from shared.contracts.events import EPOCH
 from shared.contracts.fact_fields import FACT_FIELDS, FactField
+from shared.contracts.money import Money, add_stored, amounts_of
 from shared.erasure.records import cause_of
 from shared.runtime.protocols import Document
 
@@ -117,15 +118,14 @@ def added_up(partials: Iterable[Document]) -> Iterator[Document]:
     out between partitions are left out."""
     for (by, day, key), group in groupby(partials, key=itemgetter("by", "day", "key")):
         count = rating_count = rating_sum = consumers = 0
-        amounts: dict[str, int] = {}
+        money: Money = {}
         for partial in group:
             count += partial["count"]
             rating_count += partial.get("rating_count", 0)
             rating_sum += partial.get("rating_sum", 0)
             consumers += partial.get("consumers", 0)
-            for currency, amount in partial.get("amount", {}).items():
-                amounts[currency] = amounts.get(currency, 0) + amount
-        amounts = {currency: amount for currency, amount in sorted(amounts.items()) if amount}
+            add_stored(money, partial)
+        amounts = amounts_of(money)
         if count or rating_count or rating_sum or consumers or amounts:
             yield {
                 "by": by,

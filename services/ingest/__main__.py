@@ -9,7 +9,7 @@ from shared.erasure.ledger import Ledger
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.observability.metered import PublisherMeter
 from shared.observability.worker_revisions import WorkerRevisions
-from shared.runtime.tuning import tune_gc
+from shared.runtime.tuning import shorten_switch_interval, tune_gc
 from shared.service.composition import Service, now
 from shared.service.launch import launch
 from shared.settings import Settings
@@ -43,6 +43,8 @@ def run(settings: Settings) -> None:
             **({} if revisions is None else {"understood": lambda: revisions.lowest}),
         )
         tune_gc()
+        # Large batches are judged and published by threads that compute, beside the loop that answers everybody.
+        shorten_switch_interval()
         service.serve(app, settings.ingest_port)
 
 

@@ -1,9 +1,8 @@
 """The HTTP interface of the door."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
@@ -13,8 +12,8 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 
-from services.ingest.body import declared_bytes, read
-from services.ingest.delivery import Busy, Delivery
+from services.ingest.body import inflate, is_gzip
+from services.ingest.delivery import Delivery
 from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
 from services.ingest.door import Accepted, Door, NotYetUnderstood, Rejected
 from services.ingest.late import NotConnected
@@ -22,16 +21,19 @@ from services.ingest.limits import Refused
 from services.ingest.sealing import NoKeys, seal
 from shared.access.app import guarded_app
 from shared.access.audit import Act
-from shared.access.guard import Access, AccessOf, CallerOf
+from shared.access.guard import Access, AccessOf, CallerOf, held_by, owner_of, room_of
 from shared.contracts import asyncapi
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import ConsumerErased
 from shared.contracts.revision import REVISION
 from shared.contracts.topics import Topics
 from shared.http.caller import EVENTS_WRITE, Caller
+from shared.http.fair_pool import FairPool
+from shared.http.problems.client import SHARE_USED_UP
 from shared.http.problems.server import KEYS_UNAVAILABLE, NOT_ACKNOWLEDGED, TOO_BUSY, WORKERS_OUTDATED
 from shared.http.scopes import needs, public
-from shared.http.server import extend_openapi, problem
+from shared.http.server import Refusal, extend_openapi, problem
+from shared.http.work import blocking
 from shared.observability.tracing import NoTracing, Tracing
 from shared.runtime.protocols import Publisher
 from shared.settings import Settings
@@ -58,7 +60,7 @@ async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerE
         )
         for event in erasures
     ]
-    await asyncio.gather(*(asyncio.to_thread(access.record, act) for act in acts))
+    await access.record_all(acts)
 
 
 class Ledger(Protocol):
@@ -93,12 +95,15 @@ def create_app(
     erased = {} if ledger is None else {"erased": ledger.mode}
     door = Door(topics, settings.max_future_seconds, sealing=sealing, understood=understood, **erased)
     # Twice, because the publisher's own clock starts only once it has the brokers' metadata.
-    delivery = Delivery(publisher, 2 * settings.publish_timeout_ms / 1000)
+    delivery = Delivery(publisher, 2 * settings.publish_timeout_ms / 1000, access.limits.publishing)
+    # One thread, because it computes: several would only take the interpreter from the event loop.
+    computing = FairPool("compute", 1, access.limits.waiting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         delivery.close()
+        computing.close()
 
     app = guarded_app("Kith ingest", DESCRIPTION, access, ready, version=kith_version, lifespan=lifespan)
     extend_openapi(app, SCHEMAS)
@@ -107,26 +112,38 @@ def create_app(
     @app.post("/v1/events", **EVENTS_ROUTE)
     @needs(EVENTS_WRITE)
     async def post_events(request: Request, caller: CallerOf, access: AccessOf) -> Response:
-        headers = request.headers.raw
-        with traces.request("POST /v1/events", headers) as carried, ExitStack() as held:
-            held.enter_context(delivery.room(declared_bytes(headers)))
-            body = await read(request.stream(), headers)
+        headers, owner = request.headers.raw, owner_of(caller)
+
+        async def compute(function: Callable[..., Any], *arguments: Any) -> Any:
+            return await computing.run(owner, function, *arguments)
+
+        access.check_quota(caller, "events")
+        with traces.request("POST /v1/events", headers) as carried:
+            packed = is_gzip(headers)
+            body = await request.body()
+            if packed:
+                body = await compute(inflate, body) if len(body) > _SMALL_BYTES else inflate(body)
+                room_of(request).take(len(body))
+            held = held_by(request)
+            held.enter_context(delivery.places.taken(owner))
             if ledger is not None and (unread := ledger.problems()):
                 raise NotConnected("; ".join(unread))
             # The worst large body takes a quarter of a second: not on the event loop.
-            large = len(body) > _SMALL_BYTES
             tenant = caller.tenant if caller.bound else None
             judge = partial(door.judge, body, headers, clock(), tenant)
-            verdicts = await asyncio.to_thread(judge) if large else judge()
+            verdicts = await compute(judge) if len(body) > _SMALL_BYTES else judge()
+            access.charge(caller, "events", len(verdicts))
             if vault is not None:
-                verdicts = await seal(vault, verdicts)
+                verdicts = await seal(vault, verdicts, blocking, compute)
             accepted = [verdict for verdict in verdicts if isinstance(verdict, Accepted)]
-            await _recorded(access, caller, [each.erasure for each in accepted if each.erasure is not None])
+            erasures = [each.erasure for each in accepted if each.erasure is not None]
+            access.charge(caller, "erasures", len(erasures))
+            await _recorded(access, caller, erasures)
             messages = [verdict.message for verdict in accepted]
             if carried:
                 messages = [message._replace(headers=carried) for message in messages]
             if messages:
-                await delivery.publish(messages, held)
+                await delivery.publish(owner, messages, held)
         rejected = [verdict for verdict in verdicts if isinstance(verdict, Rejected)]
         answered(len(messages), rejected)
         content = msgspec.json.encode({"accepted": len(messages), "rejected": rejected})
@@ -146,10 +163,10 @@ def create_app(
     async def refused(_: Request, error: Refused) -> Response:
         return problem(error.status, error.detail, error.headers)
 
-    @app.exception_handler(Busy)
-    async def busy(_: Request, __: Busy) -> Response:
-        detail = f"too many requests are in progress; retry later. {_SAFE}"
-        return problem(503, detail, {"Retry-After": "1"}, kind=TOO_BUSY)
+    @app.exception_handler(Refusal)
+    async def refusal(_: Request, error: Refusal) -> Response:
+        safe = f". {_SAFE}" if error.kind in (SHARE_USED_UP, TOO_BUSY) else ""
+        return problem(error.status_code, f"{error.detail}{safe}", error.headers, kind=error.kind)
 
     @app.exception_handler(NotConnected)
     async def not_connected(_: Request, __: NotConnected) -> Response:

@@ -1,30 +1,16 @@
-"""A request's body, read and decompressed within its limits."""
+"""A request's body, decompressed within its limits."""
 
-import asyncio
 import zlib
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import Sequence
 
-from services.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS, Refused, too_many_bytes
+from services.ingest.limits import MAX_EVENTS, Refused, too_many_bytes
 from services.ingest.modes import Header, only
+from shared.http.limits import MAX_BODY_BYTES
 
-#: The time limit for a body: a slow sender occupies room that others need.
-READ_SECONDS = 30.0
 #: Most members of a gzip body. Each costs as much as some hundred bytes, even an empty one.
 MAX_MEMBERS = MAX_EVENTS
 _PIECE = 16 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
-
-
-def declared_bytes(headers: Sequence[Header]) -> int:
-    """An upper bound of the body's bytes after decompression. Raises Refused (400, 413, 415)."""
-    compressed = is_gzip(headers)
-    length = only(headers, "Content-Length")
-    if length is not None and not length.isdigit():
-        raise Refused(400, "Content-Length is not a number")
-    # The number of digits is compared first: Python refuses to parse a number with thousands of them.
-    if length is not None and (len(length) > 18 or int(length) > MAX_BODY_BYTES):
-        raise too_many_bytes()
-    return MAX_BODY_BYTES if length is None or compressed else int(length)
 
 
 def is_gzip(headers: Sequence[Header]) -> bool:
@@ -34,20 +20,6 @@ def is_gzip(headers: Sequence[Header]) -> bool:
     if coding not in (b"identity", b"gzip", b"x-gzip"):
         raise Refused(415, "the content encoding is not supported; use gzip", {"Accept-Encoding": "gzip"})
     return coding != b"identity"
-
-
-async def read(stream: AsyncIterable[bytes], headers: Sequence[Header]) -> bytes:
-    """The decompressed body. Raises Refused (400, 408, 413, 415)."""
-    body = bytearray()
-    try:
-        async with asyncio.timeout(READ_SECONDS):
-            async for chunk in stream:
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise too_many_bytes()
-    except TimeoutError:
-        raise Refused(408, f"the body did not arrive within {READ_SECONDS:g} s") from None
-    return inflate(bytes(body)) if is_gzip(headers) else bytes(body)
 
 
 def inflate(body: bytes) -> bytes:

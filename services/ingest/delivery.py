@@ -1,22 +1,24 @@
-"""Hands messages from the event loop to the publisher's thread and back, with a bound on requests in progress."""
+"""Hands messages to the publisher's thread and back: in turns between tenants, and only so many at a time."""
 
 import asyncio
-import logging
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from typing import Any
 
 from shared.contracts.errors import Unavailable
+from shared.contracts.limits import Most, Owner
+from shared.http.fair_pool import FairPool
+from shared.http.problems.server import TOO_BUSY
+from shared.http.server import Refusal
+from shared.http.shares import Share
 from shared.runtime.protocols import Message, Publisher
 
-MAX_REQUESTS = 256
-MAX_BYTES = 64 * 1024 * 1024
-
-_log = logging.getLogger(__name__)
-
-
-class Busy(Exception):
-    """The door already has as many bytes in progress as it accepts at a time."""
+#: Messages that are handed over in one turn. The publisher takes some 60 µs for each.
+_TURN = 250
+#: A call of the publisher that takes longer is stuck: Kafka has not even said where its partitions are.
+_STUCK_SECONDS = 1.0
 
 
 class Delivery:
@@ -25,36 +27,26 @@ class Delivery:
     ``timeout`` in seconds is a backstop: a correct publisher fails before.
     """
 
-    def __init__(self, publisher: Publisher, timeout: float) -> None:
+    def __init__(self, publisher: Publisher, timeout: float, most: Most) -> None:
         self._publisher = publisher
         self._timeout = timeout
-        self._requests_left = MAX_REQUESTS
-        self._bytes_left = MAX_BYTES
+        #: A place is one request's, from its first message until the last acknowledgement.
+        self.places = Share("requests whose events are being published", most)
         # A thread, because kafka-python's send blocks while it has no metadata or its buffer is full. One thread:
         # several only wait for its lock and for each other; four took a third longer.
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="publish")
+        self._pool = FairPool("publish", 1, most)
+        self._calling_since: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    @contextmanager
-    def room(self, size: int) -> Iterator[None]:
-        """Room for one request of at most ``size`` bytes. Raises Busy when there is none."""
-        if self._requests_left < 1 or self._bytes_left < size:
-            raise Busy
-        self._requests_left -= 1
-        self._bytes_left -= size
-        try:
-            yield
-        finally:
-            self._requests_left += 1
-            self._bytes_left += size
-
-    async def publish(self, messages: Sequence[Message], held: ExitStack) -> None:
-        """Return when every message is acknowledged. Raises Unavailable when some may be missing.
+    async def publish(self, owner: Owner, messages: Sequence[Message], held: ExitStack) -> None:
+        """Return when every message is acknowledged. Raises Unavailable when some may be missing, and Refusal
+        (503) when the other tenants' messages left no turn for these.
 
         ``held`` is closed, which frees its room, when the publisher is done with the messages, even if the request
         has ended before: until then they occupy memory.
         """
-        task = asyncio.create_task(self._publish(messages))
+        turns: list[Future[Any]] = []
+        task = asyncio.create_task(self._publish(owner, messages, turns))
         held = held.pop_all()
         self._tasks.add(task)
 
@@ -69,13 +61,29 @@ class Delivery:
             async with asyncio.timeout(self._timeout):
                 await asyncio.shield(task)
         except TimeoutError as error:
+            if turns and turns[0].cancel() and not self._stuck():
+                detail = f"these events had no turn to be published within {self._timeout:g} s, and were not"
+                raise Refusal(TOO_BUSY, detail, {"Retry-After": "5"}) from error
             raise Unavailable(f"no acknowledgement within {self._timeout:g} s") from error
 
     def close(self) -> None:
         """Release the thread. Messages that the publisher does not have yet are not published."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
 
-    async def _publish(self, messages: Sequence[Message]) -> None:
-        loop = asyncio.get_running_loop()
-        acknowledged = await loop.run_in_executor(self._pool, self._publisher.send, messages)
-        await asyncio.wrap_future(acknowledged)
+    async def _publish(self, owner: Owner, messages: Sequence[Message], turns: list[Future[Any]]) -> None:
+        sent = []
+        for start in range(0, len(messages), _TURN):
+            turns.append(self._pool.submit(owner, self._send, messages[start : start + _TURN]))
+            sent.append(asyncio.wrap_future(await asyncio.wrap_future(turns[-1])))
+        await asyncio.gather(*sent)
+
+    def _send(self, messages: Sequence[Message]) -> "Future[None]":
+        self._calling_since = time.monotonic()
+        try:
+            return self._publisher.send(messages)
+        finally:
+            self._calling_since = None
+
+    def _stuck(self) -> bool:
+        since = self._calling_since
+        return since is not None and time.monotonic() - since > min(_STUCK_SECONDS, self._timeout / 2)

@@ -5,12 +5,13 @@ from typing import Any
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from services.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS
+from services.ingest.limits import MAX_EVENTS
 from services.ingest.modes import BATCHED, PLAIN, STRUCTURED, TENANT_HEADER
 from shared.access.lineage import Count, Label
 from shared.contracts.asyncapi import event_examples, schemas
 from shared.contracts.codec import MAX_EVENT_BYTES
 from shared.contracts.events import EVENT_MODELS, Tenant
+from shared.http.limits import MAX_BODY_BYTES
 from shared.http.server import problems
 
 Json = dict[str, Any]

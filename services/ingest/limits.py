@@ -1,8 +1,9 @@
-"""The limits of a request, and the error for a request that cannot be judged event by event. Pure."""
+"""The limits of a request, and the error for a request that cannot be judged event by event."""
 
 from collections.abc import Mapping
 
-MAX_BODY_BYTES = 1024 * 1024
+from shared.http.limits import MAX_BODY_BYTES
+
 MAX_EVENTS = 2_500
 
 

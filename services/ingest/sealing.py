@@ -1,7 +1,7 @@
 """Seals accepted events: personal values never leave the door in plain text."""
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from services.ingest.door import Accepted, Verdict, rejected, suppressed
 from shared.contracts.errors import InvalidEvent, Unavailable, WrongMasterKey
@@ -18,21 +18,28 @@ class NoKeys(Unavailable):
     """The keys of personal data are unavailable: nothing was published."""
 
 
-async def seal(vault: Vault, verdicts: Sequence[Verdict]) -> list[Verdict]:
+#: Calls a function with arguments off the event loop.
+Elsewhere = Callable[..., Awaitable[Any]]
+
+
+async def seal(
+    vault: Vault, verdicts: Sequence[Verdict], reading: Elsewhere, computing: Elsewhere
+) -> list[Verdict]:
     """The verdicts with every personal value sealed. An event of a consumer whose key is destroyed is rejected as
-    ``suppressed``. Reads all keys at once, off the event loop. Raises NoKeys."""
+    ``suppressed``. ``reading`` reads all keys at once; ``computing`` seals many events. Raises NoKeys."""
     events = [verdict.event for verdict in verdicts if isinstance(verdict, Accepted) and verdict.event]
     if not events:
         return list(verdicts)
     try:
         if (keys := cached_keys_for(vault, events)) is None:
-            keys = await asyncio.to_thread(keys_for, vault, events)
+            keys = await reading(keys_for, vault, events)
     except WrongMasterKey:
         raise
     except Unavailable as error:
         raise NoKeys(str(error)) from error
     if len(events) > _FEW:
-        return await asyncio.to_thread(_sealed, verdicts, keys)
+        sealed: list[Verdict] = await computing(_sealed, verdicts, keys)
+        return sealed
     return _sealed(verdicts, keys)
 
 

@@ -24,6 +24,7 @@ from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, N
 from shared.contracts.topics import Topics
 from shared.erasure.records import Mode
 from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ
+from shared.http.costs import Cost, costs
 from shared.http.paths import PathId
 from shared.http.problems.client import CONSUMER_ERASED, PSEUDONYM, PURPOSE_NOT_GRANTED
 from shared.http.scopes import needs, public
@@ -111,6 +112,7 @@ def create_app(
         if people.pseudonymous(tenant, consumer_id):
             # Later events of the consumer would still count for the pseudonym.
             raise Refusal(PSEUDONYM, "this is a pseudonym: erase the consumer behind it, with mode=delete")
+        access.charge(caller, "erasures", 1)
         subject = {"consumer_id": consumer_id}
         details = {"mode": mode, **({} if reason is None else {"reason": reason})}
         access.record(Act(tenant, caller.name, caller.key, "consumer.erase", subject, details=details))
@@ -143,6 +145,7 @@ def create_app(
         responses=FAILURES | problems({404: "There is no erasure with this id."}),
     )
     @needs(ADMIN)
+    @costs(Cost.DOCUMENT)
     def erasure(erasure: Annotated[PathId, Path()], tenant: TenantOf) -> Any:
         """The progress of an erasure, step by step, and the receipt once all steps are done."""
         if (found := erasures.state(tenant, erasure)) is None:

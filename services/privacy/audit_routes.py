@@ -1,6 +1,7 @@
 """The route over the audit. It belongs to the privacy service, which already reads and writes the audit: data
 protection officers use both."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
@@ -8,13 +9,12 @@ from fastapi import FastAPI, Query
 from services.privacy import answers
 from shared.access.audit import Act
 from shared.access.audit_reading import AuditFilter, AuditReader, described
-from shared.access.guard import AccessOf, CallerOf, TenantOf
+from shared.access.guard import AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.http.caller import ADMIN
-from shared.http.cursors import decode_cursor, encode_cursor
 from shared.http.parameters import BadParameter, moment
 from shared.http.scopes import needs
-from shared.http.server import json_response, problem, problems
+from shared.http.server import json_response, problems
 
 _Time = Annotated[str | None, DerivedFrom("time")]
 _FAILURES = problems(
@@ -35,6 +35,7 @@ def add_audit(app: FastAPI, reader: AuditReader) -> None:
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
+        cursors: CursorsOf,
         subject: Annotated[
             str | None,
             DerivedFrom("consumer_id", "provider_id"),
@@ -73,27 +74,20 @@ def add_audit(app: FastAPI, reader: AuditReader) -> None:
         )
         if sought.first is not None and sought.end is not None and sought.first >= sought.end:
             raise BadParameter("to", "must be later than from")
-        below = _place(cursor)
+        below = _sequence(cursors.decode(cursor))
         access.record(Act(tenant, caller.name, caller.key, "audit.read", described(sought)))
         entries, rest = reader.latest(tenant, sought, limit, below)
         items = [
             {name: entry["key" if name == "credential" else name] for name in answers.AuditEntry.model_fields}
             for entry in entries
         ]
-        return json_response({"items": items, "next": None if rest is None else encode_cursor(rest)})
-
-    @app.exception_handler(BadParameter)
-    async def bad_parameter(_: Any, error: BadParameter) -> Any:
-        return problem(400, str(error), errors=[{"field": error.name, "detail": error.detail}])
+        return json_response({"items": items, "next": cursors.encode(None if rest is None else [rest])})
 
 
-def _place(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    try:
-        match decode_cursor(cursor):
-            case [int(sequence)] if 1 <= sequence < 10**15:
-                return sequence
-    except ValueError:
-        pass
+def _sequence(place: Sequence[Any] | None) -> int | None:
+    match place:
+        case None:
+            return None
+        case [int(sequence)] if 1 <= sequence < 10**15:
+            return sequence
     raise BadParameter("cursor", "is not a value of next from this query")

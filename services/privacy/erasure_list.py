@@ -1,6 +1,6 @@
 """Every erasure of a tenant, latest first, and its route."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,14 +10,14 @@ from pymongo.database import Database
 from services.privacy import answers
 from services.privacy.erasures import Erasures
 from services.privacy.schema import REQUESTS
-from shared.access.guard import TenantOf
+from shared.access.guard import CursorsOf, TenantOf
 from shared.contracts.events import EPOCH
 from shared.contracts.spelling import nfc
 from shared.erasure.records import erasure_id
 from shared.http.caller import ADMIN
-from shared.http.cursors import decode_cursor, encode_cursor
+from shared.http.parameters import BadParameter
 from shared.http.scopes import needs
-from shared.http.server import json_response, problem, problems
+from shared.http.server import json_response, problems
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -111,6 +111,7 @@ def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
     @needs(ADMIN)
     def listed(
         tenant: TenantOf,
+        cursors: CursorsOf,
         limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of erasures.")] = 20,
         cursor: Annotated[
             str | None, Query(description="`next` of the page before. Default: the first page.")
@@ -118,21 +119,20 @@ def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
     ) -> Any:
         """Every erasure requested over HTTP or through Kafka, with its progress. The steps and the receipt are at
         `GET /v1/erasures/{erasure}`."""
-        try:
-            after = None if cursor is None else _place(cursor)
-        except ValueError:
-            return problem(400, "cursor: is not a value of next from this query")
-        items, rest = erasures.page(tenant, limit, after)
-        return json_response({"items": items, "next": None if rest is None else _cursor(*rest)})
+        items, rest = erasures.page(tenant, limit, _time_and_id(cursors.decode(cursor)))
+        return json_response({"items": items, "next": cursors.encode(None if rest is None else _place(*rest))})
 
 
-def _cursor(time: datetime, name: str) -> str:
-    return encode_cursor((time - EPOCH) // timedelta(milliseconds=1), name)
+def _place(time: datetime, name: str) -> list[Any]:
+    return [(time - EPOCH) // timedelta(milliseconds=1), name]
 
 
-def _place(cursor: str) -> tuple[datetime, str]:
-    """Raises ValueError."""
-    match decode_cursor(cursor):
-        case [int(milliseconds), str(name)] if abs(milliseconds) < 10**15:
+def _time_and_id(place: Sequence[Any] | None) -> tuple[datetime, str] | None:
+    """Raises BadParameter."""
+    match place:
+        case None:
+            return None
+        # Until the year 9999, the last that there is.
+        case [int(milliseconds), str(name)] if 0 <= milliseconds < 250_000_000_000_000:
             return EPOCH + timedelta(milliseconds=milliseconds), name
-    raise ValueError(cursor)
+    raise BadParameter("cursor", "is not a value of next from this query")

@@ -12,10 +12,12 @@ from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
 from shared.contracts.events import EPOCH
 from shared.contracts.spelling import nfc
+from shared.erasure.derived import forget
 from shared.erasure.records import Mode, erasure_id, stronger_mode
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 from shared.vault.keys import LIFE_SECONDS
+from shared.versions.followers import followed_numbers
 from shared.versions.progress import Mark, change_marks, counted_numbers, reached_by
 
 #: Longest lifetime of a cache entry: of data keys in the vault; answers of the relations API expire earlier.
@@ -28,6 +30,7 @@ STEPS: Mapping[str, str] = {
     "ledger": "the ledger, which outranks every event, contains the consumer",
     "facts": "the consumer's relations are retracted (delete) or moved to the pseudonym (anonymise)",
     "aggregates": "analytics has counted the changes of the relations",
+    "intelligence": "no process of intelligence holds the consumer in memory, and nothing it stored is left",
     "caches": "every cached answer about the consumer has expired",
 }
 
@@ -112,11 +115,27 @@ class Erasures:
         if "marks" not in request and all(steps.values()):
             request["marks"] = self._keep(request, "marks", counting.marks())
         steps["aggregates"] = all(steps.values()) and counting.done(request["marks"])
+        steps["intelligence"] = all(steps.values()) and (
+            # It was true then, and nothing brings the consumer back.
+            "settled" in request or self._forgotten(request, counting)
+        )
         if all(steps.values()) and "settled" not in request:
             request["settled"] = self._keep(request, "settled", self._clock())
         waited = self._clock() - request["settled"] if "settled" in request else timedelta(0)
         steps["caches"] = all(steps.values()) and waited >= timedelta(seconds=CACHE_SECONDS)
         return steps
+
+    def _forgotten(self, request: Document, counting: "_Counting") -> bool:
+        """Whether all processes of intelligence have followed the same changes. Then what they stored of the
+        consumer is deleted: none of them can store it again."""
+        if not counting.followed(request["marks"]):
+            return False
+        tenant, consumer_id = request["tenant"], nfc(request["consumer_id"])
+        gone = [id for _, id in spellings((tenant, consumer_id))]
+        if request["mode"] == "delete":
+            gone.append(self._stores.pseudonym(tenant, consumer_id))
+        forget(self._stores.database, tenant, gone)
+        return True
 
     def _told(self, request: Document, steps: Mapping[str, bool]) -> Document:
         done = all(steps.values())
@@ -177,6 +196,7 @@ class _Counting:
         self._stores = stores
         self._marks: list[Mark] | None = None
         self._numbers: Mapping[str, int] | None = None
+        self._followed: Sequence[Mapping[str, int]] | None = None
 
     def marks(self) -> list[Mark]:
         """The changes that analytics must have counted, as of now. Raises Unavailable."""
@@ -190,3 +210,10 @@ class _Counting:
         if self._numbers is None:
             self._numbers = counted_numbers(self._stores.database, self._stores.analytics)
         return reached_by(self._numbers, marks)
+
+    def followed(self, marks: Sequence[Mark]) -> bool:
+        """Whether every process that keeps the relationships in memory has followed the same changes. Raises
+        Unavailable."""
+        if self._followed is None:
+            self._followed = followed_numbers(self._stores.database)
+        return all(reached_by(numbers, marks) for numbers in self._followed)

@@ -143,6 +143,11 @@ def why(collection: str, live: int, other: int, strength: Strength) -> Why:
             )
         if one is None:
             return "extra", f"version {live} does not have it, though the log makes it{_holds(two)}"
+        if same(_uncounted(one), _uncounted(two)):
+            return "currencies", (
+                "the same sums; an earlier version of Kith stored one of them without the number of facts by "
+                "currency, and without sums of 0"
+            )
         if collection == "relations":
             return _of_fact(one, two, live, other)
         if collection == "relationships":
@@ -203,6 +208,18 @@ def _canonical(document: Document) -> Document:
         if f"{collection[:-1]}_id" in document and isinstance(document.get("versions"), Mapping):
             return canonical(collection, document)
     return document
+
+
+def _uncounted(document: Document) -> Document:
+    """A document without the numbers of facts by currency, and without sums of 0 by currency."""
+    out: Document = {}
+    for name, value in document.items():
+        if name == "amount" and isinstance(value, Mapping):
+            if amounts := {currency: amount for currency, amount in value.items() if amount}:
+                out[name] = amounts
+        elif name != "amount_count":
+            out[name] = _uncounted(dict(value)) if isinstance(value, Mapping) else value
+    return out
 
 
 def _holds(document: Document | None) -> str:

@@ -10,15 +10,16 @@ from services.relations import answers
 from services.relations.measures.catalogue import MEASURES
 from services.relations.measures.source import Source
 from services.relations.naming import add_names
-from services.relations.queries import BadCursor, Queries
+from services.relations.queries import Queries
 from services.relations.redaction import redactor
 from services.relations.strength import Strength
 from shared.access.app import guarded_app
-from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.access.masks import hides
 from shared.contracts.events import Kind, Name
 from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
+from shared.http.costs import Cost, costs
 from shared.http.paths import PathId, QueryId
 from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT_GRANTED
 from shared.http.scopes import needs
@@ -84,6 +85,7 @@ def create_app(
 
     @app.get("/v1/consumers/{consumer_id}", response_model=answers.Consumer, responses=NOT_FOUND | NOT_GRANTED)
     @needs(CONSUMERS_READ)
+    @costs(Cost.DOCUMENT)
     def consumer(
         consumer_id: ConsumerId,
         tenant: TenantOf,
@@ -143,6 +145,7 @@ def create_app(
 
     @app.get("/v1/providers/{provider_id}", response_model=answers.Provider, responses=NOT_FOUND)
     @needs(RELATIONS_READ)
+    @costs(Cost.DOCUMENT)
     def provider(provider_id: ProviderId, tenant: TenantOf) -> Any:
         """The profile of a provider."""
         return json_response(profile("providers", tenant, provider_id))
@@ -160,6 +163,7 @@ def create_app(
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
+        cursors: CursorsOf,
         consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
         provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         kind: Annotated[Kind | None, DerivedFrom("kind"), Query()] = None,
@@ -170,8 +174,8 @@ def create_app(
         """The relations of a consumer, of a provider or between both, latest first, without retracted ones."""
         if consumer_id is None and provider_id is None:
             raise HTTPException(400, "the query needs consumer_id, provider_id or both")
-        with_cursor = _cursor_checked(queries.relations)
-        page = with_cursor(tenant, consumer_id, provider_id, kind, limit, cursor)
+        page = queries.relations(tenant, consumer_id, provider_id, kind, limit, cursors.decode(cursor))
+        page = {**page, "next": cursors.encode(page["next"])}
         page = queries.consenting(tenant, page, purpose)
         shown, fields = presented(page, PERSONAL_OF_RELATION, caller)
         asked = {"consumer_id": consumer_id, "provider_id": provider_id, "kind": kind}
@@ -192,6 +196,7 @@ def create_app(
     @needs(RELATIONS_READ)
     def relationships(
         tenant: TenantOf,
+        cursors: CursorsOf,
         consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
         provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         limit: Limit = 100,
@@ -207,8 +212,8 @@ def create_app(
             raise HTTPException(400, "the query needs exactly one of consumer_id and provider_id")
         side, id = ("consumer_id", consumer_id) if consumer_id is not None else ("provider_id", provider_id)
         assert id is not None
-        with_cursor = _cursor_checked(queries.relationships)
-        page = with_cursor(tenant, side, id, limit, cursor, clock())
+        page = queries.relationships(tenant, side, id, limit, cursors.decode(cursor), clock())
+        page = {**page, "next": cursors.encode(page["next"])}
         return json_response(queries.consenting(tenant, page, purpose))
 
     @app.get(
@@ -217,6 +222,7 @@ def create_app(
         responses=FAILURES | problems({404: "The consumer and the provider have no relations."}),
     )
     @needs(RELATIONS_READ)
+    @costs(Cost.DOCUMENT)
     def relationship(
         tenant: TenantOf,
         consumer_id: ConsumerId,
@@ -238,13 +244,3 @@ def create_app(
     if measures is not None:
         add_measures(app, MEASURES, measures, RELATIONS_READ)
     return app
-
-
-def _cursor_checked(query: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(*arguments: Any) -> Any:
-        try:
-            return query(*arguments)
-        except BadCursor:
-            raise HTTPException(400, "cursor: is not a value of next from this query") from None
-
-    return checked

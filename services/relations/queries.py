@@ -11,15 +11,22 @@ from services.relations.cache import QueryCache
 from services.relations.strength import Strength
 from shared.contracts.events import EPOCH, document_id
 from shared.erasure.records import cause_of
-from shared.http.cursors import decode_cursor, encode_cursor
+from shared.http.parameters import BadParameter
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
 EVIDENCE = 5
 
 
-class BadCursor(ValueError):
-    """The cursor does not come from this list."""
+#: Where a page begins: values of the item before it.
+Place = Sequence[Any]
+
+
+class BadPlace(BadParameter):
+    """The place is none of this list."""
+
+    def __init__(self) -> None:
+        super().__init__("cursor", "is not a value of next from this query")
 
 
 class Queries:
@@ -58,25 +65,26 @@ class Queries:
         provider_id: str | None,
         kind: str | None,
         limit: int,
-        cursor: str | None,
+        after: Place | None = None,
     ) -> Document:
-        """The live facts of a consumer, of a provider or of both, latest first. Raises BadCursor."""
+        """The live facts of a consumer, of a provider or of both, latest first, after a place. ``next`` is the
+        place after which the next page begins, None at the end. Raises BadPlace."""
         wanted: Document = {"tenant": tenant, "retracted": False}
         for name, value in (("consumer_id", consumer_id), ("provider_id", provider_id), ("kind", kind)):
             if value is not None:
                 wanted[name] = value
-        if cursor is not None:
-            milliseconds, last = _place(cursor, int, str)
+        if after is not None:
+            milliseconds, last = _checked(after, int, str)
             try:
                 time = EPOCH + timedelta(milliseconds=milliseconds)
             except OverflowError:
-                raise BadCursor(cursor) from None
+                raise BadPlace from None
             wanted["$or"] = [{"time": {"$lt": time}}, {"time": time, "_id": {"$lt": last}}]
         found = self._many("relations", wanted, [("time", -1), ("_id", -1)], limit + 1)
         items, more = found[:limit], len(found) > limit
         return {
             "items": [answers.relation(fact) for fact in items],
-            "next": encode_cursor(_milliseconds(items[-1]["time"]), items[-1]["_id"]) if more else None,
+            "next": [_milliseconds(items[-1]["time"]), items[-1]["_id"]] if more else None,
         }
 
     def consenting(self, tenant: str, page: Document, purpose: str | None) -> Document:
@@ -93,23 +101,23 @@ class Queries:
         return {**page, "items": items, "left_out": len(items) < len(page["items"])}
 
     def relationships(
-        self, tenant: str, side: str, id: str, limit: int, cursor: str | None, now: datetime
+        self, tenant: str, side: str, id: str, limit: int, after: Place | None, now: datetime
     ) -> Document:
-        """The relationships of a consumer (``side`` "consumer_id") or provider, strongest first.
-        Raises BadCursor."""
+        """The relationships of a consumer (``side`` "consumer_id") or provider, strongest first, after
+        a place, as in ``relations``. Raises BadPlace."""
         wanted: Document = {"tenant": tenant, side: id}
-        if cursor is not None:
-            score, last = _place(cursor, float, str)
+        if after is not None:
+            score, last = _checked(after, float, str)
             wanted["$or"] = [{"score": {"$lt": score}}, {"score": score, "_id": {"$gt": last}}]
         found: list[Document] = self._cache.get(
-            ("relationships", tenant, side, id, limit, cursor),
+            ("relationships", tenant, side, id, limit, None if after is None else tuple(after)),
             [(side, tenant, id)],
             lambda: self._many("relationships", wanted, [("score", -1), ("_id", 1)], limit + 1),
         )
         items, more = found[:limit], len(found) > limit
         return {
             "items": [answers.summary(document, self._strength, now) for document in items],
-            "next": encode_cursor(items[-1]["score"], items[-1]["_id"]) if more else None,
+            "next": [items[-1]["score"], items[-1]["_id"]] if more else None,
         }
 
     def relationship(
@@ -165,13 +173,9 @@ class Queries:
             return list(self._database[self._names(collection)].find(wanted).sort(list(order)).limit(limit))
 
 
-def _place(cursor: str, *types: type) -> list[Any]:
-    try:
-        place = decode_cursor(cursor)
-    except ValueError:
-        raise BadCursor(cursor) from None
+def _checked(place: Place, *types: type) -> Place:
     if [type(value) for value in place] != list(types):
-        raise BadCursor(cursor)
+        raise BadPlace
     return place
 
 

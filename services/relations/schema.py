@@ -38,6 +38,7 @@ MONTH = {
     "properties": {
         "count": {**WHOLE, "minimum": 1},
         "amount": AMOUNTS,
+        "amount_count": {"bsonType": "object", "additionalProperties": {**WHOLE, "minimum": 0}},
         "rating_count": {**WHOLE, "minimum": 1},
         "rating_sum": WHOLE,
     },
@@ -131,6 +132,7 @@ COLLECTIONS: Collections = {
         ),
         guard="fingerprint",
         unique=True,
+        complete_since=3,
     ),
     ERASED: CollectionSpec(_ERASED, guard="mode"),
     ERASURES: CollectionSpec(_ERASURES, guard="asked"),

@@ -1,10 +1,11 @@
 """The sums of one relationship, updated by whole facts, in integers. Pure."""
 
+from collections.abc import Mapping
 from hashlib import blake2b
-from typing import Any
 
 from services.relations.span import Span, Times
 from services.relations.strength import Strength, month_of
+from shared.contracts.money import Money, add_fact, money_of, store
 from shared.runtime.protocols import Document
 
 #: tenant, consumer_id, provider_id
@@ -13,13 +14,47 @@ Pair = tuple[str, str, str]
 _MODULUS = 2**63
 
 
+class Cell:
+    """The difference that a slice makes in the facts of a kind and month."""
+
+    __slots__ = ("count", "money", "rating_count", "rating_sum")
+
+    def __init__(self) -> None:
+        self.count = self.rating_count = self.rating_sum = 0
+        self.money: Money = {}
+
+    def applied(self, before: Document | None) -> Document | None:
+        """The stored cell after the difference; None without facts."""
+        if before is None:
+            count, money, rating_count, rating_sum = self.count, self.money, self.rating_count, self.rating_sum
+        else:
+            count = before["count"] + self.count
+            rating_count = before.get("rating_count", 0) + self.rating_count
+            rating_sum = before.get("rating_sum", 0) + self.rating_sum
+            money = money_of(before)
+            for currency, (amount, number) in self.money.items():
+                known = money.setdefault(currency, [0, 0])
+                known[0] += amount
+                # Never outside of what is possible, even on a cell that was stored without numbers of facts.
+                known[1] = min(max(known[1] + number, 0), count)
+        if not count:
+            return None
+        out: Document = {"count": count}
+        if money:
+            store(money, count, out)
+        if rating_count:
+            out["rating_count"] = rating_count
+            out["rating_sum"] = rating_sum
+        return out
+
+
 class Tally:
     """A relationship while a slice is folded: its document's sums, plus and minus the facts that the slice moves.
 
     Adding and removing commute and cancel out, so neither order nor repetition shows in the result.
     """
 
-    __slots__ = ("_pair", "count", "fingerprint", "id", "kinds", "old", "span")
+    __slots__ = ("_moved", "_pair", "count", "fingerprint", "id", "old", "span")
 
     def __init__(self, id: str, pair: Pair, old: Document | None) -> None:
         self.id = id
@@ -30,33 +65,27 @@ class Tally:
         )
         self.count: int = old["count"] if old else 0
         self.fingerprint: int = old["fingerprint"] if old else 0
-        self.kinds: dict[str, dict[str, dict[str, Any]]] = (
-            {kind: {month: _copy(cell) for month, cell in months.items()} for kind, months in old["kinds"].items()}
-            if old
-            else {}
-        )
+        self._moved: dict[tuple[str, str], Cell] = {}
 
     def move(self, fact: Document, sign: int) -> None:
         """Add (1) or take away (-1) a live fact."""
         self.count += sign
         self.fingerprint = (self.fingerprint + sign * fingerprint(fact)) % _MODULUS
-        months = self.kinds.setdefault(fact["kind"], {})
-        cell = months.setdefault(month_of(fact["time"]), {"count": 0})
-        cell["count"] += sign
+        place = (fact["kind"], month_of(fact["time"]))
+        cell = self._moved.get(place)
+        if cell is None:
+            cell = self._moved[place] = Cell()
+        cell.count += sign
         if "amount" in fact:
-            amounts = cell.setdefault("amount", {})
-            amounts[fact["currency"]] = amounts.get(fact["currency"], 0) + sign * fact["amount"]
+            add_fact(cell.money, fact["currency"], fact["amount"], sign)
         if "rating" in fact:
-            cell["rating_count"] = cell.get("rating_count", 0) + sign
-            cell["rating_sum"] = cell.get("rating_sum", 0) + sign * fact["rating"]
+            cell.rating_count += sign
+            cell.rating_sum += sign * fact["rating"]
 
     def document(self, times: Times, strength: Strength) -> Document:
-        """The relationship's document, in canonical order and without zeros."""
+        """The relationship's document, in canonical order and without cells of no facts."""
         tenant, consumer_id, provider_id = self._pair
-        kinds = {}
-        for kind, months in sorted(self.kinds.items()):
-            if counted := {month: _canonical(cell) for month, cell in sorted(months.items()) if cell["count"]}:
-                kinds[kind] = counted
+        kinds = self._kinds()
         document: Document = {
             "_id": self.id,
             "tenant": tenant,
@@ -73,6 +102,25 @@ class Tally:
             document["between"] = times.between
         return document
 
+    def _kinds(self) -> dict[str, dict[str, Document]]:
+        """Kind → month → cell after the slice. Cells that it does not move are those of the old document."""
+        old: Mapping[str, dict[str, Document]] = self.old["kinds"] if self.old else {}
+        touched: dict[str, dict[str, Document]] = {}
+        for (kind, month), cell in self._moved.items():
+            months = touched.get(kind)
+            if months is None:
+                months = touched[kind] = dict(old.get(kind, ()))
+            after = cell.applied(months.get(month))
+            if after is not None:
+                months[month] = after
+            else:
+                months.pop(month, None)
+        return {
+            kind: dict(sorted(touched[kind].items())) if kind in touched else old[kind]
+            for kind in sorted({**old, **touched})
+            if touched.get(kind, True)
+        }
+
 
 def fingerprint(fact: Document) -> int:
     """63 bits of a fact in its version. A relationship holds the sum over its facts, modulo 2^63: a function of
@@ -82,18 +130,3 @@ def fingerprint(fact: Document) -> int:
     if "sequence" in version:  # omitted otherwise, as in relationships stored before sequences existed
         name = f"{name}\0{version['sequence']}"
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest()) % _MODULUS
-
-
-def _copy(cell: Document) -> Document:
-    return {**cell, "amount": dict(cell["amount"])} if "amount" in cell else dict(cell)
-
-
-def _canonical(cell: Document) -> Document:
-    out: Document = {"count": cell["count"]}
-    # Sums of 0 are left out: a currency that only a retracted fact had must leave no trace.
-    if amounts := {currency: amount for currency, amount in sorted(cell.get("amount", {}).items()) if amount}:
-        out["amount"] = amounts
-    if cell.get("rating_count"):
-        out["rating_count"] = cell["rating_count"]
-        out["rating_sum"] = cell["rating_sum"]
-    return out

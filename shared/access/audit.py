@@ -1,9 +1,9 @@
 """The audit: reads of personal data and administrative acts, recorded before they happen."""
 
 import logging
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 #: Longer than any working server needs to answer, in seconds.
 _SECONDS = 15.0
-#: The most acts that are written together.
+#: The most acts of a tenant that are written before the next tenant's.
 _BATCH = 500
 #: How often other processes may take the place first before a batch fails.
 _TRIES = 200
@@ -55,10 +55,22 @@ class Audit(Protocol):
         """Return once ``act`` is stored. Raises Unavailable; the act must then not be done. (Its entry may be
         stored all the same, of an act that was then refused.)"""
 
+    def submit(self, acts: Sequence[Act]) -> "Future[None]":
+        """The same for acts of one tenant, without waiting: they are one piece of work."""
+
+
+class _Batch:
+    """Acts of one tenant, of which the first ``written`` are stored."""
+
+    def __init__(self, acts: Sequence[Act]) -> None:
+        self.acts, self.written = acts, 0
+        self.done: Future[None] = Future()
+
 
 class Recorder:
     """An Audit. One thread writes all acts that arrived during the previous write, so concurrent acts cost one
-    write. Several processes may write the same chains: a process that finds a place taken takes the next one."""
+    write. Tenants take turns: however many acts one has waiting, another waits for one write. Several processes
+    may write the same chains: a process that finds a place taken takes the next one."""
 
     def __init__(
         self,
@@ -72,60 +84,90 @@ class Recorder:
         self._key = key
         self._witness = witness
         self._heads: dict[str, tuple[int, str]] = {}
-        self._queue: queue.SimpleQueue[tuple[Act, Future[None]] | None] = queue.SimpleQueue()
+        #: By tenant, in the order of their turns.
+        self._waiting: dict[str, deque[_Batch]] = {}
+        self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
         self._thread.start()
 
     def record(self, act: Act) -> None:
-        if self._closed:
-            raise Unavailable("the audit is closed, because the process is stopping")
-        done: Future[None] = Future()
-        self._queue.put((act, done))
         try:
-            done.result(_SECONDS)
+            self.submit([act]).result(_SECONDS)
         except TimeoutError:
             raise Unavailable(f"the audit was not written within {_SECONDS:.0f} s") from None
 
+    def submit(self, acts: Sequence[Act]) -> "Future[None]":
+        batch = _Batch(acts)
+        if not acts:
+            batch.done.set_result(None)
+            return batch.done
+        with self._changed:
+            if self._closed:
+                raise Unavailable("the audit is closed, because the process is stopping")
+            self._waiting.setdefault(acts[0].tenant, deque()).append(batch)
+            self._changed.notify()
+        return batch.done
+
     def close(self) -> None:
         """Write the pending acts, and stop."""
-        self._closed = True
-        self._queue.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
         self._thread.join(_SECONDS)
         if self._witness is not None:
             self._witness.close()
 
     def _work(self) -> None:
-        open = True
-        while open:
-            batch = [self._queue.get()]
-            while len(batch) < _BATCH:
-                try:
-                    batch.append(self._queue.get_nowait())
-                except queue.Empty:
-                    break
-            open = None not in batch
-            by_tenant: dict[str, list[tuple[Act, Future[None]]]] = {}
-            for item in batch:
-                if item is not None:
-                    by_tenant.setdefault(item[0].tenant, []).append(item)
-            for tenant, items in by_tenant.items():
-                self._write(tenant, items)
+        while (turn := self._turn()) is not None:
+            tenant, parts = turn
+            self._write(tenant, parts)
+            with self._changed:
+                # At the end: those who came during the write have their turns first.
+                if batches := self._waiting.pop(tenant):
+                    self._waiting[tenant] = batches
 
-    def _write(self, tenant: str, items: list[tuple[Act, Future[None]]]) -> None:
+    def _turn(self) -> tuple[str, list[tuple[_Batch, Sequence[Act]]]] | None:
+        """The tenant whose turn it is, and what is written of each of its batches. None at the end."""
+        with self._changed:
+            while not self._waiting:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            tenant = next(iter(self._waiting))
+            batches, room = self._waiting[tenant], _BATCH
+            parts: list[tuple[_Batch, Sequence[Act]]] = []
+            while batches and room:
+                batch = batches[0]
+                if batch.written or batch.done.set_running_or_notify_cancel():
+                    part = batch.acts[batch.written : batch.written + room]
+                    batch.written += len(part)
+                    room -= len(part)
+                    parts.append((batch, part))
+                if batch.done.cancelled() or batch.written == len(batch.acts):
+                    batches.popleft()
+            return tenant, parts
+
+    def _write(self, tenant: str, parts: list[tuple[_Batch, Sequence[Act]]]) -> None:
         try:
-            self._append(tenant, [act for act, _ in items])
+            self._append(tenant, [act for _, part in parts for act in part])
         except BaseException as error:
             # It is unknown whether they were written. The next write reads the end of the chain first.
             self._heads.pop(tenant, None)
             if not isinstance(error, Unavailable):
                 log.exception("the audit could not be written")
                 error = Unavailable(f"the audit could not be written: {type(error).__name__}")
-            for _, done in items:
-                done.set_exception(error)
+            self._give_up(tenant, [batch for batch, _ in parts], error)
         else:
-            for _, done in items:
-                done.set_result(None)
+            for batch, _ in parts:
+                if batch.written == len(batch.acts):
+                    batch.done.set_result(None)
+
+    def _give_up(self, tenant: str, failed: list[_Batch], error: Unavailable) -> None:
+        with self._changed:
+            self._waiting[tenant] = deque(batch for batch in self._waiting[tenant] if batch not in failed)
+        for batch in failed:
+            batch.done.set_exception(error)
 
     def _append(self, tenant: str, acts: list[Act]) -> None:
         for _ in range(_TRIES):

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from pymongo.database import Database
 
 from shared.access.audit_factory import open_audit
+from shared.access.cursor_key import MongoCursorKey
 from shared.access.guard import Access
 from shared.access.key_uses import MongoKeyUses, UseRecorder
 from shared.access.keys import NO_LIMIT, check_limit
 from shared.access.keys_mongo import MongoKeys
 from shared.access.lookup import KeyLookup
 from shared.access.oidc import Tokens, Trust
-from shared.access.quota import Quotas
+from shared.access.quota import Quotas, Rates
 from shared.contracts.errors import ConfigurationError
 from shared.http.limits import Limits
 from shared.runtime.protocols import Document
@@ -23,28 +24,46 @@ from shared.settings import Settings
 @contextmanager
 def open_access(settings: Settings, database: Database[Document] | None) -> Iterator[Access]:
     """Access control with its audit, until the end of the block. Raises ConfigurationError."""
+    cursor_key = None if database is None else MongoCursorKey(database)
     if settings.access == "open":
-        yield Access(open=True, open_metrics=True, limits=Limits.of(settings))
+        yield Access(open=True, open_metrics=True, limits=Limits.of(settings), cursor_key=cursor_key)
         return
     if database is None:
         raise ConfigurationError(
             "KITH_MONGO is not set; it stores API keys and the audit. KITH_ACCESS=open admits anyone without"
         )
-    if settings.rate_limit != NO_LIMIT:
-        check_limit(settings.rate_limit)
+    quotas = _quotas(settings)
     trust = trust_of(settings)
     audit = open_audit(settings, database)
     try:
         yield Access(
             KeyLookup(MongoKeys(database), uses=UseRecorder(MongoKeyUses(database), lambda: datetime.now(UTC))),
             None if trust is None else Tokens(trust),
-            Quotas(settings.rate_limit),
+            quotas,
             audit,
             open_metrics=settings.metrics == "open",
             limits=Limits.of(settings),
+            cursor_key=cursor_key,
         )
     finally:
         audit.close()
+
+
+def _quotas(settings: Settings) -> Quotas:
+    """Raises ConfigurationError for a limit that is not one."""
+    rates = []
+    for what in ("rate", "event", "erasure"):
+        limits = []
+        for name in (f"{what}_limit", f"tenant_{what}_limit"):
+            limits.append(limit := str(getattr(settings, name)))
+            if limit != NO_LIMIT:
+                try:
+                    check_limit(limit)
+                except ConfigurationError as error:
+                    raise ConfigurationError(f"KITH_{name.upper()}: {error}") from None
+        rates.append(Rates(*limits))
+    requests, events, erasures = rates
+    return Quotas(requests, events, erasures)
 
 
 def trust_of(settings: Settings) -> Trust | None:

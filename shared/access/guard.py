@@ -1,6 +1,7 @@
 """Access control of an HTTP service: every route is guarded, by its declaration or as an administrative act."""
 
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any, Protocol
 
@@ -11,15 +12,18 @@ from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
+from shared.access.cursor_key import OwnKey
 from shared.access.masks import hidden_order, masked, with_masks, without_cursor
 from shared.access.openapi import document_access
 from shared.access.query import Parameters
-from shared.access.quota import Quotas
+from shared.access.quota import Quotas, What
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Tenant
 from shared.contracts.limits import Owner, of_address
 from shared.http.bodies import Room, with_limits
 from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
+from shared.http.costs import Cost, cost_of
+from shared.http.cursors import CursorKey, Cursors
 from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
 from shared.http.problems.client import HIDDEN_FIELD, WRONG_TENANT
@@ -27,10 +31,12 @@ from shared.http.scopes import Need, need_of, takes_any_parameter
 from shared.http.server import SECURITY_HEADERS, problem
 from shared.http.shares import Share
 from shared.http.streams import WhileValid, is_streamed
-from shared.http.work import CURRENT, Work, off_the_loop
+from shared.http.work import CURRENT, Work, blocking, off_the_loop
 
 TENANT_HEADER = "Kith-Tenant"
 _OPEN = frozenset(SCOPES)
+#: Parameters that choose a part of a list.
+_PAGING = ("cursor", "limit")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -59,8 +65,11 @@ class Access:
         open: bool = False,
         open_metrics: bool = False,
         limits: Limits | None = None,
+        cursor_key: CursorKey | None = None,
     ) -> None:
         self.limits = limits or Limits.usual()
+        #: Of the cursors of lists. Without ``cursor_key`` they are of this process alone.
+        self.cursor_key = cursor_key or OwnKey()
         self._keys = keys
         self._tokens = tokens
         self._quotas = quotas
@@ -79,7 +88,7 @@ class Access:
             return Caller(stated[0] if stated else "default", _OPEN, name="anyone", key="open", bound=False)
         caller = await self._caller(request.headers.getlist("Authorization"))
         if self._quotas is not None:
-            request.scope["kith.quota"] = await self._quotas.take(caller)
+            request.scope["kith.quota"] = self._quotas.take(caller)
         if any(tenant != caller.tenant for tenant in stated):
             detail = f"the header {TENANT_HEADER} is not the tenant of the credential"
             raise Denied(403, detail, kind=WRONG_TENANT)
@@ -113,6 +122,27 @@ class Access:
         elif not self._open:
             raise Unavailable("this process has no audit to write to")
 
+    async def record_all(self, acts: Sequence[Act]) -> None:
+        """Record the acts of one request, as one piece of work of each tenant. Raises Unavailable; then none of
+        them may be done."""
+        if self._audit is None and acts and not self._open:
+            raise Unavailable("this process has no audit to write to")
+        if self._audit is not None:
+            of_tenants = [[act for act in acts if act.tenant == tenant] for tenant in {act.tenant for act in acts}]
+            recorded = [asyncio.wrap_future(self._audit.submit(each)) for each in of_tenants]
+            await asyncio.gather(*recorded)
+
+    def charge(self, caller: Caller, what: What, amount: int) -> None:
+        """Count events or erasures of a request against the quotas. Raises Denied (429); then nothing of the
+        request may be done."""
+        if self._quotas is not None:
+            self._quotas.charge(caller, what, amount)
+
+    def check_quota(self, caller: Caller, what: What) -> None:
+        """Raise Denied (429) when nothing is left, before work is spent on the request."""
+        if self._quotas is not None:
+            self._quotas.check(caller, what)
+
     async def _caller(self, stated: list[str]) -> Caller:
         if not stated:
             raise unauthorized(
@@ -135,7 +165,7 @@ class GuardedRoute(APIRoute):
     fields and everything derived from them. A function that blocks works in the turn of its caller."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, off_the_loop(endpoint), **options)
+        super().__init__(path, off_the_loop(endpoint, lambda: self.response_model), **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -148,12 +178,11 @@ class GuardedRoute(APIRoute):
         async def guarded(request: Request) -> Response:
             access: Access = request.app.state.access
             if access.lets_anyone(need):
-                return await answered(
-                    _shared_out(request, of_address(request.client.host if request.client else ""))
-                )
+                owner = of_address(request.client.host if request.client else "")
+                return await answered(_shared_out(request, owner, self.endpoint))
             caller = await access.admit(request, need.scope)
             request.scope["kith.caller"] = caller
-            answer = await answered(_shared_out(request, owner_of(caller)), caller)
+            answer = await answered(_shared_out(request, owner_of(caller), self.endpoint), caller)
             return WhileValid(answer, lambda: access.still_admits(request)) if is_streamed(answer) else answer
 
         async def answered(request: Request, caller: Caller | None = None) -> Response:
@@ -170,7 +199,7 @@ class GuardedRoute(APIRoute):
                 name, field = found
                 detail = f"{field} is hidden from this credential, and the order of {name} would reveal it"
                 raise Denied(403, detail, kind=HIDDEN_FIELD)
-            return _hidden(await handle(request), caller, model, values)
+            return await blocking(_hidden, await handle(request), caller, model, values)
 
         return guarded
 
@@ -179,7 +208,7 @@ def secure(app: FastAPI, access: Access) -> None:
     """Guard every route that is added from now on, and add the security headers and the quota to every answer."""
     limits = access.limits
     app.state.access = access
-    app.state.pool = FairPool("answer", limits.threads, limits.waiting)
+    app.state.pools = pools_of(limits)
     app.state.bodies = Share("MiB of request bodies in memory", limits.bodies, unit=2**20)
     app.router.route_class = GuardedRoute
     app.add_middleware(_Headers)
@@ -207,15 +236,31 @@ def room_of(request: Request) -> Room:
     return room
 
 
-def _shared_out(request: Request, owner: Owner) -> Request:
+def pools_of(limits: Limits) -> dict[Cost, FairPool]:
+    """Threads for work of each cost. No work waits for work of another cost."""
+    heavy, waiting = limits.heavy_threads, limits.heavy_waiting
+    return {
+        Cost.DOCUMENT: FairPool("document", limits.threads, limits.waiting),
+        Cost.LIST: FairPool("list", limits.threads, limits.waiting),
+        Cost.QUERY: FairPool("query", heavy, waiting, what="queries waiting"),
+        # Python computes in one thread at a time: a second one of a tenant would only slow down the others.
+        Cost.MEASURE: FairPool("measure", heavy, waiting, what="measures waiting", per_tenant=1),
+    }
+
+
+def _shared_out(request: Request, owner: Owner, endpoint: Any) -> Request:
     """``request`` of ``owner``: its body is limited, and what blocks waits for its turn."""
     state = request.app.state
-    CURRENT.set(Work(state.pool, owner))
+    cost = cost_of(endpoint, request.path_params)
     room = Room(state.bodies, owner, held_by(request))
     request.scope["kith.room"] = room
     if (connection := request.scope.get("kith.connection")) is not None:
         connection.belongs_to(owner)
-    return with_limits(request, room, state.access.limits.body_seconds)
+    limited = with_limits(request, room, state.access.limits.body_seconds)
+    # What writes is finished. One document takes less time than to notice that nobody waits for it.
+    endable = request.method == "GET" and cost is not Cost.DOCUMENT
+    CURRENT.set(Work(state.pools[cost], owner, limited if endable else None))
+    return limited
 
 
 async def caller_of(request: Request) -> Caller:
@@ -238,9 +283,22 @@ async def access_of(request: Request) -> Access:
     return found
 
 
+async def cursors_of(request: Request, tenant: Annotated[str, Depends(tenant_of)]) -> Cursors:
+    """The cursors of the list that is asked for: everything but the page's place and size belongs to it."""
+    shaping = sorted((name, value) for name, value in request.query_params.multi_items() if name not in _PAGING)
+    return cursors_in(request, tenant, [*sorted(request.path_params.items()), *shaping])
+
+
+def cursors_in(request: Request, tenant: str, shaping: Sequence[Any], parameter: str = "cursor") -> Cursors:
+    """The cursors of a list of the request's route that has this ``shaping``."""
+    place = [request.app.title, request.scope["route"].path, tenant, shaping]
+    return Cursors(request.app.state.access.cursor_key, place, parameter)
+
+
 #: Types for the parameters of routes.
 CallerOf = Annotated[Caller, Depends(caller_of)]
 TenantOf = Annotated[str, Depends(tenant_of)]
+CursorsOf = Annotated[Cursors, Depends(cursors_of)]
 AccessOf = Annotated[Access, Depends(access_of)]
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,8 +14,9 @@ from shared.access.keys import ApiKey, KeyStore, matches, prefix_of
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller, unauthorized
 
-#: A revoked or new key takes effect in all processes after this many seconds.
-FRESH_SECONDS = 5.0
+#: A revoked or new key takes effect in all processes after this many seconds. With the seconds between two checks
+#: of a stream (shared.http.streams), streams end within five seconds of a revocation.
+FRESH_SECONDS = 2.0
 #: While MongoDB is unavailable, a key that was valid when last read stays valid for this many seconds.
 STALE_SECONDS = 15 * 60.0
 _KEYS = 10_000
@@ -45,7 +47,6 @@ class KeyLookup:
         uses: UseRecorder | None = None,
     ) -> None:
         self._uses = uses
-        self._noting: set[asyncio.Task[None]] = set()
         self._store = store
         self._clock = clock
         self._now = now
@@ -56,6 +57,11 @@ class KeyLookup:
         self._unknown: LRUCache[str, _Read] = LRUCache(_KEYS)
         self._reading: dict[str, asyncio.Task[ApiKey | None]] = {}
         self._away = False
+        # Threads of its own: no other work delays the check of a credential. Keys that were read before do not
+        # wait for reads of keys that may not exist.
+        self._rereading = ThreadPoolExecutor(2, thread_name_prefix="known-keys")
+        self._searching = ThreadPoolExecutor(2, thread_name_prefix="new-keys")
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="key-uses")
 
     async def caller(self, text: str) -> Caller:
         """Raises Denied (401), and Unavailable when the key was not read recently and cannot be read now."""
@@ -66,9 +72,7 @@ class KeyLookup:
             raise unauthorized("the API key is not known, or has ended or been revoked")
         if self._uses is not None and self._uses.due(key.prefix):
             # In the background: the request does not wait for it.
-            task = asyncio.create_task(asyncio.to_thread(self._uses.write, key.prefix))
-            self._noting.add(task)
-            task.add_done_callback(self._noting.discard)
+            self._writing.submit(self._uses.write, key.prefix)
         return key.caller()
 
     async def _key(self, prefix: str) -> ApiKey | None:
@@ -100,7 +104,8 @@ class KeyLookup:
         # The time before the read: a revoked key must not stay valid for longer than promised.
         at = self._clock()
         try:
-            key = await asyncio.to_thread(self._store.find, prefix)
+            threads = self._rereading if prefix in self._known else self._searching
+            key = await asyncio.get_running_loop().run_in_executor(threads, self._store.find, prefix)
         except Unavailable:
             self._away = True
             raise

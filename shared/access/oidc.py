@@ -6,6 +6,7 @@ import logging
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,6 +106,7 @@ class Tokens:
         self._keys: KeySet | None = None
         self._read_at = self._tried_at = -float("inf")
         self._lock = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="issuer")
 
     async def caller(self, token: str) -> Caller:
         """Raises Denied (401, 403), and Unavailable until the issuer's keys have been read once."""
@@ -161,7 +163,8 @@ class Tokens:
                 raise Unavailable("the issuer's keys could not be read a moment ago")
             self._tried_at = self._clock()
             try:
-                found = await asyncio.to_thread(self._fetch, self._trust.jwks_url)
+                loop = asyncio.get_running_loop()
+                found = await loop.run_in_executor(self._thread, self._fetch, self._trust.jwks_url)
             except Unavailable:
                 if self._keys is None:
                     raise

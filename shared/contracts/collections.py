@@ -14,7 +14,8 @@ class CollectionSpec:
     the stored document still has the value that was read. It is None where the position's epoch alone protects the
     document, because no other partition writes it. ``unique`` states that no two documents ever have the same
     value in the guard field, which makes writes cheaper. The indexes contain only documents with the values
-    ``partial``: every list queries for these.
+    ``partial``: every list queries for these. ``complete_since`` is the revision from which documents have all
+    that a rebuild would store: those of an earlier one are marked as incomplete until they are rebuilt.
     """
 
     validator: Mapping[str, Any]
@@ -22,6 +23,7 @@ class CollectionSpec:
     guard: str | None = None
     unique: bool = False
     partial: Mapping[str, Any] = field(default_factory=dict)
+    complete_since: int = 0
 
     @property
     def placing(self) -> tuple[str, ...]:

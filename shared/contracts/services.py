@@ -18,7 +18,7 @@ class ServiceSpec:
     ``summary`` is the help of `kith NAME`. ``folds`` are the topics of its projection, which it reads in the
     consumer group with its own name. ``reads`` are topics that it reads outside any group. ``describes`` are
     topics of which it only requests the end offsets. ``documents`` are the collections that `kith status` counts.
-    ``rebuilds`` is the help of `kith rebuild NAME`.
+    ``rebuilds`` is the help of `kith rebuild NAME`; empty where there is nothing to rebuild.
     """
 
     name: str
@@ -77,9 +77,29 @@ _TABLE = (
         writes=(AUDIT,),
         reads=(LEDGER,),
     ),
+    ServiceSpec(
+        "intelligence",
+        8706,
+        "Run the intelligence service: recommendations, similarity and reasons. Needs KITH_KAFKA and KITH_MONGO.",
+        writes=(DEAD_LETTERS, AUDIT),
+        # Each process holds the whole graph, so it follows the changes outside any group.
+        reads=(*CHANGES.values(), LEDGER),
+        documents=("graph_nodes", "models", "outcomes"),
+    ),
+    ServiceSpec(
+        "webhooks",
+        8707,
+        "Run the webhooks service: changes to HTTP endpoints, signed. Needs KITH_KAFKA and KITH_MONGO.",
+        writes=(DEAD_LETTERS, AUDIT),
+        folds=tuple(CHANGES.values()),
+        reads=(LEDGER, *CHANGES.values()),
+        documents=("webhook_endpoints", "webhook_deliveries"),
+    ),
 )
 
 #: By name, in starting order.
 SERVICES: Mapping[str, ServiceSpec] = {spec.name: spec for spec in _TABLE}
 #: Services with a projection, which have workers, lag and versions.
 PROJECTIONS: Mapping[str, ServiceSpec] = {name: spec for name, spec in SERVICES.items() if spec.folds}
+#: Projections whose documents a rebuild makes anew. What webhooks have sent cannot be unsent.
+REBUILT: Mapping[str, ServiceSpec] = {name: spec for name, spec in PROJECTIONS.items() if spec.rebuilds}

@@ -13,11 +13,15 @@ SCOPES: Mapping[str, str] = {
     "personal:read": "see personal fields, which are masked otherwise",
     "relations:read": "read providers, relations and relationships",
     "analytics:read": "read aggregates and measures",
+    "intelligence:read": "read recommendations, similarity, communities and models",
+    "webhooks:manage": "create webhook endpoints, and see and repeat their deliveries",
     "metrics:read": "read /metrics, which is about the whole installation",
     "admin": "administrative acts",
 }
 EVENTS_WRITE, CONSUMERS_READ, PERSONAL_READ = "events:write", "consumers:read", "personal:read"
 RELATIONS_READ, ANALYTICS_READ, METRICS_READ, ADMIN = "relations:read", "analytics:read", "metrics:read", "admin"
+INTELLIGENCE_READ = "intelligence:read"
+WEBHOOKS_MANAGE = "webhooks:manage"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ class Limits:
 
     threads: int
     waiting: Most
+    heavy_threads: int
+    heavy_waiting: Most
     bodies: Most
     publishing: Most
     downloads: Most
@@ -41,8 +43,16 @@ class Limits:
 
     @classmethod
     def _made(cls, values: dict[str, Any]) -> Self:
-        shared = ("waiting", "publishing", "downloads", "streams", "connections")
-        plain = ("threads", "address_connections", "proxies", "head_seconds", "body_seconds", "send_seconds")
+        shared = ("waiting", "heavy_waiting", "publishing", "downloads", "streams", "connections")
+        plain = (
+            "threads",
+            "heavy_threads",
+            "address_connections",
+            "proxies",
+            "head_seconds",
+            "body_seconds",
+            "send_seconds",
+        )
         found: dict[str, Any] = {name: values[name] for name in plain}
         found |= {name: Most.parse(values[name]) for name in shared}
         return cls(**found, bodies=Most(*(part * _MIB for part in Most.parse(values["bodies_mib"]))))

@@ -1,29 +1,23 @@
-"""What the HTTP services share: start and stop, health, and errors as problem+json (RFC 9457)."""
+"""What the answers of all HTTP services share: security headers, and errors as problem+json (RFC 9457)."""
 
 import json
 import logging
-import signal
-import socket
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from types import FrameType
 from typing import Any
 
 import orjson
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from shared.contracts.errors import ConfigurationError, TooSlow, Unavailable, WrongMasterKey
+from shared.contracts.errors import TooSlow, Unavailable, WrongMasterKey
+from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import of_status
 from shared.http.problems.server import QUERY_TOO_SLOW, WRONG_MASTER_KEY
-from shared.http.tls import Tls
-from shared.runtime.deadline import end_within
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -50,6 +44,10 @@ class Problem(BaseModel):
     title: str = Field(description="The kind of problem in a few words.")
     status: int = Field(description="The HTTP status again.")
     detail: str = Field(description="What went wrong with this request, for a person.")
+
+
+class ClientGone(Exception):
+    """The client has closed the connection; nobody waits for the answer."""
 
 
 class Refusal(HTTPException):
@@ -112,78 +110,12 @@ def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error with a problem: unknown paths and methods, bad parameters, Unavailable, crashes."""
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _bad_parameters)
+    app.add_exception_handler(BadParameter, _bad_parameter)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(WrongMasterKey, _wrong_master_key)
+    app.add_exception_handler(ClientGone, _gone)
     app.add_exception_handler(Exception, _crash)
     extend_openapi(app, {"Problem": Problem.model_json_schema()})
-
-
-def serve(
-    app: FastAPI,
-    host: str,
-    port: int,
-    on_stop: Callable[[], object] = lambda: None,
-    *,
-    grace_seconds: int = 10,
-    tls: Tls | None = None,
-) -> None:
-    """Serve ``app`` until SIGTERM or SIGINT, let the requests in progress end, call ``on_stop``, and return.
-
-    Port 0 takes a free one, which is logged. With ``tls`` only TLS is served. Raises ConfigurationError when the
-    address is not available or a certificate cannot be used.
-    """
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=grace_seconds,
-        **({} if tls is None else tls.arguments()),
-    )
-    server = _Server(config)
-
-    def stop(*_: object) -> None:
-        end_within()
-        server.should_exit = True
-
-    if threading.current_thread() is threading.main_thread():
-        # uvicorn raises the signal again after it has stopped. By default that would end the process with the
-        # signal's status, before on_stop.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-    try:
-        listener = _listen(host, port)
-        scheme = "http" if tls is None else "https"
-        shown = f"[{host}]" if ":" in host else host
-        _log.info("listening", extra={"url": f"{scheme}://{shown}:{listener.getsockname()[1]}"})
-        server.run(sockets=[listener])
-    finally:
-        on_stop()
-    _log.info("stopped")
-
-
-class _Server(uvicorn.Server):
-    """Notifies the app of the shutdown, so that it ends its streams, which would otherwise be waited for."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        end_within()
-        self.config.app.state.stopping = True  # type: ignore[union-attr]
-        super().handle_exit(sig, frame)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With the protocol named, asyncio sets TCP_NODELAY on connections. Without it, answers on a kept-alive
-    # connection wait 40 ms for the client's delayed acknowledgement.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-        return listener
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -206,6 +138,16 @@ async def _bad_parameters(_: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in errors)
     return problem(422, detail, errors=errors)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    # Nobody receives it. The status is that of nginx's logs.
+    return Response(status_code=499)
+
+
+async def _bad_parameter(_: Request, error: Exception) -> Response:
+    assert isinstance(error, BadParameter)
+    return problem(400, str(error), errors=[{"field": error.name, "detail": error.detail}])
 
 
 async def _unavailable(_: Request, error: Exception) -> Response:

@@ -4,20 +4,16 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import orjson
-from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Query, Request, Response
 
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.masks import presented
 from shared.http.caller import Caller
+from shared.http.costs import Cost, costs
 from shared.http.scopes import needs
 from shared.http.server import problem, problems
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
 from shared.measures.spec import Measure, S
-
-#: How many measures a process computes at the same time; others wait. They are heavy, and a worker shares the
-#: process.
-AT_ONCE = 2
 
 _FAILURES = problems(
     {
@@ -32,9 +28,8 @@ _FAILURES = problems(
 def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[[str], S], scope: str) -> None:
     """Add ``GET /v1/measures/{name}`` for each measure, for callers with ``scope``. ``source`` opens the source of
     a tenant's data."""
-    limiter = CapacityLimiter(AT_ONCE)
     for measure in measures:
-        _add(app, measure, source, limiter, scope)
+        _add(app, measure, source, scope)
 
     @app.exception_handler(BadMeasure)
     async def bad_measure(_: Request, error: BadMeasure) -> Response:
@@ -45,9 +40,7 @@ def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[
         return problem(501, str(error))
 
 
-def _add(
-    app: FastAPI, measure: Measure[S], source: Callable[[str], S], limiter: CapacityLimiter, scope: str
-) -> None:
+def _add(app: FastAPI, measure: Measure[S], source: Callable[[str], S], scope: str) -> None:
     def answered(query: PeriodQuery, caller: Caller, access: Access) -> bytes:
         content = measure.run(source(caller.tenant), query).model_dump_json().encode()
         if not (personal := measure.personal(query)):
@@ -57,10 +50,9 @@ def _add(
         return orjson.dumps(shown)
 
     @needs(scope)
-    async def route(query: Any, caller: CallerOf, access: AccessOf, _: TenantOf) -> Any:
-        # A pool of their own, so that waiting measures do not occupy the threads of other routes.
-        content = await to_thread.run_sync(answered, query, caller, access, limiter=limiter)
-        return Response(content, media_type="application/json")
+    @costs(Cost.MEASURE)
+    def route(query: Any, caller: CallerOf, access: AccessOf, _: TenantOf) -> Any:
+        return Response(answered(query, caller, access), media_type="application/json")
 
     # The model of the query is known only here; FastAPI reads it from the annotation.
     route.__annotations__["query"] = Annotated[measure.query, Query()]

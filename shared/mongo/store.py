@@ -48,6 +48,8 @@ POSITIONS, OUTBOX = "positions", "outbox"
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
 #: Begins the title of a validator; the revision follows.
 _TITLE = "kith revision "
+#: The description of the validator of a collection whose documents a rebuild would complete.
+_INCOMPLETE = "holds documents of an earlier version of Kith, which are complete only after kith rebuild"
 _NAMESPACE_EXISTS = 48
 _MOST_IDS = 10_000  # in one query, which may have 16 MB
 
@@ -81,7 +83,7 @@ def prepare(database: Database[Document], collections: Collections) -> None:
     """
     present = {found["name"]: found.get("options", {}) for found in database.list_collections()}
     for name, spec in {**collections, POSITIONS: PLAIN, OUTBOX: PLAIN}.items():
-        schema = _schema(spec)
+        schema = _schema(spec, incomplete=name in present and _incomplete(database, name, spec, present[name]))
         if name not in present:
             try:
                 database.create_collection(name, check_exists=False, validator=schema)
@@ -89,6 +91,8 @@ def prepare(database: Database[Document], collections: Collections) -> None:
                 if error.code != _NAMESPACE_EXISTS:
                     raise
         elif present[name].get("validator", {}) != schema and _revision(present[name]) <= REVISION:
+            if _INCOMPLETE in str(schema):
+                log.warning("%s: %s", name, _INCOMPLETE)
             database.command("collMod", name, validator=schema)
         wanted = {tuple(keys) for keys in spec.indexes}
         there = {tuple(index["key"]) for index in database[name].index_information().values()}
@@ -96,8 +100,24 @@ def prepare(database: Database[Document], collections: Collections) -> None:
             database[name].create_index(list(keys), **_options(spec))
 
 
-def _schema(spec: CollectionSpec) -> Mapping[str, Any]:
-    return {"$jsonSchema": {**spec.validator, "title": f"{_TITLE}{REVISION}"}} if spec.validator else {}
+def _schema(spec: CollectionSpec, *, incomplete: bool = False) -> Mapping[str, Any]:
+    if not spec.validator:
+        return {}
+    mark = {"description": _INCOMPLETE} if incomplete else {}
+    return {"$jsonSchema": {**spec.validator, "title": f"{_TITLE}{REVISION}", **mark}}
+
+
+def _incomplete(database: Database[Document], name: str, spec: CollectionSpec, options: Mapping[str, Any]) -> bool:
+    """Whether the collection has documents of a revision in which they lacked something. The mark stays with the
+    collection; a rebuild makes another one."""
+    if is_incomplete(options):
+        return True
+    return _revision(options) < spec.complete_since and database[name].find_one({}, {"_id": 1}) is not None
+
+
+def is_incomplete(options: Mapping[str, Any]) -> bool:
+    """Whether the collection with these options is marked as incomplete."""
+    return bool(options.get("validator", {}).get("$jsonSchema", {}).get("description") == _INCOMPLETE)
 
 
 def _revision(options: Mapping[str, Any]) -> int:

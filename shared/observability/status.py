@@ -19,7 +19,7 @@ from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
 from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
 from shared.mongo.errors import translated
-from shared.mongo.store import OUTBOX, POSITIONS, server_time
+from shared.mongo.store import OUTBOX, POSITIONS, is_incomplete, server_time
 from shared.observability.heartbeat import SILENT_SECONDS, WORKERS
 from shared.observability.latency import percentile
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
@@ -87,6 +87,8 @@ class Status:
     plaintext: dict[str, int] = field(default_factory=dict)
     #: Collection → documents whose ids are not in NFC, as counted last (once a day). Only where there are some.
     not_in_nfc: dict[str, int] = field(default_factory=dict)
+    #: Services whose live documents an earlier version has stored, and that a rebuild would complete.
+    incomplete: list[str] = field(default_factory=list)
 
     @property
     def lag(self) -> dict[str, int]:
@@ -180,6 +182,14 @@ class StatusReader:
             outbox = database[OUTBOX].estimated_document_count()
             beats = list(database[WORKERS].find())
             findings = {found["_id"]: found.get("count", 0) for found in database[FINDINGS].find().sort("_id", 1)}
+            marked = {
+                each["name"] for each in database.list_collections() if is_incomplete(each.get("options", {}))
+            }
+            incomplete = [
+                service
+                for service, spec in PROJECTIONS.items()
+                if any(collection_of(name, live[service]) in marked for name in spec.documents)
+            ]
             now = server_time(database)
         with reaching_brokers():
             tps = partitions_of(self._consumer, [topic for names in self._read.values() for topic in names])
@@ -211,7 +221,9 @@ class StatusReader:
             for name, count in spelled.items()
             if count and name == collection_of(collection := name.partition("@")[0], live["relations"])
         }
-        return Status(now, partitions, documents, dead_letters, closed, outbox, beats, plaintext, not_in_nfc)
+        return Status(
+            now, partitions, documents, dead_letters, closed, outbox, beats, plaintext, not_in_nfc, incomplete
+        )
 
     def _stored(
         self, service: str, version: int, tps: Iterable[TopicPartition], positions: Mapping[str, Document]

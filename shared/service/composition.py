@@ -24,8 +24,9 @@ from shared.erasure.gate import ErasureGate
 from shared.erasure.ledger import read_ledger
 from shared.http.cors import allow_origins
 from shared.http.gating import add_gate
+from shared.http.limits import Limits
 from shared.http.metrics import add_metrics
-from shared.http.server import serve
+from shared.http.serving import serve
 from shared.http.tls import tls_of
 from shared.kafka.clients import open_both, open_publisher
 from shared.mongo.errors import translated
@@ -234,4 +235,5 @@ class Service:
         for part in self._background:
             part.start()
             self._closing.callback(part.stop)
-        serve(app, self.settings.host, port, self._closing.close, tls=self._tls)
+        limits = Limits.of(self.settings)
+        serve(app, self.settings.host, port, self._closing.close, tls=self._tls, limits=limits)

@@ -30,6 +30,7 @@ from shared.runtime.protocols import (
     Slice,
     Write,
 )
+from shared.runtime.tail import TailLost
 from shared.testing.validators import violations
 
 
@@ -147,6 +148,29 @@ class MemoryReader:
         self.mirrored.update(positions)
 
     def close(self) -> None: ...
+
+
+class MemoryTail:
+    """All partitions of some topics, from their present ends on."""
+
+    def __init__(self, log: MemoryLog, topics: Iterable[str]) -> None:
+        wanted = set(topics)
+        self._log = log
+        self._next = {partition: log.end(partition) for partition in log.records if partition.topic in wanted}
+        self.closed = False
+
+    def poll(self, timeout_ms: int) -> list[Record]:  # noqa: ARG002 - nothing to wait for
+        found: list[Record] = []
+        for partition, position in self._next.items():
+            first, end = self._log.first[partition], self._log.end(partition)
+            if not first <= position <= end:
+                raise TailLost(f"{partition}: offset {position} is not within {first} and {end}")
+            found += self._log.records[partition][position - first :]
+            self._next[partition] = end
+        return found
+
+    def close(self) -> None:
+        self.closed = True
 
 
 @dataclass

@@ -15,12 +15,14 @@ from pymongo.database import Database
 from services.analytics.dashboard.figures import FiguresReader
 from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.pages import add_pages
+from services.intelligence.api import create_app as intelligence_app
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.http.cors import allow_origins
 from shared.runtime.protocols import Document, Message
 from tests.support.analytics_driver import TOPIC, Driver
 from tests.support.builders import OPEN
+from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, World
 from tests.support.relations_driver import MongoKith
 
@@ -69,9 +71,12 @@ class Site:
         reader = FiguresReader(database, str, str, self.clock)
         add_live(self.world.analytics, reader)
         self.analytics, self.relations = Server(self.world.analytics), Server(self.world.relations)
+        self.advice = intelligence_app(*intelligence_over(database), list, access=OPEN)
+        self.intelligence = Server(self.advice)
         self.url = f"http://127.0.0.1:{self.analytics.port}"
-        add_pages(self.world.analytics, self.relations.port)
+        add_pages(self.world.analytics, self.relations.port, None, self.intelligence.port)
         allow_origins(self.world.relations, [self.url])
+        allow_origins(self.advice, [self.url])
 
     @staticmethod
     def clock() -> datetime:
@@ -81,16 +86,18 @@ class Site:
     def open(self) -> Iterator["Site"]:
         self.analytics.start()
         self.relations.start()
+        self.intelligence.start()
         try:
             yield self
         finally:
             self.analytics.stop()
             self.relations.stop()
+            self.intelligence.stop()
 
     @contextmanager
     def guarded_by(self, access: Access) -> Iterator[None]:
         """Not open to anyone meanwhile."""
-        apps = self.world.analytics, self.world.relations
+        apps = self.world.analytics, self.world.relations, self.advice
         for app in apps:
             app.state.access = access
         yield

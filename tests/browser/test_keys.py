@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 from shared.access.guard import Access
 from shared.http.caller import SCOPES, Caller, unauthorized
 from tests.browser.site import Site, Watched, rows
+from tests.support.credentials import RecordsAtOnce
 
 READ = ("consumers:read", "personal:read", "relations:read", "analytics:read")
 
@@ -26,7 +27,7 @@ class Ring:
         return self.caller_is
 
 
-class Acts:
+class Acts(RecordsAtOnce):
     """An audit that remembers."""
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ from services.analytics.dashboard.live import BEAT_SECONDS
 from shared.access.guard import Access
 from shared.http.caller import SCOPES, Caller, unauthorized
 from tests.browser.site import Site, Watched, assert_contrast, rows
+from tests.support.credentials import RecordsAtOnce
 from tests.support.measures_world import left
 
 VIEWS = ("overview", "relationships", "map")
@@ -172,7 +173,7 @@ class OneKey:
         return Caller("default", frozenset(SCOPES), name="ada", key="kith_r")
 
 
-class Silent:
+class Silent(RecordsAtOnce):
     """Remembers nothing. Where personal data is shown it must be told, so there has to be one."""
 
     def record(self, act: object) -> None: ...
@@ -227,4 +228,6 @@ def test_the_page_may_only_do_what_it_does(page: Page, site: Site) -> None:
     policy = answer.headers["content-security-policy"]
     assert "unsafe" not in policy
     assert "default-src 'none'" in policy
-    assert f"connect-src 'self' http://127.0.0.1:{site.relations.port};" in policy
+    ports = (site.relations.port, site.intelligence.port)
+    origins = " ".join(f"http://127.0.0.1:{port}" for port in ports)
+    assert f"connect-src 'self' {origins};" in policy

@@ -147,7 +147,7 @@ def test_what_comes_during_a_write_is_written_together() -> None:
     assert slow.writing.wait(PATIENCE_SECONDS)
     for thread in threads[1:]:
         thread.start()
-    while recorder._queue.qsize() < 29:
+    while sum(map(len, recorder._waiting.values())) < 29:
         pass
     slow.go.set()
     for thread in threads:

@@ -1,10 +1,11 @@
 """Tenants never see each other: whatever is asked of whatever route, no answer holds what is another tenant's."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import httpx
 import pytest
@@ -26,6 +27,7 @@ from services.exports.api import create_app as exports_app
 from services.exports.measures import MeasureServices, Refused
 from services.exports.source import Exports
 from services.ingest.api import create_app as ingest_app
+from services.intelligence.api import create_app as intelligence_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_evidence import Stores
@@ -65,6 +67,7 @@ from shared.settings import Settings
 from shared.versions.mongo_registry import MongoRegistry
 from tests.conftest import Addresses
 from tests.support.builders import STRENGTH, TOPICS, event
+from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, store
 from tests.support.routes import PUBLIC, Found, every_route
 from tests.unit.ingest.test_api import RecordingPublisher
@@ -180,6 +183,7 @@ class Market:
             "relations": relations_app(queries, STRENGTH, list, clock, relations, access=access),
             "analytics": analytics_app(AnalyticsQueries(database), list, analytics, access=access),
             "exports": exports_app(Exports(database), list, InProcess(self), access=access),
+            "intelligence": intelligence_app(*intelligence_over(database), list, access=access),
             "privacy": privacy_app(
                 erasures,
                 People(database, str, None),
@@ -195,7 +199,11 @@ class Market:
         # Of each tenant an entry that names it everywhere.
         for tenant, mark in MARKERS.items():
             act = Act(tenant, mark, mark, mark, {"consumer_id": mark}, (mark,), {"n": mark})
-            MongoAuditLog(database).append([entry_of(act, NOW, 1, FIRST, None)])
+            first = entry_of(act, NOW, 1, FIRST, None)
+            MongoAuditLog(database).append([first, entry_of(act, NOW, 2, first["hash"], None)])
+            # And two erasures, so that every list has a second page.
+            for number in range(2):
+                erasures.ask(tenant, f"erased-{mark}-{number}", "delete")
         add_audit(self.apps["privacy"], MongoAuditReader(database))
         add_erasure_list(self.apps["privacy"], ErasureList(database, str, erasures))
         settings = Settings(kafka=kafka, topic_prefix="test-isolation", encryption="off")
@@ -244,6 +252,8 @@ class Market:
         asked = [
             ("relations", "/v1/relations", {"consumer_id": "c1"}),
             ("relations", "/v1/relationships", {"provider_id": "p1"}),
+            ("intelligence", "/v1/neighbours/consumer/c1", {}),
+            ("intelligence", "/v1/recommendations", {"consumer_id": "c1", "known": "true"}),
             ("analytics", "/v1/aggregates", {"by": "consumer"}),
         ]
         found = [
@@ -418,3 +428,97 @@ def test_the_audits_of_tenants_are_apart(market: Market) -> None:
         market.ask("relations", "GET", "/v1/consumers/c2", tenant)
         assert {entry["tenant"] for entry in market.audit.entries(tenant)} == {tenant}
         assert MARKERS[tenant] not in json.dumps(list(market.audit.entries(tenant))[-1])
+
+
+#: Every list that hands out a token: the service, the path, what is asked, and the parameter that takes it back.
+LISTS: tuple[tuple[str, str, dict[str, str], str], ...] = (
+    ("relations", "/v1/relations", {"consumer_id": "c1"}, "cursor"),
+    ("relations", "/v1/relationships", {"provider_id": "p1"}, "cursor"),
+    ("analytics", "/v1/aggregates", {"by": "consumer"}, "cursor"),
+    ("privacy", "/v1/audit", {}, "cursor"),
+    ("privacy", "/v1/erasures", {}, "cursor"),
+    ("exports", "/odata/v1/Relations", {"$orderby": "time"}, "$skiptoken"),
+    ("exports", "/odata/v1/Aggregates", {"$filter": "by eq 'consumer'"}, "$skiptoken"),
+)
+#: Another parameter of each, with which it is another list.
+OTHERWISE: tuple[dict[str, str] | None, ...] = (
+    {"kind": "review"},
+    {"purpose": "mail"},
+    {"bucket": "hour"},
+    {"action": "keys"},
+    None,
+    {"$filter": "rating eq 4"},
+)
+PAGE_OF_ONE = {"Prefer": "odata.maxpagesize=1"}
+
+
+def token_of(market: Market, tenant: str, number: int) -> str:
+    """Where the second page of a list begins."""
+    service, path, asked, parameter = LISTS[number]
+    paging = {} if parameter == "$skiptoken" else {"limit": "1"}
+    answer = market.ask(service, "GET", path, tenant, {**asked, **paging}, PAGE_OF_ONE)
+    assert answer.status_code == 200, answer.text
+    if parameter == "$skiptoken":
+        link = answer.json()["@odata.nextLink"]
+        return str(parse_qs(link.partition("?")[2])["$skiptoken"][0])
+    return str(answer.json()["next"])
+
+
+@pytest.fixture(scope="module")
+def tokens(market: Market) -> dict[tuple[str, int], str]:
+    return {
+        (tenant, number): token_of(market, tenant, number) for tenant in MARKERS for number in range(len(LISTS))
+    }
+
+
+def test_every_list_with_a_cursor_is_among_them(market: Market) -> None:
+    stated = {
+        (service, path)
+        for service, document in market.documents.items()
+        for path, operations in document["paths"].items()
+        for parameter in operations.get("get", {}).get("parameters", ())
+        if "cursor" in parameter["name"] or "token" in parameter["name"]
+    }
+    assert stated == {(service, path) for service, path, _, parameter in LISTS if parameter == "cursor"}
+
+
+def damaged(draw: Any, token: str) -> str:
+    raw = bytearray(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    match draw(st.sampled_from(["bit", "end", "text", "unsigned", "longer"])):
+        case "bit":
+            bit = draw(st.integers(0, 8 * len(raw) - 1))
+            raw[bit // 8] ^= 1 << bit % 8
+        case "end":
+            return token[: draw(st.integers(0, len(token) - 1))]
+        case "text":
+            return str(draw(st.text(st.characters(codec="utf-8"), max_size=40)))
+        case "unsigned":
+            # What a version before wrote: the place alone.
+            return base64.urlsafe_b64encode(raw[17:]).rstrip(b"=").decode()
+        case _:
+            raw += b" "
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=st.data(), tenant=tenants, number=st.integers(0, len(LISTS) - 1))
+def test_no_list_takes_a_token_that_it_has_not_made(
+    market: Market, tokens: dict[tuple[str, int], str], data: st.DataObject, tenant: str, number: int
+) -> None:
+    service, path, asked, parameter = LISTS[number]
+    own = tokens[tenant, number]
+    assert market.ask(service, "GET", path, tenant, {**asked, parameter: own}, PAGE_OF_ONE).status_code == 200
+    foreign = st.sampled_from(sorted(set(tokens.values()) - {own}))
+    wrong = data.draw(st.builds(str, foreign)) if data.draw(st.booleans()) else damaged(data.draw, own)
+    answer = market.ask(service, "GET", path, tenant, {**asked, parameter: wrong}, PAGE_OF_ONE)
+    assert answer.status_code == 400, (wrong, answer.text)
+    assert parameter in answer.text
+
+
+@pytest.mark.parametrize("number", [at for at, more in enumerate(OTHERWISE) if more], ids=lambda at: LISTS[at][1])
+def test_a_token_belongs_to_its_filter(market: Market, tokens: dict[tuple[str, int], str], number: int) -> None:
+    service, path, asked, parameter = LISTS[number]
+    for more in (OTHERWISE[number] or {}).items():
+        given = {**asked, **dict([more]), parameter: tokens["acme", number]}
+        answer = market.ask(service, "GET", path, "acme", given, PAGE_OF_ONE)
+        assert (answer.status_code, parameter in answer.text) == (400, True), answer.text

@@ -133,6 +133,13 @@ def test_exports_open_what_may_be_seen(clients: Clients) -> None:
 
 
 @works
+def test_intelligence_follows_and_stores(clients: Clients) -> None:
+    clients.send(viewed("c7"), viewed("c8"))
+    path = "/v1/neighbours/provider/p1"
+    clients.wait("intelligence", path, lambda a: {"c7", "c8"} <= {n["id"] for n in a.json().get("nodes", ())})
+
+
+@works
 def test_privacy_corrects_exports_and_erases(secured: Secured, clients: Clients) -> None:
     clients.send(viewed("c3"), upserted("c3"))
     clients.wait("relations", "/v1/relationships/c3/p1", lambda answer: answer.status_code == 200)
@@ -242,6 +249,10 @@ FORBIDDEN: list[tuple[str, Callable[[Any], object]]] = [
     ("analytics", lambda d: d.audit.delete_many({})),
     ("privacy", lambda d: d.consumers.delete_many({})),
     ("privacy", lambda d: d.audit.delete_many({})),
+    ("intelligence", lambda d: d.relationships.delete_many({})),
+    ("intelligence", lambda d: d.positions.update_many({}, {"$set": {"emitted": 0}})),
+    ("intelligence", lambda d: d.consumers.insert_one({"_id": "mine"})),
+    ("intelligence", lambda d: d.audit.delete_many({})),
     ("exports", lambda d: d.relations.delete_many({})),
     ("exports", lambda d: d.audit.delete_many({})),
     ("analytics", lambda d: d.client["another"].things.find_one()),

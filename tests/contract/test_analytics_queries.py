@@ -1,7 +1,9 @@
 """Queries against a real MongoDB, on documents that the projection made."""
 
+import json
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any, get_args
 
@@ -11,12 +13,17 @@ from pymongo.errors import WriteError
 
 from services.analytics.answers import Aggregate
 from services.analytics.api import create_app
+from services.analytics.dashboard.figures import FiguresQuery, FiguresReader
+from services.analytics.measures.source import Measures
 from services.analytics.parameters import Bucket, By, Period, period
 from services.analytics.projection import AGGREGATES
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
+from services.exports.api import create_app as exports_app
+from services.exports.source import Exports
 from shared.contracts.errors import InvalidEvent
 from shared.http.parameters import BadParameter
+from shared.measures.days import Span
 from shared.mongo.store import prepare
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import document
@@ -48,7 +55,7 @@ def random_history(seed: int) -> History:
         day, hour = chance.randrange(19, 22), chance.choice([0, 7, 8, 23])
         after = fact(provider, chance.choice(["view", "purchase"]), f"2026-11-{day}T{hour:02}:10:00Z")
         if after["kind"] == "purchase":
-            after |= {"amount": chance.randrange(-500, 2000), "currency": chance.choice(["EUR", "USD"])}
+            after |= {"amount": chance.choice([0, 0, 5, -5, 1299]), "currency": chance.choice(["EUR", "USD"])}
         else:
             after |= {"rating": chance.randrange(6)}
         # Later events reach another partition than earlier ones, as after partitions were added.
@@ -59,15 +66,15 @@ def random_history(seed: int) -> History:
 
 
 def pages(queries: AnalyticsQueries, limit: int, **query: Any) -> Iterator[Aggregate]:
-    cursor = None
+    place = None
     while True:
-        page = queries.aggregates("default", limit=limit, cursor=cursor, **query)
+        page = queries.aggregates("default", limit=limit, place=place, **query)
         assert len(page.items) <= limit
         yield from page.items
         if page.next is None:
             return
         assert len(page.items) == limit
-        cursor = page.next
+        place = page.next
 
 
 def flat(items: list[Aggregate], by: str) -> dict[tuple[str, ...], int]:
@@ -79,6 +86,8 @@ def flat(items: list[Aggregate], by: str) -> dict[tuple[str, ...], int]:
         for name, value in {**numbers, **item.amount, "consumers": item.consumers or 0}.items():
             if value:
                 sums[*place, name] = value
+        # A currency that an answer names has facts, also where they add up to 0.
+        sums |= {(*place, currency, "facts"): 1 for currency in item.amount}
     return sums
 
 
@@ -99,7 +108,7 @@ def test_every_page_of_everything_is_what_counting_the_facts_gives(
         span = period(from_, to)
         first, end = span.days if bucket == "day" else span.hours
         wanted = {
-            place: value
+            place: 1 if place[-1] == "facts" else value
             for place, value in expected.items()
             if place[1] == by
             and (place[4] != "") == (bucket == "hour")
@@ -173,7 +182,7 @@ def test_the_total_has_no_key(market: AnalyticsQueries) -> None:
         market.aggregates("default", "total", "p1", "day", ALWAYS, 10)
 
 
-def test_a_cursor_of_another_period_shows_nothing_of_that_period(market: AnalyticsQueries) -> None:
+def test_a_place_of_another_period_shows_nothing_of_that_period(market: AnalyticsQueries) -> None:
     late = market.aggregates("default", "provider", None, "day", ALWAYS, 3).next
     page = market.aggregates("default", "provider", None, "day", period(None, "2026-11-21"), 10, late)
     assert page.items == []
@@ -228,6 +237,46 @@ def test_the_only_currency_needs_no_name(market: AnalyticsQueries) -> None:
 def test_several_currencies_must_be_told_apart(market: AnalyticsQueries) -> None:
     with pytest.raises(BadParameter, match=r"^currency: is needed, because there are several: EUR, USD$"):
         market.top("default", "provider", "amount", None, ALWAYS, 9)
+
+
+def test_money_that_cancels_out_is_ranked_with_its_currency(mongo_database: Database[dict[str, Any]]) -> None:
+    history = History()
+    for number, (provider, amount) in enumerate([("p1", 5), ("p1", -5), ("p2", 0), ("p3", -7), ("p4", 9)]):
+        history.state(f"r{number}", fact(provider, "purchase", amount=amount, currency="EUR"))
+    history.state("r5", fact("p5", "view"))
+    history.state("r4", None, partition=1)
+    queries = store(mongo_database, history)
+    top = queries.top("default", "provider", "amount", None, ALWAYS, 9)
+    assert [(item.key, item.value, item.amount) for item in top.items] == [
+        ("p1", 0, {"EUR": 0}),
+        ("p2", 0, {"EUR": 0}),
+        ("p3", -7, {"EUR": -7}),
+    ]
+    source = Measures(mongo_database, str, str, lambda: datetime(2026, 11, 22, tzinfo=UTC)).of("default")
+    span = Span(0, source.today)
+    found = source.providers(span, None, None, "EUR")
+    assert {provider: (sums["amount"], sums["paid"], sums["elsewhere"]) for provider, sums in found.items()} == {
+        "p1": (0, 2, False),
+        "p2": (0, 1, False),
+        "p3": (-7, 1, False),
+        "p5": (0, 0, False),
+    }
+    assert [p for p, sums in source.providers(span, None, None, "USD").items() if sums["elsewhere"]] == [
+        "p1",
+        "p2",
+        "p3",
+    ]
+    assert source.currencies(span, None, None) == {"EUR": 0}
+    figures = FiguresReader(mongo_database, str, str, lambda: datetime(2026, 11, 22, tzinfo=UTC))
+    assert figures.read("default", FiguresQuery.model_validate({"kind": "purchase"})).total.amount == {"EUR": -7}
+    exports = exports_app(Exports(mongo_database), list, access=OPEN)
+    wanted = {"p1": ("EUR", 0), "p2": ("EUR", 0), "p3": ("EUR", -7), "p5": (None, None)}
+    rows = get(exports, "/v1/export/aggregates", {"by": "provider", "format": "jsonl"}).text.splitlines()
+    assert {row["key"]: (row.get("currency"), row.get("amount")) for row in map(json.loads, rows)} == wanted
+    for order in ("day", "count"):  # as a stream, and grouped by MongoDB
+        asked = {"$filter": "by eq 'provider'", "$orderby": order}
+        fed = get(exports, "/odata/v1/Aggregates", asked).json()["value"]
+        assert {row["key"]: (row["currency"], row["amount"]) for row in fed} == wanted
 
 
 def test_distinct_consumers_are_ranked_for_providers_only(market: AnalyticsQueries) -> None:

@@ -17,6 +17,7 @@ from services.analytics.measures.source import Measures as AnalyticsMeasures
 from services.analytics.queries import AnalyticsQueries
 from services.exports.api import create_app as exports_app
 from services.exports.source import Exports
+from services.intelligence.api import create_app as intelligence_app
 from services.relations.api import create_app as relations_app
 from services.relations.cache import QueryCache
 from services.relations.measures.catalogue import MEASURES as RELATIONS
@@ -29,9 +30,10 @@ from tests.conftest import Addresses
 from tests.support.analytics_driver import get
 from tests.support.builders import STRENGTH
 from tests.support.credentials import Journal, Keys
+from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, market, store
 
-SCOPES = "relations:read,consumers:read,personal:read,analytics:read"
+SCOPES = "relations:read,consumers:read,personal:read,analytics:read,intelligence:read"
 Ask = tuple[str, str]
 Change = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -112,6 +114,11 @@ ASKED: list[Ask] = [
             "?$filter=startswith(city,'L')",
         )
     ),
+    *(("intelligence", f"/v1/recommendations?{side}") for side in ("provider_id=p1", "consumer_id=c01")),
+    *(("intelligence", f"/v1/similar?{side}") for side in ("provider_id=p1", "consumer_id=c01")),
+    ("intelligence", "/v1/affinity/c01/p1"),
+    ("intelligence", "/v1/neighbours/consumer/c01?depth=2"),
+    ("intelligence", "/v1/paths?from=consumer:c01&to=provider:p5"),
     *(("exports", f"/odata/v1/Aggregates?$filter=rating_sum gt {n}") for n in (3, 30)),
 ]
 
@@ -164,6 +171,7 @@ def apps(database: Any) -> dict[str, FastAPI]:
             AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, clock).of, access=access
         ),
         "exports": exports_app(Exports(database), list, access=access),
+        "intelligence": intelligence_app(*intelligence_over(database), list, access=access),
     }
 
 

@@ -13,6 +13,7 @@ from shared.access.guard import Access
 from shared.http.caller import Caller
 from tests.support.analytics_driver import get
 from tests.support.builders import STRENGTH, event
+from tests.support.credentials import RecordsAtOnce
 from tests.support.relations_driver import NOW, Mongo, MongoKith
 
 RIGHTS = ("relations:read", "consumers:read", "personal:read")
@@ -26,7 +27,7 @@ class One:
         return self._caller
 
 
-class Told:
+class Told(RecordsAtOnce):
     """An audit that remembers."""
 
     def __init__(self) -> None:

@@ -6,7 +6,6 @@ from unicodedata import normalize
 
 import pytest
 from prometheus_client import CollectorRegistry
-from pymongo import MongoClient
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from services.analytics.projection import AnalyticsProjection
@@ -19,8 +18,8 @@ from services.relations.schema import COLLECTIONS
 from services.relations.spellings import FIELDS, StoredSpellings
 from shared.contracts import codec
 from shared.contracts.events import Event
+from shared.mongo.bounded import BoundedClient
 from shared.mongo.store import MongoStore, prepare
-from shared.runtime.protocols import Document
 from shared.runtime.runner import Runner
 from shared.testing.memory import MemoryReader
 from shared.versions.live import LiveNames
@@ -193,7 +192,7 @@ def test_a_step_reads_the_index_of_ids_only(servers: Addresses, mongo_database: 
         def succeeded(self, event: object) -> None: ...
         def failed(self, event: object) -> None: ...
 
-    with MongoClient[Document](servers.mongo, event_listeners=[Listener()]) as client:
+    with BoundedClient(servers.mongo, event_listeners=[Listener()]) as client:
         counting = StoredSpellings(client[mongo_database.name], str, CollectorRegistry())
         while counting.step():
             pass

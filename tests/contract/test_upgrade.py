@@ -1,5 +1,6 @@
 """An old worker and a new one beside each other, on a real MongoDB."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from services.relations.schema import COLLECTIONS
 from shared.contracts.collections import CollectionSpec, object_schema
 from shared.contracts.revision import FIRST, REVISION
 from shared.mongo import store
-from shared.mongo.store import prepare, server_time
+from shared.mongo.store import is_incomplete, prepare, server_time
+from shared.mongo.writes import PLAIN
 from shared.observability.heartbeat import SILENT_SECONDS, WORKERS, Heartbeat
 from shared.observability.worker_revisions import WorkerRevisions
 from shared.runtime.protocols import Document
@@ -71,3 +73,21 @@ def test_validators_from_before_revisions_are_replaced(mongo_database: Database[
     mongo_database.create_collection("consumers", validator={"$jsonSchema": {"required": ["nothing"]}})
     prepare(mongo_database, {"consumers": COLLECTIONS["consumers"]})
     assert validator_of(mongo_database, "consumers")["title"] == f"kith revision {REVISION}"
+
+
+def test_documents_of_before_something_was_stored_stay_marked_until_they_are_rebuilt(
+    mongo_database: Database[Document], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    of = {name: replace(PLAIN, validator=object_schema({})) for name in ("full", "empty")}
+    later = {name: replace(spec, complete_since=REVISION) for name, spec in of.items()}
+    monkeypatch.setattr(store, "REVISION", REVISION - 1)
+    prepare(mongo_database, of)
+    monkeypatch.undo()
+    mongo_database["full"].insert_one({"_id": "a"})
+    for _ in range(2):
+        prepare(mongo_database, {**later, "full@2": later["full"]})
+        marked = {each["name"] for each in mongo_database.list_collections() if is_incomplete(each["options"])}
+        assert marked == {"full"}
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "full: holds documents of an earlier version of Kith, which are complete only after kith rebuild"
+    ]

@@ -185,6 +185,7 @@ def expected_sums(live: Iterable[tuple[tuple[str, str, str], Fact]]) -> dict[tup
                 sums[tenant, by, key, day, span, "count"] += 1
                 if "amount" in fact:
                     sums[tenant, by, key, day, span, fact["currency"]] += fact["amount"]
+                    sums[tenant, by, key, day, span, fact["currency"], "facts"] += 1
                 if "rating" in fact:
                     sums[tenant, by, key, day, span, "rating_count"] += 1
                     sums[tenant, by, key, day, span, "rating_sum"] += fact["rating"]
@@ -204,6 +205,9 @@ def summed(stored: Stored) -> dict[tuple[str, ...], int]:
                 sums[*place, span, name] += numbers.get(name, 0)
             for currency, amount in numbers.get("amount", {}).items():
                 sums[*place, span, currency] += amount
+                # Left out where every fact has the currency.
+                facts = numbers.get("amount_count", {}).get(currency, numbers["count"])
+                sums[*place, span, currency, "facts"] += facts
     return {place: value for place, value in sums.items() if value}
 
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pymongo.database import Database
 
@@ -100,13 +101,13 @@ def uncached(database: Mongo) -> Queries:
     return Queries(database, STRENGTH, QueryCache("off", 1))
 
 
-def pages(read: Callable[[str | None], Document], limit: int) -> Iterator[Document]:
-    """The items of all pages that ``read`` gives by cursor."""
-    cursor = None
+def pages(read: Callable[[Any], Document], limit: int) -> Iterator[Document]:
+    """The items of all pages that ``read`` gives after a place."""
+    place = None
     while True:
-        page = read(cursor)
+        page = read(place)
         assert len(page["items"]) <= limit
         yield from page["items"]
-        if (cursor := page["next"]) is None:
+        if (place := page["next"]) is None:
             return
         assert len(page["items"]) == limit

@@ -12,10 +12,12 @@ from services.analytics.dashboard.operations import add_operations
 from services.analytics.dashboard.pages import add_pages
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
+from services.intelligence.api import create_app as intelligence_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_list import add_erasure_list
 from services.relations.api import create_app as relations_app
+from services.webhooks.api import create_app as webhooks_app
 from shared.access.guard import Access
 from shared.http.metrics import add_metrics
 from shared.observability.metrics import new_registry
@@ -69,10 +71,12 @@ def bare(access: Access) -> dict[str, FastAPI]:
         "relations": relations_app(nothing, STRENGTH, list, lambda: NOW, cast(Any, list), access=access),
         "analytics": analytics_app(nothing, list, cast(Any, list), access=access),
         "exports": exports_app(nothing, list, cast(Any, list), access=access),
+        "intelligence": intelligence_app(nothing, nothing, list, access=access),
         "privacy": privacy_app(
             nothing, nothing, nothing, nothing, TOPICS, list, lambda: NOW, access=access, vault=None
         ),
     }
+    apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
     add_audit(apps["privacy"], nothing)
     add_erasure_list(apps["privacy"], nothing)
     add_live(apps["analytics"], nothing)

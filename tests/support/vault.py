@@ -10,7 +10,8 @@ from shared.vault.protocols import DESTROYED
 from shared.vault.schema import DATA_KEYS
 from shared.vault.tokens import DataKey
 
-MASTERS = EnvironmentKeys(new_master_key())
+MASTER_KEY = new_master_key()
+MASTERS = EnvironmentKeys(MASTER_KEY)
 
 
 def memory_vault(store: MemoryKeyStore | None = None) -> Vault:

@@ -1,12 +1,15 @@
 """Every metric with its labels, from the code that registers it."""
 
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 from prometheus_client import CollectorRegistry
 
 from services.ingest.metrics import DoorMetrics
+from services.intelligence.follower import Follower
+from services.intelligence.metrics import GraphMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
+from shared.contracts.topics import Topics
 from shared.http.metrics import RequestMetrics
 from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
@@ -26,6 +29,7 @@ def registered() -> CollectorRegistry:
     registry = new_registry()
     WorkerInstrumentation(registry, NoTracing(), "relations").watch(Worker(_never))
     registry.register(cache_metrics(QueryCache("off", 1)))
+    registry.register(GraphMetrics(Follower(_never, cast(Any, None), Topics())))
     plaintext_metric(registry)
     spelling_metric(registry)
     DoorMetrics(registry)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from functools import reduce
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +12,7 @@ from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES
 from shared.access.lineage import Count, DerivedFrom
 from shared.contracts.events import Kind, ShortText, document_id
+from shared.contracts.money import PUSHED, Money, add_stored, store
 from shared.measures.days import date_of, day_of
 from shared.measures.mongo import aggregated, providers_of
 from shared.measures.query import PeriodQuery, listed
@@ -109,7 +109,7 @@ class FiguresReader:
         first, end = span.names
         period: Document = {"tenant": tenant, "day": {"$gte": first, "$lt": end}}
         sums: Document = {name: {"$sum": f"${name}"} for name in ("count", "rating_count", "rating_sum")}
-        grouped = {"_id": "$day", **sums, "consumers": {"$sum": "$consumers"}, "amounts": {"$push": "$amount"}}
+        grouped = {"_id": "$day", **sums, "consumers": {"$sum": "$consumers"}, "amounts": {"$push": PUSHED}}
         days, total = [], Document()
         for day in aggregated(
             self._aggregates,
@@ -118,9 +118,12 @@ class FiguresReader:
             {"$sort": {"_id": 1}},
         ):
             # The currencies are unknown beforehand, so the amounts are added up here.
-            amount = reduce(plus, ({"amount": one} for one in day["amounts"]), Document()).get("amount", {})
+            money: Money = {}
+            for one in day["amounts"]:
+                add_stored(money, one)
+            store(money, day["count"], day)
             # A fact added in one partition and removed in another leaves partial sums that cancel out.
-            if not (stored := plus({**day, "amount": amount}, {})):
+            if not (stored := plus(day, {})):
                 continue
             total = plus(total, stored)
             narrowed = query.kind is not None or query.category is not None

@@ -16,6 +16,7 @@ from shared.access.guard import CallerOf, TenantOf
 from shared.access.masks import masked
 from shared.contracts.errors import Unavailable
 from shared.http.caller import ANALYTICS_READ, Caller
+from shared.http.costs import Cost, costs
 from shared.http.problems.server import TOO_BUSY
 from shared.http.scopes import needs
 from shared.http.server import problem, problems
@@ -147,6 +148,7 @@ def add_live(app: FastAPI, reader: Reader) -> None:
         ),
     )
     @needs(ANALYTICS_READ)
+    @costs(Cost.QUERY)
     def get_extent(query: Annotated[ExtentQuery, Query()], tenant: TenantOf) -> Extent:
         """Of all time, of a kind, of a category. A page needs it to offer "all time", and to say where the data
         ends."""

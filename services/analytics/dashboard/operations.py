@@ -191,6 +191,7 @@ def add_operations(
             found = {letter["_id"] for letter in store.by_id(action.ids) if letter.get("tenant") in (tenant, None)}
             if missing := sorted(set(action.ids) - found):
                 raise HTTPException(404, f"there is no dead letter {missing[0]}")
+            access.charge(caller, "events", len(found))
             for id in sorted(found):
                 access.record(Act(tenant, caller.name, caller.key, "dead_letters.replay", {"letter": id}))
             publisher = open_publisher()

@@ -10,14 +10,15 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from shared.access.guard import Access
+from shared.contracts.services import SERVICES
 from shared.http.caller import Denied
 from shared.http.scopes import any_parameter, public
 from shared.http.server import json_response
 from shared.http.static_files import File, answer, file
 
-#: What a browser may do with the page: what its own files do, and ask the API at ``{relations}``.
+#: What a browser may do with the page: what its own files do, and ask the APIs at ``{origins}``.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{relations}; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{origins}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,60}\]", re.ASCII)
@@ -38,18 +39,31 @@ def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
     return found
 
 
-def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = None) -> None:
+def add_pages(
+    app: FastAPI,
+    relations_port: int,
+    relations_url: str | None = None,
+    intelligence_port: int = SERVICES["intelligence"].port,
+    intelligence_url: str | None = None,
+) -> None:
     """Add the page. The browser asks the relations API at ``relations_url``, by default at ``relations_port`` of
-    the host that it has the page from."""
+    the host that it has the page from, and the intelligence API likewise."""
     loaded = load()
 
-    def relations(request: Request) -> str | None:
-        if relations_url is not None:
-            return relations_url.rstrip("/")
+    def addresses(request: Request) -> dict[str, str | None]:
         host = request.url.hostname or ""
         host = f"[{host}]" if ":" in host else host
-        # The name comes from the request, and goes into a header.
-        return f"{request.url.scheme}://{host}:{relations_port}" if _HOST.fullmatch(host) else None
+
+        def address(url: str | None, port: int) -> str | None:
+            if url is not None:
+                return url.rstrip("/")
+            # The name comes from the request, and goes into a header.
+            return f"{request.url.scheme}://{host}:{port}" if _HOST.fullmatch(host) else None
+
+        return {
+            "relations": address(relations_url, relations_port),
+            "intelligence": address(intelligence_url, intelligence_port),
+        }
 
     # The page holds no data; what it asks for, it asks for with the reader's credential.
     @app.get("/", include_in_schema=False)
@@ -63,7 +77,7 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
     @app.get("/dashboard/config.json", include_in_schema=False)
     @public
     async def config(request: Request) -> Any:
-        return Response(json.dumps({"relations": relations(request)}), media_type="application/json")
+        return Response(json.dumps(addresses(request)), media_type="application/json")
 
     @app.get("/dashboard/session.json", include_in_schema=False)
     @public
@@ -92,8 +106,8 @@ def add_pages(app: FastAPI, relations_port: int, relations_url: str | None = Non
     async def page(path: str, request: Request) -> Any:
         if (found := loaded.get(path or "index.html")) is None:
             raise HTTPException(404)
-        origin = relations(request)
-        policy = POLICY.format(relations=f" {_origin(origin)}" if origin else "")
+        origins = "".join(f" {_origin(url)}" for url in addresses(request).values() if url is not None)
+        policy = POLICY.format(origins=origins)
         return answer(found, request, {"Content-Security-Policy": policy})
 
 

@@ -49,13 +49,16 @@ class BucketedQuery(BucketQuery):
     pass
 
 
-class ProviderQuery(PeriodQuery):
+class KindQuery(PeriodQuery):
     kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
     category: OfCategory = Field(None, description="Only providers of this category.")
+
+
+class ProviderQuery(KindQuery):
     limit: Limit = 10
 
 
-class ValueQuery(ProviderQuery):
+class ConcentrationQuery(KindQuery):
     days: ClassVar[int | None] = 30
 
     measure: Annotated[Literal["count", "amount"], rank.MEASURED] = Field(
@@ -63,8 +66,13 @@ class ValueQuery(ProviderQuery):
     )
     currency: OfCurrency = Field(
         None,
-        description="Currency of the money. Default: the currency of most orders; the answer lists the others.",
+        description="Currency of the money, for `measure` amount. Default: the currency of most orders; the"
+        " answer lists the others.",
     )
+
+
+class TopQuery(ConcentrationQuery):
+    limit: Limit = 10
 
 
 class RisingQuery(ProviderQuery):
@@ -113,10 +121,12 @@ def _cohorts(source: "Source", query: BucketedQuery) -> Cohorts:
 
 
 def _values(
-    source: "Source", query: ValueQuery, span: Span
+    source: "Source", query: ConcentrationQuery, span: Span
 ) -> tuple[dict[str, int], dict[str, Any], dict[str, int]]:
     """Ranked values by provider; fields that describe them; orders by currency, unless the request names one."""
     if query.measure == "count":
+        if query.currency is not None:
+            raise BadMeasure("currency", "is of money, and measure count is of relations; choose measure amount")
         found = source.providers(span, query.kind, query.category)
         return {provider: sums["count"] for provider, sums in found.items()}, {}, {}
     known = {} if query.currency is not None else source.currencies(span, query.kind, query.category)
@@ -124,16 +134,16 @@ def _values(
     found = {} if currency is None else source.providers(span, query.kind, query.category, currency)
     left_out = sum(bool(sums["elsewhere"]) for sums in found.values())
     how = {"money": True, "currency": currency, "left_out": left_out}
-    return {provider: sums["amount"] for provider, sums in found.items()}, how, known
+    return {provider: sums["amount"] for provider, sums in found.items() if sums["paid"]}, how, known
 
 
-def _top(source: "Source", query: ValueQuery) -> rank.TopProviders:
+def _top(source: "Source", query: TopQuery) -> rank.TopProviders:
     span = query.span(source.today, query.days)
     values, how, known = _values(source, query, span)
     return stated(rank.top_providers(values, query.limit, **how), span, known)
 
 
-def _concentration(source: "Source", query: ValueQuery) -> rank.Concentration:
+def _concentration(source: "Source", query: ConcentrationQuery) -> rank.Concentration:
     span = query.span(source.today, query.days)
     values, how, known = _values(source, query, span)
     return stated(rank.concentration(values.values(), **how), span, known)
@@ -164,8 +174,8 @@ MEASURES: "tuple[Measure[Source], ...]" = (
     measure("activity", ActivityQuery, Activity, _activity),
     measure("lifecycle", BucketedQuery, Lifecycle, _lifecycle),
     measure("cohorts", BucketedQuery, Cohorts, _cohorts),
-    measure("top-providers", ValueQuery, rank.TopProviders, _top),
+    measure("top-providers", TopQuery, rank.TopProviders, _top),
     measure("rising", RisingQuery, Rising, _rising),
-    measure("concentration", ValueQuery, rank.Concentration, _concentration),
+    measure("concentration", ConcentrationQuery, rank.Concentration, _concentration),
     measure("ratings", RatingsQuery, Ratings, _ratings),
 )

@@ -69,12 +69,13 @@ class Concentration(MoneyAnswer):
 def top_providers(
     values: Mapping[str, int], limit: int, *, money: bool = False, currency: str | None = None, left_out: int = 0
 ) -> TopProviders:
-    """The providers of the highest value (relations, or net money in minor units).
+    """The providers of the highest value (relations, or net money in minor units). A provider whose orders and
+    refunds cancel out has the value 0; ``values`` lacks those without money in the currency.
 
     share = value / Σ values. Source: none needed.
     """
     total = sum(values.values())
-    ranked = sorted(((provider, value) for provider, value in values.items() if value), key=_highest)
+    ranked = sorted(values.items(), key=_highest)
     return TopProviders(
         currency=currency,
         left_out=left_out,

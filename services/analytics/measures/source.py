@@ -11,6 +11,7 @@ from pymongo.database import Database
 from services.analytics.measures.sketches import DaySketches
 from services.analytics.projection import AGGREGATES
 from shared.contracts.events import EPOCH
+from shared.contracts.money import facts_in, facts_with_money, summed
 from shared.measures.days import Span, day_named, day_of, name_of
 from shared.measures.mongo import aggregated, currencies_of, providers_of, ratings_of
 from shared.measures.query import BadMeasure
@@ -122,8 +123,8 @@ class Source:
         self, span: Span, kind: str | None, category: str | None, currency: str | None = None
     ) -> dict[str, Document]:
         """Provider → count, rating_count, rating_sum, of the providers with a relation in the span. With a
-        currency also ``amount`` and ``elsewhere``, which is true for money in other currencies only. Raises
-        BadMeasure."""
+        currency also ``amount``, ``paid``, the number of relations with it, and ``elsewhere``, which is true for
+        money in other currencies only. Raises BadMeasure."""
         scope = self._scope("provider" if kind is None else "provider_kind", span)
         if kind is not None:
             # A kind contains neither ":" nor special characters of regular expressions.
@@ -131,15 +132,13 @@ class Source:
         sums: Document = {name: {"$sum": f"${name}"} for name in _NUMBERS}
         if currency is not None:
             sums["amount"] = {"$sum": f"$amount.{currency}"}
-            paid = {"$cond": [{"$gt": [f"$amount.{currency}", None]}, 1, 0]}
-            any_money = {"$cond": [{"$gt": ["$amount", {}]}, 1, 0]}
-            sums |= {"paid": {"$max": paid}, "money": {"$max": any_money}}
+            sums |= {"paid": {"$sum": facts_in(currency)}, "money": {"$sum": facts_with_money()}}
         wanted = None if category is None else set(self._among(category))
         found = {}
         for document in self._read({"$match": scope}, {"$group": {"_id": "$key", **sums}}):
             provider = document.pop("_id")
             if currency is not None:
-                document["elsewhere"] = document.pop("money") > document.pop("paid")
+                document["elsewhere"] = document["paid"] == 0 < document.pop("money")
             if kind is not None:
                 provider = provider.removesuffix(f":{kind}")
             if document["count"] > 0 and (wanted is None or provider in wanted):
@@ -159,11 +158,8 @@ class Source:
         scope = self._scope("total" if kind is None else "kind", span)
         if kind is not None:
             scope["key"] = kind
-        seen = {
-            currency
-            for document in self._read({"$match": scope}, {"$project": {"_id": 0, "amount": 1}})
-            for currency in document.get("amount", ())
-        }
+        fields = {"_id": 0, "amount": 1, "amount_count": 1, "count": 1}
+        seen = summed(self._read({"$match": {**scope, "amount": {"$exists": True}}}, {"$project": fields})).keys()
         # The facts may be newer than the aggregates, and the answer comes from the aggregates.
         known = currencies_of(relations, facts) if len(seen) > 1 else {}
         found = {currency: orders for currency, orders in known.items() if currency in seen}

@@ -18,7 +18,7 @@ from services.exports.odata.terms import Term
 from services.exports.purposes import check_purpose
 from shared.access.query import unknown
 from shared.contracts.events import Name
-from shared.http.cursors import decode_cursor, encode_cursor
+from shared.http.cursors import Cursors
 from shared.http.parameters import BadParameter
 
 #: Rows of a page, unless the client prefers fewer.
@@ -46,9 +46,11 @@ class Token:
     left: int | None
     count: int | None
 
-    def text(self) -> str:
+    def text(self, cursors: Cursors) -> str:
         place = dumps(list(self.place), json_options=_TYPED)
-        return encode_cursor(self.moment.time, self.moment.inc, place, self.left, self.count)
+        text = cursors.encode([self.moment.time, self.moment.inc, place, self.left, self.count])
+        assert text is not None
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,15 @@ class Options:
 
 
 def options_of(
-    given: Mapping[str, str], dataset: Dataset, columns: Sequence[Column], translator: Translator, page: int | None
+    given: Mapping[str, str],
+    dataset: Dataset,
+    columns: Sequence[Column],
+    translator: Translator,
+    page: int | None,
+    cursors: Cursors,
 ) -> Options:
-    """``given``: the options by name; ``page``: the page size that the client prefers. Raises
-    ODataError."""
+    """``given``: the options by name; ``page``: the page size that the client prefers; ``cursors``: those of the
+    feed. Raises ODataError, and Unavailable."""
     refuse_unknown(given)
     order: list[tuple[str, int]] = []
     for item in filter(None, (part.strip() for part in given.get("$orderby", "").split(","))):
@@ -86,7 +93,7 @@ def options_of(
     ordered = bool(order)
     known = {path for path, _ in order}
     order += [(path, 1) for path in dataset.key if path not in known]
-    token = _token(given["$skiptoken"], len(order)) if "$skiptoken" in given else None
+    token = _token(given["$skiptoken"], len(order), cursors) if "$skiptoken" in given else None
     return Options(
         columns=_selected(given.get("$select"), columns),
         selected=given.get("$select", "*").strip() != "*",
@@ -149,15 +156,20 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
-def _token(text: str, length: int) -> Token:
+def _token(text: str, length: int, cursors: Cursors) -> Token:
     try:
-        match decode_cursor(text):
+        found = cursors.decode(text)
+    except BadParameter as error:
+        raise bad(error.name, error.detail) from None
+    try:
+        match found:
             case [int(seconds), int(number), str(place), int() | None as left, int() | None as count]:
                 values = loads(place, json_options=_TYPED)
                 moment = Timestamp(seconds, number)
                 # The token goes into a query, so only plain values are accepted.
                 plain = all(value is None or isinstance(value, str | int | float | datetime) for value in values)
-                if isinstance(values, list) and len(values) == length and plain:
+                numbers = all(each is None or each >= 0 for each in (left, count))
+                if isinstance(values, list) and len(values) == length and plain and numbers:
                     return Token(moment, tuple(values), left, count)
     except (ValueError, TypeError, OverflowError, KeyError):
         pass

@@ -10,10 +10,11 @@ from services.exports import consent
 from services.exports.columns import Dataset, Row
 from services.exports.flatten import added_up
 from services.exports.odata.mongo import SUMMED, Translator, after
-from services.exports.odata.options import Options, Token
+from services.exports.odata.options import MAX_PAGE, Options, Token
 from services.exports.odata.terms import Logic, Term
 from services.exports.query import tenant_of
 from services.exports.snapshot import Documents, Snapshot
+from shared.contracts.money import PUSHED, summed
 from shared.runtime.protocols import Document
 
 
@@ -36,7 +37,9 @@ class Reader:
     def page(self, asked: Options) -> Page:
         token = asked.token
         left = asked.top if token is None else token.left
-        size = asked.page if left is None else min(asked.page, left)
+        # No page is larger, whatever a token or a client says.
+        most = min(asked.page, MAX_PAGE)
+        size = most if left is None else max(0, min(most, left))
         skip = asked.skip if token is None else 0
         count = token.count if token else self.count(asked.filter, asked.purpose) if asked.count else None
         if size == 0:
@@ -108,7 +111,7 @@ class Reader:
         known = {"$in": ["$_id.by", ["total", "provider"]]}
         return [
             {"$match": {"$and": [self._base(), *early]}},
-            {"$group": {"_id": key, **sums, "amount": {"$push": "$amount"}}},
+            {"$group": {"_id": key, **sums, "amount": {"$push": PUSHED}}},
             {"$match": {"$or": [{name: {"$ne": 0}} for name in SUMMED]}},
             {
                 "$set": {name: f"$_id.{name}" for name in key}
@@ -141,12 +144,7 @@ class Reader:
 
 def _merged(group: Document) -> Document:
     """A group of partial sums as ``added_up`` gives it."""
-    amounts: dict[str, int] = {}
-    for partial in group["amount"]:
-        for currency, amount in partial.items():
-            amounts[currency] = amounts.get(currency, 0) + amount
-    amounts = {currency: amount for currency, amount in sorted(amounts.items()) if amount}
-    return {**group, "amount": amounts}
+    return {**group, "amount": summed(group["amount"])}
 
 
 def _at(document: Document, path: str) -> Any:

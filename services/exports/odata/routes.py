@@ -21,11 +21,13 @@ from services.exports.odata.options import Options, options_of, purpose_of, refu
 from services.exports.odata.reader import Reader
 from services.exports.snapshot import MomentPassed, NotConvertible
 from services.exports.source import Exports
-from shared.access.guard import CallerOf, TenantOf
+from shared.access.guard import CallerOf, TenantOf, cursors_in
 from shared.access.lineage import reveals
 from shared.access.query import misplaced
 from shared.contracts.errors import TooSlow, Unavailable, WrongMasterKey
 from shared.http.caller import Caller
+from shared.http.costs import Cost, costs
+from shared.http.cursors import Cursors
 from shared.http.scopes import any_parameter, needs, public
 from shared.http.server import TOO_SLOW
 
@@ -33,11 +35,19 @@ ROOT = "/odata/v1"
 _PAGE_SIZE = re.compile(r"(?:odata\.)?maxpagesize\s*=\s*\"?(\d{1,9})\"?", re.ASCII | re.IGNORECASE)
 
 
+#: Options that shape the list of a set.
+_SHAPING = ("$filter", "$orderby", "purpose")
+
 _FAILURES: dict[int | str, dict[str, Any]] = {
     400: {"description": "The request is invalid. The OData error contains the place."},
     406: {"description": "The feed answers in JSON only."},
     501: {"description": "The request is valid OData, but is not supported here."},
 }
+
+
+def _cost(path: dict[str, Any]) -> Cost:
+    # ``Relations('x')`` is one entity.
+    return Cost.DOCUMENT if str(path.get("path", "")).startswith("(") else Cost.QUERY
 
 
 def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> None:
@@ -67,6 +77,7 @@ def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> 
         # $metadata describes them, in OData's own words.
         @app.get(f"{ROOT}/{name}{{path:path}}", include_in_schema=False)
         @needs(scope_of(SETS[name]), masks_itself=True)
+        @costs(_cost)
         @any_parameter
         def entities(request: Request, caller: CallerOf, _: TenantOf, path: str) -> Response:
             # The route of the set has decided on the access.
@@ -99,6 +110,7 @@ class _Feed:
         self._set = set
         self._tenant = caller.tenant if caller else ""
         self._masks = caller.masks if caller else ()
+        self._request = request
         self._prefer = request.headers.get("prefer", "")
         self._accept = request.headers.get("accept")
         self._base = _base(request, public_url)
@@ -141,10 +153,15 @@ class _Feed:
         translator = Translator(dataset, columns, self._tenant)
         preferred = _PAGE_SIZE.search(self._prefer)
         size = int(preferred[1]) if preferred and int(preferred[1]) else None
-        asked = options_of(self._given, dataset, columns, translator, size)
+        cursors = self._cursors(resource)
+        asked = options_of(self._given, dataset, columns, translator, size, cursors)
         snapshot = self._exports.snapshot(asked.token.moment if asked.token else None)
         page = Reader(snapshot, dataset, self._tenant, translator).page(asked)
-        next = answers.next_link(self._base + resource.set, self._given, page.next.text()) if page.next else None
+        next = (
+            answers.next_link(self._base + resource.set, self._given, page.next.text(cursors))
+            if page.next
+            else None
+        )
         body = answers.entities(page.rows, asked.columns, style, self._context(resource, asked), page.count, next)
         applied = {"Preference-Applied": f"odata.maxpagesize={asked.page}"} if size else {}
         return _response(body, style.media_type, applied)
@@ -154,7 +171,7 @@ class _Feed:
         dataset = masked(SETS[resource.set], self._masks)
         columns = self._columns(dataset)
         translator = Translator(dataset, columns, self._tenant)
-        asked = options_of(self._given, dataset, columns, translator, None)
+        asked = options_of(self._given, dataset, columns, translator, None, self._cursors(resource))
         row = Reader(self._exports.snapshot(), dataset, self._tenant, translator).one(resource.key, asked.purpose)
         if row is None:
             raise ODataError(404, "NotFound", "there is no entity with this id")
@@ -172,6 +189,11 @@ class _Feed:
         key = resource.key.replace("'", "''")
         context = f"{self._base}$metadata#{resource.set}('{key}')/{resource.property}"
         return _json({"@odata.context": context, "value": found}, style)
+
+    def _cursors(self, resource: Resource) -> Cursors:
+        """What chooses and orders the entities belongs to a token; which properties of them are shown does not."""
+        shaping = [resource.set, *((name, self._given.get(name, "")) for name in _SHAPING)]
+        return cursors_in(self._request, self._tenant, shaping, "$skiptoken")
 
     def _count(self, resource: Resource) -> Response:
         refuse_unknown(self._given)

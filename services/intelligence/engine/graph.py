@@ -50,16 +50,10 @@ class Graph:
     def build(cls, rows: Iterable[Row], sample: int = SAMPLE, budget: int = BUDGET) -> "Graph":
         """The graph of all relationships of a scan, much faster than by ``put``. Of one pair the last row
         counts."""
-        graph = cls(sample, budget)
-        consumers, providers, words = array("i"), array("i"), array("Q")
-        of_consumer, of_provider = graph.names["consumer"].intern, graph.names["provider"].intern
-        for consumer_id, provider_id, kinds, wide in rows:
-            if (word := graph.cells.pack(kinds, wide)) is not None:
-                consumers.append(of_consumer(consumer_id))
-                providers.append(of_provider(provider_id))
-                words.append(word)
-        graph._fill(*(np.array(each) for each in (consumers, providers, words)))
-        return graph
+        building = Building(cls(sample, budget))
+        for row in rows:
+            building.add(*row)
+        return building.graph()
 
     def put(self, consumer_id: str, provider_id: str, kinds: Kinds | None, wide: Wide | None = None) -> None:
         """Set a relationship to what its document has: ``kinds``, or a strength where that has no cells. None (or
@@ -213,6 +207,29 @@ class Graph:
         self.rows["consumer"].fill(consumers, providers, words[last], self.names["consumer"].room)
         self.rows["provider"].fill(providers, consumers, None, self.names["provider"].room)
         self.edges = len(last)
+
+
+class Building:
+    """Fills an empty graph with the rows of a scan, which may belong to several graphs in turn."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._consumers, self._providers, self._words = array("i"), array("i"), array("Q")
+
+    def __len__(self) -> int:
+        return len(self._words)
+
+    def add(self, consumer_id: str, provider_id: str, kinds: Kinds, wide: Wide | None = None) -> None:
+        """Add a row. Of one pair the last one counts."""
+        if (word := self._graph.cells.pack(kinds, wide)) is not None:
+            self._consumers.append(self._graph.names["consumer"].intern(consumer_id))
+            self._providers.append(self._graph.names["provider"].intern(provider_id))
+            self._words.append(word)
+
+    def graph(self) -> Graph:
+        """The graph of all rows; nothing can be added after it."""
+        self._graph._fill(*(np.array(each) for each in (self._consumers, self._providers, self._words)))
+        return self._graph
 
 
 @lru_cache(64)

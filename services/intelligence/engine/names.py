@@ -20,7 +20,7 @@ class Names:
     """Numbers of ids, and a hash of each id by which samples are drawn: 64 bits, so equal ones need not be
     expected."""
 
-    __slots__ = ("_bytes", "_free", "_numbers", "hashes", "ids")
+    __slots__ = ("_bytes", "_free", "_numbers", "hashes", "ids", "version")
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -29,6 +29,8 @@ class Names:
         self._free: list[int] = []
         self.hashes: NDArray[np.uint64] = np.zeros(_FIRST_ROOM, np.uint64)
         self._bytes = 0
+        #: Another one whenever an id comes or goes.
+        self.version = 0
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -55,6 +57,7 @@ class Names:
             if number >= len(self.hashes):
                 self.hashes = enlarged(self.hashes, number + 1)
         self._numbers[id] = number
+        self.version += 1
         self.hashes[number] = hash_of(id)
         self._bytes += sys.getsizeof(id)
         return number
@@ -63,6 +66,7 @@ class Names:
         """Forget an id."""
         id = self.ids[number]
         del self._numbers[id]
+        self.version += 1
         self.ids[number] = ""
         self.hashes[number] = 0
         self._free.append(number)

@@ -187,6 +187,9 @@ def _lifetime(source: "Source", query: LifetimeQuery) -> Lifetime:
         query.horizon_weeks, query.discount, query.by, query.risk_from, query.risk_to, query.limit
     )
     orders, found = _orders(source, query, span)
+    if orders.currency is None:
+        # No order of the period has money, but the histories before it may have several currencies.
+        orders, found = _orders(source, query, Span(0, span.end))
     return stated(lifetime(source.histories(query, Span(0, span.end)), orders, span, request), span, found)
 
 

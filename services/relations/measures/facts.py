@@ -1,6 +1,6 @@
 """The facts of the measures: which are orders, and whose money counts. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -66,7 +66,3 @@ def added(amounts: dict[str, int], fact: Fact) -> None:
     """Add a fact's money to sums by currency."""
     if fact.amount is not None and fact.currency is not None:
         amounts[fact.currency] = amounts.get(fact.currency, 0) + fact.amount
-
-
-def nonzero(amounts: Mapping[str, int]) -> dict[str, int]:
-    return {currency: amounts[currency] for currency in sorted(amounts) if amounts[currency]}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 
-from services.relations.measures.facts import Histories, added, nonzero
+from services.relations.measures.facts import Histories, added
 from shared.access.lineage import Count, DerivedFrom
 from shared.measures.answer import Answer
 from shared.measures.units import Degrees, Fraction, Minor
@@ -134,7 +134,7 @@ def geography(histories: Histories, atlas: Atlas, side: Side, limit: int) -> Geo
                 consumers=len(consumers[place]),
                 providers=len(providers[place]) if side == "provider" else None,
                 relations=relations[place],
-                amount_minor=nonzero(amounts[place]),
+                amount_minor=dict(sorted(amounts[place].items())),
             )
         )
     return Geography(located=known / total if total else None, items=items)

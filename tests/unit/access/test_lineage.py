@@ -37,6 +37,8 @@ NEUTRAL = {
         "risk_to",
     ),
     *("erasure", "personal", "format"),
+    # How an answer of intelligence is computed; its order and scores declare what they reveal.
+    *("beta", "known", "explain", "model", "depth", "longest", "side", "share"),
 }
 
 

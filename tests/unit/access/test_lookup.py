@@ -81,11 +81,11 @@ def test_a_revoked_key_dies_within_seconds() -> None:
 def test_a_rotated_key_ends_to_the_moment_without_being_read_again() -> None:
     async def story(world: World) -> None:
         key, old = world.keys.create("acme", "till", ["admin"])
-        _, new = world.keys.rotate(key.prefix, timedelta(seconds=2))
+        _, new = world.keys.rotate(key.prefix, timedelta(seconds=FRESH_SECONDS / 2))
         assert await world.let_in(old)
         assert await world.let_in(new)
         finds = world.store.finds
-        world.seconds += 2
+        world.seconds += FRESH_SECONDS / 2
         assert not await world.let_in(old)
         assert await world.let_in(new)
         assert world.store.finds == finds

@@ -25,7 +25,7 @@ from shared.access.guard import Access
 from shared.contracts.errors import Unavailable
 from shared.http.caller import Caller
 from shared.http.cors import allow_origins
-from shared.http.server import _Server
+from shared.http.serving import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
 from tests.support.analytics_driver import get
@@ -252,27 +252,32 @@ def test_nothing_else_is_given_away(site: FastAPI, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "relations"),
+    ("host", "address"),
     [
-        ("kith.example:8703", "http://kith.example:8702"),
-        ("127.0.0.1:8703", "http://127.0.0.1:8702"),
-        ("[::1]:8703", "http://[::1]:8702"),
+        ("kith.example:8703", "http://kith.example"),
+        ("127.0.0.1:8703", "http://127.0.0.1"),
+        ("[::1]:8703", "http://[::1]"),
         # What is no host is not believed: then it is the address of the server.
-        ("evil;script-src *", "http://analytics:8702"),
+        ("evil;script-src *", "http://analytics"),
     ],
 )
-def test_the_policy_names_the_relations_api_on_the_same_host(site: FastAPI, host: str, relations: str) -> None:
+def test_the_policy_names_the_other_apis_on_the_same_host(site: FastAPI, host: str, address: str) -> None:
     policy = get(site, "/dashboard/", headers={"Host": host}).headers["content-security-policy"]
     assert policy.count(";") == 7
-    assert f"connect-src 'self' {relations};" in policy
-    assert get(site, "/dashboard/config.json", headers={"Host": host}).json() == {"relations": relations}
+    assert f"connect-src 'self' {address}:8702 {address}:8706;" in policy
+    config = get(site, "/dashboard/config.json", headers={"Host": host}).json()
+    assert config == {"relations": f"{address}:8702", "intelligence": f"{address}:8706"}
 
 
 def test_the_relations_api_can_be_elsewhere() -> None:
     app = analytics_app(cast(Any, None), list, access=OPEN)
-    add_pages(app, 8702, "https://kith.example/relations/")
-    assert get(app, "/dashboard/config.json").json() == {"relations": "https://kith.example/relations"}
-    assert "connect-src 'self' https://kith.example;" in get(app, "/dashboard/").headers["content-security-policy"]
+    add_pages(app, 8702, "https://kith.example/relations/", 8706, "https://advice.example/")
+    assert get(app, "/dashboard/config.json").json() == {
+        "relations": "https://kith.example/relations",
+        "intelligence": "https://advice.example",
+    }
+    policy = get(app, "/dashboard/").headers["content-security-policy"]
+    assert "connect-src 'self' https://kith.example https://advice.example;" in policy
 
 
 def test_only_pages_that_are_named_may_ask() -> None:

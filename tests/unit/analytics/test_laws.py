@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.analytics.projection import AGGREGATES
 from shared.runtime.protocols import Message
 from tests.support.analytics_driver import (
     TOPIC,
@@ -41,7 +42,8 @@ FACTS = st.builds(
     fact,
     provider=st.sampled_from(["p1", "p:2"]),
     kind=st.just("purchase"),
-    amount=st.sampled_from([0, 5, -5, 1299]),
+    # Nothing, and amounts that cancel out, more often than others.
+    amount=st.sampled_from([0, 0, 5, -5, 5, -5, 1299]),
     currency=st.sampled_from(["EUR", "USD"]),
 )
 RELATIONS = st.sampled_from([f"r{number}" for number in range(8)])
@@ -183,10 +185,25 @@ def test_the_sums_stay_exact_when_partitions_are_added(steps: list[Step], grown_
 
 
 @given(STEPS)
-def test_no_zero_is_stored(steps: list[Step]) -> None:
+def test_no_zero_is_stored_but_of_a_currency_that_a_fact_has(steps: list[Step]) -> None:
     for documents in stored(history_of(steps)).values():
         for document in documents.values():
             assert list(zeros(document)) == []
+
+
+@given(STEPS)
+def test_a_currency_is_stored_as_long_as_a_fact_has_it(steps: list[Step]) -> None:
+    history = history_of(steps)
+    wanted: dict[str, set[str]] = {}
+    for (tenant, _, _), live in history.live.items():
+        wanted.setdefault(tenant, set()).update({live["currency"]} if "amount" in live else ())
+    found: dict[str, set[str]] = {tenant: set() for tenant in wanted}
+    for document in stored(history)[AGGREGATES].values():
+        found[document["tenant"]].update(document.get("amount", {}))
+        assert document.get("amount", {}).keys() == {
+            c for h in document["hours"].values() for c in h.get("amount", ())
+        }
+    assert found == wanted
 
 
 def zeros(document: dict[str, Any]) -> Iterator[str]:
@@ -194,6 +211,7 @@ def zeros(document: dict[str, Any]) -> Iterator[str]:
         if isinstance(value, dict):
             if not value:
                 yield name
-            yield from zeros(value)
+            if name != "amount":
+                yield from zeros(value)
         elif value == 0 and name != "partition":
             yield name

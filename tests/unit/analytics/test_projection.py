@@ -77,10 +77,17 @@ def test_sums_of_several_facts() -> None:
     assert total["count"] == 5
     assert total["amount"] == {"CHF": 50, "EUR": 999}
     assert list(total["amount"]) == ["CHF", "EUR"]
+    assert total["amount_count"] == {"CHF": 1, "EUR": 2}
     assert (total["rating_count"], total["rating_sum"]) == (2, 5)
     assert total["consumers"] == 2
     assert total["hours"] == {
-        "07": {"count": 4, "amount": {"EUR": 999}, "rating_count": 2, "rating_sum": 5},
+        "07": {
+            "count": 4,
+            "amount": {"EUR": 999},
+            "amount_count": {"EUR": 2},
+            "rating_count": 2,
+            "rating_sum": 5,
+        },
         "08": {"count": 1, "amount": {"CHF": 50}},
     }
     assert list(total["hours"]) == ["07", "08"]
@@ -112,14 +119,41 @@ def test_a_retraction_leaves_nothing(together: bool) -> None:
     assert driver.stored == {AGGREGATES: {}, PRESENCE: {}}
 
 
-def test_amounts_that_cancel_out_leave_no_zero() -> None:
+def test_amounts_that_cancel_out_are_a_sum_of_zero() -> None:
     history = History()
     history.state("r1", purchase(500))
     history.state("r2", purchase(-500))
     total = stored(history)[AGGREGATES][TOTAL]
     assert total["count"] == 2
-    assert "amount" not in total
-    assert total["hours"] == {"07": {"count": 2}}
+    assert total["amount"] == {"EUR": 0}
+    assert total["hours"] == {"07": {"count": 2, "amount": {"EUR": 0}}}
+
+
+def test_a_currency_goes_with_its_last_fact() -> None:
+    history, driver = History(), Driver()
+    driver.feed([history.state("r0", fact())])
+    driver.feed([history.state("r1", purchase(0))])
+    driver.feed([history.state("r2", purchase(5)), history.state("r3", purchase(-5))])
+    total = driver.stored[AGGREGATES][TOTAL]
+    assert (total["amount"], total["amount_count"]) == ({"EUR": 0}, {"EUR": 3})
+    driver.feed([history.state("r2", None), history.state("r3", None)])
+    total = driver.stored[AGGREGATES][TOTAL]
+    assert (total["amount"], total["amount_count"]) == ({"EUR": 0}, {"EUR": 1})
+    driver.feed([history.state("r1", None)])
+    assert driver.stored[AGGREGATES][TOTAL]["hours"] == {"07": {"count": 1}}
+    assert "amount" not in driver.stored[AGGREGATES][TOTAL]
+
+
+def test_a_sum_stored_before_facts_were_counted_by_currency_stays_right() -> None:
+    """The sums and the number of facts are right; whether a sum of 0 is shown, only after a rebuild."""
+    history, driver = History(), Driver()
+    driver.feed([history.state("r0", fact()), history.state("r1", purchase(5)), history.state("r2", purchase(7))])
+    for document in driver.store.collections[AGGREGATES].values():
+        for sums in (document, *document["hours"].values()):
+            sums.pop("amount_count", None)
+    driver.feed([history.state("r2", None), history.state("r3", purchase(-1))])
+    total = driver.stored[AGGREGATES][TOTAL]
+    assert (total["count"], total["amount"]) == (3, {"EUR": 4})
 
 
 def test_a_consumer_counts_once_a_day_until_the_last_fact_is_gone() -> None:

@@ -14,7 +14,8 @@ from services.cli.__main__ import app
 from services.cli.commands import PLACES
 
 #: What a command line is made of and printed with. Typer checks the values of options by pydantic.
-TYPER = {"annotated_doc", "shellingham", "typer"}
+#: Typer's rich looks for attr, which other packages bring.
+TYPER = {"annotated_doc", "attr", "shellingham", "typer"}
 PYDANTIC = {"annotated_types", "pydantic", "pydantic_core", "typing_extensions", "typing_inspection"}
 RICH = {"markdown_it", "mdurl", "pygments", "rich"}
 

@@ -20,6 +20,9 @@ from shared.local.ports import holder_of, require_free
 from shared.local.processes import is_free
 from shared.settings import Settings
 
+#: The ports of a stack: of the services, then of Kafka (two) and MongoDB.
+PORTS = len(SERVICES) + 3
+
 
 @pytest.fixture
 def busy() -> Iterator[int]:
@@ -36,8 +39,8 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def eight_free() -> int:
-    return next(base for base in range(21_000, 31_000) if all(map(is_free, range(base, base + 8))))
+def consecutive_free() -> int:
+    return next(base for base in range(21_000, 31_000) if all(map(is_free, range(base, base + PORTS))))
 
 
 def ports_of(settings: Settings, base: int | None = None) -> tuple[dict[str, int], list[str]]:
@@ -46,15 +49,15 @@ def ports_of(settings: Settings, base: int | None = None) -> tuple[dict[str, int
 
 
 def test_a_base_gives_consecutive_ports() -> None:
-    base = eight_free()
+    base = consecutive_free()
     ports, said = ports_of(Settings(), base)
     assert ports == {service: base + index for index, service in enumerate(SERVICES)}
     assert said == []
 
 
-@pytest.mark.parametrize("nth", range(8))
+@pytest.mark.parametrize("nth", range(PORTS))
 def test_a_base_of_which_one_port_is_taken_is_refused_with_what_holds_it(nth: int) -> None:
-    base = eight_free()
+    base = consecutive_free()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", base + nth))
         taken.listen()
@@ -63,9 +66,9 @@ def test_a_base_of_which_one_port_is_taken_is_refused_with_what_holds_it(nth: in
 
 
 def test_servers_that_are_given_take_no_port_of_the_base() -> None:
-    base = eight_free()
+    base = consecutive_free()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", base + 5))
+        taken.bind(("127.0.0.1", base + len(SERVICES)))
         taken.listen()
         ports_of(Settings(kafka="elsewhere:1", mongo="mongodb://elsewhere"), base)
 

@@ -101,7 +101,9 @@ def test_sums_by_month_day_and_hour() -> None:
     assert pair["first"] == milliseconds("2026-03-01T10:00:00Z")
     assert pair["last"] == milliseconds("2026-04-02T11:00:00Z")
     assert pair["kinds"] == {
-        "purchase": {"2026-03": {"count": 2, "amount": {"EUR": 100, "CHF": 50}}},
+        "purchase": {
+            "2026-03": {"count": 2, "amount": {"EUR": 100, "CHF": 50}, "amount_count": {"EUR": 1, "CHF": 1}}
+        },
         "review": {
             "2026-03": {"count": 1, "rating_count": 1, "rating_sum": 4},
             "2026-04": {"count": 1, "rating_count": 1},
@@ -110,11 +112,12 @@ def test_sums_by_month_day_and_hour() -> None:
     assert expected.aggregates["default", "total", "", "2026-03-01"] == {
         "count": 4,
         "amount": {"EUR": 101, "CHF": 50},
+        "amount_count": {"EUR": 2, "CHF": 1},
         "rating_count": 1,
         "rating_sum": 4,
         "consumers": 2,
         "hours": {
-            "10": {"count": 2, "amount": {"EUR": 100, "CHF": 50}},
+            "10": {"count": 2, "amount": {"EUR": 100, "CHF": 50}, "amount_count": {"EUR": 1, "CHF": 1}},
             "11": {"count": 1, "rating_count": 1, "rating_sum": 4},
             "12": {"count": 1, "amount": {"EUR": 1}},
         },

@@ -388,7 +388,7 @@ def flat(id: str, hours: dict[str, Any], consumers: int) -> dict[tuple[str, ...]
     found: dict[tuple[str, ...], int] = {(id, "consumers"): consumers}
     for hour, sums in hours.items():
         for name, value in {**sums, **sums.get("amount", {})}.items():
-            if name != "amount":
+            if name not in ("amount", "amount_count"):
                 found[id, hour, name] = value
     return found
 

@@ -19,7 +19,8 @@ from services.exports.odata.metadata import SETS, metadata
 from services.exports.odata.mongo import Translator, after
 from services.exports.odata.options import Token, options_of
 from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Member, Not, Property
-from shared.http.cursors import encode_cursor
+from shared.access.cursor_key import OwnKey
+from shared.http.cursors import Cursors
 from tests.support.paths import DATA
 
 ODATA = DATA / "odata"
@@ -162,17 +163,33 @@ def test_after_a_place_in_an_order_with_nulls() -> None:
     }
 
 
+CURSORS = Cursors(OwnKey(), ["of a test"], "$skiptoken")
+
+
 @pytest.mark.parametrize(
     "place",
     ['[{"$regularExpression": {"pattern": "x", "options": ""}}]', '[{"$gt": ""}]', "{}", "[1, 2]", "x", "5"],
 )
-def test_a_forged_token_holds_nothing_but_values(place: str) -> None:
+def test_a_token_holds_nothing_but_values(place: str) -> None:
     dataset = DATASETS["relations"]
     columns = dataset.visible(personal=False)
-    token = encode_cursor(1, 1, place, None, None)
+    token = CURSORS.encode([1, 1, place, None, None])
+    assert token is not None
     with pytest.raises(ODataError) as refused:
-        options_of({"$skiptoken": token}, dataset, columns, Translator(dataset, columns, "default"), None)
+        options_of({"$skiptoken": token}, dataset, columns, Translator(dataset, columns, "default"), None, CURSORS)
     assert refused.value.target == "$skiptoken"
+
+
+@pytest.mark.parametrize(("left", "count"), [(-1, None), (None, -5), (1.5, None), ("1", None)])
+def test_a_token_counts_no_rows_that_there_cannot_be(left: Any, count: Any) -> None:
+    dataset = DATASETS["relations"]
+    columns = dataset.visible(personal=False)
+    token = CURSORS.encode([1, 1, '["x"]', left, count])
+    with pytest.raises(ODataError) as refused:
+        options_of(
+            {"$skiptoken": token or ""}, dataset, columns, Translator(dataset, columns, "default"), None, CURSORS
+        )
+    assert (refused.value.status, refused.value.target) == (400, "$skiptoken")
 
 
 def test_a_token_brings_its_place_back() -> None:
@@ -180,8 +197,8 @@ def test_a_token_brings_its_place_back() -> None:
     columns = dataset.visible(personal=False)
     place = (datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC), None, "default:ada:r1")
     token = Token(Timestamp(5, 6), place, 7, 8)
-    given = {"$skiptoken": token.text(), "$orderby": "time desc, amount"}
-    options = options_of(given, dataset, columns, Translator(dataset, columns, "default"), None)
+    given = {"$skiptoken": token.text(CURSORS), "$orderby": "time desc, amount"}
+    options = options_of(given, dataset, columns, Translator(dataset, columns, "default"), None, CURSORS)
     assert options.token == token
     assert options.order == (("time", -1), ("amount", 1), ("_id", 1))
 

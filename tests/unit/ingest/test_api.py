@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +14,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from services.ingest import delivery
 from services.ingest.api import create_app
-from services.ingest.limits import MAX_BODY_BYTES, MAX_EVENTS
+from services.ingest.limits import MAX_EVENTS
+from shared.access.guard import Access
 from shared.contracts.errors import Unavailable
+from shared.contracts.limits import Most
 from shared.contracts.topics import Topics
+from shared.http.limits import MAX_BODY_BYTES, Limits
 from shared.http.problems.lookup import of_uri
 from shared.runtime.protocols import Message
 from shared.settings import Settings
@@ -55,10 +58,18 @@ class RecordingPublisher:
 
 
 def app_with(
-    publisher: RecordingPublisher, *, ready: Callable[[], Sequence[str]] = list, timeout_ms: int = 10_000
+    publisher: RecordingPublisher,
+    *,
+    ready: Callable[[], Sequence[str]] = list,
+    timeout_ms: int = 10_000,
+    access: Access = OPEN,
 ) -> FastAPI:
     settings = Settings(publish_timeout_ms=timeout_ms)
-    return create_app(publisher, Topics("kith"), settings, lambda: NOW, ready, access=OPEN)
+    return create_app(publisher, Topics("kith"), settings, lambda: NOW, ready, access=access)
+
+
+def open_with(**limits: Any) -> Access:
+    return Access(open=True, limits=replace(Limits.usual(), **limits))
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:
@@ -203,9 +214,8 @@ def test_503_when_no_acknowledgement_comes() -> None:
     assert len(publisher.held) == 1
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MAX_REQUESTS", 1), ("MAX_BYTES", 300)])
-def test_503_while_too_much_is_under_way(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
-    monkeypatch.setattr(delivery, limit, value)
+@pytest.mark.parametrize("limits", [{"publishing": Most(1, 1, 1)}, {"bodies": Most(400, 400, 400)}])
+def test_503_while_too_much_is_under_way(limits: dict[str, Most]) -> None:
     publisher = RecordingPublisher(hold=True)
 
     async def acknowledge() -> None:
@@ -214,7 +224,7 @@ def test_503_while_too_much_is_under_way(monkeypatch: pytest.MonkeyPatch, limit:
         publisher.held.pop().set_result(None)
 
     async def story() -> None:
-        app = app_with(publisher)
+        app = app_with(publisher, access=open_with(**limits))
         async with client_of(app) as client:
             content, headers = json.dumps(fields()), {"Content-Type": STRUCTURED}
             first = asyncio.create_task(client.post("/v1/events", content=content, headers=headers))
@@ -263,8 +273,7 @@ def test_the_clock_of_the_door_decides_what_is_the_future() -> None:
     assert bad["reason"] == "in_the_future"
 
 
-def test_a_sender_that_goes_away_while_it_sends_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "MAX_REQUESTS", 1)
+def test_a_sender_that_goes_away_while_it_sends_leaves_nothing_behind() -> None:
     publisher = RecordingPublisher()
     scope = {"type": "http", "method": "POST", "path": "/v1/events", "query_string": b"", "headers": []}
     parts: list[dict[str, Any]] = [
@@ -278,7 +287,8 @@ def test_a_sender_that_goes_away_while_it_sends_leaves_nothing_behind(monkeypatc
     async def send(_: Any) -> None:
         pass
 
-    app = app_with(publisher)
+    size = len(json.dumps([fields()]))
+    app = app_with(publisher, access=open_with(publishing=Most(1, 1, 1), bodies=Most(size, size, size)))
     asyncio.run(app(scope, receive, send))
     assert not publisher.called.is_set()
     assert post(app, [fields()]).status_code == 202

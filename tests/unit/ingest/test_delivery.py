@@ -8,11 +8,15 @@ from contextlib import ExitStack
 
 import pytest
 
-from services.ingest.delivery import MAX_BYTES, Busy, Delivery
+from services.ingest.delivery import Delivery
 from shared.contracts.errors import Unavailable
+from shared.contracts.limits import Most, Owner
+from shared.http.server import Refusal
 from shared.runtime.protocols import Message
 
 MESSAGES = [Message("kith.relations", b"k", b"v")]
+A, B = Owner("a", "1"), Owner("b", "1")
+ONE = Most(1, 1, 1)
 
 
 class StuckPublisher:
@@ -32,19 +36,15 @@ class StuckPublisher:
         pass
 
 
-async def post(delivery: Delivery, size: int = MAX_BYTES) -> None:
+async def post(delivery: Delivery, owner: Owner = A) -> None:
     with ExitStack() as held:
-        held.enter_context(delivery.room(size))
-        await delivery.publish(MESSAGES, held)
+        held.enter_context(delivery.places.taken(owner))
+        await delivery.publish(owner, MESSAGES, held)
 
 
 async def until_free(delivery: Delivery) -> None:
-    while True:
-        try:
-            with delivery.room(MAX_BYTES):
-                return
-        except Busy:
-            await asyncio.sleep(0.001)
+    while delivery.places.used:
+        await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("failure", [None, Unavailable("away")])
@@ -52,11 +52,11 @@ def test_room_is_held_until_the_publisher_is_done_even_if_nobody_waits(failure: 
     publisher = StuckPublisher()
 
     async def story() -> None:
-        delivery = Delivery(publisher, timeout=0.05)
+        delivery = Delivery(publisher, timeout=0.05, most=ONE)
         with pytest.raises(Unavailable, match="no acknowledgement"):
             await post(delivery)
-        with pytest.raises(Busy), delivery.room(1):
-            pass
+        with pytest.raises(Refusal):
+            delivery.places.take(A)
         publisher.go_on.set()
         if failure:
             publisher.acknowledged.set_exception(failure)
@@ -72,7 +72,7 @@ def test_a_request_that_is_cancelled_does_not_take_its_messages_back() -> None:
     publisher = StuckPublisher()
 
     async def story() -> None:
-        delivery = Delivery(publisher, timeout=30)
+        delivery = Delivery(publisher, timeout=30, most=ONE)
         request = asyncio.create_task(post(delivery))
         await asyncio.to_thread(publisher.entered.wait)
         request.cancel()
@@ -90,7 +90,7 @@ def test_a_blocked_send_does_not_block_the_loop() -> None:
     publisher = StuckPublisher()
 
     async def story() -> None:
-        delivery = Delivery(publisher, timeout=30)
+        delivery = Delivery(publisher, timeout=30, most=ONE)
         request = asyncio.create_task(post(delivery))
         assert await asyncio.to_thread(publisher.entered.wait, 10)
         assert not request.done()
@@ -102,9 +102,63 @@ def test_a_blocked_send_does_not_block_the_loop() -> None:
     asyncio.run(story())
 
 
-def test_room_comes_back_after_an_error() -> None:
-    delivery = Delivery(StuckPublisher(), timeout=1)
-    with pytest.raises(ZeroDivisionError), delivery.room(MAX_BYTES):
-        raise ZeroDivisionError
-    with delivery.room(MAX_BYTES):
+class Gated:
+    """Notes what is sent. Blocks within the first call until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered, self.go_on = threading.Event(), threading.Event()
+        self.sent: list[Sequence[Message]] = []
+
+    def send(self, messages: Sequence[Message]) -> Future[None]:
+        self.sent.append(messages)
+        self.entered.set()
+        assert self.go_on.wait(60)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def close(self) -> None:
         pass
+
+
+def test_a_large_batch_of_one_tenant_lets_the_event_of_another_in_between() -> None:
+    publisher = Gated()
+
+    async def story() -> None:
+        delivery = Delivery(publisher, timeout=60, most=Most(2, 2, 4))
+        large = [Message("kith.consumers", b"a", b"erased")] * 2500
+        with ExitStack() as held:
+            batches = [asyncio.create_task(delivery.publish(A, large, held)) for _ in range(2)]
+            await asyncio.to_thread(publisher.entered.wait, 60)
+            other = asyncio.create_task(delivery.publish(B, MESSAGES, held))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            publisher.go_on.set()
+            await other
+            assert publisher.sent.index(MESSAGES) <= 2, "after what was under way, and not after 5,000 erasures"
+            await asyncio.gather(*batches)
+        delivery.close()
+
+    asyncio.run(story())
+    assert sum(map(len, publisher.sent)) == 5001
+
+
+def test_who_had_no_turn_is_not_told_that_kafka_is_to_blame(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ingest.delivery._STUCK_SECONDS", 60)
+    publisher = Gated()
+
+    async def story() -> None:
+        delivery = Delivery(publisher, timeout=0.2, most=Most(2, 2, 4))
+        monkeypatch.setattr(delivery, "_stuck", lambda: False)
+        with ExitStack() as held:
+            first = asyncio.create_task(delivery.publish(A, MESSAGES, held))
+            await asyncio.to_thread(publisher.entered.wait, 60)
+            with pytest.raises(Refusal, match="had no turn") as refused:
+                await delivery.publish(B, MESSAGES, held)
+            assert refused.value.status_code == 503
+            publisher.go_on.set()
+            await asyncio.gather(first, return_exceptions=True)
+            assert publisher.sent == [MESSAGES], "what had no turn is not published later"
+        delivery.close()
+
+    asyncio.run(story())

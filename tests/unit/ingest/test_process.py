@@ -21,6 +21,7 @@ from fastapi import FastAPI
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.http import server as http
+from shared.http.serving import serve as serve_app
 from shared.observability.logs import Logfmt
 from tests.support.paths import ROOT
 
@@ -30,7 +31,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from services.ingest.api import create_app
 from shared.access.guard import Access
-from shared.http.server import serve
+from shared.http.serving import serve
 from shared.observability.logs import configure
 from shared.settings import Settings
 from shared.contracts.topics import Topics
@@ -137,7 +138,7 @@ def test_a_port_that_is_taken_is_a_configuration_error_and_still_closes() -> Non
 
     def serve(port: int) -> None:
         try:
-            http.serve(FastAPI(), "127.0.0.1", port, lambda: closed.append(True))
+            serve_app(FastAPI(), "127.0.0.1", port, lambda: closed.append(True))
         except ConfigurationError as error:
             failures.append(error)
 

@@ -22,7 +22,8 @@ from services.relations.measures import catalogue as relations
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.access.guard import secure
-from shared.measures.http import AT_ONCE, add_measures
+from shared.http.limits import Limits
+from shared.measures.http import add_measures
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH
 
@@ -142,8 +143,9 @@ def test_a_library_that_is_missing_is_named(apps: Apps, monkeypatch: pytest.Monk
 
 
 def test_only_so_many_are_computed_at_once() -> None:
-    """Six requests at once: two run, the others wait for their turn, and all are answered."""
-    running, most, lock, together = 0, 0, threading.Lock(), threading.Barrier(AT_ONCE)
+    """Twice as many requests as threads: so many run, the others wait for their turn, and all are answered."""
+    at_once = Limits.usual().heavy_threads
+    running, most, lock, together = 0, 0, threading.Lock(), threading.Barrier(at_once)
 
     class Slow:
         def __init__(self, _: str) -> None:
@@ -170,8 +172,8 @@ def test_only_so_many_are_computed_at_once() -> None:
     async def ask() -> list[int]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://analytics") as client:
-            answers = await asyncio.gather(*(client.get("/v1/measures/activity") for _ in range(6)))
+            answers = await asyncio.gather(*(client.get("/v1/measures/activity") for _ in range(2 * at_once)))
         return [answer.status_code for answer in answers]
 
-    assert asyncio.run(ask()) == [200] * 6
-    assert most == AT_ONCE
+    assert asyncio.run(ask()) == [200] * 2 * at_once
+    assert most == at_once

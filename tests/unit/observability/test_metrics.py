@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.ingest.api import create_app
 from services.ingest.metrics import DoorMetrics
+from services.intelligence.metrics import GraphMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
 from shared.contracts.errors import Unavailable
@@ -32,6 +33,7 @@ from shared.runtime.worker import Worker
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
 from tests.support.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded
+from tests.support.intelligence import MemoryIntelligence
 from tests.support.paths import ROOT
 from tests.support.runner import PLACE, RELATIONS, WatchedStore, kith_with, runner_of, steps, views
 from tests.unit.ingest.test_door import NOW
@@ -279,6 +281,7 @@ def exposed() -> set[str]:
     observation = WorkerInstrumentation(registry, NoTracing(), "relations")
     observation.watch(Worker(lambda: pytest.fail("never started")))
     registry.register(cache_metrics(QueryCache("off", 1)))
+    registry.register(GraphMetrics(MemoryIntelligence(MemoryKith()).follower))
     plaintext_metric(registry)
     spelling_metric(registry)
     DoorMetrics(registry)

@@ -86,6 +86,7 @@ def test_the_json_has_no_more_and_no_less() -> None:
         "closed_letters",
         "outbox",
         "plaintext",
+        "incomplete",
         "not_in_nfc",
     }
 
@@ -96,6 +97,11 @@ def test_plain_text_past_the_door_is_shown_as_a_finding() -> None:
     assert "Findings: 12,345 events with personal data in plain text in kith.consumers." in " ".join(text.split())
     assert "KITH_PLAINTEXT=refuse" in text
     assert "12,345" in text
+
+
+def test_documents_that_a_rebuild_would_complete_are_named() -> None:
+    assert "kith rebuild" not in shown(status(partition()))
+    assert "until kith rebuild relations" in " ".join(shown(status(partition(), incomplete=["relations"])).split())
 
 
 def test_ids_that_are_not_in_nfc_are_a_finding_with_what_to_do() -> None:
@@ -181,14 +187,14 @@ HEAVY = status(
     closed_letters=7_654_321,
     outbox=1000,
 )
-DOWN = [*ALL_UP[:4], Health("exports", "http://127.0.0.1:8705", "no answer", "Connection refused")]
+DOWN = [*ALL_UP[:4], Health("exports", "http://127.0.0.1:8705", "no answer", "Connection refused"), *ALL_UP[5:]]
 
 
 def test_every_service_is_shown_also_those_that_are_no_workers() -> None:
     text = shown(status(partition()), services=DOWN)
     rows = {line.split()[0]: line.split() for line in text.splitlines() if "http://" in line and "!" not in line}
     assert {name: row[1] for name, row in rows.items()} == {
-        **dict.fromkeys(list(SERVICES)[:4], "up"),
+        **dict.fromkeys(SERVICES, "up"),
         "exports": "no",
     }
     assert all("http://127.0.0.1:87" in " ".join(row) for row in rows.values())
@@ -202,14 +208,17 @@ def test_no_width_breaks_a_number_or_a_line(width: int) -> None:
     assert max(map(len, lines)) <= width
     assert "…" not in text
     numbers = set(re.findall(r"[\d,]*\d", text))
-    whole = {f"{n:,}" for n in (*range(1, 200), *range(8701, 8706), 12_345_678, 86_419_754, 123_456_789, 1000)}
+    whole = {
+        f"{n:,}"
+        for n in (*range(1, 200), *range(8701, 8701 + len(SERVICES)), 12_345_678, 86_419_754, 123_456_789, 1000)
+    }
     whole |= {f"{lag * 86_419_754:,}" for lag in range(101)} | {
         "1,234,567,890",
         "1,234,567",
         "1,234,579",
         "12,345",
     }
-    whole |= {"7,654,321", "1,000,000", "7,000,000", "127", "0", "8701", "8702", "8703", "8704", "8705"}
+    whole |= {"7,654,321", "1,000,000", "7,000,000", "127", "0", *(str(8701 + n) for n in range(len(SERVICES)))}
     assert numbers <= whole, numbers - whole
 
 

@@ -289,17 +289,40 @@ def test_currencies_are_never_added_up() -> None:
     world = kith([money("a", 5, "USD"), money("b", 7, "EUR")], [money("c", 10**12, "EUR"), money("d", -9, "USD")])
     found = relationship(world)
     assert found is not None
-    assert found["kinds"] == {"purchase": {"2026-01": {"count": 4, "amount": {"EUR": 10**12 + 7, "USD": -4}}}}
+    assert found["kinds"] == {
+        "purchase": {
+            "2026-01": {
+                "count": 4,
+                "amount": {"EUR": 10**12 + 7, "USD": -4},
+                "amount_count": {"EUR": 2, "USD": 2},
+            }
+        }
+    }
     assert list(found["kinds"]["purchase"]["2026-01"]["amount"]) == ["EUR", "USD"]
 
 
-def test_sums_of_zero_are_left_out() -> None:
+def test_a_sum_of_zero_is_stored_as_long_as_a_fact_has_its_currency() -> None:
     free = kith([money("a", 0, "EUR")])
     balanced = kith([money("a", 5, "EUR")], [money("b", -5, "EUR")])
     undone = kith([recorded("e1", JAN, "keep"), money("a", 5, "EUR", rating=3)], [retracted("u", FEB, "a")])
-    assert sums(free)[3] == {"purchase": {"2026-01": {"count": 1}}}
-    assert sums(balanced)[3] == {"purchase": {"2026-01": {"count": 2}}}
+    assert sums(free)[3] == {"purchase": {"2026-01": {"count": 1, "amount": {"EUR": 0}}}}
+    assert sums(balanced)[3] == {"purchase": {"2026-01": {"count": 2, "amount": {"EUR": 0}}}}
     assert sums(undone)[3] == {"view": {"2026-01": {"count": 1}}}
+
+
+def test_a_relationship_stored_before_facts_were_counted_by_currency_stays_right_and_possible() -> None:
+    """The sums are right; whether a sum of 0 is shown, only after a rebuild. No number is below 0."""
+    world = kith([money("a", 5, "EUR"), money("b", -5, "EUR"), money("c", 3, "USD"), recorded("d", JAN, "d")])
+    world.store.collections["relationships"]["default:c1:p1"]["kinds"]["purchase"]["2026-01"] = {
+        "count": 3,
+        "amount": {"USD": 3},
+    }
+    for one in (retracted("u1", FEB, "b"), retracted("u2", FEB, "c")):
+        world.publish([one])
+        world.drain()
+    assert sums(world)[3]["purchase"] == {
+        "2026-01": {"count": 1, "amount": {"EUR": 5, "USD": 0}, "amount_count": {"EUR": 0}}
+    }
 
 
 def test_a_rating_of_zero_counts() -> None:

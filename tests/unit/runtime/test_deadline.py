@@ -7,7 +7,7 @@ import sys
 SERVICE = """
 import functools, sys, threading, time
 from fastapi import FastAPI
-from shared.http import server
+from shared.http import serving
 from shared.observability import logs
 from shared.runtime.deadline import end_within
 
@@ -15,8 +15,8 @@ def hangs_on_its_way_out():
     time.sleep(float(sys.argv[1]))
 
 logs.configure("info")
-server.end_within = functools.partial(end_within, 1.0)
-server.serve(FastAPI(), "127.0.0.1", 0, hangs_on_its_way_out)
+serving.end_within = functools.partial(end_within, 1.0)
+serving.serve(FastAPI(), "127.0.0.1", 0, hangs_on_its_way_out)
 """
 
 

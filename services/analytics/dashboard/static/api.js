@@ -3,7 +3,7 @@
 import { parse } from "./exact.js";
 import { key } from "./key.js";
 
-let config = { relations: null };
+let config = { relations: null, intelligence: null };
 let refused = () => {};
 
 export class Failed extends Error {
@@ -56,8 +56,8 @@ async function why(answer) {
 
 // Throws Failed. Values that are null, undefined or empty are left out, arrays are repeated.
 export async function request(service, path, query, { tenant, signal, method = "GET", body } = {}) {
-  const origin = { analytics: "", relations: config.relations }[service];
-  if (origin === null) throw new Failed(400, "the address of the relations API is not known here");
+  const origin = { analytics: "", ...config }[service];
+  if (origin === null) throw new Failed(400, `the address of the ${service} API is not known here`);
   const asked = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {}))
     for (const one of [value].flat()) if (one !== null && one !== undefined && one !== "") asked.append(name, one);

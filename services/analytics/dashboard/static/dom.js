@@ -30,6 +30,8 @@ export const decimal = shown((number, digits = 2) =>
   number.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
 export const percent = shown((fraction, digits = 1) =>
   fraction.toLocaleString("en", { style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits }));
+// A number of people that is too small to be shown.
+export const isFew = (value) => value === "few";
 export const words = (name) => name.replaceAll("_", " ");
 export const plural = (number, one, many = `${one}s`) => `${whole(number)} ${number === 1 ? one : many}`;
 

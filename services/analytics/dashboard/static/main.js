@@ -108,7 +108,7 @@ async function show() {
   header();
   if (!pages.length) {
     instead("This key sees no page", `It has ${caller.scopes.length ? `the scopes ${caller.scopes.join(", ")}`
-      : "no scope"}; the pages need analytics:read, relations:read, metrics:read or admin.`);
+      : "no scope"}; the pages need analytics:read, relations:read, intelligence:read, metrics:read or admin.`);
     return;
   }
   if (!pages.includes(state.view)) {

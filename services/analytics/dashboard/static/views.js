@@ -6,6 +6,8 @@ export const VIEWS = {
     load: () => import("./views/overview.js") },
   relationships: { title: "Relationships", needs: ["relations:read"], fields: [],
     load: () => import("./views/relationships.js") },
+  recommend: { title: "Recommendations", needs: ["intelligence:read"], fields: [],
+    load: () => import("./views/recommend.js") },
   map: { title: "Map", needs: ["relations:read"], fields: PERIOD, load: () => import("./views/map.js") },
   operations: { title: "Operations", needs: ["metrics:read", "admin"], fields: [],
     load: () => import("./views/operations.js") },

@@ -1,0 +1,133 @@
+// Who comes next for a consumer or provider, and why; who is similar; and communities.
+
+import { part } from "../answers.js";
+import { get } from "../api.js";
+import { choice, counted, data, h, isFew, panel, percent, rounded, shelf, table, whole } from "../dom.js";
+import { who } from "../names.js";
+
+const MOST = 12, PATH = { consumer: "consumer_id", provider: "provider_id" };
+const other = (side) => (side === "consumer" ? "provider" : "consumer");
+const title = { consumer: "Consumer", provider: "Provider" };
+// Below five, consumers are not counted.
+const people = (count) => (isFew(count) ? "fewer than 5" : counted(count));
+
+export function view(main) {
+  let given = null, asked = null, answer = null, chosen = 0, side = "consumer";
+  const next = panel("next", "Who comes next", "w6", "listed"), because = panel("because", "Why", "w6", "drawn");
+  const similar = panel("similar", "Who is similar", "w6", "listed");
+  const groups = panel("communities", "Communities", "w6", "listed");
+  const shelves = { next: shelf("list", "Who comes next"), similar: shelf("list", "Who is similar"),
+    groups: shelf("list", "Communities") };
+  const parts = { next: part([next.body], "Nobody comes next."), because: part([because.body], "Nothing to explain."),
+    similar: part([similar.body], "Nobody is similar."), groups: part([groups.body], "No community has been found.") };
+  const input = h("input", { id: "whom", autocomplete: "off", required: true, size: 22 });
+  const sides = choice("For whom", { consumer: "Consumer", provider: "Provider" }, side, (value) => (side = value));
+  main.replaceChildren(h("form", { class: "search panel", id: "search", onsubmit: (event) => {
+    event.preventDefault();
+    if (input.value.trim()) open(side, input.value.trim());
+  } }, h("div", {}, sides), h("label", {}, "Its id", input), h("button", { type: "submit", class: "main" }, "Show")),
+  next.element, because.element, similar.element, groups.element);
+
+  const open = (which, id) => given.go({ ...given.state, own: { [which]: id } });
+  const link = (which, id, name) => h("button", { type: "button", onclick: () => open(which, id) }, who(id, name));
+
+  function explain(at) {
+    chosen = at;
+    for (const [index, row] of shelves.next.querySelectorAll("tbody button").entries())
+      row.setAttribute("aria-pressed", String(index === at));
+    parts.because.take(given, answer, reasons);
+  }
+
+  function reasons({ items, popular }) {
+    const found = items[chosen], id = found?.[PATH[other(asked.side)]];
+    if (!found) return popular?.length ? [h("p", {}, "They are the most popular ones: their score is the number of ",
+      "their relationships, because nothing better is known.")] : null;
+    const owner = asked.side === "consumer" ? "they" : "this consumer";
+    return [h("h3", {}, who(id, found.name)),
+      h("p", {}, "The score is the sum of these points."),
+      ...found.because.map((reason) => h("div", {}, reason.via ? table(`Through what ${owner} know`,
+        ["Provider", "Strength", "Consumers of both", "Points", "Share"],
+        [...reason.via.map((via) => [link("provider", via.provider_id, via.name), rounded(via.strength),
+          people(via.shared_consumers), points(via.points), share(via.points, found.score)]),
+        ...(reason.rest ? [[`${whole(reason.rest)} more`, "", "", points(reason.rest_points),
+          share(reason.rest_points, found.score)]] : [])])
+        : h("p", {}, `${reason.term}: `, points(reason.points))))];
+  }
+  const points = (value) => data(value, Number(value).toPrecision(3));
+  const share = (value, whole) => data(value / whole, percent(value / whole));
+
+  function list(found) {
+    answer = found;
+    const rows = found.items.length ? found.items : found.popular ?? [], far = other(asked.side);
+    if (!rows.length && !found.reason) return null;
+    shelves.next.replaceChildren(...(found.reason ? [h("p", { class: "note" }, `${found.reason}. `,
+      rows.length ? "These are the most popular ones instead." : "")] : []), ...(rows.length ? [table(
+      `The first ${whole(rows.length)}${found.candidates > rows.length ? ` of ${whole(found.candidates)}` : ""}`,
+      [title[far], found.items.length ? "Score" : "Relationships"],
+      rows.map((item, at) => [h("button", { type: "button", "aria-pressed": "false", onclick: () => explain(at) },
+        who(item[PATH[far]], item.name)), points(item.score)]))] : []));
+    return [shelves.next];
+  }
+
+  function alike(found) {
+    if (!found.items.length) return null;
+    shelves.similar.replaceChildren(table(`${title[asked.side]}s with the same ${other(asked.side)}s`,
+      [title[asked.side], asked.side === "provider" ? "Consumers of both" : "Providers of both", "Score"],
+      found.items.map((item) => [link(asked.side, item[PATH[asked.side]], item.name), people(item.shared),
+        points(item.score)])));
+    return [shelves.similar];
+  }
+
+  function communities(found) {
+    if (!found.items.length) return found.reason ? [h("p", { class: "note" }, `${found.reason}.`)] : null;
+    const names = (shares) => shares.map(({ name, providers }) => `${name} (${whole(providers)})`).join(", ");
+    shelves.groups.replaceChildren(table(`Who has more to do with each other, as of ${found.as_of.at.slice(0, 16)
+      .replace("T", " ")} UTC`, ["Community", "Consumers", "Providers", "Strongest", "Sells", "Where"],
+    found.items.map((one) => [one.id, people(one.consumers), counted(one.providers),
+      one.strongest.slice(0, 3).map((each) => link("provider", each.id, each.name)), names(one.categories.slice(0, 3)),
+      names(one.places.slice(0, 3))])));
+    return [shelves.groups];
+  }
+
+  async function load() {
+    const mine = given, whose = { [PATH[asked.side]]: asked.id, limit: MOST };
+    parts.similar.ask(given, (options) => get("intelligence", "/v1/similar", whose, options), alike);
+    const found = await parts.next.ask(given, (options) => get("intelligence", "/v1/recommendations", whose, options), list);
+    if (mine === given && found) explain(0);
+    else if (mine === given) parts.because.say("Nothing to explain.");
+  }
+
+  return {
+    filter(now) {
+      given = now;
+      answer = null;
+      chosen = 0;
+      const { consumer, provider } = now.state.own;
+      parts.groups.ask(given, (options) => get("intelligence", "/v1/communities", { limit: 20 }, options), communities);
+      if (consumer || provider) {
+        asked = consumer ? { side: "consumer", id: consumer } : { side: "provider", id: provider };
+        side = asked.side;
+        sides.press(side);
+        input.value = asked.id;
+        next.heading.replaceChildren(asked.side === "consumer" ? "Providers for " : "Consumers to win for ",
+          h("span", { class: "code" }, asked.id));
+        load();
+        return null;
+      }
+      input.value = "";
+      next.heading.textContent = "Who comes next";
+      for (const each of [parts.because, parts.similar]) each.say("Choose a consumer or provider.");
+      // A first one to look at: the most central provider.
+      const mine = given;
+      parts.next.ask(given, (options) => get("intelligence", "/v1/central", { by: "degree", limit: MOST }, options),
+        ({ items }) => {
+          if (!items.length) return null;
+          shelves.next.replaceChildren(table("Start with one of those with the most relationships", ["Provider",
+            "Relationships"], items.map((item) => [link("provider", item.id, item.name), counted(item.relationships)])));
+          return [shelves.next];
+        }).then((found) => mine === given && found?.items.length === 0
+          && parts.next.say("Type the id of a consumer or provider above."));
+      return null;
+    },
+  };
+}

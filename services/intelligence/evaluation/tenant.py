@@ -1,0 +1,54 @@
+"""A tenant's relations and profiles from MongoDB, for `kith evaluate` and `kith learn`."""
+
+from typing import Any
+
+from pymongo.database import Database
+
+from services.intelligence.evaluation.relations import Relation, Relations
+from services.intelligence.learning.profiles import Place, Profiles
+from shared.contracts.errors import ConfigurationError
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
+from shared.versions.generations import collection_of
+from shared.versions.mongo_registry import MongoRegistry
+
+_BATCH = 20_000
+
+
+def read_tenant(
+    database: Database[Document], tenant: str, purpose: str | None = None
+) -> tuple[Relations, Profiles]:
+    """All relations that are not retracted, and where consumers and providers are. With ``purpose``, of those
+    consumers only who have granted it. Raises ConfigurationError for a tenant without relations, Unavailable."""
+    version = MongoRegistry(database, "relations").read().live
+
+    def found(name: str, wanted: Document, *fields: str) -> Any:
+        shown = {"_id": 0, **dict.fromkeys(fields, 1)}
+        return database[collection_of(name, version)].find({"tenant": tenant, **wanted}, shown, batch_size=_BATCH)
+
+    with translated():
+        granted: set[str] | None = None
+        if purpose is not None:
+            granted = {
+                each["consumer_id"] for each in found("consumers", {f"consent.{purpose}": True}, "consumer_id")
+            }
+        facts = found("relations", {"retracted": False}, "consumer_id", "provider_id", "time", "kind")
+        relations = Relations.of(
+            Relation(each["consumer_id"], each["provider_id"], each["time"], each["kind"])
+            for each in facts
+            if granted is None or each["consumer_id"] in granted
+        )
+        if not len(relations):
+            raise ConfigurationError(f"no relations of tenant {tenant!r} are stored; check --tenant")
+        places: dict[str, dict[str, Place]] = {}
+        categories = {}
+        for name, key in (("consumers", "consumer_id"), ("providers", "provider_id")):
+            places[key] = {}
+            for each in found(name, {}, key, "location", "categories"):
+                location = each.get("location") or {}
+                latitude, longitude = location.get("lat"), location.get("lon")
+                if isinstance(latitude, int | float) and isinstance(longitude, int | float):
+                    places[key][each[key]] = Place(float(latitude), float(longitude))
+                if each.get("categories"):
+                    categories[each[key]] = frozenset(each["categories"])
+    return relations, Profiles(places["consumer_id"], places["provider_id"], categories)

@@ -1,0 +1,286 @@
+"""Keeps the state of this process: one scan, then every change from the ends noted before it."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Protocol
+
+import orjson
+
+from services.intelligence.state import Inconsistent, Provider, State
+from shared.contracts.changes import decode_change
+from shared.contracts.errors import InvalidEvent, Unavailable
+from shared.contracts.topics import CHANGES, Topics
+from shared.runtime.protocols import Record
+from shared.runtime.sequence_numbers import NUMBER
+from shared.runtime.tail import Tail, TailLost
+
+log = logging.getLogger(__name__)
+
+#: How often the numbers in MongoDB are compared with those that were followed.
+_CHECK_SECONDS = 1.0
+#: Without progress for so long although there is more, the state is read again.
+_PATIENCE_SECONDS = 10.0
+#: Between two scans: at least this, and ten times as long as the last scan took.
+_PAUSE_SECONDS, _PAUSES = 5.0, 10.0
+#: For so long answers may be behind; then the process is not ready.
+_BEHIND_SECONDS = 60.0
+#: Changes that are applied before questions get their turn.
+_PORTION = 50
+
+
+class Source(Protocol):
+    """What MongoDB holds. Every method raises Unavailable."""
+
+    @property
+    def version(self) -> int: ...
+    def numbers(self) -> Mapping[str, int]: ...
+    def scan(self, going_on: Callable[[], bool]) -> State: ...
+    def providers(self, tenant: str, ids: list[str]) -> Mapping[str, Provider]: ...
+    def granted(self, tenant: str, ids: list[str], purpose: str) -> set[str]: ...
+
+
+class Follower:
+    """``open_tail`` opens a tail of the change topics. ``unreadable`` is called with each record that is no change
+    and why, ``erased`` with the tenant and id of a consumer who is erased. Both may raise Unavailable.
+
+    Read the state within ``reading``. Thread-safe.
+    """
+
+    def __init__(
+        self,
+        open_tail: Callable[[], Tail],
+        source: Source,
+        topics: Topics,
+        *,
+        unreadable: Callable[[Record, InvalidEvent], None] = lambda *_: None,
+        erased: Callable[[str, str], None] = lambda *_: None,
+        most_edges: int = 1 << 31,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most_edges = most_edges
+        self._open_tail, self._source, self._clock = open_tail, source, clock
+        self._unreadable, self._erased = unreadable, erased
+        self._relations, self._providers, self._consumers = (
+            topics.name(CHANGES[name]) for name in ("relations", "providers", "consumers")
+        )
+        self._lock = threading.Lock()
+        self._state = State({})
+        self._version = 0
+        self._whole = False
+        self._problem = "the relationships have not been read yet"
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
+        #: In flight writes that were made from a state, by the numbers of that state.
+        self._writing: list[Mapping[str, int]] = []
+        self.scans = 0
+        self.scan_seconds = 0.0
+        self.lag = 0
+        self.changes = 0
+        self.lost = 0
+        self._reached_at = self._checked_at = clock()
+        #: The origins that are behind: how far they were read, and since when no further.
+        self._behind: dict[str, tuple[int, float]] = {}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10.0)
+
+    def problems(self) -> list[str]:
+        """Why questions cannot be answered; empty when they can."""
+        if not self._whole:
+            return [self._problem]
+        if self.edges > self._most_edges:
+            return [
+                f"the graph has {self.edges:,} relationships, and {self._most_edges:,} are the most "
+                "(KITH_INTELLIGENCE_MAX_EDGES): give it more memory, or divide the tenants over processes"
+            ]
+        if self._clock() - self._reached_at > _BEHIND_SECONDS:
+            return [f"{self.lag} changes have not been read for {_BEHIND_SECONDS:.0f} s"]
+        return []
+
+    @contextmanager
+    def reading(self) -> Iterator[State]:
+        """The state, which does not change within. Keep it short."""
+        with self._lock:
+            yield self._state
+
+    @property
+    def edges(self) -> int:
+        """The relationships of all tenants."""
+        return sum(tenant.graph.edges for tenant in list(self._state.tenants.values()))
+
+    @property
+    def seen(self) -> Mapping[str, int]:
+        """The numbers of the state that every answer and every stored document of this process is based on at
+        least."""
+        with self._lock:
+            return _lowest([self._state.seen, *self._writing]) if self._whole else {}
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Within, documents may be written that are made from the present state: ``seen`` does not pass it."""
+        with self._lock:
+            numbers = dict(self._state.seen)
+            self._writing.append(numbers)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._writing = [each for each in self._writing if each is not numbers]
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            began = self._clock()
+            try:
+                self.once()
+            except Unavailable as error:
+                self._problem = str(error)
+                log.warning("the relationships cannot be read, trying again: %s", error)
+                self._stop.wait(1.0)
+                continue
+            except (TailLost, Inconsistent) as error:
+                self.lost += 1
+                log.warning("the relationships are read again: %s", error)
+            except Exception as error:
+                self._problem = f"the relationships cannot be read: {type(error).__name__}; see the log"
+                log.exception("the relationships cannot be read; correct the cause, no restart is needed")
+                self._stop.wait(_PAUSE_SECONDS)
+            pause = max(_PAUSE_SECONDS, _PAUSES * self.scan_seconds) - (self._clock() - began)
+            self._stop.wait(max(0.0, pause))
+
+    def once(self, rounds: int | None = None) -> None:
+        """Scan, and follow until the process stops (or for some rounds). Raises Unavailable, TailLost and
+        Inconsistent, after which the state that was reached stays and everything is read again."""
+        with closing(self._open_tail()) as tail:
+            began = self._clock()
+            # The version that the scan reads, or one before it: then the first check notices the switch.
+            version = self._source.version
+            state = self._source.scan(lambda: not self._stop.is_set())
+            self.scans += 1
+            self.scan_seconds = self._clock() - began
+            marks = self._source.numbers()
+            with self._lock:
+                self._state, self._version = state, version
+            self._reached_at = self._checked_at = self._clock()
+            self._behind = {}
+            while not self._stop.is_set() and rounds != 0:
+                rounds = None if rounds is None else rounds - 1
+                self._take(tail)
+                if not self._whole and _reached(state.seen, marks):
+                    self._whole = True
+                    log.info("the graph is whole: %d tenants, %.1f s", len(state.tenants), self.scan_seconds)
+                if self._clock() - self._checked_at >= _CHECK_SECONDS or rounds is not None:
+                    self._check()
+
+    def _take(self, tail: Tail) -> None:
+        try:
+            records = tail.poll(100)
+        except Unavailable as error:
+            # The tail keeps its position. What is behind is noticed by the check.
+            log.warning("changes cannot be read: %s", error)
+            self._stop.wait(0.2)
+            return
+        for start in range(0, len(records), _PORTION):
+            self._apply(records[start : start + _PORTION])
+
+    def _apply(self, records: Sequence[Record]) -> None:
+        profiles: dict[tuple[str, str], set[str]] = {}
+        state = self._state
+        for record in records:
+            numbered = any(name == NUMBER for name, _ in record.headers)
+            try:
+                if record.partition.topic == self._relations:
+                    change = decode_change(record.value or b"")
+                    # What Kith has not numbered is not in MongoDB, either.
+                    with self._lock:
+                        if numbered and state.accept(record):
+                            state.apply(change)
+                            self.changes += 1
+                elif state.accept(record):
+                    self._profile(record, profiles)
+            except InvalidEvent as error:
+                self._patiently(self._unreadable, record, error)
+                if record.partition.topic == self._relations and numbered:
+                    # Something has changed that cannot be known from the log.
+                    raise Inconsistent("a change cannot be read") from error
+        for (side, tenant), ids in profiles.items():
+            self._patiently(self._refresh, state, side, tenant, sorted(ids))
+
+    def _patiently(self, act: Callable[..., None], *arguments: object) -> None:
+        """Do it as soon as the servers answer: otherwise everything would have to be read again."""
+        while True:
+            try:
+                return act(*arguments)
+            except Unavailable as error:
+                log.warning("waiting to go on with the changes: %s", error)
+                if self._stop.wait(0.5):
+                    raise
+
+    def _profile(self, record: Record, profiles: dict[tuple[str, str], set[str]]) -> None:
+        side = "providers" if record.partition.topic == self._providers else "consumers"
+        try:
+            change = orjson.loads(record.value or b"")
+            tenant, id = change["tenant"], change["data"][f"{side[:-1]}_id"]
+            if not isinstance(tenant, str) or not isinstance(id, str):
+                raise TypeError
+            erased = side == "consumers" and change["data"].get("erased") is True
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+            raise InvalidEvent("invalid", "is not a change of a profile") from None
+        profiles.setdefault((side, tenant), set()).add(id)
+        if erased:
+            self._patiently(self._erased, tenant, id)
+
+    def _refresh(self, state: State, side: str, tenant: str, ids: list[str]) -> None:
+        """Read changed profiles again: their changes have no values."""
+        if side == "providers":
+            found = self._source.providers(tenant, ids)
+            with self._lock:
+                for id, provider in found.items():
+                    state.tenant(tenant).describe(id, provider)
+            return
+        if (purpose := state.purpose_of(tenant)) is not None:
+            granted = self._source.granted(tenant, ids, purpose)
+            with self._lock:
+                for id in ids:
+                    state.tenant(tenant).grant(id, id in granted)
+
+    def _check(self) -> None:
+        """Compare with MongoDB: what Kafka has lost is noticed by it alone. Raises TailLost."""
+        self._checked_at = now = self._clock()
+        with self._lock:
+            seen = dict(self._state.seen)
+        try:
+            # Read after ``seen``: a change is stored before it is published, so none can be missing here.
+            marks, version = self._source.numbers(), self._source.version
+        except Unavailable as error:
+            log.warning("the numbers of the changes cannot be read: %s", error)
+            return
+        if version != self._version:
+            raise TailLost("another version of relations is live")
+        if any(number > marks.get(origin, 0) for origin, number in seen.items()):
+            raise TailLost("the database is older than the changes: it was restored")
+        behind = {origin: seen.get(origin, 0) for origin, number in marks.items() if number > seen.get(origin, 0)}
+        self.lag = sum(marks[origin] - number for origin, number in behind.items())
+        self._behind = {
+            origin: before if (before := self._behind.get(origin, (number, now)))[0] == number else (number, now)
+            for origin, number in behind.items()
+        }
+        if not behind:
+            self._reached_at = now
+        elif any(now - since > _PATIENCE_SECONDS for _, since in self._behind.values()):
+            raise TailLost(f"{self.lag} changes do not arrive")
+
+
+def _reached(seen: Mapping[str, int], marks: Mapping[str, int]) -> bool:
+    return all(seen.get(origin, 0) >= number for origin, number in marks.items())
+
+
+def _lowest(all: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    origins = {origin for each in all for origin in each}
+    return {origin: min(each.get(origin, 0) for each in all) for origin in origins}

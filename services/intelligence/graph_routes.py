@@ -1,0 +1,126 @@
+"""Routes about the graph itself: paths and neighbours."""
+
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Path, Query
+from pydantic import Field
+
+from services.intelligence import graph_answers as shown
+from services.intelligence.engine.neighbours import neighbours
+from services.intelligence.engine.paths import LONGEST, connection
+from services.intelligence.engine.question import Side
+from services.intelligence.parameters import NodeName, StrengthQuery
+from services.intelligence.present import Presenter, as_of
+from services.intelligence.questions import Questions
+from shared.access.guard import CallerOf, TenantOf
+from shared.access.lineage import DerivedFrom
+from shared.contracts.events import Name
+from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, forbidden
+from shared.http.paths import PathId
+from shared.http.scopes import needs
+from shared.http.server import json_response, problems
+
+_FAILURES = problems(
+    {
+        403: "The credential lacks `intelligence:read` or `relations:read`, or the consumer has not granted the "
+        "purpose.",
+        422: "A parameter is missing or malformed; detail names it.",
+        503: "The graph is not whole yet. Retry after the seconds in Retry-After.",
+    }
+)
+SidePath = Annotated[Side, Path(description="`consumer` or `provider`.")]
+
+
+class PathsQuery(StrengthQuery):
+    from_: Annotated[NodeName, DerivedFrom("consumer_id", "provider_id")] = Field(
+        alias="from", description="`consumer:` or `provider:` and an id."
+    )
+    to: Annotated[NodeName, DerivedFrom("consumer_id", "provider_id")] = Field(
+        description="`consumer:` or `provider:` and an id."
+    )
+    longest: int = Field(LONGEST, ge=1, le=LONGEST, description="The most relationships of the path.")
+
+
+class NeighboursQuery(StrengthQuery):
+    depth: int = Field(1, ge=1, le=2, description="Steps from the node.")
+    limit: int = Field(10, ge=1, le=50, description="Maximum number of neighbours of each node.")
+    purpose: Annotated[Name | None, DerivedFrom("consent")] = Field(
+        None, description="Only consumers who have granted this purpose. `left_out` is true if any are missing."
+    )
+
+
+def add_graph(app: FastAPI, questions: Questions) -> None:
+    @app.get(
+        "/v1/paths",
+        tags=["graph"],
+        summary="How two are connected: the path of the fewest relationships, through the least busy nodes.",
+        response_model=shown.Paths,
+        responses=_FAILURES,
+    )
+    @needs(INTELLIGENCE_READ)
+    def paths(query: Annotated[PathsQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
+        """Needs `relations:read`, too."""
+        if not caller.may(RELATIONS_READ):
+            raise forbidden(RELATIONS_READ)
+        question = questions.defaults.question(query)
+        start, end = split(query.from_), split(query.to)
+        with questions.reading() as state:
+            tenant = state.known(caller.tenant)
+            found = connection(tenant.graph, start, end, question, query.longest)
+            document = {
+                "found": found.found,
+                "steps": found.steps,
+                **Presenter(question, tenant.providers).parts(found.nodes, found.edges),
+                "as_of": as_of(state.seen, question, "walk"),
+            }
+        if found.lack is not None:
+            document["reason"] = f"this {found.lack} has no relationship"
+        elif not found.found:
+            document["reason"] = f"no path of at most {query.longest} relationships connects them"
+        return json_response(document)
+
+    @app.get(
+        "/v1/neighbours/{side}/{id}",
+        tags=["graph"],
+        summary="Who is around a consumer or provider.",
+        response_model=shown.Neighbours,
+        responses=_FAILURES,
+    )
+    @needs(INTELLIGENCE_READ)
+    def around(
+        side: SidePath,
+        id: Annotated[PathId, DerivedFrom("consumer_id", "provider_id"), Path()],
+        query: Annotated[NeighboursQuery, Query()],
+        caller: CallerOf,
+        _: TenantOf,
+    ) -> Any:
+        """The strongest relationships of the node, and with `depth=2` those of each of its neighbours. Needs
+        `relations:read`, too."""
+        if not caller.may(RELATIONS_READ):
+            raise forbidden(RELATIONS_READ)
+        question = questions.defaults.question(query, limit=query.limit)
+        with questions.reading() as state:
+            tenant = state.known(caller.tenant)
+            found = neighbours(tenant.graph, side, id, question, query.depth)
+            seen = as_of(state.seen, question, "walk")
+            presenter = Presenter(question, tenant.providers)
+        if found is None:
+            reason = f"this {side} has no relationship"
+            return json_response({"nodes": [], "edges": [], "omitted": 0, "reason": reason, "as_of": seen})
+        document = presenter.parts(found.nodes, found.edges)
+        if query.purpose is not None:
+            consumers = [node["id"] for node in document["nodes"] if node["side"] == "consumer"]
+            granted = questions.source.granted(caller.tenant, consumers, query.purpose)
+            questions.check(caller.tenant, id if side == "consumer" else None, query.purpose)
+            document = {
+                "nodes": [n for n in document["nodes"] if n["side"] == "provider" or n["id"] in granted],
+                "edges": [edge for edge in document["edges"] if edge["consumer_id"] in granted],
+                "left_out": len(granted) < len(consumers),
+            }
+        return json_response({**document, "omitted": found.left_out, "as_of": seen})
+
+
+def split(node: str) -> tuple[Side, str]:
+    """The side and the id of a node's name."""
+    side, _, id = node.partition(":")
+    return ("consumer" if side == "consumer" else "provider"), id

@@ -1,0 +1,70 @@
+"""Prometheus metrics of the graph, read at each scrape."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from services.intelligence.follower import Follower
+from services.intelligence.job import Job
+from shared.observability.gauges import CallbackCounters
+
+
+class GraphMetrics(Collector):
+    """Size, memory and progress of the graphs of all tenants together."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+
+    def describe(self) -> Iterator[Metric]:
+        yield from self._families()
+
+    def _families(self) -> tuple[GaugeMetricFamily | CounterMetricFamily, ...]:
+        gauge, counter = GaugeMetricFamily, CounterMetricFamily
+        return (
+            gauge("kith_graph_ready", "1 when the graph is whole and follows the changes, else 0."),
+            gauge("kith_graph_edges", "Relationships in the graph."),
+            gauge("kith_graph_nodes", "Consumers and providers in the graph.", labels=["side"]),
+            gauge("kith_graph_bytes", "Memory of the graph's arrays and names."),
+            gauge("kith_graph_bytes_per_edge", "Memory per relationship; absent without any."),
+            gauge("kith_graph_lag", "Changes that are stored and not followed yet, as of the last check."),
+            gauge("kith_graph_scan_seconds", "How long the last scan of the relationships took."),
+            counter("kith_graph_scans", "Scans of all relationships."),
+            counter("kith_graph_tails_lost", "Scans that were needed because changes were missing."),
+            counter("kith_graph_changes", "Changes of relations that were applied."),
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        families = self._families()
+        ready, edges, nodes, size, per_edge, lag, seconds, scans, lost, changes = families
+        follower = self._follower
+        with follower.reading() as state:
+            graphs = [tenant.graph for tenant in state.tenants.values()]
+            count = sum(graph.edges for graph in graphs)
+            sides = {
+                "consumer": sum(len(graph.names["consumer"]) for graph in graphs),
+                "provider": sum(len(graph.names["provider"]) for graph in graphs),
+            }
+            total = sum(graph.nbytes() for graph in graphs)
+        ready.add_metric([], 0.0 if follower.problems() else 1.0)
+        edges.add_metric([], count)
+        for side, number in sides.items():
+            nodes.add_metric([side], number)
+        size.add_metric([], total)
+        if count:
+            per_edge.add_metric([], total / count)
+        lag.add_metric([], follower.lag)
+        seconds.add_metric([], follower.scan_seconds)
+        scans.add_metric([], follower.scans)
+        lost.add_metric([], follower.lost)
+        changes.add_metric([], follower.changes)
+        yield from families
+
+
+def job_metrics(job: Job) -> CallbackCounters:
+    """Runs of the job that finds communities, and the seconds that they took."""
+    names = {
+        "kith_graph_jobs": "Runs of the job that finds communities and PageRank.",
+        "kith_graph_job_seconds": "Seconds that these runs took.",
+    }
+    return CallbackCounters(names, lambda: (job.runs, job.seconds))

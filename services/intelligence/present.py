@@ -1,0 +1,144 @@
+"""Answers of the engine as the API shows them. Pure."""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from services.intelligence.engine.answers import FEW, Answer, Edge, Lack, Node, Ranking, Via
+from services.intelligence.engine.question import Question, Side
+from services.intelligence.state import Provider
+from shared.runtime.protocols import Document
+
+NOBODY: Mapping[str, Provider] = {}
+
+_WHY = {
+    "unknown": "nobody with this id has a relationship{of}",
+    "withheld": "the consumer has not granted the purpose that this tenant's data is used for",
+    "weightless": "all relationships{of} weigh 0 by these weights",
+    "unreached": "nobody else shares these relationships{of}, so the walk leads nowhere",
+}
+
+
+class Presenter:
+    """``providers`` are the facts about providers that the caller may see; empty for one who may not."""
+
+    def __init__(self, question: Question, providers: Mapping[str, Provider] = NOBODY) -> None:
+        self._question, self._providers = question, providers
+
+    def ranking(self, ranking: Ranking, side: Side, id: str, withheld: bool = False) -> Document:
+        """The answers, who are of ``side``, to a question about ``id``, as members of an answer."""
+        listed = [self.answer(each, rank, side, id) for rank, each in enumerate(ranking.answers, 1)]
+        walked = ranking.basis == "walk"
+        return {
+            "items": listed if walked else [],
+            "candidates": ranking.candidates if walked else 0,
+            **self.lack(ranking.lack, withheld),
+            **({} if walked else {"popular": listed}),
+            "sampled": ranking.sampled,
+        }
+
+    def lack(self, lack: Lack | None, withheld: bool = False) -> Document:
+        """The members that state why there is no answer; none where there is one."""
+        if lack is None:
+            return {}
+        why = "withheld" if withheld and lack == "unknown" else lack
+        of = "" if self._question.kind is None else f" of the kind {self._question.kind}"
+        return {"lack": why, "reason": _WHY[why].format(of=of)}
+
+    def answer(self, answer: Answer, rank: int, side: Side, asked: str) -> Document:
+        """One answer, who is of ``side``."""
+        document: Document = {f"{side}_id": answer.id}
+        if side == "provider":
+            document |= self._named(answer.id, categories=True)
+        document |= {"rank": rank, "score": answer.score, "relationships": answer.degree}
+        if answer.strength is not None:
+            document["strength"] = answer.strength
+        if answer.shared is not None:
+            document["shared"] = few(answer.shared)
+        if answer.via or answer.rest:
+            document["because"] = [self.walk(answer, asked if side == "provider" else answer.id)]
+        return document
+
+    def walk(self, answer: Answer, consumer_id: str) -> Document:
+        """The reason `walk` of an answer: the relationships of ``consumer_id`` that led there."""
+        return {
+            "term": "walk",
+            "points": answer.score,
+            "via": [self._via(via, answer, consumer_id) for via in answer.via],
+            "rest": answer.rest,
+            "rest_points": answer.points(answer.rest_whole),
+        }
+
+    def name(self, provider_id: str) -> Document:
+        """A provider's name, where the caller may see it."""
+        return self._named(provider_id, categories=False)
+
+    def parts(self, nodes: Sequence[Node], edges: Sequence[Edge]) -> Document:
+        """Some nodes, and relationships between them."""
+        return {
+            "nodes": [
+                {
+                    "side": node.side,
+                    "id": node.id,
+                    **(self.name(node.id) if node.side == "provider" else {}),
+                    "steps": node.steps,
+                    "relationships": node.degree,
+                }
+                for node in nodes
+            ],
+            "edges": [
+                {
+                    "consumer_id": edge.consumer_id,
+                    "provider_id": edge.provider_id,
+                    "strength": edge.strength,
+                    "relationship": relationship(edge.consumer_id, edge.provider_id),
+                }
+                for edge in edges
+            ],
+        }
+
+    def _via(self, via: Via, answer: Answer, consumer_id: str) -> Document:
+        return {
+            "provider_id": via.provider_id,
+            **self._named(via.provider_id, categories=False),
+            "strength": via.strength,
+            "shared_consumers": few(via.shared),
+            "of": few(via.of),
+            "points": answer.points(via.whole),
+            "relationship": relationship(consumer_id, via.provider_id),
+        }
+
+    def _named(self, provider_id: str, *, categories: bool) -> Document:
+        known = self._providers.get(provider_id)
+        if known is None:
+            return {}
+        document: Document = {} if known.name is None else {"name": known.name}
+        if categories and known.categories:
+            document["categories"] = list(known.categories)
+        return document
+
+
+def relationship(consumer_id: str, provider_id: str) -> str:
+    """The path of a relationship in the relations API."""
+    return f"/v1/relationships/{quote(consumer_id, safe='')}/{quote(provider_id, safe='')}"
+
+
+def few(count: int) -> int | str:
+    """A number of consumers: a small one is personal data."""
+    return count if count >= FEW else "few"
+
+
+def positions(seen: Mapping[str, int]) -> dict[str, int]:
+    """The numbers of the last changes, by partition."""
+    return {origin.removeprefix("relations@1/"): number for origin, number in sorted(seen.items())}
+
+
+def as_of(seen: Mapping[str, int], question: Question, model: str) -> Document:
+    """What an answer follows from."""
+    return {
+        "positions": positions(seen),
+        "month": question.month,
+        "weights": dict(sorted(question.weights.items())),
+        "half_life_months": question.half_life,
+        "beta": question.beta,
+        "model": model,
+    }

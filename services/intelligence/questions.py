@@ -1,0 +1,181 @@
+"""Answers questions of a tenant: from the graph, the facts about providers, and the consents."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from services.intelligence.engine.answers import Ranking
+from services.intelligence.engine.question import Question, Side, other
+from services.intelligence.engine.recommend import affinity, recommend
+from services.intelligence.engine.similar import similar
+from services.intelligence.follower import Follower, Source
+from services.intelligence.parameters import AskQuery, Defaults, PairQuery, RecommendQuery, SimilarQuery
+from services.intelligence.present import NOBODY, Presenter, as_of
+from services.intelligence.state import State, Tenant
+from shared.contracts.errors import Unavailable
+from shared.http.caller import RELATIONS_READ, Caller
+from shared.http.parameters import BadParameter
+from shared.runtime.protocols import Document
+
+#: How many terms of each score are listed.
+REASONS = 3
+
+Rank = Callable[[Tenant, Question], Ranking]
+
+
+class NotGranted(Exception):
+    """The consumer has not granted the purpose."""
+
+
+class Questions:
+    """Every method raises Unavailable while MongoDB is unavailable and it is needed."""
+
+    def __init__(
+        self,
+        follower: Follower,
+        source: Source,
+        defaults: Defaults,
+        problems: Callable[[], Sequence[str]] = list,
+    ) -> None:
+        """``problems`` are the reasons why nothing may be answered now."""
+        self.source, self.defaults = source, defaults
+        self._follower, self._problems = follower, problems
+
+    @contextmanager
+    def reading(self) -> Iterator[State]:
+        """The state, which does not change within. Raises Unavailable where nothing may be answered now."""
+        if found := self._problems():
+            raise Unavailable("; ".join(found))
+        with self._follower.reading() as state:
+            yield state
+
+    def recommend(self, caller: Caller, side: Side, id: str, query: RecommendQuery) -> Document:
+        """The providers for a consumer, or the consumers for a provider. Raises NotGranted and BadParameter."""
+        return self._ranked(
+            caller,
+            side,
+            other(side),
+            id,
+            query,
+            lambda tenant, question: recommend(tenant.graph, side, id, question),
+            known=query.known,
+        )
+
+    def similar(self, caller: Caller, side: Side, id: str, query: SimilarQuery) -> Document:
+        """The nodes of the same side that are similar. Raises NotGranted and BadParameter."""
+        return self._ranked(
+            caller,
+            side,
+            side,
+            id,
+            query,
+            lambda tenant, question: similar(tenant.graph, side, id, question),
+        )
+
+    def affinity(self, caller: Caller, consumer_id: str, provider_id: str, query: PairQuery) -> Document:
+        """One pair. Raises NotGranted."""
+        self.check(caller.tenant, consumer_id, query.purpose)
+        question = self.defaults.question(query, beta=query.beta, reasons=REASONS if query.explain else 0)
+        with self.reading() as state:
+            tenant = state.known(caller.tenant)
+            found = affinity(tenant.graph, consumer_id, provider_id, question)
+            presenter = _presenter(caller, tenant, question)
+            document: Document = {
+                "consumer_id": consumer_id,
+                "provider_id": provider_id,
+                **presenter.name(provider_id),
+                "strength": found.strength,
+                "score": None if found.answer is None else found.answer.score,
+                "rank": found.rank,
+                "candidates": found.candidates,
+                **presenter.lack(found.lack, consumer_id in tenant.withheld),
+                "sampled": found.sampled,
+                "as_of": as_of(state.seen, question, "walk"),
+            }
+        if found.answer is not None and query.explain:
+            document["because"] = [presenter.walk(found.answer, consumer_id)]
+        return document
+
+    def check(self, tenant: str, consumer_id: str | None, purpose: str | None) -> None:
+        """Raises NotGranted."""
+        if purpose is None or consumer_id is None:
+            return
+        if consumer_id not in self.source.granted(tenant, [consumer_id], purpose):
+            raise NotGranted(purpose)
+
+    def _ranked(
+        self,
+        caller: Caller,
+        side: Side,
+        far: Side,
+        id: str,
+        query: AskQuery,
+        rank: Rank,
+        *,
+        known: bool = False,
+    ) -> Document:
+        if far == "consumer" and query.category is not None:
+            raise BadParameter("category", "limits providers, and these answers are consumers")
+        self.check(caller.tenant, id if side == "consumer" else None, query.purpose)
+        question = self.defaults.question(
+            query, beta=query.beta, limit=query.limit, known=known, reasons=REASONS if query.explain else 0
+        )
+        with self.reading() as state:
+            tenant = state.known(caller.tenant)
+            if query.category is not None:
+                question = replace(question, among=tenant.of_category(query.category))
+            ranking = rank(tenant, question)
+            purpose = query.purpose if far == "consumer" else None
+            unwanted = far == "provider" and not known and any(a.id in tenant.closed for a in ranking.answers)
+            if purpose is None and not unwanted:
+                return self._shown(caller, state, tenant, ranking, side, far, id, question)
+
+        def accepted(tenant: Tenant, ids: list[str]) -> set[str]:
+            if purpose is not None:
+                return self.source.granted(caller.tenant, ids, purpose)
+            return set(ids) - tenant.closed
+
+        chosen, left_out = self._chosen(caller.tenant, rank, question, accepted)
+        with self.reading() as state:
+            tenant = state.known(caller.tenant)
+            ranking = rank(tenant, replace(question, among=chosen))
+            document = self._shown(caller, state, tenant, ranking, side, far, id, question)
+        return document if purpose is None else {**document, "left_out": left_out}
+
+    def _chosen(
+        self, name: str, rank: Rank, question: Question, accepted: Callable[[Tenant, list[str]], set[str]]
+    ) -> tuple[frozenset[str], bool]:
+        """The best ones that are accepted, and whether any are not."""
+        size = 2 * question.limit
+        while True:
+            with self.reading() as state:
+                tenant = state.known(name)
+                ranking = rank(tenant, replace(question, limit=size, reasons=0))
+            ids = [answer.id for answer in ranking.answers]
+            wanted = accepted(tenant, ids)
+            kept = [each for each in ids if each in wanted]
+            if len(kept) >= question.limit or len(ids) < size:
+                return frozenset(kept[: question.limit]), len(kept) < len(ids)
+            size *= 4
+
+    def _shown(
+        self,
+        caller: Caller,
+        state: State,
+        tenant: Tenant,
+        ranking: Ranking,
+        side: Side,
+        far: Side,
+        id: str,
+        question: Question,
+    ) -> Document:
+        presenter = _presenter(caller, tenant, question)
+        withheld = side == "consumer" and id in tenant.withheld
+        return {
+            **presenter.ranking(ranking, far, id, withheld),
+            "as_of": as_of(state.seen, question, "walk"),
+        }
+
+
+def _presenter(caller: Caller, tenant: Tenant, question: Question) -> Presenter:
+    return Presenter(question, tenant.providers if caller.may(RELATIONS_READ) else NOBODY)

@@ -1,0 +1,41 @@
+"""What the graph holds of single relationships, as kinds of a document. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.intelligence.engine.graph import Graph
+
+#: kind → month → {"count": relations}, as in the document of a relationship.
+Kinds = dict[str, dict[str, dict[str, int]]]
+
+
+def kinds_of(graph: Graph, consumer_id: str, provider_id: str) -> Kinds:
+    """The relations of a pair by kind and month; empty without any."""
+    consumer = graph.names["consumer"].find(consumer_id)
+    provider = graph.names["provider"].find(provider_id)
+    rows = graph.rows["consumer"]
+    if consumer is None or provider is None or (at := rows.find(consumer, provider)) < 0:
+        return {}
+    assert rows.words is not None
+    kinds: Kinds = {}
+    for cell in graph.cells.cells(int(rows.words[at])):
+        month = f"{cell.month // 12:04d}-{cell.month % 12 + 1:02d}"
+        counted = kinds.setdefault(cell.kind, {}).setdefault(month, {"count": 0})
+        counted["count"] += int(cell.amount)
+    return kinds
+
+
+def providers_of(graph: Graph, consumer_id: str) -> list[str]:
+    """The providers of a consumer."""
+    number = graph.names["consumer"].find(consumer_id)
+    if number is None:
+        return []
+    ids = graph.names["provider"].ids
+    return [ids[provider] for provider in graph.rows["consumer"].row(number).tolist()]
+
+
+def counts(kinds: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Kinds:
+    """The counts alone of a document's kinds, as a copy."""
+    return {
+        kind: {month: {"count": cell["count"]} for month, cell in months.items()} for kind, months in kinds.items()
+    }

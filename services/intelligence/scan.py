@@ -1,0 +1,135 @@
+"""Reads the whole state from MongoDB as of one moment: relationships, providers, consents, and the numbers of the
+last changes, which the relations service stores in the same transactions."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo.client_session import ClientSession
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
+
+from services.intelligence.state import Provider, State
+from shared.contracts.errors import Unavailable
+from shared.contracts.events import document_id
+from shared.mongo.errors import translated
+from shared.mongo.limits import STREAM_MS
+from shared.mongo.store import POSITIONS, beginning_with
+from shared.runtime.protocols import Document
+from shared.versions.generations import collection_of, place_of
+from shared.versions.mongo_registry import MongoRegistry
+
+log = logging.getLogger(__name__)
+
+_RELATIONSHIP = {"_id": 0, "tenant": 1, "consumer_id": 1, "provider_id": 1, "kinds": 1}
+_PROVIDER = {
+    "_id": 0,
+    "tenant": 1,
+    "provider_id": 1,
+    "name": 1,
+    "categories": 1,
+    "location": 1,
+    "closed": 1,
+}
+#: SnapshotTooOld, SnapshotUnavailable
+_PAST_GONE = (239, 246)
+_BATCH = 20_000
+
+
+class MongoSource:
+    """The collections of the live version of relations in ``database``. ``purposes`` as in ``State``."""
+
+    def __init__(self, database: Database[Document], purposes: Mapping[str, str]) -> None:
+        self._database = database
+        self._purposes = purposes
+        self._registry = MongoRegistry(database, "relations")
+
+    @property
+    def version(self) -> int:
+        """The live version of relations. Raises Unavailable."""
+        return self._registry.read().live
+
+    def numbers(self) -> dict[str, int]:
+        """The number of the last change of each origin, as of now. Raises Unavailable."""
+        durable = self._database.with_options(read_concern=ReadConcern("majority"))
+        with translated():
+            return _numbers(durable, self.version, None)
+
+    def scan(self, going_on: Callable[[], bool]) -> State:
+        """The whole state as of one moment. Raises Unavailable, also when ``going_on`` ends."""
+        version = self.version
+        began = time.monotonic()
+        with translated(), _keeping_the_past(), self._database.client.start_session(snapshot=True) as session:
+            state = State(_numbers(self._database, version, session), self._purposes)
+            self._load_consents(state, version, session)
+            self._load_providers(state, version, session)
+            relationships = self._database[collection_of("relationships", version)]
+            found = relationships.find(
+                {}, _RELATIONSHIP, session=session, batch_size=_BATCH, max_time_ms=STREAM_MS
+            )
+            state.load(_while(going_on, found))
+        if self.version != version:
+            raise Unavailable("relations were switched to another version during the scan")
+        log.info("read all relationships in %.1f s", time.monotonic() - began)
+        return state
+
+    def providers(self, tenant: str, ids: list[str]) -> dict[str, Provider]:
+        """The present facts about providers. Raises Unavailable."""
+        wanted = {"_id": {"$in": [document_id(tenant, id) for id in ids]}}
+        with translated():
+            found = self._database[collection_of("providers", self.version)].find(wanted, _PROVIDER)
+            return {each["provider_id"]: Provider.of(each) for each in found}
+
+    def granted(self, tenant: str, ids: list[str], purpose: str) -> set[str]:
+        """Those of these consumers who have granted a purpose. Raises Unavailable."""
+        wanted = {"_id": {"$in": [document_id(tenant, id) for id in ids]}, f"consent.{purpose}": True}
+        with translated():
+            found = self._database[collection_of("consumers", self.version)].find(wanted, {"consumer_id": 1})
+            return {each["consumer_id"] for each in found}
+
+    def _load_consents(self, state: State, version: int, session: ClientSession) -> None:
+        consumers = self._database[collection_of("consumers", version)]
+        for purpose in set(self._purposes.values()):
+            wanted = {f"consent.{purpose}": True}
+            for each in consumers.find(
+                wanted, {"_id": 0, "tenant": 1, "consumer_id": 1}, session=session, max_time_ms=STREAM_MS
+            ):
+                if state.purpose_of(each["tenant"]) == purpose:
+                    state.tenant(each["tenant"]).granted.add(each["consumer_id"])
+
+    def _load_providers(self, state: State, version: int, session: ClientSession) -> None:
+        providers = self._database[collection_of("providers", version)]
+        for each in providers.find({}, _PROVIDER, session=session, max_time_ms=STREAM_MS):
+            state.tenant(each["tenant"]).describe(each["provider_id"], Provider.of(each))
+
+
+def _numbers(database: Database[Document], version: int, session: ClientSession | None) -> dict[str, int]:
+    wanted = {"_id": beginning_with(f"relations@{version}/"), "emitted": {"$gt": 0}}
+    # A switch to another version carries the numbers over, and the origins keep the names of version 1.
+    return {
+        f"relations@1/{place_of(each['_id'])}": each["emitted"]
+        for each in database[POSITIONS].find(wanted, {"emitted": 1}, session=session)
+    }
+
+
+def _while(going_on: Callable[[], bool], found: Any) -> Iterator[Any]:
+    for at, each in enumerate(found):
+        if not at % _BATCH and not going_on():
+            raise Unavailable("the service is stopping")
+        yield each
+
+
+@contextmanager
+def _keeping_the_past() -> Iterator[None]:
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code in _PAST_GONE:
+            raise Unavailable(
+                "MongoDB did not keep the past for as long as the scan takes; raise "
+                "minSnapshotHistoryWindowInSeconds"
+            ) from error
+        raise

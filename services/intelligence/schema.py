@@ -1,0 +1,97 @@
+"""The collections of the intelligence service: validators and indexes. Data."""
+
+from typing import Any
+
+from shared.contracts.collections import Collections, CollectionSpec, object_schema
+from shared.erasure.derived import GRAPH_NODES, OUTCOMES
+from shared.versions.followers import FOLLOWERS
+from shared.versions.followers import SPEC as FOLLOWERS_SPEC
+
+MODELS, JOBS = "models", "graph_jobs"
+
+_STRING: dict[str, Any] = {"bsonType": "string"}
+_DATE: dict[str, Any] = {"bsonType": "date"}
+_WHOLE: dict[str, Any] = {"bsonType": ["int", "long"]}
+_NUMBER: dict[str, Any] = {"bsonType": ["double", "int", "long"]}
+_BOOL: dict[str, Any] = {"bsonType": "bool"}
+_OBJECT: dict[str, Any] = {"bsonType": "object"}
+#: Positions: a list, because origins contain dots, which are unsuitable in field names.
+_POSITIONS: dict[str, Any] = {
+    "bsonType": "array",
+    "items": {
+        "bsonType": "object",
+        "required": ["origin", "number"],
+        "properties": {"origin": _STRING, "number": _WHOLE},
+        "additionalProperties": False,
+    },
+}
+
+#: ``tenant:side:id``. Written by one process at a time, only where something has changed.
+_NODES = object_schema(
+    {
+        "tenant": _STRING,
+        "side": {"enum": ["consumer", "provider"]},
+        "id": _STRING,
+        "community": _STRING,
+        "pagerank": _NUMBER,
+        "degree": {**_WHOLE, "minimum": 1},
+    }
+)
+#: One per tenant: what the last job has found, and who runs the next one until when.
+_JOBS = object_schema(
+    {"tenant": _STRING},
+    {
+        "owner": _STRING,
+        "until": _DATE,
+        "at": _DATE,
+        "positions": _POSITIONS,
+        "seconds": _NUMBER,
+        "nodes": _WHOLE,
+        "edges": _WHOLE,
+        "modularity": _NUMBER,
+        "communities": {"bsonType": "array", "items": _OBJECT},
+    },
+)
+#: ``tenant:name:version``. ``live`` marks the one that answers.
+_MODELS = object_schema(
+    {
+        "tenant": _STRING,
+        "name": _STRING,
+        "version": {**_WHOLE, "minimum": 1},
+        "live": _BOOL,
+        "learned": _DATE,
+        "parameters": _OBJECT,
+        "digest": _STRING,
+        "evaluation": _OBJECT,
+    },
+    {"previous": _BOOL, "positions": _POSITIONS, "erased_since": {**_WHOLE, "minimum": 0}},
+)
+#: ``tenant:consumer:provider:day``: that a provider was recommended to a consumer who agreed to it being noted.
+_OUTCOMES = object_schema(
+    {
+        "tenant": _STRING,
+        "consumer_id": _STRING,
+        "provider_id": _STRING,
+        "day": _STRING,
+        "model": _STRING,
+        "rank": {**_WHOLE, "minimum": 1},
+        "at": _DATE,
+        "followed": _BOOL,
+    },
+    {"followed_at": _DATE},
+)
+
+COLLECTIONS: Collections = {
+    GRAPH_NODES: CollectionSpec(
+        _NODES,
+        indexes=(
+            (("tenant", 1), ("side", 1), ("pagerank", -1), ("_id", 1)),
+            (("tenant", 1), ("side", 1), ("degree", -1), ("_id", 1)),
+            (("tenant", 1), ("community", 1), ("pagerank", -1), ("_id", 1)),
+        ),
+    ),
+    JOBS: CollectionSpec(_JOBS),
+    MODELS: CollectionSpec(_MODELS),
+    OUTCOMES: CollectionSpec(_OUTCOMES, indexes=((("tenant", 1), ("model", 1), ("at", 1)), (("at", 1),))),
+    FOLLOWERS: FOLLOWERS_SPEC,
+}

@@ -1,0 +1,61 @@
+"""The composition root of the webhooks service: fan-out, the senders and their API in one process."""
+
+from services.webhooks.addresses import networks
+from services.webhooks.api import create_app
+from services.webhooks.endpoints import Endpoints
+from services.webhooks.feed import Feed
+from services.webhooks.leases import Leases
+from services.webhooks.log_reader import LogReader
+from services.webhooks.metrics import SenderMetrics
+from services.webhooks.projection import WebhooksProjection
+from services.webhooks.queue import Queue
+from services.webhooks.rendering import Renderer
+from services.webhooks.schema import BESIDE, COLLECTIONS
+from services.webhooks.sending import Sending
+from shared.erasure.ledger import Ledger
+from shared.runtime.worker import owner_name
+from shared.service.composition import Prepared, Service, now
+from shared.service.launch import launch
+from shared.settings import Settings, servers_of
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM. Raises ConfigurationError, or the error that stopped the worker."""
+    servers_of(settings)
+    allowed = networks(settings.webhook_allow)
+    with Service("webhooks", settings) as service:
+        database, vault, topics = service.database, service.vault, service.topics
+        ledger, gate = service.background(Ledger(settings)), service.erasure_gate(corrects=False)
+        worker = service.worker(WebhooksProjection(topics), COLLECTIONS, beside=BESIDE)
+        prepared = Prepared(database, {**COLLECTIONS, **BESIDE})
+        renderer = Renderer(database, service.names("relations"), ledger.mode, vault)
+        owner = owner_name()
+        sending = service.background(
+            Sending(
+                Queue(database),
+                Leases(database, owner),
+                lambda reader: Feed(database, reader, topics),
+                lambda: LogReader(settings),
+                renderer,
+                SenderMetrics(service.metrics),
+                owner,
+                allowed,
+                # A delivery of an erased consumer must not be sent because the ledger is unread.
+                lambda: prepared.problems() or ledger.problems(),
+            )
+        )
+        app = create_app(
+            Endpoints(database, renderer, vault, topics, lambda: LogReader(settings), now),
+            lambda: prepared.problems() or worker.problems() or ledger.problems() or sending.problems(),
+            allowed,
+            access=service.access,
+        )
+        service.serve(app, settings.webhooks_port, gate=gate)
+
+
+def main() -> None:
+    launch("webhooks", run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,333 @@
+"""The HTTP interface of webhooks: endpoints, their deliveries, replays."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import Body, FastAPI, HTTPException, Path, Query, Response
+from fastapi.responses import JSONResponse
+
+from services.webhooks import answers
+from services.webhooks.addresses import Network
+from services.webhooks.endpoints import Endpoints, Made, TooMany
+from services.webhooks.post import check_url
+from services.webhooks.subscription import TYPES
+from shared.access.app import guarded_app
+from shared.access.audit import Act
+from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf, TenantOf
+from shared.access.lineage import DerivedFrom, reveals
+from shared.contracts.events import EPOCH
+from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, WEBHOOKS_MANAGE, Caller, Denied, forbidden
+from shared.http.parameters import BadParameter
+from shared.http.problems.client import HIDDEN_FIELD
+from shared.http.scopes import needs
+from shared.http.server import json_response, problem, problems
+from shared.runtime.protocols import Document
+
+DESCRIPTION = """\
+Sends changes of relations, consumers and providers to HTTP endpoints, signed by Standard Webhooks 1.0.0.
+
+Each change is enqueued exactly once and sent in order per consumer (or provider) until the endpoint answers 2xx.
+A repeated delivery has the same `webhook-id`, `kith-origin` and `kith-number`.
+"""
+#: What the creator of an endpoint must be able to read.
+_SCOPES = {
+    "relation.changed": RELATIONS_READ,
+    "provider.changed": RELATIONS_READ,
+    "consumer.changed": CONSUMERS_READ,
+}
+#: What a condition of an endpoint compares.
+_CONDITIONS = {
+    "kinds": ("kind",),
+    "providers": ("provider_id",),
+    "categories": ("categories", "provider_id"),
+    "purpose": ("consent",),
+}
+FAILURES = problems(
+    {
+        400: "The body is not JSON in UTF-8.",
+        422: "A parameter or the body is malformed; detail names it.",
+        503: "A server is unavailable. Retry after the seconds in Retry-After.",
+    }
+)
+MISSING = problems({404: "There is no endpoint with this id."})
+CHANGED = problems({409: "The endpoint was changed at the same moment."})
+_Name = Annotated[str, DerivedFrom(), Path(max_length=100, description="The endpoint's id.")]
+
+
+def create_app(
+    endpoints: Endpoints,
+    ready: Callable[[], Sequence[str]],
+    allowed: Sequence[Network],
+    *,
+    access: Access,
+) -> FastAPI:
+    """The app. ``ready`` returns the reasons why the service cannot work, ``allowed`` are networks that endpoints
+    may be in although they are not public."""
+    app = guarded_app("Kith webhooks", DESCRIPTION, access, ready)
+
+    def found(tenant: str, name: str) -> Document:
+        if (endpoint := endpoints.find(tenant, name)) is None:
+            raise HTTPException(404, "there is no endpoint with this id")
+        return endpoint
+
+    def recorded(access: Access, caller: Caller, action: str, name: str) -> None:
+        access.record(Act(caller.tenant, caller.name, caller.key, action, {"endpoint": name}))
+
+    def unchanged() -> Response:
+        return problem(409, "the endpoint was changed or deleted at the same moment; read it and try again")
+
+    @app.post(
+        "/v1/webhooks/endpoints",
+        status_code=201,
+        response_model=answers.Endpoint,
+        responses=FAILURES | problems({409: "The tenant has as many endpoints as it may have."}),
+    )
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def create(
+        stated: Annotated[answers.NewEndpoint, Body()], tenant: TenantOf, caller: CallerOf, access: AccessOf
+    ) -> Response:
+        """Create an endpoint. The answer contains its secret, which is not shown again. Deliveries have the masks
+        of the credential."""
+        _permit(stated, caller, stated.types)
+        if (reason := check_url(stated.url, allowed)) is not None:
+            return problem(422, f"url: {reason}")
+        if (reason := _not_yet(stated.since)) is not None:
+            return problem(422, reason)
+        recorded(access, caller, "webhook.create", stated.url)
+        kept = stated.model_dump(exclude={"algorithm", "since"}, exclude_none=True)
+        try:
+            made = endpoints.create(tenant, kept, stated.algorithm, list(caller.masks), caller.key)
+        except TooMany as error:
+            return problem(409, str(error))
+        if stated.since is not None:
+            endpoints.replay(made.endpoint, _since(stated.since))
+        return _with_secret(endpoints, made, 201)
+
+    @app.get("/v1/webhooks/endpoints", response_model=answers.EndpointList, responses=FAILURES)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def every(tenant: TenantOf) -> Any:
+        """The endpoints of the tenant."""
+        return json_response({"items": [endpoints.answer(each) for each in endpoints.all(tenant)]})
+
+    @app.get("/v1/webhooks/endpoints/{endpoint}", response_model=answers.Endpoint, responses=FAILURES | MISSING)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def one(endpoint: _Name, tenant: TenantOf) -> Any:
+        """One endpoint, with how much waits for it."""
+        return json_response(endpoints.answer(found(tenant, endpoint)))
+
+    @app.patch(
+        "/v1/webhooks/endpoints/{endpoint}",
+        response_model=answers.Endpoint,
+        responses=FAILURES | MISSING | CHANGED,
+    )
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def change(
+        endpoint: _Name,
+        stated: Annotated[answers.EndpointChange, Body()],
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+    ) -> Response:
+        """Change an endpoint: members replace, null removes, others stay. It applies to what is enqueued from now
+        on; url, template and headers also to what waits."""
+        before = found(tenant, endpoint)
+        given = stated.model_dump(exclude_unset=True)
+        for name in ("url", "types"):
+            if name in given and given[name] is None:
+                return problem(422, f"{name}: cannot be removed")
+        _permit(stated, caller, given.get("types") or before["types"])
+        if "url" in given and (reason := check_url(given["url"], allowed)) is not None:
+            return problem(422, f"url: {reason}")
+        recorded(access, caller, "webhook.change", endpoint)
+        removed = {name for name, value in given.items() if value is None}
+        kept = {name: value for name, value in given.items() if value is not None}
+        after = endpoints.change(before, kept, removed, list(caller.masks))
+        return unchanged() if after is None else json_response(endpoints.answer(after))
+
+    @app.delete("/v1/webhooks/endpoints/{endpoint}", status_code=204, responses=FAILURES | MISSING)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def delete(endpoint: _Name, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
+        """Delete an endpoint. What waits for it is not sent."""
+        stored = found(tenant, endpoint)
+        recorded(access, caller, "webhook.delete", endpoint)
+        endpoints.delete(stored)
+        return Response(status_code=204)
+
+    @app.post(
+        "/v1/webhooks/endpoints/{endpoint}/secret",
+        response_model=answers.Endpoint,
+        responses=FAILURES | MISSING | CHANGED,
+    )
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def rotate(
+        endpoint: _Name,
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+        stated: Annotated[answers.Rotation, Body(default_factory=answers.Rotation)],
+    ) -> Response:
+        """Make a new secret. Deliveries are signed with both until the overlap ends."""
+        stored = found(tenant, endpoint)
+        recorded(access, caller, "webhook.rotate", endpoint)
+        made = endpoints.rotate(stored, timedelta(hours=stated.overlap_hours))
+        return unchanged() if made is None else _with_secret(endpoints, made, 200)
+
+    @app.post(
+        "/v1/webhooks/endpoints/{endpoint}/enable",
+        response_model=answers.Endpoint,
+        responses=FAILURES | MISSING | CHANGED,
+    )
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def enable(endpoint: _Name, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
+        """Enable an endpoint. It gets everything that has changed while it was disabled, in order."""
+        stored = found(tenant, endpoint)
+        recorded(access, caller, "webhook.enable", endpoint)
+        after = endpoints.enable(stored)
+        return unchanged() if after is None else json_response(endpoints.answer(after))
+
+    @app.post(
+        "/v1/webhooks/endpoints/{endpoint}/disable",
+        response_model=answers.Endpoint,
+        responses=FAILURES | MISSING | CHANGED,
+    )
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def disable(endpoint: _Name, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
+        """Disable an endpoint. Kith remembers from where it has to go on."""
+        stored = found(tenant, endpoint)
+        recorded(access, caller, "webhook.disable", endpoint)
+        after = endpoints.disable(stored)
+        return unchanged() if after is None else json_response(endpoints.answer(after))
+
+    @app.post(
+        "/v1/webhooks/endpoints/{endpoint}/test",
+        status_code=202,
+        response_model=answers.Tested,
+        responses=FAILURES | MISSING,
+    )
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def test(endpoint: _Name, tenant: TenantOf) -> Response:
+        """Send a delivery of type `webhook.test`. Its outcome is in the log of deliveries."""
+        return JSONResponse({"delivery": endpoints.test(found(tenant, endpoint))}, 202)
+
+    @app.post(
+        "/v1/webhooks/endpoints/{endpoint}/replay",
+        status_code=202,
+        response_model=answers.Started,
+        responses=FAILURES | MISSING,
+    )
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def replay(
+        endpoint: _Name,
+        stated: Annotated[answers.Replay, Body()],
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+    ) -> Response:
+        """Send the changes since a time again, in order. Changes from now on follow them."""
+        stored = found(tenant, endpoint)
+        if (reason := _not_yet(stated.since)) is not None:
+            return problem(422, reason)
+        recorded(access, caller, "webhook.replay", endpoint)
+        name, changes = endpoints.replay(stored, _since(stated.since))
+        return JSONResponse({"replay": name, "changes": changes}, 202)
+
+    @app.post(
+        "/v1/webhooks/endpoints/{endpoint}/retry",
+        status_code=202,
+        response_model=answers.Started,
+        responses=FAILURES | MISSING,
+    )
+    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    def retry(
+        endpoint: _Name,
+        tenant: TenantOf,
+        caller: CallerOf,
+        access: AccessOf,
+        stated: Annotated[answers.Retry, Body(default_factory=answers.Retry)],
+    ) -> Response:
+        """Send again what was given up after ten attempts."""
+        stored = found(tenant, endpoint)
+        recorded(access, caller, "webhook.retry", endpoint)
+        return JSONResponse({"deliveries": endpoints.retry(stored, stated.delivery)}, 202)
+
+    @app.get(
+        "/v1/webhooks/endpoints/{endpoint}/deliveries",
+        response_model=answers.AttemptPage,
+        responses=FAILURES | MISSING | problems({400: "The cursor does not come from this list."}),
+    )
+    @needs(WEBHOOKS_MANAGE)
+    def deliveries(
+        endpoint: _Name,
+        tenant: TenantOf,
+        cursors: CursorsOf,
+        outcome: Annotated[
+            Literal["delivered", "failed", "given_up", "dropped"] | None,
+            DerivedFrom(),
+            Query(description="Only attempts with this outcome. `failed` is tried again, `given_up` is not."),
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of attempts.")] = 20,
+        cursor: Annotated[
+            str | None, Query(description="`next` of the page before. Default: the first page.")
+        ] = None,
+    ) -> Any:
+        """The attempts of 30 days, latest first, with the first KiB of each answer."""
+        stored = found(tenant, endpoint)
+        items = endpoints.attempts(stored, outcome, limit + 1, _after(cursors.decode(cursor)))
+        page, rest = items[:limit], len(items) > limit
+        return json_response(
+            {
+                "items": [{k: v for k, v in each.items() if k not in _INTERNAL} for each in page],
+                "next": cursors.encode(_place_of(page[-1]) if rest else None),
+            }
+        )
+
+    return app
+
+
+_INTERNAL = frozenset({"_id", "endpoint", "tenant"})
+
+
+def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]) -> None:
+    """Raises Denied for an endpoint that would get, or search, what the caller may not see."""
+    for type in types:
+        if type in TYPES and not caller.may(_SCOPES[type]):
+            raise forbidden(_SCOPES[type])
+    for name, fields in _CONDITIONS.items():
+        if getattr(stated, name, None) and (field := reveals(caller.masks, fields)) is not None:
+            detail = f"{field} is hidden from this credential, and {name} would reveal it"
+            raise Denied(403, detail, kind=HIDDEN_FIELD)
+    if stated.purpose and not caller.may(CONSUMERS_READ):
+        raise forbidden(CONSUMERS_READ)
+
+
+def _not_yet(since: datetime | str | None) -> str | None:
+    return (
+        "since: must have an offset, as in 2026-11-29T12:00:00Z"
+        if (isinstance(since, datetime) and since.tzinfo is None)
+        else None
+    )
+
+
+def _since(since: datetime | str) -> datetime | None:
+    return since.astimezone(UTC) if isinstance(since, datetime) else None
+
+
+def _with_secret(endpoints: Endpoints, made: Made, status: int) -> Response:
+    response = json_response({**endpoints.answer(made.endpoint), "secret": made.secret})
+    response.status_code = status
+    return response
+
+
+def _place_of(entry: Document) -> tuple[int, str]:
+    return (entry["at"] - EPOCH) // timedelta(milliseconds=1), entry["_id"]
+
+
+def _after(place: list[Any] | None) -> tuple[datetime, str] | None:
+    """Raises BadParameter."""
+    match place:
+        case None:
+            return None
+        case [int(milliseconds), str(id)] if abs(milliseconds) < 10**15:
+            return EPOCH + timedelta(milliseconds=milliseconds), id
+    raise BadParameter("cursor", "is not a value of next from this query")

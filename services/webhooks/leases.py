@@ -1,0 +1,51 @@
+"""Which process sends for which endpoint: a lease with an epoch, by MongoDB's clock."""
+
+from datetime import timedelta
+
+from pymongo import ReturnDocument
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+from pymongo.write_concern import WriteConcern
+
+from services.webhooks.deliveries import LEASES
+from shared.mongo.errors import translated
+from shared.mongo.store import server_time
+from shared.runtime.protocols import Document
+
+#: A lease ends so long after its last renewal. An attempt takes at most half of it.
+LEASE = timedelta(seconds=30)
+
+
+class Leases:
+    """The leases that ``owner`` takes. Methods raise Unavailable."""
+
+    def __init__(self, database: Database[Document], owner: str) -> None:
+        self._database, self._owner = database, owner
+        self._leases = database.with_options(write_concern=WriteConcern("majority", wtimeout=10_000))[LEASES]
+
+    def take(self, endpoint: str) -> bool:
+        """Take or renew the lease of an endpoint; False while another process holds it."""
+        with translated():
+            now = server_time(self._database)
+            free = {"_id": endpoint, "$or": [{"until": {"$lt": now}}, {"owner": self._owner}]}
+            taken = {"owner": self._owner, "until": now + LEASE}
+            try:
+                found = self._leases.find_one_and_update(
+                    free,
+                    {"$set": taken, "$inc": {"epoch": 1}},
+                    upsert=True,
+                    return_document=ReturnDocument.AFTER,
+                )
+            except DuplicateKeyError:
+                return False
+        return found is not None
+
+    def owners(self) -> set[str]:
+        """The processes that hold a lease at present."""
+        with translated():
+            return set(self._leases.distinct("owner", {"until": {"$gte": server_time(self._database)}}))
+
+    def release(self, endpoint: str) -> None:
+        """Let others send for an endpoint at once."""
+        with translated():
+            self._leases.delete_one({"_id": endpoint, "owner": self._owner})

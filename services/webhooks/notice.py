@@ -1,0 +1,46 @@
+"""Deliveries that no change causes: the notice that an endpoint was disabled, and a test. Pure."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from services.webhooks.deliveries import endpoint_id
+from services.webhooks.subscription import DISABLED, TEST
+from shared.contracts.events import EPOCH
+from shared.runtime.protocols import Document
+
+
+def disabled_notices(disabled: Document, endpoints: Iterable[Document], now: datetime) -> list[Document]:
+    """A delivery for every other enabled endpoint of the tenant that subscribes to ``webhook.disabled``."""
+    name = disabled["_id"].removeprefix(endpoint_id(disabled["tenant"], ""))
+    data = {"endpoint": name, "url": disabled["url"], "reason": disabled["reason"]}
+    mark = f"{disabled['_id']}@{disabled['revision']}"
+    return [
+        _made(other, f"disabled/{mark}", DISABLED, data, now)
+        for other in endpoints
+        if other["tenant"] == disabled["tenant"]
+        and other["_id"] != disabled["_id"]
+        and other["state"] == "enabled"
+        and DISABLED in other["types"]
+    ]
+
+
+def test_delivery(endpoint: Document, mark: str, now: datetime) -> Document:
+    """A delivery of the type ``webhook.test``. ``mark`` distinguishes it from other tests."""
+    return _made(endpoint, f"test/{mark}", TEST, {"message": "This is a test of the endpoint."}, now)
+
+
+def _made(endpoint: Document, mark: str, type: str, data: dict[str, Any], now: datetime) -> Document:
+    id = f"{endpoint['_id']}/{mark}"
+    return {
+        "_id": id,
+        "endpoint": endpoint["_id"],
+        "tenant": endpoint["tenant"],
+        "lane": f"{endpoint['_id']}/notices",
+        "subject": mark,
+        "at": (now - EPOCH) // timedelta(milliseconds=1),
+        "change": {"id": id, "type": type, "time": now.isoformat().replace("+00:00", "Z"), "data": data},
+        "attempts": 0,
+        "due": datetime.fromtimestamp(0, UTC),
+        "state": "queued",
+    }

@@ -1,0 +1,191 @@
+"""One attempt: a POST to an address that was checked.
+
+The name is resolved once per connection, every address is checked, and the connection is made to a checked one
+(``socket_factory`` sees the address itself), so a name that resolves differently later changes nothing. Neither
+proxies nor redirects are followed.
+"""
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from services.webhooks.addresses import Network, parsed, refusal
+
+TIMEOUT_SECONDS, CONNECT_SECONDS = 15.0, 5.0
+#: Bytes of an answer that are kept.
+KEPT_BYTES = 1_024
+_CONNECTIONS = 400
+_PORT = 443
+
+
+class Refused(OSError):
+    """The address is one that no delivery may go to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of an attempt: a status, or an error where there was none."""
+
+    milliseconds: int
+    status: int | None = None
+    text: str = ""
+    error: str | None = None
+    retry_after: str | None = None
+
+    @property
+    def delivered(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+def check_url(url: str, allowed: Sequence[Network]) -> str | None:
+    """Why ``url`` cannot be an endpoint; None if it can. What its name resolves to is checked at each attempt.
+    Plain HTTP and other ports than 443 are for networks in ``allowed``."""
+    if len(url) > 2_000 or not url.isascii() or any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):
+        return "must have at most 2,000 ASCII characters and no spaces; write other letters of a name as xn--…"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        return f"is no URL: {error}"
+    if parts.scheme not in ("https", "http") or not parts.hostname or "\\" in url:
+        return "must begin with https:// and name a host"
+    if parts.username is not None or parts.password is not None:
+        return "must not contain a user name or password; use headers"
+    if parts.fragment:
+        return "must not have a fragment (#…)"
+    if not allowed:
+        if parts.scheme != "https":
+            return "must begin with https://; plain HTTP is for the networks in KITH_WEBHOOK_ALLOW"
+        if port not in (None, _PORT):
+            return f"must use port {_PORT}; other ports are for the networks in KITH_WEBHOOK_ALLOW"
+    try:
+        address = parsed(parts.hostname)
+    except ValueError:
+        return None
+    if (reason := refusal(address, allowed)) is not None:
+        return f"{reason}; KITH_WEBHOOK_ALLOW permits networks of one's own"
+    return None
+
+
+class Poster:
+    """Sends requests on the running event loop. ``allowed`` are networks that are permitted although they are not
+    public. ``ssl`` replaces the certificate check's context, for tests."""
+
+    def __init__(self, allowed: Sequence[Network] = (), *, ssl: Any = True) -> None:
+        self._allowed = tuple(allowed)
+        # Resolving is a blocking call. A slow name server must not hold up the threads of other work.
+        self._threads = ThreadPoolExecutor(16, thread_name_prefix="webhook-dns")
+        self._sessions = {
+            scheme: aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    resolver=_Resolver(self._threads, self._check, scheme),
+                    socket_factory=_factory(self._check, scheme),
+                    use_dns_cache=False,
+                    limit=_CONNECTIONS,
+                    limit_per_host=50,
+                    ssl=ssl,
+                ),
+                timeout=aiohttp.ClientTimeout(
+                    total=TIMEOUT_SECONDS, sock_connect=CONNECT_SECONDS, connect=TIMEOUT_SECONDS
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=["User-Agent", "Accept-Encoding"],
+            )
+            for scheme in ("http", "https")
+        }
+
+    async def close(self) -> None:
+        for session in self._sessions.values():
+            await session.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
+        """One attempt. Never raises for what the other side does."""
+        begun = time.monotonic()
+        try:
+            session = self._sessions[urlsplit(url).scheme]
+            async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                text = await response.content.read(KEPT_BYTES)
+                if not response.content.at_eof():
+                    # The rest of a large answer is not read; the connection cannot be used again.
+                    response.close()
+                return Answer(
+                    _since(begun),
+                    response.status,
+                    text.decode("utf-8", "replace"),
+                    retry_after=response.headers.get("Retry-After"),
+                )
+        except TimeoutError:
+            return Answer(_since(begun), error=f"no answer within {TIMEOUT_SECONDS:g} s")
+        except (aiohttp.ClientError, OSError, ValueError, KeyError) as error:
+            return Answer(_since(begun), error=_reason(error))
+
+    def _check(self, scheme: str, host: str, port: int) -> None:
+        """Raise Refused unless a delivery by this scheme may go to the address."""
+        address = parsed(host)
+        if any(address in network for network in self._allowed):
+            return
+        if (reason := refusal(address, self._allowed)) is not None:
+            raise Refused(reason)
+        if scheme != "https" or port != _PORT:
+            raise Refused(f"public addresses are reached by HTTPS on port {_PORT} only")
+
+
+class _Resolver(AbstractResolver):
+    def __init__(self, threads: ThreadPoolExecutor, check: Any, scheme: str) -> None:
+        self._threads, self._check, self._scheme = threads, check, scheme
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(
+            self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+        )
+        for _, _, _, _, address in found:
+            self._check(self._scheme, str(address[0]), port)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=port,
+                family=kind,
+                proto=proto,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for kind, _, proto, _, address in found
+        ]
+
+    async def close(self) -> None: ...
+
+
+def _factory(check: Any, scheme: str) -> Any:
+    def made(info: Any) -> socket.socket:
+        family, type, proto, _, address = info
+        check(scheme, str(address[0]), int(address[1]))
+        connection = socket.socket(family, type, proto)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    return made
+
+
+def _since(begun: float) -> int:
+    return int((time.monotonic() - begun) * 1000)
+
+
+def _reason(error: BaseException) -> str:
+    """The cause of a failed attempt, for the delivery log."""
+    cause: BaseException = error
+    while isinstance(cause, aiohttp.ClientConnectorError) and cause.os_error is not None:
+        cause = cause.os_error
+    return f"{type(cause).__name__}: {cause}"[:300]

@@ -1,0 +1,129 @@
+"""Changes → deliveries of the endpoints that subscribe to them. Pure.
+
+A change is enqueued exactly once: the deliveries are written in the transaction that moves the position. Per
+endpoint and partition there is a *lane*. While the lane is live, its changes are enqueued here. While the endpoint
+is disabled, or its queue is full, there is a gap: the lane records where the gap began (``start``) and how far it
+reaches (``end``), and a feed (``services.webhooks.feed``) enqueues the changes within it later. The lane is live
+again once the feed has reached its end. So each offset is enqueued by one of the two, whatever crashes.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from services.webhooks.body import body_of
+from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery, lane_id
+from services.webhooks.subscription import TYPES, matches
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.topics import Topics
+from shared.runtime.protocols import Answer, Ask, Document, Get, GetByPrefix, Outcome, Record, Write
+
+#: Endpoints of one tenant.
+MOST_ENDPOINTS = 100
+
+
+class WebhooksProjection:
+    """Folds the three change topics into deliveries and lanes."""
+
+    name = "webhooks"
+    version = 1
+    numbered = True
+
+    def __init__(self, topics: Topics) -> None:
+        self._topics = topics
+        self.topics: tuple[str, ...] = tuple(topics.name(short) for short in TYPES.values())
+
+    def weight(self, record: Record) -> int:  # noqa: ARG002
+        return 1
+
+    def decode(self, record: Record) -> Document:
+        """The change in a record. Raises InvalidEvent."""
+        return decode_change(record)
+
+    def project(self, items: Sequence[tuple[Record, Document]]) -> Generator[Ask, Answer, Outcome]:
+        """Fold a slice of one partition."""
+        tenants = sorted({change["tenant"] for _, change in items})
+        if not tenants:
+            return Outcome()
+        answer = yield GetByPrefix(ENDPOINTS, [f"{tenant}:" for tenant in tenants], MOST_ENDPOINTS)
+        endpoints = {tenant: found for tenant, found in zip(tenants, answer, strict=True) if found}
+        if not endpoints:
+            return Outcome()
+        topic, partition = items[0][0].partition
+        short = self._topics.short(topic)
+        ids = {
+            endpoint["_id"]: lane_id(endpoint["_id"], short, partition)
+            for found in endpoints.values()
+            for endpoint in found
+            if any(TYPES.get(type) == short for type in endpoint["types"])
+        }
+        if not ids:
+            return Outcome()
+        found = yield Get({LANES: list(ids.values()), FEEDS: list(ids.values())})
+        lanes, feeds = found.get(LANES, {}), found.get(FEEDS, {})
+        outcome = Outcome()
+        for tenant, of_tenant in endpoints.items():
+            own = [item for item in items if item[1]["tenant"] == tenant]
+            for endpoint in of_tenant:
+                if (id := ids.get(endpoint["_id"])) is not None:
+                    outcome.writes.extend(_enqueue(id, endpoint, lanes.get(id), feeds.get(id), own))
+        return outcome
+
+
+def decode_change(record: Record) -> Document:
+    """The change in a record: a CloudEvent, in JSON. Raises InvalidEvent."""
+    if record.value is None:
+        raise InvalidEvent("not_json", "the message has no value")
+    try:
+        change = orjson.loads(record.value)
+    except orjson.JSONDecodeError:
+        raise InvalidEvent("not_json", "is not JSON") from None
+    if not isinstance(change, dict) or not isinstance(change.get("data"), dict):
+        raise InvalidEvent("invalid", "is not a change")
+    for name in ("id", "type", "time", "tenant"):
+        if not isinstance(change.get(name), str):
+            raise InvalidEvent("invalid", "is missing or no text", name)
+    return change
+
+
+def _enqueue(
+    id: str,
+    endpoint: Document,
+    lane: Document | None,
+    feed: Document | None,
+    items: Sequence[tuple[Record, Document]],
+) -> Iterator[Write]:
+    first, last = items[0][0].offset, items[-1][0].offset
+    lane = lane or _new_lane(id, endpoint, first)
+    before = None if "new" in lane else lane
+    lane.pop("new", None)
+    after: Document = {**lane}
+    if is_open(endpoint) and ("start" not in lane or _has_reached_end(lane, feed)):
+        after["at"] = at = max(lane["at"], feed["at"] if feed is not None else 0)
+        after.pop("start", None)
+        after.pop("end", None)
+        for record, change in items:
+            if matches(endpoint, change, body_of(change, endpoint["masks"])):
+                after["at"] = at = max(at, record.timestamp)
+                queued = delivery(id, record, change, endpoint, at)
+                yield Write(DELIVERIES, queued["_id"], None, queued)
+    else:
+        after.setdefault("start", first)
+        after["end"] = last + 1
+    if after != before:
+        yield Write(LANES, id, before, after)
+
+
+def _new_lane(id: str, endpoint: Document, first: int) -> dict[str, Any]:
+    return {"_id": id, "endpoint": endpoint["_id"], "since": first, "at": 0, "new": True}
+
+
+def is_open(endpoint: Document) -> bool:
+    """Whether changes are enqueued for an endpoint at present."""
+    return endpoint["state"] == "enabled" and not endpoint.get("full", False)
+
+
+def _has_reached_end(lane: Document, feed: Document | None) -> bool:
+    """Whether the feed has enqueued the whole gap. A feed of an earlier gap says nothing about this one."""
+    return feed is not None and feed["start"] == lane["start"] and feed["next"] >= lane["end"]

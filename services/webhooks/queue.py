@@ -1,0 +1,165 @@
+"""The queue in MongoDB, as a sender sees it. Methods raise Unavailable."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from pymongo import DeleteOne, InsertOne, UpdateOne
+from pymongo.database import Database
+from pymongo.errors import BulkWriteError
+from pymongo.write_concern import WriteConcern
+
+from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES
+from services.webhooks.schema import KEPT_SECONDS
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
+
+#: The place of a delivery in its endpoint's order.
+Place = tuple[int, str]
+_MAJORITY = WriteConcern("majority", wtimeout=10_000)
+_DUPLICATE = 11000
+_QUERY_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of an attempt. ``due`` None: the delivery leaves the queue, or is kept as ``failed``."""
+
+    delivery: Document
+    entry: Document
+    due: datetime | None = None
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class Changes:
+    """What senders set and unset in an endpoint."""
+
+    stated: dict[str, Any] = field(default_factory=dict)
+    removed: set[str] = field(default_factory=set)
+
+
+def place_of(delivery: Mapping[str, Any]) -> Place:
+    return delivery["at"], delivery["_id"]
+
+
+class Queue:
+    """Deliveries, endpoints and the log of ``database``."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
+        self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
+        self._deliveries = self._database[DELIVERIES]
+        self._endpoints = self._database[ENDPOINTS]
+
+    def endpoints(self) -> list[Document]:
+        """Every endpoint of every tenant."""
+        with translated():
+            return list(self._endpoints.find({}, max_time_ms=_QUERY_MS))
+
+    def endpoint(self, id: str) -> Document | None:
+        with translated():
+            return self._endpoints.find_one({"_id": id}, max_time_ms=_QUERY_MS)
+
+    def waiting(
+        self,
+        endpoint: str,
+        after: Place | None,
+        limit: int,
+        without: Collection[str] = (),
+    ) -> list[Document]:
+        """The queued deliveries of an endpoint in order, after a place, without these subjects."""
+        query: Document = {"endpoint": endpoint, "state": "queued", **self._unheld(endpoint)}
+        if without:
+            query["subject"] = {"$nin": list(without)}
+        if after is not None:
+            at, id = after
+            query["at"] = {"$gte": at}
+            query["$or"] = [{"at": {"$gt": at}}, {"_id": {"$gt": id}}]
+        with translated():
+            found = self._deliveries.find(query, max_time_ms=_QUERY_MS).sort([("at", 1), ("_id", 1)])
+            return list(found.limit(limit))
+
+    def firsts(self, endpoint: str, subjects: Collection[str]) -> list[Document]:
+        """The first queued delivery of each of these subjects that has one."""
+        match: Document = {"endpoint": endpoint, "subject": {"$in": list(subjects)}, "state": "queued"}
+        match |= self._unheld(endpoint)
+        order = {"subject": 1, "at": 1, "_id": 1}
+        first = {"_id": "$subject", "first": {"$first": "$$ROOT"}}
+        with translated():
+            found = self._deliveries.aggregate([{"$match": match}, {"$sort": order}, {"$group": first}])
+            return [each["first"] for each in found]
+
+    def _unheld(self, endpoint: str) -> Document:
+        """Live deliveries wait until the replay of their lane is enqueued: then ``at`` orders them all."""
+        with translated():
+            held = [each["lane"] for each in self._database[RANGES].find({"endpoint": endpoint}, {"lane": 1})]
+        return {"$nor": [{"lane": {"$in": held}, "replay": {"$exists": False}}]} if held else {}
+
+    def retrying(self, endpoint: str) -> list[Document]:
+        """The queued deliveries that have failed before: the first one of each waiting subject."""
+        query = {"endpoint": endpoint, "state": "queued", "attempts": {"$gt": 0}}
+        with translated():
+            return list(self._deliveries.find(query, {"subject": 1, "due": 1}, max_time_ms=_QUERY_MS))
+
+    def length(self, endpoint: str, most: int) -> int:
+        """The number of queued deliveries, counted up to ``most``."""
+        query = {"endpoint": endpoint, "state": "queued"}
+        with translated():
+            return self._deliveries.count_documents(query, limit=most, maxTimeMS=_QUERY_MS)
+
+    def settle(self, settled: Sequence[Settled]) -> None:
+        """Store what became of attempts. The log comes first: a crash in between repeats the delivery, and its log
+        has two entries. Repeating this is harmless."""
+        with translated():
+            try:
+                self._database[LOG].bulk_write([InsertOne(each.entry) for each in settled], ordered=False)
+            except BulkWriteError as error:
+                if any(failure["code"] != _DUPLICATE for failure in error.details["writeErrors"]):
+                    raise
+            self._deliveries.bulk_write([_write_of(each) for each in settled], ordered=False)
+
+    def change(self, endpoint: str, changes: Changes) -> None:
+        """Set what senders write of an endpoint."""
+        update: Document = {}
+        if changes.stated:
+            update["$set"] = changes.stated
+        if changes.removed:
+            update["$unset"] = dict.fromkeys(changes.removed, "")
+        if update:
+            with translated():
+                self._endpoints.update_one({"_id": endpoint}, update)
+
+    def add(self, deliveries: Iterable[Document]) -> None:
+        """Enqueue deliveries that no change causes. Those already enqueued are left alone."""
+        with translated():
+            try:
+                self._deliveries.insert_many(list(deliveries), ordered=False)
+            except BulkWriteError as error:
+                if any(failure["code"] != _DUPLICATE for failure in error.details["writeErrors"]):
+                    raise
+
+    def purge(self, now: datetime) -> None:
+        """Delete what is older than it is kept, and what is left of deleted endpoints. A fan-out that read an
+        endpoint before its deletion enqueues after it, so this is repeated."""
+        oldest = now - timedelta(seconds=KEPT_SECONDS)
+        with translated():
+            self._database[LOG].delete_many({"at": {"$lt": oldest}})
+            self._deliveries.delete_many({"state": "failed", "failed": {"$lt": oldest}})
+            known = self._endpoints.distinct("_id")
+            for name in (DELIVERIES, LANES, FEEDS, RANGES):
+                self._database[name].delete_many({"endpoint": {"$nin": known}})
+
+
+def _write_of(settled: Settled) -> DeleteOne | UpdateOne:
+    delivery = settled.delivery
+    # The attempt identifies what this sender has read: another one may have settled it since.
+    match = {"_id": delivery["_id"], "attempts": delivery["attempts"]}
+    if settled.due is not None:
+        return UpdateOne(match, {"$set": {"due": settled.due}, "$inc": {"attempts": 1}})
+    if settled.failed:
+        changed = {"state": "failed", "failed": settled.entry["at"]}
+        return UpdateOne(match, {"$set": changed, "$inc": {"attempts": 1}})
+    return DeleteOne({"_id": delivery["_id"]})

@@ -1,0 +1,194 @@
+"""The time and size that a connection may take, before its request reaches the app and after its answer has left.
+
+uvicorn has a time limit for idle connections only. Here each part of a request has one, which no trickle of bytes
+renews: the head, the body, the rest of a body that nobody reads, and an answer that its client does not take.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from shared.contracts.limits import Owner
+from shared.http.connections import Connections
+from shared.http.limits import Limits
+from shared.http.server import problem
+
+#: The app answers 408 when a body is late. If it does not read the body, the connection is closed this much later.
+_GRACE_SECONDS = 5.0
+#: How long a client may go on sending a body after the answer. Without it, some would not see the answer.
+_LINGER_SECONDS = 2.0
+#: An answer makes progress when its client takes this many bytes within ``send_seconds``.
+_PROGRESS_BYTES = 16 * 1024
+#: Most chunks of one body. Each costs as much as some hundred bytes, even an empty one.
+MAX_CHUNKS = 20_000
+_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 413: b"Content Too Large"}
+
+
+class LimitedProtocol(H11Protocol):
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        connections: Connections,
+        limits: Limits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        # uvicorn has a set of its own, with the name that this would have.
+        self._all, self._limits = connections, limits
+        self.conn: _Parser = _Parser(h11.SERVER)
+        self.app = self._in_progress
+        #: Without an admitted request in progress.
+        self.idle = True
+        self._scope: object = None
+        self._waits_for: object = None
+        self._late: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if not self._all.opened(self, self.client[0] if self.client else ""):
+            self.drop()
+            return
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._all.closed(self)
+        for timer in (self._late, self._stalled):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_sending()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None and not self.transport.is_closing():
+            self._stalled.cancel()
+            self._stalled = None
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn calls this for what is not HTTP, or exceeds a limit of the parser."""
+        status = 413 if self.conn.too_many_chunks else 400
+        detail = f"a body has at most {MAX_CHUNKS:,} chunks; send larger ones" if status == 413 else msg
+        self._refuse(status, detail)
+
+    def belongs_to(self, owner: Owner) -> None:
+        """The request in progress was admitted. Raises Refusal (429)."""
+        self._all.belongs_to(self, owner)
+        self.idle = False
+
+    def drop(self) -> None:
+        """Close the connection at once. The app sees that its client has left."""
+        self.transport.abort()
+
+    async def _in_progress(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["kith.connection"], self._scope = self, scope
+        try:
+            await self.config.loaded_app(scope, receive, send)
+        finally:
+            # The next request may have begun already.
+            if self._scope is scope:
+                self.idle = True
+
+    def _watch(self) -> None:
+        """Begin the time limit of what the connection waits for now, unless it has begun."""
+        if self.transport.is_closing():
+            self._wait_for(None)
+            self._watch_sending()
+            return
+        their, answered = self.conn.their_state, self.cycle is None or self.cycle.response_complete
+        if their is h11.IDLE:
+            self._wait_for(("head", self.cycle), self._limits.head_seconds, self._head_is_late)
+        elif their is h11.SEND_BODY and answered:
+            self._wait_for(("rest", self.cycle), _LINGER_SECONDS, self.drop)
+        elif their is h11.SEND_BODY:
+            self._wait_for(("body", self.cycle), self._limits.body_seconds + _GRACE_SECONDS, self.drop)
+        else:
+            self._wait_for(None)
+
+    def _wait_for(self, what: object, seconds: float = 0.0, late: Callable[[], None] | None = None) -> None:
+        if what == self._waits_for:
+            return
+        if self._late is not None:
+            self._late.cancel()
+        self._waits_for = what
+        self._late = None if late is None else self.loop.call_later(seconds, late)
+
+    def _head_is_late(self) -> None:
+        if self.conn.trailing_data[0]:
+            self._refuse(408, f"the request's head did not arrive within {self._limits.head_seconds:g} s")
+        else:
+            self.drop()
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answer for the app, and close the connection."""
+        answer = problem(status, detail, {"Connection": "close"})
+        head = h11.Response(status_code=status, headers=answer.raw_headers, reason=_PHRASES[status])
+        try:
+            for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        except h11.LocalProtocolError:
+            # An answer is under way already.
+            self.drop()
+            return
+        self.transport.close()
+        self._watch()
+
+    def _watch_sending(self) -> None:
+        """Close the connection when its client does not take what was written."""
+        if self._stalled is None and (left := self.transport.get_write_buffer_size()):
+            self._stalled = self.loop.call_later(self._limits.send_seconds, self._check_sending, left)
+
+    def _check_sending(self, before: int) -> None:
+        self._stalled = None
+        if not self.flow.write_paused and not self.transport.is_closing():
+            return
+        if self.transport.get_write_buffer_size() > before - _PROGRESS_BYTES:
+            self.logger.warning("an answer was not taken by its client; the connection is closed")
+            self.drop()
+        else:
+            self._watch_sending()
+
+
+class _Parser(h11.Connection):
+    """Counts the chunks of a body."""
+
+    def __init__(self, role: Any) -> None:
+        super().__init__(role)
+        self._chunks = 0
+
+    @property
+    def too_many_chunks(self) -> bool:
+        return self._chunks > MAX_CHUNKS
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = 0
+        elif isinstance(event, h11.Data) and event.chunk_start:
+            self._chunks += 1
+            if self.too_many_chunks:
+                raise h11.RemoteProtocolError("too many chunks")
+        return event

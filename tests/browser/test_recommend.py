@@ -1,0 +1,48 @@
+"""The page of recommendations, against what the service answers: who comes next, why, who is similar."""
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.site import Site, assert_contrast, rows
+
+
+def answered(site: Site, path: str) -> dict[str, list[dict[str, object]]]:
+    found: dict[str, list[dict[str, object]]] = httpx.get(
+        f"http://127.0.0.1:{site.intelligence.port}{path}", trust_env=False
+    ).json()
+    return found
+
+
+@pytest.mark.parametrize(("side", "id", "far"), [("consumer", "c01", "provider"), ("provider", "p4", "consumer")])
+def test_who_comes_next_and_why(page: Page, site: Site, side: str, id: str, far: str) -> None:
+    page.goto(site.page("recommend", **{side: id}))
+    expect(page.locator("#because table")).to_be_visible()
+    expected = answered(site, f"/v1/recommendations?{side}_id={id}&limit=12")["items"]
+    shown = rows(page.locator("#next"))
+    assert [row[0] for row in shown] == [item[f"{far}_id"] for item in expected]
+    assert [float(row[1]) for row in shown] == pytest.approx([item["score"] for item in expected])
+    page.locator("#next tbody button").nth(1).click()
+    expect(page.locator("#because h3 data")).to_have_attribute("value", str(expected[1][f"{far}_id"]))
+    points = [float(row[3]) for row in rows(page.locator("#because"))]
+    assert sum(points) == pytest.approx(expected[1]["score"])
+    alike = answered(site, f"/v1/similar?{side}_id={id}&limit=12")["items"]
+    assert [row[0] for row in rows(page.locator("#similar"))] == [item[f"{side}_id"] for item in alike]
+    assert_contrast(page)
+
+
+def test_without_an_id_it_offers_some_and_lists_communities(page: Page, site: Site) -> None:
+    page.goto(site.page("recommend"))
+    expect(page.locator("#next table")).to_be_visible()
+    expect(page.locator("#communities table")).to_be_visible()
+    found = answered(site, "/v1/communities")["items"]
+    assert [row[0] for row in rows(page.locator("#communities"))] == [item["id"] for item in found]
+    page.locator("#next tbody button").first.click()
+    expect(page.locator("#because table")).to_be_visible()
+
+
+def test_who_is_unknown_gets_the_reason_and_the_popular_ones(page: Page, site: Site) -> None:
+    page.goto(site.page("recommend", consumer="nobody"))
+    expect(page.locator("#next .note")).to_contain_text("nobody with this id has a relationship")
+    expect(page.locator("#next")).to_contain_text("most popular")
+    assert rows(page.locator("#next"))

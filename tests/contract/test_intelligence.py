@@ -1,0 +1,103 @@
+"""The intelligence service on a real MongoDB: the scan, its OpenAPI document, and what an erasure leaves."""
+
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from services.intelligence.api import create_app
+from services.intelligence.engine.snapshot import NodeFigures, Snapshot
+from services.intelligence.nodes import Nodes, _document
+from services.intelligence.schema import COLLECTIONS
+from shared.contracts.events import Event, document_id
+from shared.erasure.derived import forget
+from shared.mongo.store import prepare
+from tests.contract.test_openapi import hold
+from tests.support.builders import OPEN
+from tests.support.intelligence import graph_of, over, relationships_of
+from tests.support.measures_world import NOW, market, store
+from tests.support.relations_driver import MongoKith, history
+
+Mongo = Database[dict[str, Any]]
+
+
+def test_it_answers_as_its_document_says(mongo_database: Mongo) -> None:
+    store(mongo_database, market(23))
+    hold(create_app(*over(mongo_database), list, access=OPEN))
+
+
+def test_the_scan_is_what_mongodb_holds_with_the_numbers_of_the_same_moment(mongo_database: Mongo) -> None:
+    kith = MongoKith(mongo_database)
+    events: list[Event] = history(3)
+    kith.store(events)
+    questions, _ = over(mongo_database)
+    stored = {each["_id"]: each for each in mongo_database["relationships"].find()}
+    with questions.reading() as state:
+        assert graph_of(state) == relationships_of(stored)
+        assert state.seen == questions.source.numbers()
+        assert sum(state.seen.values()) == sum(
+            len(records) for p, records in kith.memory.log.records.items() if p.topic.endswith("-changes")
+        )
+
+
+def test_the_job_stores_every_node_and_writes_only_what_changes(mongo_database: Mongo) -> None:
+    kith = MongoKith(mongo_database)
+    kith.store(market(23))
+    questions, nodes = over(mongo_database)
+    stored = {each["_id"]: each for each in mongo_database["graph_nodes"].find()}
+    with questions.reading() as state:
+        figures = {
+            document_id(name, node.side, node.id): node
+            for name, tenant in state.tenants.items()
+            for node in Snapshot.of(tenant.graph).figures().nodes
+        }
+        graph = state.tenants["default"].graph
+    assert {id: (each["degree"], each["community"]) for id, each in stored.items()} == {
+        id: (node.degree, str(node.community)) for id, node in figures.items()
+    }
+    assert sum(each["pagerank"] for each in stored.values() if each["tenant"] == "default") == pytest.approx(
+        1, 1e-3
+    )
+    assert nodes.store("default", Snapshot.of(graph).figures().nodes, lambda: True) == 0
+    # Of what is gone nothing is left, and of another tenant nothing is touched.
+    others = mongo_database["graph_nodes"].count_documents({"tenant": {"$ne": "default"}}, maxTimeMS=5_000)
+    assert nodes.store("default", (), lambda: True) == sum(each["tenant"] == "default" for each in stored.values())
+    assert mongo_database["graph_nodes"].count_documents({}, maxTimeMS=5_000) == others
+
+
+def test_one_process_at_a_time_runs_the_job(mongo_database: Mongo) -> None:
+    prepare(mongo_database, COLLECTIONS)
+    one, other = Nodes(mongo_database, "one"), Nodes(mongo_database, "other")
+    assert one.lease("default")
+    assert not other.lease("default")
+    assert other.lease("acme")
+    job = {
+        "at": NOW,
+        "positions": [],
+        "seconds": 0.1,
+        "nodes": 0,
+        "edges": 0,
+        "modularity": 0.0,
+        "communities": [],
+    }
+    one.finish("default", job, 3600.0)
+    assert not one.lease("default")
+    one.finish("default", job, 0.0)
+    assert other.lease("default")
+    # A process that was overtaken stores no result.
+    one.finish("default", {**job, "nodes": 7}, 0.0)
+    assert (one.job("default") or {})["nodes"] == 0
+
+
+def test_an_erasure_takes_along_what_was_derived(mongo_database: Mongo) -> None:
+    prepare(mongo_database, COLLECTIONS)
+    at = {"tenant": "default", "provider_id": "p", "day": "2026-11-01", "model": "walk", "rank": 1, "at": NOW}
+    for consumer in ("ann", "ann:b", "ann;", "bob"):
+        id = document_id("default", consumer, "p", "2026-11-01")
+        mongo_database["outcomes"].insert_one({"_id": id, "consumer_id": consumer, "followed": False, **at})
+        node = NodeFigures("consumer", consumer, 1, 0.1, 0)
+        mongo_database["graph_nodes"].insert_one({**_document("default", node)})
+    forget(mongo_database, "default", ["ann"])
+    for collection, field in (("outcomes", "consumer_id"), ("graph_nodes", "id")):
+        left = mongo_database[collection].find({}, max_time_ms=5_000)
+        assert sorted(each[field] for each in left) == ["ann:b", "ann;", "bob"]

@@ -1,0 +1,412 @@
+"""The parts of webhooks on the real servers, with a receiver that fails in every way."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+import standardwebhooks
+from aiohttp import web
+from pymongo.database import Database
+
+from services.webhooks import schedule
+from services.webhooks.addresses import networks
+from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, LANES, LOG
+from services.webhooks.endpoints import Endpoints, Made
+from services.webhooks.feed import Feed
+from services.webhooks.leases import Leases
+from services.webhooks.log_reader import LogReader
+from services.webhooks.metrics import SenderMetrics
+from services.webhooks.projection import WebhooksProjection
+from services.webhooks.queue import Queue
+from services.webhooks.rendering import Renderer
+from services.webhooks.schema import BESIDE, COLLECTIONS
+from services.webhooks.sending import Sending
+from shared.contracts.topics import Topics
+from shared.kafka.clients import open_publisher
+from shared.mongo.store import MongoStore, connect, prepare
+from shared.observability.metrics import new_registry
+from shared.runtime.protocols import Document, Message, Partition
+from shared.runtime.runner import Runner
+from shared.runtime.sequence_numbers import assign_numbers
+from shared.settings import Settings
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
+from tests.support.receiver import Received, Receiver, receiver
+from tests.support.waiting import wait_for
+
+ALLOWED = networks(["127.0.0.0/8"])
+
+
+class World:
+    """Fan-out over the changes of one partition, as many senders as are started, and the API's endpoints."""
+
+    def __init__(self, settings: Settings, database: Database[Document]) -> None:
+        self.settings, self.database = settings, database
+        self.topics = Topics(settings.topic_prefix)
+        prepare(database, {**COLLECTIONS, **BESIDE})
+        self.erased: set[str] = set()
+        self.renderer = Renderer(
+            database,
+            lambda name: name,
+            lambda _, consumer: "delete" if consumer in self.erased else None,
+            None,
+        )
+        self.endpoints = Endpoints(
+            database, self.renderer, None, self.topics, lambda: LogReader(settings), lambda: datetime.now(UTC)
+        )
+        self._publisher = open_publisher(settings)
+        self._number = 0
+        self.topic = self.topics.name("relation-changes")
+        # The same clock as Kafka's, whose records the feed reads.
+        partitions = {self.topic: 1, self.topics.name("dead-letters"): 1}
+        self._log = MemoryLog(partitions, lambda: int(time.time() * 1000))
+        self._store = MongoStore(database, COLLECTIONS)
+        self.restart()
+
+    def restart(self) -> None:
+        reader = MemoryReader(self._log)
+        self._runner = Runner(
+            reader,
+            self._store,
+            MemoryPublisher(self._log),
+            WebhooksProjection(self.topics),
+            owner="test",
+            dead_letters=self.topics.name("dead-letters"),
+            slice_events=50,
+        )
+        reader.assign([Partition(self.topic, 0)])
+        self._runner.step(0)
+
+    def create(self, url: str, **stated: Any) -> Made:
+        return self.endpoints.create(
+            "default", {"url": url, "types": ["relation.changed"], **stated}, "hmac", [], "test"
+        )
+
+    def publish(self, *consumers: str, kind: str = "view") -> list[str]:
+        """Changes of these consumers, in Kafka and in the log that fan-out folds. Returns their webhook-ids."""
+        from services.webhooks.signing import message_id
+
+        messages, ids = [], []
+        for consumer in consumers:
+            self._number += 1
+            id = f"kith.relations/0/{self._number}"
+            ids.append(message_id(id))
+            value = orjson.dumps(
+                {
+                    "specversion": "1.0",
+                    "id": id,
+                    "source": "kith/relations",
+                    "type": "relation.changed",
+                    "time": "2026-11-29T10:00:00Z",
+                    "tenant": "default",
+                    "data": {
+                        "relation_id": f"r{self._number}",
+                        "consumer_id": consumer,
+                        "before": None,
+                        "after": {"provider_id": "cafe", "kind": kind, "time": "2026-11-29T10:00:00Z"},
+                    },
+                }
+            )
+            messages += assign_numbers(
+                [Message(self.topic, b"k", value, 0)], "relations@1/kith.relations/0", self._number - 1
+            )[0]
+        self._publisher.send(messages).result(60)
+        for message in messages:
+            self._log.append(message)
+        return ids
+
+    def fold(self) -> None:
+        while self._runner.partitions[Partition(self.topic, 0)].progress.next != self._log.end(
+            Partition(self.topic, 0)
+        ):
+            self._runner.step(0)
+
+    @contextmanager
+    def sending(self, owner: str = "one") -> Iterator[Sending]:
+        made = Sending(
+            Queue(self.database),
+            Leases(self.database, owner),
+            lambda reader: Feed(self.database, reader, self.topics),
+            lambda: LogReader(self.settings),
+            self.renderer,
+            SenderMetrics(new_registry()),
+            owner,
+            ALLOWED,
+        )
+        made.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+
+    def state(self, made: Made) -> Document:
+        found = self.database[ENDPOINTS].find_one({"_id": made.endpoint["_id"]}, max_time_ms=5000)
+        assert found is not None
+        return found
+
+    def log(self) -> list[Document]:
+        return list(self.database[LOG].find({}, max_time_ms=5000).sort([("at", 1), ("_id", 1)]))
+
+    def queued(self) -> int:
+        return self.database[DELIVERIES].count_documents({"state": "queued"}, maxTimeMS=5000)
+
+
+@pytest.fixture
+def world(real_settings: Settings) -> Iterator[World]:
+    assert real_settings.mongo is not None
+    with connect(real_settings.mongo) as client:
+        yield World(real_settings, client[real_settings.database])
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as found:
+        yield found
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts follow each other within the test."""
+    monkeypatch.setattr(schedule, "DELAYS", (0.1,) * 9)
+    monkeypatch.setattr(schedule, "_FIRST_PAUSE", 0.1)
+
+
+def arrived(there: Receiver, ids: list[str]) -> Callable[[], bool]:
+    return lambda: set(ids) <= set(there.ids)
+
+
+def test_a_change_arrives_signed_and_numbered(world: World, there: Receiver) -> None:
+    made = world.create(there.url)
+    ids = world.publish("ada", "bob", "ada")
+    world.fold()
+    with world.sending():
+        wait_for("deliveries", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted(ids), "each once"
+    of_ada = [each for each in there.received if b'"ada"' in each.body]
+    assert [each.headers["kith-number"] for each in of_ada] == ["1", "3"]
+    for each in there.received:
+        body = standardwebhooks.Webhook(made.secret).verify(each.body, each.headers)
+        assert body["type"] == "relation.changed"
+    assert [entry["outcome"] for entry in world.log()] == ["delivered"] * 3
+    assert world.log()[0]["answer"] == "heard"
+
+
+def fails_for(consumer: str, status: Any) -> Callable[[Received], Any]:
+    return lambda found: status if f'"{consumer}"'.encode() in found.body else 200
+
+
+@pytest.mark.parametrize("way", [500, 400, 302, "reset"])
+@pytest.mark.usefixtures("quick")
+def test_a_subject_that_fails_waits_in_order_and_holds_up_no_other(
+    world: World, there: Receiver, way: Any
+) -> None:
+    world.create(there.url)
+    there.rule = fails_for("ada", way)
+    bad, good = world.publish("ada", "ada", "ada"), world.publish(*[f"c{n}" for n in range(20)])
+    world.fold()
+    with world.sending():
+        wait_for("the others", arrived(there, good))
+        wait_for("a second attempt", lambda: there.ids.count(bad[0]) >= 2)
+        assert bad[1] not in there.ids
+        there.rule = lambda _: 200
+        wait_for("all", arrived(there, bad))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    last = [id for id in there.ids if id in bad]
+    assert last[-3:] == bad
+    assert all(there.ids.count(id) == 1 for id in (*good, *bad[1:]))
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_given_up_lets_the_subject_go_on_and_can_be_retried(world: World, there: Receiver) -> None:
+    made = world.create(there.url)
+    [first, second] = world.publish("ada", "ada")
+    there.rule = lambda found: 500 if found.headers["webhook-id"] == first else 200
+    world.fold()
+    with world.sending():
+        wait_for("the second", arrived(there, [second]))
+        assert there.ids.count(first) == schedule.MOST_ATTEMPTS
+        there.rule = lambda _: 200
+        wait_for("the list of failures", lambda: world.endpoints.answer(world.state(made))["failed"] == 1)
+        assert world.endpoints.retry(made.endpoint, None) == 1
+        wait_for("the first", lambda: there.ids.count(first) == schedule.MOST_ATTEMPTS + 1)
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert world.endpoints.answer(world.state(made))["failed"] == 0
+
+
+def test_gone_disables_and_enabling_sends_what_was_missed(world: World, there: Receiver) -> None:
+    made = world.create(there.url)
+    other = world.create(there.url + "/notices", types=["webhook.disabled"])
+    there.rule = lambda found: 410 if found.path == "/hook" else 200
+    [first] = world.publish("ada")
+    world.fold()
+    with world.sending():
+        wait_for("the end", lambda: world.state(made)["state"] == "disabled")
+        assert "410" in world.state(made)["reason"]
+        wait_for("the notice", lambda: any(each.path == "/hook/notices" for each in there.received))
+        missed = world.publish("ada", "bob", "ada")
+        world.fold()
+        assert world.queued() == 1, "a cursor, no queue"
+        there.rule = lambda _: 200
+        there.received.clear()
+        assert world.endpoints.enable(world.state(made)) is not None
+        later = world.publish("ada")
+        world.fold()
+        wait_for("what was missed", arrived(there, [first, *missed, *later]))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert there.ids.count(missed[0]) == 1
+    of_ada = [each for each in there.ids if each in (first, missed[0], missed[2], *later)]
+    assert of_ada == [first, missed[0], missed[2], *later]
+    assert world.state(other)["state"] == "enabled"
+
+
+def test_a_replay_comes_before_what_is_new(world: World, there: Receiver) -> None:
+    made = world.create(there.url)
+    ids = world.publish("ada", "bob", "ada")
+    world.fold()
+    with world.sending():
+        wait_for("deliveries", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    there.received.clear()
+    name, count = world.endpoints.replay(made.endpoint, None)
+    later = world.publish("ada")
+    world.fold()
+    assert count == 3
+    with world.sending():
+        wait_for("all again", arrived(there, [*ids, *later]))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted([*ids, *later])
+    assert [each for each in there.ids if each in (ids[0], ids[2], *later)] == [ids[0], ids[2], *later]
+    marked = {each.headers["webhook-id"] for each in there.received if each.headers.get("kith-replay") == name}
+    assert marked == set(ids)
+
+
+def test_an_endpoint_may_begin_in_the_past(world: World, there: Receiver) -> None:
+    ids = world.publish("ada", "bob")
+    world.fold()
+    made = world.create(there.url)
+    world.endpoints.replay(made.endpoint, None)
+    later = world.publish("ada")
+    with world.sending():
+        wait_for("the past", arrived(there, ids))
+        world.fold()
+        wait_for("the present", arrived(there, later))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted([*ids, *later])
+
+
+def test_bodies_are_made_when_they_are_sent(world: World, there: Receiver) -> None:
+    world.database["consumers"].insert_many(
+        [
+            {"_id": "default:ada", "consent": {"news": True}},
+            {"_id": "default:bob", "consent": {"news": False}},
+            {"_id": "default:eve", "consent": {"news": True}},
+        ]
+    )
+    world.create(there.url, purpose="news")
+    ids = world.publish("ada", "bob", "eve", "unknown")
+    world.fold()
+    world.erased.add("eve")
+    with world.sending():
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted([ids[0], ids[2]])
+    [erased] = [orjson.loads(each.body)["data"] for each in there.received if b"eve" in each.body]
+    assert erased == {"relation_id": "r3", "consumer_id": "eve", "erased": True}
+    assert sorted(entry["outcome"] for entry in world.log()) == ["delivered", "delivered", "dropped", "dropped"]
+
+
+def test_a_huge_answer_and_a_slow_one_are_cut(world: World, there: Receiver, monkeypatch: Any) -> None:
+    monkeypatch.setattr("services.webhooks.post.TIMEOUT_SECONDS", 1.0)
+
+    async def slow(_: Received) -> web.Response:
+        import asyncio
+
+        await asyncio.sleep(3)
+        return web.Response()
+
+    world.create(there.url)
+    there.rule = lambda found: slow(found) if b'"ada"' in found.body else web.Response(body=b"x" * 5_000_000)
+    world.publish("ada", "bob")
+    world.fold()
+    with world.sending():
+        wait_for("both", lambda: len(world.log()) >= 2)
+    found = {entry["subject"]: entry for entry in world.log()}
+    assert found["consumer:ada"]["error"].startswith("no answer within")
+    assert found["consumer:bob"]["answer"] == "x" * 1024
+
+
+def test_a_dead_endpoint_gets_one_attempt_at_a_time_and_costs_others_nothing(
+    world: World, there: Receiver
+) -> None:
+    dead = world.create("http://127.0.0.1:1/hook")
+    world.create(there.url)
+    ids = world.publish(*[f"c{n}" for n in range(60)])
+    world.fold()
+    with world.sending():
+        wait_for("the living", arrived(there, ids))
+        wait_for("failures", lambda: "failing_since" in world.state(dead))
+        time.sleep(1.5)
+        attempts = [entry for entry in world.log() if entry["endpoint"] == dead.endpoint["_id"]]
+    # The first ones were under way together; then the endpoint paused for five seconds.
+    assert len(attempts) <= 17
+    assert all("Connect" in entry["error"] for entry in attempts)
+
+
+def test_two_processes_share_endpoints_and_one_takes_over(world: World, there: Receiver) -> None:
+    for number in range(4):
+        world.create(f"{there.url}/{number}")
+    with world.sending("one") as first, world.sending("two") as second:
+        wait_for("equal shares", lambda: [len(first._running), len(second._running)] == [2, 2])
+        ids = world.publish(*[f"c{n}" for n in range(10)])
+        world.fold()
+        wait_for("all four", lambda: len(there.received) >= 40)
+        second.stop()
+        wait_for("the other takes over", lambda: len(first._running) == 4)
+        world.publish("last")
+        world.fold()
+        wait_for("all four again", lambda: len(there.received) >= 44)
+    assert all(there.ids.count(id) == 4 for id in ids)
+
+
+def test_a_full_queue_becomes_a_cursor(world: World, there: Receiver, monkeypatch: Any) -> None:
+    monkeypatch.setattr("services.webhooks.sending.MOST_QUEUED", 20)
+    made = world.create(there.url)
+    there.rule = lambda _: 500
+    ids = world.publish(*[f"c{n}" for n in range(30)])
+    world.fold()
+    with world.sending():
+        wait_for("full", lambda: world.state(made).get("full") is True)
+        more = world.publish(*[f"d{n}" for n in range(40)])
+        world.fold()
+        assert world.queued() <= 30
+        assert world.endpoints.answer(world.state(made))["behind"] == 40
+        there.rule = lambda _: 200
+        monkeypatch.setattr(schedule, "_LONGEST_PAUSE", 0.1)
+        world.endpoints.enable(world.state(made))
+        wait_for("everything", arrived(there, [*ids, *more]))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert all(there.ids.count(id) == 1 for id in more)
+
+
+def test_what_is_left_of_a_deleted_endpoint_goes(world: World, there: Receiver) -> None:
+    made = world.create(there.url)
+    world.publish("ada")
+    world.fold()
+    world.endpoints.delete(made.endpoint)
+    Queue(world.database).purge(datetime.now(UTC))
+    assert world.queued() == 0
+    assert world.database[LANES].count_documents({}, maxTimeMS=5000) == 0
+
+
+def test_five_days_without_a_success_disable(world: World) -> None:
+    made = world.create("http://127.0.0.1:1/hook")
+    since = datetime.now(UTC) - timedelta(days=5, minutes=1)
+    world.database[ENDPOINTS].update_one({"_id": made.endpoint["_id"]}, {"$set": {"failing_since": since}})
+    world.publish("ada")
+    world.fold()
+    with world.sending():
+        wait_for("the end", lambda: world.state(made)["state"] == "disabled")
+    assert "five days" in world.state(made)["reason"]

@@ -1,0 +1,155 @@
+"""Reading a body within its limits, on every route of every service that takes one."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import Request
+
+from shared.access.guard import Access
+from shared.contracts.limits import Most, Owner
+from shared.http.bodies import Room, with_limits
+from shared.http.caller import SCOPES, Caller
+from shared.http.limits import MAX_BODY_BYTES, Limits
+from shared.http.server import Refusal
+from shared.http.shares import Share
+from tests.support.routes import Found, bare, every_route
+
+OWNER = Owner("acme", "1")
+
+
+def reading(
+    chunks: AsyncIterator[bytes], room: Share | None = None, seconds: float = 60, length: str = ""
+) -> bytes:
+    share = room or Share("bytes", Most(10**9, 10**9, 10**9))
+
+    async def receive() -> dict[str, Any]:
+        try:
+            return {"type": "http.request", "body": await anext(chunks), "more_body": True}
+        except StopAsyncIteration:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def read() -> bytes:
+        with ExitStack() as held:
+            headers = [(b"content-length", length.encode())] if length else []
+            request = Request({"type": "http", "method": "POST", "headers": headers}, receive)
+            return await with_limits(request, Room(share, OWNER, held), seconds).body()
+
+    found = asyncio.run(read())
+    assert share.used == 0, "the room was given back"
+    return found
+
+
+async def endless(seen: list[int], size: int = 65536) -> AsyncIterator[bytes]:
+    while True:
+        seen.append(size)
+        yield b"x" * size
+
+
+async def parts(*chunks: bytes) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def test_chunks_are_put_together() -> None:
+    assert reading(parts(b"ab", b"", b"c")) == b"abc"
+    assert len(reading(parts(b"x" * MAX_BODY_BYTES))) == MAX_BODY_BYTES
+
+
+def test_reading_stops_at_the_limit() -> None:
+    seen: list[int] = []
+    with pytest.raises(Refusal) as refused:
+        reading(endless(seen))
+    assert refused.value.status_code == 413
+    assert len(seen) == MAX_BODY_BYTES // 65536 + 1
+
+
+@pytest.mark.parametrize("length", [str(MAX_BODY_BYTES + 1), "9" * 5000])
+def test_a_body_that_is_declared_too_large_is_refused_unread(length: str) -> None:
+    seen: list[int] = []
+    with pytest.raises(Refusal) as refused:
+        reading(endless(seen), length=length)
+    assert (refused.value.status_code, seen) == (413, [])
+
+
+def test_a_sender_that_dawdles_is_refused() -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(600)
+
+    with pytest.raises(Refusal) as refused:
+        reading(slow(), seconds=0.01)
+    assert refused.value.status_code == 408
+
+
+def test_room_is_taken_as_bytes_arrive_and_not_as_they_are_declared() -> None:
+    share, seen = Share("bytes", Most(100, 100, 100)), list[int]()
+    assert reading(parts(b"x" * 100), share, length=str(MAX_BODY_BYTES)) == b"x" * 100
+    with pytest.raises(Refusal) as refused:
+        reading(endless(seen, 60), share)
+    assert (refused.value.status_code, len(seen)) == (429, 2)
+
+
+class Anybody:
+    async def caller(self, _: str) -> Caller:
+        return Caller("acme", frozenset(SCOPES), key="1")
+
+
+def with_body() -> list[Found]:
+    return [found for found in every_route() if found.method in ("POST", "PUT", "PATCH", "DELETE")]
+
+
+def test_there_are_routes_that_take_a_body() -> None:
+    assert {"POST", "PATCH"} <= {found.method for found in with_body()}
+
+
+@pytest.mark.parametrize("found", with_body(), ids=str)
+def test_no_route_of_any_service_reads_more_than_the_limit(found: Found) -> None:
+    app = bare(Access(Anybody(), Anybody()))[found.service]
+    taken = ask(found, app, 149 * 2**20)
+    assert taken.sent <= MAX_BODY_BYTES + 2 * 65536
+    if found.method != "DELETE":
+        assert (taken.status, taken.body["type"]) == (413, "/problems/too-large")
+    assert app.state.bodies.used == 0
+
+
+@pytest.mark.parametrize("found", with_body(), ids=str)
+def test_no_route_of_any_service_takes_more_room_than_its_caller_has(found: Found) -> None:
+    limits = replace(Limits.usual(), bodies=Most(100_000, 200_000, 400_000))
+    app = bare(Access(Anybody(), Anybody(), limits=limits))[found.service]
+    taken = ask(found, app, MAX_BODY_BYTES)
+    assert taken.sent <= 100_000 + 65536
+    if found.method != "DELETE":
+        assert (taken.status, taken.body["type"]) == (429, "/problems/share-used-up")
+    assert app.state.bodies.used == 0
+
+
+class Taken:
+    def __init__(self) -> None:
+        self.sent, self.status, self.body = 0, 0, dict[str, Any]()
+
+
+def ask(found: Found, app: Any, size: int) -> Taken:
+    taken = Taken()
+
+    async def content() -> AsyncIterator[bytes]:
+        while taken.sent < size:
+            taken.sent += 65536
+            yield b" " * 65536
+
+    async def answer() -> None:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://kith") as client:
+            path = re.sub(r"\{\w+\}", "x", found.path)
+            headers = {"Authorization": "Bearer x", "Content-Type": "application/json"}
+            response = await client.request(found.method, path, headers=headers, content=content())
+            taken.status, taken.body = response.status_code, json.loads(response.content)
+
+    asyncio.run(answer())
+    return taken

@@ -1,0 +1,325 @@
+"""Connections that cost nobody else anything: slow ones, silent ones, many, and clients that read nothing."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+
+from shared.access.guard import Access, CallerOf, secure
+from shared.contracts.limits import Most
+from shared.http import protocol
+from shared.http.caller import SCOPES, Caller
+from shared.http.health import add_health
+from shared.http.limits import MAX_BODY_BYTES, Limits
+from shared.http.scopes import needs
+from shared.http.server import add_problem_handlers
+from tests.support.raw_http import PATIENCE, Client, Server, head, served
+
+SHORT = 0.2
+
+
+@pytest.fixture(autouse=True)
+def no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "_LINGER_SECONDS", SHORT)
+    monkeypatch.setattr(protocol, "_GRACE_SECONDS", SHORT)
+
+
+class Keys:
+    """A key is tenant and number, as in a-1."""
+
+    async def caller(self, text: str) -> Caller:
+        return Caller(text.partition("-")[0].removeprefix("kith_"), frozenset(SCOPES), key=text)
+
+
+def service(**limits: Any) -> tuple[FastAPI, dict[str, Any]]:
+    """A service with a route that takes a body, one that waits for a gate, and one that streams."""
+    seen: dict[str, Any] = {"gate": asyncio.Event(), "waiting": 0, "ended": asyncio.Event()}
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    add_problem_handlers(app)
+    secure(app, Access(Keys(), limits=replace(Limits.usual(), **limits)))
+    add_health(app, list)
+
+    @app.post("/length")
+    @needs("events:write")
+    async def length(request: Request) -> dict[str, int]:
+        return {"length": sum([len(chunk) async for chunk in request.stream()])}
+
+    @app.patch("/json")
+    @needs("admin")
+    def as_json(body: dict[str, Any]) -> dict[str, int]:
+        return {"members": len(body)}
+
+    @app.get("/gate")
+    @needs("consumers:read")
+    async def gate(caller: CallerOf) -> dict[str, str]:
+        seen["waiting"] += 1
+        await seen["gate"].wait()
+        return {"tenant": caller.tenant}
+
+    @app.get("/large")
+    @needs("consumers:read")
+    async def large() -> Response:
+        return Response(bytes(64 * 1024 * 1024))
+
+    @app.get("/stream")
+    @needs("consumers:read", masks_itself=True)
+    async def stream() -> Response:
+        async def endless() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield bytes(64 * 1024)
+                    await asyncio.sleep(0)
+            finally:
+                seen["ended"].set()
+
+        return StreamingResponse(endless())
+
+    return app, seen
+
+
+def story(
+    tell: Callable[[Server, dict[str, Any]], Any], in_app: dict[str, Any] | None = None, **limits: Any
+) -> None:
+    async def run() -> None:
+        app, seen = service(**{**limits, **(in_app or {})})
+        async with asyncio.timeout(4 * PATIENCE), served(app, **limits) as server:
+            await tell(server, seen)
+
+    asyncio.run(run())
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def waiting(seen: dict[str, Any], number: int) -> None:
+    await until(lambda: seen["waiting"] == number)
+
+
+async def other_tenant_is_answered(server: Server) -> None:
+    client = await server.open(head("/length", "kith_b-1", "POST", Content_Length=3) + b"abc")
+    assert await client.answer() == (200, {"length": 3})
+    client.close()
+
+
+def test_a_head_that_trickles_ends() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        client = await server.open(b"GET / HTTP/1.1\r\n")
+        answer = await client.trickle(b"X-Name: value\r\n")
+        assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "/problems/request-timeout"
+        assert len(server.connections) == 0
+
+    story(tell, head_seconds=SHORT)
+
+
+def test_a_connection_that_sends_nothing_is_closed_and_so_is_one_between_two_requests() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        assert await (await server.open()).rest() == b""
+        client = await server.open(head("/health/live"))
+        assert (await client.answer())[0] == 200
+        assert b"408" in await client.trickle(head("/health/live")[:-4] + b"\r\nX: ")
+
+    story(tell, head_seconds=SHORT)
+
+
+@pytest.mark.parametrize(
+    ("framing", "data"),
+    [({"Content_Length": 10**6}, b"x"), ({"Transfer_Encoding": "chunked"}, b"1\r\nx\r\n")],
+    ids=["length", "chunked"],
+)
+def test_a_body_that_trickles_ends_on_every_kind_of_route(framing: dict[str, Any], data: bytes) -> None:
+    async def tell(server: Server, _: Any) -> None:
+        for method, path in (("POST", "/length"), ("PATCH", "/json")):
+            client = await server.open(head(path, "kith_a-1", method, **framing))
+            assert b"HTTP/1.1 408" in await client.trickle(data), path
+        # This route reads no body: its client is answered, and the rest of the body is not waited for.
+        client = await server.open(head("/health/live", None, **framing))
+        assert b"HTTP/1.1 200" in await client.trickle(data)
+
+    story(tell, body_seconds=SHORT)
+
+
+def test_before_a_credential_is_known_a_body_is_not_read() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        client = await server.open(head("/json", None, "PATCH", Content_Length=10**9))
+        assert b"HTTP/1.1 401" in await client.trickle(b"x")
+
+    story(tell)
+
+
+def test_64_that_declared_a_megabyte_and_sent_nothing_cost_nobody_else_anything() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        silent = [
+            await server.open(head("/length", "kith_a-1", "POST", Content_Length=MAX_BODY_BYTES))
+            for _ in range(64)
+        ]
+        await other_tenant_is_answered(server)
+        client = await server.open(head("/length", "kith_a-1", "POST", Content_Length=3) + b"abc")
+        assert await client.answer() == (200, {"length": 3}), "not even to the same credential"
+        for each in silent:
+            each.close()
+
+    # As little room as two bodies need, if it were taken as declared.
+    story(tell, bodies=Most(2 * MAX_BODY_BYTES, 2 * MAX_BODY_BYTES, 2 * MAX_BODY_BYTES))
+
+
+def test_room_for_bodies_is_taken_as_they_arrive_and_per_credential_first() -> None:
+    kib = 1024
+
+    async def tell(server: Server, _: Any) -> None:
+        def half_sent(key: str) -> Any:
+            return server.open(head("/length", key, "POST", Content_Length=60 * kib) + bytes(40 * kib))
+
+        first, second = await half_sent("kith_a-1"), await half_sent("kith_a-1")
+        # 80 of 100 KiB are taken; what comes then is more than the credential may have.
+        third = await half_sent("kith_a-1")
+        status, problem = await third.answer()
+        assert (status, problem["type"]) == (429, "/problems/share-used-up")
+        assert "this credential already has" in problem["detail"]
+        fourth = await half_sent("kith_a-2")
+        fifth = await half_sent("kith_a-2")
+        status, problem = await fifth.answer()
+        assert (status, "this tenant already has" in problem["detail"]) == (429, True)
+        await other_tenant_is_answered(server)
+        for each in (first, second, fourth):
+            each.send(bytes(20 * kib))
+            assert await each.answer() == (200, {"length": 60 * kib}), "room that was given back is there again"
+
+    story(tell, bodies=Most(100 * kib, 130 * kib, 300 * kib))
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_one_limit_for_the_body_of_every_kind_of_route(declared: bool) -> None:
+    async def tell(server: Server, _: Any) -> None:
+        for method, path in (("POST", "/length"), ("PATCH", "/json")):
+            framing: dict[str, Any] = (
+                {"Content_Length": 149 * 2**20} if declared else {"Transfer_Encoding": "chunked"}
+            )
+            client = await server.open(head(path, "kith_a-1", method, Content_Type="application/json", **framing))
+            if not declared:
+                for _ in range(MAX_BODY_BYTES // 65536 + 1):
+                    client.send(b"10000\r\n" + bytes(65536) + b"\r\n")
+            status, problem = await client.answer()
+            assert (status, problem["type"]) == (413, "/problems/too-large")
+            assert str(MAX_BODY_BYTES) in problem["detail"]
+
+    story(tell)
+
+
+def test_a_body_in_very_many_chunks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MAX_CHUNKS", 50)
+
+    async def tell(server: Server, _: Any) -> None:
+        chunked = head("/length", "kith_a-1", "POST", Transfer_Encoding="chunked")
+        client = await server.open(chunked + b"1\r\nx\r\n" * 50 + b"0\r\n\r\n")
+        assert await client.answer() == (200, {"length": 50})
+        client.send(chunked + b"1\r\nx\r\n" * 51)
+        assert b"HTTP/1.1 413" in await client.rest()
+
+    story(tell)
+
+
+@pytest.mark.parametrize("path", ["/stream", "/large"])
+def test_an_answer_that_its_client_does_not_take_ends(path: str) -> None:
+    async def tell(server: Server, seen: dict[str, Any]) -> None:
+        client = await server.open(head(path, "kith_a-1"))
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await until(lambda: len(server.connections) == 1)
+        await other_tenant_is_answered(server)
+        await until(lambda: len(server.connections) == 0)
+        if path == "/stream":
+            await asyncio.wait_for(seen["ended"].wait(), PATIENCE)
+        client.close()
+
+    story(tell, send_seconds=SHORT)
+
+
+def test_pipelined_requests_whose_answers_are_not_read_end() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        client = await server.open(head("/large", "kith_a-1") * 100)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await until(lambda: len(server.connections) == 1)
+        await until(lambda: len(server.connections) == 0)
+        client.close()
+
+    story(tell, send_seconds=SHORT)
+
+
+def test_pipelined_requests_are_answered_in_order_and_one_at_a_time() -> None:
+    async def tell(server: Server, seen: dict[str, Any]) -> None:
+        client = await server.open(head("/gate", "kith_a-1") * 20)
+        await until(lambda: seen["waiting"] == 1)
+        await other_tenant_is_answered(server)
+        assert seen["waiting"] == 1
+        seen["gate"].set()
+        for _ in range(20):
+            assert await client.answer() == (200, {"tenant": "a"})
+
+    story(tell)
+
+
+def test_idle_connections_give_way_to_new_ones_the_largest_holders_first() -> None:
+    async def tell(server: Server, seen: dict[str, Any]) -> None:
+        victim = await server.open(head("/health/live", "kith_b-1"))
+        assert (await victim.answer())[0] == 200
+        busy = await server.open(head("/gate", "kith_b-1"))
+        await until(lambda: seen["waiting"] == 1)
+        flood: list[Client] = []
+        for _ in range(100):
+            flood.append(await server.open(b"GET / HTTP/1.1\r\n"))
+            await until(lambda: len(server.connections) <= 20)
+        assert len(server.connections) <= 20
+        await other_tenant_is_answered(server)
+        seen["gate"].set()
+        assert await busy.answer() == (200, {"tenant": "b"}), "what is in progress is not closed"
+        for each in flood:
+            each.close()
+
+    story(tell, connections=Most(10, 15, 20), address_connections=15)
+
+
+def test_a_credential_with_too_many_requests_in_progress_is_told_and_the_other_is_answered() -> None:
+    async def tell(server: Server, seen: dict[str, Any]) -> None:
+        held = []
+        for number in range(3):
+            held.append(await server.open(head("/gate", "kith_a-1")))
+            await waiting(seen, number + 1)
+        status, problem = await (await server.open(head("/gate", "kith_a-1"))).answer()
+        assert (status, "this credential already has 3 connections" in problem["detail"]) == (429, True)
+        held.append(await server.open(head("/gate", "kith_a-2")))
+        await until(lambda: seen["waiting"] == 4)
+        status, problem = await (await server.open(head("/gate", "kith_a-3"))).answer()
+        assert (status, "this tenant already has 4 connections" in problem["detail"]) == (429, True)
+        await other_tenant_is_answered(server)
+        seen["gate"].set()
+        assert [(await each.answer())[0] for each in held] == [200] * 4
+
+    story(tell, connections=Most(3, 4, 50))
+
+
+def test_a_proxy_has_connections_of_many_clients() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        clients = [await server.open() for _ in range(5)]
+        await until(lambda: len(server.connections) == 5)
+        for each in clients:
+            each.close()
+
+    story(tell, address_connections=2, proxies=("127.0.0.0/8",))
+
+
+def test_garbage_is_refused_and_closed() -> None:
+    async def tell(server: Server, _: Any) -> None:
+        for sent in (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: " + b"y" * 70_000):
+            answer = await (await server.open(sent)).rest()
+            assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+            assert b"application/problem+json" in answer
+
+    story(tell)

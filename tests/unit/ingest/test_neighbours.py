@@ -1,0 +1,180 @@
+"""The door with two tenants: the second one is answered while the first does its worst."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from services.ingest.api import create_app
+from shared.access.audit import MemoryAuditLog, Recorder
+from shared.access.chain import Entry
+from shared.access.guard import Access
+from shared.access.quota import Quotas, Rates
+from shared.contracts.limits import Most
+from shared.contracts.topics import Topics
+from shared.http.caller import SCOPES, Caller
+from shared.http.limits import Limits
+from shared.settings import Settings
+from tests.unit.ingest.test_api import RecordingPublisher
+from tests.unit.ingest.test_door import NOW, fields
+
+PATIENCE = 60
+
+
+class Keys:
+    """A key is tenant and number, as in kith_a-1."""
+
+    async def caller(self, text: str) -> Caller:
+        return Caller(text.removeprefix("kith_").partition("-")[0], frozenset(SCOPES), key=text)
+
+
+class GatedLog(MemoryAuditLog):
+    """Blocks a tenant's writes until they are let go, and notes whose they were."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__()
+        self.tenant, self.began, self.go_on = tenant, threading.Event(), threading.Event()
+        self.order: list[tuple[str, int]] = []
+
+    def append(self, entries: Sequence[Entry]) -> int:
+        tenant = entries[0]["tenant"]
+        self.order.append((tenant, len(entries)))
+        if tenant == self.tenant:
+            self.began.set()
+            assert self.go_on.wait(PATIENCE)
+        return super().append(entries)
+
+
+def erasures(number: int) -> list[dict[str, Any]]:
+    return [
+        fields(id=f"e{each}", type="consumer.erased", data={"consumer_id": f"c{each}", "mode": "delete"})
+        for each in range(number)
+    ]
+
+
+class Door:
+    def __init__(
+        self,
+        log: MemoryAuditLog | None = None,
+        quotas: Quotas | None = None,
+        publisher: RecordingPublisher | None = None,
+        **limits: Any,
+    ) -> None:
+        self.publisher = publisher or RecordingPublisher()
+        self.recorder = Recorder(log or MemoryAuditLog(), lambda: NOW)
+        allowed = replace(Limits.usual(), **limits)
+        access = Access(Keys(), quotas=quotas, audit=self.recorder, limits=allowed)
+        self.app: FastAPI = create_app(
+            self.publisher, Topics("kith"), Settings(), lambda: NOW, list, access=access
+        )
+
+    async def post(self, key: str, events: list[dict[str, Any]]) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://door", timeout=None) as client:
+            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+            return await client.post("/v1/events", json=events, headers=headers)
+
+
+def test_batches_of_erasures_delay_nobody_elses_event_and_nobody_elses_key() -> None:
+    log = GatedLog("a")
+
+    async def story() -> None:
+        door = Door(log)
+        # As many as would fill every pool of threads there is, if each waited in one.
+        batches = [asyncio.create_task(door.post("kith_a-1", erasures(2_500))) for _ in range(2)]
+        assert await asyncio.get_running_loop().run_in_executor(None, log.began.wait, PATIENCE)
+        answer = await door.post("kith_b-1", [fields()])
+        assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
+        assert not any(each.done() for each in batches)
+        log.go_on.set()
+        assert [(await each).json()["accepted"] for each in batches] == [2_500, 2_500]
+        door.recorder.close()
+
+    asyncio.run(story())
+    assert len(log.chains["a"]) == 5_000, "each is on record"
+
+
+def test_an_erasure_of_another_tenant_is_recorded_after_one_write_and_not_after_thousands() -> None:
+    log = GatedLog("a")
+
+    async def story() -> None:
+        door = Door(log)
+        batch = asyncio.create_task(door.post("kith_a-1", erasures(2_500)))
+        assert await asyncio.get_running_loop().run_in_executor(None, log.began.wait, PATIENCE)
+        other = asyncio.create_task(door.post("kith_b-1", erasures(1)))
+        while "b" not in door.recorder._waiting:
+            await asyncio.sleep(0.001)
+        log.go_on.set()
+        assert (await other).json()["accepted"] == 1
+        assert (await batch).json()["accepted"] == 2_500
+        door.recorder.close()
+
+    asyncio.run(story())
+    assert log.order == [("a", 500), ("b", 1), *[("a", 500)] * 4]
+
+
+def test_an_audit_that_fails_midway_fails_the_batch_and_not_the_next() -> None:
+    class Failing(MemoryAuditLog):
+        def append(self, entries: Sequence[Entry]) -> int:
+            added = super().append(entries)
+            self.away = self.writes == 2
+            return added
+
+    log = Failing()
+
+    async def story() -> None:
+        door = Door(log)
+        assert (await door.post("kith_a-1", erasures(2_500))).status_code == 503
+        assert door.publisher.messages == []
+        log.away = False
+        assert (await door.post("kith_a-1", erasures(10))).status_code == 202
+        door.recorder.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("what", "rates"), [("events", (Rates("100/hour"), None)), ("erasures", (None, Rates("100/hour")))]
+)
+def test_quotas_count_events_and_erasures_and_not_requests(
+    what: str, rates: tuple[Rates | None, Rates | None]
+) -> None:
+    async def story() -> None:
+        door = Door(quotas=Quotas("none", *rates))
+        events = erasures(150)
+        assert (await door.post("kith_a-1", events)).status_code == 202
+        refused = await door.post("kith_a-1", events[:1])
+        assert (refused.status_code, refused.json()["type"]) == (429, "/problems/rate-limited")
+        assert f"100 {what}" in refused.json()["detail"]
+        assert int(refused.headers["retry-after"]) > 0
+        assert len(door.publisher.messages) == 150
+        assert (await door.post("kith_b-1", events)).status_code == 202
+        door.recorder.close()
+
+    asyncio.run(story())
+
+
+def test_who_publishes_too_much_at_a_time_is_told_and_the_other_is_not() -> None:
+    async def story() -> None:
+        publisher = RecordingPublisher(hold=True)
+        door = Door(publisher=publisher, publishing=Most(1, 2, 4))
+        first = asyncio.create_task(door.post("kith_a-1", [fields()]))
+        while not publisher.held:
+            await asyncio.sleep(0.001)
+        refused = await door.post("kith_a-1", [fields()])
+        assert (refused.status_code, refused.json()["type"]) == (429, "/problems/share-used-up")
+        assert "Sending the same events again is safe" in refused.json()["detail"]
+        second = asyncio.create_task(door.post("kith_b-1", [fields()]))
+        while len(publisher.held) < 2:
+            await asyncio.sleep(0.001)
+        for each in publisher.held:
+            each.set_result(None)
+        assert [(await each).status_code for each in (first, second)] == [202, 202]
+        door.recorder.close()
+
+    asyncio.run(story())

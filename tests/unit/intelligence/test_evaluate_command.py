@@ -1,0 +1,116 @@
+"""`kith evaluate` and `kith learn` on files."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from services.cli.__main__ import app
+from services.intelligence.evaluation.files import read_profiles, read_relations
+from services.intelligence.evaluation.relations import Relations
+from shared.contracts.errors import ConfigurationError
+from tests.unit.intelligence.test_evaluation import market
+
+run = CliRunner().invoke
+
+
+def relations_file(folder: Path) -> Path:
+    lines = ["provider,consumer,kind,time,rating"]
+    lines += [
+        f"{row.provider_id},{row.consumer_id},{row.kind},{row.time:%Y-%m-%dT%H:%M:%SZ},5" for row in market()
+    ]
+    file = folder / "relations.csv"
+    file.write_text("\ufeff" + "\n".join(lines) + "\n")
+    return file
+
+
+def test_a_file_is_evaluated(tmp_path: Path) -> None:
+    file = relations_file(tmp_path)
+    assert read_relations(file).digest() == Relations.of(market()).digest()
+    result = run(app, ["evaluate", str(file)])
+    assert result.exit_code == 0, result.output
+    for word in ("leave-last-out: 40 consumers", "one-day", "popularity", "cosine", "walk", "learned", "NDCG@10"):
+        assert word in result.stdout
+    result = run(app, ["evaluate", str(file), "--json"])
+    report = json.loads(result.stdout)
+    assert [section["split"] for section in report["sections"]] == ["leave-last-out", "one-day"]
+    assert 0 < report["sections"][0]["lines"][0]["summary"]["ndcg"] < 1
+
+
+def test_a_model_is_learned_from_files(tmp_path: Path) -> None:
+    file, out = relations_file(tmp_path), tmp_path / "model.json"
+    places = tmp_path / "profiles.csv"
+    places.write_text(
+        "side,id,latitude,longitude,categories\n"
+        + "".join(f"provider,p{number:02d},48.{number},11.5,bar|cafe\n" for number in range(25))
+        + "consumer,c01,48.2,11.4,\n"
+    )
+    result = run(app, ["learn", str(file), "--profiles", str(places), "--out", str(out)])
+    assert result.exit_code == 3, result.output  # the market is one of chance
+    assert "does not beat the walk by more than chance" in result.stdout
+    model = json.loads(out.read_text())["model"]
+    assert model["digest"] == Relations.of(market()).digest()
+    assert "usual_way" in model["features"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no column consumer and no column provider"),
+        ("consumer,shop\na,b\n", "has no column provider"),
+        ("consumer,provider\n", "has no row below its header"),
+        ("consumer,provider\na,b\n,b\n", "line 3: consumer is empty"),
+        ("consumer,provider\na,b\na\n", "line 3 has not as many values"),
+        ("consumer,provider\na,b,c\n", "line 2 has not as many values"),
+        ("consumer,provider,time\na,b,yesterday\n", "line 2: time must be like"),
+        ("consumer,provider,time\na,b,\na,c,2026-01-01\n", "1 of 2 relations have no time"),
+        ("consumer,provider,time\na,b,0001-01-01T00:00:00+10:00\n", "line 2: time is out of range"),
+    ],
+)
+def test_a_bad_file_of_relations_says_where(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match=said):
+        read_relations(file)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("shop,a,1,2,", "side is 'shop'"),
+        ("provider,a,1,,", "must both be numbers"),
+        ("provider,a,91,2,", "latitude must be from"),
+        ("provider,a,nan,2,", "latitude must be from"),
+        ("consumer,a,1,2,bar", "a consumer has no categories"),
+    ],
+)
+def test_a_bad_file_of_profiles_says_where(tmp_path: Path, row: str, said: str) -> None:
+    file = tmp_path / "bad.csv"
+    file.write_text(f"side,id,latitude,longitude,categories\n{row}\n")
+    with pytest.raises(ConfigurationError, match=f"line 2: .*{said}"):
+        read_profiles(file)
+
+
+def test_what_is_no_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        read_relations(tmp_path / "none.csv")
+    (tmp_path / "latin").write_bytes(b"consumer,provider\n\xff,b\n")
+    with pytest.raises(ConfigurationError, match="is not CSV in UTF-8"):
+        read_relations(tmp_path / "latin")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give either a file of relations or --tenant"),
+        (["a.csv", "--tenant", "acme"], "give either a file of relations or --tenant"),
+        (["a.csv", "--purpose", "advice"], "--purpose needs --tenant"),
+        (["--tenant", "acme", "--profiles", "p.csv"], "--profiles needs a file"),
+    ],
+)
+def test_options_that_do_not_go_together_are_rejected(arguments: list[str], said: str) -> None:
+    for command in ("evaluate", "learn"):
+        result = run(app, [command, *arguments])
+        assert isinstance(result.exception, ConfigurationError)
+        assert said in str(result.exception)

@@ -1,0 +1,259 @@
+"""The graph is the set of relationships, whenever it was read, whatever follows, and whatever gets lost."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.intelligence.state import Inconsistent, State
+from shared.contracts.events import Event
+from shared.runtime.protocols import Message
+from shared.runtime.sequence_numbers import NUMBER
+from shared.runtime.tail import TailLost
+from tests.support.builders import TOPICS, MemoryKith, event, recorded, retracted
+from tests.support.intelligence import MemoryIntelligence, graph_of, relationships_of
+from tests.support.strategies import events, relation_events
+
+HISTORIES = st.lists(events() | relation_events(), max_size=40)
+CHANGES = TOPICS.name("relation-changes")
+
+
+def same(service: MemoryIntelligence, *, withheld: bool = False) -> None:
+    with service.follower.reading() as state:
+        assert graph_of(state, withheld=withheld) == relationships_of(service.kith.documents()["relationships"])
+
+
+@given(HISTORIES, st.integers(0, 20), st.integers(0, 20))
+@settings(max_examples=40)
+def test_it_is_the_set_of_relationships_whenever_it_was_read(history: Sequence[Event], one: int, two: int) -> None:
+    kith = MemoryKith()
+    before, during, after = history[:one], history[one : one + two], history[one + two :]
+    kith.publish(before)
+    kith.drain()
+    service = MemoryIntelligence(kith)
+
+    def meanwhile() -> None:
+        kith.publish(during)
+        kith.drain()
+
+    service.follow(meanwhile)
+    same(service)
+    # What follows, and everything once more, as after a crash before the outbox is cleared.
+    tail = service.follower._open_tail()
+    kith.publish(after)
+    kith.drain()
+    for partition, records in list(kith.log.records.items()):
+        if partition.topic == CHANGES:
+            for record in list(records):
+                kith.log.append(
+                    Message(CHANGES, record.key, record.value or b"", partition.number, record.headers)
+                )
+    service.follower._take(tail)
+    same(service)
+    assert not service.letters
+
+
+def following(kith: MemoryKith, purposes: dict[str, str] | None = None) -> tuple[MemoryIntelligence, Any]:
+    """A service that has followed everything so far, and the tail of what comes next."""
+    service = MemoryIntelligence(kith, purposes)
+    service.follow()
+    return service, service.follower._open_tail()
+
+
+def store(kith: MemoryKith, *events: Event) -> None:
+    kith.publish(events)
+    kith.drain()
+
+
+def test_two_processes_with_the_same_positions_answer_alike() -> None:
+    kith = MemoryKith()
+    store(kith, *(recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}", provider_id=f"p{n % 4}") for n in range(9)))
+    first, tail = following(kith)
+    store(kith, *(recorded(f"f{n}", "2026-11-01T00:00:00Z", f"s{n}", consumer_id=f"d{n}") for n in range(5)))
+    store(kith, retracted("g1", "2026-11-02T00:00:00Z", "s1", consumer_id="d1"))
+    first.follower._take(tail)
+    second, _ = following(kith)
+    with first.follower.reading() as one, second.follower.reading() as two:
+        assert one.seen == two.seen
+        assert graph_of(one) == graph_of(two)
+
+
+def test_a_gap_is_noticed_and_read_again() -> None:
+    kith = MemoryKith(partitions=1)
+    store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
+    service, tail = following(kith)
+    partition = next(p for p in kith.log.records if p.topic == CHANGES)
+    store(kith, recorded("e2", "2026-10-01T00:00:00Z", "r2"), recorded("e3", "2026-10-02T00:00:00Z", "r3"))
+    lost = kith.log.records[partition].pop(1)
+    assert dict(lost.headers)[NUMBER] == b"2"
+    service.follower._take(tail)
+    service.follower._check()
+    assert service.follower.lag == 2
+    service.now += 11.0
+    with pytest.raises(TailLost, match="2 changes do not arrive"):
+        service.follower._check()
+    service.follow()
+    same(service)
+    assert service.follower.lag == 0
+
+
+def test_a_topic_that_has_lost_its_tail_is_read_again() -> None:
+    kith = MemoryKith(partitions=1)
+    store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
+    service, tail = following(kith)
+    partition = next(p for p in kith.log.records if p.topic == CHANGES)
+    store(kith, recorded("e2", "2026-10-01T00:00:00Z", "r2"))
+    kith.log.trim(partition, 2)
+    with pytest.raises(TailLost):
+        service.follower._take(tail)
+    service.follow()
+    same(service)
+
+
+@pytest.mark.parametrize("how", ["another version", "an older database"])
+def test_what_is_not_the_same_database_is_read_again(how: str) -> None:
+    kith = MemoryKith()
+    store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
+    service, _ = following(kith)
+    if how == "another version":
+        service.source.version = 2
+    else:
+        kith.store.positions.clear()
+    with pytest.raises(TailLost):
+        service.follower._check()
+
+
+def test_a_change_that_cannot_be_read_is_a_dead_letter_and_everything_is_read_again() -> None:
+    kith = MemoryKith()
+    service, tail = following(kith)
+    store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
+    [record] = [r for p, log in kith.log.records.items() if p.topic == CHANGES for r in log]
+    broken = Message(CHANGES, record.key, b'{"half', record.partition.number, record.headers)
+    kith.log.records[record.partition].clear()
+    kith.log.append(broken)
+    with pytest.raises(Inconsistent):
+        service.follower._take(tail)
+    [(buried, error)] = service.letters
+    assert (buried.value, error.reason) == (b'{"half', "not_json")
+    service.follow()
+    same(service)
+
+
+def test_what_kith_has_not_numbered_does_not_count() -> None:
+    kith = MemoryKith()
+    store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
+    service, tail = following(kith)
+    [record] = [r for p, log in kith.log.records.items() if p.topic == CHANGES for r in log]
+    kith.log.append(Message(CHANGES, record.key, record.value or b"", record.partition.number))
+    kith.log.append(Message(CHANGES, record.key, b"nonsense", record.partition.number))
+    service.follower._take(tail)
+    same(service)
+    assert len(service.letters) == 1
+
+
+def test_a_change_that_does_not_fit_is_never_wrong_in_silence() -> None:
+    kith = MemoryKith()
+    store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
+    service, tail = following(kith)
+    with service.follower.reading() as state:
+        state.tenant("default").put("c1", "p1", None)
+    store(kith, retracted("e2", "2026-10-02T00:00:00Z", "r1"))
+    with pytest.raises(Inconsistent):
+        service.follower._take(tail)
+
+
+def test_it_waits_for_mongodb_instead_of_reading_everything_again() -> None:
+    kith = MemoryKith()
+    service, _ = following(kith)
+    service.source.available = False
+    service.follower._check()
+    assert service.follower.scans == 1
+
+
+def test_an_erased_consumer_leaves_the_graph() -> None:
+    kith = MemoryKith()
+    facts = [recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}", provider_id=f"p{n}") for n in range(3)]
+    store(kith, *facts, recorded("f", "2026-10-01T00:00:00Z", "r9", consumer_id="c2"))
+    service, tail = following(kith)
+    gone = {"consumer_id": "c1", "mode": "delete"}
+    store(kith, event("consumer.erased", "x", "2026-10-02T00:00:00Z", gone))
+    service.follower._take(tail)
+    same(service)
+    with service.follower.reading() as state:
+        assert {consumer for _, consumer, _ in graph_of(state)} == {"c2"}
+        assert "c1" not in state.tenants["default"].graph.names["consumer"].ids
+    assert service.erased == [("default", "c1")]
+
+
+def consent(id: str, consumer: str, granted: bool) -> Event:
+    said = {"consumer_id": consumer, "consent": {"advice": granted}}
+    return event("consumer.upserted", id, f"2026-10-{id}T00:00:00Z", said)
+
+
+def test_with_a_purpose_only_those_who_granted_it_are_in_the_graph() -> None:
+    kith = MemoryKith()
+    facts = [recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}", consumer_id=f"c{n % 3}") for n in range(9)]
+    store(kith, consent("01", "c1", True), *facts)
+    service, tail = following(kith, {"*": "advice"})
+
+    def consumers() -> set[str]:
+        with service.follower.reading() as state:
+            return {consumer for _, consumer, _ in graph_of(state)}
+
+    assert consumers() == {"c1"}
+    same(service, withheld=True)
+    store(kith, consent("02", "c2", True), consent("03", "c1", False))
+    store(kith, recorded("g", "2026-11-01T00:00:00Z", "s", consumer_id="c1", provider_id="p7"))
+    service.follower._take(tail)
+    assert consumers() == {"c2"}
+    same(service, withheld=True)
+    store(kith, consent("04", "c1", True))
+    service.follower._take(tail)
+    assert consumers() == {"c1", "c2"}
+    same(service, withheld=True)
+
+
+def test_a_process_is_not_ready_before_it_is_whole() -> None:
+    service = MemoryIntelligence(MemoryKith())
+    assert service.follower.problems() == ["the relationships have not been read yet"]
+    assert service.follower.seen == {}
+    service.follow()
+    assert service.follower.problems() == []
+
+
+def test_a_process_that_stays_behind_is_not_ready() -> None:
+    kith = MemoryKith()
+    store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
+    service, _ = following(kith)
+    store(kith, recorded("e2", "2026-10-01T00:00:00Z", "r2"))
+    service.now += 61.0
+    assert service.follower.problems() == ["0 changes have not been read for 60 s"]
+
+
+def test_what_is_being_written_holds_the_numbers_back() -> None:
+    kith = MemoryKith(partitions=1)
+    store(kith, recorded("e1", "2026-10-01T00:00:00Z", "r1"))
+    service, tail = following(kith)
+    before = service.follower.seen
+    with service.follower.writing():
+        store(kith, recorded("e2", "2026-10-01T00:00:00Z", "r2"))
+        service.follower._take(tail)
+        assert service.follower.seen == before
+    assert service.follower.seen == {"relations@1/kith.relations/0": 2}
+
+
+def test_too_many_relationships_are_a_problem_that_is_named() -> None:
+    kith = MemoryKith()
+    store(kith, *(recorded(f"e{n}", "2026-10-01T00:00:00Z", f"r{n}", provider_id=f"p{n}") for n in range(3)))
+    service, _ = following(kith)
+    service.follower._most_edges = 2
+    [problem] = service.follower.problems()
+    assert "KITH_INTELLIGENCE_MAX_EDGES" in problem
+
+
+def test_a_tenant_that_is_unknown_is_empty_and_is_not_stored() -> None:
+    state = State({})
+    assert state.known("nobody").graph.edges == 0
+    assert not state.tenants

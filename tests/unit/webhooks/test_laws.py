@@ -1,0 +1,217 @@
+"""The laws of enqueueing: each change once, in order, whatever is enabled and disabled when, and repeated."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.webhooks.body import body_of
+from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery
+from services.webhooks.projection import WebhooksProjection, decode_change
+from services.webhooks.schema import COLLECTIONS
+from services.webhooks.subscription import matches
+from shared.contracts.topics import Topics
+from shared.runtime.protocols import Document, Message, Partition
+from shared.runtime.runner import Runner
+from shared.runtime.sequence_numbers import SequenceFilter, assign_numbers
+from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader, MemoryStore
+
+TOPIC, LETTERS = "kith.relation-changes", "kith.dead-letters"
+OTHERS = ("kith.consumer-changes", "kith.provider-changes")
+
+
+def change(number: int, tenant: str, kind: str) -> bytes:
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": f"kith.relations/0/{number}",
+            "source": "kith/relations",
+            "type": "relation.changed",
+            "time": "2026-11-29T10:00:00Z",
+            "tenant": tenant,
+            "data": {
+                "relation_id": f"r{number}",
+                "consumer_id": f"c{number % 3}",
+                "before": None,
+                "after": {"provider_id": "p", "kind": kind, "time": "2026-11-29T10:00:00Z"},
+            },
+        }
+    )
+
+
+class World:
+    """The runner in memory, endpoints as the API changes them, and a feed that follows the rules of the real one
+    (``tests/contract/test_webhooks.py`` holds that to the same)."""
+
+    def __init__(self, jumps: list[int]) -> None:
+        self._times = iter(jumps)
+        self.log = MemoryLog({TOPIC: 1, **dict.fromkeys(OTHERS, 1), LETTERS: 1}, self._clock)
+        self.store = MemoryStore(COLLECTIONS)
+        self._number = 0
+        self.sent: list[Message] = []
+        self._begin()
+
+    def _clock(self) -> int:
+        # The clocks of workers differ.
+        return 1_000_000 + next(self._times, 0)
+
+    def _begin(self) -> None:
+        self._reader = MemoryReader(self.log)
+        self._runner = Runner(
+            self._reader,
+            self.store,
+            MemoryPublisher(self.log),
+            WebhooksProjection(Topics()),
+            owner="test",
+            dead_letters=LETTERS,
+            slice_events=3,
+        )
+        self._reader.assign([Partition(TOPIC, 0)])
+        self._runner.step(0)
+
+    def restart(self) -> None:
+        self._begin()
+
+    def endpoint(self, name: str, **changed: Any) -> None:
+        stored = self.store.collections[ENDPOINTS]
+        id = f"t1:{name}"
+        stored[id] = {
+            "_id": id,
+            "tenant": "t1",
+            "types": ["relation.changed"],
+            "state": "enabled",
+            "masks": [],
+            **stored.get(id, {}),
+            **changed,
+        }
+
+    def publish(self, tenant: str, kind: str) -> None:
+        self._number += 1
+        message = Message(TOPIC, b"k", change(self._number, tenant, kind), 0)
+        numbered, _ = assign_numbers([message], "relations@1/kith.relations/0", self._number - 1)
+        self.sent += numbered
+        self.log.append(numbered[0])
+
+    def repeat(self, count: int) -> None:
+        """A crash before the outbox was cleared."""
+        for message in self.sent[-count:]:
+            self.log.append(message)
+
+    def fold(self) -> None:
+        for _ in range(20):
+            self._runner.step(0)
+
+    def feed(self, name: str, most: int) -> None:
+        """Enqueue at most so many records of a gap."""
+        id = f"t1:{name}/relation-changes/0"
+        lane = self.store.collections[LANES].get(id)
+        if lane is None or "start" not in lane:
+            return
+        feed = self.store.collections[FEEDS].get(id)
+        if feed is None or feed["start"] != lane["start"]:
+            feed = {
+                "start": lane["start"],
+                "next": lane["start"],
+                "at": max(lane["at"], feed["at"] if feed else 0),
+            }
+        if feed["next"] >= lane["end"]:
+            return
+        end = min(lane["end"], feed["next"] + most)
+        endpoint, at = self.store.collections[ENDPOINTS][f"t1:{name}"], feed["at"]
+        sequence = SequenceFilter({}, trimmed=True)
+        for record in self.log.records[Partition(TOPIC, 0)][:end]:
+            if not sequence.accept(record) or record.offset < feed["next"]:
+                continue
+            found = decode_change(record)
+            if found["tenant"] == "t1" and matches(endpoint, found, body_of(found, [])):
+                at = max(at, record.timestamp)
+                made = delivery(id, record, found, endpoint, at)
+                assert made["_id"] not in self.store.collections[DELIVERIES], "enqueued twice"
+                self.store.collections[DELIVERIES][made["_id"]] = made
+        self.store.collections[FEEDS][id] = {"_id": id, "endpoint": endpoint["_id"], **feed, "next": end, "at": at}
+
+    def queue(self, name: str) -> list[Document]:
+        found = self.store.collections[DELIVERIES].values()
+        own = [each for each in found if each["endpoint"] == f"t1:{name}"]
+        return sorted(own, key=lambda each: (each["at"], each["_id"]))
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.sampled_from(["t1", "t2"]), st.sampled_from(["view", "purchase"])),
+        st.tuples(st.just("publish"), st.just("t1"), st.just("purchase")),
+        st.tuples(st.just("repeat"), st.integers(1, 3)),
+        st.just(("fold",)),
+        st.just(("restart",)),
+        st.tuples(st.just("state"), st.sampled_from("ab"), st.sampled_from(["enabled", "disabled"])),
+        st.tuples(st.just("full"), st.sampled_from("ab"), st.booleans()),
+        st.tuples(st.just("feed"), st.sampled_from("ab"), st.integers(1, 4)),
+    ),
+    max_size=30,
+)
+
+
+def run(world: World, history: list[tuple[Any, ...]]) -> None:
+    for step, *arguments in history:
+        if step == "state":
+            world.endpoint(arguments[0], state=arguments[1])
+        elif step == "full":
+            world.endpoint(arguments[0], full=arguments[1])
+        else:
+            getattr(world, step)(*arguments)
+
+
+@settings(max_examples=150)
+@given(steps, st.lists(st.integers(-50, 50), max_size=60))
+def test_each_change_is_enqueued_once_and_in_order(history: list[tuple[Any, ...]], jumps: list[int]) -> None:
+    world = World(jumps)
+    world.endpoint("a")
+    world.endpoint("b", kinds=["purchase"])
+    run(world, history)
+    for name in "ab":
+        world.endpoint(name, state="enabled", full=False)
+    world.fold()
+    for _ in range(200):
+        for name in "ab":
+            world.feed(name, 2)
+    world.publish("t1", "purchase")
+    world.fold()
+    for _ in range(5):
+        for name in "ab":
+            world.feed(name, 1000)
+    expected = list(_of_tenant(world.sent))
+    assert [each["change"]["id"] for each in world.queue("a")] == expected
+    kept = [each["change"]["id"] for each in world.queue("b")]
+    assert kept == [id for id in expected if id in _purchases(world.sent)]
+
+
+def _of_tenant(sent: list[Message]) -> Iterator[str]:
+    for message in sent:
+        found = orjson.loads(message.value)
+        if found["tenant"] == "t1":
+            yield found["id"]
+
+
+def _purchases(sent: list[Message]) -> set[str]:
+    found = [orjson.loads(message.value) for message in sent]
+    return {each["id"] for each in found if each["data"]["after"]["kind"] == "purchase"}
+
+
+def test_nothing_is_enqueued_for_another_tenant() -> None:
+    world = World([])
+    world.endpoint("a")
+    world.publish("t2", "purchase")
+    world.fold()
+    assert world.queue("a") == []
+
+
+def test_a_bad_change_is_a_dead_letter_and_holds_nobody_up() -> None:
+    world = World([])
+    world.endpoint("a")
+    world.log.append(Message(TOPIC, b"k", b"no json", 0))
+    world.publish("t1", "view")
+    world.fold()
+    assert len(world.queue("a")) == 1
+    assert len(world.log.records[Partition(LETTERS, 0)]) == 1

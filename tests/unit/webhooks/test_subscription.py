@@ -1,0 +1,118 @@
+"""What an endpoint gets, and in which form."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from services.webhooks.body import MOST_BYTES, body_of, encoded
+from services.webhooks.expressions import BadExpression, check, evaluate
+from services.webhooks.subscription import matches
+
+CHANGE: dict[str, Any] = {
+    "id": "kith.relations/0/1",
+    "type": "relation.changed",
+    "time": "2026-11-29T10:00:00Z",
+    "tenant": "default",
+    "data": {
+        "relation_id": "r1",
+        "consumer_id": "ada",
+        "before": {"provider_id": "old", "kind": "view", "time": "2026-11-29T09:00:00Z"},
+        "after": {
+            "provider_id": "cafe",
+            "kind": "purchase",
+            "time": "2026-11-29T10:00:00Z",
+            "amount": 1250,
+            "currency": "EUR",
+        },
+        "cause": {"source": "/shop", "id": "e1"},
+        "origin": {"topic": "kith.relations", "partition": 0, "offset": 1, "index": 0},
+    },
+}
+
+
+def wanted(masks: list[str] | None = None, **stated: Any) -> bool:
+    endpoint = {"types": ["relation.changed"], "masks": masks or [], **stated}
+    return matches(endpoint, CHANGE, body_of(CHANGE, endpoint["masks"]))
+
+
+@pytest.mark.parametrize(
+    ("stated", "sent"),
+    [
+        ({}, True),
+        ({"types": ["consumer.changed"]}, False),
+        # Before or after: a change away from a kind concerns who follows that kind.
+        ({"kinds": ["view"]}, True),
+        ({"kinds": ["purchase", "review"]}, True),
+        ({"kinds": ["review"]}, False),
+        ({"providers": ["old"]}, True),
+        ({"providers": ["cafe"]}, True),
+        ({"providers": ["other"]}, False),
+        ({"filter": "data.after.amount > `1000`"}, True),
+        ({"filter": "data.after.amount > `2000`"}, False),
+        ({"filter": "length(data.nothing) > `0`"}, False),
+    ],
+)
+def test_a_change_is_sent_if_all_that_is_stated_fits(stated: dict[str, Any], sent: bool) -> None:
+    assert wanted(**stated) is sent
+
+
+def test_a_filter_learns_nothing_of_what_is_masked() -> None:
+    # Half the possible amounts each time: a search that needs no look at a body.
+    answers = {wanted(["amount"], filter=f"data.after.amount > `{least}`") for least in (0, 1000, 2000)}
+    assert answers == {False}
+    assert not wanted(["consumer_id"], filter="data.consumer_id == 'ada'")
+
+
+def test_masks_hold_in_bodies() -> None:
+    body = body_of(CHANGE, ["amount", "event.id"])
+    text = orjson.dumps(body)
+    assert b"1250" not in text
+    assert b'"e1"' not in text
+    assert "amount" in body["masked"]
+    assert body["data"]["after"]["currency"] == "EUR"
+
+
+def test_of_an_erased_consumer_only_ids_are_left() -> None:
+    data = body_of(CHANGE, [], erased=True)["data"]
+    assert data == {
+        "relation_id": "r1",
+        "consumer_id": "ada",
+        "origin": CHANGE["data"]["origin"],
+        "erased": True,
+    }
+
+
+def test_a_template_makes_the_body() -> None:
+    body = body_of(CHANGE, [])
+    assert encoded(body, "{text: join(' ', [type, data.relation_id])}") == b'{"text":"relation.changed r1"}'
+    with pytest.raises(BadExpression, match="fails"):
+        encoded(body, "join(',', data.after.amount)")
+    with pytest.raises(ValueError, match="bytes"):
+        encoded({**body, "type": "x" * MOST_BYTES}, None)
+
+
+@pytest.mark.parametrize("text", ["a.", "foo(", "unknown(@)", "(" * 900, "x" * 1001, "a[?b=='c'"])
+def test_what_is_no_expression_is_refused(text: str) -> None:
+    if text == "unknown(@)":
+        # JMESPath knows its functions only when it calls them.
+        assert not wanted(filter=text)
+        return
+    with pytest.raises(BadExpression):
+        check(text)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        " | ".join(["[@,@]"] * 100),
+        " | ".join(["[@,@] | []"] * 60),
+        "length(to_string(" + " | ".join(["[@,@]"] * 60) + "))",
+        " | ".join(["{a: @, b: @}"] * 60),
+        "@" + " | [@, @][]" * 70,
+    ],
+)
+def test_an_expression_that_grows_without_end_fails(expression: str) -> None:
+    check(expression)
+    with pytest.raises(BadExpression, match="steps"):
+        evaluate(expression, {"data": [1, 2, 3]})
