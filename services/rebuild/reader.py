@@ -106,9 +106,6 @@ class ThrottledReader:
     def end(self, partition: Partition) -> int | None:
         return self._reader.end(partition)
 
-    def waiting_since(self) -> float | None:
-        return self._reader.waiting_since()
-
     def mirror(self, positions: Mapping[Partition, int]) -> None:
         """Does nothing: the consumer group in Kafka belongs to the live version."""
 

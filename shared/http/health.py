@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
 from shared.http.problems.server import NOT_READY
 from shared.http.scopes import public
@@ -46,14 +46,11 @@ def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:
         "/health/ready",
         tags=["health"],
         summary="The service can do its work now.",
-        description="`note` states what stands still elsewhere in the group, as the partitions of a dead worker.",
         operation_id="getReady",
         response_model=dict[str, str],
         responses=problems({503: "It cannot; detail says why."}),
     )
     @public
-    async def is_ready(request: Request) -> Any:
-        if reasons := await probe.reasons():
-            return problem(503, "; ".join(reasons), kind=NOT_READY)
-        notes = "; ".join(request.app.state.notes()) if hasattr(request.app.state, "notes") else ""
-        return {"status": "ready", **({"note": notes} if notes else {})}
+    async def is_ready() -> Any:
+        reasons = await probe.reasons()
+        return problem(503, "; ".join(reasons), kind=NOT_READY) if reasons else {"status": "ready"}

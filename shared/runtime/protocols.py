@@ -1,7 +1,7 @@
 """What the runner needs of Kafka, of MongoDB and of a projection. ``shared.kafka``, ``shared.mongo`` and
 ``shared.testing.memory`` implement it; one contract suite holds them to the same behaviour. Pure."""
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -76,10 +76,6 @@ class Reader(Protocol):
     def mirror(self, positions: Mapping[Partition, int]) -> None:
         """Commit the positions to Kafka, for tools that show lag. Never blocks, never fails."""
 
-    def waiting_since(self) -> float | None:
-        """Since when (``time.monotonic()``) this member has waited for the group to divide the partitions; None
-        when it does not wait. It goes on reading those that it has. Any thread may call it."""
-
     def close(self) -> None: ...
 
 
@@ -114,6 +110,17 @@ class GetByPrefix:
 
 
 @dataclass(frozen=True, slots=True)
+class GetReduced:
+    """Request, per prefix, for what ``step`` makes of the documents of ``collection`` whose ids begin with it, one
+    after the other, beginning with ``start()``. However many there are, few are in memory at a time."""
+
+    collection: str
+    prefixes: Sequence[str]
+    start: Callable[[], Any]
+    step: Callable[[Any, Document], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class GetKeys:
     """Request for the data keys of consumers: tenant → consumer ids. The vault answers it, and creates missing
     keys (``shared.vault.key_requests``)."""
@@ -121,10 +128,10 @@ class GetKeys:
     of: Mapping[str, Collection[str]]
 
 
-Ask = Get | GetMinMax | GetByPrefix | GetKeys
+Ask = Get | GetMinMax | GetByPrefix | GetReduced | GetKeys
 #: Answer to Get: collection → id → document, without absent ones. To GetMinMax: a list of values per filter. To
-#: GetByPrefix: a list of documents per prefix, by ascending id. To GetKeys: (tenant, consumer id) → the key, or
-#: the mark that it is destroyed.
+#: GetByPrefix: a list of documents per prefix, by ascending id. To GetReduced: a result per prefix. To GetKeys:
+#: (tenant, consumer id) → the key, or the mark that it is destroyed.
 Answer = Any
 
 

@@ -85,11 +85,6 @@ class Runner:
     def partitions(self) -> Mapping[Partition, PartitionState]:
         return self._partitions
 
-    @property
-    def waiting_since(self) -> float | None:
-        """Since when the group has not divided the partitions; None when it has."""
-        return self._reader.waiting_since()
-
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop``. Raises every error other than InvalidEvent, Unavailable, Stale and Fenced."""
         with closing(self._publisher), closing(self._reader):

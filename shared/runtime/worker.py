@@ -15,13 +15,6 @@ from shared.runtime.watchdog import Hang, Watchdog, hangs
 
 log = logging.getLogger(__name__)
 
-# An ordinary rebalance is over by then.
-_WAITING_SECONDS = 2.0
-_WAITING = (
-    "the consumer group has waited for a member for {:.0f} s, which has probably died: its partitions stand still "
-    "until its session ends (KITH_SESSION_TIMEOUT_MS)"
-)
-
 
 def owner_name() -> str:
     """Identifies this process in the positions: host and process id."""
@@ -71,14 +64,7 @@ class Worker:
         if self._runner is None:
             return [f"waiting for {self._waiting_for}"]
         now = time.monotonic()
-        waiting = [] if self._runner.partitions else self.notes()
-        return [*waiting, *(hang.describe(now) for hang in self._hangs(now))]
-
-    def notes(self) -> list[str]:
-        """What an operator should know of a worker that works: partitions that nobody reads at the moment."""
-        since = None if self._runner is None else self._runner.waiting_since
-        waited = 0.0 if since is None else time.monotonic() - since
-        return [_WAITING.format(waited)] if waited > _WAITING_SECONDS else []
+        return [hang.describe(now) for hang in self._hangs(now)]
 
     def _hangs(self, now: float) -> list[Hang]:
         return [] if self._runner is None else hangs(self._runner, self._stuck_seconds, now)

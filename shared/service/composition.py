@@ -39,6 +39,7 @@ from shared.runtime.observer import CompositeObserver, Observer
 from shared.runtime.protocols import Document, Projection, Publisher, Store
 from shared.runtime.readiness import ReadinessGate
 from shared.runtime.runner import Runner
+from shared.runtime.tuning import shorten_switch_interval
 from shared.runtime.watchdog import STORE_THREADS
 from shared.runtime.worker import Worker, owner_name
 from shared.settings import Settings
@@ -102,7 +103,6 @@ class Service:
         self._tls = tls_of(settings)
         self._closing = ExitStack()
         self._background: list[Background] = []
-        self._workers: list[Worker] = []
         self.tracing = self.closing(open_tracing(name))
 
     def __enter__(self) -> Self:
@@ -209,7 +209,6 @@ class Service:
         worker = Worker(build, settings.stuck_seconds)
         instruments.watch(worker)
         self.background(Heartbeat(self.database, projection.name, owner_name(), instruments.latency.counts))
-        self._workers.append(worker)
         return self.background(worker)
 
     def serve(
@@ -227,9 +226,9 @@ class Service:
         ``origins`` may call the API from a browser. Raises ConfigurationError, and the error that stopped a
         worker.
         """
+        shorten_switch_interval()
         if gate is not None:
             add_gate(app, gate, but=ungated)
-        app.state.notes = lambda: [note for worker in self._workers for note in worker.notes()]
         add_metrics(app, self.metrics)
         allow_origins(app, origins)
         for part in self._background:

@@ -65,27 +65,6 @@ def end(system: System, workers: Sequence[Process]) -> None:
 
 
 @pytest.mark.fast
-def test_asked_to_stop_together_with_both_servers(system: System) -> None:
-    """As `docker stop` of everything does. Workers end by themselves, whichever server goes first, and when all is
-    back, others begin as soon as they have started."""
-    system.start_all()
-    load = system.load(market_items(100_000, SEED), rate=400)
-    system.wait_balanced()
-    system.wait_stored(300)
-    servers = (system.kafka, system.mongo)
-    for node in servers:
-        node.process.ask_to_stop()
-    end(system, list(system.workers))
-    for node in servers:
-        node.stop()
-        node.start()
-    system.start_all()
-    system.wait_stored(300)
-    load.cut()
-    system.verify()
-
-
-@pytest.mark.fast
 @pytest.mark.parametrize("server", ["kafka", "mongo"])
 def test_asked_to_stop_while_a_server_is_away(system: System, server: str) -> None:
     """A server is killed. Half of the workers are asked to stop: they cannot finish, and end in time all the same.

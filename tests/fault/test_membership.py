@@ -9,7 +9,7 @@ from tests.fault.system import System
 from tests.fault.test_end import end
 
 SEED = 91
-#: Nobody who says goodbye is waited for so long.
+#: The default of production. Nobody who says goodbye is waited for so long.
 SESSION_SECONDS = 45.0
 
 

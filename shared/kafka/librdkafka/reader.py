@@ -12,8 +12,6 @@ from confluent_kafka import Message as Found
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.librdkafka.delivery import LASTING
-from shared.kafka.python_client.membership import Membership
-from shared.kafka.python_client.reader import CLOSE_MS, open_member
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
@@ -21,9 +19,8 @@ log = logging.getLogger(__name__)
 
 _OUT_OF_LOG = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
 ANSWER_SECONDS = 5.0
+_MIRROR_SECONDS = 1.0
 _REPEAT_SECONDS = 30.0
-# While it waits for records, the group is looked after this often.
-_GROUP_MS = 100
 # Not a plain call. Where Python has optimised one, a header name that is not UTF-8 ends the process, because
 # confluent-kafka returns an error together with a half-made list. This way it raises SystemError.
 _headers = methodcaller("headers")
@@ -91,82 +88,85 @@ def partition_counts(client: Consumer | Producer) -> dict[str, int]:
 
 
 class LibrdkafkaReader:
-    """A member of the group ``<group>.<service>`` that reads ``topics`` from positions stored elsewhere.
-
-    The membership is kafka-python's: librdkafka has no assignor that divides each topic evenly, and takes none of
-    another's. librdkafka fetches what the group assigns.
-    """
+    """A member of the group ``<group>.<service>`` that reads ``topics`` from positions stored elsewhere."""
 
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
         self._most = settings.slice_events
         self._mine: set[Partition] = set()
+        self._revoked: set[Partition] = set()
+        self._assigned: set[Partition] = set()
+        self._unmirrored: dict[Partition, int] = {}
         #: The offset after the last record returned by poll, and the offset at which the end of the log was
         #: reached.
         self._delivered: dict[Partition, int] = {}
         self._at_end: dict[Partition, int] = {}
-        # It is assigned partitions, too, but all of them stay paused.
-        self._member = open_member(settings, service, topics, auto_offset_reset="none")
-        try:
-            with reaching_brokers():
-                self._consumer = Consumer(
-                    {
-                        **configuration(settings),
-                        # It joins no group, but a consumer needs a name of one.
-                        "group.id": f"{settings.group}.{service}",
-                        "enable.auto.commit": False,
-                        "enable.auto.offset.store": False,
-                        # A position outside the log must be an error, not a silent start from the beginning.
-                        "auto.offset.reset": "error",
-                        "isolation.level": "read_committed",
-                        "enable.partition.eof": True,
-                        "fetch.wait.max.ms": 100,
-                        # How many records it prefetches, and how soon it fetches again.
-                        "queued.min.messages": max(10_000, 4 * self._most),
-                        "queued.max.messages.kbytes": 16 * 1024,
-                        "fetch.queue.backoff.ms": 10,
-                        "allow.auto.create.topics": False,
-                    }
-                )
-        except BaseException:
-            self._member.close(autocommit=False, timeout_ms=CLOSE_MS)
-            raise
-        self._membership = Membership(self._member, topics)
+        self._mirrored_at = 0.0
+        with reaching_brokers():
+            self._consumer = Consumer(
+                {
+                    **configuration(settings),
+                    "group.id": f"{settings.group}.{service}",
+                    "enable.auto.commit": False,
+                    "enable.auto.offset.store": False,
+                    # A position outside the log must be an error, not a silent start from the beginning.
+                    "auto.offset.reset": "error",
+                    "isolation.level": "read_committed",
+                    "enable.partition.eof": True,
+                    "partition.assignment.strategy": "cooperative-sticky",
+                    "max.poll.interval.ms": settings.max_poll_interval_ms,
+                    "session.timeout.ms": settings.session_timeout_ms,
+                    "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
+                    "fetch.wait.max.ms": 100,
+                    # How many records it prefetches, and how soon it fetches again.
+                    "queued.min.messages": max(10_000, 4 * self._most),
+                    "queued.max.messages.kbytes": 16 * 1024,
+                    "fetch.queue.backoff.ms": 10,
+                    "allow.auto.create.topics": False,
+                }
+            )
+            try:
+                counts = partition_counts(self._consumer)
+                if missing := [topic for topic in topics if not counts.get(topic)]:
+                    raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
+            except BaseException:
+                self._consumer.close()
+                raise
+        self._consumer.subscribe(
+            list(topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+        )
+
+    def _on_assign(self, consumer: Consumer, found: list[TopicPartition]) -> None:
+        # Some offset is given, so that librdkafka does not look up a committed one. start() sets the right one.
+        tps = [TopicPartition(tp.topic, tp.partition, 0) for tp in found]
+        consumer.incremental_assign(tps)
+        consumer.pause(tps)
+        partitions = {Partition(tp.topic, tp.partition) for tp in found}
+        self._mine |= partitions
+        self._assigned |= partitions
+
+    def _on_revoke(self, consumer: Consumer, found: list[TopicPartition]) -> None:
+        consumer.incremental_unassign(found)
+        partitions = {Partition(tp.topic, tp.partition) for tp in found}
+        self._mine -= partitions
+        self._assigned -= partitions
+        self._revoked |= partitions
 
     def poll(self, timeout_ms: int) -> Polled:
-        self._membership.follow()
-        revoked, assigned = self._membership.take()
-        self._unassign(revoked & self._mine)
-        self._assign(assigned)
-        if revoked or assigned:
-            timeout_ms = 0
         found = self._consumer.consume(self._most, 0)
         if not found and timeout_ms:
             # With a timeout, consume() waits until it has as many records as it may return.
-            found = self._consumer.consume(1, min(timeout_ms, _GROUP_MS) / 1000)
+            found = self._consumer.consume(1, timeout_ms / 1000)
             found += self._consumer.consume(self._most - 1, 0) if found else []
+        revoked, assigned = frozenset(self._revoked), frozenset(self._assigned)
+        self._revoked.clear()
+        self._assigned.clear()
         records = _records(found, self._at_end)
-        for partition in list(records):
-            if partition not in self._mine or partition in assigned:
-                del records[partition]
+        for partition in revoked | assigned:
+            records.pop(partition, None)
         for partition, batch in records.items():
             self._delivered[partition] = batch[-1].offset + 1
-        self._membership.commit_mirrored()
+        self._mirror()
         return Polled(revoked, assigned, records)
-
-    def _assign(self, partitions: Iterable[Partition]) -> None:
-        # Some offset is given, so that librdkafka does not look up a committed one. start() sets the right one.
-        if tps := [TopicPartition(*partition, 0) for partition in partitions]:
-            self._consumer.incremental_assign(tps)
-            self._consumer.pause(tps)
-            self._mine.update(partitions)
-
-    def _unassign(self, partitions: Iterable[Partition]) -> None:
-        if tps := [TopicPartition(*partition) for partition in partitions]:
-            self._consumer.incremental_unassign(tps)
-            self._mine.difference_update(partitions)
-
-    def waiting_since(self) -> float | None:
-        return self._membership.waiting_since
 
     def start(self, partition: Partition, offset: int | None) -> tuple[int, int]:
         with reaching_brokers():
@@ -216,10 +216,20 @@ class LibrdkafkaReader:
         return known[1]
 
     def mirror(self, positions: Mapping[Partition, int]) -> None:
-        self._membership.mirror(positions)
+        self._unmirrored.update(positions)
+
+    def _mirror(self) -> None:
+        if self._unmirrored and time.monotonic() - self._mirrored_at > _MIRROR_SECONDS:
+            self._mirrored_at = time.monotonic()
+            positions, self._unmirrored = self._unmirrored, {}
+            offsets = [TopicPartition(*p, offset) for p, offset in positions.items() if p in self._mine]
+            try:
+                if offsets:
+                    self._consumer.commit(offsets=offsets, asynchronous=True)
+            except KafkaException as error:
+                log.debug("positions not committed to Kafka (they only show lag): %s", error)
 
     def close(self) -> None:
-        self._member.close(autocommit=False, timeout_ms=CLOSE_MS)
         self._consumer.close()
 
 

@@ -7,13 +7,7 @@ from typing import Any
 
 from kafka import TopicPartition
 
-from shared.kafka.python_client.reader import (
-    KafkaReader,
-    check_topics,
-    open_outside,
-    partitions_of,
-    reaching_brokers,
-)
+from shared.kafka.python_client.reader import KafkaReader, open_outside, partitions_of, reaching_brokers
 from shared.runtime.protocols import Partition, Polled
 from shared.settings import Settings
 
@@ -29,8 +23,7 @@ class AllPartitionsReader(KafkaReader):
             settings, auto_offset_reset="none", max_poll_records=settings.slice_events, fetch_max_wait_ms=100
         )
         self._delivered = {}
-        self._membership = None
-        check_topics(self._consumer, topics)
+        self._check(topics)
         self._topics = list(topics)
         self._present: frozenset[Partition] = frozenset()
         self._looked_at: float | None = None

@@ -1,12 +1,14 @@
 """The Reader on kafka-python, and what other clients on kafka-python share with it."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     AuthorizationError,
     IllegalStateError,
@@ -19,11 +21,10 @@ from kafka.errors import (
     OffsetOutOfRangeError,
     RecordListTooLargeError,
 )
+from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.kafka.python_client.assignor import EvenAssignor
 from shared.kafka.python_client.headers import read_any_header_name
-from shared.kafka.python_client.membership import JOIN_MS, Membership
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # Room for the largest record of the input topics and the headers of its dead letter.
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
-CLOSE_MS = 5_000
+_MIRROR_SECONDS = 1.0
 #: Errors that a retry cannot mend.
 LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -102,96 +103,104 @@ def record_of(partition: Partition, found: Any) -> Record:
     return Record(partition, found.offset, found.timestamp, found.key, found.value, headers)
 
 
-def open_member(settings: Settings, service: str, topics: Sequence[str], **options: Any) -> KafkaConsumer:
-    """A consumer of the group ``<group>.<service>``, not subscribed yet. Raises Unavailable, also when a topic is
-    missing, and ConfigurationError."""
-    with reaching_brokers():
-        consumer = KafkaConsumer(
-            **connection(settings),
-            metrics_enabled=False,
-            group_id=f"{settings.group}.{service}",
-            enable_auto_commit=False,
-            partition_assignment_strategy=(EvenAssignor,),
-            max_poll_interval_ms=settings.max_poll_interval_ms,
-            session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
-            allow_auto_create_topics=False,
-            **options,
-        )
-        # kafka-python may join the group before it knows the topics' partitions, and then assign none: a metadata
-        # request that was already in flight answers for the new one. So the partitions are fetched first.
-        check_topics(consumer, topics)
-    return consumer
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Records assignments and revocations. Runs on the client's I/O thread, where nothing may block."""
 
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self._consumer = consumer
+        self._lock = threading.Lock()
+        self._revoked: set[Partition] = set()
+        self._assigned: set[Partition] = set()
 
-def check_topics(consumer: Any, topics: Sequence[str]) -> None:
-    """Check that the topics exist. Otherwise close the consumer, and raise Unavailable."""
-    if missing := [topic for topic in topics if not consumer.partitions_for_topic(topic)]:
-        consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
-        raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        gone = {Partition(tp.topic, tp.partition) for tp in revoked}
+        with self._lock:
+            self._revoked |= gone
+            self._assigned -= gone
+
+    def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
+        # kafka-python 3.0.12 still claims lost partitions when it rejoins. The group's leader then leaves them
+        # assigned to it, and it never revokes them, because it does not hold them. Nobody would read them until
+        # the next rebalance.
+        for assignor in self._consumer._coordinator._assignors.values():
+            assignor.member_assignment = None
+        self.on_partitions_revoked(lost)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        for tp in assigned:
+            self._consumer.pause(tp)
+            # Some position is given, so that poll() does not look up a committed one. start() sets the right one.
+            self._consumer.seek(tp, 0)
+        with self._lock:
+            self._assigned |= {Partition(tp.topic, tp.partition) for tp in assigned}
+
+    def take(self) -> tuple[frozenset[Partition], frozenset[Partition]]:
+        with self._lock:
+            revoked, assigned = frozenset(self._revoked), frozenset(self._assigned)
+            self._revoked.clear()
+            self._assigned.clear()
+        return revoked, assigned
 
 
 class KafkaReader:
     """A member of the group ``<group>.<service>`` that reads ``topics`` from positions stored elsewhere."""
 
-    _membership: Membership | None
-
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
         read_any_header_name()
-        self._consumer = open_member(
-            settings,
-            service,
-            topics,
-            # A position outside the log must be an error, not a silent start from the beginning.
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            max_poll_records=settings.slice_events,
-            # kafka-python leaves partitions with buffered records out of a fetch, and has one fetch in flight.
-            # While that waits for idle partitions, nothing is fetched from the busy ones.
-            fetch_max_wait_ms=20,
-        )
+        with reaching_brokers():
+            self._consumer = KafkaConsumer(
+                **connection(settings),
+                metrics_enabled=False,
+                group_id=f"{settings.group}.{service}",
+                enable_auto_commit=False,
+                # A position outside the log must be an error, not a silent start from the beginning.
+                auto_offset_reset="none",
+                isolation_level="read_committed",
+                partition_assignment_strategy=(CooperativeStickyAssignor,),
+                max_poll_records=settings.slice_events,
+                max_poll_interval_ms=settings.max_poll_interval_ms,
+                session_timeout_ms=settings.session_timeout_ms,
+                heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
+                # kafka-python leaves partitions with buffered records out of a fetch, and has one fetch in flight.
+                # While that waits for idle partitions, nothing is fetched from the busy ones.
+                fetch_max_wait_ms=20,
+                allow_auto_create_topics=False,
+            )
+            # kafka-python may join the group before it knows the topics' partitions, and then assign none: a
+            # metadata request that was already in flight answers for the new one. So the partitions are fetched
+            # first.
+            self._check(topics)
+        self._listener = _Listener(self._consumer)
         #: The offset after the last record returned by poll.
         self._delivered: dict[TopicPartition, int] = {}
-        self._membership = Membership(self._consumer, topics)
+        self._consumer.subscribe(topics=list(topics), listener=self._listener)
+        self._unmirrored: dict[TopicPartition, OffsetAndMetadata] = {}
+        self._mirrored_at = 0.0
 
     def poll(self, timeout_ms: int) -> Polled:
         self._unpark()
-        member = self._membership
-        assert member is not None
-        if member.joining():
-            # A join lasts until every member has joined, or the session of a dead one has expired. kafka-python
-            # 3.0.12 fetches nothing meanwhile, so this does: the partitions are still this member's.
-            found = self._fetch(JOIN_MS) or self._fetch_while_joining(timeout_ms)
-        else:
-            found = self._fetch(timeout_ms)
-        member.joining()
-        revoked, assigned = member.take()
+        coordinator = self._consumer._coordinator
+        if getattr(coordinator, "rejoining", False):
+            # kafka-python 3.0.12 forgets a join that ends between two polls, and then reads on outside the group.
+            # So the join is requested again, and awaited.
+            coordinator.rejoin_needed = True
+            timeout_ms = max(timeout_ms, 1_000)
+        found = self._fetch(timeout_ms)
+        revoked, assigned = self._listener.take()
         stale = revoked | assigned
         records = {partition: batch for partition, batch in found.items() if partition not in stale}
-        member.commit_mirrored()
+        self._mirror()
         return Polled(revoked, assigned, records)
 
-    def waiting_since(self) -> float | None:
-        return None if self._membership is None else self._membership.waiting_since
-
-    def _fetch_while_joining(self, timeout_ms: int) -> dict[Partition, list[Record]]:
-        consumer = self._consumer
-        most = consumer.config["max_poll_records"]
-
-        def fetch() -> Any:
-            found, idle = consumer._fetcher.fetch_records(most, timeout_ms=timeout_ms)
-            if not found and idle:
-                time.sleep(min(timeout_ms, 50) / 1000)
-            return found
-
-        return self._received(fetch)
+    def _check(self, topics: Sequence[str]) -> None:
+        """Check that the topics exist. Otherwise close, and raise Unavailable."""
+        if missing := [topic for topic in topics if not self._consumer.partitions_for_topic(topic)]:
+            self.close()
+            raise Unavailable(f"Kafka has no topic {', '.join(missing)}; `kith topics create` makes it")
 
     def _fetch(self, timeout_ms: int) -> dict[Partition, list[Record]]:
-        return self._received(lambda: self._consumer.poll(timeout_ms=timeout_ms))
-
-    def _received(self, fetch: Callable[[], Any]) -> dict[Partition, list[Record]]:
         try:
-            found = fetch()
+            found = self._consumer.poll(timeout_ms=timeout_ms)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
             raise ConfigurationError(f"the log does not contain the offset to continue at: {error}") from error
         except KafkaError as error:
@@ -260,8 +269,19 @@ class KafkaReader:
         return known
 
     def mirror(self, positions: Mapping[Partition, int]) -> None:
-        if self._membership is not None:
-            self._membership.mirror(positions)
+        for partition, offset in positions.items():
+            self._unmirrored[TopicPartition(*partition)] = OffsetAndMetadata(offset, "", -1)
+
+    def _mirror(self) -> None:
+        if self._unmirrored and time.monotonic() - self._mirrored_at > _MIRROR_SECONDS:
+            self._mirrored_at = time.monotonic()
+            assignment = self._consumer.assignment()
+            offsets = {tp: offset for tp, offset in self._unmirrored.items() if tp in assignment}
+            self._unmirrored = {}
+            try:
+                self._consumer.commit_async(offsets)
+            except KafkaError as error:
+                log.debug("positions not committed to Kafka (they only show lag): %s", error)
 
     def close(self) -> None:
-        self._consumer.close(autocommit=False, timeout_ms=CLOSE_MS)
+        self._consumer.close(autocommit=False, timeout_ms=5_000)
