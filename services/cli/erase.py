@@ -9,7 +9,9 @@ from urllib.parse import quote
 
 import typer
 
+from services.cli.options import Json, PrivacyUrl
 from shared.contracts.errors import ConfigurationError
+from shared.observability.terminal import printable, printable_lines
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -45,11 +47,8 @@ def erase_command(
     receipt: Annotated[
         Path | None, typer.Option(help="Wait, and write the receipt to this file.", show_default=False)
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(help="The privacy service. Default: KITH_HOST and KITH_PRIVACY_PORT.", show_default=False),
-    ] = None,
-    json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
+    url: PrivacyUrl = None,
+    json_line: Json = False,
 ) -> None:
     """Erase a consumer, for good: no replay, rebuild or restored dump brings them back.
 
@@ -91,7 +90,9 @@ def _confirm(consumer_id: str, mode: str, base: str) -> None:
         raise ConfigurationError(
             "an erasure cannot be undone; confirm it with --yes, as there is no terminal to ask"
         )
-    typer.echo(f"This erases the consumer {consumer_id} at {base}: {_MEANS[mode]}. It cannot be undone.")
+    typer.echo(
+        f"This erases the consumer {printable(consumer_id)} at {base}: {_MEANS[mode]}. It cannot be undone."
+    )
     typer.confirm("Erase?", abort=True)
 
 
@@ -104,11 +105,11 @@ def _waited(client: "PrivacyClient", erasure: str, seconds: float, *, quiet: boo
             if step["done"] and step["name"] not in told:
                 told.add(step["name"])
                 if not quiet:
-                    typer.echo(f"  {step['name']}: {step['means']}", err=True)
+                    typer.echo(printable(f"  {step['name']}: {step['means']}"), err=True)
         if state["done"] or time.monotonic() >= end:
             return state
         time.sleep(_POLL_SECONDS)
 
 
 def _report(json_line: bool, state: dict[str, Any], text: str) -> None:
-    typer.echo(json.dumps(state) if json_line else text)
+    typer.echo(json.dumps(state) if json_line else printable_lines(text))

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from shared.contracts.errors import TooSlow, Unavailable, WrongMasterKey
 from shared.http.parameters import BadParameter
@@ -114,6 +115,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(WrongMasterKey, _wrong_master_key)
     app.add_exception_handler(ClientGone, _gone)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _crash)
     extend_openapi(app, {"Problem": Problem.model_json_schema()})
 
