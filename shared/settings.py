@@ -159,7 +159,7 @@ class Settings(BaseSettings):
         ge=2,
         le=256,
         description="Threads of a process that answer requests for single documents, and as many again for lists."
-        " One tenant occupies at most half of them.",
+        " One tenant occupies at most a quarter of those for documents, and an eighth of those for lists.",
     )
     waiting: Shared = Field(
         "64/128/512",
@@ -170,7 +170,7 @@ class Settings(BaseSettings):
         ge=2,
         le=64,
         description="Threads of a process for long queries (feed pages, rankings, exports that begin), and as many"
-        " again for measures. One tenant occupies at most half of them, and one for measures.",
+        " again for measures. One tenant occupies at most a quarter of them.",
     )
     heavy_waiting: Shared = Field(
         "32/64/256",
@@ -279,12 +279,13 @@ class Settings(BaseSettings):
     )
     relations_url: str | None = Field(
         None,
-        description="Address of the relations API for browsers. Default: KITH_RELATIONS_PORT on the page's host.",
+        description="Public address of the relations API, where the dashboard asks it from a browser. Default:"
+        " KITH_RELATIONS_PORT of KITH_HOST, or of 127.0.0.1 where that is every address.",
     )
     intelligence_url: str | None = Field(
         None,
-        description="Address of the intelligence API for browsers. Default: KITH_INTELLIGENCE_PORT on the page's"
-        " host.",
+        description="Public address of the intelligence API, as KITH_RELATIONS_URL. Default:"
+        " KITH_INTELLIGENCE_PORT of KITH_HOST, or of 127.0.0.1 where that is every address.",
     )
     max_future_seconds: int = Field(
         86_400,
@@ -329,6 +330,16 @@ def require(settings: Settings, *needed: Needed) -> None:
         names = f"{', '.join(others)} and {last} are" if others else f"{last} is"
         what = "; ".join(meaning for _, meaning in missing)
         raise ConfigurationError(f"{names} not set ({what}). {ADVICE.get()}")
+
+
+def for_browsers(settings: Settings, url: str | None, port: int) -> str:
+    """The address of an API for browsers: ``url``, if it is set, else ``port`` of the host. From the settings
+    alone, because what a request says of the host can be forged."""
+    if url is not None:
+        return url
+    host = "127.0.0.1" if settings.host in ("", "0.0.0.0", "::") else settings.host
+    scheme = "http" if settings.tls_cert_file is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def mongo_of(settings: Settings) -> str:

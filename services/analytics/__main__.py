@@ -16,7 +16,7 @@ from shared.letters.store import letters_in
 from shared.observability.status import StatusReader
 from shared.service.composition import Service, now
 from shared.service.launch import launch
-from shared.settings import Settings, servers_of
+from shared.settings import Settings, for_browsers, servers_of
 
 
 def run(settings: Settings) -> None:
@@ -46,9 +46,9 @@ def run(settings: Settings) -> None:
         add_pages(
             app,
             settings.relations_port,
-            settings.relations_url,
+            for_browsers(settings, settings.relations_url, settings.relations_port),
             settings.intelligence_port,
-            settings.intelligence_url,
+            for_browsers(settings, settings.intelligence_url, settings.intelligence_port),
         )
         service.serve(app, settings.analytics_port, gate=gate, ungated=["/v1/operations"])
 

@@ -4,10 +4,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from shared.access.lineage import KEY, Count, DerivedBy, DerivedFrom, Label
+from shared.access.lineage import KEY, ContainedByParameter, ContainedIn, Count, DerivedBy, DerivedFrom, OrderedBy
 
 #: The fields that a ranking by a measure reveals.
-MEASURED = DerivedBy("measure", {"count": (), "consumers": (), "amount": ("amount",), "rating": ("rating",)})
+MEASURED = DerivedBy(
+    "measure", {"count": (), "consumers": (), "amount": ("amount", "currency"), "rating": ("rating",)}
+)
+#: The key in a cursor.
+_IN_CURSOR = ContainedByParameter("by", KEY.values)
 
 
 class _Sums(BaseModel):
@@ -36,8 +40,13 @@ class Aggregate(_Sums):
 
 
 class AggregatePage(BaseModel):
-    items: list[Aggregate] = Field(description="Ordered by bucket, then by key.")
-    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+    # The number of buckets, and what is in each, reveal times even without their names.
+    items: Annotated[list[Aggregate], OrderedBy("time", "day")] = Field(
+        description="Ordered by bucket, then by key."
+    )
+    next: Annotated[str | None, ContainedIn("time"), _IN_CURSOR] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
 
 
 class Ranked(_Sums):

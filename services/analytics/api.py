@@ -12,7 +12,7 @@ from services.analytics.parameters import Bucket, By, Measure, period
 from services.analytics.queries import AnalyticsQueries
 from shared.access.app import guarded_app
 from shared.access.guard import Access, CursorsOf, TenantOf
-from shared.access.lineage import KEY, DerivedFrom
+from shared.access.lineage import GROUPED, KEY, DerivedFrom
 from shared.contracts.events import Currency
 from shared.contracts.spelling import nfc
 from shared.http.caller import ANALYTICS_READ
@@ -78,7 +78,7 @@ def create_app(
     def get_aggregates(
         tenant: TenantOf,
         cursors: CursorsOf,
-        by: Annotated[By, Query(description="The dimension of the sums.")] = "total",
+        by: Annotated[By, GROUPED, Query(description="The dimension of the sums.")] = "total",
         key: Annotated[
             str | None,
             KEY,
@@ -93,6 +93,8 @@ def create_app(
         limit: Limit = 100,
         cursor: Annotated[
             str | None,
+            DerivedFrom("time"),
+            KEY,
             Query(
                 description="`next` of the page before, with the other parameters unchanged. Default: page one."
             ),
@@ -113,7 +115,7 @@ def create_app(
     @costs(Cost.QUERY)
     def get_top(
         tenant: TenantOf,
-        by: Annotated[By, Query(description="What to rank.")] = "provider",
+        by: Annotated[By, GROUPED, Query(description="What to rank.")] = "provider",
         measure: Annotated[
             Measure,
             MEASURED,

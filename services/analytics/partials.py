@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from shared.contracts.events import EPOCH, document_id
-from shared.contracts.money import AMOUNT, AMOUNT_COUNT, Money, add_stored, money_of, store
+from shared.contracts.money import AMOUNT, AMOUNT_COUNT, Money, store, store_sum
 from shared.runtime.protocols import Document
 
 HOUR = timedelta(hours=1)
@@ -30,9 +30,7 @@ def plus(one: StoredSums, other: StoredSums) -> Document:
     """The sum of two stored sums, in stored form. Other fields in them are ignored."""
     total: Document = {"count": one.get("count", 0) + other.get("count", 0)}
     if AMOUNT in one or AMOUNT in other:
-        money = money_of(one)
-        add_stored(money, other)
-        store(money, total["count"], total)
+        store_sum(one, other, total["count"], total)
     if rating_count := one.get("rating_count", 0) + other.get("rating_count", 0):
         total["rating_count"] = rating_count
     if rating_sum := one.get("rating_sum", 0) + other.get("rating_sum", 0):

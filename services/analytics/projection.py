@@ -13,7 +13,6 @@ from services.analytics.presence import PresenceDifference, Visit
 from shared.contracts.changes import Fact, RelationChange, decode_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import document_id
-from shared.contracts.money import add_fact
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record, Write
 
@@ -69,6 +68,7 @@ class _Fold:
 
     def _add(self, tenant: str, consumer: str, fact: Fact, sign: int) -> None:
         provider, kind, rating = fact.provider_id, fact.kind, fact.rating
+        currency, amount = fact.currency, None if fact.amount is None else sign * fact.amount
         day, hour = day_and_hour(hour_number(fact.time))
         differences = self._differences
         for by, key in (
@@ -84,8 +84,13 @@ class _Fold:
                 difference = differences[place] = Difference(place, self._partition)
             sums = difference.hour(hour)
             sums.count += sign
-            if fact.amount is not None and fact.currency is not None:
-                add_fact(sums.money, fact.currency, fact.amount, sign)
+            if amount is not None and currency is not None:
+                # As shared.contracts.money.add_fact, without a call for each of five sums of each fact.
+                if (money := sums.money.get(currency)) is None:
+                    sums.money[currency] = [amount, sign]
+                else:
+                    money[0] += amount
+                    money[1] += sign
             if rating is not None:
                 sums.rating_count += sign
                 sums.rating_sum += sign * rating

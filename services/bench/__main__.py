@@ -16,11 +16,13 @@ from rich.console import Console
 from rich.markup import escape
 
 from services.bench import document, report
+from services.bench.attacks import ATTACKS
 from services.bench.contenders import ALL_SCENARIOS, CONTENDERS
 from services.bench.door import clients, compare_doors
 from services.bench.growth import LARGEST, SIZES, measure_growth, measure_hot
 from services.bench.latency import PROBES, measure_latency
 from services.bench.measure import RunFailed
+from services.bench.neighbours import FLOOR_MS, MOST_TIMES, Neighbours
 from services.bench.ratios import ratios
 from services.bench.run import Comparison
 from services.bench.servers import CACHE_GB, BenchServers, running
@@ -43,10 +45,11 @@ class Bench:
         self.rows: list[Row] = []
 
     def run(self) -> None:
-        asked = [self._options.latency, self._options.door, self._options.growth]
+        options = self._options
+        asked = [options.latency, options.door, options.growth, options.neighbours]
         if not any(asked):
             self.compare()
-        for wanted, act in zip(asked, (self.latency, self.door, self.growth), strict=True):
+        for wanted, act in zip(asked, (self.latency, self.door, self.growth, self.neighbours), strict=True):
             if wanted:
                 act()
 
@@ -104,6 +107,13 @@ class Bench:
         rows = measure_hot(self._servers, self._client, name, options.hot, self._say)
         self._show("hot", "All relations of one consumer, provider or pair, whole job", rows)
 
+    def neighbours(self) -> None:
+        options = self._options
+        measured = Neighbours(self._servers, self._client, options.seconds, self._say)
+        rows = measured.measure(options.facts, options.attacks or [*ATTACKS])
+        title = f"The second tenant beside the first, ms: p50 within {MOST_TIMES:g} × idle + {FLOOR_MS:g} ms"
+        self._show("neighbours", title, rows)
+
     def _show(self, kind: str, title: str, rows: Sequence[Row]) -> None:
         self._console.print(report.plain_table(title, rows))
         self._add(kind, rows)
@@ -148,7 +158,10 @@ def parser() -> argparse.ArgumentParser:
     add("--rate", type=float, help="load of --latency in events/s (default: a quarter of the peak)")
     add("--probes", type=int, default=PROBES)
     add("--door", action="store_true", help="measure the door instead: requests of 100 events")
-    add("--seconds", type=float, default=5.0, help="duration for each door")
+    add("--seconds", type=float, default=5.0, help="duration for each door, and beside each neighbour")
+    add("--neighbours", action="store_true", help="measure one tenant beside another that does its worst instead")
+    add("--attacks", nargs="+", choices=ATTACKS, metavar="NAME", help=f"of {', '.join(ATTACKS)}")
+    add("--facts", type=int, default=40_000, help="facts of the first tenant for --neighbours")
     add("--intelligence", action="store_true", help="measure recommendations instead; needs no servers")
     add("--growth", action="store_true", help="measure growth instead: 10⁴ to 10⁶ facts, and hot spots")
     add("--growth-max", action="store_true", help=f"--growth up to {LARGEST:,} facts")

@@ -50,7 +50,10 @@ def main() -> None:
 
 
 def _complain(message: str) -> int:
-    print(f"kith: {message}", file=sys.stderr)
+    from shared.observability.terminal import printable_lines
+
+    # It may quote what a server or a file contains.
+    print(f"kith: {printable_lines(message)}", file=sys.stderr)
     return 2
 
 

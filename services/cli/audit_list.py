@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -121,18 +121,12 @@ def _what(entry: Entry) -> str:
 
 
 def _as_csv(found: Sequence[Entry]) -> str:
-    from shared.measures.csv_cells import guarded
+    from shared.measures.csv_cells import guarded_cell
 
     text = io.StringIO()
     names = ("time", "sequence", "tenant", "who", "key", "action", "subject", "fields", "details", "hash")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for entry in found:
-        writer.writerow([_cell(entry[name], guarded) for name in names])
+        writer.writerow([guarded_cell(entry[name]) for name in names])
     return text.getvalue()
-
-
-def _cell(value: Any, guarded: Any) -> Any:
-    if isinstance(value, dict | list):
-        return json.dumps(value)
-    return guarded(value) if isinstance(value, str) else value

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import typer
 
 from shared.contracts.errors import ConfigurationError
+from shared.observability.terminal import printable, printable_lines
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ def _confirm(consumer_id: str, mode: str, base: str) -> None:
         raise ConfigurationError(
             "an erasure cannot be undone; confirm it with --yes, as there is no terminal to ask"
         )
-    typer.echo(f"This erases the consumer {consumer_id} at {base}: {_MEANS[mode]}. It cannot be undone.")
+    typer.echo(
+        f"This erases the consumer {printable(consumer_id)} at {base}: {_MEANS[mode]}. It cannot be undone."
+    )
     typer.confirm("Erase?", abort=True)
 
 
@@ -104,11 +107,11 @@ def _waited(client: "PrivacyClient", erasure: str, seconds: float, *, quiet: boo
             if step["done"] and step["name"] not in told:
                 told.add(step["name"])
                 if not quiet:
-                    typer.echo(f"  {step['name']}: {step['means']}", err=True)
+                    typer.echo(printable(f"  {step['name']}: {step['means']}"), err=True)
         if state["done"] or time.monotonic() >= end:
             return state
         time.sleep(_POLL_SECONDS)
 
 
 def _report(json_line: bool, state: dict[str, Any], text: str) -> None:
-    typer.echo(json.dumps(state) if json_line else text)
+    typer.echo(json.dumps(state) if json_line else printable_lines(text))

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from shared.observability.terminal import printable_lines
+
 _BLOCK = 65_536
 _EVERY_SECONDS = 0.2
 
@@ -42,5 +44,10 @@ def follow(path: Path, end: int, alive: Callable[[], bool]) -> None:
 
 
 def _write(block: bytes) -> None:
+    # Kafka and MongoDB log names that clients choose. A terminal must not obey them; a file or a program
+    # gets the bytes as they are.
+    if sys.stdout.isatty():
+        text = block.decode("utf-8", "backslashreplace").replace("\r\n", "\n").replace("\t", "    ")
+        block = printable_lines(text).encode("utf-8", "backslashreplace")
     sys.stdout.buffer.write(block)
     sys.stdout.buffer.flush()

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from services.cli.report_table import Column, pairs, table, wrapped
 from services.cli.report_values import columns_of, facts_of, shown
 from shared.measures.answer import Answer, MoneyAnswer
-from shared.measures.csv_cells import guarded
+from shared.measures.csv_cells import guarded, guarded_cell
 from shared.measures.currencies import DIGITS, named
 from shared.measures.rows import model_names, names_of, rows_of
 from shared.measures.scale import Scale
@@ -27,10 +27,12 @@ def as_csv(found: BaseModel) -> str:
     exports."""
     rows = rows_of(found.model_dump(mode="json"))
     text = io.StringIO()
-    writer = csv.DictWriter(text, names_of(rows) or model_names(type(found)), restval="", lineterminator="\n")
-    writer.writeheader()
+    names = names_of(rows) or model_names(type(found))
+    writer = csv.writer(text, lineterminator="\n")
+    # A name can contain data, too: a currency or a kind.
+    writer.writerow([guarded(name) for name in names])
     for row in rows:
-        writer.writerow({name: guarded(value) if isinstance(value, str) else value for name, value in row.items()})
+        writer.writerow([guarded_cell(row.get(name, "")) for name in names])
     return text.getvalue()
 
 

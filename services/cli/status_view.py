@@ -9,6 +9,7 @@ from rich.text import Text
 from services.cli.health import Health
 from services.cli.tables import Column, Row, fitted
 from shared.observability.status import PartitionStatus, Status
+from shared.observability.terminal import printable
 
 #: A partition with lag that stores nothing for this long is stuck, or has no worker.
 STUCK_SECONDS = 10
@@ -88,7 +89,7 @@ def attention(status: Status, services: Sequence[Health]) -> list[Text]:
                 "kith rebuild switch relations --differences publish.",
             )
         )
-    return [Text(f"! {text}", style=style) for style, text in lines]
+    return [Text(printable(f"! {text}"), style=style) for style, text in lines]
 
 
 def _stuck(status: Status) -> dict[str, list[PartitionStatus]]:

@@ -28,6 +28,8 @@ _AMONG = {  # collection → the fields that name a document
     "relationships": ("tenant", "consumer_id", "provider_id"),
 }
 # The score is checked against the sums; the fingerprint only guards writes.
+_CELLS = "relationship_cells"
+_HEAD = ("cells", "sums", "mass")
 _OWN = ("_id", "fingerprint", "score", "blind")
 
 
@@ -86,7 +88,7 @@ def compare(
     PyMongoError, and Unavailable."""
     of_tenants = {"tenant": {"$in": sorted(expected.tenants)}}
     stored: dict[str, Iterable[Document]] = {
-        name: database[name].find(of_tenants, max_time_ms=STREAM_MS) for name in (*_AMONG, "aggregates")
+        name: database[name].find(of_tenants, max_time_ms=STREAM_MS) for name in (*_AMONG, _CELLS, "aggregates")
     }
     if vault is not None:
         for name in ("consumers", "relations"):
@@ -108,6 +110,7 @@ def compare_documents(
 ) -> Findings:
     """The same on documents as MongoDB gives them, by collection; each is read once."""
     findings = Findings()
+    stored = {**stored, "relationships": _joined(stored["relationships"], stored.get(_CELLS, ()), findings)}
     relations = {**expected.facts, **expected.tombstones}
     tally = _Tally(weights)
     for name, wanted in (
@@ -121,6 +124,34 @@ def compare_documents(
     tally.check(findings)
     findings.found["facts"] = tally.facts
     return findings
+
+
+def _joined(
+    relationships: Iterable[Document], cells: Iterable[Document], findings: Findings
+) -> Iterator[Document]:
+    """Relationships with all of their kinds: of many, they are in documents of their own."""
+    kinds: dict[str, Document] = {}
+    for document in cells:
+        # The id ends with kind and year, which contain no colon.
+        of_pair = kinds.setdefault(document["_id"].rsplit(":", 2)[0], {})
+        months = of_pair.setdefault(document["kind"], {})
+        months.update({f"{document['year']}-{month}": cell for month, cell in document["months"].items()})
+    for document in relationships:
+        own = kinds.pop(document["_id"], None)
+        if own is None:
+            yield document
+            continue
+        number = sum(len(months) for months in own.values())
+        if document.get("cells") != number:
+            findings.add("relationships", document["_id"], "cells", number, document.get("cells"))
+        total: Document = {}
+        for each in (cell for months in own.values() for cell in months.values()):
+            _add(total, each, _SUMS)
+        if (found := _sums(document.get("sums", {}))) != _added(total):
+            findings.add("relationships", document["_id"], "sums", _added(total), found)
+        yield {name: value for name, value in document.items() if name not in _HEAD} | {"kinds": own}
+    for id, unowned in kinds.items():
+        findings.add(_CELLS, id, "", None, unowned)
 
 
 class _Tally:

@@ -1,7 +1,7 @@
 """The lag of each service: the end offsets of the logs minus the stored positions."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -52,12 +52,21 @@ class Lag:
 class LagReader:
     """Reads positions and logs. For one thread at a time; must be closed."""
 
-    def __init__(self, settings: Settings, database: Database[dict[str, Any]]) -> None:
-        """Raises Unavailable or ConfigurationError."""
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database[dict[str, Any]],
+        services: Collection[str] = tuple(PROJECTIONS),
+    ) -> None:
+        """``services`` are those whose lag counts. Raises Unavailable or ConfigurationError."""
         self._settings, self._database = settings, database
         topics = Topics(settings.topic_prefix)
         self._changes = topics.name(_CHANGES)
-        self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
+        self._read = {
+            name: [topics.name(short) for short in spec.folds]
+            for name, spec in PROJECTIONS.items()
+            if name in services
+        }
         self._open = partial(open_outside, settings, auto_offset_reset="earliest", max_poll_records=5_000)
         self._kafka = self._open()
 

@@ -86,7 +86,8 @@ class Watch:
                 # The score is a logarithm to base 2, so a difference of scores is a ratio of strengths.
                 share=2.0 ** (each["score"] - found[0]["score"]),
                 kinds={
-                    kind: sum(cell["count"] for cell in months.values()) for kind, months in each["kinds"].items()
+                    kind: sum(cell["count"] for cell in months.values())
+                    for kind, months in each.get("kinds", {}).items()
                 },
             )
             for each in found

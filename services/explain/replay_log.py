@@ -13,6 +13,7 @@ from services.explain.model import Explanation, Occurrence, Reference
 from services.relations.fact_documents import without_digest
 from services.relations.fact_erasure import ERASED
 from services.relations.registers import PARTS, canonical
+from services.relations.wide import CELLS
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, SubjectErased, document_id, subject_id, time_of_record
@@ -218,7 +219,9 @@ class ReplayLog:
         found = why.standing(event, now, self._alone[name], self._places, erasures, marker)
         explanation.standing, explanation.summary, explanation.superseded_by = found
         touched = {(collection, id)}
-        touched |= {(m.collection, m.id) for o in explanation.occurrences for m in o.documents if o.processed}
+        moves = (m for o in explanation.occurrences for m in o.documents if o.processed)
+        # The head of a relationship has the sums and the number of its cells.
+        touched |= {(move.collection, move.id) for move in moves if move.collection != CELLS}
         profile = self._stored.documents.get(collection, {}).get(id) or now
         if profile is not None and collection in PARTS:
             explanation.fields = why.origins(profile, self._places)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Path, Query, Request, Response
+from fastapi import Depends, FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from services.exports.column_access import scope_of
@@ -23,11 +23,11 @@ from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.access.query import misplaced
 from shared.contracts.events import Kind, Name, ShortText
-from shared.http.caller import ANALYTICS_READ, PERSONAL_READ, forbidden
+from shared.http.caller import ANALYTICS_READ, CONSUMERS_READ, PERSONAL_READ, forbidden
 from shared.http.costs import Cost, costs
 from shared.http.parameters import moment
 from shared.http.paths import QueryId
-from shared.http.scopes import any_parameter, needs, public
+from shared.http.scopes import Scoped, any_parameter, needs, public
 from shared.http.server import problem, problems
 from shared.measures.query import NotInstalled
 
@@ -81,7 +81,7 @@ def create_app(
     service's address for clients, for links in the feed; without it they are relative."""
     description = "Relations, relationships and aggregates as files, and as the OData feed /odata/v1/."
     app = guarded_app("Kith exports", description, access, ready)
-    downloads = Downloads()
+    downloads = Downloads(access.limits.downloads)
 
     @app.get("/v1/export", tags=["exports"], summary="What can be exported, and its columns.")
     @public
@@ -118,6 +118,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         operation_id=f"export_{dataset.name}",
         response_class=Response,
         responses=_FAILURES,
+        dependencies=[Depends(downloads.place)],
     )
     @needs(scope_of(dataset), masks_itself=True)
     @costs(Cost.QUERY)
@@ -139,7 +140,8 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         purpose: Annotated[
             Name | None,
             DerivedFrom("consent"),
-            Query(description="Only rows of consumers who have granted this purpose."),
+            Scoped(CONSUMERS_READ),
+            Query(description="Only rows of consumers who have granted this purpose. Needs `consumers:read`."),
         ] = None,
         personal: Annotated[
             bool, Query(description="Include columns with personal data; needs the scope personal:read.")
@@ -167,6 +169,7 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
         summary="A measure as a file.",
         response_class=Response,
         responses=_FAILURES,
+        dependencies=[Depends(downloads.place)],
     )
     # The service with the measure checks the same credential again, and masks.
     @needs(ANALYTICS_READ, masks_itself=True)

@@ -1,20 +1,31 @@
 """The columns of a dataset that a caller may read. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import orjson
 
 from services.exports.columns import Column, Dataset
-from services.exports.datasets import DATASETS
 from services.exports.query import ExportQuery
-from shared.access.lineage import reveals
+from shared.access.lineage import GROUPED, KEY, DerivedFrom, reveals
 from shared.access.masks import with_masks
-from shared.http.caller import ANALYTICS_READ, CONSUMERS_READ, RELATIONS_READ
-from shared.http.parameters import BadParameter
+from shared.http.caller import ANALYTICS_READ, CONSUMERS_READ, RELATIONS_READ, Denied
+from shared.http.problems.client import HIDDEN_FIELD
 from shared.runtime.protocols import Document
 
-[_CATEGORIES] = [column for column in DATASETS["providers"].columns if column.name == "categories"]
+#: What each filter reveals, in any dataset.
+FILTERS: Mapping[str, DerivedFrom] = {
+    "since": DerivedFrom("time"),
+    "until": DerivedFrom("time"),
+    "kind": DerivedFrom("kind"),
+    "category": DerivedFrom("categories"),
+    "consumer_id": DerivedFrom("consumer_id"),
+    "provider_id": DerivedFrom("provider_id"),
+    "by": GROUPED,
+    "key": KEY,
+    "purpose": DerivedFrom("consent"),
+}
+_PUBLIC_NAMES = {"since": "from", "until": "to"}
 
 
 def scope_of(dataset: Dataset) -> str:
@@ -38,15 +49,34 @@ def split(dataset: Dataset, personal: bool, masks: Sequence[str]) -> tuple[list[
 
 
 def check_filters(query: ExportQuery, dataset: Dataset, masks: Sequence[str]) -> None:
-    """Raises BadParameter for a filter by a hidden column: the answer would reveal its values."""
+    """Raises Denied (403) for a filter by something hidden, and for rows that would reveal it by being there."""
     _, hidden = split(dataset, True, masks)
-    # A category belongs to providers, in a filter of any dataset.
-    categories = any(_hides(mask, _CATEGORIES) for mask in masks)
-    period = dataset.period in hidden
-    refused = {"category": categories, "since": period, "until": period}
-    for name in ("kind", "consumer_id", "provider_id", "by", "key", *refused):
-        if getattr(query, name) is not None and refused.get(name, name in hidden):
-            raise BadParameter({"since": "from", "until": "to"}.get(name, name), "is hidden from this credential")
+    asked = {"by": query.by}
+    for name, lineage in FILTERS.items():
+        if getattr(query, name) is None:
+            continue
+        public = _PUBLIC_NAMES.get(name, name)
+        field = reveals(masks, lineage.of(asked))
+        if field is None and dataset.period in hidden and public != name:
+            field = dataset.period
+        if field is None and name in masks:
+            field = name
+        if field is not None:
+            raise hidden_from_credential(f"{public}: {field}")
+    if field := revealed_by_rows(dataset, masks, query.by):
+        raise hidden_from_credential(f"{dataset.name}: {field}")
+
+
+def revealed_by_rows(dataset: Dataset, masks: Sequence[str], by: str | None = None) -> str | None:
+    """The masked field that the rows of sums reveal: there is one for each day and, unless they are grouped by
+    something else, for each kind."""
+    if not dataset.partials:
+        return None
+    return reveals(masks, ("time", *GROUPED.of({"by": by})))
+
+
+def hidden_from_credential(what: str) -> Denied:
+    return Denied(403, f"{what} is hidden from this credential, and the answer would reveal it", kind=HIDDEN_FIELD)
 
 
 def masked(dataset: Dataset, masks: Sequence[str]) -> Dataset:

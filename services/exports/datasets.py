@@ -40,7 +40,7 @@ _ID = "Identifier of the row, unique within its tenant."
 _KEYS = ("kind", "provider_id", "consumer_id")
 _MONEY = (
     Column("currency", "choice", "ISO 4217 code; null unless all amounts are in one currency."),
-    Column("amount", "integer", f"Sum of the amounts in `currency`, {_MINOR}."),
+    Column("amount", "integer", f"Sum of the amounts in `currency`, {_MINOR}.", tells=("amount", "currency")),
     Column("amounts", "json", f"Sum of the amounts by currency, {_MINOR}.", tells=("amount", "currency")),
 )
 _RATINGS = (
@@ -123,10 +123,15 @@ RELATIONSHIPS = Dataset(
         ),
         *_MONEY,
         *_RATINGS,
-        Column("kinds", "json", "Number of relations by kind.", tells=("kind",)),
+        Column(
+            "kinds",
+            "json",
+            "Number of relations by kind; null for more than 1,000 kinds and months.",
+            tells=("kind",),
+        ),
     ),
     flat=flatten.relationship,
-    fields=("_id", "consumer_id", "provider_id", "count", "first", "last", "score", "kinds"),
+    fields=("_id", "consumer_id", "provider_id", "count", "first", "last", "score", "kinds", "sums"),
     day="last",
     filters=("kind", "category", "consumer_id", "provider_id"),
 )

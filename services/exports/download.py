@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from threading import BoundedSemaphore, Event
+from threading import Event
 
 import anyio
 from anyio import CapacityLimiter, to_thread
+from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -14,12 +15,11 @@ from services.exports.columns import Batches, Row, WriterFailed
 from services.exports.formats import FORMATS, Format
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
+from shared.access.guard import CallerOf, held_by, owner_of
 from shared.contracts.errors import Unavailable
-from shared.http.problems.server import TOO_BUSY
+from shared.contracts.limits import Most
 from shared.http.server import problem
-
-#: Most downloads at the same time.
-AT_ONCE = 8
+from shared.http.shares import Share
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +54,7 @@ class Download(Response):
     """``chunks`` are made in threads of ``limiter``, one at a time, never ahead of a slow reader.
 
     A failure midway closes the connection without the end of the body, so that no client takes a part for the
-    whole. With ``whole`` the answer begins with the first chunk, and an earlier failure is answered as a problem.
-    ``done`` is called at the end, also after a failure; it may block.
+    whole. With ``awaited`` the answer begins with the first chunk; an earlier failure is answered as a problem.
     """
 
     def __init__(
@@ -63,18 +62,16 @@ class Download(Response):
         chunks: Iterator[bytes],
         rows: Stoppable,
         limiter: CapacityLimiter,
-        done: Callable[[], object],
         headers: Mapping[str, str],
         media_type: str,
-        whole: bool = False,
+        awaited: bool = False,
     ) -> None:
         super().__init__(None, 200, headers, media_type)
         del self.headers["content-length"]
         self._chunks = chunks
         self._rows = rows
         self._limiter = limiter
-        self._done = done
-        self._whole = whole
+        self._awaited = awaited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failed: Exception | None = None
@@ -90,23 +87,22 @@ class Download(Response):
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(self._end, limiter=self._limiter)
         # The server closes the connection if the end of the body is missing.
-        if failed is not None and not isinstance(failed, Cancelled | MomentPassed | Unavailable):
+        if failed is not None and not isinstance(failed, Cancelled | MomentPassed | Unavailable | WriterFailed):
             raise failed
 
     async def _watch(self, receive: Receive, scope: anyio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        # The thread that reads, or writes Tableau's file, ends with the next batch.
+        # The thread that reads, or feeds the writer of the file, ends with the next batch.
         self._rows.stop()
         scope.cancel()
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         chunk: bytes | None = b""
         try:
-            if self._whole:
+            if self._awaited:
                 chunk = await to_thread.run_sync(self._next, limiter=self._limiter)
         except WriterFailed as error:
-            _log.error("an export could not be written", extra={"reason": str(error)})
             await problem(500, str(error))(scope, receive, send)
             return
         except MomentPassed as error:
@@ -126,7 +122,7 @@ class Download(Response):
     def _next(self) -> bytes | None:
         try:
             return next(self._chunks, None)
-        except (MomentPassed, Unavailable) as error:
+        except (MomentPassed, Unavailable, WriterFailed) as error:
             _log.error("an export was aborted", extra={"reason": str(error)})
             raise
 
@@ -136,29 +132,23 @@ class Download(Response):
             if close is not None:
                 close()
         finally:
-            try:
-                self._rows.close()
-            finally:
-                self._done()
+            self._rows.close()
 
 
 class Downloads:
-    """Begins downloads, AT_ONCE at most; further requests are answered with 503 and Retry-After."""
+    """Begins downloads: so many per credential, per tenant and in all."""
 
-    def __init__(self) -> None:
-        self._limiter = CapacityLimiter(AT_ONCE)
-        self._slots = BoundedSemaphore(AT_ONCE)
+    def __init__(self, most: Most) -> None:
+        self._limiter = CapacityLimiter(most.process)
+        self.places = Share("exports in progress", most, retry_seconds=10)
+
+    async def place(self, request: Request, caller: CallerOf) -> None:
+        """A dependency of routes: takes a place until the request has ended. Raises Refusal (429, 503)."""
+        held_by(request).enter_context(self.places.taken(owner_of(caller)))
 
     def begin(self, opened: Callable[[], Export], format: str) -> Response:
-        """Raises what ``opened`` raises, and NotInstalled."""
-        if not self._slots.acquire(blocking=False):
-            detail = f"{AT_ONCE} exports are in progress, the maximum; retry later"
-            return problem(503, detail, {"Retry-After": "10"}, kind=TOO_BUSY)
-        try:
-            return self._answer(opened(), FORMATS[format])
-        except BaseException:
-            self._slots.release()
-            raise
+        """The download, in the place that its request has. Raises what ``opened`` raises, and NotInstalled."""
+        return self._answer(opened(), FORMATS[format])
 
     def _answer(self, export: Export, format: Format) -> Download:
         rows = Stoppable(export.rows)
@@ -174,4 +164,4 @@ class Downloads:
         }
         if export.hidden:
             headers["Kith-Masked"] = ", ".join(export.hidden)
-        return Download(chunks, rows, self._limiter, self._slots.release, headers, format.media_type, format.whole)
+        return Download(chunks, rows, self._limiter, headers, format.media_type, format.awaited)

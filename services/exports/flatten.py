@@ -48,7 +48,11 @@ def relationship(document: Document) -> Document:
     amounts: dict[str, int] = {}
     rating_count = rating_sum = 0
     counts: dict[str, int] = {}
-    for kind, months in document["kinds"].items():
+    if "sums" in document:  # of many kinds and months, which are in documents of their own
+        sums = document["sums"]
+        amounts, rating_count = dict(sums.get("amount", {})), sums.get("rating_count", 0)
+        rating_sum = sums.get("rating_sum", 0)
+    for kind, months in document.get("kinds", {}).items():
         counts[kind] = 0
         for cell in months.values():
             counts[kind] += cell["count"]

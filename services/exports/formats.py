@@ -16,8 +16,9 @@ class Format:
     media_type: str
     extension: str
     chunks: Callable[[Export], Iterator[bytes]]
-    #: The first chunk comes when everything is written, so a failure can still be answered as a problem.
-    whole: bool = False
+    #: The answer begins with the first chunk, so that a failure up to there is answered as a problem. That of
+    #: Tableau's files comes when everything is written, that of Parquet with the first row group.
+    awaited: bool = False
 
 
 def _csv(export: Export) -> Iterator[bytes]:
@@ -34,21 +35,18 @@ def _jsonl(export: Export) -> Iterator[bytes]:
 
 
 def _parquet(export: Export) -> Iterator[bytes]:
-    try:
-        from services.exports.arrow import parquet
-    except ImportError:
-        raise NotInstalled("Parquet needs pyarrow: install kith[exports]") from None
+    if find_spec("pyarrow") is None:
+        raise NotInstalled("Parquet needs pyarrow: install kith[exports]")
+    from services.exports.native import parquet
+
     return parquet(export)
 
 
 def _hyper(export: Export) -> Iterator[bytes]:
-    try:
-        from services.exports.hyper import hyper
+    if find_spec("pantab") is None or find_spec("pyarrow") is None:
+        raise NotInstalled("Tableau's files need pantab and pyarrow: install kith[exports]")
+    from services.exports.native import hyper
 
-        if find_spec("pantab") is None:  # the child imports it
-            raise ImportError("pantab")
-    except ImportError:
-        raise NotInstalled("Tableau's files need pantab and pyarrow: install kith[exports]") from None
     return hyper(export)
 
 
@@ -57,6 +55,6 @@ FORMATS: Mapping[str, Format] = {
     # Without the mark Excel reads UTF-8 in the code page of its machine.
     "csv-excel": Format("text/csv; charset=utf-8; header=present", "csv", _csv_excel),
     "jsonl": Format("application/x-ndjson", "jsonl", _jsonl),
-    "parquet": Format("application/vnd.apache.parquet", "parquet", _parquet),
-    "hyper": Format("application/octet-stream", "hyper", _hyper, whole=True),
+    "parquet": Format("application/vnd.apache.parquet", "parquet", _parquet, awaited=True),
+    "hyper": Format("application/octet-stream", "hyper", _hyper, awaited=True),
 }

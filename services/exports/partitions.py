@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.exports.arrow import COMPRESSION, GROUP_ROWS, record_batch, schema_of
+from services.exports.arrow import record_batch, schema_of
 from services.exports.columns import Row
+from services.exports.parquet_file import COMPRESSION, GROUP_ROWS
 from services.exports.source import Export
 from shared.http.parameters import BadParameter
 

@@ -60,8 +60,11 @@ class ExportQuery:
         return self.since, self.until
 
 
-def filter_of(dataset: Dataset, query: ExportQuery, providers: Sequence[str] | None = None) -> Document:
-    """The documents behind the rows that are wanted. ``providers`` are those of the query's category."""
+def filter_of(
+    dataset: Dataset, query: ExportQuery, providers: Sequence[str] | None = None, wide: Sequence[str] = ()
+) -> Document:
+    """The documents behind the rows that are wanted. ``providers`` are those of the query's category, ``wide`` the
+    ids of the relationships with its kind whose kinds are in documents of their own."""
     wanted: dict[str, Any] = {**tenant_of(dataset, query.tenant), **(dataset.always or {})}
     for name in ("consumer_id", "provider_id"):
         if (value := getattr(query, name)) is not None:
@@ -71,7 +74,7 @@ def filter_of(dataset: Dataset, query: ExportQuery, providers: Sequence[str] | N
     if dataset.period is not None and (bounds := _bounds(dataset, query)):
         wanted[dataset.period] = bounds
     if query.kind is not None:
-        wanted |= _of_kind(dataset, query.kind)
+        wanted |= _of_kind(dataset, query.kind, wide)
     if query.by is not None:
         wanted["by"] = query.by
     if query.key is not None:
@@ -99,9 +102,10 @@ def _bounds(dataset: Dataset, query: ExportQuery) -> Mapping[str, Any]:
     return {operator: at.date().isoformat() if as_day else at for operator, at in bounds.items() if at is not None}
 
 
-def _of_kind(dataset: Dataset, kind: str) -> Document:
+def _of_kind(dataset: Dataset, kind: str, wide: Sequence[str]) -> Document:
     if dataset.name == "relationships":
-        return {f"kinds.{kind}": {"$exists": True}}
+        own = {f"kinds.{kind}": {"$exists": True}}
+        return {"$or": [own, {"_id": {"$in": list(wide)}}]} if wide else own
     if dataset.partials:
         # A kind holds neither ":" nor what means something to a regular expression.
         ways = [{"by": "kind", "key": kind}, {"by": "provider_kind", "key": {"$regex": f":{kind}$"}}]

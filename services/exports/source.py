@@ -17,6 +17,7 @@ from services.exports.decryption import Reveal
 from services.exports.flatten import added_up
 from services.exports.query import MAX_PROVIDERS, ExportQuery, filter_of, tenant_of
 from services.exports.snapshot import BATCH, Documents, Snapshot
+from shared.contracts.events import document_id
 from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
 
@@ -77,7 +78,9 @@ class Exports:
         found = snapshot.find(
             dataset.source,
             dataset.collection,
-            filter_of(dataset, query, providers),
+            filter_of(
+                dataset, query, providers, _wide(snapshot, query) if dataset.name == "relationships" else ()
+            ),
             dataset.projection(personal),
             [(field, 1) for field in dataset.key],
         )
@@ -115,6 +118,25 @@ class _PrefetchedBatches:
 
     def close(self) -> None:
         self._rows.close()
+
+
+def _wide(snapshot: Snapshot, query: ExportQuery) -> list[str]:
+    """The relationships with the query's kind whose kinds are in documents of their own. Raises BadParameter for
+    too many."""
+    if query.kind is None:
+        return []
+    wanted = {"tenant": query.tenant, "kind": query.kind}
+    fields = {"_id": 0, "consumer_id": 1, "provider_id": 1}
+    ids: set[str] = set()
+    with closing(snapshot.find("relations", "relationship_cells", wanted, fields)) as found:
+        for document in found:
+            ids.add(document_id(query.tenant, document["consumer_id"], document["provider_id"]))
+            if len(ids) > MAX_PROVIDERS:
+                raise BadParameter(
+                    "kind",
+                    f"is in more than {MAX_PROVIDERS:,} relationships of very many kinds; export all of them",
+                )
+    return list(ids)
 
 
 def _providers(snapshot: Snapshot, query: ExportQuery) -> list[str]:

@@ -26,7 +26,7 @@ def csv_lines(columns: Sequence[Column], batches: Batches) -> Iterator[bytes]:
     shown = [_SHOWN[column.type] for column in columns]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(names)
+    writer.writerow([guarded(name) for name in names])
     for rows in batches:
         for row in rows:
             writer.writerow(

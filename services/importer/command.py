@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.observability.terminal import printable, printable_lines
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -89,9 +90,11 @@ def import_command(
         ):
             report = run(loaded, publisher, topics, rejected_to, clock, bars, vault, path=mapping, as_of=moment)
     except (ConfigurationError, Unavailable) as error:
-        typer.echo(f"kith import: {error}", err=True)
+        typer.echo(f"kith import: {printable_lines(str(error))}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(_as_json(report, rejected_to, dry_run) if as_json else _as_text(report, rejected_to, dry_run))
+    text = _as_json(report, rejected_to, dry_run) if as_json else _as_text(report, rejected_to, dry_run)
+    # Notes quote the names of files and columns.
+    typer.echo(printable_lines(text))
 
 
 def _init(path: Path) -> None:
@@ -100,7 +103,7 @@ def _init(path: Path) -> None:
     try:
         written = write_draft(path)
     except ConfigurationError as error:
-        typer.echo(f"kith import: {error}", err=True)
+        typer.echo(f"kith import: {printable_lines(str(error))}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"Wrote {written}. Check the lines with # ?, then run:\nkith import {written} --dry-run")
 
@@ -137,7 +140,7 @@ class _Bars:
         self._task = TaskID(0)
 
     def begin(self, source: str, size: int | None) -> None:
-        self._task = self._progress.add_task(source, total=size, read=0, rejected=0)
+        self._task = self._progress.add_task(printable(source), total=size, read=0, rejected=0)
 
     def advance(self, position: int, read: int, rejected: int) -> None:
         self._progress.update(self._task, completed=position, read=read, rejected=rejected)

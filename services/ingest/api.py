@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import msgspec
 from fastapi import FastAPI, Request, Response
-from starlette.requests import ClientDisconnect
 
 from services.ingest.body import inflate, is_gzip
 from services.ingest.delivery import Delivery
@@ -195,9 +194,5 @@ def create_app(
         _log.warning("events were not acknowledged", extra={"reason": str(error)})
         detail = f"the brokers did not acknowledge every event, so some may be missing; send all again. {_SAFE}"
         return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
-
-    @app.exception_handler(ClientDisconnect)
-    async def gone(_: Request, __: ClientDisconnect) -> Response:
-        return problem(400, "the sender closed the connection")  # never delivered
 
     return app

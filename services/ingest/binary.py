@@ -13,7 +13,12 @@ _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
 
 def structured(headers: Sequence[Header], body: bytes) -> bytes:
     """The event in JSON structured mode, its data unchanged byte for byte. Raises InvalidEvent."""
-    return from_attributes(((name, _text(name, value)) for name, value in _stated(headers)), body)
+    return from_attributes(attributes(headers), body)
+
+
+def attributes(headers: Iterable[Header]) -> list[tuple[str, str]]:
+    """The attributes that headers state: name and text. Raises InvalidEvent."""
+    return [(name, _text(name, value)) for name, value in _stated(headers)]
 
 
 def id_of(headers: Iterable[Header]) -> str | None:
@@ -29,9 +34,9 @@ def id_of(headers: Iterable[Header]) -> str | None:
 
 def _stated(headers: Iterable[Header]) -> list[tuple[str, bytes]]:
     return [
-        (name.removeprefix(ATTRIBUTE_PREFIX).decode("latin-1"), value)
+        (name[len(ATTRIBUTE_PREFIX) :].decode("latin-1"), value)
         for name, value in headers
-        if name.startswith(ATTRIBUTE_PREFIX)
+        if name.lower().startswith(ATTRIBUTE_PREFIX)
     ]
 
 

@@ -12,16 +12,17 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from services.ingest.binary import id_of, structured
+from services.ingest.binary import attributes, id_of, structured
 from services.ingest.items import is_array, split
-from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, tenant_of
+from services.ingest.limits import Refused
+from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, states_attributes, tenant_of
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
 from shared.contracts.revision import FIRST, REVISION, needed
 from shared.contracts.spelling import bytes_in_nfc
 from shared.contracts.topics import Topics
-from shared.contracts.wire import BOM, normal
+from shared.contracts.wire import BOM, check_headers, normal
 from shared.runtime.protocols import Message
 from shared.vault.fields import first_plaintext_path, first_token_path
 
@@ -96,6 +97,9 @@ class Door:
         tenant = bound or tenant_of(headers)
         mode = mode_of(headers)
         sound = False
+        headed = mode is not Mode.BINARY and states_attributes(headers)
+        if headed and mode is Mode.BATCHED:
+            raise Refused(400, "a batch takes no headers ce-…: each of its events states its own attributes")
         if mode is Mode.BATCHED or (mode is Mode.PLAIN and is_array(body)):
             events, sound = split(body)
         elif mode is Mode.BINARY:
@@ -109,7 +113,8 @@ class Door:
         if tenant not in (None, "default"):
             added["tenant"] = json.dumps(tenant).encode()
         to_add = added if added or not sound else None
-        return [self._judge(index, raw, to_add, tenant, arrived) for index, raw in enumerate(events)]
+        also = headers if headed else ()
+        return [self._judge(index, raw, to_add, tenant, arrived, also) for index, raw in enumerate(events)]
 
     def _judge(
         self,
@@ -118,11 +123,15 @@ class Door:
         added: Mapping[str, bytes] | None,
         tenant: str | None,
         arrived: datetime,
+        headers: Sequence[Header],
     ) -> Verdict:
-        """``added`` is None if ``raw`` is certainly JSON and no attribute is to be added."""
+        """``added`` is None if ``raw`` is certainly JSON and no attribute is to be added. ``headers``, if any,
+        state attributes, too."""
         try:
             if added is not None:
                 raw = _completed(raw, added)
+            if headers:
+                check_headers(attributes(headers), raw)
             event = codec.decode(raw := normal(raw))
             if tenant is not None and event.tenant != tenant:
                 detail = f"is not the tenant of the credential or of the header {TENANT_HEADER}"

@@ -42,12 +42,16 @@ def mode_of(headers: Sequence[Header]) -> Mode:
     if media.startswith("application/cloudevents"):
         raise _unsupported(f"the content type {media}")
     # Any ce- header means binary mode, so a missing attribute is an error and not another mode.
-    if any(name.startswith(ATTRIBUTE_PREFIX) for name, _ in headers):
+    if states_attributes(headers):
         if media in ("", PLAIN) or media.endswith("+json"):
             return Mode.BINARY
     elif media == PLAIN:
         return Mode.PLAIN
     raise _unsupported(f"the content type {media}" if media else "a body without a Content-Type")
+
+
+def states_attributes(headers: Iterable[Header]) -> bool:
+    return any(name.lower().startswith(ATTRIBUTE_PREFIX) for name, _ in headers)
 
 
 def tenant_of(headers: Iterable[Header]) -> str | None:
@@ -63,7 +67,7 @@ def tenant_of(headers: Iterable[Header]) -> str | None:
 
 def only(headers: Iterable[Header], name: str) -> bytes | None:
     """The value of a header that may appear once. Raises Refused (400) if it has two values."""
-    values = {value for key, value in headers if key == name.lower().encode()}
+    values = {value for key, value in headers if key.lower() == name.lower().encode()}
     if len(values) > 1:
         raise Refused(400, f"the header {name} appears twice with different values")
     return values.pop() if values else None

@@ -16,8 +16,8 @@ from services.intelligence.state import Tenant
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.contracts.events import Name
-from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, Caller, forbidden
-from shared.http.scopes import needs
+from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ, Caller, forbidden
+from shared.http.scopes import Scoped, needs
 from shared.http.server import json_response, problems
 from shared.measures.query import OfKind
 from shared.runtime.protocols import Document
@@ -41,8 +41,10 @@ class CentralQuery(BaseModel):
     side: Side = Field("provider", description="`provider`, or `consumer` (needs `relations:read`, too).")
     kind: OfKind = Field(None, description="With `degree`: only relations of this kind.")
     limit: int = Field(10, ge=1, le=100, description="Maximum number of items.")
-    purpose: Annotated[Name | None, DerivedFrom("consent")] = Field(
-        None, description="Only consumers who have granted this purpose. `left_out` is true if any are missing."
+    purpose: Annotated[Name | None, DerivedFrom("consent"), Scoped(CONSUMERS_READ)] = Field(
+        None,
+        description="Only consumers who have granted this purpose. `left_out` is true if any are missing."
+        " Needs `consumers:read`.",
     )
 
 

@@ -15,9 +15,9 @@ from services.intelligence.questions import Questions
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.contracts.events import Name
-from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, forbidden
+from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ, forbidden
 from shared.http.paths import PathId
-from shared.http.scopes import needs
+from shared.http.scopes import Scoped, needs
 from shared.http.server import json_response, problems
 
 _FAILURES = problems(
@@ -44,8 +44,10 @@ class PathsQuery(StrengthQuery):
 class NeighboursQuery(StrengthQuery):
     depth: int = Field(1, ge=1, le=2, description="Steps from the node.")
     limit: int = Field(10, ge=1, le=50, description="Maximum number of neighbours of each node.")
-    purpose: Annotated[Name | None, DerivedFrom("consent")] = Field(
-        None, description="Only consumers who have granted this purpose. `left_out` is true if any are missing."
+    purpose: Annotated[Name | None, DerivedFrom("consent"), Scoped(CONSUMERS_READ)] = Field(
+        None,
+        description="Only consumers who have granted this purpose. `left_out` is true if any are missing."
+        " Needs `consumers:read`.",
     )
 
 

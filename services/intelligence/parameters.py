@@ -11,7 +11,9 @@ from services.intelligence.engine.question import Question
 from shared.access.lineage import DerivedFrom
 from shared.contracts.events import MAX_ID, Name
 from shared.contracts.spelling import nfc
+from shared.http.caller import CONSUMERS_READ
 from shared.http.paths import QueryId
+from shared.http.scopes import Scoped
 from shared.measures.query import OfCategory, OfKind
 
 BETA = 0.4
@@ -88,7 +90,9 @@ class AskQuery(StrengthQuery):
     """What every list takes."""
 
     limit: int = Field(10, ge=1, le=100, description="Maximum number of answers.")
-    category: OfCategory = Field(None, description="Only providers of this category as answers.")
+    category: OfCategory = Field(
+        None, description="Only providers of this category as answers. Needs `relations:read`."
+    )
     beta: float = Field(
         BETA,
         ge=0,
@@ -96,9 +100,10 @@ class AskQuery(StrengthQuery):
         description="How far popularity is taken out of a score: at 0 large providers win, at 1 small ones.",
     )
     explain: bool = Field(True, description="Whether each answer has its reasons.")
-    purpose: Annotated[Name | None, DerivedFrom("consent")] = Field(
+    purpose: Annotated[Name | None, DerivedFrom("consent"), Scoped(CONSUMERS_READ)] = Field(
         None,
-        description="Only consumers who have granted this purpose. `left_out` is true if any are missing for it.",
+        description="Only consumers who have granted this purpose. `left_out` is true if any are missing for it."
+        " Needs `consumers:read`.",
     )
 
 
@@ -121,8 +126,8 @@ class SimilarQuery(AskQuery):
 class PairQuery(StrengthQuery):
     beta: float = Field(BETA, ge=0, le=1, description="As in recommendations.")
     explain: bool = Field(True, description="Whether the score has its reasons.")
-    purpose: Annotated[Name | None, DerivedFrom("consent")] = Field(
-        None, description="Refused unless the consumer has granted this purpose."
+    purpose: Annotated[Name | None, DerivedFrom("consent"), Scoped(CONSUMERS_READ)] = Field(
+        None, description="Refused unless the consumer has granted this purpose. Needs `consumers:read`."
     )
 
 

@@ -5,13 +5,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from shared.access.lineage import Count, DerivedFrom, Label
+from shared.access.lineage import ContainedIn, Count, DerivedFrom, Label, OrderedBy
+
+#: A hash of the consumer's id, which anyone can compute for an id that they guess.
+ErasureId = Annotated[str, DerivedFrom("consumer_id")]
+Mode = Annotated[Literal["anonymise", "delete"], DerivedFrom("mode", "erased")]
+#: The time of an event, for an erasure that was sent as one.
+Asked = Annotated[datetime, DerivedFrom("time")]
 
 
 class Accepted(BaseModel):
-    erasure: Label = Field(description="The erasure's id: GET /v1/erasures/{erasure} returns its progress.")
-    mode: Literal["anonymise", "delete"]
-    asked: datetime = Field(description="Time of the first request.")
+    erasure: ErasureId = Field(description="The erasure's id: GET /v1/erasures/{erasure} returns its progress.")
+    mode: Mode
+    asked: Asked = Field(description="Time of the first request.")
 
 
 class Step(BaseModel):
@@ -21,30 +27,34 @@ class Step(BaseModel):
 
 
 class Erasure(BaseModel):
-    erasure: Label
+    erasure: ErasureId
     consumer_id: str
-    mode: Literal["anonymise", "delete"] = Field(description="The most thorough that has been asked for.")
-    asked: datetime
+    mode: Mode = Field(description="The most thorough that has been asked for.")
+    asked: Asked
     done: bool
     steps: list[Step]
-    # It names the consumer in readable form.
-    receipt: Annotated[str | None, DerivedFrom("consumer_id")] = Field(
+    # It contains them in readable form.
+    receipt: Annotated[str | None, DerivedFrom("consumer_id", "mode", "erased", "time")] = Field(
         description="A JWS (compact) once all steps are done; else null."
     )
 
 
 class ErasureSummary(BaseModel):
-    erasure: Label
+    erasure: ErasureId
     consumer_id: str
-    mode: Literal["anonymise", "delete"] = Field(description="The most thorough that has been asked for.")
-    asked: datetime
+    mode: Mode = Field(description="The most thorough that has been asked for.")
+    asked: Asked
     done: bool
     waiting_for: Label | None = Field(description="The first step that is not done; null once all are.")
 
 
 class ErasurePage(BaseModel):
-    items: list[ErasureSummary] = Field(description="Latest first, by the time of the last request.")
-    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+    items: Annotated[list[ErasureSummary], OrderedBy("time")] = Field(
+        description="Latest first, by the time of the last request."
+    )
+    next: Annotated[str | None, ContainedIn("consumer_id", "time")] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
 
 
 class AuditEntry(BaseModel):
@@ -56,14 +66,16 @@ class AuditEntry(BaseModel):
     who: Label = Field(description="The caller's display name.")
     credential: Label = Field(description="The prefix of a key, a token's subject, `command` …")
     action: Label = Field(description="A short stable code such as `personal.read`.")
-    subject: Annotated[dict[str, str], DerivedFrom("consumer_id", "provider_id")] = Field(
+    subject: Annotated[dict[str, str], DerivedFrom("consumer_id", "provider_id", "relation_id")] = Field(
         description="The subject of the act, such as a consumer_id."
     )
     fields: list[Label] = Field(description="The personal fields that were shown.")
-    details: Annotated[dict[str, str | int], DerivedFrom()]
-    hash: Label = Field(
-        description="Hash of the entry and of all before it: `kith audit verify` checks the chain."
-    )
+    # The mode of an erasure, and the reason that was stated for it.
+    details: Annotated[dict[str, str | int], DerivedFrom("mode", "erased")]
+    # Whoever has all but one field of an entry finds that one by hashing guesses.
+    hash: Annotated[
+        str, DerivedFrom("consumer_id", "provider_id", "relation_id", "kind", "mode", "erased", "time")
+    ] = Field(description="Hash of the entry and of all before it: `kith audit verify` checks the chain.")
 
 
 class AuditPage(BaseModel):
@@ -112,6 +124,9 @@ class Month(BaseModel):
 
     count: Count
     amount: Annotated[dict[str, int], DerivedFrom("amount", "currency")] = Field({}, description="Minor units.")
+    amount_count: Annotated[dict[str, int], DerivedFrom("currency")] = Field(
+        {}, description="Relations by currency, where not all have it."
+    )
     rating_count: Count = 0
     rating_sum: Annotated[int, DerivedFrom("rating")] = 0
 
@@ -125,7 +140,8 @@ class ExportedRelationship(BaseModel):
     first: Annotated[datetime, DerivedFrom("time")]
     last: Annotated[datetime, DerivedFrom("time")]
     kinds: Annotated[dict[str, dict[str, Month]], DerivedFrom("kind", "time")] = Field(
-        description="By kind and month."
+        description="By kind and month. A relationship of more than 1,000 of them comes as several items, each "
+        "with some of them and the same count, first and last."
     )
 
 
@@ -135,12 +151,10 @@ class Export(BaseModel):
     consumer: Annotated[dict[str, Any], DerivedFrom()] = Field(
         description="The profile, as in GET /v1/consumers/{consumer_id}."
     )
-    erasure: Annotated[dict[str, Any] | None, DerivedFrom()] = Field(
+    erasure: Annotated[dict[str, Any] | None, DerivedFrom("consumer_id", "mode", "erased")] = Field(
         description="Set once the consumer is erased."
     )
     relationships: list[ExportedRelationship] = Field(description="By id.")
     relations: list[ExportedRelation] = Field(description="By id, without retracted ones.")
-    masked: list[Label] = Field(
-        description="The personal fields that the credential may not see, shown as `mask`."
-    )
+    masked: list[Label] = Field(description="The fields that the credential may not see, shown as `mask`.")
     mask: Label

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Body, FastAPI, HTTPException, Path, Query, Response
+from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.privacy import answers
@@ -21,13 +21,14 @@ from shared.access.lineage import DerivedFrom
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
+from shared.contracts.strict_json import check
 from shared.contracts.topics import Topics
 from shared.erasure.records import Mode
-from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ
+from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
 from shared.http.costs import Cost, costs
 from shared.http.paths import PathId
 from shared.http.problems.client import CONSUMER_ERASED, PSEUDONYM, PURPOSE_NOT_GRANTED
-from shared.http.scopes import needs, public
+from shared.http.scopes import Scoped, needs, public
 from shared.http.server import Refusal, json_response, problem, problems
 from shared.http.work import each
 from shared.runtime.protocols import Message
@@ -50,8 +51,18 @@ FAILURES = problems(
 Purpose = Annotated[
     Name | None,
     DerivedFrom("consent"),
-    Query(description="Answer only if the consumer has granted this purpose."),
+    Scoped(CONSUMERS_READ),
+    Query(description="Answer only if the consumer has granted this purpose. Needs `consumers:read`."),
 ]
+
+
+async def _unambiguous_body(request: Request) -> None:
+    """Refuses a body with a repeated member or an inexact number, as in an event."""
+    try:
+        check(await request.body())
+    except InvalidEvent as error:
+        if error.reason != "not_json":  # the route's own parser reports that
+            raise HTTPException(422, f"{error.field}: {error.detail}" if error.field else error.detail) from None
 
 
 def create_app(
@@ -91,7 +102,7 @@ def create_app(
     )
     @needs(ADMIN)
     def erase(
-        consumer_id: Annotated[PathId, Path()],
+        consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,
@@ -146,7 +157,7 @@ def create_app(
     )
     @needs(ADMIN)
     @costs(Cost.DOCUMENT)
-    def erasure(erasure: Annotated[PathId, Path()], tenant: TenantOf) -> Any:
+    def erasure(erasure: Annotated[PathId, DerivedFrom("consumer_id"), Path()], tenant: TenantOf) -> Any:
         """The progress of an erasure, step by step, and the receipt once all steps are done."""
         if (found := erasures.state(tenant, erasure)) is None:
             raise HTTPException(404, "there is no erasure with this id")
@@ -158,7 +169,7 @@ def create_app(
         responses=FAILURES
         | problems({403: "The consumer has not granted the purpose.", 404: "No consumer is known under this id."}),
     )
-    @needs(CONSUMERS_READ, masks_itself=True)
+    @needs(CONSUMERS_READ, RELATIONS_READ, masks_itself=True)
     def export(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         tenant: TenantOf,
@@ -195,8 +206,9 @@ def create_app(
     )
     @needs(ADMIN)
     def correct(
-        consumer_id: Annotated[PathId, Path()],
+        consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         patch: Annotated[dict[str, Any], Body(description="A JSON Merge Patch of the profile.")],
+        _: Annotated[None, Depends(_unambiguous_body)],
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,

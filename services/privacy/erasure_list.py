@@ -11,6 +11,7 @@ from services.privacy import answers
 from services.privacy.erasures import Erasures
 from services.privacy.schema import REQUESTS
 from shared.access.guard import CursorsOf, TenantOf
+from shared.access.lineage import DerivedFrom
 from shared.contracts.events import EPOCH
 from shared.contracts.spelling import nfc
 from shared.erasure.records import erasure_id
@@ -114,7 +115,9 @@ def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
         cursors: CursorsOf,
         limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of erasures.")] = 20,
         cursor: Annotated[
-            str | None, Query(description="`next` of the page before. Default: the first page.")
+            str | None,
+            DerivedFrom("consumer_id", "time"),
+            Query(description="`next` of the page before. Default: the first page."),
         ] = None,
     ) -> Any:
         """Every erasure requested over HTTP or through Kafka, with its progress. The steps and the receipt are at

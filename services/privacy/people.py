@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 from pymongo.database import Database
 
-from services.privacy.answers import ExportedRelation, ExportedRelationship
-from shared.access.masks import MASK, masked, presented, with_masks
+from services.privacy.answers import Export, ExportedRelation, ExportedRelationship
+from shared.access.masks import MASK, masked, presented
 from shared.contracts.events import document_id
 from shared.erasure.records import PSEUDONYMS, cause_of, erasure_id, looks_like_pseudonym
 from shared.http.caller import PERSONAL_READ, Caller
@@ -66,19 +66,20 @@ class People:
     def export(self, tenant: str, profile: Document, caller: Caller, consumer_id: str) -> Iterator[bytes]:
         """One JSON document, piece by piece: the profile with consent, the erasure, and every relation and
         relationship. Fields that the caller may not see are masked and named."""
-        shown = with_masks(self.shown(profile, caller)[0], caller.masks)
-        yield b'{"consumer":' + _json(shown)
-        yield b',"erasure":' + _json(self.erasure(tenant, consumer_id))
+        hidden: set[str] = set()
+        head = {"consumer": self.shown(profile, caller)[0], "erasure": self.erasure(tenant, consumer_id)}
+        shown = _unlisted(masked(head, Export, caller.masks), hidden)
+        yield b'{"consumer":' + _json(shown["consumer"])
+        yield b',"erasure":' + _json(shown["erasure"])
         for name in ("relationships", "relations"):
             yield b',"%b":[' % name.encode()
             first = True
             for document in self._all(name, tenant, consumer_id, caller):
-                yield (b"" if first else b",") + _json(document)
+                yield (b"" if first else b",") + _json(_unlisted(document, hidden))
                 first = False
             yield b"]"
-        yield b',"masked":' + _json(
-            [] if caller.may(PERSONAL_READ) else [*PERSONAL_OF_CONSUMER, *PERSONAL_OF_RELATION]
-        )
+        personal = () if caller.may(PERSONAL_READ) else (*PERSONAL_OF_CONSUMER, *PERSONAL_OF_RELATION)
+        yield b',"masked":' + _json([*personal, *sorted(hidden.difference(personal))])
         yield b',"mask":' + _json(MASK) + b"}"
 
     def _all(self, name: str, tenant: str, consumer_id: str, caller: Caller) -> Iterator[Document]:
@@ -96,10 +97,36 @@ class People:
             for document, _ in self._opened(tenant, page):
                 shown, _ = presented(_fact(document), PERSONAL_OF_RELATION, caller)
                 model = ExportedRelation if name == "relations" else ExportedRelationship
-                yield masked(shown, model, caller.masks)
+                for part in self._parts(shown, f"{document['_id']}:") if "cells" in shown else (shown,):
+                    yield masked(part, model, caller.masks)
             if len(page) < _BATCH:
                 return
             after = page[-1]["_id"]
+
+    def _parts(self, shown: Document, prefix: str) -> Iterator[Document]:
+        """A relationship whose kinds and months are in documents of their own, as several: each with some of
+        them."""
+        shown = {name: value for name, value in shown.items() if name not in ("cells", "sums", "mass")}
+        after = prefix
+        while True:
+            wanted = {"_id": {**beginning_with(prefix), "$gt": after}}
+            with translated():
+                cells = self._database[self._names("relationship_cells")].find(wanted).sort("_id", 1)
+                page = list(cells.limit(_BATCH))
+            if not page:
+                return
+            kinds: dict[str, Document] = {}
+            for each in page:
+                months = {f"{each['year']}-{month}": cell for month, cell in each["months"].items()}
+                kinds.setdefault(each["kind"], {}).update(months)
+            yield {**shown, "kinds": kinds}
+            after = page[-1]["_id"]
+
+
+def _unlisted(shown: Document, hidden: set[str]) -> Document:
+    """A masked part without its own list of masked fields, which is added to the whole's."""
+    hidden.update(shown.get("masked", ()))
+    return {name: value for name, value in shown.items() if name != "masked"}
 
 
 def _public(document: Mapping[str, Any]) -> Document:

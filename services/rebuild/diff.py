@@ -177,8 +177,12 @@ def _of_relationship(one: Document, two: Document, strength: Strength) -> tuple[
     if one["fingerprint"] != two["fingerprint"]:
         return "other facts", f"it sums up other facts: {one['count']} and {two['count']} of them"
     names = set(differing(one, two))
-    if names == {"score"}:
-        recent = same(strength.score(two["kinds"]), two["score"])
+    if ("kinds" in one) != ("kinds" in two):
+        return "cells", (
+            "the same facts; in one of them the kinds and months, which are many, are in documents of their own"
+        )
+    if names and names <= {"score", "mass"}:
+        recent = "kinds" in two and same(strength.score(two["kinds"]), two["score"])
         detail = ", which the present settings give to the newer one" if recent else ""
         return "score", f"the same facts, scored by other weights or another half-life{detail}"
     return "same facts", "the same facts, summed up differently: the document was changed by other means"

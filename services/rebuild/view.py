@@ -16,6 +16,7 @@ from services.rebuild.build import RebuildContext, lag, offsets
 from services.rebuild.compare import Difference
 from services.rebuild.diff import Comparison
 from shared.contracts.errors import Unavailable
+from shared.observability.terminal import printable
 
 _LOOK_SECONDS = 0.5
 _LINE_SECONDS = {"json": 1.0, "terminal": 0.5, "lines": 5.0}
@@ -215,12 +216,14 @@ def show_difference(found: Difference, console: Console) -> None:
 
 def _show_examples(name: str, comparison: Comparison, found: Difference, console: Console) -> None:
     reasons = ", ".join(f"{reason} ({count:,})" for reason, count in comparison.reasons.most_common())
-    console.print(f"\n{name}: {reasons}", markup=False, highlight=False)
+    console.print(f"\n{name}: {printable(reasons)}", markup=False, highlight=False)
     for example in comparison.examples:
-        console.print(f"  {example.id}: {example.why}", markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(f"  {example.id}: {example.why}"), markup=False, highlight=False, soft_wrap=True)
         for field, (live, other) in example.fields.items():
             console.print(
-                f"    {field}: {_text(live)} in version {found.live}, {_text(other)} in version {found.other}",
+                printable(
+                    f"    {field}: {_text(live)} in version {found.live}, {_text(other)} in version {found.other}"
+                ),
                 markup=False,
                 highlight=False,
                 soft_wrap=True,

@@ -18,11 +18,11 @@ from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.access.masks import hides
 from shared.contracts.events import Kind, Name
-from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, forbidden
+from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
 from shared.http.costs import Cost, costs
 from shared.http.paths import PathId, QueryId
 from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT_GRANTED
-from shared.http.scopes import needs
+from shared.http.scopes import Scoped, needs
 from shared.http.server import Refusal, json_response, problems
 from shared.measures.http import add_measures
 from shared.runtime.protocols import Document
@@ -40,9 +40,10 @@ Cursor = Annotated[str | None, Query(max_length=3000, description="The value of 
 Purpose = Annotated[
     Name | None,
     DerivedFrom("consent"),
+    Scoped(CONSUMERS_READ),
     Query(
         description="Only consumers who have granted this purpose. A page then lacks the others and may be "
-        "empty; `left_out` is true if it lacks any."
+        "empty; `left_out` is true if it lacks any. Needs `consumers:read`."
     ),
 ]
 ConsumerId = Annotated[PathId, DerivedFrom("consumer_id"), Path()]
@@ -113,7 +114,7 @@ def create_app(
             }
         ),
     )
-    @needs(PERSONAL_READ)
+    @needs(PERSONAL_READ, CONSUMERS_READ)
     def consumers(
         tenant: TenantOf,
         caller: CallerOf,
@@ -131,8 +132,6 @@ def create_app(
         if vault is None:
             raise Refusal(NOT_ENCRYPTED, "nothing is encrypted here (KITH_ENCRYPTION=off), so there is no index")
         field, value = ("email", email) if email is not None else ("phone", phone)
-        if not caller.may(CONSUMERS_READ):
-            raise forbidden(CONSUMERS_READ)
         if hides(caller.masks, f"personal.{field}"):
             raise Refusal(HIDDEN_FIELD, f"{field} is hidden from this credential, and the answer would reveal it")
         found = queries.consumers(tenant, field, vault.blind(tenant, field, value or ""), limit)
@@ -168,7 +167,7 @@ def create_app(
         provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         kind: Annotated[Kind | None, DerivedFrom("kind"), Query()] = None,
         limit: Limit = 100,
-        cursor: Cursor = None,
+        cursor: Annotated[Cursor, DerivedFrom("time", "consumer_id", "relation_id")] = None,
         purpose: Purpose = None,
     ) -> Any:
         """The relations of a consumer, of a provider or between both, latest first, without retracted ones."""
@@ -200,7 +199,7 @@ def create_app(
         consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
         provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
         limit: Limit = 100,
-        cursor: Cursor = None,
+        cursor: Annotated[Cursor, DerivedFrom("strength", "consumer_id", "provider_id")] = None,
         purpose: Purpose = None,
     ) -> Any:
         """The relationships of a consumer or of a provider, strongest first.
@@ -239,6 +238,29 @@ def create_app(
         if found is None:
             raise HTTPException(404, "there are no relations between this consumer and this provider")
         return json_response(found)
+
+    @app.get(
+        "/v1/relationships/{consumer_id}/{provider_id}/cells",
+        response_model=answers.CellPage,
+        responses=FAILURES
+        | problems({400: "The cursor of another query.", 404: "The consumer and the provider have no relations."}),
+    )
+    @needs(RELATIONS_READ)
+    def cells(
+        tenant: TenantOf,
+        cursors: CursorsOf,
+        consumer_id: ConsumerId,
+        provider_id: ProviderId,
+        limit: Limit = 100,
+        cursor: Annotated[Cursor, DerivedFrom("kind", "time")] = None,
+    ) -> Any:
+        """The sums of one relationship by kind and month, however many there are.
+
+        Each page is read when it is requested."""
+        page = queries.cells(tenant, consumer_id, provider_id, limit, cursors.decode(cursor))
+        if page is None:
+            raise HTTPException(404, "there are no relations between this consumer and this provider")
+        return json_response({**page, "next": cursors.encode(page["next"])})
 
     add_names(app, queries, presented)
     if measures is not None:

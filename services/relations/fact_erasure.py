@@ -43,6 +43,7 @@ def project_with_erased(
     change_topic: str,
     strength: Strength,
     pseudonym: Pseudonym,
+    most_cells: int,
 ) -> Generator[Ask, Answer, Outcome]:
     """Fold a slice that erases consumers, or holds events of erased ones. ``read`` holds the facts and
     relationships that its events name, and the markers."""
@@ -53,7 +54,7 @@ def project_with_erased(
             fold.erase(state, record, event)
         else:
             fold.fold(state, record, event)
-    outcome = yield from state.outcome(strength)
+    outcome = yield from state.outcome(strength, most_cells)
     outcome.writes += fold.markers()
     return outcome
 

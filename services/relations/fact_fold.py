@@ -7,6 +7,8 @@ from services.relations.fact_documents import pair_in
 from services.relations.span import KEPT, Times
 from services.relations.strength import Strength
 from services.relations.tally import Pair, Tally
+from services.relations.wide import is_wide
+from services.relations.wide_fold import narrow, wide_writes
 from shared.contracts.events import RelationEvent, event_key
 from shared.runtime.protocols import Answer, Ask, Document, GetMinMax, Message, Outcome, Record, Write
 
@@ -56,13 +58,13 @@ class FactFold:
     def send(self, message: Message) -> None:
         self._outcome.messages.append(message)
 
-    def outcome(self, strength: Strength) -> Generator[Ask, Answer, Outcome]:
-        """Everything to store and to publish."""
+    def outcome(self, strength: Strength, most_cells: int) -> Generator[Ask, Answer, Outcome]:
+        """Everything to store and to publish. A relationship of more than ``most_cells`` cells is wide."""
         self._outcome.writes += writes(self._stored, self.facts)
-        yield from self._relationships(strength)
+        yield from self._relationships(strength, most_cells)
         return self._outcome
 
-    def _relationships(self, strength: Strength) -> Generator[Ask, Answer, None]:
+    def _relationships(self, strength: Strength, most_cells: int) -> Generator[Ask, Answer, None]:
         """Turn tallies into documents. If the earliest or latest fact is gone and facts are left that were not
         loaded, read their times from the store."""
         tallies = self._tallies
@@ -85,11 +87,16 @@ class FactFold:
             for pair, others in zip(unknown, answers, strict=True):
                 found[pair] = tallies[pair].span.with_others(others)
 
+        wide = [(tally, found[pair]) for pair, tally in tallies.items() if tally.old and is_wide(tally.old)]
         for pair, tally in tallies.items():
-            times = found[pair]
-            after = tally.document(times, strength) if tally.count and times else None
-            if after != tally.old:
-                self._outcome.writes.append(Write("relationships", tally.id, tally.old, after))
+            if tally.old is None or not is_wide(tally.old):
+                after, writes = narrow(tally, found[pair], strength, most_cells)
+                if after != tally.old:
+                    self._outcome.writes.append(Write("relationships", tally.id, tally.old, after))
+                    if writes:
+                        self._outcome.writes += writes
+        if wide:
+            self._outcome.writes += yield from wide_writes(wide, strength, most_cells)
 
 
 class _Tallies(dict[Pair, Tally]):

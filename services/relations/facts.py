@@ -6,6 +6,7 @@ from services.relations.fact_documents import pair_in, pair_of, resolve
 from services.relations.fact_erasure import ERASED, project_with_erased
 from services.relations.fact_fold import FactFold, writes
 from services.relations.strength import Strength
+from services.relations.wide import MOST_CELLS
 from shared.contracts.events import FactEvent, SubjectErased, document_id
 from shared.erasure.records import Pseudonym, hashed
 from shared.runtime.protocols import Answer, Ask, Document, Get, Outcome, Record
@@ -17,6 +18,7 @@ def project_facts(
     change_topic: str,
     strength: Strength,
     pseudonym: Pseudonym = hashed,
+    most_cells: int = MOST_CELLS,
 ) -> Generator[Ask, Answer, Outcome]:
     """Fold a slice of relation events: facts by version, relationships by difference, a change per effect."""
     events = [(record, event) for record, event in items if not isinstance(event, SubjectErased)]
@@ -28,7 +30,7 @@ def project_facts(
     documents = yield Get({"relations": set(ids), "relationships": set(names.values()), ERASED: markers})
     if documents[ERASED] or len(events) < len(items):
         # Rare, and slower: services/relations/fact_erasure.py.
-        return (yield from project_with_erased(items, documents, change_topic, strength, pseudonym))
+        return (yield from project_with_erased(items, documents, change_topic, strength, pseudonym, most_cells))
     stored: dict[str, Document] = documents["relations"]
     relationships: dict[str, Document] = documents["relationships"]
     # An amendment may name another provider than the stored fact does: that relationship moves, too.
@@ -43,7 +45,7 @@ def project_facts(
         old = state.facts.get(id)
         if (new := resolve(id, event, old, record.value)) is not old:
             state.replace(record, event, id, new)
-    return (yield from state.outcome(strength))
+    return (yield from state.outcome(strength, most_cells))
 
 
 def store_facts(items: Sequence[tuple[Record, FactEvent]]) -> Generator[Ask, Answer, Outcome]:

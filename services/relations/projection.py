@@ -10,6 +10,7 @@ from services.relations.facts import project_facts, store_facts
 from services.relations.profile_erasure import ErasureMessages
 from services.relations.profiles import project_profiles
 from services.relations.strength import Strength
+from services.relations.wide import MOST_CELLS
 from shared.contracts.codec import check_clock, decode, decode_internal
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event, SubjectErased, known_arrival
@@ -34,8 +35,11 @@ class RelationsProjection:
         *,
         facts_only: bool = False,
         pseudonym: Pseudonym = hashed,
+        most_cells: int = MOST_CELLS,
     ) -> None:
-        """``pseudonym`` names the facts of consumers who are erased with ``anonymise``."""
+        """``pseudonym`` names the facts of consumers who are erased with ``anonymise``. ``most_cells`` is the
+        number of kinds and months of a pair that one document holds (services.relations.wide)."""
+        self._most_cells = most_cells
         self.topics = tuple(topics.name(short) for short in INPUTS)
         self._topics = topics
         self._strength = strength
@@ -85,6 +89,10 @@ class RelationsProjection:
             return store_facts(items)
         if short == "relations":
             return project_facts(
-                items, change_topic=change_topic, strength=self._strength, pseudonym=self._pseudonym
+                items,
+                change_topic=change_topic,
+                strength=self._strength,
+                pseudonym=self._pseudonym,
+                most_cells=self._most_cells,
             )
         return project_profiles(items, collection=short, change_topic=change_topic, erasure=self._erasure)

@@ -8,14 +8,16 @@ from pymongo.database import Database
 
 from services.relations import answers
 from services.relations.cache import QueryCache
+from services.relations.pair_queries import EVIDENCE, PairQueries
 from services.relations.strength import Strength
+from services.relations.wide import MOST_CELLS, is_wide
 from shared.contracts.events import EPOCH, document_id
 from shared.erasure.records import cause_of
 from shared.http.parameters import BadParameter
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
-EVIDENCE = 5
+TOO_WIDE = f"the relationship has more than {MOST_CELLS:,} kinds and months"
 
 
 #: Where a page begins: values of the item before it.
@@ -44,6 +46,7 @@ class Queries:
         self._names = names
         self._strength = strength
         self._cache = cache
+        self._pairs = PairQueries(database, names)
 
     def profile(self, collection: str, tenant: str, id: str) -> Document | None:
         """A consumer (``collection`` "consumers") or provider; None if it is unknown."""
@@ -125,42 +128,40 @@ class Queries:
     ) -> Document | None:
         """One relationship, explained as of ``now``; None when there are no relations between the two.
 
-        ``strength`` replaces the configured weights and half-life.
+        ``strength`` replaces the configured weights and half-life. Raises BadParameter where only the configured
+        ones are known: of a wide relationship.
         """
         key = ("relationship", tenant, consumer_id, provider_id)
-        found = self._cache.get(key, [key], lambda: self._with_recent(tenant, consumer_id, provider_id))
-        if found is None:
+        used = strength or self._strength
+
+        def load() -> tuple[Document, list[Document]] | None:
+            document = self._pairs.relationship(tenant, consumer_id, provider_id)
+            return None if document is None else (document, self._pairs.evidence(document, used))
+
+        if (found := self._cache.get((*key, used.half_life), [key], load)) is None:
             return None
         document, recent = found
-        strength = strength or self._strength
+        if strength is not None and is_wide(document):
+            raise BadParameter("half_life_months", f"cannot be chosen: {TOO_WIDE}")
         evidence = [
             {
                 "relation_id": fact["relation_id"],
                 "kind": fact["kind"],
                 "time": fact["time"],
                 "event": cause_of(fact),
-                "weight": strength.weight(fact["kind"], fact["time"], now),
+                "weight": used.weight(fact["kind"], fact["time"], now),
             }
             for fact in recent
         ]
         evidence.sort(key=lambda fact: (-fact["weight"], -_milliseconds(fact["time"]), fact["relation_id"]))
-        return answers.relationship(document, evidence[:EVIDENCE], strength, now)
+        return answers.relationship(document, evidence[:EVIDENCE], used, now)
 
-    def _with_recent(
-        self, tenant: str, consumer_id: str, provider_id: str
-    ) -> tuple[Document, list[Document]] | None:
-        """A relationship and the latest facts of each kind. The heaviest facts are among them, whatever the
-        weights, because within a kind the latest weigh most."""
-        document = self._one("relationships", document_id(tenant, consumer_id, provider_id))
-        if document is None:
-            return None
-        pair = {"tenant": tenant, "consumer_id": consumer_id, "provider_id": provider_id, "retracted": False}
-        recent = [
-            fact
-            for kind in document["kinds"]
-            for fact in self._many("relations", {**pair, "kind": kind}, [("time", -1), ("_id", -1)], EVIDENCE)
-        ]
-        return document, recent
+    def cells(
+        self, tenant: str, consumer_id: str, provider_id: str, limit: int, after: Place | None
+    ) -> Document | None:
+        """The sums of a relationship by kind and month, after a place, as in ``relations``; None without
+        relations. Raises BadPlace."""
+        return self._pairs.cells(tenant, consumer_id, provider_id, limit, after)
 
     def _one(self, collection: str, id: str) -> Document | None:
         with translated():

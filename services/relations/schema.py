@@ -4,6 +4,7 @@ from typing import Any
 
 from services.relations.fact_erasure import ERASED
 from services.relations.profile_erasure import ERASURES
+from services.relations.wide import CELLS
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 from shared.contracts.fact_fields import VALIDATORS
 from shared.erasure.records import KEYS, KEYS_SPEC
@@ -81,7 +82,7 @@ _FACT = object_schema(
     },
     VALIDATORS,
 )
-_RELATIONSHIPS = object_schema(
+_PAIR = object_schema(
     {
         "tenant": STRING,
         "consumer_id": STRING,
@@ -89,11 +90,33 @@ _RELATIONSHIPS = object_schema(
         "count": {**WHOLE, "minimum": 1},
         "first": DATE,
         "last": DATE,
-        "kinds": KINDS,
         "score": {"bsonType": "double"},
         "fingerprint": {**WHOLE, "minimum": 0},
     },
-    {"between": {"bsonType": "array", "items": DATE}},
+    {
+        "between": {"bsonType": "array", "items": DATE},
+        "kinds": KINDS,
+        "cells": {**WHOLE, "minimum": 1},
+        "sums": MONTH,
+        "mass": {
+            "bsonType": "object",
+            "required": ["number", "exponent", "settings"],
+            "properties": {"number": STRING, "exponent": WHOLE, "settings": STRING},
+            "additionalProperties": False,
+        },
+    },
+)
+# One document with all cells, or the head of a wide pair.
+_RELATIONSHIPS = {**_PAIR, "anyOf": [{"required": ["kinds"]}, {"required": ["cells", "sums", "mass"]}]}
+_CELLS = object_schema(
+    {
+        "tenant": STRING,
+        "consumer_id": STRING,
+        "provider_id": STRING,
+        "kind": STRING,
+        "year": STRING,
+        "months": {"bsonType": "object", "additionalProperties": MONTH},
+    }
 )
 
 MODE = {"enum": ["anonymise", "delete"]}
@@ -134,6 +157,8 @@ COLLECTIONS: Collections = {
         unique=True,
         complete_since=3,
     ),
+    # Their head's guard protects them: no transaction changes cells without it.
+    CELLS: CollectionSpec(_CELLS, indexes=((("tenant", 1), ("kind", 1)),)),
     ERASED: CollectionSpec(_ERASED, guard="mode"),
     ERASURES: CollectionSpec(_ERASURES, guard="asked"),
     KEYS: KEYS_SPEC,

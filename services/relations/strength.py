@@ -14,7 +14,8 @@ from typing import Any
 
 Kinds = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
-_LANDMARK = 2020 * 12
+#: The month of which scores are.
+LANDMARK = 2020 * 12
 # Beyond it a strength stays the largest number that a double can hold: it ends at 2^1024.
 _MOST_DOUBLINGS = 1000.0
 
@@ -49,7 +50,7 @@ class Strength:
         the same bits. Minus infinity for no relations at all.
         """
         terms = [
-            ((month_number(month) - _LANDMARK) / self.half_life, self.weights.get(kind, 1.0) * cell["count"])
+            ((month_number(month) - LANDMARK) / self.half_life, self.weights.get(kind, 1.0) * cell["count"])
             for kind in sorted(kinds)
             for month, cell in sorted(kinds[kind].items())
         ]
@@ -75,9 +76,17 @@ class Strength:
         total = sum(parts.values())
         return {kind: part / total for kind, part in parts.items()}
 
+    def share(self, kinds: Kinds, score: float) -> float:
+        """The part that these kinds have of a strength with this sort key, as a fraction of 1."""
+        return _power(self.score(kinds) - score)
+
     def from_score(self, score: float, now: datetime) -> float:
         """The strength as of ``now`` of a stored sort key."""
-        return _power(score - (_month_count(now) - _LANDMARK) / self.half_life)
+        return _power(score - (_month_count(now) - LANDMARK) / self.half_life)
+
+    def log_weight(self, weight: float, month: str) -> float:
+        """log2 of what one relation of a kind of this weight adds to the strength as of the landmark."""
+        return math.log2(weight) + (month_number(month) - LANDMARK) / self.half_life
 
     def weight(self, kind: str, time: datetime, now: datetime) -> float:
         """What one relation of a kind and time adds to the strength as of ``now``."""

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from hashlib import blake2b
 
 from services.relations.span import Span, Times
-from services.relations.strength import Strength, month_of
-from shared.contracts.money import Money, add_fact, money_of, store
+from services.relations.strength import month_of
+from shared.contracts.money import Money, add_fact, add_stored, money_of, store
 from shared.runtime.protocols import Document
 
+#: kind → month → cell
+Kinds = dict[str, dict[str, Document]]
 #: tenant, consumer_id, provider_id
 Pair = tuple[str, str, str]
 
@@ -22,6 +24,23 @@ class Cell:
     def __init__(self) -> None:
         self.count = self.rating_count = self.rating_sum = 0
         self.money: Money = {}
+
+    def plus(self, other: "Cell") -> None:
+        """Add another difference."""
+        self.count += other.count
+        self.rating_count += other.rating_count
+        self.rating_sum += other.rating_sum
+        for currency, (amount, number) in other.money.items():
+            known = self.money.setdefault(currency, [0, 0])
+            known[0] += amount
+            known[1] += number
+
+    def add(self, stored: Document) -> None:
+        """Add a stored cell."""
+        self.count += stored["count"]
+        self.rating_count += stored.get("rating_count", 0)
+        self.rating_sum += stored.get("rating_sum", 0)
+        add_stored(self.money, stored)
 
     def applied(self, before: Document | None) -> Document | None:
         """The stored cell after the difference; None without facts."""
@@ -54,27 +73,27 @@ class Tally:
     Adding and removing commute and cancel out, so neither order nor repetition shows in the result.
     """
 
-    __slots__ = ("_moved", "_pair", "count", "fingerprint", "id", "old", "span")
+    __slots__ = ("count", "fingerprint", "id", "moved", "old", "pair", "span")
 
     def __init__(self, id: str, pair: Pair, old: Document | None) -> None:
         self.id = id
-        self._pair = pair
+        self.pair = pair
         self.old = old
         self.span = (
             Span(Times(old["first"], old["last"], old.get("between", [])), old["count"]) if old else Span(None, 0)
         )
         self.count: int = old["count"] if old else 0
         self.fingerprint: int = old["fingerprint"] if old else 0
-        self._moved: dict[tuple[str, str], Cell] = {}
+        self.moved: dict[tuple[str, str], Cell] = {}
 
     def move(self, fact: Document, sign: int) -> None:
         """Add (1) or take away (-1) a live fact."""
         self.count += sign
         self.fingerprint = (self.fingerprint + sign * fingerprint(fact)) % _MODULUS
         place = (fact["kind"], month_of(fact["time"]))
-        cell = self._moved.get(place)
+        cell = self.moved.get(place)
         if cell is None:
-            cell = self._moved[place] = Cell()
+            cell = self.moved[place] = Cell()
         cell.count += sign
         if "amount" in fact:
             add_fact(cell.money, fact["currency"], fact["amount"], sign)
@@ -82,10 +101,9 @@ class Tally:
             cell.rating_count += sign
             cell.rating_sum += sign * fact["rating"]
 
-    def document(self, times: Times, strength: Strength) -> Document:
-        """The relationship's document, in canonical order and without cells of no facts."""
-        tenant, consumer_id, provider_id = self._pair
-        kinds = self._kinds()
+    def document(self, times: Times, rest: Document) -> Document:
+        """The relationship's document, in canonical order. ``rest`` are its cells, or what a head has instead."""
+        tenant, consumer_id, provider_id = self.pair
         document: Document = {
             "_id": self.id,
             "tenant": tenant,
@@ -94,19 +112,18 @@ class Tally:
             "count": self.count,
             "first": times.first,
             "last": times.last,
-            "kinds": kinds,
-            "score": strength.score(kinds),
+            **rest,
             "fingerprint": self.fingerprint,
         }
         if times.between:
             document["between"] = times.between
         return document
 
-    def _kinds(self) -> dict[str, dict[str, Document]]:
+    def kinds(self) -> Kinds:
         """Kind → month → cell after the slice. Cells that it does not move are those of the old document."""
         old: Mapping[str, dict[str, Document]] = self.old["kinds"] if self.old else {}
         touched: dict[str, dict[str, Document]] = {}
-        for (kind, month), cell in self._moved.items():
+        for (kind, month), cell in self.moved.items():
             months = touched.get(kind)
             if months is None:
                 months = touched[kind] = dict(old.get(kind, ()))

@@ -21,6 +21,7 @@ Place = tuple[int, str]
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
 _DUPLICATE = 11000
 _QUERY_MS = 5_000
+_ORDER = [("at", 1), ("_id", 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ class Queue:
         limit: int,
         without: Collection[str] = (),
     ) -> list[Document]:
-        """The queued deliveries of an endpoint in order, after a place, without these subjects."""
+        """Subject and place of the queued deliveries of an endpoint in order, after a place, without these
+        subjects."""
         query: Document = {"endpoint": endpoint, "state": "queued", **self._unheld(endpoint)}
         if without:
             query["subject"] = {"$nin": list(without)}
@@ -79,7 +81,7 @@ class Queue:
             query["at"] = {"$gte": at}
             query["$or"] = [{"at": {"$gt": at}}, {"_id": {"$gt": id}}]
         with translated():
-            found = self._deliveries.find(query, max_time_ms=_QUERY_MS).sort([("at", 1), ("_id", 1)])
+            found = self._deliveries.find(query, {"subject": 1, "at": 1}, max_time_ms=_QUERY_MS).sort(_ORDER)
             return list(found.limit(limit))
 
     def firsts(self, endpoint: str, subjects: Collection[str]) -> list[Document]:

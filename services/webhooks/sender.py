@@ -1,15 +1,15 @@
 """Sends the deliveries of one endpoint, in order within each subject.
 
-Deliveries are taken in the endpoint's order by a scan of its queue. Of a subject only the first one is under way;
-the next one follows once the outcome of the first is stored. A subject whose first delivery has failed is *parked*
-until the next attempt is due, and holds up nobody else. When the scan reaches the end it begins again, because
-another partition may have enqueued a delivery at a place that it has passed.
+A scan of the queue, in the endpoint's order, finds subjects. Of each subject the first delivery is read and
+sent; the next one is read once the outcome of the first is stored, so that order holds. A subject whose first
+delivery has failed is *parked* until the next attempt is due, and holds up nobody else. When the scan reaches the
+end it begins again, because another partition may have enqueued a delivery at a place that it has passed.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -62,19 +62,24 @@ class Parts:
 
 @dataclass(slots=True)
 class _State:
-    """What a sender remembers of its endpoint while it has the lease."""
+    """What a sender remembers of its endpoint while it has the lease. A subject is in at most one of ``asked``,
+    ``waiting``, ``busy`` and ``parked``."""
 
     place: Place | None = None
     scanned: float = -1e9
+    #: Subjects whose first delivery is to be read.
+    asked: set[str] = field(default_factory=set)
+    #: The first deliveries of subjects, read and not started; by subject.
+    waiting: dict[str, Document] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
     #: Subject → when its first delivery is due.
     parked: dict[str, datetime] = field(default_factory=dict)
-    #: Subjects whose queue the scan has passed while they were busy or parked.
-    more: set[str] = field(default_factory=set)
-    ready: list[Document] = field(default_factory=list)
     failures: int = 0
     failing_since: datetime | None = None
     resume_at: float = 0.0
+
+    def knows(self, subject: str) -> bool:
+        return any(subject in each for each in (self.asked, self.waiting, self.busy, self.parked))
 
 
 class Sender:
@@ -149,12 +154,10 @@ class Sender:
         """Which subjects wait for another attempt."""
         id = self.endpoint["_id"]
         found = await self._parts.threads(lambda: self._parts.queue.retrying(id))
+        parked = self._state.parked
         for delivery in found:
-            self._park(delivery["subject"], delivery["due"])
-
-    def _park(self, subject: str, due: datetime) -> None:
-        self._state.parked[subject] = max(due, self._state.parked.get(subject, due))
-        self._state.more.add(subject)
+            subject, due = delivery["subject"], delivery["due"]
+            parked[subject] = max(due, parked.get(subject, due))
 
     async def _start(self) -> bool:
         """Start what can be started; False if there was nothing."""
@@ -167,23 +170,21 @@ class Sender:
         if room <= 0:
             return False
         await self._open_secrets(now)
-        await self._take_parked()
-        if not state.ready:
+        now_due = self._parts.clock()
+        for subject in [subject for subject, due in state.parked.items() if due <= now_due][:WINDOW]:
+            del state.parked[subject]
+            state.asked.add(subject)
+        if not state.asked and not state.waiting:
             await self._scan(now)
-        started = False
-        while state.ready and room > 0:
-            delivery = state.ready.pop(0)
-            subject = delivery["subject"]
-            if subject in state.busy or subject in state.parked:
-                state.more.add(subject)
-                continue
-            room -= 1
-            started = True
+        if state.asked and len(state.waiting) < WINDOW:
+            await self._read_firsts()
+        started = list(state.waiting)[:room]
+        for subject in started:
             state.busy.add(subject)
-            task = asyncio.create_task(self._attempt(delivery))
+            task = asyncio.create_task(self._attempt(state.waiting.pop(subject)))
             self._tasks.add(task)
             task.add_done_callback(self._done)
-        return started or state.place is not None
+        return bool(started or state.asked) or state.place is not None
 
     async def _open_secrets(self, now: float) -> None:
         """Decrypt the secrets now and then: their key may be destroyed, and one may have ended."""
@@ -195,62 +196,31 @@ class Sender:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         self._wake.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a webhook's attempt failed unexpectedly", exc_info=error)
-
-    async def _take_parked(self) -> None:
-        """Put the first delivery of each subject that is due in front."""
-        state, now = self._state, self._parts.clock()
-        due = [subject for subject, time in state.parked.items() if time <= now and subject not in state.busy]
-        due = due[: CONCURRENCY * 2]
-        for subject in due:
-            del state.parked[subject]
-        await self._follow(due)
-
-    async def _follow(self, subjects: Collection[str]) -> None:
-        """Put the next delivery of these subjects in front, after the scan has passed it."""
-        if not subjects:
-            return
-        id, state = self.endpoint["_id"], self._state
-        found = await self._parts.threads(lambda: self._parts.queue.firsts(id, subjects))
-        state.more -= {*subjects}
-        ready = []
-        for delivery in found:
-            if delivery["due"] > self._parts.clock():
-                self._park(delivery["subject"], delivery["due"])
-            else:
-                ready.append(delivery)
-                state.more.add(delivery["subject"])
-        await self._learn(ready)
-        ready.sort(key=place_of)
-        state.ready[:0] = ready
 
     async def _scan(self, now: float) -> None:
+        """Find the subjects that have deliveries from the place on, and go on there the next time."""
         state, id = self._state, self.endpoint["_id"]
-        if state.place is None and now - state.scanned < _RESCAN_SECONDS and state.scanned > 0:
-            # Nothing new can be behind the end but what has come since.
+        if state.place is None and now - state.scanned < _RESCAN_SECONDS:
             return
-        begun = asyncio.get_running_loop().time()
-        place = state.place
-        # Their queues are followed on their own. Beyond some number they are skipped here.
-        parked = list(state.parked)[:_MOST_EXCLUDED]
+        place, parked = state.place, list(state.parked)[:_MOST_EXCLUDED]
         found = await self._parts.threads(lambda: self._parts.queue.waiting(id, place, WINDOW, parked))
         state.place = place_of(found[-1]) if len(found) == WINDOW else None
         if state.place is None:
-            state.scanned = begun - (_RESCAN_SECONDS - _SOON_SECONDS if found else 0)
-        ready = []
-        seen: set[str] = set()
-        for delivery in found:
-            subject = delivery["subject"]
-            if subject in state.busy or subject in state.parked or subject in seen:
-                state.more.add(subject)
-            elif delivery["due"] > self._parts.clock():
-                self._park(subject, delivery["due"])
-            else:
-                ready.append(delivery)
-                seen.add(subject)
+            state.scanned = now - (_RESCAN_SECONDS - _SOON_SECONDS if found else 0)
+        state.asked |= {each["subject"] for each in found if not state.knows(each["subject"])}
+
+    async def _read_firsts(self) -> None:
+        """Read the first delivery of the subjects that were found: what the scan has seen of a subject need not be
+        its first one, because another may have been enqueued behind the place."""
+        state, id = self._state, self.endpoint["_id"]
+        subjects = list(state.asked)[:WINDOW]
+        found = await self._parts.threads(lambda: self._parts.queue.firsts(id, subjects))
+        now = self._parts.clock()
+        ready = sorted((each for each in found if each["due"] <= now), key=place_of)
         await self._learn(ready)
-        state.ready = ready
+        state.asked -= {*subjects}
+        state.parked |= {each["subject"]: each["due"] for each in found if each["due"] > now}
+        state.waiting |= {each["subject"]: each for each in ready}
 
     async def _learn(self, deliveries: list[Document]) -> None:
         if "purpose" in self.endpoint or self.endpoint.get("categories"):
@@ -258,6 +228,21 @@ class Sender:
             self._known = await self._parts.threads(lambda: self._parts.renderer.known(endpoint, deliveries))
 
     async def _attempt(self, delivery: Document) -> None:
+        try:
+            await self._try(delivery)
+        except (Unavailable, Stale) as error:
+            log.debug("webhooks wait for a server: %s", error)
+            self._again(delivery["subject"])
+        except Exception:
+            log.exception("an attempt of a webhook failed unexpectedly; it is repeated")
+            self._again(delivery["subject"])
+
+    def _again(self, subject: str) -> None:
+        """Let a subject's delivery be read and tried again in a while: nothing was sent."""
+        self._state.busy.discard(subject)
+        self._state.parked[subject] = self._parts.clock() + timedelta(seconds=_TROUBLE_SECONDS)
+
+    async def _try(self, delivery: Document) -> None:
         endpoint, parts = self.endpoint, self._parts
         known = self._known
         if "purpose" in endpoint or endpoint.get("categories"):
@@ -272,8 +257,7 @@ class Sender:
             return
         async with parts.under_way:
             if not self._may_send():
-                self._state.busy.discard(delivery["subject"])
-                self._state.more.add(delivery["subject"])
+                self._again(delivery["subject"])
                 return
             answer = await parts.poster.post(endpoint["url"], dict(request.headers), request.body)
         parts.metrics.attempted(answer)
@@ -326,19 +310,17 @@ class Sender:
         await self._parts.threads(lambda: self._parts.queue.settle([settled for settled, _ in batch]))
         del self._settled[: len(batch)]
         state, delivered, gone = self._state, False, False
-        following = []
         for settled, outcome in batch:
             subject = settled.delivery["subject"]
             state.busy.discard(subject)
             self._parts.metrics.settled(outcome)
             delivered |= outcome == "delivered"
             gone |= settled.entry.get("status") == schedule.GONE
-            if settled.due is not None:
-                self._park(subject, settled.due)
-            elif subject in state.more:
-                following.append(subject)
+            if settled.due is None:
+                state.asked.add(subject)
+            else:
+                state.parked[subject] = settled.due
         self._wake.set()
-        await self._follow(following)
         await self._remember(delivered=delivered, gone=gone)
 
     async def _remember(self, *, delivered: bool, gone: bool) -> None:

@@ -1,7 +1,7 @@
 """Access control of an HTTP service: every route is guarded, by its declaration or as an administrative act."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Any, Protocol
 
@@ -13,7 +13,7 @@ from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
 from shared.access.cursor_key import OwnKey
-from shared.access.masks import hidden_order, masked, with_masks, without_cursor
+from shared.access.masks import hidden_order, masked, with_masks
 from shared.access.openapi import document_access
 from shared.access.query import Parameters
 from shared.access.quota import Quotas, What
@@ -26,9 +26,10 @@ from shared.http.costs import Cost, cost_of
 from shared.http.cursors import CursorKey, Cursors
 from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
-from shared.http.problems.client import HIDDEN_FIELD, WRONG_TENANT
+from shared.http.problems.client import HIDDEN_FIELD, RATE_LIMITED, WRONG_TENANT
+from shared.http.refusals import Refusals
 from shared.http.scopes import Need, need_of, takes_any_parameter
-from shared.http.server import SECURITY_HEADERS, problem
+from shared.http.server import SECURITY_HEADERS, Refusal, problem
 from shared.http.shares import Share
 from shared.http.streams import WhileValid, is_streamed
 from shared.http.work import CURRENT, Work, blocking, off_the_loop
@@ -68,6 +69,7 @@ class Access:
         cursor_key: CursorKey | None = None,
     ) -> None:
         self.limits = limits or Limits.usual()
+        self.refusals = Refusals()
         #: Of the cursors of lists. Without ``cursor_key`` they are of this process alone.
         self.cursor_key = cursor_key or OwnKey()
         self._keys = keys
@@ -80,20 +82,25 @@ class Access:
     def lets_anyone(self, need: Need) -> bool:
         return need.scope is None or (need.scope == "metrics:read" and self._open_metrics)
 
-    async def admit(self, request: Request, scope: str | None) -> Caller:
-        """The admitted caller. Raises Denied (401, 403, 429) and Unavailable."""
+    async def admit(self, request: Request, *scopes: str) -> Caller:
+        """The admitted caller, who has all of ``scopes``. Raises Denied (401, 403, 429) and Unavailable."""
         stated = request.headers.getlist(TENANT_HEADER)
         if self._open:
             # A header that is not a tenant's name is rejected where the route reads it.
             return Caller(stated[0] if stated else "default", _OPEN, name="anyone", key="open", bound=False)
         caller = await self._caller(request.headers.getlist("Authorization"))
         if self._quotas is not None:
-            request.scope["kith.quota"] = self._quotas.take(caller)
+            try:
+                request.scope["kith.quota"] = self._quotas.take(caller)
+            except Denied:
+                await self.refusals.wait(owner_of(caller))
+                raise
         if any(tenant != caller.tenant for tenant in stated):
             detail = f"the header {TENANT_HEADER} is not the tenant of the credential"
             raise Denied(403, detail, kind=WRONG_TENANT)
-        if scope is not None and not caller.may(scope):
-            raise forbidden(scope)
+        for scope in scopes:
+            if not caller.may(scope):
+                raise forbidden(scope)
         return caller
 
     async def still_admits(self, request: Request) -> bool:
@@ -180,25 +187,31 @@ class GuardedRoute(APIRoute):
             if access.lets_anyone(need):
                 owner = of_address(request.client.host if request.client else "")
                 return await answered(_shared_out(request, owner, self.endpoint))
-            caller = await access.admit(request, need.scope)
+            caller = await access.admit(request, *need.scopes)
             request.scope["kith.caller"] = caller
-            answer = await answered(_shared_out(request, owner_of(caller), self.endpoint), caller)
+            try:
+                answer = await answered(_shared_out(request, owner_of(caller), self.endpoint), caller)
+            except (Denied, Refusal) as refused:
+                if _status(refused) == RATE_LIMITED.status:
+                    await access.refusals.wait(owner_of(caller))
+                raise
             return WhileValid(answer, lambda: access.still_admits(request)) if is_streamed(answer) else answer
 
         async def answered(request: Request, caller: Caller | None = None) -> Response:
             given = request.query_params.multi_items()
             if not any_parameter and (problem := parameters.refused(given)) is not None:
                 return problem
-            if caller is None or not caller.masks:
+            if caller is None:
+                return await handle(request)
+            parameters.check_scopes(caller, given)
+            if not caller.masks:
                 return await handle(request)
             parameters.check(caller.masks, given, request.path_params)
+            values = parameters.values(given)
+            if model is not None:
+                check_order(model, caller.masks, values)
             if need.masks_itself:
                 return await handle(request)
-            values = parameters.values(given)
-            if model is not None and (found := hidden_order(model, caller.masks, values)) is not None:
-                name, field = found
-                detail = f"{field} is hidden from this credential, and the order of {name} would reveal it"
-                raise Denied(403, detail, kind=HIDDEN_FIELD)
             return await blocking(_hidden, await handle(request), caller, model, values)
 
         return guarded
@@ -219,9 +232,21 @@ def secure(app: FastAPI, access: Access) -> None:
         return problem(error.status, error.detail, error.headers, kind=error.kind)
 
 
+def check_order(model: type[BaseModel], masks: Sequence[str], parameters: Mapping[str, Any]) -> None:
+    """Raise Denied (403) for an answer that reveals a masked field even where its values are masked."""
+    if (found := hidden_order(model, masks, parameters)) is not None:
+        name, field = found
+        detail = f"{field} is hidden from this credential, and the order or choice of {name} would reveal it"
+        raise Denied(403, detail, kind=HIDDEN_FIELD)
+
+
 def owner_of(caller: Caller) -> Owner:
     """The one whom the work of ``caller`` counts for."""
     return Owner(caller.tenant, caller.key, caller.bound)
+
+
+def _status(refused: Denied | Refusal) -> int:
+    return refused.status if isinstance(refused, Denied) else refused.status_code
 
 
 def held_by(request: Request) -> ExitStack:
@@ -239,12 +264,16 @@ def room_of(request: Request) -> Room:
 def pools_of(limits: Limits) -> dict[Cost, FairPool]:
     """Threads for work of each cost. No work waits for work of another cost."""
     heavy, waiting = limits.heavy_threads, limits.heavy_waiting
+    # One of the usual four: a second query of a tenant would slow down the others more than it helps the first.
+    share = max(1, heavy // 4)
     return {
-        Cost.DOCUMENT: FairPool("document", limits.threads, limits.waiting),
-        Cost.LIST: FairPool("list", limits.threads, limits.waiting),
-        Cost.QUERY: FairPool("query", heavy, waiting, what="queries waiting"),
-        # Python computes in one thread at a time: a second one of a tenant would only slow down the others.
-        Cost.MEASURE: FairPool("measure", heavy, waiting, what="measures waiting", per_tenant=1),
+        Cost.DOCUMENT: FairPool(
+            "document", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 4)
+        ),
+        # Most of it is Python's work, as is that of measures: one thread computes at a time.
+        Cost.LIST: FairPool("list", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 8)),
+        Cost.QUERY: FairPool("query", heavy, waiting, what="queries waiting", per_tenant=share),
+        Cost.MEASURE: FairPool("measure", heavy, waiting, what="measures waiting", per_tenant=share),
     }
 
 
@@ -322,7 +351,7 @@ def _hidden(
         shown = with_masks(content, caller.masks)
     else:
         shown = masked(content, model, caller.masks, parameters)
-    return Response(orjson.dumps(without_cursor(shown)), answer.status_code, media_type="application/json")
+    return Response(orjson.dumps(shown), answer.status_code, media_type="application/json")
 
 
 class _Headers:

@@ -42,6 +42,9 @@ MASKABLE = SOURCES | _DERIVED | _PARTS.keys()
 class DerivedFrom:
     """Declares the fields (paths such as ``location.lat``) that a value reveals. None: it reveals no field."""
 
+    #: Whether a null reveals something, too: a mean is null where there is nothing to average.
+    null_reveals = True
+
     def __init__(self, *fields: str) -> None:
         self.fields = fields
 
@@ -65,14 +68,29 @@ class DerivedBy(DerivedFrom):
 
 
 class OrderedBy(DerivedFrom):
-    """Declares the fields that the order of a list, or its choice of the first items, reveals."""
+    """Declares the fields that a member reveals even where all its values are masked: by the order of a list, by
+    the choice of its items, by their number. An answer with such a member is refused."""
+
+
+class OrderedByParameter(DerivedBy, OrderedBy):
+    """Declares that they depend on a parameter of the request."""
+
+
+class ContainedIn(DerivedFrom):
+    """Declares the fields in a cursor, which anyone can decode. Null: there is no next page."""
+
+    null_reveals = False
+
+
+class ContainedByParameter(DerivedBy, ContainedIn):
+    """Declares that they depend on a parameter of the request."""
 
 
 #: Counts and the like, which reveal no field.
 Count = Annotated[int, DerivedFrom()]
 Ratio = Annotated[float, DerivedFrom()]
 Label = Annotated[str, DerivedFrom()]
-#: What ``by`` groups by.
+#: The key of what ``by`` groups by.
 KEY = DerivedBy(
     "by",
     {
@@ -82,6 +100,11 @@ KEY = DerivedBy(
         "consumer": ("consumer_id",),
         "provider_kind": ("provider_id", "kind"),
     },
+)
+#: Grouping by kind reveals how many relations are of one kind, even under a masked key. Grouping by an id only
+#: reveals which relations have the same one.
+GROUPED = DerivedBy(
+    "by", {"total": (), "kind": ("kind",), "provider": (), "consumer": (), "provider_kind": ("kind",)}
 )
 
 

@@ -6,17 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from shared.access.lineage import reveals
+from shared.access.lineage import DerivedFrom, reveals
 from shared.access.shapes import Nested, Shape, shape_of
 from shared.http.caller import PERSONAL_READ, Caller
 
 Json = dict[str, Any]
 
 MASK = "•••"
-#: The fields that order lists. The cursor of the next page contains those of the last item of a page.
-_IN_CURSORS = frozenset(
-    {"consumer_id", "provider_id", "relation_id", "time", "strength", "key", "bucket", "hour", "day"}
-)
 _PART = r"[A-Za-z0-9_-]{1,60}"
 _PATH = re.compile(rf"{_PART}(\.({_PART}|\*)){{0,9}}", re.ASCII)
 
@@ -53,7 +49,8 @@ def masked(
     answer: Json, model: type[BaseModel], paths: Iterable[str], parameters: Mapping[str, Any] | None = None
 ) -> Json:
     """``answer``, in the form of ``model``, with the fields of ``paths`` and everything derived from them masked
-    (``shared.access.lineage``). ``parameters`` are those of the request, with their defaults."""
+    (``shared.access.lineage``). ``parameters`` are those of the request, with their defaults. A field that is null
+    stays null; a value derived from it is masked even then."""
     wanted = tuple(paths)
 
     def hide(rest: Json, found: set[str]) -> Json:
@@ -66,21 +63,14 @@ def masked(
 def hidden_order(
     model: type[BaseModel], paths: Iterable[str], parameters: Mapping[str, Any]
 ) -> tuple[str, str] | None:
-    """The list of an answer whose order reveals a masked field, and that field; None without one."""
+    """The member of an answer whose order or choice of items reveals a masked field, and that field; None without
+    one."""
     wanted = tuple(paths)
     for name, part in shape_of(model).fields.items():
         for order in part.orders:
             if (field := reveals(wanted, order.of(parameters))) is not None:
                 return name, field
     return None
-
-
-def without_cursor(answer: Json) -> Json:
-    """``answer`` with its cursor masked if that contains a masked field: anyone can decode a cursor."""
-    hidden = {path.rpartition(".")[2] for path in answer.get("masked") or ()}
-    if hidden & _IN_CURSORS and answer.get("next") is not None:
-        return {**answer, "next": MASK, "masked": sorted({*answer["masked"], "next"})}
-    return answer
 
 
 def hides(paths: Iterable[str], field: str) -> bool:
@@ -108,15 +98,25 @@ def _by_shape(
         return {name: _by_shape(item, shape.shape, paths, parameters, found) for name, item in value.items()}
     changed = dict(value)
     for name, part in shape.fields.items():
-        # Null reveals nothing, so it is kept.
-        if (old := value.get(name)) is None:
+        if name not in value:
             continue
-        if any(reveals(paths, lineage.of(parameters)) for lineage in part.lineages):
+        old = value[name]
+        if any(_hidden(name, old, lineage, paths, parameters) for lineage in part.lineages):
             found.add(name)
             changed[name] = MASK
-        elif part.inner is not None:
+        elif old is not None and part.inner is not None:
             changed[name] = _by_shape(old, part.inner, paths, parameters, found)
     return changed
+
+
+def _hidden(
+    name: str, value: Any, lineage: DerivedFrom, paths: tuple[str, ...], parameters: Mapping[str, Any]
+) -> bool:
+    field = reveals(paths, lineage.of(parameters))
+    if field is None or value is not None:
+        return field is not None
+    # A null that is the field itself hides nothing. A derived one may reveal something: no mean, so no orders.
+    return lineage.null_reveals and field.rpartition(".")[2] != name
 
 
 def _in_records(document: Json, paths: Iterable[str], change: Callable[[Any], Any], found: set[str]) -> Json:

@@ -1,5 +1,6 @@
 """Access control in a service's OpenAPI document: schemes, scopes, and the answers to rejected requests."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -44,26 +45,27 @@ def document_access(app: FastAPI) -> None:
         for route in app.routes:
             if not isinstance(route, APIRoute) or not route.include_in_schema:
                 continue
-            scope = need_of(route.endpoint).scope
+            scopes = need_of(route.endpoint).scopes
             for method in route.methods or ():
                 operation = document["paths"][route.path_format][method.lower()]
-                _guarded(operation, scope)
+                _guarded(operation, scopes)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _guarded(operation: Json, scope: str | None) -> None:
-    if scope is None:
+def _guarded(operation: Json, scopes: Sequence[str]) -> None:
+    if not scopes:
         operation["security"] = []
         return
     # OpenAPI 3.1 allows scopes for schemes of every kind.
-    operation["security"] = [{"apiKey": [scope]}, {"oidc": [scope]}]
+    operation["security"] = [{"apiKey": [*scopes]}, {"oidc": [*scopes]}]
+    named = " or ".join(f"`{scope}`" for scope in scopes)
     answers = operation["responses"]
     for status, answer in problems(
         {
             401: "The credential is missing, unknown, expired or revoked.",
-            403: f"The credential lacks the scope `{scope}`, or is for another tenant.",
+            403: f"The credential lacks the scope {named}, or is for another tenant.",
             429: "The key's rate limit is used up. Retry after the seconds in Retry-After.",
             503: "Kafka or MongoDB is temporarily unavailable. Retry after the seconds in Retry-After.",
         }

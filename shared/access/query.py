@@ -13,8 +13,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from shared.access.lineage import DerivedFrom, reveals
-from shared.http.caller import Denied
+from shared.http.caller import Caller, Denied, forbidden
 from shared.http.problems.client import HIDDEN_FIELD
+from shared.http.scopes import Scoped
 from shared.http.server import problem
 
 _NUMBERS = {2: "twice", 3: "three times"}
@@ -22,13 +23,14 @@ _NUMBERS = {2: "twice", 3: "three times"}
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a route. ``lineages``: the fields that filtering or ordering by it reveals. ``default`` is
-    None for a parameter without one."""
+    """A parameter of a route. ``lineages``: the fields that filtering or ordering by it reveals. ``scopes``: those
+    that its use needs. ``default`` is None for a parameter without one."""
 
     name: str
     many: bool
     default: Any
     lineages: tuple[DerivedFrom, ...]
+    scopes: tuple[str, ...] = ()
 
 
 class Parameters:
@@ -57,6 +59,13 @@ class Parameters:
     def values(self, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """The given parameters, with defaults for the others."""
         return {name: each.default for name, each in self.query.items()} | dict(given)
+
+    def check_scopes(self, caller: Caller, given: Sequence[tuple[str, str]]) -> None:
+        """Raise Denied (403) for a parameter that filters by data which the caller may not read."""
+        for name in dict.fromkeys(name for name, value in given if value != ""):
+            for scope in self.query[name].scopes if name in self.query else ():
+                if not caller.may(scope):
+                    raise forbidden(scope, f"the parameter {name}")
 
     def check(self, masks: Sequence[str], given: Sequence[tuple[str, str]], path: Iterable[str]) -> None:
         """Raise Denied (403) for a parameter that filters or orders by a masked field: a series of requests would
@@ -120,7 +129,13 @@ def _parameter(name: str, info: FieldInfo) -> Parameter:
     found = list(info.metadata)
     many = _many(info.annotation, found)
     default = None if info.default in (PydanticUndefined, ...) else info.default
-    return Parameter(name, many, default, tuple(each for each in found if isinstance(each, DerivedFrom)))
+    return Parameter(
+        name,
+        many,
+        default,
+        tuple(each for each in found if isinstance(each, DerivedFrom)),
+        tuple(each.scope for each in found if isinstance(each, Scoped)),
+    )
 
 
 def _many(annotation: Any, found: list[Any]) -> bool:

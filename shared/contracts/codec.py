@@ -21,9 +21,10 @@ from shared.contracts.events import (
     RelationRecorded,
     SubjectErased,
 )
+from shared.contracts.names import lookalike
 from shared.contracts.rfc3339 import WANTED
 from shared.contracts.spelling import may_differ, with_ids_in_nfc
-from shared.contracts.strict_json import check
+from shared.contracts.strict_json import check, safe_path
 from shared.contracts.unambiguous import is_unambiguous
 from shared.contracts.wire import normal
 
@@ -62,6 +63,7 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
     else:
         if not is_unambiguous(raw, event):
             check(raw)
+            check_names(raw)
             normal(raw)  # raises if there are both data and data_base64
         return with_ids_in_nfc(event) if may_differ(raw) else event
     try:
@@ -72,6 +74,13 @@ def decode(raw: bytes, *, upcasters: Mapping[tuple[str, int], Upcaster] = UPCAST
             raise
         detail = "this version of the event type is not known here"
         raise InvalidEvent("unknown_version", detail, "dataversion") from None
+
+
+def check_names(raw: bytes) -> None:
+    """Raise InvalidEvent for an attribute that some readers take for another one (``names.lookalike``)."""
+    if (name := lookalike(orjson.loads(raw))) is not None:
+        detail = "is an attribute's name in other letters, which some readers take for it; names are lower case"
+        raise InvalidEvent("invalid", detail, safe_path([name]))
 
 
 def decode_fields(fields: dict[str, Any]) -> Event:

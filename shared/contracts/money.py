@@ -55,11 +55,43 @@ def amounts_of(money: Money) -> dict[str, int]:
 
 def store(money: Money, count: int, out: dict[str, Any]) -> None:
     """Write the money of ``count`` facts into a stored sum."""
-    if not (amounts := amounts_of(money)):
-        return
-    out[AMOUNT] = amounts
-    if differing := {currency: money[currency][1] for currency in amounts if money[currency][1] != count}:
-        out[AMOUNT_COUNT] = differing
+    amounts: dict[str, int] = {}
+    numbers: dict[str, int] = {}
+    for currency in sorted(money) if len(money) > 1 else money:
+        amount, number = money[currency]
+        if amount or number:
+            amounts[currency] = amount
+            if number != count:
+                numbers[currency] = number
+    if amounts:
+        out[AMOUNT] = amounts
+        if numbers:
+            out[AMOUNT_COUNT] = numbers
+
+
+def store_sum(one: Mapping[str, Any], other: Mapping[str, Any], count: int, out: dict[str, Any]) -> None:
+    """Write the money of two stored sums, of ``count`` facts together, into a third."""
+    amounts: Mapping[str, int] | None = one.get(AMOUNT)
+    others: Mapping[str, int] | None = other.get(AMOUNT)
+    if amounts and others and len(amounts) == 1 and amounts.keys() == others.keys():
+        # One currency in both, as nearly always.
+        [currency] = amounts
+        amount = amounts[currency] + others[currency]
+        number = _number(one, currency) + _number(other, currency)
+        if amount or number:
+            out[AMOUNT] = {currency: amount}
+            if number != count:
+                out[AMOUNT_COUNT] = {currency: number}
+    elif amounts or others:
+        money = money_of(one)
+        add_stored(money, other)
+        store(money, count, out)
+
+
+def _number(stored: Mapping[str, Any], currency: str) -> int:
+    numbers = stored.get(AMOUNT_COUNT)
+    number: int = stored.get("count", 0) if numbers is None else numbers.get(currency, stored.get("count", 0))
+    return number
 
 
 def summed(stored: Iterable[Mapping[str, Any]]) -> dict[str, int]:

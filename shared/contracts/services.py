@@ -48,7 +48,7 @@ _TABLE = (
         writes=(*OUTPUTS, "relations", "consumers"),
         folds=INPUTS,
         reads=(*CHANGES.values(), LEDGER),
-        documents=("consumers", "providers", "relations", "relationships"),
+        documents=("consumers", "providers", "relations", "relationships", "relationship_cells"),
         rebuilds="Rebuild consumers, providers, relations and relationships from their topics.",
     ),
     ServiceSpec(

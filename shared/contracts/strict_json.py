@@ -106,9 +106,9 @@ def inexact(text: str) -> str | None:
 def _raise_at(value: Any, path: list[str]) -> None:
     match value:
         case _Twice(name):
-            raise InvalidEvent("duplicate_member", _TWICE, _safe_path([*path, name]))
+            raise InvalidEvent("duplicate_member", _TWICE, safe_path([*path, name]))
         case _Fault(reason, detail):
-            raise InvalidEvent(reason, detail, _safe_path(path))
+            raise InvalidEvent(reason, detail, safe_path(path))
         case dict():
             for name, part in value.items():
                 _raise_at(name, [*path, name])
@@ -117,10 +117,10 @@ def _raise_at(value: Any, path: list[str]) -> None:
             for index, part in enumerate(value):
                 _raise_at(part, [*path, str(index)])
         case str() if _SURROGATE.search(value):
-            raise InvalidEvent("lone_surrogate", _HALF, _safe_path(path))
+            raise InvalidEvent("lone_surrogate", _HALF, safe_path(path))
 
 
-def _safe_path(path: list[str]) -> str | None:
+def safe_path(path: list[str]) -> str | None:
     """The path, without names that may be anything, including personal data."""
     return (
         ".".join(p if p.isascii() and (_PLAIN_NAME.fullmatch(p) or p.isdigit()) else "[key]" for p in path) or None

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 
 from shared.contracts.events import ConsumerData, Event, ProviderData, RelationData
+from shared.contracts.names import lookalike
 
 _WITH_TRAITS = frozenset({RelationData, ConsumerData, ProviderData})
 _WITH_LOCATION = frozenset({ConsumerData, ProviderData})
@@ -64,13 +65,13 @@ def is_unambiguous(raw: bytes, event: Event) -> bool:
     if floats and _LONG in raw.translate(_DIGITS):
         return False
     # A colon in a string may be escaped, including those of the time.
-    colons = -1 if _BACKSLASH in raw else raw.count(_COLON) - _IN_TIME
-    if colons == known:
+    if _BACKSLASH not in raw and raw.count(_COLON) - _IN_TIME == known:
         return True
-    names = raw.count(b'":')
-    # Some colons may follow white space. Searching for that costs less than removing it.
-    if names != colons and (0x20 in raw or 0x0A in raw or 0x09 in raw or 0x0D in raw):
+    # Some colons of members may follow white space. Removing that costs less than looking for it before colons.
+    if 0x20 in raw or 0x0A in raw or 0x09 in raw or 0x0D in raw:
         names = raw.translate(None, b" \t\r\n").count(b'":')
+    else:
+        names = raw.count(b'":')
     return names == known or _has_so_many(raw, names - known + attributes)
 
 
@@ -91,4 +92,4 @@ def _has_so_many(raw: bytes, count: int) -> bool:
         attributes = _attributes(raw)
     except (ValueError, RecursionError):
         return False
-    return len(attributes) == count and "data_base64" not in attributes
+    return len(attributes) == count and "data_base64" not in attributes and lookalike(attributes) is None

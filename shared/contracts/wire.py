@@ -109,10 +109,46 @@ def from_attributes(
     return start[:-1] + b',"data":' + data + b"}"
 
 
+def check_headers(stated: Iterable[tuple[str, str]], raw: bytes) -> None:
+    """Raise InvalidEvent when headers state an attribute (name and text) otherwise than the event in structured
+    mode does, or one that it lacks: a reader of headers would believe another event than a reader of the body."""
+    try:
+        members = _members.decode(raw.removeprefix(BOM))
+    except (ValueError, RecursionError):
+        return  # the codec reports what is wrong
+    seen: set[str] = set()
+    for name, text in stated:
+        if not _NAME.fullmatch(name) or name in _ELSEWHERE:
+            raise InvalidEvent("invalid", "a header names no attribute that a header can state")
+        if name in seen:
+            raise InvalidEvent("invalid", "is stated by two headers", name)
+        seen.add(name)
+        if name not in members or _as_text(bytes(members[name])) != text:
+            raise InvalidEvent("invalid", "is stated otherwise by a header; leave the header out", name)
+
+
+def _as_text(value: bytes) -> str | None:
+    """A JSON value as a header states it; None for one that no header can."""
+    found = json.loads(value)
+    if isinstance(found, bool):
+        return "true" if found else "false"
+    return str(found) if isinstance(found, str | int) else None
+
+
+def stated_in(headers: Headers) -> list[tuple[str, str]]:
+    """The attributes that the headers of a Kafka message state. Names of headers are compared without case, so
+    that one in another case is an error and not ignored. Raises InvalidEvent."""
+    return [
+        (name[len(KAFKA_PREFIX) :], _text(name, value))
+        for name, value in headers
+        if name.lower().startswith(KAFKA_PREFIX)
+    ]
+
+
 def is_binary(headers: Headers) -> bool:
     """Whether a Kafka message is a CloudEvent in binary mode: a header contains one of the required attributes,
     and the content type is not that of structured mode."""
-    return any(name in _REQUIRED for name, _ in headers) and not any(
+    return any(name.lower() in _REQUIRED for name, _ in headers) and not any(
         name.lower() == _CONTENT_TYPE and value.lower().startswith(b"application/cloudevents")
         for name, value in headers
     )
@@ -120,12 +156,8 @@ def is_binary(headers: Headers) -> bool:
 
 def structured(headers: Headers, value: bytes) -> bytes:
     """Convert a Kafka message in binary mode to structured mode. Raises InvalidEvent."""
-    stated, types = [], set()
-    for name, text in headers:
-        if name.startswith(KAFKA_PREFIX):
-            stated.append((name.removeprefix(KAFKA_PREFIX), _text(name, text)))
-        elif name.lower() == _CONTENT_TYPE:
-            types.add(_text(name, text))
+    stated = stated_in(headers)
+    types = {_text(name, text) for name, text in headers if name.lower() == _CONTENT_TYPE}
     if len(types) > 1:
         raise InvalidEvent("invalid", "is stated by two headers", "datacontenttype")
     extra = {"datacontenttype": types.pop()} if types else {}
@@ -142,7 +174,7 @@ def without_attributes(headers: Headers) -> Headers:
     return tuple(
         (name, value)
         for name, value in headers
-        if not name.startswith(KAFKA_PREFIX) and name.lower() != _CONTENT_TYPE
+        if not name.lower().startswith(KAFKA_PREFIX) and name.lower() != _CONTENT_TYPE
     )
 
 

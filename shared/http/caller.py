@@ -71,8 +71,8 @@ def unauthorized(detail: str, error: str | None = "invalid_token") -> Denied:
     return Denied(401, detail, {"WWW-Authenticate": challenge})
 
 
-def forbidden(scope: str) -> Denied:
-    """A 403 that names the missing scope."""
+def forbidden(scope: str, what: str = "this") -> Denied:
+    """A 403 that names the missing scope. ``what`` needs it."""
     challenge = f'Bearer realm="kith", error="insufficient_scope", scope="{scope}"'
-    detail = f"this needs the scope {scope}, which the credential lacks"
+    detail = f"{what} needs the scope {scope}, which the credential lacks"
     return Denied(403, detail, {"WWW-Authenticate": challenge}, kind=MISSING_SCOPE)

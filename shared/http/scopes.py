@@ -13,22 +13,36 @@ _ANY_PARAMETER = "kith_any_parameter"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """``scope`` None: no credential is needed. ``masks_itself``: the route masks hidden fields in its answers.
-    Otherwise that is done for it, in JSON."""
+    """``scope`` None: no credential is needed. ``also``: further scopes, for an answer with data of several.
+    ``masks_itself``: the route masks hidden fields in its answers. Otherwise that is done for it, in JSON."""
 
     scope: str | None
+    also: tuple[str, ...] = ()
     masks_itself: bool = False
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return (*(() if self.scope is None else (self.scope,)), *self.also)
+
+
+@dataclass(frozen=True, slots=True)
+class Scoped:
+    """Declares, beside the type of a parameter, the scope that its use needs: what it filters by is data of
+    another scope than the route's."""
+
+    scope: str
 
 
 #: For a route without a declaration: a forgotten one is not open.
 UNSAID = Need(ADMIN)
 
 
-def needs(scope: str, *, masks_itself: bool = False) -> Callable[[F], F]:
-    """Declares the scope of a route's function. Goes below the route's own decorator."""
+def needs(scope: str, *also: str, masks_itself: bool = False) -> Callable[[F], F]:
+    """Declares the scopes of a route's function, all of which a caller needs. Goes below the route's own
+    decorator."""
 
     def mark(function: F) -> F:
-        setattr(function, _ATTRIBUTE, Need(scope, masks_itself))
+        setattr(function, _ATTRIBUTE, Need(scope, also, masks_itself))
         return function
 
     return mark

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from shared.contracts.errors import TooSlow, Unavailable
 from shared.http.parameters import BadParameter
@@ -113,6 +114,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(BadParameter, _bad_parameter)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(ClientGone, _gone)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _crash)
     extend_openapi(app, {"Problem": Problem.model_json_schema()})
 

@@ -60,6 +60,8 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        # By default uvicorn believes X-Forwarded-Proto and X-Forwarded-For of any process on this machine.
+        proxy_headers=False,
         timeout_graceful_shutdown=grace_seconds,
         **({} if tls is None else tls.arguments()),
     )

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 from fastapi import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 #: A stream's credential is checked again after so many seconds. With the seconds for which a credential that was
 #: read counts as valid (shared.access.lookup), a stream ends within five seconds of a revocation.
@@ -26,7 +26,8 @@ class WhileValid(Response):
         self.raw_headers = answer.raw_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        revoked = False
+        revoked = begun = False
+        events = (self.headers.get("content-type") or "").startswith("text/event-stream")
         failed: Exception | None = None
 
         async def watch(group: anyio.CancelScope) -> None:
@@ -34,22 +35,24 @@ class WhileValid(Response):
             while await self._valid():
                 await anyio.sleep(RECHECK_SECONDS)
             revoked = True
+            if not events and (connection := scope.get("kith.connection")) is not None:
+                # At once: an answer's thread may take long to end.
+                connection.drop()
             group.cancel()
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
 
         async with anyio.create_task_group() as group:
             group.start_soon(watch, group.cancel_scope)
             try:
-                await self._answer(scope, receive, send)
+                await self._answer(scope, receive, noted)
             except Exception as error:  # raised below: the group would wrap it
                 failed = error
             group.cancel_scope.cancel()
-        if revoked and self._answer.media_type == "text/event-stream":
+        if revoked and events and begun:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        elif revoked:
-            raise CredentialEnded
         if failed is not None:
             raise failed
-
-
-class CredentialEnded(Exception):
-    """The credential has ended while an answer was sent. The server closes the connection."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from shared.access.lineage import DerivedFrom
+from shared.access.lineage import DerivedFrom, OrderedBy
 from shared.measures.days import Span, date_of
 
 A = TypeVar("A", bound="Answer")
@@ -24,7 +24,10 @@ class Answer(BaseModel):
     #: How the measure treats money of several currencies; None for a measure without money.
     money: ClassVar[str | None] = None
 
-    period: Period = Field(default_factory=Period, description="The period counted; set in every answer.")
+    # Every measure counts what lies in a period, which ends today by default.
+    period: Annotated[Period, OrderedBy("time")] = Field(
+        default_factory=Period, description="The period counted; set in every answer."
+    )
 
 
 class Occurring(BaseModel):

@@ -2,23 +2,27 @@
 
 A spreadsheet treats a cell as a formula if it begins with ``=``, ``+``, ``-`` or ``@``, also in their full-width
 forms and after blanks. It may split a file differently than it was written: with another delimiter (``;``, ``|``,
-a tab) or at a line break, a cell can begin in the middle of a text. An apostrophe goes in front of each such
-place.
+a tab) or at a line break, a cell can begin in the middle of a text. A quotation mark there is dropped by its
+reader, so what follows begins the cell. An apostrophe goes in front of each such place.
 
 Data can begin with an apostrophe, too. A text that looks guarded already is guarded again, so that ``=1`` is
 written ``'=1``, ``'=1`` is written ``''=1``, and ``unguarded`` returns each original. ``'t Hof`` is unchanged.
 """
 
+import json
 import re
+from typing import Any
 
-_SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−"
-#: Skipped at the beginning of a cell: blanks and zero-width characters, but not what separates cells.
+#: Every character whose compatible form (Unicode's NFKC) begins with a sign of a formula.
+_SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫−⁺⁻⁼₊₋₌⩵⩶﬩"
+#: Skipped at the beginning of a cell: quotation marks, blanks, and what has no width: controls, formats, fillers
+#: and selectors of variants. Not what separates cells.
 _INVISIBLE = (
-    r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
-    r"\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3"
-    r"\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160"
+    r"\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_BLANKS = rf"(?:[^\S\t\r\n]|[{_INVISIBLE}])*"
+_BLANKS = rf"(?:[^\S\t\r\n]|[\"{_INVISIBLE}])*"
 _FORMULA = rf"{_BLANKS}[{_SIGNS}]"
 #: At the very beginning a tab or a line break is enough: spreadsheets drop it.
 _BEGIN = rf"(?:[\t\r\n]|{_FORMULA})"
@@ -42,3 +46,12 @@ def guarded_json(text: str) -> str:
     """JSON text (an object or an array) with the same value. With another delimiter no cell of it begins with a
     sign of a formula, because the sign is written as an escape."""
     return _IN_JSON.sub(lambda found: f"{found[1]}\\u{ord(found[2]):04x}", text)
+
+
+def guarded_cell(value: Any) -> Any:
+    """The cell of any value: texts are guarded, objects and arrays are JSON, numbers and None stay as they are."""
+    if isinstance(value, str):
+        return guarded(value)
+    if isinstance(value, dict | list):
+        return guarded_json(json.dumps(value, ensure_ascii=False))
+    return value

@@ -8,7 +8,7 @@ from fastapi import FastAPI, Query, Request, Response
 
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.masks import presented
-from shared.http.caller import Caller
+from shared.http.caller import Caller, forbidden
 from shared.http.costs import Cost, costs
 from shared.http.scopes import needs
 from shared.http.server import problem, problems
@@ -42,6 +42,9 @@ def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[
 
 def _add(app: FastAPI, measure: Measure[S], source: Callable[[str], S], scope: str) -> None:
     def answered(query: PeriodQuery, caller: Caller, access: Access) -> bytes:
+        for scope in measure.scopes(query):
+            if not caller.may(scope):
+                raise forbidden(scope)
         content = measure.run(source(caller.tenant), query).model_dump_json().encode()
         if not (personal := measure.personal(query)):
             return content

@@ -8,8 +8,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.access.lineage import DerivedFrom
 from shared.contracts.events import Currency, Kind, Rating, ShortText
+from shared.http.caller import RELATIONS_READ
 from shared.http.parameters import BadParameter
 from shared.http.paths import QueryId
+from shared.http.scopes import Scoped
 from shared.measures.days import Span, Unit, day_of, name_of
 
 #: The most days of a period that is listed by day, week or month.
@@ -43,7 +45,8 @@ def _day(value: Any) -> Any:
 Day = Annotated[date, BeforeValidator(_day)]
 #: Filters, with the fields that their use reveals.
 OfKind = Annotated[Kind | None, DerivedFrom("kind")]
-OfCategory = Annotated[ShortText | None, DerivedFrom("categories")]
+#: A category is data of providers.
+OfCategory = Annotated[ShortText | None, DerivedFrom("categories"), Scoped(RELATIONS_READ)]
 OfCurrency = Annotated[Currency | None, DerivedFrom("currency")]
 OfRating = Annotated[Rating | None, DerivedFrom("rating")]
 
@@ -83,7 +86,9 @@ class FilterQuery(PeriodQuery):
     """A period, and a filter of relations."""
 
     kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
-    category: OfCategory = Field(None, description="Only relations with providers of this category.")
+    category: OfCategory = Field(
+        None, description="Only relations with providers of this category. Needs `relations:read`."
+    )
     provider_id: Annotated[QueryId | None, DerivedFrom("provider_id")] = Field(
         None, description="Only relations with this provider."
     )

@@ -23,6 +23,8 @@ class Measure(Generic[S]):
     run: Callable[[S, PeriodQuery], Answer]
     #: Paths of the personal fields in the answer to a query.
     personal: Callable[[PeriodQuery], tuple[str, ...]] = lambda _: ()
+    #: Scopes that the answer to a query needs beside the route's, because it joins data of several.
+    scopes: Callable[[PeriodQuery], tuple[str, ...]] = lambda _: ()
 
     @property
     def question(self) -> str:
@@ -37,9 +39,10 @@ def measure(
     answer: type[A],
     run: Callable[[S, Q], A],
     personal: Callable[[Q], tuple[str, ...]] = lambda _: (),
+    scopes: Callable[[Q], tuple[str, ...]] = lambda _: (),
 ) -> Measure[S]:
     """``run`` computes the answer to a query from a source. ``personal`` returns the paths of its personal
-    fields."""
+    fields, ``scopes`` the scopes that it needs beside the route's."""
 
     def checked(source: S, asked: PeriodQuery) -> Answer:
         assert isinstance(asked, query)
@@ -49,4 +52,8 @@ def measure(
         assert isinstance(asked, query)
         return personal(asked)
 
-    return Measure(name, query, answer, checked, named)
+    def needed(asked: PeriodQuery) -> tuple[str, ...]:
+        assert isinstance(asked, query)
+        return scopes(asked)
+
+    return Measure(name, query, answer, checked, named, needed)

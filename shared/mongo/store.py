@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import reduce
 from typing import Any
 
 import pymongo.errors
@@ -25,7 +26,7 @@ from shared.contracts.revision import REVISION
 from shared.mongo.bounded import BoundedClient
 from shared.mongo.claims import Claims
 from shared.mongo.errors import translated
-from shared.mongo.limits import LIMIT_SECONDS
+from shared.mongo.limits import LIMIT_SECONDS, STREAM_MS
 from shared.mongo.writes import PLAIN, write
 from shared.runtime import outbox
 from shared.runtime.protocols import (
@@ -36,6 +37,7 @@ from shared.runtime.protocols import (
     Get,
     GetByPrefix,
     GetKeys,
+    GetReduced,
     OutboxBatch,
     Progress,
     Slice,
@@ -168,6 +170,15 @@ class MongoStore:
             if isinstance(ask, GetByPrefix):
                 return [
                     list(collection.find({"_id": beginning_with(prefix)}).sort("_id", 1).limit(ask.most))
+                    for prefix in ask.prefixes
+                ]
+            if isinstance(ask, GetReduced):
+                return [
+                    reduce(
+                        ask.step,
+                        collection.find({"_id": beginning_with(prefix)}, max_time_ms=STREAM_MS).sort("_id", 1),
+                        ask.start(),
+                    )
                     for prefix in ask.prefixes
                 ]
             excluding = {"_id": {"$nin": list(ask.excluding)}}

@@ -4,15 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.wire import is_binary, normal, structured, without_attributes
+from shared.contracts.wire import check_headers, is_binary, normal, stated_in, structured, without_attributes
 from shared.runtime.protocols import Record
 
 
 def in_structured_mode(record: Record) -> Record:
     """The record in structured mode. A record that is not in binary mode, as nearly all, is returned as it is. The
     value of a CloudEvent in binary mode includes the headers that belong to it. Raises InvalidEvent when the
-    headers do not make an event."""
-    if not record.headers or record.value is None or not is_binary(record.headers):
+    headers do not make an event, or contradict the one in the value."""
+    if not record.headers or record.value is None:
+        return record
+    if not is_binary(record.headers):
+        if stated := stated_in(record.headers):
+            check_headers(stated, record.value)
         return record
     value = structured(record.headers, record.value)
     return record._replace(value=value, headers=without_attributes(record.headers))

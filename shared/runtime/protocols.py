@@ -1,7 +1,7 @@
 """What the runner needs of Kafka, of MongoDB and of a projection. ``shared.kafka``, ``shared.mongo`` and
 ``shared.testing.memory`` implement it; one contract suite holds them to the same behaviour. Pure."""
 
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -110,6 +110,17 @@ class GetByPrefix:
 
 
 @dataclass(frozen=True, slots=True)
+class GetReduced:
+    """Request, per prefix, for what ``step`` makes of the documents of ``collection`` whose ids begin with it, one
+    after the other, beginning with ``start()``. However many there are, few are in memory at a time."""
+
+    collection: str
+    prefixes: Sequence[str]
+    start: Callable[[], Any]
+    step: Callable[[Any, Document], Any]
+
+
+@dataclass(frozen=True, slots=True)
 class GetKeys:
     """Request for the data keys of consumers: tenant → consumer ids. The vault answers it, and creates missing
     keys (``shared.vault.key_requests``)."""
@@ -117,10 +128,10 @@ class GetKeys:
     of: Mapping[str, Collection[str]]
 
 
-Ask = Get | GetMinMax | GetByPrefix | GetKeys
+Ask = Get | GetMinMax | GetByPrefix | GetReduced | GetKeys
 #: Answer to Get: collection → id → document, without absent ones. To GetMinMax: a list of values per filter. To
-#: GetByPrefix: a list of documents per prefix, by ascending id. To GetKeys: (tenant, consumer id) → the key, or
-#: the mark that it is destroyed.
+#: GetByPrefix: a list of documents per prefix, by ascending id. To GetReduced: a result per prefix. To GetKeys:
+#: (tenant, consumer id) → the key, or the mark that it is destroyed.
 Answer = Any
 
 

@@ -39,6 +39,7 @@ from shared.runtime.observer import CompositeObserver, Observer
 from shared.runtime.protocols import Document, Projection, Publisher, Store
 from shared.runtime.readiness import ReadinessGate
 from shared.runtime.runner import Runner
+from shared.runtime.tuning import shorten_switch_interval
 from shared.runtime.watchdog import STORE_THREADS
 from shared.runtime.worker import Worker, owner_name
 from shared.settings import Settings
@@ -225,6 +226,7 @@ class Service:
         ``origins`` may call the API from a browser. Raises ConfigurationError, and the error that stopped a
         worker.
         """
+        shorten_switch_interval()
         if gate is not None:
             add_gate(app, gate, but=ungated)
         add_metrics(app, self.metrics)

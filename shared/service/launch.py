@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.observability.terminal import printable_lines
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -64,5 +65,5 @@ def read_settings() -> "Settings":
 
 
 def _end(service: str, message: str, status: int) -> None:
-    print(f"kith {service}: {message}", file=sys.stderr)
+    print(f"kith {service}: {printable_lines(message)}", file=sys.stderr)
     sys.exit(status)

@@ -5,6 +5,7 @@ partitions by hand) and time.
 """
 
 import copy
+import functools
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from shared.runtime.protocols import (
     Get,
     GetByPrefix,
     GetKeys,
+    GetReduced,
     Message,
     OutboxBatch,
     Partition,
@@ -220,6 +222,16 @@ class MemoryStore:
                     copy.deepcopy(found[id])
                     for id in sorted(id for id in found if id.startswith(prefix))[: ask.most]
                 ]
+                for prefix in ask.prefixes
+            ]
+        if isinstance(ask, GetReduced):
+            found = self.collections[ask.collection]
+            return [
+                functools.reduce(
+                    ask.step,
+                    (copy.deepcopy(found[id]) for id in sorted(found) if id.startswith(prefix)),
+                    ask.start(),
+                )
                 for prefix in ask.prefixes
             ]
         assert not isinstance(ask, GetKeys)  # the VaultStore answers these

@@ -23,6 +23,7 @@ from services.relations.cache import QueryCache
 from services.relations.measures.catalogue import MEASURES as RELATIONS
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
+from shared.access.cursor_key import OwnKey
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.mongo.store import connect
@@ -122,6 +123,9 @@ ASKED: list[Ask] = [
     *(("exports", f"/odata/v1/Aggregates?$filter=rating_sum gt {n}") for n in (3, 30)),
 ]
 
+#: Cursors of two installations differ by their keys, whatever they tell.
+CURSOR_KEY = OwnKey()
+
 
 def amounts(data: dict[str, Any]) -> dict[str, Any]:
     if (amount := data.get("amount")) is not None:
@@ -156,7 +160,7 @@ def _json(value: dict[str, Any]) -> bytes:
 
 
 def apps(database: Any) -> dict[str, FastAPI]:
-    access = Access(Keys(), audit=Journal())
+    access = Access(Keys(), audit=Journal(), cursor_key=CURSOR_KEY)
     clock = lambda: NOW  # noqa: E731
     return {
         "relations": relations_app(

@@ -282,16 +282,19 @@ def test_what_somebody_has_done_is_theirs_without_a_profile_too_and_reading_it_i
         headers = {"Authorization": f"Bearer kith_{may}"}
         return world.call("GET", f"/v1/consumers/{consumer}/export", headers=headers)
 
-    shown = export("cyd", "consumers:read,personal:read").json()
+    for missing in ("consumers:read,personal:read", "relations:read,personal:read"):
+        assert export("cyd", missing).status_code == 403, "it holds a profile and relations"
+    assert list(audit_log.entries("default")) == []
+    shown = export("cyd", "consumers:read,relations:read,personal:read").json()
     assert shown["consumer"] == {"consumer_id": "cyd"}
     assert [fact["text"] for fact in shown["relations"]] == ["quite fine"]
     [entry] = audit_log.entries("default")
     assert (entry["action"], entry["subject"]) == ("personal.read", {"consumer_id": "cyd"})
     assert "text" in entry["fields"]
-    hidden = export("cyd", "consumers:read")
+    hidden = export("cyd", "consumers:read,relations:read")
     assert (hidden.status_code, "quite fine" in hidden.text) == (200, False)
     assert len(list(audit_log.entries("default"))) == 1, "masks show nothing"
-    assert export("cy", "consumers:read").status_code == 404
+    assert export("cy", "consumers:read,relations:read").status_code == 404
     recorder.close()
 
 

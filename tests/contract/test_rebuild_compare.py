@@ -118,7 +118,7 @@ def test_a_rebuilt_version_is_the_same_while_events_come(
     found = comparing.compare()
     assert found.same, found
     assert found.collections["relations"].compared > 100
-    names = {"consumers", "providers", "relations", "relationships", "erased", "erasures"}
+    names = {"consumers", "providers", "relations", "relationships", "relationship_cells", "erased", "erasures"}
     assert set(found.collections) == names
     assert not any(comparison.examples for comparison in found.collections.values())
 

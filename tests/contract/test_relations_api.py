@@ -266,6 +266,7 @@ PATHS = {
     "/v1/relations": ("RelationPage", {"200", "400", "422", "503"}),
     "/v1/relationships": ("RelationshipPage", {"200", "400", "422", "503"}),
     "/v1/relationships/{consumer_id}/{provider_id}": ("Relationship", {"200", "404", "422", "503"}),
+    "/v1/relationships/{consumer_id}/{provider_id}/cells": ("CellPage", {"200", "400", "404", "422", "503"}),
 }
 
 

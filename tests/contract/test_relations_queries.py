@@ -8,7 +8,8 @@ import pytest
 
 from services.relations import answers
 from services.relations.cache import QueryCache
-from services.relations.queries import EVIDENCE, BadPlace, Queries
+from services.relations.pair_queries import EVIDENCE
+from services.relations.queries import BadPlace, Queries
 from services.relations.strength import Strength
 from shared.runtime.protocols import Document
 from tests.support.builders import STRENGTH, event, recorded, retracted, stored_state

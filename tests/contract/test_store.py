@@ -16,6 +16,7 @@ from shared.runtime.protocols import (
     Get,
     GetByPrefix,
     GetMinMax,
+    GetReduced,
     Message,
     OutboxBatch,
     Outcome,
@@ -256,3 +257,5 @@ def test_documents_whose_ids_begin_alike_come_lowest_first(world: Contract) -> N
     assert [[document["_id"] for document in some] for some in found] == [["a:c:10", "a:c:2"], ["b:c:1"], []]
     [every] = world.store.read(GetByPrefix("things", ["a:c:"], 9))
     assert [document["_id"] for document in every] == ["a:c:10", "a:c:2", "a:c:é"]
+    reduced = GetReduced("things", ["a:c:", "z:"], list, lambda found, document: [*found, document["_id"]])
+    assert world.store.read(reduced) == [["a:c:10", "a:c:2", "a:c:é"], []]

@@ -23,6 +23,9 @@ from typing import Any
 from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect
 
+from services.webhooks.feed import Feed
+from services.webhooks.post import Answer, Poster
+from services.webhooks.queue import Queue
 from shared.kafka.python_client.reader import KafkaReader
 from shared.mongo.store import MongoStore
 from shared.runtime.partition_state import PartitionState
@@ -46,6 +49,15 @@ STEPS = (
     "before-clear",
     "after-clear",
 )
+#: Those of a sender of webhooks.
+WEBHOOK_STEPS = (
+    "before-post",
+    "after-post",  # the endpoint has answered, and nothing of it is stored
+    "before-settle",
+    "after-settle",
+    "before-feed",
+    "after-feed",
+)
 
 
 class Unexpected(Exception):
@@ -62,7 +74,7 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> "Fault":
         step, action, when = text.split(":")
-        if step not in STEPS:
+        if step not in (*STEPS, *WEBHOOK_STEPS):
             raise ValueError(f"there is no step {step}")
         return cls(step, action, int(when.removesuffix("+")), when.endswith("+"))
 
@@ -122,7 +134,22 @@ def install(faults: str) -> None:
     around(Runner, "_send", points, "before-publish", None)
     _publish_halves(points)
     around(PartitionState, "settled", points, "after-publish", None)
+    around(Queue, "settle", points, "before-settle", "after-settle")
+    around(Feed, "_store", points, "before-feed", "after-feed")
+    _post(points)
     around(MongoStore, "clear", points, "before-clear", "after-clear", when=lambda args, _: bool(args[0]))
+
+
+def _post(points: Points) -> None:
+    plain = Poster.post
+
+    async def post(self: Poster, url: str, headers: dict[str, str], body: bytes) -> Answer:
+        points.reach("before-post")
+        answer = await plain(self, url, headers, body)
+        points.reach("after-post")
+        return answer
+
+    Poster.post = post  # type: ignore[method-assign]
 
 
 def around(

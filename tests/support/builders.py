@@ -8,6 +8,7 @@ from services.relations.projection import RelationsProjection
 from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
 from services.relations.strength import Strength
+from services.relations.wide import MOST_CELLS
 from shared.access.guard import Access
 from shared.contracts.codec import decode_fields, encode
 from shared.contracts.events import Event, document_id, event_key
@@ -64,17 +65,24 @@ class MemoryKith:
         vault: Callable[[MemoryStore], Vault] | None = None,
         *,
         refuse: bool = False,
+        most_cells: int | None = None,
+        strength: Strength = STRENGTH,
     ) -> None:
         """``vault`` opens the vault whose keys are in a store; without one nothing is sealed."""
+        most_cells = MOST_CELLS if most_cells is None else most_cells
         names = [TOPICS.name(short) for short in (*INPUTS, *OUTPUTS)]
         self.log = MemoryLog(dict.fromkeys(names, partitions), clock=lambda: ARRIVAL_MS)
         self.store = MemoryStore(COLLECTIONS)
         self.publisher = MemoryPublisher(self.log)
         self.now = 0.0
-        self.projection: Any = RelationsProjection(TOPICS, STRENGTH, max_future_seconds=86_400)
+        self.projection: Any = RelationsProjection(
+            TOPICS, strength, max_future_seconds=86_400, most_cells=most_cells
+        )
         self.vault = None if vault is None else vault(self.store)
         if self.vault is not None:
-            folded = RelationsProjection(TOPICS, STRENGTH, 86_400, pseudonym=self.vault.pseudonym)
+            folded = RelationsProjection(
+                TOPICS, strength, 86_400, pseudonym=self.vault.pseudonym, most_cells=most_cells
+            )
             self.projection = SealedProjection(folded, refuse=refuse)
         self.inputs = [p for p in self.log.records if TOPICS.short(p.topic) in INPUTS]
         self.reader, self.runner = self.worker(slice_events)
@@ -125,9 +133,11 @@ class MemoryKith:
         ]
 
 
-def stored_state(events: Iterable[Event], *, partitions: int = 2, slice_events: int = 3) -> dict[str, Any]:
+def stored_state(
+    events: Iterable[Event], *, partitions: int = 2, slice_events: int = 3, most_cells: int | None = None
+) -> dict[str, Any]:
     """The documents that the whole service stores for these events in this order."""
-    kith = MemoryKith(partitions, slice_events)
+    kith = MemoryKith(partitions, slice_events, most_cells=most_cells)
     kith.publish(events)
     kith.drain()
     return kith.documents()

@@ -106,9 +106,9 @@ def left(events: list[Event], tenant: str = "default") -> pd.DataFrame:
     return table
 
 
-def store(database: Database[Document], events: list[Event]) -> None:
+def store(database: Database[Document], events: list[Event], *, sealed: bool = False) -> MongoKith:
     """What relations, and analytics after it, store of these events."""
-    kith = MongoKith(database)
+    kith = MongoKith(database, sealed=sealed)
     kith.store(events)
     prepare(database, COLLECTIONS)
     driver = Driver()
@@ -117,6 +117,7 @@ def store(database: Database[Document], events: list[Event]) -> None:
             driver.feed([Message(TOPIC, r.key, r.value or b"", partition.number, r.headers) for r in records])
     for name, documents in driver.stored.items():
         database[name].insert_many(documents.values())
+    return kith
 
 
 CAFES = {provider for provider, categories in CATEGORIES.items() if "café" in categories}

@@ -12,6 +12,7 @@ from services.relations.factory import with_keys
 from services.relations.invalidation import subjects
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
+from services.relations.wide import MOST_CELLS
 from shared.contracts.events import Event
 from shared.mongo.store import MongoStore, prepare
 from shared.runtime.protocols import Document
@@ -30,11 +31,15 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 class MongoKith:
     """The relations service with its documents in MongoDB and its log in memory."""
 
-    def __init__(self, database: Mongo, slice_events: int = 40, *, sealed: bool = False) -> None:
+    def __init__(
+        self, database: Mongo, slice_events: int = 40, *, sealed: bool = False, most_cells: int = MOST_CELLS
+    ) -> None:
         """``sealed``: with a vault, its keys in the same database."""
         prepare(database, {**COLLECTIONS, **VAULT})
         self.vault = Vault(MongoKeyStore(database), MASTERS, life_seconds=0.0) if sealed else None
-        self.memory = MemoryKith(vault=(lambda _: Vault(MongoKeyStore(database), MASTERS)) if sealed else None)
+        self.memory = MemoryKith(
+            vault=(lambda _: Vault(MongoKeyStore(database), MASTERS)) if sealed else None, most_cells=most_cells
+        )
         self._database = database
         self._reader = MemoryReader(self.memory.log)
         self._reader.assign(self.memory.inputs)

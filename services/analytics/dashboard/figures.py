@@ -10,12 +10,12 @@ from pymongo.database import Database
 
 from services.analytics.partials import plus
 from services.analytics.projection import AGGREGATES
-from shared.access.lineage import Count, DerivedFrom
-from shared.contracts.events import Kind, ShortText, document_id
+from shared.access.lineage import Count, DerivedFrom, OrderedBy
+from shared.contracts.events import Kind, document_id
 from shared.contracts.money import PUSHED, Money, add_stored, store
 from shared.measures.days import date_of, day_of
 from shared.measures.mongo import aggregated, providers_of
-from shared.measures.query import PeriodQuery, listed
+from shared.measures.query import OfCategory, PeriodQuery, listed
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
 from shared.runtime.protocols import Document
@@ -29,8 +29,8 @@ class FiguresQuery(PeriodQuery):
     kind: Annotated[Kind | None, DerivedFrom("kind")] = Field(
         None, description="Only relations of this kind: purchase, review …"
     )
-    category: Annotated[ShortText | None, DerivedFrom("categories")] = Field(
-        None, description="Only relations with providers of this category."
+    category: OfCategory = Field(
+        None, description="Only relations with providers of this category. Needs `relations:read`."
     )
 
 
@@ -40,8 +40,8 @@ class ExtentQuery(BaseModel):
     kind: Annotated[Kind | None, DerivedFrom("kind")] = Field(
         None, description="Only relations of this kind: purchase, review …"
     )
-    category: Annotated[ShortText | None, DerivedFrom("categories")] = Field(
-        None, description="Only relations with providers of this category."
+    category: OfCategory = Field(
+        None, description="Only relations with providers of this category. Needs `relations:read`."
     )
 
 
@@ -71,13 +71,13 @@ class DayFigures(Sums):
 
 
 class Figures(BaseModel):
-    first: date = Field(description="First day of the period.")
-    last: date = Field(description="Its last day.")
+    first: Annotated[date, DerivedFrom()] = Field(description="First day of the period.")
+    last: Annotated[date, DerivedFrom()] = Field(description="Its last day.")
     total: Sums = Field(description="Of the whole period.")
     kinds: Annotated[list[str], DerivedFrom("kind")] = Field(
         description="Kinds that occur in the period, whatever the filter."
     )
-    days: list[DayFigures] = Field(description="Days that have relations, in order.")
+    days: Annotated[list[DayFigures], OrderedBy("time")] = Field(description="Days that have relations, in order.")
 
 
 class FiguresReader:

@@ -1,31 +1,29 @@
 """``GET /v1/live``: figures that move, as server-sent events."""
 
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Protocol
 
 import anyio
 import orjson
-from anyio import CapacityLimiter, to_thread
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import StreamingResponse
 
 from services.analytics.dashboard.figures import Extent, ExtentQuery, Figures, FiguresQuery
-from shared.access.guard import CallerOf, TenantOf
+from shared.access.guard import CallerOf, TenantOf, check_order, held_by, owner_of
 from shared.access.masks import masked
 from shared.contracts.errors import Unavailable
+from shared.contracts.limits import Most
 from shared.http.caller import ANALYTICS_READ, Caller
 from shared.http.costs import Cost, costs
-from shared.http.problems.server import TOO_BUSY
+from shared.http.fair_pool import FairPool
 from shared.http.scopes import needs
-from shared.http.server import problem, problems
+from shared.http.server import problems
+from shared.http.shares import Share
 from shared.measures.query import BadMeasure
 
-#: Streams of one process; each holds a connection and asks MongoDB once a second.
-MAX_STREAMS = 64
-#: Most streams of one credential, so that none takes them all.
-MAX_STREAMS_OF_ONE = 32
+#: Threads that read figures for streams.
+_THREADS = 4
 #: The lifetime of a stream in seconds. The page opens the next one, which a revoked credential cannot.
 LIFE_SECONDS = 600.0
 BEAT_SECONDS = 10.0
@@ -69,13 +67,13 @@ class Stream:
         reader: Reader,
         caller: Caller,
         query: FiguresQuery,
-        limiter: CapacityLimiter,
+        pool: FairPool,
         stopping: Callable[[], bool],
     ) -> None:
         self._reader = reader
         self._caller = caller
         self._query = query
-        self._limiter = limiter
+        self._pool, self._owner = pool, owner_of(caller)
         self._stopping = stopping
         self._mark: tuple[object, ...] | None = None
         self._sent: Json | None = None
@@ -110,7 +108,7 @@ class Stream:
     async def news(self) -> bytes | None:
         """All figures at first and for a new period, then those that changed; None when nothing did. Raises
         Unavailable and BadMeasure."""
-        return await to_thread.run_sync(self._news, limiter=self._limiter)
+        return await self._pool.run(self._owner, self._news)
 
     def _news(self) -> bytes | None:
         mark = self._reader.mark()
@@ -129,8 +127,10 @@ class Stream:
 
 def add_live(app: FastAPI, reader: Reader) -> None:
     """Add the routes. Streams end when ``app.state.stopping`` is set."""
-    limiter = CapacityLimiter(4)
-    streams: Counter[tuple[str, str]] = Counter()
+    most: Most = app.state.access.limits.streams
+    pool = FairPool("live", _THREADS, most, what="streams waiting for figures")
+    # Each holds a connection, and asks MongoDB once a second.
+    streams = Share("live streams", most, retry_seconds=5)
 
     def stopping() -> bool:
         return bool(getattr(app.state, "stopping", False))
@@ -172,32 +172,18 @@ def add_live(app: FastAPI, reader: Reader) -> None:
         },
     )
     @needs(ANALYTICS_READ, masks_itself=True)
-    async def live(query: Annotated[FiguresQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
+    async def live(
+        request: Request, query: Annotated[FiguresQuery, Query()], caller: CallerOf, _: TenantOf
+    ) -> Any:
         """`figures` first, with every day that has relations; then `change` with the totals and only the days
         that differ. `away` while MongoDB is. It looks once a second, and ends after ten minutes."""
-        if streams.total() >= MAX_STREAMS:
-            detail = f"this process already has {MAX_STREAMS} streams, the maximum; retry later"
-            return problem(503, detail, {"Retry-After": "5"}, kind=TOO_BUSY)
-        whose = (caller.tenant, caller.key)
-        if streams[whose] >= MAX_STREAMS_OF_ONE:
-            detail = (
-                f"this credential already has {MAX_STREAMS_OF_ONE} streams in this process, the maximum; close one"
-            )
-            return problem(503, detail, {"Retry-After": "5"}, kind=TOO_BUSY)
-        stream = Stream(reader, caller, query, limiter, stopping)
+        check_order(Figures, caller.masks, {})
+        # Before anything is awaited, so that requests that come together are counted, too.
+        held_by(request).enter_context(streams.taken(owner_of(caller)))
+        stream = Stream(reader, caller, query, pool, stopping)
         # What fails at once is answered as a problem, before the stream has a status.
         first = await stream.news()
         assert first is not None
-
-        async def body() -> AsyncIterator[bytes]:
-            streams[whose] += 1
-            try:
-                async for event in stream.events(first):
-                    yield event
-            finally:
-                streams[whose] -= 1
-                if not streams[whose]:
-                    del streams[whose]
-
         # A buffering proxy would hold the events back.
-        return StreamingResponse(body(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        headers = {"X-Accel-Buffering": "no"}
+        return StreamingResponse(stream.events(first), media_type="text/event-stream", headers=headers)

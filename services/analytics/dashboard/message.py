@@ -1,10 +1,12 @@
 """A dead letter's message, line by line, with what is wrong in it marked. Pure."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 
+from shared.access.lineage import reveals
 from shared.access.masks import MASK
+from shared.contracts.events import EVENT_MODELS, ConsumerLocation
 from shared.runtime.protocols import Document
 
 #: A page shows no more lines of one message; the answer says how many there are.
@@ -55,7 +57,8 @@ def shown(letter: Document, masks: Sequence[str] = ()) -> Json:
 
 
 def lines_of(value: bytes, field: str | None, masks: Sequence[str] = ()) -> list[Line]:
-    """The message as lines. ``field`` (``data.amount``) is marked where it is; ``masks`` are hidden. A message
+    """The message as lines. ``field`` (``data.amount``) is marked where it is; ``masks`` are hidden, and with any
+    mask also every value in a place that no event has: it may be a masked one under a misspelt name. A message
     that is no JSON comes as it is, the line that breaks it marked. Raises Unmaskable."""
     try:
         text = value.decode()
@@ -80,7 +83,7 @@ def lines_of(value: bytes, field: str | None, masks: Sequence[str] = ()) -> list
     if masks and not isinstance(found, _Object):
         raise Unmaskable
     wanted = tuple(field.split(".")) if field else ()
-    return list(_lines(found, (), "", "", wanted, [tuple(path.split(".")) for path in masks]))
+    return list(_lines(found, (), "", "", wanted, tuple(masks)))
 
 
 def missing(value: bytes, field: str | None) -> bool:
@@ -105,12 +108,12 @@ def _lines(
     before: str,
     after: str,
     wanted: tuple[str, ...],
-    masks: list[tuple[str, ...]],
+    masks: tuple[str, ...],
 ) -> Iterator[Line]:
     """``before`` is what stands on the first line in front of the value, ``after`` on its last behind it."""
     indent = "  " * len(place)
     wrong = bool(wanted) and place == wanted
-    if any(_masked(place, path) for path in masks):
+    if masks and _is_masked(value, place, masks):
         yield Line(f"{indent}{before}{json.dumps(MASK, ensure_ascii=False)}{after}", wrong)
     elif isinstance(value, _Object | list) and value:
         opening, closing = ("{", "}") if isinstance(value, _Object) else ("[", "]")
@@ -128,8 +131,44 @@ def _lines(
         yield Line(f"{indent}{before}{shown}{after}", wrong)
 
 
-def _masked(place: tuple[str, ...], path: tuple[str, ...]) -> bool:
-    """As in ``with_masks``: a path counts from any object, and ``*`` is every member."""
+#: The parts of an event's data whose members have any name.
+_OPEN_PARTS = frozenset({"personal", "traits", "consent"})
+_DATA = frozenset(
+    name for model in EVENT_MODELS for name in cast(Any, model.model_fields["data"].annotation).model_fields
+)
+_ATTRIBUTES = frozenset(name for model in EVENT_MODELS for name in model.model_fields) - {"data"}
+#: Attributes that are derived from fields with other names: SDKs often set ``subject`` to the id of a consumer.
+_REVEALED: Mapping[str, tuple[str, ...]] = {
+    "id": ("event.id",),
+    "source": ("event.source",),
+    "time": ("time", "event.time"),
+    "occurred_at": ("time",),
+    "subject": ("consumer_id", "provider_id", "relation_id"),
+}
+
+
+def _is_masked(value: Any, place: tuple[str, ...], masks: tuple[str, ...]) -> bool:
     names = tuple(name for name in place if not name.isdecimal())
-    end = names[-len(path) :] if len(names) >= len(path) else ()
-    return bool(end) and all(part in ("*", name) for part, name in zip(path, end, strict=True))
+    # In binary mode the message is the data alone.
+    path = names[1:] if names[:1] == ("data",) else names
+    if not path:
+        return bool(names) and not isinstance(value, _Object)
+    if not _is_known(path):
+        return True
+    if isinstance(value, _Object) and path[0] in (*_OPEN_PARTS, "location") and len(path) == 1:
+        # Its members are judged one by one, unless all of them are masked.
+        return any(mask in (path[0], f"{path[0]}.*") for mask in masks)
+    fields = _REVEALED.get(path[0], (".".join(path),)) if len(path) == 1 else (".".join(path),)
+    return reveals(masks, fields) is not None
+
+
+def _is_known(path: tuple[str, ...]) -> bool:
+    """Whether events have a value, or an object, in this place."""
+    match path:
+        case (name,):
+            return name in _DATA or name in _ATTRIBUTES
+        case ("location", name):
+            return name in ConsumerLocation.model_fields
+        case (part, _):
+            return part in _OPEN_PARTS
+    return False

@@ -15,7 +15,7 @@ from shared.access.chain import Act
 from shared.access.guard import AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.contracts.errors import ConfigurationError
-from shared.http.caller import ADMIN, METRICS_READ, PERSONAL_READ, forbidden
+from shared.http.caller import ADMIN, METRICS_READ, PERSONAL_READ
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.letters.letter import Selection, summary
@@ -135,7 +135,7 @@ def add_operations(
             }
         ),
     )
-    @needs(ADMIN, masks_itself=True)
+    @needs(ADMIN, PERSONAL_READ, masks_itself=True)
     def get_message(
         id: Annotated[str, Query(max_length=400, description="The dead letter's id."), DerivedFrom()],
         tenant: TenantOf,
@@ -144,8 +144,6 @@ def add_operations(
     ) -> Any:
         """It may hold personal data: this needs `personal:read` as well, and is in the audit. Only messages whose
         event or key names the credential's tenant are shown."""
-        if not caller.may(PERSONAL_READ):
-            raise forbidden(PERSONAL_READ)
         with translated():
             store = _there(letters())
             found = [letter for letter in store.by_id([id]) if letter.get("tenant") in (tenant, None)]

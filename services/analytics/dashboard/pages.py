@@ -1,7 +1,6 @@
 """The page and its parts: files of this package, kept in memory, under ``/dashboard/``."""
 
 import json
-import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -21,7 +20,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{origins}; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,60}\]", re.ASCII)
 
 
 def load() -> dict[str, File]:
@@ -47,23 +45,17 @@ def add_pages(
     intelligence_url: str | None = None,
 ) -> None:
     """Add the page. The browser asks the relations API at ``relations_url``, by default at ``relations_port`` of
-    the host that it has the page from, and the intelligence API likewise."""
+    this machine, and the intelligence API likewise. What the request says of the host is not believed: whoever can
+    forge it, or fill a cache with it, would receive the readers' keys."""
     loaded = load()
-
-    def addresses(request: Request) -> dict[str, str | None]:
-        host = request.url.hostname or ""
-        host = f"[{host}]" if ":" in host else host
-
-        def address(url: str | None, port: int) -> str | None:
-            if url is not None:
-                return url.rstrip("/")
-            # The name comes from the request, and goes into a header.
-            return f"{request.url.scheme}://{host}:{port}" if _HOST.fullmatch(host) else None
-
-        return {
-            "relations": address(relations_url, relations_port),
-            "intelligence": address(intelligence_url, intelligence_port),
-        }
+    addresses = {
+        name: (url or f"http://127.0.0.1:{port}").rstrip("/")
+        for name, url, port in (
+            ("relations", relations_url, relations_port),
+            ("intelligence", intelligence_url, intelligence_port),
+        )
+    }
+    policy = POLICY.format(origins="".join(f" {_origin(url)}" for url in addresses.values()))
 
     # The page holds no data; what it asks for, it asks for with the reader's credential.
     @app.get("/", include_in_schema=False)
@@ -76,8 +68,8 @@ def add_pages(
 
     @app.get("/dashboard/config.json", include_in_schema=False)
     @public
-    async def config(request: Request) -> Any:
-        return Response(json.dumps(addresses(request)), media_type="application/json")
+    async def config() -> Any:
+        return Response(json.dumps(addresses), media_type="application/json")
 
     @app.get("/dashboard/session.json", include_in_schema=False)
     @public
@@ -86,7 +78,7 @@ def add_pages(
         one, too: then the page asks for one."""
         access: Access = request.app.state.access
         try:
-            caller = await access.admit(request, None)
+            caller = await access.admit(request)
         except Denied as error:
             if error.status not in (401, 403):
                 raise
@@ -106,8 +98,6 @@ def add_pages(
     async def page(path: str, request: Request) -> Any:
         if (found := loaded.get(path or "index.html")) is None:
             raise HTTPException(404)
-        origins = "".join(f" {_origin(url)}" for url in addresses(request).values() if url is not None)
-        policy = POLICY.format(origins=origins)
         return answer(found, request, {"Content-Security-Policy": policy})
 
 

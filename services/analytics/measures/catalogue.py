@@ -51,7 +51,7 @@ class BucketedQuery(BucketQuery):
 
 class KindQuery(PeriodQuery):
     kind: OfKind = Field(None, description="Only relations of this kind: purchase, review …")
-    category: OfCategory = Field(None, description="Only providers of this category.")
+    category: OfCategory = Field(None, description="Only providers of this category. Needs `relations:read`.")
 
 
 class ProviderQuery(KindQuery):

@@ -10,7 +10,7 @@ from shared.measures.answer import MoneyAnswer
 from shared.measures.units import Fraction, Minor, Parameter
 
 #: The fields that values reveal: relations are counted, money is summed.
-MEASURED = DerivedBy("measure", {"count": (), "amount": ("amount",)})
+MEASURED = DerivedBy("measure", {"count": (), "amount": ("amount", "currency")})
 
 
 class TopProvider(BaseModel):

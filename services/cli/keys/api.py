@@ -110,7 +110,9 @@ def revoke_command(prefix: Prefix, json_line: Json = False) -> None:
     if json_line:
         typer.echo(json.dumps(_key_fields(key, datetime.now(UTC))))
     else:
-        typer.echo(f"kith_{key.prefix}_… of {key.name} is revoked")
+        from shared.observability.terminal import printable
+
+        typer.echo(f"kith_{key.prefix}_… of {printable(key.name)} is revoked")
 
 
 @contextmanager

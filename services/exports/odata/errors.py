@@ -17,6 +17,12 @@ def bad(target: str, message: str) -> ODataError:
     return ODataError(400, "BadRequest", message, target)
 
 
+def hidden_property(name: str, target: str) -> ODataError:
+    """The credential's masks hide it."""
+    detail = f"{name} is hidden from this credential, and the answer would reveal it"
+    return ODataError(403, "Forbidden", detail, target)
+
+
 def unsupported(target: str, message: str) -> ODataError:
     """The request is valid, but this service does not support it."""
     return ODataError(501, "NotImplemented", message, target)

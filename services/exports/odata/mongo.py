@@ -6,12 +6,12 @@ MongoDB's order of types, in which null is less than all numbers, must not show.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from services.exports.columns import Column, Dataset, Type
-from services.exports.odata.errors import bad, unsupported
+from services.exports.odata.errors import bad, hidden_property, unsupported
 from services.exports.odata.expressions import NOTHING, Expressions, Made, compared, matches
 from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Member, Not, Property, Term, Value
 from shared.contracts.spelling import nfc
@@ -36,8 +36,12 @@ _FITTING: Mapping[Type, tuple[type, ...]] = {
 class Translator:
     """Conditions on the rows of a dataset of one tenant, in terms of the stored fields."""
 
-    def __init__(self, dataset: Dataset, columns: Sequence[Column], tenant: str) -> None:
+    def __init__(
+        self, dataset: Dataset, columns: Sequence[Column], tenant: str, hidden: Collection[str] = ()
+    ) -> None:
+        """``hidden`` are the names of columns that the caller may not see."""
         self._dataset = dataset
+        self._hidden = hidden
         self._columns = {column.name: column for column in columns}
         self._tenant = tenant
         self._expressions = Expressions(self.column, self._field)
@@ -82,7 +86,9 @@ class Translator:
                 )
 
     def column(self, name: str, target: str = "$filter") -> Column:
-        """The column with this name. Raises ODataError for an unknown name."""
+        """The column with this name. Raises ODataError for an unknown name (400) and for a hidden one (403)."""
+        if name in self._hidden:
+            raise hidden_property(name, target)
         if name not in self._columns:
             raise bad(target, f"{self._dataset.entity_set} has no property {name}")
         return self._columns[name]

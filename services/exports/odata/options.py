@@ -95,7 +95,7 @@ def options_of(
     order += [(path, 1) for path in dataset.key if path not in known]
     token = _token(given["$skiptoken"], len(order), cursors) if "$skiptoken" in given else None
     return Options(
-        columns=_selected(given.get("$select"), columns),
+        columns=_selected(given.get("$select"), columns, translator),
         selected=given.get("$select", "*").strip() != "*",
         filter=parse(given["$filter"]) if given.get("$filter", "").strip() else None,
         order=tuple(order),
@@ -131,15 +131,11 @@ def purpose_of(given: Mapping[str, str], dataset: Dataset) -> str | None:
         raise bad("purpose", "is not a purpose's name") from None
 
 
-def _selected(text: str | None, columns: Sequence[Column]) -> Sequence[Column]:
+def _selected(text: str | None, columns: Sequence[Column], translator: Translator) -> Sequence[Column]:
     names = [name.strip() for name in (text or "*").split(",") if name.strip()]
     if "*" in names:
         return columns
-    known = {column.name: column for column in columns}
-    for name in names:
-        if name not in known:
-            raise bad("$select", f"there is no property {name}")
-    return [known[name] for name in dict.fromkeys(names)]
+    return [translator.column(name, "$select") for name in dict.fromkeys(names)]
 
 
 def _number(given: Mapping[str, str], name: str) -> int | None:

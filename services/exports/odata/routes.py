@@ -8,11 +8,11 @@ from urllib.parse import parse_qsl
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from services.exports.column_access import masked, scope_of, split
+from services.exports.column_access import masked, revealed_by_rows, scope_of, split
 from services.exports.columns import Column, Dataset
 from services.exports.odata import answers
 from services.exports.odata.answers import Resource, Style
-from services.exports.odata.errors import ODataError, bad
+from services.exports.odata.errors import ODataError, bad, hidden_property
 from services.exports.odata.expressions import not_ascii
 from services.exports.odata.filters import parse
 from services.exports.odata.metadata import SETS, metadata, service_document
@@ -25,7 +25,7 @@ from shared.access.guard import CallerOf, TenantOf, cursors_in
 from shared.access.lineage import reveals
 from shared.access.query import misplaced
 from shared.contracts.errors import TooSlow, Unavailable
-from shared.http.caller import Caller
+from shared.http.caller import CONSUMERS_READ, Caller
 from shared.http.costs import Cost, costs
 from shared.http.cursors import Cursors
 from shared.http.scopes import any_parameter, needs, public
@@ -117,8 +117,12 @@ class _Feed:
         if faults := misplaced((name for name, _ in pairs), list(self._given)):
             name, fault = next(iter(faults.items()))
             raise ODataError(422, "RepeatedOption", f"{name}: {fault}", name)
-        if "purpose" in self._given and reveals(self._masks, ("consent",)):
-            raise ODataError(403, "Forbidden", "purpose: consent is hidden from this credential", "purpose")
+        if "purpose" in self._given:
+            if reveals(self._masks, ("consent",)):
+                raise hidden_property("consent", "purpose")
+            if caller is not None and not caller.may(CONSUMERS_READ):
+                detail = f"purpose needs the scope {CONSUMERS_READ}, which the credential lacks"
+                raise ODataError(403, "Forbidden", detail, "purpose")
 
     def answer(self, path: str) -> Response:
         if path == "$metadata":
@@ -138,17 +142,18 @@ class _Feed:
     def _style(self) -> Style:
         return answers.style_of(self._accept, self._given.get("$format"))
 
-    def _columns(self, dataset: Dataset) -> Sequence[Column]:
+    def _columns(self, dataset: Dataset) -> tuple[Sequence[Column], Translator]:
         columns, hidden = split(dataset, False, self._masks)
+        if field := revealed_by_rows(dataset, self._masks):
+            raise hidden_property(field, dataset.entity_set)
         if "id" in hidden:
             # Links and tokens contain the id, too.
             raise ODataError(403, "Forbidden", "the id is hidden from this credential; export a file instead")
-        return columns
+        return columns, Translator(dataset, columns, self._tenant, hidden)
 
     def _entities(self, resource: Resource, style: Style) -> Response:
         dataset = masked(SETS[resource.set], self._masks)
-        columns = self._columns(dataset)
-        translator = Translator(dataset, columns, self._tenant)
+        columns, translator = self._columns(dataset)
         preferred = _PAGE_SIZE.search(self._prefer)
         size = int(preferred[1]) if preferred and int(preferred[1]) else None
         cursors = self._cursors(resource)
@@ -167,8 +172,7 @@ class _Feed:
     def _entity(self, resource: Resource, style: Style) -> Response:
         assert resource.key is not None
         dataset = masked(SETS[resource.set], self._masks)
-        columns = self._columns(dataset)
-        translator = Translator(dataset, columns, self._tenant)
+        columns, translator = self._columns(dataset)
         asked = options_of(self._given, dataset, columns, translator, None, self._cursors(resource))
         row = Reader(self._exports.snapshot(), dataset, self._tenant, translator).one(resource.key, asked.purpose)
         if row is None:
@@ -196,7 +200,7 @@ class _Feed:
     def _count(self, resource: Resource) -> Response:
         refuse_unknown(self._given)
         dataset = SETS[resource.set]
-        translator = Translator(dataset, self._columns(dataset), self._tenant)
+        _, translator = self._columns(dataset)
         text = self._given.get("$filter", "").strip()
         reader = Reader(self._exports.snapshot(), dataset, self._tenant, translator)
         count = reader.count(parse(text) if text else None, purpose_of(self._given, dataset))

@@ -33,8 +33,10 @@ class CampaignReport:
     consumers of the score of their list, as a fraction of that of their best list (1: nothing), and the lowest
     one.
 
-    ``short`` is the number of places that are missing: of consumers who know nearly all providers.
-    ``unreached`` is the number of consumers without any score: their lists are by popularity.
+    ``below`` is the number of providers that have fewer places than guaranteed: those that nearly all consumers
+    know, where ``share`` is near 1. ``short`` is the number of places that are missing: of consumers who know
+    nearly all providers. ``unreached`` is the number of consumers without any score: their lists are by
+    popularity.
     """
 
     consumers: int
@@ -46,6 +48,7 @@ class CampaignReport:
     gini: float
     kept_mean: float
     kept_least: float
+    below: int
     short: int
     unreached: int
 
@@ -175,6 +178,7 @@ def _report(
         gini=gini(after),
         kept_mean=sum(kept) / len(kept) if kept else 1.0,
         kept_least=min(kept, default=1.0),
+        below=int((after < guaranteed).sum()),
         short=sum(length - len(row) for row in lists),
         unreached=sum(total == 0 for total in best),
     )

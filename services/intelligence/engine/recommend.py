@@ -1,10 +1,11 @@
 """Who comes next: providers for a consumer, consumers for a provider. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from services.intelligence.engine.answers import Affinity, Answer, Lack, Ranking, Via
+from services.intelligence.engine.answers import Affinity, Answer, Lack, Ranking
 from services.intelligence.engine.graph import Graph
 from services.intelligence.engine.question import Question, Side, other
 from services.intelligence.engine.ranking import best, rank
@@ -34,8 +35,7 @@ def recommend(graph: Graph, side: Side, id: str, question: Question) -> Ranking:
     if not found:
         return _instead(graph, side, id, question, "unreached", walk.sampled)
     chosen = best(scores, graph.names[other(side)].ids, question.limit)
-    answers = tuple(answer(walk, number, int(wholes[number]), question) for number in chosen)
-    return Ranking(answers, "walk", None, found, walk.sampled)
+    return Ranking(answers(walk, chosen, wholes, question), "walk", None, found, walk.sampled)
 
 
 def affinity(graph: Graph, consumer_id: str, provider_id: str, question: Question) -> Affinity:
@@ -56,7 +56,7 @@ def affinity(graph: Graph, consumer_id: str, provider_id: str, question: Questio
     if not scores[number]:
         return Affinity(consumer_id, provider_id, strength, None, None, found, "unreached", walk.sampled)
     place = rank(scores, graph.names["provider"].ids, number)
-    made = answer(walk, number, int(wholes[number]), question)
+    (made,) = answers(walk, [number], wholes, question)
     return Affinity(consumer_id, provider_id, strength, made, place, found, None, walk.sampled)
 
 
@@ -98,19 +98,25 @@ def candidates(walk: Walk, question: Question) -> Floats:
     return wholes
 
 
-def answer(walk: Walk, number: int, whole: int, question: Question) -> Answer:
-    """One answer with its reasons."""
+def answers(walk: Walk, numbers: Sequence[int], wholes: Floats, question: Question) -> tuple[Answer, ...]:
+    """Some answers with their reasons."""
     graph, far = walk.graph, other(walk.side)
-    degree = int(graph.rows[far].length[number])
-    factor = float(degree**-question.beta) / SCALE
-    strength = None
+    ids, degrees = graph.names[far].ids, graph.rows[far].length
+    reasons = explain(walk, numbers, question) if question.reasons else [((), 0, 0)] * len(numbers)
+    strengths: list[float | None] = [None] * len(numbers)
     if question.known:
-        strength = float(known_strengths(graph, walk.side, walk.start, [number], question)[0])
-    via: tuple[Via, ...] = ()
-    rest = rest_whole = 0
-    if question.reasons:
-        via, rest, rest_whole = explain(walk, number, question)
-    return Answer(graph.names[far].ids[number], whole, factor, degree, via, rest, rest_whole, strength)
+        strengths = [*known_strengths(graph, walk.side, walk.start, numbers, question).tolist()]
+    return tuple(
+        Answer(
+            ids[number],
+            int(wholes[number]),
+            float(int(degrees[number]) ** -question.beta) / SCALE,
+            int(degrees[number]),
+            *reason,
+            strength,
+        )
+        for number, reason, strength in zip(numbers, reasons, strengths, strict=True)
+    )
 
 
 def _instead(graph: Graph, side: Side, id: str, question: Question, lack: Lack, sampled: bool = False) -> Ranking:
@@ -120,5 +126,5 @@ def _instead(graph: Graph, side: Side, id: str, question: Question, lack: Lack, 
     number = graph.names[side].find(id)
     ids = graph.names[other(side)].ids
     row = [] if number is None else graph.rows[side].row(number).tolist()
-    answers = popular(graph, other(side), replace(question, kind=None), frozenset(ids[each] for each in row))
-    return Ranking(tuple(answers), "popularity", lack, len(answers), sampled)
+    found = popular(graph, other(side), replace(question, kind=None), frozenset(ids[each] for each in row))
+    return Ranking(tuple(found), "popularity", lack, len(found), sampled)

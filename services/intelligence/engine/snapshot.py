@@ -177,9 +177,10 @@ def _first(
     """For each community its members with the most relationships inside; equal ones by id."""
     order = np.lexsort((np.arange(len(ids)), -inside, communities))
     bounds = np.flatnonzero(np.diff(communities[order], prepend=-1))
+    ends = np.append(bounds[1:], len(order))[: len(bounds)]
     return {
         int(communities[order[at]]): tuple(
             (ids[each], int(inside[each])) for each in order[at : min(at + shown, end)].tolist()
         )
-        for at, end in zip(bounds.tolist(), [*bounds[1:].tolist(), len(order)], strict=True)
+        for at, end in zip(bounds.tolist(), ends.tolist(), strict=True)
     }

@@ -15,16 +15,17 @@ sums stay below 2^53, so they are exact, in any order. At β = 0 a score is the 
 there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from math import fsum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.intelligence.engine.graph import Graph
 from services.intelligence.engine.question import Question, Side, other
-from services.intelligence.engine.rows import Floats, Ints, counted, summed
+from services.intelligence.engine.rows import Floats, Ints, summed
 
 SCALE = 2.0**50
 
@@ -78,19 +79,20 @@ class Walk:
         starts = np.cumsum(self.lengths) - self.lengths
         return np.add.reduceat(self.parts, starts)
 
-    @cached_property
-    def _rows(self) -> Ints:
-        return np.repeat(np.arange(len(self.first)), self.lengths)
-
-    def by_first(self, target: int) -> tuple[Floats, Ints]:
-        """For each of ``first``: what it adds to the sum of ``target``, and how many of its neighbours do."""
-        reached = self.graph.rows[other(self.side)].row(target)
-        marked = np.zeros(self.graph.names[self.side].room, np.bool_)
-        marked[reached] = True
-        marked[self.start] = False
-        shared = np.flatnonzero(marked[self.met])
-        rows = self._rows[shared]
-        return summed(rows, self.parts[shared], len(self.first)), counted(rows, len(self.first))
+    def by_first(self, targets: Sequence[int]) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
+        """For each target: what each of ``first`` adds to its sum, and which of ``met`` know it. For a walk from a
+        consumer."""
+        far = self.graph.rows[other(self.side)]
+        starts = np.cumsum(self.lengths) - self.lengths
+        for block in range(0, len(targets), 16):
+            # Who knows which of sixteen targets, looked up once for all of them.
+            known = np.zeros(self.graph.names[self.side].room, np.uint16)
+            for bit, target in enumerate(targets[block : block + 16]):
+                known[far.row(target)] |= np.uint16(1 << bit)
+            bits = known[self.met]
+            for bit in range(len(targets[block : block + 16])):
+                knows = (bits & np.uint16(1 << bit)) > 0
+                yield np.add.reduceat(self.parts * knows, starts), knows
 
 
 def first_step(graph: Graph, side: Side, start: int, question: Question) -> First | None:

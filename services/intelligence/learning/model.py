@@ -8,7 +8,8 @@ import numpy as np
 
 from services.intelligence.engine import Answer, Graph, Question, Ranking
 from services.intelligence.engine.ranking import best
-from services.intelligence.engine.recommend import answer, recommend
+from services.intelligence.engine.recommend import answers as with_reasons
+from services.intelligence.engine.recommend import recommend
 from services.intelligence.engine.rows import Floats
 from services.intelligence.learning.features import MEANINGS, Features
 from services.intelligence.learning.profiles import Profiles
@@ -136,7 +137,7 @@ class Recommender:
                 ),
                 key=lambda term: (-abs(term.points), term.name),
             )
-            made = answer(walk, number, int(walk.sums[number]), asked)
+            (made,) = with_reasons(walk, [number], walk.sums, asked)
             score = sum(term.points for term in terms)
             answers.append(LearnedAnswer(ids[number], score, float(chances[number]) / total, tuple(terms), made))
         answers.sort(key=lambda each: (-each.score, each.id))

@@ -12,6 +12,7 @@ from services.relations.measures.repeat import Repeat, repeat
 from services.relations.measures.revenue import Revenue, revenue
 from services.relations.measures.rfm import Rfm, RfmConsumers, Scored, Segment, rfm, rfm_consumers, scored
 from shared.access.lineage import DerivedBy, DerivedFrom
+from shared.http.caller import CONSUMERS_READ, PERSONAL_READ
 from shared.measures.activity import LOOK_BACK, Activity, activity
 from shared.measures.answer import stated
 from shared.measures.cohorts import Cohorts, cohorts
@@ -86,7 +87,9 @@ class DistributionQuery(ScaleQuery, FilterQuery):
 
 class GeographyQuery(FilterQuery):
     side: Annotated[Side, DerivedFrom()] = Field(
-        "consumer", description="Group by the location of consumers or of providers."
+        "consumer",
+        description="Group by the location of consumers or of providers. Consumers need `consumers:read`, and"
+        " their cities `personal:read`.",
     )
     level: Annotated[Level, LEVEL] = Field("region", description="Granularity of the locations.")
     limit: Limit = 100
@@ -176,6 +179,14 @@ def _personal_places(query: GeographyQuery) -> tuple[str, ...]:
     return ("city", "lat", "lon") if query.side == "consumer" else ()
 
 
+def _scopes_of_places(query: GeographyQuery) -> tuple[str, ...]:
+    """Where consumers live is in their profiles, and their city is personal: grouping by it reveals who shares
+    one."""
+    if query.side != "consumer":
+        return ()
+    return (CONSUMERS_READ, PERSONAL_READ) if query.level == "city" else (CONSUMERS_READ,)
+
+
 def _lifetime(source: "Source", query: LifetimeQuery) -> Lifetime:
     try:
         # numpy and scipy are heavy, and only this measure needs them.
@@ -202,6 +213,6 @@ MEASURES: "tuple[Measure[Source], ...]" = (
     measure("repeat", RepeatQuery, Repeat, _repeat),
     measure("revenue", RevenueQuery, Revenue, _revenue),
     measure("rating-distribution", DistributionQuery, RatingDistribution, _distribution),
-    measure("geography", GeographyQuery, Geography, _geography, _personal_places),
+    measure("geography", GeographyQuery, Geography, _geography, _personal_places, _scopes_of_places),
     measure("lifetime", LifetimeQuery, Lifetime, _lifetime),
 )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from shared.access.lineage import Count, DerivedFrom, Label
+from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
 from shared.measures.answer import MoneyAnswer
 from shared.measures.units import Fraction, MinorMean, Parameter, Rate
 
@@ -74,7 +74,10 @@ class Lifetime(MoneyAnswer):
     orders_model: OrdersModel | None
     spend_model: SpendModel | None
     notes: list[Label] = Field(description="Reasons why a value is missing or unreliable.")
-    items: list[Customer] = Field(description="Highest expected value, or highest churn risk, first.")
+    # Which relations are orders depends on the signs of amounts and on the currency.
+    items: Annotated[list[Customer], OrderedBy("amount", "currency")] = Field(
+        description="Highest expected value, or highest churn risk, first."
+    )
 
 
 @dataclass(frozen=True, slots=True)

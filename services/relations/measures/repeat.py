@@ -4,12 +4,12 @@ from array import array
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, Field
 
 from services.relations.measures.facts import Histories, Orders
-from shared.access.lineage import Count
+from shared.access.lineage import Count, OrderedBy
 from shared.measures.answer import Answer
 from shared.measures.units import Days, Fraction
 
@@ -51,7 +51,10 @@ class Repeat(Answer):
         title="Nine tenths within (days)",
         description="90th percentile of these days. A consumer with a longer gap may have left.",
     )
-    items: list[RepeatStep] = Field(description=f"From the first order to the {STEPS}th.")
+    # A refund is no order.
+    items: Annotated[list[RepeatStep], OrderedBy("amount")] = Field(
+        description=f"From the first order to the {STEPS}th."
+    )
 
 
 def repeat(histories: Histories, orders: Orders) -> Repeat:

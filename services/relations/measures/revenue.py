@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import BaseModel, Field
 
-from shared.access.lineage import DerivedFrom
+from shared.access.lineage import DerivedFrom, OrderedBy
 from shared.measures.answer import Answer
 from shared.measures.days import Unit, bucket_of, date_of, start_of
 from shared.measures.units import Fraction, Minor, MinorMean
@@ -62,8 +62,10 @@ class Revenue(Answer):
     money: ClassVar[str | None] = "each on its own; nothing is converted"
 
     unit: Unit
-    totals: list[Money] = Field(description="Sums of the whole period, by currency.")
-    items: list[MoneyBucket] = Field(
+    totals: Annotated[list[Money], OrderedBy("currency")] = Field(
+        description="Sums of the whole period, by currency."
+    )
+    items: Annotated[list[MoneyBucket], OrderedBy("currency")] = Field(
         description="Sums by bucket, then currency; buckets without money are left out."
     )
 

@@ -72,14 +72,17 @@ class Rfm(MoneyAnswer):
     grid: list[list[Count]] = Field(
         description="Consumers by recency score (rows, 1 first) and frequency score (columns, 1 first)."
     )
-    items: list[RfmSegment] = Field(description="Every class with consumers, best first.")
+    # Which relations are orders depends on the signs of amounts and on the currency; so do all scores.
+    items: Annotated[list[RfmSegment], OrderedBy("amount", "currency")] = Field(
+        description="Every class with consumers, best first."
+    )
 
 
 class RfmConsumers(MoneyAnswer):
     """Answers: who exactly is about to leave, and who is worth a call?"""
 
     consumers: Count = Field(description="Number of consumers of the class, or of all classes.")
-    items: Annotated[list[RfmConsumer], OrderedBy("amount")] = Field(
+    items: Annotated[list[RfmConsumer], OrderedBy("amount", "currency")] = Field(
         description="Most money first; equal values by consumer."
     )
 

@@ -2,6 +2,7 @@
 
 import types
 from collections.abc import Iterator, Mapping
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
@@ -71,7 +72,7 @@ def _undeclared(annotation: Any, path: str, declared: bool) -> list[str]:
         return _undeclared(arguments[0], path, declared)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return undeclared(annotation, path)
-    if origin is Literal or annotation in (int, float, str, Any):
+    if origin is Literal or annotation in (int, float, str, date, datetime, Any):
         choice = origin is Literal and path.rpartition(".")[2] == "unit"
         return [] if declared or choice else [path]
     return [each for argument in arguments for each in _undeclared(argument, path, declared)]

@@ -1,13 +1,15 @@
 """Masks: hidden values are said to be hidden, and nothing else changes."""
 
 import copy
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from shared.access.masks import MASK, hides, is_path, presented, with_masks, without_cursor
+from shared.access.lineage import ContainedIn, DerivedFrom
+from shared.access.masks import MASK, hides, is_path, masked, presented, with_masks
 from shared.http.caller import Caller
 
 MAY = Caller("acme", frozenset({"personal:read"}))
@@ -77,6 +79,11 @@ def test_whether_a_field_is_hidden() -> None:
     assert not hides([], "personal.email")
 
 
+class Page(BaseModel):
+    items: list[dict[str, Any]]
+    next: Annotated[str | None, ContainedIn("time", "consumer_id", "relation_id")]
+
+
 @pytest.mark.parametrize(
     ("mask", "hidden"),
     [("consumer_id", True), ("relation_id", True), ("time", True), ("amount", False), ("personal.*", False)],
@@ -85,13 +92,30 @@ def test_a_cursor_tells_nothing_of_what_is_masked(mask: str, hidden: bool) -> No
     """It is no secret: it says after which item the next page begins."""
     item = {"consumer_id": "ada", "relation_id": "r1", "time": "2026-11-01T00:00:00Z", "amount": 5}
     page = {"items": [item], "next": "WzE3ODg1NDQ4MDAwMDAsImRlZmF1bHQ6YWRhOnIxIl0"}
-    shown = without_cursor(with_masks(page, [mask]))
+    shown = masked(page, Page, [mask])
     if hidden:
         assert (shown["next"], shown["masked"]) == (MASK, [mask, "next"] if mask < "next" else ["next", mask])
     else:
         assert shown["next"] == page["next"]
-    last = without_cursor(with_masks({**page, "next": None}, [mask]))
+    last = masked({**page, "next": None}, Page, [mask])
     assert (last["next"], "next" in last.get("masked", ())) == (None, False)
+    # A page that leaves out all of its items contains no masked field, and its cursor still does.
+    empty = masked({**page, "items": []}, Page, [mask])
+    assert (empty["next"] == MASK) == hidden
+
+
+class Mean(BaseModel):
+    mean: Annotated[float | None, DerivedFrom("amount")]
+    amount: int | None
+
+
+def test_a_value_that_is_null_because_of_what_is_masked_is_masked_too() -> None:
+    assert masked({"mean": None, "amount": None}, Mean, ["amount"]) == {
+        "mean": MASK,
+        "amount": None,
+        "masked": ["mean"],
+    }
+    assert masked({"mean": None, "amount": None}, Mean, ["rating"]) == {"mean": None, "amount": None}
 
 
 def test_what_a_path_is() -> None:

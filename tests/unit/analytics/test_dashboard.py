@@ -2,13 +2,14 @@
 
 import asyncio
 import re
+import threading
 from collections.abc import Callable
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
 import orjson
 import pytest
-from anyio import CapacityLimiter
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,15 +23,24 @@ from services.analytics.dashboard.pages import add_pages, load
 from services.demo.report import dashboard
 from services.relations.api import create_app as relations_app
 from shared.access.guard import Access
+from shared.access.keys import ApiKeys
+from shared.access.keys_memory import MemoryKeys
+from shared.access.lookup import FRESH_SECONDS, KeyLookup
 from shared.contracts.errors import Unavailable
+from shared.contracts.limits import Most
+from shared.http import streams
 from shared.http.caller import Caller
 from shared.http.cors import allow_origins
+from shared.http.fair_pool import FairPool
+from shared.http.limits import Limits
 from shared.http.serving import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
+from shared.settings import Settings, for_browsers
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH
 from tests.support.measures_world import NOW
+from tests.support.raw_http import head, served
 
 Json = dict[str, Any]
 FIRST = date(2026, 11, 1)
@@ -105,7 +115,7 @@ def heard(
             reader,
             Caller("default", frozenset(), masks),
             FiguresQuery.model_validate({}),
-            CapacityLimiter(1),
+            FairPool("test", 1, Most(1, 1, 1)),
             lambda: len(found) >= most,
         )
         first = await stream.news()
@@ -143,12 +153,19 @@ def test_what_is_masked_for_the_caller_is_masked_in_events(monkeypatch: pytest.M
         assert data["masked"] == ["amount"]
 
 
-def test_streams_are_bounded_and_what_fails_at_once_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    app = analytics_app(cast(Any, None), list, cast(Any, list), access=OPEN)
+NO_STREAM = replace(Limits.usual(), streams=Most(0, 0, 0))
+
+
+def test_streams_are_bounded_and_what_fails_at_once_is_a_problem() -> None:
+    access = Access(open=True, limits=replace(Limits.usual(), streams=Most(1, 1, 1)))
+    app = analytics_app(cast(Any, None), list, cast(Any, list), access=access)
     add_live(app, Scripted(BadMeasure("from", "too early")))
     assert get(app, "/v1/live").status_code == 400
     assert get(app, "/v1/live?kind=No+such").status_code == 422
-    monkeypatch.setattr(live, "MAX_STREAMS", 0)
+    # What failed has given its place back.
+    assert get(app, "/v1/live").status_code == 400
+    app = analytics_app(cast(Any, None), list, cast(Any, list), access=Access(open=True, limits=NO_STREAM))
+    add_live(app, Scripted(figures({1: 2})))
     full = get(app, "/v1/live")
     assert (full.status_code, full.headers["retry-after"]) == (503, "5")
 
@@ -161,9 +178,9 @@ class Named:
 
 
 def test_no_credential_takes_all_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "MAX_STREAMS_OF_ONE", 1)
     monkeypatch.setattr(live, "_LOOK_SECONDS", 0.0)
-    app = analytics_app(cast(Any, None), list, access=Access(Named()))
+    limits = replace(Limits.usual(), streams=Most(1, 3, 3))
+    app = analytics_app(cast(Any, None), list, access=Access(Named(), limits=limits))
     add_live(app, Scripted(figures({1: 2})))
 
     async def status(key: str, begun: asyncio.Event) -> int:
@@ -199,7 +216,79 @@ def test_no_credential_takes_all_streams(monkeypatch: pytest.MonkeyPatch) -> Non
         app.state.stopping = True
         return await asyncio.gather(*streams)
 
-    assert asyncio.run(ask()) == [200, 503, 200]
+    assert asyncio.run(ask()) == [200, 429, 200]
+
+
+class Gated(Scripted):
+    """Blocks those who read for one tenant until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(figures({1: 2}))
+        self.go_on = threading.Event()
+
+    def read(self, tenant: str, query: FiguresQuery) -> Figures:
+        if tenant == "a":
+            assert self.go_on.wait(60)
+        return super().read(tenant, query)
+
+
+class TenantKeys:
+    """A key is tenant and number, as in kith_a-1."""
+
+    async def caller(self, text: str) -> Caller:
+        return Caller(text.removeprefix("kith_")[0], frozenset({"analytics:read"}), key=text)
+
+
+def test_however_many_streams_are_opened_at_once_no_more_are_than_allowed_and_another_tenants_is() -> None:
+    reader = Gated()
+
+    async def story() -> None:
+        limits = replace(Limits.usual(), streams=Most(4, 6, 8))
+        app = analytics_app(cast(Any, None), list, access=Access(TenantKeys(), limits=limits))
+        add_live(app, reader)
+        async with served(app) as server:
+            # All are there before the first has its figures, which none of them gets.
+            flood = [await server.open(head("/v1/live", "kith_a-1")) for _ in range(30)]
+            refused = [asyncio.create_task(client.answer()) for client in flood]
+            while sum(each.done() for each in refused) < 26:
+                await asyncio.sleep(0.005)
+            assert {(await each)[0] for each in refused if each.done()} == {429}
+            other = await server.open(head("/v1/live", "kith_b-1"))
+            assert (await other.reader.readuntil(b"\n\n")).startswith(b"HTTP/1.1 200")
+            assert sum(each.done() for each in refused) == 26
+            reader.go_on.set()
+            for each in refused:
+                each.cancel()
+
+    asyncio.run(story())
+
+
+def test_a_stream_ends_when_its_key_is_revoked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "RECHECK_SECONDS", 0.01)
+    keys = MemoryKeys()
+    issued = ApiKeys(keys, lambda: datetime.now(UTC))
+    key, text = issued.create("a", "till", ["analytics:read"])
+    _, kept = issued.create("a", "other", ["analytics:read"])
+
+    async def story() -> None:
+        app = analytics_app(cast(Any, None), list, access=Access(KeyLookup(keys, fresh_seconds=0.01)))
+        add_live(app, Scripted(figures({1: 2})))
+        async with served(app) as server:
+            ending, going_on = [await server.open(head("/v1/live", each)) for each in (text, kept)]
+            for each in (ending, going_on):
+                await each.reader.readuntil(b"event: figures")
+            issued.revoke(key.prefix)
+            # The end of a chunked answer, as it always ends.
+            await asyncio.wait_for(ending.reader.readuntil(b"\r\n0\r\n\r\n"), 60)
+            assert not going_on.reader.at_eof()
+            again = await server.open(head("/v1/live", text))
+            assert (await again.answer())[0] == 401
+
+    asyncio.run(story())
+
+
+def test_the_two_waits_before_a_stream_ends_are_five_seconds_at_most() -> None:
+    assert streams.RECHECK_SECONDS + FRESH_SECONDS < 5
 
 
 def test_a_process_that_is_told_to_stop_ends_its_streams() -> None:
@@ -252,21 +341,30 @@ def test_nothing_else_is_given_away(site: FastAPI, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "address"),
-    [
-        ("kith.example:8703", "http://kith.example"),
-        ("127.0.0.1:8703", "http://127.0.0.1"),
-        ("[::1]:8703", "http://[::1]"),
-        # What is no host is not believed: then it is the address of the server.
-        ("evil;script-src *", "http://analytics"),
-    ],
+    "host", ["kith.example:8703", "127.0.0.1:8703", "[::1]:8703", "evil.example", "evil;script-src *"]
 )
-def test_the_policy_names_the_other_apis_on_the_same_host(site: FastAPI, host: str, address: str) -> None:
+def test_the_policy_names_the_other_apis_whatever_the_request_says_of_the_host(site: FastAPI, host: str) -> None:
     policy = get(site, "/dashboard/", headers={"Host": host}).headers["content-security-policy"]
     assert policy.count(";") == 7
-    assert f"connect-src 'self' {address}:8702 {address}:8706;" in policy
+    assert "connect-src 'self' http://127.0.0.1:8702 http://127.0.0.1:8706;" in policy
     config = get(site, "/dashboard/config.json", headers={"Host": host}).json()
-    assert config == {"relations": f"{address}:8702", "intelligence": f"{address}:8706"}
+    assert config == {"relations": "http://127.0.0.1:8702", "intelligence": "http://127.0.0.1:8706"}
+
+
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ({}, "http://127.0.0.1:8702"),
+        ({"host": "0.0.0.0", "relations_port": 9000}, "http://127.0.0.1:9000"),
+        ({"host": "::"}, "http://127.0.0.1:8702"),
+        ({"host": "::1"}, "http://[::1]:8702"),
+        ({"host": "kith.internal", "tls_cert_file": "x.pem"}, "https://kith.internal:8702"),
+        ({"host": "0.0.0.0", "relations_url": "https://kith.example/r/"}, "https://kith.example/r/"),
+    ],
+)
+def test_where_browsers_find_the_other_apis_is_a_setting(given: dict[str, Any], address: str) -> None:
+    settings = Settings(**given)
+    assert for_browsers(settings, settings.relations_url, settings.relations_port) == address
 
 
 def test_the_relations_api_can_be_elsewhere() -> None:

@@ -106,3 +106,36 @@ def test_whose_message_it_is() -> None:
     assert tenant_of({"key": b"acme:c1:x"}) == "acme"
     assert tenant_of({"key": None}) is None
     assert tenant_of({"key": b"no-tenant"}) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "mask", "secret"),
+    [
+        # A masked value under a misspelt name, in the wrong place, or of the wrong type.
+        ({"data": {"amout": 73177}}, "amount", "73177"),
+        ({"data": {"extra": {"money": [73177]}}}, "amount", "73177"),
+        ({"amount": 73177, "data": {}}, "amount", "73177"),
+        ({"data": {"email": "secret@a.b"}}, "personal.email", "secret@a.b"),
+        ({"data": {"personal": "secret@a.b"}}, "personal.email", "secret@a.b"),
+        ({"data": {"personal": ["secret@a.b"]}}, "personal.email", "secret@a.b"),
+        ({"data": "73177"}, "amount", "73177"),
+        ({"data": {"location": "73177"}}, "location.lat", "73177"),
+        ({"data": {"data": {"amount": 73177}}}, "amount", "73177"),
+        # Under another name of the same fact.
+        ({"subject": "secret", "data": {"consumer_id": "secret"}}, "consumer_id", "secret"),
+        ({"id": "secret"}, "event.id", "secret"),
+        ({"source": "secret"}, "event", "secret"),
+        ({"data": {"occurred_at": "2026-01-01T07:31:77Z"}}, "time", "31:77"),
+        ({"data_base64": "c2VjcmV0"}, "amount", "c2VjcmV0"),
+    ],
+)
+def test_a_masked_value_is_hidden_wherever_a_faulty_message_has_it(
+    message: dict[str, Any], mask: str, secret: str
+) -> None:
+    assert secret in text_of(json.dumps(message).encode())
+    assert secret not in text_of(json.dumps(message).encode(), None, (mask,))
+
+
+def test_what_events_have_stays_readable_under_a_mask() -> None:
+    message = {"type": "relation.recorded", "data": {"kind": "view", "rating": "five", "traits": {"tier": "gold"}}}
+    assert json.loads(text_of(json.dumps(message).encode(), None, ("amount", "traits.vip"))) == message

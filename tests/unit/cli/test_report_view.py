@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from services.analytics.measures.ranking import concentration, top_providers
 from services.analytics.measures.ratings import ratings
 from services.cli.__main__ import app as kith
+from services.cli.audit_list import _as_csv as audit_csv
 from services.cli.report import reports
 from services.cli.report_table import Column, table
 from services.cli.report_view import as_csv, told
@@ -222,3 +224,25 @@ def test_every_number_says_its_unit_and_every_label_is_words(measure: Any) -> No
             if (inner := model_of(field)) is not None and inner not in seen:
                 seen.add(inner)
                 todo.append(inner)
+
+
+def test_no_cell_of_the_audit_or_of_a_report_is_a_formula_whatever_delimiter_a_reader_takes() -> None:
+    attack = 'x;=1+1|"=2+2\t＝3'
+    entry: Any = {
+        **dict.fromkeys(("time", "tenant", "key", "action", "hash"), "-1+1"),
+        "who": attack,
+        "sequence": 1,
+        "subject": {"consumer_id": attack, "x;=1": ""},
+        "fields": [attack],
+        "details": {"reason": attack},
+    }
+
+    class Reported(BaseModel):
+        items: list[dict[str, Any]]
+
+    report = Reported(items=[{"name": attack, "amounts": {attack: 1}, "n": -5}])
+    for text in (audit_csv([entry]), as_csv(report)):
+        for delimiter in ",;|\t":
+            for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+                runs = [cell for cell in row if cell.lstrip(' "')[:1] in tuple("=+@＝") or cell[:2] == "-1"]
+                assert runs == [], (delimiter, row)

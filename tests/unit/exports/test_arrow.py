@@ -1,10 +1,10 @@
 """Parquet by day in bounded memory, Tableau's files, and installations without the libraries."""
 
-import builtins
 import io
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -20,8 +20,8 @@ from services.analytics.measures.catalogue import MEASURES as ANALYTICS
 from services.exports.columns import Column, Row, WriterFailed
 from services.exports.datasets import DATASETS
 from services.exports.formats import FORMATS
-from services.exports.hyper import write_hyper
 from services.exports.measures import measure_export
+from services.exports.native import parquet, write_hyper
 from services.exports.partitions import write_by_day
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
@@ -111,14 +111,7 @@ def test_a_tableau_file_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytes
 def test_without_the_libraries_texts_work_and_the_rest_says_what_to_install(
     format: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = builtins.__import__
-
-    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name in ("services.exports.arrow", "services.exports.hyper"):
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setattr("services.exports.formats.find_spec", lambda _: None)
     if format in ("parquet", "hyper"):
         with pytest.raises(NotInstalled, match=r"kith\[exports\]"):
             FORMATS[format].chunks(export(numbered(10, 2)))
@@ -256,7 +249,7 @@ def names_of(content: bytes, table: str) -> list[str]:
 
 
 def child(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.exports.hyper._CHILD", (sys.executable, "-c", code))
+    monkeypatch.setattr("services.exports.native._CHILD", (sys.executable, "-c", code))
 
 
 @pytest.mark.parametrize(
@@ -281,3 +274,46 @@ def test_a_writer_that_dies_or_hangs_ends_nothing_else_and_says_why(
         write_hyper(export(numbered(20_000, 3)), tmp_path / "x.hyper", step_seconds=0.5 if "sleep" in code else 60)
     assert "ann@example.org" not in str(failed.value)
     assert "export another format" in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import os; os.abort()", "ended by the signal SIGABRT"),
+        ("import sys, os; sys.stdin.buffer.read(); os.kill(os.getpid(), 11)", "ended by the signal SIGSEGV"),
+        ("import sys, os; os.write(1, b'PAR1'); os.kill(os.getpid(), 9)", "ended by the signal SIGKILL"),
+        ("raise ValueError('ann@example.org')", r"failed \(ValueError\)"),
+        ("import time; time.sleep(600)", "made no progress for 1 seconds"),
+        ("import sys, time; sys.stdin.buffer.read(); time.sleep(600)", "made no progress for 1 seconds"),
+    ],
+)
+def test_a_writer_of_parquet_that_dies_or_hangs_is_an_error(
+    code: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(code, monkeypatch)
+    with pytest.raises(WriterFailed, match=reason) as failed:
+        list(parquet(export(numbered(40_000, 3)), step_seconds=1 if "sleep" in code else 60))
+    assert "ann@example.org" not in str(failed.value)
+    assert "export another format (csv)" in str(failed.value)
+
+
+def test_parquet_is_written_while_the_rows_are_read_and_never_ahead_of_its_reader() -> None:
+    read = 0
+
+    def counted() -> Iterator[list[Row]]:
+        nonlocal read
+        for number in range(10_000):
+            read += 1
+            # Nothing to compress: each batch is some 30 kB in the file.
+            yield [{"n": hash((number, n)), "time": NOW, "kind": f"{hash((n, number)):x}"} for n in range(1_000)]
+
+    chunks = parquet(export(counted()))
+    next(chunks)
+    first = read
+    time.sleep(0.5)
+    assert read - first < 1_000, "the rest waits for the reader"
+    chunks.close()  # type: ignore[attr-defined]
+    assert read < 10_000
+    ended = read
+    time.sleep(0.2)
+    assert read == ended

@@ -21,6 +21,7 @@ from services.exports.query import ExportQuery, filter_of
 from services.exports.source import Export
 from services.exports.text import csv_lines, json_lines
 from shared.access.masks import is_path
+from shared.http.caller import Denied
 from shared.http.parameters import BadParameter, moment
 from shared.measures.csv_cells import guarded, guarded_json, unguarded
 
@@ -37,11 +38,19 @@ COLUMNS = [
 ]
 
 
+#: What fonts show as nothing, though Unicode calls them letters, marks or symbols.
+FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+
+
+def is_unseen(c: str) -> bool:
+    return unicodedata.category(c) in ("Cc", "Cf") or unicodedata.name(c, "").startswith("VARIATION SELECTOR")
+
+
 def could_run(cell: str) -> bool:
     """Whether a spreadsheet would take it, or a part that another delimiter makes a cell, for a formula. Written
     the long way round."""
     for part in re.split(r"[;|\t\r\n]", cell):
-        visible = "".join(c for c in part if not (c.isspace() or unicodedata.category(c) in ("Cc", "Cf")))
+        visible = "".join(c for c in part if not (c.isspace() or c == '"' or c in FILLERS or is_unseen(c)))
         if visible[:1] and unicodedata.normalize("NFKC", visible[0]) in ("=", "+", "-", "@", "\u2212"):
             return True
     return cell[:1] in ("\t", "\r", "\n")
@@ -94,7 +103,8 @@ def test_no_text_is_a_formula_but_numbers_stay_numbers(begin: str) -> None:
 
 CELLS = st.text(
     st.one_of(
-        st.sampled_from("=+-@＝＋－＠'; |\t\r\n\ufeff\u00a0\u200b1a"), st.characters(exclude_categories=["Cs"])
+        st.sampled_from("=+-@＝＋－＠⁼'\"; |\t\r\n\ufeff\u00a0\u200b\u3164\ufe0f1a"),
+        st.characters(exclude_categories=["Cs"]),
     )
 )
 
@@ -104,6 +114,18 @@ def test_the_guard_can_be_taken_back_and_nothing_runs(text: str) -> None:
     cell = guarded(text)
     assert unguarded(cell) == text
     assert not could_run(cell)
+
+
+@given(st.lists(CELLS, min_size=1, max_size=3), st.sampled_from(";|\t,"))
+def test_nothing_runs_whatever_delimiter_a_reader_takes(texts: list[str], delimiter: str) -> None:
+    """As a reader sees it: it drops quotation marks, and doubles of them."""
+    more = json.dumps({text: [text] for text in texts}, ensure_ascii=False)
+    rows: list[Row] = [{**dict(zip(("name", "kind", "other"), texts, strict=False)), "more": more}]
+    made = [Column(name, "text", "", tells=()) for name in ("name", "kind", "other")]
+    made.append(Column("more", "json", "", tells=()))
+    content = b"".join(csv_lines(made, Rows(rows))).decode()
+    for row in csv.reader(io.StringIO(content, newline=""), delimiter=delimiter):
+        assert not any(could_run(cell) for cell in row), row
 
 
 @given(CELLS, CELLS)
@@ -121,6 +143,10 @@ def test_two_texts_are_never_one_cell(one: str, other: str) -> None:
         ("\u00a0+1", "'\u00a0+1"),
         ("\ufeff=1", "'\ufeff=1"),
         ("＝1", "'＝1"),
+        ("⁼1", "'⁼1"),
+        ("\u3164\ufe0f=1", "'\u3164\ufe0f=1"),
+        ('x;"=1', "x;'\"=1"),
+        ('"=1', "'\"=1"),
         ("x;=1", "x;'=1"),
         ("x\t@y", "x\t'@y"),
         ("'t Hof", "'t Hof"),
@@ -236,9 +262,32 @@ def test_masks_hide_what_they_name_and_what_tells_it(dataset: str, mask: str, hi
 
 
 def test_a_hidden_column_is_no_filter() -> None:
-    with pytest.raises(BadParameter, match="hidden"):
-        check_filters(ExportQuery(kind="view"), DATASETS["relations"], ["kind"])
-    check_filters(ExportQuery(kind="view"), DATASETS["relations"], ["amount"])
+    def check(dataset: str, masks: list[str], **asked: Any) -> None:
+        check_filters(ExportQuery(**asked), DATASETS[dataset], masks)
+
+    for dataset in ("relations", "relationships", "aggregates"):
+        with pytest.raises(Denied, match="kind: kind is hidden"):
+            check(dataset, ["kind"], kind="view")
+        check(dataset, ["amount"], kind="view")
+    with pytest.raises(Denied, match="key: consumer_id is hidden"):
+        check("aggregates", ["consumer_id"], by="consumer", key="ada")
+    check("aggregates", ["consumer_id"], by="kind", key="view")
+
+
+def test_rows_of_sums_reveal_days_and_kinds_by_being_there() -> None:
+    sums = DATASETS["aggregates"]
+    for by, mask in (
+        (None, "kind"),
+        ("kind", "kind"),
+        ("provider_kind", "kind"),
+        ("total", "time"),
+        (None, "time"),
+    ):
+        with pytest.raises(Denied, match=f"aggregates: {mask} is hidden|by: {mask} is hidden"):
+            check_filters(ExportQuery(by=by), sums, [mask])
+    check_filters(ExportQuery(by="provider"), sums, ["kind"])
+    check_filters(ExportQuery(), sums, ["amount"])
+    check_filters(ExportQuery(), DATASETS["relations"], ["time"])
 
 
 @pytest.mark.parametrize("text", ["", "2026", "2026-13-01", "2026-01-01T00:00:00", "2026-01-01 00:00:00Z", "now"])

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ def service(**limits: Any) -> tuple[FastAPI, dict[str, Any]]:
     seen: dict[str, Any] = {"gate": asyncio.Event(), "waiting": 0, "ended": asyncio.Event()}
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     add_problem_handlers(app)
+    seen["app"] = app
     secure(app, Access(Keys(), limits=replace(Limits.usual(), **limits)))
     add_health(app, list)
 
@@ -97,6 +99,10 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+def bodies_are(seen: dict[str, Any], size: int) -> bool:
+    return bool(seen["app"].state.bodies.used == size)
 
 
 async def waiting(seen: dict[str, Any], number: int) -> None:
@@ -174,7 +180,7 @@ def test_64_that_declared_a_megabyte_and_sent_nothing_cost_nobody_else_anything(
 def test_room_for_bodies_is_taken_as_they_arrive_and_per_credential_first() -> None:
     kib = 1024
 
-    async def tell(server: Server, _: Any) -> None:
+    async def tell(server: Server, seen: dict[str, Any]) -> None:
         def half_sent(key: str) -> Any:
             return server.open(head("/length", key, "POST", Content_Length=60 * kib) + bytes(40 * kib))
 
@@ -189,11 +195,15 @@ def test_room_for_bodies_is_taken_as_they_arrive_and_per_credential_first() -> N
         status, problem = await fifth.answer()
         assert (status, "this tenant already has" in problem["detail"]) == (429, True)
         await other_tenant_is_answered(server)
+        left = 80 * kib
         for each in (first, second, fourth):
             each.send(bytes(20 * kib))
             assert await each.answer() == (200, {"length": 60 * kib}), "room that was given back is there again"
+            # It is given back once the request has ended, just after its answer.
+            await until(partial(bodies_are, seen, left))
+            left -= 40 * kib
 
-    story(tell, bodies=Most(100 * kib, 130 * kib, 300 * kib))
+    story(tell, bodies=Most(100 * kib, 150 * kib, 300 * kib))
 
 
 @pytest.mark.parametrize("declared", [True, False])

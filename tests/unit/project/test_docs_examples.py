@@ -13,6 +13,7 @@ import pytest
 
 from services.importer.mapping import load
 from services.ingest.door import Accepted, Door, Rejected
+from services.relations.mass import Mass
 from shared.contracts.changes import decode_change
 from shared.contracts.codec import decode
 from shared.runtime.protocols import Message, Partition, Record
@@ -54,6 +55,14 @@ def test_the_door_answers_as_shown() -> None:
         found = [answer for answer, _ in posted(document)]
         assert found == [answer for answer in answers(document) if "accepted" in answer], document
         assert len(found) == 4 or document != FIRST_STEPS
+
+
+def test_the_head_of_many_kinds_has_the_strength_of_its_relations() -> None:
+    (shown,) = (document for document in answers(SITE / "reference/stored-documents.md") if "mass" in document)
+    mass = Mass(STRENGTH)
+    mass.add("purchase", "2026-05", 100)
+    mass.add("another", "2026-09", 1_100)
+    assert (shown["mass"], shown["score"]) == (mass.stored(), mass.score())
 
 
 def test_the_relationship_is_what_the_events_make() -> None:

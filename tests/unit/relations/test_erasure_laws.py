@@ -27,6 +27,7 @@ from shared.contracts.events import (
 )
 from shared.erasure.records import erasure_id, hashed
 from shared.runtime.protocols import Message, Partition
+from tests.support import builders
 from tests.support.builders import TOPICS, MemoryKith, recorded, renamed, retracted, stored_state
 from tests.support.builders import event as event_of
 from tests.support.paths import EXAMPLES
@@ -47,9 +48,11 @@ HISTORIES = st.lists(st.one_of(relation_events(), relation_events(), consumer_ev
 
 @pytest.fixture(autouse=True, params=[1, 1000])
 def at_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    """How many facts one event moves: the least there can be, and all."""
+    """How many facts one event moves: the least there can be, and all. And how many cells of a relationship one
+    document holds: a few, and all."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(erasing, "AT_ONCE", request.param)
+        patch.setattr(builders, "MOST_CELLS", max(request.param, 2))
         yield
 
 

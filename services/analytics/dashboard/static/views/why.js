@@ -17,7 +17,7 @@ export function explained(found, names) {
     h("p", {}, `Strength ${decimal(found.strength)} from ${plural(found.count, "relation")} between ${day(found.first)} and ${day(found.last)}`,
       amounts ? `, worth ${amounts}` : "", first ? `. ${percent(first[1].share, 0)} of it is ${words(first[0])}` : "",
       ". Older relations weigh less."),
-    h("div", { id: "why-kinds" }, table("What it consists of", ["Kind", "Relations", "Strength", "Share"],
+    h("div", { id: "why-kinds" }, table(found.more_kinds ? `Some of what it consists of: ${plural(kinds.length, "kind")} of more` : "What it consists of", ["Kind", "Relations", "Strength", "Share"],
       kinds.map(([kind, sums]) => [data(kind, words(kind)), counted(sums.count), rounded(sums.strength),
         data(sums.share, percent(sums.share))]))),
     shelf("scroll", "The events that weigh most", h("div", { id: "why-events" },

@@ -1,4 +1,5 @@
-"""The process that writes a file for Tableau: ``python -m services.exports.hyper_writer PATH TABLE``.
+"""The process that writes an export with native code: ``python -m services.exports.native_writer parquet`` to the
+standard output, or ``… hyper PATH TABLE``.
 
 Reads the rows as an Arrow stream from the standard input. Exits with status 0 once the file is complete.
 """
@@ -9,15 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-import pantab
 import pyarrow as pa
+
+from services.exports.parquet_file import parquet
 
 
 def main() -> None:
-    path, table = Path(sys.argv[1]), sys.argv[2]
     # A crash must not leave a core dump, because the memory contains rows.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     source = pa.ipc.open_stream(sys.stdin.buffer)
+    if sys.argv[1] == "parquet":
+        for chunk in parquet(source.schema, source):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+    else:
+        _hyper(source, Path(sys.argv[2]), sys.argv[3])
+
+
+def _hyper(source: pa.RecordBatchReader, path: Path, table: str) -> None:
+    import pantab
+
     plain = pa.schema([pa.field(field.name, _plain(field.type)) for field in source.schema])
     failed: list[BaseException] = []
 

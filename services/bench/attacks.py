@@ -1,0 +1,126 @@
+"""``python -m services.bench.attacks NAME``: what the worst tenant does with one valid key, until it is stopped.
+
+Bounded: so many connections of one process, over loopback. A connection that is refused or closed is opened again
+after a moment, so that the cost of the attack itself stays small beside what it causes.
+"""
+
+import argparse
+import asyncio
+import json
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+STARTED = "started"
+_PAUSE_SECONDS = 0.02
+_BATCH = 2_500
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """``connections`` to a ``service``, each with one request after the other. ``body`` names what is sent;
+    without ``reads`` the answer is left where it is."""
+
+    title: str
+    service: str
+    connections: int
+    path: str
+    body: str = ""
+    reads: bool = True
+
+
+_FILTER = quote("contains(tolower(relation_id),'x') or endswith(toupper(consumer_id),'Y')")
+ATTACKS: Mapping[str, Attack] = {
+    "bodies": Attack("64 bodies of 1 MiB that never come", "ingest", 64, "/v1/events", "silent"),
+    "erasures": Attack("batches of 2,500 erasures", "ingest", 2, "/v1/events", "erasures"),
+    "downloads": Attack("16 downloads that nobody reads", "exports", 16, "/v1/export/relations", reads=False),
+    "cohorts": Attack("150 cohorts", "relations", 150, "/v1/measures/cohorts?unit=week"),
+    "activity": Attack("150 cohorts of aggregates", "analytics", 150, "/v1/measures/cohorts?unit=week"),
+    "filters": Attack("60 filters of the feed", "exports", 60, f"/odata/v1/Relations?$filter={_FILTER}"),
+    "wide": Attack("16 times a relationship of 1,000 kinds", "relations", 16, "/v1/relationships/wide/wide"),
+    "lists": Attack("60 lists of 1,000", "relations", 60, "/v1/relations?provider_id=p-000001&limit=1000"),
+    "streams": Attack("120 live streams", "analytics", 120, "/v1/live"),
+}
+
+
+class Attacker:
+    def __init__(self, attack: Attack, port: int, key: str) -> None:
+        self._attack, self._port, self._key = attack, port, key
+        self._batches = 0
+        self.statuses: Counter[str] = Counter()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._attack.connections):
+                group.create_task(self._forever())
+            print(STARTED, flush=True)
+
+    async def _forever(self) -> None:
+        while True:
+            try:
+                await self._once()
+            except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+                self.statuses["closed"] += 1
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _once(self) -> None:
+        # A small window, so that what nobody reads is not kept by this kernel instead of the service.
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=2**16)
+        try:
+            writer.write(self._request())
+            await writer.drain()
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.statuses[head.split(b" ", 2)[1].decode()] += 1
+            if not self._attack.reads and b" 200 " in head[:16]:
+                await asyncio.sleep(3600)
+            while await reader.read(2**16):
+                pass
+        finally:
+            writer.close()
+
+    def _request(self) -> bytes:
+        head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {self._key}\r\nConnection: close\r\n"
+        path = self._attack.path
+        if self._attack.body == "silent":
+            return f"POST {path} HTTP/1.1\r\n{head}Content-Length: {2**20}\r\n\r\n".encode()
+        if self._attack.body == "erasures":
+            self._batches += 1
+            body = json.dumps([self._erasure(number) for number in range(_BATCH)]).encode()
+            head += f"Content-Type: application/cloudevents-batch+json\r\nContent-Length: {len(body)}\r\n"
+            return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+        return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
+
+    def _erasure(self, number: int) -> dict[str, object]:
+        name = f"gone-{self._batches}-{number}"
+        return {
+            "specversion": "1.0",
+            "id": name,
+            "source": "bench",
+            "type": "consumer.erased",
+            "time": "2026-01-01T00:00:00Z",
+            "data": {"consumer_id": name, "mode": "anonymise"},
+        }
+
+
+async def _until_stopped(attacker: Attacker) -> None:
+    task = asyncio.ensure_future(attacker.run())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        print(json.dumps(attacker.statuses), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=ATTACKS)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--key", required=True)
+    options = parser.parse_args()
+    asyncio.run(_until_stopped(Attacker(ATTACKS[options.name], options.port, options.key)))
+
+
+if __name__ == "__main__":
+    main()

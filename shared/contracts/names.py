@@ -1,0 +1,37 @@
+"""Names of attributes that some reader takes for another. Pure."""
+
+import unicodedata
+from collections.abc import Iterable
+
+from shared.contracts.events import EVENT_MODELS
+
+#: The attributes that Kith reads, and those of CloudEvents that determine how an event is read.
+_KNOWN = frozenset(name for model in EVENT_MODELS for name in model.model_fields) | {
+    *("data_base64", "datacontenttype", "dataschema")
+}
+
+
+def lookalike(names: Iterable[str]) -> str | None:
+    """The first name that differs from another, or from an attribute that Kith reads, by case, by the width of its
+    letters or by invisible characters only; None without one.
+
+    Many JSON readers compare the names of members without case (Go's does), and readers in C end them at a NUL: of
+    ``tenant`` and ``Tenant`` they may believe the other one.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in _KNOWN and name not in seen:
+            seen.add(name)
+            continue
+        folded = _folded(name)
+        if folded in seen or folded in _KNOWN:
+            return name
+        seen.add(folded)
+    return None
+
+
+def _folded(name: str) -> str:
+    if name.isascii() and name.isalnum():
+        return name.lower()
+    text = unicodedata.normalize("NFKC", name.partition("\0")[0]).casefold()
+    return "".join(character for character in text if character.isprintable() and not character.isspace())

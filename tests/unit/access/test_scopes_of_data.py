@@ -1,0 +1,114 @@
+"""An answer with data of several scopes needs all of them: one table of routes, parameters and scopes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.access.query import Parameters
+from shared.http.caller import SCOPES
+from shared.http.scopes import takes_any_parameter
+from tests.support.routes import Found, api_routes, bare
+from tests.unit.access.test_routes import ACCESS, APPS, ask
+
+CONSUMERS, PERSONAL, RELATIONS = "consumers:read", "personal:read", "relations:read"
+ANALYTICS, INTELLIGENCE, ADMIN = "analytics:read", "intelligence:read", "admin"
+
+#: What is asked, and every scope whose data the answer holds or is chosen by.
+TABLE: list[tuple[str, str, set[str]]] = [
+    # A profile, and the facts of its consumer.
+    ("privacy", "/v1/consumers/x/export", {CONSUMERS, RELATIONS}),
+    ("privacy", "/v1/consumers/x/export?purpose=mail", {CONSUMERS, RELATIONS}),
+    # Found by a personal field.
+    ("relations", "/v1/consumers?email=a@b.c", {CONSUMERS, PERSONAL}),
+    ("relations", "/v1/consumers?phone=1&purpose=mail", {CONSUMERS, PERSONAL}),
+    # Names of both sides.
+    ("relations", "/v1/names?provider_id=p", {RELATIONS}),
+    ("relations", "/v1/names?consumer_id=c", {RELATIONS, CONSUMERS}),
+    # Consent is data of a profile.
+    ("relations", "/v1/consumers/x?purpose=mail", {CONSUMERS}),
+    ("relations", "/v1/relations?provider_id=p", {RELATIONS}),
+    ("relations", "/v1/relations?provider_id=p&purpose=mail", {RELATIONS, CONSUMERS}),
+    ("relations", "/v1/relationships?provider_id=p&purpose=mail", {RELATIONS, CONSUMERS}),
+    ("exports", "/v1/export/relations", {RELATIONS}),
+    ("exports", "/v1/export/relations?purpose=mail", {RELATIONS, CONSUMERS}),
+    ("exports", "/v1/export/relationships?purpose=mail", {RELATIONS, CONSUMERS}),
+    ("exports", "/v1/export/consumers?purpose=mail", {CONSUMERS}),
+    ("exports", "/odata/v1/Relations?purpose=mail", {RELATIONS, CONSUMERS}),
+    ("exports", "/odata/v1/Relations/$count?purpose=mail", {RELATIONS, CONSUMERS}),
+    ("exports", "/odata/v1/Relationships?purpose=mail", {RELATIONS, CONSUMERS}),
+    ("exports", "/odata/v1/Relations('c:r')?purpose=mail", {RELATIONS, CONSUMERS}),
+    # Personal columns.
+    ("exports", "/v1/export/consumers?personal=true", {CONSUMERS, PERSONAL}),
+    ("exports", "/v1/export/relations?personal=true", {RELATIONS, PERSONAL}),
+    # Where consumers live is in their profiles, and their city is personal.
+    ("relations", "/v1/measures/geography", {RELATIONS, CONSUMERS}),
+    ("relations", "/v1/measures/geography?side=consumer&level=country", {RELATIONS, CONSUMERS}),
+    ("relations", "/v1/measures/geography?level=city", {RELATIONS, CONSUMERS, PERSONAL}),
+    ("relations", "/v1/measures/geography?side=provider&level=city", {RELATIONS}),
+    # A category is data of providers.
+    ("analytics", "/v1/measures/top-providers", {ANALYTICS}),
+    ("analytics", "/v1/measures/top-providers?category=bar", {ANALYTICS, RELATIONS}),
+    ("analytics", "/v1/measures/ratings?category=bar", {ANALYTICS, RELATIONS}),
+    ("analytics", "/v1/extent?category=bar", {ANALYTICS, RELATIONS}),
+    ("analytics", "/v1/live?category=bar", {ANALYTICS, RELATIONS}),
+    ("intelligence", "/v1/recommendations?consumer_id=c", {INTELLIGENCE}),
+    ("intelligence", "/v1/recommendations?consumer_id=c&category=bar", {INTELLIGENCE, RELATIONS}),
+    ("intelligence", "/v1/recommendations?consumer_id=c&purpose=mail", {INTELLIGENCE, CONSUMERS}),
+    # A message holds whatever was sent.
+    ("analytics", "/v1/dead-letters/message?id=x", {ADMIN, PERSONAL}),
+    ("analytics", "/v1/dead-letters", {ADMIN}),
+    ("privacy", "/v1/audit", {ADMIN}),
+    ("privacy", "/v1/erasures", {ADMIN}),
+    ("privacy", "/v1/erasures/x", {ADMIN}),
+]
+
+
+def answered(service: str, path: str, scopes: set[str]) -> httpx.Response:
+    return ask(APPS[service], Found(service, "GET", path), ",".join([*sorted(scopes), "-"]))
+
+
+@pytest.mark.parametrize(("service", "path", "scopes"), TABLE)
+def test_every_scope_whose_data_an_answer_holds_is_needed(service: str, path: str, scopes: set[str]) -> None:
+    for scope in scopes:
+        refused = answered(service, path, set(SCOPES) - {scope})
+        assert (refused.status_code, scope in refused.text) == (403, True), (scope, refused.text)
+    # Over nothing, what is not refused fails.
+    allowed = answered(service, path, scopes)
+    assert allowed.status_code not in (401, 403), allowed.text
+
+
+#: Parameters that select by data of a scope, wherever they occur.
+SELECTS = {"purpose": CONSUMERS, "category": RELATIONS}
+
+
+def parameters() -> Iterator[tuple[str, str, Any]]:
+    for service, app in bare(ACCESS).items():
+        for route in api_routes(app):
+            if not takes_any_parameter(route.endpoint):
+                for name, parameter in Parameters(route.dependant).query.items():
+                    yield f"{service} {route.path} {name}", name, parameter
+
+
+def test_a_parameter_that_selects_by_data_of_another_scope_needs_it() -> None:
+    seen = 0
+    for place, name, parameter in parameters():
+        if name in SELECTS and place.split()[1] not in DATASETS_OF_PROVIDERS:
+            assert parameter.scopes == (SELECTS[name],), place
+            seen += 1
+    assert seen > 15
+
+
+#: Exports take a category where their own scope is that of providers.
+DATASETS_OF_PROVIDERS = {
+    f"/v1/export/{name}" for name in ("relations", "relationships", "providers", "aggregates", "consumers")
+}
+
+
+def test_what_a_parameter_needs_is_documented() -> None:
+    for app in APPS.values():
+        for path, item in app.openapi()["paths"].items():
+            for parameter in item.get("get", {}).get("parameters", ()):
+                if parameter["name"] in SELECTS and path not in DATASETS_OF_PROVIDERS:
+                    assert f"`{SELECTS[parameter['name']]}`" in parameter["description"], (path, parameter)
