@@ -112,8 +112,8 @@ def test_a_category_limits_providers_only(service: MemoryIntelligence) -> None:
     assert [i["provider_id"] for i in service.questions.similar(EVERYTHING, "provider", "p0", query)["items"]] == [
         "p3"
     ]
+    query_of_consumers = SimilarQuery(consumer_id="c0", category="bar")
     with pytest.raises(BadParameter, match="limits providers"):
-        query_of_consumers = SimilarQuery(consumer_id="c0", category="bar")
         service.questions.similar(EVERYTHING, "consumer", "c0", query_of_consumers)
 
 
