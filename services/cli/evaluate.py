@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from services.cli.options import Json
 from shared.contracts.errors import ConfigurationError
 from shared.service.launch import read_settings
 
@@ -41,7 +42,6 @@ Purpose = Annotated[
     str | None,
     typer.Option(help="Of a tenant, use only consumers who have consented to this purpose.", show_default=False),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 
 
 def evaluate_command(
