@@ -7,6 +7,7 @@ import pytest
 from pymongo.database import Database
 
 from services.intelligence.api import create_app
+from services.intelligence.engine.question import Side
 from services.intelligence.engine.snapshot import NodeFigures, Snapshot
 from services.intelligence.evaluation.tenant import read_tenant
 from services.intelligence.learning.learn import learn
@@ -156,12 +157,8 @@ def test_the_points_of_a_walk_add_up_for_every_answer(mongo_database: Mongo) -> 
     answers = 0
     for side, id in everybody:
         for known in (False, True):
-            found = questions.recommend(
-                caller,
-                side,
-                id,
-                RecommendQuery(**{f"{side}_id": id}, known=known),  # type: ignore[arg-type]
-            )
+            query = RecommendQuery.model_validate({f"{side}_id": id, "known": known})
+            found = questions.recommend(caller, side, id, query)
             for item in found["items"]:
                 [reason] = item["because"]
                 points = [via["points"] for via in reason["via"]] + [reason["rest_points"]]
