@@ -151,7 +151,7 @@ def test_the_points_of_a_walk_add_up_for_every_answer(mongo_database: Mongo) -> 
     caller = Caller("default", frozenset(SCOPES))
     with questions.reading() as state:
         names = state.tenants["default"].graph.names
-        everybody = [("consumer", id) for id in names["consumer"].ids] + [
+        everybody: list[tuple[Side, str]] = [("consumer", id) for id in names["consumer"].ids] + [
             ("provider", id) for id in names["provider"].ids
         ]
     answers = 0
