@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     kafka_key_file: str | None = Field(None, description="PEM file of this client's private key (mTLS).")
     mongo: str | None = Field(
         None,
+        repr=False,
         description="MongoDB URI of a replica set (transactions need one); credentials and TLS go in the URI.",
     )
     query_seconds: float = Field(
