@@ -266,7 +266,7 @@ class Market:
             ("relations", "/v1/relationships", {"provider_id": "p1"}),
             ("analytics", "/v1/aggregates", {"by": "consumer"}),
         ]
-        lists = [
+        lists: list[tuple[str, str, str, dict[str, str]]] = [
             (tenant, "webhooks", f"/v1/webhooks/endpoints/{id.partition(':')[2]}/deliveries", {})
             for tenant, id in self.endpoints.items()
         ]
