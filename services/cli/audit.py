@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from services.cli.audit_list import list_command
+from services.cli.options import Json
 from shared.service.launch import read_settings
 
 audit_app = typer.Typer(help="The record of who saw personal data and who did what.", no_args_is_help=True)
 audit_app.command("list")(list_command)
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 
 
 @audit_app.command("verify")

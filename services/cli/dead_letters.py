@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.options import Json
 from services.cli.times import time_option
 from shared.contracts.errors import InvalidEvent
 from shared.service.launch import read_settings
@@ -54,7 +55,6 @@ Until = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="Include replayed and discarded ones.", rich_help_panel=_FILTERS)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Report what would be done, and change nothing.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 
 
 @dead_letters_app.command("list")

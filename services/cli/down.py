@@ -14,6 +14,7 @@ from services.cli.context import OPTION, asked_for, chosen
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.services import SERVICES
 from shared.local.contexts import Context, running
+from shared.local.temporary import remove_abandoned, removed_notice
 
 #: A stack gives each of its processes half a minute before it kills it.
 PATIENCE_SECONDS = 120.0
@@ -27,6 +28,8 @@ def down_command(
 
     Returns when all of its processes have ended, and reports what is kept. Stops no other process.
     """
+    if abandoned := remove_abandoned():
+        typer.echo(removed_notice(abandoned))
     stacks = running() if every else [chosen(context)] if asked_for(context) or running() else []
     if not stacks:
         typer.echo("Nothing to stop: no stack is running on this machine.")

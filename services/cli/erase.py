@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import typer
 
+from services.cli.options import Json, PrivacyUrl
 from shared.contracts.errors import ConfigurationError
 from shared.observability.terminal import printable, printable_lines
 from shared.service.launch import read_settings
@@ -46,11 +47,8 @@ def erase_command(
     receipt: Annotated[
         Path | None, typer.Option(help="Wait, and write the receipt to this file.", show_default=False)
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(help="The privacy service. Default: KITH_HOST and KITH_PRIVACY_PORT.", show_default=False),
-    ] = None,
-    json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
+    url: PrivacyUrl = None,
+    json_line: Json = False,
 ) -> None:
     """Erase a consumer, for good: no replay, rebuild or restored dump brings them back.
 

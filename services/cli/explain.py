@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from services.cli.options import Json
 from services.cli.times import time_option
 from shared.service.launch import read_settings
-
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 
 
 def explain_command(

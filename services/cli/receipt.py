@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from services.cli.options import Json, PrivacyUrl
 from shared.contracts.errors import ConfigurationError
 from shared.service.launch import read_settings
 
@@ -27,11 +28,8 @@ def verify_command(
     keys: Annotated[
         Path | None, typer.Option(help="The public keys (a JWKS) in a file, instead of asking the service.")
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(help="The privacy service. Default: KITH_HOST and KITH_PRIVACY_PORT.", show_default=False),
-    ] = None,
-    json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
+    url: PrivacyUrl = None,
+    json_line: Json = False,
 ) -> None:
     """Check that a receipt was signed by this installation and has not been changed since.
 

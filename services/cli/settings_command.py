@@ -1,15 +1,15 @@
 """`kith settings`."""
 
 import json
-from typing import Annotated
 
 import typer
 
+from services.cli.options import Json
 from shared.service.launch import read_settings
 
 
 def settings_command(
-    json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
+    json_line: Json = False,
 ) -> None:
     """Show every setting: its environment variable, its value now, what it means."""
     from rich.console import Console

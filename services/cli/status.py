@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from services.cli.options import Json
 from shared.service.launch import read_settings
 
 
 def status_command(
-    json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
+    json_line: Json = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show it again every second, until Ctrl-C; with --json, as lines.")
     ] = False,
@@ -24,10 +25,13 @@ def status_command(
     from services.cli.status_show import show_status
     from services.cli.status_view import services_table
     from shared.contracts.errors import Unavailable
+    from shared.local.temporary import remove_abandoned, removed_notice
     from shared.mongo.store import connect
     from shared.observability.status import StatusReader
     from shared.settings import servers_of
 
+    if abandoned := remove_abandoned():
+        typer.echo(removed_notice(abandoned), err=True)
     settings = read_settings()
     _, mongo = servers_of(settings)
     try:

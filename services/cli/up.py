@@ -24,6 +24,7 @@ from shared.local.ports import require_free, taken
 from shared.local.private import private_file
 from shared.local.processes import Process, replace_taken
 from shared.local.servers import Servers, data_folder, server_ports
+from shared.local.temporary import remove_abandoned, removed_notice
 from shared.service.launch import read_settings
 from shared.settings import Settings
 from shared.vault.master import add_to_file
@@ -78,6 +79,8 @@ class Stack:
             raise ConfigurationError(f"there is no service {', '.join(sorted(unknown))}")
         if self._given.tls_cert_file is not None:
             raise ConfigurationError("`kith up` starts local servers without TLS: unset KITH_TLS_*")
+        if abandoned := remove_abandoned():
+            self._say(removed_notice(abandoned))
         with ExitStack() as undo:
             folder = undo.enter_context(data_folder(self._data, self._say))
             lock = undo.enter_context(holding(folder))

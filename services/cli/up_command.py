@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from services.cli.context import asked_for
+from services.cli.options import Json
 from services.demo.command import CONTEXT, DATA, PORT_BASE, Place
 from services.demo.command import demo_command as demo_on
 
@@ -25,7 +26,7 @@ def up_command(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when everything is ready; `kith down` stops it.")
     ] = False,
-    json_line: Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")] = False,
+    json_line: Json = False,
     context: Annotated[str | None, CONTEXT] = None,
 ) -> None:
     """Start Kafka, MongoDB and all services on this machine.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from services.ingest.limits import MAX_EVENTS, Refused, too_many_bytes
 from services.ingest.modes import Header, only
-from shared.http.limits import MAX_BODY_BYTES
+from shared.contracts.limits import MAX_BODY_BYTES
 
 #: Most members of a gzip body. Each costs as much as some hundred bytes, even an empty one.
 MAX_MEMBERS = MAX_EVENTS

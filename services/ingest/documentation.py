@@ -11,7 +11,7 @@ from shared.access.lineage import Count, Label
 from shared.contracts.asyncapi import event_examples, schemas
 from shared.contracts.codec import MAX_EVENT_BYTES
 from shared.contracts.events import EVENT_MODELS, Tenant
-from shared.http.limits import MAX_BODY_BYTES
+from shared.contracts.limits import MAX_BODY_BYTES
 from shared.http.server import problems
 
 Json = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from shared.http.limits import MAX_BODY_BYTES
+from shared.contracts.limits import MAX_BODY_BYTES
 
 MAX_EVENTS = 2_500
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from fastapi import Request
 
-from shared.contracts.limits import Owner
-from shared.http.limits import MAX_BODY_BYTES
+from shared.contracts.limits import MAX_BODY_BYTES, Owner
 from shared.http.problems.client import REQUEST_TIMEOUT, TOO_LARGE
 from shared.http.server import Refusal
 from shared.http.shares import Share

@@ -8,8 +8,6 @@ from shared.contracts.limits import Most
 from shared.settings import Settings
 
 _MIB = 1024 * 1024
-#: The largest body of any route of any service, after decompression. A constant, because producers depend on it.
-MAX_BODY_BYTES = _MIB
 
 
 @dataclass(frozen=True, slots=True)

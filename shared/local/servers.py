@@ -1,10 +1,8 @@
 """Kafka and MongoDB side by side, over one data folder."""
 
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,6 +13,7 @@ from shared.local.mongo import OWNER, MongoServer
 from shared.local.ports import require_free
 from shared.local.private import private_folder
 from shared.local.processes import Process, replace_taken
+from shared.local.temporary import temporary_folder
 
 BOTH = frozenset({"kafka", "mongo"})
 
@@ -107,17 +106,5 @@ def data_folder(data: Path | None, say: Callable[[str], None] = lambda _: None) 
     if data is not None:
         yield private_folder(data, say).absolute()
         return
-    folder = Path(tempfile.mkdtemp(prefix="kith-"))
-    try:
+    with temporary_folder() as folder:
         yield folder
-    except Exception:
-        for entry in folder.iterdir():
-            if entry.name != "log":
-                shutil.rmtree(entry, ignore_errors=True)
-        with suppress(OSError):  # unless there is a log in it
-            folder.rmdir()
-        raise
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    shutil.rmtree(folder)

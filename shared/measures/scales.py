@@ -1,4 +1,4 @@
-"""The rating scale of each tenant. The scale of the data is cached for a minute."""
+"""The rating scale of each tenant. The scale of the data is cached, the longer the more it costs."""
 
 import threading
 import time
@@ -9,8 +9,10 @@ from shared.measures.scale import Scale
 
 #: The setting's name for all tenants without a scale of their own.
 EVERY = "*"
-#: How long the scale of the data is cached, in seconds: computing it reads all ratings.
-_SECONDS = 60.0
+#: How long the scale of the data is cached: computing it reads all ratings of a tenant, and only an index for this
+#: one purpose would change that. It may take a two-hundredth of the time, and is a minute old at least, an hour at
+#: most.
+_SECONDS, _LONGEST_SECONDS, _TIMES = 60.0, 3_600.0, 200.0
 
 
 class Scales:
@@ -24,7 +26,9 @@ class Scales:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._set, self._read, self._clock = set, read, clock
+        #: By tenant: until when it counts, and the scale.
         self._known: dict[str, tuple[float, tuple[int, int] | None]] = {}
+        self._reading: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def of(self, tenant: str, lowest: int | None, highest: int | None) -> Scale | None:
@@ -45,13 +49,17 @@ class Scales:
 
     def _seen(self, tenant: str) -> tuple[int, int] | None:
         with self._lock:
+            one_at_a_time = self._reading.setdefault(tenant, threading.Lock())
+        # Others wait for the first, instead of reading all ratings beside it.
+        with one_at_a_time:
+            begun = self._clock()
             known = self._known.get(tenant)
-        if known is not None and self._clock() - known[0] < _SECONDS:
-            return known[1]
-        begun, found = self._clock(), self._read(tenant)
-        with self._lock:
-            self._known[tenant] = begun, found
-        return found
+            if known is not None and begun < known[0]:
+                return known[1]
+            found = self._read(tenant)
+            took = self._clock() - begun
+            self._known[tenant] = begun + min(max(_SECONDS, _TIMES * took), _LONGEST_SECONDS), found
+            return found
 
 
 def _checked(lowest: int, highest: int) -> Scale:

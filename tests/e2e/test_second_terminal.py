@@ -88,7 +88,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         ("report activity --csv", "2026-11-01"),
         ("export consumers --personal --out -", "Ada"),
         ("topics create", "all topics are there"),
-        ("privileges", "createRole"),
+        ("privileges --commands", "createRole"),
         ("settings --json", "KITH_MONGO"),
     ],
 )

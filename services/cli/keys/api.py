@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.options import Json
 from shared.http.caller import SCOPES
 from shared.service.launch import read_settings
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 OVERLAP_HOURS = 24.0
 
 api_app = typer.Typer(help="The API keys that callers show: Authorization: Bearer kith_…", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 Prefix = Annotated[str, typer.Argument(help="The part of the key between the underscores.", show_default=False)]
 
 

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
+from services.cli.options import Json
 from shared.contracts.errors import ConfigurationError
 from shared.service.launch import read_settings
 
 master_app = typer.Typer(help="The master keys, which encrypt all other keys.", no_args_is_help=True)
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON for programs.")]
 
 
 @master_app.command("new")

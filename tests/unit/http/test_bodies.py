@@ -13,10 +13,10 @@ import pytest
 from fastapi import Request
 
 from shared.access.guard import Access
-from shared.contracts.limits import Most, Owner
+from shared.contracts.limits import MAX_BODY_BYTES, Most, Owner
 from shared.http.bodies import Room, with_limits
 from shared.http.caller import SCOPES, Caller
-from shared.http.limits import MAX_BODY_BYTES, Limits
+from shared.http.limits import Limits
 from shared.http.server import Refusal
 from shared.http.shares import Share
 from tests.support.routes import Found, bare, every_route

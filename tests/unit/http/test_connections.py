@@ -12,11 +12,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
 from shared.access.guard import Access, CallerOf, secure
-from shared.contracts.limits import Most
+from shared.contracts.limits import MAX_BODY_BYTES, Most
 from shared.http import protocol
 from shared.http.caller import SCOPES, Caller
 from shared.http.health import add_health
-from shared.http.limits import MAX_BODY_BYTES, Limits
+from shared.http.limits import Limits
 from shared.http.scopes import needs
 from shared.http.server import add_problem_handlers
 from tests.support.raw_http import PATIENCE, Client, Server, head, served

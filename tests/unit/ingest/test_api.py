@@ -18,9 +18,9 @@ from services.ingest.api import create_app
 from services.ingest.limits import MAX_EVENTS
 from shared.access.guard import Access
 from shared.contracts.errors import Unavailable
-from shared.contracts.limits import Most
+from shared.contracts.limits import MAX_BODY_BYTES, Most
 from shared.contracts.topics import Topics
-from shared.http.limits import MAX_BODY_BYTES, Limits
+from shared.http.limits import Limits
 from shared.http.problems.lookup import of_uri
 from shared.runtime.protocols import Message
 from shared.settings import Settings

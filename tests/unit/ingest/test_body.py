@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.ingest.body import MAX_MEMBERS, inflate, is_gzip
 from services.ingest.limits import Refused
-from shared.http.limits import MAX_BODY_BYTES
+from shared.contracts.limits import MAX_BODY_BYTES
 
 
 @pytest.mark.parametrize("value", ["br", "gzip, gzip"])

@@ -2,6 +2,8 @@
 
 import math
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import pytest
@@ -209,6 +211,40 @@ def test_the_scale_of_the_data_is_remembered_for_a_minute() -> None:
     assert seen.reads == 1
     now, seen.ranges["acme"] = 60.0, (0, 5)
     assert scales.of("acme", None, None) == Scale(lowest=0, highest=5, source="data")
+
+
+@pytest.mark.parametrize(("took", "kept"), [(0.01, 60), (2.0, 400), (100.0, 3_600)])
+def test_a_scale_that_costs_more_is_remembered_for_longer(took: float, kept: float) -> None:
+    now, reads = 0.0, 0
+
+    def read(_: str) -> tuple[int, int]:
+        nonlocal now, reads
+        now, reads = now + took, reads + 1
+        return 0, reads
+
+    scales = Scales({}, read, lambda: now)
+    scales.of("acme", None, None)
+    now = kept - 1.0
+    assert scales.of("acme", None, None) == Scale(lowest=0, highest=1, source="data")
+    now = kept + 0.1
+    assert scales.of("acme", None, None) == Scale(lowest=0, highest=2, source="data")
+
+
+def test_ratings_are_read_once_for_requests_at_the_same_time() -> None:
+    begun, reads = threading.Event(), 0
+
+    def read(_: str) -> tuple[int, int]:
+        nonlocal reads
+        reads += 1
+        begun.wait(10)
+        return 0, 5
+
+    scales = Scales({}, read)
+    with ThreadPoolExecutor(4) as pool:
+        found = [pool.submit(scales.of, "acme", None, None) for _ in range(4)]
+        begun.set()
+        assert {each.result().highest for each in found if each.result()} == {5}  # type: ignore[union-attr]
+    assert reads == 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.relations.schema import COLLECTIONS
+from services.relations.spellings import FIELDS
+from services.relations.wide import CELLS
 from shared.contracts import codec
 from shared.contracts.codec import encode
 from shared.contracts.events import Event
@@ -18,6 +21,7 @@ from shared.vault.protocols import Destroyed
 from shared.vault.schema import DATA_KEYS
 from shared.vault.sealing import opener
 from shared.vault.tokens import DataKey, is_token, seal
+from shared.versions.generations import own_collections
 from tests.support.builders import TOPICS, MemoryKith
 from tests.support.strategies import consumer_events, relation_events
 from tests.support.vault import SameKeys
@@ -197,3 +201,8 @@ def test_what_only_looks_sealed_stays_unreadable() -> None:
     assert is_token(stored["personal"]["name"])
     [(_, unreadable)] = opener(world.vault)("default", [stored])
     assert unreadable == ["personal.name"]
+
+
+def test_every_collection_with_ids_is_counted() -> None:
+    """Parts of a relationship, which its own document counts, are not; nor are keys, which stay on purpose."""
+    assert set(FIELDS) == set(own_collections(COLLECTIONS)) - {CELLS}
