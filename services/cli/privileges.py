@@ -93,7 +93,8 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
         },
         "intelligence": {
             **common,
-            POSITIONS: _READ,
+            # Preparing collections looks at these, too.
+            **dict.fromkeys((POSITIONS, OUTBOX), ("find", "listIndexes", "createCollection")),
             PROJECTIONS: _READ,
             DEAD_LETTERS: (*_ADD, "update"),
             **dict.fromkeys(INTELLIGENCE, _KEEP),
