@@ -40,6 +40,11 @@ from services.relations.cache import QueryCache
 from services.relations.measures.catalogue import MEASURES as RELATIONS_MEASURES
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
+from services.webhooks.api import create_app as webhooks_app
+from services.webhooks.deliveries import LOG as ATTEMPTS
+from services.webhooks.endpoints import Endpoints
+from services.webhooks.log_reader import LogReader
+from services.webhooks.rendering import Renderer
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.audit_reading import MongoAuditReader
@@ -195,6 +200,14 @@ class Market:
                 access=access,
             ),
         }
+        settings = Settings(kafka=kafka, topic_prefix="test-isolation", encryption="off")
+        renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
+        endpoints = Endpoints(database, renderer, None, TOPICS, lambda: LogReader(settings), clock)
+        self.apps["webhooks"] = webhooks_app(endpoints, list, [], access=access)
+        self.endpoints = {tenant: _endpoint(endpoints, tenant, mark) for tenant, mark in MARKERS.items()}
+        database[ATTEMPTS].insert_many(
+            _attempt(tenant, self.endpoints[tenant], mark, n) for tenant, mark in MARKERS.items() for n in range(2)
+        )
         assert set(self.apps) == set(SERVICES)
         # Of each tenant an entry that names it everywhere.
         for tenant, mark in MARKERS.items():
@@ -206,7 +219,6 @@ class Market:
                 erasures.ask(tenant, f"erased-{mark}-{number}", "delete")
         add_audit(self.apps["privacy"], MongoAuditReader(database))
         add_erasure_list(self.apps["privacy"], ErasureList(database, str, erasures))
-        settings = Settings(kafka=kafka, topic_prefix="test-isolation", encryption="off")
         page = self.apps["analytics"]
         add_live(page, FiguresReader(database, str, str, clock))
         # A stream ends after its first figures, because the process is to end.
@@ -256,13 +268,43 @@ class Market:
             ("intelligence", "/v1/recommendations", {"consumer_id": "c1", "known": "true"}),
             ("analytics", "/v1/aggregates", {"by": "consumer"}),
         ]
+        lists: list[tuple[str, str, str, dict[str, str]]] = [
+            (tenant, "webhooks", f"/v1/webhooks/endpoints/{id.partition(':')[2]}/deliveries", {})
+            for tenant, id in self.endpoints.items()
+        ]
         found = [
+            self.ask(service, "GET", path, tenant, {**params, "limit": "1"}).json()["next"]
+            for tenant, service, path, params in lists
+        ]
+        found += [
             self.ask(service, "GET", path, tenant, {**params, "limit": "1"}).json()["next"]
             for service, path, params in asked
             for tenant in MARKERS
         ]
         assert all(found)
         return found
+
+
+def _endpoint(endpoints: Endpoints, tenant: str, mark: str) -> str:
+    stated = {"url": f"https://{mark}.example/", "types": ["relation.changed"], "description": mark}
+    return str(endpoints.create(tenant, stated, "hmac", [], mark).endpoint["_id"])
+
+
+def _attempt(tenant: str, endpoint: str, mark: str, number: int) -> Document:
+    return {
+        "_id": f"{endpoint}/relation-changes/0/{number}#1",
+        "endpoint": endpoint,
+        "tenant": tenant,
+        "delivery": f"{endpoint}/relation-changes/0/{number}",
+        "webhook_id": mark,
+        "type": "relation.changed",
+        "subject": f"consumer:{mark}",
+        "attempt": 1,
+        "at": NOW,
+        "milliseconds": 1,
+        "outcome": "failed",
+        "answer": mark,
+    }
 
 
 @pytest.fixture(scope="module")
