@@ -8,12 +8,14 @@ FROM ${DEBIAN_IMAGE} AS gateway
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nginx \
     && rm -rf /var/lib/apt/lists/*
-# 127.0.0.11 is Docker's name server: asked every second, it knows the workers that come and go. Bodies have no
-# limit here, because the services state their own.
+# 127.0.0.11 is Docker's name server: asked every second, it knows the workers that come and go. The services cannot
+# see who is behind the gateway, so it bounds each address and the time for heads, bodies and answers. Its limit on
+# bodies is above the services' own, which they state in their answer.
 RUN printf '%s\n' \
     'pid /tmp/nginx.pid;' \
     'error_log /dev/stderr error;' \
-    'events { worker_connections 1024; }' \
+    'worker_rlimit_nofile 8192;' \
+    'events { worker_connections 4096; }' \
     'http {' \
     '    access_log off;' \
     '    client_body_temp_path /tmp/client;' \
@@ -21,7 +23,14 @@ RUN printf '%s\n' \
     '    fastcgi_temp_path /tmp/fastcgi;' \
     '    uwsgi_temp_path /tmp/uwsgi;' \
     '    scgi_temp_path /tmp/scgi;' \
-    '    client_max_body_size 0;' \
+    '    client_max_body_size 2m;' \
+    '    client_header_timeout 10s;' \
+    '    client_body_timeout 10s;' \
+    '    send_timeout 20s;' \
+    '    reset_timedout_connection on;' \
+    '    limit_conn_zone $binary_remote_addr zone=address:10m;' \
+    '    limit_conn address 256;' \
+    '    limit_conn_status 429;' \
     '    client_body_buffer_size 1m;' \
     '    resolver 127.0.0.11 valid=1s ipv6=off;' \
     '    map $server_port $service { 8701 ingest; 8702 relations; 8703 analytics; 8704 privacy; 8705 exports; 8706 intelligence; 8707 webhooks; }' \

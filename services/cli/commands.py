@@ -49,6 +49,18 @@ PLACES = {
         DATA,
         "Write relations, relationships, consumers, providers, aggregates or measures into files.",
     ),
+    "recommend": Place(
+        "services.cli.recommend",
+        "recommend_command",
+        DATA,
+        "Show who comes next and why: providers for a consumer, or consumers for a provider.",
+    ),
+    "similar": Place(
+        "services.cli.recommend",
+        "similar_command",
+        DATA,
+        "Show who is similar: providers with the same consumers, or consumers with the same providers.",
+    ),
     "evaluate": Place(
         "services.cli.evaluate",
         "evaluate_command",

@@ -80,17 +80,33 @@ def learn_command(
     out: Annotated[
         Path | None, typer.Option(help="Write the model into this file, as JSON.", show_default=False)
     ] = None,
+    switch: Annotated[
+        bool,
+        typer.Option("--switch", help="With --tenant: let the model answer, if it beats the walk."),
+    ] = False,
+    rollback: Annotated[
+        bool,
+        typer.Option(
+            "--rollback", help="With --tenant: go back to the model before, or to the walk. Learns nothing."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Learn a model that ranks providers, and tell whether it beats the random walk.
 
     The model is a conditional logit of named features (walk, places, categories …). It is learned once without
-    relations that are held out, to compare it with the walk on these, and once from everything.
+    relations that are held out, to compare it with the walk on these, and once from everything. Of a tenant it is
+    stored as the next version, which answers only after --switch.
 
     Exit status: 0 when the model beats the walk by more than chance, 3 when it does not.
     """
     from services.intelligence.learning.learn import TooFew, learn
 
+    if (switch or rollback) and tenant is None:
+        raise ConfigurationError("--switch and --rollback need --tenant NAME")
+    if rollback:
+        _go_back(tenant or "", as_json)
+        return
     try:
         lesson = learn(*_read(file, profiles, tenant, purpose))
     except TooFew as error:
@@ -100,11 +116,46 @@ def learn_command(
             out.write_text(json.dumps(lesson.document(), indent=1) + "\n")
         except OSError as error:
             raise ConfigurationError(f"{out} cannot be written: {error.strerror}") from None
+    stored = None if tenant is None else _store(tenant, lesson, switch and lesson.accepted)
     if as_json:
-        typer.echo(json.dumps(lesson.document()))
+        typer.echo(json.dumps({**lesson.document(), **({} if stored is None else {"stored": stored})}))
     else:
         _tell(lesson)
+        if stored is not None:
+            typer.echo(
+                f"Stored as {stored['model']}, which " + ("answers now." if stored["live"] else "does not answer.")
+            )
     raise typer.Exit(0 if lesson.accepted else 3)
+
+
+def _store(tenant: str, lesson: "Lesson", live: bool) -> dict[str, object]:
+    from services.intelligence.models import Models
+    from services.intelligence.schema import COLLECTIONS
+    from shared.mongo.store import connect, prepare
+    from shared.service.composition import now
+    from shared.settings import mongo_of
+
+    settings = read_settings()
+    with connect(mongo_of(settings)) as client:
+        database = client[settings.database]
+        prepare(database, COLLECTIONS)
+        models = Models(database)
+        model = models.add(tenant, lesson.document(), now())
+        if live:
+            models.switch(tenant)
+    return {"model": f"{model['name']}:{model['version']}", "live": live}
+
+
+def _go_back(tenant: str, as_json: bool) -> None:
+    from services.intelligence.models import Models
+    from shared.mongo.store import connect
+    from shared.settings import mongo_of
+
+    settings = read_settings()
+    with connect(mongo_of(settings)) as client:
+        model = Models(client[settings.database]).rollback(tenant)
+    name = "walk" if model is None else f"{model['name']}:{model['version']}"
+    typer.echo(json.dumps({"model": name}) if as_json else f"{name} answers now.")
 
 
 def _read(

@@ -17,7 +17,7 @@ from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
 from shared.contracts.services import SERVICES, ServiceSpec
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
-from shared.erasure.derived import GRAPH_NODES, OUTCOMES
+from shared.erasure.derived import GRAPH_NODES
 from shared.mongo.store import OUTBOX, POSITIONS
 from shared.observability.heartbeat import WORKERS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
@@ -77,7 +77,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **dict.fromkeys(PRIVACY, _KEEP),
             # An erasure takes along what intelligence has stored of the consumer.
             FOLLOWERS: ("find", "remove"),
-            **dict.fromkeys((GRAPH_NODES, OUTCOMES), ("find", "remove")),
+            GRAPH_NODES: ("find", "remove"),
         },
         "exports": {**common, **projected, **dict.fromkeys(VAULT, _READ)},
         "analytics": {
@@ -93,7 +93,8 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
         },
         "intelligence": {
             **common,
-            POSITIONS: _READ,
+            # Preparing collections looks at these, too.
+            **dict.fromkeys((POSITIONS, OUTBOX), ("find", "listIndexes", "createCollection")),
             PROJECTIONS: _READ,
             DEAD_LETTERS: (*_ADD, "update"),
             **dict.fromkeys(INTELLIGENCE, _KEEP),

@@ -1,11 +1,13 @@
 """The composition root of the intelligence service: the graph and its API in one process."""
 
+from services.intelligence.advisers import Advisers
 from services.intelligence.api import create_app
 from services.intelligence.follower import Follower
 from services.intelligence.gate import GraphGate
 from services.intelligence.job import Job
 from services.intelligence.letters import Letters
 from services.intelligence.metrics import GraphMetrics, job_metrics
+from services.intelligence.models import Models
 from services.intelligence.nodes import Nodes
 from services.intelligence.parameters import Defaults
 from services.intelligence.questions import Questions
@@ -57,11 +59,13 @@ def run(settings: Settings) -> None:
             )
         )
         service.metrics.register(GraphMetrics(follower))
+        models = Models(database)
         questions = Questions(
             follower,
             source,
             Defaults(settings.kind_weights, settings.half_life_months, now),
             lambda: follower.problems() or beat.problems(),
+            Advisers(models, settings.kind_weights),
         )
         nodes = Nodes(database, owner_name())
         job = service.background(Job(follower, nodes, settings.intelligence_job_seconds, now))
@@ -69,6 +73,7 @@ def run(settings: Settings) -> None:
         app = create_app(
             questions,
             nodes,
+            models,
             lambda: prepared.problems() or follower.problems() or gate.problems() or beat.problems(),
             access=service.access,
         )

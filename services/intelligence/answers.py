@@ -10,8 +10,8 @@ from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy, Ratio
 STRENGTH = ("strength", "kind", "time")
 Strength = Annotated[float, DerivedFrom(*STRENGTH)]
 #: A score is made of strengths.
-Score = Annotated[float, DerivedFrom("score", *STRENGTH)]
-Points = Annotated[float, DerivedFrom("score", *STRENGTH)]
+Score = Annotated[float, DerivedFrom("score", *STRENGTH, "location", "categories")]
+Points = Annotated[float, DerivedFrom("score", *STRENGTH, "location", "categories")]
 Few = Annotated[int | Literal["few"], DerivedFrom()]
 MASKED = "Fields that the credential may not see, shown as •••. Left out when there are none."
 LEFT_OUT = "With a purpose: whether consumers are missing who have not granted it."
@@ -25,7 +25,7 @@ class AsOf(BaseModel):
     )
     month: Label = Field(description="The month that strengths are as of.")
     weights: Annotated[dict[str, float], DerivedFrom()] = Field(description="Weights per kind; others count 1.")
-    half_life_months: Ratio
+    half_life_months: Annotated[float | None, DerivedFrom()] = Field(description="Null: nothing fades.")
     beta: Ratio
     model: Label = Field(description="`walk`, or name and version of a learned model.")
 
@@ -40,7 +40,7 @@ class Via(BaseModel):
         description="Consumers who have a relationship with both providers; `few` below five."
     )
     of: Few = Field(description="Consumers of it that were looked at.")
-    points: Points = Field(description="Its part of the score.")
+    points: Points = Field(description="Its part of the walk's score.")
     relationship: Annotated[str, DerivedFrom("consumer_id", "provider_id")] = Field(
         description="The path of the relationship in the relations API."
     )
@@ -51,9 +51,6 @@ class Reason(BaseModel):
 
     term: Label = Field(description="`walk`, `popularity`, or a feature of a learned model.")
     points: Points
-    input: Annotated[float | None, DerivedFrom("score", "location", *STRENGTH)] = Field(
-        None, description="The value of the feature, for a learned model."
-    )
     via: list[Via] | None = Field(None, description="For the walk: what led there, largest part first.")
     rest: Count | None = Field(None, description="How many further relationships led there.")
     rest_points: Annotated[float | None, DerivedFrom("score", *STRENGTH)] = Field(
@@ -70,6 +67,9 @@ class Answer(BaseModel):
     categories: list[str] | None = None
     rank: Count
     score: Score
+    chance: Annotated[float | None, DerivedFrom("score", *STRENGTH)] = Field(
+        None, description="By a learned model: the probability that this one is next."
+    )
     relationships: Count = Field(description="How many the answer has.")
     strength: Annotated[float | None, DerivedFrom(*STRENGTH)] = Field(
         None, description="Of the relationship that exists already, with `known`."
@@ -82,7 +82,7 @@ Why = Literal["unknown", "withheld", "weightless", "unreached"]
 
 
 class Answers(BaseModel):
-    items: Annotated[list[Answer], OrderedBy("score", *STRENGTH)] = Field(
+    items: Annotated[list[Answer], OrderedBy("score", *STRENGTH, "location", "categories")] = Field(
         description="Best first, equal ones by id."
     )
     candidates: Count = Field(description="How many had a score.")

@@ -9,6 +9,8 @@ from services.intelligence import answers
 from services.intelligence.community_routes import add_communities
 from services.intelligence.engine.question import Side
 from services.intelligence.graph_routes import add_graph
+from services.intelligence.model_routes import add_models
+from services.intelligence.models import Models
 from services.intelligence.nodes import Nodes
 from services.intelligence.parameters import PairQuery, RecommendQuery, SimilarQuery
 from services.intelligence.questions import NotGranted, Questions
@@ -47,10 +49,15 @@ FAILURES = problems(
 
 
 def create_app(
-    questions: Questions, nodes: Nodes, ready: Callable[[], Sequence[str]], *, access: Access
+    questions: Questions,
+    nodes: Nodes,
+    models: Models,
+    ready: Callable[[], Sequence[str]],
+    *,
+    access: Access,
 ) -> FastAPI:
-    """The app. ``nodes`` holds what the job has stored. ``ready`` returns the reasons why the service cannot
-    answer, ``access`` decides on each request."""
+    """The app. ``nodes`` holds what the job has stored, ``models`` what was learned. ``ready`` returns the reasons
+    why the service cannot answer, ``access`` decides on each request."""
     app = guarded_app("Kith intelligence", DESCRIPTION, access, ready, ids_in_paths=True)
 
     @app.get(
@@ -105,6 +112,7 @@ def create_app(
 
     add_graph(app, questions)
     add_communities(app, questions, nodes)
+    add_models(app, questions, models)
 
     @app.exception_handler(BadParameter)
     async def bad_parameter(_: Request, error: BadParameter) -> Response:

@@ -1,10 +1,12 @@
 """Answers of the engine as the API shows them. Pure."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from urllib.parse import quote
 
 from services.intelligence.engine.answers import FEW, Answer, Edge, Lack, Node, Ranking, Via
 from services.intelligence.engine.question import Question, Side
+from services.intelligence.learning.model import LearnedRanking
 from services.intelligence.state import Provider
 from shared.runtime.protocols import Document
 
@@ -57,6 +59,28 @@ class Presenter:
         if answer.via or answer.rest:
             document["because"] = [self.walk(answer, asked if side == "provider" else answer.id)]
         return document
+
+    def learned(self, ranking: LearnedRanking, consumer_id: str, *, explain: bool) -> Document:
+        """The answers of a model to a question about a consumer, as members of an answer."""
+        items = []
+        for rank, each in enumerate(ranking.answers, 1):
+            item: Document = {
+                "provider_id": each.id,
+                **self._named(each.id, categories=True),
+                "rank": rank,
+                "score": each.score,
+                "chance": each.chance,
+                "relationships": each.walk.degree,
+            }
+            if explain:
+                # The walk's own terms, in the walk's own points.
+                via = {name: value for name, value in self.walk(each.walk, consumer_id).items() if name == "via"}
+                item["because"] = [
+                    {"term": term.name, "points": term.points, **(via if term.name == "walk" else {})}
+                    for term in each.terms
+                ]
+            items.append(item)
+        return {"items": items, "candidates": ranking.candidates, "sampled": ranking.sampled}
 
     def walk(self, answer: Answer, consumer_id: str) -> Document:
         """The reason `walk` of an answer: the relationships of ``consumer_id`` that led there."""
@@ -138,7 +162,8 @@ def as_of(seen: Mapping[str, int], question: Question, model: str) -> Document:
         "positions": positions(seen),
         "month": question.month,
         "weights": dict(sorted(question.weights.items())),
-        "half_life_months": question.half_life,
+        # A model may have learned that nothing fades.
+        "half_life_months": question.half_life if isfinite(question.half_life) else None,
         "beta": question.beta,
         "model": model,
     }

@@ -1,14 +1,17 @@
 """Answers questions of a tenant: from the graph, the facts about providers, and the consents."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import Protocol
 
+from services.intelligence.advisers import Advisers
 from services.intelligence.engine.answers import Ranking
 from services.intelligence.engine.question import Question, Side, other
 from services.intelligence.engine.recommend import affinity, recommend
 from services.intelligence.engine.similar import similar
-from services.intelligence.follower import Follower, Source
+from services.intelligence.follower import Source
+from services.intelligence.learning.model import LearnedRanking
 from services.intelligence.parameters import AskQuery, Defaults, PairQuery, RecommendQuery, SimilarQuery
 from services.intelligence.present import NOBODY, Presenter, as_of
 from services.intelligence.state import State, Tenant
@@ -23,6 +26,12 @@ REASONS = 3
 Rank = Callable[[Tenant, Question], Ranking]
 
 
+class Reading(Protocol):
+    """What holds the state: a Follower, or a state that does not follow."""
+
+    def reading(self) -> AbstractContextManager[State]: ...
+
+
 class NotGranted(Exception):
     """The consumer has not granted the purpose."""
 
@@ -32,14 +41,16 @@ class Questions:
 
     def __init__(
         self,
-        follower: Follower,
+        follower: Reading,
         source: Source,
         defaults: Defaults,
         problems: Callable[[], Sequence[str]] = list,
+        advisers: Advisers | None = None,
     ) -> None:
-        """``problems`` are the reasons why nothing may be answered now."""
+        """``advisers`` are the learned models; without them the walk answers. ``problems`` are the reasons why
+        nothing may be answered now."""
         self.source, self.defaults = source, defaults
-        self._follower, self._problems = follower, problems
+        self._follower, self._problems, self._advisers = follower, problems, advisers
 
     @contextmanager
     def reading(self) -> Iterator[State]:
@@ -50,7 +61,13 @@ class Questions:
             yield state
 
     def recommend(self, caller: Caller, side: Side, id: str, query: RecommendQuery) -> Document:
-        """The providers for a consumer, or the consumers for a provider. Raises NotGranted and BadParameter."""
+        """The providers for a consumer, or the consumers for a provider: by the live model where it can answer.
+        Raises NotGranted and BadParameter."""
+        model = self._model(caller.tenant, side, query)
+        if model is not None:
+            self.check(caller.tenant, id, query.purpose)
+            if (found := self._by_model(caller, id, query, model)) is not None:
+                return found
         return self._ranked(
             caller,
             side,
@@ -95,6 +112,44 @@ class Questions:
         if found.answer is not None and query.explain:
             document["because"] = [presenter.walk(found.answer, consumer_id)]
         return document
+
+    def _model(self, tenant: str, side: Side, query: RecommendQuery) -> Document | None:
+        """The model that answers; None where the walk does: for consumers for a provider, and where the request
+        has something that the model has learned otherwise. Raises BadParameter."""
+        own = {"beta", "half_life_months", "weights", "kind"} & query.model_fields_set
+        walks = side == "provider" or query.known or bool(own) or query.model == "walk"
+        live = None if self._advisers is None or walks else self._advisers.live(tenant)
+        if query.model is not None and query.model != "walk" and (live is None or live["name"] != query.model):
+            raise BadParameter(
+                "model",
+                "does not answer here: it is not live, or the question has what it has learned otherwise "
+                "(beta, half_life_months, weights, kind, known, provider_id)",
+            )
+        return live
+
+    def _by_model(self, caller: Caller, id: str, query: RecommendQuery, model: Document) -> Document | None:
+        """The answer of a model; None where it has none."""
+        assert self._advisers is not None
+        question = self.defaults.question(query, limit=query.limit, reasons=REASONS if query.explain else 0)
+        with self.reading() as state:
+            tenant = state.known(caller.tenant)
+            recommender = self._advisers.recommender(caller.tenant, tenant, model)
+            if recommender is None:
+                return None
+            if query.category is not None:
+                question = replace(question, among=tenant.of_category(query.category) - tenant.closed)
+            elif tenant.closed:
+                among = frozenset(tenant.graph.names["provider"].ids) - tenant.closed
+                question = replace(question, among=among)
+            ranking = recommender.recommend(id, question)
+            if not isinstance(ranking, LearnedRanking):
+                return None
+            learned = recommender.model
+            asked = replace(question, beta=learned.beta, half_life=learned.half_life)
+            return {
+                **_presenter(caller, tenant, asked).learned(ranking, id, explain=query.explain),
+                "as_of": as_of(state.seen, asked, f"{model['name']}:{model['version']}"),
+            }
 
     def check(self, tenant: str, consumer_id: str | None, purpose: str | None) -> None:
         """Raises NotGranted."""

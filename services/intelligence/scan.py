@@ -40,9 +40,13 @@ _BATCH = 20_000
 
 
 class MongoSource:
-    """The collections of the live version of relations in ``database``. ``purposes`` as in ``State``."""
+    """The collections of the live version of relations in ``database``. ``purposes`` as in ``State``. With
+    ``tenant``, only that one is scanned."""
 
-    def __init__(self, database: Database[Document], purposes: Mapping[str, str]) -> None:
+    def __init__(
+        self, database: Database[Document], purposes: Mapping[str, str], tenant: str | None = None
+    ) -> None:
+        self._of: Document = {} if tenant is None else {"tenant": tenant}
         self._database = database
         self._purposes = purposes
         self._registry = MongoRegistry(database, "relations")
@@ -68,7 +72,7 @@ class MongoSource:
             self._load_providers(state, version, session)
             relationships = self._database[collection_of("relationships", version)]
             found = relationships.find(
-                {}, _RELATIONSHIP, session=session, batch_size=_BATCH, max_time_ms=STREAM_MS
+                self._of, _RELATIONSHIP, session=session, batch_size=_BATCH, max_time_ms=STREAM_MS
             )
             state.load(_while(going_on, found))
         if self.version != version:
@@ -93,7 +97,7 @@ class MongoSource:
     def _load_consents(self, state: State, version: int, session: ClientSession) -> None:
         consumers = self._database[collection_of("consumers", version)]
         for purpose in set(self._purposes.values()):
-            wanted = {f"consent.{purpose}": True}
+            wanted = {**self._of, f"consent.{purpose}": True}
             for each in consumers.find(
                 wanted, {"_id": 0, "tenant": 1, "consumer_id": 1}, session=session, max_time_ms=STREAM_MS
             ):
@@ -102,7 +106,7 @@ class MongoSource:
 
     def _load_providers(self, state: State, version: int, session: ClientSession) -> None:
         providers = self._database[collection_of("providers", version)]
-        for each in providers.find({}, _PROVIDER, session=session, max_time_ms=STREAM_MS):
+        for each in providers.find(self._of, _PROVIDER, session=session, max_time_ms=STREAM_MS):
             state.tenant(each["tenant"]).describe(each["provider_id"], Provider.of(each))
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
-from shared.erasure.derived import GRAPH_NODES, OUTCOMES
+from shared.erasure.derived import GRAPH_NODES
 from shared.versions.followers import FOLLOWERS
 from shared.versions.followers import SPEC as FOLLOWERS_SPEC
 
@@ -64,23 +64,7 @@ _MODELS = object_schema(
         "digest": _STRING,
         "evaluation": _OBJECT,
     },
-    {"previous": _BOOL, "positions": _POSITIONS, "erased_since": {**_WHOLE, "minimum": 0}},
 )
-#: ``tenant:consumer:provider:day``: that a provider was recommended to a consumer who agreed to it being noted.
-_OUTCOMES = object_schema(
-    {
-        "tenant": _STRING,
-        "consumer_id": _STRING,
-        "provider_id": _STRING,
-        "day": _STRING,
-        "model": _STRING,
-        "rank": {**_WHOLE, "minimum": 1},
-        "at": _DATE,
-        "followed": _BOOL,
-    },
-    {"followed_at": _DATE},
-)
-
 COLLECTIONS: Collections = {
     GRAPH_NODES: CollectionSpec(
         _NODES,
@@ -92,6 +76,5 @@ COLLECTIONS: Collections = {
     ),
     JOBS: CollectionSpec(_JOBS),
     MODELS: CollectionSpec(_MODELS),
-    OUTCOMES: CollectionSpec(_OUTCOMES, indexes=((("tenant", 1), ("model", 1), ("at", 1)), (("at", 1),))),
     FOLLOWERS: FOLLOWERS_SPEC,
 }

@@ -7,7 +7,8 @@ the same graphs.
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
@@ -59,11 +60,14 @@ class Tenant:
     granted: set[str] = field(default_factory=set)
     withheld: dict[str, dict[str, Kinds]] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
+    #: How often facts about providers were set.
+    described: int = 0
     _categories: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def describe(self, provider_id: str, provider: Provider) -> None:
         """Set the facts about a provider."""
         self.providers[provider_id] = provider
+        self.described += 1
         self._categories.clear()
         if provider.closed:
             self.closed.add(provider_id)
@@ -182,6 +186,17 @@ class State:
             if old is not None and old.provider_id == provider:
                 _move(kinds, *_cell(old), -1)
             tenant.put(data.consumer_id, provider, kinds or None)
+
+
+class Still:
+    """A state that does not follow, for commands."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @contextmanager
+    def reading(self) -> Iterator[State]:
+        yield self._state
 
 
 def _cell(fact: Fact) -> tuple[str, str]:

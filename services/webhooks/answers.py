@@ -103,7 +103,9 @@ class Endpoint(BaseModel):
     reason: Label | None = Field(None, description="Why it is disabled.")
     algorithm: Label
     public_key: Label | None = Field(None, description="With ed25519: what receivers verify with.")
-    secret: Label | None = Field(None, description="Only in the answer that created it. It is not shown again.")
+    secret: Label | None = Field(
+        None, repr=False, description="Only in the answer that created it. It is not shown again."
+    )
     secrets: Count = Field(description="Valid secrets: two while one is rotated.")
     created: Annotated[datetime, DerivedFrom()]
     failing_since: Annotated[datetime | None, DerivedFrom()] = None

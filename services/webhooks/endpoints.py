@@ -3,7 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,7 +39,7 @@ class TooMany(Exception):
 @dataclass(frozen=True, slots=True)
 class Made:
     endpoint: Document
-    secret: str
+    secret: str = field(repr=False)
 
 
 class Endpoints:

@@ -1,7 +1,7 @@
 """Fields that stay hidden: they are not left out silently, but shown as a mask and listed. Pure."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -65,12 +65,7 @@ def hidden_order(
 ) -> tuple[str, str] | None:
     """The member of an answer whose order or choice of items reveals a masked field, and that field; None without
     one."""
-    wanted = tuple(paths)
-    for name, part in shape_of(model).fields.items():
-        for order in part.orders:
-            if (field := reveals(wanted, order.of(parameters))) is not None:
-                return name, field
-    return None
+    return next(_orders(shape_of(model), tuple(paths), parameters), None)
 
 
 def hides(paths: Iterable[str], field: str) -> bool:
@@ -79,6 +74,21 @@ def hides(paths: Iterable[str], field: str) -> bool:
     for name in reversed(field.split(".")):
         answer = {name: answer}
     return "masked" in with_masks(answer, paths)
+
+
+def _orders(
+    shape: Shape | Nested, paths: tuple[str, ...], parameters: Mapping[str, Any]
+) -> Iterator[tuple[str, str]]:
+    if isinstance(shape, Nested):
+        yield from _orders(shape.shape, paths, parameters)
+        return
+    for name, part in shape.fields.items():
+        for order in part.orders:
+            if (field := reveals(paths, order.of(parameters))) is not None:
+                yield name, field
+        # What is masked as a whole has no order that shows.
+        if part.inner is not None and not any(reveals(paths, each.of(parameters)) for each in part.lineages):
+            yield from _orders(part.inner, paths, parameters)
 
 
 def _named(answer: Json, hide: Callable[[Json, set[str]], Json]) -> Json:

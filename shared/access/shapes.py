@@ -3,7 +3,7 @@
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -62,6 +62,23 @@ def _inner(annotation: Any, found: list[Any]) -> Shape | Nested | None:
         return None if inner is None else Nested(inner)
     if origin in (list, Union, types.UnionType):
         shapes = [shape for argument in arguments if (shape := _inner(argument, found)) is not None]
-        assert len(shapes) < 2, f"{annotation} is of several models"
-        return shapes[0] if shapes else None
+        return reduce(_either, shapes) if shapes else None
     return None
+
+
+def _either(one: Shape | Nested, other: Shape | Nested) -> Shape | Nested:
+    """The shape of a value that has either shape: a field of both is derived from what it is in each."""
+    assert isinstance(one, Shape), "a map is one of several types"
+    assert isinstance(other, Shape), "a map is one of several types"
+    fields = dict(one.fields)
+    for name, part in other.fields.items():
+        known = fields.get(name)
+        fields[name] = part if known is None else _merged(known, part)
+    return Shape(fields)
+
+
+def _merged(one: Part, other: Part) -> Part:
+    inner = one.inner or other.inner
+    if one.inner is not None and other.inner is not None:
+        inner = _either(one.inner, other.inner)
+    return Part((*one.lineages, *other.lineages), (*one.orders, *other.orders), inner)

@@ -3,6 +3,8 @@
 from typing import NamedTuple, Self
 
 LARGEST = 10**9
+#: The largest body of any route of any service, after decompression. A constant, because producers depend on it.
+MAX_BODY_BYTES = 1024 * 1024
 
 #: The largest body of any route of any service, after decompression. A constant, because producers depend on it.
 MAX_BODY_BYTES = 1024 * 1024

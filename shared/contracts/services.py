@@ -84,7 +84,7 @@ _TABLE = (
         writes=(DEAD_LETTERS, AUDIT),
         # Each process holds the whole graph, so it follows the changes outside any group.
         reads=(*CHANGES.values(), LEDGER),
-        documents=("graph_nodes", "models", "outcomes"),
+        documents=("graph_nodes", "models"),
     ),
     ServiceSpec(
         "webhooks",

@@ -9,16 +9,12 @@ from shared.contracts.events import document_id
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
-GRAPH_NODES, OUTCOMES = "graph_nodes", "outcomes"
+GRAPH_NODES = "graph_nodes"
 
 
 def forget(database: Database[Document], tenant: str, consumer_ids: Sequence[str]) -> None:
     """Delete everything that is stored about these consumers. Raises Unavailable."""
     durable = database.with_options(write_concern=WriteConcern("majority", wtimeout=10_000))
-    ids = [document_id(tenant, consumer_id) for consumer_id in consumer_ids]
     nodes = [document_id(tenant, "consumer", consumer_id) for consumer_id in consumer_ids]
     with translated():
         durable[GRAPH_NODES].delete_many({"_id": {"$in": nodes}})
-        # The ids of outcomes begin with the consumer's; ";" is the character after ":".
-        shown = [{"_id": {"$gte": f"{id}:", "$lt": f"{id};"}} for id in ids]
-        durable[OUTCOMES].delete_many({"$or": shown})

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,7 +32,7 @@ class KafkaAddress:
 
 @dataclass(frozen=True)
 class MongoAddress:
-    uri: str
+    uri: str = field(repr=False)
 
 
 class Containers:

@@ -29,7 +29,7 @@ class Context:
     stays at the end, if any; ``logs`` is the folder of the logs; ``pid`` is None in a file that a person wrote."""
 
     name: str
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
     addresses: dict[str, str] = field(default_factory=dict)
     command: str = ""
     pid: int | None = None

@@ -1,16 +1,25 @@
 """The intelligence service on a real MongoDB: the scan, its OpenAPI document, and what an erasure leaves."""
 
+import math
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
 from services.intelligence.api import create_app
+from services.intelligence.engine.question import Side
 from services.intelligence.engine.snapshot import NodeFigures, Snapshot
+from services.intelligence.evaluation.tenant import read_tenant
+from services.intelligence.learning.learn import learn
 from services.intelligence.nodes import Nodes, _document
+from services.intelligence.parameters import RecommendQuery
+from services.intelligence.questions import Questions
 from services.intelligence.schema import COLLECTIONS
+from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import Event, document_id
 from shared.erasure.derived import forget
+from shared.http.caller import SCOPES, Caller
+from shared.http.parameters import BadParameter
 from shared.mongo.store import prepare
 from tests.contract.test_openapi import hold
 from tests.support.builders import OPEN
@@ -30,7 +39,7 @@ def test_the_scan_is_what_mongodb_holds_with_the_numbers_of_the_same_moment(mong
     kith = MongoKith(mongo_database)
     events: list[Event] = history(3)
     kith.store(events)
-    questions, _ = over(mongo_database)
+    questions, *_ = over(mongo_database)
     stored = {each["_id"]: each for each in mongo_database["relationships"].find()}
     with questions.reading() as state:
         assert graph_of(state) == relationships_of(stored)
@@ -43,7 +52,7 @@ def test_the_scan_is_what_mongodb_holds_with_the_numbers_of_the_same_moment(mong
 def test_the_job_stores_every_node_and_writes_only_what_changes(mongo_database: Mongo) -> None:
     kith = MongoKith(mongo_database)
     kith.store(market(23))
-    questions, nodes = over(mongo_database)
+    questions, nodes, _ = over(mongo_database)
     stored = {each["_id"]: each for each in mongo_database["graph_nodes"].find()}
     with questions.reading() as state:
         figures = {
@@ -91,13 +100,68 @@ def test_one_process_at_a_time_runs_the_job(mongo_database: Mongo) -> None:
 
 def test_an_erasure_takes_along_what_was_derived(mongo_database: Mongo) -> None:
     prepare(mongo_database, COLLECTIONS)
-    at = {"tenant": "default", "provider_id": "p", "day": "2026-11-01", "model": "walk", "rank": 1, "at": NOW}
-    for consumer in ("ann", "ann:b", "ann;", "bob"):
-        id = document_id("default", consumer, "p", "2026-11-01")
-        mongo_database["outcomes"].insert_one({"_id": id, "consumer_id": consumer, "followed": False, **at})
+    for consumer in ("ann", "ann:b", "bob"):
         node = NodeFigures("consumer", consumer, 1, 0.1, 0)
         mongo_database["graph_nodes"].insert_one({**_document("default", node)})
     forget(mongo_database, "default", ["ann"])
-    for collection, field in (("outcomes", "consumer_id"), ("graph_nodes", "id")):
-        left = mongo_database[collection].find({}, max_time_ms=5_000)
-        assert sorted(each[field] for each in left) == ["ann:b", "ann;", "bob"]
+    left = mongo_database["graph_nodes"].find({}, max_time_ms=5_000)
+    assert sorted(each["id"] for each in left) == ["ann:b", "bob"]
+
+
+def _degree(questions: Questions, consumer_id: str) -> int:
+    with questions.reading() as state:
+        return state.tenants["default"].graph.degree("consumer", consumer_id)
+
+
+def test_a_model_answers_once_it_is_switched_to_and_its_points_add_up(mongo_database: Mongo) -> None:
+    store(mongo_database, market(23))
+    questions, _, models = over(mongo_database)
+    lesson = learn(*read_tenant(mongo_database, "default")).document()
+    models.add("default", lesson, NOW)
+    caller = Caller("default", frozenset(SCOPES))
+    # Somebody who does not know every provider.
+    id = next(f"c{n:02}" for n in range(40) if 0 < _degree(questions, f"c{n:02}") < 7)
+    asked = RecommendQuery(consumer_id=id)
+    assert questions.recommend(caller, "consumer", id, asked)["as_of"]["model"] == "walk"
+    # A model that is no better than the walk never answers.
+    mongo_database["models"].update_one({}, {"$set": {"evaluation.accepted": False}})
+    with pytest.raises(ConfigurationError, match="does not beat the walk"):
+        models.switch("default")
+    mongo_database["models"].update_one({}, {"$set": {"evaluation.accepted": True}})
+    models.switch("default")
+    questions, _, models = over(mongo_database)
+    found = questions.recommend(caller, "consumer", id, asked)
+    assert found["as_of"]["model"] == "logit:1"
+    assert found["items"]
+    for item in found["items"]:
+        assert math.fsum(each["points"] for each in item["because"]) == pytest.approx(item["score"])
+    with_beta = RecommendQuery(consumer_id=id, beta=0.2)
+    assert questions.recommend(caller, "consumer", id, with_beta)["as_of"]["model"] == "walk"
+    with pytest.raises(BadParameter):
+        questions.recommend(caller, "consumer", id, RecommendQuery(consumer_id=id, beta=0.2, model="logit"))
+    assert models.rollback("default") is None
+    assert models.live("default") is None
+    with pytest.raises(ConfigurationError, match="nothing to go back from"):
+        models.rollback("default")
+
+
+def test_the_points_of_a_walk_add_up_for_every_answer(mongo_database: Mongo) -> None:
+    store(mongo_database, market(23))
+    questions, *_ = over(mongo_database)
+    caller = Caller("default", frozenset(SCOPES))
+    with questions.reading() as state:
+        names = state.tenants["default"].graph.names
+        everybody: list[tuple[Side, str]] = [("consumer", id) for id in names["consumer"].ids] + [
+            ("provider", id) for id in names["provider"].ids
+        ]
+    answers = 0
+    for side, id in everybody:
+        for known in (False, True):
+            query = RecommendQuery.model_validate({f"{side}_id": id, "known": known})
+            found = questions.recommend(caller, side, id, query)
+            for item in found["items"]:
+                [reason] = item["because"]
+                points = [via["points"] for via in reason["via"]] + [reason["rest_points"]]
+                assert math.fsum(points) == pytest.approx(item["score"], rel=1e-12)
+                answers += 1
+    assert answers > 100

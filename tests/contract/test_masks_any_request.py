@@ -80,6 +80,7 @@ def worlds(servers: Addresses) -> Iterator[Worlds]:
 
 def seen(answer: httpx.Response) -> tuple[Any, ...]:
     """What a client sees, without what differs between any two moments."""
+    # A token of the feed contains the moment of its first page.
     text = re.sub(r"(skiptoken=)[^\"&]+", r"\1…", answer.text)
     headers = {
         name: value

@@ -6,8 +6,10 @@ from typing import Any
 
 from pymongo.database import Database
 
+from services.intelligence.advisers import Advisers
 from services.intelligence.follower import Follower
 from services.intelligence.job import Job
+from services.intelligence.models import Models
 from services.intelligence.nodes import Nodes
 from services.intelligence.parameters import Defaults
 from services.intelligence.questions import Questions
@@ -99,7 +101,9 @@ class MemoryIntelligence:
         self.follower.once(rounds=2)
 
 
-def over(database: Database[Document], purposes: Mapping[str, str] | None = None) -> tuple[Questions, Nodes]:
+def over(
+    database: Database[Document], purposes: Mapping[str, str] | None = None
+) -> tuple[Questions, Nodes, Models]:
     """Questions about what a database holds at the moment, after the job has run."""
     log = MemoryLog(dict.fromkeys([TOPICS.name(short) for short in CHANGES.values()], 1))
     source = MongoSource(database, purposes or {})
@@ -108,7 +112,9 @@ def over(database: Database[Document], purposes: Mapping[str, str] | None = None
     nodes = Nodes(database, "test")
     prepare(database, COLLECTIONS)
     Job(follower, nodes, 300.0, lambda: NOW).look()
-    return Questions(follower, source, Defaults(STRENGTH.weights, 6.0, lambda: NOW)), nodes
+    models = Models(database)
+    advisers = Advisers(models, STRENGTH.weights, lambda: float("inf"))
+    return Questions(follower, source, Defaults(STRENGTH.weights, 6.0, lambda: NOW), list, advisers), nodes, models
 
 
 def relationships_of(documents: Mapping[str, Mapping[str, Any]]) -> dict[Triple, Any]:

@@ -25,6 +25,7 @@ from services.relations.api import create_app as relations_app
 from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
+from shared.access.cursor_key import OwnKey
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.vault.keys import Vault
@@ -33,6 +34,8 @@ from tests.support.credentials import Journal, Keys
 from tests.support.measures_world import NOW, market
 from tests.support.relations_driver import Mongo
 
+#: The same for all, so that their cursors can be compared.
+CURSOR_KEY = OwnKey()
 Json = dict[str, Any]
 Change = Callable[[Json], None]
 
@@ -177,7 +180,7 @@ def changed(events: list[Event], change: Change) -> list[Event]:
 
 def apps(database: Mongo, vault: Vault) -> dict[str, FastAPI]:
     nothing: Any = None
-    access = Access(Keys(), audit=Journal())
+    access = Access(Keys(), audit=Journal(), cursor_key=CURSOR_KEY)
     clock = lambda: NOW  # noqa: E731
     found = {
         "relations": relations_app(

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from services.analytics.dashboard.figures import Figures
 from services.exports.datasets import DATASETS
 from shared.access.guard import Access
-from shared.access.lineage import SOURCES, DerivedFrom, is_maskable, reveals
-from shared.access.masks import MASK, masked
+from shared.access.lineage import SOURCES, DerivedFrom, OrderedBy, is_maskable, reveals
+from shared.access.masks import MASK, hidden_order, masked
 from shared.access.query import Parameters
 from shared.http.scopes import need_of, takes_any_parameter
 from tests.support.routes import api_routes, bare
@@ -232,3 +232,35 @@ def test_names_that_a_mask_can_have() -> None:
         assert is_maskable(path), path
     for path in ("amout", "location.street", "rating.mean", "nothing", "event.time.day"):
         assert not is_maskable(path), path
+
+
+class One(BaseModel):
+    at: Annotated[str, DerivedFrom("time")]
+    shared: Annotated[int, DerivedFrom()]
+
+
+class Two(BaseModel):
+    shared: Annotated[int, DerivedFrom("amount")]
+    listed: Annotated[list[Inner], OrderedBy("rating")]
+
+
+class Either(BaseModel):
+    part: One | Two | None
+
+
+def test_a_field_of_several_models_reveals_what_it_does_in_any() -> None:
+    shown = masked({"part": {"at": "t", "shared": 1}}, Either, ["time", "amount"])
+    assert shown["part"] == {"at": MASK, "shared": MASK}
+    assert masked({"part": None}, Either, ["time"]) == {"part": None}
+
+
+def test_an_order_counts_at_any_depth_unless_it_is_masked_with_what_is_around_it() -> None:
+    class Deep(BaseModel):
+        parts: dict[str, Either]
+
+    class Whole(BaseModel):
+        parts: Annotated[dict[str, Either], DerivedFrom("rating")]
+
+    assert hidden_order(Deep, ["rating"], {}) == ("listed", "rating")
+    assert hidden_order(Deep, ["amount"], {}) is None
+    assert hidden_order(Whole, ["rating"], {}) is None

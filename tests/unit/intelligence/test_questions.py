@@ -1,0 +1,133 @@
+"""Answers to questions, in memory: reasons that add up, closed providers, unknown ids, purposes."""
+
+import math
+
+import pytest
+
+from services.intelligence.parameters import PairQuery, RecommendQuery, SimilarQuery
+from services.intelligence.questions import NotGranted
+from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, Caller
+from shared.http.parameters import BadParameter
+from tests.support.builders import MemoryKith, event, recorded
+from tests.support.intelligence import MemoryIntelligence
+
+EVERYTHING = Caller("default", frozenset({INTELLIGENCE_READ, RELATIONS_READ}))
+NARROW = Caller("default", frozenset({INTELLIGENCE_READ}))
+
+
+@pytest.fixture(scope="module")
+def service() -> MemoryIntelligence:
+    kith = MemoryKith(slice_events=200)
+    facts = [
+        recorded(f"e{c}-{p}", "2026-10-01T00:00:00Z", f"r{c}-{p}", consumer_id=f"c{c}", provider_id=f"p{p}")
+        for c in range(12)
+        for p in range(8)
+        if (c * 5 + p * 3) % 7 < 3
+    ]
+    kith.publish(facts)
+    shop = {"provider_id": "p3", "name": "Three", "categories": ["bar"]}
+    kith.publish([event("provider.upserted", "p3", "2026-10-01T00:00:00Z", shop)])
+    kith.publish([event("provider.closed", "p5", "2026-10-01T00:00:00Z", {"provider_id": "p5"})])
+    agreed = {"consumer_id": "c1", "consent": {"mail": True}}
+    kith.publish([event("consumer.upserted", "c1", "2026-10-01T00:00:00Z", agreed)])
+    kith.drain()
+    service = MemoryIntelligence(kith)
+    service.follow()
+    return service
+
+
+def test_points_add_up_to_the_score_of_every_answer(service: MemoryIntelligence) -> None:
+    answers = 0
+    for id in [f"c{n}" for n in range(12)]:
+        found = service.questions.recommend(EVERYTHING, "consumer", id, RecommendQuery(consumer_id=id))
+        for item in found["items"]:
+            [reason] = item["because"]
+            points = [*(via["points"] for via in reason["via"]), reason["rest_points"]]
+            assert math.fsum(points) == pytest.approx(item["score"], rel=1e-12)
+            answers += 1
+    assert answers > 20
+
+
+def test_few_consumers_are_not_counted(service: MemoryIntelligence) -> None:
+    shared = {
+        via["shared_consumers"]
+        for n in range(12)
+        for item in service.questions.recommend(
+            EVERYTHING, "consumer", f"c{n}", RecommendQuery(consumer_id=f"c{n}")
+        )["items"]
+        for reason in item["because"]
+        for via in reason["via"]
+    }
+    assert "few" in shared
+    assert all(each == "few" or each >= 5 for each in shared)
+
+
+def test_closed_providers_are_not_recommended_but_those_known_are_shown(service: MemoryIntelligence) -> None:
+    for n in range(12):
+        query = RecommendQuery(consumer_id=f"c{n}", limit=20)
+        found = service.questions.recommend(EVERYTHING, "consumer", f"c{n}", query)
+        assert "p5" not in {item["provider_id"] for item in found["items"]}
+    known = [
+        item["provider_id"]
+        for n in range(12)
+        for item in service.questions.recommend(
+            EVERYTHING, "consumer", f"c{n}", RecommendQuery(consumer_id=f"c{n}", known=True)
+        )["items"]
+    ]
+    assert "p5" in known
+
+
+def test_names_are_for_those_who_may_read_them(service: MemoryIntelligence) -> None:
+    query = SimilarQuery(provider_id="p0", limit=20)
+
+    def names(caller: Caller) -> set[str]:
+        found = service.questions.similar(caller, "provider", "p0", query)
+        return {item["name"] for item in found["items"] if "name" in item}
+
+    assert names(EVERYTHING) == {"Three"}
+    assert names(NARROW) == set()
+
+
+def test_an_unknown_id_has_no_answer_the_reason_and_the_popular_ones(service: MemoryIntelligence) -> None:
+    found = service.questions.recommend(EVERYTHING, "consumer", "nobody", RecommendQuery(consumer_id="nobody"))
+    assert (found["items"], found["lack"]) == ([], "unknown")
+    assert found["reason"] == "nobody with this id has a relationship"
+    assert found["popular"][0]["relationships"] >= found["popular"][-1]["relationships"]
+    pair = service.questions.affinity(EVERYTHING, "nobody", "p0", PairQuery())
+    assert (pair["score"], pair["lack"]) == (None, "unknown")
+
+
+def test_a_purpose_leaves_out_who_has_not_granted_it(service: MemoryIntelligence) -> None:
+    query = RecommendQuery(provider_id="p0", purpose="mail", limit=20)
+    found = service.questions.recommend(EVERYTHING, "provider", "p0", query)
+    assert {item["consumer_id"] for item in found["items"]} <= {"c1"}
+    assert found["left_out"]
+    refused = RecommendQuery(consumer_id="c2", purpose="mail")
+    with pytest.raises(NotGranted):
+        service.questions.recommend(EVERYTHING, "consumer", "c2", refused)
+
+
+def test_a_category_limits_providers_only(service: MemoryIntelligence) -> None:
+    query = SimilarQuery(provider_id="p0", category="bar")
+    assert [i["provider_id"] for i in service.questions.similar(EVERYTHING, "provider", "p0", query)["items"]] == [
+        "p3"
+    ]
+    query_of_consumers = SimilarQuery(consumer_id="c0", category="bar")
+    with pytest.raises(BadParameter, match="limits providers"):
+        service.questions.similar(EVERYTHING, "consumer", "c0", query_of_consumers)
+
+
+def test_the_same_as_of_gives_the_same_answer(service: MemoryIntelligence) -> None:
+    other = MemoryIntelligence(service.kith)
+    other.follow()
+    query = RecommendQuery(consumer_id="c3", limit=20)
+    one, two = (each.questions.recommend(EVERYTHING, "consumer", "c3", query) for each in (service, other))
+    assert one == two
+
+
+@pytest.mark.parametrize(
+    "weights", ["purchase", "purchase:-1", "purchase:1,purchase:2", "purchase:9999999999", "x:nan"]
+)
+def test_weights_that_cannot_be_are_refused(weights: str) -> None:
+    with pytest.raises(ValueError, match="weights"):
+        RecommendQuery(consumer_id="c1", weights=weights)
