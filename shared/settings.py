@@ -95,9 +95,11 @@ class Settings(BaseSettings):
         2000, ge=1, le=10000, description="Maximum number of events of one partition per transaction."
     )
     session_timeout_ms: int = Field(
-        45_000,
+        # Kafka's own default is 45 s, for members whose state is expensive to move. Here it is in MongoDB.
+        10_000,
         ge=1000,
-        description="Milliseconds without a heartbeat to Kafka after which a worker loses its partitions.",
+        description="Milliseconds without a heartbeat to Kafka after which a worker loses its partitions. "
+        "Those of a worker that has died stand still until then.",
     )
     max_poll_interval_ms: int = Field(
         300_000,

@@ -93,7 +93,8 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
         },
         "intelligence": {
             **common,
-            POSITIONS: _READ,
+            # Preparing collections looks at these, too.
+            **dict.fromkeys((POSITIONS, OUTBOX), ("find", "listIndexes", "createCollection")),
             PROJECTIONS: _READ,
             DEAD_LETTERS: (*_ADD, "update"),
             **dict.fromkeys(INTELLIGENCE, _KEEP),
@@ -101,7 +102,6 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **_versions(("relationships", "providers", "consumers"), _READ),
             # To check that the consumers of the ledger are erased.
             **_versions(("relations", ERASED), _READ),
-            **dict.fromkeys((DATA_KEYS,), _READ),
         },
         "webhooks": {
             **worker,

@@ -9,6 +9,7 @@ from services.exports.source import Exports
 from shared.service.composition import Service
 from shared.service.launch import launch
 from shared.settings import Settings
+from shared.vault.open import key_problems
 
 
 def run(settings: Settings) -> None:
@@ -22,7 +23,7 @@ def run(settings: Settings) -> None:
                 service.database.command("ping")
             except PyMongoError as error:
                 return [f"waiting for MongoDB: {type(error).__name__}"]
-            return [] if gate is None else gate.problems()
+            return key_problems(service.vault) or ([] if gate is None else gate.problems())
 
         measures = MeasureServices(
             _address(settings.exports_analytics, settings.host, settings.analytics_port),

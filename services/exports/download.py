@@ -16,8 +16,9 @@ from services.exports.formats import FORMATS, Format
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export
 from shared.access.guard import CallerOf, held_by, owner_of
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import Unavailable, WrongMasterKey
 from shared.contracts.limits import Most
+from shared.http.problems.server import WRONG_MASTER_KEY
 from shared.http.server import problem
 from shared.http.shares import Share
 
@@ -107,6 +108,9 @@ class Download(Response):
             return
         except MomentPassed as error:
             await problem(410, str(error))(scope, receive, send)
+            return
+        except WrongMasterKey as error:
+            await problem(503, str(error), kind=WRONG_MASTER_KEY)(scope, receive, send)
             return
         except Unavailable:
             unavailable = problem(503, "MongoDB is temporarily unavailable. Retry later.", {"Retry-After": "5"})

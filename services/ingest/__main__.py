@@ -13,7 +13,7 @@ from shared.runtime.tuning import shorten_switch_interval, tune_gc
 from shared.service.composition import Service, now
 from shared.service.launch import launch
 from shared.settings import Settings
-from shared.vault.open import open_vault
+from shared.vault.open import key_problems, open_vault
 
 
 def run(settings: Settings) -> None:
@@ -34,7 +34,7 @@ def run(settings: Settings) -> None:
             service.topics,
             settings,
             now,
-            ready=lambda: late.problems() or probe.problems(inputs) or ledger.problems(),
+            ready=lambda: key_problems(vault) or late.problems() or probe.problems(inputs) or ledger.problems(),
             answered=DoorMetrics(service.metrics).answered,
             tracing=service.tracing,
             vault=vault,

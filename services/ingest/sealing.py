@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from services.ingest.door import Accepted, Verdict, rejected, suppressed
-from shared.contracts.errors import InvalidEvent, Unavailable
+from shared.contracts.errors import InvalidEvent, Unavailable, WrongMasterKey
 from shared.vault.fields import seal_bytes
 from shared.vault.keys import Vault
 from shared.vault.protocols import Destroyed
@@ -33,6 +33,8 @@ async def seal(
     try:
         if (keys := cached_keys_for(vault, events)) is None:
             keys = await reading(keys_for, vault, events)
+    except WrongMasterKey:
+        raise
     except Unavailable as error:
         raise NoKeys(str(error)) from error
     if len(events) > _FEW:

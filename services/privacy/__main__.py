@@ -15,6 +15,7 @@ from shared.erasure.records import hashed
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
+from shared.vault.open import key_problems
 
 
 def run(settings: Settings) -> None:
@@ -41,7 +42,7 @@ def run(settings: Settings) -> None:
             receipts,
             outlet.publish,
             service.topics,
-            lambda: prepared.problems() or gate.problems() or ledger.problems(),
+            lambda: prepared.problems() or key_problems(vault) or gate.problems() or ledger.problems(),
             now,
             access=service.access,
             vault=vault,

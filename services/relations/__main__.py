@@ -14,6 +14,7 @@ from services.relations.spellings import StoredSpellings
 from shared.service.composition import Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
+from shared.vault.open import key_problems
 from shared.vault.schema import COLLECTIONS as VAULT
 
 
@@ -44,7 +45,7 @@ def run(settings: Settings) -> None:
         app = create_app(
             Queries(database, strength, cache, names),
             strength,
-            lambda: gate.problems() or worker.problems(),
+            lambda: key_problems(vault) or gate.problems() or worker.problems(),
             now,
             Measures(database, names, now, vault, settings.rating_scales).of,
             access=service.access,

@@ -17,6 +17,7 @@ from shared.runtime.worker import owner_name
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
+from shared.vault.open import key_problems
 
 
 def run(settings: Settings) -> None:
@@ -46,7 +47,13 @@ def run(settings: Settings) -> None:
         )
         app = create_app(
             Endpoints(database, renderer, vault, topics, lambda: LogReader(settings), now),
-            lambda: prepared.problems() or worker.problems() or ledger.problems() or sending.problems(),
+            lambda: (
+                prepared.problems()
+                or key_problems(vault)
+                or worker.problems()
+                or ledger.problems()
+                or sending.problems()
+            ),
             allowed,
             access=service.access,
         )

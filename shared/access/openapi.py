@@ -28,6 +28,10 @@ SCHEMES: Json = {
         "description": "A token of the OIDC issuer that the service trusts, with the same scopes.",
     },
 }
+_OF_BODIES = {
+    408: "The body did not arrive in time.",
+    413: "The body has more than 1 MiB.",
+}
 _QUOTA = {
     "RateLimit-Limit": "Requests that this key may send in a period.",
     "RateLimit-Remaining": "Requests left in the period.",
@@ -66,8 +70,10 @@ def _guarded(operation: Json, scopes: Sequence[str]) -> None:
         {
             401: "The credential is missing, unknown, expired or revoked.",
             403: f"The credential lacks the scope {named}, or is for another tenant.",
-            429: "The key's rate limit is used up. Retry after the seconds in Retry-After.",
+            429: "A quota of the key or its tenant is used up, or its share of the process is in progress. Retry "
+            "after the seconds in Retry-After.",
             503: "Kafka or MongoDB is temporarily unavailable. Retry after the seconds in Retry-After.",
+            **(_OF_BODIES if "requestBody" in operation else {}),
         }
     ).items():
         answers.setdefault(str(status), answer)

@@ -20,6 +20,11 @@ class Unavailable(Exception):
     """A server is unavailable, or refuses for now. The same work is retried; nothing is lost or skipped."""
 
 
+class WrongMasterKey(Unavailable):
+    """The stored keys are wrapped with a master key that is not known here. Waiting does not help: an operator has
+    to add it. Work is retried all the same, because a file of master keys is read again when it changes."""
+
+
 class TooSlow(Unavailable):
     """MongoDB has ended a read at its time limit. It may succeed when it asks for less, or later."""
 

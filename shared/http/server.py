@@ -13,12 +13,12 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from shared.contracts.errors import TooSlow, Unavailable
+from shared.contracts.errors import TooSlow, Unavailable, WrongMasterKey
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import of_status
-from shared.http.problems.server import QUERY_TOO_SLOW
+from shared.http.problems.server import QUERY_TOO_SLOW, WRONG_MASTER_KEY
 
 PROBLEM_JSON = "application/problem+json"
 
@@ -113,6 +113,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _bad_parameters)
     app.add_exception_handler(BadParameter, _bad_parameter)
     app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(WrongMasterKey, _wrong_master_key)
     app.add_exception_handler(ClientGone, _gone)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _crash)
@@ -156,6 +157,11 @@ async def _unavailable(_: Request, error: Exception) -> Response:
     if isinstance(error, TooSlow):
         return problem(503, TOO_SLOW, {"Retry-After": "30"}, kind=QUERY_TOO_SLOW)
     return problem(503, "Kafka or MongoDB is temporarily unavailable; try again later", {"Retry-After": "5"})
+
+
+async def _wrong_master_key(_: Request, error: Exception) -> Response:
+    _log.error("personal data cannot be opened", extra={"reason": str(error)})
+    return problem(503, str(error), kind=WRONG_MASTER_KEY)
 
 
 async def _crash(_: Request, __: Exception) -> Response:

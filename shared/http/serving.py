@@ -19,6 +19,7 @@ from shared.http.connections import Connections
 from shared.http.limits import Limits
 from shared.http.protocol import LimitedProtocol
 from shared.http.tls import Tls
+from shared.runtime.deadline import end_within
 
 #: Files that a process needs beside its connections: to Kafka and MongoDB, and of the interpreter.
 _OTHER_FILES = 256
@@ -68,6 +69,7 @@ def serve(
     server = _Server(config)
 
     def stop(*_: object) -> None:
+        end_within()
         server.should_exit = True
 
     if threading.current_thread() is threading.main_thread():
@@ -99,6 +101,7 @@ class _Server(uvicorn.Server):
     """Notifies the app of the shutdown, so that it ends its streams, which would otherwise be waited for."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        end_within()
         self.config.app.state.stopping = True  # type: ignore[union-attr]
         super().handle_exit(sig, frame)
 

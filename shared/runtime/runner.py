@@ -307,7 +307,8 @@ class Runner:
                 )
                 if isinstance(error, Unavailable):
                     deadline = 0.0
-        self._committer.shutdown(cancel_futures=True)
+        # Without waiting for those under way: leaving the group comes first.
+        self._committer.shutdown(wait=False, cancel_futures=True)
 
     def _settle(self, state: PartitionState, deadline: float) -> None:
         if state.commit is not None:

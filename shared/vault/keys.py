@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from hmac import digest
 
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable, WrongMasterKey
 from shared.contracts.events import document_id
 from shared.contracts.spelling import other_spellings
 from shared.vault.protocols import Destroyed, KeyStore, MasterKeys, Wrapped, Wrapping
-from shared.vault.tokens import KEY_BYTES, DataKey
+from shared.vault.tokens import KEY_BYTES, DataKey, Unreadable
 
 #: How long a key is cached, in seconds: a destroyed key may be used for this long in other processes.
 LIFE_SECONDS = 5.0
@@ -55,6 +55,22 @@ class Vault:
         """Raise the errors of using the vault: Unavailable, or Unreadable when the master keys are different
         ones."""
         self._wrapping_now()
+
+    def problems(self) -> list[str]:
+        """Why personal data cannot be opened or sealed, where waiting does not help. Creates nothing. Not:
+        an unavailable store."""
+        try:
+            self._read_wrappings()
+        except (WrongMasterKey, ConfigurationError) as error:
+            return [str(error)]
+        except Unavailable:
+            return []
+        except Unreadable:
+            return [
+                "the stored keys of personal data cannot be opened with this master key; give this process the "
+                "one that they were made with"
+            ]
+        return []
 
     def cached(self, tenant: str, consumer_ids: Iterable[str]) -> Found | None:
         """All of these keys if they are cached, otherwise None. Never blocks."""

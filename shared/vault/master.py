@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable, WrongMasterKey
 from shared.vault.protocols import KeyService
 from shared.vault.tokens import KEY_BYTES, DataKey
 
@@ -157,7 +157,8 @@ def _parsed(text: str, where: str) -> dict[str, DataKey]:
 
 def _of(keys: dict[str, DataKey], id: str) -> DataKey:
     if id not in keys:
-        raise Unavailable(
-            f"the master key {id} is not known here; add it to the file or setting of the master keys"
+        raise WrongMasterKey(
+            f"the stored keys of personal data need the master key {id}, which this process does not have; "
+            "waiting does not help: add it to the file or setting of the master keys"
         )
     return keys[id]

@@ -11,6 +11,8 @@ from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys, FileKeys
 from shared.vault.protocols import MasterKeys
 
+_LOOK_SECONDS = 1.0
+
 if TYPE_CHECKING:
     from pymongo.database import Database
 
@@ -40,6 +42,16 @@ def vault_in(settings: Settings, database: "Database[Document]") -> Vault | None
 
     masters = master_keys(settings)
     return None if masters is None else Vault(MongoKeyStore(database), masters)
+
+
+def key_problems(vault: Vault | None) -> list[str]:
+    """Why the keys of personal data are of no use to this process, for readiness. Takes a second at most."""
+    import pymongo
+
+    if vault is None:
+        return []
+    with pymongo.timeout(_LOOK_SECONDS):
+        return vault.problems()
 
 
 @contextmanager

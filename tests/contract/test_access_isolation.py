@@ -40,6 +40,11 @@ from services.relations.cache import QueryCache
 from services.relations.measures.catalogue import MEASURES as RELATIONS_MEASURES
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
+from services.webhooks.api import create_app as webhooks_app
+from services.webhooks.deliveries import LOG as ATTEMPTS
+from services.webhooks.endpoints import Endpoints
+from services.webhooks.log_reader import LogReader
+from services.webhooks.rendering import Renderer
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.audit_reading import MongoAuditReader
@@ -195,6 +200,14 @@ class Market:
                 access=access,
             ),
         }
+        settings = Settings(kafka=kafka, topic_prefix="test-isolation", encryption="off")
+        renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
+        endpoints = Endpoints(database, renderer, None, TOPICS, lambda: LogReader(settings), clock)
+        self.apps["webhooks"] = webhooks_app(endpoints, list, [], access=access)
+        self.endpoints = {tenant: _endpoint(endpoints, tenant, mark) for tenant, mark in MARKERS.items()}
+        database[ATTEMPTS].insert_many(
+            _attempt(tenant, self.endpoints[tenant], mark, n) for tenant, mark in MARKERS.items() for n in range(2)
+        )
         assert set(self.apps) == set(SERVICES)
         # Of each tenant an entry that names it everywhere.
         for tenant, mark in MARKERS.items():
@@ -206,7 +219,6 @@ class Market:
                 erasures.ask(tenant, f"erased-{mark}-{number}", "delete")
         add_audit(self.apps["privacy"], MongoAuditReader(database))
         add_erasure_list(self.apps["privacy"], ErasureList(database, str, erasures))
-        settings = Settings(kafka=kafka, topic_prefix="test-isolation", encryption="off")
         page = self.apps["analytics"]
         add_live(page, FiguresReader(database, str, str, clock))
         # A stream ends after its first figures, because the process is to end.
@@ -252,17 +264,45 @@ class Market:
         asked = [
             ("relations", "/v1/relations", {"consumer_id": "c1"}),
             ("relations", "/v1/relationships", {"provider_id": "p1"}),
-            ("intelligence", "/v1/neighbours/consumer/c1", {}),
-            ("intelligence", "/v1/recommendations", {"consumer_id": "c1", "known": "true"}),
             ("analytics", "/v1/aggregates", {"by": "consumer"}),
         ]
+        lists: list[tuple[str, str, str, dict[str, str]]] = [
+            (tenant, "webhooks", f"/v1/webhooks/endpoints/{id.partition(':')[2]}/deliveries", {})
+            for tenant, id in self.endpoints.items()
+        ]
         found = [
+            self.ask(service, "GET", path, tenant, {**params, "limit": "1"}).json()["next"]
+            for tenant, service, path, params in lists
+        ]
+        found += [
             self.ask(service, "GET", path, tenant, {**params, "limit": "1"}).json()["next"]
             for service, path, params in asked
             for tenant in MARKERS
         ]
         assert all(found)
         return found
+
+
+def _endpoint(endpoints: Endpoints, tenant: str, mark: str) -> str:
+    stated = {"url": f"https://{mark}.example/", "types": ["relation.changed"], "description": mark}
+    return str(endpoints.create(tenant, stated, "hmac", [], mark).endpoint["_id"])
+
+
+def _attempt(tenant: str, endpoint: str, mark: str, number: int) -> Document:
+    return {
+        "_id": f"{endpoint}/relation-changes/0/{number}#1",
+        "endpoint": endpoint,
+        "tenant": tenant,
+        "delivery": f"{endpoint}/relation-changes/0/{number}",
+        "webhook_id": mark,
+        "type": "relation.changed",
+        "subject": f"consumer:{mark}",
+        "attempt": 1,
+        "at": NOW,
+        "milliseconds": 1,
+        "outcome": "failed",
+        "answer": mark,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -437,6 +477,8 @@ LISTS: tuple[tuple[str, str, dict[str, str], str], ...] = (
     ("analytics", "/v1/aggregates", {"by": "consumer"}, "cursor"),
     ("privacy", "/v1/audit", {}, "cursor"),
     ("privacy", "/v1/erasures", {}, "cursor"),
+    ("webhooks", "/v1/webhooks/endpoints/{endpoint}/deliveries", {}, "cursor"),
+    ("relations", "/v1/relationships/{consumer_id}/{provider_id}/cells", {}, "cursor"),
     ("exports", "/odata/v1/Relations", {"$orderby": "time"}, "$skiptoken"),
     ("exports", "/odata/v1/Aggregates", {"$filter": "by eq 'consumer'"}, "$skiptoken"),
 )
@@ -447,16 +489,25 @@ OTHERWISE: tuple[dict[str, str] | None, ...] = (
     {"bucket": "hour"},
     {"action": "keys"},
     None,
+    {"outcome": "failed"},
+    None,
     {"$filter": "rating eq 4"},
 )
 PAGE_OF_ONE = {"Prefer": "odata.maxpagesize=1"}
 
 
+def page_of(market: Market, tenant: str, number: int, more: Mapping[str, str]) -> httpx.Response:
+    """A page of one of the lists."""
+    service, path, asked, _ = LISTS[number]
+    names = {"endpoint": market.endpoints[tenant].partition(":")[2], "consumer_id": "c1", "provider_id": "p1"}
+    path = path.format(**names)
+    return market.ask(service, "GET", path, tenant, {**asked, **more}, PAGE_OF_ONE)
+
+
 def token_of(market: Market, tenant: str, number: int) -> str:
     """Where the second page of a list begins."""
-    service, path, asked, parameter = LISTS[number]
-    paging = {} if parameter == "$skiptoken" else {"limit": "1"}
-    answer = market.ask(service, "GET", path, tenant, {**asked, **paging}, PAGE_OF_ONE)
+    parameter = LISTS[number][3]
+    answer = page_of(market, tenant, number, {} if parameter == "$skiptoken" else {"limit": "1"})
     assert answer.status_code == 200, answer.text
     if parameter == "$skiptoken":
         link = answer.json()["@odata.nextLink"]
@@ -505,20 +556,18 @@ def damaged(draw: Any, token: str) -> str:
 def test_no_list_takes_a_token_that_it_has_not_made(
     market: Market, tokens: dict[tuple[str, int], str], data: st.DataObject, tenant: str, number: int
 ) -> None:
-    service, path, asked, parameter = LISTS[number]
-    own = tokens[tenant, number]
-    assert market.ask(service, "GET", path, tenant, {**asked, parameter: own}, PAGE_OF_ONE).status_code == 200
+    parameter, own = LISTS[number][3], tokens[tenant, number]
+    assert page_of(market, tenant, number, {parameter: own}).status_code == 200
     foreign = st.sampled_from(sorted(set(tokens.values()) - {own}))
     wrong = data.draw(st.builds(str, foreign)) if data.draw(st.booleans()) else damaged(data.draw, own)
-    answer = market.ask(service, "GET", path, tenant, {**asked, parameter: wrong}, PAGE_OF_ONE)
+    answer = page_of(market, tenant, number, {parameter: wrong})
     assert answer.status_code == 400, (wrong, answer.text)
     assert parameter in answer.text
 
 
 @pytest.mark.parametrize("number", [at for at, more in enumerate(OTHERWISE) if more], ids=lambda at: LISTS[at][1])
 def test_a_token_belongs_to_its_filter(market: Market, tokens: dict[tuple[str, int], str], number: int) -> None:
-    service, path, asked, parameter = LISTS[number]
-    for more in (OTHERWISE[number] or {}).items():
-        given = {**asked, **dict([more]), parameter: tokens["acme", number]}
-        answer = market.ask(service, "GET", path, "acme", given, PAGE_OF_ONE)
+    parameter = LISTS[number][3]
+    for name, value in (OTHERWISE[number] or {}).items():
+        answer = page_of(market, "acme", number, {name: value, parameter: tokens["acme", number]})
         assert (answer.status_code, parameter in answer.text) == (400, True), answer.text

@@ -24,7 +24,7 @@ from services.exports.source import Exports
 from shared.access.guard import CallerOf, TenantOf, cursors_in
 from shared.access.lineage import reveals
 from shared.access.query import misplaced
-from shared.contracts.errors import TooSlow, Unavailable
+from shared.contracts.errors import TooSlow, Unavailable, WrongMasterKey
 from shared.http.caller import CONSUMERS_READ, Caller
 from shared.http.costs import Cost, costs
 from shared.http.cursors import Cursors
@@ -66,6 +66,8 @@ def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> 
             return _refused(ODataError(410, "MomentPassed", str(passed)))
         except TooSlow:
             return _refused(ODataError(503, "QueryTooSlow", TOO_SLOW), {"Retry-After": "30"})
+        except WrongMasterKey as error:
+            return _refused(ODataError(503, "WrongMasterKey", str(error)))
         except Unavailable:
             away = ODataError(503, "Unavailable", "MongoDB is unavailable; retry later")
             return _refused(away, {"Retry-After": "5"})

@@ -18,8 +18,12 @@ _BATCH = 20_000
 def read_tenant(
     database: Database[Document], tenant: str, purpose: str | None = None
 ) -> tuple[Relations, Profiles]:
-    """All relations that are not retracted, and where consumers and providers are. With ``purpose``, of those
-    consumers only who have granted it. Raises ConfigurationError for a tenant without relations, Unavailable."""
+    """All relations that are not retracted, and the places and categories of providers; with ``purpose``, of those
+    consumers only who have granted it.
+
+    Where consumers live is not read: it is encrypted, and a model must be learned from what the service has that
+    answers by it. Raises ConfigurationError for a tenant without relations, and Unavailable.
+    """
     version = MongoRegistry(database, "relations").read().live
 
     def found(name: str, wanted: Document, *fields: str) -> Any:
@@ -40,15 +44,12 @@ def read_tenant(
         )
         if not len(relations):
             raise ConfigurationError(f"no relations of tenant {tenant!r} are stored; check --tenant")
-        places: dict[str, dict[str, Place]] = {}
-        categories = {}
-        for name, key in (("consumers", "consumer_id"), ("providers", "provider_id")):
-            places[key] = {}
-            for each in found(name, {}, key, "location", "categories"):
-                location = each.get("location") or {}
-                latitude, longitude = location.get("lat"), location.get("lon")
-                if isinstance(latitude, int | float) and isinstance(longitude, int | float):
-                    places[key][each[key]] = Place(float(latitude), float(longitude))
-                if each.get("categories"):
-                    categories[each[key]] = frozenset(each["categories"])
-    return relations, Profiles(places["consumer_id"], places["provider_id"], categories)
+        places, categories = {}, {}
+        for each in found("providers", {}, "provider_id", "location", "categories"):
+            location = each.get("location") or {}
+            latitude, longitude = location.get("lat"), location.get("lon")
+            if isinstance(latitude, int | float) and isinstance(longitude, int | float):
+                places[each["provider_id"]] = Place(float(latitude), float(longitude))
+            if each.get("categories"):
+                categories[each["provider_id"]] = frozenset(each["categories"])
+    return relations, Profiles({}, places, categories)

@@ -85,6 +85,15 @@ KEYS_UNAVAILABLE = ProblemType(
     "Send the events again after the seconds of the header `Retry-After`. Events without personal data are "
     "still taken.",
 )
+WRONG_MASTER_KEY = ProblemType(
+    "wrong-master-key",
+    503,
+    "This service does not have the master key",
+    "Personal data is encrypted under keys that are wrapped with a master key, and the service was started with "
+    "another one. Nothing is lost. Waiting does not help, so there is no header `Retry-After`.",
+    "Give the service the master key that `detail` names (`KITH_MASTER_KEY_FILE`, `KITH_MASTER_KEY`). "
+    "A changed file is read without a restart. Then send the request again.",
+)
 OTHER = ProblemType(
     "other",
     0,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from services.bench import connect, document, report
 from services.bench.__main__ import available, parser
+from services.bench.attacks import ATTACKS
 from services.bench.contenders import CONTENDERS
 from services.bench.door import door_ratios
 from services.bench.events import AMENDED, FRESH, REDELIVERED, Mix, ending, generate
@@ -19,11 +20,13 @@ from services.bench.http import parse_head, request
 from services.bench.latency import percentile, summary
 from services.bench.load import bodies
 from services.bench.measure import Run
+from services.bench.neighbours import PROBES, row_of
 from services.bench.procfs import parse_stat
 from services.bench.ratios import TARGETS, Target, ratio, ratios
 from services.bench.topics import PARTITIONS, BenchTopic, ending_consumer
 from shared.contracts.codec import decode
 from shared.contracts.events import RelationRecorded, RelationRetracted, event_key
+from shared.contracts.services import SERVICES
 from tests.support.builders import MemoryKith
 
 COUNT = 20_000
@@ -298,3 +301,18 @@ def test_the_table_of_speed_is_put_between_its_marks() -> None:
     assert document.put(changed, "speed", table) == changed
     with pytest.raises(ValueError, match="no markers of speed"):
         document.put("nothing", "speed", table)
+
+
+# Tenants beside each other
+
+
+def test_a_neighbour_is_held_to_three_times_its_idle_median_and_a_floor() -> None:
+    idle = [0.010] * 100
+    within = row_of("cohorts", {"429": 7, "200": 3}, "RFM", idle, [0.059] * 100)
+    assert (within["idle_p50"], within["beside_p99"], within["met"]) == (10.0, 59.0, True)
+    assert within["its answers"] == "200: 3, 429: 7"
+    assert row_of("cohorts", {}, "RFM", idle, [0.061] * 100)["met"] is False
+
+
+def test_every_attack_is_on_a_service_that_the_second_tenant_asks() -> None:
+    assert {attack.service for attack in ATTACKS.values()} <= {probe.service for probe in PROBES} <= set(SERVICES)

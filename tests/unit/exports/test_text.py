@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.exports.column_access import check_filters, split
+from services.exports.column_access import FILTERS, check_filters, split
 from services.exports.columns import Column, Row
 from services.exports.datasets import DATASETS, columns
 from services.exports.formats import FORMATS
@@ -305,3 +306,7 @@ def test_a_filter_never_leaves_its_tenant() -> None:
     for dataset in DATASETS.values():
         wanted: Any = filter_of(dataset, ExportQuery("acme"))
         assert wanted.get("tenant") == "acme" or wanted["_id"] == {"$gte": "acme:", "$lt": "acme;"}
+
+
+def test_every_filter_declares_what_it_reveals() -> None:
+    assert {field.name for field in fields(ExportQuery)} - {"tenant"} == set(FILTERS)

@@ -25,6 +25,7 @@ from shared.contracts.services import SERVICES
 from shared.local.containers import KAFKA_IMAGE, MONGO_IMAGE
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports
+from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import Settings
 from tests.support.paths import ROOT
 
@@ -111,6 +112,9 @@ def test_each_service_runs_by_its_command_when_all_is_prepared(service: str) -> 
     assert container["command"] == [service]
     assert service in COMMANDS
     assert container["depends_on"]["setup"] == {"condition": "service_completed_successfully"}
+    # For the stop: compose ends a container before those that it depends on, and a job that has ended is none.
+    assert {"kafka", "mongo"} <= set(container["depends_on"])
+    assert int(container["stop_grace_period"].removesuffix("s")) > STOP_SECONDS
     assert container["restart"] == "unless-stopped"
     # More of it can run: neither a name nor a port of this machine is for one container only.
     assert not {"ports", "container_name"} & set(container)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable, WrongMasterKey
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.master import CloudKeys, EnvironmentKeys, FileKeys, add_to_file, new_master_key
@@ -93,7 +93,7 @@ def test_a_new_key_in_the_file_is_the_current_one_and_needs_no_restart(tmp_path:
 def test_a_master_key_that_is_not_here_can_still_come(tmp_path: Path) -> None:
     path = tmp_path / "master.key"
     add_to_file(path)
-    with pytest.raises(Unavailable, match="local:0000 is not known here"):
+    with pytest.raises(WrongMasterKey, match=r"local:0000.*waiting does not help"):
         FileKeys(path).unwrap("local:0000", b"x" * 60, b"")
 
 
