@@ -102,7 +102,6 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **_versions(("relationships", "providers", "consumers"), _READ),
             # To check that the consumers of the ledger are erased.
             **_versions(("relations", ERASED), _READ),
-            **dict.fromkeys((DATA_KEYS,), _READ),
         },
         "webhooks": {
             **worker,

@@ -14,6 +14,7 @@ from shared.contracts.events import (
     EVENT_TYPES,
     PLAIN,
     SEALED,
+    VISIBLE,
     ConsumerUpserted,
     Event,
     ProviderData,
@@ -36,6 +37,10 @@ _TOKEN = b'"kith1.'
 ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 _validate = ADAPTER.validator.validate_json
 
+_NOT_VISIBLE = (
+    "is empty, begins or ends with white space, or contains a character that is not seen (a control, zero-width "
+    "or direction character); remove it"
+)
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -195,6 +200,8 @@ def explain(error: ValidationError) -> InvalidEvent:
     detail = {"missing": "is required", "extra_forbidden": "is not a field of this event type"}.get(
         first["type"], first["msg"].removeprefix("Value error, ")
     )
+    if first["type"] == "string_pattern_mismatch" and VISIBLE in detail:
+        detail = _NOT_VISIBLE
     if first["type"] == "datetime_from_date_parsing":
         detail = WANTED  # of the pattern it is, but there is no such day, hour or second
     if len(errors) > 1:

@@ -28,7 +28,7 @@ END = datetime(9000, 1, 1, tzinfo=UTC)
 _SPAN = (END - EPOCH) // timedelta(milliseconds=1)
 
 # No control, format (bidi, zero width) or line separator characters, and no space at either end.
-_VISIBLE = r"^[^\p{Cc}\p{Cf}\p{Z}](?:[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cf}\p{Z}])?$"
+VISIBLE = r"^[^\p{Cc}\p{Cf}\p{Z}](?:[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cf}\p{Z}])?$"
 # Free text may contain tabs, newlines and joiners, but neither NUL and other control characters nor bidi
 # overrides.
 _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"
@@ -38,7 +38,7 @@ SEALED, PLAIN = "(sealed)", "(plain)"
 
 Tenant = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 MAX_ID = 200
-Id = Annotated[str, StringConstraints(max_length=MAX_ID, pattern=_VISIBLE)]
+Id = Annotated[str, StringConstraints(max_length=MAX_ID, pattern=VISIBLE)]
 # Printable ASCII, which every client orders alike.
 Sequence = Annotated[str, StringConstraints(max_length=100, pattern=r"^[!-~](?:[ -~]*[!-~])?$")]
 _MOST_INTEGER = 2**63 - 1

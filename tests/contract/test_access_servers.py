@@ -140,6 +140,20 @@ def test_intelligence_follows_and_stores(clients: Clients) -> None:
 
 
 @works
+def test_webhooks_enqueue_and_send(clients: Clients) -> None:
+    stated = {"url": "https://receiver.invalid/", "types": ["relation.changed"]}
+    made = clients.ask("webhooks", "POST", "/v1/webhooks/endpoints", json=stated)
+    assert made.status_code == 201, made.text
+    path = f"/v1/webhooks/endpoints/{made.json()['endpoint']}"
+    clients.send(viewed("c9"))
+    # There is no such name: what was enqueued, rendered, signed and tried is in the log.
+    clients.wait("webhooks", f"{path}/deliveries", lambda a: "consumer:c9" in a.text)
+    assert clients.ask("webhooks", "POST", f"{path}/replay", json={"since": "beginning"}).status_code == 202
+    assert clients.ask("webhooks", "POST", f"{path}/secret", json={}).json()["secrets"] == 2
+    assert clients.ask("webhooks", "DELETE", path).status_code == 204
+
+
+@works
 def test_privacy_corrects_exports_and_erases(secured: Secured, clients: Clients) -> None:
     clients.send(viewed("c3"), upserted("c3"))
     clients.wait("relations", "/v1/relationships/c3/p1", lambda answer: answer.status_code == 200)
@@ -253,6 +267,9 @@ FORBIDDEN: list[tuple[str, Callable[[Any], object]]] = [
     ("intelligence", lambda d: d.positions.update_many({}, {"$set": {"emitted": 0}})),
     ("intelligence", lambda d: d.consumers.insert_one({"_id": "mine"})),
     ("intelligence", lambda d: d.audit.delete_many({})),
+    ("webhooks", lambda d: d.consumers.update_many({}, {"$set": {"consent": {"all": True}}})),
+    ("webhooks", lambda d: d.relationships.find_one()),
+    ("webhooks", lambda d: d.audit.delete_many({})),
     ("exports", lambda d: d.relations.delete_many({})),
     ("exports", lambda d: d.audit.delete_many({})),
     ("analytics", lambda d: d.client["another"].things.find_one()),

@@ -1,6 +1,5 @@
 """The measures of relations, their parameters, and how each is computed from a source."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -137,15 +136,9 @@ def _orders(source: "Source", query: MoneyQuery, span: Span) -> tuple[Orders, di
 def _scored(source: "Source", query: RfmQuery) -> tuple[Scored, Span, dict[str, int]]:
     span = query.span(source.today, query.days)
     orders, found = _orders(source, query, span)
-    # Facts without money are orders only if the request filters by their kind. Those in other currencies only say
-    # whom they leave out, which MongoDB finds without sending them.
+    # Facts without money are orders only if the request filters by their kind.
     wanted: Document = {"amount": {"$exists": True}} if query.kind is None else {}
-    elsewhere: Iterable[str] = ()
-    if orders.currency is not None:
-        wanted["currency"] = orders.currency if query.kind is None else {"$in": [orders.currency, None]}
-        if query.currency is not None or len(found) > 1:
-            elsewhere = source.buyers_elsewhere(query, span, orders.currency)
-    return scored(source.pieces(query, span, wanted), orders, span.end, elsewhere), span, found
+    return scored(source.pieces(query, span, wanted), orders, span.end), span, found
 
 
 def _rfm(source: "Source", query: RfmQuery) -> Rfm:

@@ -134,23 +134,22 @@ class Scored:
         return CLASSES[self.r[at] - 1][self.f[at] - 1]
 
 
-def scored(histories: Histories, orders: Orders, end: int, elsewhere: Iterable[str] = ()) -> Scored:
+def scored(histories: Histories, orders: Orders, end: int) -> Scored:
     """Recency, frequency and money of each consumer with an order, and their scores.
 
     ``histories``: facts of the period, in any order, a consumer in as many parts as they come; ``end``: the day
     after it. Units: recency in days, from the last order to the last day of the period; frequency in orders; money
     in minor units, refunds deducted as far as they are among the facts. Consumers with orders in other currencies
-    only are left out, and counted; ``elsewhere`` are consumers with such orders, if they are not among the facts.
-    Source: A. M. Hughes, "Strategic Database Marketing", 1994 (quintile scores).
+    only are left out, and counted. Source: A. M. Hughes, "Strategic Database Marketing", 1994 (quintile scores).
     """
     places: dict[str, int] = {}
     last, number, sums = array("q"), array("q"), array("q")
-    others = set(elsewhere)
+    elsewhere: set[str] = set()
     for consumer, facts in histories:
         for fact in facts:
             if not orders.in_currency(fact):
                 if orders.elsewhere(fact):
-                    others.add(consumer)
+                    elsewhere.add(consumer)
                 continue
             if (at := places.setdefault(consumer, len(last))) == len(last):
                 last.append(0)
@@ -168,7 +167,7 @@ def scored(histories: Histories, orders: Orders, end: int, elsewhere: Iterable[s
     by_recency, by_count, by_money = scores(-days for days in recency), frequency_scores(count), scores(money)
     return Scored(
         orders.currency,
-        len(others.difference(ids)),
+        len(elsewhere.difference(ids)),
         ids,
         recency,
         count,

@@ -154,21 +154,6 @@ class Source:
         """Currency → orders, most first, of the facts of the span that match the query."""
         return currencies_of(self._collection("relations"), self._wanted(query, span))
 
-    def buyers_elsewhere(self, query: FilterQuery, span: Span, currency: str) -> Iterator[str]:
-        """The consumers with an order in another currency."""
-        for row in aggregated(
-            self._collection("relations"),
-            {
-                "$match": {
-                    **self._wanted(query, span),
-                    "currency": {"$exists": True, "$ne": currency},
-                    "amount": {"$gte": 0},
-                }
-            },
-            {"$group": {"_id": "$consumer_id"}},
-        ):
-            yield row["_id"]
-
     def scale(self, lowest: int | None, highest: int | None) -> Scale | None:
         """The scale of ratings for requests that state none. Raises BadMeasure."""
         return self._measures.scales.of(self._tenant, lowest, highest)
