@@ -291,9 +291,11 @@ def test_the_two_waits_before_a_stream_ends_are_five_seconds_at_most() -> None:
     assert streams.RECHECK_SECONDS + FRESH_SECONDS < 5
 
 
-def test_a_process_that_is_told_to_stop_ends_its_streams() -> None:
+def test_a_process_that_is_told_to_stop_ends_its_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     import uvicorn
 
+    # Else this process would be ended, with all of its tests, as one that does not stop.
+    monkeypatch.setattr("shared.http.serving.end_within", lambda: None)
     app = FastAPI()
     _Server(uvicorn.Config(app, log_config=None)).handle_exit(15, None)
     assert app.state.stopping
