@@ -113,7 +113,8 @@ PLACES = {
         "services.cli.privileges_command",
         "privileges_command",
         OPERATE,
-        "Show the least privileges of each service, as commands for Kafka's and MongoDB's own tools.",
+        "Show the least privileges of each service in Kafka and MongoDB: a summary, or the commands that grant "
+        "them.",
     ),
     "settings": Place(
         "services.cli.settings_command",

@@ -84,6 +84,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **worker,
             FINDINGS: _READ,
             # The operations page shows the number of documents, which needs no read access to them.
+            **dict.fromkeys((name for spec in SERVICES.values() for name in spec.documents), ("collStats",)),
             **_versions(SERVICES["relations"].documents, ("collStats",)),
             **_versions(ANALYTICS, (*_KEEP, "collStats")),
             **_versions(("providers",), (*_READ, "collStats")),
@@ -116,7 +117,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             API_KEYS: ("find", "insert", "update"),
             FINDINGS: _READ,
             **_versions({**RELATIONS, **ANALYTICS}, (*_KEEP, "collStats", "dropCollection")),
-            **dict.fromkeys(INTELLIGENCE, (*_KEEP, "collStats")),
+            **dict.fromkeys({**INTELLIGENCE, **WEBHOOKS, **WEBHOOKS_BESIDE}, (*_KEEP, "collStats")),
             # Neither belongs to a version, so dropping a version keeps them.
             DEAD_LETTERS: _CHANGE,
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),

@@ -25,6 +25,10 @@ _REQUIRED = frozenset(f"{KAFKA_PREFIX}{name}" for name in ("specversion", "id", 
 _NAME = re.compile(r"[a-z0-9]+")
 # These come from the value and the Content-Type header.
 _ELSEWHERE = ("data", "datacontenttype")
+#: Attributes that Kith reads.
+_DECISIVE = frozenset(
+    {"specversion", "id", "source", "type", "time", "tenant", "subject", "sequence", "dataversion", "dataschema"}
+)
 _BASE64 = "data_base64"
 _JSON_TYPE = re.compile(r"(?:application/|text/)json|[a-z0-9.!#$&^_-]+/[a-z0-9.!#$&^_-]+\+json")
 
@@ -111,7 +115,8 @@ def from_attributes(
 
 def check_headers(stated: Iterable[tuple[str, str]], raw: bytes) -> None:
     """Raise InvalidEvent when headers state an attribute (name and text) otherwise than the event in structured
-    mode does, or one that it lacks: a reader of headers would believe another event than a reader of the body."""
+    mode does, or one that decides what the event is and that it lacks: a reader of headers would believe another
+    event than a reader of the body. Other extensions, such as ``partitionkey``, may stand in a header alone."""
     try:
         members = _members.decode(raw.removeprefix(BOM))
     except (ValueError, RecursionError):
@@ -123,6 +128,8 @@ def check_headers(stated: Iterable[tuple[str, str]], raw: bytes) -> None:
         if name in seen:
             raise InvalidEvent("invalid", "is stated by two headers", name)
         seen.add(name)
+        if name not in members and name not in _DECISIVE:
+            continue
         if name not in members or _as_text(bytes(members[name])) != text:
             raise InvalidEvent("invalid", "is stated otherwise by a header; leave the header out", name)
 

@@ -285,7 +285,7 @@ def test_no_service_can_do_more_in_mongodb(secured: Secured, service: str, act: 
 
 def test_without_a_password_there_is_nothing(secured: Secured) -> None:
     with MongoClient[Document](secured.mongo.uri_for(None)) as client, pytest.raises(OperationFailure):
-        client["kith"].api_keys.find_one()
+        client["kith"].api_keys.find_one(max_time_ms=5_000)
     for login in (None, ("kith-ingest", "wrong")):
         with pytest.raises(KafkaError):
             KafkaAdminClient(**secured.kafka.client(login), bootstrap_timeout_ms=1_000).close()

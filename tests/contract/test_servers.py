@@ -60,7 +60,7 @@ def add_in_transaction(uri: str, name: str) -> None:
 
 def names(uri: str) -> list[str]:
     with MongoClient[dict[str, Any]](uri) as client:
-        return [document["_id"] for document in client.test.names.find().sort("_id")]
+        return [document["_id"] for document in client.test.names.find(max_time_ms=5_000).sort("_id")]
 
 
 def test_servers_side_by_side(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def anonymous(kafka: str, mongo: int) -> list[str]:
     direct = f"mongodb://127.0.0.1:{mongo}/?directConnection=true"
     with MongoClient[dict[str, Any]](direct) as client:
         for what, act in (
-            ("read", lambda: client.test.names.find_one()),
+            ("read", lambda: client.test.names.find_one(max_time_ms=5_000)),
             ("write", lambda: client.test.names.insert_one({})),
             ("make a user", lambda: client.admin.command("createUser", "eve", pwd="eve", roles=["root"])),
         ):

@@ -9,6 +9,7 @@ from services.intelligence.follower import Follower
 from services.intelligence.metrics import GraphMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
+from services.webhooks.metrics import SenderMetrics
 from shared.contracts.topics import Topics
 from shared.http.metrics import RequestMetrics
 from shared.observability.instrumentation import WorkerInstrumentation
@@ -32,6 +33,7 @@ def registered() -> CollectorRegistry:
     registry.register(GraphMetrics(Follower(_never, cast(Any, None), Topics())))
     plaintext_metric(registry)
     spelling_metric(registry)
+    SenderMetrics(registry)
     DoorMetrics(registry)
     RequestMetrics(_never, registry)
     return registry

@@ -19,6 +19,7 @@ from services.ingest.metrics import DoorMetrics
 from services.intelligence.metrics import GraphMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
+from services.webhooks.metrics import SenderMetrics
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
 from shared.http.metrics import RequestMetrics, add_metrics
@@ -285,6 +286,7 @@ def exposed() -> set[str]:
     plaintext_metric(registry)
     spelling_metric(registry)
     DoorMetrics(registry)
+    SenderMetrics(registry)
     RequestMetrics(lambda *_: pytest.fail("never asked"), registry)
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}
     return {family.name + suffix for family in registry.collect() for suffix in suffixes[family.type]}

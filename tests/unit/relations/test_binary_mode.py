@@ -67,12 +67,21 @@ def test_headers_beside_a_structured_event_do_not_make_it_binary() -> None:
     for headers in (
         (),
         (("traceparent", b"00-1"), ("content-type", b"application/json")),
-        (("content-type", b"application/cloudevents+json; charset=utf-8"), ("ce_id", b"other"), ("ce_type", b"x")),
+        (("content-type", b"application/cloudevents+json; charset=utf-8"), ("ce_id", b"e1")),
         (("ce_partitionkey", b"c1"),),
     ):
         message = Message(TOPICS.of(one), event_key(one), raw, headers=headers)
         assert PROJECTION.decode(record(message)) == one
         assert in_structured_mode(record(message)).value == raw
+
+
+@pytest.mark.parametrize("header", [("ce_id", b"other"), ("ce_tenant", b"acme"), ("ce_sequence", b"7")])
+def test_headers_that_say_otherwise_than_a_structured_event_are_refused(header: tuple[str, bytes]) -> None:
+    # A reader of headers would believe another event than a reader of the body.
+    one = recorded("e1", TIME)
+    headers = (("content-type", b"application/cloudevents+json; charset=utf-8"), header)
+    with pytest.raises(InvalidEvent):
+        PROJECTION.decode(record(Message(TOPICS.of(one), event_key(one), encode(one), headers=headers)))
 
 
 @pytest.mark.parametrize(
