@@ -130,6 +130,10 @@ class Download(Response):
             _log.error("an export was aborted", extra={"reason": str(error)})
             raise
 
+    def discard(self) -> None:
+        """Free the cursor of a download that is not sent. Blocks."""
+        self._end()
+
     def _end(self) -> None:
         try:
             close = getattr(self._chunks, "close", None)

@@ -5,6 +5,7 @@ import functools
 import inspect
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
@@ -47,7 +48,8 @@ async def _endable(work: Work, request: Request, call: Callable[[], T]) -> T:
             interruption.check()
             return call()
 
-    result = asyncio.ensure_future(asyncio.wrap_future(work.pool.submit(work.owner, run)))
+    submitted = work.pool.submit(work.owner, run)
+    result = asyncio.ensure_future(asyncio.wrap_future(submitted))
     left = asyncio.ensure_future(_left(request))
     try:
         both: set[asyncio.Future[Any]] = {result, left}
@@ -61,6 +63,15 @@ async def _endable(work: Work, request: Request, call: Callable[[], T]) -> T:
         if not result.done():
             result.cancel()
             interruption.interrupt()
+            submitted.add_done_callback(_discard)
+
+
+def _discard(done: "Future[Any]") -> None:
+    """Free what an answer holds that nobody sends: the client left while it was made."""
+    if not done.cancelled() and done.exception() is None:
+        discard = getattr(done.result(), "discard", None)
+        if discard is not None:
+            discard()
 
 
 async def _left(request: Request) -> None:
