@@ -6,57 +6,51 @@ from collections.abc import Mapping
 from dataclasses import replace
 from threading import Lock
 
-from services.intelligence.engine.calls import (
-    Call,
-    CallLack,
-    Estimates,
-    Known,
-    Population,
-    calls,
-    estimates,
-    known,
-)
+from services.intelligence.engine.calls import FEWEST, Call, CallLack, Population, calls, fitted, known, population
 from services.intelligence.engine.question import Question
 from services.intelligence.parameters import NextQuery
-from services.intelligence.present import Presenter, as_of
-from services.intelligence.questions import NOBODY, REASONS, Questions
+from services.intelligence.present import NOBODY, Presenter, as_of
+from services.intelligence.questions import REASONS, Questions
 from services.intelligence.state import State
 from shared.http.caller import RELATIONS_READ, Caller
+from shared.measures.bgnbd import BgNbd
 from shared.runtime.protocols import Document
 
 _KEPT = 64
 #: How often a model is fitted while the graph goes on changing, before the graph waits for it.
 _ATTEMPTS = 3
 _WHY: Mapping[str, str] = {
-    "too_few": "too few consumers came back: a model of churn needs 10 with relations{of} in two months",
+    "too_few": "too few consumers came back to any provider: a model of churn needs 10 relationships with"
+    " relations{of} in two months before this one",
+    "no_repeaters": "no consumer of this provider has relations{of} in two months, and there is no risk before a"
+    " second one",
     "no_model": "no model of churn with finite numbers fits these relations{of}",
 }
 
 
 class Estimator:
-    """Fits models, and keeps the latest: the same population and horizon have the same."""
+    """Fits models, and keeps the latest: the same population has the same."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: OrderedDict[tuple[bytes, int], Estimates | None] = OrderedDict()
+        self._kept: OrderedDict[bytes, BgNbd] = OrderedDict()
 
-    def has(self, population: Population, horizon: int) -> bool:
+    def has(self, found: Population) -> bool:
         with self._lock:
-            return (population.key, horizon) in self._kept
+            return found.key in self._kept
 
-    def of(self, population: Population, horizon: int) -> Estimates | None:
-        """None where no model with finite numbers fits."""
-        key = (population.key, horizon)
+    def of(self, found: Population) -> BgNbd:
+        key = found.key
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        found = estimates(population, horizon)
+        model = fitted(found)
         with self._lock:
-            self._kept[key] = found
+            self._kept[key] = model
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
-        return found
+        return model
 
 
 class Calling:
@@ -95,17 +89,16 @@ class Calling:
     def _answer(self, caller: Caller, query: NextQuery, question: Question) -> Document:
         for attempt in range(_ATTEMPTS + 1):
             with self._questions.reading() as state:
-                found = known(state.known(caller.tenant).graph, query.provider_id, question)
-                fitted = isinstance(found, str) or self._estimator.has(found.population, query.horizon_months)
-                if fitted or attempt == _ATTEMPTS:
-                    return self._shown(caller, state, found, query, question)
-            # The graph changes meanwhile; the model stays that of this population.
-            assert not isinstance(found, str)
-            self._estimator.of(found.population, query.horizon_months)
+                graph = state.known(caller.tenant).graph
+                among = population(graph, question)
+                if among.repeaters < FEWEST or self._estimator.has(among) or attempt == _ATTEMPTS:
+                    return self._shown(caller, state, among, query, question)
+            # The graph changes meanwhile; its complete months hardly ever do.
+            self._estimator.of(among)
         raise AssertionError("the last attempt answers")
 
     def _shown(
-        self, caller: Caller, state: State, found: Known | CallLack, query: NextQuery, question: Question
+        self, caller: Caller, state: State, among: Population, query: NextQuery, question: Question
     ) -> Document:
         tenant = state.known(caller.tenant)
         presenter = Presenter(question, tenant.providers if caller.may(RELATIONS_READ) else NOBODY)
@@ -119,27 +112,36 @@ class Calling:
             "sampled": False,
             "as_of": as_of(state.seen, question, "walk"),
         }
+        found = known(tenant.graph, query.provider_id, question)
         if isinstance(found, str):
             return {**answer, **_lack(presenter, question, found)}
-        answer |= {"consumers": len(found.numbers), "repeaters": found.repeaters, "sampled": found.walk.sampled}
-        estimated = self._estimator.of(found.population, query.horizon_months)
-        if estimated is None:
-            return {**answer, **_lack(presenter, question, "no_model")}
-        listed, candidates = calls(found, estimated, question)
-        model = estimated.model
-        answer["items"] = [_call(presenter, each, rank) for rank, each in enumerate(listed, 1)]
-        answer["candidates"] = candidates
+        answer |= {
+            "consumers": len(found.numbers),
+            "repeaters": found.repeaters,
+            "sampled": found.walk.sampled,
+        }
+        if among.repeaters < FEWEST:
+            return {**answer, **_lack(presenter, question, "too_few")}
+        if not found.repeaters:
+            return {**answer, **_lack(presenter, question, "no_repeaters")}
+        model = self._estimator.of(among)
+        listed = calls(found, model, question, query.horizon_months)
+        if isinstance(listed, str):
+            return {**answer, **_lack(presenter, question, listed)}
+        made, answer["candidates"] = listed
+        answer["items"] = [_call(presenter, each, rank) for rank, each in enumerate(made, 1)]
         answer["churn_model"] = {
             **{name: getattr(model, name) for name in ("r", "alpha", "a", "b", "log_likelihood")},
+            "relationships": int(among.n.sum()),
             "reliable": model.settled,
         }
-        if not candidates and question.among is None:
+        if not answer["candidates"] and question.among is None:
             answer |= _lack(presenter, question, "unreached")
         return answer
 
 
 def _lack(presenter: Presenter, question: Question, lack: CallLack) -> Document:
-    if lack == "too_few" or lack == "no_model":
+    if lack == "too_few" or lack == "no_repeaters" or lack == "no_model":
         of = "" if question.kind is None else f" of the kind {question.kind}"
         return {"lack": lack, "reason": _WHY[lack].format(of=of)}
     return presenter.lack(lack)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI, Query
 from pydantic import BaseModel, Field
 
-from services.intelligence.answers import LEFT_OUT, MASKED, STRENGTH, AsOf, Reason, Score, Strength
+from services.intelligence.answers import LEFT_OUT, MASKED, STRENGTH, AsOf, Reason, Strength
 from services.intelligence.calling import Calling
 from services.intelligence.parameters import NextQuery
 from services.intelligence.questions import Questions
@@ -23,11 +23,13 @@ _FAILURES = problems(
         503: "The graph is not whole yet, or MongoDB is unavailable. Retry after the seconds in Retry-After.",
     }
 )
-# Which months count follows from the weights of kinds.
-_MONTHS = ("time", *STRENGTH)
+# Which months count follows from the weights of kinds, and from times.
+_MONTHS = STRENGTH
 Months = Annotated[int, DerivedFrom(*_MONTHS)]
 Month = Annotated[str, DerivedFrom("first", "last", *_MONTHS)]
 Estimate = Annotated[float, DerivedFrom(*_MONTHS)]
+#: Of the walk alone, so that neither places nor categories are in it.
+Score = Annotated[float, DerivedFrom("score", *_MONTHS)]
 
 
 class NextCall(BaseModel):
@@ -61,14 +63,15 @@ class NextCall(BaseModel):
 
 
 class ChurnModel(BaseModel):
-    """BG/NBD, fitted to the months of all of the provider's consumers: relations are Poisson at a rate of
-    Gamma(r, alpha); who leaves, leaves after one, by Beta(a, b)."""
+    """BG/NBD, fitted to the complete months of the relationships of all providers: relations are Poisson at a rate
+    of Gamma(r, alpha); who leaves, leaves after one, by Beta(a, b)."""
 
     r: Estimate
     alpha: Estimate = Field(description="Months.")
     a: Estimate
     b: Estimate
     log_likelihood: Estimate
+    relationships: Count = Field(description="How many it was fitted to: a sample beyond about 16,384.")
     reliable: Annotated[bool, DerivedFrom()] = Field(
         description="False if the fit found no clear optimum: then the risks are unreliable."
     )
@@ -86,13 +89,15 @@ class NextCalls(BaseModel):
     )
     horizon_months: Count
     churn_model: ChurnModel | None
-    lack: Annotated[Literal["unknown", "weightless", "unreached", "too_few", "no_model"] | None, DerivedFrom()] = (
-        Field(
-            None,
-            description="Why there are no items. `unknown`: the provider has no relationship (of the kind); "
-            "`weightless`: all of them weigh 0; `too_few`: fewer than 10 consumers came back in a second month; "
-            "`no_model`: no model with finite numbers fits; `unreached`: the consumers share no other provider.",
-        )
+    lack: Annotated[
+        Literal["unknown", "weightless", "unreached", "too_few", "no_repeaters", "no_model"] | None, DerivedFrom()
+    ] = Field(
+        None,
+        description="Why there are no items. `unknown`: the provider has no relationship (of the kind); "
+        "`weightless`: all of them weigh 0; `too_few`: fewer than 10 relationships of all providers have a second "
+        "month; "
+        "`no_repeaters`: no consumer of this one came back in a second month; "
+        "`no_model`: no model with finite numbers fits; `unreached`: the consumers share no other provider.",
     )
     reason: Label | None = Field(None, description="The same as a sentence.")
     sampled: Annotated[bool, DerivedFrom()] = Field(

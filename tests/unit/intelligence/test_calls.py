@@ -2,13 +2,16 @@
 
 import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from services.intelligence import calling as calling_module
 from services.intelligence.calling import Calling
-from services.intelligence.engine.calls import FEWEST, calls, estimates, known
+from services.intelligence.engine.calls import FEWEST, FITTED, Population, calls, fitted, known, population
 from services.intelligence.engine.graph import Graph
 from services.intelligence.engine.question import Question
 from services.intelligence.parameters import NextQuery, RecommendQuery
@@ -58,11 +61,10 @@ def question(**more: Any) -> Question:
 def listed(graph: Graph, asked: Question, horizon: int = 12) -> list[tuple[Any, ...]]:
     found = known(graph, "shop", asked)
     assert not isinstance(found, str)
-    estimated = estimates(found.population, horizon)
-    assert estimated is not None
+    made = calls(found, fitted(population(graph, asked)), asked, horizon)
+    assert not isinstance(made, str)
     return [
-        (each.answer.id, each.worth, each.risk, each.value, each.answer.score, each.months)
-        for each in calls(found, estimated, asked)[0]
+        (each.answer.id, each.worth, each.risk, each.value, each.answer.score, each.months) for each in made[0]
     ]
 
 
@@ -70,14 +72,16 @@ def by_hand(model: BgNbd, x: int, t_x: int, t: int, horizon: int) -> tuple[float
     """Risk and expected months with x > 0: the paper's formulas, the integral by the midpoint rule."""
     odds = model.a / (model.b + x - 1) * ((model.alpha + t) / (model.alpha + t_x)) ** (model.r + x)
     alive = 1 / (1 + odds)
-    a, b, steps = model.a, model.b + x, 200_000
+    a, b, steps, root = model.a, model.b + x, 200_000, min(model.a, 1.0)
     total = weight = 0.0
     for at in range(steps):
-        # p = u^(1/a) takes the pole at 0 out of the Beta density.
-        p = ((at + 0.5) / steps) ** (1 / a)
-        density = (1 - p) ** (b - 1)
+        # This takes the pole at 0 that there is below a = 1 out of the Beta density.
+        p = ((at + 0.5) / steps) ** (1 / root)
+        density, ahead = p ** (a - root) * (1 - p) ** (b - 1), horizon / (model.alpha + t)
         weight += density
-        total += density * (1 - ((model.alpha + t) / (model.alpha + t + p * horizon)) ** (model.r + x)) / p
+        # For p near 0: its limit.
+        part = (model.r + x) * ahead if p < 1e-200 else -math.expm1(-(model.r + x) * math.log1p(p * ahead)) / p
+        total += density * part
     return 1 - alive, alive * total / weight
 
 
@@ -86,15 +90,16 @@ def test_every_factor_equals_a_second_computation() -> None:
     graph = Graph.build(given)
     found = known(graph, "shop", asked)
     assert not isinstance(found, str)
-    estimated = estimates(found.population, 12)
-    assert estimated is not None
-    made, candidates = calls(found, estimated, asked)
+    model = fitted(population(graph, asked))
+    answer = calls(found, model, asked, 12)
+    assert not isinstance(answer, str)
+    made, candidates = answer
     assert candidates == len(made) > 10
     of = {consumer: kinds for consumer, provider, kinds, _ in given if provider == "shop"}
     for call in made[:3]:
         months = sorted({name for kinds in of[call.answer.id].values() for name in kinds})
         numbers = [int(name[:4]) * 12 + int(name[5:]) - 1 for name in months]
-        risk, expected = by_hand(estimated.model, len(months) - 1, numbers[-1] - numbers[0], NOW - numbers[0], 12)
+        risk, expected = by_hand(model, len(months) - 1, numbers[-1] - numbers[0], NOW - numbers[0], 12)
         weight = sum(
             {"view": 0.25}.get(kind, 1.0) * cell["count"]
             for kind, cells in of[call.answer.id].items()
@@ -150,31 +155,69 @@ def test_who_came_once_is_counted_and_not_listed() -> None:
     assert found.repeaters == len(found.numbers) - len(once)
 
 
-@pytest.mark.parametrize(
-    ("given", "lack"),
-    [
-        ([], "unknown"),
-        ([(f"c{n}", "shop", {"purchase": {MONTH: {"count": 3}}}, None) for n in range(30)], "too_few"),
-        (
-            [
-                (f"c{n}", "shop", {"purchase": {MONTH: {"count": 1}, "2026-08": {"count": 1}}}, None)
-                for n in range(FEWEST - 1)
-            ],
-            "too_few",
-        ),
-        ([(f"c{n}", "shop", {"purchase": {"2027-03": {"count": 1}}}, None) for n in range(30)], "too_few"),
-    ],
-)
-def test_too_little_data_is_stated(given: list[Any], lack: str) -> None:
-    assert known(Graph.build(given), "shop", question()) == lack
-
-
-def test_ten_who_came_back_are_enough() -> None:
-    given = [
-        (f"c{n}", "shop", {"purchase": {MONTH: {"count": 1}, f"2026-{n % 5 + 3:02d}": {"count": 1}}}, None)
-        for n in range(FEWEST)
+def test_the_model_is_fitted_to_complete_months() -> None:
+    """What happens in the month that is asked about changes who is listed, and not the model."""
+    given = rows()
+    graph = Graph.build(given)
+    before = population(graph, question())
+    graph.put("c00", "shop", {"purchase": {**given[0][2]["purchase"], MONTH: {"count": 90}}})
+    graph.put("new", "shop", {"purchase": {MONTH: {"count": 1}}})
+    assert population(graph, question()).key == before.key
+    graph.put("new", "shop", {"purchase": {"2026-10": {"count": 1}}})
+    assert population(graph, question()).key != before.key
+    at_hand = [
+        sorted({name for cells in kinds.values() for name in cells if name < MONTH}) for _, _, kinds, _ in given
     ]
-    assert not isinstance(known(Graph.build(given), "shop", question()), str)
+    assert before.n.sum() == sum(bool(months) for months in at_hand)
+    assert before.repeaters == sum(len(months) > 1 for months in at_hand)
+
+
+def test_a_sample_bounds_what_the_model_is_fitted_to() -> None:
+    """The consumers of the lowest hashes, whatever the order in which they came."""
+    wide = [
+        (f"c{n}", f"p{p}", {"purchase": {f"2026-{(n + p) % 9 + 1:02d}": {"count": 1}}}, None)
+        for n in range(FITTED // 8)
+        for p in range(10)
+    ]
+    found = population(Graph.build(wide), question())
+    assert FITTED <= found.n.sum() < FITTED + 10
+    assert population(Graph.build(wide[::-1]), question()).key == found.key
+
+
+def test_too_little_data_is_stated() -> None:
+    query = NextQuery(provider_id="shop")
+    assert still(Graph.build([])).next(CALLER, query)["lack"] == "unknown"
+    for when, consumers in ((MONTH, 30), ("2026-09", 30), ("2027-03", 0)):
+        once = [(f"c{n}", "shop", {"purchase": {when: {"count": 3}}}, None) for n in range(30)]
+        answer = still(Graph.build(once)).next(CALLER, query)
+        assert (answer["items"], answer["lack"], answer["consumers"]) == ([], "too_few", consumers)
+        assert "10 relationships" in answer["reason"]
+    elsewhere = [
+        *once,
+        *(
+            (f"c{n}", "bar", {"purchase": {"2026-09": {"count": 1}, "2026-08": {"count": 1}}}, None)
+            for n in range(20)
+        ),
+    ]
+    answer = still(Graph.build(elsewhere)).next(CALLER, query)
+    assert (answer["items"], answer["lack"], answer["consumers"], answer["repeaters"]) == (
+        [],
+        "no_repeaters",
+        0,
+        0,
+    )
+
+
+@pytest.mark.parametrize("number", [FEWEST - 1, FEWEST])
+def test_ten_who_came_back_are_enough(number: int) -> None:
+    given = [
+        (f"c{n}", p, {"purchase": {"2026-10": {"count": 1}, f"2026-{n % 5 + 3:02d}": {"count": 1}}}, None)
+        for n in range(number)
+        for p in (("shop", "other") if n == 0 else ("shop",) if n % 2 else ("other",))
+    ][:number]
+    answer = still(Graph.build(given)).next(CALLER, NextQuery(provider_id="shop"))
+    assert (answer.get("lack") == "too_few") == (number < FEWEST)
+    assert (answer["churn_model"] is None) == (number < FEWEST)
 
 
 def still(graph: Graph, source: Any = None) -> Calling:
@@ -238,15 +281,14 @@ def test_a_purpose_leaves_out_who_has_not_granted_it() -> None:
 
 
 def test_reasons_why_nobody_is_listed() -> None:
-    twice: Kinds = {"purchase": {MONTH: {"count": 1}, "2026-07": {"count": 2}}}
+    twice: Kinds = {"purchase": {"2026-10": {"count": 1}, "2026-07": {"count": 2}}}
     alone = Graph.build([(f"c{n}", "shop", twice, None) for n in range(20)])
     answer = still(alone).next(CALLER, NextQuery(provider_id="shop"))
     assert (answer["items"], answer["lack"], answer["repeaters"]) == ([], "unreached", 20)
     assert still(alone).next(CALLER, NextQuery(provider_id="nobody"))["lack"] == "unknown"
     assert still(alone).next(CALLER, NextQuery(provider_id="shop", weights="purchase:0"))["lack"] == "weightless"
-    few = still(alone).next(CALLER, NextQuery(provider_id="shop", as_of="2026-07"))
-    assert few["lack"] == "too_few"
-    assert "10" in few["reason"]
+    single = still(alone).next(CALLER, NextQuery(provider_id="shop", as_of="2026-07"))
+    assert (single["lack"], single["consumers"], single["repeaters"]) == ("too_few", 20, 0)
     purpose = still(alone, Consents({"c1"})).next(CALLER, NextQuery(provider_id="shop", purpose="mail"))
     assert (purpose["lack"], purpose["left_out"]) == ("unreached", False)
 
@@ -293,3 +335,43 @@ def test_an_erased_consumer_is_called_no_more() -> None:
     kith.drain()
     service.follow()
     assert {item["consumer_id"] for item in calling.next(CALLER, query)["items"]} == before - {"c3"}
+
+
+class Moving:
+    """A state whose graph changes whenever nobody holds it: a complete month of another consumer each time."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.state, self.held, self.times = State({}), False, 0
+        self.state.tenants["default"] = Tenant(graph=graph)
+
+    @contextmanager
+    def reading(self) -> Iterator[State]:
+        self.held = True
+        yield self.state
+        self.held = False
+        self.times += 1
+        kinds: Kinds = {"purchase": {"2026-09": {"count": 1}}}
+        self.state.tenants["default"].graph.put(f"new{self.times}", "other", kinds)
+
+
+def test_a_model_is_fitted_while_nobody_waits_and_an_answer_comes_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moving = Moving(Graph.build(rows()))
+    held: list[bool] = []
+    calling = still(Graph())
+    calling._questions._follower = moving
+
+    def watched(found: Population) -> BgNbd:
+        held.append(moving.held)
+        return fitted(found)
+
+    monkeypatch.setattr(calling_module, "fitted", watched)
+    answer = calling.next(CALLER, NextQuery(provider_id="shop"))
+    assert answer["items"]
+    assert held == [False, False, False, True]
+    # From here on the graph stays as it is: fitted once more, and then kept.
+    calling._questions._follower = Still(moving.state)
+    calling.next(CALLER, NextQuery(provider_id="shop"))
+    calling.next(CALLER, NextQuery(provider_id="shop"))
+    assert len(held) == 5
