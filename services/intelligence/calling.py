@@ -154,7 +154,7 @@ def _call(presenter: Presenter, call: Call, rank: int) -> Document:
         "rank": rank,
         "worth": call.worth,
         "risk": call.risk,
-        "value": call.value,
+        "expected_weight": call.value,
         "affinity": answer.score,
         "months": call.months,
         "first_month": _month(call.first),

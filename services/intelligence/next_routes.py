@@ -33,17 +33,17 @@ Score = Annotated[float, DerivedFrom("score", *_MONTHS)]
 
 
 class NextCall(BaseModel):
-    """A consumer to call. `worth` is `risk` × `value` × `affinity`."""
+    """A consumer to call. `worth` is `risk` × `expected_weight` × `affinity`."""
 
     consumer_id: str
     rank: Count
-    worth: Score = Field(description="risk × value × affinity.")
+    worth: Score = Field(description="risk × expected_weight × affinity.")
     risk: Estimate = Field(
         description="Probability that the consumer has left this provider for good, from 0 to 1: 1 − P(alive) of "
         "BG/NBD."
     )
-    value: Estimate = Field(
-        description="expected_months × per_month: what may be expected of the consumer within the horizon, in "
+    expected_weight: Estimate = Field(
+        description="The value, expected_months × per_month: what may be expected of the consumer within the horizon, in "
         "weights of relations."
     )
     affinity: Score = Field(

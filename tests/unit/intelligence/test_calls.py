@@ -246,8 +246,8 @@ def test_the_answer_has_every_factor_and_reasons_that_add_up() -> None:
     assert "lack" not in answer
     for rank, item in enumerate(answer["items"], 1):
         assert item["rank"] == rank
-        assert item["worth"] == item["risk"] * item["value"] * item["affinity"] > 0
-        assert item["value"] == item["expected_months"] * item["per_month"]
+        assert item["worth"] == item["risk"] * item["expected_weight"] * item["affinity"] > 0
+        assert item["expected_weight"] == item["expected_months"] * item["per_month"]
         [reason] = item["because"]
         points = [*(via["points"] for via in reason["via"]), reason["rest_points"]]
         assert math.fsum(points) == pytest.approx(item["affinity"], rel=1e-12)
