@@ -24,12 +24,11 @@ _FAILURES = problems(
     }
 )
 # Which months count follows from the weights of kinds, and from times.
-_MONTHS = STRENGTH
-Months = Annotated[int, DerivedFrom(*_MONTHS)]
-Month = Annotated[str, DerivedFrom("first", "last", *_MONTHS)]
-Estimate = Annotated[float, DerivedFrom(*_MONTHS)]
+Months = Annotated[int, DerivedFrom(*STRENGTH)]
+Month = Annotated[str, DerivedFrom("first", "last", *STRENGTH)]
+Estimate = Annotated[float, DerivedFrom(*STRENGTH)]
 #: Of the walk alone, so that neither places nor categories are in it.
-Score = Annotated[float, DerivedFrom("score", *_MONTHS)]
+Score = Annotated[float, DerivedFrom("score", *STRENGTH)]
 
 
 class NextCall(BaseModel):
@@ -43,8 +42,8 @@ class NextCall(BaseModel):
         "BG/NBD."
     )
     expected_weight: Estimate = Field(
-        description="The value, expected_months × per_month: what may be expected of the consumer within the horizon, in "
-        "weights of relations."
+        description="The value, expected_months × per_month: what may be expected of the consumer within the "
+        "horizon, in weights of relations."
     )
     affinity: Score = Field(
         description="The score of the walk, as in `/v1/recommendations` with `known=true`: how near the "
@@ -78,7 +77,7 @@ class ChurnModel(BaseModel):
 
 
 class NextCalls(BaseModel):
-    items: Annotated[list[NextCall], OrderedBy("score", *_MONTHS)] = Field(
+    items: Annotated[list[NextCall], OrderedBy("score", *STRENGTH)] = Field(
         description="Worth most first, equal ones by id."
     )
     candidates: Count = Field(description="Consumers whose worth is above 0.")
