@@ -11,6 +11,7 @@ from services.intelligence.engine.question import Side
 from services.intelligence.graph_routes import add_graph
 from services.intelligence.model_routes import add_models
 from services.intelligence.models import Models
+from services.intelligence.next_routes import add_next
 from services.intelligence.nodes import Nodes
 from services.intelligence.parameters import PairQuery, RecommendQuery, SimilarQuery
 from services.intelligence.questions import NotGranted, Questions
@@ -110,6 +111,7 @@ def create_app(
         """Score and rank of a provider that the consumer knows are made of the consumer's other relationships."""
         return json_response(questions.affinity(caller, consumer_id, provider_id, query))
 
+    add_next(app, questions)
     add_graph(app, questions)
     add_communities(app, questions, nodes)
     add_models(app, questions, models)

@@ -123,6 +123,27 @@ class SimilarQuery(AskQuery):
     provider_id: Provider = Field(None, description="Providers similar to this one.")
 
 
+class NextQuery(StrengthQuery):
+    provider_id: Annotated[QueryId, DerivedFrom("provider_id")] = Field(
+        description="The provider whose consumers are called."
+    )
+    horizon_months: int = Field(12, ge=1, le=120, description="How far ahead the value looks, in months.")
+    limit: int = Field(10, ge=1, le=100, description="Maximum number of consumers.")
+    as_of: Annotated[Month | None, DerivedFrom("strength", "time")] = Field(
+        None,
+        description="The month that risk and value are computed as of, such as 2026-11: relations after it do not "
+        "count in them. Default: the present one.",
+        examples=["2026-11"],
+    )
+    beta: float = Field(BETA, ge=0, le=1, description="As in recommendations.")
+    explain: bool = Field(True, description="Whether each affinity has its reasons.")
+    purpose: Annotated[Name | None, DerivedFrom("consent"), Scoped(CONSUMERS_READ)] = Field(
+        None,
+        description="Only consumers who have granted this purpose. `left_out` is true if any are missing for it."
+        " Needs `consumers:read`.",
+    )
+
+
 class PairQuery(StrengthQuery):
     beta: float = Field(BETA, ge=0, le=1, description="As in recommendations.")
     explain: bool = Field(True, description="Whether the score has its reasons.")

@@ -118,6 +118,7 @@ ASKED: list[Ask] = [
     *(("intelligence", f"/v1/recommendations?{side}") for side in ("provider_id=p1", "consumer_id=c01")),
     *(("intelligence", f"/v1/similar?{side}") for side in ("provider_id=p1", "consumer_id=c01")),
     ("intelligence", "/v1/affinity/c01/p1"),
+    ("intelligence", "/v1/next?provider_id=p1"),
     ("intelligence", "/v1/neighbours/consumer/c01?depth=2"),
     ("intelligence", "/v1/paths?from=consumer:c01&to=provider:p5"),
     *(("exports", f"/odata/v1/Aggregates?$filter=rating_sum gt {n}") for n in (3, 30)),

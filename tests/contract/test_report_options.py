@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 from services.cli import report
 from services.cli.__main__ import app as kith
 from services.cli.report import Report, answer, reports
-from services.relations.measures import bgnbd, gamma_gamma, valuing
-from services.relations.measures.bgnbd import BgNbd
+from services.relations.measures import gamma_gamma, valuing
 from services.relations.measures.gamma_gamma import GammaGamma
 from shared.contracts.errors import ConfigurationError
+from shared.measures import bgnbd
+from shared.measures.bgnbd import BgNbd
 from shared.measures.query import BadMeasure
 from tests.conftest import Addresses
 from tests.support.builders import event, recorded

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from services.relations.measures.fitting import Array, fitted
+from shared.measures.fitting import Array, fitted
 
 _BOUND = 15.0
 _STARTS = ((5.0, 3.0, 2.0), (1.0, 1.0, 1.0), (10.0, 10.0, 5.0))

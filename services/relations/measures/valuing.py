@@ -4,9 +4,8 @@ from array import array
 
 import numpy as np
 
-from services.relations.measures import bgnbd, gamma_gamma
+from services.relations.measures import gamma_gamma
 from services.relations.measures.facts import Histories, Orders
-from services.relations.measures.fitting import Array
 from services.relations.measures.lifetime import (
     FEWEST,
     Customer,
@@ -15,7 +14,9 @@ from services.relations.measures.lifetime import (
     OrdersModel,
     SpendModel,
 )
+from shared.measures import bgnbd
 from shared.measures.days import Span, date_of, day_of
+from shared.measures.fitting import Array
 
 _WEEKS_A_YEAR = 365.25 / 7
 _STEP = 4

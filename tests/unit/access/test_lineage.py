@@ -33,6 +33,7 @@ NEUTRAL = {
         "highest",
         "weight",
         "horizon_weeks",
+        "horizon_months",
         "discount",
         "risk_from",
         "risk_to",

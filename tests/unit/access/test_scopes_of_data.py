@@ -55,6 +55,8 @@ TABLE: list[tuple[str, str, set[str]]] = [
     ("analytics", "/v1/live?category=bar", {ANALYTICS, RELATIONS}),
     ("intelligence", "/v1/recommendations?consumer_id=c", {INTELLIGENCE}),
     ("intelligence", "/v1/recommendations?consumer_id=c&category=bar", {INTELLIGENCE, RELATIONS}),
+    ("intelligence", "/v1/next?provider_id=p", {INTELLIGENCE, RELATIONS}),
+    ("intelligence", "/v1/next?provider_id=p&purpose=mail", {INTELLIGENCE, RELATIONS, CONSUMERS}),
     ("intelligence", "/v1/recommendations?consumer_id=c&purpose=mail", {INTELLIGENCE, CONSUMERS}),
     # A message holds whatever was sent.
     ("analytics", "/v1/dead-letters/message?id=x", {ADMIN, PERSONAL}),

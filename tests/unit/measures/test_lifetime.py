@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.relations.measures.bgnbd import BgNbd
 from services.relations.measures.facts import Fact, Orders
 from services.relations.measures.gamma_gamma import GammaGamma
 from services.relations.measures.lifetime import Lifetime, LifetimeRequest
 from services.relations.measures.valuing import lifetime
 from shared.contracts.events import EPOCH
+from shared.measures.bgnbd import BgNbd
 from shared.measures.days import Span, day_named
 from shared.measures.query import BadMeasure
 from tests.unit.measures.test_models import array

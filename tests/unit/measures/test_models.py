@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scipy.special import hyp2f1
 from scipy.stats import beta, gamma
 
-from services.relations.measures import bgnbd, gamma_gamma
-from services.relations.measures.bgnbd import BgNbd, History
+from services.relations.measures import gamma_gamma
 from services.relations.measures.gamma_gamma import GammaGamma
+from shared.measures import bgnbd
+from shared.measures.bgnbd import BgNbd, History
 from tests.support.paths import DATA
 
 PUBLISHED = BgNbd(0.243, 4.414, 0.793, 2.426)

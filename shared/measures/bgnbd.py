@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import betaln, gammaln
 
-from services.relations.measures.fitting import Array, fitted
+from shared.measures.fitting import Array, fitted
 
 #: Bounds of the log parameters. Beyond them, the spread that a parameter describes is negligible.
 _BOUND = 12.0

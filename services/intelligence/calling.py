@@ -1,0 +1,172 @@
+"""Answers whom a provider calls first: figures of the graph, and models of churn that are fitted when they are
+needed."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from threading import Lock
+
+from services.intelligence.engine.calls import FEWEST, Call, CallLack, Population, calls, fitted, known, population
+from services.intelligence.engine.question import Question
+from services.intelligence.parameters import NextQuery
+from services.intelligence.present import NOBODY, Presenter, as_of
+from services.intelligence.questions import REASONS, Questions
+from services.intelligence.state import State
+from shared.http.caller import RELATIONS_READ, Caller
+from shared.measures.bgnbd import BgNbd
+from shared.runtime.protocols import Document
+
+_KEPT = 64
+#: How often a model is fitted while the graph goes on changing, before the graph waits for it.
+_ATTEMPTS = 3
+_WHY: Mapping[str, str] = {
+    "too_few": "too few consumers came back to any provider: a model of churn needs 10 relationships with"
+    " relations{of} in two months before this one",
+    "no_repeaters": "no consumer of this provider has relations{of} in two months, and there is no risk before a"
+    " second one",
+    "no_model": "no model of churn with finite numbers fits these relations{of}",
+}
+
+
+class Estimator:
+    """Fits models, and keeps the latest: the same population has the same."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: OrderedDict[bytes, BgNbd] = OrderedDict()
+
+    def has(self, found: Population) -> bool:
+        with self._lock:
+            return found.key in self._kept
+
+    def of(self, found: Population) -> BgNbd:
+        key = found.key
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        model = fitted(found)
+        with self._lock:
+            self._kept[key] = model
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return model
+
+
+class Calling:
+    """Every method raises Unavailable where nothing may be answered now."""
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions, self._estimator = questions, Estimator()
+
+    def next(self, caller: Caller, query: NextQuery) -> Document:
+        """The consumers of a provider that are most worth a call."""
+        question = self._questions.defaults.question(
+            query, beta=query.beta, limit=query.limit, known=True, reasons=REASONS if query.explain else 0
+        )
+        if query.purpose is None:
+            return self._answer(caller, query, question)
+        chosen, left_out = self._granted(caller, query, question, query.purpose)
+        if not chosen and not left_out:  # nobody is worth a call, and the reason is in the answer
+            return {**self._answer(caller, query, question), "left_out": False}
+        answer = self._answer(caller, query, replace(question, among=chosen))
+        return {**answer, "left_out": left_out}
+
+    def _granted(
+        self, caller: Caller, query: NextQuery, question: Question, purpose: str
+    ) -> tuple[frozenset[str], bool]:
+        """The best ones who have granted the purpose, and whether any have not."""
+        size = 2 * question.limit
+        while True:
+            answer = self._answer(caller, query, replace(question, limit=size, reasons=0))
+            ids = [item["consumer_id"] for item in answer["items"]]
+            wanted = self._questions.source.granted(caller.tenant, ids, purpose)
+            kept = [each for each in ids if each in wanted]
+            if len(kept) >= question.limit or len(ids) < size:
+                return frozenset(kept[: question.limit]), len(kept) < len(ids)
+            size *= 4
+
+    def _answer(self, caller: Caller, query: NextQuery, question: Question) -> Document:
+        for attempt in range(_ATTEMPTS + 1):
+            with self._questions.reading() as state:
+                graph = state.known(caller.tenant).graph
+                among = population(graph, question)
+                if among.repeaters < FEWEST or self._estimator.has(among) or attempt == _ATTEMPTS:
+                    return self._shown(caller, state, among, query, question)
+            # The graph changes meanwhile; its complete months hardly ever do.
+            self._estimator.of(among)
+        raise AssertionError("the last attempt answers")
+
+    def _shown(
+        self, caller: Caller, state: State, among: Population, query: NextQuery, question: Question
+    ) -> Document:
+        tenant = state.known(caller.tenant)
+        presenter = Presenter(question, tenant.providers if caller.may(RELATIONS_READ) else NOBODY)
+        answer: Document = {
+            "items": [],
+            "candidates": 0,
+            "consumers": 0,
+            "repeaters": 0,
+            "horizon_months": query.horizon_months,
+            "churn_model": None,
+            "sampled": False,
+            "as_of": as_of(state.seen, question, "walk"),
+        }
+        found = known(tenant.graph, query.provider_id, question)
+        if isinstance(found, str):
+            return {**answer, **_lack(presenter, question, found)}
+        answer |= {
+            "consumers": len(found.numbers),
+            "repeaters": found.repeaters,
+            "sampled": found.walk.sampled,
+        }
+        if among.repeaters < FEWEST:
+            return {**answer, **_lack(presenter, question, "too_few")}
+        if not found.repeaters:
+            return {**answer, **_lack(presenter, question, "no_repeaters")}
+        model = self._estimator.of(among)
+        listed = calls(found, model, question, query.horizon_months)
+        if isinstance(listed, str):
+            return {**answer, **_lack(presenter, question, listed)}
+        made, answer["candidates"] = listed
+        answer["items"] = [_call(presenter, each, rank) for rank, each in enumerate(made, 1)]
+        answer["churn_model"] = {
+            **{name: getattr(model, name) for name in ("r", "alpha", "a", "b", "log_likelihood")},
+            "relationships": int(among.n.sum()),
+            "reliable": model.settled,
+        }
+        if not answer["candidates"] and question.among is None:
+            answer |= _lack(presenter, question, "unreached")
+        return answer
+
+
+def _lack(presenter: Presenter, question: Question, lack: CallLack) -> Document:
+    if lack == "too_few" or lack == "no_repeaters" or lack == "no_model":
+        of = "" if question.kind is None else f" of the kind {question.kind}"
+        return {"lack": lack, "reason": _WHY[lack].format(of=of)}
+    return presenter.lack(lack)
+
+
+def _call(presenter: Presenter, call: Call, rank: int) -> Document:
+    answer = call.answer
+    document: Document = {
+        "consumer_id": answer.id,
+        "rank": rank,
+        "worth": call.worth,
+        "risk": call.risk,
+        "expected_weight": call.value,
+        "affinity": answer.score,
+        "months": call.months,
+        "first_month": _month(call.first),
+        "last_month": _month(call.last),
+        "expected_months": call.expected,
+        "per_month": call.per_month,
+        "strength": answer.strength,
+    }
+    if answer.via or answer.rest:
+        document["because"] = [presenter.walk(answer, answer.id)]
+    return document
+
+
+def _month(number: int) -> str:
+    return f"{number // 12:04d}-{number % 12 + 1:02d}"
