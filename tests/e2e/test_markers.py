@@ -167,7 +167,8 @@ class World:
             database = client[settings.database]
             wait_until_drained(settings, database)
             self._look(stack)
-            self.plaintext = {each["_id"]: each["count"] for each in database["findings"].find()}
+            found = {each["_id"]: each["count"] for each in database["findings"].find()}
+            self.plaintext = {name: count for name, count in found.items() if name.startswith("plaintext/")}
             vault = vault_in(settings, database)
             assert vault is not None
             self.shown = fetch(f"{stack.addresses['relations']}/v1/consumers/door").text

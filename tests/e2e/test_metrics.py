@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
 from services.cli.up import Stack, environment
-from shared.contracts.services import SERVICES
+from shared.contracts.services import PROJECTIONS, SERVICES
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo.store import connect
@@ -132,7 +132,7 @@ def test_what_is_watched_is_what_the_processes_expose(drained: Stack) -> None:
         )
     }
     files: list[Path] = [*ROOT.glob("services/*/alerts.yml"), *ROOT.glob("services/*/dashboard.json")]
-    assert len(files) == 4
+    assert {file.parent.name for file in files} == {"ingest", *PROJECTIONS, "intelligence"}
     watched = {name for file in files for name in re.findall(r"\b(?:kith|process)_[a-z_]+", file.read_text())}
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in watched} <= exposed
 
@@ -143,6 +143,7 @@ def test_the_status_names_the_workers(drained: Stack) -> None:
     assert {worker["service"]: len(worker["partitions"]) for worker in status["workers"]} == {
         "relations": 6,
         "analytics": 2,
+        "webhooks": 6,
     }
     assert all(worker["owner"] and worker["moved"] for worker in status["workers"])
     moved = {partition["topic"]: partition["moved"] for partition in status["partitions"] if partition["stored"]}

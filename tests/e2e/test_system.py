@@ -12,7 +12,7 @@ from services.cli.up import Stack
 from services.demo.emitter import Emitter
 from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
-from shared.contracts.services import SERVICES
+from shared.contracts.services import PROJECTIONS, SERVICES
 from shared.contracts.topics import CHANGES, Topics
 from shared.kafka.python_client.publisher import KafkaPublisher
 from shared.letters.sealing import with_values
@@ -306,7 +306,8 @@ def test_a_restart_of_everything_changes_nothing(
     logs = [topics.name(short) for short in (*CHANGES.values(), "dead-letters")]
     before, before_ends = everything(database), ends(stack.settings, logs)
     epochs = {position["_id"]: position["epoch"] for position in database.positions.find()}
-    assert len(epochs) == 8, "three topics and the changes of one, two partitions each"
+    folded = sum(len(spec.folds) for spec in PROJECTIONS.values())
+    assert len(epochs) == 2 * folded, "two partitions of each topic that a service folds"
     for process in stack.services.values():
         process.stop()
     for process in stack.services.values():

@@ -10,7 +10,7 @@ Document = dict[str, Any]
 Key = tuple[str, ...]
 Sums = dict[Key, Any]
 
-_SUMS = ("count", "amount", "rating_count", "rating_sum", "consumers", "hours")
+_SUMS = ("count", "amount", "rating_count", "rating_sum", "consumers")
 
 
 def expected_sums(changes: Iterable[Document]) -> tuple[Sums, Sums]:
@@ -53,8 +53,19 @@ def stored_aggregates(documents: Iterable[Document]) -> Sums:
     found: Sums = defaultdict(dict)
     for document in documents:
         key = (document["tenant"], document["by"], document["key"], document["day"])
-        add(found[key], {name: document[name] for name in _SUMS if name in document})
+        hours = {hour: _numbered(sums) for hour, sums in document["hours"].items()}
+        add(found[key], {**_numbered(document), "hours": hours})
     return _nonzero(found)
+
+
+def _numbered(stored: Document) -> Document:
+    """The sums of a stored document or hour, with the number of facts of each currency that it has a sum of. A
+    number that is not stored is the count."""
+    sums = {name: stored[name] for name in _SUMS if name in stored}
+    numbers = stored.get("amount_count", {})
+    assert numbers.keys() <= sums.get("amount", {}).keys(), "a number of facts without their sum"
+    sums["number"] = {each: numbers.get(each, stored.get("count", 0)) for each in sums.get("amount", ())}
+    return sums
 
 
 def stored_presence(documents: Iterable[Document]) -> Sums:
@@ -77,6 +88,7 @@ def _contribution(state: Document, times: int) -> Document:
     sums: Document = {"count": times}
     if "amount" in state:
         sums["amount"] = {state["currency"]: times * state["amount"]}
+        sums["number"] = {state["currency"]: times}
     if "rating" in state:
         sums["rating_count"] = times
         sums["rating_sum"] = times * state["rating"]

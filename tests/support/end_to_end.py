@@ -195,12 +195,16 @@ def call_kith(*arguments: str, **environment: str) -> tuple[int, str, str]:
         return int(end.value.code or 0), output.getvalue().decode(), errors.getvalue().decode()
 
 
+#: What running processes say of themselves.
+LIVELY = {WORKERS, "followers", "webhook_leases"}
+
+
 def everything(database: Database[Document]) -> dict[str, dict[str, Document]]:
     """All documents, by collection, but for the workers'; of the positions only how far they have come."""
     found = {
         name: {document["_id"]: document for document in database[name].find()}
         for name in sorted(database.list_collection_names())
-        if name != WORKERS
+        if name not in LIVELY
     }
     for position in found["positions"].values():
         del position["epoch"], position["owner"], position["session"]
