@@ -193,11 +193,18 @@ def test_what_cannot_be_accepted_is_a_dead_letter_with_its_reason(
     }
     invalid = next(letter for letter in letters.values() if letter["reason"] == "invalid")
     assert (invalid["field"], invalid["event_id"], invalid["tenant"]) == ("data.rating", "bad", "acme")
-    (letter,) = database.dead_letters.find({"service": "analytics"})
-    assert (letter["topic"], letter["reason"]) == (changes, "invalid")
+    # Analytics and intelligence both read the changes: whichever is first, there is one letter of the record.
+    (letter,) = database.dead_letters.find({"topic": changes})
+    assert letter["reason"] == "invalid"
     reasons = Counter(reason for reason, _, _ in bad) + Counter(["invalid"])
     assert read_status(stack.settings, database).dead_letters == reasons
-    dead = values(stack.settings, topics.name("dead-letters"))
+    # In the topic it may stand twice, if both have met it at the same moment.
+    dead = list(
+        {
+            value: (headers, key, value)
+            for headers, key, value in values(stack.settings, topics.name("dead-letters"))
+        }.values()
+    )
     assert Counter(headers["kith-reason"].decode() for headers, _, _ in dead) == reasons
     told = set()
     for headers, _, value in dead:
