@@ -70,7 +70,8 @@ def test_a_service_of_which_nobody_has_said_where_it_is_may_be_on_another_machin
     [port] = free_ports(1)
     settings = Settings()
     monkeypatch.setitem(settings.__dict__, "exports_port", port)
-    assert look(settings)[-1].state == "unknown"
+    [found] = [each for each in look(settings) if each.service == "exports"]
+    assert found.state == "unknown"
 
 
 def test_an_address_is_one_that_this_machine_reaches() -> None:
