@@ -77,6 +77,14 @@ def create_app(
     def unchanged() -> Response:
         return problem(409, "the endpoint was changed or deleted at the same moment; read it and try again")
 
+    def switched(
+        name: str, caller: Caller, access: Access, action: str, switch: Callable[[Document], Document | None]
+    ) -> Response:
+        stored = found(caller.tenant, name)
+        recorded(access, caller, action, name)
+        after = switch(stored)
+        return unchanged() if after is None else json_response(endpoints.answer(after))
+
     @app.post(
         "/v1/webhooks/endpoints",
         status_code=201,
@@ -179,12 +187,9 @@ def create_app(
         responses=FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True)
-    def enable(endpoint: _Name, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
+    def enable(endpoint: _Name, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
         """Enable an endpoint. It gets everything that has changed while it was disabled, in order."""
-        stored = found(tenant, endpoint)
-        recorded(access, caller, "webhook.enable", endpoint)
-        after = endpoints.enable(stored)
-        return unchanged() if after is None else json_response(endpoints.answer(after))
+        return switched(endpoint, caller, access, "webhook.enable", endpoints.enable)
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/disable",
@@ -192,12 +197,9 @@ def create_app(
         responses=FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True)
-    def disable(endpoint: _Name, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
+    def disable(endpoint: _Name, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
         """Disable an endpoint. Kith remembers from where it has to go on."""
-        stored = found(tenant, endpoint)
-        recorded(access, caller, "webhook.disable", endpoint)
-        after = endpoints.disable(stored)
-        return unchanged() if after is None else json_response(endpoints.answer(after))
+        return switched(endpoint, caller, access, "webhook.disable", endpoints.disable)
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/test",

@@ -60,10 +60,6 @@ class Queue:
         with translated():
             return list(self._endpoints.find({}, max_time_ms=_QUERY_MS))
 
-    def endpoint(self, id: str) -> Document | None:
-        with translated():
-            return self._endpoints.find_one({"_id": id}, max_time_ms=_QUERY_MS)
-
     def waiting(
         self,
         endpoint: str,

@@ -1,7 +1,7 @@
 """The request of a delivery: body, headers, signature. Made at each attempt, from what is stored then."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,7 +36,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the bodies of some deliveries depend on: per document id of tenant and consumer whether the purpose is
+    """What a delivery depends on beside its change: per document id of tenant and consumer whether the purpose is
     granted, and per document id of tenant and provider the categories."""
 
     consents: Mapping[str, Mapping[str, bool]]
@@ -57,19 +57,17 @@ class Renderer:
         self._database, self._names, self._erased, self._vault = database, names, erased, vault
         self._clock = clock
 
-    def known(self, endpoint: Document, deliveries: Iterable[Document]) -> Known:
-        """Read what the endpoint's purpose and categories need. Raises Unavailable."""
+    def known(self, endpoint: Document, delivery: Document) -> Known:
+        """Read what the endpoint's purpose and categories need for a delivery. Raises Unavailable."""
         consents: dict[str, Mapping[str, bool]] = {}
         categories: dict[str, Collection[str]] = {}
         tenant = endpoint["tenant"]
-        found = list(deliveries)
-        if "purpose" in endpoint:
-            ids = {document_id(tenant, each["consumer_id"]) for each in found if "consumer_id" in each}
+        if "purpose" in endpoint and "consumer_id" in delivery:
             field = f"consent.{endpoint['purpose']}"
-            for consumer in self._by_id("consumers", ids, field):
+            for consumer in self._by_id("consumers", {document_id(tenant, delivery["consumer_id"])}, field):
                 consents[consumer["_id"]] = consumer.get("consent", {})
         if endpoint.get("categories"):
-            ids = {document_id(tenant, id) for each in found for id in providers_of(each["change"])}
+            ids = {document_id(tenant, id) for id in providers_of(delivery["change"])}
             for provider in self._by_id("providers", ids, "categories"):
                 categories[provider["_id"]] = provider.get("categories", ())
         return Known(consents, categories)

@@ -1,7 +1,7 @@
 """The collections of webhooks: JSON Schema validators and indexes, as data. Pure.
 
 Fan-out writes deliveries and lanes. A feed writes deliveries, feeds and ranges. Senders write deliveries, leases,
-the log, and of endpoints the fields of ``SENDER_FIELDS``; the API writes the rest of them.
+the log, and of endpoints what follows from attempts (state, failures); the API writes the rest of them.
 """
 
 from typing import Any
@@ -20,9 +20,6 @@ _OBJECT = {"bsonType": "object"}
 
 #: Seconds that entries of the log, and deliveries that were given up, are kept.
 KEPT_SECONDS = 30 * 24 * 3600
-
-#: Of an endpoint, what senders write.
-SENDER_FIELDS = ("state", "reason", "notice", "full", "failing_since", "failures", "succeeded", "paused_until")
 
 _ENDPOINT = object_schema(
     required={
@@ -45,14 +42,12 @@ _ENDPOINT = object_schema(
         "template": _STRING,
         "headers": _OBJECT,
         "purpose": _STRING,
-        "app": _STRING,
         "reason": _STRING,
         "full": _BOOL,
         "notice": _BOOL,
         "failing_since": _TIME,
         "failures": _WHOLE,
         "succeeded": _TIME,
-        "paused_until": _TIME,
     },
 )
 _DELIVERY = object_schema(
@@ -116,7 +111,6 @@ BESIDE: Collections = {
     RANGES: CollectionSpec(
         validator=object_schema(
             required={**_PROGRESS, "lane": _STRING, "topic": _STRING, "partition": _WHOLE, "end": _WHOLE},
-            optional={"lost": _WHOLE},
         ),
         indexes=((("endpoint", 1),),),
     ),

@@ -93,7 +93,6 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake, self._ended = asyncio.Event(), asyncio.Event()
         self._secrets: tuple[float, list[str]] = (-1e9, [])
-        self._known = Known({}, {})
 
     def refresh(self, endpoint: Document) -> None:
         """Take over what the API has changed."""
@@ -217,15 +216,9 @@ class Sender:
         found = await self._parts.threads(lambda: self._parts.queue.firsts(id, subjects))
         now = self._parts.clock()
         ready = sorted((each for each in found if each["due"] <= now), key=place_of)
-        await self._learn(ready)
         state.asked -= {*subjects}
         state.parked |= {each["subject"]: each["due"] for each in found if each["due"] > now}
         state.waiting |= {each["subject"]: each for each in ready}
-
-    async def _learn(self, deliveries: list[Document]) -> None:
-        if "purpose" in self.endpoint or self.endpoint.get("categories"):
-            endpoint = self.endpoint
-            self._known = await self._parts.threads(lambda: self._parts.renderer.known(endpoint, deliveries))
 
     async def _attempt(self, delivery: Document) -> None:
         try:
@@ -244,10 +237,10 @@ class Sender:
 
     async def _try(self, delivery: Document) -> None:
         endpoint, parts = self.endpoint, self._parts
-        known = self._known
+        # Read for each attempt: consent may have been withdrawn since the delivery was read.
+        known = Known({}, {})
         if "purpose" in endpoint or endpoint.get("categories"):
-            # Consent may have been withdrawn since the delivery was read.
-            known = await parts.threads(lambda: parts.renderer.known(endpoint, [delivery]))
+            known = await parts.threads(lambda: parts.renderer.known(endpoint, delivery))
         request = parts.renderer.request(endpoint, delivery, known, self._secrets[1])
         if request.dropped is not None:
             self._outcome(delivery, Answer(0, error=request.dropped), "dropped")
