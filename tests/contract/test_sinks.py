@@ -21,7 +21,7 @@ class FactsProjection:
 
     name = "facts"
     version = 1
-    topics = (TOPIC,)
+    topics: tuple[str, ...] = (TOPIC,)
     numbered = True
 
     def weight(self, record: Record) -> int:  # noqa: ARG002
