@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from services.analytics.schema import COLLECTIONS as ANALYTICS
+from services.cassandra.schema import BESIDE as CASSANDRA_BESIDE
+from services.cassandra.schema import COLLECTIONS as CASSANDRA
 from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.schema import COLLECTIONS as PRIVACY
 from services.relations.fact_erasure import ERASED
@@ -112,12 +114,22 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # Consent and categories decide what is sent.
             **_versions(("consumers", "providers", "relations", ERASED), _READ),
         },
+        "cassandra": {
+            **worker,
+            **dict.fromkeys({**CASSANDRA, **CASSANDRA_BESIDE}, _KEEP),
+            # The rows are made of these.
+            **_versions(("relations", "relationships", "aggregates"), _READ),
+            # To check that the consumers of the ledger are erased.
+            **_versions(("consumers", ERASED), _READ),
+            DATA_KEYS: _READ,
+        },
         OPERATOR: {
             **worker,
             API_KEYS: ("find", "insert", "update"),
             FINDINGS: _READ,
             **_versions({**RELATIONS, **ANALYTICS}, (*_KEEP, "collStats", "dropCollection")),
             **dict.fromkeys({**INTELLIGENCE, **WEBHOOKS, **WEBHOOKS_BESIDE}, (*_KEEP, "collStats")),
+            **dict.fromkeys(CASSANDRA_BESIDE, _KEEP),
             # Neither belongs to a version, so dropping a version keeps them.
             DEAD_LETTERS: _CHANGE,
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),

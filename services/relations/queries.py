@@ -22,6 +22,8 @@ TOO_WIDE = f"the relationship has more than {MOST_CELLS:,} kinds and months"
 
 #: Where a page begins: values of the item before it.
 Place = Sequence[Any]
+#: Reads relationships: tenant, side, id, at most so many, after a score and an id.
+Lists = Callable[[str, str, str, int, tuple[float, str] | None], list[Document]]
 
 
 class BadPlace(BadParameter):
@@ -40,13 +42,16 @@ class Queries:
         strength: Strength,
         cache: QueryCache,
         names: Callable[[str], str] = str,
+        lists: Lists | None = None,
     ) -> None:
-        """``names`` returns the present full name of a collection."""
+        """``names`` returns the present full name of a collection. ``lists`` reads the lists of relationships
+        elsewhere, where the same documents are."""
         self._database = database
         self._names = names
         self._strength = strength
         self._cache = cache
         self._pairs = PairQueries(database, names)
+        self._lists = lists or self._list
 
     def profile(self, collection: str, tenant: str, id: str) -> Document | None:
         """A consumer (``collection`` "consumers") or provider; None if it is unknown."""
@@ -108,14 +113,14 @@ class Queries:
     ) -> Document:
         """The relationships of a consumer (``side`` "consumer_id") or provider, strongest first, after
         a place, as in ``relations``. Raises BadPlace."""
-        wanted: Document = {"tenant": tenant, side: id}
+        begin: tuple[float, str] | None = None
         if after is not None:
             score, last = _checked(after, float, str)
-            wanted["$or"] = [{"score": {"$lt": score}}, {"score": score, "_id": {"$gt": last}}]
+            begin = (score, last)
         found: list[Document] = self._cache.get(
             ("relationships", tenant, side, id, limit, None if after is None else tuple(after)),
             [(side, tenant, id)],
-            lambda: self._many("relationships", wanted, [("score", -1), ("_id", 1)], limit + 1),
+            lambda: self._lists(tenant, side, id, limit + 1, begin),
         )
         items, more = found[:limit], len(found) > limit
         return {
@@ -162,6 +167,15 @@ class Queries:
         """The sums of a relationship by kind and month, after a place, as in ``relations``; None without
         relations. Raises BadPlace."""
         return self._pairs.cells(tenant, consumer_id, provider_id, limit, after)
+
+    def _list(
+        self, tenant: str, side: str, id: str, limit: int, after: tuple[float, str] | None
+    ) -> list[Document]:
+        """As ``shared.cassandra.lists.RelationshipLists.page``."""
+        wanted: Document = {"tenant": tenant, side: id}
+        if after is not None:
+            wanted["$or"] = [{"score": {"$lt": after[0]}}, {"score": after[0], "_id": {"$gt": after[1]}}]
+        return self._many("relationships", wanted, [("score", -1), ("_id", 1)], limit)
 
     def _one(self, collection: str, id: str) -> Document | None:
         with translated():

@@ -98,6 +98,15 @@ _TABLE = (
         reads=(LEDGER, *CHANGES.values()),
         documents=("webhook_endpoints", "webhook_deliveries"),
     ),
+    ServiceSpec(
+        "cassandra",
+        8710,
+        "Run the Cassandra sink: facts, relationships and aggregates in its tables. Needs KITH_CASSANDRA.",
+        writes=(DEAD_LETTERS, AUDIT),
+        folds=(CHANGES["relations"],),
+        reads=(LEDGER,),
+        needs="cassandra",
+    ),
 )
 
 #: By name, in starting order.

@@ -10,6 +10,7 @@ from services.analytics.api import create_app as analytics_app
 from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.operations import add_operations
 from services.analytics.dashboard.pages import add_pages
+from services.cassandra.api import create_app as cassandra_app
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
 from services.intelligence.api import create_app as intelligence_app
@@ -77,6 +78,7 @@ def bare(access: Access) -> dict[str, FastAPI]:
         ),
     }
     apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
+    apps["cassandra"] = cassandra_app(list, access=access)
     add_audit(apps["privacy"], nothing)
     add_erasure_list(apps["privacy"], nothing)
     add_live(apps["analytics"], nothing)

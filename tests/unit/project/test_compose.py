@@ -22,12 +22,12 @@ from services.cli.__main__ import app
 from services.cli.setup import initiate, setup
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.services import CONNECTORS, CORE, SERVICES
-from shared.local.containers import KAFKA_IMAGE, MONGO_IMAGE
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports
 from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import Settings
 from tests.support.paths import ROOT
+from tools.pins.wanted import IMAGES
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -63,7 +63,7 @@ def test_one_dockerfile_builds_what_is_not_pulled() -> None:
         if "build" in container:
             assert container["build"]["target"] in stages(), name
         else:
-            assert substituted(container["image"]) in (KAFKA_IMAGE, MONGO_IMAGE), name
+            assert substituted(container["image"]) in IMAGES.values(), name
 
 
 def test_what_is_copied_exists_and_is_let_through() -> None:
@@ -181,7 +181,7 @@ def test_kafka_sends_its_clients_to_where_they_can_reach_it() -> None:
 
 def test_the_servers_keep_their_data_in_volumes() -> None:
     kept = {volume for container in CONTAINERS.values() for volume in container.get("volumes", ())}
-    assert kept == {"kafka:/var/lib/kafka/data", "mongo:/data/db"}
+    assert kept == {"kafka:/var/lib/kafka/data", "mongo:/data/db", "cassandra:/var/lib/cassandra"}
     assert {volume.split(":")[0] for volume in kept} == set(COMPOSE["volumes"])
     assert CONTAINERS["kafka"]["environment"]["KAFKA_LOG_DIRS"] == "/var/lib/kafka/data"
 
