@@ -100,7 +100,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             DEAD_LETTERS: (*_ADD, "update"),
             **dict.fromkeys(INTELLIGENCE, _KEEP),
             # It holds what they contain as a graph, and reads changed profiles again.
-            **_versions(("relationships", "providers", "consumers"), _READ),
+            **_versions(("relationships", "relationship_cells", "providers", "consumers"), _READ),
             # To check that the consumers of the ledger are erased.
             **_versions(("relations", ERASED), _READ),
         },

@@ -35,12 +35,20 @@ def test_it_answers_as_its_document_says(mongo_database: Mongo) -> None:
     hold(create_app(*over(mongo_database), list, access=OPEN))
 
 
-def test_the_scan_is_what_mongodb_holds_with_the_numbers_of_the_same_moment(mongo_database: Mongo) -> None:
-    kith = MongoKith(mongo_database)
+@pytest.mark.parametrize("most_cells", [1, 1_000])
+def test_the_scan_is_what_mongodb_holds_with_the_numbers_of_the_same_moment(
+    mongo_database: Mongo, most_cells: int
+) -> None:
+    # With more cells, those of a pair are in documents of their own.
+    kith = MongoKith(mongo_database, most_cells=most_cells)
     events: list[Event] = history(3)
     kith.store(events)
     questions, *_ = over(mongo_database)
-    stored = {each["_id"]: each for each in mongo_database["relationships"].find()}
+    stored = {
+        name: {each["_id"]: each for each in mongo_database[name].find()}
+        for name in ("relationships", "relationship_cells")
+    }
+    assert bool(stored["relationship_cells"]) == (most_cells == 1)
     with questions.reading() as state:
         assert graph_of(state) == relationships_of(stored)
         assert state.seen == questions.source.numbers()

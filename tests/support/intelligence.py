@@ -13,7 +13,7 @@ from services.intelligence.models import Models
 from services.intelligence.nodes import Nodes
 from services.intelligence.parameters import Defaults
 from services.intelligence.questions import Questions
-from services.intelligence.rows import kinds_of
+from services.intelligence.rows import joined, kinds_of
 from services.intelligence.scan import MongoSource
 from services.intelligence.schema import COLLECTIONS
 from services.intelligence.state import Provider, State
@@ -64,7 +64,7 @@ class MemorySource:
                 state.tenant(each["tenant"]).granted.add(each["consumer_id"])
         for each in documents["providers"].values():
             state.tenant(each["tenant"]).describe(each["provider_id"], Provider.of(each))
-        state.load(documents["relationships"].values())
+        state.load(whole(documents))
         return state
 
     def providers(self, tenant: str, ids: list[str]) -> dict[str, Provider]:
@@ -117,15 +117,26 @@ def over(
     return Questions(follower, source, Defaults(STRENGTH.weights, 6.0, lambda: NOW), list, advisers), nodes, models
 
 
-def relationships_of(documents: Mapping[str, Mapping[str, Any]]) -> dict[Triple, Any]:
+def relationships_of(documents: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[Triple, Any]:
     """Stored relationships as (tenant, consumer, provider) → kind → month → count."""
     return {
         (each["tenant"], each["consumer_id"], each["provider_id"]): {
             kind: {month: cell["count"] for month, cell in months.items()}
             for kind, months in each["kinds"].items()
         }
-        for each in documents.values()
+        for each in whole(documents)
     }
+
+
+def whole(documents: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Stored relationships with their kinds, also those that have them in documents of their own."""
+    cells: dict[Triple, list[Mapping[str, Any]]] = {}
+    for each in documents["relationship_cells"].values():
+        cells.setdefault((each["tenant"], each["consumer_id"], each["provider_id"]), []).append(each)
+    return [
+        {"kinds": joined(cells.get((each["tenant"], each["consumer_id"], each["provider_id"]), ())), **each}
+        for each in documents["relationships"].values()
+    ]
 
 
 def graph_of(state: State, *, withheld: bool = False) -> dict[Triple, Any]:
