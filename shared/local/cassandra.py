@@ -152,8 +152,8 @@ class CassandraServer:
                 "rpc_address": "127.0.0.1",
                 "storage_port": self.storage_port,
                 "native_transport_port": self.port,
-                # Cassandra's own default acknowledges before it has written, because other replicas have it, too. Here
-                # is none: a node that is killed would have lost rows whose position is stored.
+                # Cassandra's own default acknowledges before it has written, because other replicas have it, too.
+                # Here is none: a node that is killed would have lost rows whose position is stored.
                 "commitlog_sync": "batch",
                 "commitlog_segment_size": "8MiB",
                 "memtable_heap_space": "96MiB",
