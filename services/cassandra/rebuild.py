@@ -52,27 +52,37 @@ class SinkRebuild:
         self._report, self._stopped, self._pause = report, stopped, pause
 
     def run(self) -> tuple[int, int] | None:
-        """How many subjects were written and how many rows were deleted; None when it was stopped. Raises
+        """How many documents were written and how many rows were deleted; None when it was stopped. Raises
         Unavailable after many attempts."""
         self._patiently(self._tables.prepare)
-        written = deleted = 0
+        written = self.write_all()
+        deleted = self._sweep_all()
+        return None if self._stopped() else (written, deleted)
+
+    def write_all(self) -> int:
+        """Make the rows of every document anew. Returns how many documents there were."""
+        written = 0
         for collection in (RELATIONS, RELATIONSHIPS, AGGREGATES):
             for piece in _pieces(self._documents(collection)):
                 if self._stopped():
-                    return None
+                    return written
                 subjects = Subjects()
                 for document in piece:
                     _add_document(subjects, collection, document)
                 self._patiently(partial(self._refresh, subjects))
                 written += len(piece)
                 self._report(collection, written)
+        return written
+
+    def _sweep_all(self) -> int:
+        deleted = 0
         for table in (FACTS, BY_CONSUMER, BY_PROVIDER, BY_SCORE, SUMS):
             for keys in _pieces(self._tables.keys(table)):
                 if self._stopped():
-                    return None
+                    return deleted
                 deleted += self._patiently(partial(self._sweep, table, keys))
                 self._report(f"rows without a document in {table}", deleted)
-        return written, deleted
+        return deleted
 
     def _documents(self, collection: str) -> Iterator[Document]:
         wanted = {"retracted": False} if collection == RELATIONS else {}

@@ -23,6 +23,7 @@ from services.analytics.dashboard.versions import Versions
 from services.analytics.measures.catalogue import MEASURES as ANALYTICS_MEASURES
 from services.analytics.measures.source import Measures as AnalyticsMeasures
 from services.analytics.queries import AnalyticsQueries
+from services.cassandra.api import create_app as cassandra_app
 from services.exports.api import create_app as exports_app
 from services.exports.measures import MeasureServices, Refused
 from services.exports.source import Exports
@@ -204,6 +205,7 @@ class Market:
         renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
         endpoints = Endpoints(database, renderer, None, TOPICS, lambda: LogReader(settings), clock)
         self.apps["webhooks"] = webhooks_app(endpoints, list, [], access=access)
+        self.apps["cassandra"] = cassandra_app(list, access=access)
         self.endpoints = {tenant: _endpoint(endpoints, tenant, mark) for tenant, mark in MARKERS.items()}
         database[ATTEMPTS].insert_many(
             _attempt(tenant, self.endpoints[tenant], mark, n) for tenant, mark in MARKERS.items() for n in range(2)
