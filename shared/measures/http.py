@@ -12,6 +12,7 @@ from shared.access.masks import presented
 from shared.http.caller import Caller, forbidden
 from shared.http.costs import Cost, costs
 from shared.http.problems.server import COMPUTATION_ENDED
+from shared.http.purposes import SUMS
 from shared.http.scopes import needs
 from shared.http.server import problem, problems
 from shared.measures.computing import Compute
@@ -63,7 +64,7 @@ def _add(app: FastAPI, measure: Measure[S], compute: Compute, scope: str) -> Non
         access.reading(caller, {"measure": measure.name}, fields)
         return orjson.dumps(shown)
 
-    @needs(scope)
+    @needs(scope, purpose=SUMS)
     @costs(Cost.COMPUTATION)
     def route(query: Any, caller: CallerOf, access: AccessOf, _: TenantOf) -> Any:
         return Response(answered(query, caller, access), media_type="application/json")
