@@ -14,6 +14,7 @@ from services.relations.spellings import StoredSpellings
 from shared.cassandra.address import parse
 from shared.cassandra.lists import RelationshipLists
 from shared.cassandra.store import CassandraTables
+from shared.measures.computing import here
 from shared.service.composition import Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, cassandra_of, servers_of
@@ -53,7 +54,8 @@ def run(settings: Settings) -> None:
             strength,
             lambda: key_problems(vault) or gate.problems() or worker.problems(),
             now,
-            Measures(database, names, now, vault, settings.rating_scales).of,
+            service.computing("services.relations.measures")
+            or here(Measures(database, names, now, vault, settings.rating_scales).of),
             access=service.access,
             vault=vault,
         )
