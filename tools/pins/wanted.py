@@ -44,4 +44,6 @@ IMAGES = {
     "CASSANDRA_IMAGE": f"cassandra:{CASSANDRA}",
     "PYTHON_IMAGE": "python:3.11-slim",
     "DEBIAN_IMAGE": "debian:bookworm-slim",
+    "PROMETHEUS_IMAGE": "prom/prometheus:v3.5.0",
+    "GRAFANA_IMAGE": "grafana/grafana:12.1.0",
 }
