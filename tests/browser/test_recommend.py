@@ -69,7 +69,6 @@ def test_the_page_is_in_the_menu_and_lists_whom_to_call(page: Page, site: Site) 
     page.goto(site.page("recommend", consumer="c01"))
     expect(page.locator("#because table")).to_be_visible()
     expect(page.locator("#calls")).to_be_hidden()
-    wider = (
-        "[...document.querySelectorAll('html, .panel')].filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.id || e.tagName)"
-    )
+    wider = """() => [...document.querySelectorAll('html, .panel')]
+        .filter((part) => part.scrollWidth > part.clientWidth).map((part) => part.id || part.tagName)"""
     assert page.evaluate(wider) == []

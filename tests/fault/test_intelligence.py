@@ -1,9 +1,10 @@
-"""Processes of intelligence on real servers: one is killed in the middle of its scan, two side by side give the same
-answers as of the same changes, one that has lost changes reads everything again, and a new event counts at once."""
+"""Processes of intelligence on real servers: one is killed in the middle of its scan, two side by side give the
+same answers as of the same changes, one that has lost changes reads everything again, a new event counts at once."""
 
 import os
 import signal
 import time
+from functools import partial
 from typing import Any
 
 import httpx
@@ -53,14 +54,14 @@ class Asked:
 
 def same(system: System, consumers: list[str], *asked: Asked) -> None:
     """All give the same answers once they have followed the same changes."""
+    found: list[Document] = []
+
+    def alike(consumer: str) -> bool:
+        found[:] = [each.answer(consumer) for each in asked]
+        return all(each["as_of"] == found[0]["as_of"] for each in found)
+
     for consumer in consumers:
-        found: list[Document] = []
-
-        def alike(consumer: str = consumer) -> bool:
-            found[:] = [each.answer(consumer) for each in asked]
-            return all(each["as_of"] == found[0]["as_of"] for each in found)
-
-        system.wait("the same changes in every process", alike, 30)
+        system.wait("the same changes in every process", partial(alike, consumer), 30)
         assert all(each == found[0] for each in found), consumer
 
 
@@ -103,7 +104,7 @@ def test_the_same_answers_after_a_kill_and_after_a_loss(system: System) -> None:
     began = time.monotonic()
     system.load([visit(1)])
     system.wait("the new event", lambda: one.get("/v1/affinity/new-1/new").json().get("strength"), 30)
-    print(f"\na new event counts after {time.monotonic() - began:.2f} s")  # noqa: T201
+    print(f"\na new event counts after {time.monotonic() - began:.2f} s")
 
     # One does not follow for a while, and meanwhile what it has not followed is lost.
     scans = one.scans(), two.scans()

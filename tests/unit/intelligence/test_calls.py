@@ -265,7 +265,7 @@ class Purse(Consents):
         self._amounts = amounts
 
     def money(self, tenant: str, pairs: list[tuple[str, str]], asked: Money) -> dict[str, int]:
-        assert {provider for _, provider in pairs} == {"shop"}
+        assert (tenant, {provider for _, provider in pairs}) == ("default", {"shop"})
         cells = {c: {"purchase": {MONTH: {"count": 1, "amount": {"EUR": a}}}} for c, a in self._amounts.items()}
         found = {consumer: asked.of(cells[consumer]) for consumer, _ in pairs if consumer in cells}
         return {consumer: net for consumer, net in found.items() if net is not None}
