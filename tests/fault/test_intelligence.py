@@ -1,5 +1,5 @@
 """Processes of intelligence on real servers: one is killed in the middle of its scan, two side by side give the
-same answers as of the same changes, one that has lost changes reads everything again, a new event counts at once."""
+same answers as of the same changes, one that has lost changes scans again, and a new event counts at once."""
 
 import os
 import signal
