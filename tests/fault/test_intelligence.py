@@ -18,7 +18,7 @@ from shared.runtime.protocols import Document
 from tests.fault.load import Item, event, market_items
 from tests.fault.system import System
 
-EVENTS, SEED = 1_200, 29
+EVENTS, SEED = 600, 29
 
 
 class Asked:
@@ -97,7 +97,7 @@ def test_the_same_answers_after_a_kill_and_after_a_loss(system: System) -> None:
     load.finish()
     system.wait_drained()
     system.wait("two graphs", lambda: one.ready() and two.ready(), 60)
-    consumers = system.database["relationships"].distinct("consumer_id")[:25]
+    consumers = system.database["relationships"].distinct("consumer_id")[:12]
     same(system, consumers, one, two)
 
     # A new event, from before it is published until it is in an answer.
@@ -105,6 +105,8 @@ def test_the_same_answers_after_a_kill_and_after_a_loss(system: System) -> None:
     system.load([visit(1)])
     system.wait("the new event", lambda: one.get("/v1/affinity/new-1/new").json().get("strength"), 30)
     print(f"\na new event counts after {time.monotonic() - began:.2f} s")
+    system.wait_drained()
+    assert not system.findings()
 
     # One does not follow for a while, and meanwhile what it has not followed is lost.
     scans = one.scans(), two.scans()
@@ -117,4 +119,3 @@ def test_the_same_answers_after_a_kill_and_after_a_loss(system: System) -> None:
     same(system, [*consumers, "new-39"], one, two)
     assert one.scans() == scans[0]
     assert two.get("/v1/affinity/new-39/new").json()["strength"] > 0
-    assert not system.findings()
