@@ -91,9 +91,11 @@ def test_the_same_answers_after_a_kill_and_after_a_loss(system: System) -> None:
     system.start_all(relations=1, analytics=1)
     load = system.load(market_items(EVENTS, SEED), rate=2_000)
     # While relations write.
-    killed = Asked(system, ports[0], fault="during-scan:kill:1")
+    killed, one, two = (
+        Asked(system, port, **fault)
+        for port, fault in zip(ports, ({"fault": "during-scan:kill:1"}, {}, {}), strict=True)
+    )
     system.wait_killed(killed.process)
-    one, two = Asked(system, ports[1]), Asked(system, ports[2])
     load.finish()
     system.wait_drained()
     system.wait("two graphs", lambda: one.ready() and two.ready(), 60)
