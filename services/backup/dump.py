@@ -41,14 +41,26 @@ def backup(settings: Settings, folder: Path, part: Part, say: Callable[[str], No
     The folder appears under its name once it is complete; until then it is called ``<name>.part``. Raises
     ConfigurationError and Unavailable.
     """
-    _, mongo = servers_of(settings)
-    if folder.exists():
-        raise ConfigurationError(f"{folder} exists already; a backup takes a folder of its own")
+    servers_of(settings)
     work = folder.with_name(f"{folder.name}.part")
-    if work.exists():
-        shutil.rmtree(work)  # of a backup that was interrupted
-    work.mkdir(0o700, parents=True)
+    for path in (folder, work):
+        if path.exists():
+            raise ConfigurationError(
+                f"{path} exists already; a backup takes a folder of its own (….part: of one that was interrupted)"
+            )
     record_act(settings, "database.backup", {"part": part})
+    work.mkdir(0o700, parents=True)
+    try:
+        manifest = _write(settings, work, part, say)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    work.rename(folder)
+    return manifest
+
+
+def _write(settings: Settings, work: Path, part: Part, say: Callable[[str], None]) -> Manifest:
+    _, mongo = servers_of(settings)
     with connect(mongo) as client:
         database = client[settings.database]
         if problems := restore_problems(database):
@@ -60,8 +72,6 @@ def backup(settings: Settings, folder: Path, part: Part, say: Callable[[str], No
             with closing(_documents(database, name, moment)) as documents:
                 collections[name] = write_collection(work, name, documents, options, indexes)
             say(f"{name}: {collections[name].documents:,} documents")
-    # Afterwards, so that every position of the backup is within the log.
-    topics = topic_ends(settings)
     manifest = Manifest(
         version("kith"),
         REVISION,
@@ -69,10 +79,10 @@ def backup(settings: Settings, folder: Path, part: Part, say: Callable[[str], No
         datetime.fromtimestamp(moment.time, UTC).isoformat(),
         part,
         collections,
-        topics,
+        # Asked for afterwards, so that every position of the backup is within the log.
+        topic_ends(settings),
     )
     write_manifest(work, manifest)
-    work.rename(folder)
     return manifest
 
 

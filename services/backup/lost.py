@@ -49,6 +49,7 @@ def find_lost(
     settings: Settings, database: Database[Document], positions: dict[Partition, int]
 ) -> list[tuple[str, str]]:
     """Tenant and id of each consumer with sealed values in the log from ``positions`` on whose key is nowhere.
+    Without positions the whole log is read.
 
     A key is made before anything is sealed with it, so one that is missing is lost. Raises Unavailable.
     """

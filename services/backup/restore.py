@@ -55,6 +55,13 @@ class Source:
     folders: dict[str, Path]
     manifests: dict[str, Manifest]
 
+    @property
+    def keys_are_as_new(self) -> bool:
+        """Whether every key of a consumer who is in the data is there."""
+        found = [self.manifests[name] for name in _FIRST if name in self.manifests]
+        # Moments are whole seconds.
+        return all(keys is self.data or keys.moment > self.data.moment for keys in found)
+
     def collections(self) -> list[str]:
         """All of them, in the order in which they are loaded."""
         middle = sorted(self.folders.keys() - {*_FIRST, *_LAST})
@@ -127,7 +134,7 @@ def _afterwards(
     now, key, moment = datetime.now(UTC), audit_key(settings), source.data.moment
     recovered = recover_audit(settings, database, key)
     revoked = _revoke(database, revoked_since(recovered), now)
-    lost = find_lost(settings, database, _read_by_relations(positions))
+    lost = find_lost(settings, database, _read_by_relations(positions) if source.keys_are_as_new else {})
     record_lost(database, lost, moment, now)
     entries = record_restore(database, recovered, moment, user(), now, key)
     with closing(open_witness(settings)) as witness:

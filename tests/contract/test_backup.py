@@ -202,6 +202,14 @@ def test_keys_that_are_copied_more_often_are_not_lost(place: Installation) -> No
     assert set(fresh.keys("default", ["ann", "bob"], create=False)) == {"ann", "bob"}
 
 
+def test_keys_that_are_older_than_the_data_are_noticed(place: Installation) -> None:
+    keys = place.back_up("keys")
+    place.profile("ann")
+    data = place.back_up("data")
+    place.lose()
+    assert place.restore(data, keys).lost_keys == [("default", "ann")]
+
+
 def test_entries_of_the_audit_that_nobody_has_are_missing_and_no_more(place: Installation) -> None:
     place.act("personal.read", {"consumer_id": "ann"})
     folder = place.back_up()
