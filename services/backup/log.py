@@ -1,9 +1,12 @@
 """What a backup and a restore ask of Kafka: the ends of the topics, and whether somebody still reads them."""
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from kafka.admin import KafkaAdminClient
+from kafka.errors import CoordinatorNotAvailableError
 
 from services.backup.files import TopicEnds
 from services.explain.log import LogScan
@@ -13,6 +16,8 @@ from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.kafka.python_client.reader import connection, reaching_brokers
 from shared.settings import Settings
 from shared.versions.generations import place_of
+
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 30.0, 0.5
 
 
 def topic_ends(settings: Settings, more: Iterable[str] = ()) -> dict[str, TopicEnds]:
@@ -36,7 +41,7 @@ def check_no_members(settings: Settings) -> None:
     """Raise ConfigurationError while a worker of a service is a member of its group. Raises Unavailable."""
     groups = {f"{settings.group}.{name}": name for name in PROJECTIONS}
     with _admin(settings) as admin:
-        found = admin.describe_groups(list(groups))
+        found = _described(admin, list(groups))
     if busy := sorted(groups[group] for group, each in found.items() if each.get("members")):
         raise ConfigurationError(
             f"workers of {', '.join(busy)} are still running; stop all services first "
@@ -67,6 +72,18 @@ def check_positions(
                 f"{id} continues at {next}, but Kafka's log holds {bounds[0]} to {bounds[1]}: this backup does "
                 "not fit this Kafka"
             )
+
+
+def _described(admin: KafkaAdminClient, groups: list[str]) -> Any:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return admin.describe_groups(groups)
+        except CoordinatorNotAvailableError:
+            # A Kafka without any group makes the topic of groups when it is first asked about one.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _place(position: str) -> tuple[str, str]:
