@@ -132,7 +132,7 @@ def test_what_is_watched_is_what_the_processes_expose(drained: Stack) -> None:
         )
     }
     files: list[Path] = [*ROOT.glob("services/*/alerts.yml"), *ROOT.glob("services/*/dashboard.json")]
-    assert {file.parent.name for file in files} == {"ingest", *PROJECTIONS, "intelligence"}
+    assert {file.parent.name for file in files} == {"ingest", *PROJECTIONS, "intelligence", "apps"}
     watched = {name for file in files for name in re.findall(r"\b(?:kith|process)_[a-z_]+", file.read_text())}
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in watched} <= exposed
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.apps.metrics import AppMetrics
 from services.ingest.api import create_app
 from services.ingest.metrics import DoorMetrics
 from services.intelligence.metrics import GraphMetrics
@@ -287,6 +288,7 @@ def exposed() -> set[str]:
     spelling_metric(registry)
     DoorMetrics(registry)
     SenderMetrics(registry)
+    AppMetrics(registry)
     RequestMetrics(lambda *_: pytest.fail("never asked"), registry)
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}
     return {family.name + suffix for family in registry.collect() for suffix in suffixes[family.type]}
