@@ -246,8 +246,8 @@ class Settings(BaseSettings):
     apps_url: str | None = Field(
         None,
         pattern=r"^https?://[^/?#]+/?$",
-        description="Public address of the apps API, such as https://apps.kith.example: the issuer of access tokens."
-        " Default: KITH_APPS_PORT of KITH_HOST.",
+        description="Public address of the apps API, such as https://apps.kith.example: the issuer of access"
+        " tokens. Default: KITH_APPS_PORT of KITH_HOST.",
     )
     webhook_allow: tuple[str, ...] = Field(
         (),

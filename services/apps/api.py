@@ -184,7 +184,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         return with_secret(registry, access, caller, of(tenant, client_id), wanted)
 
     @app.delete("/v1/apps/{client_id}/secrets/{secret}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_MANAGE)
+    @needs(APPS_MANAGE, masks_itself=True)
     @costs(Cost.DOCUMENT)
     def remove_secret(
         client_id: ClientId, secret: ClientId, tenant: TenantOf, caller: CallerOf, access: AccessOf
@@ -196,7 +196,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         return Response(status_code=204)
 
     @app.delete("/v1/apps/{client_id}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_MANAGE)
+    @needs(APPS_MANAGE, masks_itself=True)
     @costs(Cost.DOCUMENT)
     def delete(client_id: ClientId, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
         """Delete an application. Its tokens are refused within five seconds."""

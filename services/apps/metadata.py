@@ -51,10 +51,10 @@ class Registration(BaseModel):
     scope: Annotated[str, StringConstraints(min_length=1, max_length=500)] = Field(
         description="The scopes that it wants, separated by spaces: see `GET /v1/apps/scopes`."
     )
-    client_uri: Url | None = Field(None, description="Its page on the web.")
-    logo_uri: Url | None = None
-    policy_uri: Url | None = Field(None, description="How it uses personal data.")
-    tos_uri: Url | None = Field(None, description="Its terms of service.")
+    client_uri: Url | None = Field(None, repr=False, description="Its page on the web.")
+    logo_uri: Url | None = Field(None, repr=False)
+    policy_uri: Url | None = Field(None, repr=False, description="How it uses personal data.")
+    tos_uri: Url | None = Field(None, repr=False, description="Its terms of service.")
     contacts: list[Text] = Field([], max_length=10, description="Who is responsible, as e-mail addresses.")
     software_id: Text | None = None
     software_version: Text | None = None
@@ -107,7 +107,7 @@ class LimitsOfApp(BaseModel):
 
 
 class SecretOfApp(BaseModel):
-    secret: Label = Field(description="The part of the secret that may be shown: `kiths_<this>_…`.")
+    secret: Label = Field(repr=False, description="The part of the secret that may be shown: `kiths_<this>_…`.")
     created: Annotated[datetime, DerivedFrom()]
     ends: Annotated[datetime, DerivedFrom()]
     client_secret: Label | None = Field(None, repr=False, description="The whole secret. It is not shown again.")
@@ -119,10 +119,10 @@ class Application(BaseModel):
 
     client_id: Label
     client_name: Label
-    client_uri: Label | None = None
-    logo_uri: Label | None = None
-    policy_uri: Label | None = None
-    tos_uri: Label | None = None
+    client_uri: Label | None = Field(None, repr=False)
+    logo_uri: Label | None = Field(None, repr=False)
+    policy_uri: Label | None = Field(None, repr=False)
+    tos_uri: Label | None = Field(None, repr=False)
     contacts: list[Label]
     scope: Label = Field(description="The scopes that it requests.")
     software_id: Label | None = None
@@ -131,7 +131,9 @@ class Application(BaseModel):
     response_types: list[Label]
     token_endpoint_auth_method: Label
     client_id_issued_at: Count = Field(description="Seconds since 1970.")
-    registration_client_uri: Label = Field(description="Where its registration is read and changed (RFC 7592).")
+    registration_client_uri: Label = Field(
+        repr=False, description="Where its registration is read and changed (RFC 7592)."
+    )
     client_secret: Label | None = Field(
         None, repr=False, description="Only in the answer to the registration. It is not shown again."
     )

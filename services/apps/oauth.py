@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -39,7 +39,7 @@ class Client:
     """The credentials that a client shows."""
 
     id: str
-    secret: str
+    secret: str = field(repr=False)
 
 
 def form_of(content_type: str, body: bytes) -> dict[str, str]:

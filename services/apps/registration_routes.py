@@ -142,7 +142,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
             raise OAuthError("invalid_client_metadata", str(error)) from None
 
     @app.delete("/register/{client_id}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_OWN)
+    @needs(APPS_OWN, masks_itself=True)
     @costs(Cost.DOCUMENT)
     def delete(client_id: ClientId, caller: CallerOf, access: AccessOf) -> Response:
         """Delete the application. Its tokens are refused within five seconds."""
@@ -169,7 +169,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
         return with_secret(registry, access, caller, own(caller, client_id), wanted)
 
     @app.delete("/register/{client_id}/secrets/{secret}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_OWN)
+    @needs(APPS_OWN, masks_itself=True)
     @costs(Cost.DOCUMENT)
     def remove_secret(client_id: ClientId, secret: ClientId, caller: CallerOf, access: AccessOf) -> Response:
         """End a secret now, and the tokens that were issued for it."""

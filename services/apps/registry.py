@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from limits import parse
 
+from services.apps.minting import new_app_id, new_registration_token, new_secret
 from shared.access.apps.model import (
     MOST_SECRETS,
     SCOPES_OF_APPS,
@@ -14,9 +15,6 @@ from shared.access.apps.model import (
     RevokedToken,
     Secret,
     digest,
-    new_app_id,
-    new_registration_token,
-    new_secret,
     secret_of,
 )
 from shared.access.apps.store import AppStore
@@ -44,7 +42,7 @@ class Registered:
     """A new application, with what is shown once."""
 
     app: App
-    secret: Secret
+    secret: Secret = field(repr=False)
     secret_text: str = field(repr=False)
     registration_token: str = field(repr=False)
 

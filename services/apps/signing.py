@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ class PrivateKey:
     """A key pair as it is stored: the private part is JSON, ``sealed`` by the vault or plain."""
 
     public: PublicKey
-    private: bytes
+    private: bytes = field(repr=False)
     sealed: bool
 
 

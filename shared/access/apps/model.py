@@ -8,9 +8,8 @@ the SHA-256 of the whole is stored (``shared.access.keys`` says why that is enou
 
 import hmac
 import re
-import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Literal
@@ -32,7 +31,6 @@ SCOPES_OF_APPS: Mapping[str, str] = {
 }
 #: Secrets that an application has at once: a new one before the old one ends, so that a change is no downtime.
 MOST_SECRETS = 2
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _ID = re.compile(r"app_[a-z2-7]{16}", re.ASCII)
 _SECRET = re.compile(r"kiths_([a-z2-7]{8})_[A-Za-z0-9_-]{43}", re.ASCII)
 _REGISTRATION = re.compile(r"kithr_(app_[a-z2-7]{16})_[A-Za-z0-9_-]{43}", re.ASCII)
@@ -85,10 +83,10 @@ class App:
     limits: Limits = Limits()
     secrets: tuple[Secret, ...] = ()
     revoked: tuple[RevokedToken, ...] = ()
-    uri: str | None = None
-    logo_uri: str | None = None
-    policy_uri: str | None = None
-    tos_uri: str | None = None
+    uri: str | None = field(default=None, repr=False)
+    logo_uri: str | None = field(default=None, repr=False)
+    policy_uri: str | None = field(default=None, repr=False)
+    tos_uri: str | None = field(default=None, repr=False)
     contacts: tuple[str, ...] = ()
     software_id: str | None = None
     software_version: str | None = None
@@ -113,23 +111,8 @@ class App:
         return Caller(self.tenant, frozenset({APPS_OWN}), name=self.name, key=self.id)
 
 
-def new_app_id(choose: Callable[[str], str] = secrets.choice) -> str:
-    return "app_" + _random(16, choose)
-
-
 def is_app_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
-
-
-def new_secret(created: datetime, ends: datetime) -> tuple[Secret, str]:
-    """A new secret, and its text, which is not stored."""
-    id = _random(8, secrets.choice)
-    text = f"kiths_{id}_{secrets.token_urlsafe(32)}"
-    return Secret(id, digest(text), created, ends), text
-
-
-def new_registration_token(app: str) -> str:
-    return f"kithr_{app}_{secrets.token_urlsafe(32)}"
 
 
 def app_of_registration_token(text: str) -> str | None:
@@ -156,7 +139,3 @@ def is_registration_token(app: App, text: str) -> bool:
 
 def digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()
-
-
-def _random(length: int, choose: Callable[[str], str]) -> str:
-    return "".join(choose(_ALPHABET) for _ in range(length))

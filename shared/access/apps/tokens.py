@@ -9,7 +9,7 @@ import json
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -43,7 +43,7 @@ class Token:
     tenant: str
     jti: str
     scopes: frozenset[str]
-    secret: str
+    secret: str = field(repr=False)
     kid: str
     ends: int
 
