@@ -225,6 +225,9 @@ class Settings(BaseSettings):
         "scope", description="The claim with the scopes: a list, or separated by spaces."
     )
     oidc_masks_claim: str = Field("masks", description="The claim with the fields that stay hidden, if any.")
+    oidc_purpose_claim: str = Field(
+        "purpose", description="The claim with the purpose that the caller is bound to, if any."
+    )
     tls_cert_file: str | None = Field(
         None, description="PEM file with the services' certificate. With it their APIs use TLS."
     )
