@@ -30,6 +30,7 @@ from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom, Label
 from shared.http.caller import APPS_MANAGE
 from shared.http.costs import Cost, costs
+from shared.http.purposes import IMPERSONAL, SUMS
 from shared.http.scopes import needs, public
 from shared.http.server import json_response, problem
 
@@ -115,7 +116,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         return json_response(shown(found, issuer, registry.clock()))
 
     @app.get("/v1/apps", response_model=ApplicationList, responses=FAILURES)
-    @needs(APPS_MANAGE)
+    @needs(APPS_MANAGE, purpose=IMPERSONAL)
     def every(
         tenant: TenantOf,
         state: Annotated[State | None, DerivedFrom(), Query(description="Only those in this state.")] = None,
@@ -125,14 +126,14 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         return json_response({"items": [shown(each, issuer, registry.clock()) for each in found]})
 
     @app.get("/v1/apps/{client_id}", response_model=Application, responses=FAILURES | MISSING)
-    @needs(APPS_MANAGE)
+    @needs(APPS_MANAGE, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def one(client_id: ClientId, tenant: TenantOf) -> Response:
         """One application."""
         return answer(of(tenant, client_id))
 
     @app.post("/v1/apps/{client_id}/approve", response_model=Application, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_MANAGE)
+    @needs(APPS_MANAGE, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def approve(
         client_id: ClientId,
@@ -151,7 +152,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         return answer(registry.approve(found, scopes, limits, granted.masks, granted.client_name))
 
     @app.post("/v1/apps/{client_id}/suspend", response_model=Application, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_MANAGE)
+    @needs(APPS_MANAGE, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def suspend(
         client_id: ClientId,
@@ -171,7 +172,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         response_model=SecretOfApp,
         responses=FAILURES | MISSING | CHANGED,
     )
-    @needs(APPS_MANAGE)
+    @needs(APPS_MANAGE, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def add_secret(
         client_id: ClientId,
@@ -184,7 +185,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         return with_secret(registry, access, caller, of(tenant, client_id), wanted)
 
     @app.delete("/v1/apps/{client_id}/secrets/{secret}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_MANAGE, masks_itself=True)
+    @needs(APPS_MANAGE, masks_itself=True, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def remove_secret(
         client_id: ClientId, secret: ClientId, tenant: TenantOf, caller: CallerOf, access: AccessOf
@@ -196,7 +197,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         return Response(status_code=204)
 
     @app.delete("/v1/apps/{client_id}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_MANAGE, masks_itself=True)
+    @needs(APPS_MANAGE, masks_itself=True, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def delete(client_id: ClientId, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
         """Delete an application. Its tokens are refused within five seconds."""
@@ -206,7 +207,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         return Response(status_code=204)
 
     @app.get("/v1/apps/{client_id}/figures", response_model=FiguresOfApp, responses=FAILURES | MISSING)
-    @needs(APPS_MANAGE)
+    @needs(APPS_MANAGE, purpose=SUMS)
     @costs(Cost.QUERY)
     def count(client_id: ClientId, tenant: TenantOf) -> Response:
         """How many consumers have agreed to the application."""

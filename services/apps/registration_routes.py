@@ -25,6 +25,7 @@ from shared.access.guard import Access, AccessOf, CallerOf
 from shared.access.lineage import Count, DerivedFrom, Label
 from shared.http.caller import APPS_OWN, APPS_REGISTER, Caller
 from shared.http.costs import Cost, costs
+from shared.http.purposes import IMPERSONAL, SUMS
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 
@@ -91,7 +92,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
         responses=FAILURES | _METADATA | CHANGED,
         openapi_extra=_BODY,
     )
-    @needs(APPS_REGISTER)
+    @needs(APPS_REGISTER, purpose=IMPERSONAL)
     def register(body: Annotated[dict[str, Any], Body()], caller: CallerOf, access: AccessOf) -> Response:
         """Register an application of the credential's tenant, which then approves it. The secret and the
         registration token are in no later answer."""
@@ -111,7 +112,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
         )
 
     @app.get("/register/{client_id}", response_model=Application, responses=FAILURES | MISSING)
-    @needs(APPS_OWN)
+    @needs(APPS_OWN, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def read(client_id: ClientId, caller: CallerOf) -> Response:
         """The registration as it is now."""
@@ -123,7 +124,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
         responses=FAILURES | MISSING | _METADATA | CHANGED,
         openapi_extra=_BODY,
     )
-    @needs(APPS_OWN)
+    @needs(APPS_OWN, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def change(
         client_id: ClientId, body: Annotated[dict[str, Any], Body()], caller: CallerOf, access: AccessOf
@@ -142,7 +143,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
             raise OAuthError("invalid_client_metadata", str(error)) from None
 
     @app.delete("/register/{client_id}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_OWN, masks_itself=True)
+    @needs(APPS_OWN, masks_itself=True, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def delete(client_id: ClientId, caller: CallerOf, access: AccessOf) -> Response:
         """Delete the application. Its tokens are refused within five seconds."""
@@ -157,7 +158,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
         response_model=SecretOfApp,
         responses=FAILURES | MISSING | CHANGED,
     )
-    @needs(APPS_OWN)
+    @needs(APPS_OWN, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def add_secret(
         client_id: ClientId,
@@ -169,7 +170,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
         return with_secret(registry, access, caller, own(caller, client_id), wanted)
 
     @app.delete("/register/{client_id}/secrets/{secret}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_OWN, masks_itself=True)
+    @needs(APPS_OWN, masks_itself=True, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def remove_secret(client_id: ClientId, secret: ClientId, caller: CallerOf, access: AccessOf) -> Response:
         """End a secret now, and the tokens that were issued for it."""
@@ -179,7 +180,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
         return Response(status_code=204)
 
     @app.get("/register/{client_id}/figures", response_model=FiguresOfApp, responses=FAILURES | MISSING)
-    @needs(APPS_OWN)
+    @needs(APPS_OWN, purpose=SUMS)
     @costs(Cost.QUERY)
     def count(client_id: ClientId, caller: CallerOf) -> Response:
         """How many consumers have agreed to the application."""

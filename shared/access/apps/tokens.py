@@ -113,9 +113,19 @@ class AppTokens:
 
 
 def caller_of(app: App, scopes: frozenset[str]) -> Caller:
-    """The application as a caller, with those of ``scopes`` that it still has."""
-    granted = scopes & frozenset(app.scopes) & frozenset(SCOPES_OF_APPS)
-    return Caller(app.tenant, granted, app.masks, app.name, app.id, app.limits.requests)
+    """The application as a caller, with those of ``scopes`` that it still has. For it, only consumers who have
+    granted its purpose exist."""
+    return Caller(
+        app.tenant,
+        scopes & frozenset(app.scopes) & frozenset(SCOPES_OF_APPS),
+        app.masks,
+        app.name,
+        app.id,
+        app.limits.requests,
+        purpose=app.purpose,
+        events_a_day=app.limits.events_a_day,
+        endpoints=app.limits.endpoints,
+    )
 
 
 def verified(text: str, key: PublicKey, now: float) -> Token:

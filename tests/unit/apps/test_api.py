@@ -75,13 +75,13 @@ class World(Platform):
         found: Json = answer.json()
         return found
 
-    async def approved(self, **granted: Any) -> Json:
+    async def allowed(self, **granted: Any) -> Json:
         made = await self.made()
         answer = await self.ask("POST", f"/v1/apps/{made['client_id']}/approve", self.tenant, json=granted)
         assert answer.status_code == 200, answer.text
         return {**made, **answer.json()}
 
-    async def token(self, made: Json, **form: str) -> httpx.Response:
+    async def ask_token(self, made: Json, **form: str) -> httpx.Response:
         parts = {"grant_type": "client_credentials", "client_id": made["client_id"], **form}
         return await self.ask("POST", "/oauth/token", data={"client_secret": made["client_secret"], **parts})
 
@@ -103,7 +103,7 @@ def told(story: Callable[[World], Awaitable[None]]) -> None:
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
 def test_authlib_gets_a_token_and_revokes_it(method: str) -> None:
     async def story(world: World) -> None:
-        made = await world.approved()
+        made = await world.allowed()
         async with AsyncOAuth2Client(
             made["client_id"],
             made["client_secret"],
@@ -174,7 +174,7 @@ GRANT = {"grant_type": "client_credentials"}
 )
 def test_errors_are_those_of_the_specification(form: Any, headers: Json, status: int, error: str) -> None:
     async def story(world: World) -> None:
-        made = await world.approved()
+        made = await world.allowed()
         real = {"ID": made["client_id"], "SECRET": made["client_secret"]}
         told = {name: real.get(value, value) for name, value in form.items()} if isinstance(form, dict) else form
         sent = {**FORM, **headers}
@@ -196,18 +196,18 @@ def test_errors_are_those_of_the_specification(form: Any, headers: Json, status:
 def test_only_an_approved_application_gets_tokens() -> None:
     async def story(world: World) -> None:
         made = await world.made()
-        waiting = await world.token(made)
+        waiting = await world.ask_token(made)
         assert (waiting.status_code, waiting.json()["error"]) == (400, "unauthorized_client")
         path = f"/v1/apps/{made['client_id']}"
         await world.ask("POST", f"{path}/approve", world.tenant, json={"scopes": ["relations:read"]})
-        given = await world.token(made)
+        given = await world.ask_token(made)
         assert (given.status_code, given.json()["scope"]) == (200, "relations:read")
         await world.ask("POST", f"{path}/suspend", world.tenant, json={"reason": "it asked too often"})
-        assert "suspended" in (await world.token(made)).json()["error_description"]
+        assert "suspended" in (await world.ask_token(made)).json()["error_description"]
         read = await world.ask("GET", f"/register/{made['client_id']}", made["registration_access_token"])
         assert (read.json()["state"], read.json()["reason"]) == ("suspended", "it asked too often")
         assert (await world.ask("DELETE", path, world.tenant)).status_code == 204
-        assert (await world.token(made)).status_code == 401
+        assert (await world.ask_token(made)).status_code == 401
         assert [act for act, _ in world.acts()] == [
             *("app.register", "app.approve", "app.token", "app.suspend", "app.delete")
         ]
@@ -291,31 +291,33 @@ def test_a_registration_token_is_for_one_application_and_changes_only_that() -> 
 
 def test_a_secret_is_replaced_without_downtime() -> None:
     async def story(world: World) -> None:
-        made = await world.approved()
+        made = await world.allowed()
         path, token = f"/register/{made['client_id']}/secrets", made["registration_access_token"]
         added = await world.ask("POST", path, token, json={"others_end_in_hours": 1})
         assert added.status_code == 201
         both = (made, {**made, "client_secret": added.json()["client_secret"]})
-        assert [(await world.token(each)).status_code for each in both] == [200, 200]
+        assert [(await world.ask_token(each)).status_code for each in both] == [200, 200]
         third = await world.ask("POST", path, token, json={})
         assert third.status_code == 409
         assert "2 valid secrets" in third.json()["detail"]
         world.clock.turn(timedelta(hours=1).total_seconds())
-        assert [(await world.token(each)).status_code for each in both] == [401, 200]
+        assert [(await world.ask_token(each)).status_code for each in both] == [401, 200]
         gone = await world.ask("DELETE", f"{path}/{added.json()['secret']}", token)
         assert gone.status_code == 204
-        assert (await world.token(both[1])).status_code == 401
+        assert (await world.ask_token(both[1])).status_code == 401
         by_tenant = await world.ask(
             "POST", f"/v1/apps/{made['client_id']}/secrets", world.tenant, json={"days": 1}
         )
-        assert (await world.token({**made, "client_secret": by_tenant.json()["client_secret"]})).status_code == 200
+        assert (
+            await world.ask_token({**made, "client_secret": by_tenant.json()["client_secret"]})
+        ).status_code == 200
 
     told(story)
 
 
 def test_one_tenant_decides_nothing_about_the_applications_of_another() -> None:
     async def story(world: World) -> None:
-        path = f"/v1/apps/{(await world.approved())['client_id']}"
+        path = f"/v1/apps/{(await world.allowed())['client_id']}"
         assert (await world.ask("GET", "/v1/apps", world.stranger)).json() == {"items": []}
         for method, tail in (
             *(("GET", ""), ("DELETE", ""), ("GET", "/figures"), ("DELETE", "/secrets/x")),
@@ -330,8 +332,8 @@ def test_one_tenant_decides_nothing_about_the_applications_of_another() -> None:
 
 def test_a_token_of_another_application_is_not_revoked() -> None:
     async def story(world: World) -> None:
-        one, other = await world.approved(), await world.approved()
-        text = (await world.token(one)).json()["access_token"]
+        one, other = await world.allowed(), await world.allowed()
+        text = (await world.ask_token(one)).json()["access_token"]
 
         async def revoke(made: Json, token: str | None) -> httpx.Response:
             form = {"client_id": made["client_id"], "client_secret": made["client_secret"]}
@@ -355,9 +357,9 @@ def test_a_token_of_another_application_is_not_revoked() -> None:
 
 def test_what_cannot_be_put_on_record_is_not_done() -> None:
     async def story(world: World) -> None:
-        made = await world.approved()
+        made = await world.allowed()
         world.log.away = True
-        assert (await world.token(made)).status_code == 503
+        assert (await world.ask_token(made)).status_code == 503
         answer = await world.ask("POST", f"/v1/apps/{made['client_id']}/suspend", world.tenant, json={})
         assert answer.status_code == 503
         assert world.registry.all("acme")[0].state == "approved"

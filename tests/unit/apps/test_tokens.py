@@ -56,7 +56,9 @@ def test_a_token_is_its_application() -> None:
         caller = await world.tokens.caller(text)
         assert (caller.tenant, caller.name, caller.key) == ("acme", "Bonus", made.app.id)
         assert caller.scopes == {"relations:read"}
-        assert caller.limit == made.app.limits.requests
+        limits = made.app.limits
+        assert (caller.limit, caller.purpose) == (limits.requests, made.app.id)
+        assert (caller.events_a_day, caller.endpoints) == (limits.events_a_day, limits.endpoints)
         for _ in range(3):
             assert await world.tokens.caller(text) == caller
         assert world.tokens.verifications == 1
