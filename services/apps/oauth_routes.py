@@ -24,6 +24,13 @@ from shared.http.server import json_response, problem, problems
 from shared.http.work import blocking
 
 _UNAVAILABLE = problems({503: "A server is unavailable. Retry after the seconds in Retry-After."})
+_BODIES = problems(
+    {
+        408: "The body did not arrive in time.",
+        413: "The body has more than 1 MiB.",
+        429: "Too many requests of this address are in progress. Retry after the seconds in Retry-After.",
+    }
+)
 
 
 class TokenAnswer(BaseModel):
@@ -80,7 +87,7 @@ def add_oauth(
     @app.post(
         "/oauth/token",
         response_model=TokenAnswer,
-        responses=ERRORS | _UNAVAILABLE,
+        responses=ERRORS | _BODIES | _UNAVAILABLE,
         openapi_extra=_form(grant_type="`client_credentials`.", scope="By default all that are granted."),
     )
     @public
@@ -119,7 +126,7 @@ def add_oauth(
     @app.post(
         "/oauth/revoke",
         status_code=200,
-        responses=ERRORS | _UNAVAILABLE,
+        responses=ERRORS | _BODIES | _UNAVAILABLE,
         openapi_extra=_form(token="An access token.", token_type_hint="Not needed."),
     )
     @public

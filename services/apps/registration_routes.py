@@ -32,6 +32,7 @@ from shared.http.server import json_response, problems
 ClientId = Annotated[str, DerivedFrom(), Path(max_length=100, description="The application's id.")]
 FAILURES = problems(
     {
+        400: "The body is not JSON in UTF-8.",
         422: "A parameter or the body is malformed; detail names it.",
         503: "A server is unavailable. Retry after the seconds in Retry-After.",
     }
@@ -39,7 +40,11 @@ FAILURES = problems(
 MISSING = problems({404: "There is no application with this id, or the credential is another one's."})
 CHANGED = problems({409: "Not possible for this application, or it was changed at the same moment."})
 _METADATA: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorAnswer, "description": "The metadata is not valid: `invalid_client_metadata`."}
+    400: {
+        "model": ErrorAnswer,
+        "description": "The metadata is not valid: `invalid_client_metadata`; or the body is no JSON, a problem.",
+        "content": problems({400: ""})[400]["content"],
+    }
 }
 _BODY = {
     "requestBody": {

@@ -121,6 +121,8 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
         },
         "apps": {
             **common,
+            # Preparing collections looks at these, too.
+            **dict.fromkeys((POSITIONS, OUTBOX), ("find", "listIndexes", "createCollection")),
             PROJECTIONS: _READ,
             # The keys that sign tokens are sealed.
             **dict.fromkeys(VAULT, _ADD),
