@@ -85,6 +85,12 @@ PLACES = {
         OPERATE,
         "Applications of third parties: register, approve, suspend, and their secrets.",
     ),
+    "contract": Place(
+        "services.cli.contract.command",
+        "contract_app",
+        DATA,
+        "Contracts for third parties: what is published, and whether what they read and send still holds.",
+    ),
     "explain": Place(
         "services.cli.explain",
         "explain_command",
