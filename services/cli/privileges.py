@@ -20,9 +20,11 @@ from shared.contracts.findings import FINDINGS
 from shared.contracts.services import SERVICES, ServiceSpec
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.erasure.derived import GRAPH_NODES, OUTCOMES
+from shared.mongo.restores import RESTORES
 from shared.mongo.store import OUTBOX, POSITIONS
 from shared.observability.heartbeat import WORKERS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.vault.lost import LOST_KEYS
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 from shared.versions.followers import FOLLOWERS
@@ -56,7 +58,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     either, nor read the keys that sign receipts.
     """
     common = {
-        **dict.fromkeys((API_KEYS, APPS, PUBLIC_KEYS), _READ),
+        **dict.fromkeys((API_KEYS, APPS, PUBLIC_KEYS, RESTORES), _READ),
         KEY_USES: ("find", "insert", "update"),
         **dict.fromkeys((AUDITED, CURSOR_KEYS), _ADD),
     }
@@ -71,6 +73,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             FINDINGS: ("find", "insert", "update"),
             # A document is replaced by deleting and inserting it.
             DATA_KEYS: _KEEP,
+            LOST_KEYS: ("find", "remove"),
             WRAPPING_KEYS: (*_ADD, *_PREPARE),
             **_versions(RELATIONS, _KEEP),
         },
