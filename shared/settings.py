@@ -265,6 +265,13 @@ class Settings(BaseSettings):
     exports_port: int = Field(8705, ge=0, le=65535, description="Port of the exports API.")
     intelligence_port: int = Field(8706, ge=0, le=65535, description="Port of the intelligence API.")
     webhooks_port: int = Field(8707, ge=0, le=65535, description="Port of the webhooks API.")
+    apps_port: int = Field(8708, ge=0, le=65535, description="Port of the apps API.")
+    apps_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#]+/?$",
+        description="Public address of the apps API, such as https://apps.kith.example: the issuer of access"
+        " tokens. Default: KITH_APPS_PORT of KITH_HOST.",
+    )
     cassandra_port: int = Field(8710, ge=0, le=65535, description="Port of the Cassandra sink.")
     webhook_allow: tuple[str, ...] = Field(
         (),

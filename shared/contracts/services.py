@@ -99,6 +99,14 @@ _TABLE = (
         documents=("webhook_endpoints", "webhook_deliveries"),
     ),
     ServiceSpec(
+        "apps",
+        8708,
+        "Run the apps service: applications of third parties and their tokens. Needs KITH_KAFKA and KITH_MONGO.",
+        writes=(AUDIT,),
+        reads=(LEDGER,),
+        documents=("apps",),
+    ),
+    ServiceSpec(
         "cassandra",
         8710,
         "Run the Cassandra sink: facts, relationships and aggregates in its tables. Needs KITH_CASSANDRA.",
