@@ -109,6 +109,18 @@ PLACES = {
         OPERATE,
         "Rebuild a projection from the log beside the live version, compare the two, and switch.",
     ),
+    "backup": Place(
+        "services.backup.commands",
+        "backup_command",
+        OPERATE,
+        "Write the database into a folder, as of one moment, while the services go on.",
+    ),
+    "restore": Place(
+        "services.backup.commands",
+        "restore_command",
+        OPERATE,
+        "Load a backup into the database. All services must be stopped, and Kafka must be the one of the backup.",
+    ),
     "audit": Place(
         "services.cli.audit", "audit_app", OPERATE, "The record of who saw personal data and who did what."
     ),
