@@ -18,7 +18,9 @@ class ServiceSpec:
     ``summary`` is the help of `kith NAME`. ``folds`` are the topics of its projection, which it reads in the
     consumer group with its own name. ``reads`` are topics that it reads outside any group. ``describes`` are
     topics of which it only requests the end offsets. ``documents`` are the collections that `kith status` counts.
-    ``rebuilds`` is the help of `kith rebuild NAME`; empty where there is nothing to rebuild.
+    ``rebuilds`` is the help of `kith rebuild NAME`; empty where there is nothing to rebuild. ``needs`` is the
+    setting with the address of the outside system that the service connects Kith to (`amqp`). Such a *connector*
+    runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose.
     """
 
     name: str
@@ -30,6 +32,7 @@ class ServiceSpec:
     describes: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
     rebuilds: str = ""
+    needs: str = ""
 
 
 _TABLE = (
@@ -95,11 +98,27 @@ _TABLE = (
         reads=(LEDGER, *CHANGES.values()),
         documents=("webhook_endpoints", "webhook_deliveries"),
     ),
+    ServiceSpec(
+        "rabbitmq",
+        8709,
+        "Run the bridge to RabbitMQ: events in, changes out. Needs KITH_AMQP, KITH_KAFKA and KITH_MONGO.",
+        writes=(*INPUTS, DEAD_LETTERS, AUDIT),
+        folds=tuple(CHANGES.values()),
+        reads=(LEDGER,),
+        # To see whether Kafka has them.
+        describes=INPUTS,
+        needs="amqp",
+    ),
 )
 
 #: By name, in starting order.
 SERVICES: Mapping[str, ServiceSpec] = {spec.name: spec for spec in _TABLE}
+#: Those that run everywhere.
+CORE: Mapping[str, ServiceSpec] = {name: spec for name, spec in SERVICES.items() if not spec.needs}
+#: Those that run where they are asked for.
+CONNECTORS: Mapping[str, ServiceSpec] = {name: spec for name, spec in SERVICES.items() if spec.needs}
 #: Services with a projection, which have workers, lag and versions.
 PROJECTIONS: Mapping[str, ServiceSpec] = {name: spec for name, spec in SERVICES.items() if spec.folds}
+CORE_PROJECTIONS: Mapping[str, ServiceSpec] = {name: spec for name, spec in CORE.items() if spec.folds}
 #: Projections whose documents a rebuild makes anew. What webhooks have sent cannot be unsent.
 REBUILT: Mapping[str, ServiceSpec] = {name: spec for name, spec in PROJECTIONS.items() if spec.rebuilds}
