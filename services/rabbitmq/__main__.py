@@ -17,7 +17,6 @@ from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS
 from shared.erasure.ledger import Ledger
 from shared.kafka.python_client.watch import KafkaProbe
-from shared.observability.metered import PublisherMeter
 from shared.observability.worker_revisions import WorkerRevisions
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
@@ -67,7 +66,6 @@ def _kith(service: Service, ledger: Ledger) -> Kith:
     revisions = service.background(WorkerRevisions(service.database))
     prepared = Prepared(service.database, COLLECTIONS)
     late = service.closing(LatePublisher(service.publisher))
-    publisher = PublisherMeter(service.metrics).on(late)
     inputs = [topics.name(short) for short in INPUTS]
     door = Door(
         topics,
@@ -78,8 +76,8 @@ def _kith(service: Service, ledger: Ledger) -> Kith:
     )
     return Kith(
         door,
-        publisher,
-        DeadLetters(service.database, publisher, topics.name("dead-letters"), vault),
+        late,
+        DeadLetters(service.database, late, topics.name("dead-letters"), vault),
         vault,
         service.access.record_all,
         lambda: (

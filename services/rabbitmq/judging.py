@@ -39,7 +39,7 @@ class Judged:
     def bad(self) -> list[Bad]:
         """What becomes dead letters."""
         rejected = [
-            Bad(*body, InvalidEvent(verdict.reason, verdict.detail, verdict.field))
+            Bad(*body, _error(verdict))
             for verdict, body in zip(self.verdicts, self.bodies, strict=True)
             if isinstance(verdict, Rejected)
         ]
@@ -47,6 +47,12 @@ class Judged:
 
     def accepted(self) -> list[Accepted]:
         return [verdict for verdict in self.verdicts if isinstance(verdict, Accepted)]
+
+
+def _error(verdict: Rejected) -> InvalidEvent:
+    if verdict.reason == "wrong_tenant":
+        return InvalidEvent("wrong_tenant", "is not the tenant of the queue in KITH_RABBITMQ_QUEUES", "tenant")
+    return InvalidEvent(verdict.reason, verdict.detail, verdict.field)
 
 
 def judge(door: Door, queue: str, tenant: str, deliveries: Sequence[Delivery], arrived: datetime) -> Judged:
@@ -61,7 +67,11 @@ def judge(door: Door, queue: str, tenant: str, deliveries: Sequence[Delivery], a
         except InvalidEvent as error:
             judged.unreadable.append(Bad(delivery.body, delivery.properties, error))
             continue
-        for headers, body in requests:
+        for body, headers in requests:
+            if not headers:
+                judged.verdicts.append(door.judge_one(body, arrived, bound))
+                judged.bodies.append((body, delivery.properties))
+                continue
             try:
                 verdicts = door.judge(body, headers, arrived, bound)
             except Refused as error:

@@ -7,7 +7,7 @@ that differs between two deliveries of one message, so a redelivery is a duplica
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote
@@ -17,7 +17,7 @@ import msgspec
 from services.ingest.body import inflate, is_gzip
 from services.ingest.items import is_array, split
 from services.ingest.limits import Refused
-from services.ingest.modes import BATCHED, PLAIN, STRUCTURED, Header
+from services.ingest.modes import BATCHED, PLAIN, STRUCTURED, Header, mode_of
 from services.rabbitmq.protocols import Delivery, Properties
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.limits import MAX_BODY_BYTES
@@ -33,10 +33,11 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Request(NamedTuple):
-    """One event, as a request to the door: headers as in ASGI, and the body."""
+    """One event, as a request to the door: its body, and headers as in ASGI. Without headers it is an event in
+    structured mode, by far the most frequent."""
 
-    headers: list[Header]
     body: bytes
+    headers: Sequence[Header] = ()
 
 
 def requests_of(delivery: Delivery, queue: str) -> list[Request]:
@@ -56,22 +57,23 @@ def _requests(body: bytes, properties: Properties, source: str) -> Iterator[Requ
     body = body.removeprefix(BOM)
     media = (properties.content_type or "").partition(";")[0].strip().lower()
     stated = [(name, _text(name, value)) for name, value in _attributes(properties.headers)]
+    if ";" in (properties.content_type or "") and not stated:
+        mode_of([_content_type(properties)])  # its charset
     if media == BATCHED or (is_array(body) and media in ("", PLAIN) and not stated):
         if stated:
             raise InvalidEvent("invalid", "a batch takes no attributes in headers: each of its events has its own")
         for item in split(body)[0]:
-            yield Request(_STRUCTURED, item if media == BATCHED else _completed(item, properties, source))
+            yield Request(item if media == BATCHED else _completed(item, properties, source))
+    elif media == STRUCTURED and not stated:
+        yield Request(body)
     elif media.startswith("application/cloudevents"):
-        yield Request([_content_type(properties), *map(_header, stated)], body)
+        yield Request(body, [_content_type(properties), *map(_header, stated)])
     elif stated:
-        yield Request([_content_type(properties), *_binary(stated, body, properties, source)], body)
+        yield Request(body, [_content_type(properties), *_binary(stated, body, properties, source)])
     elif media in ("", PLAIN):
-        yield Request(_STRUCTURED, _completed(body, properties, source))
+        yield Request(_completed(body, properties, source))
     else:
         raise InvalidEvent("invalid", "the content type is neither JSON nor that of a CloudEvent")
-
-
-_STRUCTURED: list[Header] = [(_CONTENT_TYPE, STRUCTURED.encode())]
 
 
 def _content_type(properties: Properties) -> Header:
