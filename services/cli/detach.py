@@ -57,7 +57,8 @@ def _arguments(options: Options) -> Sequence[str]:
     workers = [part for service, count in options.workers.items() for part in ("--workers", f"{service}={count}")]
     named = {"--data": options.data, "--port-base": options.port_base, "--context": options.context}
     given = [part for name, value in named.items() if value is not None for part in (name, str(value))]
-    return [*given, *workers, *(["--docker"] if options.docker else [])]
+    flags = [*(["--docker"] if options.docker else []), *(f"--{name}" for name in sorted(options.connectors))]
+    return [*given, *workers, *flags]
 
 
 def _reason(log: Path, status: int) -> str:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from services.cli.up import reachable
-from shared.contracts.services import SERVICES
+from shared.contracts.services import CONNECTORS, SERVICES
 from shared.settings import Settings
 
 PATIENCE_SECONDS = 2.0
@@ -27,9 +27,11 @@ class Health(NamedTuple):
 
 
 def look(settings: Settings) -> list[Health]:
-    """Check the readiness of every service at its address in the settings."""
+    """Check the readiness of every service at its address in the settings. A connector that no setting places and
+    that does not answer does not run, and is left out."""
     with ThreadPoolExecutor(len(SERVICES)) as pool:
-        return list(pool.map(lambda service: _one(service, settings), SERVICES))
+        found = pool.map(lambda service: _one(service, settings), SERVICES)
+        return [one for one in found if one.service not in CONNECTORS or one.state != "unknown"]
 
 
 def as_json(found: Sequence[Health]) -> list[dict[str, Any]]:

@@ -18,13 +18,15 @@ from shared.settings import Settings
 
 @dataclass(frozen=True)
 class Options:
-    """The folder that keeps the data, the first port, processes by service, the name of the context."""
+    """The folder that keeps the data, the first port, processes by service, the name of the context, and the
+    connectors that run, too."""
 
     data: Path | None = None
     port_base: int | None = None
     workers: Mapping[str, int] = field(default_factory=dict)
     docker: bool = False
     context: str | None = None
+    connectors: frozenset[str] = frozenset()
 
     def name(self, command: str) -> str:
         """The default name of the context: that of the folder, else that of the command."""
@@ -48,7 +50,14 @@ def stack_session(
 
     try:
         stack = Stack(
-            settings, options.data, options.port_base, options.workers, options.docker, say=warn, opened=opened
+            settings,
+            options.data,
+            options.port_base,
+            options.workers,
+            options.docker,
+            options.connectors,
+            say=warn,
+            opened=opened,
         )
         try:
             with stack:

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +15,11 @@ from typing import Any, NoReturn, Self
 
 from pydantic import SecretStr
 
+from services.cli import outside
 from services.cli.data_lock import holding
 from services.cli.stack_keys import StackKeys
 from shared.contracts.errors import ConfigurationError
-from shared.contracts.services import SERVICES
+from shared.contracts.services import CONNECTORS, CORE
 from shared.local.kafka import KafkaServer
 from shared.local.ports import require_free, taken
 from shared.local.private import private_file
@@ -36,10 +37,11 @@ class Stack:
     """Context manager: the servers that no setting names, the topics, and every service, ready.
 
     ``workers`` is the number of processes of a service (default 1): the first on the service's port, further ones
-    on free ports. With ``port_base`` N the services listen on N and the following ports, then Kafka, its
-    controller and MongoDB. An explicit port (by base or setting) that is in use raises ConfigurationError; a
-    default port is replaced by a free one, which ``say`` reports. ``opened`` is called with the folder of this
-    stack before any process starts.
+    on free ports. ``connectors`` run besides the core services, each with the outside system that it needs
+    (``services.cli.outside``) where no setting names one. With ``port_base`` N the services listen on N and the
+    following ports, then Kafka, its controller and MongoDB. An explicit port (by base or setting) that is in use
+    raises ConfigurationError; a default port is replaced by a free one, which ``say`` reports. ``opened`` is
+    called with the folder of this stack before any process starts.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Stack:
         port_base: int | None = None,
         workers: Mapping[str, int] | None = None,
         docker: bool = False,
+        connectors: Collection[str] = (),
         say: Callable[[str], None] = lambda _: None,
         opened: Callable[[Path], None] = lambda _: None,
     ) -> None:
@@ -57,6 +60,8 @@ class Stack:
         self._port_base = port_base
         self._workers = dict(workers or {})
         self._docker = docker
+        #: The services of this stack, in starting order.
+        self._chosen = (*CORE, *(name for name in CONNECTORS if name in connectors))
         self._say = say
         self._opened = opened
         self._exit = ExitStack()
@@ -75,8 +80,8 @@ class Stack:
         return self._keys.headers(tenant)
 
     def __enter__(self) -> Self:
-        if unknown := set(self._workers) - set(SERVICES):
-            raise ConfigurationError(f"there is no service {', '.join(sorted(unknown))}")
+        if unknown := set(self._workers) - set(self._chosen):
+            raise ConfigurationError(f"this stack has no service {', '.join(sorted(unknown))}")
         if self._given.tls_cert_file is not None:
             raise ConfigurationError("`kith up` starts local servers without TLS: unset KITH_TLS_*")
         if abandoned := remove_abandoned():
@@ -88,6 +93,7 @@ class Stack:
             ports = self._ports()
             self._keep_master_key(folder)
             self._start_servers(undo, folder)
+            self._start_outside(undo, folder)
             from shared.kafka.topics_admin import ensure_topics
 
             ensure_topics(self.settings)
@@ -138,14 +144,14 @@ class Stack:
     def _ports(self) -> dict[str, int]:
         """The port of each process of a service."""
         base, given = self._port_base, self._given
-        wanted: dict[str, int] = {service: getattr(given, f"{service}_port") for service in SERVICES}
+        wanted: dict[str, int] = {service: getattr(given, f"{service}_port") for service in self._chosen}
         if base is not None:
-            wanted = {service: base + index for index, service in enumerate(SERVICES)}
+            wanted = {service: base + index for index, service in enumerate(self._chosen)}
             own = {name for name in ("kafka", "mongo") if getattr(given, name) is None}
-            require_free({**wanted, **server_ports(base + len(SERVICES), own)})
+            require_free({**wanted, **server_ports(base + len(self._chosen), own)})
         require_free({s: port for s, port in wanted.items() if f"{s}_port" in given.model_fields_set})
         busy = taken(wanted)
-        for service in SERVICES:
+        for service in self._chosen:
             wanted |= {f"{service}-{n}": 0 for n in range(2, self._workers.get(service, 1) + 1)}
         ports = dict(zip(wanted, replace_taken([*wanted.values()]), strict=True))
         for service, holder in busy.items():
@@ -159,7 +165,7 @@ class Stack:
         missing = {name for name, address in given.items() if address is None}
         login: dict[str, Any] = {}
         if missing:
-            base = None if self._port_base is None else self._port_base + len(SERVICES)
+            base = None if self._port_base is None else self._port_base + len(self._chosen)
             if self._docker:
                 try:
                     from shared.local.containers import Containers
@@ -177,10 +183,25 @@ class Stack:
         self.settings = self._given.model_copy(update={**given, **login, "host": self._given.host})
         self.addresses = {name: address for name, address in given.items() if address is not None}
 
+    def _start_outside(self, undo: ExitStack, folder: Path) -> None:
+        """The outside systems of the connectors, where no setting names one."""
+        for name in self._chosen:
+            if name not in CONNECTORS:
+                continue
+            setting = CONNECTORS[name].needs
+            if (address := getattr(self._given, setting)) is None:
+                system = undo.enter_context(outside.server(name, folder, folder / "log" / f"{name}-server.log"))
+                self._servers = [*self._servers, *system.processes]
+                address = system.address
+                self.settings = self.settings.model_copy(update={setting: address})
+            self.addresses[setting] = (
+                address.get_secret_value() if isinstance(address, SecretStr) else str(address)
+            )
+
     def _start_services(self, log: Path, ports: dict[str, int]) -> dict[str, str]:
         chosen = self._given
         self.settings = self.settings.model_copy(
-            update={f"{service}_port": ports[service] for service in SERVICES}
+            update={f"{service}_port": ports[service] for service in self._chosen}
         )
         urls = {name: f"http://{reachable(chosen.host)}:{port}" for name, port in ports.items()}
         # The dashboard, which analytics serves, asks the relations API from the browser.
@@ -193,7 +214,7 @@ class Stack:
             process = Process(name, argv, log / f"{name}.log", {**os.environ, **environment(own)})
             self.services[name] = process  # before it starts, so that every running process is stopped
             process.start()
-        self.addresses = {**{service: urls[service] for service in SERVICES}, **self.addresses}
+        self.addresses = {**{service: urls[service] for service in self._chosen}, **self.addresses}
         return urls
 
     def _wait_ready(self, urls: dict[str, str]) -> None:

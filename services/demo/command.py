@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn, Protocol
 import typer
 
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.services import CORE, SERVICES
 
 if TYPE_CHECKING:
     from shared.settings import Settings
 
 
 DATA = typer.Option(help="Folder that keeps the data. Without it, everything is gone at the end.")
+_PORTS = len(CORE) + 3
 PORT_BASE = typer.Option(
     min=1,
-    max=65_528,
-    help="First of eight ports: the services, then Kafka (two) and MongoDB. All must be free.",
+    max=65_536 - len(SERVICES) - 3,
+    help=f"First of {_PORTS} ports: the services, then Kafka (two) and MongoDB. All must be free.",
 )
 
 

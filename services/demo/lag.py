@@ -13,7 +13,7 @@ from pymongo.database import Database
 
 from services.demo.changelog import Logged
 from shared.contracts.errors import Unavailable
-from shared.contracts.services import PROJECTIONS
+from shared.contracts.services import CORE_PROJECTIONS, PROJECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
 from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
@@ -56,7 +56,7 @@ class LagReader:
         self,
         settings: Settings,
         database: Database[dict[str, Any]],
-        services: Collection[str] = tuple(PROJECTIONS),
+        services: Collection[str] = tuple(CORE_PROJECTIONS),
     ) -> None:
         """``services`` are those whose lag counts. Raises Unavailable or ConfigurationError."""
         self._settings, self._database = settings, database

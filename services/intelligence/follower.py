@@ -44,7 +44,8 @@ class Source(Protocol):
 
 class Follower:
     """``open_tail`` opens a tail of the change topics. ``unreadable`` is called with each record that is no change
-    and why, ``erased`` with the tenant and id of a consumer who is erased. Both may raise Unavailable.
+    and why, ``erased`` with the tenant and id of a consumer who is erased: at once, and again when no relationship
+    of theirs is left and nothing is being written. Both may raise Unavailable.
 
     Read the state within ``reading``. Thread-safe.
     """
@@ -73,6 +74,9 @@ class Follower:
         self._problem = "the relationships have not been read yet"
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="follower", daemon=True)
+        #: Erased consumers of whom a document may still be made: their relationships are retracted in other
+        #: partitions than their erasure is told in.
+        self._leaving: set[tuple[str, str]] = set()
         #: In flight writes that were made from a state, by the numbers of that state.
         self._writing: list[Mapping[str, int]] = []
         self.scans = 0
@@ -188,6 +192,17 @@ class Follower:
             return
         for start in range(0, len(records), _PORTION):
             self._apply(records[start : start + _PORTION])
+        self._forget_again()
+
+    def _forget_again(self) -> None:
+        """Delete once more what is stored about erased consumers, now that nothing more can be made of them."""
+        with self._lock:
+            if not self._leaving or self._writing:
+                return
+            gone = [e for e in self._leaving if not self._state.known(e[0]).graph.degree("consumer", e[1])]
+        for tenant, id in gone:
+            self._patiently(self._erased, tenant, id)
+            self._leaving.discard((tenant, id))
 
     def _apply(self, records: Sequence[Record]) -> None:
         profiles: dict[tuple[str, str], set[str]] = {}
@@ -234,6 +249,7 @@ class Follower:
             raise InvalidEvent("invalid", "is not a change of a profile") from None
         profiles.setdefault((side, tenant), set()).add(id)
         if erased:
+            self._leaving.add((tenant, id))
             self._patiently(self._erased, tenant, id)
 
     def _refresh(self, state: State, side: str, tenant: str, ids: list[str]) -> None:

@@ -14,7 +14,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from shared.contracts.findings import FINDINGS, PLAINTEXT, SPELLING
-from shared.contracts.services import PROJECTIONS
+from shared.contracts.services import CORE_PROJECTIONS, PROJECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
 from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
@@ -101,10 +101,11 @@ class Status:
     @property
     def latency(self) -> dict[str, Latency]:
         """The latency of each service, over all of its living workers."""
-        counts: dict[str, Counter[int]] = {service: Counter() for service in PROJECTIONS}
+        working = {*CORE_PROJECTIONS, *(partition.service for partition in self.partitions)}
+        counts: dict[str, Counter[int]] = {service: Counter() for service in PROJECTIONS if service in working}
         for beat in self._living():
             for entry in beat["latency"]:
-                counts[beat["service"]][entry["size"]] += entry["count"]
+                counts.setdefault(beat["service"], Counter())[entry["size"]] += entry["count"]
         return {
             service: Latency(_rounded(percentile(found, 0.5)), _rounded(percentile(found, 0.99)), found.total())
             for service, found in counts.items()
@@ -170,32 +171,34 @@ class StatusReader:
         """The current status. Raises Unavailable."""
         # Positions, then the outbox, then the ends: what happens in between then shows as lag, never as done.
         database = self._database
-        live = {service: MongoRegistry(database, service).read().live for service in self._read}
         with translated():
             positions: Mapping[str, Document] = {p["_id"]: p for p in database[POSITIONS].find()}
+            beats = list(database[WORKERS].find())
+        read = self._at_work(positions, beats)
+        live = {service: MongoRegistry(database, service).read().live for service in read}
+        with translated():
             dead_letters, closed = self._letters()
             documents = {
                 name: _size(database[collection_of(name, live[service])])
-                for service, spec in PROJECTIONS.items()
-                for name in spec.documents
+                for service in read
+                for name in PROJECTIONS[service].documents
             }
             outbox = database[OUTBOX].estimated_document_count()
-            beats = list(database[WORKERS].find())
             findings = {found["_id"]: found.get("count", 0) for found in database[FINDINGS].find().sort("_id", 1)}
             marked = {
                 each["name"] for each in database.list_collections() if is_incomplete(each.get("options", {}))
             }
             incomplete = [
                 service
-                for service, spec in PROJECTIONS.items()
-                if any(collection_of(name, live[service]) in marked for name in spec.documents)
+                for service in read
+                if any(collection_of(name, live[service]) in marked for name in PROJECTIONS[service].documents)
             ]
             now = server_time(database)
         with reaching_brokers():
-            tps = partitions_of(self._consumer, [topic for names in self._read.values() for topic in names])
+            tps = partitions_of(self._consumer, [topic for names in read.values() for topic in names])
             firsts, ends = self._consumer.beginning_offsets(tps), self._consumer.end_offsets(tps)
         partitions = []
-        for service, names in self._read.items():
+        for service, names in read.items():
             own = self._stored(service, live[service], (tp for tp in tps if tp.topic in names), positions)
             nexts = {tp: max(position.get("next") or 0, firsts[tp]) for tp, position in own.items()}
             own_ends = data_ends(self._settings, nexts, {tp: ends[tp] for tp in own})
@@ -224,6 +227,11 @@ class StatusReader:
         return Status(
             now, partitions, documents, dead_letters, closed, outbox, beats, plaintext, not_in_nfc, incomplete
         )
+
+    def _at_work(self, positions: Iterable[str], beats: Iterable[Document]) -> dict[str, list[str]]:
+        """The topics of each projection that runs here: of a connector only where one has ever worked."""
+        known = {id.partition("@")[0] for id in positions} | {beat["service"] for beat in beats}
+        return {name: topics for name, topics in self._read.items() if name in CORE_PROJECTIONS or name in known}
 
     def _stored(
         self, service: str, version: int, tps: Iterable[TopicPartition], positions: Mapping[str, Document]

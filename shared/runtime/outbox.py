@@ -14,6 +14,8 @@ _MAX_BYTES = 8 * 1024 * 1024
 
 def pack(slice: Slice) -> list[OutboxBatch]:
     """The messages of a slice in batches. The ids of the batches sort in publishing order."""
+    if not slice.outcome.messages:
+        return []  # nor need the position have an offset
     groups: list[list[Message]] = []
     size = 0
     for message in slice.outcome.messages:

@@ -151,10 +151,12 @@ class Write:
 
 @dataclass(slots=True)
 class Outcome:
-    """The result of folding a slice: document changes, and messages to publish after the commit."""
+    """The result of folding a slice: document changes, and messages to publish after the commit. ``effects`` are
+    what a sink does elsewhere (``shared.sinks``); other stores ignore them."""
 
     writes: list[Write] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    effects: list[Any] = field(default_factory=list)
 
 
 E_co = TypeVar("E_co", covariant=True)

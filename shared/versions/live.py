@@ -12,7 +12,6 @@ from shared.runtime.protocols import (
     Get,
     GetKeys,
     OutboxBatch,
-    Outcome,
     Progress,
     Slice,
     Store,
@@ -54,7 +53,7 @@ class VersionStore:
             Write(collection_of(w.collection, self.version), w.id, w.before, w.after, w.blind)
             for w in slice.outcome.writes
         ]
-        return self._store.commit(replace(slice, outcome=Outcome(writes, slice.outcome.messages)))
+        return self._store.commit(replace(slice, outcome=replace(slice.outcome, writes=writes)))
 
     def clear(self, unpublished: Sequence[str]) -> None:
         self._store.clear(unpublished)

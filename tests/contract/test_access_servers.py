@@ -21,7 +21,7 @@ from services.cli.privileges import OPERATOR
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.verify import verify
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.services import SERVICES
+from shared.contracts.services import CORE
 from shared.kafka.clients import open_publisher
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Partition, Record
@@ -41,7 +41,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 def clients(secured: Secured) -> Iterator[Clients]:
     with ExitStack() as stop:
         found = Clients(secured, stop)
-        for service in SERVICES:
+        for service in CORE:
             ready = partial(found.status, service, "/health/ready")
             wait_for(service, lambda ready=ready: ready() == 200, partial(secured.log, service))  # type: ignore[misc]
         yield found
@@ -50,9 +50,9 @@ def clients(secured: Secured) -> Iterator[Clients]:
 @pytest.fixture
 def _nothing_forbidden(secured: Secured) -> Iterator[None]:
     """What a service tries and may not is in its log, also where it goes on without."""
-    before = {service: len(secured.log(service)) for service in SERVICES}
+    before = {service: len(secured.log(service)) for service in CORE}
     yield
-    for service in SERVICES:
+    for service in CORE:
         new = secured.log(service)[before[service] :]
         for sign in ("not authorized", "AuthorizationFailed", "Traceback"):
             assert sign not in new, f"{service}: {new[-3000:]}"

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from services.cli.__main__ import app
 from services.cli.up import Stack, environment
-from shared.contracts.services import PROJECTIONS
+from shared.contracts.services import CORE_PROJECTIONS
 from shared.contracts.topics import CHANGES, INPUTS, OUTPUTS, Topics
 from shared.runtime.protocols import Document
 from shared.settings import Settings
@@ -90,7 +90,7 @@ def test_the_status_before_anything_has_happened(servers: Addresses) -> None:
     given = environment(settings)
     run_kith("topics", "create", **given)
     status = json.loads(run_kith("status", "--json", **given))
-    assert status["lag"] == dict.fromkeys(PROJECTIONS, 0)
+    assert status["lag"] == dict.fromkeys(CORE_PROJECTIONS, 0)
     assert status["documents"]["relations"] == status["outbox"] == 0
     assert "Partitions" in run_kith("status", **given)
 
@@ -224,7 +224,7 @@ def without_positions(database: Database[Document]) -> dict[str, dict[str, Docum
 def test_the_status_counts_what_is_there(imported: dict[str, Any], stack: Stack) -> None:
     given = environment(stack.settings)
     status = json.loads(run_kith("status", "--json", **given))
-    assert status["lag"] == dict.fromkeys(PROJECTIONS, 0)
+    assert status["lag"] == dict.fromkeys(CORE_PROJECTIONS, 0)
     assert status["documents"]["relations"] == imported["sources"][2]["accepted"]
     assert all(partition["owner"] for partition in status["partitions"])
     assert f"{len(rows('rating_final')):,}" in run_kith("status", **given)

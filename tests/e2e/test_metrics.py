@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
 from services.cli.up import Stack, environment
-from shared.contracts.services import PROJECTIONS, SERVICES
+from shared.contracts.services import CORE, PROJECTIONS
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo.store import connect
@@ -124,7 +124,7 @@ def test_what_is_watched_is_what_the_processes_expose(drained: Stack) -> None:
     fetch(f"{drained.addresses['relations']}/v1/consumers/nobody")
     exposed = {
         name
-        for service in SERVICES
+        for service in CORE
         for name in re.findall(
             r"^# TYPE (\S+) ",
             fetch(f"{drained.addresses[service]}/metrics").text,

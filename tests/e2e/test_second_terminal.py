@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from shared.contracts.services import SERVICES
+from shared.contracts.services import CORE
 from tests.support.end_to_end import kith
 from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
@@ -178,5 +178,5 @@ def test_ctrl_c_says_what_it_ends_and_what_is_kept(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert process.returncode == 0
-    assert f"Stopping {', '.join(SERVICES)}, Kafka, MongoDB" in errors
+    assert f"Stopping {', '.join(CORE)}, Kafka, MongoDB" in errors
     assert f"Kept: data, keys and logs in {data}." in errors

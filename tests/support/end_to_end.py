@@ -25,6 +25,7 @@ from services.demo.oracle import Oracle
 from shared.contracts.codec import decode_fields, encode
 from shared.contracts.events import event_key
 from shared.contracts.topics import Topics
+from shared.erasure.derived import GRAPH_NODES
 from shared.kafka.python_client.reader import connection, partitions_of
 from shared.observability.heartbeat import WORKERS
 from shared.observability.status import read_status
@@ -197,15 +198,29 @@ def call_kith(*arguments: str, **environment: str) -> tuple[int, str, str]:
 
 #: What running processes say of themselves.
 LIVELY = {WORKERS, "followers", "webhook_leases"}
+#: What a job makes anew every few minutes, of the state of that moment.
+PERIODIC = {GRAPH_NODES, "graph_jobs"}
 
 
 def everything(database: Database[Document]) -> dict[str, dict[str, Document]]:
-    """All documents, by collection, but for the workers'; of the positions only how far they have come."""
+    """All documents, by collection, but for workers' and a job's; of positions only how far they have come."""
     found = {
         name: {document["_id"]: document for document in database[name].find()}
         for name in sorted(database.list_collection_names())
-        if name not in LIVELY
+        if name not in LIVELY | PERIODIC
     }
     for position in found["positions"].values():
         del position["epoch"], position["owner"], position["session"]
     return found
+
+
+def differing(
+    before: Mapping[str, Mapping[str, Document]], after: Mapping[str, Mapping[str, Document]]
+) -> dict[str, dict[str, tuple[Document | None, Document | None]]]:
+    """What ``everything`` found otherwise: by collection and id, the document before and after."""
+    changed: dict[str, dict[str, tuple[Document | None, Document | None]]] = {}
+    for name in sorted({*before, *after}):
+        old, new = before.get(name, {}), after.get(name, {})
+        if ids := [id for id in {*old, *new} if old.get(id) != new.get(id)]:
+            changed[name] = {id: (old.get(id), new.get(id)) for id in ids}
+    return changed

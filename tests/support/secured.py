@@ -26,7 +26,7 @@ from pymongo import MongoClient
 from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
 from shared.access.keys import ApiKeys
 from shared.access.keys_mongo import MongoKeys
-from shared.contracts.services import SERVICES
+from shared.contracts.services import CORE, SERVICES
 from shared.contracts.topics import Topics
 from shared.http.caller import SCOPES
 from shared.kafka.topics_admin import ensure_topics
@@ -59,11 +59,11 @@ class Secured:
         self.master_keys = folder / "master.key"
         add_to_file(self.master_keys)
         self.addresses: dict[str, str] = {}
-        self._ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
+        self._ports = dict(zip(CORE, free_ports(len(CORE)), strict=True))
         self.settings = self.settings_of(ADMIN)
         ensure_topics(self.settings)
         self._allow()
-        for service in SERVICES:
+        for service in CORE:
             self._start(service, stop)
 
     def settings_of(self, login: Login, mongo: Login | None = None, **more: Any) -> Settings:

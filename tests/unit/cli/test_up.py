@@ -6,22 +6,27 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from services.cli import outside, up, up_command
 from services.cli.data_lock import holding
 from services.cli.log_view import follow, last_lines
 from services.cli.up import Stack
 from services.cli.up_run import announce
 from shared.contracts.errors import ConfigurationError
-from shared.contracts.services import SERVICES
+from shared.contracts.services import CORE, SERVICES
 from shared.local.ports import holder_of, require_free
-from shared.local.processes import is_free
+from shared.local.processes import Process, is_free
 from shared.settings import Settings
 
 #: The ports of a stack: of the services, then of Kafka (two) and MongoDB.
-PORTS = len(SERVICES) + 3
+PORTS = len(CORE) + 3
 
 
 @pytest.fixture
@@ -51,7 +56,7 @@ def ports_of(settings: Settings, base: int | None = None) -> tuple[dict[str, int
 def test_a_base_gives_consecutive_ports() -> None:
     base = consecutive_free()
     ports, said = ports_of(Settings(), base)
-    assert ports == {service: base + index for index, service in enumerate(SERVICES)}
+    assert ports == {service: base + index for index, service in enumerate(CORE)}
     assert said == []
 
 
@@ -68,7 +73,7 @@ def test_a_base_of_which_one_port_is_taken_is_refused_with_what_holds_it(nth: in
 def test_servers_that_are_given_take_no_port_of_the_base() -> None:
     base = consecutive_free()
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", base + len(SERVICES)))
+        taken.bind(("127.0.0.1", base + len(CORE)))
         taken.listen()
         ports_of(Settings(kafka="elsewhere:1", mongo="mongodb://elsewhere"), base)
 
@@ -79,7 +84,7 @@ def test_a_default_port_that_is_taken_is_replaced_and_that_is_said(
     monkeypatch.setattr(type(Settings()).model_fields["privacy_port"], "default", busy)
     Settings.model_rebuild(force=True)
     try:
-        others = {f"{service}_port": 0 for service in SERVICES if service != "privacy"}
+        others = {f"{service}_port": 0 for service in CORE if service != "privacy"}
         ports, said = ports_of(Settings.model_validate(others))
     finally:
         monkeypatch.undo()
@@ -90,7 +95,7 @@ def test_a_default_port_that_is_taken_is_replaced_and_that_is_said(
 
 
 def test_a_port_that_a_setting_asks_for_is_not_replaced(busy: int) -> None:
-    any_other = {f"{service}_port": 0 for service in SERVICES}
+    any_other = {f"{service}_port": 0 for service in CORE}
     with pytest.raises(ConfigurationError, match=f"{busy} for exports"):
         ports_of(Settings.model_validate({**any_other, "exports_port": busy}))
 
@@ -208,3 +213,52 @@ def test_the_holder_says_nothing_that_is_no_json(tmp_path: Path) -> None:
         holder.say({"a": "b" * 5_000})
         holder.say({"a": "b"})
         assert json.loads((tmp_path / "kith.lock").read_text())["addresses"] == {"a": "b"}
+
+
+class Outside:
+    """A server that runs elsewhere."""
+
+    processes: tuple[Process, ...] = ()
+    address = "outside://here"
+
+
+def test_a_connector_is_chosen_by_its_option_and_gets_a_server_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[str] = []
+
+    @contextmanager
+    def server(name: str, *_: Path) -> Iterator[Outside]:
+        started.append(name)
+        yield Outside()
+
+    # A stand-in: the table's own need servers that this machine may not have.
+    spec = replace(SERVICES["webhooks"], name="webhooks", needs="kafka")
+    monkeypatch.setattr(up, "CONNECTORS", {"webhooks": spec})
+    monkeypatch.setattr(up, "CORE", {name: each for name, each in SERVICES.items() if name != "webhooks"})
+    monkeypatch.setattr(outside, "server", server)
+    assert "webhooks" not in Stack(Settings())._ports()
+    stack = Stack(Settings(), connectors={"webhooks"})
+    assert list(stack._ports())[-1] == "webhooks"
+    with ExitStack() as undo:
+        stack._start_outside(undo, tmp_path)
+    assert started == ["webhooks"]
+    assert stack.settings.kafka == stack.addresses["kafka"] == Outside.address
+    given = Stack(Settings(kafka="elsewhere:1"), connectors={"webhooks"})
+    given._start_outside(ExitStack(), tmp_path)
+    assert started == ["webhooks"]
+    assert given.addresses["kafka"] == "elsewhere:1"
+
+
+def test_each_connector_of_the_table_has_an_option_of_kith_up() -> None:
+    def command(connectors: frozenset[str] = frozenset(), *, json: bool = False) -> None:
+        found.append((connectors, json))
+
+    found: list[tuple[frozenset[str], bool]] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(up_command, "CONNECTORS", {"rabbit": replace(SERVICES["webhooks"], needs="amqp")})
+        app = typer.Typer()
+        app.command()(up_command.with_connectors(command))
+    assert CliRunner().invoke(app, ["--rabbit", "--json"]).exit_code == 0
+    assert CliRunner().invoke(app, []).exit_code == 0
+    assert found == [(frozenset({"rabbit"}), True), (frozenset(), False)]

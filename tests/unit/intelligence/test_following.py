@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.intelligence.state import Inconsistent, State
 from shared.contracts.events import Event
-from shared.runtime.protocols import Message
+from shared.runtime.protocols import Message, Record
 from shared.runtime.sequence_numbers import NUMBER
 from shared.runtime.tail import TailLost
 from tests.support.builders import TOPICS, MemoryKith, event, recorded, retracted
@@ -184,7 +184,40 @@ def test_an_erased_consumer_leaves_the_graph() -> None:
     with service.follower.reading() as state:
         assert {consumer for _, consumer, _ in graph_of(state)} == {"c2"}
         assert "c1" not in state.tenants["default"].graph.names["consumer"].ids
+    # At once, and when nothing more can be made of them.
+    assert service.erased == [("default", "c1")] * 2
+
+
+class _Given:
+    """A tail of certain records."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self._records = records
+
+    def poll(self, timeout_ms: int) -> list[Record]:  # noqa: ARG002
+        return self._records
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_is_made_of_an_erased_consumer_in_between_is_forgotten_too() -> None:
+    kith = MemoryKith()
+    store(kith, recorded("e", "2026-10-01T00:00:00Z", "r"))
+    service, tail = following(kith)
+    store(kith, event("consumer.erased", "x", "2026-10-02T00:00:00Z", {"consumer_id": "c1", "mode": "delete"}))
+    # Their erasure is told before their relationships are retracted, in another topic; the job writes meanwhile.
+    records = tail.poll(0)
+    service.follower._take(_Given([each for each in records if each.partition.topic != CHANGES]))
     assert service.erased == [("default", "c1")]
+    with service.follower.writing():
+        service.follower._take(_Given([each for each in records if each.partition.topic == CHANGES]))
+        same(service)
+        assert service.erased == [("default", "c1")], "what is being written is made of the state before"
+    service.follower._take(tail)
+    assert service.erased == [("default", "c1")] * 2
+    service.follower._take(tail)
+    assert service.erased == [("default", "c1")] * 2, "once is enough"
 
 
 def consent(id: str, consumer: str, granted: bool) -> Event:

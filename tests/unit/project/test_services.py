@@ -10,7 +10,7 @@ from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
 from services.cli.rebuild import rebuild_app
 from services.rebuild.context import NAMES, projection_of
 from shared.access.guard import Access
-from shared.contracts.services import PROJECTIONS, REBUILT, SERVICES
+from shared.contracts.services import CONNECTORS, PROJECTIONS, REBUILT, SERVICES
 from shared.contracts.topic_names import INPUTS, LEDGER, OUTPUTS
 from shared.contracts.topics import Topics
 from shared.settings import Settings
@@ -48,6 +48,15 @@ def test_a_service_has_a_setting_for_its_port(name: str) -> None:
     field = Settings.model_fields.get(f"{name}_port")
     assert field is not None, f"shared/settings.py: {name}_port"
     assert field.default == SERVICES[name].port
+
+
+@pytest.mark.parametrize("name", CONNECTORS)
+def test_a_connector_has_a_setting_for_its_outside_system_an_extra_and_a_server_of_its_own(name: str) -> None:
+    needs = CONNECTORS[name].needs
+    assert needs in Settings.model_fields, f"shared/settings.py: {needs}"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert name in extras, "pyproject.toml: optional-dependencies"
+    assert importlib.util.find_spec(f"shared.local.{name}") is not None, f"shared/local/{name}.py: server()"
 
 
 def test_no_two_services_share_a_port() -> None:

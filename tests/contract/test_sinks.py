@@ -1,0 +1,205 @@
+"""One suite for every sink: whatever crashes, repeats or comes late, a target holds exactly what was published."""
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import pytest
+
+from shared.contracts.changes import RelationChange, decode_change
+from shared.contracts.errors import Fenced, Unavailable
+from shared.runtime.protocols import Answer, Ask, Message, Outcome, Progress, Projection, Record, Slice
+from shared.sinks.store import SinkStore
+from shared.sinks.target import Row, Target
+from shared.testing.memory_sink import MemoryTables, NumberedTarget, TransactionTarget
+from tests.support.analytics_driver import PARTITIONS, TOPIC
+from tests.support.runner import Later
+from tests.support.sinks import Place, SinkRig, SinkWorld
+
+
+class FactsProjection:
+    """Changes → rows, the smallest sink."""
+
+    name = "facts"
+    version = 1
+    topics: tuple[str, ...] = (TOPIC,)
+    numbered = True
+
+    def weight(self, record: Record) -> int:  # noqa: ARG002
+        return 1
+
+    def decode(self, record: Record) -> RelationChange:
+        return decode_change(record.value or b"")
+
+    def project(self, items: Sequence[tuple[Record, RelationChange]]) -> Generator[Ask, Answer, Outcome]:
+        yield from ()
+        rows = {}
+        for _, change in items:
+            data = change.data
+            key = (change.tenant, data.consumer_id, data.relation_id)
+            rows[key] = Row("facts", key, None if data.after is None else {"amount": data.after.amount})
+        return Outcome(effects=list(rows.values()))
+
+
+class InMemory:
+    def __init__(self, kind: Callable[[MemoryTables], Target[Any]]) -> None:
+        self.tables = MemoryTables()
+        self._kind = kind
+
+    def target(self) -> Target[Any]:
+        return self._kind(self.tables)
+
+    def projection(self) -> Projection[Any]:
+        return FactsProjection()
+
+    def held(self) -> dict[Place, int]:
+        return {(str(a), str(b), str(c)): row["amount"] for (a, b, c), row in self.tables.rows("facts").items()}
+
+
+#: A new sink adds itself here: a name, and what makes its world of the test's fixtures.
+WORLDS: dict[str, Callable[[pytest.FixtureRequest], SinkWorld]] = {
+    "memory with transactions": lambda _: InMemory(TransactionTarget),
+    "memory with numbers": lambda _: InMemory(NumberedTarget),
+}
+
+
+@pytest.fixture(params=WORLDS)
+def world(request: pytest.FixtureRequest) -> SinkWorld:
+    return WORLDS[request.param](request)
+
+
+@pytest.fixture
+def rig(world: SinkWorld) -> SinkRig:
+    return SinkRig(world)
+
+
+def publish_some(rig: SinkRig, start: int, count: int) -> None:
+    """Facts that come, change and go, in every partition."""
+    for number in range(start, start + count):
+        relation = f"r{number % 5}"
+        rig.publish(relation, None if number % 7 == 6 else number, partition=number % PARTITIONS)
+
+
+def test_the_target_holds_what_was_published(rig: SinkRig) -> None:
+    publish_some(rig, 0, 40)
+    rig.worker().drain()
+    assert rig.world.held() == rig.truth()
+    assert rig.truth(), "something is left to hold"
+
+
+def test_a_crash_between_effect_and_position_repeats_the_slice(rig: SinkRig) -> None:
+    """Cut at another place, too: the next worker has larger slices."""
+
+    class Killed(Exception):
+        pass
+
+    def killed(slice: Slice) -> None:  # noqa: ARG001
+        raise Killed
+
+    for crash in range(6):
+        publish_some(rig, 10 * crash, 10)
+        worker = rig.worker(slice_events=1 + crash % 4)
+        rig.store.before_commit = killed
+        with pytest.raises(Killed):
+            worker.drain()
+        rig.store.before_commit = lambda _: None
+    rig.worker().drain()
+    assert rig.world.held() == rig.truth()
+
+
+def test_an_unavailable_target_costs_time_only(rig: SinkRig) -> None:
+    """Also where it did everything and only the answer was lost."""
+    publish_some(rig, 0, 20)
+    rig.worker(["before", "before", "after", "", "after", "before", "after"]).drain()
+    publish_some(rig, 20, 20)
+    rig.worker(["after"] * 4, slice_events=2).drain()
+    assert rig.world.held() == rig.truth()
+    assert rig.store.collections["dead_letters"] == {}
+
+
+def test_what_a_zombie_applies_late_is_without_effect(rig: SinkRig) -> None:
+    rig.publish("r1", 1)
+    rig.publish("r2", 1)
+    zombie_commits = Later()
+    zombie = rig.worker(later=zombie_commits, slice_events=2)
+    zombie.step(3)
+    assert zombie_commits.waiting, "a slice is about to be applied"
+    fresh = rig.worker()
+    fresh.step(2)
+    for number in range(2, 9):
+        rig.publish("r1", number)
+    rig.publish("r2", None)
+    fresh.drain()
+    assert rig.world.held() == rig.truth()
+    zombie_commits.heal()
+    assert rig.world.held() == rig.truth()
+    # It is fenced, claims in its turn, and goes on from where the other one is; then the other one does.
+    rig.publish("r2", 20)
+    zombie.drain()
+    rig.publish("r1", 21)
+    fresh.drain()
+    assert rig.world.held() == rig.truth()
+
+
+def test_a_claim_that_is_void_before_the_target_knows_it_applies_nothing(rig: SinkRig) -> None:
+    """Two workers claim; the older one comes to the target last, where it might look like the newer one."""
+    rig.publish("r1", 1)
+    first, second = rig.world.target(), rig.world.target()
+    position = f"{rig.world.projection().name}@1/{TOPIC}/0"
+
+    class Overtaken:
+        """The second worker claims while the first one is on its way to the target."""
+
+        def claimed(self, claim: Any) -> Progress | None:
+            SinkStore(rig.store, second).claim(position, "second")
+            return first.claimed(claim)
+
+        def apply(self, *_: Any) -> None:
+            raise AssertionError("the claim is void")
+
+    with pytest.raises(Fenced):
+        SinkStore(rig.store, Overtaken()).claim(position, "first")
+    rig.worker().drain()
+    assert rig.world.held() == rig.truth()
+
+
+def test_repeated_and_missing_numbers_count_once(rig: SinkRig) -> None:
+    """A broker failed while changes were published: one is missing at first, and some come twice."""
+    numbered: list[Message] = [rig.change(f"r{n % 3}", n) for n in range(9)]
+    for sent in (numbered[:3], numbered[4:6], numbered[2:5], numbered[4:], numbered):
+        for message in sent:
+            rig.log.append(message)
+        rig.worker(slice_events=2).drain()
+    assert rig.world.held() == rig.truth()
+
+
+def test_a_bad_record_becomes_a_dead_letter_and_harms_no_other(rig: SinkRig) -> None:
+    rig.publish("r1", 1)
+    rig.log.append(Message(TOPIC, b"default:c0", b"no change", 0))
+    rig.publish("r2", 2)
+
+    attempts: list[int] = []
+
+    def once(slice: Slice) -> None:
+        attempts.append(slice.after.next or 0)
+        if len(attempts) == 1:
+            raise Unavailable("the positions are away")
+
+    rig.store.before_commit = once
+    rig.worker().drain()
+    assert rig.world.held() == rig.truth()
+    assert [letter["reason"] for letter in rig.store.collections["dead_letters"].values()] == ["not_json"]
+
+
+def test_a_restored_target_is_filled_again() -> None:
+    """Rows and progress are those of a backup: the sink reads again what came after it."""
+    world = InMemory(TransactionTarget)
+    rig = SinkRig(world)
+    publish_some(rig, 0, 30)
+    rig.worker().drain()
+    backup = dict(world.tables.rows("facts")), dict(world.tables.progress)
+    publish_some(rig, 30, 30)
+    rig.worker().drain()
+    world.tables.tables["facts"], world.tables.progress = backup
+    publish_some(rig, 60, 5)
+    rig.worker().drain()
+    assert world.held() == rig.truth()
