@@ -1,10 +1,11 @@
 """Every setting of every Kith process: one class, environment variables with the prefix ``KITH_``."""
 
+import json
 from contextvars import ContextVar
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.limits import Most
@@ -26,6 +27,16 @@ def _shared_out(text: str) -> str:
 
 #: ``credential/tenant/process``: see shared.contracts.limits.
 Shared = Annotated[str, AfterValidator(_shared_out)]
+
+
+def _json_or_nothing(value: object) -> object:
+    """A setting in JSON that compose leaves empty."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.strip() else {}
+    except ValueError:
+        raise ValueError("is not JSON") from None
 
 
 QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,120}$")]
@@ -254,7 +265,11 @@ class Settings(BaseSettings):
     amqp: SecretStr | None = Field(
         None, description="RabbitMQ's address, amqp:// or amqps://, with user, password and virtual host."
     )
-    rabbitmq_queues: dict[QueueName, Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9_-]{0,62})$")]] = Field(
+    rabbitmq_queues: Annotated[
+        dict[QueueName, Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9_-]{0,62})$")]],
+        NoDecode,
+        BeforeValidator(_json_or_nothing),
+    ] = Field(
         {},
         description="Queues of events, and the tenant of each (JSON). Events of another tenant are rejected."
         " With * each event states its own.",

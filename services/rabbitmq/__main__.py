@@ -9,7 +9,7 @@ from services.rabbitmq.bridge import Bridge, connecting
 from services.rabbitmq.inflow import Inflow, Kith
 from services.rabbitmq.letters import DeadLetters
 from services.rabbitmq.metrics import BridgeMetrics
-from services.rabbitmq.outflow import ConfirmedStore, Outflow
+from services.rabbitmq.outflow import Outflow
 from services.rabbitmq.projection import RabbitProjection
 from services.rabbitmq.schema import COLLECTIONS
 from services.rabbitmq.topology import topology
@@ -21,13 +21,14 @@ from shared.observability.worker_revisions import WorkerRevisions
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
+from shared.sinks.store import SinkStore
 from shared.vault.open import key_problems
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ConfigurationError, or the error that stopped the bridge."""
     servers_of(settings)
-    if settings.amqp is None:
+    if settings.amqp is None or not settings.amqp.get_secret_value():
         raise ConfigurationError(
             "KITH_AMQP is not set; set it to RabbitMQ's address, as in amqp://user:password@host:5672/"
         )
@@ -48,7 +49,7 @@ def run(settings: Settings) -> None:
         if out:
             outflow = Outflow(exchange, connect, bridge.loop, metrics)
             worker = service.worker(
-                RabbitProjection(service.topics), COLLECTIONS, wrap=lambda store: ConfirmedStore(store, outflow)
+                RabbitProjection(service.topics), COLLECTIONS, wrap=lambda store: SinkStore(store, outflow)
             )
             bridge.add(inflows, outflow)
         else:

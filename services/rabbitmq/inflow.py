@@ -98,12 +98,18 @@ class Inflow:
     async def _consume(self, consumption: Consumption) -> None:
         # One batch is judged while the one before is published: no two at once, so that they stay in order.
         judged: asyncio.Queue[Judged] = asyncio.Queue(1)
+        # By hand: a TaskGroup of Python 3.11 forgets a cancellation that meets an error.
+        tasks = [
+            asyncio.create_task(self._judge_all(consumption, judged)),
+            asyncio.create_task(self._settle_all(consumption, judged)),
+        ]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._judge_all(consumption, judged))
-                group.create_task(self._settle_all(consumption, judged))
-        except BaseExceptionGroup as several:
-            raise _worst(several) from several
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        raise _worst([error for error in ended if isinstance(error, Exception)])
 
     async def _judge_all(self, consumption: Consumption, judged: "asyncio.Queue[Judged]") -> None:
         while True:
@@ -195,7 +201,6 @@ def _delay(failures: int) -> float:
     return min(_FIRST_DELAY * 2.0 ** min(failures, 16), _LONGEST_DELAY)
 
 
-def _worst(several: BaseExceptionGroup[BaseException]) -> BaseException:
+def _worst(errors: Sequence[Exception]) -> Exception:
     """The error that decides: one that no retry can mend, before one that a retry can."""
-    errors = several.exceptions
     return next((each for each in errors if not isinstance(each, Unavailable)), errors[0])

@@ -2,49 +2,24 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Protocol
+from concurrent.futures import CancelledError
 
 from services.rabbitmq.metrics import BridgeMetrics
-from services.rabbitmq.projection import effects
 from services.rabbitmq.protocols import Connect, Link, Outgoing
 from shared.contracts.errors import Unavailable
-from shared.runtime.protocols import Answer, Ask, Claim, OutboxBatch, Outcome, Progress, Slice, Store
+from shared.runtime.protocols import Claim, Progress
 
-
-class Exchange(Protocol):
-    def publish(self, lane: str, messages: Sequence[Outgoing]) -> None:
-        """Return when RabbitMQ has confirmed all, in order. Raises Unavailable when some may be missing."""
-
-
-class ConfirmedStore:
-    """``store``, which stores a slice once the exchange has confirmed its changes. A crash in between repeats
-    them, in order and with the same numbers. So does another owner of the partition who is late."""
-
-    def __init__(self, store: Store, exchange: Exchange) -> None:
-        self._store, self._exchange = store, exchange
-
-    def claim(self, position: str, owner: str) -> tuple[Claim, Progress]:
-        return self._store.claim(position, owner)
-
-    def unpublished(self, position: str) -> list[OutboxBatch]:
-        return self._store.unpublished(position)
-
-    def read(self, ask: Ask) -> Answer:
-        return self._store.read(ask)
-
-    def commit(self, slice: Slice) -> list[OutboxBatch]:
-        outgoing, letters = effects(slice.outcome.messages)
-        if outgoing:
-            self._exchange.publish(slice.claim.position, outgoing)
-        return self._store.commit(replace(slice, outcome=Outcome(slice.outcome.writes, letters)))
-
-    def clear(self, unpublished: Sequence[str]) -> None:
-        self._store.clear(unpublished)
+#: A backstop: a connection fails before.
+_SECONDS = 120.0
 
 
 class Outflow:
-    """The exchange, for other threads. Its connection belongs to ``loop``, and is opened when it is needed."""
+    """The Target of the sink: the exchange. A crash before the position moves repeats changes, in order and with
+    the same numbers; so does a worker who has lost its partition. A receiver counts them once by these.
+
+    Called by other threads. The connection belongs to ``loop``, and is opened when it is needed. Each partition
+    has a channel of its own.
+    """
 
     def __init__(
         self,
@@ -58,11 +33,19 @@ class Outflow:
         self._opening = asyncio.Lock()
         self._link: Link | None = None
 
-    def publish(self, lane: str, messages: Sequence[Outgoing]) -> None:
-        """See ``Exchange``."""
+    def claimed(self, claim: Claim) -> Progress | None:  # noqa: ARG002 - an exchange stores nothing
+        return None
+
+    def apply(self, claim: Claim, after: Progress, effects: Sequence[Outgoing]) -> None:  # noqa: ARG002
+        """Return when RabbitMQ has confirmed all messages. Raises Unavailable when some may be missing."""
+        if not effects:
+            return
         if self._loop.is_closed():
-            raise Unavailable("the bridge is stopping")
-        asyncio.run_coroutine_threadsafe(self._publish(lane, messages), self._loop).result()
+            raise Unavailable("RabbitMQ: the bridge is stopping")
+        try:
+            asyncio.run_coroutine_threadsafe(self._publish(claim.position, effects), self._loop).result(_SECONDS)
+        except (TimeoutError, CancelledError, RuntimeError) as error:  # the loop has ended
+            raise Unavailable("RabbitMQ: no confirmation, because the bridge is stopping") from error
 
     async def close(self) -> None:
         link, self._link = self._link, None

@@ -13,17 +13,15 @@ import orjson
 from services.rabbitmq.protocols import Outgoing, Properties
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import CHANGES, Topics
-from shared.runtime.protocols import Answer, Ask, Document, Message, Outcome, Record
+from shared.runtime.protocols import Answer, Ask, Document, Outcome, Record
 from shared.runtime.sequence_numbers import NUMBER, ORIGIN
 
-#: Begins the topic of a message that is for RabbitMQ. Kafka allows no such name.
-_TO_RABBITMQ = "amqp:"
 _CONTENT_TYPE = "application/cloudevents+json"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RabbitProjection:
-    """Turns the three change topics into messages. ``effects`` takes them out of an outcome again."""
+    """The three change topics; its effects are messages."""
 
     name = "rabbitmq"
     version = 1
@@ -59,13 +57,7 @@ class RabbitProjection:
     def project(self, items: Sequence[tuple[Record, Document]]) -> Generator[Ask, Answer, Outcome]:
         """The changes of a slice of one partition, in order."""
         yield from ()
-        return Outcome(messages=[_message(record, change) for record, change in items])
-
-
-def effects(messages: Sequence[Message]) -> tuple[list[Outgoing], list[Message]]:
-    """Of the messages of an outcome those for RabbitMQ, and those for Kafka (dead letters)."""
-    outgoing = [_outgoing(message) for message in messages if message.topic.startswith(_TO_RABBITMQ)]
-    return outgoing, [message for message in messages if not message.topic.startswith(_TO_RABBITMQ)]
+        return Outcome(effects=[outgoing(record, change) for record, change in items])
 
 
 def routing_key(change: Document) -> str:
@@ -80,25 +72,20 @@ def routing_key(change: Document) -> str:
     return f"{change['tenant']}.{change['type']}.{kind}"
 
 
-def _message(record: Record, change: Document) -> Message:
-    numbers = tuple((name, value) for name, value in record.headers if name in (ORIGIN, NUMBER))
-    named = tuple((name, change[name].encode()) for name in ("id", "type", "time"))
-    # Without a partition, so that it keeps its number and gets no new one.
-    return Message(_TO_RABBITMQ + routing_key(change), None, record.value or b"", None, (*named, *numbers))
-
-
-def _outgoing(message: Message) -> Outgoing:
-    stated = {name: value.decode("utf-8", "replace") for name, value in message.headers}
-    time = datetime.fromisoformat(stated["time"])
-    headers: dict[str, object] = {}
-    if ORIGIN in stated and NUMBER in stated:
-        headers = {ORIGIN: stated[ORIGIN], NUMBER: int(stated[NUMBER])}
+def outgoing(record: Record, change: Document) -> Outgoing:
+    """The message of a change, with the bytes of the record that holds it."""
+    headers = dict(record.headers)
+    time = datetime.fromisoformat(change["time"])
+    numbers: dict[str, object] = {}
+    if ORIGIN in headers and NUMBER in headers:
+        # Their forms were checked when the record was accepted.
+        numbers = {ORIGIN: headers[ORIGIN].decode(), NUMBER: int(headers[NUMBER])}
     properties = Properties(
         content_type=_CONTENT_TYPE,
-        message_id=stated["id"],
-        type=stated["type"],
+        message_id=change["id"],
+        type=change["type"],
         # AMQP counts seconds since 1970, and cannot go below. The body has the time as it is.
         timestamp=time if time >= _EPOCH else None,
-        headers=headers,
+        headers=numbers,
     )
-    return Outgoing(message.topic.removeprefix(_TO_RABBITMQ), message.value, properties)
+    return Outgoing(routing_key(change), record.value or b"", properties)

@@ -9,7 +9,7 @@ from services.rabbitmq.protocols import ExchangeSpec, QueueSpec, Topology
 #: message costs one. RabbitMQ 4 has a limit of 20 by default, and drops.
 DELIVERY_LIMIT = 100
 #: The exchange and the queue of messages that were delivered so often.
-ASIDE = "kith.undeliverable"
+ASIDE = "kith-undeliverable"
 
 
 #: Of a queue of events: replicated, in order, and losing nothing.

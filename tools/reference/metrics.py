@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from services.ingest.metrics import DoorMetrics
 from services.intelligence.follower import Follower
 from services.intelligence.metrics import GraphMetrics
+from services.rabbitmq.metrics import BridgeMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
 from services.webhooks.metrics import SenderMetrics
@@ -35,6 +36,7 @@ def registered() -> CollectorRegistry:
     spelling_metric(registry)
     SenderMetrics(registry)
     DoorMetrics(registry)
+    BridgeMetrics(registry)
     RequestMetrics(_never, registry)
     return registry
 

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.ingest.api import create_app
 from services.ingest.metrics import DoorMetrics
 from services.intelligence.metrics import GraphMetrics
+from services.rabbitmq.metrics import BridgeMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
 from services.webhooks.metrics import SenderMetrics
@@ -287,6 +288,7 @@ def exposed() -> set[str]:
     spelling_metric(registry)
     DoorMetrics(registry)
     SenderMetrics(registry)
+    BridgeMetrics(registry)
     RequestMetrics(lambda *_: pytest.fail("never asked"), registry)
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}
     return {family.name + suffix for family in registry.collect() for suffix in suffixes[family.type]}
