@@ -3,7 +3,7 @@ And the way out: what receivers have counted is what was published (tests/contra
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 
@@ -147,7 +147,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_lost_and_the_order_stays_whatever_breaks(
     kinds: list[str], kafka: list[int], letters: list[bool], breaks: list[int]
 ) -> None:
-    bodies = {
+    bodies: dict[str, Callable[[int], bytes]] = {
         "good": event,
         "bad": lambda n: event(n, "nothing"),
         "no json": lambda n: b"{%d" % n,
