@@ -89,7 +89,7 @@ def test_an_attribute_that_is_no_text_is_a_bad_message(value: object) -> None:
 
 
 def test_what_a_message_lacks_comes_from_its_properties() -> None:
-    properties = {
+    properties: dict[str, Any] = {
         "message_id": "m1",
         "type": "relation.recorded",
         "timestamp": datetime(2026, 5, 1, 10, tzinfo=UTC),
