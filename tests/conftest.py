@@ -55,6 +55,19 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
             yield Addresses(embedded.kafka.bootstrap, embedded.mongo.uri)
 
 
+@pytest.fixture(scope="session")
+def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database in Postgres: that of KITH_POSTGRES, else of a server that is started here."""
+    if given := os.environ.get("KITH_POSTGRES"):
+        yield given
+        return
+    from shared.local.postgres import server
+
+    folder = Path(tmp_path_factory.mktemp("postgres"))
+    with server(folder / "data", folder / "log" / "postgres.log") as started:
+        yield started.dsn
+
+
 @pytest.fixture
 def mongo_database(servers: Addresses) -> Iterator[Database[dict[str, Any]]]:
     """A database of its own, dropped at the end."""

@@ -112,6 +112,12 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # Consent and categories decide what is sent.
             **_versions(("consumers", "providers", "relations", ERASED), _READ),
         },
+        "postgres": {
+            **worker,
+            DEAD_LETTERS: _KEEP,
+            # What the changes name is read from them.
+            **_versions(("consumers", "providers", "relations", "relationships", ERASED), _READ),
+        },
         OPERATOR: {
             **worker,
             API_KEYS: ("find", "insert", "update"),

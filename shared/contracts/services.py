@@ -98,6 +98,15 @@ _TABLE = (
         reads=(LEDGER, *CHANGES.values()),
         documents=("webhook_endpoints", "webhook_deliveries"),
     ),
+    ServiceSpec(
+        "postgres",
+        8711,
+        "Run the Postgres sink: tables for SQL. Needs KITH_KAFKA, KITH_MONGO and KITH_POSTGRES.",
+        writes=(DEAD_LETTERS, AUDIT),
+        folds=tuple(CHANGES.values()),
+        reads=(LEDGER,),
+        needs="postgres",
+    ),
 )
 
 #: By name, in starting order.

@@ -12,6 +12,7 @@ from shared.sinks.store import SinkStore
 from shared.sinks.target import Row, Target
 from shared.testing.memory_sink import MemoryTables, NumberedTarget, TransactionTarget
 from tests.support.analytics_driver import PARTITIONS, TOPIC
+from tests.support.postgres import PostgresWorld
 from tests.support.runner import Later
 from tests.support.sinks import Place, SinkRig, SinkWorld
 
@@ -55,10 +56,18 @@ class InMemory:
         return {(str(a), str(b), str(c)): row["amount"] for (a, b, c), row in self.tables.rows("facts").items()}
 
 
+def _closing(request: pytest.FixtureRequest, world: PostgresWorld) -> SinkWorld:
+    request.addfinalizer(world.close)
+    return world
+
+
 #: A new sink adds itself here: a name, and what makes its world of the test's fixtures.
 WORLDS: dict[str, Callable[[pytest.FixtureRequest], SinkWorld]] = {
     "memory with transactions": lambda _: InMemory(TransactionTarget),
     "memory with numbers": lambda _: InMemory(NumberedTarget),
+    "postgres": lambda request: _closing(
+        request, PostgresWorld(request.getfixturevalue("postgres_dsn"), "test_sinks")
+    ),
 }
 
 

@@ -13,6 +13,7 @@ from services.analytics.dashboard.pages import add_pages
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
 from services.intelligence.api import create_app as intelligence_app
+from services.postgres.api import create_app as postgres_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_list import add_erasure_list
@@ -77,6 +78,7 @@ def bare(access: Access) -> dict[str, FastAPI]:
         ),
     }
     apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
+    apps["postgres"] = postgres_app(list, access=access)
     add_audit(apps["privacy"], nothing)
     add_erasure_list(apps["privacy"], nothing)
     add_live(apps["analytics"], nothing)
