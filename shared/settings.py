@@ -225,6 +225,9 @@ class Settings(BaseSettings):
         "scope", description="The claim with the scopes: a list, or separated by spaces."
     )
     oidc_masks_claim: str = Field("masks", description="The claim with the fields that stay hidden, if any.")
+    oidc_purpose_claim: str = Field(
+        "purpose", description="The claim with the purpose that the caller is bound to, if any."
+    )
     tls_cert_file: str | None = Field(
         None, description="PEM file with the services' certificate. With it their APIs use TLS."
     )
@@ -285,6 +288,26 @@ class Settings(BaseSettings):
         ge=1,
         description="Most relationships that a process of intelligence holds in memory. Beyond it, the process is"
         " not ready.",
+    )
+    outcomes_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Part of the recommended lists whose outcome is recorded, from 0 (none) to 1 (all).",
+    )
+    outcomes_days: float = Field(
+        30.0, gt=0, le=3_650, description="Days after a list was shown in which a relation counts as its outcome."
+    )
+    outcomes_keep_days: float = Field(
+        180.0,
+        ge=0,
+        le=3_650,
+        description="Days after that in which the list is kept: for so long, late events count.",
+    )
+    outcomes_purpose: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]] = Field(
+        {},
+        description="Purpose of consent that the recording of a list needs, by tenant, * for all others (JSON)."
+        " Default: KITH_INTELLIGENCE_PURPOSE.",
     )
     dashboard_origins: tuple[str, ...] = Field(
         (), description="Origins of dashboards that may call the relations API from a browser (JSON)."

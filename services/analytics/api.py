@@ -17,6 +17,7 @@ from shared.contracts.events import Currency
 from shared.contracts.spelling import nfc
 from shared.http.caller import ANALYTICS_READ
 from shared.http.costs import Cost, costs
+from shared.http.purposes import SUMS
 from shared.http.scopes import needs
 from shared.http.server import problems
 from shared.measures.http import add_measures
@@ -74,7 +75,7 @@ def create_app(
         summary="Relations by hour or day: counts, money, ratings.",
         responses=_FAILURES,
     )
-    @needs(ANALYTICS_READ)
+    @needs(ANALYTICS_READ, purpose=SUMS)
     def get_aggregates(
         tenant: TenantOf,
         cursors: CursorsOf,
@@ -111,7 +112,7 @@ def create_app(
         summary="The top kinds, providers or consumers of a period.",
         responses=_FAILURES,
     )
-    @needs(ANALYTICS_READ)
+    @needs(ANALYTICS_READ, purpose=SUMS)
     @costs(Cost.QUERY)
     def get_top(
         tenant: TenantOf,

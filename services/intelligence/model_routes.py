@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intelligence.answers import MASKED, AsOf, Score
 from services.intelligence.engine.campaign import TooLarge, campaign
+from services.intelligence.failures import COMBINED
 from services.intelligence.models import Models
 from services.intelligence.parameters import BETA
 from services.intelligence.present import as_of
@@ -21,14 +22,6 @@ from shared.http.paths import QueryId
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.runtime.protocols import Document
-
-_FAILURES = problems(
-    {
-        400: "The request asks for too much, or cannot be read; detail names it.",
-        422: "A parameter is missing or malformed; detail names it.",
-        503: "The graph is not whole yet, or MongoDB is unavailable. Retry after the seconds in Retry-After.",
-    }
-)
 
 
 class Quality(BaseModel):
@@ -123,7 +116,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         tags=["models"],
         summary="The learned models, with their evaluation.",
         response_model=ModelList,
-        responses=_FAILURES,
+        responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ)
     def all_models(tenant: TenantOf) -> Any:
@@ -135,7 +128,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         tags=["models"],
         summary="The versions of one model.",
         response_model=ModelList,
-        responses=_FAILURES | problems({404: "There is no model of this name."}),
+        responses=COMBINED | problems({404: "There is no model of this name."}),
     )
     @needs(INTELLIGENCE_READ)
     def one_model(name: Annotated[str, DerivedFrom(), Path(max_length=100)], tenant: TenantOf) -> Any:
@@ -149,7 +142,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         tags=["recommendations"],
         summary="Lists for many consumers at once, with a guaranteed exposure for each provider.",
         response_model=CampaignAnswer,
-        responses=_FAILURES,
+        responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ)
     def campaigns(body: CampaignBody, caller: CallerOf, _: TenantOf) -> Any:

@@ -13,6 +13,7 @@ from shared.access.guard import AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.http.caller import ADMIN
 from shared.http.parameters import BadParameter, moment
+from shared.http.purposes import INTERNAL
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 
@@ -30,7 +31,7 @@ def add_audit(app: FastAPI, reader: AuditReader) -> None:
     """Add ``GET /v1/audit`` to a guarded app."""
 
     @app.get("/v1/audit", tags=["audit"], response_model=answers.AuditPage, responses=_FAILURES)
-    @needs(ADMIN)
+    @needs(ADMIN, purpose=INTERNAL)
     def audit(
         tenant: TenantOf,
         caller: CallerOf,

@@ -17,6 +17,7 @@ from shared.contracts.spelling import nfc
 from shared.erasure.records import erasure_id
 from shared.http.caller import ADMIN
 from shared.http.parameters import BadParameter
+from shared.http.purposes import INTERNAL
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.mongo.errors import translated
@@ -109,7 +110,7 @@ def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
             }
         ),
     )
-    @needs(ADMIN)
+    @needs(ADMIN, purpose=INTERNAL)
     def listed(
         tenant: TenantOf,
         cursors: CursorsOf,

@@ -22,6 +22,7 @@ from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
 from shared.http.costs import Cost, costs
 from shared.http.paths import PathId, QueryId
 from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT_GRANTED
+from shared.http.purposes import IMPERSONAL
 from shared.http.scopes import Scoped, needs
 from shared.http.server import Refusal, json_response, problems
 from shared.measures.http import add_measures
@@ -143,7 +144,7 @@ def create_app(
         return json_response(shown)
 
     @app.get("/v1/providers/{provider_id}", response_model=answers.Provider, responses=NOT_FOUND)
-    @needs(RELATIONS_READ)
+    @needs(RELATIONS_READ, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def provider(provider_id: ProviderId, tenant: TenantOf) -> Any:
         """The profile of a provider."""

@@ -83,6 +83,7 @@ def trust_of(settings: Settings) -> Trust | None:
         settings.oidc_tenant_claim,
         settings.oidc_scopes_claim,
         settings.oidc_masks_claim,
+        settings.oidc_purpose_claim,
     )
     trust.check()
     return trust

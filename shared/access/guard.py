@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.datastructures import MutableHeaders
 
 from shared.access.audit import Act, Audit
+from shared.access.binding import bind
 from shared.access.cursor_key import OwnKey
 from shared.access.masks import hidden_order, masked, with_masks
 from shared.access.openapi import document_access
@@ -189,6 +190,8 @@ class GuardedRoute(APIRoute):
                 return await answered(_shared_out(request, owner, self.endpoint))
             caller = await access.admit(request, *need.scopes)
             request.scope["kith.caller"] = caller
+            if caller.purpose is not None:
+                bind(request, need.purpose, caller.purpose)
             try:
                 answer = await answered(_shared_out(request, owner_of(caller), self.endpoint), caller)
             except (Denied, Refusal) as refused:
@@ -203,10 +206,12 @@ class GuardedRoute(APIRoute):
                 return problem
             if caller is None:
                 return await handle(request)
-            parameters.check_scopes(caller, given)
+            # The purpose that a credential is bound to is not the caller's choice, and tells them nothing.
+            chosen = given if caller.purpose is None else [pair for pair in given if pair[0] != "purpose"]
+            parameters.check_scopes(caller, chosen)
             if not caller.masks:
                 return await handle(request)
-            parameters.check(caller.masks, given, request.path_params)
+            parameters.check(caller.masks, chosen, request.path_params)
             values = parameters.values(given)
             if model is not None:
                 check_order(model, caller.masks, values)

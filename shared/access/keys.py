@@ -10,10 +10,10 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from limits import parse
 from pydantic import TypeAdapter, ValidationError
@@ -21,19 +21,22 @@ from pydantic import TypeAdapter, ValidationError
 from shared.access.lineage import MASKABLE, is_maskable
 from shared.access.masks import is_path
 from shared.contracts.errors import ConfigurationError
-from shared.contracts.events import Tenant
+from shared.contracts.events import Name, Tenant
+from shared.contracts.limits import LARGEST
 from shared.http.caller import SCOPES, Caller
 
 NO_LIMIT = "none"
 _KEY = re.compile(r"kith_([a-z0-9]{8})_([A-Za-z0-9_-]{43})", re.ASCII)
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
+_PURPOSE: TypeAdapter[str] = TypeAdapter(Name)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """The stored form of a key. ``until`` is when it expires (after a rotation), ``revoked`` when it was revoked,
-    ``successor`` the prefix of the key that replaces it."""
+    ``successor`` the prefix of the key that replaces it. ``purpose``, ``events_a_day`` and ``endpoints`` are as in
+    Caller."""
 
     prefix: str
     tenant: str
@@ -46,12 +49,29 @@ class ApiKey:
     until: datetime | None = None
     revoked: datetime | None = None
     successor: str | None = None
+    purpose: str | None = None
+    events_a_day: int | None = None
+    endpoints: int | None = None
 
     def valid(self, now: datetime) -> bool:
         return self.revoked is None and (self.until is None or now < self.until)
 
     def caller(self) -> Caller:
-        return Caller(self.tenant, frozenset(self.scopes), self.masks, self.name, self.prefix, self.limit)
+        return Caller(
+            self.tenant,
+            frozenset(self.scopes),
+            self.masks,
+            self.name,
+            self.prefix,
+            self.limit,
+            purpose=self.purpose,
+            events_a_day=self.events_a_day,
+            endpoints=self.endpoints,
+        )
+
+
+#: What a rotated key hands on to its successor.
+_RIGHTS = ("tenant", "name", "scopes", "masks", "limit", "purpose", "events_a_day", "endpoints")
 
 
 class KeyStore(Protocol):
@@ -83,9 +103,14 @@ class ApiKeys:
         scopes: Sequence[str],
         masks: Sequence[str] = (),
         limit: str | None = None,
+        *,
+        purpose: str | None = None,
+        events_a_day: int | None = None,
+        endpoints: int | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key and its full text, which is not stored and cannot be shown again."""
         _check(tenant, scopes, masks, limit)
+        check_bounds(purpose, events_a_day, endpoints)
         for mask in masks:
             # A misspelt mask would hide nothing.
             if not is_maskable(mask):
@@ -96,24 +121,16 @@ class ApiKeys:
                     else f"a mask begins with one of {', '.join(sorted(MASKABLE))}"
                 )
                 raise ConfigurationError(f"{mask} is not a field that can be hidden; {hint}")
-        return self._made(tenant, name, scopes, masks, limit)
+        named = {"tenant": tenant, "name": name, "limit": limit, "purpose": purpose}
+        sets = {"scopes": tuple(sorted(set(scopes))), "masks": tuple(sorted(set(masks)))}
+        return self._made({**named, **sets, "events_a_day": events_a_day, "endpoints": endpoints})
 
-    def _made(
-        self, tenant: str, name: str, scopes: Sequence[str], masks: Sequence[str], limit: str | None
-    ) -> tuple[ApiKey, str]:
+    def _made(self, rights: Mapping[str, Any]) -> tuple[ApiKey, str]:
+        """``rights``: the fields of the key that do not make it another key."""
         while True:
             prefix = "".join(secrets.choice(_ALPHABET) for _ in range(8))
             text = f"kith_{prefix}_{secrets.token_urlsafe(32)}"
-            key = ApiKey(
-                prefix,
-                tenant,
-                name,
-                tuple(sorted(set(scopes))),
-                tuple(sorted(set(masks))),
-                digest(text),
-                _milliseconds(self._clock()),
-                limit,
-            )
+            key = ApiKey(prefix=prefix, hash=digest(text), created=_milliseconds(self._clock()), **rights)
             if self._store.insert(key):
                 return key, text
 
@@ -133,7 +150,7 @@ class ApiKeys:
         old = self.get(prefix)
         if not old.valid(now) or old.successor is not None:
             raise ConfigurationError(f"the key {prefix} has ended or been rotated already")
-        new, text = self._made(old.tenant, old.name, old.scopes, old.masks, old.limit)
+        new, text = self._made({name: getattr(old, name) for name in _RIGHTS})
         if not self._store.replace(old, replace(old, until=now + overlap, successor=new.prefix)):
             self._store.replace(new, replace(new, revoked=now))
             raise ConfigurationError(f"the key {prefix} was changed by another process; try again")
@@ -176,6 +193,20 @@ def _check(tenant: str, scopes: Sequence[str], masks: Sequence[str], limit: str 
         raise ConfigurationError(f"{', '.join(wrong)} is not a field's path such as personal.email")
     if limit is not None and limit != NO_LIMIT:
         check_limit(limit)
+
+
+def check_bounds(purpose: str | None, events_a_day: int | None, endpoints: int | None) -> None:
+    """Raise ConfigurationError for a purpose that no consent can have, and for quotas that are no numbers."""
+    if purpose is not None:
+        try:
+            _PURPOSE.validate_python(purpose)
+        except ValidationError:
+            raise ConfigurationError(
+                f"{purpose!r} cannot be a purpose: it begins with a letter or _ and has letters, digits, _ and -"
+            ) from None
+    for what, most in (("events a day", events_a_day), ("endpoints", endpoints)):
+        if most is not None and not 0 <= most <= LARGEST:
+            raise ConfigurationError(f"{most} {what}: must be 0 to {LARGEST:,}")
 
 
 def check_limit(limit: str) -> None:

@@ -13,6 +13,7 @@ from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
 COLLECTION = "api_keys"
+_LATER = frozenset({"purpose", "events_a_day", "endpoints"})
 
 
 class MongoKeys:
@@ -44,11 +45,17 @@ class MongoKeys:
 
     def replace(self, before: ApiKey, after: ApiKey) -> bool:
         with translated():
-            return self._keys.replace_one(_document(before), _document(after)).matched_count == 1
+            return self._keys.replace_one(_fields(before), _document(after)).matched_count == 1
 
 
 def _document(key: ApiKey) -> Document:
-    # All fields are always written, so that a stored document can be matched by all of its fields.
+    # A service of an earlier version knows no key with further fields. So it refuses those that have them, as it
+    # must, for it would not hold to a purpose, and takes all others.
+    return {name: value for name, value in _fields(key).items() if name not in _LATER or value is not None}
+
+
+def _fields(key: ApiKey) -> Document:
+    """All fields. In a filter, None is also a field that is not there."""
     return {
         "_id": key.prefix,
         "tenant": key.tenant,
@@ -61,6 +68,9 @@ def _document(key: ApiKey) -> Document:
         "until": key.until,
         "revoked": key.revoked,
         "successor": key.successor,
+        "purpose": key.purpose,
+        "events_a_day": key.events_a_day,
+        "endpoints": key.endpoints,
     }
 
 

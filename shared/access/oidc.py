@@ -20,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from shared.access.lineage import is_maskable
 from shared.access.masks import is_path
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.contracts.events import Tenant
+from shared.contracts.events import Name, Tenant
 from shared.http.caller import SCOPES, Caller, Denied, unauthorized
 
 #: Asymmetric signatures only. With HS256, anyone who can verify a token can also sign one.
@@ -45,6 +45,7 @@ _NOT_UNDERSTOOD = (
     RecursionError,
 )
 _TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
+_PURPOSE: TypeAdapter[str] = TypeAdapter(Name)
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Trust:
     tenant_claim: str = "tenant"
     scopes_claim: str = "scope"
     masks_claim: str = "masks"
+    purpose_claim: str = "purpose"
 
     def check(self) -> None:
         """Raise ConfigurationError for unsafe values."""
@@ -147,9 +149,10 @@ class Tokens:
         # Tokens contain scopes for other services, too (openid, profile). An unknown scope grants nothing.
         scopes = frozenset(_words(_claim(claims, self._trust.scopes_claim))) & frozenset(SCOPES)
         masks = _masks(claims, self._trust.masks_claim)
+        purpose = _purpose(claims, self._trust.purpose_claim)
         # The audit stores it as UTF-8, which cannot encode a lone surrogate.
         subject = str(claims["sub"]).encode("utf-8", "replace").decode()[:200]
-        return Caller(tenant, scopes, masks, subject, f"oidc:{subject}")
+        return Caller(tenant, scopes, masks, subject, f"oidc:{subject}", purpose=purpose)
 
     async def _current(self, again: bool = False) -> KeySet:
         """The issuer's keys. ``again`` reads them again unless that was just done."""
@@ -228,6 +231,18 @@ def _masks(claims: Json, path: str) -> tuple[str, ...]:
     if unknown := [mask for mask in value if not is_maskable(mask)]:
         raise Denied(403, f"the token's claim {path} names {unknown[0]}, which is not a field that can be hidden")
     return tuple(sorted(set(value)))
+
+
+def _purpose(claims: Json, path: str) -> str | None:
+    """The purpose that the caller is bound to; None without the claim. Raises Denied (403) for anything but the
+    name of a purpose: who cannot be bound as the issuer wants it must not see everybody."""
+    value = _claim(claims, path, ABSENT)
+    if value is ABSENT:
+        return None
+    try:
+        return _PURPOSE.validate_python(value, strict=True)
+    except ValidationError:
+        raise Denied(403, f"the token's claim {path} is not the name of a purpose") from None
 
 
 def _words(value: Any) -> list[str]:

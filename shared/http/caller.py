@@ -31,7 +31,8 @@ class Caller:
     ``masks`` are paths of fields (``personal.email``, ``amount``) that stay hidden regardless of the scopes.
     ``name`` is for people. ``key`` identifies the credential (a key's prefix, ``oidc:`` and the subject, or
     ``open``). ``limit`` replaces the configured rate limit; "none" removes it. ``bound``: the tenant comes from
-    the credential, not from the request.
+    the credential, not from the request. ``purpose``: only consumers who have granted it exist for this caller
+    (shared.http.purposes). ``events_a_day`` and ``endpoints`` (of webhooks) are quotas; None: no own one.
     """
 
     tenant: str
@@ -41,6 +42,9 @@ class Caller:
     key: str = ""
     limit: str | None = None
     bound: bool = True
+    purpose: str | None = None
+    events_a_day: int | None = None
+    endpoints: int | None = None
 
     def may(self, scope: str) -> bool:
         return scope in self.scopes

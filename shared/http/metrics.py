@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from shared.http.caller import METRICS_READ
+from shared.http.purposes import INTERNAL
 from shared.http.scopes import needs
 from shared.observability.metrics import SECONDS
 
@@ -77,6 +78,6 @@ def add_metrics(app: FastAPI, registry: CollectorRegistry) -> None:
 
     # A synchronous route runs off the event loop: gauges make requests of their own.
     @app.get("/metrics", include_in_schema=False)
-    @needs(METRICS_READ, masks_itself=True)
+    @needs(METRICS_READ, masks_itself=True, purpose=INTERNAL)
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from shared.http.caller import ADMIN
+from shared.http.purposes import IMPERSONAL, UNDECIDED, Decision
 
 F = TypeVar("F", bound=Callable[..., Any])
 _ATTRIBUTE = "kith_need"
@@ -14,11 +15,13 @@ _ANY_PARAMETER = "kith_any_parameter"
 @dataclass(frozen=True, slots=True)
 class Need:
     """``scope`` None: no credential is needed. ``also``: further scopes, for an answer with data of several.
-    ``masks_itself``: the route masks hidden fields in its answers. Otherwise that is done for it, in JSON."""
+    ``masks_itself``: the route masks hidden fields in its answers. Otherwise that is done for it, in JSON.
+    ``purpose``: what it does for credentials that are bound to a purpose."""
 
     scope: str | None
     also: tuple[str, ...] = ()
     masks_itself: bool = False
+    purpose: Decision = UNDECIDED
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -37,12 +40,12 @@ class Scoped:
 UNSAID = Need(ADMIN)
 
 
-def needs(scope: str, *also: str, masks_itself: bool = False) -> Callable[[F], F]:
-    """Declares the scopes of a route's function, all of which a caller needs. Goes below the route's own
-    decorator."""
+def needs(scope: str, *also: str, masks_itself: bool = False, purpose: Decision = UNDECIDED) -> Callable[[F], F]:
+    """Declares the scopes of a route's function, all of which a caller needs, and what it does for callers who are
+    bound to a purpose. Goes below the route's own decorator."""
 
     def mark(function: F) -> F:
-        setattr(function, _ATTRIBUTE, Need(scope, also, masks_itself))
+        setattr(function, _ATTRIBUTE, Need(scope, also, masks_itself, purpose))
         return function
 
     return mark
@@ -50,7 +53,7 @@ def needs(scope: str, *also: str, masks_itself: bool = False) -> Callable[[F], F
 
 def public(function: F) -> F:
     """Declares that a route needs no credential."""
-    setattr(function, _ATTRIBUTE, Need(None))
+    setattr(function, _ATTRIBUTE, Need(None, purpose=IMPERSONAL))
     return function
 
 

@@ -10,6 +10,7 @@ from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.masks import presented
 from shared.http.caller import Caller, forbidden
 from shared.http.costs import Cost, costs
+from shared.http.purposes import SUMS
 from shared.http.scopes import needs
 from shared.http.server import problem, problems
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
@@ -52,7 +53,7 @@ def _add(app: FastAPI, measure: Measure[S], source: Callable[[str], S], scope: s
         access.reading(caller, {"measure": measure.name}, fields)
         return orjson.dumps(shown)
 
-    @needs(scope)
+    @needs(scope, purpose=SUMS)
     @costs(Cost.MEASURE)
     def route(query: Any, caller: CallerOf, access: AccessOf, _: TenantOf) -> Any:
         return Response(answered(query, caller, access), media_type="application/json")

@@ -11,6 +11,7 @@ from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
+from shared.contracts.errors import Unavailable
 from shared.contracts.revision import REVISION
 from shared.runtime.protocols import Document
 
@@ -29,14 +30,20 @@ class Heartbeat:
     """Writes ``{_id: service/owner, service, owner, at, latency, schema}`` every two seconds on its own thread,
     outside of the transactions. ``latency`` is a histogram (``shared.observability.latency``), ``schema`` the
     revision of the event schema that the worker understands. Beats are lost while the database is unavailable.
-    ``stop`` deletes the document."""
+    ``stop`` deletes the document. ``then`` is called after each beat, and may raise PyMongoError or
+    Unavailable."""
 
     def __init__(
-        self, database: Database[Document], service: str, owner: str, latency: Callable[[], Mapping[int, int]]
+        self,
+        database: Database[Document],
+        service: str,
+        owner: str,
+        latency: Callable[[], Mapping[int, int]],
+        then: Callable[[], None] = lambda: None,
     ) -> None:
         self._workers = database.get_collection(WORKERS, write_concern=WriteConcern(1))
         self._service, self._owner = service, owner
-        self._latency = latency
+        self._latency, self._then = latency, then
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
 
@@ -58,7 +65,8 @@ class Heartbeat:
             try:
                 with pymongo.timeout(_TIMEOUT_SECONDS):
                     self.beat()
-            except PyMongoError as error:
+                    self._then()
+            except (PyMongoError, Unavailable) as error:
                 log.debug("heartbeat not written: %s", error)
             if self._stop.wait(EVERY_SECONDS):
                 return

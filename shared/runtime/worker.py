@@ -26,11 +26,17 @@ class Worker:
 
     An error that stops the runner also stops the process, with SIGTERM to itself, so that the API shuts down in
     order. ``stop`` then raises the error, and the process exits with a non-zero status. Work without progress for
-    ``stuck_seconds`` is reported as a problem, and logged with the place where it hangs.
+    ``stuck_seconds`` is reported as a problem, and logged with the place where it hangs. ``others`` returns the
+    problems of partitions that are not this worker's.
     """
 
-    def __init__(self, build: Callable[[], Runner], stuck_seconds: float = 30.0) -> None:
-        self._build = build
+    def __init__(
+        self,
+        build: Callable[[], Runner],
+        stuck_seconds: float = 30.0,
+        others: Callable[[], list[str]] = list,
+    ) -> None:
+        self._build, self._others = build, others
         self._stuck_seconds = stuck_seconds
         self._stop = threading.Event()
         self._runner: Runner | None = None
@@ -64,7 +70,7 @@ class Worker:
         if self._runner is None:
             return [f"waiting for {self._waiting_for}"]
         now = time.monotonic()
-        return [hang.describe(now) for hang in self._hangs(now)]
+        return [hang.describe(now) for hang in self._hangs(now)] + self._others()
 
     def _hangs(self, now: float) -> list[Hang]:
         return [] if self._runner is None else hangs(self._runner, self._stuck_seconds, now)

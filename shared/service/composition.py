@@ -31,6 +31,7 @@ from shared.http.tls import tls_of
 from shared.kafka.clients import open_both, open_publisher
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
+from shared.observability.abandoned import AbandonedPartitions
 from shared.observability.heartbeat import Heartbeat
 from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
@@ -206,9 +207,17 @@ class Service:
                 observer=CompositeObserver(instruments.observer, *observers),
             )
 
-        worker = Worker(build, settings.stuck_seconds)
+        abandoned = AbandonedPartitions(
+            self.database,
+            projection.name,
+            projection.topics,
+            lambda: self.versions(projection.name).read().live,
+            settings.stuck_seconds,
+        )
+        worker = Worker(build, settings.stuck_seconds, abandoned.problems)
         instruments.watch(worker)
-        self.background(Heartbeat(self.database, projection.name, owner_name(), instruments.latency.counts))
+        latency = instruments.latency.counts
+        self.background(Heartbeat(self.database, projection.name, owner_name(), latency, abandoned.look))
         return self.background(worker)
 
     def serve(

@@ -167,3 +167,26 @@ def test_what_is_stored_does_not_hold_the_secret(mongo_database: Mongo, clock: C
     assert secret not in str(stored)
     assert stored["hash"] == digest(text) == key.hash
     assert len(stored["hash"]) == 64
+
+
+def test_a_key_is_bound_to_its_purpose_and_quotas_and_so_is_its_successor(keys: ApiKeys, store: KeyStore) -> None:
+    bounds: dict[str, Any] = {"purpose": "app_7", "events_a_day": 1000, "endpoints": 2}
+    key, _ = keys.create("acme", "app", ["relations:read"], **bounds)
+    caller = keys.get(key.prefix).caller()
+    assert (caller.purpose, caller.events_a_day, caller.endpoints) == ("app_7", 1000, 2)
+    successor, _ = keys.rotate(key.prefix, timedelta(hours=1))
+    assert store.find(successor.prefix) == successor
+    assert {name: getattr(successor, name) for name in bounds} == bounds
+    assert keys.revoke(key.prefix).revoked is not None
+    for wrong in ({"purpose": "a.b"}, {"purpose": ""}, {"purpose": "$where"}, {"endpoints": -1}):
+        with pytest.raises(ConfigurationError):
+            keys.create("acme", "app", ["relations:read"], **wrong)
+
+
+def test_a_key_without_bounds_is_stored_as_earlier_versions_know_it(mongo_database: Mongo) -> None:
+    """They fail for a key that is bound, for they would not hold to its purpose."""
+    made = ApiKeys(MongoKeys(mongo_database), Clock())
+    plain, bound = made.create("acme", "till", ["admin"])[0], made.create("acme", "app", ["admin"], purpose="a")[0]
+    stored = {found["_id"]: set(found) for found in mongo_database[COLLECTION].find()}
+    assert stored[bound.prefix] - stored[plain.prefix] == {"purpose"}
+    assert made.revoke(plain.prefix).revoked is not None

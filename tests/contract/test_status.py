@@ -12,6 +12,7 @@ from services.demo.lag import LagReader
 from shared.contracts.revision import REVISION
 from shared.kafka.python_client.reader import connection
 from shared.mongo.store import connect
+from shared.observability.abandoned import AbandonedPartitions
 from shared.observability.heartbeat import WORKERS, Heartbeat
 from shared.observability.status import Latency, read_status
 from shared.runtime.protocols import Document
@@ -57,6 +58,39 @@ def test_the_end_does_not_wait_for_a_database_that_is_away() -> None:
         heartbeat = Heartbeat(client["none"], "relations", "host/1", dict)
         heartbeat.start()
         heartbeat.stop()
+
+
+def test_a_partition_whose_worker_has_ended_is_missed(mongo_database: Database[Document]) -> None:
+    now = 0.0
+    abandoned = AbandonedPartitions(mongo_database, "relations", ["kith.relations"], lambda: 2, 30.0, lambda: now)
+    owners = {
+        "relations@2/kith.relations/0": "host/1",
+        "relations@2/kith.relations/1": "host/2",
+        # Of a version that is not live, of another service, and of a topic that is not read any more.
+        "relations@1/kith.relations/2": "host/2",
+        "relations@20/kith.relations/2": "host/2",
+        "analytics@2/kith.relations/2": "host/2",
+        "relations@2/old.relations/2": "host/2",
+    }
+    mongo_database["positions"].insert_many({"_id": id, "owner": owner} for id, owner in owners.items())
+    Heartbeat(mongo_database, "relations", "host/1", dict, abandoned.look).beat()
+    # Another service's sign of life says nothing about this one's.
+    Heartbeat(mongo_database, "analytics", "host/2", dict).beat()
+    abandoned.look()
+    assert abandoned.problems() == []
+    now = 31.0
+    abandoned.look()
+    assert abandoned.problems() == ["no worker has read kith.relations/1 for 31 s, since its last one ended"]
+    mongo_database[WORKERS].update_one(
+        {"service": "relations"}, [{"$set": {"at": {"$subtract": ["$at", 60_000]}}}]
+    )
+    abandoned.look()
+    now = 62.0
+    assert len(abandoned.problems()) == 2
+    Heartbeat(mongo_database, "relations", "host/2", dict).beat()
+    Heartbeat(mongo_database, "relations", "host/1", dict).beat()
+    abandoned.look()
+    assert abandoned.problems() == []
 
 
 def test_closed_dead_letters_are_not_open(real_settings: Settings) -> None:

@@ -49,6 +49,35 @@ def come_and_go(system: System, rounds: int) -> None:
     assert system.watch.longest_stall < SESSION_SECONDS
 
 
+@pytest.mark.fast
+def test_a_crash_stops_only_what_crashed(start_system: Start) -> None:
+    """A worker is killed, and another one joins at once: the group waits for the dead one's session. Only the
+    partitions of the dead one stand still, until then."""
+    session = 8.0
+    system = start_system(session_timeout_ms=int(session * 1000))
+    system.start_all()
+    load = system.load(market_items(100_000, SEED), rate=300)
+    system.wait_balanced()
+    system.wait_stored(300)
+    topic = f"{system.settings.topic_prefix}.relations/"
+    owners = {id: pid for id, (_, pid) in system.owners("relations").items() if topic in id}
+    # librdkafka may give the topic to one of the two.
+    victim = next(worker for worker in system.workers if worker.pid in owners.values())
+    lost = {id for id, pid in owners.items() if pid == victim.pid}
+    system.watch.stalls.clear()
+    victim.kill()
+    system.forget(victim)
+    system.start("relations")
+    system.wait_dispossessed(victim)
+    stalls = {id: system.watch.stalls[id] for id in owners}
+    assert min(stalls[id] for id in lost) > session / 2, "nobody had to wait"
+    assert max((stalls[id] for id in owners.keys() - lost), default=0.0) < session / 2, stalls
+    system.wait_balanced()
+    system.wait_stored(200)
+    load.cut()
+    system.verify()
+
+
 def test_partitions_are_added_under_load(start_system: Start) -> None:
     """Keys move to other partitions, so that a fact is written by two of them; clients hear of new partitions
     within half a minute."""

@@ -26,6 +26,9 @@ TITLES = {
         "`kill -9` while draining a dead worker's outbox"
     ),
     ("membership", "workers_join_and_leave"): "Workers join and leave; nobody stalls for a session",
+    ("membership", "a_crash_stops_only_what_crashed"): (
+        "`kill -9` and an instant restart: only the dead worker's partitions wait for its session"
+    ),
     ("poison", "poison"): "Messages that are no events: one dead letter each",
     ("poison", "duplicates_within_a_batch_across_batches_and_out_of_order"): (
         "Duplicates in a batch, across batches and out of order"

@@ -36,6 +36,9 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._before: dict[str, Document] = {}
         self._moved_at = time.monotonic()
+        #: When each position last moved (``time.monotonic()``), and its longest time without, in seconds.
+        self._each_moved_at: dict[str, float] = {}
+        self.stalls: dict[str, float] = {}
         self._lock = threading.Lock()
         self.wrong: list[str] = []
         self.checks = 0
@@ -78,7 +81,16 @@ class Watch:
         if moved or not self.busy():
             self._moved_at = time.monotonic()
         self.longest_stall = max(self.longest_stall, time.monotonic() - self._moved_at)
+        self._time_each(now)
         self._before = now
+
+    def _time_each(self, now: dict[str, Document]) -> None:
+        moment = time.monotonic()
+        for id, position in now.items():
+            if position.get("next") != self._before.get(id, {}).get("next"):
+                self._each_moved_at[id] = moment
+            stall = moment - self._each_moved_at.setdefault(id, moment)
+            self.stalls[id] = max(self.stalls.get(id, 0.0), stall)
 
     def _note(self, wrong: list[str]) -> None:
         with self._lock:

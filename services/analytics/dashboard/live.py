@@ -17,6 +17,7 @@ from shared.contracts.limits import Most
 from shared.http.caller import ANALYTICS_READ, Caller
 from shared.http.costs import Cost, costs
 from shared.http.fair_pool import FairPool
+from shared.http.purposes import SUMS
 from shared.http.scopes import needs
 from shared.http.server import problems
 from shared.http.shares import Share
@@ -147,7 +148,7 @@ def add_live(app: FastAPI, reader: Reader) -> None:
             }
         ),
     )
-    @needs(ANALYTICS_READ)
+    @needs(ANALYTICS_READ, purpose=SUMS)
     @costs(Cost.QUERY)
     def get_extent(query: Annotated[ExtentQuery, Query()], tenant: TenantOf) -> Extent:
         """Of all time, of a kind, of a category. A page needs it to offer "all time", and to say where the data
@@ -171,7 +172,7 @@ def add_live(app: FastAPI, reader: Reader) -> None:
             ),
         },
     )
-    @needs(ANALYTICS_READ, masks_itself=True)
+    @needs(ANALYTICS_READ, masks_itself=True, purpose=SUMS)
     async def live(
         request: Request, query: Annotated[FiguresQuery, Query()], caller: CallerOf, _: TenantOf
     ) -> Any:

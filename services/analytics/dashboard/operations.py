@@ -16,6 +16,7 @@ from shared.access.guard import AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.contracts.errors import ConfigurationError
 from shared.http.caller import ADMIN, METRICS_READ, PERSONAL_READ
+from shared.http.purposes import INTERNAL
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.letters.letter import Selection, summary
@@ -96,7 +97,7 @@ def add_operations(
         summary="Lag, workers, stored documents and versions, as `kith status --json` has them.",
         responses=problems(_AWAY),
     )
-    @needs(METRICS_READ)
+    @needs(METRICS_READ, purpose=INTERNAL)
     def get_operations() -> Any:
         """Of the whole installation. `versions`: by service, which is live and which is being built."""
         status = readings.read()
@@ -108,7 +109,7 @@ def add_operations(
         summary="The latest open dead letters, without keys and values.",
         responses=problems(_AWAY),
     )
-    @needs(ADMIN)
+    @needs(ADMIN, purpose=INTERNAL)
     def get_dead_letters(
         tenant: TenantOf, limit: Annotated[int, Query(ge=1, le=200, description="How many at most.")] = 50
     ) -> Any:
@@ -135,7 +136,7 @@ def add_operations(
             }
         ),
     )
-    @needs(ADMIN, PERSONAL_READ, masks_itself=True)
+    @needs(ADMIN, PERSONAL_READ, masks_itself=True, purpose=INTERNAL)
     def get_message(
         id: Annotated[str, Query(max_length=400, description="The dead letter's id."), DerivedFrom()],
         tenant: TenantOf,
@@ -180,7 +181,7 @@ def add_operations(
             }
         ),
     )
-    @needs(ADMIN)
+    @needs(ADMIN, purpose=INTERNAL)
     def replay(action: ActionRequest, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Any:
         """Safe to repeat: an event counts with its own time. Changes are left out, because they would be counted
         twice."""

@@ -39,6 +39,10 @@ def create_command(
         list[str] | None, typer.Option(help="A field to hide from the key, as in personal.email; may be repeated.")
     ] = None,
     limit: Annotated[str | None, typer.Option(help="The key's own rate limit, as in 100/second, or none.")] = None,
+    purpose: Annotated[
+        str | None,
+        typer.Option(help="Bind the key: for it, only consumers who have granted this purpose exist."),
+    ] = None,
     json_line: Json = False,
 ) -> None:
     """Create a key and print it once: only its hash is stored.
@@ -48,8 +52,16 @@ def create_command(
     if not scope and not all_scopes:
         raise typer.BadParameter(f"name at least one of {', '.join(SCOPES)}", param_hint="--scope")
     with _opened() as (keys, acts, _):
-        key, text = keys.create(tenant, name, [*SCOPES] if all_scopes else scope or [], mask or [], limit)
-        acts.record(key.tenant, "keys.create", _subject(key), {"scopes": " ".join(key.scopes)})
+        key, text = keys.create(
+            tenant,
+            name,
+            [*SCOPES] if all_scopes else scope or [],
+            mask or [],
+            limit,
+            purpose=purpose,
+        )
+        bound = {} if key.purpose is None else {"purpose": key.purpose}
+        acts.record(key.tenant, "keys.create", _subject(key), {"scopes": " ".join(key.scopes), **bound})
     _show(key, text, json_line)
 
 
@@ -81,8 +93,7 @@ def list_command(
         rows.append(Row([f"kith_{key.prefix}_…", key.tenant, key.name, each["created"], each["state"]]))
         used = f"last used {each['last_used']}" if each["last_used"] else "no use recorded"
         hidden = f"; hidden from it: {' '.join(key.masks)}" if key.masks else ""
-        limit = f"; its limit: {key.limit}" if key.limit else ""
-        notes.append(Text(printable(f"{used}; may {' '.join(key.scopes)}{hidden}{limit}"), style="dim"))
+        notes.append(Text(printable(f"{used}; may {' '.join(key.scopes)}{hidden}{_bounds(key)}"), style="dim"))
     console.print(with_notes("API keys", columns, rows, notes, console) if found else "no API keys")
 
 
@@ -129,6 +140,11 @@ def _opened() -> "Iterator[tuple[ApiKeys, Acts, Database[Document]]]":
         database = client[settings.database]
         with recorder(settings, database) as acts:
             yield ApiKeys(MongoKeys(database), lambda: datetime.now(UTC)), acts, database
+
+
+def _bounds(key: "ApiKey") -> str:
+    found = [("its limit", key.limit), ("bound to the purpose", key.purpose)]
+    return "".join(f"; {what}: {value}" for what, value in found if value is not None)
 
 
 def _subject(key: "ApiKey") -> dict[str, str]:

@@ -56,6 +56,15 @@ PURPOSE_NOT_GRANTED = ProblemType(
     "The request names a `purpose`, and the consumer has not consented to it.",
     "Do not use the consumer's data for that purpose. Consent is set by an event `consumer.upserted`.",
 )
+PURPOSE_BOUND = ProblemType(
+    "purpose-bound",
+    403,
+    "The credential is bound to a purpose",
+    "The credential is bound to a purpose: for it, only consumers who have granted that purpose exist. The "
+    "request names another purpose, or its answer cannot leave out all others: a sum over all consumers cannot.",
+    "Leave out the parameter `purpose`, and choose requests about consumers. What is about everybody needs "
+    "a credential without a purpose.",
+)
 NOT_FOUND = ProblemType(
     "not-found",
     404,

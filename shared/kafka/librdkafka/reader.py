@@ -115,7 +115,8 @@ class LibrdkafkaReader:
                     "partition.assignment.strategy": "cooperative-sticky",
                     "max.poll.interval.ms": settings.max_poll_interval_ms,
                     "session.timeout.ms": settings.session_timeout_ms,
-                    "heartbeat.interval.ms": min(3_000, settings.session_timeout_ms // 3),
+                    # Members learn from it that another one joins.
+                    "heartbeat.interval.ms": min(1_000, settings.session_timeout_ms // 3),
                     "fetch.wait.max.ms": 100,
                     # How many records it prefetches, and how soon it fetches again.
                     "queued.min.messages": max(10_000, 4 * self._most),

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import (
     AuthorizationError,
     IllegalStateError,
@@ -25,6 +24,7 @@ from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.python_client.headers import read_any_header_name
+from shared.kafka.python_client.joining import EvenAssignor, joining, read_while_joining
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
@@ -156,11 +156,12 @@ class KafkaReader:
                 # A position outside the log must be an error, not a silent start from the beginning.
                 auto_offset_reset="none",
                 isolation_level="read_committed",
-                partition_assignment_strategy=(CooperativeStickyAssignor,),
+                partition_assignment_strategy=(EvenAssignor,),
                 max_poll_records=settings.slice_events,
                 max_poll_interval_ms=settings.max_poll_interval_ms,
                 session_timeout_ms=settings.session_timeout_ms,
-                heartbeat_interval_ms=min(3_000, settings.session_timeout_ms // 3),
+                # Members learn from it that another one joins.
+                heartbeat_interval_ms=min(1_000, settings.session_timeout_ms // 3),
                 # kafka-python leaves partitions with buffered records out of a fetch, and has one fetch in flight.
                 # While that waits for idle partitions, nothing is fetched from the busy ones.
                 fetch_max_wait_ms=20,
@@ -174,17 +175,12 @@ class KafkaReader:
         #: The offset after the last record returned by poll.
         self._delivered: dict[TopicPartition, int] = {}
         self._consumer.subscribe(topics=list(topics), listener=self._listener)
+        read_while_joining(self._consumer)
         self._unmirrored: dict[TopicPartition, OffsetAndMetadata] = {}
         self._mirrored_at = 0.0
 
     def poll(self, timeout_ms: int) -> Polled:
         self._unpark()
-        coordinator = self._consumer._coordinator
-        if getattr(coordinator, "rejoining", False):
-            # kafka-python 3.0.12 forgets a join that ends between two polls, and then reads on outside the group.
-            # So the join is requested again, and awaited.
-            coordinator.rejoin_needed = True
-            timeout_ms = max(timeout_ms, 1_000)
         found = self._fetch(timeout_ms)
         revoked, assigned = self._listener.take()
         stale = revoked | assigned
@@ -273,7 +269,9 @@ class KafkaReader:
             self._unmirrored[TopicPartition(*partition)] = OffsetAndMetadata(offset, "", -1)
 
     def _mirror(self) -> None:
-        if self._unmirrored and time.monotonic() - self._mirrored_at > _MIRROR_SECONDS:
+        # Not while joining: the broker would take it for a member of the generation before.
+        due = time.monotonic() - self._mirrored_at > _MIRROR_SECONDS
+        if self._unmirrored and due and not joining(self._consumer):
             self._mirrored_at = time.monotonic()
             assignment = self._consumer.assignment()
             offsets = {tp: offset for tp, offset in self._unmirrored.items() if tp in assignment}

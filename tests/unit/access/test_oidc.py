@@ -119,6 +119,11 @@ def test_a_token_is_its_caller(issuer: Issuer, tokens: Tokens) -> None:
     assert issuer.asked == 1, "the keys are kept"
 
 
+def test_a_token_may_be_bound_to_a_purpose(issuer: Issuer, tokens: Tokens) -> None:
+    assert asyncio.run(tokens.caller(issuer.token())).purpose is None
+    assert asyncio.run(tokens.caller(issuer.token(purpose="app_7"))).purpose == "app_7"
+
+
 def test_claims_may_have_other_names_and_lie_deeper(issuer: Issuer) -> None:
     trust = Trust(ISSUER, AUDIENCE, issuer.url, ("RS256",), "kith.tenant", "permissions", "https://kith/masks")
     claims: Json = {"https://kith/masks": "amount personal.*"}
@@ -153,6 +158,7 @@ def test_what_a_token_must_say(issuer: Issuer, tokens: Tokens, claims: Json) -> 
     "claims",
     [
         *({"tenant": None}, {"tenant": "No Tenant"}, {"tenant": ["acme"]}, {"tenant": "a" * 80}),
+        *({"purpose": ["mail"]}, {"purpose": ""}, {"purpose": "a.b"}, {"purpose": 5}, {"purpose": True}),
         *({"masks": ["a b"]}, {"masks": ["amount", 5]}, {"masks": {"amount": True}}, {"masks": 5}),
         *(
             {"masks": ["amout"]},
