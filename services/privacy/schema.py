@@ -9,8 +9,8 @@ REQUESTS, SIGNING_KEYS = "erasure_requests", "signing_keys"
 _STRING: dict[str, Any] = {"bsonType": "string"}
 _DATE: dict[str, Any] = {"bsonType": "date"}
 
-#: The known progress of an erasure, by erasure and mode. ``marks`` are the changes that analytics must have
-#: counted, ``told`` those that every sink must have, ``settled`` is the time when all that was so.
+#: The known progress of an erasure, by erasure and mode. ``marks`` are the changes that analytics and
+#: every sink must have, ``settled`` is the time when all that was so.
 _REQUESTS = object_schema(
     {
         "erasure": _STRING,
@@ -19,7 +19,7 @@ _REQUESTS = object_schema(
         "mode": {"enum": ["anonymise", "delete"]},
         "asked": _DATE,
     },
-    {"marks": {"bsonType": "array"}, "told": {"bsonType": "array"}, "settled": _DATE, "receipt": _STRING},
+    {"marks": {"bsonType": "array"}, "settled": _DATE, "receipt": _STRING},
 )
 #: The keys that sign receipts: the public half as a JWK, the private one sealed under a key of the vault
 #: (``sealed``) or, without encryption, plain.

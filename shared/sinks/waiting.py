@@ -35,6 +35,11 @@ class Sinks:
         return all(reached_by(numbers, _read_by(name, marks)) for name, numbers in self._seen.items())
 
 
+def of_facts(marks: Sequence[Mark]) -> list[Mark]:
+    """Those of the changes of relations."""
+    return [mark for mark in marks if _topic_of(mark) == "relations"]
+
+
 def _read_by(name: str, marks: Sequence[Mark]) -> list[Mark]:
     read = {topic for topic, changes in CHANGES.items() if changes in CONNECTORS[name].folds}
     return [mark for mark in marks if _topic_of(mark) in read]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
@@ -45,15 +46,20 @@ class PostgresWorld:
 
     def rows(self, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
         """The rows of a table, as the projection makes them."""
-        key = TABLES[name].key
-        with self.connections.lent() as connection:
-            query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(self.schema, name))
-            found = connection.cursor(row_factory=dict_row).execute(query).fetchall()
-        return {
-            tuple(row[part] for part in key): {column: row[column] for column in row if column not in key}
-            for row in found
-        }
+        return read_rows(self.dsn, self.schema, name)
 
     def drop(self) -> None:
         with self.connections.lent() as connection:
             connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(self.schema)))
+
+
+def read_rows(dsn: str, schema: str, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The rows of a table, as the projection makes them."""
+    key = TABLES[name].key
+    with psycopg.connect(dsn, options="-c timezone=UTC", row_factory=dict_row) as connection:
+        query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, name))
+        found = connection.execute(query).fetchall()
+    return {
+        tuple(row[part] for part in key): {column: row[column] for column in row if column not in key}
+        for row in found
+    }
