@@ -175,6 +175,17 @@ class Settings(BaseSettings):
         description="Threads of a process for long queries (feed pages, rankings, exports that begin), and as many"
         " again for measures. One tenant occupies at most a quarter of them.",
     )
+    measure_processes: int = Field(
+        2,
+        ge=0,
+        le=64,
+        description="Processes beside a process of relations or analytics that compute its measures. One tenant"
+        " occupies at most half of them. 0: its own threads compute.",
+    )
+    measure_seconds: float = Field(
+        120.0, gt=0, description="Seconds after which a process that computes one measure is ended."
+    )
+    measure_memory_mib: int = Field(2048, ge=256, description="MiB of memory of a process that computes measures.")
     heavy_waiting: Shared = Field(
         "32/64/256",
         description="Such queries, and again measures, that wait for a thread: per credential/tenant/process.",

@@ -13,6 +13,7 @@ from services.analytics.schema import COLLECTIONS
 from shared.erasure.followed_gate import FollowedGate
 from shared.erasure.ledger import read_ledger
 from shared.letters.store import letters_in
+from shared.measures.computing import here
 from shared.observability.status import StatusReader
 from shared.service.composition import Service, now
 from shared.service.launch import launch
@@ -39,7 +40,8 @@ def run(settings: Settings) -> None:
         app = create_app(
             AnalyticsQueries(database, names),
             lambda: gate.problems() or worker.problems(),
-            Measures(database, names, relations, now, settings.rating_scales).of,
+            service.computing("services.analytics.measures")
+            or here(Measures(database, names, relations, now, settings.rating_scales).of),
             access=service.access,
         )
         add_live(app, FiguresReader(database, names, relations, now))

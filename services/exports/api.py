@@ -15,6 +15,7 @@ from services.exports.download import Downloads
 from services.exports.formats import FORMATS
 from services.exports.measures import Measures, Refused, measure_export
 from services.exports.odata.routes import add_odata
+from services.exports.purposes import decision_of
 from services.exports.query import ExportQuery
 from services.exports.snapshot import MomentPassed
 from services.exports.source import Export, Exports
@@ -27,6 +28,7 @@ from shared.http.caller import ANALYTICS_READ, CONSUMERS_READ, PERSONAL_READ, fo
 from shared.http.costs import Cost, costs
 from shared.http.parameters import moment
 from shared.http.paths import QueryId
+from shared.http.purposes import SUMS
 from shared.http.scopes import Scoped, any_parameter, needs, public
 from shared.http.server import problem, problems
 from shared.measures.query import NotInstalled
@@ -120,7 +122,7 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
         responses=_FAILURES,
         dependencies=[Depends(downloads.place)],
     )
-    @needs(scope_of(dataset), masks_itself=True)
+    @needs(scope_of(dataset), masks_itself=True, purpose=decision_of(dataset))
     @costs(Cost.QUERY)
     def get_export(
         caller: CallerOf,
@@ -158,7 +160,14 @@ def _add_dataset(app: FastAPI, exports: Exports, dataset: Dataset, downloads: Do
             subject = {"export": dataset.name} | ({} if consumer_id is None else {"consumer_id": consumer_id})
             access.reading(caller, subject, [column.name for column in dataset.columns if column.personal])
         return downloads.begin(
-            lambda: exports.open(dataset.name, query, personal=personal, masks=caller.masks), format
+            lambda: exports.open(
+                dataset.name,
+                query,
+                personal=personal,
+                masks=caller.masks,
+                chosen=query if caller.purpose is None else replace(query, purpose=None),
+            ),
+            format,
         )
 
 
@@ -172,7 +181,7 @@ def _add_measures(app: FastAPI, measures: Measures, downloads: Downloads) -> Non
         dependencies=[Depends(downloads.place)],
     )
     # The service with the measure checks the same credential again, and masks.
-    @needs(ANALYTICS_READ, masks_itself=True)
+    @needs(ANALYTICS_READ, masks_itself=True, purpose=SUMS)
     @costs(Cost.MEASURE)
     @any_parameter
     def get_measure(

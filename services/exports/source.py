@@ -60,16 +60,18 @@ class Exports:
         *,
         personal: bool = False,
         masks: Sequence[str] = (),
+        chosen: ExportQuery | None = None,
         snapshot: Snapshot | None = None,
     ) -> Export:
-        """The matching rows, ordered by the dataset's key. The first batch is read here, so that early failures
+        """The matching rows, ordered by the dataset's key. ``chosen`` is what of the query the caller has
+        chosen (None: all of it). The first batch is read here, so that early failures
         are raised here: BadParameter, Unavailable, MomentPassed."""
         dataset = DATASETS.get(name)
         if dataset is None:
             raise BadParameter("dataset", f"there is no dataset {name}; there are {', '.join(DATASETS)}")
         query.check(dataset)
         columns, hidden = split(dataset, personal, masks)
-        check_filters(query, dataset, masks)
+        check_filters(chosen or query, dataset, masks)
         dataset = masked(dataset, masks)
         snapshot = snapshot or self.snapshot()
         providers = None

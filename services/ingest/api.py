@@ -30,6 +30,7 @@ from shared.http.caller import EVENTS_WRITE, Caller
 from shared.http.fair_pool import FairPool
 from shared.http.problems.client import SHARE_USED_UP
 from shared.http.problems.server import KEYS_UNAVAILABLE, NOT_ACKNOWLEDGED, TOO_BUSY, WORKERS_OUTDATED
+from shared.http.purposes import WRITES
 from shared.http.scopes import needs, public
 from shared.http.server import Refusal, extend_openapi, problem
 from shared.http.work import blocking
@@ -109,7 +110,7 @@ def create_app(
     described = asyncapi.document(topics, kith_version)
 
     @app.post("/v1/events", **EVENTS_ROUTE)
-    @needs(EVENTS_WRITE)
+    @needs(EVENTS_WRITE, purpose=WRITES)
     async def post_events(request: Request, caller: CallerOf, access: AccessOf) -> Response:
         headers, owner = request.headers.raw, owner_of(caller)
 
@@ -129,7 +130,7 @@ def create_app(
                 raise NotConnected("; ".join(unread))
             # The worst large body takes a quarter of a second: not on the event loop.
             tenant = caller.tenant if caller.bound else None
-            judge = partial(door.judge, body, headers, clock(), tenant)
+            judge = partial(door.judge, body, headers, clock(), tenant, grants=caller.purpose is None)
             verdicts = await compute(judge) if len(body) > _SMALL_BYTES else judge()
             access.charge(caller, "events", len(verdicts))
             if vault is not None:

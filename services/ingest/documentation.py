@@ -30,7 +30,8 @@ class Rejection(BaseModel):
     id: Label | None = Field(description="The event's id; null if it cannot be read.")
     reason: Label = Field(
         description="A short stable code: invalid, not_json, too_large, unknown_type, unknown_version, "
-        "duplicate_member, inexact_number, lone_surrogate, wrong_tenant, in_the_future, sealed, suppressed."
+        "duplicate_member, inexact_number, lone_surrogate, wrong_tenant, in_the_future, sealed, suppressed, "
+        "not_granted."
     )
     field: Label | None = Field(description="The field at fault, as in data.amount.")
     detail: Label = Field(description="The fault in words.")

@@ -18,7 +18,14 @@ from services.ingest.limits import Refused
 from services.ingest.modes import TENANT_HEADER, Header, Mode, mode_of, states_attributes, tenant_of
 from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import ConsumerErased, Event, ProviderClosed, ProviderUpserted, event_key
+from shared.contracts.events import (
+    ConsumerErased,
+    ConsumerUpserted,
+    Event,
+    ProviderClosed,
+    ProviderUpserted,
+    event_key,
+)
 from shared.contracts.revision import FIRST, REVISION, needed
 from shared.contracts.spelling import bytes_in_nfc
 from shared.contracts.topics import Topics
@@ -85,10 +92,17 @@ class Door:
         self._sealing = sealing
 
     def judge(
-        self, body: bytes, headers: Sequence[Header], arrived: datetime, bound: str | None = None
+        self,
+        body: bytes,
+        headers: Sequence[Header],
+        arrived: datetime,
+        bound: str | None = None,
+        *,
+        grants: bool = True,
     ) -> list[Verdict]:
         """One verdict per event, in order. ``bound`` is the tenant of the sender's credential. Without one, the
-        tenant is the one in the header; without that, each event's own.
+        tenant is the one in the header; without that, each event's own. ``grants``: whether the sender may state
+        that a consumer grants a purpose.
 
         Raises only Refused (400, 413, 415), if the request as a whole is malformed, and NotYetUnderstood, if a
         running worker of an older version could not fold one of its events.
@@ -114,7 +128,7 @@ class Door:
             added["tenant"] = json.dumps(tenant).encode()
         to_add = added if added or not sound else None
         also = headers if headed else ()
-        return [self._judge(index, raw, to_add, tenant, arrived, also) for index, raw in enumerate(events)]
+        return [self._judge(index, raw, to_add, tenant, arrived, also, grants) for index, raw in enumerate(events)]
 
     def _judge(
         self,
@@ -124,6 +138,7 @@ class Door:
         tenant: str | None,
         arrived: datetime,
         headers: Sequence[Header],
+        grants: bool,
     ) -> Verdict:
         """``added`` is None if ``raw`` is certainly JSON and no attribute is to be added. ``headers``, if any,
         state attributes, too."""
@@ -136,6 +151,8 @@ class Door:
             if tenant is not None and event.tenant != tenant:
                 detail = f"is not the tenant of the credential or of the header {TENANT_HEADER}"
                 raise InvalidEvent("wrong_tenant", detail, "tenant")
+            if not grants and isinstance(event, ConsumerUpserted):
+                _check_consents(event)
             codec.check_clock(event, arrived, self._most_ahead)
             # A repeated erasure is accepted: "delete" outranks an earlier "anonymise".
             if not isinstance(event, NOT_SUPPRESSED) and self._erased(event.tenant, event.data.consumer_id):
@@ -186,6 +203,14 @@ def _completed(raw: bytes, added: Mapping[str, bytes]) -> bytes:
     rest = raw[start:].lstrip()
     # In front: if two parsers differ on which names are present, the event's own value comes last and wins.
     return raw[:start] + b",".join(missing) + (b"" if rest.startswith(b"}") else b",") + rest
+
+
+def _check_consents(event: ConsumerUpserted) -> None:
+    """Raises InvalidEvent: whose sight depends on consents could see whom it likes by stating them."""
+    for purpose, granted in (event.data.consent or {}).items():
+        if granted:
+            detail = "is granted, which a credential that is bound to a purpose may not state"
+            raise InvalidEvent("not_granted", detail, f"data.consent.{purpose}")
 
 
 def suppressed() -> InvalidEvent:

@@ -25,6 +25,7 @@ from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, Caller, forbid
 from shared.http.parameters import BadParameter
 from shared.http.paths import PathId
 from shared.http.problems.client import PURPOSE_NOT_GRANTED
+from shared.http.purposes import LEARNED
 from shared.http.scopes import needs
 from shared.http.server import json_response, problem
 
@@ -66,7 +67,7 @@ def create_app(
         response_model=answers.Answers,
         responses=COMBINED,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=LEARNED)
     def recommendations(query: Annotated[RecommendQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """Those without a relationship yet, best first; with `known`, those with one. An id without relationships
         has no answers: `lack` and `reason` state why, and `popular` lists the most popular ones instead.
@@ -86,7 +87,7 @@ def create_app(
         response_model=answers.Answers,
         responses=COMBINED,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=LEARNED)
     def similar(query: Annotated[SimilarQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """The walk, a step shorter. Similar consumers need `relations:read`, too."""
         side, id = one_of(query.consumer_id, query.provider_id)
@@ -101,7 +102,7 @@ def create_app(
         response_model=answers.Affinity,
         responses=COMBINED,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=LEARNED)
     def affinity(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         provider_id: Annotated[PathId, DerivedFrom("provider_id"), Path()],

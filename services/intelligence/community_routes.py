@@ -18,6 +18,7 @@ from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.contracts.events import Name
 from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ, Caller, forbidden
+from shared.http.purposes import SUMS
 from shared.http.scopes import Scoped, needs
 from shared.http.server import json_response, problems
 from shared.measures.query import OfKind
@@ -62,7 +63,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         response_model=shown.CentralList,
         responses=FAILURES,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=SUMS)
     def most_central(query: Annotated[CentralQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """Consumers need `relations:read`, too."""
         if query.side == "consumer" and not caller.may(RELATIONS_READ):
@@ -97,7 +98,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         response_model=shown.Communities,
         responses=FAILURES,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=SUMS)
     def communities(query: Annotated[CommunitiesQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """Found by Leiden's method every few minutes, largest first. Ids are those of one run."""
         job = nodes.job(caller.tenant)
@@ -115,7 +116,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         response_model=shown.OneCommunity,
         responses=FAILURES | problems({404: "There is no community with this id now."}),
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=SUMS)
     def community(
         id: Annotated[str, DerivedFrom(), Path(max_length=20)],
         query: Annotated[MembersQuery, Query()],

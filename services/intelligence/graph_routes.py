@@ -18,6 +18,7 @@ from shared.access.lineage import DerivedFrom
 from shared.contracts.events import Name
 from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ, forbidden
 from shared.http.paths import PathId
+from shared.http.purposes import SUMS
 from shared.http.scopes import Scoped, needs
 from shared.http.server import json_response
 
@@ -52,7 +53,7 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
         response_model=shown.Paths,
         responses=FAILURES,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=SUMS)
     def paths(query: Annotated[PathsQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """Needs `relations:read`, too."""
         if not caller.may(RELATIONS_READ):
@@ -81,7 +82,7 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
         response_model=shown.Neighbours,
         responses=FAILURES,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=SUMS)
     def around(
         side: SidePath,
         id: Annotated[PathId, DerivedFrom("consumer_id", "provider_id"), Path()],

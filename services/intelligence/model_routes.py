@@ -16,9 +16,11 @@ from services.intelligence.questions import Questions
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import Count, DerivedFrom, Label, Ratio
 from shared.contracts.events import Name, ShortText
-from shared.http.caller import INTELLIGENCE_READ
+from shared.http.caller import INTELLIGENCE_READ, Denied
 from shared.http.parameters import BadParameter
 from shared.http.paths import QueryId
+from shared.http.problems.client import PURPOSE_BOUND
+from shared.http.purposes import LEARNED_ITSELF, SUMS
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.runtime.protocols import Document
@@ -118,7 +120,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         response_model=ModelList,
         responses=COMBINED,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=SUMS)
     def all_models(tenant: TenantOf) -> Any:
         """`kith learn` makes them, and lets one answer."""
         return json_response({"items": [_model(each) for each in models.all(tenant)]})
@@ -130,7 +132,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         response_model=ModelList,
         responses=COMBINED | problems({404: "There is no model of this name."}),
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=SUMS)
     def one_model(name: Annotated[str, DerivedFrom(), Path(max_length=100)], tenant: TenantOf) -> Any:
         """The latest version first."""
         if not (found := models.all(tenant, name)):
@@ -144,14 +146,17 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         response_model=CampaignAnswer,
         responses=COMBINED,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=LEARNED_ITSELF)
     def campaigns(body: CampaignBody, caller: CallerOf, _: TenantOf) -> Any:
         """FairRec: consumers take turns to choose among the guaranteed places; then the lists are filled by score.
         Nothing is stored."""
         wanted = sorted(set(body.consumer_ids))
         left_out = None
-        if body.purpose is not None:
-            granted = questions.source.granted(caller.tenant, wanted, body.purpose)
+        if caller.purpose is not None and body.purpose not in (None, caller.purpose):
+            detail = f"purpose: this credential is bound to the purpose {caller.purpose}"
+            raise Denied(403, detail, kind=PURPOSE_BOUND)
+        if (purpose := caller.purpose or body.purpose) is not None:
+            granted = questions.source.granted(caller.tenant, wanted, purpose)
             left_out = len(granted) < len(wanted)
             wanted = sorted(granted)
         with questions.reading() as state:

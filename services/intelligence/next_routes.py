@@ -14,6 +14,7 @@ from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
 from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, forbidden
 from shared.http.costs import Cost, costs
+from shared.http.purposes import SUMS
 from shared.http.scopes import needs
 from shared.http.server import json_response
 
@@ -111,7 +112,7 @@ def add_next(app: FastAPI, questions: Questions) -> None:
         response_model=NextCalls,
         responses=COMBINED,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=SUMS)
     @costs(Cost.MEASURE)
     def next_calls(query: Annotated[NextQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """Consumers of the provider who may be leaving (BG/NBD), from whom much is expected, and who are near to

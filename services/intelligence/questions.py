@@ -195,7 +195,10 @@ class Questions:
             tenant = state.known(caller.tenant)
             ranking = rank(tenant, replace(question, among=chosen))
             document = self._shown(caller, state, tenant, ranking, side, far, id, question)
-        return document if purpose is None else {**document, "left_out": left_out}
+        if purpose is None or caller.purpose is not None:
+            # For a credential that is bound to the purpose, nobody is missing.
+            return document
+        return {**document, "left_out": left_out}
 
     def _chosen(
         self, name: str, rank: Rank, question: Question, accepted: Callable[[Tenant, list[str]], set[str]]

@@ -10,9 +10,9 @@ from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query, Request,
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.privacy import answers
-from services.privacy.correction import correction
+from services.privacy.correction import correction, grants
 from services.privacy.erasures import Erasures
-from services.privacy.people import People
+from services.privacy.people import People, unknown
 from services.privacy.receipts import Receipts
 from shared.access.app import guarded_app
 from shared.access.audit import Act
@@ -27,7 +27,8 @@ from shared.erasure.records import Mode
 from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
 from shared.http.costs import Cost, costs
 from shared.http.paths import PathId
-from shared.http.problems.client import CONSUMER_ERASED, PSEUDONYM, PURPOSE_NOT_GRANTED
+from shared.http.problems.client import CONSUMER_ERASED, PSEUDONYM, PURPOSE_BOUND, PURPOSE_NOT_GRANTED
+from shared.http.purposes import GRANTED, GRANTED_ITSELF, INTERNAL
 from shared.http.scopes import Scoped, needs, public
 from shared.http.server import Refusal, json_response, problem, problems
 from shared.http.work import each
@@ -97,10 +98,15 @@ def create_app(
                 },
             },
             **FAILURES,
-            **problems({409: "This is the pseudonym of an erased consumer."}),
+            **problems(
+                {
+                    404: "The credential is bound to a purpose, and no consumer who has granted it has this id.",
+                    409: "This is the pseudonym of an erased consumer.",
+                }
+            ),
         },
     )
-    @needs(ADMIN)
+    @needs(ADMIN, purpose=GRANTED_ITSELF)
     def erase(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         tenant: TenantOf,
@@ -120,6 +126,7 @@ def create_app(
     ) -> Response:
         """Erase a consumer. Repeating the request is safe and carries it out again. `delete` outranks `anonymise`,
         in either order."""
+        people.check_granted(tenant, consumer_id, caller)
         if people.pseudonymous(tenant, consumer_id):
             # Later events of the consumer would still count for the pseudonym.
             raise Refusal(PSEUDONYM, "this is a pseudonym: erase the consumer behind it, with mode=delete")
@@ -155,7 +162,7 @@ def create_app(
         response_model=answers.Erasure,
         responses=FAILURES | problems({404: "There is no erasure with this id."}),
     )
-    @needs(ADMIN)
+    @needs(ADMIN, purpose=INTERNAL)
     @costs(Cost.DOCUMENT)
     def erasure(erasure: Annotated[PathId, DerivedFrom("consumer_id"), Path()], tenant: TenantOf) -> Any:
         """The progress of an erasure, step by step, and the receipt once all steps are done."""
@@ -169,7 +176,7 @@ def create_app(
         responses=FAILURES
         | problems({403: "The consumer has not granted the purpose.", 404: "No consumer is known under this id."}),
     )
-    @needs(CONSUMERS_READ, RELATIONS_READ, masks_itself=True)
+    @needs(CONSUMERS_READ, RELATIONS_READ, masks_itself=True, purpose=GRANTED)
     def export(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         tenant: TenantOf,
@@ -178,9 +185,10 @@ def create_app(
         purpose: Purpose = None,
     ) -> Response:
         """Everything that is stored about a consumer, in one JSON document, as of the time of reading."""
+        people.check_granted(tenant, consumer_id, caller)
         if (profile := people.profile(tenant, consumer_id)) is None:
             if not people.acted(tenant, consumer_id):
-                raise HTTPException(404, "no consumer is known under this id")
+                raise unknown()
             profile = {"consumer_id": consumer_id}
         if purpose is not None and (profile.get("consent") or {}).get(purpose) is not True:
             raise Refusal(PURPOSE_NOT_GRANTED, f"the consumer has not granted the purpose {purpose}")
@@ -204,7 +212,7 @@ def create_app(
             }
         ),
     )
-    @needs(ADMIN)
+    @needs(ADMIN, purpose=GRANTED_ITSELF)
     def correct(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         patch: Annotated[dict[str, Any], Body(description="A JSON Merge Patch of the profile.")],
@@ -216,8 +224,11 @@ def create_app(
         """Correct the profile of a consumer: members replace, null removes, all other fields stay. Each named
         field (`personal.email`, `consent.sms` …) is stated as of now, so the later of two corrections of a field
         counts. A part that is null (`personal`, `location`, `traits`, `consent`) removes all of its fields."""
+        people.check_granted(tenant, consumer_id, caller)
+        if caller.purpose is not None and grants(patch.get("consent")):
+            raise Refusal(PURPOSE_BOUND, "consent: a credential that is bound to a purpose grants none")
         if (profile := people.profile(tenant, consumer_id)) is None:
-            raise HTTPException(404, "no consumer is known under this id")
+            raise unknown()
         if "erased" in profile:
             raise Refusal(CONSUMER_ERASED, "the consumer is erased")
         try:

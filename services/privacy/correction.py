@@ -13,6 +13,11 @@ PARTS = ("personal", "location", "traits", "consent")
 _POINT = ("lat", "lon")
 
 
+def grants(consents: Any) -> bool:
+    """Whether a patch of consents grants one."""
+    return isinstance(consents, Mapping) and any(consents.values())
+
+
 def correction(
     tenant: str, consumer_id: str, stored: Document, patch: Mapping[str, Any], id: str, time: datetime
 ) -> ConsumerUpserted:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import orjson
+from fastapi import HTTPException
 from pymongo.database import Database
 
 from services.privacy.answers import Export, ExportedRelation, ExportedRelationship
@@ -22,6 +23,10 @@ _BATCH = 500
 _INTERNAL = frozenset({"_id", "tenant", "versions", "version", "fingerprint", "score", "between", "blind"})
 
 
+def unknown() -> HTTPException:
+    return HTTPException(404, "no consumer is known under this id")
+
+
 class People:
     """Reads one database. ``names`` returns the present full name of a collection. Every method raises
     Unavailable."""
@@ -38,6 +43,16 @@ class People:
             return None
         [(shown, _)] = self._opened(tenant, [found])
         return shown
+
+    def check_granted(self, tenant: str, consumer_id: str, caller: Caller) -> None:
+        """Raises HTTPException (404), as for an unknown consumer, for one who does not exist for a caller that is
+        bound to a purpose: whoever has not granted it."""
+        if caller.purpose is None:
+            return
+        wanted = {"_id": document_id(tenant, consumer_id), f"consent.{caller.purpose}": True}
+        with translated():
+            if self._database[self._names("consumers")].find_one(wanted, {"_id": 1}) is None:
+                raise unknown()
 
     def acted(self, tenant: str, consumer_id: str) -> bool:
         """Whether there are relations of a consumer."""

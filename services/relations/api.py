@@ -8,7 +8,6 @@ from fastapi import FastAPI, HTTPException, Path, Query
 
 from services.relations import answers
 from services.relations.measures.catalogue import MEASURES
-from services.relations.measures.source import Source
 from services.relations.naming import add_names
 from services.relations.queries import Queries
 from services.relations.redaction import redactor
@@ -18,13 +17,14 @@ from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.access.masks import hides
 from shared.contracts.events import Kind, Name
-from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
+from shared.http.caller import CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ, Caller
 from shared.http.costs import Cost, costs
 from shared.http.paths import PathId, QueryId
 from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT_GRANTED
-from shared.http.purposes import IMPERSONAL
+from shared.http.purposes import GRANTED, GRANTED_ITSELF, IMPERSONAL
 from shared.http.scopes import Scoped, needs
 from shared.http.server import Refusal, json_response, problems
+from shared.measures.computing import Compute
 from shared.measures.http import add_measures
 from shared.runtime.protocols import Document
 from shared.vault.fields import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION
@@ -64,13 +64,13 @@ def create_app(
     strength: Strength,
     ready: Callable[[], Sequence[str]],
     clock: Callable[[], datetime],
-    measures: Callable[[str], Source] | None = None,
+    measures: Compute | None = None,
     *,
     access: Access,
     vault: Vault | None = None,
 ) -> FastAPI:
     """The app. ``ready`` returns the reasons why the service cannot work, ``clock`` the present time. ``measures``
-    opens the source of a tenant's measures; without it there are no measures. ``access`` decides on each request.
+    computes measures; without it there are none. ``access`` decides on each request.
     ``vault`` decrypts sealed values."""
     presented = redactor(vault)
     app = guarded_app("Kith relations", DESCRIPTION, access, ready, ids_in_paths=True)
@@ -82,11 +82,18 @@ def create_app(
 
     def profile(collection: str, tenant: str, id: str) -> Document:
         if (found := queries.profile(collection, tenant, id)) is None:
-            raise HTTPException(404, f"no {collection[:-1]} is known under this id")
+            raise unknown(collection)
         return found
 
+    def unknown(collection: str) -> HTTPException:
+        return HTTPException(404, f"no {collection[:-1]} is known under this id")
+
+    def not_left_out(tenant: str, page: Document, caller: Caller, purpose: str | None) -> Document:
+        # For a credential that is bound to the purpose, the page was read without the others: nobody is missing.
+        return page if caller.purpose is not None else queries.consenting(tenant, page, purpose)
+
     @app.get("/v1/consumers/{consumer_id}", response_model=answers.Consumer, responses=NOT_FOUND | NOT_GRANTED)
-    @needs(CONSUMERS_READ)
+    @needs(CONSUMERS_READ, purpose=GRANTED)
     @costs(Cost.DOCUMENT)
     def consumer(
         consumer_id: ConsumerId,
@@ -97,6 +104,8 @@ def create_app(
     ) -> Any:
         """The profile of a consumer."""
         found = profile("consumers", tenant, consumer_id)
+        if not queries.granted(tenant, consumer_id, caller.purpose):
+            raise unknown("consumers")
         check(tenant, consumer_id, purpose)
         shown, fields = presented(found, PERSONAL_OF_CONSUMER, caller)
         access.reading(caller, {"consumer_id": consumer_id}, fields)
@@ -115,7 +124,7 @@ def create_app(
             }
         ),
     )
-    @needs(PERSONAL_READ, CONSUMERS_READ)
+    @needs(PERSONAL_READ, CONSUMERS_READ, purpose=GRANTED)
     def consumers(
         tenant: TenantOf,
         caller: CallerOf,
@@ -135,8 +144,9 @@ def create_app(
         field, value = ("email", email) if email is not None else ("phone", phone)
         if hides(caller.masks, f"personal.{field}"):
             raise Refusal(HIDDEN_FIELD, f"{field} is hidden from this credential, and the answer would reveal it")
-        found = queries.consumers(tenant, field, vault.blind(tenant, field, value or ""), limit)
-        found = queries.consenting(tenant, found, purpose)
+        word = vault.blind(tenant, field, value or "")
+        found = queries.consumers(tenant, field, word, limit, caller.purpose)
+        found = not_left_out(tenant, found, caller, purpose)
         shown, fields = presented(found, PERSONAL_OF_CONSUMER, caller)
         # Recorded for an empty answer, too: that no consumer (or none who consented) has an address is
         # information.
@@ -158,7 +168,7 @@ def create_app(
             {400: "The query contains neither consumer_id nor provider_id, or the cursor of another query."}
         ),
     )
-    @needs(RELATIONS_READ)
+    @needs(RELATIONS_READ, purpose=GRANTED)
     def relations(
         tenant: TenantOf,
         caller: CallerOf,
@@ -174,9 +184,10 @@ def create_app(
         """The relations of a consumer, of a provider or between both, latest first, without retracted ones."""
         if consumer_id is None and provider_id is None:
             raise HTTPException(400, "the query needs consumer_id, provider_id or both")
-        page = queries.relations(tenant, consumer_id, provider_id, kind, limit, cursors.decode(cursor))
+        after = cursors.decode(cursor)
+        page = queries.relations(tenant, consumer_id, provider_id, kind, limit, after, caller.purpose)
         page = {**page, "next": cursors.encode(page["next"])}
-        page = queries.consenting(tenant, page, purpose)
+        page = not_left_out(tenant, page, caller, purpose)
         shown, fields = presented(page, PERSONAL_OF_RELATION, caller)
         asked = {"consumer_id": consumer_id, "provider_id": provider_id, "kind": kind}
         access.reading(caller, {name: value for name, value in asked.items() if value is not None}, fields)
@@ -193,9 +204,10 @@ def create_app(
             }
         ),
     )
-    @needs(RELATIONS_READ)
+    @needs(RELATIONS_READ, purpose=GRANTED)
     def relationships(
         tenant: TenantOf,
+        caller: CallerOf,
         cursors: CursorsOf,
         consumer_id: Annotated[QueryId | None, DerivedFrom("consumer_id"), Query()] = None,
         provider_id: Annotated[QueryId | None, DerivedFrom("provider_id"), Query()] = None,
@@ -212,19 +224,21 @@ def create_app(
             raise HTTPException(400, "the query needs exactly one of consumer_id and provider_id")
         side, id = ("consumer_id", consumer_id) if consumer_id is not None else ("provider_id", provider_id)
         assert id is not None
-        page = queries.relationships(tenant, side, id, limit, cursors.decode(cursor), clock())
+        after = cursors.decode(cursor)
+        page = queries.relationships(tenant, side, id, limit, after, clock(), caller.purpose)
         page = {**page, "next": cursors.encode(page["next"])}
-        return json_response(queries.consenting(tenant, page, purpose))
+        return json_response(not_left_out(tenant, page, caller, purpose))
 
     @app.get(
         "/v1/relationships/{consumer_id}/{provider_id}",
         response_model=answers.Relationship,
         responses=FAILURES | problems({404: "The consumer and the provider have no relations."}),
     )
-    @needs(RELATIONS_READ)
+    @needs(RELATIONS_READ, purpose=GRANTED_ITSELF)
     @costs(Cost.DOCUMENT)
     def relationship(
         tenant: TenantOf,
+        caller: CallerOf,
         consumer_id: ConsumerId,
         provider_id: ProviderId,
         half_life_months: Annotated[
@@ -235,7 +249,8 @@ def create_app(
     ) -> Any:
         """One relationship: its sums, its strength now, each kind's share, and the relations that weigh most."""
         other = None if half_life_months is None else Strength(strength.weights, half_life_months)
-        found = queries.relationship(tenant, consumer_id, provider_id, clock(), other)
+        known = queries.granted(tenant, consumer_id, caller.purpose)
+        found = queries.relationship(tenant, consumer_id, provider_id, clock(), other) if known else None
         if found is None:
             raise HTTPException(404, "there are no relations between this consumer and this provider")
         return json_response(found)
@@ -246,9 +261,10 @@ def create_app(
         responses=FAILURES
         | problems({400: "The cursor of another query.", 404: "The consumer and the provider have no relations."}),
     )
-    @needs(RELATIONS_READ)
+    @needs(RELATIONS_READ, purpose=GRANTED_ITSELF)
     def cells(
         tenant: TenantOf,
+        caller: CallerOf,
         cursors: CursorsOf,
         consumer_id: ConsumerId,
         provider_id: ProviderId,
@@ -258,7 +274,9 @@ def create_app(
         """The sums of one relationship by kind and month, however many there are.
 
         Each page is read when it is requested."""
-        page = queries.cells(tenant, consumer_id, provider_id, limit, cursors.decode(cursor))
+        after = cursors.decode(cursor)
+        known = queries.granted(tenant, consumer_id, caller.purpose)
+        page = queries.cells(tenant, consumer_id, provider_id, limit, after) if known else None
         if page is None:
             raise HTTPException(404, "there are no relations between this consumer and this provider")
         return json_response({**page, "next": cursors.encode(page["next"])})

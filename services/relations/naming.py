@@ -11,6 +11,7 @@ from shared.access.guard import AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom, Label
 from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, forbidden
 from shared.http.paths import QueryId
+from shared.http.purposes import GRANTED_ITSELF
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.runtime.protocols import Document
@@ -51,7 +52,7 @@ def add_names(app: FastAPI, queries: Queries, presented: Redactor) -> None:
             }
         ),
     )
-    @needs(RELATIONS_READ)
+    @needs(RELATIONS_READ, purpose=GRANTED_ITSELF)
     def names(
         tenant: TenantOf,
         caller: CallerOf,
@@ -70,7 +71,8 @@ def add_names(app: FastAPI, queries: Queries, presented: Redactor) -> None:
             raise HTTPException(400, f"state 1 to {MAX_IDS} ids, as consumer_id or provider_id")
         if consumer_id and not caller.may(CONSUMERS_READ):
             raise forbidden(CONSUMERS_READ)
-        people = [person for id in sorted(set(consumer_id)) if (person := _consumer(queries, tenant, id))]
+        ids = [id for id in sorted(set(consumer_id)) if queries.granted(tenant, id, caller.purpose)]
+        people = [person for id in ids if (person := _consumer(queries, tenant, id))]
         shown, fields = presented({"items": people}, _PERSONAL, caller)
         for person in shown["items"]:
             if person.get("personal"):

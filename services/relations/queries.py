@@ -17,6 +17,9 @@ from shared.http.parameters import BadParameter
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
+#: The most documents of one read on the way to those of consumers who have granted a purpose.
+_MOST_READ = 4_000
+
 TOO_WIDE = f"the relationship has more than {MOST_CELLS:,} kinds and months"
 
 
@@ -56,9 +59,17 @@ class Queries:
         )
         return answers.public(found) if found else None
 
-    def consumers(self, tenant: str, field: str, word: str, limit: int) -> Document:
-        """The consumers whose blind index of ``field`` (email or phone) is ``word``, by id."""
-        found = self._many("consumers", {"tenant": tenant, f"blind.{field}": word}, [("_id", 1)], limit)
+    def granted(self, tenant: str, consumer_id: str, purpose: str | None) -> bool:
+        """Whether a consumer has granted the purpose. Unknown ones have not. Without a purpose, True."""
+        return purpose is None or bool(self._granted(tenant, [{"consumer_id": consumer_id}], purpose))
+
+    def consumers(self, tenant: str, field: str, word: str, limit: int, purpose: str | None = None) -> Document:
+        """The consumers whose blind index of ``field`` (email or phone) is ``word``, by id: with a purpose, only
+        those who have granted it."""
+        wanted: Document = {"tenant": tenant, f"blind.{field}": word}
+        if purpose is not None:
+            wanted[f"consent.{purpose}"] = True
+        found = self._many("consumers", wanted, [("_id", 1)], limit)
         return {"items": [answers.public(document) for document in found]}
 
     def relations(
@@ -69,25 +80,24 @@ class Queries:
         kind: str | None,
         limit: int,
         after: Place | None = None,
+        purpose: str | None = None,
     ) -> Document:
-        """The live facts of a consumer, of a provider or of both, latest first, after a place. ``next`` is the
-        place after which the next page begins, None at the end. Raises BadPlace."""
+        """The live facts of a consumer, of a provider or of both, latest first, after a place: with a purpose, as
+        if there were no facts but those of consumers who have granted it. ``next`` is the place after which the
+        next page begins, None at the end. Raises BadPlace."""
         wanted: Document = {"tenant": tenant, "retracted": False}
         for name, value in (("consumer_id", consumer_id), ("provider_id", provider_id), ("kind", kind)):
             if value is not None:
                 wanted[name] = value
-        if after is not None:
-            milliseconds, last = _checked(after, int, str)
-            try:
-                time = EPOCH + timedelta(milliseconds=milliseconds)
-            except OverflowError:
-                raise BadPlace from None
-            wanted["$or"] = [{"time": {"$lt": time}}, {"time": time, "_id": {"$lt": last}}]
-        found = self._many("relations", wanted, [("time", -1), ("_id", -1)], limit + 1)
+
+        def read(after: Place | None, size: int) -> list[Document]:
+            return self._many("relations", _facts_after(wanted, after), [("time", -1), ("_id", -1)], size)
+
+        found = self._listed(tenant, read, _place_of_fact, limit + 1, after, purpose, consumer_id)
         items, more = found[:limit], len(found) > limit
         return {
             "items": [answers.relation(fact) for fact in items],
-            "next": [_milliseconds(items[-1]["time"]), items[-1]["_id"]] if more else None,
+            "next": _place_of_fact(items[-1]) if more else None,
         }
 
     def consenting(self, tenant: str, page: Document, purpose: str | None) -> Document:
@@ -95,32 +105,75 @@ class Queries:
         as not consenting. ``left_out`` is true if any were dropped. Without a purpose, the page as it is."""
         if purpose is None:
             return page
-        ids = {document_id(tenant, item["consumer_id"]) for item in page["items"]}
+        items = self._granted(tenant, page["items"], purpose)
+        return {**page, "items": items, "left_out": len(items) < len(page["items"])}
+
+    def _granted(self, tenant: str, documents: Sequence[Document], purpose: str) -> list[Document]:
+        ids = {document_id(tenant, each["consumer_id"]) for each in documents}
         wanted = {"_id": {"$in": list(ids)}, f"consent.{purpose}": True}
         with translated():
             found = self._database[self._names("consumers")].find(wanted, {"consumer_id": 1})
             granted = {each["consumer_id"] for each in found}
-        items = [item for item in page["items"] if item["consumer_id"] in granted]
-        return {**page, "items": items, "left_out": len(items) < len(page["items"])}
+        return [each for each in documents if each["consumer_id"] in granted]
+
+    def _listed(
+        self,
+        tenant: str,
+        read: Callable[[Place | None, int], list[Document]],
+        place: Callable[[Document], Place],
+        most: int,
+        after: Place | None,
+        purpose: str | None,
+        consumer_id: str | None,
+    ) -> list[Document]:
+        """The first ``most`` documents after a place that ``read`` finds, which takes a place and a number: with
+        a purpose, those of consumers who have granted it. ``consumer_id``: whose all of them are, if one's."""
+        if purpose is None:
+            return read(after, most)
+        if consumer_id is not None:
+            return read(after, most) if self.granted(tenant, consumer_id, purpose) else []
+        kept: list[Document] = []
+        size = most
+        while True:
+            found = read(after, size)
+            kept += self._granted(tenant, found, purpose)
+            if len(kept) >= most or len(found) < size:
+                return kept[:most]
+            after, size = place(found[-1]), min(2 * size, _MOST_READ)
 
     def relationships(
-        self, tenant: str, side: str, id: str, limit: int, after: Place | None, now: datetime
+        self,
+        tenant: str,
+        side: str,
+        id: str,
+        limit: int,
+        after: Place | None,
+        now: datetime,
+        purpose: str | None = None,
     ) -> Document:
         """The relationships of a consumer (``side`` "consumer_id") or provider, strongest first, after
-        a place, as in ``relations``. Raises BadPlace."""
+        a place, and for a purpose, as in ``relations``. Raises BadPlace."""
         wanted: Document = {"tenant": tenant, side: id}
-        if after is not None:
-            score, last = _checked(after, float, str)
-            wanted["$or"] = [{"score": {"$lt": score}}, {"score": score, "_id": {"$gt": last}}]
-        found: list[Document] = self._cache.get(
-            ("relationships", tenant, side, id, limit, None if after is None else tuple(after)),
-            [(side, tenant, id)],
-            lambda: self._many("relationships", wanted, [("score", -1), ("_id", 1)], limit + 1),
-        )
+
+        def read(after: Place | None, size: int) -> list[Document]:
+            after_place = _relationships_after(wanted, after)
+            return self._many("relationships", after_place, [("score", -1), ("_id", 1)], size)
+
+        found: list[Document]
+        if purpose is None:
+            found = self._cache.get(
+                ("relationships", tenant, side, id, limit, None if after is None else tuple(after)),
+                [(side, tenant, id)],
+                lambda: read(after, limit + 1),
+            )
+        else:
+            # Not from memory: a consent that is withdrawn counts at once.
+            whose = id if side == "consumer_id" else None
+            found = self._listed(tenant, read, _place_of_relationship, limit + 1, after, purpose, whose)
         items, more = found[:limit], len(found) > limit
         return {
             "items": [answers.summary(document, self._strength, now) for document in items],
-            "next": [items[-1]["score"], items[-1]["_id"]] if more else None,
+            "next": _place_of_relationship(items[-1]) if more else None,
         }
 
     def relationship(
@@ -172,6 +225,32 @@ class Queries:
     ) -> list[Document]:
         with translated():
             return list(self._database[self._names(collection)].find(wanted).sort(list(order)).limit(limit))
+
+
+def _facts_after(wanted: Document, place: Place | None) -> Document:
+    if place is None:
+        return wanted
+    milliseconds, last = _checked(place, int, str)
+    try:
+        time = EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        raise BadPlace from None
+    return {**wanted, "$or": [{"time": {"$lt": time}}, {"time": time, "_id": {"$lt": last}}]}
+
+
+def _relationships_after(wanted: Document, place: Place | None) -> Document:
+    if place is None:
+        return wanted
+    score, last = _checked(place, float, str)
+    return {**wanted, "$or": [{"score": {"$lt": score}}, {"score": score, "_id": {"$gt": last}}]}
+
+
+def _place_of_fact(fact: Document) -> Place:
+    return [_milliseconds(fact["time"]), fact["_id"]]
+
+
+def _place_of_relationship(document: Document) -> Place:
+    return [document["score"], document["_id"]]
 
 
 def _checked(place: Place, *types: type) -> Place:

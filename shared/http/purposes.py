@@ -26,6 +26,10 @@ GRANTED_ITSELF = Decision(True, "is about consumers who have granted the purpose
 IMPERSONAL = Decision(True, "holds nothing of consumers")
 #: It takes what it is given, and answers nothing of what is stored about consumers.
 WRITES = Decision(True, "writes, and shows nothing that is stored")
+#: As GRANTED, of whom it names. Its scores follow from a graph of all consumers whom the tenant's own purpose
+#: covers (KITH_INTELLIGENCE_PURPOSE), of whom a score names none.
+LEARNED = Decision(True, "names only consumers who have granted the purpose", asked=True)
+LEARNED_ITSELF = Decision(True, "names only consumers who have granted the purpose")
 #: It has sums, counts or extremes over all consumers.
 SUMS = Decision(False, "sums up all consumers, so it cannot leave out those who have not granted the purpose")
 #: It shows how Kith works: messages as they were sent, acts on anybody, figures of the whole installation.

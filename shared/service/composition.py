@@ -29,12 +29,14 @@ from shared.http.metrics import add_metrics
 from shared.http.serving import serve
 from shared.http.tls import tls_of
 from shared.kafka.clients import open_both, open_publisher
+from shared.measures.computing import Compute, Elsewhere, children_of
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.observability.abandoned import AbandonedPartitions
 from shared.observability.heartbeat import Heartbeat
 from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
+from shared.observability.service_metrics import add_service_metrics
 from shared.observability.tracing_setup import open_tracing
 from shared.runtime.observer import CompositeObserver, Observer
 from shared.runtime.protocols import Document, Projection, Publisher, Store
@@ -220,6 +222,15 @@ class Service:
         self.background(Heartbeat(self.database, projection.name, owner_name(), latency, abandoned.look))
         return self.background(worker)
 
+    def computing(self, module: str) -> Compute | None:
+        """Processes of ``python -m module`` that compute measures, started when they are needed; None where the
+        settings want none."""
+        settings = self.settings
+        if settings.measure_processes == 0:
+            return None
+        children = children_of(module, settings.measure_processes, settings.measure_seconds)
+        return Elsewhere(self.closing(children).ask)
+
     def serve(
         self,
         app: FastAPI,
@@ -238,6 +249,7 @@ class Service:
         shorten_switch_interval()
         if gate is not None:
             add_gate(app, gate, but=ungated)
+        add_service_metrics(self.metrics, self.name, app.state.ready)
         add_metrics(app, self.metrics)
         allow_origins(app, origins)
         for part in self._background:

@@ -8,13 +8,21 @@ from shared.http.caller import Caller, unauthorized
 
 
 class Keys:
-    """Keys whose texts say what they may: ``kith_relations:read,admin/amount``. ``kith_wrong`` is none."""
+    """Keys whose texts say what they may, and to which purpose they are bound: ``kith_relations:read/amount``,
+    ``kith_relations:read,admin//mail``. ``kith_wrong`` is none."""
 
     async def caller(self, text: str) -> Caller:
-        scopes, _, masks = text.removeprefix("kith_").partition("/")
+        scopes, masks, purpose = (*text.removeprefix("kith_").split("/"), "", "")[:3]
         if scopes == "wrong":
             raise unauthorized("no such key")
-        return Caller("default", frozenset(scopes.split(",")), tuple(filter(None, masks.split(","))), "ann", "k1")
+        return Caller(
+            "default",
+            frozenset(scopes.split(",")),
+            tuple(filter(None, masks.split(","))),
+            "ann",
+            "k1",
+            purpose=purpose or None,
+        )
 
 
 class RecordsAtOnce:

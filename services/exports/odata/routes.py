@@ -19,6 +19,7 @@ from services.exports.odata.metadata import SETS, metadata, service_document
 from services.exports.odata.mongo import Translator
 from services.exports.odata.options import Options, options_of, purpose_of, refuse_unknown
 from services.exports.odata.reader import Reader
+from services.exports.purposes import decision_of
 from services.exports.snapshot import MomentPassed, NotConvertible
 from services.exports.source import Exports
 from shared.access.guard import CallerOf, TenantOf, cursors_in
@@ -76,7 +77,7 @@ def add_odata(app: FastAPI, exports: Exports, public_url: str | None = None) -> 
     for name in sorted(SETS, key=len, reverse=True):
         # $metadata describes them, in OData's own words.
         @app.get(f"{ROOT}/{name}{{path:path}}", include_in_schema=False)
-        @needs(scope_of(SETS[name]), masks_itself=True)
+        @needs(scope_of(SETS[name]), masks_itself=True, purpose=decision_of(SETS[name]))
         @costs(_cost)
         @any_parameter
         def entities(request: Request, caller: CallerOf, _: TenantOf, path: str) -> Response:
@@ -119,7 +120,8 @@ class _Feed:
         if faults := misplaced((name for name, _ in pairs), list(self._given)):
             name, fault = next(iter(faults.items()))
             raise ODataError(422, "RepeatedOption", f"{name}: {fault}", name)
-        if "purpose" in self._given:
+        # The purpose that a credential is bound to is not the caller's choice.
+        if "purpose" in self._given and (caller is None or caller.purpose is None):
             if reveals(self._masks, ("consent",)):
                 raise hidden_property("consent", "purpose")
             if caller is not None and not caller.may(CONSUMERS_READ):

@@ -403,3 +403,27 @@ def test_the_door_never_raises_anything_but_refused(body: bytes, content_type: s
     except Refused:
         return
     assert all(isinstance(verdict, Rejected) for verdict in verdicts)
+
+
+def test_a_sender_that_is_bound_to_a_purpose_grants_none() -> None:
+    def stated(number: int, data: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "id": f"e{number}",
+            "type": "consumer.upserted",
+            "time": "2026-11-21T10:00:00Z",
+            "data": {"consumer_id": "c1", **data},
+        }
+
+    consents: list[dict[str, Any]] = [
+        {},
+        {"consent": {"app_7": False}},
+        {"consent": {"app_7": True, "mail": False}},
+    ]
+    body = json.dumps([stated(number, data) for number, data in enumerate(consents)]).encode()
+    sent: list[Header] = [(b"content-type", PLAIN.encode())]
+    one, two, refused = DOOR.judge(body, sent, NOW, "default", grants=False)
+    assert isinstance(one, Accepted)
+    assert isinstance(two, Accepted), "who withdraws sees less"
+    assert isinstance(refused, Rejected)
+    assert (refused.reason, refused.field) == ("not_granted", "data.consent.app_7")
+    assert all(isinstance(each, Accepted) for each in DOOR.judge(body, sent, NOW, "default"))

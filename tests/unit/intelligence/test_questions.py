@@ -1,6 +1,7 @@
 """Answers to questions, in memory: reasons that add up, closed providers, unknown ids, purposes."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -105,6 +106,20 @@ def test_a_purpose_leaves_out_who_has_not_granted_it(service: MemoryIntelligence
     refused = RecommendQuery(consumer_id="c2", purpose="mail")
     with pytest.raises(NotGranted):
         service.questions.recommend(EVERYTHING, "consumer", "c2", refused)
+
+
+def test_for_a_credential_that_is_bound_to_the_purpose_nobody_is_missing(service: MemoryIntelligence) -> None:
+    bound = replace(EVERYTHING, purpose="mail")
+    query = RecommendQuery(provider_id="p0", purpose="mail", limit=20)
+    found = service.questions.recommend(bound, "provider", "p0", query)
+    assert {item["consumer_id"] for item in found["items"]} <= {"c1"}
+    assert "left_out" not in found
+    answers = []
+    for id in ("c2", "nobody"):
+        with pytest.raises(NotGranted) as refused:
+            service.questions.recommend(bound, "consumer", id, RecommendQuery(consumer_id=id, purpose="mail"))
+        answers.append(str(refused.value))
+    assert answers[0] == answers[1]
 
 
 def test_a_category_limits_providers_only(service: MemoryIntelligence) -> None:

@@ -33,6 +33,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 KITH = [name for name, container in CONTAINERS.items() if container["image"] == "kith"]
+#: What the profile `watch` adds, which nobody else starts.
+WATCH = {"watch-key", "prometheus", "grafana"}
 COMMANDS = set(typer.main.get_command(app).list_commands(None))  # type: ignore[attr-defined]
 
 
@@ -62,7 +64,7 @@ def test_one_dockerfile_builds_what_is_not_pulled() -> None:
     for name, container in CONTAINERS.items():
         if "build" in container:
             assert container["build"]["target"] in stages(), name
-        else:
+        elif name not in WATCH:
             assert substituted(container["image"]) in (KAFKA_IMAGE, MONGO_IMAGE), name
 
 
@@ -152,7 +154,36 @@ def test_every_port_is_open_to_this_machine_only_and_can_be_another() -> None:
     published = [port for container in CONTAINERS.values() for port in container.get("ports", ())]
     numbers = [re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_]+:-(\d+)\}:\d+", port) for port in published]
     assert all(numbers)
-    assert len({number[1] for number in numbers if number}) == len(published) == len(SERVICES) + 2
+    assert len({number[1] for number in numbers if number}) == len(published)
+    assert len(published) == len(SERVICES) + len({"kafka", "mongo", "prometheus", "grafana"})
+
+
+def test_prometheus_scrapes_every_process_of_every_service_and_has_every_rule() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    scraped = {}
+    for job in config["scrape_configs"]:
+        [found] = job["dns_sd_configs"]
+        scraped[job["job_name"]] = (found["names"], found["type"], found["port"])
+        assert job["authorization"] == {"credentials_file": "/run/kith/prometheus.key"}
+    assert scraped == {service: ([service], "A", port_of(service)) for service in SERVICES}
+    mounts = dict(
+        mount.rsplit(":", 2)[:2] for mount in CONTAINERS["prometheus"]["volumes"] if mount.count(":") == 2
+    )
+    for service in SERVICES:
+        assert mounts[f"./services/{service}/alerts.yml"] == f"/etc/prometheus/rules/{service}.yml"
+    assert config["rule_files"] == ["/etc/prometheus/rules/*.yml"]
+    for source in (*mounts, *(mount.split(":")[0] for mount in CONTAINERS["grafana"]["volumes"])):
+        assert source == "watch" or (ROOT / source).exists(), source
+    assert {name for name, container in CONTAINERS.items() if container.get("profiles") == ["watch"]} == WATCH
+
+
+def test_grafana_finds_the_dashboard_and_prometheus() -> None:
+    folder = ROOT / "deploy/grafana/provisioning"
+    [source] = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    [provider] = yaml.safe_load((folder / "dashboards/kith.yml").read_text())["providers"]
+    targets = [mount.split(":")[1] for mount in CONTAINERS["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/kith.json" in targets
 
 
 def test_the_gateway_leads_to_every_service() -> None:
@@ -180,15 +211,29 @@ def test_kafka_sends_its_clients_to_where_they_can_reach_it() -> None:
 
 
 def test_the_servers_keep_their_data_in_volumes() -> None:
-    kept = {volume for container in CONTAINERS.values() for volume in container.get("volumes", ())}
+    kept = {
+        volume
+        for name, container in CONTAINERS.items()
+        for volume in container.get("volumes", ())
+        if not container.get("profiles")
+    }
     assert kept == {"kafka:/var/lib/kafka/data", "mongo:/data/db"}
+    kept = {
+        volume for container in CONTAINERS.values() for volume in container.get("volumes", ()) if volume[0] != "."
+    }
     assert {volume.split(":")[0] for volume in kept} == set(COMPOSE["volumes"])
     assert CONTAINERS["kafka"]["environment"]["KAFKA_LOG_DIRS"] == "/var/lib/kafka/data"
 
 
 def test_all_that_stays_up_is_checked() -> None:
-    assert {name for name, container in CONTAINERS.items() if "healthcheck" not in container} == {"setup"}
-    assert {name for name, container in CONTAINERS.items() if "restart" not in container} == {"setup"}
+    assert {name for name, container in CONTAINERS.items() if "healthcheck" not in container} == {
+        "setup",
+        "watch-key",
+    }
+    assert {name for name, container in CONTAINERS.items() if "restart" not in container} == {
+        "setup",
+        "watch-key",
+    }
 
 
 def test_the_setup_is_there_and_waits_for_both_servers() -> None:
