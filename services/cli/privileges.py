@@ -18,9 +18,11 @@ from shared.contracts.findings import FINDINGS
 from shared.contracts.services import SERVICES, ServiceSpec
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.erasure.derived import GRAPH_NODES, OUTCOMES
+from shared.mongo.restores import RESTORES
 from shared.mongo.store import OUTBOX, POSITIONS
 from shared.observability.heartbeat import WORKERS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.vault.lost import LOST_KEYS
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 from shared.versions.followers import FOLLOWERS
@@ -53,7 +55,13 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     elsewhere. ``operator`` is for the commands: they create and revoke API keys, but cannot change the audit
     either, nor read the keys that sign receipts.
     """
-    common = {API_KEYS: _READ, KEY_USES: ("find", "insert", "update"), AUDITED: _ADD, CURSOR_KEYS: _ADD}
+    common = {
+        API_KEYS: _READ,
+        KEY_USES: ("find", "insert", "update"),
+        AUDITED: _ADD,
+        CURSOR_KEYS: _ADD,
+        RESTORES: _READ,
+    }
     # Every service that seals creates keys; relations and privacy destroy them; only an operator rewraps them.
     sealing = {**common, **dict.fromkeys(VAULT, _ADD)}
     projected = {**_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ}
@@ -65,6 +73,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             FINDINGS: ("find", "insert", "update"),
             # A document is replaced by deleting and inserting it.
             DATA_KEYS: _KEEP,
+            LOST_KEYS: ("find", "remove"),
             WRAPPING_KEYS: (*_ADD, *_PREPARE),
             **_versions(RELATIONS, _KEEP),
         },

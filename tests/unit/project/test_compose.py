@@ -1,6 +1,7 @@
 """The images and docker-compose.yml name what exists, and prepared servers stay as they are. Without Docker."""
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -22,6 +23,7 @@ from services.cli.__main__ import app
 from services.cli.setup import initiate, setup
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.services import CONNECTORS, CORE, SERVICES
+from shared.http.problems.lookup import of_uri
 from shared.local.containers import KAFKA_IMAGE, MONGO_IMAGE
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports
@@ -197,6 +199,28 @@ def test_the_gateway_leads_to_every_service() -> None:
             assert gateway["depends_on"][service] == {"condition": "service_healthy"}
         assert f"listen {number};" in DOCKERFILE
         assert f"{number} {service};" in DOCKERFILE
+
+
+def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:
+    page = re.compile(
+        r"location @(\d+) \{ default_type application/problem\+json;(.*?) return (\d+) \"(.*)\"; \}' \\\n"
+    )
+    found = page.findall(DOCKERFILE)
+    named = re.findall(r"error_page (\d+) @(\d+);", DOCKERFILE)
+    assert named == [(number, number) for number, *_ in found]
+    # The limits that it has, and what it says of a service that does not answer.
+    assert {"400", "408", "413", "429", "502", "504"} <= {number for number, *_ in found}
+    for number, headers, status, text in found:
+        body = json.loads(text.replace('\\"', '"'))
+        assert number == status == str(body["status"])
+        kind = of_uri(body["type"])
+        assert kind is not None
+        assert kind.status in (body["status"], 0)
+        assert body["title"] == kind.title
+        assert body["detail"]
+        assert ("Retry-After" in headers) == (number in ("429", "502", "504"))
+    # nginx gives every other status a page of its own, and these are all that it has cause for here.
+    assert "proxy_intercept_errors" not in DOCKERFILE
 
 
 def test_kafka_sends_its_clients_to_where_they_can_reach_it() -> None:
