@@ -85,6 +85,12 @@ PLACES = {
         DATA,
         "Webhooks: endpoints that get changes over HTTP, signed.",
     ),
+    "app": Place(
+        "services.cli.app",
+        "app_app",
+        OPERATE,
+        "Applications of third parties: register, approve, suspend, and their secrets.",
+    ),
     "contract": Place(
         "services.cli.contract.command",
         "contract_app",

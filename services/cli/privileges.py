@@ -10,6 +10,8 @@ from services.relations.fact_erasure import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
 from services.webhooks.schema import BESIDE as WEBHOOKS_BESIDE
 from services.webhooks.schema import COLLECTIONS as WEBHOOKS
+from shared.access.apps.schema import APPS, PUBLIC_KEYS
+from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.cursor_key import COLLECTION as CURSOR_KEYS
 from shared.access.key_uses import COLLECTION as KEY_USES
@@ -56,11 +58,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     either, nor read the keys that sign receipts.
     """
     common = {
-        API_KEYS: _READ,
+        **dict.fromkeys((API_KEYS, APPS, PUBLIC_KEYS, RESTORES), _READ),
         KEY_USES: ("find", "insert", "update"),
-        AUDITED: _ADD,
-        CURSOR_KEYS: _ADD,
-        RESTORES: _READ,
+        **dict.fromkeys((AUDITED, CURSOR_KEYS), _ADD),
     }
     # Every service that seals creates keys; relations and privacy destroy them; only an operator rewraps them.
     sealing = {**common, **dict.fromkeys(VAULT, _ADD)}
@@ -96,6 +96,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # The operations page shows the number of documents, which needs no read access to them.
             **dict.fromkeys((name for spec in SERVICES.values() for name in spec.documents), ("collStats",)),
             **_versions(SERVICES["relations"].documents, ("collStats",)),
+            APPS: (*_READ, "collStats"),
             **_versions(ANALYTICS, (*_KEEP, "collStats")),
             **_versions(("providers",), (*_READ, "collStats")),
             # To check that the consumers of the ledger are erased; it reads every relation in the changes anyway.
@@ -122,6 +123,25 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # Consent and categories decide what is sent.
             **_versions(("consumers", "providers", "relations", ERASED), _READ),
         },
+        "apps": {
+            **common,
+            # Preparing collections looks at these, too.
+            **dict.fromkeys((POSITIONS, OUTBOX), ("find", "listIndexes", "createCollection")),
+            PROJECTIONS: _READ,
+            # The keys that sign tokens are sealed.
+            **dict.fromkeys(VAULT, _ADD),
+            **dict.fromkeys(APPLICATIONS, _KEEP),
+            # To count consent, and to check that the consumers of the ledger are erased.
+            **_versions(("consumers", "relations", ERASED), _READ),
+        },
+        "rabbitmq": {
+            **worker,
+            # As ingest: it seals what comes in.
+            **dict.fromkeys(VAULT, _ADD),
+            DEAD_LETTERS: _KEEP,
+            # To check that the consumers of the ledger are erased.
+            **_versions(("consumers", "relations", ERASED), _READ),
+        },
         "postgres": {
             **worker,
             DEAD_LETTERS: _KEEP,
@@ -134,6 +154,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             FINDINGS: _READ,
             **_versions({**RELATIONS, **ANALYTICS}, (*_KEEP, "collStats", "dropCollection")),
             **dict.fromkeys({**INTELLIGENCE, **WEBHOOKS, **WEBHOOKS_BESIDE}, (*_KEEP, "collStats")),
+            APPS: (*_READ, "collStats"),
+            # To replace the key that signs access tokens.
+            PUBLIC_KEYS: ("find", "update"),
             # Neither belongs to a version, so dropping a version keeps them.
             DEAD_LETTERS: _CHANGE,
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),

@@ -99,6 +99,25 @@ _TABLE = (
         documents=("webhook_endpoints", "webhook_deliveries"),
     ),
     ServiceSpec(
+        "apps",
+        8708,
+        "Run the apps service: applications of third parties and their tokens. Needs KITH_KAFKA and KITH_MONGO.",
+        writes=(AUDIT,),
+        reads=(LEDGER,),
+        documents=("apps",),
+    ),
+    ServiceSpec(
+        "rabbitmq",
+        8709,
+        "Run the bridge to RabbitMQ: events in, changes out. Needs KITH_AMQP, KITH_KAFKA and KITH_MONGO.",
+        writes=(*INPUTS, DEAD_LETTERS, AUDIT),
+        folds=tuple(CHANGES.values()),
+        reads=(LEDGER,),
+        # To see whether Kafka has them.
+        describes=INPUTS,
+        needs="amqp",
+    ),
+    ServiceSpec(
         "postgres",
         8711,
         "Run the Postgres sink: tables for SQL. Needs KITH_KAFKA, KITH_MONGO and KITH_POSTGRES.",

@@ -10,6 +10,7 @@ from services.analytics.api import create_app as analytics_app
 from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.operations import add_operations
 from services.analytics.dashboard.pages import add_pages
+from services.apps.api import create_app as apps_app
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
 from services.intelligence.api import create_app as intelligence_app
@@ -17,6 +18,7 @@ from services.postgres.api import create_app as postgres_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_list import add_erasure_list
+from services.rabbitmq.api import create_app as rabbitmq_app
 from services.relations.api import create_app as relations_app
 from services.webhooks.api import create_app as webhooks_app
 from shared.access.guard import Access
@@ -40,6 +42,12 @@ PUBLIC = {
     "/problems",
     "/problems/{name}",
     "/v1/erasures/keys",
+    # What an application can be granted; where it gets tokens, by its own credentials; what verifies them.
+    "/v1/apps/scopes",
+    "/oauth/token",
+    "/oauth/revoke",
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
     # What can be exported, and under which names.
     "/v1/export",
     "/odata/v1",
@@ -78,7 +86,9 @@ def bare(access: Access) -> dict[str, FastAPI]:
         ),
     }
     apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
+    apps["apps"] = apps_app(nothing, nothing, nothing, list, access=access)
     apps["postgres"] = postgres_app(list, access=access)
+    apps["rabbitmq"] = rabbitmq_app(list, access=access)
     add_audit(apps["privacy"], nothing)
     add_erasure_list(apps["privacy"], nothing)
     add_live(apps["analytics"], nothing)
