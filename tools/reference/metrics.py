@@ -11,7 +11,7 @@ from services.intelligence.follower import Follower
 from services.intelligence.metrics import GraphMetrics, job_metrics, outcome_metrics
 from services.rabbitmq.metrics import BridgeMetrics
 from services.relations.cache import QueryCache
-from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
+from services.relations.metrics import cache_metrics, lost_keys_metric, plaintext_metric, spelling_metric
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.topics import Topics
 from shared.http.metrics import RequestMetrics
@@ -39,6 +39,7 @@ def registered() -> CollectorRegistry:
     registry.register(outcome_metrics(cast(Any, SimpleNamespace(recorded=0, dropped=0, left_out=0))))
     plaintext_metric(registry)
     spelling_metric(registry)
+    lost_keys_metric(registry)
     SenderMetrics(registry)
     AppMetrics(registry)
     DoorMetrics(registry)
