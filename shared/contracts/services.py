@@ -118,6 +118,15 @@ _TABLE = (
         needs="amqp",
     ),
     ServiceSpec(
+        "cassandra",
+        8710,
+        "Run the Cassandra sink: facts, relationships and aggregates in its tables. Needs KITH_CASSANDRA.",
+        writes=(DEAD_LETTERS, AUDIT),
+        folds=(CHANGES["relations"],),
+        reads=(LEDGER,),
+        needs="cassandra",
+    ),
+    ServiceSpec(
         "postgres",
         8711,
         "Run the Postgres sink: tables for SQL. Needs KITH_KAFKA, KITH_MONGO and KITH_POSTGRES.",

@@ -6,6 +6,7 @@ from typing import Any, NoReturn, cast
 from prometheus_client import CollectorRegistry
 
 from services.apps.metrics import AppMetrics
+from services.cassandra.metrics import MeteredTables
 from services.ingest.metrics import DoorMetrics
 from services.intelligence.follower import Follower
 from services.intelligence.metrics import GraphMetrics, job_metrics, outcome_metrics
@@ -44,6 +45,7 @@ def registered() -> CollectorRegistry:
     AppMetrics(registry)
     DoorMetrics(registry)
     BridgeMetrics(registry)
+    MeteredTables(cast(Any, None), registry)
     RequestMetrics(_never, registry)
     add_service_metrics(registry, "relations", list)
     return registry
