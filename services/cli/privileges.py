@@ -12,6 +12,7 @@ from services.webhooks.schema import BESIDE as WEBHOOKS_BESIDE
 from services.webhooks.schema import COLLECTIONS as WEBHOOKS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.cursor_key import COLLECTION as CURSOR_KEYS
+from shared.access.event_days import COLLECTION as EVENT_DAYS
 from shared.access.key_uses import COLLECTION as KEY_USES
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
@@ -53,7 +54,8 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     elsewhere. ``operator`` is for the commands: they create and revoke API keys, but cannot change the audit
     either, nor read the keys that sign receipts.
     """
-    common = {API_KEYS: _READ, KEY_USES: ("find", "insert", "update"), AUDITED: _ADD, CURSOR_KEYS: _ADD}
+    counted = ("find", "insert", "update")
+    common = {API_KEYS: _READ, KEY_USES: counted, EVENT_DAYS: counted, AUDITED: _ADD, CURSOR_KEYS: _ADD}
     # Every service that seals creates keys; relations and privacy destroy them; only an operator rewraps them.
     sealing = {**common, **dict.fromkeys(VAULT, _ADD)}
     projected = {**_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ}

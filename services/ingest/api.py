@@ -63,6 +63,10 @@ async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerE
     await access.record_all(acts)
 
 
+class NotCounted(Exception):
+    """The credential has a quota of events in a day, and the count cannot be asked."""
+
+
 class Ledger(Protocol):
     """The erased consumers, and the reasons why the list may be incomplete."""
 
@@ -133,6 +137,10 @@ def create_app(
             judge = partial(door.judge, body, headers, clock(), tenant, grants=caller.purpose is None)
             verdicts = await compute(judge) if len(body) > _SMALL_BYTES else judge()
             access.charge(caller, "events", len(verdicts))
+            try:
+                await access.charge_day(caller, len(verdicts))
+            except Unavailable as error:
+                raise NotCounted from error
             if vault is not None:
                 verdicts = await seal(vault, verdicts, blocking, compute)
             accepted = [verdict for verdict in verdicts if isinstance(verdict, Accepted)]
@@ -172,6 +180,13 @@ def create_app(
     async def not_connected(_: Request, __: NotConnected) -> Response:
         detail = f"Kafka cannot be reached, so nothing was published; retry later. {_SAFE}"
         return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
+
+    @app.exception_handler(NotCounted)
+    async def not_counted(_: Request, __: NotCounted) -> Response:
+        detail = (
+            f"the credential's events of today cannot be counted, so nothing was published; retry later. {_SAFE}"
+        )
+        return problem(503, detail, {"Retry-After": "5"})
 
     @app.exception_handler(NotYetUnderstood)
     async def not_yet_understood(_: Request, error: NotYetUnderstood) -> Response:

@@ -8,6 +8,7 @@ from pymongo.database import Database
 
 from shared.access.audit_factory import open_audit
 from shared.access.cursor_key import MongoCursorKey
+from shared.access.event_days import EventDays, MongoCounts
 from shared.access.guard import Access
 from shared.access.key_uses import MongoKeyUses, UseRecorder
 from shared.access.keys import NO_LIMIT, check_limit
@@ -44,6 +45,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
             open_metrics=settings.metrics == "open",
             limits=Limits.of(settings),
             cursor_key=cursor_key,
+            event_days=EventDays(MongoCounts(database), lambda: datetime.now(UTC)),
         )
     finally:
         audit.close()
