@@ -175,6 +175,17 @@ class Settings(BaseSettings):
         description="Threads of a process for long queries (feed pages, rankings, exports that begin), and as many"
         " again for measures. One tenant occupies at most a quarter of them.",
     )
+    measure_processes: int = Field(
+        2,
+        ge=0,
+        le=64,
+        description="Processes beside a process of relations or analytics that compute its measures. One tenant"
+        " occupies at most half of them. 0: its own threads compute.",
+    )
+    measure_seconds: float = Field(
+        120.0, gt=0, description="Seconds after which a process that computes one measure is ended."
+    )
+    measure_memory_mib: int = Field(2048, ge=256, description="MiB of memory of a process that computes measures.")
     heavy_waiting: Shared = Field(
         "32/64/256",
         description="Such queries, and again measures, that wait for a thread: per credential/tenant/process.",
@@ -279,6 +290,26 @@ class Settings(BaseSettings):
         ge=1,
         description="Most relationships that a process of intelligence holds in memory. Beyond it, the process is"
         " not ready.",
+    )
+    outcomes_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Part of the recommended lists whose outcome is recorded, from 0 (none) to 1 (all).",
+    )
+    outcomes_days: float = Field(
+        30.0, gt=0, le=3_650, description="Days after a list was shown in which a relation counts as its outcome."
+    )
+    outcomes_keep_days: float = Field(
+        180.0,
+        ge=0,
+        le=3_650,
+        description="Days after that in which the list is kept: for so long, late events count.",
+    )
+    outcomes_purpose: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]] = Field(
+        {},
+        description="Purpose of consent that the recording of a list needs, by tenant, * for all others (JSON)."
+        " Default: KITH_INTELLIGENCE_PURPOSE.",
     )
     dashboard_origins: tuple[str, ...] = Field(
         (), description="Origins of dashboards that may call the relations API from a browser (JSON)."

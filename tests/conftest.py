@@ -13,6 +13,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 from pymongo.database import Database
 
+from shared.cassandra.address import Address, parse
+from shared.contracts.errors import ConfigurationError
 from shared.contracts.services import SERVICES
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.servers import Servers
@@ -53,6 +55,32 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
     else:
         with Servers(Path(tmp_path_factory.mktemp("servers"))) as embedded:
             yield Addresses(embedded.kafka.bootstrap, embedded.mongo.uri)
+
+
+@pytest.fixture(scope="session")
+def cassandra_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """A cluster: the given one (KITH_CASSANDRA), else a node that the session starts. Where its jars cannot be
+    had, the test is skipped, except with KITH_TEST_CASSANDRA=required, as CI has it."""
+    from shared.local.cassandra import CassandraServer
+    from shared.local.processes import free_ports
+
+    if given := os.environ.get("KITH_CASSANDRA"):
+        yield parse(given)
+        return
+    folder = Path(tmp_path_factory.mktemp("cassandra"))
+    port, storage_port = free_ports(2)
+    server = CassandraServer(folder / "data", port, storage_port, folder / "cassandra.log", secured=True)
+    try:
+        server.launch()
+    except (ConfigurationError, ImportError) as error:
+        if os.environ.get("KITH_TEST_CASSANDRA") == "required":
+            raise
+        pytest.skip(f"there is no Cassandra: {error}")
+    try:
+        server.wait_ready()
+        yield parse(server.address)
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -6,17 +6,19 @@ from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.operations import Readings, add_operations
 from services.analytics.dashboard.pages import add_pages
 from services.analytics.dashboard.versions import Versions
-from services.analytics.gate import CountingGate
 from services.analytics.measures.source import Measures
 from services.analytics.projection import AnalyticsProjection
 from services.analytics.queries import AnalyticsQueries
 from services.analytics.schema import COLLECTIONS
+from shared.erasure.followed_gate import FollowedGate
 from shared.erasure.ledger import read_ledger
 from shared.letters.store import letters_in
+from shared.measures.computing import here
 from shared.observability.status import StatusReader
 from shared.service.composition import Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, for_browsers, servers_of
+from shared.versions.progress import caught_up
 
 
 def run(settings: Settings) -> None:
@@ -25,19 +27,21 @@ def run(settings: Settings) -> None:
     with Service("analytics", settings) as service:
         database, names, relations = service.database, service.names("analytics"), service.names("relations")
         gate = service.background(
-            CountingGate(
+            FollowedGate(
                 database,
                 relations,
                 lambda: read_ledger(settings),
                 service.versions("relations"),
-                service.versions("analytics"),
+                lambda marks: caught_up(database, service.versions("analytics"), marks),
+                "the changes of the latest erasures are not counted yet",
             )
         )
         worker = service.worker(AnalyticsProjection(service.topics), COLLECTIONS)
         app = create_app(
             AnalyticsQueries(database, names),
             lambda: gate.problems() or worker.problems(),
-            Measures(database, names, relations, now, settings.rating_scales).of,
+            service.computing("services.analytics.measures")
+            or here(Measures(database, names, relations, now, settings.rating_scales).of),
             access=service.access,
         )
         add_live(app, FiguresReader(database, names, relations, now))

@@ -7,7 +7,6 @@ from fastapi import FastAPI, Query
 
 from services.analytics.answers import MEASURED, AggregatePage, Top
 from services.analytics.measures.catalogue import MEASURES
-from services.analytics.measures.source import Source
 from services.analytics.parameters import Bucket, By, Measure, period
 from services.analytics.queries import AnalyticsQueries
 from shared.access.app import guarded_app
@@ -20,6 +19,7 @@ from shared.http.costs import Cost, costs
 from shared.http.purposes import SUMS
 from shared.http.scopes import needs
 from shared.http.server import problems
+from shared.measures.computing import Compute
 from shared.measures.http import add_measures
 
 DESCRIPTION = """\
@@ -61,12 +61,12 @@ _FAILURES = problems(
 def create_app(
     queries: AnalyticsQueries,
     ready: Callable[[], Sequence[str]],
-    measures: Callable[[str], Source] | None = None,
+    measures: Compute | None = None,
     *,
     access: Access,
 ) -> FastAPI:
-    """Analytics as an ASGI application. ``ready`` returns the reasons why it cannot work now. ``measures`` opens
-    the source of a tenant's measures; without it there are no measures. ``access`` decides on each request."""
+    """Analytics as an ASGI application. ``ready`` returns the reasons why it cannot work now. ``measures``
+    computes measures; without it there are none. ``access`` decides on each request."""
     app = guarded_app("Kith analytics", DESCRIPTION, access, ready)
 
     @app.get(

@@ -79,6 +79,12 @@ PLACES = {
         DATA,
         "Webhooks: endpoints that get changes over HTTP, signed.",
     ),
+    "contract": Place(
+        "services.cli.contract.command",
+        "contract_app",
+        DATA,
+        "Contracts for third parties: what is published, and whether what they read and send still holds.",
+    ),
     "explain": Place(
         "services.cli.explain",
         "explain_command",

@@ -50,6 +50,12 @@ def evaluate_command(
     tenant: Tenant = None,
     purpose: Purpose = None,
     draw: Annotated[int, typer.Option(min=0, help="Which order relations of one time are put in.")] = 0,
+    online: Annotated[
+        bool,
+        typer.Option(
+            "--online", help="With --tenant: how often a relation followed what was shown in the last year."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure how good recommendations are on given relations.
@@ -60,7 +66,17 @@ def evaluate_command(
 
     NDCG@10 is 1 where the right provider always comes first, HR@10 the share of consumers with it among the first
     ten. Coverage is the share of providers in any first ten, Gini how unevenly they are shown. Nothing is written.
+
+    With --online nothing is held out: it reports, by model, how often a relation followed the lists that the
+    intelligence service has recorded as shown (KITH_OUTCOMES_SHARE).
     """
+    if online:
+        from services.cli.outcomes import show_outcomes
+
+        if tenant is None or file is not None or profiles is not None or purpose is not None or draw:
+            raise ConfigurationError("--online takes --tenant NAME, and --json; it reads what was recorded")
+        show_outcomes(tenant, as_json)
+        return
     from rich.console import Console
 
     from services.intelligence.evaluation.evaluate import evaluate

@@ -18,7 +18,7 @@ from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
 from shared.contracts.services import SERVICES, ServiceSpec
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
-from shared.erasure.derived import GRAPH_NODES
+from shared.erasure.derived import GRAPH_NODES, OUTCOMES
 from shared.mongo.store import OUTBOX, POSITIONS
 from shared.observability.heartbeat import WORKERS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
@@ -80,6 +80,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # An erasure takes along what intelligence has stored of the consumer.
             FOLLOWERS: ("find", "remove"),
             GRAPH_NODES: ("find", "remove"),
+            OUTCOMES: ("find", "update", "remove"),
         },
         "exports": {**common, **projected, **dict.fromkeys(VAULT, _READ)},
         "analytics": {
@@ -102,7 +103,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             DEAD_LETTERS: (*_ADD, "update"),
             **dict.fromkeys(INTELLIGENCE, _KEEP),
             # It holds what they contain as a graph, and reads changed profiles again.
-            **_versions(("relationships", "providers", "consumers"), _READ),
+            **_versions(("relationships", "relationship_cells", "providers", "consumers"), _READ),
             # To check that the consumers of the ledger are erased.
             **_versions(("relations", ERASED), _READ),
         },

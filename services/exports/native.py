@@ -7,7 +7,6 @@ stream; sending Python objects instead would cost three times the CPU.
 
 import os
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ import pyarrow as pa
 from services.exports.arrow import record_batches, schema_of
 from services.exports.columns import WriterFailed
 from services.exports.source import Export
+from shared.runtime.children import end, how_it_ended, start
 
 #: The child is killed if it takes longer than this to accept a batch of rows, or to finish the file.
 STEP_SECONDS = 120.0
@@ -81,10 +81,10 @@ def parquet(export: Export, step_seconds: float = STEP_SECONDS) -> Iterator[byte
                 # A child waits for its reader, and for the rows. It hangs if both wait for it.
                 elif feeder.since and time.monotonic() - max(feeder.since, waiting_since) > step_seconds:
                     expired = True
-                    _kill(child)
+                    end(child)
         finally:
             if sys.exc_info()[0] is not None:
-                _kill(child)
+                end(child)
             # With the child gone, the thread ends with the batch that it reads.
             thread.join()
         if feeder.error is not None:
@@ -97,13 +97,11 @@ def parquet(export: Export, step_seconds: float = STEP_SECONDS) -> Iterator[byte
 def _writer(format: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[bytes]", IO[bytes]]]:
     """The child, and what it writes about its errors. It is ended with the block."""
     with tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(
+        child = start(
             [*_CHILD, format, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if format == "parquet" else subprocess.DEVNULL,
             stderr=errors,
-            # The engine is a process of the child's: both end together.
-            start_new_session=True,
             env={**os.environ, "PYTHONFAULTHANDLER": "0"},
         )
         try:
@@ -112,7 +110,7 @@ def _writer(format: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[by
                     _enlarge(pipe)
             yield child, errors
         finally:
-            _kill(child)
+            end(child)
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
                     with suppress(BrokenPipeError):
@@ -145,7 +143,7 @@ class _Watch:
 
     def _expire(self) -> None:
         self.expired = True
-        _kill(self._child)
+        end(self._child)
 
 
 class _Feeder:
@@ -164,7 +162,7 @@ class _Feeder:
             self._send(watch)
         except BaseException as error:
             if not _is_pipe(error):  # else the child has ended; its status says why
-                _kill(self._child)
+                end(self._child)
                 if watch is not None:
                     raise
                 self.error = error
@@ -190,18 +188,11 @@ def _is_pipe(error: BaseException) -> bool:
     )
 
 
-def _kill(child: "subprocess.Popen[bytes]") -> None:
-    # The group outlives its leader where the engine does.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-
-
 def _reason(format: str, status: int, expired: bool, seconds: float, errors: IO[bytes]) -> str:
     if expired:
         what = f"made no progress for {seconds:g} seconds and was ended"
     elif status < 0:
-        what = f"ended by the signal {signal.Signals(-status).name}"
+        what = how_it_ended(status)
     else:
         errors.seek(0)
         lines = errors.read().decode("utf-8", "replace").strip().splitlines()

@@ -4,7 +4,6 @@ standard output, or ``… hyper PATH TABLE``.
 Reads the rows as an Arrow stream from the standard input. Exits with status 0 once the file is complete.
 """
 
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,11 @@ import orjson
 import pyarrow as pa
 
 from services.exports.parquet_file import parquet
+from shared.runtime.children import confine
 
 
 def main() -> None:
-    # A crash must not leave a core dump, because the memory contains rows.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    confine()
     source = pa.ipc.open_stream(sys.stdin.buffer)
     if sys.argv[1] == "parquet":
         for chunk in parquet(source.schema, source):

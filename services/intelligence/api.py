@@ -8,11 +8,14 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from services.intelligence import answers
 from services.intelligence.community_routes import add_communities
 from services.intelligence.engine.question import Side
+from services.intelligence.failures import COMBINED
 from services.intelligence.graph_routes import add_graph
 from services.intelligence.model_routes import add_models
 from services.intelligence.models import Models
 from services.intelligence.next_routes import add_next
 from services.intelligence.nodes import Nodes
+from services.intelligence.outcome_routes import add_outcomes
+from services.intelligence.outcomes.recorder import Recorder
 from services.intelligence.parameters import PairQuery, RecommendQuery, SimilarQuery
 from services.intelligence.questions import NotGranted, Questions
 from shared.access.app import guarded_app
@@ -24,7 +27,7 @@ from shared.http.paths import PathId
 from shared.http.problems.client import PURPOSE_NOT_GRANTED
 from shared.http.purposes import LEARNED
 from shared.http.scopes import needs
-from shared.http.server import json_response, problem, problems
+from shared.http.server import json_response, problem
 
 DESCRIPTION = """\
 Who comes next, who is alike, how two are connected, and why: from the relationships between consumers and
@@ -34,32 +37,27 @@ Scores are those of a random walk that starts from the consumer or provider who 
 model. Every score comes with its reasons, whose points add up to it. `as_of` states what an answer follows from:
 the same `as_of` gives the same answer.
 
+A share of the recommended lists may be recorded as shown; `/v1/outcomes` reports what followed.
+
 Answers that name consumers other than the one asked about need the scope `relations:read`, too, as do names and
 categories of providers. Elsewhere consumers are counted, and below five they are `few`.
 
 A field that the credential may not see is shown as `•••`, whatever its type. The member `masked` of the answer
 names it.
 """
-FAILURES = problems(
-    {
-        400: "Parameters cannot be combined; detail names them.",
-        403: "The credential lacks a scope, or the consumer has not granted the purpose.",
-        422: "A parameter is missing or malformed; detail names it.",
-        503: "The graph is not whole yet, or MongoDB is unavailable. Retry after the seconds in Retry-After.",
-    }
-)
 
 
 def create_app(
     questions: Questions,
     nodes: Nodes,
     models: Models,
+    recorder: Recorder,
     ready: Callable[[], Sequence[str]],
     *,
     access: Access,
 ) -> FastAPI:
-    """The app. ``nodes`` holds what the job has stored, ``models`` what was learned. ``ready`` returns the reasons
-    why the service cannot answer, ``access`` decides on each request."""
+    """The app. ``nodes`` holds what the job has stored, ``models`` what was learned, ``recorder`` records what is
+    shown. ``ready`` returns the reasons why the service cannot answer, ``access`` decides on each request."""
     app = guarded_app("Kith intelligence", DESCRIPTION, access, ready, ids_in_paths=True)
 
     @app.get(
@@ -67,7 +65,7 @@ def create_app(
         tags=["recommendations"],
         summary="Who comes next: providers for a consumer, or consumers for a provider.",
         response_model=answers.Answers,
-        responses=FAILURES,
+        responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ, purpose=LEARNED)
     def recommendations(query: Annotated[RecommendQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
@@ -77,14 +75,17 @@ def create_app(
         side, id = one_of(query.consumer_id, query.provider_id)
         if side == "provider":
             names_consumers(caller)
-        return json_response(questions.recommend(caller, side, id, query))
+        found = questions.recommend(caller, side, id, query)
+        if query.record and not query.known:
+            recorder.show(caller.tenant, side, id, found)
+        return json_response(found)
 
     @app.get(
         "/v1/similar",
         tags=["recommendations"],
         summary="Who is alike: providers with the same consumers, consumers with the same providers.",
         response_model=answers.Answers,
-        responses=FAILURES,
+        responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ, purpose=LEARNED)
     def similar(query: Annotated[SimilarQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
@@ -99,7 +100,7 @@ def create_app(
         tags=["recommendations"],
         summary="One consumer and one provider: what they have, and how near they are otherwise.",
         response_model=answers.Affinity,
-        responses=FAILURES,
+        responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ, purpose=LEARNED)
     def affinity(
@@ -116,6 +117,7 @@ def create_app(
     add_graph(app, questions)
     add_communities(app, questions, nodes)
     add_models(app, questions, models)
+    add_outcomes(app, recorder)
 
     @app.exception_handler(BadParameter)
     async def bad_parameter(_: Request, error: BadParameter) -> Response:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.intelligence import graph_answers as shown
 from services.intelligence.engine.neighbours import central
 from services.intelligence.engine.question import Side
+from services.intelligence.failures import FAILURES
 from services.intelligence.nodes import Nodes
 from services.intelligence.present import as_of, few, positions
 from services.intelligence.questions import Questions
@@ -23,13 +24,6 @@ from shared.http.server import json_response, problems
 from shared.measures.query import OfKind
 from shared.runtime.protocols import Document
 
-_FAILURES = problems(
-    {
-        403: "The credential lacks a scope.",
-        422: "A parameter is missing or malformed; detail names it.",
-        503: "The graph is not whole yet, or MongoDB is unavailable. Retry after the seconds in Retry-After.",
-    }
-)
 _NO_JOB = "communities and PageRank are found every few minutes, and have not been found yet"
 
 
@@ -67,7 +61,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         tags=["graph"],
         summary="Who is central: by PageRank, or by the number of relationships.",
         response_model=shown.CentralList,
-        responses=_FAILURES,
+        responses=FAILURES,
     )
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     def most_central(query: Annotated[CentralQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
@@ -102,7 +96,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         tags=["graph"],
         summary="Who has more to do with each other than with the rest.",
         response_model=shown.Communities,
-        responses=_FAILURES,
+        responses=FAILURES,
     )
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     def communities(query: Annotated[CommunitiesQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
@@ -120,7 +114,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         tags=["graph"],
         summary="One community and its members.",
         response_model=shown.OneCommunity,
-        responses=_FAILURES | problems({404: "There is no community with this id now."}),
+        responses=FAILURES | problems({404: "There is no community with this id now."}),
     )
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     def community(

@@ -3,14 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Protocol
 
 import orjson
 
 from services.intelligence.state import Inconsistent, Provider, State
-from shared.contracts.changes import decode_change
+from shared.contracts.changes import RelationChange, decode_change
 from shared.contracts.errors import InvalidEvent, Unavailable
 from shared.contracts.topics import CHANGES, Topics
 from shared.runtime.protocols import Record
@@ -42,6 +42,19 @@ class Source(Protocol):
     def granted(self, tenant: str, ids: list[str], purpose: str) -> set[str]: ...
 
 
+class Listener(Protocol):
+    """Is told what the state has followed. Must not wait."""
+
+    def moved(self, tenant: str, consumer_id: str, provider_ids: Iterable[str]) -> None:
+        """Relations of a consumer with these providers have changed."""
+
+    def described(self, tenant: str, consumer_ids: Iterable[str]) -> None:
+        """Profiles of consumers have changed."""
+
+    def scanned(self) -> None:
+        """Everything was read again."""
+
+
 class Follower:
     """``open_tail`` opens a tail of the change topics. ``unreadable`` is called with each record that is no change
     and why, ``erased`` with the tenant and id of a consumer who is erased: at once, and again when no relationship
@@ -58,12 +71,13 @@ class Follower:
         *,
         unreadable: Callable[[Record, InvalidEvent], None] = lambda *_: None,
         erased: Callable[[str, str], None] = lambda *_: None,
+        listener: Listener | None = None,
         most_edges: int = 1 << 31,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._most_edges = most_edges
         self._open_tail, self._source, self._clock = open_tail, source, clock
-        self._unreadable, self._erased = unreadable, erased
+        self._unreadable, self._erased, self._listener = unreadable, erased, listener
         self._relations, self._providers, self._consumers = (
             topics.name(CHANGES[name]) for name in ("relations", "providers", "consumers")
         )
@@ -171,6 +185,8 @@ class Follower:
             marks = self._source.numbers()
             with self._lock:
                 self._state, self._version = state, version
+            if self._listener is not None:
+                self._listener.scanned()
             self._reached_at = self._checked_at = self._clock()
             self._behind = {}
             while not self._stop.is_set() and rounds != 0:
@@ -217,6 +233,7 @@ class Follower:
                         if numbered and state.accept(record):
                             state.apply(change)
                             self.changes += 1
+                            self._tell(change)
                 elif state.accept(record):
                     self._profile(record, profiles)
             except InvalidEvent as error:
@@ -226,6 +243,12 @@ class Follower:
                     raise Inconsistent("a change cannot be read") from error
         for (side, tenant), ids in profiles.items():
             self._patiently(self._refresh, state, side, tenant, sorted(ids))
+
+    def _tell(self, change: RelationChange) -> None:
+        if self._listener is not None:
+            facts = (change.data.before, change.data.after)
+            providers = {fact.provider_id for fact in facts if fact is not None}
+            self._listener.moved(change.tenant, change.data.consumer_id, providers)
 
     def _patiently(self, act: Callable[..., None], *arguments: object) -> None:
         """Do it as soon as the servers answer: otherwise everything would have to be read again."""
@@ -260,6 +283,8 @@ class Follower:
                 for id, provider in found.items():
                     state.tenant(tenant).describe(id, provider)
             return
+        if self._listener is not None:
+            self._listener.described(tenant, ids)
         if (purpose := state.purpose_of(tenant)) is not None:
             granted = self._source.granted(tenant, ids, purpose)
             with self._lock:

@@ -9,6 +9,7 @@ from services.intelligence import graph_answers as shown
 from services.intelligence.engine.neighbours import neighbours
 from services.intelligence.engine.paths import LONGEST, connection
 from services.intelligence.engine.question import Side
+from services.intelligence.failures import FAILURES
 from services.intelligence.parameters import NodeName, StrengthQuery
 from services.intelligence.present import Presenter, as_of
 from services.intelligence.questions import Questions
@@ -19,16 +20,8 @@ from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ
 from shared.http.paths import PathId
 from shared.http.purposes import SUMS
 from shared.http.scopes import Scoped, needs
-from shared.http.server import json_response, problems
+from shared.http.server import json_response
 
-_FAILURES = problems(
-    {
-        403: "The credential lacks `intelligence:read` or `relations:read`, or the consumer has not granted the "
-        "purpose.",
-        422: "A parameter is missing or malformed; detail names it.",
-        503: "The graph is not whole yet. Retry after the seconds in Retry-After.",
-    }
-)
 SidePath = Annotated[Side, Path(description="`consumer` or `provider`.")]
 
 
@@ -58,7 +51,7 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
         tags=["graph"],
         summary="How two are connected: the path of the fewest relationships, through the least busy nodes.",
         response_model=shown.Paths,
-        responses=_FAILURES,
+        responses=FAILURES,
     )
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     def paths(query: Annotated[PathsQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
@@ -87,7 +80,7 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
         tags=["graph"],
         summary="Who is around a consumer or provider.",
         response_model=shown.Neighbours,
-        responses=_FAILURES,
+        responses=FAILURES,
     )
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     def around(

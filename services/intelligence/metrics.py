@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 
 from services.intelligence.follower import Follower
 from services.intelligence.job import Job
+from services.intelligence.outcomes.recorder import Recorder
 from shared.observability.gauges import CallbackCounters
 
 
@@ -68,3 +69,13 @@ def job_metrics(job: Job) -> CallbackCounters:
         "kith_graph_job_seconds": "Seconds that these runs took.",
     }
     return CallbackCounters(names, lambda: (job.runs, job.seconds))
+
+
+def outcome_metrics(recorder: Recorder) -> CallbackCounters:
+    """Lists whose outcome is recorded, and those that could not be."""
+    names = {
+        "kith_outcomes_recorded": "Lists that were shown and are recorded.",
+        "kith_outcomes_dropped": "Lists that should have been: too many waited, or MongoDB was unavailable.",
+        "kith_outcomes_left_out": "Lists of nobody who may be recorded: without consent, or gone meanwhile.",
+    }
+    return CallbackCounters(names, lambda: (recorder.recorded, recorder.dropped, recorder.left_out))

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.intelligence.answers import MASKED, AsOf, Score
 from services.intelligence.engine.campaign import TooLarge, campaign
+from services.intelligence.failures import COMBINED
 from services.intelligence.models import Models
 from services.intelligence.parameters import BETA
 from services.intelligence.present import as_of
@@ -23,14 +24,6 @@ from shared.http.purposes import LEARNED_ITSELF, SUMS
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 from shared.runtime.protocols import Document
-
-_FAILURES = problems(
-    {
-        400: "The request asks for too much, or cannot be read; detail names it.",
-        422: "A parameter is missing or malformed; detail names it.",
-        503: "The graph is not whole yet, or MongoDB is unavailable. Retry after the seconds in Retry-After.",
-    }
-)
 
 
 class Quality(BaseModel):
@@ -125,7 +118,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         tags=["models"],
         summary="The learned models, with their evaluation.",
         response_model=ModelList,
-        responses=_FAILURES,
+        responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     def all_models(tenant: TenantOf) -> Any:
@@ -137,7 +130,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         tags=["models"],
         summary="The versions of one model.",
         response_model=ModelList,
-        responses=_FAILURES | problems({404: "There is no model of this name."}),
+        responses=COMBINED | problems({404: "There is no model of this name."}),
     )
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     def one_model(name: Annotated[str, DerivedFrom(), Path(max_length=100)], tenant: TenantOf) -> Any:
@@ -151,7 +144,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         tags=["recommendations"],
         summary="Lists for many consumers at once, with a guaranteed exposure for each provider.",
         response_model=CampaignAnswer,
-        responses=_FAILURES,
+        responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ, purpose=LEARNED_ITSELF)
     def campaigns(body: CampaignBody, caller: CallerOf, _: TenantOf) -> Any:

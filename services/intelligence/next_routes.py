@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from services.intelligence.answers import LEFT_OUT, MASKED, STRENGTH, AsOf, Reason, Strength
 from services.intelligence.calling import Calling
+from services.intelligence.failures import COMBINED
 from services.intelligence.parameters import NextQuery
 from services.intelligence.questions import Questions
 from shared.access.guard import CallerOf, TenantOf
@@ -15,15 +16,8 @@ from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, forbidden
 from shared.http.costs import Cost, costs
 from shared.http.purposes import SUMS
 from shared.http.scopes import needs
-from shared.http.server import json_response, problems
+from shared.http.server import json_response
 
-_FAILURES = problems(
-    {
-        403: "The credential lacks `intelligence:read` or `relations:read`.",
-        422: "A parameter is missing or malformed; detail names it.",
-        503: "The graph is not whole yet, or MongoDB is unavailable. Retry after the seconds in Retry-After.",
-    }
-)
 # Which months count follows from the weights of kinds, and from times.
 Months = Annotated[int, DerivedFrom(*STRENGTH)]
 Month = Annotated[str, DerivedFrom("first", "last", *STRENGTH)]
@@ -116,7 +110,7 @@ def add_next(app: FastAPI, questions: Questions) -> None:
         tags=["recommendations"],
         summary="Whom to call today: a provider's consumers by risk × value × affinity.",
         response_model=NextCalls,
-        responses=_FAILURES,
+        responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ, purpose=SUMS)
     @costs(Cost.MEASURE)

@@ -116,6 +116,11 @@ class RecommendQuery(AskQuery):
     model: Annotated[str | None, StringConstraints(max_length=100)] = Field(
         None, description="`walk`, or the name of a learned model. Default: the one that is live."
     )
+    record: Annotated[bool, DerivedFrom()] = Field(
+        True,
+        description="Whether the list may be recorded as shown, to see what follows (`/v1/outcomes`). `false` for"
+        " lists that only you look at.",
+    )
 
 
 class SimilarQuery(AskQuery):

@@ -1,6 +1,6 @@
 """What the graph holds of single relationships, as kinds of a document. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from services.intelligence.engine.graph import Graph
@@ -39,3 +39,13 @@ def counts(kinds: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Kinds:
     return {
         kind: {month: {"count": cell["count"]} for month, cell in months.items()} for kind, months in kinds.items()
     }
+
+
+def joined(documents: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """The kinds of a pair whose cells are in documents of their own, one per kind and year
+    (docs/reference/stored-documents.md)."""
+    kinds: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for each in documents:
+        months = kinds.setdefault(each["kind"], {})
+        months.update({f"{each['year']}-{month}": cell for month, cell in each["months"].items()})
+    return kinds

@@ -12,6 +12,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
+from services.intelligence.rows import joined
 from services.intelligence.state import Provider, State
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import document_id
@@ -24,7 +25,8 @@ from shared.versions.mongo_registry import MongoRegistry
 
 log = logging.getLogger(__name__)
 
-_RELATIONSHIP = {"_id": 0, "tenant": 1, "consumer_id": 1, "provider_id": 1, "kinds": 1}
+_RELATIONSHIP = {"tenant": 1, "consumer_id": 1, "provider_id": 1, "kinds": 1}
+_CELLS = {"_id": 0, "kind": 1, "year": 1, "months": 1}
 _PROVIDER = {
     "_id": 0,
     "tenant": 1,
@@ -74,7 +76,7 @@ class MongoSource:
             found = relationships.find(
                 self._of, _RELATIONSHIP, session=session, batch_size=_BATCH, max_time_ms=STREAM_MS
             )
-            state.load(_while(going_on, found))
+            state.load(self._with_kinds(_while(going_on, found), version, session))
         if self.version != version:
             raise Unavailable("relations were switched to another version during the scan")
         log.info("read all relationships in %.1f s", time.monotonic() - began)
@@ -93,6 +95,18 @@ class MongoSource:
         with translated():
             found = self._database[collection_of("consumers", self.version)].find(wanted, {"consumer_id": 1})
             return {each["consumer_id"] for each in found}
+
+    def _with_kinds(
+        self, relationships: Iterator[Document], version: int, session: ClientSession
+    ) -> Iterator[Document]:
+        """The same, with the cells of those that have them in documents of their own."""
+        cells = self._database[collection_of("relationship_cells", version)]
+        for each in relationships:
+            if "kinds" not in each:
+                wanted = {"_id": beginning_with(f"{each['_id']}:")}
+                found = cells.find(wanted, _CELLS, session=session, max_time_ms=STREAM_MS)
+                each["kinds"] = joined(found)
+            yield each
 
     def _load_consents(self, state: State, version: int, session: ClientSession) -> None:
         consumers = self._database[collection_of("consumers", version)]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
-from shared.erasure.derived import GRAPH_NODES
+from shared.erasure.derived import GRAPH_NODES, OUTCOMES
 from shared.versions.followers import FOLLOWERS
 from shared.versions.followers import SPEC as FOLLOWERS_SPEC
 
@@ -65,6 +65,45 @@ _MODELS = object_schema(
         "evaluation": _OBJECT,
     },
 )
+_ITEM: dict[str, Any] = {
+    "bsonType": "object",
+    "required": ["id", "rank", "score"],
+    "properties": {
+        "id": _STRING,
+        "rank": {**_WHOLE, "minimum": 1},
+        "score": _NUMBER,
+        #: The time of the first relation of the pair within the window, if there is one.
+        "followed": _DATE,
+    },
+    "additionalProperties": False,
+}
+#: ``tenant:side:id:day:model``: a list that was shown. ``consumers`` are all who are in it, ``revision`` rises
+#: with each change.
+_OUTCOMES = object_schema(
+    {
+        "tenant": _STRING,
+        "side": {"enum": ["consumer", "provider"]},
+        "id": _STRING,
+        "model": _STRING,
+        "at": _DATE,
+        "until": _DATE,
+        "expires": _DATE,
+        "as_of": {
+            "bsonType": "object",
+            "required": ["positions", "month", "beta", "half_life_months"],
+            "properties": {
+                "positions": _POSITIONS,
+                "month": _STRING,
+                "beta": _NUMBER,
+                "half_life_months": {"bsonType": ["double", "int", "long", "null"]},
+            },
+            "additionalProperties": False,
+        },
+        "consumers": {"bsonType": "array", "items": _STRING},
+        "items": {"bsonType": "array", "items": _ITEM},
+        "revision": _WHOLE,
+    }
+)
 COLLECTIONS: Collections = {
     GRAPH_NODES: CollectionSpec(
         _NODES,
@@ -76,5 +115,8 @@ COLLECTIONS: Collections = {
     ),
     JOBS: CollectionSpec(_JOBS),
     MODELS: CollectionSpec(_MODELS),
+    OUTCOMES: CollectionSpec(
+        _OUTCOMES, indexes=((("tenant", 1), ("consumers", 1)), (("tenant", 1), ("at", 1))), expires="expires"
+    ),
     FOLLOWERS: FOLLOWERS_SPEC,
 }

@@ -30,7 +30,7 @@ STEPS: Mapping[str, str] = {
     "ledger": "the ledger, which outranks every event, contains the consumer",
     "facts": "the consumer's relations are retracted (delete) or moved to the pseudonym (anonymise)",
     "aggregates": "analytics has counted the changes of the relations",
-    "intelligence": "no process of intelligence holds the consumer in memory, and nothing it stored is left",
+    "intelligence": "no process of intelligence holds the consumer in memory; all it stored is deleted",
     "caches": "every cached answer about the consumer has expired",
 }
 

@@ -11,6 +11,7 @@ from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
 from services.relations.spellings import StoredSpellings
+from shared.measures.computing import here
 from shared.service.composition import Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
@@ -47,7 +48,8 @@ def run(settings: Settings) -> None:
             strength,
             lambda: key_problems(vault) or gate.problems() or worker.problems(),
             now,
-            Measures(database, names, now, vault, settings.rating_scales).of,
+            service.computing("services.relations.measures")
+            or here(Measures(database, names, now, vault, settings.rating_scales).of),
             access=service.access,
             vault=vault,
         )

@@ -8,7 +8,6 @@ from fastapi import FastAPI, HTTPException, Path, Query
 
 from services.relations import answers
 from services.relations.measures.catalogue import MEASURES
-from services.relations.measures.source import Source
 from services.relations.naming import add_names
 from services.relations.queries import Queries
 from services.relations.redaction import redactor
@@ -25,6 +24,7 @@ from shared.http.problems.client import HIDDEN_FIELD, NOT_ENCRYPTED, PURPOSE_NOT
 from shared.http.purposes import GRANTED, GRANTED_ITSELF, IMPERSONAL
 from shared.http.scopes import Scoped, needs
 from shared.http.server import Refusal, json_response, problems
+from shared.measures.computing import Compute
 from shared.measures.http import add_measures
 from shared.runtime.protocols import Document
 from shared.vault.fields import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION
@@ -64,13 +64,13 @@ def create_app(
     strength: Strength,
     ready: Callable[[], Sequence[str]],
     clock: Callable[[], datetime],
-    measures: Callable[[str], Source] | None = None,
+    measures: Compute | None = None,
     *,
     access: Access,
     vault: Vault | None = None,
 ) -> FastAPI:
     """The app. ``ready`` returns the reasons why the service cannot work, ``clock`` the present time. ``measures``
-    opens the source of a tenant's measures; without it there are no measures. ``access`` decides on each request.
+    computes measures; without it there are none. ``access`` decides on each request.
     ``vault`` decrypts sealed values."""
     presented = redactor(vault)
     app = guarded_app("Kith relations", DESCRIPTION, access, ready, ids_in_paths=True)

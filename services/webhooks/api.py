@@ -11,6 +11,7 @@ from services.webhooks import answers
 from services.webhooks.addresses import Network
 from services.webhooks.endpoints import Endpoints, Made, TooMany, owned
 from services.webhooks.post import check_url
+from services.webhooks.published import publish
 from services.webhooks.subscription import TYPES
 from shared.access.app import guarded_app
 from shared.access.audit import Act
@@ -66,6 +67,7 @@ def create_app(
     """The app. ``ready`` returns the reasons why the service cannot work, ``allowed`` are networks that endpoints
     may be in although they are not public."""
     app = guarded_app("Kith webhooks", DESCRIPTION, access, ready)
+    publish(app)
 
     def found(caller: Caller, name: str) -> Document:
         endpoint = endpoints.find(caller.tenant, name)

@@ -1,7 +1,7 @@
 """The bodies of deliveries, made when they are sent, with the endpoint's masks applied. Pure."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, Field
@@ -63,6 +63,32 @@ class WebhookBody(BaseModel):
     )
     data: ChangeData
     masked: list[Label] | None = None
+
+
+class DisabledEndpoint(BaseModel):
+    endpoint: str
+    url: str
+    reason: str
+
+
+class DisabledBody(BaseModel):
+    """Another endpoint of the tenant was disabled, because it did not answer or answered 410."""
+
+    type: Literal["webhook.disabled"]
+    timestamp: datetime
+    data: DisabledEndpoint
+
+
+class TestMessage(BaseModel):
+    message: str
+
+
+class TestBody(BaseModel):
+    """A test of the endpoint, which somebody asked for."""
+
+    type: Literal["webhook.test"]
+    timestamp: datetime
+    data: TestMessage
 
 
 def body_of(change: Document, masks: list[str], *, erased: bool = False) -> Document:

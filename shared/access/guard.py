@@ -290,7 +290,16 @@ def pools_of(limits: Limits) -> dict[Cost, FairPool]:
         Cost.LIST: FairPool("list", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 8)),
         Cost.QUERY: FairPool("query", heavy, waiting, what="queries waiting", per_tenant=share),
         Cost.MEASURE: FairPool("measure", heavy, waiting, what="measures waiting", per_tenant=share),
+        Cost.COMPUTATION: _computing(limits),
     }
+
+
+def _computing(limits: Limits) -> FairPool:
+    """A thread for each process that computes, of which a tenant has half; without processes they are those of
+    measures."""
+    threads = limits.measure_processes or limits.heavy_threads
+    share = max(1, threads // (2 if limits.measure_processes else 4))
+    return FairPool("computation", threads, limits.heavy_waiting, what="measures waiting", per_tenant=share)
 
 
 def _shared_out(request: Request, owner: Owner, endpoint: Any) -> Request:

@@ -15,7 +15,8 @@ class CollectionSpec:
     document, because no other partition writes it. ``unique`` states that no two documents ever have the same
     value in the guard field, which makes writes cheaper. The indexes contain only documents with the values
     ``partial``: every list queries for these. ``complete_since`` is the revision from which documents have all
-    that a rebuild would store: those of an earlier one are marked as incomplete until they are rebuilt.
+    that a rebuild would store: those of an earlier one are marked as incomplete until they are rebuilt. MongoDB
+    deletes a document once the time in its field ``expires`` has passed.
     """
 
     validator: Mapping[str, Any]
@@ -24,6 +25,7 @@ class CollectionSpec:
     unique: bool = False
     partial: Mapping[str, Any] = field(default_factory=dict)
     complete_since: int = 0
+    expires: str | None = None
 
     @property
     def placing(self) -> tuple[str, ...]:

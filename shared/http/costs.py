@@ -17,8 +17,10 @@ class Cost(Enum):
     LIST = "list"
     #: A query that MongoDB may work on for long: a ranking, a filter on anything, the start of an export.
     QUERY = "query"
-    #: A query whose result Python computes with for long.
+    #: A query whose result Python computes with for long, here or in another service.
     MEASURE = "measure"
+    #: The same in a process beside this one: a thread only waits for it.
+    COMPUTATION = "computation"
 
 
 #: The cost of a request, given its path's parameters.

@@ -17,6 +17,7 @@ class Limits:
     threads: int
     waiting: Most
     heavy_threads: int
+    measure_processes: int
     heavy_waiting: Most
     bodies: Most
     publishing: Most
@@ -45,6 +46,7 @@ class Limits:
         plain = (
             "threads",
             "heavy_threads",
+            "measure_processes",
             "address_connections",
             "proxies",
             "head_seconds",

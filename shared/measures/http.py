@@ -1,6 +1,7 @@
 """The routes of measures."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -10,11 +11,16 @@ from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.masks import presented
 from shared.http.caller import Caller, forbidden
 from shared.http.costs import Cost, costs
+from shared.http.problems.server import COMPUTATION_ENDED
 from shared.http.purposes import SUMS
 from shared.http.scopes import needs
 from shared.http.server import problem, problems
+from shared.measures.computing import Compute
 from shared.measures.query import BadMeasure, NotInstalled, PeriodQuery
 from shared.measures.spec import Measure, S
+from shared.runtime.children import ChildEnded
+
+_log = logging.getLogger(__name__)
 
 _FAILURES = problems(
     {
@@ -26,11 +32,10 @@ _FAILURES = problems(
 )
 
 
-def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[[str], S], scope: str) -> None:
-    """Add ``GET /v1/measures/{name}`` for each measure, for callers with ``scope``. ``source`` opens the source of
-    a tenant's data."""
+def add_measures(app: FastAPI, measures: Sequence[Measure[S]], compute: Compute, scope: str) -> None:
+    """Add ``GET /v1/measures/{name}`` for each measure, for callers with ``scope``."""
     for measure in measures:
-        _add(app, measure, source, scope)
+        _add(app, measure, compute, scope)
 
     @app.exception_handler(BadMeasure)
     async def bad_measure(_: Request, error: BadMeasure) -> Response:
@@ -40,13 +45,19 @@ def add_measures(app: FastAPI, measures: Sequence[Measure[S]], source: Callable[
     async def not_installed(_: Request, error: NotInstalled) -> Response:
         return problem(501, str(error))
 
+    @app.exception_handler(ChildEnded)
+    async def ended(_: Request, error: ChildEnded) -> Response:
+        _log.warning("a measure was not computed", extra={"reason": str(error)})
+        detail = f"the process that computes the answer {error}; ask for less: a shorter period, one kind"
+        return problem(503, detail, {"Retry-After": "5"}, kind=COMPUTATION_ENDED)
 
-def _add(app: FastAPI, measure: Measure[S], source: Callable[[str], S], scope: str) -> None:
+
+def _add(app: FastAPI, measure: Measure[S], compute: Compute, scope: str) -> None:
     def answered(query: PeriodQuery, caller: Caller, access: Access) -> bytes:
         for scope in measure.scopes(query):
             if not caller.may(scope):
                 raise forbidden(scope)
-        content = measure.run(source(caller.tenant), query).model_dump_json().encode()
+        content = compute(measure, caller.tenant, query)
         if not (personal := measure.personal(query)):
             return content
         shown, fields = presented(orjson.loads(content), personal, caller)
@@ -54,7 +65,7 @@ def _add(app: FastAPI, measure: Measure[S], source: Callable[[str], S], scope: s
         return orjson.dumps(shown)
 
     @needs(scope, purpose=SUMS)
-    @costs(Cost.MEASURE)
+    @costs(Cost.COMPUTATION)
     def route(query: Any, caller: CallerOf, access: AccessOf, _: TenantOf) -> Any:
         return Response(answered(query, caller, access), media_type="application/json")
 

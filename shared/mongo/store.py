@@ -100,6 +100,8 @@ def prepare(database: Database[Document], collections: Collections) -> None:
         there = {tuple(index["key"]) for index in database[name].index_information().values()}
         for keys in sorted(wanted - there):
             database[name].create_index(list(keys), **_options(spec))
+        if spec.expires is not None and ((spec.expires, 1),) not in there:
+            database[name].create_index([(spec.expires, 1)], expireAfterSeconds=0)
 
 
 def _schema(spec: CollectionSpec, *, incomplete: bool = False) -> Mapping[str, Any]:

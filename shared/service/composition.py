@@ -29,6 +29,7 @@ from shared.http.metrics import add_metrics
 from shared.http.serving import serve
 from shared.http.tls import tls_of
 from shared.kafka.clients import open_both, open_publisher
+from shared.measures.computing import Compute, Elsewhere, children_of
 from shared.mongo.errors import translated
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.observability.abandoned import AbandonedPartitions
@@ -219,6 +220,15 @@ class Service:
         latency = instruments.latency.counts
         self.background(Heartbeat(self.database, projection.name, owner_name(), latency, abandoned.look))
         return self.background(worker)
+
+    def computing(self, module: str) -> Compute | None:
+        """Processes of ``python -m module`` that compute measures, started when they are needed; None where the
+        settings want none."""
+        settings = self.settings
+        if settings.measure_processes == 0:
+            return None
+        children = children_of(module, settings.measure_processes, settings.measure_seconds)
+        return Elsewhere(self.closing(children).ask)
 
     def serve(
         self,

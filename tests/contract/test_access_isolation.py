@@ -62,6 +62,7 @@ from shared.erasure.records import hashed
 from shared.http.caller import SCOPES
 from shared.http.metrics import add_metrics
 from shared.letters.store import Letters
+from shared.measures.computing import here
 from shared.mongo.store import connect
 from shared.observability.metrics import new_registry
 from shared.observability.status import StatusReader
@@ -181,8 +182,8 @@ class Market:
         )
         receipts = Receipts(database, None, clock)
         erasures = Erasures(erasing, receipts, clock)
-        analytics = AnalyticsMeasures(database, str, str, clock).of
-        relations = RelationsMeasures(database, str, clock).of
+        analytics = here(AnalyticsMeasures(database, str, str, clock).of)
+        relations = here(RelationsMeasures(database, str, clock).of)
         self.apps: dict[str, FastAPI] = {
             "ingest": ingest_app(self.publisher, TOPICS, Settings(), clock, list, access=access),
             "relations": relations_app(queries, STRENGTH, list, clock, relations, access=access),

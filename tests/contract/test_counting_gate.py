@@ -6,14 +6,15 @@ import pytest
 from fastapi import FastAPI
 
 from services.analytics.api import create_app
-from services.analytics.gate import CountingGate
 from services.analytics.queries import AnalyticsQueries
 from shared.contracts.errors import Unavailable
+from shared.erasure.followed_gate import FollowedGate
 from shared.erasure.gate import with_facts
 from shared.erasure.records import LedgerEntry
 from shared.http.gating import add_gate
 from shared.runtime.protocols import Document
 from shared.versions.mongo_registry import MongoRegistry
+from shared.versions.progress import caught_up
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, event, recorded
 from tests.support.privacy_driver import Services
@@ -43,8 +44,15 @@ class Opened:
     def __init__(self, database: Mongo) -> None:
         self.entries: Sequence[LedgerEntry] | None = None
         self.broken = False
-        registries = MongoRegistry(database, "relations"), MongoRegistry(database, "analytics")
-        self.gate = CountingGate(database, str, self._read, *registries)
+        relations, analytics = MongoRegistry(database, "relations"), MongoRegistry(database, "analytics")
+        self.gate = FollowedGate(
+            database,
+            str,
+            self._read,
+            relations,
+            lambda marks: caught_up(database, analytics, marks),
+            "the changes of the latest erasures are not counted yet",
+        )
         self.app: FastAPI = create_app(AnalyticsQueries(database), self.gate.problems, access=OPEN)
         add_gate(self.app, self.gate)
         self.gate.start()

@@ -35,12 +35,20 @@ def test_it_answers_as_its_document_says(mongo_database: Mongo) -> None:
     hold(create_app(*over(mongo_database), list, access=OPEN))
 
 
-def test_the_scan_is_what_mongodb_holds_with_the_numbers_of_the_same_moment(mongo_database: Mongo) -> None:
-    kith = MongoKith(mongo_database)
+@pytest.mark.parametrize("most_cells", [1, 1_000])
+def test_the_scan_is_what_mongodb_holds_with_the_numbers_of_the_same_moment(
+    mongo_database: Mongo, most_cells: int
+) -> None:
+    # With more cells, those of a pair are in documents of their own.
+    kith = MongoKith(mongo_database, most_cells=most_cells)
     events: list[Event] = history(3)
     kith.store(events)
     questions, *_ = over(mongo_database)
-    stored = {each["_id"]: each for each in mongo_database["relationships"].find()}
+    stored = {
+        name: {each["_id"]: each for each in mongo_database[name].find()}
+        for name in ("relationships", "relationship_cells")
+    }
+    assert bool(stored["relationship_cells"]) == (most_cells == 1)
     with questions.reading() as state:
         assert graph_of(state) == relationships_of(stored)
         assert state.seen == questions.source.numbers()
@@ -52,7 +60,7 @@ def test_the_scan_is_what_mongodb_holds_with_the_numbers_of_the_same_moment(mong
 def test_the_job_stores_every_node_and_writes_only_what_changes(mongo_database: Mongo) -> None:
     kith = MongoKith(mongo_database)
     kith.store(market(23))
-    questions, nodes, _ = over(mongo_database)
+    questions, nodes, *_ = over(mongo_database)
     stored = {each["_id"]: each for each in mongo_database["graph_nodes"].find()}
     with questions.reading() as state:
         figures = {
@@ -115,7 +123,7 @@ def _degree(questions: Questions, consumer_id: str) -> int:
 
 def test_a_model_answers_once_it_is_switched_to_and_its_points_add_up(mongo_database: Mongo) -> None:
     store(mongo_database, market(23))
-    questions, _, models = over(mongo_database)
+    questions, _, models, _ = over(mongo_database)
     lesson = learn(*read_tenant(mongo_database, "default")).document()
     models.add("default", lesson, NOW)
     caller = Caller("default", frozenset(SCOPES))
@@ -129,7 +137,7 @@ def test_a_model_answers_once_it_is_switched_to_and_its_points_add_up(mongo_data
         models.switch("default")
     mongo_database["models"].update_one({}, {"$set": {"evaluation.accepted": True}})
     models.switch("default")
-    questions, _, models = over(mongo_database)
+    questions, _, models, _ = over(mongo_database)
     found = questions.recommend(caller, "consumer", id, asked)
     assert found["as_of"]["model"] == "logit:1"
     assert found["items"]

@@ -26,6 +26,7 @@ from services.relations.queries import Queries
 from shared.access.cursor_key import OwnKey
 from shared.access.guard import Access
 from shared.contracts.events import Event
+from shared.measures.computing import here
 from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.support.analytics_driver import get
@@ -169,11 +170,11 @@ def apps(database: Any) -> dict[str, FastAPI]:
             STRENGTH,
             list,
             clock,
-            RelationsMeasures(database, str, clock).of,
+            here(RelationsMeasures(database, str, clock).of),
             access=access,
         ),
         "analytics": analytics_app(
-            AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, clock).of, access=access
+            AnalyticsQueries(database), list, here(AnalyticsMeasures(database, str, str, clock).of), access=access
         ),
         "exports": exports_app(Exports(database), list, access=access),
         "intelligence": intelligence_app(*intelligence_over(database), list, access=access),

@@ -13,6 +13,7 @@ from services.analytics.measures import source as analytics_source
 from services.analytics.measures.source import Measures as AnalyticsMeasures
 from services.analytics.queries import AnalyticsQueries
 from services.relations.measures import source as relations_source
+from shared.measures.computing import here
 from shared.measures.visits import by_day
 from tests.support.analytics_driver import Driver, History, fact
 from tests.support.builders import OPEN
@@ -122,7 +123,7 @@ def test_partial_counts_that_cancel_out_are_no_visit(mongo_database: Database[di
         mongo_database[name].insert_many(documents.values())
     assert mongo_database["aggregates"].count_documents({"by": "consumer", "key": "ann"}) == 2
     clock = lambda: NOW  # noqa: E731
-    measures = AnalyticsMeasures(mongo_database, str, str, clock).of
+    measures = here(AnalyticsMeasures(mongo_database, str, str, clock).of)
     app = analytics_app(AnalyticsQueries(mongo_database), list, measures, access=OPEN)
     for method in ("exact", "sketch"):
         found = ask(app, "activity", from_="2026-11-19", method=method)

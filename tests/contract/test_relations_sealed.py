@@ -13,6 +13,7 @@ from services.relations.queries import Queries
 from services.relations.redaction import redactor
 from shared.access.guard import Access
 from shared.http.caller import PERSONAL_READ, SCOPES, Caller
+from shared.measures.computing import here
 from shared.vault.fields import PERSONAL_OF_CONSUMER, PERSONAL_OF_RELATION
 from shared.vault.keys import Vault
 from shared.vault.tokens import is_token
@@ -50,9 +51,9 @@ class World:
         self.queries = Queries(database, STRENGTH, QueryCache("lru", 100))
 
     def app(self, vault: Vault | None = None, access: Access = OPEN) -> FastAPI:
-        measures = Measures(self.database, str, lambda: NOW, self.vault)
+        measures = here(Measures(self.database, str, lambda: NOW, self.vault).of)
         vault = vault or self.vault
-        return create_app(self.queries, STRENGTH, list, lambda: NOW, measures.of, access=access, vault=vault)
+        return create_app(self.queries, STRENGTH, list, lambda: NOW, measures, access=access, vault=vault)
 
 
 @pytest.fixture

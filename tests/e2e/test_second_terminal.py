@@ -110,6 +110,17 @@ def test_an_import_needs_no_setting_either(stack: dict[str, Any], tmp_path: Path
     assert stack["pid"]
 
 
+def test_a_contract_is_checked_against_the_running_services(stack: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(
+        '{"reads": [{"contract": "relations GET /v1/relationships", "fields": ["next"]}]}'
+    )
+    output, _ = run(f"contract check {tmp_path}/mine.json")
+    assert "holds   relations GET /v1/relationships" in output
+    run(f"contract save {tmp_path}/saved")
+    assert "webhook relation.changed" in run(f"contract list --from {tmp_path}/saved")[0]
+    assert stack["pid"]
+
+
 def test_a_second_worker_joins_on_a_port_of_its_own(stack: dict[str, Any]) -> None:
     def workers() -> int:
         found = json.loads(run("status --json")[0])["workers"]

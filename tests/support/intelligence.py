@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from pymongo.database import Database
@@ -11,22 +12,31 @@ from services.intelligence.follower import Follower
 from services.intelligence.job import Job
 from services.intelligence.models import Models
 from services.intelligence.nodes import Nodes
+from services.intelligence.outcomes.recorder import Recorder
+from services.intelligence.outcomes.shown import Recording
+from services.intelligence.outcomes.store import OutcomeStore
+from services.intelligence.outcomes.touched import Touched
 from services.intelligence.parameters import Defaults
 from services.intelligence.questions import Questions
-from services.intelligence.rows import kinds_of
+from services.intelligence.rows import joined, kinds_of
 from services.intelligence.scan import MongoSource
 from services.intelligence.schema import COLLECTIONS
 from services.intelligence.state import Provider, State
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import document_id
 from shared.contracts.topic_names import CHANGES
+from shared.erasure.derived import forget
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Document
 from shared.testing.memory import MemoryLog, MemoryTail
+from shared.versions.live import LiveNames
+from shared.versions.mongo_registry import MongoRegistry
 from tests.support.builders import STRENGTH, TOPICS, MemoryKith
 from tests.support.measures_world import NOW
 
 Triple = tuple[str, str, str]
+#: Every list is recorded.
+EVERYTHING = Recording(1.0, timedelta(days=30), timedelta(days=180), {})
 
 
 class MemorySource:
@@ -64,7 +74,7 @@ class MemorySource:
                 state.tenant(each["tenant"]).granted.add(each["consumer_id"])
         for each in documents["providers"].values():
             state.tenant(each["tenant"]).describe(each["provider_id"], Provider.of(each))
-        state.load(documents["relationships"].values())
+        state.load(whole(documents))
         return state
 
     def providers(self, tenant: str, ids: list[str]) -> dict[str, Provider]:
@@ -103,29 +113,51 @@ class MemoryIntelligence:
 
 def over(
     database: Database[Document], purposes: Mapping[str, str] | None = None
-) -> tuple[Questions, Nodes, Models]:
-    """Questions about what a database holds at the moment, after the job has run."""
+) -> tuple[Questions, Nodes, Models, Recorder]:
+    """Questions about what a database holds at the moment, after the job has run. Every list is recorded."""
     log = MemoryLog(dict.fromkeys([TOPICS.name(short) for short in CHANGES.values()], 1))
     source = MongoSource(database, purposes or {})
-    follower = Follower(lambda: MemoryTail(log, log.partitions), source, TOPICS)
+    touched = Touched()
+    follower = Follower(lambda: MemoryTail(log, log.partitions), source, TOPICS, listener=touched)
     follower.once(rounds=2)
     nodes = Nodes(database, "test")
     prepare(database, COLLECTIONS)
     Job(follower, nodes, 300.0, lambda: NOW).look()
     models = Models(database)
     advisers = Advisers(models, STRENGTH.weights, lambda: float("inf"))
-    return Questions(follower, source, Defaults(STRENGTH.weights, 6.0, lambda: NOW), list, advisers), nodes, models
+    recorder = Recorder(
+        OutcomeStore(database, LiveNames(MongoRegistry(database, "relations"))),
+        follower,
+        touched,
+        EVERYTHING,
+        source.granted,
+        lambda tenant, ids: forget(database, tenant, ids),
+        lambda: NOW,
+    )
+    questions = Questions(follower, source, Defaults(STRENGTH.weights, 6.0, lambda: NOW), list, advisers)
+    return questions, nodes, models, recorder
 
 
-def relationships_of(documents: Mapping[str, Mapping[str, Any]]) -> dict[Triple, Any]:
+def relationships_of(documents: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[Triple, Any]:
     """Stored relationships as (tenant, consumer, provider) → kind → month → count."""
     return {
         (each["tenant"], each["consumer_id"], each["provider_id"]): {
             kind: {month: cell["count"] for month, cell in months.items()}
             for kind, months in each["kinds"].items()
         }
-        for each in documents.values()
+        for each in whole(documents)
     }
+
+
+def whole(documents: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Stored relationships with their kinds, also those that have them in documents of their own."""
+    cells: dict[Triple, list[Mapping[str, Any]]] = {}
+    for each in documents["relationship_cells"].values():
+        cells.setdefault((each["tenant"], each["consumer_id"], each["provider_id"]), []).append(each)
+    return [
+        {"kinds": joined(cells.get((each["tenant"], each["consumer_id"], each["provider_id"]), ())), **each}
+        for each in documents["relationships"].values()
+    ]
 
 
 def graph_of(state: State, *, withheld: bool = False) -> dict[Triple, Any]:

@@ -28,6 +28,7 @@ from services.relations.queries import Queries
 from shared.access.cursor_key import OwnKey
 from shared.access.guard import Access
 from shared.contracts.events import Event
+from shared.measures.computing import here
 from shared.vault.keys import Vault
 from tests.support.builders import STRENGTH, TOPICS, event
 from tests.support.credentials import Journal, Keys
@@ -188,12 +189,12 @@ def apps(database: Mongo, vault: Vault) -> dict[str, FastAPI]:
             STRENGTH,
             list,
             clock,
-            RelationsMeasures(database, str, clock, vault).of,
+            here(RelationsMeasures(database, str, clock, vault).of),
             access=access,
             vault=vault,
         ),
         "analytics": analytics_app(
-            AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, clock).of, access=access
+            AnalyticsQueries(database), list, here(AnalyticsMeasures(database, str, str, clock).of), access=access
         ),
         "exports": exports_app(Exports(database, decryptor(vault)), list, access=access),
         "privacy": privacy_app(

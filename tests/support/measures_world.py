@@ -19,6 +19,7 @@ from services.relations.cache import QueryCache
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.contracts.events import Event, RelationRecorded, RelationRetracted
+from shared.measures.computing import here
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Document, Message
 from tests.support.analytics_driver import TOPIC, Driver, get
@@ -134,10 +135,10 @@ class World:
         queries = Queries(database, STRENGTH, QueryCache("off", 1))
         clock = lambda: NOW  # noqa: E731
         self.analytics = analytics_app(
-            AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, clock).of, access=OPEN
+            AnalyticsQueries(database), list, here(AnalyticsMeasures(database, str, str, clock).of), access=OPEN
         )
         self.relations = relations_app(
-            queries, STRENGTH, list, clock, RelationsMeasures(database, str, clock).of, access=OPEN
+            queries, STRENGTH, list, clock, here(RelationsMeasures(database, str, clock).of), access=OPEN
         )
 
 

@@ -71,7 +71,7 @@ def bare(access: Access) -> dict[str, FastAPI]:
         "relations": relations_app(nothing, STRENGTH, list, lambda: NOW, cast(Any, list), access=access),
         "analytics": analytics_app(nothing, list, cast(Any, list), access=access),
         "exports": exports_app(nothing, list, cast(Any, list), access=access),
-        "intelligence": intelligence_app(nothing, nothing, nothing, list, access=access),
+        "intelligence": intelligence_app(nothing, nothing, nothing, nothing, list, access=access),
         "privacy": privacy_app(
             nothing, nothing, nothing, nothing, TOPICS, list, lambda: NOW, access=access, vault=None
         ),

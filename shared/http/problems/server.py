@@ -35,6 +35,16 @@ QUERY_TOO_SLOW = ProblemType(
     "smaller page; or export a file. If small queries end like this, the server is overloaded: retry after the "
     "seconds of the header `Retry-After`.",
 )
+COMPUTATION_ENDED = ProblemType(
+    "computation-ended",
+    503,
+    "The computation was ended",
+    "Measures are computed in processes of their own, with limits of time and memory. The one that computed this "
+    "answer has reached a limit, or was ended by something else. `detail` states which.",
+    "Ask for less at a time: a shorter period, one kind, category or provider. If small requests end like this, "
+    "the machine is overloaded: retry after the seconds of the header `Retry-After`. An operator can raise "
+    "`KITH_MEASURE_SECONDS` and `KITH_MEASURE_MEMORY_MIB`.",
+)
 NOT_READY = ProblemType(
     "not-ready",
     503,

@@ -23,6 +23,7 @@ from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
 from shared.access.guard import secure
 from shared.http.limits import Limits
+from shared.measures.computing import here
 from shared.measures.http import add_measures
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH
@@ -43,10 +44,10 @@ def apps() -> Iterator[Apps]:
         queries = Queries(database, STRENGTH, QueryCache("off", 1))
         yield {
             "analytics": analytics_app(
-                AnalyticsQueries(database), list, AnalyticsMeasures(database, str, str, now).of, access=OPEN
+                AnalyticsQueries(database), list, here(AnalyticsMeasures(database, str, str, now).of), access=OPEN
             ),
             "relations": relations_app(
-                queries, STRENGTH, list, now, RelationsMeasures(database, str, now).of, access=OPEN
+                queries, STRENGTH, list, now, here(RelationsMeasures(database, str, now).of), access=OPEN
             ),
         }
 
@@ -144,7 +145,7 @@ def test_a_library_that_is_missing_is_named(apps: Apps, monkeypatch: pytest.Monk
 
 def test_only_so_many_are_computed_at_once() -> None:
     """Twice as many requests as threads: so many run, the others wait for their turn, and all are answered."""
-    at_once = Limits.usual().heavy_threads
+    at_once = Limits.usual().measure_processes
     running, most, lock, together = 0, 0, threading.Lock(), threading.Barrier(at_once)
 
     class Slow:
@@ -167,7 +168,7 @@ def test_only_so_many_are_computed_at_once() -> None:
 
     app = FastAPI()
     secure(app, OPEN)
-    add_measures(app, analytics.MEASURES, cast(Any, Slow), "analytics:read")
+    add_measures(app, analytics.MEASURES, here(cast(Any, Slow)), "analytics:read")
 
     async def ask() -> list[int]:
         transport = httpx.ASGITransport(app)

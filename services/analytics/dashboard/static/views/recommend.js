@@ -92,7 +92,8 @@ export function view(main) {
   async function load() {
     const mine = given, whose = { [PATH[asked.side]]: asked.id, limit: MOST };
     parts.similar.ask(given, (options) => get("intelligence", "/v1/similar", whose, options), alike);
-    const found = await parts.next.ask(given, (options) => get("intelligence", "/v1/recommendations", whose, options), list);
+    const found = await parts.next.ask(given, (options) => get("intelligence", "/v1/recommendations",
+      { ...whose, record: false }, options), list);
     if (mine === given && found) explain(0);
     else if (mine === given) parts.because.say("Nothing to explain.");
   }

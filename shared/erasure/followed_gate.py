@@ -1,5 +1,5 @@
-"""Holds answers back until analytics agrees with the ledger of erasures: a restored dump may still count consumers
-who were erased after it was made."""
+"""Holds answers back until what a service derives from the changes of relations agrees with the ledger of
+erasures: a restored database may be older than an erasure."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,14 +11,17 @@ from shared.erasure.records import LedgerEntry
 from shared.runtime.protocols import Document
 from shared.runtime.readiness import ReadinessGate
 from shared.versions.generations import Registry
-from shared.versions.progress import Mark, caught_up, change_marks
+from shared.versions.progress import Mark, change_marks
 
 
-class CountingGate(ReadinessGate):
-    """Open once relations have erased everybody who is in the ledger, and analytics has counted the changes that
-    relations had numbered by then. The retractions are among these, because a fact goes, and its change is
-    numbered, in one transaction. It changes nothing itself. ``names`` gives what a collection of relations is
-    called at the moment, ``read`` the ledger."""
+class FollowedGate(ReadinessGate):
+    """Open once relations have erased everybody who is in the ledger, and the service has followed the changes
+    that relations had numbered by then. The retractions are among these, because a fact goes, and its change is
+    numbered, in one transaction. It changes nothing in the documents of relations.
+
+    ``names`` gives the present name of a collection of relations, ``read`` the ledger. ``followed`` returns
+    whether these changes have been followed, ``behind`` is the problem until then. ``forget`` is called first,
+    with everybody in the ledger."""
 
     def __init__(
         self,
@@ -26,27 +29,29 @@ class CountingGate(ReadinessGate):
         names: Callable[[str], str],
         read: Callable[[], Mapping[str, LedgerEntry]],
         relations: Registry,
-        analytics: Registry,
+        followed: Callable[[Sequence[Mark]], bool],
+        behind: str,
+        forget: Callable[[Sequence[LedgerEntry]], None] = lambda _: None,
     ) -> None:
         super().__init__("the ledger of erasures has not been read yet")
         # A mark must not be older than the state that it marks.
         self._database = database.with_options(read_concern=ReadConcern("majority"))
-        self._names, self._read = names, read
-        self._relations, self._analytics = relations, analytics
+        self._names, self._read, self._relations = names, read, relations
+        self._followed, self._behind, self._forget = followed, behind, forget
         self._left: Sequence[LedgerEntry] | None = None
         self._marks: Sequence[Mark] | None = None
 
     def look(self) -> list[str]:
         if self._left is None:
-            self._left = list(self._read().values())
-            if not self._left:
+            left = list(self._read().values())
+            if not left:
                 return []
+            self._forget(left)
+            self._left = left
         if self._left and (left := list(with_facts(self._database, self._names, self._left))):
             self._left = left
             return [f"the database was restored: {len(left)} erasures are not carried out in it yet"]
         self._left = ()
         if self._marks is None:
             self._marks = change_marks(self._relations)
-        if caught_up(self._database, self._analytics, self._marks):
-            return []
-        return ["the changes of the latest erasures are not counted yet"]
+        return [] if self._followed(self._marks) else [self._behind]

@@ -1,0 +1,1 @@
+"""What was shown, and whether a relation followed."""

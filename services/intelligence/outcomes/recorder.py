@@ -1,0 +1,209 @@
+"""Stores what was shown, and keeps what followed equal to the facts, on a thread of its own.
+
+Which items were followed is a function of the live facts: it is read from them again whenever a change of a
+relation concerns a list, and written only if nobody has changed the list meanwhile (``revision``). So it does not
+matter how often a change arrives, in which order, late, or in how many processes; a retraction takes back what it
+retracts. After each scan of the relationships all lists are compared, for what happened while nobody followed.
+"""
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+from services.intelligence.engine.question import Side
+from services.intelligence.outcomes.shown import Recording, limited_to, pairs_of, with_followed
+from services.intelligence.outcomes.store import OutcomeStore, by_tenant
+from services.intelligence.outcomes.touched import Touched, Work
+from services.intelligence.state import State
+from shared.contracts.errors import Unavailable
+from shared.runtime.protocols import Document
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.25
+#: Lists that wait to be stored. Beyond it they are dropped, and counted.
+WAITING = 2_000
+_PAGE = 500
+
+
+class Following(Protocol):
+    """A Follower, as far as it is needed."""
+
+    def problems(self) -> list[str]: ...
+    def reading(self) -> AbstractContextManager[State]: ...
+    def writing(self) -> AbstractContextManager[None]: ...
+
+
+class Recorder:
+    """``granted`` returns those of a tenant's consumers who have granted a purpose, ``forget`` deletes what is
+    stored about consumers; both raise Unavailable. ``clock`` returns aware times."""
+
+    def __init__(
+        self,
+        store: OutcomeStore,
+        follower: Following,
+        touched: Touched,
+        recording: Recording,
+        granted: Callable[[str, list[str], str], set[str]],
+        forget: Callable[[str, Sequence[str]], None],
+        clock: Callable[[], datetime],
+        waiting: int = WAITING,
+    ) -> None:
+        self.store, self.recording, self.clock = store, recording, clock
+        self._follower, self._touched = follower, touched
+        self._granted, self._forget = granted, forget
+        self._queue: queue.Queue[Document] = queue.Queue(waiting)
+        #: The id after which the comparison of all lists goes on; None when there is none.
+        self._after: str | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outcomes", daemon=True)
+        self.recorded = self.dropped = self.left_out = 0
+
+    @property
+    def waiting(self) -> int:
+        return self._queue.qsize()
+
+    def show(self, tenant: str, side: Side, id: str, answer: Mapping[str, Any]) -> None:
+        """Record an answer of recommendations, if it is in the share. Never waits."""
+        shown = self.recording.list_of(tenant, side, id, answer, self.clock())
+        if shown is None:
+            return
+        try:
+            self._queue.put_nowait(shown)
+        except queue.Full:
+            self.dropped += 1
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(10.0)
+
+    def _run(self) -> None:
+        while True:
+            stopping = self._stop.wait(_LOOK_SECONDS)
+            try:
+                self.look()
+            except Unavailable as error:
+                log.warning("outcomes are not recorded now, trying again: %s", error)
+                self._stop.wait(1.0)
+            except Exception:
+                log.exception("outcomes cannot be recorded; correct the cause, no restart is needed")
+                self._stop.wait(30.0)
+            if stopping:
+                return
+
+    def look(self) -> None:
+        """Store what waits, and compare the lists that changes concern. Raises Unavailable; then nothing that
+        follows from changes is lost."""
+        if self._follower.problems():
+            return
+        self._store_waiting()
+        work = self._touched.take()
+        try:
+            self._match(work)
+        except BaseException:
+            self._touched.put_back(work)
+            raise
+        if self._after is not None:
+            self._compare_page()
+
+    def _store_waiting(self) -> None:
+        taken: list[Document] = []
+        while len(taken) < _PAGE and not self._queue.empty():
+            taken.append(self._queue.get_nowait())
+        if not taken:
+            return
+        try:
+            # An erasure waits for what is being written. Who was erased before is not in the graph any more.
+            with self._follower.writing():
+                lists = self._permitted(self._present(taken))
+                self.left_out += len(taken) - len(lists)
+                added = self.store.add(lists) if lists else 0
+        except Unavailable:
+            self.dropped += len(taken)
+            raise
+        self.recorded += added
+        # A relation may have followed before the list was stored.
+        self._touched.put_back(Work(pairs=_pairs(lists)))
+
+    def _present(self, lists: Sequence[Document]) -> list[Document]:
+        with self._follower.reading() as state:
+            names = {each["tenant"]: state.known(each["tenant"]).graph.names["consumer"] for each in lists}
+            return _limited(lists, lambda tenant, id: names[tenant].find(id) is not None)
+
+    def _permitted(self, lists: Sequence[Document]) -> list[Document]:
+        """The lists, with the consumers only who have granted what the tenant's recording needs."""
+        needing = [each for each in lists if self.recording.purpose_of(each["tenant"]) is not None]
+        consumers = by_tenant({(each["tenant"], id) for each in needing for id in each["consumers"]})
+        granted = {tenant: self._of_purpose(tenant, ids) for tenant, ids in consumers.items()}
+        return _limited(lists, lambda tenant, id: tenant not in granted or id in granted[tenant])
+
+    def _of_purpose(self, tenant: str, consumers: list[str]) -> set[str]:
+        purpose = self.recording.purpose_of(tenant)
+        return set(consumers) if purpose is None else self._granted(tenant, consumers, purpose)
+
+    def _match(self, work: Work) -> None:
+        if work.everything:
+            self._after = ""
+        for tenant, consumers in by_tenant(work.consents).items():
+            self._withdraw(tenant, consumers)
+        for tenant, consumers in by_tenant(work.pairs).items():
+            for shown in self.store.of(tenant, consumers):
+                if any(provider in work.pairs.get((tenant, id), ()) for id, provider in pairs_of(shown)):
+                    self._follow(shown)
+
+    def _withdraw(self, tenant: str, consumers: list[str]) -> None:
+        """Delete what is stored about those who have not granted what the recording needs."""
+        if self.recording.purpose_of(tenant) is None:
+            return
+        kept = self._of_purpose(tenant, consumers)
+        if gone := [id for id in consumers if id not in kept]:
+            self._forget(tenant, gone)
+
+    def _follow(self, shown: Document | None) -> None:
+        """Make what followed a stored list equal to the facts."""
+        while shown is not None:
+            items = with_followed(shown, self.store.followed(shown))
+            if items is None or self.store.set_items(shown, items):
+                return
+            # Somebody was faster: with older facts, perhaps.
+            shown = next(iter(self.store.by_id([shown["_id"]])), None)
+
+    def _compare_page(self) -> None:
+        assert self._after is not None
+        lists = self.store.page(self._after, _PAGE)
+        for tenant, consumers in by_tenant({(e["tenant"], id) for e in lists for id in e["consumers"]}).items():
+            self._withdraw(tenant, consumers)
+        for shown in lists:
+            if self._stop.is_set():
+                return
+            if self._related(shown):
+                self._follow(shown)
+        self._after = lists[-1]["_id"] if len(lists) == _PAGE else None
+
+    def _related(self, shown: Document) -> bool:
+        """Whether a pair of the list has relations, or is stored as if it had."""
+        if any("followed" in each for each in shown["items"]):
+            return True
+        with self._follower.reading() as state:
+            tenant = state.known(shown["tenant"])
+            return any(tenant.kinds(*pair) for pair in pairs_of(shown))
+
+
+def _pairs(lists: Sequence[Document]) -> dict[tuple[str, str], set[str]]:
+    found: dict[tuple[str, str], set[str]] = {}
+    for shown in lists:
+        for consumer, provider in pairs_of(shown):
+            found.setdefault((shown["tenant"], consumer), set()).add(provider)
+    return found
+
+
+def _limited(lists: Sequence[Document], kept: Callable[[str, str], bool]) -> list[Document]:
+    found = (limited_to(each, [id for id in each["consumers"] if kept(each["tenant"], id)]) for each in lists)
+    return [each for each in found if each is not None]

@@ -1,0 +1,43 @@
+"""The section ``webhooks`` of the service's OpenAPI document: what an endpoint gets, by type."""
+
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Header
+
+from services.webhooks.body import DisabledBody, TestBody, WebhookBody
+from services.webhooks.subscription import DISABLED, TEST, TYPES
+
+_Id = Annotated[str, Header(alias="webhook-id", description="The same for every attempt of a delivery.")]
+_Timestamp = Annotated[int, Header(alias="webhook-timestamp", description="Of this attempt, in Unix seconds.")]
+_Signature = Annotated[
+    str, Header(alias="webhook-signature", description="Signatures of `id.timestamp.body`, apart by spaces.")
+]
+_Origin = Annotated[
+    str | None,
+    Header(alias="kith-origin", description="What the change was numbered by; with kith-number its id."),
+]
+_Number = Annotated[
+    int | None, Header(alias="kith-number", description="n + 1 follows n of the same origin; drop all others.")
+]
+
+
+def publish(app: FastAPI) -> None:
+    """Describe each type of delivery, as OpenAPI 3.1 does for requests that a service makes."""
+    for type in TYPES:
+        app.webhooks.post(type, summary=f"A delivery of the type {type}")(_change)
+    app.webhooks.post(DISABLED, summary="Another endpoint was disabled")(_disabled)
+    app.webhooks.post(TEST, summary="A test")(_test)
+
+
+def _change(
+    body: WebhookBody, id: _Id, at: _Timestamp, signature: _Signature, origin: _Origin, number: _Number
+) -> Any:
+    """Answer 2xx within 15 s. Anything else is tried again, 410 disables the endpoint."""
+
+
+def _disabled(body: DisabledBody, id: _Id, at: _Timestamp, signature: _Signature) -> Any:
+    """Answer 2xx within 15 s."""
+
+
+def _test(body: TestBody, id: _Id, at: _Timestamp, signature: _Signature) -> Any:
+    """Answer 2xx within 15 s."""

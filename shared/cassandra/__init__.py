@@ -1,0 +1,1 @@
+"""Cassandra: connections, the tables of the sink, and reads of them."""

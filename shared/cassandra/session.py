@@ -1,0 +1,96 @@
+"""Connections to Cassandra, and what the driver's errors mean."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from shared.cassandra.address import Address
+from shared.contracts.errors import ConfigurationError, Unavailable
+
+#: Seconds for the answer of one statement.
+TIMEOUT_SECONDS = 12.0
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Translates the driver's errors: to Unavailable where the cluster, or enough of its replicas, cannot be
+    reached for now, to ConfigurationError where it refuses the user."""
+    from cassandra import (
+        AuthenticationFailed,
+        CoordinationFailure,
+        OperationTimedOut,
+        Timeout,
+        Unauthorized,
+    )
+    from cassandra import Unavailable as TooFewReplicas
+    from cassandra.cluster import NoHostAvailable
+    from cassandra.connection import ConnectionException
+    from cassandra.pool import NoConnectionsAvailable
+    from cassandra.protocol import IsBootstrappingErrorMessage, OverloadedErrorMessage, ServerError
+
+    try:
+        yield
+    except (Unauthorized, AuthenticationFailed) as error:
+        raise ConfigurationError(f"Cassandra refuses the user of KITH_CASSANDRA: {error}") from error
+    except NoHostAvailable as error:
+        refused = [
+            each for each in getattr(error, "errors", {}).values() if isinstance(each, AuthenticationFailed)
+        ]
+        if refused:
+            raise ConfigurationError("Cassandra refuses the user or password of KITH_CASSANDRA") from error
+        raise Unavailable("Cassandra: no node answers") from error
+    except (
+        OperationTimedOut,
+        Timeout,
+        TooFewReplicas,
+        CoordinationFailure,
+        ConnectionException,
+        NoConnectionsAvailable,
+        OverloadedErrorMessage,
+        IsBootstrappingErrorMessage,
+        ServerError,
+        OSError,
+    ) as error:
+        raise Unavailable(f"Cassandra: {type(error).__name__}") from error
+
+
+def connect(address: Address) -> tuple[Any, Any]:
+    """The driver's cluster, which the caller shuts down, and a session without keyspace. Raises the driver's
+    errors, and ConfigurationError for a file that cannot be read."""
+    from cassandra import ConsistencyLevel
+    from cassandra.auth import PlainTextAuthProvider
+    from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+    from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
+    from cassandra.query import tuple_factory
+
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(address.datacenter)),
+        consistency_level=ConsistencyLevel.LOCAL_QUORUM,
+        request_timeout=TIMEOUT_SECONDS,
+        row_factory=tuple_factory,
+    )
+    cluster = Cluster(
+        list(address.hosts),
+        port=address.port,
+        protocol_version=5,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        auth_provider=None if address.login is None else PlainTextAuthProvider(*address.login),
+        ssl_context=None if address.ca is None else _tls(address.ca),
+        reconnection_policy=ConstantReconnectionPolicy(2.0, max_attempts=None),
+        connect_timeout=10.0,
+        control_connection_timeout=10.0,
+        executor_threads=2,
+    )
+    try:
+        return cluster, cluster.connect()
+    except BaseException:
+        cluster.shutdown()
+        raise
+
+
+def _tls(ca: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigurationError(f"KITH_CASSANDRA: the file {ca} cannot be used: {error}") from None
