@@ -57,8 +57,8 @@ class World:
 
         return asyncio.run(answer())
 
-    def made(self, purpose: str, **more: Any) -> str:
-        answer = self.ask(purpose, "POST", LIST, {**NEW, **more})
+    def made(self, bearer: str, **more: Any) -> str:
+        answer = self.ask(bearer, "POST", LIST, {**NEW, **more})
         assert answer.status_code == 201, answer.text
         return str(answer.json()["endpoint"])
 
