@@ -61,6 +61,12 @@ PLACES = {
         DATA,
         "Show who is similar: providers with the same consumers, or consumers with the same providers.",
     ),
+    "next": Place(
+        "services.cli.recommend",
+        "next_command",
+        DATA,
+        "Show whom a provider should call today: its consumers by churn risk, expected value and affinity.",
+    ),
     "evaluate": Place(
         "services.cli.evaluate",
         "evaluate_command",

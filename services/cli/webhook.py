@@ -185,9 +185,8 @@ def replay_command(
 ) -> None:
     """Send the changes since a time again, in order; those from now on follow."""
     answer = _client(service, tenant).ask("POST", f"{_of(endpoint)}/replay", {"since": since})
-    typer.echo(
-        f"{answer.get('changes', 'The')} changes are read again; their deliveries bear kith-replay: {answer['replay']}."
-    )
+    many = answer.get("changes", "The")
+    typer.echo(f"{many} changes are read again; their deliveries bear kith-replay: {answer['replay']}.")
 
 
 @webhook_app.command("retry")

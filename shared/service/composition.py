@@ -36,6 +36,7 @@ from shared.observability.abandoned import AbandonedPartitions
 from shared.observability.heartbeat import Heartbeat
 from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
+from shared.observability.service_metrics import add_service_metrics
 from shared.observability.tracing_setup import open_tracing
 from shared.runtime.observer import CompositeObserver, Observer
 from shared.runtime.protocols import Document, Projection, Publisher, Store
@@ -248,6 +249,7 @@ class Service:
         shorten_switch_interval()
         if gate is not None:
             add_gate(app, gate, but=ungated)
+        add_service_metrics(self.metrics, self.name, app.state.ready)
         add_metrics(app, self.metrics)
         allow_origins(app, origins)
         for part in self._background:

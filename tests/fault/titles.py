@@ -21,6 +21,9 @@ TITLES = {
         "end",
         "asked_to_stop_while_a_server_is_away",
     ): "A server is killed, half of the workers get SIGTERM, it comes back",
+    ("intelligence", "the_same_answers_after_a_kill_and_after_a_loss"): (
+        "`kill -9` of intelligence within its scan; two side by side answer alike; Kafka loses changes"
+    ),
     ("kill_at_steps", "four_killed_at_different_steps"): "`kill -9` at four steps of a slice",
     ("kill_at_steps", "killed_while_it_publishes_what_the_last_owner_left"): (
         "`kill -9` while draining a dead worker's outbox"
