@@ -33,7 +33,7 @@ RUN printf '%s\n' \
     '    limit_conn_status 429;' \
     '    client_body_buffer_size 1m;' \
     '    resolver 127.0.0.11 valid=1s ipv6=off;' \
-    '    map $server_port $service { 8701 ingest; 8702 relations; 8703 analytics; 8704 privacy; 8705 exports; 8706 intelligence; 8707 webhooks; }' \
+    '    map $server_port $service { 8701 ingest; 8702 relations; 8703 analytics; 8704 privacy; 8705 exports; 8706 intelligence; 8707 webhooks; 8708 apps; }' \
     '    server {' \
     '        listen 8701;' \
     '        listen 8702;' \
@@ -42,6 +42,7 @@ RUN printf '%s\n' \
     '        listen 8705;' \
     '        listen 8706;' \
     '        listen 8707;' \
+    '        listen 8708;' \
     '        error_page 400 @400;' \
     '        error_page 408 @408;' \
     '        error_page 413 @413;' \
@@ -66,7 +67,7 @@ RUN printf '%s\n' \
     '    }' \
     '}' > /etc/nginx/nginx.conf
 USER www-data
-EXPOSE 8701 8702 8703 8704 8705 8706 8707
+EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708
 CMD ["nginx", "-g", "daemon off;"]
 
 
@@ -97,6 +98,6 @@ COPY --from=build /opt/kith /opt/kith
 ENV PATH=/opt/kith/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER kith
-EXPOSE 8701 8702 8703 8704 8705 8706 8707
+EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708
 ENTRYPOINT ["kith"]
 CMD ["--help"]

@@ -98,6 +98,14 @@ _TABLE = (
         reads=(LEDGER, *CHANGES.values()),
         documents=("webhook_endpoints", "webhook_deliveries"),
     ),
+    ServiceSpec(
+        "apps",
+        8708,
+        "Run the apps service: applications of third parties and their tokens. Needs KITH_KAFKA and KITH_MONGO.",
+        writes=(AUDIT,),
+        reads=(LEDGER,),
+        documents=("apps",),
+    ),
 )
 
 #: By name, in starting order.

@@ -31,6 +31,7 @@ from shared.http.tls import tls_of
 from shared.kafka.clients import open_both, open_publisher
 from shared.measures.computing import Compute, Elsewhere, children_of
 from shared.mongo.errors import translated
+from shared.mongo.restores import restore_problems
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.observability.abandoned import AbandonedPartitions
 from shared.observability.heartbeat import Heartbeat
@@ -193,6 +194,8 @@ class Service:
             return instruments.store.on(wrap(MongoStore(self.database, collections_of(collections, version))))
 
         def build() -> Runner:
+            if problems := restore_problems(self.database):
+                raise Unavailable(problems[0])
             check()
             with translated():
                 prepare(self.database, {**collections_of(collections, versions.read().live), **(beside or {})})

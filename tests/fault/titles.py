@@ -37,6 +37,9 @@ TITLES = {
         "Duplicates in a batch, across batches and out of order"
     ),
     ("poison", "mixed_versions_of_an_event_type"): "Old and new versions of an event type, mixed",
+    ("restore", "a_backup_is_restored_and_the_services_go_on"): (
+        "Backup under load, MongoDB loses everything, restore: replayed exactly, erased stay erased"
+    ),
     ("replay", "replayed_twice_after_newer_events"): "Dead letters replayed twice, after newer events",
     ("starved", "one_slice_takes_too_long"): "A slice slower than `max_poll_interval`",
     (

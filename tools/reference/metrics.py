@@ -5,6 +5,7 @@ from typing import Any, NoReturn, cast
 
 from prometheus_client import CollectorRegistry
 
+from services.apps.metrics import AppMetrics
 from services.ingest.metrics import DoorMetrics
 from services.intelligence.follower import Follower
 from services.intelligence.metrics import GraphMetrics, job_metrics, outcome_metrics
@@ -38,6 +39,7 @@ def registered() -> CollectorRegistry:
     plaintext_metric(registry)
     spelling_metric(registry)
     SenderMetrics(registry)
+    AppMetrics(registry)
     DoorMetrics(registry)
     RequestMetrics(_never, registry)
     add_service_metrics(registry, "relations", list)

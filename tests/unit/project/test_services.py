@@ -20,7 +20,7 @@ from tests.support.paths import ROOT
 
 NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 #: Folders of services/ that are no process type of their own: the command, what it brings, and what measures it.
-OTHER = {"cli", "bench", "demo", "importer", "rebuild", "explain"}
+OTHER = {"cli", "bench", "demo", "importer", "rebuild", "explain", "backup"}
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
