@@ -1,10 +1,11 @@
 """Every setting of every Kith process: one class, environment variables with the prefix ``KITH_``."""
 
+import json
 from contextvars import ContextVar
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.limits import Most
@@ -26,6 +27,19 @@ def _shared_out(text: str) -> str:
 
 #: ``credential/tenant/process``: see shared.contracts.limits.
 Shared = Annotated[str, AfterValidator(_shared_out)]
+
+
+def _json_or_nothing(value: object) -> object:
+    """A setting in JSON that compose leaves empty."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.strip() else {}
+    except ValueError:
+        raise ValueError("is not JSON") from None
+
+
+QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,120}$")]
 
 
 class Settings(BaseSettings):
@@ -267,6 +281,27 @@ class Settings(BaseSettings):
         (),
         description="Networks that webhooks may be sent to although they are not public, such as"
         ' ["10.1.0.0/16"] (JSON). Plain HTTP and any port are allowed there.',
+    )
+    rabbitmq_port: int = Field(8709, ge=0, le=65535, description="Port of the bridge to RabbitMQ.")
+    amqp: SecretStr | None = Field(
+        None, description="RabbitMQ's address, amqp:// or amqps://, with user, password and virtual host."
+    )
+    rabbitmq_queues: Annotated[
+        dict[QueueName, Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9_-]{0,62})$")]],
+        NoDecode,
+        BeforeValidator(_json_or_nothing),
+    ] = Field(
+        {},
+        description="Queues of events, and the tenant of each (JSON). Events of another tenant are rejected."
+        " With * each event states its own.",
+    )
+    rabbitmq_prefetch: int = Field(
+        1000, ge=1, le=65_535, description="Messages of a queue that the bridge holds without acknowledgement."
+    )
+    rabbitmq_out: Literal["on", "off"] = Field("on", description="Whether changes go out to RabbitMQ.")
+    rabbitmq_exchange: QueueName = Field("kith", description="The topic exchange that gets the changes.")
+    rabbitmq_declare: Literal["on", "off"] = Field(
+        "on", description="`on`: the bridge creates queues and exchanges. `off`: it checks that they are there."
     )
     exports_url: str | None = Field(
         None,

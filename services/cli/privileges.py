@@ -135,6 +135,14 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # To count consent, and to check that the consumers of the ledger are erased.
             **_versions(("consumers", "relations", ERASED), _READ),
         },
+        "rabbitmq": {
+            **worker,
+            # As ingest: it seals what comes in.
+            **dict.fromkeys(VAULT, _ADD),
+            DEAD_LETTERS: _KEEP,
+            # To check that the consumers of the ledger are erased.
+            **_versions(("consumers", "relations", ERASED), _READ),
+        },
         OPERATOR: {
             **worker,
             API_KEYS: ("find", "insert", "update"),

@@ -106,6 +106,17 @@ _TABLE = (
         reads=(LEDGER,),
         documents=("apps",),
     ),
+    ServiceSpec(
+        "rabbitmq",
+        8709,
+        "Run the bridge to RabbitMQ: events in, changes out. Needs KITH_AMQP, KITH_KAFKA and KITH_MONGO.",
+        writes=(*INPUTS, DEAD_LETTERS, AUDIT),
+        folds=tuple(CHANGES.values()),
+        reads=(LEDGER,),
+        # To see whether Kafka has them.
+        describes=INPUTS,
+        needs="amqp",
+    ),
 )
 
 #: By name, in starting order.

@@ -39,6 +39,10 @@ def _failed(letter: Document) -> str:
 
 def _reason(letter: Document, published: bool, topics: Topics) -> str:
     id, service = letter["_id"], letter.get("service", "analytics")
+    if "/" in letter["topic"]:
+        # A name that no topic of Kafka has: it came from a queue, and never reached Kafka.
+        show = f"kith dead-letters show {id} --raw > event.json"
+        return f"it never reached Kafka; {show}, correct it, then kith dead-letters replay {id} --value event.json"
     if topics.short(letter["topic"]) not in INPUTS:
         return (
             f"it is a change, which must not be counted twice; rebuild {service} instead: kith rebuild {service}"

@@ -43,7 +43,7 @@ def test_without_an_id_it_offers_some_and_lists_communities(page: Page, site: Si
 
 def test_who_is_unknown_gets_the_reason_and_the_popular_ones(page: Page, site: Site) -> None:
     page.goto(site.page("recommend", consumer="nobody"))
-    expect(page.locator("#next .note")).to_contain_text("nobody with this id has a relationship")
+    expect(page.locator("#next .note")).to_contain_text("Nobody with this id has a relationship")
     expect(page.locator("#next")).to_contain_text("most popular")
     assert rows(page.locator("#next"))
 

@@ -1,17 +1,25 @@
 """One suite for every sink: whatever crashes, repeats or comes late, a target holds exactly what was published."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import pytest
 
+from services.rabbitmq.metrics import BridgeMetrics
+from services.rabbitmq.outflow import Outflow
+from services.rabbitmq.projection import RabbitProjection
 from shared.contracts.changes import RelationChange, decode_change
 from shared.contracts.errors import Fenced, Unavailable
+from shared.contracts.topics import Topics
+from shared.observability.metrics import new_registry
 from shared.runtime.protocols import Answer, Ask, Message, Outcome, Progress, Projection, Record, Slice
 from shared.sinks.store import SinkStore
 from shared.sinks.target import Row, Target
 from shared.testing.memory_sink import MemoryTables, NumberedTarget, TransactionTarget
 from tests.support.analytics_driver import PARTITIONS, TOPIC
+from tests.support.rabbitmq import MemoryRabbit
 from tests.support.runner import Later
 from tests.support.sinks import Place, SinkRig, SinkWorld
 
@@ -55,10 +63,54 @@ class InMemory:
         return {(str(a), str(b), str(c)): row["amount"] for (a, b, c), row in self.tables.rows("facts").items()}
 
 
+class InRabbit:
+    """The changes that a queue got, taken once by their numbers. The double, which tests/contract/test_rabbitmq.py
+    holds to the real one."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.rabbit = MemoryRabbit()
+        self.rabbit.exchanges["kith"] = "topic"
+        self.rabbit.bind("all", "kith", "#")
+        self.loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        thread.start()
+
+        def end() -> None:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            thread.join()
+            self.loop.close()
+
+        request.addfinalizer(end)
+
+    def target(self) -> Target[Any]:
+        return Outflow("kith", self.rabbit.connect, self.loop, BridgeMetrics(new_registry()))
+
+    def projection(self) -> Projection[Any]:
+        projection = RabbitProjection(Topics())
+        projection.topics = (TOPIC,)
+        return projection
+
+    def held(self) -> dict[Place, int]:
+        seen: dict[object, int] = {}
+        facts: dict[Place, int] = {}
+        for body, properties, _ in self.rabbit.queues["all"].messages:
+            origin, number = properties.headers["kith-origin"], properties.headers["kith-number"]
+            if number != seen.get(origin, 0) + 1:
+                continue
+            seen[origin] = number
+            change = decode_change(body)
+            place = (change.tenant, change.data.consumer_id, change.data.relation_id)
+            facts.pop(place, None)
+            if change.data.after is not None and change.data.after.amount is not None:
+                facts[place] = change.data.after.amount
+        return facts
+
+
 #: A new sink adds itself here: a name, and what makes its world of the test's fixtures.
 WORLDS: dict[str, Callable[[pytest.FixtureRequest], SinkWorld]] = {
     "memory with transactions": lambda _: InMemory(TransactionTarget),
     "memory with numbers": lambda _: InMemory(NumberedTarget),
+    "rabbitmq": InRabbit,
 }
 
 

@@ -17,6 +17,7 @@ from services.intelligence.api import create_app as intelligence_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_list import add_erasure_list
+from services.rabbitmq.api import create_app as rabbitmq_app
 from services.relations.api import create_app as relations_app
 from services.webhooks.api import create_app as webhooks_app
 from shared.access.guard import Access
@@ -85,6 +86,7 @@ def bare(access: Access) -> dict[str, FastAPI]:
     }
     apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
     apps["apps"] = apps_app(nothing, nothing, nothing, list, access=access)
+    apps["rabbitmq"] = rabbitmq_app(list, access=access)
     add_audit(apps["privacy"], nothing)
     add_erasure_list(apps["privacy"], nothing)
     add_live(apps["analytics"], nothing)

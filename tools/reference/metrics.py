@@ -9,6 +9,7 @@ from services.apps.metrics import AppMetrics
 from services.ingest.metrics import DoorMetrics
 from services.intelligence.follower import Follower
 from services.intelligence.metrics import GraphMetrics, job_metrics, outcome_metrics
+from services.rabbitmq.metrics import BridgeMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
 from services.webhooks.metrics import SenderMetrics
@@ -41,6 +42,7 @@ def registered() -> CollectorRegistry:
     SenderMetrics(registry)
     AppMetrics(registry)
     DoorMetrics(registry)
+    BridgeMetrics(registry)
     RequestMetrics(_never, registry)
     add_service_metrics(registry, "relations", list)
     return registry

@@ -1,0 +1,231 @@
+"""RabbitMQ by aiormq: the client below aio-pika. aio-pika's own reconnecting would hide the breaks on which it
+depends here what is acknowledged and what is sent again."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import cast
+
+import aiormq
+from aiormq import Channel
+from aiormq.abc import AbstractConnection, DeliveredMessage
+from aiormq.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelAccessRefused,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    ConnectionNotAllowed,
+    ProbableAuthenticationError,
+)
+from pamqp.commands import Basic
+
+from services.rabbitmq.protocols import Delivery, Outgoing, Properties, Topology
+from shared.contracts.errors import ConfigurationError, Unavailable
+
+_CONNECT_SECONDS = 15.0
+#: A queue whose leader is gone does not answer.
+_ANSWER_SECONDS = 30.0
+_CLOSE_SECONDS = 3.0
+#: Messages on their way to RabbitMQ, per lane. It takes most of them before it confirms the first.
+_UNCONFIRMED = 500
+
+# It logs each refused connection with its traceback; the caller logs it once.
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)
+
+
+async def connect(uri: str) -> "RabbitLink":
+    """A connection. Raises Unavailable, and ConfigurationError when RabbitMQ refuses the user."""
+    with _translated():
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            return RabbitLink(await aiormq.connect(uri))
+
+
+class RabbitLink:
+    """A Link."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self._connection = connection
+        self._lanes: dict[str, Channel] = {}
+
+    async def declare(self, topology: Topology) -> None:
+        for exchange in topology.exchanges:
+            async with self._channel(f"the exchange {exchange.name}") as channel:
+                await channel.exchange_declare(
+                    exchange.name, exchange_type=exchange.type, durable=True, timeout=_ANSWER_SECONDS
+                )
+        for queue in topology.queues:
+            async with self._channel(f"the queue {queue.name}") as channel:
+                await channel.queue_declare(
+                    queue.name,
+                    durable=True,
+                    arguments=dict(queue.arguments),  # type: ignore[arg-type]
+                    timeout=_ANSWER_SECONDS,
+                )
+                if queue.bound_to is not None:
+                    await channel.queue_bind(queue.name, queue.bound_to, timeout=_ANSWER_SECONDS)
+
+    async def check(self, topology: Topology) -> None:
+        for exchange in topology.exchanges:
+            async with self._channel(f"the exchange {exchange.name}") as channel:
+                await channel.exchange_declare(exchange.name, passive=True, timeout=_ANSWER_SECONDS)
+        for queue in topology.queues:
+            async with self._channel(f"the queue {queue.name}") as channel:
+                await channel.queue_declare(queue.name, passive=True, timeout=_ANSWER_SECONDS)
+
+    async def consume(self, queue: str, prefetch: int) -> "RabbitConsumption":
+        with _translated():
+            channel = await self._opened()
+            await channel.basic_qos(prefetch_count=prefetch, timeout=_ANSWER_SECONDS)
+            consumption = RabbitConsumption(channel)
+            # With a deadline: a queue that was declared just before a crash never answers.
+            await channel.basic_consume(queue, consumption.received, timeout=_ANSWER_SECONDS)
+        return consumption
+
+    async def publish(self, lane: str, exchange: str, messages: Sequence[Outgoing]) -> int:
+        unrouted = 0
+        with _translated():
+            channel = self._lanes.get(lane)
+            if channel is None or channel.is_closed:
+                channel = self._lanes[lane] = await self._opened(publisher_confirms=True)
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                for start in range(0, len(messages), _UNCONFIRMED):
+                    unrouted += await _publish(channel, exchange, messages[start : start + _UNCONFIRMED])
+        return unrouted
+
+    async def close(self) -> None:
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._connection.close()
+        except (AMQPError, OSError, TimeoutError):
+            return
+
+    async def _opened(self, *, publisher_confirms: bool = False) -> Channel:
+        """A new channel: the concrete class, because its interface lacks an argument."""
+        if self._connection.is_closed:
+            raise Unavailable("RabbitMQ: the connection is closed")
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            opened = self._connection.channel(publisher_confirms=publisher_confirms, on_return_raises=False)
+            return cast("Channel", await opened)
+
+    @asynccontextmanager
+    async def _channel(self, what: str) -> AsyncIterator[Channel]:
+        """A channel of its own, because a refusal closes it."""
+        with _declaring(what):
+            channel = await self._opened()
+            yield channel
+            await channel.close()
+
+
+class RabbitConsumption:
+    """A Consumption on a channel of its own."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._waiting: deque[DeliveredMessage] = deque()
+        self._wake = asyncio.Event()
+        self._cancelled = False
+        channel.closing.add_done_callback(lambda _: self._wake.set())
+
+    async def received(self, message: DeliveredMessage) -> None:
+        self._waiting.append(message)
+        self._wake.set()
+
+    async def take(self, most: int) -> Sequence[Delivery]:
+        while not self._waiting or self._channel.is_closed:
+            if self._channel.is_closed or self._channel.closing.done():
+                raise Unavailable("RabbitMQ: the channel is closed")
+            self._wake.clear()
+            await self._wake.wait()
+        return [_delivery(self._waiting.popleft()) for _ in range(min(most, len(self._waiting)))]
+
+    async def acknowledge(self, tag: int) -> None:
+        with _translated():
+            await self._channel.basic_ack(tag, multiple=True)
+
+
+async def _publish(channel: Channel, exchange: str, messages: Sequence[Outgoing]) -> int:
+    """Publish side by side; the channel keeps the order. Returns how many came back."""
+    sending = [
+        asyncio.ensure_future(
+            channel.basic_publish(
+                message.body,
+                exchange=exchange,
+                routing_key=message.key,
+                properties=_basic(message.properties),
+                mandatory=True,
+                wait=False,
+            )
+        )
+        for message in messages
+    ]
+    try:
+        answers = await asyncio.gather(*sending)
+    finally:
+        for each in sending:
+            each.cancel()
+    return sum(isinstance(answer, DeliveredMessage) for answer in answers)
+
+
+def _basic(properties: Properties) -> Basic.Properties:
+    return Basic.Properties(
+        content_type=properties.content_type,
+        message_id=properties.message_id,
+        message_type=properties.type,
+        timestamp=properties.timestamp,
+        delivery_mode=2,
+        headers=dict(properties.headers),  # type: ignore[arg-type]
+    )
+
+
+def _delivery(message: DeliveredMessage) -> Delivery:
+    found = message.header.properties
+    properties = Properties(
+        found.content_type,
+        found.content_encoding,
+        found.message_id,
+        found.message_type,
+        found.timestamp if isinstance(found.timestamp, datetime) else None,
+        found.headers or {},
+    )
+    assert message.delivery_tag is not None
+    return Delivery(message.delivery_tag, message.body, properties, bool(message.redelivered))
+
+
+@contextmanager
+def _declaring(what: str) -> Iterator[None]:
+    """Refusals of a declaration, which a retry does not mend."""
+    try:
+        with _translated():
+            yield
+    except Unavailable as unavailable:
+        error = unavailable.__cause__
+        if isinstance(error, ChannelAccessRefused):
+            raise ConfigurationError(f"RabbitMQ: the user may not use {what}: {_reason(error)}") from error
+        if isinstance(error, ChannelNotFoundEntity):
+            advice = "Create it, or let Kith do it: KITH_RABBITMQ_DECLARE=on"
+            raise ConfigurationError(f"RabbitMQ does not have {what}. {advice}") from error
+        if isinstance(error, ChannelPreconditionFailed):
+            advice = "Delete it while it is empty, or use it as it is: KITH_RABBITMQ_DECLARE=off"
+            found = f"RabbitMQ has {what} with other arguments: {_reason(error)}"
+            raise ConfigurationError(f"{found}. {advice}") from error
+        raise
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:
+        # Not for good: passwords are rotated, and a server that starts knows no users yet.
+        raise Unavailable("RabbitMQ refuses the user, or the virtual host, that KITH_AMQP names") from error
+    except (AMQPError, OSError, TimeoutError, asyncio.InvalidStateError) as error:
+        raise Unavailable(f"RabbitMQ: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    parts = [str(part) for part in error.args if isinstance(part, str)]
+    return " ".join(parts) or type(error).__name__

@@ -1,0 +1,70 @@
+"""Changes out: RabbitMQ confirms them before the position moves."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+
+from services.rabbitmq.metrics import BridgeMetrics
+from services.rabbitmq.protocols import Connect, Link, Outgoing
+from shared.contracts.errors import Unavailable
+from shared.runtime.protocols import Claim, Progress
+
+#: A backstop: a connection fails before.
+_SECONDS = 120.0
+
+
+class Outflow:
+    """The Target of the sink: the exchange. A crash before the position moves repeats changes, in order and with
+    the same numbers; so does a worker who has lost its partition. A receiver counts them once by these.
+
+    Called by other threads. The connection belongs to ``loop``, and is opened when it is needed. Each partition
+    has a channel of its own.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        connect: Connect,
+        loop: asyncio.AbstractEventLoop,
+        metrics: BridgeMetrics,
+    ) -> None:
+        self._exchange, self._loop, self._metrics = exchange, loop, metrics
+        self._connect = connect
+        self._opening = asyncio.Lock()
+        self._link: Link | None = None
+
+    def claimed(self, claim: Claim) -> Progress | None:  # noqa: ARG002 - an exchange stores nothing
+        return None
+
+    def apply(self, claim: Claim, after: Progress, effects: Sequence[Outgoing]) -> None:  # noqa: ARG002
+        """Return when RabbitMQ has confirmed all messages. Raises Unavailable when some may be missing."""
+        if not effects:
+            return
+        if self._loop.is_closed():
+            raise Unavailable("RabbitMQ: the bridge is stopping")
+        try:
+            asyncio.run_coroutine_threadsafe(self._publish(claim.position, effects), self._loop).result(_SECONDS)
+        except (TimeoutError, CancelledError, RuntimeError) as error:  # the loop has ended
+            raise Unavailable("RabbitMQ: no confirmation, because the bridge is stopping") from error
+
+    async def close(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
+
+    async def _publish(self, lane: str, messages: Sequence[Outgoing]) -> None:
+        link = await self._opened()
+        try:
+            unrouted = await link.publish(lane, self._exchange, messages)
+        except Unavailable:
+            if self._link is link:
+                self._link = None
+            await link.close()
+            raise
+        self._metrics.published(len(messages), unrouted)
+
+    async def _opened(self) -> Link:
+        async with self._opening:
+            if self._link is None:
+                self._link = await self._connect()
+            return self._link

@@ -1,0 +1,92 @@
+"""What the bridge needs of RabbitMQ. ``services.rabbitmq.client`` implements it, and a double in the tests; one
+contract suite holds both to the same behaviour. Pure."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Properties:
+    """The properties of an AMQP message that have a meaning here. ``headers`` are the application's, with values
+    as AMQP has them: text, bytes, numbers, truth values, times."""
+
+    content_type: str | None = None
+    content_encoding: str | None = None
+    message_id: str | None = None
+    type: str | None = None
+    timestamp: datetime | None = None
+    headers: Mapping[str, object] = field(default_factory=dict)
+
+
+class Delivery(NamedTuple):
+    """A message of a queue. ``tag`` identifies it within its consumption, and counts up."""
+
+    tag: int
+    body: bytes
+    properties: Properties
+    redelivered: bool
+
+
+class Outgoing(NamedTuple):
+    """A message to an exchange."""
+
+    key: str
+    body: bytes
+    properties: Properties
+
+
+class QueueSpec(NamedTuple):
+    """A durable queue. ``bound_to`` is the exchange whose messages it gets, besides those sent to its name."""
+
+    name: str
+    arguments: Mapping[str, object]
+    bound_to: str | None = None
+
+
+class ExchangeSpec(NamedTuple):
+    """A durable exchange of type ``topic`` or ``fanout``."""
+
+    name: str
+    type: str
+
+
+class Topology(NamedTuple):
+    exchanges: tuple[ExchangeSpec, ...]
+    queues: tuple[QueueSpec, ...]
+
+
+class Consumption(Protocol):
+    """A consumer of one queue."""
+
+    async def take(self, most: int) -> Sequence[Delivery]:
+        """Wait for deliveries, and return at most ``most``, in order. Raises Unavailable when the channel or the
+        connection is lost: what is not acknowledged will be delivered again."""
+
+    async def acknowledge(self, tag: int) -> None:
+        """Acknowledge every delivery up to ``tag``. Raises Unavailable."""
+
+
+class Link(Protocol):
+    """A connection. Every method raises Unavailable when it is lost."""
+
+    async def declare(self, topology: Topology) -> None:
+        """Create what is missing. Raises ConfigurationError when something is there with other arguments, or must
+        not be created."""
+
+    async def check(self, topology: Topology) -> None:
+        """Raise ConfigurationError when something is missing. Its arguments cannot be checked over AMQP."""
+
+    async def consume(self, queue: str, prefetch: int) -> Consumption:
+        """Consume with at most ``prefetch`` unacknowledged deliveries."""
+
+    async def publish(self, lane: str, exchange: str, messages: Sequence[Outgoing]) -> int:
+        """Publish in order, on the channel of ``lane``. Returns once all are confirmed, how many of them no queue
+        took. Raises Unavailable when some may be missing."""
+
+    async def close(self) -> None: ...
+
+
+#: Opens a connection to a RabbitMQ that has what the bridge needs. Raises Unavailable and ConfigurationError.
+Connect = Callable[[], Awaitable[Link]]

@@ -1,0 +1,157 @@
+"""AMQP messages → requests as the door judges them. Pure.
+
+A message is a CloudEvent in structured, batched or binary mode, or plain JSON. A translation depends on nothing
+that differs between two deliveries of one message, so a redelivery is a duplicate by source and id.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from urllib.parse import quote
+
+import msgspec
+
+from services.ingest.body import inflate, is_gzip
+from services.ingest.items import is_array, split
+from services.ingest.limits import Refused
+from services.ingest.modes import BATCHED, PLAIN, STRUCTURED, Header, mode_of
+from services.rabbitmq.protocols import Delivery, Properties
+from shared.contracts.errors import InvalidEvent
+from shared.contracts.limits import MAX_BODY_BYTES
+from shared.contracts.wire import BOM
+
+#: What the name of a header that states an attribute begins with: of the AMQP binding, of its form for clients
+#: that allow no colon, and of HTTP's.
+_ATTRIBUTE = re.compile(r"(?:cloudEvents[:_]|ce-)(.*)", re.IGNORECASE | re.DOTALL)
+_CONTENT_TYPE, _CONTENT_ENCODING = b"content-type", b"content-encoding"
+_TOO_LARGE = f"a message has at most {MAX_BODY_BYTES} bytes (after decompression)"
+
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Request(NamedTuple):
+    """One event, as a request to the door: its body, and headers as in ASGI. Without headers it is an event in
+    structured mode, by far the most frequent."""
+
+    body: bytes
+    headers: Sequence[Header] = ()
+
+
+def requests_of(delivery: Delivery, queue: str) -> list[Request]:
+    """The events of a message, in order. Raises InvalidEvent when the message as a whole cannot be read."""
+    properties = delivery.properties
+    try:
+        return list(_requests(delivery.body, properties, f"rabbitmq/{queue}"))
+    except Refused as error:
+        raise InvalidEvent("too_large" if error.status == 413 else "invalid", error.detail) from None
+
+
+def _requests(body: bytes, properties: Properties, source: str) -> Iterator[Request]:
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidEvent("too_large", _TOO_LARGE)
+    if properties.content_encoding and is_gzip([(_CONTENT_ENCODING, _latin(properties.content_encoding))]):
+        body = inflate(body)
+    body = body.removeprefix(BOM)
+    media = (properties.content_type or "").partition(";")[0].strip().lower()
+    stated = [(name, _text(name, value)) for name, value in _attributes(properties.headers)]
+    if ";" in (properties.content_type or "") and not stated:
+        mode_of([_content_type(properties)])  # its charset
+    if media == BATCHED or (is_array(body) and media in ("", PLAIN) and not stated):
+        if stated:
+            raise InvalidEvent("invalid", "a batch takes no attributes in headers: each of its events has its own")
+        for item in split(body)[0]:
+            yield Request(item if media == BATCHED else _completed(item, properties, source))
+    elif media == STRUCTURED and not stated:
+        yield Request(body)
+    elif media.startswith("application/cloudevents"):
+        yield Request(body, [_content_type(properties), *map(_header, stated)])
+    elif stated:
+        yield Request(body, [_content_type(properties), *_binary(stated, body, properties, source)])
+    elif media in ("", PLAIN):
+        yield Request(_completed(body, properties, source))
+    else:
+        raise InvalidEvent("invalid", "the content type is neither JSON nor that of a CloudEvent")
+
+
+def _content_type(properties: Properties) -> Header:
+    return (_CONTENT_TYPE, _latin(properties.content_type or PLAIN))
+
+
+def _binary(stated: list[tuple[str, str]], body: bytes, properties: Properties, source: str) -> Iterator[Header]:
+    """The attributes of an event in binary mode. What no header states is taken from the properties."""
+    names = {name for name, _ in stated}
+    yield from map(_header, stated)
+    defaults = {"specversion": "1.0", "source": source, **_from_properties(body, properties)}
+    yield from (_header((name, text)) for name, text in defaults.items() if name not in names)
+
+
+def _completed(raw: bytes, properties: Properties, source: str) -> bytes:
+    """Plain JSON with the attributes that it lacks. What is no JSON object stays as it is: the door rejects it."""
+    try:
+        present = _members.decode(raw)
+    except (ValueError, RecursionError):
+        return raw
+    defaults = {"specversion": "1.0", "source": source, **_from_properties(raw, properties)}
+    added = [f'"{name}":{json.dumps(text)}' for name, text in defaults.items() if name not in present]
+    if not added:
+        return raw
+    # In front: where a name is there twice, the event's own value comes last and wins.
+    start = raw.index(b"{") + 1
+    return raw[:start] + ",".join(added).encode() + (b"," if present else b"") + raw[start:]
+
+
+def _from_properties(body: bytes, properties: Properties) -> dict[str, str]:
+    """Attributes by the message's properties. Without a message id, equal bodies are one event."""
+    found = {"id": properties.message_id or f"sha256-{hashlib.sha256(body).hexdigest()}"}
+    if properties.type:
+        found["type"] = properties.type
+    if properties.timestamp is not None:
+        found["time"] = _time(properties.timestamp)
+    return found
+
+
+def _attributes(headers: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    for name, value in headers.items():
+        if name[:3].lower() in ("clo", "ce-") and (found := _ATTRIBUTE.fullmatch(name)):
+            yield found[1], value
+
+
+def _text(name: str, value: object) -> str:
+    """An attribute's value as text. Raises InvalidEvent."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return value
+        case int():
+            return str(value)
+        case datetime():
+            return _time(value)
+        case bytes() | bytearray():
+            try:
+                return bytes(value).decode()
+            except UnicodeDecodeError:
+                raise InvalidEvent("invalid", "is not UTF-8", _shown(name)) from None
+    raise InvalidEvent("invalid", "is neither text, a whole number, a truth value nor a time", _shown(name))
+
+
+def _shown(name: str) -> str | None:
+    return name if re.fullmatch(r"[a-z0-9]{1,40}", name) else None
+
+
+def _header(attribute: tuple[str, str]) -> Header:
+    name, text = attribute
+    # The door undoes it, as the HTTP binding has it.
+    return f"ce-{name}".encode(), quote(text, safe="").encode()
+
+
+def _time(time: datetime) -> str:
+    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _latin(text: str) -> bytes:
+    return text.encode("latin-1", "replace")

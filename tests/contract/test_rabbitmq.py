@@ -1,0 +1,223 @@
+"""What the bridge demands of a RabbitMQ: the real one, and the double of the unit tests."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from typing import Protocol
+
+import pytest
+
+from services.rabbitmq.client import connect
+from services.rabbitmq.protocols import Consumption, Delivery, ExchangeSpec, Link, Outgoing, Properties, QueueSpec
+from services.rabbitmq.protocols import Topology as Declared
+from services.rabbitmq.topology import ASIDE, QUEUE_ARGUMENTS, topology
+from shared.contracts.errors import ConfigurationError, Unavailable
+from tests.support.rabbitmq import MemoryRabbit, real_rabbitmq
+
+SECONDS = 60
+
+
+class Rabbit(Protocol):
+    async def connect(self) -> Link: ...
+
+
+class RealRabbit:
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    async def connect(self) -> Link:
+        return await connect(self._uri)
+
+
+@pytest.fixture(scope="module")
+def uri() -> Iterator[str]:
+    with real_rabbitmq() as found:
+        yield found
+
+
+@pytest.fixture(params=["memory", "real"])
+def rabbit(request: pytest.FixtureRequest) -> Rabbit:
+    return MemoryRabbit() if request.param == "memory" else RealRabbit(request.getfixturevalue("uri"))
+
+
+@pytest.fixture
+def name() -> str:
+    return f"q-{secrets.token_hex(6)}"
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    async def within() -> None:
+        async with asyncio.timeout(SECONDS):
+            await work()
+
+    asyncio.run(within())
+
+
+async def take(consumption: Consumption, count: int) -> list[Delivery]:
+    found: list[Delivery] = []
+    while len(found) < count:
+        found += await consumption.take(count - len(found))
+    return found
+
+
+def plain(key: str, *bodies: bytes) -> list[Outgoing]:
+    return [Outgoing(key, body, Properties(message_id=secrets.token_hex(8))) for body in bodies]
+
+
+def test_a_message_arrives_as_it_was_sent(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        await link.declare(topology([name], None))
+        properties = Properties(
+            "application/json",
+            None,
+            "m1",
+            "relation.recorded",
+            datetime(2026, 3, 1, 12, tzinfo=UTC),
+            {"cloudEvents:source": "shop", "n": 3, "yes": True},
+        )
+        assert await link.publish("p", "", [Outgoing(name, b"\x00body", properties)]) == 0
+        [delivery] = await take(await link.consume(name, 10), 1)
+        assert (delivery.body, delivery.properties, delivery.redelivered) == (b"\x00body", properties, False)
+        await link.close()
+
+    run(work)
+
+
+def test_what_is_not_acknowledged_comes_again_in_order_and_the_rest_does_not(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        await link.declare(topology([name], None))
+        await link.publish("p", "", plain(name, *(b"%d" % n for n in range(6))))
+        consumption = await link.consume(name, 4)
+        first = await take(consumption, 4)
+        await consumption.acknowledge(first[1].tag)
+        await take(consumption, 2)
+        await link.close()
+        with pytest.raises(Unavailable):
+            await consumption.take(1)
+        again = await rabbit.connect()
+        deliveries = await take(await again.consume(name, 10), 4)
+        assert [delivery.body for delivery in deliveries] == [b"2", b"3", b"4", b"5"]
+        assert all(delivery.redelivered for delivery in deliveries)
+        await again.close()
+
+    run(work)
+
+
+def test_no_more_arrive_than_the_prefetch(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        await link.declare(topology([name], None))
+        await link.publish("p", "", plain(name, *(b"%d" % n for n in range(5))))
+        consumption = await link.consume(name, 3)
+        assert len(await take(consumption, 3)) == 3
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await consumption.take(1)
+        await link.close()
+
+    run(work)
+
+
+def test_changes_reach_the_queues_that_are_bound_and_others_are_counted(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        exchange = f"x-{name}"
+        await link.declare(topology([], exchange))
+        assert await link.publish("p", exchange, plain("shop.relation.changed.view", b"1", b"2")) == 2
+        aside = QueueSpec(name, {"x-queue-type": "quorum"}, bound_to=f"f-{name}")
+        await link.declare(Declared((ExchangeSpec(f"f-{name}", "fanout"),), (aside,)))
+        assert await link.publish("p", f"f-{name}", plain("any", b"3", b"4")) == 0
+        deliveries = await take(await link.consume(name, 10), 2)
+        assert [delivery.body for delivery in deliveries] == [b"3", b"4"]
+        await link.close()
+
+    run(work)
+
+
+def test_a_message_that_ends_its_consumer_too_often_is_laid_aside(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        few = {**QUEUE_ARGUMENTS, "x-delivery-limit": 1, "x-dead-letter-exchange": f"f-{name}"}
+        aside = QueueSpec(f"a-{name}", {"x-queue-type": "quorum"}, bound_to=f"f-{name}")
+        await link.declare(Declared((ExchangeSpec(f"f-{name}", "fanout"),), (aside, QueueSpec(name, few))))
+        await link.publish("p", "", plain(name, b"poison"))
+        for _ in range(2):
+            victim = await rabbit.connect()
+            await take(await victim.consume(name, 1), 1)
+            await victim.close()
+        [delivery] = await take(await link.consume(f"a-{name}", 1), 1)
+        assert delivery.body == b"poison"
+        await link.close()
+
+    run(work)
+
+
+def test_a_declaration_can_be_repeated_and_other_arguments_are_refused(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        for _ in range(2):
+            await link.declare(topology([name], f"x-{name}"))
+        await link.check(topology([name], f"x-{name}"))
+        with pytest.raises(ConfigurationError, match=f"the queue {name} with other arguments"):
+            await link.declare(Declared((), (QueueSpec(name, {"x-queue-type": "quorum"}),)))
+        with pytest.raises(ConfigurationError, match="with other arguments"):
+            await link.declare(Declared((ExchangeSpec(f"x-{name}", "fanout"),), ()))
+        await link.close()
+
+    run(work)
+
+
+def test_what_is_missing_is_named_and_not_made(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        await link.declare(topology(["other"], None))
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match=f"does not have the queue {name}"):
+                await link.check(topology([name], None))
+        with pytest.raises(ConfigurationError, match="does not have the exchange x-"):
+            await link.check(topology([], f"x-{name}"))
+        await link.check(Declared((ExchangeSpec(ASIDE, "fanout"),), ()))
+        await link.close()
+
+    run(work)
+
+
+def test_an_exchange_that_is_gone_is_an_outage_and_not_a_success(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        with pytest.raises(Unavailable):
+            await link.publish("p", f"x-{name}", plain("a.b.c", b"1"))
+        await link.close()
+
+    run(work)
+
+
+def test_a_connection_that_is_closed_does_nothing(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        await link.declare(topology([name], None))
+        await link.close()
+        for attempt in (link.consume(name, 1), link.publish("p", "", plain(name, b"1"))):
+            with pytest.raises(Unavailable):
+                await attempt
+
+    run(work)
+
+
+def test_nobody_answers() -> None:
+    async def work() -> None:
+        with pytest.raises(Unavailable):
+            await connect("amqp://guest:guest@127.0.0.1:1/")
+
+    run(work)
+
+
+def test_a_wrong_password_is_named(uri: str) -> None:
+    async def work() -> None:
+        with pytest.raises(Unavailable, match="refuses the user"):
+            await connect(uri.replace("kith:", "kith:x"))
+
+    run(work)
