@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from services.analytics.schema import COLLECTIONS as ANALYTICS
+from services.cassandra.schema import BESIDE as CASSANDRA_BESIDE
+from services.cassandra.schema import COLLECTIONS as CASSANDRA
 from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.schema import COLLECTIONS as PRIVACY
 from services.relations.fact_erasure import ERASED
@@ -143,6 +145,15 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # To check that the consumers of the ledger are erased.
             **_versions(("consumers", "relations", ERASED), _READ),
         },
+        "cassandra": {
+            **worker,
+            **dict.fromkeys({**CASSANDRA, **CASSANDRA_BESIDE}, _KEEP),
+            # The rows are made of these.
+            **_versions(("relations", "relationships", "aggregates"), _READ),
+            # To check that the consumers of the ledger are erased.
+            **_versions(("consumers", ERASED), _READ),
+            DATA_KEYS: _READ,
+        },
         OPERATOR: {
             **worker,
             API_KEYS: ("find", "insert", "update"),
@@ -152,6 +163,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             APPS: (*_READ, "collStats"),
             # To replace the key that signs access tokens.
             PUBLIC_KEYS: ("find", "update"),
+            **dict.fromkeys(CASSANDRA_BESIDE, _KEEP),
             # Neither belongs to a version, so dropping a version keeps them.
             DEAD_LETTERS: _CHANGE,
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),

@@ -117,6 +117,15 @@ _TABLE = (
         describes=INPUTS,
         needs="amqp",
     ),
+    ServiceSpec(
+        "cassandra",
+        8710,
+        "Run the Cassandra sink: facts, relationships and aggregates in its tables. Needs KITH_CASSANDRA.",
+        writes=(DEAD_LETTERS, AUDIT),
+        folds=(CHANGES["relations"],),
+        reads=(LEDGER,),
+        needs="cassandra",
+    ),
 )
 
 #: By name, in starting order.

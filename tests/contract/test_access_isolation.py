@@ -28,6 +28,7 @@ from services.apps.figures import Figures
 from services.apps.key_pairs import MongoKeyPairs
 from services.apps.registry import Registry
 from services.apps.signing import Signer
+from services.cassandra.api import create_app as cassandra_app
 from services.exports.api import create_app as exports_app
 from services.exports.measures import MeasureServices, Refused
 from services.exports.source import Exports
@@ -218,6 +219,7 @@ class Market:
         self.apps["apps"] = apps_app(registry, signer, Figures(database, str), list, access=access)
         for tenant, mark in MARKERS.items():
             registry.register(new_app(tenant=tenant, name=mark))
+        self.apps["cassandra"] = cassandra_app(list, access=access)
         self.endpoints = {tenant: _endpoint(endpoints, tenant, mark) for tenant, mark in MARKERS.items()}
         database[ATTEMPTS].insert_many(
             _attempt(tenant, self.endpoints[tenant], mark, n) for tenant, mark in MARKERS.items() for n in range(2)
