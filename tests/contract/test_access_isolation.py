@@ -220,6 +220,7 @@ class Market:
         for tenant, mark in MARKERS.items():
             registry.register(new_app(tenant=tenant, name=mark))
         self.apps["cassandra"] = cassandra_app(list, access=access)
+        self.apps["rabbitmq"] = rabbitmq_app(list, access=access)
         self.endpoints = {tenant: _endpoint(endpoints, tenant, mark) for tenant, mark in MARKERS.items()}
         database[ATTEMPTS].insert_many(
             _attempt(tenant, self.endpoints[tenant], mark, n) for tenant, mark in MARKERS.items() for n in range(2)
