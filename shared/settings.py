@@ -292,6 +292,15 @@ class Settings(BaseSettings):
         description="Networks that webhooks may be sent to although they are not public, such as"
         ' ["10.1.0.0/16"] (JSON). Plain HTTP and any port are allowed there.',
     )
+    postgres: SecretStr | None = Field(
+        None, description="Postgres that `kith postgres` writes into: postgresql://USER:PASSWORD@HOST/DATABASE."
+    )
+    postgres_schema: str = Field(
+        "kith", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="Schema of its tables in Postgres."
+    )
+    postgres_port: int = Field(
+        8711, ge=0, le=65535, description="Port of the Postgres sink's API (health, metrics)."
+    )
     rabbitmq_port: int = Field(8709, ge=0, le=65535, description="Port of the bridge to RabbitMQ.")
     amqp: SecretStr | None = Field(
         None, description="RabbitMQ's address, amqp:// or amqps://, with user, password and virtual host."

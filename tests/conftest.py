@@ -60,6 +60,19 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
 
 
 @pytest.fixture(scope="session")
+def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database in Postgres: that of KITH_POSTGRES, else of a server that is started here."""
+    if given := os.environ.get("KITH_POSTGRES"):
+        yield given
+        return
+    from shared.local.postgres import server
+
+    folder = Path(tmp_path_factory.mktemp("postgres"))
+    with server(folder / "data", folder / "log" / "postgres.log") as started:
+        yield started.dsn
+
+
+@pytest.fixture(scope="session")
 def cassandra_address(request: pytest.FixtureRequest) -> Address:
     """A cluster: the given one (KITH_CASSANDRA), else a node that the session starts."""
     if given := os.environ.get("KITH_CASSANDRA"):

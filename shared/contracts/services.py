@@ -126,6 +126,15 @@ _TABLE = (
         reads=(LEDGER,),
         needs="cassandra",
     ),
+    ServiceSpec(
+        "postgres",
+        8711,
+        "Run the Postgres sink: tables for SQL. Needs KITH_KAFKA, KITH_MONGO and KITH_POSTGRES.",
+        writes=(DEAD_LETTERS, AUDIT),
+        folds=tuple(CHANGES.values()),
+        reads=(LEDGER,),
+        needs="postgres",
+    ),
 )
 
 #: By name, in starting order.

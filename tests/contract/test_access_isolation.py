@@ -41,6 +41,7 @@ from services.privacy.erasure_list import ErasureList, add_erasure_list
 from services.privacy.erasures import Erasures
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
+from services.rabbitmq.api import create_app as rabbitmq_app
 from services.relations.api import create_app as relations_app
 from services.relations.cache import QueryCache
 from services.relations.measures.catalogue import MEASURES as RELATIONS_MEASURES
@@ -219,10 +220,12 @@ class Market:
         for tenant, mark in MARKERS.items():
             registry.register(new_app(tenant=tenant, name=mark))
         self.apps["cassandra"] = cassandra_app(list, access=access)
+        self.apps["rabbitmq"] = rabbitmq_app(list, access=access)
         self.endpoints = {tenant: _endpoint(endpoints, tenant, mark) for tenant, mark in MARKERS.items()}
         database[ATTEMPTS].insert_many(
             _attempt(tenant, self.endpoints[tenant], mark, n) for tenant, mark in MARKERS.items() for n in range(2)
         )
+        self.apps["rabbitmq"] = rabbitmq_app(list, access=access)
         assert set(self.apps) == set(SERVICES)
         # Of each tenant an entry that names it everywhere.
         for tenant, mark in MARKERS.items():

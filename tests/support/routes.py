@@ -15,6 +15,7 @@ from services.cassandra.api import create_app as cassandra_app
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
 from services.intelligence.api import create_app as intelligence_app
+from services.postgres.api import create_app as postgres_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_list import add_erasure_list
@@ -87,6 +88,7 @@ def bare(access: Access) -> dict[str, FastAPI]:
     }
     apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
     apps["apps"] = apps_app(nothing, nothing, nothing, list, access=access)
+    apps["postgres"] = postgres_app(list, access=access)
     apps["rabbitmq"] = rabbitmq_app(list, access=access)
     apps["cassandra"] = cassandra_app(list, access=access)
     add_audit(apps["privacy"], nothing)
