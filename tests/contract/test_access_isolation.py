@@ -34,6 +34,7 @@ from services.exports.measures import MeasureServices, Refused
 from services.exports.source import Exports
 from services.ingest.api import create_app as ingest_app
 from services.intelligence.api import create_app as intelligence_app
+from services.postgres.api import create_app as postgres_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_evidence import Stores
@@ -220,12 +221,12 @@ class Market:
         for tenant, mark in MARKERS.items():
             registry.register(new_app(tenant=tenant, name=mark))
         self.apps["cassandra"] = cassandra_app(list, access=access)
+        self.apps["postgres"] = postgres_app(list, access=access)
         self.apps["rabbitmq"] = rabbitmq_app(list, access=access)
         self.endpoints = {tenant: _endpoint(endpoints, tenant, mark) for tenant, mark in MARKERS.items()}
         database[ATTEMPTS].insert_many(
             _attempt(tenant, self.endpoints[tenant], mark, n) for tenant, mark in MARKERS.items() for n in range(2)
         )
-        self.apps["rabbitmq"] = rabbitmq_app(list, access=access)
         assert set(self.apps) == set(SERVICES)
         # Of each tenant an entry that names it everywhere.
         for tenant, mark in MARKERS.items():
