@@ -1,7 +1,10 @@
 """The composition root of the webhooks service: fan-out, the senders and their API in one process."""
 
+from functools import partial
+
 from services.webhooks.addresses import networks
 from services.webhooks.api import create_app
+from services.webhooks.applications import served
 from services.webhooks.endpoints import Endpoints
 from services.webhooks.feed import Feed
 from services.webhooks.leases import Leases
@@ -12,6 +15,7 @@ from services.webhooks.queue import Queue
 from services.webhooks.rendering import Renderer
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from services.webhooks.sending import Sending
+from shared.access.apps.mongo import MongoApps
 from shared.erasure.ledger import Ledger
 from shared.runtime.worker import owner_name
 from shared.service.composition import Prepared, Service, now
@@ -43,6 +47,7 @@ def run(settings: Settings) -> None:
                 allowed,
                 # A delivery of an erased consumer must not be sent because the ledger is unread.
                 lambda: prepared.problems() or ledger.problems(),
+                partial(served, apps=MongoApps(database)),
             )
         )
         app = create_app(

@@ -12,13 +12,13 @@ from services.webhooks.addresses import Network
 from services.webhooks.endpoints import Endpoints, Made, TooMany, owned
 from services.webhooks.post import check_url
 from services.webhooks.published import publish
-from services.webhooks.subscription import TYPES
+from services.webhooks.subscription import SCOPES
 from shared.access.app import guarded_app
 from shared.access.audit import Act
 from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom, reveals
 from shared.contracts.events import EPOCH
-from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, WEBHOOKS_MANAGE, Caller, Denied, forbidden
+from shared.http.caller import CONSUMERS_READ, WEBHOOKS_MANAGE, Caller, Denied, forbidden
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import HIDDEN_FIELD, PURPOSE_BOUND
 from shared.http.purposes import GRANTED_ITSELF
@@ -32,12 +32,6 @@ Sends changes of relations, consumers and providers to HTTP endpoints, signed by
 Each change is enqueued exactly once and sent in order per consumer (or provider) until the endpoint answers 2xx.
 A repeated delivery has the same `webhook-id`, `kith-origin` and `kith-number`.
 """
-#: What the creator of an endpoint must be able to read.
-_SCOPES = {
-    "relation.changed": RELATIONS_READ,
-    "provider.changed": RELATIONS_READ,
-    "consumer.changed": CONSUMERS_READ,
-}
 #: What a condition of an endpoint compares.
 _CONDITIONS = {
     "kinds": ("kind",),
@@ -319,8 +313,8 @@ def _manages(caller: Caller, endpoint: Document) -> bool:
 def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]) -> None:
     """Raises Denied for an endpoint that would get, or search, what the caller may not see."""
     for type in types:
-        if type in TYPES and not caller.may(_SCOPES[type]):
-            raise forbidden(_SCOPES[type])
+        if type in SCOPES and not caller.may(SCOPES[type]):
+            raise forbidden(SCOPES[type])
     if caller.purpose is not None and stated.purpose not in (None, caller.purpose):
         detail = f"purpose: this credential is bound to the purpose {caller.purpose}"
         raise Denied(403, detail, kind=PURPOSE_BOUND)

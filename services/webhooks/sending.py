@@ -57,9 +57,11 @@ class Sending:
         owner: str,
         allowed: Sequence[Network],
         ready: Callable[[], Sequence[str]] = list,
+        served: Callable[[Sequence[Document]], list[Document]] = list,
     ) -> None:
+        """``served`` chooses the endpoints that are sent to, every second."""
         self._queue, self._leases, self._renderer, self._metrics = queue, leases, renderer, metrics
-        self._owner, self._allowed, self._ready = owner, allowed, ready
+        self._owner, self._allowed, self._ready, self._served = owner, allowed, ready, served
         self._open_log = open_log
         self._log_reader: LogReader | None = None
         self._feed = feed(self._reader)
@@ -99,7 +101,7 @@ class Sending:
             while not self._stopping.is_set():
                 try:
                     if not self._ready():
-                        endpoints = await threads(self._queue.endpoints)
+                        endpoints = await threads(lambda: self._served(self._queue.endpoints()))
                         await self._lease(endpoints, parts)
                         if fed is None or fed.done():
                             if fed is not None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.webhooks.expressions import BadExpression, evaluate
+from shared.http.caller import CONSUMERS_READ, RELATIONS_READ
 from shared.runtime.protocols import Document
 
 #: Types of changes, and the topic that contains each.
@@ -11,6 +12,12 @@ TYPES: Mapping[str, str] = {
     "relation.changed": "relation-changes",
     "consumer.changed": "consumer-changes",
     "provider.changed": "provider-changes",
+}
+#: What the creator of an endpoint must be able to read.
+SCOPES: Mapping[str, str] = {
+    "relation.changed": RELATIONS_READ,
+    "provider.changed": RELATIONS_READ,
+    "consumer.changed": CONSUMERS_READ,
 }
 #: Deliveries that no change causes: a test, and the notice that another endpoint of the tenant was disabled.
 TEST, DISABLED = "webhook.test", "webhook.disabled"
