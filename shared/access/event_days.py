@@ -64,9 +64,10 @@ class MongoCounts:
 
 @dataclass(slots=True)
 class _Share:
-    """What this process has taken for a credential. ``ended``: the count has reached the quota."""
+    """What this process has taken for a credential. ``ended``: the count has reached the quota ``most``."""
 
     day: str = ""
+    most: int = 0
     left: int = 0
     ended: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -93,6 +94,10 @@ class EventDays:
             now = self._now().astimezone(UTC)
             if share.day != (day := now.date().isoformat()):
                 share.day, share.left, share.ended = day, 0, False
+            if share.most != most:
+                # The tenant has changed it. Of a smaller one, what was taken may be too much.
+                share.left = share.left if most > share.most else 0
+                share.most, share.ended = most, False
             if share.left < amount and not share.ended:
                 wanted = max(amount - share.left, most // _PARTS, 1)
                 id = f"{owner.tenant}/{owner.key}"

@@ -105,3 +105,12 @@ def test_while_the_count_is_away_what_was_taken_is_spent_and_no_more() -> None:
         world.sent(app, 1)
     world.counts.away = False
     assert world.sent(app, 1)
+
+
+def test_a_quota_that_the_tenant_changes_holds_at_once() -> None:
+    world = World()
+    assert world.sent(caller(10), 10)
+    assert not world.sent(caller(10), 1)
+    assert world.sent(caller(10_000), 500)
+    assert not world.sent(caller(20), 1)
+    assert world.sent(caller(10_000), 500)
