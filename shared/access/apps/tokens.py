@@ -6,6 +6,7 @@ or deleted, that was revoked, or whose secret was removed, is refused then.
 """
 
 import json
+import re
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ from shared.http.caller import Caller, Denied, unauthorized
 ALGORITHM, TYPE, AUDIENCE = "ES256", "at+jwt", "kith"
 #: The name of a key that signs tokens begins with it: an identity provider's token is told apart by its ``kid``.
 KID_PREFIX = "kith-apps-"
+_KID = re.compile(KID_PREFIX + "[0-9]{1,18}", re.ASCII)
 TOKEN_SECONDS = 600
 #: The tolerated difference between the clocks of the issuing and the verifying process.
 LEEWAY_SECONDS = 30
@@ -100,7 +102,9 @@ class AppTokens:
             raise unauthorized("the token is too long")
         hashed = sha256(text.encode("utf-8", "replace")).digest()
         token = self._verified.get(hashed)
-        key = await self._keys.get(str(header_of(text).get("kid", "")) if token is None else token.kid)
+        kid = str(header_of(text).get("kid", "")) if token is None else token.kid
+        # Anybody can write a header: only what can be the name of a key is looked up, and remembered.
+        key = await self._keys.get(kid) if _KID.fullmatch(kid) else None
         now = self._now()
         if key is None or (key.until is not None and key.until <= datetime.fromtimestamp(now, UTC)):
             raise unauthorized("the key that has signed the token is not valid any more")

@@ -14,6 +14,7 @@ from joserfc.jws import extract_compact
 from services.apps.signing import KEY_AGE, REREAD_SECONDS, VERIFIES_FOR
 from shared.access.apps.credentials import BearerTokens
 from shared.access.apps.memory import MemoryApps
+from shared.access.apps.store import PublicKey
 from shared.access.apps.tokens import ALGORITHM, AUDIENCE, TOKEN_SECONDS, TYPE, AppTokens
 from shared.access.fresh import FRESH_SECONDS
 from shared.contracts.errors import Unavailable
@@ -203,6 +204,27 @@ def test_a_token_that_differs_is_refused(header: dict[str, Any], claims: dict[st
         assert (await world.refusal(forged(world, header, **claims)))[0] == 401
 
     told(story)
+
+
+@pytest.mark.parametrize("end", ["1\ud800", "1" * 3_000, "", "x"], ids=ascii)
+def test_what_cannot_be_the_name_of_a_key_is_not_looked_up(end: str) -> None:
+    async def story(world: World) -> None:
+        world.tokens = AppTokens(world.store, Untouched())
+        text = forged(world, {"kid": f"kith-apps-{end}"})
+        assert world.tokens.accepts(text)
+        assert (await world.refusal(text))[0] == 401
+
+    told(story)
+
+
+class Untouched:
+    """MongoDB, which takes no text with half a character."""
+
+    def find(self, kid: str) -> PublicKey | None:
+        raise AssertionError(ascii(kid))
+
+    def all(self) -> list[PublicKey]:
+        return []
 
 
 def test_only_the_published_keys_sign() -> None:
