@@ -42,13 +42,17 @@ service accepts its tokens: it sees the consumers who have granted the purpose, 
 """
 
 
+#: Bounded, because it is put on record before it is judged.
+Word = Annotated[str, DerivedFrom(), Field(max_length=200)]
+
+
 class Approval(BaseModel):
     """What a tenant grants. What is left out stays; at the first approval it is the default."""
 
     model_config = ConfigDict(extra="forbid")
 
-    scopes: list[Label] | None = Field(None, max_length=20, description="At first, default: all that it requests.")
-    masks: list[Label] | None = Field(None, max_length=100, description="Fields that stay hidden from it.")
+    scopes: list[Word] | None = Field(None, max_length=20, description="At first, default: all that it requests.")
+    masks: list[Word] | None = Field(None, max_length=100, description="Fields that stay hidden from it.")
     requests: Label | None = Field(None, max_length=40, description="Requests, as in `10/second`.")
     events_a_day: Annotated[int, Field(ge=0, le=10**9)] | None = None
     endpoints: Annotated[int, Field(ge=0, le=100)] | None = None
@@ -192,6 +196,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
     ) -> Response:
         """End a secret now, and the tokens that were issued for it."""
         found = of(tenant, client_id)
+        registry.check_secret(found, secret)
         recorded(access, caller, "app.secret.remove", found, secret=secret)
         registry.remove_secret(found, secret)
         return Response(status_code=204)

@@ -43,7 +43,8 @@ class Client:
 
 
 def form_of(content_type: str, body: bytes) -> dict[str, str]:
-    """The parameters of a form. Raises OAuthError."""
+    """The parameters of a form that have a value; the others are as left out (RFC 6749, 3.2). Raises
+    OAuthError."""
     if content_type.partition(";")[0].strip().lower() != FORM:
         raise OAuthError("invalid_request", f"the body must be a form: Content-Type: {FORM}")
     try:
@@ -57,7 +58,7 @@ def form_of(content_type: str, body: bytes) -> dict[str, str]:
         if name in form:
             raise OAuthError("invalid_request", f"{name[:100]} is given twice")
         form[name] = value
-    return form
+    return {name: value for name, value in form.items() if value}
 
 
 def client_of(authorization: Sequence[str], form: Mapping[str, str]) -> Client:

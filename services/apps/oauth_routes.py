@@ -13,11 +13,11 @@ from services.apps.oauth import FORM, OAuthError, client_of, form_of, scopes_of
 from services.apps.registry import Changed, NotPossible, Registry
 from services.apps.signing import Signer
 from shared.access.apps.model import SCOPES_OF_APPS, App, Secret
-from shared.access.apps.tokens import TOKEN_SECONDS, header_of, verified
+from shared.access.apps.tokens import TOKEN_SECONDS, caller_of, header_of, verified
 from shared.access.audit import Act
-from shared.access.guard import AccessOf
+from shared.access.guard import Access, AccessOf, owner_of
 from shared.access.lineage import Count, DerivedFrom, Label
-from shared.http.caller import Denied
+from shared.http.caller import Caller, Denied
 from shared.http.costs import Cost, costs
 from shared.http.scopes import public
 from shared.http.server import json_response, problem, problems
@@ -28,7 +28,8 @@ _BODIES = problems(
     {
         408: "The body did not arrive in time.",
         413: "The body has more than 1 MiB.",
-        429: "Too many requests of this address are in progress. Retry after the seconds in Retry-After.",
+        429: "Too many requests of this application, or of this address at once. Retry after the seconds in "
+        "Retry-After.",
     }
 )
 
@@ -84,6 +85,15 @@ def add_oauth(
             raise OAuthError("invalid_client", "the client is not known, or its secret is wrong or has ended")
         return form, *found
 
+    async def limited(access: Access, caller: Caller) -> None:
+        """Count the request against the application's own rate: each token costs an entry of the audit. Raises
+        Denied (429)."""
+        try:
+            access.charge(caller, "requests", 1)
+        except Denied:
+            await access.refusals.wait(owner_of(caller))
+            raise
+
     @app.post(
         "/oauth/token",
         response_model=TokenAnswer,
@@ -103,6 +113,7 @@ def add_oauth(
             if found.state != "approved":
                 raise OAuthError("unauthorized_client", _WHY_NOT[found.state])
             scopes = scopes_of(form.get("scope"), found.scopes)
+            await limited(access, caller_of(found, frozenset(scopes)))
         except OAuthError as error:
             outcome(error.code)
             raise

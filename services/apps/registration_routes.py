@@ -180,6 +180,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
     def remove_secret(client_id: ClientId, secret: ClientId, caller: CallerOf, access: AccessOf) -> Response:
         """End a secret now, and the tokens that were issued for it."""
         found = own(caller, client_id)
+        registry.check_secret(found, secret)
         recorded(access, caller, "app.secret.remove", found, secret=secret)
         registry.remove_secret(found, secret)
         return Response(status_code=204)

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from limits import parse
-
 from services.apps.minting import new_app_id, new_registration_token, new_secret
 from shared.access.apps.model import (
     MOST_SECRETS,
@@ -19,7 +17,9 @@ from shared.access.apps.model import (
 )
 from shared.access.apps.store import AppStore
 from shared.access.apps.tokens import TOKEN_SECONDS
+from shared.access.keys import check_limit
 from shared.access.lineage import is_maskable
+from shared.contracts.errors import ConfigurationError
 
 #: Secrets end, so that a forgotten one does not open the door for ever.
 SECRET_DAYS = 365
@@ -88,7 +88,7 @@ class Registry:
         """Store what its developer has changed. A scope that is not requested any more is not granted either;
         one that is new waits for the tenant."""
         check_scopes(after.requested)
-        if app.state == "approved" and after.name != app.name:
+        if app.state != "pending" and after.name != app.name:
             raise NotPossible(
                 "client_name: consumers and the tenant have agreed to it; only the tenant can change it"
             )
@@ -148,10 +148,17 @@ class Registry:
     def remove_secret(self, app: App, id: str) -> App:
         """End a secret now, and the tokens that were issued for it."""
         now = self.clock()
-        if all(each.id != id for each in app.valid_secrets(now)):
-            raise NotPossible(f"the application has no valid secret {id}")
+        self.check_secret(app, id)
         left = tuple(each for each in self._lasting(app, now) if each.id != id)
         return self._replace(app, app.next(secrets=left))
+
+    def check_secret(self, app: App, id: str) -> None:
+        """Raise NotPossible for what is not the id of a valid secret. It may be a whole secret, by mistake, so it
+        is not quoted."""
+        if all(each.id != id for each in app.valid_secrets(self.clock())):
+            raise NotPossible(
+                "the application has no valid secret with this id; GET the application for its secrets"
+            )
 
     def revoke_token(self, app: App, jti: str, ends: datetime) -> App:
         """Revoke an access token of the application. One that is revoked or has ended changes nothing."""
@@ -194,7 +201,7 @@ def check_scopes(scopes: Sequence[str]) -> None:
 def checked(limits: Limits) -> Limits:
     """The limits. Raises NotPossible for a rate that is none."""
     try:
-        parse(limits.requests)
-    except ValueError:
+        check_limit(limits.requests)
+    except ConfigurationError:
         raise NotPossible(f"requests: {limits.requests!r} is not a rate such as 10/second or 5000/hour") from None
     return limits

@@ -212,9 +212,11 @@ def check_bounds(purpose: str | None, events_a_day: int | None, endpoints: int |
 def check_limit(limit: str) -> None:
     """Raise ConfigurationError unless ``limit`` has the form ``100/second``."""
     try:
-        parse(limit)
+        amount = parse(limit).amount
     except ValueError:
-        raise ConfigurationError(f"{limit!r} is not a rate such as 100/second or 5000/hour") from None
+        amount = 0
+    if amount == 0:
+        raise ConfigurationError(f"{limit!r} is not a rate such as 100/second or 5000/hour")
 
 
 def _milliseconds(time: datetime) -> datetime:

@@ -147,6 +147,7 @@ def test_of_two_replacements_of_the_same_key_one_wins(keys: ApiKeys, store: KeyS
         (("acme", "x", ["admin"], ["a b"]), "not a field's path"),
         (("acme", "x", ["admin"], ["*"]), "not a field's path"),
         (("acme", "x", ["admin"], [], "often"), "not a rate"),
+        (("acme", "x", ["admin"], [], "0/second"), "not a rate"),
     ],
 )
 def test_what_makes_no_sense_is_refused(keys: ApiKeys, arguments: tuple[Any, ...], said: str) -> None:

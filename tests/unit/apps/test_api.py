@@ -23,6 +23,7 @@ from shared.access.guard import Access
 from shared.access.keys import ApiKeys
 from shared.access.keys_memory import MemoryKeys
 from shared.access.lookup import KeyLookup
+from shared.access.quota import Quotas
 from tests.support.apps import ISSUER, Platform
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -47,7 +48,8 @@ class World(Platform):
             self.store, self.pairs.published, self.clock.elapsed, lambda: self.clock.now.timestamp()
         )
         lookup = KeyLookup(keys, self.clock.elapsed, self.clock)
-        access = Access(lookup, BearerTokens(tokens, None), audit=self.audit)
+        quotas = Quotas("none", clock=self.clock.elapsed)
+        access = Access(lookup, BearerTokens(tokens, None), quotas, audit=self.audit)
         self.outcomes: list[str] = []
         self.app = create_app(
             self.registry,
@@ -363,5 +365,55 @@ def test_what_cannot_be_put_on_record_is_not_done() -> None:
         answer = await world.ask("POST", f"/v1/apps/{made['client_id']}/suspend", world.tenant, json={})
         assert answer.status_code == 503
         assert world.registry.all("acme")[0].state == "approved"
+
+    told(story)
+
+
+def test_an_application_gets_no_more_tokens_than_it_may_send_requests() -> None:
+    async def story(world: World) -> None:
+        made, other = await world.allowed(requests="2/minute"), await world.allowed()
+        answers = [await world.ask_token(made) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[-1].headers["Retry-After"] == "60"
+        assert world.acts().count(("app.token", "Bonus")) == 2
+        assert (await world.ask_token(other)).status_code == 200
+        world.clock.turn(60)
+        assert (await world.ask_token(made)).status_code == 200
+
+    told(story)
+
+
+def test_a_whole_secret_in_place_of_its_id_is_neither_recorded_nor_quoted() -> None:
+    async def story(world: World) -> None:
+        made = await world.allowed()
+        id, secret = made["client_id"], made["client_secret"]
+        for base, bearer in (("/register", made["registration_access_token"]), ("/v1/apps", world.tenant)):
+            answer = await world.ask("DELETE", f"{base}/{id}/secrets/{secret}", bearer)
+            assert answer.status_code == 409
+            assert secret not in answer.text
+        assert secret not in str(world.log.chains)
+
+    told(story)
+
+
+@pytest.mark.parametrize("scope", ["x" * 10_000, "\\ud800"], ids=["long", "half a character"])
+def test_what_an_approval_records_is_bounded_text(scope: str) -> None:
+    async def story(world: World) -> None:
+        path = f"/v1/apps/{(await world.made())['client_id']}/approve"
+        headers = {"Content-Type": "application/json"}
+        body = f'{{"scopes": ["{scope}"]}}'.encode()
+        assert (await world.ask("POST", path, world.tenant, content=body, headers=headers)).status_code == 422
+        assert ("app.approve", "ann") not in world.acts()
+
+    told(story)
+
+
+def test_a_parameter_without_a_value_is_as_left_out() -> None:
+    async def story(world: World) -> None:
+        made = await world.allowed()
+        basic = base64.b64encode(f"{made['client_id']}:{made['client_secret']}".encode()).decode()
+        form = {"grant_type": "client_credentials", "client_id": "", "client_secret": "", "scope": ""}
+        headers = {"Authorization": f"Basic {basic}"}
+        assert (await world.ask("POST", "/oauth/token", data=form, headers=headers)).status_code == 200
 
     told(story)

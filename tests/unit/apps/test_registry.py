@@ -48,8 +48,9 @@ def test_a_tenant_grants_no_more_than_was_requested(platform: Platform) -> None:
         platform.registry.approve(app, [])
     with pytest.raises(NotPossible, match="cannot have admin"):
         platform.registry.approve(app, ["admin"])
-    with pytest.raises(NotPossible, match="not a rate"):
-        platform.registry.approve(app, limits=Limits("often"))
+    for rate in ("often", "0/second"):
+        with pytest.raises(NotPossible, match="not a rate"):
+            platform.registry.approve(app, limits=Limits(rate))
     with pytest.raises(NotPossible, match="not a field"):
         platform.registry.approve(app, masks=["shoe_size"])
     granted = platform.registry.approve(app, ["relations:read"], Limits("3/second", 5, 2), ["amount"])
@@ -72,7 +73,10 @@ def test_the_name_that_was_agreed_to_is_changed_by_the_tenant_only(platform: Pla
     app = platform.registry.approve(renamed)
     with pytest.raises(NotPossible, match="only the tenant"):
         platform.registry.change(app, app.next(name="Your bank"))
-    assert platform.registry.approve(app, name="Bonus 3").name == "Bonus 3"
+    stopped = platform.registry.suspend(app, None)
+    with pytest.raises(NotPossible, match="only the tenant"):
+        platform.registry.change(stopped, stopped.next(name="Your bank"))
+    assert platform.registry.approve(stopped, name="Bonus 3").name == "Bonus 3"
 
 
 def test_two_secrets_are_valid_at_once_each_until_its_end(platform: Platform) -> None:
