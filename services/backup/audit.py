@@ -1,7 +1,7 @@
 """After a restore: the entries of the audit that the topic has kept, and an entry where the chain goes on."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -19,10 +19,12 @@ _BATCH = 500
 
 @dataclass
 class Recovered:
-    """By tenant: the entries added from the topic, and the numbers of those that nobody has any more."""
+    """By tenant: the entries added from the topic, and the numbers of those that nobody has any more. And the
+    prefixes of the API keys that were revoked after the backup was taken."""
 
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    revoked: list[str] = field(default_factory=list)
 
 
 class _Copies:
@@ -58,6 +60,7 @@ def recover_audit(settings: Settings, database: Database[Document], key: bytes |
         for start in range(0, len(entries), _BATCH):
             log.append(entries[start : start + _BATCH])
         found.entries[tenant] = entries
+        found.revoked += revoked_in(beyond.values(), key)
         end = heads.get(tenant, (0, FIRST))[0] + len(entries)
         if max(beyond) > end:
             found.lost[tenant] = max(beyond) - end
@@ -70,12 +73,17 @@ def following(head: tuple[int, str], beyond: Mapping[int, Entry], key: bytes | N
     sequence, previous = head
     found: list[Entry] = []
     while (entry := beyond.get(sequence + 1)) is not None and entry.get("previous") == previous:
-        keyed = entry.get("algorithm") != "sha256"
-        if not (keyed and key is None) and entry.get("hash") != hash_of(entry, key if keyed else None):
+        if not _is_whole(entry, key):
             break
         found.append(entry)
         sequence, previous = sequence + 1, entry["hash"]
     return found
+
+
+def _is_whole(entry: Entry, key: bytes | None) -> bool:
+    """Whether an entry has its hash, as far as that can be checked."""
+    keyed = entry.get("algorithm") != "sha256"
+    return (keyed and key is None) or entry.get("hash") == hash_of(entry, key if keyed else None)
 
 
 def record_restore(
@@ -96,7 +104,11 @@ def record_restore(
     return written
 
 
-def revoked_since(recovered: Recovered) -> list[str]:
-    """The prefixes of the API keys that were revoked after the backup was taken."""
-    entries = (entry for entries in recovered.entries.values() for entry in entries)
-    return [entry["subject"]["key"] for entry in entries if entry["action"] == "keys.revoke"]
+def revoked_in(entries: Iterable[Entry], key: bytes | None) -> list[str]:
+    """The prefixes of the API keys that these entries revoke. They need not follow the restored chain: a key whose
+    revocation is known stays revoked, even if an entry before it is lost. A wrong hash makes an entry void."""
+    return [
+        str(entry["subject"]["key"])
+        for entry in entries
+        if entry.get("action") == "keys.revoke" and "key" in entry.get("subject", ()) and _is_whole(entry, key)
+    ]

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -117,7 +118,7 @@ def check_collection(folder: Path, name: str, known: CollectionFile) -> None:
         with gzip.open(_path(folder, name)) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise ConfigurationError(f"{_path(folder, name)} cannot be read: {error}") from None
     if digest.hexdigest() != known.sha256:
         raise ConfigurationError(

@@ -14,10 +14,13 @@ from shared.contracts.errors import ConfigurationError
 from shared.contracts.services import PROJECTIONS
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.kafka.python_client.reader import connection, reaching_brokers
+from shared.runtime.protocols import Partition
 from shared.settings import Settings
 from shared.versions.generations import place_of
 
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 30.0, 0.5
+#: How far from the end of a log its last record is looked for first.
+_WINDOW = 100
 
 
 def topic_ends(settings: Settings, more: Iterable[str] = ()) -> dict[str, TopicEnds]:
@@ -34,6 +37,26 @@ def topic_ends(settings: Settings, more: Iterable[str] = ()) -> dict[str, TopicE
     found: dict[str, TopicEnds] = {name: TopicEnds(id, {}) for name, id in ids.items()}
     for (topic, number), (first, end) in bounds.items():
         found[topic].partitions[str(number)] = [first, end]
+    return found
+
+
+def record_ends(settings: Settings, positions: Mapping[Partition, int]) -> dict[Partition, int]:
+    """The offset after the last record of each partition of the topics of relations, where there is a record from
+    ``positions`` on. It may be below the end of the log: markers of transactions are no records. Raises
+    Unavailable."""
+    topics, found = Topics(settings.topic_prefix), dict[Partition, int]()
+    with LogScan(settings) as scan:
+        bounds = scan.bounds([topics.name(short) for short in INPUTS])
+    left = {place: (max(first, positions.get(place, first)), end) for place, (first, end) in bounds.items()}
+    width = _WINDOW
+    while left := {place: known for place, known in left.items() if known[0] < known[1]}:
+        windows = {place: (max(first, end - width), end) for place, (first, end) in left.items()}
+        # A consumer for each round: one that has read a partition to its end may fetch nothing more of it.
+        with LogScan(settings) as scan:
+            for record in scan.read(windows, lambda _: True):
+                found[record.partition] = record.offset + 1
+        left = {place: (left[place][0], first) for place, (first, _) in windows.items() if place not in found}
+        width *= 10
     return found
 
 

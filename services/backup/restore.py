@@ -10,9 +10,9 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
-from services.backup.audit import record_restore, recover_audit, revoked_since
+from services.backup.audit import record_restore, recover_audit
 from services.backup.files import Manifest, check_collection, extended, read_collection, read_manifest
-from services.backup.log import check_no_members, check_positions
+from services.backup.log import check_no_members, check_positions, record_ends
 from services.backup.lost import find_lost, record_lost
 from shared.access.audit_factory import audit_key, open_witness, user
 from shared.access.keys_mongo import COLLECTION as API_KEYS
@@ -21,7 +21,7 @@ from shared.contracts.revision import REVISION
 from shared.erasure.gate import destroy
 from shared.erasure.ledger import read_ledger
 from shared.mongo.errors import translated
-from shared.mongo.restores import DONE, RESTORE_ID, RESTORES, RUNNING
+from shared.mongo.restores import DONE, ENDS, RESTORE_ID, RESTORES, RUNNING
 from shared.mongo.store import OUTBOX, POSITIONS, connect
 from shared.runtime.protocols import Document, Partition
 from shared.settings import Settings, servers_of
@@ -133,14 +133,17 @@ def _afterwards(
 ) -> Restored:
     now, key, moment = datetime.now(UTC), audit_key(settings), source.data.moment
     recovered = recover_audit(settings, database, key)
-    revoked = _revoke(database, revoked_since(recovered), now)
-    lost = find_lost(settings, database, _read_by_relations(positions) if source.keys_are_as_new else {})
+    revoked = _revoke(database, recovered.revoked, now)
+    read = _read_by_relations(positions)
+    lost = find_lost(settings, database, read if source.keys_are_as_new else {})
     record_lost(database, lost, moment, now)
     entries = record_restore(database, recovered, moment, user(), now, key)
     with closing(open_witness(settings)) as witness:
         witness.forward(entries)
+    # What was published before the restore was made of events before these. Sinks wait until they are read again.
+    ends = [{"place": str(place), "end": end} for place, end in sorted(record_ends(settings, read).items())]
     with translated():
-        done = {"_id": RESTORE_ID, "state": DONE, "at": now, "moment": moment, "lost_keys": len(lost)}
+        done = {"_id": RESTORE_ID, "state": DONE, "at": now, "moment": moment, "lost_keys": len(lost), ENDS: ends}
         database[RESTORES].replace_one({"_id": RESTORE_ID}, done)
     return Restored(
         moment,

@@ -159,6 +159,8 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             DEAD_LETTERS: _KEEP,
             # What the changes name is read from them.
             **_versions(("consumers", "providers", "relations", "relationships", ERASED), _READ),
+            # To check that the keys of the consumers in the ledger are destroyed.
+            DATA_KEYS: _READ,
         },
         OPERATOR: {
             **worker,

@@ -9,6 +9,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.service.composition import Service
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
+from shared.sinks.restored import replay_problems
 from shared.sinks.store import SinkStore
 
 
@@ -22,8 +23,9 @@ def run(settings: Settings) -> None:
         connections = service.closing(Connections(settings.postgres.get_secret_value(), settings.postgres_schema))
 
         def check() -> None:
-            """Erased consumers of a restored MongoDB come into no row: the worker waits until they are gone."""
-            if waiting := gate.problems():
+            """Neither erased consumers of a restored MongoDB nor its older documents come into a row: the worker
+            waits until relations have made up for the restore."""
+            if waiting := [*gate.problems(), *replay_problems(service.database, relations)]:
                 raise Unavailable("; ".join(waiting))
             prepare(connections)
 

@@ -15,6 +15,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 #: Postgres ends a statement after this time, and a connection whose peer is gone is noticed within it.
 _STATEMENT_MS, _PEER_MS = 60_000, 15_000
+# While an answer is awaited nothing is sent: without probes a host that is gone is not noticed for hours.
+_PROBE_SECONDS = 5
 _CONNECT_SECONDS = 5
 
 
@@ -62,6 +64,9 @@ class Connections:
                 autocommit=True,
                 connect_timeout=_CONNECT_SECONDS,
                 tcp_user_timeout=_PEER_MS,
+                keepalives_idle=_PROBE_SECONDS,
+                keepalives_interval=_PROBE_SECONDS,
+                keepalives_count=2,
                 application_name="kith",
                 options=f"-c statement_timeout={_STATEMENT_MS} -c lock_timeout={_PEER_MS} -c timezone=UTC",
             )

@@ -81,6 +81,8 @@ def _subject(value: bytes, field: str) -> Key:
         raise InvalidEvent("invalid", "is missing or no text", "tenant")
     if not isinstance(id, str):
         raise InvalidEvent("invalid", "is missing or no text", f"data.{field}")
+    if "\0" in tenant + id:  # which Postgres refuses in every text
+        raise InvalidEvent("invalid", "contains a NUL", f"data.{field}")
     return tenant, id
 
 

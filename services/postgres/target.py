@@ -5,6 +5,7 @@ older claim applies late has no effect, and two transactions of one partition wa
 """
 
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -44,6 +45,7 @@ class PostgresTarget:
         self._schema = sql.Identifier(connections.schema)
         #: The mark of each claim. Not its epoch: a MongoDB restored from a backup counts them anew.
         self._marks: dict[Claim, str] = {}
+        self._lock = threading.Lock()
 
     def claimed(self, claim: Claim) -> Progress | None:
         mark = f"{claim.epoch}/{secrets.token_hex(8)}"
@@ -51,8 +53,9 @@ class PostgresTarget:
             query = sql.SQL(_CLAIM).format(schema=self._schema)
             found = connection.execute(query, [claim.position, mark]).fetchone()
         assert found is not None
-        self._marks = {known: each for known, each in self._marks.items() if known.position != claim.position}
-        self._marks[claim] = mark
+        with self._lock:
+            others = {known: each for known, each in self._marks.items() if known.position != claim.position}
+            self._marks = {**others, claim: mark}
         return Progress(found[0], 0, found[1])
 
     def apply(self, claim: Claim, after: Progress, effects: Sequence[Row]) -> None:

@@ -14,8 +14,9 @@ TIMEOUT_SECONDS = 12.0
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Translates the driver's errors: to Unavailable where the cluster, or enough of its replicas, cannot be
-    reached for now, to ConfigurationError where it refuses the user."""
+    """Translates the driver's errors to Unavailable: where the cluster, or enough of its replicas, cannot be
+    reached for now, and where it refuses the user. A node that cannot read the users' table refuses everybody, so
+    that is no proof of a wrong password, and an operator who corrects one need not restart anything."""
     from cassandra import (
         AuthenticationFailed,
         CoordinationFailure,
@@ -32,13 +33,13 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (Unauthorized, AuthenticationFailed) as error:
-        raise ConfigurationError(f"Cassandra refuses the user of KITH_CASSANDRA: {error}") from error
+        raise Unavailable(f"Cassandra refuses the user of KITH_CASSANDRA: {type(error).__name__}") from error
     except NoHostAvailable as error:
         refused = [
             each for each in getattr(error, "errors", {}).values() if isinstance(each, AuthenticationFailed)
         ]
         if refused:
-            raise ConfigurationError("Cassandra refuses the user or password of KITH_CASSANDRA") from error
+            raise Unavailable("Cassandra refuses the user or password of KITH_CASSANDRA") from error
         raise Unavailable("Cassandra: no node answers") from error
     except (
         OperationTimedOut,

@@ -7,6 +7,8 @@ from shared.runtime.protocols import Document
 
 #: One document, ``restore``: {state, at, moment, …} of the last one.
 RESTORES = "restores"
+#: Its field with the ends of the topics of relations then: of each partition {place, end}.
+ENDS = "ends"
 RESTORE_ID, RUNNING, DONE = "restore", "running", "done"
 
 

@@ -135,12 +135,15 @@ class _Child:
         self.pipe: Connection[bytes, bytes] = Connection(ours.detach())
 
     def ask(self, request: bytes, until: float) -> bytes:
-        work, cancelled = current(), [float("inf")]
+        work, cancelled, answered = current(), [float("inf")], threading.Event()
+        lock = threading.Lock()
 
         def cancel(_: str) -> None:
             cancelled[0] = time.monotonic()
-            with suppress(OSError):
-                self.pipe.send_bytes(_CANCEL)
+            # After the answer it would end the child's next request, which is somebody else's.
+            with lock, suppress(OSError):
+                if not answered.is_set():
+                    self.pipe.send_bytes(_CANCEL)
 
         try:
             self.pipe.send_bytes(request)
@@ -158,6 +161,9 @@ class _Child:
                     raise _EndedItself from None
             end(self.process)
             raise ChildEnded(how_it_ended(self.process.returncode)) from None
+        finally:
+            with lock:
+                answered.set()
 
 
 def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.backup.audit import Recovered, following, revoked_since
+from services.backup.audit import following, revoked_in
 from shared.access.chain import FIRST, Act, Entry, entry_of
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
@@ -43,7 +43,11 @@ def test_none_is_taken_beyond_a_gap_a_change_or_a_fork() -> None:
     assert len(following((0, FIRST), keyed, None)) == 3
 
 
-def test_keys_that_were_revoked_since_are_known() -> None:
-    entries = list(chain(2).values())
-    other = entry_of(Act("acme", "ann", "k", "keys.create", {"key": "new"}), NOW, 3, entries[1]["hash"], None)
-    assert revoked_since(Recovered({"acme": [*entries, other]})) == ["key1", "key2"]
+def test_keys_that_were_revoked_since_are_known_even_beyond_a_lost_entry() -> None:
+    entries = chain(3)
+    other = entry_of(Act("acme", "ann", "k", "keys.create", {"key": "new"}), NOW, 4, entries[3]["hash"], None)
+    assert revoked_in([entries[1], entries[3], other], None) == ["key1", "key3"]
+    assert revoked_in([{**entries[1], "subject": {"key": "another"}}], None) == []
+    keyed = chain(1, KEY)[1]
+    assert revoked_in([keyed], KEY) == revoked_in([keyed], None) == ["key1"]
+    assert revoked_in([{**keyed, "subject": {"key": "another"}}], KEY) == []

@@ -90,12 +90,16 @@ def test_it_is_its_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "some.bson.gz").stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("harm", ["cut", "other", "gone"])
+@pytest.mark.parametrize("harm", ["cut", "changed", "other", "gone"])
 def test_a_file_that_was_changed_is_refused(tmp_path: Path, harm: str) -> None:
     known = a_file(tmp_path)
     path = tmp_path / "some.bson.gz"
     if harm == "cut":
         path.write_bytes(path.read_bytes()[:-20])
+    elif harm == "changed":
+        packed = bytearray(path.read_bytes())
+        packed[20:60] = bytes(40)
+        path.write_bytes(packed)
     elif harm == "other":
         path.write_bytes(gzip.compress(bson.encode({"_id": "0"})))
     else:

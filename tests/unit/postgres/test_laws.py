@@ -3,14 +3,17 @@
 import random
 from typing import Any
 
+import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.postgres.projection import TABLES, PostgresProjection
+from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event, document_id
 from shared.contracts.topic_names import CHANGES
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
-from shared.runtime.protocols import Answer, Ask
+from shared.runtime.protocols import Answer, Ask, Partition, Record
 from shared.runtime.runner import Runner
 from shared.sinks.store import SinkStore
 from shared.testing.memory import MemoryReader, MemoryStore
@@ -149,3 +152,12 @@ def test_an_erased_consumer_is_in_no_row() -> None:
     sink.drain()
     assert "c1" not in str(sink.rows())
     assert sink.rows() == sink.expected()
+
+
+@pytest.mark.parametrize("field", ["tenant", "consumer_id"])
+def test_what_postgres_takes_in_no_text_becomes_a_dead_letter(field: str) -> None:
+    ids = {"tenant": "default", "consumer_id": "ann"} | {field: "a\0"}
+    value = orjson.dumps({"tenant": ids["tenant"], "data": {"consumer_id": ids["consumer_id"]}})
+    record = Record(Partition(TOPICS.name(CHANGES["consumers"]), 0), 0, 0, None, value)
+    with pytest.raises(InvalidEvent):
+        PostgresProjection(TOPICS).decode(record)

@@ -13,7 +13,9 @@ from shared.access.guard import Access
 from shared.contracts.services import CONNECTORS, CORE, PROJECTIONS, REBUILT, SERVICES
 from shared.contracts.topic_names import INPUTS, LEDGER, OUTPUTS
 from shared.contracts.topics import Topics
+from shared.mongo.restores import RESTORES
 from shared.settings import Settings
+from shared.vault.schema import DATA_KEYS
 from shared.versions.generations import collection_of, own_collections
 from tests.support import routes
 from tests.support.paths import ROOT
@@ -68,6 +70,14 @@ def test_no_two_services_share_a_port() -> None:
 def test_a_service_has_a_role_in_mongodb_and_acls_in_kafka(name: str) -> None:
     assert name in mongo_roles("kith"), "services/cli/privileges.py: mongo_roles"
     assert name in kafka_acls(Topics(), "kith")
+
+
+@each_service
+def test_a_service_with_the_gate_of_erasures_may_read_what_that_compares(name: str) -> None:
+    if "erasure_gate(" in (ROOT / f"services/{name}/__main__.py").read_text():
+        granted = {each["resource"]["collection"]: each["actions"] for each in mongo_roles("kith")[name]}
+        for collection in (DATA_KEYS, RESTORES, "consumers", "relations", "erased"):
+            assert "find" in granted.get(collection, ()), f"services/cli/privileges.py: {name}, {collection}"
 
 
 def test_nobody_else_has_a_role() -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -155,6 +155,45 @@ def test_an_interrupted_request_ends_and_a_child_that_does_not_notice_is_killed(
         with other.active(), pytest.raises(Interrupted):
             asked.ask(f"sleep {tmp_path}/b".encode())
         assert not alive(pid)
+
+
+class Late(Interruption):
+    """Work whose end another thread has seen as not over yet, when it is."""
+
+    def __init__(self) -> None:
+        super().__init__("late")
+        self.ends: list[Callable[[str], object]] = []
+
+    @contextmanager
+    def during(self, end: Callable[[str], object]) -> Iterator[None]:
+        self.ends.append(end)
+        with super().during(end):
+            yield
+
+
+def test_an_interruption_that_comes_after_the_answer_is_not_for_the_next_request(tmp_path: Path) -> None:
+    there, work, found = tmp_path / "there", Late(), []
+    with children() as pool:
+        with work.active():
+            assert pool.ask(b"hello") == b"hello"
+        next_one = threading.Thread(target=lambda: found.append(waited(pool, there)))
+        next_one.start()
+        wait_for("the child", there.exists)
+        [end] = work.ends
+        end("late")
+        # Whatever was sent to the child it would have noticed by then.
+        next_one.join(1.0)
+        assert next_one.is_alive()
+        pool.close()
+        next_one.join()
+    assert found == ["ended"]
+
+
+def waited(pool: Children, there: Path) -> str:
+    try:
+        return pool.ask(f"wait {there}".encode()).decode()
+    except ChildEnded:
+        return "ended"
 
 
 def test_a_child_that_is_not_needed_ends_and_is_replaced_without_a_word() -> None:
