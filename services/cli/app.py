@@ -12,7 +12,9 @@ from shared.service.launch import read_settings
 if TYPE_CHECKING:
     from services.cli.service_client import ServiceClient
 
-app_app = typer.Typer(help="Applications of third parties, and their secrets.", no_args_is_help=True)
+app_app = typer.Typer(
+    help="Applications of third parties: register, approve, suspend, and their secrets.", no_args_is_help=True
+)
 secret_app = typer.Typer(help="The secrets of an application: two are valid at once.", no_args_is_help=True)
 app_app.add_typer(secret_app, name="secret")
 

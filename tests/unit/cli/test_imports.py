@@ -85,7 +85,7 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
 
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [("kith dea", {"dead-letters"}), ("kith dead-letters re", {"replay"}), ("kith up --po", {"--port-base"})],
+    [("kith dea", {"dead-letters"}), ("kith dead-letters re", {"replay"}), ("kith up --port", {"--port-base"})],
 )
 def test_a_shell_completes_commands_and_options(line: str, offered: set[str]) -> None:
     words = line.split()
