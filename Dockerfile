@@ -10,7 +10,7 @@ RUN apt-get update -qq \
     && rm -rf /var/lib/apt/lists/*
 # 127.0.0.11 is Docker's name server: asked every second, it knows the workers that come and go. The services cannot
 # see who is behind the gateway, so it bounds each address and the time for heads, bodies and answers. Its limit on
-# bodies is above the services' own, which they state in their answer.
+# bodies is above the services' own, which they state in their answer. What it refuses itself is a problem, as theirs is.
 RUN printf '%s\n' \
     'pid /tmp/nginx.pid;' \
     'error_log /dev/stderr error;' \
@@ -33,7 +33,7 @@ RUN printf '%s\n' \
     '    limit_conn_status 429;' \
     '    client_body_buffer_size 1m;' \
     '    resolver 127.0.0.11 valid=1s ipv6=off;' \
-    '    map $server_port $service { 8701 ingest; 8702 relations; 8703 analytics; 8704 privacy; 8705 exports; 8706 intelligence; 8707 webhooks; 8709 rabbitmq; }' \
+    '    map $server_port $service { 8701 ingest; 8702 relations; 8703 analytics; 8704 privacy; 8705 exports; 8706 intelligence; 8707 webhooks; 8708 apps; 8709 rabbitmq; }' \
     '    server {' \
     '        listen 8701;' \
     '        listen 8702;' \
@@ -42,7 +42,22 @@ RUN printf '%s\n' \
     '        listen 8705;' \
     '        listen 8706;' \
     '        listen 8707;' \
+    '        listen 8708;' \
     '        listen 8709;' \
+    '        error_page 400 @400;' \
+    '        error_page 408 @408;' \
+    '        error_page 413 @413;' \
+    '        error_page 414 @414;' \
+    '        error_page 429 @429;' \
+    '        error_page 502 @502;' \
+    '        error_page 504 @504;' \
+    '        location @400 { default_type application/problem+json; return 400 "{\"type\": \"/problems/bad-request\", \"title\": \"The request is not understood\", \"status\": 400, \"detail\": \"the gateway cannot read the request\"}"; }' \
+    '        location @408 { default_type application/problem+json; return 408 "{\"type\": \"/problems/request-timeout\", \"title\": \"The body did not arrive in time\", \"status\": 408, \"detail\": \"the request did not arrive in time\"}"; }' \
+    '        location @413 { default_type application/problem+json; return 413 "{\"type\": \"/problems/too-large\", \"title\": \"The request is too large\", \"status\": 413, \"detail\": \"a body has at most 1 MiB\"}"; }' \
+    '        location @414 { default_type application/problem+json; return 414 "{\"type\": \"/problems/other\", \"title\": \"Another server has refused the request\", \"status\": 414, \"detail\": \"the address is longer than the gateway reads\"}"; }' \
+    '        location @429 { default_type application/problem+json; add_header Retry-After 1 always; return 429 "{\"type\": \"/problems/share-used-up\", \"title\": \"The credential or its tenant does too much at the same time\", \"status\": 429, \"detail\": \"this address has too many connections\"}"; }' \
+    '        location @502 { default_type application/problem+json; add_header Retry-After 5 always; return 502 "{\"type\": \"/problems/other\", \"title\": \"Another server has refused the request\", \"status\": 502, \"detail\": \"no process of the service can be reached; retry later\"}"; }' \
+    '        location @504 { default_type application/problem+json; add_header Retry-After 5 always; return 504 "{\"type\": \"/problems/other\", \"title\": \"Another server has refused the request\", \"status\": 504, \"detail\": \"the service did not answer in time; retry later\"}"; }' \
     '        location / {' \
     '            proxy_pass http://$service:$server_port;' \
     '            proxy_http_version 1.1;' \
@@ -53,7 +68,7 @@ RUN printf '%s\n' \
     '    }' \
     '}' > /etc/nginx/nginx.conf
 USER www-data
-EXPOSE 8701 8702 8703 8704 8705 8706 8707 8709
+EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709
 CMD ["nginx", "-g", "daemon off;"]
 
 
@@ -84,6 +99,6 @@ COPY --from=build /opt/kith /opt/kith
 ENV PATH=/opt/kith/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER kith
-EXPOSE 8701 8702 8703 8704 8705 8706 8707 8709
+EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709
 ENTRYPOINT ["kith"]
 CMD ["--help"]

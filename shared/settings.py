@@ -270,6 +270,13 @@ class Settings(BaseSettings):
     exports_port: int = Field(8705, ge=0, le=65535, description="Port of the exports API.")
     intelligence_port: int = Field(8706, ge=0, le=65535, description="Port of the intelligence API.")
     webhooks_port: int = Field(8707, ge=0, le=65535, description="Port of the webhooks API.")
+    apps_port: int = Field(8708, ge=0, le=65535, description="Port of the apps API.")
+    apps_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#]+/?$",
+        description="Public address of the apps API, such as https://apps.kith.example: the issuer of access"
+        " tokens. Default: KITH_APPS_PORT of KITH_HOST.",
+    )
     webhook_allow: tuple[str, ...] = Field(
         (),
         description="Networks that webhooks may be sent to although they are not public, such as"

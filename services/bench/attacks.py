@@ -11,6 +11,7 @@ import signal
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import quote
 
 STARTED = "started"
@@ -35,11 +36,13 @@ _FILTER = quote("contains(tolower(relation_id),'x') or endswith(toupper(consumer
 ATTACKS: Mapping[str, Attack] = {
     "bodies": Attack("64 bodies of 1 MiB that never come", "ingest", 64, "/v1/events", "silent"),
     "erasures": Attack("batches of 2,500 erasures", "ingest", 2, "/v1/events", "erasures"),
+    "batches": Attack("batches of 2,500 events", "ingest", 16, "/v1/events", "events"),
     "downloads": Attack("16 downloads that nobody reads", "exports", 16, "/v1/export/relations", reads=False),
     "cohorts": Attack("150 cohorts", "relations", 150, "/v1/measures/cohorts?unit=week"),
     "activity": Attack("150 cohorts of aggregates", "analytics", 150, "/v1/measures/cohorts?unit=week"),
     "filters": Attack("60 filters of the feed", "exports", 60, f"/odata/v1/Relations?$filter={_FILTER}"),
     "wide": Attack("16 times a relationship of 1,000 kinds", "relations", 16, "/v1/relationships/wide/wide"),
+    "documents": Attack("64 times one document", "relations", 64, "/v1/providers/p-000001"),
     "lists": Attack("60 lists of 1,000", "relations", 60, "/v1/relations?provider_id=p-000001&limit=1000"),
     "streams": Attack("120 live streams", "analytics", 120, "/v1/live"),
 }
@@ -85,12 +88,24 @@ class Attacker:
         path = self._attack.path
         if self._attack.body == "silent":
             return f"POST {path} HTTP/1.1\r\n{head}Content-Length: {2**20}\r\n\r\n".encode()
-        if self._attack.body == "erasures":
+        if self._attack.body in ("erasures", "events"):
             self._batches += 1
-            body = json.dumps([self._erasure(number) for number in range(_BATCH)]).encode()
+            body = self._erasures() if self._attack.body == "erasures" else self._events
             head += f"Content-Type: application/cloudevents-batch+json\r\nContent-Length: {len(body)}\r\n"
             return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
         return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
+
+    def _erasures(self) -> bytes:
+        return json.dumps([self._erasure(number) for number in range(_BATCH)]).encode()
+
+    @cached_property
+    def _events(self) -> bytes:
+        """Made once, and sent again and again: the door does not know that."""
+        events = [{**self._erasure(number), "type": "relation.recorded"} for number in range(_BATCH)]
+        for number, event in enumerate(events):
+            names = {f"{side}_id": f"{side}-{number % 500}" for side in ("consumer", "provider")}
+            event["data"] = {"relation_id": f"again-{number}", "kind": "visit", **names}
+        return json.dumps(events).encode()
 
     def _erasure(self, number: int) -> dict[str, object]:
         name = f"gone-{self._batches}-{number}"

@@ -61,6 +61,12 @@ PLACES = {
         DATA,
         "Show who is similar: providers with the same consumers, or consumers with the same providers.",
     ),
+    "next": Place(
+        "services.cli.recommend",
+        "next_command",
+        DATA,
+        "Show whom a provider should call today: its consumers by churn risk, expected value and affinity.",
+    ),
     "evaluate": Place(
         "services.cli.evaluate",
         "evaluate_command",
@@ -78,6 +84,12 @@ PLACES = {
         "webhook_app",
         DATA,
         "Webhooks: endpoints that get changes over HTTP, signed.",
+    ),
+    "app": Place(
+        "services.cli.app",
+        "app_app",
+        OPERATE,
+        "Applications of third parties: register, approve, suspend, and their secrets.",
     ),
     "contract": Place(
         "services.cli.contract.command",
@@ -102,6 +114,18 @@ PLACES = {
         "rebuild_app",
         OPERATE,
         "Rebuild a projection from the log beside the live version, compare the two, and switch.",
+    ),
+    "backup": Place(
+        "services.backup.commands",
+        "backup_command",
+        OPERATE,
+        "Write the database into a folder, as of one moment, while the services go on.",
+    ),
+    "restore": Place(
+        "services.backup.commands",
+        "restore_command",
+        OPERATE,
+        "Load a backup into the database. All services must be stopped, and Kafka must be the one of the backup.",
     ),
     "audit": Place(
         "services.cli.audit", "audit_app", OPERATE, "The record of who saw personal data and who did what."

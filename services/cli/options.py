@@ -1,6 +1,8 @@
 """Options that several commands have."""
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -11,3 +13,25 @@ PrivacyUrl = Annotated[
         "--url", help="The privacy service. Default: KITH_HOST and KITH_PRIVACY_PORT.", show_default=False
     ),
 ]
+
+
+def taking(**shared: tuple[Any, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Options that several commands have, as (annotation, default) by name, for a function that takes them as
+    ``**options``. They come before its own."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function)
+        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        parameters = [
+            *(_option(name, *given) for name, given in shared.items()),
+            *(_option(each.name, each.annotation, each.default) for each in own),
+        ]
+        function.__annotations__ = {**{each.name: each.annotation for each in parameters}, "return": None}
+        setattr(function, "__signature__", signature.replace(parameters=parameters))  # noqa: B010
+        return function
+
+    return decorate
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)

@@ -10,6 +10,8 @@ from services.relations.fact_erasure import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
 from services.webhooks.schema import BESIDE as WEBHOOKS_BESIDE
 from services.webhooks.schema import COLLECTIONS as WEBHOOKS
+from shared.access.apps.schema import APPS, PUBLIC_KEYS
+from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.cursor_key import COLLECTION as CURSOR_KEYS
 from shared.access.key_uses import COLLECTION as KEY_USES
@@ -18,9 +20,11 @@ from shared.contracts.findings import FINDINGS
 from shared.contracts.services import SERVICES, ServiceSpec
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
 from shared.erasure.derived import GRAPH_NODES, OUTCOMES
+from shared.mongo.restores import RESTORES
 from shared.mongo.store import OUTBOX, POSITIONS
 from shared.observability.heartbeat import WORKERS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
+from shared.vault.lost import LOST_KEYS
 from shared.vault.schema import COLLECTIONS as VAULT
 from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
 from shared.versions.followers import FOLLOWERS
@@ -53,7 +57,11 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     elsewhere. ``operator`` is for the commands: they create and revoke API keys, but cannot change the audit
     either, nor read the keys that sign receipts.
     """
-    common = {API_KEYS: _READ, KEY_USES: ("find", "insert", "update"), AUDITED: _ADD, CURSOR_KEYS: _ADD}
+    common = {
+        **dict.fromkeys((API_KEYS, APPS, PUBLIC_KEYS, RESTORES), _READ),
+        KEY_USES: ("find", "insert", "update"),
+        **dict.fromkeys((AUDITED, CURSOR_KEYS), _ADD),
+    }
     # Every service that seals creates keys; relations and privacy destroy them; only an operator rewraps them.
     sealing = {**common, **dict.fromkeys(VAULT, _ADD)}
     projected = {**_versions(RELATIONS, _READ), **_versions(ANALYTICS, _READ), PROJECTIONS: _READ}
@@ -65,6 +73,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             FINDINGS: ("find", "insert", "update"),
             # A document is replaced by deleting and inserting it.
             DATA_KEYS: _KEEP,
+            LOST_KEYS: ("find", "remove"),
             WRAPPING_KEYS: (*_ADD, *_PREPARE),
             **_versions(RELATIONS, _KEEP),
         },
@@ -87,6 +96,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # The operations page shows the number of documents, which needs no read access to them.
             **dict.fromkeys((name for spec in SERVICES.values() for name in spec.documents), ("collStats",)),
             **_versions(SERVICES["relations"].documents, ("collStats",)),
+            APPS: (*_READ, "collStats"),
             **_versions(ANALYTICS, (*_KEEP, "collStats")),
             **_versions(("providers",), (*_READ, "collStats")),
             # To check that the consumers of the ledger are erased; it reads every relation in the changes anyway.
@@ -113,6 +123,17 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # Consent and categories decide what is sent.
             **_versions(("consumers", "providers", "relations", ERASED), _READ),
         },
+        "apps": {
+            **common,
+            # Preparing collections looks at these, too.
+            **dict.fromkeys((POSITIONS, OUTBOX), ("find", "listIndexes", "createCollection")),
+            PROJECTIONS: _READ,
+            # The keys that sign tokens are sealed.
+            **dict.fromkeys(VAULT, _ADD),
+            **dict.fromkeys(APPLICATIONS, _KEEP),
+            # To count consent, and to check that the consumers of the ledger are erased.
+            **_versions(("consumers", "relations", ERASED), _READ),
+        },
         "rabbitmq": {
             **worker,
             # As ingest: it seals what comes in.
@@ -127,6 +148,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             FINDINGS: _READ,
             **_versions({**RELATIONS, **ANALYTICS}, (*_KEEP, "collStats", "dropCollection")),
             **dict.fromkeys({**INTELLIGENCE, **WEBHOOKS, **WEBHOOKS_BESIDE}, (*_KEEP, "collStats")),
+            APPS: (*_READ, "collStats"),
+            # To replace the key that signs access tokens.
+            PUBLIC_KEYS: ("find", "update"),
             # Neither belongs to a version, so dropping a version keeps them.
             DEAD_LETTERS: _CHANGE,
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),

@@ -1,109 +1,145 @@
-"""`kith recommend` and `kith similar`: from the stored relationships, without a running service."""
+"""`kith recommend`, `kith similar` and `kith next`: from the stored relationships, without a running service."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.options import taking
 from shared.contracts.errors import ConfigurationError
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import BaseModel
+
     from services.intelligence.questions import Questions
+    from shared.http.caller import Caller
 
-Tenant = Annotated[str, typer.Option(help="The tenant.")]
-ConsumerId = Annotated[str | None, typer.Option("--consumer", help="For this consumer.", show_default=False)]
-ProviderId = Annotated[str | None, typer.Option("--provider", help="For this provider.", show_default=False)]
-Limit = Annotated[int, typer.Option(min=1, max=100, help="Maximum number of answers.")]
-Kind = Annotated[str | None, typer.Option(help="Only relations of this kind.", show_default=False)]
-Category = Annotated[
-    str | None, typer.Option(help="Only providers of this category as answers.", show_default=False)
-]
-Beta = Annotated[float | None, typer.Option(min=0, max=1, help="How far popularity is taken out.")]
-Purpose = Annotated[
-    str | None, typer.Option(help="Only consumers who have granted this purpose.", show_default=False)
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON, as the API answers.")]
+Options = dict[str, tuple[Any, Any]]
+_ASKING: Options = {
+    "tenant": (Annotated[str, typer.Option(help="The tenant.")], "default"),
+    "limit": (Annotated[int, typer.Option(min=1, max=100, help="Maximum number of answers.")], 10),
+    "kind": (
+        Annotated[str | None, typer.Option(help="Only relations of this kind.", show_default=False)],
+        None,
+    ),
+    "beta": (Annotated[float | None, typer.Option(min=0, max=1, help="How far popularity is taken out.")], None),
+    "purpose": (
+        Annotated[
+            str | None, typer.Option(help="Only consumers who have granted this purpose.", show_default=False)
+        ],
+        None,
+    ),
+    "as_json": (
+        Annotated[bool, typer.Option("--json", help="Print one line of JSON, as the API answers.")],
+        False,
+    ),
+}
+_OF_EITHER: Options = {
+    "consumer": (
+        Annotated[str | None, typer.Option("--consumer", help="For this consumer.", show_default=False)],
+        None,
+    ),
+    "provider": (
+        Annotated[str | None, typer.Option("--provider", help="For this provider.", show_default=False)],
+        None,
+    ),
+    **_ASKING,
+    "category": (
+        Annotated[
+            str | None, typer.Option(help="Only providers of this category as answers.", show_default=False)
+        ],
+        None,
+    ),
+}
 
 
+@taking(**_OF_EITHER)
 def recommend_command(
-    tenant: Tenant = "default",
-    consumer: ConsumerId = None,
-    provider: ProviderId = None,
-    limit: Limit = 10,
-    kind: Kind = None,
-    category: Category = None,
-    beta: Beta = None,
-    purpose: Purpose = None,
     known: Annotated[
         bool, typer.Option("--known", help="Those with a relationship, in place of those without.")
     ] = False,
-    as_json: Json = False,
+    **options: Any,
 ) -> None:
     """Show who comes next and why: providers for a consumer, or consumers for a provider.
 
     Reads all stored relationships of the tenant first, as of now; with many, ask the intelligence service instead.
     """
-    from services.intelligence.parameters import RecommendQuery
-
-    query = _query(RecommendQuery, consumer, provider, limit, kind, category, beta, purpose, known=known)
-    _answer(tenant, consumer, query, similar=False, as_json=as_json)
+    _of_either(False, {**options, "known": known})
 
 
-def similar_command(
-    tenant: Tenant = "default",
-    consumer: ConsumerId = None,
-    provider: ProviderId = None,
-    limit: Limit = 10,
-    kind: Kind = None,
-    category: Category = None,
-    beta: Beta = None,
-    purpose: Purpose = None,
-    as_json: Json = False,
-) -> None:
+@taking(**_OF_EITHER)
+def similar_command(**options: Any) -> None:
     """Show who is similar: providers with the same consumers, or consumers with the same providers.
 
     Reads all stored relationships of the tenant first, as of now; with many, ask the intelligence service instead.
     """
-    from services.intelligence.parameters import SimilarQuery
-
-    query = _query(SimilarQuery, consumer, provider, limit, kind, category, beta, purpose)
-    _answer(tenant, consumer, query, similar=True, as_json=as_json)
+    _of_either(True, options)
 
 
-def _query(
-    model: Any,
-    consumer: str | None,
-    provider: str | None,
-    limit: int,
-    kind: str | None,
-    category: str | None,
-    beta: float | None,
-    purpose: str | None,
-    **more: Any,
-) -> Any:
-    from pydantic import ValidationError
+@taking(**_ASKING)
+def next_command(
+    provider: Annotated[str, typer.Option("--provider", help="Its consumers.")],
+    currency: Annotated[
+        str | None,
+        typer.Option(help="Value in money of this currency, in place of weights.", show_default=False),
+    ] = None,
+    horizon_months: Annotated[int, typer.Option(min=1, max=120, help="Months that the value looks ahead.")] = 12,
+    **options: Any,
+) -> None:
+    """Show whom a provider should call today: its consumers by churn risk, expected value and affinity.
 
+    Reads all stored relationships of the tenant first, as of now; with many, ask the intelligence service instead.
+    """
+    from services.intelligence.calling import Calling
+    from services.intelligence.parameters import NextQuery
+
+    given = {"provider_id": provider, "currency": currency, "horizon_months": horizon_months, **options}
+    query = _query(NextQuery, given)
+    found = _asked(options["tenant"], lambda questions, caller: Calling(questions).next(caller, query))
+    if options["as_json"]:
+        typer.echo(json.dumps(found))
+    else:
+        _show_calls(found)
+
+
+def _of_either(similar: bool, options: dict[str, Any]) -> None:
+    from services.intelligence.parameters import RecommendQuery, SimilarQuery
+
+    consumer, provider = options["consumer"], options["provider"]
     if (consumer is None) == (provider is None):
         raise ConfigurationError("give either --consumer ID or --provider ID")
-    given = {
-        "consumer_id": consumer,
-        "provider_id": provider,
-        "limit": limit,
-        "kind": kind,
-        "category": category,
-        "beta": beta,
-        "purpose": purpose,
-        **more,
-    }
+    model = SimilarQuery if similar else RecommendQuery
+    query = _query(model, {"consumer_id": consumer, "provider_id": provider, **options})
+    side: Any = "consumer" if consumer is not None else "provider"
+    id = consumer if consumer is not None else provider
+    found = _asked(
+        options["tenant"],
+        lambda questions, caller: (questions.similar if similar else questions.recommend)(caller, side, id, query),
+    )
+    if options["as_json"]:
+        typer.echo(json.dumps(found))
+    else:
+        _show(found, side if similar else ("provider" if side == "consumer" else "consumer"))
+
+
+def _query(model: "type[BaseModel]", given: dict[str, Any]) -> Any:
+    from pydantic import ValidationError
+
+    fields = {name: value for name, value in given.items() if name in model.model_fields and value is not None}
     try:
-        return model(**{name: value for name, value in given.items() if value is not None})
+        return model(**fields)
     except ValidationError as error:
-        faults = "; ".join(f"--{each['loc'][0]}: {each['msg']}" for each in error.errors())
+        faults = "; ".join(
+            f"--{str(each['loc'][0]).removesuffix('_id').replace('_', '-')}: {each['msg']}"
+            for each in error.errors()
+        )
         raise ConfigurationError(faults) from None
 
 
-def _answer(tenant: str, consumer: str | None, query: Any, *, similar: bool, as_json: bool) -> None:
+def _asked(tenant: str, ask: "Callable[[Questions, Caller], dict[str, Any]]") -> dict[str, Any]:
     from services.intelligence.questions import NotGranted
     from shared.http.caller import SCOPES, Caller
     from shared.http.parameters import BadParameter
@@ -111,23 +147,13 @@ def _answer(tenant: str, consumer: str | None, query: Any, *, similar: bool, as_
     from shared.settings import mongo_of
 
     settings = read_settings()
-    caller = Caller(tenant, frozenset(SCOPES))
-    side: Any = "consumer" if consumer is not None else "provider"
-    id = query.consumer_id or query.provider_id
     with connect(mongo_of(settings)) as client:
-        questions = _questions(settings, client[settings.database], tenant)
-        ask = questions.similar if similar else questions.recommend
         try:
-            found = ask(caller, side, id, query)
+            return ask(_questions(settings, client[settings.database], tenant), Caller(tenant, frozenset(SCOPES)))
         except NotGranted as error:
             raise ConfigurationError(f"the consumer has not granted the purpose {error}") from None
         except BadParameter as error:
             raise ConfigurationError(str(error)) from None
-    if as_json:
-        typer.echo(json.dumps(found))
-    else:
-        far = side if similar else ("provider" if side == "consumer" else "consumer")
-        _show(found, far)
 
 
 def _questions(settings: Any, database: Any, tenant: str) -> "Questions":
@@ -192,3 +218,43 @@ def _because(answer: dict[str, Any], walked: int) -> str:
     ]
     terms = [each["term"] for each in answer.get("because", ()) if each["term"] != "walk"][:2]
     return ", ".join([*parts, *terms])
+
+
+def _show_calls(found: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from services.cli.tables import Column, Row, fitted
+
+    console = Console()
+    if "reason" in found:
+        console.print(f"No answer: {found['reason']}.", highlight=False)
+    currency = found.get("currency")
+    rows = [
+        Row(
+            [
+                each["consumer_id"],
+                f"{each['risk']:.0%}",
+                f"{each['expected_weight']:.3g}" if currency is None else f"{each['expected_value_minor']:,.0f}",
+                f"{each['affinity']:.3g}",
+                f"{each['months']}",
+                each["last_month"],
+                _because(each, len(found["items"])),
+            ]
+        )
+        for each in found["items"]
+    ]
+    if not rows:
+        return
+    columns = [
+        Column("consumer"),
+        Column("risk", right=True),
+        Column("value" if currency is None else f"value ({currency}, minor units)", right=True),
+        *(Column(name, right=True, rank=3) for name in ("affinity", "months")),
+        Column("last month", rank=4),
+        Column("affinity because", wrap=True, rank=1),
+    ]
+    console.print(fitted("", columns, rows, console))
+    if not found["churn_model"]["reliable"]:
+        console.print("The fit found no clear optimum, so the risks are unreliable.")
+    if found.get("left_out"):
+        console.print("Consumers who have not granted the purpose are left out.")

@@ -77,6 +77,17 @@ def attention(status: Status, services: Sequence[Health]) -> list[Text]:
                 f"where sums of 0 are shown or missing, they may be wrong until kith rebuild {service}",
             )
         )
+    if status.lost_keys:
+        where = ", ".join(f"{count:,} of {tenant}" for tenant, count in status.lost_keys.items())
+        total = sum(status.lost_keys.values())
+        have = "consumer has lost the key" if total == 1 else "consumers have lost the keys"
+        lines.append(
+            (
+                "yellow",
+                f"Findings: {total:,} {have} of personal data in a restore ({where}). What was sealed then cannot "
+                "be read again. Let the sources send it anew, or erase them; the collection lost_keys lists them.",
+            )
+        )
     if status.not_in_nfc:
         where = ", ".join(f"{count:,} in {collection}" for collection, count in status.not_in_nfc.items())
         total = sum(status.not_in_nfc.values())

@@ -4,7 +4,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -14,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from services.ingest.body import inflate, is_gzip
 from services.ingest.delivery import Delivery
 from services.ingest.documentation import DESCRIPTION, EVENTS_ROUTE, SCHEMAS
-from services.ingest.door import Accepted, Door, NotYetUnderstood, Rejected
+from services.ingest.door import Accepted, Door, NotYetUnderstood, Rejected, Verdict
 from services.ingest.late import NotConnected
 from services.ingest.limits import Refused
 from services.ingest.sealing import NoKeys, seal
@@ -41,7 +40,7 @@ from shared.vault.keys import Vault
 
 _SAFE = "Sending the same events again is safe: source and id name an event, and it counts once."
 
-_SMALL_BYTES = 64 * 1024
+_SMALL_BYTES = 16 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -94,10 +93,6 @@ def create_app(
     sealing = vault is not None
     erased = {} if ledger is None else {"erased": ledger.mode}
     door = Door(topics, settings.max_future_seconds, sealing=sealing, understood=understood, **erased)
-    # Twice, because the publisher's own clock starts only once it has the brokers' metadata.
-    delivery = Delivery(publisher, 2 * settings.publish_timeout_ms / 1000, access.limits.publishing)
-    # One thread, because it computes: several would only take the interpreter from the event loop.
-    computing = FairPool("compute", 1, access.limits.waiting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -106,6 +101,11 @@ def create_app(
         computing.close()
 
     app = guarded_app("Kith ingest", DESCRIPTION, access, ready, version=kith_version, lifespan=lifespan)
+    processor = app.state.processor
+    # Twice, because the publisher's own clock starts only once it has the brokers' metadata.
+    delivery = Delivery(publisher, 2 * settings.publish_timeout_ms / 1000, access.limits.publishing, processor)
+    # One thread, because it computes: several would only take the interpreter from the event loop.
+    computing = FairPool("compute", 1, access.limits.waiting, processor=processor)
     extend_openapi(app, SCHEMAS)
     described = asyncapi.document(topics, kith_version)
 
@@ -128,10 +128,15 @@ def create_app(
             held.enter_context(delivery.places.taken(owner))
             if ledger is not None and (unread := ledger.problems()):
                 raise NotConnected("; ".join(unread))
-            # The worst large body takes a quarter of a second: not on the event loop.
+            # The worst large body takes a quarter of a second: not on the event loop, and not in one turn.
             tenant = caller.tenant if caller.bound else None
-            judge = partial(door.judge, body, headers, clock(), tenant, grants=caller.purpose is None)
-            verdicts = await compute(judge) if len(body) > _SMALL_BYTES else judge()
+            slices = door.slices(body, headers, clock(), tenant, grants=caller.purpose is None)
+            verdicts: list[Verdict] = []
+            if len(body) > _SMALL_BYTES:
+                while (slice := await compute(next, slices, None)) is not None:
+                    verdicts += slice
+            else:
+                verdicts = [verdict for slice in slices for verdict in slice]
             access.charge(caller, "events", len(verdicts))
             if vault is not None:
                 verdicts = await seal(vault, verdicts, blocking, compute)

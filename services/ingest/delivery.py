@@ -11,12 +11,13 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.limits import Most, Owner
 from shared.http.fair_pool import FairPool
 from shared.http.problems.server import TOO_BUSY
+from shared.http.processor import Processor
 from shared.http.server import Refusal
 from shared.http.shares import Share
 from shared.runtime.protocols import Message, Publisher
 
 #: Messages that are handed over in one turn. The publisher takes some 60 µs for each.
-_TURN = 250
+_TURN = 100
 #: A call of the publisher that takes longer is stuck: Kafka has not even said where its partitions are.
 _STUCK_SECONDS = 1.0
 
@@ -27,14 +28,16 @@ class Delivery:
     ``timeout`` in seconds is a backstop: a correct publisher fails before.
     """
 
-    def __init__(self, publisher: Publisher, timeout: float, most: Most) -> None:
+    def __init__(
+        self, publisher: Publisher, timeout: float, most: Most, processor: Processor | None = None
+    ) -> None:
         self._publisher = publisher
         self._timeout = timeout
         #: A place is one request's, from its first message until the last acknowledgement.
         self.places = Share("requests whose events are being published", most)
         # A thread, because kafka-python's send blocks while it has no metadata or its buffer is full. One thread:
         # several only wait for its lock and for each other; four took a third longer.
-        self._pool = FairPool("publish", 1, most)
+        self._pool = FairPool("publish", 1, most, processor=processor)
         self._calling_since: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 

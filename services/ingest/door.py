@@ -6,7 +6,7 @@ replaced by their NFC. Personal values are replaced by sealed ones before publis
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -36,6 +36,8 @@ from shared.vault.fields import first_plaintext_path, first_token_path
 #: The attributes that plain JSON may leave out, with their defaults as JSON.
 PLAIN_DEFAULTS: Mapping[str, bytes] = {"specversion": b'"1.0"', "source": b'"http"'}
 MAX_ID = 200
+#: Events that are judged at a time.
+_SLICE = 100
 NOT_SUPPRESSED = (ConsumerErased, ProviderUpserted, ProviderClosed)
 
 
@@ -100,9 +102,22 @@ class Door:
         *,
         grants: bool = True,
     ) -> list[Verdict]:
-        """One verdict per event, in order. ``bound`` is the tenant of the sender's credential. Without one, the
-        tenant is the one in the header; without that, each event's own. ``grants``: whether the sender may state
-        that a consumer grants a purpose.
+        """All verdicts of ``slices``."""
+        slices = self.slices(body, headers, arrived, bound, grants=grants)
+        return [verdict for slice in slices for verdict in slice]
+
+    def slices(
+        self,
+        body: bytes,
+        headers: Sequence[Header],
+        arrived: datetime,
+        bound: str | None = None,
+        *,
+        grants: bool = True,
+    ) -> Iterator[list[Verdict]]:
+        """One verdict per event, in order, some at a time: a slice takes some milliseconds. ``bound`` is the
+        tenant of the sender's credential. Without one, the tenant is the one in the header; without that, each
+        event's own. ``grants``: whether the sender may state that a consumer grants a purpose.
 
         Raises only Refused (400, 413, 415), if the request as a whole is malformed, and NotYetUnderstood, if a
         running worker of an older version could not fold one of its events.
@@ -120,7 +135,8 @@ class Door:
             try:
                 events = [structured(headers, body)]
             except InvalidEvent as error:
-                return [rejected(0, id_of(headers), error)]
+                yield [rejected(0, id_of(headers), error)]
+                return
         else:
             events = [body]
         added = dict(PLAIN_DEFAULTS) if mode is Mode.PLAIN else {}
@@ -128,7 +144,9 @@ class Door:
             added["tenant"] = json.dumps(tenant).encode()
         to_add = added if added or not sound else None
         also = headers if headed else ()
-        return [self._judge(index, raw, to_add, tenant, arrived, also, grants) for index, raw in enumerate(events)]
+        for start in range(0, len(events), _SLICE):
+            raws = enumerate(events[start : start + _SLICE], start)
+            yield [self._judge(index, raw, to_add, tenant, arrived, also, grants) for index, raw in raws]
 
     def judge_one(self, event: bytes, arrived: datetime, bound: str | None = None) -> Verdict:
         """The verdict on one event in structured mode, as ``judge`` gives it to a request of that content type."""

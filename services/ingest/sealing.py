@@ -11,7 +11,9 @@ from shared.vault.protocols import Destroyed
 from shared.vault.sealing import Keys, cached_keys_for, consumer_of, keys_for
 
 #: Most events sealed on the event loop. Sealing takes some 20 µs for each event.
-_FEW = 100
+_FEW = 25
+#: Events that are sealed at a time otherwise.
+_SLICE = 250
 
 
 class NoKeys(Unavailable):
@@ -38,7 +40,9 @@ async def seal(
     except Unavailable as error:
         raise NoKeys(str(error)) from error
     if len(events) > _FEW:
-        sealed: list[Verdict] = await computing(_sealed, verdicts, keys)
+        sealed: list[Verdict] = []
+        for start in range(0, len(verdicts), _SLICE):
+            sealed += await computing(_sealed, verdicts[start : start + _SLICE], keys)
         return sealed
     return _sealed(verdicts, keys)
 

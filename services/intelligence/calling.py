@@ -11,11 +11,14 @@ from services.intelligence.engine.question import Question
 from services.intelligence.parameters import NextQuery
 from services.intelligence.present import NOBODY, Presenter, as_of
 from services.intelligence.questions import REASONS, Questions
+from services.intelligence.rows import Money
 from services.intelligence.state import State
 from shared.http.caller import RELATIONS_READ, Caller
 from shared.measures.bgnbd import BgNbd
 from shared.runtime.protocols import Document
 
+#: Net amounts in minor units of a currency, by consumer.
+Amounts = Mapping[str, int]
 _KEPT = 64
 #: How often a model is fitted while the graph goes on changing, before the graph waits for it.
 _ATTEMPTS = 3
@@ -25,6 +28,7 @@ _WHY: Mapping[str, str] = {
     "no_repeaters": "no consumer of this provider has relations{of} in two months, and there is no risk before a"
     " second one",
     "no_model": "no model of churn with finite numbers fits these relations{of}",
+    "no_money": "no consumer of this provider has relations{of} with an amount of more than 0 in this currency",
 }
 
 
@@ -64,21 +68,36 @@ class Calling:
         question = self._questions.defaults.question(
             query, beta=query.beta, limit=query.limit, known=True, reasons=REASONS if query.explain else 0
         )
+        money = None if query.currency is None else self._money(caller.tenant, query, question, query.currency)
         if query.purpose is None:
-            return self._answer(caller, query, question)
-        chosen, left_out = self._granted(caller, query, question, query.purpose)
+            return self._answer(caller, query, question, money)
+        chosen, left_out = self._granted(caller, query, question, query.purpose, money)
         if not chosen and not left_out:  # nobody is worth a call, and the reason is in the answer
-            return {**self._answer(caller, query, question), "left_out": False}
-        answer = self._answer(caller, query, replace(question, among=chosen))
+            return {**self._answer(caller, query, question, money), "left_out": False}
+        answer = self._answer(caller, query, replace(question, among=chosen), money)
         return {**answer, "left_out": left_out}
 
+    def _money(self, tenant: str, query: NextQuery, question: Question, currency: str) -> Amounts:
+        """What the consumers of the provider have spent there, by consumer."""
+        with self._questions.reading() as state:
+            found = known(state.known(tenant).graph, query.provider_id, question)
+            if isinstance(found, str):
+                return {}
+            ids = found.walk.graph.names["consumer"].ids
+            pairs = [(ids[number], query.provider_id) for number in found.numbers.tolist()]
+
+        def counts(kind: str) -> bool:
+            return question.kind in (None, kind) and question.weights.get(kind, 1.0) > 0
+
+        return self._questions.source.money(tenant, pairs, Money(currency, counts, question.month))
+
     def _granted(
-        self, caller: Caller, query: NextQuery, question: Question, purpose: str
+        self, caller: Caller, query: NextQuery, question: Question, purpose: str, money: Amounts | None
     ) -> tuple[frozenset[str], bool]:
         """The best ones who have granted the purpose, and whether any have not."""
         size = 2 * question.limit
         while True:
-            answer = self._answer(caller, query, replace(question, limit=size, reasons=0))
+            answer = self._answer(caller, query, replace(question, limit=size, reasons=0), money)
             ids = [item["consumer_id"] for item in answer["items"]]
             wanted = self._questions.source.granted(caller.tenant, ids, purpose)
             kept = [each for each in ids if each in wanted]
@@ -86,19 +105,25 @@ class Calling:
                 return frozenset(kept[: question.limit]), len(kept) < len(ids)
             size *= 4
 
-    def _answer(self, caller: Caller, query: NextQuery, question: Question) -> Document:
+    def _answer(self, caller: Caller, query: NextQuery, question: Question, money: Amounts | None) -> Document:
         for attempt in range(_ATTEMPTS + 1):
             with self._questions.reading() as state:
                 graph = state.known(caller.tenant).graph
                 among = population(graph, question)
                 if among.repeaters < FEWEST or self._estimator.has(among) or attempt == _ATTEMPTS:
-                    return self._shown(caller, state, among, query, question)
+                    return self._shown(caller, state, among, query, question, money)
             # The graph changes meanwhile; its complete months hardly ever do.
             self._estimator.of(among)
         raise AssertionError("the last attempt answers")
 
     def _shown(
-        self, caller: Caller, state: State, among: Population, query: NextQuery, question: Question
+        self,
+        caller: Caller,
+        state: State,
+        among: Population,
+        query: NextQuery,
+        question: Question,
+        money: Amounts | None,
     ) -> Document:
         tenant = state.known(caller.tenant)
         presenter = Presenter(question, tenant.providers if caller.may(RELATIONS_READ) else NOBODY)
@@ -111,6 +136,7 @@ class Calling:
             "churn_model": None,
             "sampled": False,
             "as_of": as_of(state.seen, question, "walk"),
+            **({} if query.currency is None else {"currency": query.currency}),
         }
         found = known(tenant.graph, query.provider_id, question)
         if isinstance(found, str):
@@ -125,7 +151,7 @@ class Calling:
         if not found.repeaters:
             return {**answer, **_lack(presenter, question, "no_repeaters")}
         model = self._estimator.of(among)
-        listed = calls(found, model, question, query.horizon_months)
+        listed = calls(found, model, question, query.horizon_months, money)
         if isinstance(listed, str):
             return {**answer, **_lack(presenter, question, listed)}
         made, answer["candidates"] = listed
@@ -136,12 +162,13 @@ class Calling:
             "reliable": model.settled,
         }
         if not answer["candidates"] and question.among is None:
-            answer |= _lack(presenter, question, "unreached")
+            penniless = money is not None and not any(net > 0 for net in money.values())
+            answer |= _lack(presenter, question, "no_money" if penniless else "unreached")
         return answer
 
 
 def _lack(presenter: Presenter, question: Question, lack: CallLack) -> Document:
-    if lack == "too_few" or lack == "no_repeaters" or lack == "no_model":
+    if lack == "too_few" or lack == "no_repeaters" or lack == "no_model" or lack == "no_money":
         of = "" if question.kind is None else f" of the kind {question.kind}"
         return {"lack": lack, "reason": _WHY[lack].format(of=of)}
     return presenter.lack(lack)
@@ -163,6 +190,8 @@ def _call(presenter: Presenter, call: Call, rank: int) -> Document:
         "per_month": call.per_month,
         "strength": answer.strength,
     }
+    if call.money is not None:
+        document |= {"expected_value_minor": call.money, "per_month_minor": call.money_per_month}
     if answer.via or answer.rest:
         document["because"] = [presenter.walk(answer, answer.id)]
     return document

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import orjson
 
+from services.intelligence.rows import Money
 from services.intelligence.state import Inconsistent, Provider, State
 from shared.contracts.changes import RelationChange, decode_change
 from shared.contracts.errors import InvalidEvent, Unavailable
@@ -40,6 +41,7 @@ class Source(Protocol):
     def scan(self, going_on: Callable[[], bool]) -> State: ...
     def providers(self, tenant: str, ids: list[str]) -> Mapping[str, Provider]: ...
     def granted(self, tenant: str, ids: list[str], purpose: str) -> set[str]: ...
+    def money(self, tenant: str, pairs: list[tuple[str, str]], asked: Money) -> dict[str, int]: ...
 
 
 class Listener(Protocol):

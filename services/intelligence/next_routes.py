@@ -11,7 +11,7 @@ from services.intelligence.failures import COMBINED
 from services.intelligence.parameters import NextQuery
 from services.intelligence.questions import Questions
 from shared.access.guard import CallerOf, TenantOf
-from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
+from shared.access.lineage import Count, DerivedBy, DerivedFrom, Label, OrderedByParameter
 from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, forbidden
 from shared.http.costs import Cost, costs
 from shared.http.purposes import SUMS
@@ -24,14 +24,21 @@ Month = Annotated[str, DerivedFrom("first", "last", *STRENGTH)]
 Estimate = Annotated[float, DerivedFrom(*STRENGTH)]
 #: Of the walk alone, so that neither places nor categories are in it.
 Score = Annotated[float, DerivedFrom("score", *STRENGTH)]
+Money = Annotated[float, DerivedFrom("amount", "currency", *STRENGTH)]
+
+
+_BY_CURRENCY = {"None": ("score", *STRENGTH), "*": ("score", *STRENGTH, "amount", "currency")}
 
 
 class NextCall(BaseModel):
-    """A consumer to call. `worth` is `risk` × `expected_weight` × `affinity`."""
+    """A consumer to call. `worth` is `risk` × `expected_weight` × `affinity`; with `currency`,
+    `expected_value_minor` in place of the weight."""
 
     consumer_id: str
     rank: Count
-    worth: Score = Field(description="risk × expected_weight × affinity.")
+    worth: Annotated[float, DerivedBy("currency", _BY_CURRENCY)] = Field(
+        description="risk × expected_weight × affinity, or risk × expected_value_minor × affinity."
+    )
     risk: Estimate = Field(
         description="Probability that the consumer has left this provider for good, from 0 to 1: 1 − P(alive) of "
         "BG/NBD."
@@ -52,6 +59,12 @@ class NextCall(BaseModel):
         "consumer is still there."
     )
     per_month: Estimate = Field(description="Mean weight of the relations of such a month.")
+    expected_value_minor: Money | None = Field(
+        None, description="With `currency`, the value in money: expected_months × per_month_minor, in minor units."
+    )
+    per_month_minor: Money | None = Field(
+        None, description="With `currency`: the net amount until the month, divided by `months`; at least 0."
+    )
     strength: Strength = Field(description="Of their relationship.")
     because: list[Reason] | None = Field(None, description="Why the affinity, in parts that add up to it.")
 
@@ -72,7 +85,7 @@ class ChurnModel(BaseModel):
 
 
 class NextCalls(BaseModel):
-    items: Annotated[list[NextCall], OrderedBy("score", *STRENGTH)] = Field(
+    items: Annotated[list[NextCall], OrderedByParameter("currency", _BY_CURRENCY)] = Field(
         description="Worth most first, equal ones by id."
     )
     candidates: Count = Field(description="Consumers whose worth is above 0.")
@@ -82,15 +95,18 @@ class NextCalls(BaseModel):
         "risk before a second month."
     )
     horizon_months: Count
+    currency: Annotated[str | None, DerivedFrom()] = Field(None, description="Of the money, with `currency`.")
     churn_model: ChurnModel | None
     lack: Annotated[
-        Literal["unknown", "weightless", "unreached", "too_few", "no_repeaters", "no_model"] | None, DerivedFrom()
+        Literal["unknown", "weightless", "unreached", "too_few", "no_repeaters", "no_model", "no_money"] | None,
+        DerivedFrom(),
     ] = Field(
         None,
         description="Why there are no items. `unknown`: the provider has no relationship (of the kind); "
         "`weightless`: all of them weigh 0; `too_few`: fewer than 10 relationships of all providers have a second "
         "month; "
         "`no_repeaters`: no consumer of this one came back in a second month; "
+        "`no_money`: nobody has an amount above 0 in the currency; "
         "`no_model`: no model with finite numbers fits; `unreached`: the consumers share no other provider.",
     )
     reason: Label | None = Field(None, description="The same as a sentence.")

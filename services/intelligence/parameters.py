@@ -14,7 +14,7 @@ from shared.contracts.spelling import nfc
 from shared.http.caller import CONSUMERS_READ
 from shared.http.paths import QueryId
 from shared.http.scopes import Scoped
-from shared.measures.query import OfCategory, OfKind
+from shared.measures.query import OfCategory, OfCurrency, OfKind
 
 BETA = 0.4
 _MOST_WEIGHT = 1_000_000.0
@@ -131,6 +131,10 @@ class SimilarQuery(AskQuery):
 class NextQuery(StrengthQuery):
     provider_id: Annotated[QueryId, DerivedFrom("provider_id")] = Field(
         description="The provider whose consumers are called."
+    )
+    currency: OfCurrency = Field(
+        None,
+        description="Value in money of this currency, such as EUR, in place of weights of relations.",
     )
     horizon_months: int = Field(12, ge=1, le=120, description="How far ahead the value looks, in months.")
     limit: int = Field(10, ge=1, le=100, description="Maximum number of consumers.")

@@ -1,6 +1,7 @@
 """What the graph holds of single relationships, as kinds of a document. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from services.intelligence.engine.graph import Graph
@@ -49,3 +50,23 @@ def joined(documents: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Mappin
         months = kinds.setdefault(each["kind"], {})
         months.update({f"{each['year']}-{month}": cell for month, cell in each["months"].items()})
     return kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """Which amounts count: of a currency, of kinds, until a month (2026-11)."""
+
+    currency: str
+    counts: Callable[[str], bool]
+    month: str
+
+    def of(self, kinds: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> int | None:
+        """The net amount of a relationship, in minor units; None without any."""
+        found = [
+            cell["amount"][self.currency]
+            for kind, months in kinds.items()
+            if self.counts(kind)
+            for month, cell in months.items()
+            if month <= self.month and self.currency in cell.get("amount", ())
+        ]
+        return sum(found) if found else None

@@ -3,7 +3,7 @@ last changes, which the relations service stores in the same transactions."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
-from services.intelligence.rows import joined
+from services.intelligence.rows import Money, joined
 from services.intelligence.state import Provider, State
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import document_id
@@ -39,6 +39,7 @@ _PROVIDER = {
 #: SnapshotTooOld, SnapshotUnavailable
 _PAST_GONE = (239, 246)
 _BATCH = 20_000
+_PAIRS = 1_000  # in one query
 
 
 class MongoSource:
@@ -97,7 +98,7 @@ class MongoSource:
             return {each["consumer_id"] for each in found}
 
     def _with_kinds(
-        self, relationships: Iterator[Document], version: int, session: ClientSession
+        self, relationships: Iterable[Document], version: int, session: ClientSession | None = None
     ) -> Iterator[Document]:
         """The same, with the cells of those that have them in documents of their own."""
         cells = self._database[collection_of("relationship_cells", version)]
@@ -107,6 +108,20 @@ class MongoSource:
                 found = cells.find(wanted, _CELLS, session=session, max_time_ms=STREAM_MS)
                 each["kinds"] = joined(found)
             yield each
+
+    def money(self, tenant: str, pairs: list[tuple[str, str]], asked: Money) -> dict[str, int]:
+        """The net amounts of these (consumer, provider), of one provider, by consumer; without those that have
+        none. Raises Unavailable."""
+        found: dict[str, int] = {}
+        with translated():
+            version = self.version
+            relationships = self._database[collection_of("relationships", version)]
+            for start in range(0, len(pairs), _PAIRS):
+                ids = [document_id(tenant, *pair) for pair in pairs[start : start + _PAIRS]]
+                for each in self._with_kinds(relationships.find({"_id": {"$in": ids}}, _RELATIONSHIP), version):
+                    if (net := asked.of(each["kinds"])) is not None:
+                        found[each["consumer_id"]] = net
+        return found
 
     def _load_consents(self, state: State, version: int, session: ClientSession) -> None:
         consumers = self._database[collection_of("consumers", version)]

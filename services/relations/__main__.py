@@ -6,7 +6,7 @@ from services.relations.factory import build_projection, strength_of, with_keys
 from services.relations.findings import PlaintextFindings
 from services.relations.invalidation import Invalidation, OwnWrites
 from services.relations.measures.source import Measures
-from services.relations.metrics import cache_metrics
+from services.relations.metrics import cache_metrics, lost_keys_metric
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
@@ -15,6 +15,7 @@ from shared.measures.computing import here
 from shared.service.composition import Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
+from shared.vault.lost import LostKeys
 from shared.vault.open import key_problems
 from shared.vault.schema import COLLECTIONS as VAULT
 
@@ -43,6 +44,7 @@ def run(settings: Settings) -> None:
         )
         service.background(Invalidation(settings, cache))
         service.background(StoredSpellings(database, names, service.metrics))
+        service.background(LostKeys(database, lost_keys_metric(service.metrics).set))
         app = create_app(
             Queries(database, strength, cache, names),
             strength,

@@ -25,6 +25,14 @@ def spelling_metric(registry: CollectorRegistry) -> Gauge:
     )
 
 
+def lost_keys_metric(registry: CollectorRegistry) -> Gauge:
+    return Gauge(
+        "kith_consumers_without_key",
+        "Consumers whose data key was lost with a database: their personal data of then cannot be read again.",
+        registry=registry,
+    )
+
+
 def cache_metrics(cache: QueryCache) -> CallbackCounters:
     """Hits and misses of ``cache``, read at each scrape."""
     names = {

@@ -16,11 +16,14 @@ from shared.settings import Settings
 
 def open_audit(settings: Settings, database: Database[Document]) -> Recorder:
     """The audit in MongoDB, and, if Kafka's address is set, also in the topic. The caller closes it."""
-    witness = None
-    if settings.kafka is not None:
-        topic = Topics(settings.topic_prefix).name(AUDIT)
-        witness = TopicWitness(lambda: open_publisher(settings), topic)
+    witness = None if settings.kafka is None else open_witness(settings)
     return Recorder(MongoAuditLog(database), lambda: datetime.now(UTC), audit_key(settings), witness)
+
+
+def open_witness(settings: Settings) -> TopicWitness:
+    """The copy of the audit in Kafka. The caller closes it."""
+    topic = Topics(settings.topic_prefix).name(AUDIT)
+    return TopicWitness(lambda: open_publisher(settings), topic)
 
 
 def audit_key(settings: Settings) -> bytes | None:

@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 
 from pymongo.database import Database
 
+from shared.access.apps.credentials import BearerTokens
+from shared.access.apps.mongo import MongoApps, MongoPublicKeys
+from shared.access.apps.tokens import AppTokens
 from shared.access.audit_factory import open_audit
 from shared.access.cursor_key import MongoCursorKey
 from shared.access.guard import Access
@@ -38,7 +41,10 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
     try:
         yield Access(
             KeyLookup(MongoKeys(database), uses=UseRecorder(MongoKeyUses(database), lambda: datetime.now(UTC))),
-            None if trust is None else Tokens(trust),
+            BearerTokens(
+                AppTokens(MongoApps(database), MongoPublicKeys(database)),
+                None if trust is None else Tokens(trust),
+            ),
             quotas,
             audit,
             open_metrics=settings.metrics == "open",

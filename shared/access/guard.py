@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Annotated, Any, Protocol
 
 import orjson
@@ -21,6 +22,7 @@ from shared.access.quota import Quotas, What
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Tenant
 from shared.contracts.limits import Owner, of_address
+from shared.http.addresses import Proxies
 from shared.http.bodies import Room, with_limits
 from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
 from shared.http.costs import Cost, cost_of
@@ -28,7 +30,8 @@ from shared.http.cursors import CursorKey, Cursors
 from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
 from shared.http.problems.client import HIDDEN_FIELD, RATE_LIMITED, WRONG_TENANT
-from shared.http.refusals import Refusals
+from shared.http.processor import Processor
+from shared.http.refusals import OF_ADDRESS, Refusals
 from shared.http.scopes import Need, need_of, takes_any_parameter
 from shared.http.server import SECURITY_HEADERS, Refusal, problem
 from shared.http.shares import Share
@@ -71,6 +74,9 @@ class Access:
     ) -> None:
         self.limits = limits or Limits.usual()
         self.refusals = Refusals()
+        #: Of addresses without a valid credential.
+        self.denials = Refusals(a_second=OF_ADDRESS[0], at_once=OF_ADDRESS[1])
+        self._proxies = Proxies(self.limits.proxies)
         #: Of the cursors of lists. Without ``cursor_key`` they are of this process alone.
         self.cursor_key = cursor_key or OwnKey()
         self._keys = keys
@@ -103,6 +109,12 @@ class Access:
             if not caller.may(scope):
                 raise forbidden(scope)
         return caller
+
+    async def denied(self, request: Request) -> None:
+        """Return when a request whose credential is not valid may be told so."""
+        host = request.client.host if request.client else ""
+        address = self._proxies.client_of(host, request.headers.getlist("X-Forwarded-For"))
+        await self.denials.wait(of_address(address))
 
     async def still_admits(self, request: Request) -> bool:
         """Whether the credential of an admitted request is still valid. While that cannot be found out, it is."""
@@ -188,7 +200,12 @@ class GuardedRoute(APIRoute):
             if access.lets_anyone(need):
                 owner = of_address(request.client.host if request.client else "")
                 return await answered(_shared_out(request, owner, self.endpoint))
-            caller = await access.admit(request, *need.scopes)
+            try:
+                caller = await access.admit(request, *need.scopes)
+            except Denied as refused:
+                if refused.status == 401:
+                    await access.denied(request)
+                raise
             request.scope["kith.caller"] = caller
             if caller.purpose is not None:
                 bind(request, need.purpose, caller.purpose)
@@ -226,7 +243,8 @@ def secure(app: FastAPI, access: Access) -> None:
     """Guard every route that is added from now on, and add the security headers and the quota to every answer."""
     limits = access.limits
     app.state.access = access
-    app.state.pools = pools_of(limits)
+    app.state.processor = Processor()
+    app.state.pools = pools_of(limits, app.state.processor)
     app.state.bodies = Share("MiB of request bodies in memory", limits.bodies, unit=2**20)
     app.router.route_class = GuardedRoute
     app.add_middleware(_Headers)
@@ -266,19 +284,18 @@ def room_of(request: Request) -> Room:
     return room
 
 
-def pools_of(limits: Limits) -> dict[Cost, FairPool]:
-    """Threads for work of each cost. No work waits for work of another cost."""
+def pools_of(limits: Limits, processor: Processor | None = None) -> dict[Cost, FairPool]:
+    """Threads for work of each cost. No work waits for work of another cost; all share ``processor``."""
     heavy, waiting = limits.heavy_threads, limits.heavy_waiting
     # One of the usual four: a second query of a tenant would slow down the others more than it helps the first.
     share = max(1, heavy // 4)
+    pool = partial(FairPool, processor=processor)
     return {
-        Cost.DOCUMENT: FairPool(
-            "document", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 4)
-        ),
+        Cost.DOCUMENT: pool("document", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 4)),
         # Most of it is Python's work, as is that of measures: one thread computes at a time.
-        Cost.LIST: FairPool("list", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 8)),
-        Cost.QUERY: FairPool("query", heavy, waiting, what="queries waiting", per_tenant=share),
-        Cost.MEASURE: FairPool("measure", heavy, waiting, what="measures waiting", per_tenant=share),
+        Cost.LIST: pool("list", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 8)),
+        Cost.QUERY: pool("query", heavy, waiting, what="queries waiting", per_tenant=share),
+        Cost.MEASURE: pool("measure", heavy, waiting, what="measures waiting", per_tenant=share),
         Cost.COMPUTATION: _computing(limits),
     }
 

@@ -5,3 +5,5 @@ FINDINGS = "findings"
 PLAINTEXT = "plaintext"
 #: ``spelling/<collection>`` counts documents whose ids are not in NFC, of before ids were normalised.
 SPELLING = "spelling"
+#: ``lost-keys/<tenant>`` counts consumers whose data keys were lost with a database.
+KEYS_LOST = "lost-keys"

@@ -99,6 +99,14 @@ _TABLE = (
         documents=("webhook_endpoints", "webhook_deliveries"),
     ),
     ServiceSpec(
+        "apps",
+        8708,
+        "Run the apps service: applications of third parties and their tokens. Needs KITH_KAFKA and KITH_MONGO.",
+        writes=(AUDIT,),
+        reads=(LEDGER,),
+        documents=("apps",),
+    ),
+    ServiceSpec(
         "rabbitmq",
         8709,
         "Run the bridge to RabbitMQ: events in, changes out. Needs KITH_AMQP, KITH_KAFKA and KITH_MONGO.",

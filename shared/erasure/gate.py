@@ -25,6 +25,7 @@ from shared.contracts.spelling import other_spellings
 from shared.contracts.topics import Topics
 from shared.erasure.records import KEYS, LedgerEntry, Mode, stronger_mode
 from shared.mongo.errors import translated
+from shared.mongo.restores import restore_problems
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document, Message, Publisher
 from shared.runtime.readiness import ReadinessGate
@@ -62,6 +63,8 @@ class ErasureGate(ReadinessGate):
             raise Unavailable("the ledger of erasures has not been read yet")
 
     def look(self) -> list[str]:
+        if self._left is None and (problems := restore_problems(self._database)):
+            return problems
         if self._left is None:
             entries = list(self._read().values())
             ids = [entry.document_id for entry in entries]

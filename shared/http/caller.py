@@ -15,6 +15,9 @@ SCOPES: Mapping[str, str] = {
     "analytics:read": "read aggregates and measures",
     "intelligence:read": "read recommendations, similarity, communities and models",
     "webhooks:manage": "create webhook endpoints, and see and repeat their deliveries",
+    "apps:register": "register applications of third parties",
+    "apps:manage": "approve, limit, suspend and delete the applications of the tenant",
+    "apps:own": "see and change one's own application; only its registration token can do it",
     "metrics:read": "read /metrics, which is about the whole installation",
     "admin": "administrative acts",
 }
@@ -22,6 +25,7 @@ EVENTS_WRITE, CONSUMERS_READ, PERSONAL_READ = "events:write", "consumers:read", 
 RELATIONS_READ, ANALYTICS_READ, METRICS_READ, ADMIN = "relations:read", "analytics:read", "metrics:read", "admin"
 INTELLIGENCE_READ = "intelligence:read"
 WEBHOOKS_MANAGE = "webhooks:manage"
+APPS_REGISTER, APPS_MANAGE, APPS_OWN = "apps:register", "apps:manage", "apps:own"
 
 
 @dataclass(frozen=True, slots=True)

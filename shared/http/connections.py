@@ -5,16 +5,15 @@ is idle while no admitted request of it is in progress; only idle ones are close
 away because others hold connections open: the largest holder's oldest idle connection gives way.
 """
 
-import ipaddress
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from shared.contracts.limits import Most, Owner, of_address
+from shared.http.addresses import Proxies
 from shared.http.problems.client import SHARE_USED_UP
 from shared.http.server import Refusal
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PROXY = Owner("", "proxy")
 
 
@@ -33,7 +32,7 @@ class Connections:
 
     def __init__(self, most: Most, of_address: int, proxies: Sequence[str] = ()) -> None:
         self._most, self._of_address = most, of_address
-        self._proxies: list[Network] = [ipaddress.ip_network(each, strict=False) for each in proxies]
+        self._proxies = Proxies(proxies)
         #: Of each holder, the oldest first.
         self._held: dict[Owner, dict[Held, None]] = {}
         self._owners: dict[Held, Owner] = {}
@@ -44,7 +43,7 @@ class Connections:
 
     def opened(self, connection: Held, host: str) -> bool:
         """Count a new connection. False when there is no room: then it is not counted, and is to be closed."""
-        owner = _PROXY if self._is_proxy(host) else of_address(host)
+        owner = _PROXY if host in self._proxies else of_address(host)
         if owner is not _PROXY and len(self._held.get(owner, ())) >= self._of_address and not self._shed([owner]):
             return False
         if len(self) >= self._most.process and not self._shed(self._held):
@@ -93,15 +92,6 @@ class Connections:
                     connection.drop()
                     return True
         return False
-
-    def _is_proxy(self, host: str) -> bool:
-        if not self._proxies:
-            return False
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in self._proxies)
 
 
 def _too_many(whose: str, most: int) -> Refusal:

@@ -6,13 +6,16 @@ without turns.
 
 import asyncio
 import contextvars
+import math
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from shared.contracts.limits import Most, Owner
+from shared.http.processor import Processor
 from shared.http.shares import Share
 
 P = ParamSpec("P")
@@ -33,7 +36,8 @@ class FairPool:
     """Thread-safe. A tenant occupies at most ``per_tenant`` threads (half of them, unless stated), so that one
     is free for another tenant; beyond that its work waits, and beyond ``waiting`` it is refused.
 
-    ``what`` completes "this tenant already has 64 …".
+    With a ``processor``, work also waits while its tenant has used more than its share of that; what the threads
+    compute is counted. ``what`` completes "this tenant already has 64 …".
     """
 
     def __init__(
@@ -44,11 +48,18 @@ class FairPool:
         *,
         what: str = "requests waiting",
         per_tenant: int | None = None,
+        processor: Processor | None = None,
+        computed: Callable[[], float] = time.thread_time,
     ) -> None:
+        """``computed``: the seconds that the calling thread has computed so far."""
         self.threads = threads
         self.per_tenant = max(1, threads // 2) if per_tenant is None else per_tenant
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._waiting = Share(what, waiting)
+        self._processor, self._computed = processor, computed
+        #: Starts what waits for its tenant's share of the processor.
+        self._timer: threading.Timer | None = None
+        self._due = 0.0
         self._lock = threading.Lock()
         #: By tenant, then by credential; both in the order of their turns.
         self._turns: dict[str, dict[str, deque[_Job]]] = {}
@@ -60,6 +71,8 @@ class FairPool:
         when too much waits."""
         job = _Job(owner, lambda: function(*args, **kwargs))
         self._waiting.take(owner)
+        if self._processor is not None:
+            self._processor.wanted(owner)
         with self._lock:
             self._turns.setdefault(owner.tenant, {}).setdefault(owner.key, deque()).append(job)
         job.future.add_done_callback(lambda _: self._left(job))
@@ -74,10 +87,11 @@ class FairPool:
         """Begin nothing more. What runs, ends by itself."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Start a job. False when there is none to start, or no thread."""
         with self._lock:
             if self._busy >= self.threads or (job := self._next()) is None:
-                return
+                return False
             self._busy += 1
         try:
             self._executor.submit(self._work, job)
@@ -86,15 +100,37 @@ class FairPool:
                 self._busy -= 1
                 self._ended(job)
             job.future.set_exception(error)
+        return True
+
+    def _start_later(self, seconds: float) -> None:
+        """Needs the lock."""
+        due = time.monotonic() + seconds
+        if self._timer is not None:
+            if self._due <= due:
+                return
+            self._timer.cancel()
+        self._timer, self._due = threading.Timer(seconds, self._start_what_waited, [due]), due
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _start_what_waited(self, due: float) -> None:
+        with self._lock:
+            if self._due == due:
+                self._timer = None
+        while self._start():
+            pass
 
     def _work(self, job: _Job | None) -> None:
         while job is not None:
+            before = self._computed()
             try:
                 result = job.context.run(job.call)
             except BaseException as error:
+                self._spent(job, before)
                 job.future.set_exception(error)
                 del error
             else:
+                self._spent(job, before)
                 job.future.set_result(result)
                 del result
             with self._lock:
@@ -103,6 +139,10 @@ class FairPool:
                 if job is None:
                     self._busy -= 1
 
+    def _spent(self, job: _Job, before: float) -> None:
+        if self._processor is not None:
+            self._processor.spent(job.owner, self._computed() - before)
+
     def _ended(self, job: _Job) -> None:
         self._running[job.owner.tenant] -= 1
         if not self._running[job.owner.tenant]:
@@ -110,8 +150,13 @@ class FairPool:
 
     def _next(self) -> _Job | None:
         """The job whose turn it is, with its thread counted; None while there is none. Needs the lock."""
+        soonest = math.inf
         for tenant, credentials in list(self._turns.items()):
-            if self._running[tenant] >= self.per_tenant and next(iter(credentials.values()))[0].owner.bounded:
+            owner = next(iter(credentials.values()))[0].owner
+            if self._running[tenant] >= self.per_tenant and owner.bounded:
+                continue
+            if self._processor is not None and (seconds := self._processor.wait_seconds(owner)) > 0:
+                soonest = min(soonest, seconds)
                 continue
             key, jobs = next(iter(credentials.items()))
             job = jobs.popleft()
@@ -126,6 +171,8 @@ class FairPool:
                 return self._next()
             self._running[tenant] += 1
             return job
+        if soonest < math.inf:
+            self._start_later(soonest)
         return None
 
     def _left(self, job: _Job) -> None:

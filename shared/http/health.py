@@ -35,6 +35,8 @@ def add_health(app: FastAPI, ready: Callable[[], Sequence[str]]) -> None:
     ``ready`` returns the reasons why not. It runs on a thread and may block for a moment.
     """
     probe = _Probe(ready)
+    #: Also for the metric of readiness.
+    app.state.ready = ready
 
     # No credential: process managers and monitoring call it, and the answers contain no data.
     @app.get("/health/live", tags=["health"], summary="The process answers.", operation_id="getLive")

@@ -1,7 +1,7 @@
-"""Refusals that cost: who is told 429 again and again is told so later and later.
+"""Refusals that cost: who is told 429 or 401 again and again is told so later and later.
 
-A refusal takes the event loop a millisecond. Without this, one credential that is refused hundreds of times a
-second would take all of it.
+A refusal takes the event loop a millisecond, and that of an unknown key a read of MongoDB, too. Without this, one
+credential or address that is refused hundreds of times a second would take all of it.
 """
 
 import asyncio
@@ -14,26 +14,32 @@ from shared.contracts.limits import Owner
 #: Refusals of one tenant that a process answers in a second, and the longest that one waits for its turn. Two are
 #: answered at once: a client that keeps to Retry-After notices nothing.
 A_SECOND, LONGEST_SECONDS, AT_ONCE = 20, 5.0, 2
-_TENANTS = 10_000
+#: The same of an address whose credentials are refused. Many clients may share one, so it has more.
+OF_ADDRESS = (50, 50)
+_MOST = 10_000
 
 
 class Refusals:
-    """The turns of refusals, by tenant. For one event loop at a time."""
+    """The turns of refusals, by tenant or address. For one event loop at a time. Each has ``a_second``, and
+    ``at_once`` without waiting."""
 
     def __init__(
         self,
         clock: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        a_second: int = A_SECOND,
+        at_once: int = AT_ONCE,
     ) -> None:
+        self._a_second, self._at_once = a_second, at_once
         self._clock, self._sleep = clock, sleep
         #: When the next refusal may be answered.
-        self._next: LRUCache[str, float] = LRUCache(_TENANTS)
+        self._next: LRUCache[str, float] = LRUCache(_MOST)
 
     async def wait(self, owner: Owner) -> None:
         """Return when a refusal of ``owner`` may be answered."""
         whose = owner.tenant or owner.key
         now = self._clock()
-        earliest = max(self._next.get(whose, 0.0), now - AT_ONCE / A_SECOND) + 1 / A_SECOND
+        earliest = max(self._next.get(whose, 0.0), now - self._at_once / self._a_second) + 1 / self._a_second
         self._next[whose] = min(earliest, now + LONGEST_SECONDS)
         if earliest > now:
             await self._sleep(min(earliest - now, LONGEST_SECONDS))

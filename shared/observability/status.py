@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from shared.contracts.findings import FINDINGS, PLAINTEXT, SPELLING
+from shared.contracts.findings import FINDINGS, KEYS_LOST, PLAINTEXT, SPELLING
 from shared.contracts.services import CORE_PROJECTIONS, PROJECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
@@ -89,6 +89,8 @@ class Status:
     not_in_nfc: dict[str, int] = field(default_factory=dict)
     #: Services whose live documents an earlier version has stored, and that a rebuild would complete.
     incomplete: list[str] = field(default_factory=list)
+    #: Tenant → consumers whose data keys were lost with a database. Only where there are some.
+    lost_keys: dict[str, int] = field(default_factory=dict)
 
     @property
     def lag(self) -> dict[str, int]:
@@ -224,8 +226,19 @@ class StatusReader:
             for name, count in spelled.items()
             if count and name == collection_of(collection := name.partition("@")[0], live["relations"])
         }
+        lost_keys = {tenant: count for tenant, count in _counted(findings, KEYS_LOST).items() if count}
         return Status(
-            now, partitions, documents, dead_letters, closed, outbox, beats, plaintext, not_in_nfc, incomplete
+            now,
+            partitions,
+            documents,
+            dead_letters,
+            closed,
+            outbox,
+            beats,
+            plaintext,
+            not_in_nfc,
+            incomplete,
+            lost_keys,
         )
 
     def _at_work(self, positions: Iterable[str], beats: Iterable[Document]) -> dict[str, list[str]]:

@@ -161,8 +161,10 @@ class _Child:
 
 
 def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
-    """A child process with a lower priority, in a session of its own: Ctrl-C in a terminal is for its parent."""
-    child = subprocess.Popen(list(command), start_new_session=True, **options)
+    """A child with a lower priority, in a process group of its own: Ctrl-C in a terminal is for its parent."""
+    # No session of its own: Linux divides the processor between sessions first, and a priority counts only within
+    # one.
+    child = subprocess.Popen(list(command), process_group=0, **options)
     # From here, because it has not imported anything yet, and what it starts inherits it.
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, child.pid, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)

@@ -31,11 +31,13 @@ from shared.http.tls import tls_of
 from shared.kafka.clients import open_both, open_publisher
 from shared.measures.computing import Compute, Elsewhere, children_of
 from shared.mongo.errors import translated
+from shared.mongo.restores import restore_problems
 from shared.mongo.store import MongoStore, connect, prepare
 from shared.observability.abandoned import AbandonedPartitions
 from shared.observability.heartbeat import Heartbeat
 from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
+from shared.observability.service_metrics import add_service_metrics
 from shared.observability.tracing_setup import open_tracing
 from shared.runtime.observer import CompositeObserver, Observer
 from shared.runtime.protocols import Document, Projection, Publisher, Store
@@ -192,6 +194,8 @@ class Service:
             return instruments.store.on(wrap(MongoStore(self.database, collections_of(collections, version))))
 
         def build() -> Runner:
+            if problems := restore_problems(self.database):
+                raise Unavailable(problems[0])
             check()
             with translated():
                 prepare(self.database, {**collections_of(collections, versions.read().live), **(beside or {})})
@@ -248,6 +252,7 @@ class Service:
         shorten_switch_interval()
         if gate is not None:
             add_gate(app, gate, but=ungated)
+        add_service_metrics(self.metrics, self.name, app.state.ready)
         add_metrics(app, self.metrics)
         allow_origins(app, origins)
         for part in self._background:

@@ -43,6 +43,32 @@ def test_without_an_id_it_offers_some_and_lists_communities(page: Page, site: Si
 
 def test_who_is_unknown_gets_the_reason_and_the_popular_ones(page: Page, site: Site) -> None:
     page.goto(site.page("recommend", consumer="nobody"))
-    expect(page.locator("#next .note")).to_contain_text("nobody with this id has a relationship")
+    expect(page.locator("#next .note")).to_contain_text("Nobody with this id has a relationship")
     expect(page.locator("#next")).to_contain_text("most popular")
     assert rows(page.locator("#next"))
+
+
+def test_the_page_is_in_the_menu_and_lists_whom_to_call(page: Page, site: Site) -> None:
+    page.goto(site.page("overview"))
+    page.get_by_role("link", name="Recommendations").click()
+    page.get_by_role("button", name="Provider", exact=True).click()
+    page.locator("#whom").fill("p4")
+    page.keyboard.press("Enter")
+    expect(page.locator("#calls table")).to_be_visible()
+    expected = answered(site, "/v1/next?provider_id=p4&limit=12")["items"]
+    assert [row[0] for row in rows(page.locator("#calls"))] == [item["consumer_id"] for item in expected]
+    page.locator("#currency").fill("eur")
+    page.keyboard.press("Enter")
+    expect(page.locator("#calls thead")).not_to_contain_text("weights")
+    in_money = answered(site, "/v1/next?provider_id=p4&limit=12&currency=EUR")["items"]
+    assert [float(row[2]) for row in rows(page.locator("#calls"))] == pytest.approx(
+        [item["expected_value_minor"] for item in in_money]
+    )
+    # For a consumer there is nobody to call; and nothing is wider than a narrow window.
+    page.set_viewport_size({"width": 380, "height": 800})
+    page.goto(site.page("recommend", consumer="c01"))
+    expect(page.locator("#because table")).to_be_visible()
+    expect(page.locator("#calls")).to_be_hidden()
+    wider = """() => [...document.querySelectorAll('html, .panel')]
+        .filter((part) => part.scrollWidth > part.clientWidth).map((part) => part.id || part.tagName)"""
+    assert page.evaluate(wider) == []

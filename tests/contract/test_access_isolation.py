@@ -23,6 +23,11 @@ from services.analytics.dashboard.versions import Versions
 from services.analytics.measures.catalogue import MEASURES as ANALYTICS_MEASURES
 from services.analytics.measures.source import Measures as AnalyticsMeasures
 from services.analytics.queries import AnalyticsQueries
+from services.apps.api import create_app as apps_app
+from services.apps.figures import Figures
+from services.apps.key_pairs import MongoKeyPairs
+from services.apps.registry import Registry
+from services.apps.signing import Signer
 from services.exports.api import create_app as exports_app
 from services.exports.measures import MeasureServices, Refused
 from services.exports.source import Exports
@@ -45,6 +50,7 @@ from services.webhooks.deliveries import LOG as ATTEMPTS
 from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
 from services.webhooks.rendering import Renderer
+from shared.access.apps.mongo import MongoApps
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.audit_reading import MongoAuditReader
@@ -72,6 +78,7 @@ from shared.runtime.protocols import Document, Message, Partition, Record
 from shared.settings import Settings
 from shared.versions.mongo_registry import MongoRegistry
 from tests.conftest import Addresses
+from tests.support.apps import new_app
 from tests.support.builders import STRENGTH, TOPICS, event
 from tests.support.intelligence import over as intelligence_over
 from tests.support.measures_world import NOW, store
@@ -205,6 +212,11 @@ class Market:
         renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
         endpoints = Endpoints(database, renderer, None, TOPICS, lambda: LogReader(settings), clock)
         self.apps["webhooks"] = webhooks_app(endpoints, list, [], access=access)
+        registry = Registry(MongoApps(database), clock)
+        signer = Signer(MongoKeyPairs(database), None, "http://kith", clock)
+        self.apps["apps"] = apps_app(registry, signer, Figures(database, str), list, access=access)
+        for tenant, mark in MARKERS.items():
+            registry.register(new_app(tenant=tenant, name=mark))
         self.endpoints = {tenant: _endpoint(endpoints, tenant, mark) for tenant, mark in MARKERS.items()}
         database[ATTEMPTS].insert_many(
             _attempt(tenant, self.endpoints[tenant], mark, n) for tenant, mark in MARKERS.items() for n in range(2)
@@ -453,6 +465,7 @@ def test_what_is_asked_by_the_other_tenants_names_is_not_there(
         ("analytics", "/v1/live", {}),
         ("analytics", "/v1/dead-letters", {}),
         ("privacy", "/v1/consumers/c1/export", {}),
+        ("apps", "/v1/apps", {}),
     ],
 )
 def test_each_tenant_sees_its_own(

@@ -26,6 +26,7 @@ from shared.kafka.clients import open_publisher
 from shared.runtime.dead_letters import document
 from shared.runtime.protocols import Document, Partition, Record
 from shared.vault import rotation
+from tests.support.documents import SITE, of
 from tests.support.end_to_end import fields, message
 from tests.support.secured import ADMIN, TOPICS, Clients, Login, Secured, login_of, running, wait_for
 from tests.support.waiting import PATIENCE_SECONDS
@@ -154,6 +155,32 @@ def test_webhooks_enqueue_and_send(clients: Clients) -> None:
 
 
 @works
+def test_an_application_works_as_the_guide_shows(clients: Clients) -> None:
+    """With the code of docs/how-to/apps.md, from the registration to what a suspended application is answered."""
+    (source,) = of(SITE / "how-to/apps.md", "python")
+    guide: dict[str, Any] = {}
+    exec(compile(source, "apps.md", "exec"), guide)
+    stated = {"client_name": "Bonus", "scope": "relations:read webhooks:manage"}
+    made = clients.ask("apps", "POST", "/register", json=stated).json()
+    path = f"/v1/apps/{made['client_id']}"
+    assert clients.ask("apps", "POST", f"{path}/approve", json={"scopes": ["relations:read"]}).status_code == 200
+    apps, relations = clients.address("apps"), clients.address("relations")
+    token = guide["token"](apps, made["client_id"], made["client_secret"])
+    assert guide["get"](f"{apps}/.well-known/jwks.json", token)["keys"]
+    status = partial(_status_of, f"{relations}/v1/relations?consumer_id=c1", token)
+    # Not 401: every service accepts it. What it shows to a credential with a purpose is tested where that is made.
+    assert status() in (200, 403)
+    assert clients.get("apps", f"{path}/figures")["consented"] == 0
+    assert clients.ask("apps", "POST", "/oauth/revoke", data={"token": "x"}).status_code in (400, 401)
+    assert clients.ask("apps", "DELETE", path).status_code == 204
+    wait_for("the end of the token", lambda: status() == 401, lambda: "")
+
+
+def _status_of(url: str, token: str) -> int:
+    return httpx.get(url, headers={"Authorization": f"Bearer {token}"}, trust_env=False).status_code
+
+
+@works
 def test_privacy_corrects_exports_and_erases(secured: Secured, clients: Clients) -> None:
     clients.send(viewed("c3"), upserted("c3"))
     clients.wait("relations", "/v1/relationships/c3/p1", lambda answer: answer.status_code == 200)
@@ -271,6 +298,12 @@ FORBIDDEN: list[tuple[str, Callable[[Any], object]]] = [
     ("webhooks", lambda d: d.relationships.find_one()),
     ("webhooks", lambda d: d.audit.delete_many({})),
     ("exports", lambda d: d.relations.delete_many({})),
+    ("relations", lambda d: d.app_private_keys.find_one()),
+    ("ingest", lambda d: d.apps.update_many({}, {"$set": {"state": "approved"}})),
+    ("webhooks", lambda d: d.app_keys.insert_one({"_id": "mine"})),
+    (OPERATOR, lambda d: d.app_private_keys.find_one()),
+    ("apps", lambda d: d.api_keys.insert_one({"_id": "mine"})),
+    ("apps", lambda d: d.consumers.update_many({}, {"$set": {"consent": {"all": True}}})),
     ("exports", lambda d: d.audit.delete_many({})),
     ("analytics", lambda d: d.client["another"].things.find_one()),
 ]

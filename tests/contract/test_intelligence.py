@@ -14,6 +14,8 @@ from services.intelligence.learning.learn import learn
 from services.intelligence.nodes import Nodes, _document
 from services.intelligence.parameters import RecommendQuery
 from services.intelligence.questions import Questions
+from services.intelligence.rows import Money
+from services.intelligence.scan import MongoSource
 from services.intelligence.schema import COLLECTIONS
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import Event, document_id
@@ -22,8 +24,8 @@ from shared.http.caller import SCOPES, Caller
 from shared.http.parameters import BadParameter
 from shared.mongo.store import prepare
 from tests.contract.test_openapi import hold
-from tests.support.builders import OPEN
-from tests.support.intelligence import graph_of, over, relationships_of
+from tests.support.builders import OPEN, MemoryKith
+from tests.support.intelligence import MemorySource, graph_of, over, relationships_of
 from tests.support.measures_world import NOW, market, store
 from tests.support.relations_driver import MongoKith, history
 
@@ -173,3 +175,21 @@ def test_the_points_of_a_walk_add_up_for_every_answer(mongo_database: Mongo) -> 
                 assert math.fsum(points) == pytest.approx(item["score"], rel=1e-12)
                 answers += 1
     assert answers > 100
+
+
+@pytest.mark.parametrize("most_cells", [1, 1_000])
+def test_money_is_the_sum_of_the_facts(mongo_database: Mongo, most_cells: int) -> None:
+    events = market(23)
+    MongoKith(mongo_database, most_cells=most_cells).store(events)
+    source, memory = MongoSource(mongo_database, {}), MemoryKith()
+    memory.publish(events)
+    memory.drain()
+    facts = list(mongo_database["relations"].find({"tenant": "default", "provider_id": "p4", "retracted": False}))
+    wanted: dict[str, int] = {}
+    for fact in facts:
+        if fact.get("currency") == "EUR" and fact["kind"] != "view" and f"{fact['time']:%Y-%m}" <= "2026-10":
+            wanted[fact["consumer_id"]] = wanted.get(fact["consumer_id"], 0) + fact["amount"]
+    pairs = [(consumer, "p4") for consumer in sorted({fact["consumer_id"] for fact in facts} | {"nobody"})]
+    asked = Money("EUR", lambda kind: kind != "view", "2026-10")
+    assert wanted
+    assert source.money("default", pairs, asked) == wanted == MemorySource(memory).money("default", pairs, asked)

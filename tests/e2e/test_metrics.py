@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
 from services.cli.up import Stack, environment
-from shared.contracts.services import CORE, PROJECTIONS
+from shared.contracts.services import CORE, SERVICES
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo.store import connect
@@ -132,8 +132,8 @@ def test_what_is_watched_is_what_the_processes_expose(drained: Stack) -> None:
         )
     }
     files: list[Path] = [*ROOT.glob("services/*/alerts.yml"), *ROOT.glob("services/*/dashboard.json")]
-    assert {file.parent.name for file in files} == {"ingest", *PROJECTIONS, "intelligence"}
-    # Connectors do not run here; a unit test compares what is watched of them with what they register.
+    assert {file.parent.name for file in files} == set(SERVICES)
+    # Connectors do not run here.
     files = [file for file in files if file.parent.name in CORE]
     watched = {name for file in files for name in re.findall(r"\b(?:kith|process)_[a-z_]+", file.read_text())}
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in watched} <= exposed

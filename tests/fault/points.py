@@ -72,6 +72,8 @@ RABBITMQ_STEPS = (
     "before-apply",
     "after-apply",  # RabbitMQ has the changes, and the position has not moved
 )
+#: Those of a process of intelligence.
+INTELLIGENCE_STEPS = ("during-scan",)
 
 
 class Unexpected(Exception):
@@ -88,7 +90,7 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> "Fault":
         step, action, when = text.split(":")
-        if step not in (*STEPS, *WEBHOOK_STEPS, *RABBITMQ_STEPS):
+        if step not in (*STEPS, *WEBHOOK_STEPS, *INTELLIGENCE_STEPS, *RABBITMQ_STEPS):
             raise ValueError(f"there is no step {step}")
         return cls(step, action, int(when.removesuffix("+")), when.endswith("+"))
 
@@ -136,6 +138,11 @@ class Points:
 def install(faults: str) -> None:
     """Set the faults in this process, ``"after-commit:kill:3,before-clear:lost:1"``."""
     points = Points([Fault.parse(text) for text in faults.split(",")])
+    if any(fault.step in INTELLIGENCE_STEPS for fault in points._faults):
+        # Others need not load what it is made of.
+        from services.intelligence.scan import MongoSource
+
+        around(MongoSource, "_load_providers", points, "during-scan", None)
     around(MongoStore, "claim", points, "before-claim", "after-claim")
     around(MongoStore, "unpublished", points, None, "after-parcels", when=lambda _args, found: bool(found))
     for reader in _readers():

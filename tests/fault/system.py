@@ -54,6 +54,7 @@ class System:
                 "relations_port": 0,
                 "analytics_port": 0,
                 "webhooks_port": 0,
+                "intelligence_port": 0,
                 "webhook_allow": ("127.0.0.0/8",),
                 **settings,
             }  # type: ignore[arg-type]

@@ -25,6 +25,9 @@ TITLES = {
         "end",
         "asked_to_stop_while_a_server_is_away",
     ): "A server is killed, half of the workers get SIGTERM, it comes back",
+    ("intelligence", "the_same_answers_after_a_kill_and_after_a_loss"): (
+        "`kill -9` of intelligence within its scan; two side by side answer alike; Kafka loses changes"
+    ),
     ("kill_at_steps", "four_killed_at_different_steps"): "`kill -9` at four steps of a slice",
     ("kill_at_steps", "killed_while_it_publishes_what_the_last_owner_left"): (
         "`kill -9` while draining a dead worker's outbox"
@@ -38,6 +41,9 @@ TITLES = {
         "Duplicates in a batch, across batches and out of order"
     ),
     ("poison", "mixed_versions_of_an_event_type"): "Old and new versions of an event type, mixed",
+    ("restore", "a_backup_is_restored_and_the_services_go_on"): (
+        "Backup under load, MongoDB loses everything, restore: replayed exactly, erased stay erased"
+    ),
     ("replay", "replayed_twice_after_newer_events"): "Dead letters replayed twice, after newer events",
     ("starved", "one_slice_takes_too_long"): "A slice slower than `max_poll_interval`",
     (

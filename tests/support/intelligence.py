@@ -18,7 +18,7 @@ from services.intelligence.outcomes.store import OutcomeStore
 from services.intelligence.outcomes.touched import Touched
 from services.intelligence.parameters import Defaults
 from services.intelligence.questions import Questions
-from services.intelligence.rows import joined, kinds_of
+from services.intelligence.rows import Money, joined, kinds_of
 from services.intelligence.scan import MongoSource
 from services.intelligence.schema import COLLECTIONS
 from services.intelligence.state import Provider, State
@@ -80,6 +80,13 @@ class MemorySource:
     def providers(self, tenant: str, ids: list[str]) -> dict[str, Provider]:
         found = self._kith.documents()["providers"]
         return {id: Provider.of(found[key]) for id in ids if (key := document_id(tenant, id)) in found}
+
+    def money(self, tenant: str, pairs: list[tuple[str, str]], asked: Money) -> dict[str, int]:
+        wanted = {document_id(tenant, *pair) for pair in pairs}
+        found = {
+            e["consumer_id"]: asked.of(e["kinds"]) for e in whole(self._kith.documents()) if e["_id"] in wanted
+        }
+        return {consumer: net for consumer, net in found.items() if net is not None}
 
     def granted(self, tenant: str, ids: list[str], purpose: str) -> set[str]:
         self._check()

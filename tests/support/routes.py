@@ -10,6 +10,7 @@ from services.analytics.api import create_app as analytics_app
 from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.operations import add_operations
 from services.analytics.dashboard.pages import add_pages
+from services.apps.api import create_app as apps_app
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
 from services.intelligence.api import create_app as intelligence_app
@@ -40,6 +41,12 @@ PUBLIC = {
     "/problems",
     "/problems/{name}",
     "/v1/erasures/keys",
+    # What an application can be granted; where it gets tokens, by its own credentials; what verifies them.
+    "/v1/apps/scopes",
+    "/oauth/token",
+    "/oauth/revoke",
+    "/.well-known/jwks.json",
+    "/.well-known/oauth-authorization-server",
     # What can be exported, and under which names.
     "/v1/export",
     "/odata/v1",
@@ -78,6 +85,7 @@ def bare(access: Access) -> dict[str, FastAPI]:
         ),
     }
     apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
+    apps["apps"] = apps_app(nothing, nothing, nothing, list, access=access)
     apps["rabbitmq"] = rabbitmq_app(list, access=access)
     add_audit(apps["privacy"], nothing)
     add_erasure_list(apps["privacy"], nothing)

@@ -194,6 +194,9 @@ class Clients:
         url = self._secured.addresses[service] + path
         return self._client.request(method, url, headers={"Authorization": f"Bearer {key}"}, **options)
 
+    def address(self, service: str) -> str:
+        return self._secured.addresses[service]
+
     def get(self, service: str, path: str, *, masked: bool = False, **params: Any) -> Any:
         answer = self.ask(service, "GET", path, masked=masked, params=params)
         assert answer.status_code == 200, (answer.text, self._secured.log(service)[-2000:])

@@ -43,4 +43,6 @@ IMAGES = {
     "MONGO_IMAGE": "mongo:8.0",
     "PYTHON_IMAGE": "python:3.11-slim",
     "DEBIAN_IMAGE": "debian:bookworm-slim",
+    "PROMETHEUS_IMAGE": "prom/prometheus:v3.5.0",
+    "GRAFANA_IMAGE": "grafana/grafana:12.1.0",
 }

@@ -1,12 +1,14 @@
 """Every metric with its labels, from the code that registers it."""
 
+from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
 from prometheus_client import CollectorRegistry
 
+from services.apps.metrics import AppMetrics
 from services.ingest.metrics import DoorMetrics
 from services.intelligence.follower import Follower
-from services.intelligence.metrics import GraphMetrics
+from services.intelligence.metrics import GraphMetrics, job_metrics, outcome_metrics
 from services.rabbitmq.metrics import BridgeMetrics
 from services.relations.cache import QueryCache
 from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
@@ -15,6 +17,7 @@ from shared.contracts.topics import Topics
 from shared.http.metrics import RequestMetrics
 from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metrics import new_registry
+from shared.observability.service_metrics import add_service_metrics
 from shared.observability.tracing import NoTracing
 from shared.runtime.worker import Worker
 from tools.reference.markdown import code, sentence, table
@@ -32,12 +35,16 @@ def registered() -> CollectorRegistry:
     WorkerInstrumentation(registry, NoTracing(), "relations").watch(Worker(_never))
     registry.register(cache_metrics(QueryCache("off", 1)))
     registry.register(GraphMetrics(Follower(_never, cast(Any, None), Topics())))
+    registry.register(job_metrics(cast(Any, SimpleNamespace(runs=0, seconds=0.0))))
+    registry.register(outcome_metrics(cast(Any, SimpleNamespace(recorded=0, dropped=0, left_out=0))))
     plaintext_metric(registry)
     spelling_metric(registry)
     SenderMetrics(registry)
+    AppMetrics(registry)
     DoorMetrics(registry)
     BridgeMetrics(registry)
     RequestMetrics(_never, registry)
+    add_service_metrics(registry, "relations", list)
     return registry
 
 

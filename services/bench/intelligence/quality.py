@@ -22,6 +22,8 @@ Row = dict[str, Any]
 
 _DRAWS = 4
 _TUNED_ON = 500
+#: What is tried of ALS.
+_FACTORS, _PENALTIES, _CONFIDENCES = (8, 16, 32, 64, 128), (0.1, 1.0, 10.0), (1.0, 10.0, 40.0)
 
 
 def measure_quality(folder: Path) -> list[Row]:
@@ -82,27 +84,33 @@ def _compare(name: str, splits: list[Split], profiles: Profiles) -> list[Row]:
 
 
 def als(relations: Relations) -> Scores | None:
-    """implicit's alternating least squares (Hu, Koren, Volinsky, ICDM 2008), its factors and
-    penalty by an inner split. None without implicit."""
+    """implicit's alternating least squares (Hu, Koren, Volinsky, ICDM 2008), its factors,
+    penalty and confidence of an observation (α) by an inner split, as the walk's parameters are. None without
+    implicit."""
     if find_spec("implicit") is None:
         return None
     split = leave_last_out(relations).some(_TUNED_ON)
     indexed = Indexed(split.train)
     tried = {
         key: measure(split, indexed, _als(split.train, *key)).summary.ndcg
-        for key in product((8, 32, 64), (0.1, 3.0))
+        for key in product(_FACTORS, _PENALTIES, _CONFIDENCES)
     }
     return _als(relations, *max(tried, key=lambda key: tried[key]))
 
 
-def _als(relations: Relations, factors: int, regularization: float) -> Scores:
+def _als(relations: Relations, factors: int, regularization: float, alpha: float) -> Scores:
     from implicit.cpu.als import AlternatingLeastSquares
 
     consumers, providers, _ = relations.pairs()
     shape = len(relations.consumer_ids), len(relations.provider_ids)
     matrix = csr_matrix((np.ones(len(consumers), np.float32), (consumers, providers)), shape)
     model = AlternatingLeastSquares(
-        factors=factors, regularization=regularization, alpha=10, iterations=15, num_threads=1, random_state=1
+        factors=factors,
+        regularization=regularization,
+        alpha=alpha,
+        iterations=15,
+        num_threads=1,
+        random_state=1,
     )
     model.fit(matrix, show_progress=False)
 

@@ -8,6 +8,8 @@ t − t_x months ago (all of positive weight, none after the question's month):
     affinity = the score of the walk from the provider, without the consumer's own relationship with it
     worth    = risk · value · affinity
 
+With the money of each consumer, w is the mean of it per such month, at least 0.
+
 E contains P(alive), as in the measure of lifetime values: worth is highest where it is open whether the consumer
 comes back, and a call may decide it.
 
@@ -16,6 +18,7 @@ months before the question's, which are complete: so it stays the same while a m
 before a second month: consumers with one month only are counted, not listed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -38,7 +41,7 @@ FEWEST = 10
 FITTED = 1 << 14
 _MONTHS = 17
 
-CallLack = Lack | Literal["too_few", "no_repeaters", "no_model"]
+CallLack = Lack | Literal["too_few", "no_repeaters", "no_model", "no_money"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +99,21 @@ class Call:
     months: int
     first: int
     last: int
+    #: The same in money, in minor units, where that is what the worth is made of.
+    money_per_month: float | None = None
 
     @property
     def value(self) -> float:
+        """In weights of relations."""
         return self.expected * self.per_month
 
     @property
+    def money(self) -> float | None:
+        return None if self.money_per_month is None else self.expected * self.money_per_month
+
+    @property
     def worth(self) -> float:
-        return self.risk * self.value * self.answer.score
+        return self.risk * (self.value if self.money is None else self.money) * self.answer.score
 
 
 def known(graph: Graph, provider_id: str, question: Question) -> Known | Lack:
@@ -142,9 +152,16 @@ def fitted(found: Population) -> bgnbd.BgNbd:
     return bgnbd.fit(bgnbd.History(found.x, found.t_x, found.t, found.n))
 
 
-def calls(found: Known, model: bgnbd.BgNbd, question: Question, horizon: int) -> tuple[list[Call], int] | CallLack:
+def calls(
+    found: Known,
+    model: bgnbd.BgNbd,
+    question: Question,
+    horizon: int,
+    money: Mapping[str, int] | None = None,
+) -> tuple[list[Call], int] | CallLack:
     """Those worth most in the next ``horizon`` months, equal ones by id, and how many are worth anything. Call it
-    while the graph of ``found`` has not changed."""
+    while the graph of ``found`` has not changed. ``money`` is the net amount of each consumer in minor units of
+    one currency; then that is what they are worth."""
     graph, numbers, histories = found.walk.graph, found.numbers, found.histories
     risk, expected = _estimates(model, histories, month_number(question.month), horizon)
     if not (np.isfinite(risk).all() and np.isfinite(expected).all()):
@@ -153,8 +170,13 @@ def calls(found: Known, model: bgnbd.BgNbd, question: Question, horizon: int) ->
     wholes = candidates(found.walk, question)
     affinity = wholes * popularity_factors(graph, "consumer", question.beta) / SCALE
     worth = np.zeros(len(wholes))
-    worth[numbers] = risk * (expected * histories.worths) * affinity[numbers]
-    chosen = best(worth, graph.names["consumer"].ids, question.limit)
+    ids = graph.names["consumer"].ids
+    per_month = histories.worths
+    if money is not None:
+        net = np.array([max(0, money.get(ids[number], 0)) for number in numbers.tolist()], np.float64)
+        per_month = net / histories.months
+    worth[numbers] = risk * (expected * per_month) * affinity[numbers]
+    chosen = best(worth, ids, question.limit)
     place = {number: at for at, number in enumerate(numbers.tolist())}
     made = [
         Call(
@@ -165,6 +187,7 @@ def calls(found: Known, model: bgnbd.BgNbd, question: Question, horizon: int) ->
             int(histories.months[at]),
             int(histories.first[at]),
             int(histories.last[at]),
+            None if money is None else float(per_month[at]),
         )
         for answer, at in zip(
             answers(found.walk, chosen, wholes, question), (place[number] for number in chosen), strict=True

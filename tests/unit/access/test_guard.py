@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import httpx
@@ -16,7 +17,9 @@ from shared.access.quota import Quotas
 from shared.contracts.errors import Unavailable
 from shared.http.caller import SCOPES, Caller, unauthorized
 from shared.http.health import add_health
+from shared.http.limits import Limits
 from shared.http.metrics import add_metrics
+from shared.http.refusals import LONGEST_SECONDS, OF_ADDRESS, Refusals
 from shared.http.scopes import needs, public
 from shared.http.server import SECURITY_HEADERS, add_problem_handlers
 from tests.unit.ingest.test_door import NOW
@@ -285,3 +288,45 @@ def test_the_document_names_schemes_scopes_and_refusals() -> None:
     assert document["paths"]["/public"]["get"]["security"] == []
     assert "401" not in document["paths"]["/public"]["get"]["responses"]
     assert document["paths"]["/forgotten"]["get"]["security"][0] == {"apiKey": ["admin"]}
+
+
+def flood(app: FastAPI, requests: Sequence[tuple[str | None, str]], access: Access) -> list[tuple[int, float]]:
+    """The status and the wait of each request: its key, and the client that the proxy names. All come at once."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept[-1] = seconds
+
+    access.denials = Refusals(lambda: 100.0, sleep, *OF_ADDRESS)
+
+    async def story() -> list[tuple[int, float]]:
+        answers = []
+        transport = httpx.ASGITransport(app, client=("10.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://kith") as client:
+            for key, address in requests:
+                slept.append(0.0)
+                headers = {"X-Forwarded-For": address} | ({"Authorization": f"Bearer {key}"} if key else {})
+                answers.append(((await client.get("/read", headers=headers)).status_code, slept[-1]))
+        return answers
+
+    return asyncio.run(story())
+
+
+def test_an_address_that_tries_keys_is_told_so_ever_later_and_nobody_else_is() -> None:
+    access = Access(KEYS, limits=replace(Limits.usual(), proxies=("10.0.0.0/8",)))
+    wrong = [("kith_wrong", "192.0.2.1")] * 400
+    others = [("kith_wrong", "192.0.2.2"), (None, "192.0.2.3"), ("kith_read", "192.0.2.1")]
+    found = flood(service(access), [*wrong, *others], access)
+    a_second, at_once = OF_ADDRESS
+    assert [status for status, _ in found] == [401] * 402 + [200]
+    assert [wait for _, wait in found[:at_once]] == [0.0] * at_once
+    assert found[at_once][1] == pytest.approx(1 / a_second)
+    assert found[399][1] == LONGEST_SECONDS, "so much at most"
+    # Not of another address, not of a valid key of the same one.
+    assert [wait for _, wait in found[400:]] == [0.0, 0.0, 0.0]
+
+
+def test_without_a_proxy_an_address_cannot_say_that_it_is_another() -> None:
+    access = Access(KEYS)
+    found = flood(service(access), [("kith_wrong", f"192.0.2.{number}") for number in range(100)], access)
+    assert found[-1][1] > 0.5

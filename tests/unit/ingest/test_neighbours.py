@@ -10,14 +10,16 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from services.ingest import door as judging
 from services.ingest.api import create_app
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.chain import Entry
 from shared.access.guard import Access
 from shared.access.quota import Quotas, Rates
-from shared.contracts.limits import Most
+from shared.contracts.limits import Most, Owner
 from shared.contracts.topics import Topics
 from shared.http.caller import SCOPES, Caller
+from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
 from shared.settings import Settings
 from tests.unit.ingest.test_api import RecordingPublisher
@@ -178,3 +180,46 @@ def test_who_publishes_too_much_at_a_time_is_told_and_the_other_is_not() -> None
         door.recorder.close()
 
     asyncio.run(story())
+
+
+def test_a_batch_is_judged_in_slices_and_another_tenants_batch_comes_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One thread judges all large batches. The second tenant's is judged after one slice of the first's."""
+    order: list[str] = []
+    began, go_on = threading.Event(), threading.Event()
+    judge = judging.Door._judge
+
+    def noted(self: judging.Door, index: int, raw: bytes, added: Any, tenant: Any, *rest: Any) -> Any:
+        order.append(tenant)
+        if tenant == "a" and not began.is_set():
+            began.set()
+            assert go_on.wait(PATIENCE)
+        return judge(self, index, raw, added, tenant, *rest)
+
+    submit, submitted = FairPool.submit, list[str]()
+
+    def watched(self: FairPool, owner: Owner, *arguments: Any) -> Any:
+        found = submit(self, owner, *arguments)
+        submitted.append(owner.tenant)
+        return found
+
+    monkeypatch.setattr(judging.Door, "_judge", noted)
+    monkeypatch.setattr(FairPool, "submit", watched)
+
+    async def story() -> None:
+        door = Door()
+        large = [fields(id=f"e{each}") for each in range(1_000)]
+        first = asyncio.create_task(door.post("kith_a-1", large))
+        assert await asyncio.get_running_loop().run_in_executor(None, began.wait, PATIENCE)
+        second = asyncio.create_task(door.post("kith_b-1", large[:100]))
+        while "b" not in submitted:
+            await asyncio.sleep(0.001)
+        go_on.set()
+        assert (await second).json()["accepted"] == 100
+        assert (await first).json()["accepted"] == 1_000
+
+    asyncio.run(story())
+    assert order[:100] == ["a"] * 100
+    assert order[100:200] == ["b"] * 100
+    assert order[200:] == ["a"] * 900

@@ -16,6 +16,7 @@ from services.intelligence.engine.graph import Graph
 from services.intelligence.engine.question import Question
 from services.intelligence.next_routes import NextCalls
 from services.intelligence.parameters import NextQuery, RecommendQuery
+from services.intelligence.rows import Money
 from services.intelligence.state import State, Still, Tenant
 from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ, Caller
 from shared.measures.bgnbd import BgNbd
@@ -254,6 +255,46 @@ def test_the_answer_has_every_factor_and_reasons_that_add_up() -> None:
         assert math.fsum(points) == pytest.approx(item["affinity"], rel=1e-12)
         assert item["first_month"] < item["last_month"] <= MONTH
     assert NextCalls.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
+
+
+class Purse(Consents):
+    """Amounts of some consumers, all of purchases in euros."""
+
+    def __init__(self, amounts: dict[str, int]) -> None:
+        super().__init__(set(amounts))
+        self._amounts = amounts
+
+    def money(self, tenant: str, pairs: list[tuple[str, str]], asked: Money) -> dict[str, int]:
+        assert (tenant, {provider for _, provider in pairs}) == ("default", {"shop"})
+        cells = {c: {"purchase": {MONTH: {"count": 1, "amount": {"EUR": a}}}} for c, a in self._amounts.items()}
+        found = {consumer: asked.of(cells[consumer]) for consumer, _ in pairs if consumer in cells}
+        return {consumer: net for consumer, net in found.items() if net is not None}
+
+
+def test_with_a_currency_the_value_is_in_money() -> None:
+    graph = Graph.build(rows())
+    query = NextQuery(provider_id="shop", limit=100)
+    weighed = {item["consumer_id"]: item for item in still(graph).next(CALLER, query)["items"]}
+    some = sorted(weighed)
+    amounts = {id: 100 * number for number, id in enumerate(some)} | {some[-1]: -500}
+    in_euros = query.model_copy(update={"currency": "EUR"})
+    answer = still(graph, Purse(amounts)).next(CALLER, in_euros)
+    assert answer["currency"] == "EUR"
+    assert {item["consumer_id"] for item in answer["items"]} == {id for id in some if amounts[id] > 0}
+    for item in answer["items"]:
+        before = weighed[item["consumer_id"]]
+        assert item["per_month_minor"] == amounts[item["consumer_id"]] / item["months"]
+        assert item["expected_value_minor"] == item["expected_months"] * item["per_month_minor"]
+        assert item["worth"] == item["risk"] * item["expected_value_minor"] * item["affinity"]
+        assert (item["risk"], item["affinity"]) == (before["risk"], before["affinity"])
+    worths = [item["worth"] for item in answer["items"]]
+    assert worths == sorted(worths, reverse=True)
+    assert NextCalls.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
+    # Another currency, only views, or purchases that weigh nothing: there is no money.
+    for other in ({"currency": "CHF"}, {"kind": "view"}, {"weights": "purchase:0"}):
+        answer = still(graph, Purse(amounts)).next(CALLER, in_euros.model_copy(update=other))
+        assert (answer["items"], bool(answer["lack"])) == ([], True)
+    assert still(graph, Purse({})).next(CALLER, in_euros)["lack"] == "no_money"
 
 
 def test_the_affinity_is_the_score_of_the_recommendations_of_those_known() -> None:

@@ -11,34 +11,30 @@ import httpx
 import pytest
 import yaml
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.ingest.api import create_app
 from services.ingest.metrics import DoorMetrics
-from services.intelligence.metrics import GraphMetrics
-from services.rabbitmq.metrics import BridgeMetrics
 from services.relations.cache import QueryCache
-from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
-from services.webhooks.metrics import SenderMetrics
+from services.relations.metrics import cache_metrics
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS
-from shared.http.metrics import RequestMetrics, add_metrics
+from shared.http.metrics import add_metrics
 from shared.observability.gauges import WorkerGauges
-from shared.observability.instrumentation import WorkerInstrumentation
 from shared.observability.metered import PublisherMeter, StoreMeter
 from shared.observability.metrics import BulkHistogram, RunnerMetrics, new_registry
-from shared.observability.tracing import NoTracing
+from shared.observability.service_metrics import add_service_metrics
 from shared.runtime.protocols import Message
 from shared.runtime.runner import Runner
 from shared.runtime.worker import Worker
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
 from tests.support.builders import ARRIVAL_MS, OPEN, TOPICS, MemoryKith, message, recorded
-from tests.support.intelligence import MemoryIntelligence
 from tests.support.paths import ROOT
 from tests.support.runner import PLACE, RELATIONS, WatchedStore, kith_with, runner_of, steps, views
 from tests.unit.ingest.test_door import NOW
+from tools.reference.metrics import registered
 
 WHERE = {"projection": "relations", "topic": RELATIONS}
 
@@ -278,20 +274,9 @@ DASHBOARD = ROOT / "services/relations/dashboard.json"
 
 @pytest.fixture(scope="module")
 def exposed() -> set[str]:
-    """The names of all samples that the services can expose, as their composition roots build them."""
-    registry = new_registry()
-    observation = WorkerInstrumentation(registry, NoTracing(), "relations")
-    observation.watch(Worker(lambda: pytest.fail("never started")))
-    registry.register(cache_metrics(QueryCache("off", 1)))
-    registry.register(GraphMetrics(MemoryIntelligence(MemoryKith()).follower))
-    plaintext_metric(registry)
-    spelling_metric(registry)
-    DoorMetrics(registry)
-    SenderMetrics(registry)
-    BridgeMetrics(registry)
-    RequestMetrics(lambda *_: pytest.fail("never asked"), registry)
+    """The names of all samples that the services can expose."""
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}
-    return {family.name + suffix for family in registry.collect() for suffix in suffixes[family.type]}
+    return {family.name + suffix for family in registered().collect() for suffix in suffixes[family.type]}
 
 
 def named(text: str) -> set[str]:
@@ -336,3 +321,29 @@ def test_every_panel_of_the_dashboard_asks_something() -> None:
         assert panel["title"]
         assert panel["description"]
         assert all(named(target["expr"]) for target in panel["targets"])
+
+
+def test_a_service_is_ready_as_its_health_says_and_is_asked_now_and_then() -> None:
+    registry, reasons, asked, now = new_registry(), [""], [], 0.0
+
+    def ready() -> list[str]:
+        asked.append(now)
+        if reasons == ["broken"]:
+            raise RuntimeError
+        return [reason for reason in reasons if reason]
+
+    add_service_metrics(registry, "privacy", ready, lambda: now)
+
+    def value() -> float | None:
+        return registry.get_sample_value("kith_service_ready", {"service": "privacy"})
+
+    assert value() == 1.0
+    reasons[:] = ["MongoDB is away"]
+    assert value() == 1.0
+    assert len(asked) == 1
+    now = 6.0
+    assert value() == 0.0
+    reasons[:] = ["broken"]
+    now = 12.0
+    assert value() == 0.0
+    assert "kith_service_info" in generate_latest(registry).decode()

@@ -87,6 +87,7 @@ def test_the_json_has_no_more_and_no_less() -> None:
         "outbox",
         "plaintext",
         "incomplete",
+        "lost_keys",
         "not_in_nfc",
     }
 
@@ -97,6 +98,14 @@ def test_plain_text_past_the_door_is_shown_as_a_finding() -> None:
     assert "Findings: 12,345 events with personal data in plain text in kith.consumers." in " ".join(text.split())
     assert "KITH_PLAINTEXT=refuse" in text
     assert "12,345" in text
+
+
+def test_lost_keys_are_a_finding_with_what_to_do() -> None:
+    assert "lost_keys" not in shown(status(partition()))
+    text = " ".join(shown(status(partition(), lost_keys={"acme": 1, "default": 2_345})).split())
+    assert "Findings: 2,346 consumers have lost the keys" in text
+    assert "(1 of acme, 2,345 of default)" in text
+    assert "or erase them; the collection lost_keys lists them." in text
 
 
 def test_documents_that_a_rebuild_would_complete_are_named() -> None:

@@ -1,6 +1,7 @@
 """The images and docker-compose.yml name what exists, and prepared servers stay as they are. Without Docker."""
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -22,6 +23,7 @@ from services.cli.__main__ import app
 from services.cli.setup import initiate, setup
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.services import CONNECTORS, CORE, SERVICES
+from shared.http.problems.lookup import of_uri
 from shared.local.containers import KAFKA_IMAGE, MONGO_IMAGE
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports
@@ -33,6 +35,8 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 KITH = [name for name, container in CONTAINERS.items() if container["image"] == "kith"]
+#: What the profile `watch` adds, which nobody else starts.
+WATCH = {"watch-key", "prometheus", "grafana"}
 COMMANDS = set(typer.main.get_command(app).list_commands(None))  # type: ignore[attr-defined]
 
 
@@ -62,7 +66,7 @@ def test_one_dockerfile_builds_what_is_not_pulled() -> None:
     for name, container in CONTAINERS.items():
         if "build" in container:
             assert container["build"]["target"] in stages(), name
-        else:
+        elif name not in WATCH:
             assert substituted(container["image"]) in (KAFKA_IMAGE, MONGO_IMAGE), name
 
 
@@ -153,7 +157,36 @@ def test_every_port_is_open_to_this_machine_only_and_can_be_another() -> None:
     published = [port for container in CONTAINERS.values() for port in container.get("ports", ())]
     numbers = [re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_]+:-(\d+)\}:\d+", port) for port in published]
     assert all(numbers)
-    assert len({number[1] for number in numbers if number}) == len(published) == len(SERVICES) + 2
+    assert len({number[1] for number in numbers if number}) == len(published)
+    assert len(published) == len(SERVICES) + len({"kafka", "mongo", "prometheus", "grafana"})
+
+
+def test_prometheus_scrapes_every_process_of_every_service_and_has_every_rule() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    scraped = {}
+    for job in config["scrape_configs"]:
+        [found] = job["dns_sd_configs"]
+        scraped[job["job_name"]] = (found["names"], found["type"], found["port"])
+        assert job["authorization"] == {"credentials_file": "/run/kith/prometheus.key"}
+    assert scraped == {service: ([service], "A", port_of(service)) for service in SERVICES}
+    mounts = dict(
+        mount.rsplit(":", 2)[:2] for mount in CONTAINERS["prometheus"]["volumes"] if mount.count(":") == 2
+    )
+    for service in SERVICES:
+        assert mounts[f"./services/{service}/alerts.yml"] == f"/etc/prometheus/rules/{service}.yml"
+    assert config["rule_files"] == ["/etc/prometheus/rules/*.yml"]
+    for source in (*mounts, *(mount.split(":")[0] for mount in CONTAINERS["grafana"]["volumes"])):
+        assert source == "watch" or (ROOT / source).exists(), source
+    assert {name for name, container in CONTAINERS.items() if container.get("profiles") == ["watch"]} == WATCH
+
+
+def test_grafana_finds_the_dashboard_and_prometheus() -> None:
+    folder = ROOT / "deploy/grafana/provisioning"
+    [source] = yaml.safe_load((folder / "datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    [provider] = yaml.safe_load((folder / "dashboards/kith.yml").read_text())["providers"]
+    targets = [mount.split(":")[1] for mount in CONTAINERS["grafana"]["volumes"]]
+    assert f"{provider['options']['path']}/kith.json" in targets
 
 
 def test_the_gateway_leads_to_every_service() -> None:
@@ -169,6 +202,28 @@ def test_the_gateway_leads_to_every_service() -> None:
         assert f"{number} {service};" in DOCKERFILE
 
 
+def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:
+    page = re.compile(
+        r"location @(\d+) \{ default_type application/problem\+json;(.*?) return (\d+) \"(.*)\"; \}' \\\n"
+    )
+    found = page.findall(DOCKERFILE)
+    named = re.findall(r"error_page (\d+) @(\d+);", DOCKERFILE)
+    assert named == [(number, number) for number, *_ in found]
+    # The limits that it has, and what it says of a service that does not answer.
+    assert {"400", "408", "413", "429", "502", "504"} <= {number for number, *_ in found}
+    for number, headers, status, text in found:
+        body = json.loads(text.replace('\\"', '"'))
+        assert number == status == str(body["status"])
+        kind = of_uri(body["type"])
+        assert kind is not None
+        assert kind.status in (body["status"], 0)
+        assert body["title"] == kind.title
+        assert body["detail"]
+        assert ("Retry-After" in headers) == (number in ("429", "502", "504"))
+    # nginx gives every other status a page of its own, and these are all that it has cause for here.
+    assert "proxy_intercept_errors" not in DOCKERFILE
+
+
 def test_kafka_sends_its_clients_to_where_they_can_reach_it() -> None:
     environment = CONTAINERS["kafka"]["environment"]
     advertised = substituted(environment["KAFKA_ADVERTISED_LISTENERS"]).split(",")
@@ -181,15 +236,29 @@ def test_kafka_sends_its_clients_to_where_they_can_reach_it() -> None:
 
 
 def test_the_servers_keep_their_data_in_volumes() -> None:
-    kept = {volume for container in CONTAINERS.values() for volume in container.get("volumes", ())}
+    kept = {
+        volume
+        for name, container in CONTAINERS.items()
+        for volume in container.get("volumes", ())
+        if not container.get("profiles")
+    }
     assert kept == {"kafka:/var/lib/kafka/data", "mongo:/data/db"}
+    kept = {
+        volume for container in CONTAINERS.values() for volume in container.get("volumes", ()) if volume[0] != "."
+    }
     assert {volume.split(":")[0] for volume in kept} == set(COMPOSE["volumes"])
     assert CONTAINERS["kafka"]["environment"]["KAFKA_LOG_DIRS"] == "/var/lib/kafka/data"
 
 
 def test_all_that_stays_up_is_checked() -> None:
-    assert {name for name, container in CONTAINERS.items() if "healthcheck" not in container} == {"setup"}
-    assert {name for name, container in CONTAINERS.items() if "restart" not in container} == {"setup"}
+    assert {name for name, container in CONTAINERS.items() if "healthcheck" not in container} == {
+        "setup",
+        "watch-key",
+    }
+    assert {name for name, container in CONTAINERS.items() if "restart" not in container} == {
+        "setup",
+        "watch-key",
+    }
 
 
 def test_the_setup_is_there_and_waits_for_both_servers() -> None:

@@ -21,7 +21,7 @@ from tests.support.documents import (
 )
 from tests.support.paths import ROOT
 
-TOP = ("services/", "shared/", "tests/", "tools/", "docs/", ".ci/")
+TOP = ("services/", "shared/", "tests/", "tools/", "docs/", "deploy/", ".ci/")
 
 
 def paths(document: Path) -> list[str]:

@@ -20,7 +20,7 @@ from tests.support.paths import ROOT
 
 NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 #: Folders of services/ that are no process type of their own: the command, what it brings, and what measures it.
-OTHER = {"cli", "bench", "demo", "importer", "rebuild", "explain"}
+OTHER = {"cli", "bench", "demo", "importer", "rebuild", "explain", "backup"}
 
 each_service = pytest.mark.parametrize("name", SERVICES)
 
@@ -130,8 +130,12 @@ def test_a_service_that_shows_data_waits_for_the_ledger(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROJECTIONS)
-def test_a_projection_has_laws_and_alerts(name: str) -> None:
+def test_a_projection_has_laws(name: str) -> None:
     assert (ROOT / "tests/unit" / name / "test_laws.py").is_file(), f"tests/unit/{name}/test_laws.py"
+
+
+@each_service
+def test_a_service_has_alerts(name: str) -> None:
     assert (ROOT / "services" / name / "alerts.yml").is_file(), f"services/{name}/alerts.yml"
 
 

@@ -1,11 +1,12 @@
-// Who comes next for a consumer or provider, and why; who is similar; and communities.
+// Who comes next for a consumer or provider, and why; who is similar; whom a provider calls first; and communities.
 
 import { part } from "../answers.js";
 import { get } from "../api.js";
 import { choice, counted, data, h, isFew, panel, percent, rounded, shelf, table, whole } from "../dom.js";
+import { money } from "../money.js";
 import { who } from "../names.js";
 
-const MOST = 12, PATH = { consumer: "consumer_id", provider: "provider_id" };
+const MOST = 12, CURRENCY = /^[A-Z]{3}$/, PATH = { consumer: "consumer_id", provider: "provider_id" };
 const other = (side) => (side === "consumer" ? "provider" : "consumer");
 const title = { consumer: "Consumer", provider: "Provider" };
 // Below five, consumers are not counted.
@@ -16,9 +17,11 @@ export function view(main) {
   const next = panel("next", "Who comes next", "w6", "listed"), because = panel("because", "Why", "w6", "drawn");
   const similar = panel("similar", "Who is similar", "w6", "listed");
   const groups = panel("communities", "Communities", "w6", "listed");
+  const calls = panel("calls", "Whom to call today", "", "listed");
   const shelves = { next: shelf("list", "Who comes next"), similar: shelf("list", "Who is similar"),
-    groups: shelf("list", "Communities") };
+    groups: shelf("list", "Communities"), because: shelf("scroll", "Why"), calls: shelf("list", "Whom to call today") };
   const parts = { next: part([next.body], "Nobody comes next."), because: part([because.body], "Nothing to explain."),
+    calls: part([calls.body], "There is nobody to call."),
     similar: part([similar.body], "Nobody is similar."), groups: part([groups.body], "No community has been found.") };
   const input = h("input", { id: "whom", autocomplete: "off", required: true, size: 22 });
   const sides = choice("For whom", { consumer: "Consumer", provider: "Provider" }, side, (value) => (side = value));
@@ -26,7 +29,10 @@ export function view(main) {
     event.preventDefault();
     if (input.value.trim()) open(side, input.value.trim());
   } }, h("div", {}, sides), h("label", {}, "Its id", input), h("button", { type: "submit", class: "main" }, "Show")),
-  next.element, because.element, similar.element, groups.element);
+  next.element, because.element, calls.element, similar.element, groups.element);
+  const currency = h("input", { id: "currency", size: 4, maxlength: 3, placeholder: "EUR", autocomplete: "off",
+    onchange: () => { currency.value = currency.value.trim().toUpperCase(); call(); } });
+  calls.tools.replaceChildren(h("label", {}, "Value in money of ", currency));
 
   const open = (which, id) => given.go({ ...given.state, own: { [which]: id } });
   const link = (which, id, name) => h("button", { type: "button", onclick: () => open(which, id) }, who(id, name));
@@ -42,16 +48,15 @@ export function view(main) {
     const found = items[chosen], id = found?.[PATH[other(asked.side)]];
     if (!found) return popular?.length ? [h("p", {}, "They are the most popular ones: their score is the number of ",
       "their relationships, because nothing better is known.")] : null;
-    const owner = asked.side === "consumer" ? "they" : "this consumer";
-    return [h("h3", {}, who(id, found.name)),
-      h("p", {}, "The score is the sum of these points."),
-      ...found.because.map((reason) => h("div", {}, reason.via ? table(`Through what ${owner} know`,
+    const through = asked.side === "consumer" ? "Through what they know" : "Through what this consumer knows";
+    shelves.because.replaceChildren(...found.because.map((reason) => h("div", {}, reason.via ? table(through,
         ["Provider", "Strength", "Consumers of both", "Points", "Share"],
         [...reason.via.map((via) => [link("provider", via.provider_id, via.name), rounded(via.strength),
           people(via.shared_consumers), points(via.points), share(via.points, found.score)]),
         ...(reason.rest ? [[`${whole(reason.rest)} more`, "", "", points(reason.rest_points),
           share(reason.rest_points, found.score)]] : [])])
-        : h("p", {}, `${reason.term}: `, points(reason.points))))];
+        : h("p", {}, `${reason.term}: `, points(reason.points)))));
+    return [h("h3", {}, who(id, found.name)), h("p", {}, "The score is the sum of these points."), shelves.because];
   }
   const points = (value) => data(value, Number(value).toPrecision(3));
   const share = (value, whole) => data(value / whole, percent(value / whole));
@@ -60,12 +65,12 @@ export function view(main) {
     answer = found;
     const rows = found.items.length ? found.items : found.popular ?? [], far = other(asked.side);
     if (!rows.length && !found.reason) return null;
-    shelves.next.replaceChildren(...(found.reason ? [h("p", { class: "note" }, `${found.reason}. `,
+    shelves.next.replaceChildren(...(found.reason ? [h("p", { class: "note" }, sentence(found.reason), " ",
       rows.length ? "These are the most popular ones instead." : "")] : []), ...(rows.length ? [table(
       `The first ${whole(rows.length)}${found.candidates > rows.length ? ` of ${whole(found.candidates)}` : ""}`,
       [title[far], found.items.length ? "Score" : "Relationships"],
       rows.map((item, at) => [h("button", { type: "button", "aria-pressed": "false", onclick: () => explain(at) },
-        who(item[PATH[far]], item.name)), points(item.score)]))] : []));
+        who(item[PATH[far]], item.name)), found.items.length ? points(item.score) : counted(item.score)]))] : []));
     return [shelves.next];
   }
 
@@ -79,17 +84,44 @@ export function view(main) {
   }
 
   function communities(found) {
-    if (!found.items.length) return found.reason ? [h("p", { class: "note" }, `${found.reason}.`)] : null;
+    if (!found.items.length) return found.reason ? [h("p", { class: "note" }, sentence(found.reason))] : null;
     const names = (shares) => shares.map(({ name, providers }) => `${name} (${whole(providers)})`).join(", ");
     shelves.groups.replaceChildren(table(`Who has more to do with each other, as of ${found.as_of.at.slice(0, 16)
       .replace("T", " ")} UTC`, ["Community", "Consumers", "Providers", "Strongest", "Sells", "Where"],
     found.items.map((one) => [one.id, people(one.consumers), counted(one.providers),
       one.strongest.slice(0, 3).map((each) => link("provider", each.id, each.name)), names(one.categories.slice(0, 3)),
-      names(one.places.slice(0, 3))])));
+      names(one.places.slice(0, 3))]), "groups"));
     return [shelves.groups];
+  }
+  const sentence = (reason) => `${reason[0].toUpperCase()}${reason.slice(1)}.`;
+
+  // Risk × value × affinity, of the consumers of a provider.
+  function first(found) {
+    if (!found.items.length) return [h("p", { class: "note" }, sentence(found.reason ?? "there is nobody to call"))];
+    const value = (item) => (found.currency
+      ? data(item.expected_value_minor, money(Math.round(item.expected_value_minor), found.currency))
+      : rounded(item.expected_weight));
+    shelves.calls.replaceChildren(table("By risk × value × affinity",
+      ["Consumer", "Risk", found.currency ? "Value" : "Value (weights)", "Affinity", "Months", "Last month"],
+      found.items.map((item) => [link("consumer", item.consumer_id), risk(item.risk), value(item),
+        points(item.affinity), counted(item.months), item.last_month])));
+    return [shelves.calls];
+  }
+
+  // Small ones differ, too.
+  const risk = (value) => data(value, `${Number((value * 100).toPrecision(2))}%`);
+
+  function call() {
+    calls.element.hidden = asked?.side !== "provider";
+    if (calls.element.hidden) return;
+    const wanted = currency.value.trim();
+    if (wanted && !CURRENCY.test(wanted)) return parts.calls.say("A currency has three letters, such as EUR.");
+    parts.calls.ask(given, (options) => get("intelligence", "/v1/next",
+      { provider_id: asked.id, limit: MOST, ...(wanted ? { currency: wanted } : {}) }, options), first);
   }
 
   async function load() {
+    call();
     const mine = given, whose = { [PATH[asked.side]]: asked.id, limit: MOST };
     parts.similar.ask(given, (options) => get("intelligence", "/v1/similar", whose, options), alike);
     const found = await parts.next.ask(given, (options) => get("intelligence", "/v1/recommendations",
@@ -101,8 +133,9 @@ export function view(main) {
   return {
     filter(now) {
       given = now;
-      answer = null;
+      answer = asked = null;
       chosen = 0;
+      calls.element.hidden = true;
       const { consumer, provider } = now.state.own;
       parts.groups.ask(given, (options) => get("intelligence", "/v1/communities", { limit: 20 }, options), communities);
       if (consumer || provider) {

@@ -1,0 +1,222 @@
+"""Loads a backup into the database, in an order in which an interruption harms nothing."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bson.raw_bson import RawBSONDocument
+from pymongo.database import Database
+from pymongo.write_concern import WriteConcern
+
+from services.backup.audit import record_restore, recover_audit, revoked_since
+from services.backup.files import Manifest, check_collection, extended, read_collection, read_manifest
+from services.backup.log import check_no_members, check_positions
+from services.backup.lost import find_lost, record_lost
+from shared.access.audit_factory import audit_key, open_witness, user
+from shared.access.keys_mongo import COLLECTION as API_KEYS
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.revision import REVISION
+from shared.erasure.gate import destroy
+from shared.erasure.ledger import read_ledger
+from shared.mongo.errors import translated
+from shared.mongo.restores import DONE, RESTORE_ID, RESTORES, RUNNING
+from shared.mongo.store import OUTBOX, POSITIONS, connect
+from shared.runtime.protocols import Document, Partition
+from shared.settings import Settings, servers_of
+from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
+from shared.versions.generations import place_of
+
+#: Keys first, so that the erased ones among them are destroyed before there is anything that they open. Positions
+#: last: what they stand for is there by then.
+_FIRST, _LAST = (WRAPPING_KEYS, DATA_KEYS), (OUTBOX, POSITIONS)
+_BATCH, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore has done. ``destroyed``: keys of the backup whose consumers have been erased since."""
+
+    moment: str
+    documents: int
+    destroyed: int
+    revoked: int
+    recovered: int
+    lost_entries: int
+    lost_keys: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which folder has which collections."""
+
+    data: Manifest
+    folders: dict[str, Path]
+    manifests: dict[str, Manifest]
+
+    @property
+    def keys_are_as_new(self) -> bool:
+        """Whether every key of a consumer who is in the data is there."""
+        found = [self.manifests[name] for name in _FIRST if name in self.manifests]
+        # Moments are whole seconds.
+        return all(keys is self.data or keys.moment > self.data.moment for keys in found)
+
+    def collections(self) -> list[str]:
+        """All of them, in the order in which they are loaded."""
+        middle = sorted(self.folders.keys() - {*_FIRST, *_LAST})
+        return [name for name in (*_FIRST, *middle, *_LAST) if name in self.folders]
+
+
+def open_source(folder: Path, keys: Path | None, say: Callable[[str], None]) -> Source:
+    """The backup in ``folder``, with the keys of another one in ``keys``. Checks every file. Raises
+    ConfigurationError."""
+    data = read_manifest(folder)
+    if data.revision > REVISION:
+        raise ConfigurationError(f"{folder} was written by a later version of Kith ({data.kith})")
+    if data.part == "keys":
+        raise ConfigurationError(
+            f"{folder} has the data keys only; name the folder of the data, and this with --keys"
+        )
+    if data.part == "data" and keys is None:
+        raise ConfigurationError(f"{folder} has no data keys; name the folder that has them with --keys")
+    folders = dict.fromkeys(data.collections, folder)
+    manifests = dict.fromkeys(data.collections, data)
+    if keys is not None:
+        other = read_manifest(keys)
+        if other.part == "data":
+            raise ConfigurationError(f"{keys} has no data keys")
+        for name in _FIRST:
+            if name in other.collections:
+                folders[name], manifests[name] = keys, other
+    for name, place in sorted(folders.items()):
+        check_collection(place, name, manifests[name].collections[name])
+    say(f"{len(folders)} files are whole")
+    return Source(data, folders, manifests)
+
+
+def restore(
+    settings: Settings, folder: Path, keys: Path | None, replace: bool, say: Callable[[str], None]
+) -> Restored:
+    """Load the backup, destroy the keys of those who have been erased since, add the entries of the audit that the
+    topic has kept, revoke the API keys that have been revoked since, and find out whose keys are lost.
+
+    Until all of that is done no service works on the database; an interrupted restore is repeated from the
+    start. Raises ConfigurationError before anything is changed, and Unavailable.
+    """
+    _, mongo = servers_of(settings)
+    source = open_source(folder, keys, say)
+    check_no_members(settings)
+    positions = list(_positions(read_collection(folder, POSITIONS) if POSITIONS in source.folders else ()))
+    check_positions(((id, next) for id, next in positions), source.data.topics, settings)
+    ledger = read_ledger(settings)
+    with connect(mongo) as client:
+        database = client.get_database(settings.database, write_concern=WriteConcern("majority"))
+        _take(database, source.data.moment, replace)
+        documents = destroyed = 0
+        for name in source.collections():
+            _load(database, name, source)
+            documents += source.manifests[name].collections[name].documents
+            say(f"{name}: {source.manifests[name].collections[name].documents:,} documents")
+            if name == DATA_KEYS:
+                destroyed = destroy(database, [entry.document_id for entry in ledger.values()])
+        return _afterwards(settings, database, source, dict(positions), documents, destroyed)
+
+
+def _afterwards(
+    settings: Settings,
+    database: Database[Document],
+    source: Source,
+    positions: dict[str, int | None],
+    documents: int,
+    destroyed: int,
+) -> Restored:
+    now, key, moment = datetime.now(UTC), audit_key(settings), source.data.moment
+    recovered = recover_audit(settings, database, key)
+    revoked = _revoke(database, revoked_since(recovered), now)
+    lost = find_lost(settings, database, _read_by_relations(positions) if source.keys_are_as_new else {})
+    record_lost(database, lost, moment, now)
+    entries = record_restore(database, recovered, moment, user(), now, key)
+    with closing(open_witness(settings)) as witness:
+        witness.forward(entries)
+    with translated():
+        done = {"_id": RESTORE_ID, "state": DONE, "at": now, "moment": moment, "lost_keys": len(lost)}
+        database[RESTORES].replace_one({"_id": RESTORE_ID}, done)
+    return Restored(
+        moment,
+        documents,
+        destroyed,
+        revoked,
+        sum(map(len, recovered.entries.values())),
+        sum(recovered.lost.values()),
+        lost,
+    )
+
+
+def _take(database: Database[Document], moment: str, replace: bool) -> None:
+    """Empty the database, and mark it as being restored. Raises ConfigurationError when it is not empty."""
+    with translated():
+        names = [name for name in database.list_collection_names() if not name.startswith("system.")]
+        interrupted = RESTORES in names and database[RESTORES].find_one({"_id": RESTORE_ID, "state": RUNNING})
+        if names and not interrupted and not replace:
+            raise ConfigurationError(
+                f"the database {database.name} holds {len(names)} collections; --replace drops them for good"
+            )
+        mark = {"_id": RESTORE_ID, "state": RUNNING, "at": datetime.now(UTC), "moment": moment}
+        database[RESTORES].replace_one({"_id": RESTORE_ID}, mark, upsert=True)
+        for name in names:
+            if name != RESTORES:
+                database.drop_collection(name)
+
+
+def _load(database: Database[Document], name: str, source: Source) -> None:
+    known = source.manifests[name].collections[name]
+    with translated():
+        database.create_collection(name, check_exists=False, **extended(known.options))
+        count = 0
+        for batch in _batches(read_collection(source.folders[name], name)):
+            # Documents that were stored before a validator may not satisfy it.
+            database[name].insert_many(batch, ordered=False, bypass_document_validation=True)
+            count += len(batch)
+        for index in extended(known.indexes):
+            given = {option: value for option, value in index.items() if option not in ("key", "v", "ns")}
+            database[name].create_index(list(index["key"].items()), **given)
+    if count != known.documents:
+        raise ConfigurationError(f"{name} has {count} documents, and the backup says {known.documents}")
+
+
+def _batches(documents: Iterable[RawBSONDocument]) -> Iterator[list[RawBSONDocument]]:
+    batch: list[RawBSONDocument] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += len(document.raw)
+        if len(batch) == _BATCH or size > _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _positions(found: Iterable[RawBSONDocument]) -> Iterator[tuple[str, int | None]]:
+    for each in found:
+        yield each["_id"], each.get("next")
+
+
+def _read_by_relations(positions: dict[str, int | None]) -> dict[Partition, int]:
+    """The lowest next offset of each partition, over all versions of relations."""
+    found: dict[Partition, int] = {}
+    for id, next in positions.items():
+        if id.startswith("relations@"):
+            topic, _, number = place_of(id).rpartition("/")
+            place = Partition(topic, int(number))
+            found[place] = min(found.get(place, next or 0), next or 0)
+    return found
+
+
+def _revoke(database: Database[Document], prefixes: list[str], now: datetime) -> int:
+    if not prefixes:
+        return 0
+    wanted = {"_id": {"$in": prefixes}, "revoked": None}
+    with translated():
+        return database[API_KEYS].update_many(wanted, {"$set": {"revoked": now}}).modified_count

@@ -1,0 +1,101 @@
+"""Applications in MongoDB: the collections ``apps`` and ``app_keys``."""
+
+from dataclasses import asdict
+from typing import Any
+
+from bson.codec_options import CodecOptions
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from shared.access.apps.model import App, Limits, RevokedToken, Secret
+from shared.access.apps.schema import APPS, PUBLIC_KEYS
+from shared.access.apps.store import PublicKey
+from shared.contracts.errors import Stale
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document
+
+_PARTS = {"secrets": Secret, "revoked": RevokedToken}
+
+
+def durable(database: Database[Document], name: str) -> Collection[Document]:
+    """A collection whose writes survive a failover, so that what was revoked stays so, with aware times."""
+    return database.get_collection(
+        name,
+        codec_options=CodecOptions(tz_aware=True),
+        write_concern=WriteConcern("majority", wtimeout=10_000),
+        read_concern=ReadConcern("majority"),
+    )
+
+
+class MongoApps:
+    """An AppStore."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._apps = durable(database, APPS)
+
+    def insert(self, app: App) -> bool:
+        try:
+            with translated():
+                self._apps.insert_one(_document(app))
+        except Stale:
+            return False
+        return True
+
+    def find(self, id: str) -> App | None:
+        with translated():
+            found = self._apps.find_one({"_id": id})
+        return None if found is None else _app(found)
+
+    def all(self, tenant: str) -> list[App]:
+        with translated():
+            return [
+                _app(found) for found in self._apps.find({"tenant": tenant}).sort([("created", 1), ("_id", 1)])
+            ]
+
+    def replace(self, before: App, after: App) -> bool:
+        match = {"_id": before.id, "revision": before.revision}
+        with translated():
+            return self._apps.replace_one(match, _document(after)).matched_count == 1
+
+    def delete(self, app: App) -> bool:
+        with translated():
+            return self._apps.delete_one({"_id": app.id, "revision": app.revision}).deleted_count == 1
+
+
+class MongoPublicKeys:
+    """A PublicKeyStore."""
+
+    def __init__(self, database: Database[Document]) -> None:
+        self._keys = durable(database, PUBLIC_KEYS)
+
+    def find(self, kid: str) -> PublicKey | None:
+        with translated():
+            found = self._keys.find_one({"_id": kid})
+        return None if found is None else public_key(found)
+
+    def all(self) -> list[PublicKey]:
+        with translated():
+            return [public_key(found) for found in self._keys.find().sort([("created", 1), ("_id", 1)])]
+
+
+def public_key(document: Document) -> PublicKey:
+    return PublicKey(
+        document["_id"], document["issuer"], document["jwk"], document["created"], document.get("until")
+    )
+
+
+def _document(app: App) -> Document:
+    fields: Document = {name: value for name, value in asdict(app).items() if value is not None}
+    lists = {name: list(value) for name, value in fields.items() if isinstance(value, tuple)}
+    return {"_id": fields.pop("id"), **fields, **lists}
+
+
+def _app(document: Document) -> App:
+    fields: dict[str, Any] = {name: value for name, value in document.items() if name != "_id"}
+    for name, value in fields.items():
+        if isinstance(value, list):
+            part = _PARTS.get(name)
+            fields[name] = tuple(value if part is None else (part(**each) for each in value))
+    return App(id=document["_id"], **{**fields, "limits": Limits(**fields["limits"])})

@@ -1,0 +1,57 @@
+"""The collections of applications: JSON Schema validators and indexes. Pure.
+
+``apps`` and ``app_keys`` are read by every service that accepts access tokens. The private keys are in a
+collection of their own, which only the apps service may read.
+"""
+
+from typing import Any
+
+from shared.contracts.collections import Collections, CollectionSpec, object_schema
+
+APPS, PUBLIC_KEYS, PRIVATE_KEYS = "apps", "app_keys", "app_private_keys"
+
+_STRING: dict[str, Any] = {"bsonType": "string"}
+_TEXTS: dict[str, Any] = {"bsonType": "array", "items": _STRING}
+_DATE: dict[str, Any] = {"bsonType": "date"}
+_WHOLE: dict[str, Any] = {"bsonType": ["int", "long"]}
+_OBJECTS: dict[str, Any] = {"bsonType": "array", "items": {"bsonType": "object"}}
+_HASH: dict[str, Any] = {"bsonType": "string", "pattern": "^[0-9a-f]{64}$"}
+
+_APP = object_schema(
+    required={
+        "tenant": _STRING,
+        "name": _STRING,
+        "state": {"enum": ["pending", "approved", "suspended"]},
+        "requested": _TEXTS,
+        "scopes": _TEXTS,
+        "masks": _TEXTS,
+        "limits": {"bsonType": "object"},
+        "registration": _HASH,
+        "secrets": _OBJECTS,
+        "revoked": _OBJECTS,
+        "contacts": _TEXTS,
+        "auth_method": _STRING,
+        "created": _DATE,
+        "created_by": _STRING,
+        "revision": _WHOLE,
+    },
+    optional={
+        "uri": _STRING,
+        "logo_uri": _STRING,
+        "policy_uri": _STRING,
+        "tos_uri": _STRING,
+        "software_id": _STRING,
+        "software_version": _STRING,
+        "reason": _STRING,
+    },
+)
+_PUBLIC = {"jwk": {"bsonType": "object"}, "issuer": _STRING, "created": _DATE}
+
+COLLECTIONS: Collections = {
+    APPS: CollectionSpec(_APP, indexes=((("tenant", 1), ("created", 1)),)),
+    PUBLIC_KEYS: CollectionSpec(object_schema(_PUBLIC, {"until": _DATE})),
+    # ``sealed``: the private key is encrypted with a key of the vault.
+    PRIVATE_KEYS: CollectionSpec(
+        object_schema({**_PUBLIC, "private": {"bsonType": "binData"}, "sealed": {"bsonType": "bool"}})
+    ),
+}

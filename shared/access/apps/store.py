@@ -1,0 +1,49 @@
+"""The interfaces of what is stored of applications, for every service that verifies their tokens. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from shared.access.apps.model import App
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key that verifies access tokens: a JWK without its private part. ``kid`` names it, ``issuer`` is the
+    ``iss`` of its tokens. ``until``: no token of it is valid from then on; None for a key in use."""
+
+    kid: str
+    issuer: str
+    jwk: Mapping[str, Any] = field(repr=False)
+    created: datetime
+    until: datetime | None = None
+
+
+class AppStore(Protocol):
+    """Stores applications. Every method raises Unavailable while the servers are unavailable. A write is durable
+    when the method returns."""
+
+    def insert(self, app: App) -> bool:
+        """Store a new application. Returns False when one with this id exists."""
+
+    def find(self, id: str) -> App | None: ...
+
+    def all(self, tenant: str) -> list[App]:
+        """Every application of a tenant, oldest first."""
+
+    def replace(self, before: App, after: App) -> bool:
+        """Store ``after`` if the stored application still has the revision of ``before``. Returns whether it
+        had."""
+
+    def delete(self, app: App) -> bool:
+        """Delete the application if it still has this revision. Returns whether it had."""
+
+
+class PublicKeyStore(Protocol):
+    """The keys that verify access tokens. Every method raises Unavailable."""
+
+    def find(self, kid: str) -> PublicKey | None: ...
+
+    def all(self) -> list[PublicKey]:
+        """Every key, the oldest first, also those that have ended."""

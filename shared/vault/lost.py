@@ -1,0 +1,81 @@
+"""Consumers whose data key was lost with a database: what was sealed with it can never be read again."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+import pymongo
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+
+from shared.contracts.findings import FINDINGS, KEYS_LOST
+from shared.runtime.protocols import Document
+from shared.vault.schema import DATA_KEYS
+
+log = logging.getLogger(__name__)
+
+#: One document per consumer, written by `kith restore`.
+LOST_KEYS = "lost_keys"
+_LOOK_SECONDS = 30.0
+_TIMEOUT_SECONDS = 10.0
+_BATCH = 1_000
+
+
+def finding_of(tenant: str) -> str:
+    """The id of the finding that counts a tenant's."""
+    return f"{KEYS_LOST}/{tenant}"
+
+
+class LostKeys:
+    """A Background that keeps the findings ``lost-keys/<tenant>`` up to date: an erased consumer is no longer
+    among them. ``show`` receives the number of consumers of all tenants."""
+
+    def __init__(self, database: Database[Document], show: Callable[[int], object]) -> None:
+        self._lost, self._keys, self._findings = database[LOST_KEYS], database[DATA_KEYS], database[FINDINGS]
+        self._show = show
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="lost-keys", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(_TIMEOUT_SECONDS)
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with pymongo.timeout(_TIMEOUT_SECONDS):
+                    self.look()
+            except PyMongoError as error:
+                log.debug("lost keys not counted: %s", error)
+            self._stop.wait(_LOOK_SECONDS)
+
+    def look(self) -> None:
+        """Forget the erased ones, and count the others. Raises PyMongoError."""
+        ids: list[str] = []
+        for each in self._lost.find({}, {"_id": 1}):
+            ids.append(each["_id"])
+            if len(ids) == _BATCH:
+                self._forget_erased(ids)
+                ids = []
+        self._forget_erased(ids)
+        counts = {
+            each["_id"]: each["n"]
+            for each in self._lost.aggregate([{"$group": {"_id": "$tenant", "n": {"$sum": 1}}}])
+        }
+        for finding in self._findings.find(
+            {"_id": {"$gt": f"{KEYS_LOST}/", "$lt": f"{KEYS_LOST}0"}}, {"count": 1}
+        ):
+            count = counts.get(finding["_id"].removeprefix(f"{KEYS_LOST}/"), 0)
+            if count != finding["count"]:
+                self._findings.update_one({"_id": finding["_id"]}, {"$set": {"count": count}})
+        self._show(sum(counts.values()))
+
+    def _forget_erased(self, ids: list[str]) -> None:
+        if not ids:
+            return
+        erased = [each["_id"] for each in self._keys.find({"_id": {"$in": ids}, "destroyed": True}, {"_id": 1})]
+        if erased:
+            self._lost.delete_many({"_id": {"$in": erased}})

@@ -1,0 +1,277 @@
+"""Backup and restore on real servers: keys, erasures, the audit, and what does not fit."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from pymongo.database import Database
+
+from services.backup.dump import Part, backup
+from services.backup.files import MANIFEST
+from services.backup.restore import Restored, restore
+from services.explain.log import LogScan
+from shared.access.acts import recorder
+from shared.access.audit_mongo import MongoAuditLog
+from shared.access.keys import ApiKeys
+from shared.access.keys_mongo import MongoKeys
+from shared.access.verify import Witnessed, verify
+from shared.contracts.codec import encode
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.events import event_key
+from shared.contracts.topics import AUDIT, LEDGER, Topics
+from shared.erasure.records import LedgerEntry, erasure_id
+from shared.kafka.clients import open_publisher, open_reader
+from shared.mongo.restores import RESTORES, RUNNING, restore_problems
+from shared.mongo.store import connect, prepare
+from shared.observability.status import read_status
+from shared.runtime.protocols import Document, Message
+from shared.settings import Settings
+from shared.vault.lost import LostKeys
+from shared.vault.open import vault_in
+from shared.vault.schema import COLLECTIONS, DATA_KEYS
+from shared.vault.sealing import keys_for, sealed
+from tests.support.builders import event
+from tests.support.vault import MASTER_KEY
+from tests.support.waiting import PATIENCE_SECONDS
+
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+
+
+class Installation:
+    """Topics and a database with personal data, as the services leave them, without a worker."""
+
+    def __init__(self, settings: Settings, database: Database[Document], folder: Path) -> None:
+        self.settings, self.database, self._folder = settings, database, folder
+        self.topics = Topics(settings.topic_prefix)
+        self._backups = 0
+        vault = vault_in(settings, database)
+        assert vault is not None
+        self.vault = vault
+        prepare(database, COLLECTIONS)
+        self.keys = ApiKeys(MongoKeys(database), lambda: datetime.now(UTC))
+
+    def send(self, message: Message) -> None:
+        with closing(open_publisher(self.settings)) as publisher:
+            publisher.send([message]).result(PATIENCE_SECONDS)
+
+    def profile(self, consumer_id: str) -> None:
+        """A profile arrives at the door, and is stored as if by a worker."""
+        data = {"consumer_id": consumer_id, "personal": {"name": consumer_id.title()}}
+        events = [event("consumer.upserted", f"e-{consumer_id}", "2026-01-01T00:00:00Z", data)]
+        [one] = sealed(events, keys_for(self.vault, events))
+        assert one is not None
+        self.send(Message(self.topics.of(one), event_key(one), encode(one), 0))
+        self.database["consumers"].insert_one({"_id": f"default:{consumer_id}", "tenant": "default"})
+        self.database["positions"].update_one(
+            {"_id": f"relations@1/{self.topics.name('consumers')}/0"},
+            {"$inc": {"next": 1}, "$set": {"owner": "host/1", "epoch": 3}},
+            upsert=True,
+        )
+
+    def erase(self, consumer_id: str) -> None:
+        entry = LedgerEntry(
+            erasure=erasure_id("default", consumer_id),
+            tenant="default",
+            consumer_id=consumer_id,
+            mode="delete",
+            time=NOW,
+        )
+        self.send(Message(self.topics.name(LEDGER), consumer_id.encode(), entry.model_dump_json().encode()))
+        self.vault.destroy("default", consumer_id)
+
+    def act(self, action: str, subject: dict[str, str], tenant: str = "default") -> None:
+        with recorder(self.settings, self.database) as acts:
+            acts.record(tenant, action, subject)
+
+    def back_up(self, part: Part = "all") -> Path:
+        self._backups += 1
+        folder = self._folder / f"backup-{self._backups}"
+        backup(self.settings, folder, part, lambda _: None)
+        return folder
+
+    def restore(self, folder: Path, keys: Path | None = None, *, replace: bool = False) -> Restored:
+        return restore(self.settings, folder, keys, replace, lambda _: None)
+
+    def lose(self) -> None:
+        self.database.client.drop_database(self.database.name)
+
+    def contents(self) -> dict[str, list[Document]]:
+        return {
+            name: list(self.database[name].find().sort("_id", 1))
+            for name in sorted(self.database.list_collection_names())
+            if name not in (RESTORES, "audit")
+        }
+
+    def audit_flaws(self) -> list[tuple[str, str, int]]:
+        seen = Witnessed()
+        with LogScan(self.settings) as scan:
+            scan.read(scan.bounds([self.topics.name(AUDIT)]), seen.take)
+        flaws = verify(MongoAuditLog(self.database), seen.hashes, None).flaws
+        return [(flaw.tenant, flaw.kind, flaw.sequence) for flaw in flaws]
+
+
+@pytest.fixture
+def place(real_settings: Settings, tmp_path: Path) -> Iterator[Installation]:
+    update = {"encryption": "on", "master_key": SecretStr(MASTER_KEY)}
+    settings = real_settings.model_copy(update=update)
+    assert settings.mongo is not None
+    with connect(settings.mongo) as client:
+        yield Installation(settings, client[settings.database], tmp_path)
+
+
+def test_what_was_stored_comes_back_as_it_was(place: Installation) -> None:
+    for name in ("ann", "bob"):
+        place.profile(name)
+    place.database["workers"].insert_one({"_id": "relations/host/1"})
+    folder = place.back_up()
+    before, indexes = place.contents(), place.database[DATA_KEYS].index_information()
+    validators = {each["name"]: each["options"] for each in place.database.list_collections()}
+    place.lose()
+    done = place.restore(folder)
+    assert (done.lost_keys, done.destroyed, done.revoked, done.lost_entries) == ([], 0, 0, 0)
+    # Signs of life belong to the database that ran.
+    assert place.contents() == {name: found for name, found in before.items() if name != "workers"}
+    assert place.database[DATA_KEYS].index_information() == indexes
+    restored = {each["name"]: each["options"] for each in place.database.list_collections()}
+    assert {name: restored[name] for name in restored.keys() & validators.keys()} == {
+        name: found for name, found in validators.items() if name != "workers"
+    }
+    assert restore_problems(place.database) == []
+
+
+def test_what_happened_since_holds_or_is_named(place: Installation) -> None:
+    place.profile("ann")
+    key, _ = place.keys.create("default", "shop", ["events:write"])
+    place.act("keys.create", {"key": key.prefix})
+    folder = place.back_up()
+    place.profile("bob")
+    place.erase("ann")
+    place.keys.revoke(key.prefix)
+    place.act("keys.revoke", {"key": key.prefix})
+    place.act("personal.read", {"consumer_id": "bob"})
+    place.lose()
+    done = place.restore(folder)
+    # The log has ann's name sealed, and nobody can read it; bob's key is nowhere.
+    assert place.database[DATA_KEYS].find_one({"_id": "default:ann"}, {"destroyed": 1}) == {
+        "_id": "default:ann",
+        "destroyed": True,
+    }
+    assert (done.lost_keys, done.destroyed, done.revoked) == ([("default", "bob")], 1, 1)
+    assert place.keys.get(key.prefix).revoked is not None
+    assert (done.recovered, done.lost_entries) == (2, 0)
+    assert place.audit_flaws() == []
+    place.act("personal.read", {"consumer_id": "bob"})
+    assert place.audit_flaws() == []
+    [entry] = [each for each in MongoAuditLog(place.database).entries("*") if each["action"] == "database.restore"]
+    assert entry["details"] == {"lost": 0, "recovered": 0}
+
+    shown: list[int] = []
+    lost = LostKeys(place.database, shown.append)
+    lost.look()
+    assert read_status(place.settings, place.database).lost_keys == {"default": 1}
+    place.vault.destroy("default", "bob")
+    lost.look()
+    assert shown == [1, 0]
+    assert read_status(place.settings, place.database).lost_keys == {}
+
+
+def test_keys_that_are_copied_more_often_are_not_lost(place: Installation) -> None:
+    place.profile("ann")
+    data = place.back_up("data")
+    place.profile("bob")
+    keys = place.back_up("keys")
+    assert not (data / f"{DATA_KEYS}.bson.gz").exists()
+    assert sorted(path.name for path in keys.iterdir()) == [
+        "data_keys.bson.gz",
+        MANIFEST,
+        "wrapping_keys.bson.gz",
+    ]
+    place.lose()
+    with pytest.raises(ConfigurationError, match="--keys"):
+        place.restore(data)
+    with pytest.raises(ConfigurationError, match="data keys only"):
+        place.restore(keys)
+    assert place.restore(data, keys).lost_keys == []
+    fresh = vault_in(place.settings, place.database)
+    assert fresh is not None
+    assert set(fresh.keys("default", ["ann", "bob"], create=False)) == {"ann", "bob"}
+
+
+def test_keys_that_are_older_than_the_data_are_noticed(place: Installation) -> None:
+    keys = place.back_up("keys")
+    place.profile("ann")
+    data = place.back_up("data")
+    place.lose()
+    assert place.restore(data, keys).lost_keys == [("default", "ann")]
+
+
+def test_entries_of_the_audit_that_nobody_has_are_missing_and_no_more(place: Installation) -> None:
+    place.act("personal.read", {"consumer_id": "ann"})
+    folder = place.back_up()
+    # Stored and then lost, before it was in the topic; the next one is there.
+    offline = place.settings.model_copy(update={"kafka": None})
+    with recorder(offline, place.database) as acts:
+        acts.record("default", "personal.read", {"consumer_id": "bob"})
+    place.act("personal.read", {"consumer_id": "cat"})
+    place.lose()
+    done = place.restore(folder)
+    assert (done.recovered, done.lost_entries) == (0, 2)
+    assert place.audit_flaws() == [("default", "missing", 2)]
+    place.act("personal.read", {"consumer_id": "dan"})
+    assert place.audit_flaws() == [("default", "missing", 2)]
+
+
+def test_a_database_that_is_not_empty_is_kept(place: Installation) -> None:
+    place.profile("ann")
+    folder = place.back_up()
+    place.database["consumers"].insert_one({"_id": "later"})
+    with pytest.raises(ConfigurationError, match="--replace"):
+        place.restore(folder)
+    assert place.database["consumers"].count_documents({}) == 2
+    place.restore(folder, replace=True)
+    assert place.database["consumers"].count_documents({}) == 1
+
+
+def test_nothing_works_on_a_half_restored_database(place: Installation) -> None:
+    place.profile("ann")
+    folder = place.back_up()
+    place.database[RESTORES].insert_one({"_id": "restore", "state": RUNNING})
+    assert "kith restore" in restore_problems(place.database)[0]
+    with pytest.raises(ConfigurationError, match="interrupted"):
+        place.back_up()
+    # Again, and it is whole.
+    assert place.restore(folder).lost_keys == []
+    assert restore_problems(place.database) == []
+
+
+def test_another_kafka_is_refused_before_anything_is_changed(place: Installation) -> None:
+    place.profile("ann")
+    folder = place.back_up()
+    before = place.contents()
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    name = place.topics.name("consumers")
+    manifest["topics"][name]["id"] = "another"
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ConfigurationError, match=f"{name} is not the one of the backup"):
+        place.restore(folder, replace=True)
+    place.database["positions"].update_many({}, {"$set": {"next": 99}})
+    with pytest.raises(ConfigurationError, match="does not fit this Kafka"):
+        place.restore(place.back_up(), replace=True)
+    place.database["positions"].update_many({}, {"$set": {"next": 1}})
+    assert place.contents() == before
+
+
+def test_a_worker_that_still_runs_is_named(place: Installation) -> None:
+    folder = place.back_up()
+    topic = place.topics.name("relation-changes")
+    with closing(open_reader(place.settings, "analytics", [topic])) as reader:
+        found = 0
+        while not found:
+            found = len(reader.poll(500).assigned)
+        with pytest.raises(ConfigurationError, match="workers of analytics are still running"):
+            place.restore(folder, replace=True)

@@ -1,0 +1,367 @@
+"""The apps service over HTTP: forms and errors of OAuth 2.0, registrations, decisions, and a client not ours."""
+
+import asyncio
+import base64
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuthError
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from services.apps.api import create_app
+from shared.access.apps.credentials import BearerTokens
+from shared.access.apps.model import SCOPES_OF_APPS
+from shared.access.apps.tokens import AppTokens
+from shared.access.audit import MemoryAuditLog, Recorder
+from shared.access.fresh import FRESH_SECONDS
+from shared.access.guard import Access
+from shared.access.keys import ApiKeys
+from shared.access.keys_memory import MemoryKeys
+from shared.access.lookup import KeyLookup
+from tests.support.apps import ISSUER, Platform
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+Json = dict[str, Any]
+
+
+class CountsConsent:
+    def consented(self, tenant: str, purpose: str) -> int:
+        return len(tenant + purpose)
+
+
+class World(Platform):
+    """The service over memory, with a developer's key and one of the tenant's."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        keys = MemoryKeys()
+        made = ApiKeys(keys, self.clock)
+        self.log = MemoryAuditLog()
+        self.audit = Recorder(self.log, self.clock)
+        tokens = AppTokens(
+            self.store, self.pairs.published, self.clock.elapsed, lambda: self.clock.now.timestamp()
+        )
+        lookup = KeyLookup(keys, self.clock.elapsed, self.clock)
+        access = Access(lookup, BearerTokens(tokens, None), audit=self.audit)
+        self.outcomes: list[str] = []
+        self.app = create_app(
+            self.registry,
+            self.signer,
+            CountsConsent(),  # type: ignore[arg-type]
+            list,
+            self.outcomes.append,
+            access=access,
+            issuer=ISSUER,
+        )
+        self.developer = made.create("acme", "dev", ["apps:register"])[1]
+        self.tenant = made.create("acme", "ann", ["apps:manage"])[1]
+        self.stranger = made.create("other", "eve", ["apps:manage", "apps:register"])[1]
+
+    async def ask(self, method: str, path: str, bearer: str | None = None, **options: Any) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app)
+        headers = options.pop("headers", {}) | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+        async with httpx.AsyncClient(transport=transport, base_url=ISSUER) as client:
+            return await client.request(method, path, headers=headers, **options)
+
+    async def made(self, **metadata: Any) -> Json:
+        body = {"client_name": "Bonus", "scope": "consumers:read relations:read", **metadata}
+        answer = await self.ask("POST", "/register", self.developer, json=body)
+        assert answer.status_code == 201, answer.text
+        found: Json = answer.json()
+        return found
+
+    async def allowed(self, **granted: Any) -> Json:
+        made = await self.made()
+        answer = await self.ask("POST", f"/v1/apps/{made['client_id']}/approve", self.tenant, json=granted)
+        assert answer.status_code == 200, answer.text
+        return {**made, **answer.json()}
+
+    async def ask_token(self, made: Json, **form: str) -> httpx.Response:
+        parts = {"grant_type": "client_credentials", "client_id": made["client_id"], **form}
+        return await self.ask("POST", "/oauth/token", data={"client_secret": made["client_secret"], **parts})
+
+    def acts(self) -> list[tuple[str, str]]:
+        return [(entry["action"], entry["who"]) for entry in self.log.chains.get("acme", [])]
+
+
+def told(story: Callable[[World], Awaitable[None]]) -> None:
+    async def run() -> None:
+        world = World()
+        try:
+            await story(world)
+        finally:
+            world.audit.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_authlib_gets_a_token_and_revokes_it(method: str) -> None:
+    async def story(world: World) -> None:
+        made = await world.allowed()
+        async with AsyncOAuth2Client(
+            made["client_id"],
+            made["client_secret"],
+            token_endpoint_auth_method=method,
+            transport=httpx.ASGITransport(world.app),
+        ) as client:
+            token = await client.fetch_token(f"{ISSUER}/oauth/token", grant_type="client_credentials")
+            assert (token["token_type"], token["expires_in"]) == ("Bearer", 600)
+            assert token["scope"] == "consumers:read relations:read"
+            keys = KeySet.import_key_set((await client.get(f"{ISSUER}/.well-known/jwks.json")).json())
+            claims = jwt.decode(token["access_token"], keys, ["ES256"]).claims
+            assert (claims["client_id"], claims["tenant"]) == (made["client_id"], "acme")
+            with pytest.raises(OAuthError, match="invalid_scope"):
+                await client.fetch_token(f"{ISSUER}/oauth/token", grant_type="client_credentials", scope="admin")
+            # A token is a credential that lacks the scopes of this service.
+            answer = await world.ask("GET", "/v1/apps", token["access_token"])
+            assert answer.status_code == 403
+            done = await client.revoke_token(f"{ISSUER}/oauth/revoke", token["access_token"])
+            assert done.status_code == 200
+        world.clock.turn(FRESH_SECONDS)
+        assert (await world.ask("GET", "/v1/apps", token["access_token"])).status_code == 401
+
+    told(story)
+
+
+def test_the_metadata_lead_to_routes_that_there_are() -> None:
+    async def story(world: World) -> None:
+        found = (await world.ask("GET", "/.well-known/oauth-authorization-server")).json()
+        assert found["issuer"] == ISSUER
+        paths = world.app.openapi()["paths"]
+        for name, value in found.items():
+            if name.endswith(("_endpoint", "_uri")):
+                assert value.removeprefix(ISSUER) in paths, name
+        assert found["scopes_supported"] == list(SCOPES_OF_APPS)
+        words = (await world.ask("GET", "/v1/apps/scopes")).json()["items"]
+        assert {each["scope"] for each in words} == set(SCOPES_OF_APPS)
+
+    told(story)
+
+
+def basic(id: str, secret: str) -> Json:
+    return {"Authorization": "Basic " + base64.b64encode(f"{id}:{secret}".encode()).decode()}
+
+
+GRANT = {"grant_type": "client_credentials"}
+
+
+@pytest.mark.parametrize(
+    ("form", "headers", "status", "error"),
+    [
+        (GRANT, {}, 401, "invalid_client"),
+        (GRANT, basic("ID", "wrong"), 401, "invalid_client"),
+        (GRANT, basic("app_" + "a" * 16, "SECRET"), 401, "invalid_client"),
+        (GRANT, {"Authorization": "Basic !!!"}, 401, "invalid_client"),
+        (GRANT, {"Authorization": "Basic " + base64.b64encode(b"\xff:x").decode()}, 401, "invalid_client"),
+        (GRANT, {"Authorization": "Bearer x"}, 401, "invalid_client"),
+        ({**GRANT, "client_id": "ID", "client_secret": "SECRET"}, basic("ID", "SECRET"), 400, "invalid_request"),
+        ({**GRANT, "client_id": "other"}, basic("ID", "SECRET"), 400, "invalid_request"),
+        ({}, basic("ID", "SECRET"), 400, "invalid_request"),
+        ({"grant_type": "password"}, basic("ID", "SECRET"), 400, "unsupported_grant_type"),
+        ({**GRANT, "scope": "relations:read admin"}, basic("ID", "SECRET"), 400, "invalid_scope"),
+        ("grant_type=a&grant_type=b", basic("ID", "SECRET"), 400, "invalid_request"),
+        ("grant_type=%ff", basic("ID", "SECRET"), 400, "invalid_request"),
+        ("&".join(f"p{n}=1" for n in range(200)), basic("ID", "SECRET"), 400, "invalid_request"),
+        (b'{"grant_type": "client_credentials"}', {"Content-Type": "application/json"}, 400, "invalid_request"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_errors_are_those_of_the_specification(form: Any, headers: Json, status: int, error: str) -> None:
+    async def story(world: World) -> None:
+        made = await world.allowed()
+        real = {"ID": made["client_id"], "SECRET": made["client_secret"]}
+        told = {name: real.get(value, value) for name, value in form.items()} if isinstance(form, dict) else form
+        sent = {**FORM, **headers}
+        if headers.get("Authorization", "").startswith("Basic ") and "!" not in headers["Authorization"]:
+            id, _, secret = base64.b64decode(headers["Authorization"][6:]).decode("latin-1").partition(":")
+            if id == "ID" or secret == "SECRET":
+                sent |= basic(real.get(id, id), real.get(secret, secret))
+        content = urlencode(told) if isinstance(told, dict) else told
+        answer = await world.ask("POST", "/oauth/token", content=content, headers=sent)
+        assert (answer.status_code, answer.json()["error"]) == (status, error)
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers.get("www-authenticate", "").startswith("Basic ") == (status == 401)
+        assert made["client_secret"] not in answer.text
+        assert world.outcomes == [error]
+
+    told(story)
+
+
+def test_only_an_approved_application_gets_tokens() -> None:
+    async def story(world: World) -> None:
+        made = await world.made()
+        waiting = await world.ask_token(made)
+        assert (waiting.status_code, waiting.json()["error"]) == (400, "unauthorized_client")
+        path = f"/v1/apps/{made['client_id']}"
+        await world.ask("POST", f"{path}/approve", world.tenant, json={"scopes": ["relations:read"]})
+        given = await world.ask_token(made)
+        assert (given.status_code, given.json()["scope"]) == (200, "relations:read")
+        await world.ask("POST", f"{path}/suspend", world.tenant, json={"reason": "it asked too often"})
+        assert "suspended" in (await world.ask_token(made)).json()["error_description"]
+        read = await world.ask("GET", f"/register/{made['client_id']}", made["registration_access_token"])
+        assert (read.json()["state"], read.json()["reason"]) == ("suspended", "it asked too often")
+        assert (await world.ask("DELETE", path, world.tenant)).status_code == 204
+        assert (await world.ask_token(made)).status_code == 401
+        assert [act for act, _ in world.acts()] == [
+            *("app.register", "app.approve", "app.token", "app.suspend", "app.delete")
+        ]
+        assert dict(world.acts())["app.token"] == "Bonus"
+
+    told(story)
+
+
+def test_a_registration_has_the_names_of_the_specification_and_secrets_once() -> None:
+    async def story(world: World) -> None:
+        made = await world.made(client_uri="https://bonus.example", unknown_member=1, redirect_uris=[])
+        assert made["client_uri"] == "https://bonus.example"
+        assert "unknown_member" not in made
+        assert made["client_secret_expires_at"] > made["client_id_issued_at"] == int(world.clock.now.timestamp())
+        once = ("client_secret", "registration_access_token")
+        assert all(made[name] for name in once)
+        token, path = made["registration_access_token"], f"/register/{made['client_id']}"
+        assert made["registration_client_uri"] == ISSUER + path
+        read = (await world.ask("GET", path, token)).json()
+        assert not any(name in read for name in once)
+        listed = (await world.ask("GET", "/v1/apps?state=pending", world.tenant)).json()["items"]
+        assert listed == [read]
+        assert (await world.ask("GET", "/v1/apps?state=approved", world.tenant)).json()["items"] == []
+
+    told(story)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, "client_name"),
+        ({"client_name": "x"}, "scope"),
+        ({"client_name": "x", "scope": "admin"}, "cannot have admin"),
+        ({"client_name": "x\n", "scope": "relations:read"}, "client_name"),
+        ({"client_name": " ", "scope": "relations:read"}, "client_name"),
+        ({"client_name": "x", "scope": "relations:read", "client_uri": "http://bonus.example"}, "https"),
+        ({"client_name": "x", "scope": "relations:read", "logo_uri": "javascript:alert(1)"}, "https"),
+        ({"client_name": "x", "scope": "relations:read", "client_uri": "https://["}, "client_uri"),
+        ({"client_name": "x", "scope": "relations:read", "grant_types": ["password"]}, "client_credentials"),
+        ({"client_name": "x", "scope": "relations:read", "token_endpoint_auth_method": "none"}, "auth_method"),
+        ({"client_name": "x", "scope": "relations:read", "response_types": ["code"]}, "response_types"),
+        ({"client_name": 7, "scope": "relations:read"}, "client_name"),
+    ],
+)
+def test_metadata_that_make_no_sense_are_refused_with_the_reason(body: Json, said: str) -> None:
+    async def story(world: World) -> None:
+        answer = await world.ask("POST", "/register", world.developer, json=body)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client_metadata")
+        assert said in answer.json()["error_description"]
+        assert world.registry.all("acme") == []
+
+    told(story)
+
+
+def test_a_registration_token_is_for_one_application_and_changes_only_that() -> None:
+    async def story(world: World) -> None:
+        one, other = await world.made(), await world.made()
+        path, token = f"/register/{one['client_id']}", one["registration_access_token"]
+        for bearer in (other["registration_access_token"], world.tenant, world.developer, world.stranger):
+            for method, tail in (("GET", ""), ("DELETE", ""), ("GET", "/figures"), ("DELETE", "/secrets/x")):
+                assert (await world.ask(method, path + tail, bearer)).status_code in (403, 404)
+        right = {"client_id": one["client_id"], "client_name": "Bonus 2", "scope": "relations:read"}
+        for wrong, said in (
+            ({**right, "client_id": other["client_id"]}, "client_id"),
+            ({**right, "registration_access_token": token}, "set by Kith"),
+            ({**right, "client_secret": "guess"}, "client_secret"),
+        ):
+            answer = await world.ask("PUT", path, token, json=wrong)
+            assert answer.status_code == 400
+            assert said in answer.json()["error_description"]
+        answer = await world.ask("PUT", path, token, json={**right, "client_secret": one["client_secret"]})
+        assert (answer.status_code, answer.json()["client_name"]) == (200, "Bonus 2")
+        assert "contacts" in answer.json()
+        figures = await world.ask("GET", f"{path}/figures", token)
+        assert figures.json() == {"consented": len("acme" + one["client_id"]), "purpose": one["client_id"]}
+        assert (await world.ask("DELETE", path, token)).status_code == 204
+        assert (await world.ask("GET", path, other["registration_access_token"])).status_code == 404
+
+    told(story)
+
+
+def test_a_secret_is_replaced_without_downtime() -> None:
+    async def story(world: World) -> None:
+        made = await world.allowed()
+        path, token = f"/register/{made['client_id']}/secrets", made["registration_access_token"]
+        added = await world.ask("POST", path, token, json={"others_end_in_hours": 1})
+        assert added.status_code == 201
+        both = (made, {**made, "client_secret": added.json()["client_secret"]})
+        assert [(await world.ask_token(each)).status_code for each in both] == [200, 200]
+        third = await world.ask("POST", path, token, json={})
+        assert third.status_code == 409
+        assert "2 valid secrets" in third.json()["detail"]
+        world.clock.turn(timedelta(hours=1).total_seconds())
+        assert [(await world.ask_token(each)).status_code for each in both] == [401, 200]
+        gone = await world.ask("DELETE", f"{path}/{added.json()['secret']}", token)
+        assert gone.status_code == 204
+        assert (await world.ask_token(both[1])).status_code == 401
+        by_tenant = await world.ask(
+            "POST", f"/v1/apps/{made['client_id']}/secrets", world.tenant, json={"days": 1}
+        )
+        assert (
+            await world.ask_token({**made, "client_secret": by_tenant.json()["client_secret"]})
+        ).status_code == 200
+
+    told(story)
+
+
+def test_one_tenant_decides_nothing_about_the_applications_of_another() -> None:
+    async def story(world: World) -> None:
+        path = f"/v1/apps/{(await world.allowed())['client_id']}"
+        assert (await world.ask("GET", "/v1/apps", world.stranger)).json() == {"items": []}
+        for method, tail in (
+            *(("GET", ""), ("DELETE", ""), ("GET", "/figures"), ("DELETE", "/secrets/x")),
+            *(("POST", "/approve"), ("POST", "/suspend"), ("POST", "/secrets")),
+        ):
+            answer = await world.ask(method, path + tail, world.stranger, json={} if method == "POST" else None)
+            assert answer.status_code == 404, (method, tail)
+        assert (await world.ask("GET", path, world.tenant)).json()["state"] == "approved"
+
+    told(story)
+
+
+def test_a_token_of_another_application_is_not_revoked() -> None:
+    async def story(world: World) -> None:
+        one, other = await world.allowed(), await world.allowed()
+        text = (await world.ask_token(one)).json()["access_token"]
+
+        async def revoke(made: Json, token: str | None) -> httpx.Response:
+            form = {"client_id": made["client_id"], "client_secret": made["client_secret"]}
+            return await world.ask(
+                "POST", "/oauth/revoke", data=form if token is None else {**form, "token": token}
+            )
+
+        answer = await revoke(other, text)
+        assert (answer.status_code, answer.json()["error"]) == (400, "unauthorized_client")
+        for nothing in ("x", "a.b.c", text[:-3]):
+            assert (await revoke(one, nothing)).status_code == 200
+        assert (await revoke(one, None)).json()["error"] == "invalid_request"
+        assert (await world.ask("GET", "/v1/apps", text)).status_code == 403, "it is still valid"
+        assert (await revoke(one, text)).status_code == 200
+        world.clock.turn(FRESH_SECONDS)
+        assert (await world.ask("GET", "/v1/apps", text)).status_code == 401
+        assert ("app.token.revoke", "Bonus") in world.acts()
+
+    told(story)
+
+
+def test_what_cannot_be_put_on_record_is_not_done() -> None:
+    async def story(world: World) -> None:
+        made = await world.allowed()
+        world.log.away = True
+        assert (await world.ask_token(made)).status_code == 503
+        answer = await world.ask("POST", f"/v1/apps/{made['client_id']}/suspend", world.tenant, json={})
+        assert answer.status_code == 503
+        assert world.registry.all("acme")[0].state == "approved"
+
+    told(story)
