@@ -33,7 +33,7 @@ RUN printf '%s\n' \
     '    limit_conn_status 429;' \
     '    client_body_buffer_size 1m;' \
     '    resolver 127.0.0.11 valid=1s ipv6=off;' \
-    '    map $server_port $service { 8701 ingest; 8702 relations; 8703 analytics; 8704 privacy; 8705 exports; 8706 intelligence; 8707 webhooks; 8708 apps; 8709 rabbitmq; }' \
+    '    map $server_port $service { 8701 ingest; 8702 relations; 8703 analytics; 8704 privacy; 8705 exports; 8706 intelligence; 8707 webhooks; 8708 apps; 8709 rabbitmq; 8710 cassandra; 8711 postgres; }' \
     '    server {' \
     '        listen 8701;' \
     '        listen 8702;' \
@@ -44,6 +44,8 @@ RUN printf '%s\n' \
     '        listen 8707;' \
     '        listen 8708;' \
     '        listen 8709;' \
+    '        listen 8710;' \
+    '        listen 8711;' \
     '        error_page 400 @400;' \
     '        error_page 408 @408;' \
     '        error_page 413 @413;' \
@@ -68,7 +70,7 @@ RUN printf '%s\n' \
     '    }' \
     '}' > /etc/nginx/nginx.conf
 USER www-data
-EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709
+EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709 8710 8711
 CMD ["nginx", "-g", "daemon off;"]
 
 
@@ -84,13 +86,13 @@ RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action ig
 # The packages are a layer of their own, built anew only when the lock changes. The services need the extra "api"; with
 # "otel" (8 MB), traces need no image of their own.
 COPY pyproject.toml uv.lock ./
-RUN uv sync --frozen --no-dev --extra api --extra exports --extra intelligence --extra measures --extra otel --extra rabbitmq --extra webhooks --no-install-project
+RUN uv sync --frozen --no-dev --extra api --extra cassandra --extra exports --extra intelligence --extra measures --extra otel --extra postgres --extra rabbitmq --extra webhooks --no-install-project
 COPY LICENSE README.md ./
 COPY services services
 COPY shared shared
 # The second call leaves out what only the build of the package needs.
-RUN uv sync --frozen --no-dev --extra api --extra exports --extra intelligence --extra measures --extra otel --extra rabbitmq --extra webhooks --no-editable \
-    && uv sync --frozen --no-default-groups --extra api --extra exports --extra intelligence --extra measures --extra otel --extra rabbitmq --extra webhooks --no-editable
+RUN uv sync --frozen --no-dev --extra api --extra cassandra --extra exports --extra intelligence --extra measures --extra otel --extra postgres --extra rabbitmq --extra webhooks --no-editable \
+    && uv sync --frozen --no-default-groups --extra api --extra cassandra --extra exports --extra intelligence --extra measures --extra otel --extra postgres --extra rabbitmq --extra webhooks --no-editable
 
 
 FROM ${PYTHON_IMAGE} AS kith
@@ -99,6 +101,6 @@ COPY --from=build /opt/kith /opt/kith
 ENV PATH=/opt/kith/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER kith
-EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709
+EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709 8710 8711
 ENTRYPOINT ["kith"]
 CMD ["--help"]

@@ -79,6 +79,15 @@ class Settings(BaseSettings):
         description="Seconds that MongoDB works on one read of a service before it ends it. A stream of an export"
         " has an hour.",
     )
+    cassandra: SecretStr | None = Field(
+        None,
+        description="Address of the cluster that the Cassandra sink fills:"
+        " cassandra://user:password@host1,host2:9042/keyspace?datacenter=name&replication=3&ca=file.",
+    )
+    reads: Literal["mongo", "cassandra"] = Field(
+        "mongo",
+        description="Where the relations API reads its lists of relationships. `cassandra` needs KITH_CASSANDRA.",
+    )
     database: str = Field("kith", pattern=r"^[A-Za-z0-9_-]{1,38}$", description="MongoDB database.")
 
     topic_prefix: str = Field(
@@ -277,10 +286,20 @@ class Settings(BaseSettings):
         description="Public address of the apps API, such as https://apps.kith.example: the issuer of access"
         " tokens. Default: KITH_APPS_PORT of KITH_HOST.",
     )
+    cassandra_port: int = Field(8710, ge=0, le=65535, description="Port of the Cassandra sink.")
     webhook_allow: tuple[str, ...] = Field(
         (),
         description="Networks that webhooks may be sent to although they are not public, such as"
         ' ["10.1.0.0/16"] (JSON). Plain HTTP and any port are allowed there.',
+    )
+    postgres: SecretStr | None = Field(
+        None, description="Postgres that `kith postgres` writes into: postgresql://USER:PASSWORD@HOST/DATABASE."
+    )
+    postgres_schema: str = Field(
+        "kith", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="Schema of its tables in Postgres."
+    )
+    postgres_port: int = Field(
+        8711, ge=0, le=65535, description="Port of the Postgres sink's API (health, metrics)."
     )
     rabbitmq_port: int = Field(8709, ge=0, le=65535, description="Port of the bridge to RabbitMQ.")
     amqp: SecretStr | None = Field(
@@ -384,10 +403,11 @@ class Settings(BaseSettings):
     )
 
 
-Needed = Literal["kafka", "mongo", "master_key"]
+Needed = Literal["kafka", "mongo", "master_key", "cassandra"]
 _NEEDED: dict[Needed, tuple[str, str]] = {
     "kafka": ("KITH_KAFKA", "Kafka's address"),
     "mongo": ("KITH_MONGO", "MongoDB's address"),
+    "cassandra": ("KITH_CASSANDRA", "Cassandra's address"),
     "master_key": ("KITH_MASTER_KEY_FILE", "the file of the master keys for personal data"),
 }
 #: What the user can do about missing settings. A command that has looked for a running stack is more specific.
@@ -399,6 +419,7 @@ def require(settings: Settings, *needed: Needed) -> None:
     there = {
         "kafka": settings.kafka is not None,
         "mongo": settings.mongo is not None,
+        "cassandra": settings.cassandra is not None,
         "master_key": settings.encryption == "off"
         or settings.master_key_file is not None
         or settings.master_key is not None,
@@ -434,3 +455,10 @@ def servers_of(settings: Settings) -> tuple[str, str]:
     assert settings.kafka is not None
     assert settings.mongo is not None
     return settings.kafka, settings.mongo
+
+
+def cassandra_of(settings: Settings) -> str:
+    """Cassandra's address. Raises ConfigurationError."""
+    require(settings, "cassandra")
+    assert settings.cassandra is not None
+    return settings.cassandra.get_secret_value()

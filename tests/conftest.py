@@ -17,6 +17,8 @@ from shared.cassandra.address import Address, parse
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.services import SERVICES
 from shared.kafka.topics_admin import ensure_topics
+from shared.local.cassandra import CassandraServer
+from shared.local.processes import free_ports
 from shared.local.servers import Servers
 from shared.mongo.store import connect
 from shared.settings import Settings
@@ -58,15 +60,30 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addresses]:
 
 
 @pytest.fixture(scope="session")
-def cassandra_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """A cluster: the given one (KITH_CASSANDRA), else a node that the session starts. Where its jars cannot be
-    had, the test is skipped, except with KITH_TEST_CASSANDRA=required, as CI has it."""
-    from shared.local.cassandra import CassandraServer
-    from shared.local.processes import free_ports
-
-    if given := os.environ.get("KITH_CASSANDRA"):
-        yield parse(given)
+def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database in Postgres: that of KITH_POSTGRES, else of a server that is started here."""
+    if given := os.environ.get("KITH_POSTGRES"):
+        yield given
         return
+    from shared.local.postgres import server
+
+    folder = Path(tmp_path_factory.mktemp("postgres"))
+    with server(folder / "data", folder / "log" / "postgres.log") as started:
+        yield started.dsn
+
+
+@pytest.fixture(scope="session")
+def cassandra_address(request: pytest.FixtureRequest) -> Address:
+    """A cluster: the given one (KITH_CASSANDRA), else a node that the session starts."""
+    if given := os.environ.get("KITH_CASSANDRA"):
+        return parse(given)
+    return parse(request.getfixturevalue("cassandra_node").address)
+
+
+@pytest.fixture(scope="session")
+def cassandra_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CassandraServer]:
+    """A node that the session starts. Where its jars cannot be had, the test is skipped, except with
+    KITH_TEST_CASSANDRA=required, as CI has it."""
     folder = Path(tmp_path_factory.mktemp("cassandra"))
     port, storage_port = free_ports(2)
     server = CassandraServer(folder / "data", port, storage_port, folder / "cassandra.log", secured=True)
@@ -78,7 +95,7 @@ def cassandra_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Addr
         pytest.skip(f"there is no Cassandra: {error}")
     try:
         server.wait_ready()
-        yield parse(server.address)
+        yield server
     finally:
         server.stop()
 

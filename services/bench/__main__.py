@@ -46,10 +46,12 @@ class Bench:
 
     def run(self) -> None:
         options = self._options
-        asked = [options.latency, options.door, options.growth, options.neighbours]
+        asked = [options.latency, options.door, options.growth, options.neighbours, options.cassandra]
         if not any(asked):
             self.compare()
-        for wanted, act in zip(asked, (self.latency, self.door, self.growth, self.neighbours), strict=True):
+        for wanted, act in zip(
+            asked, (self.latency, self.door, self.growth, self.neighbours, self.cassandra), strict=True
+        ):
             if wanted:
                 act()
 
@@ -114,6 +116,18 @@ class Bench:
         title = f"The second tenant beside the first, ms: p50 within {MOST_TIMES:g} × idle + {FLOOR_MS:g} ms"
         self._show("neighbours", title, rows)
 
+    def cassandra(self) -> None:
+        from services.bench.cassandra import measure_cassandra
+
+        options = self._options
+        for size in options.sizes or [100_000]:
+            database = self._client[f"bench-cassandra-{size}"]
+            rates, times = measure_cassandra(
+                database, self._servers.folder / str(size), size, options.probes, self._say
+            )
+            self._show("cassandra rows", f"Rows of {size:,} relationships written into one node", rates)
+            self._show("cassandra lists", f"Lists of 100 of {size:,} relationships", times)
+
     def _show(self, kind: str, title: str, rows: Sequence[Row]) -> None:
         self._console.print(report.plain_table(title, rows))
         self._add(kind, rows)
@@ -162,6 +176,7 @@ def parser() -> argparse.ArgumentParser:
     add("--neighbours", action="store_true", help="measure one tenant beside another that does its worst instead")
     add("--attacks", nargs="+", choices=ATTACKS, metavar="NAME", help=f"of {', '.join(ATTACKS)}")
     add("--facts", type=int, default=40_000, help="facts of the first tenant for --neighbours")
+    add("--cassandra", action="store_true", help="measure the Cassandra sink and its lists instead")
     add("--intelligence", action="store_true", help="measure recommendations instead; needs no servers")
     add("--growth", action="store_true", help="measure growth instead: 10⁴ to 10⁶ facts, and hot spots")
     add("--growth-max", action="store_true", help=f"--growth up to {LARGEST:,} facts")
@@ -169,7 +184,7 @@ def parser() -> argparse.ArgumentParser:
         "--sizes",
         type=int,
         nargs="+",
-        help="other numbers of facts for --growth, or of relationships for --intelligence",
+        help="other numbers of facts for --growth, or of relationships for --intelligence and --cassandra",
     )
     add("--cache-gb", type=float, default=CACHE_GB, help="cache of mongod; larger data is read from disk")
     add("--wiredtiger", metavar="CONFIG", help="settings of mongod's storage, as in eviction_dirty_target=20")

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from services.analytics.schema import COLLECTIONS as ANALYTICS
+from services.cassandra.schema import BESIDE as CASSANDRA_BESIDE
+from services.cassandra.schema import COLLECTIONS as CASSANDRA
 from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.schema import COLLECTIONS as PRIVACY
 from services.relations.fact_erasure import ERASED
@@ -14,6 +16,7 @@ from shared.access.apps.schema import APPS, PUBLIC_KEYS
 from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.cursor_key import COLLECTION as CURSOR_KEYS
+from shared.access.event_days import COLLECTION as EVENT_DAYS
 from shared.access.key_uses import COLLECTION as KEY_USES
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
@@ -59,7 +62,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
     """
     common = {
         **dict.fromkeys((API_KEYS, APPS, PUBLIC_KEYS, RESTORES), _READ),
-        KEY_USES: ("find", "insert", "update"),
+        **dict.fromkeys((KEY_USES, EVENT_DAYS), ("find", "insert", "update")),
         **dict.fromkeys((AUDITED, CURSOR_KEYS), _ADD),
     }
     # Every service that seals creates keys; relations and privacy destroy them; only an operator rewraps them.
@@ -142,6 +145,21 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # To check that the consumers of the ledger are erased.
             **_versions(("consumers", "relations", ERASED), _READ),
         },
+        "cassandra": {
+            **worker,
+            **dict.fromkeys({**CASSANDRA, **CASSANDRA_BESIDE}, _KEEP),
+            # The rows are made of these.
+            **_versions(("relations", "relationships", "aggregates"), _READ),
+            # To check that the consumers of the ledger are erased.
+            **_versions(("consumers", ERASED), _READ),
+            DATA_KEYS: _READ,
+        },
+        "postgres": {
+            **worker,
+            DEAD_LETTERS: _KEEP,
+            # What the changes name is read from them.
+            **_versions(("consumers", "providers", "relations", "relationships", ERASED), _READ),
+        },
         OPERATOR: {
             **worker,
             API_KEYS: ("find", "insert", "update"),
@@ -151,6 +169,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             APPS: (*_READ, "collStats"),
             # To replace the key that signs access tokens.
             PUBLIC_KEYS: ("find", "update"),
+            **dict.fromkeys(CASSANDRA_BESIDE, _KEEP),
             # Neither belongs to a version, so dropping a version keeps them.
             DEAD_LETTERS: _CHANGE,
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),

@@ -53,6 +53,19 @@ for _name in get_args(Name):
     _build_command(_name, PROJECTIONS[_name].rebuilds)
 
 
+@rebuild_app.command("cassandra")
+def cassandra_command(json_line: Json = False) -> None:
+    """Make every row of the Cassandra sink anew from MongoDB, and delete those that no document has.
+
+    The sink goes on meanwhile, and readers notice nothing. It may be stopped and run again at any time. It is
+    needed after Cassandra was restored from a backup, and after a switch of relations or analytics that published
+    no differences.
+    """
+    from services.rebuild.sink import rebuild_sink
+
+    raise typer.Exit(rebuild_sink(json_line))
+
+
 @rebuild_app.command("diff")
 def diff_command(name: Which, rate: Rate = RATE, json_line: Json = False) -> None:
     """Compare the new version with the live one, document by document, and explain the differences.

@@ -194,7 +194,8 @@ class Stack:
                 self._servers = [*self._servers, *system.processes]
                 address = system.address
                 self.settings = self.settings.model_copy(update={setting: address})
-            self.addresses[setting] = (
+            # By the setting, unless the service that it is for has the same name.
+            self.addresses[f"{setting} server" if setting in self._chosen else setting] = (
                 address.get_secret_value() if isinstance(address, SecretStr) else str(address)
             )
 

@@ -116,7 +116,8 @@ def _show(endpoints: list[dict[str, Any]]) -> None:
             [
                 each["endpoint"],
                 _state(each),
-                *(f"{each[name]:,}" for name in ("queued", "behind", "failed")),
+                # A key that is bound to a purpose is not told how much is behind.
+                *(f"{each[name]:,}" if name in each else "" for name in ("queued", "behind", "failed")),
                 each["url"],
             ]
         )
@@ -184,9 +185,8 @@ def replay_command(
 ) -> None:
     """Send the changes since a time again, in order; those from now on follow."""
     answer = _client(service, tenant).ask("POST", f"{_of(endpoint)}/replay", {"since": since})
-    typer.echo(
-        f"{answer['changes']} changes are read again; their deliveries bear kith-replay: {answer['replay']}."
-    )
+    many = answer.get("changes", "The")
+    typer.echo(f"{many} changes are read again; their deliveries bear kith-replay: {answer['replay']}.")
 
 
 @webhook_app.command("retry")
@@ -220,7 +220,8 @@ def rotate_command(
 def enable_command(endpoint: _Id, tenant: _Tenant = None, service: _Url = None) -> None:
     """Enable an endpoint. It gets everything that has changed meanwhile."""
     answer = _client(service, tenant).ask("POST", f"{_of(endpoint)}/enable", {})
-    typer.echo(f"Enabled. {answer['queued']} deliveries wait, {answer['behind']} changes are to be read.")
+    behind = f", {answer['behind']} changes are to be read" if "behind" in answer else ""
+    typer.echo(f"Enabled. {answer['queued']} deliveries wait{behind}.")
 
 
 @webhook_app.command("disable")

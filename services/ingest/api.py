@@ -62,6 +62,10 @@ async def _recorded(access: Access, caller: Caller, erasures: Sequence[ConsumerE
     await access.record_all(acts)
 
 
+class NotCounted(Exception):
+    """The credential has a quota of events in a day, and the count cannot be asked."""
+
+
 class Ledger(Protocol):
     """The erased consumers, and the reasons why the list may be incomplete."""
 
@@ -138,6 +142,10 @@ def create_app(
             else:
                 verdicts = [verdict for slice in slices for verdict in slice]
             access.charge(caller, "events", len(verdicts))
+            try:
+                await access.charge_day(caller, len(verdicts))
+            except Unavailable as error:
+                raise NotCounted from error
             if vault is not None:
                 verdicts = await seal(vault, verdicts, blocking, compute)
             accepted = [verdict for verdict in verdicts if isinstance(verdict, Accepted)]
@@ -177,6 +185,13 @@ def create_app(
     async def not_connected(_: Request, __: NotConnected) -> Response:
         detail = f"Kafka cannot be reached, so nothing was published; retry later. {_SAFE}"
         return problem(503, detail, {"Retry-After": "5"}, kind=NOT_ACKNOWLEDGED)
+
+    @app.exception_handler(NotCounted)
+    async def not_counted(_: Request, __: NotCounted) -> Response:
+        detail = (
+            f"the credential's events of today cannot be counted, so nothing was published; retry later. {_SAFE}"
+        )
+        return problem(503, detail, {"Retry-After": "5"})
 
     @app.exception_handler(NotYetUnderstood)
     async def not_yet_understood(_: Request, error: NotYetUnderstood) -> Response:

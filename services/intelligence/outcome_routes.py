@@ -13,6 +13,7 @@ from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import Count, DerivedFrom, Label, OrderedBy
 from shared.http.caller import INTELLIGENCE_READ
 from shared.http.costs import Cost, costs
+from shared.http.purposes import SUMS
 from shared.http.scopes import needs
 from shared.http.server import json_response
 
@@ -58,7 +59,7 @@ def add_outcomes(app: FastAPI, recorder: Recorder) -> None:
         response_model=Outcomes,
         responses=COMBINED,
     )
-    @needs(INTELLIGENCE_READ)
+    @needs(INTELLIGENCE_READ, purpose=SUMS)
     @costs(Cost.QUERY)
     def outcomes(query: Annotated[OutcomesQuery, Query()], caller: CallerOf, _: TenantOf) -> Any:
         """Of the lists of `/v1/recommendations` that were recorded: once per day, node asked about and model."""

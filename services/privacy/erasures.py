@@ -16,6 +16,7 @@ from shared.erasure.derived import forget
 from shared.erasure.records import Mode, erasure_id, stronger_mode
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
+from shared.sinks.waiting import TELLING, Sinks, of_facts
 from shared.vault.keys import LIFE_SECONDS
 from shared.versions.followers import followed_numbers
 from shared.versions.progress import Mark, change_marks, counted_numbers, reached_by
@@ -31,6 +32,7 @@ STEPS: Mapping[str, str] = {
     "facts": "the consumer's relations are retracted (delete) or moved to the pseudonym (anonymise)",
     "aggregates": "analytics has counted the changes of the relations",
     "intelligence": "no process of intelligence holds the consumer in memory; all it stored is deleted",
+    "sinks": "every sink that was ever run has the changes of the erasure, and what it keeps is changed",
     "caches": "every cached answer about the consumer has expired",
 }
 
@@ -119,6 +121,7 @@ class Erasures:
             # It was true then, and nothing brings the consumer back.
             "settled" in request or self._forgotten(request, counting)
         )
+        steps["sinks"] = all(steps.values()) and ("settled" in request or counting.sunk(request["marks"]))
         if all(steps.values()) and "settled" not in request:
             request["settled"] = self._keep(request, "settled", self._clock())
         waited = self._clock() - request["settled"] if "settled" in request else timedelta(0)
@@ -197,11 +200,12 @@ class _Counting:
         self._marks: list[Mark] | None = None
         self._numbers: Mapping[str, int] | None = None
         self._followed: Sequence[Mapping[str, int]] | None = None
+        self._sinks: Sinks | None = None
 
     def marks(self) -> list[Mark]:
-        """The changes that analytics must have counted, as of now. Raises Unavailable."""
+        """The changes that tell of what is erased by now. Raises Unavailable."""
         if self._marks is None:
-            self._marks = change_marks(self._stores.relations)
+            self._marks = change_marks(self._stores.relations, TELLING)
         return self._marks
 
     def done(self, marks: Sequence[Mark]) -> bool:
@@ -209,11 +213,17 @@ class _Counting:
         Unavailable."""
         if self._numbers is None:
             self._numbers = counted_numbers(self._stores.database, self._stores.analytics)
-        return reached_by(self._numbers, marks)
+        return reached_by(self._numbers, of_facts(marks))
+
+    def sunk(self, marks: Sequence[Mark]) -> bool:
+        """Whether every sink has the same changes, and those of profiles. Raises Unavailable."""
+        if self._sinks is None:
+            self._sinks = Sinks(self._stores.database)
+        return self._sinks.have(marks)
 
     def followed(self, marks: Sequence[Mark]) -> bool:
         """Whether every process that keeps the relationships in memory has followed the same changes. Raises
         Unavailable."""
         if self._followed is None:
             self._followed = followed_numbers(self._stores.database)
-        return all(reached_by(numbers, marks) for numbers in self._followed)
+        return all(reached_by(numbers, of_facts(marks)) for numbers in self._followed)

@@ -9,8 +9,8 @@ REQUESTS, SIGNING_KEYS = "erasure_requests", "signing_keys"
 _STRING: dict[str, Any] = {"bsonType": "string"}
 _DATE: dict[str, Any] = {"bsonType": "date"}
 
-#: The known progress of an erasure, by erasure and mode. ``marks`` are the changes that analytics must have
-#: counted, ``settled`` is the time when it had.
+#: The known progress of an erasure, by erasure and mode. ``marks`` are the changes that analytics and
+#: every sink must have, ``settled`` is the time when all that was so.
 _REQUESTS = object_schema(
     {
         "erasure": _STRING,

@@ -11,10 +11,13 @@ from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
 from services.relations.sealing import SealedProjection
 from services.relations.spellings import StoredSpellings
+from shared.cassandra.address import parse
+from shared.cassandra.lists import RelationshipLists
+from shared.cassandra.store import CassandraTables
 from shared.measures.computing import here
 from shared.service.composition import Service, now
 from shared.service.launch import launch
-from shared.settings import Settings, servers_of
+from shared.settings import Settings, cassandra_of, servers_of
 from shared.vault.lost import LostKeys
 from shared.vault.open import key_problems
 from shared.vault.schema import COLLECTIONS as VAULT
@@ -33,6 +36,9 @@ def run(settings: Settings) -> None:
             if isinstance(projection, SealedProjection)
             else []
         )
+        lists = None
+        if settings.reads == "cassandra":
+            lists = RelationshipLists(service.closing(CassandraTables(parse(cassandra_of(settings))))).page
         gate = service.erasure_gate()
         worker = service.worker(
             projection,
@@ -46,7 +52,7 @@ def run(settings: Settings) -> None:
         service.background(StoredSpellings(database, names, service.metrics))
         service.background(LostKeys(database, lost_keys_metric(service.metrics).set))
         app = create_app(
-            Queries(database, strength, cache, names),
+            Queries(database, strength, cache, names, lists),
             strength,
             lambda: key_problems(vault) or gate.problems() or worker.problems(),
             now,

@@ -25,6 +25,8 @@ TOO_WIDE = f"the relationship has more than {MOST_CELLS:,} kinds and months"
 
 #: Where a page begins: values of the item before it.
 Place = Sequence[Any]
+#: Reads relationships: tenant, side, id, at most so many, after a score and an id.
+Lists = Callable[[str, str, str, int, tuple[float, str] | None], list[Document]]
 
 
 class BadPlace(BadParameter):
@@ -43,13 +45,16 @@ class Queries:
         strength: Strength,
         cache: QueryCache,
         names: Callable[[str], str] = str,
+        lists: Lists | None = None,
     ) -> None:
-        """``names`` returns the present full name of a collection."""
+        """``names`` returns the present full name of a collection. ``lists`` reads the lists of relationships
+        elsewhere, where the same documents are."""
         self._database = database
         self._names = names
         self._strength = strength
         self._cache = cache
         self._pairs = PairQueries(database, names)
+        self._lists = lists or self._list
 
     def profile(self, collection: str, tenant: str, id: str) -> Document | None:
         """A consumer (``collection`` "consumers") or provider; None if it is unknown."""
@@ -153,11 +158,9 @@ class Queries:
     ) -> Document:
         """The relationships of a consumer (``side`` "consumer_id") or provider, strongest first, after
         a place, and for a purpose, as in ``relations``. Raises BadPlace."""
-        wanted: Document = {"tenant": tenant, side: id}
 
         def read(after: Place | None, size: int) -> list[Document]:
-            after_place = _relationships_after(wanted, after)
-            return self._many("relationships", after_place, [("score", -1), ("_id", 1)], size)
+            return self._lists(tenant, side, id, size, _score_and_id(after))
 
         found: list[Document]
         if purpose is None:
@@ -216,6 +219,15 @@ class Queries:
         relations. Raises BadPlace."""
         return self._pairs.cells(tenant, consumer_id, provider_id, limit, after)
 
+    def _list(
+        self, tenant: str, side: str, id: str, limit: int, after: tuple[float, str] | None
+    ) -> list[Document]:
+        """As ``shared.cassandra.lists.RelationshipLists.page``."""
+        wanted: Document = {"tenant": tenant, side: id}
+        if after is not None:
+            wanted["$or"] = [{"score": {"$lt": after[0]}}, {"score": after[0], "_id": {"$gt": after[1]}}]
+        return self._many("relationships", wanted, [("score", -1), ("_id", 1)], limit)
+
     def _one(self, collection: str, id: str) -> Document | None:
         with translated():
             return self._database[self._names(collection)].find_one({"_id": id})
@@ -238,11 +250,11 @@ def _facts_after(wanted: Document, place: Place | None) -> Document:
     return {**wanted, "$or": [{"time": {"$lt": time}}, {"time": time, "_id": {"$lt": last}}]}
 
 
-def _relationships_after(wanted: Document, place: Place | None) -> Document:
+def _score_and_id(place: Place | None) -> tuple[float, str] | None:
     if place is None:
-        return wanted
-    score, last = _checked(place, float, str)
-    return {**wanted, "$or": [{"score": {"$lt": score}}, {"score": score, "_id": {"$gt": last}}]}
+        return None
+    score, id = _checked(place, float, str)
+    return score, id
 
 
 def _place_of_fact(fact: Document) -> Place:

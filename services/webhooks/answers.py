@@ -98,6 +98,9 @@ class Endpoint(BaseModel):
     template: Label | None = None
     headers: list[Label] | None = Field(None, description="The names; values are not shown.")
     purpose: Label | None = None
+    bound: Annotated[bool | None, DerivedFrom()] = Field(
+        None, description="True: it belongs to the credentials that are bound to its purpose, and it keeps it."
+    )
     masks: list[Label] = Field(description="Fields that stay hidden in its bodies: those of the key that made it.")
     state: Annotated[Literal["enabled", "disabled"], DerivedFrom()]
     reason: Label | None = Field(None, description="Why it is disabled.")
@@ -109,9 +112,16 @@ class Endpoint(BaseModel):
     secrets: Count = Field(description="Valid secrets: two while one is rotated.")
     created: Annotated[datetime, DerivedFrom()]
     failing_since: Annotated[datetime | None, DerivedFrom()] = None
-    queued: Count = Field(description="Deliveries that wait, counted up to 10,000.")
+    queued: Count = Field(
+        description="Deliveries that wait, counted up to 10,000. For a credential that is bound to a purpose, "
+        "those that were tried: whether the consumers of others have granted it is only found out then."
+    )
     failed: Count = Field(description="Deliveries that were given up within 30 days, counted up to 10,000.")
-    behind: Count = Field(description="Changes that are not enqueued yet: of gaps and replays.")
+    behind: Count | None = Field(
+        None,
+        description="Changes that are not enqueued yet: of gaps and replays. Left out for a credential that is "
+        "bound to a purpose: they are of all consumers.",
+    )
 
 
 class EndpointList(BaseModel):
@@ -172,7 +182,18 @@ class AttemptPage(BaseModel):
 def shown(stored: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """A stored endpoint as the API shows it, with the counts ``more``."""
     kept = (
-        *("url", "description", "types", "kinds", "providers", "categories", "filter", "template", "purpose"),
+        *(
+            "url",
+            "description",
+            "types",
+            "kinds",
+            "providers",
+            "categories",
+            "filter",
+            "template",
+            "purpose",
+            "bound",
+        ),
         *("masks", "state", "reason", "created", "failing_since"),
     )
     answer = {name: stored[name] for name in kept if name in stored}

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from services.webhooks import answers
 from services.webhooks.addresses import Network
-from services.webhooks.endpoints import Endpoints, Made, TooMany
+from services.webhooks.endpoints import Endpoints, Made, TooMany, owned
 from services.webhooks.post import check_url
 from services.webhooks.published import publish
 from services.webhooks.subscription import TYPES
@@ -20,7 +20,8 @@ from shared.access.lineage import DerivedFrom, reveals
 from shared.contracts.events import EPOCH
 from shared.http.caller import CONSUMERS_READ, RELATIONS_READ, WEBHOOKS_MANAGE, Caller, Denied, forbidden
 from shared.http.parameters import BadParameter
-from shared.http.problems.client import HIDDEN_FIELD
+from shared.http.problems.client import HIDDEN_FIELD, PURPOSE_BOUND
+from shared.http.purposes import GRANTED_ITSELF
 from shared.http.scopes import needs
 from shared.http.server import json_response, problem, problems
 from shared.runtime.protocols import Document
@@ -68,10 +69,14 @@ def create_app(
     app = guarded_app("Kith webhooks", DESCRIPTION, access, ready)
     publish(app)
 
-    def found(tenant: str, name: str) -> Document:
-        if (endpoint := endpoints.find(tenant, name)) is None:
+    def found(caller: Caller, name: str) -> Document:
+        endpoint = endpoints.find(caller.tenant, name)
+        if endpoint is None or not _manages(caller, endpoint):
             raise HTTPException(404, "there is no endpoint with this id")
         return endpoint
+
+    def answer(endpoint: Document, caller: Caller) -> Document:
+        return endpoints.answer(endpoint, bound=caller.purpose is not None)
 
     def recorded(access: Access, caller: Caller, action: str, name: str) -> None:
         access.record(Act(caller.tenant, caller.name, caller.key, action, {"endpoint": name}))
@@ -82,23 +87,25 @@ def create_app(
     def switched(
         name: str, caller: Caller, access: Access, action: str, switch: Callable[[Document], Document | None]
     ) -> Response:
-        stored = found(caller.tenant, name)
+        stored = found(caller, name)
         recorded(access, caller, action, name)
         after = switch(stored)
-        return unchanged() if after is None else json_response(endpoints.answer(after))
+        return unchanged() if after is None else json_response(answer(after, caller))
 
     @app.post(
         "/v1/webhooks/endpoints",
         status_code=201,
         response_model=answers.Endpoint,
-        responses=FAILURES | problems({409: "The tenant has as many endpoints as it may have."}),
+        responses=FAILURES
+        | problems({409: "The tenant, or the credential, has as many endpoints as it may have."}),
     )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def create(
         stated: Annotated[answers.NewEndpoint, Body()], tenant: TenantOf, caller: CallerOf, access: AccessOf
     ) -> Response:
         """Create an endpoint. The answer contains its secret, which is not shown again. Deliveries have the masks
-        of the credential."""
+        of the credential, and its purpose, if it is bound to one: then only credentials of this purpose, and those
+        without one, manage the endpoint."""
         _permit(stated, caller, stated.types)
         if (reason := check_url(stated.url, allowed)) is not None:
             return problem(422, f"url: {reason}")
@@ -106,46 +113,53 @@ def create_app(
             return problem(422, reason)
         recorded(access, caller, "webhook.create", stated.url)
         kept = stated.model_dump(exclude={"algorithm", "since"}, exclude_none=True)
+        if caller.purpose is not None:
+            kept |= {"purpose": caller.purpose, "bound": True}
         try:
-            made = endpoints.create(tenant, kept, stated.algorithm, list(caller.masks), caller.key)
+            made = endpoints.create(
+                tenant, kept, stated.algorithm, list(caller.masks), caller.key, caller.endpoints
+            )
         except TooMany as error:
             return problem(409, str(error))
         if stated.since is not None:
             endpoints.replay(made.endpoint, _since(stated.since))
-        return _with_secret(endpoints, made, 201)
+        return _with_secret(answer(made.endpoint, caller), made, 201)
 
     @app.get("/v1/webhooks/endpoints", response_model=answers.EndpointList, responses=FAILURES)
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
-    def every(tenant: TenantOf) -> Any:
-        """The endpoints of the tenant."""
-        return json_response({"items": [endpoints.answer(each) for each in endpoints.all(tenant)]})
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
+    def every(tenant: TenantOf, caller: CallerOf) -> Any:
+        """The endpoints of the tenant: for a credential that is bound to a purpose, those of this purpose."""
+        managed = [each for each in endpoints.all(tenant) if _manages(caller, each)]
+        return json_response({"items": [answer(each, caller) for each in managed]})
 
     @app.get("/v1/webhooks/endpoints/{endpoint}", response_model=answers.Endpoint, responses=FAILURES | MISSING)
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
-    def one(endpoint: _Name, tenant: TenantOf) -> Any:
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
+    def one(endpoint: _Name, _: TenantOf, caller: CallerOf) -> Any:
         """One endpoint, with how much waits for it."""
-        return json_response(endpoints.answer(found(tenant, endpoint)))
+        return json_response(answer(found(caller, endpoint), caller))
 
     @app.patch(
         "/v1/webhooks/endpoints/{endpoint}",
         response_model=answers.Endpoint,
         responses=FAILURES | MISSING | CHANGED,
     )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def change(
         endpoint: _Name,
         stated: Annotated[answers.EndpointChange, Body()],
-        tenant: TenantOf,
+        _: TenantOf,
         caller: CallerOf,
         access: AccessOf,
     ) -> Response:
         """Change an endpoint: members replace, null removes, others stay. It applies to what is enqueued from now
         on; url, template and headers also to what waits."""
-        before = found(tenant, endpoint)
+        before = found(caller, endpoint)
         given = stated.model_dump(exclude_unset=True)
         for name in ("url", "types"):
             if name in given and given[name] is None:
                 return problem(422, f"{name}: cannot be removed")
+        if before.get("bound") and given.get("purpose", before["purpose"]) != before["purpose"]:
+            return problem(422, f"purpose: the endpoint is bound to {before['purpose']}")
         _permit(stated, caller, given.get("types") or before["types"])
         if "url" in given and (reason := check_url(given["url"], allowed)) is not None:
             return problem(422, f"url: {reason}")
@@ -153,13 +167,13 @@ def create_app(
         removed = {name for name, value in given.items() if value is None}
         kept = {name: value for name, value in given.items() if value is not None}
         after = endpoints.change(before, kept, removed, list(caller.masks))
-        return unchanged() if after is None else json_response(endpoints.answer(after))
+        return unchanged() if after is None else json_response(answer(after, caller))
 
     @app.delete("/v1/webhooks/endpoints/{endpoint}", status_code=204, responses=FAILURES | MISSING)
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
-    def delete(endpoint: _Name, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
+    def delete(endpoint: _Name, _: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
         """Delete an endpoint. What waits for it is not sent."""
-        stored = found(tenant, endpoint)
+        stored = found(caller, endpoint)
         recorded(access, caller, "webhook.delete", endpoint)
         endpoints.delete(stored)
         return Response(status_code=204)
@@ -169,26 +183,26 @@ def create_app(
         response_model=answers.Endpoint,
         responses=FAILURES | MISSING | CHANGED,
     )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def rotate(
         endpoint: _Name,
-        tenant: TenantOf,
+        _: TenantOf,
         caller: CallerOf,
         access: AccessOf,
         stated: Annotated[answers.Rotation, Body(default_factory=answers.Rotation)],
     ) -> Response:
         """Make a new secret. Deliveries are signed with both until the overlap ends."""
-        stored = found(tenant, endpoint)
+        stored = found(caller, endpoint)
         recorded(access, caller, "webhook.rotate", endpoint)
         made = endpoints.rotate(stored, timedelta(hours=stated.overlap_hours))
-        return unchanged() if made is None else _with_secret(endpoints, made, 200)
+        return unchanged() if made is None else _with_secret(answer(made.endpoint, caller), made, 200)
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/enable",
         response_model=answers.Endpoint,
         responses=FAILURES | MISSING | CHANGED,
     )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def enable(endpoint: _Name, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
         """Enable an endpoint. It gets everything that has changed while it was disabled, in order."""
         return switched(endpoint, caller, access, "webhook.enable", endpoints.enable)
@@ -198,7 +212,7 @@ def create_app(
         response_model=answers.Endpoint,
         responses=FAILURES | MISSING | CHANGED,
     )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def disable(endpoint: _Name, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
         """Disable an endpoint. Kith remembers from where it has to go on."""
         return switched(endpoint, caller, access, "webhook.disable", endpoints.disable)
@@ -209,10 +223,12 @@ def create_app(
         response_model=answers.Tested,
         responses=FAILURES | MISSING,
     )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
-    def test(endpoint: _Name, tenant: TenantOf) -> Response:
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
+    def test(endpoint: _Name, _: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
         """Send a delivery of type `webhook.test`. Its outcome is in the log of deliveries."""
-        return JSONResponse({"delivery": endpoints.test(found(tenant, endpoint))}, 202)
+        stored = found(caller, endpoint)
+        recorded(access, caller, "webhook.test", endpoint)
+        return JSONResponse({"delivery": endpoints.test(stored)}, 202)
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/replay",
@@ -220,21 +236,23 @@ def create_app(
         response_model=answers.Started,
         responses=FAILURES | MISSING,
     )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def replay(
         endpoint: _Name,
         stated: Annotated[answers.Replay, Body()],
-        tenant: TenantOf,
+        _: TenantOf,
         caller: CallerOf,
         access: AccessOf,
     ) -> Response:
         """Send the changes since a time again, in order. Changes from now on follow them."""
-        stored = found(tenant, endpoint)
+        stored = found(caller, endpoint)
         if (reason := _not_yet(stated.since)) is not None:
             return problem(422, reason)
         recorded(access, caller, "webhook.replay", endpoint)
         name, changes = endpoints.replay(stored, _since(stated.since))
-        return JSONResponse({"replay": name, "changes": changes}, 202)
+        # Those of all consumers: not for a credential for which some do not exist.
+        counted = {} if caller.purpose is not None else {"changes": changes}
+        return JSONResponse({"replay": name, **counted}, 202)
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/retry",
@@ -242,16 +260,16 @@ def create_app(
         response_model=answers.Started,
         responses=FAILURES | MISSING,
     )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True)
+    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def retry(
         endpoint: _Name,
-        tenant: TenantOf,
+        _: TenantOf,
         caller: CallerOf,
         access: AccessOf,
         stated: Annotated[answers.Retry, Body(default_factory=answers.Retry)],
     ) -> Response:
         """Send again what was given up after ten attempts."""
-        stored = found(tenant, endpoint)
+        stored = found(caller, endpoint)
         recorded(access, caller, "webhook.retry", endpoint)
         return JSONResponse({"deliveries": endpoints.retry(stored, stated.delivery)}, 202)
 
@@ -260,10 +278,11 @@ def create_app(
         response_model=answers.AttemptPage,
         responses=FAILURES | MISSING | problems({400: "The cursor does not come from this list."}),
     )
-    @needs(WEBHOOKS_MANAGE)
+    @needs(WEBHOOKS_MANAGE, purpose=GRANTED_ITSELF)
     def deliveries(
         endpoint: _Name,
-        tenant: TenantOf,
+        _: TenantOf,
+        caller: CallerOf,
         cursors: CursorsOf,
         outcome: Annotated[
             Literal["delivered", "failed", "given_up", "dropped"] | None,
@@ -276,8 +295,9 @@ def create_app(
         ] = None,
     ) -> Any:
         """The attempts of 30 days, latest first, with the first KiB of each answer."""
-        stored = found(tenant, endpoint)
-        items = endpoints.attempts(stored, outcome, limit + 1, _after(cursors.decode(cursor)))
+        stored = found(caller, endpoint)
+        after, bound = _after(cursors.decode(cursor)), caller.purpose is not None
+        items = endpoints.attempts(stored, outcome, limit + 1, after, bound=bound)
         page, rest = items[:limit], len(items) > limit
         return json_response(
             {
@@ -292,16 +312,25 @@ def create_app(
 _INTERNAL = frozenset({"_id", "endpoint", "tenant"})
 
 
+def _manages(caller: Caller, endpoint: Document) -> bool:
+    return caller.purpose is None or owned(endpoint, caller.purpose)
+
+
 def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]) -> None:
     """Raises Denied for an endpoint that would get, or search, what the caller may not see."""
     for type in types:
         if type in TYPES and not caller.may(_SCOPES[type]):
             raise forbidden(_SCOPES[type])
+    if caller.purpose is not None and stated.purpose not in (None, caller.purpose):
+        detail = f"purpose: this credential is bound to the purpose {caller.purpose}"
+        raise Denied(403, detail, kind=PURPOSE_BOUND)
     for name, fields in _CONDITIONS.items():
+        if name == "purpose" and caller.purpose is not None:
+            continue  # not the caller's choice, so that it tells them nothing
         if getattr(stated, name, None) and (field := reveals(caller.masks, fields)) is not None:
             detail = f"{field} is hidden from this credential, and {name} would reveal it"
             raise Denied(403, detail, kind=HIDDEN_FIELD)
-    if stated.purpose and not caller.may(CONSUMERS_READ):
+    if stated.purpose and caller.purpose is None and not caller.may(CONSUMERS_READ):
         raise forbidden(CONSUMERS_READ)
 
 
@@ -317,8 +346,8 @@ def _since(since: datetime | str) -> datetime | None:
     return since.astimezone(UTC) if isinstance(since, datetime) else None
 
 
-def _with_secret(endpoints: Endpoints, made: Made, status: int) -> Response:
-    response = json_response({**endpoints.answer(made.endpoint), "secret": made.secret})
+def _with_secret(shown: Document, made: Made, status: int) -> Response:
+    response = json_response({**shown, "secret": made.secret})
     response.status_code = status
     return response
 

@@ -33,7 +33,12 @@ _MAJORITY = WriteConcern("majority", wtimeout=10_000)
 
 
 class TooMany(Exception):
-    """The tenant has as many endpoints as it may have."""
+    """The tenant, or the credential, has as many endpoints as it may have."""
+
+
+def owned(endpoint: Document, purpose: str) -> bool:
+    """Whether an endpoint belongs to the credentials that are bound to a purpose."""
+    return endpoint.get("bound") is True and bool(endpoint["purpose"] == purpose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,23 @@ class Endpoints:
             return list(self._endpoints.find({"tenant": tenant}, max_time_ms=_QUERY_MS).sort("_id", 1))
 
     def create(
-        self, tenant: str, stated: Mapping[str, Any], algorithm: signing.Algorithm, masks: list[str], by: str
+        self,
+        tenant: str,
+        stated: Mapping[str, Any],
+        algorithm: signing.Algorithm,
+        masks: list[str],
+        by: str,
+        most: int | None = None,
     ) -> Made:
-        """Raises TooMany."""
-        if len(self.all(tenant)) >= MOST_ENDPOINTS:
+        """``by`` is the creator's key, ``most`` the number of endpoints that it may have. An endpoint that is
+        ``bound`` belongs to all keys of its purpose. Raises TooMany."""
+        every = self.all(tenant)
+        if len(every) >= MOST_ENDPOINTS:
             raise TooMany(f"the tenant has {MOST_ENDPOINTS} endpoints, which is the most")
+        purpose = stated["purpose"] if stated.get("bound") else None
+        own = [each for each in every if (owned(each, purpose) if purpose else each["created_by"] == by)]
+        if most is not None and len(own) >= most:
+            raise TooMany(f"this credential has {len(own)} endpoints, and may have {most}")
         id = endpoint_id(tenant, f"ep_{secrets.token_hex(12)}")
         secret, now = signing.new_secret(algorithm, os.urandom), self._clock()
         document: Document = {
@@ -187,12 +204,21 @@ class Endpoints:
             return self._database[DELIVERIES].update_many(query, again).modified_count
 
     def attempts(
-        self, endpoint: Document, outcome: str | None, limit: int, after: tuple[datetime, str] | None
+        self,
+        endpoint: Document,
+        outcome: str | None,
+        limit: int,
+        after: tuple[datetime, str] | None,
+        *,
+        bound: bool = False,
     ) -> list[Document]:
-        """Entries of the log, latest first, after a place."""
+        """Entries of the log, latest first, after a place. ``bound``: without deliveries that were dropped, for
+        their consumers have not granted the purpose."""
         query: Document = {"endpoint": endpoint["_id"]}
         if outcome is not None:
             query["outcome"] = outcome
+        if bound:
+            query["$and"] = [{"outcome": {"$ne": "dropped"}}]
         if after is not None:
             at, id = after
             query["at"] = {"$lte": at}
@@ -201,18 +227,20 @@ class Endpoints:
             found = self._database[LOG].find(query, max_time_ms=_QUERY_MS).sort([("at", -1), ("_id", -1)])
             return list(found.limit(limit))
 
-    def answer(self, endpoint: Document) -> Document:
-        """An endpoint as the API shows it, without its secret."""
+    def answer(self, endpoint: Document, *, bound: bool = False) -> Document:
+        """An endpoint as the API shows it, without its secret. ``bound``: to a caller who may not learn how much
+        there is of consumers who have not granted its purpose."""
         id, now = endpoint["_id"], self._clock()
         valid = self._renderer.secrets(endpoint, now)
         algorithm = signing.algorithm_of(valid[0])
         more: Document = {
             "algorithm": algorithm,
             "secrets": len(valid),
-            "queued": self._queue.length(id, _MOST_COUNTED),
+            "queued": self._queue.length(id, _MOST_COUNTED, tried=bound),
             "failed": self._failed(id),
-            "behind": self._behind(id),
         }
+        if not bound:
+            more["behind"] = self._behind(id)
         if algorithm == "ed25519":
             more["public_key"] = signing.public_key(valid[0])
         return shown(endpoint, more)

@@ -22,6 +22,8 @@ def disabled_notices(disabled: Document, endpoints: Iterable[Document], now: dat
         and other["_id"] != disabled["_id"]
         and other["state"] == "enabled"
         and DISABLED in other["types"]
+        # Whoever is bound to a purpose hears of nobody else's endpoints.
+        and (not other.get("bound") or (disabled.get("bound") and other["purpose"] == disabled["purpose"]))
     ]
 
 

@@ -102,9 +102,11 @@ class Queue:
         with translated():
             return list(self._deliveries.find(query, {"subject": 1, "due": 1}, max_time_ms=_QUERY_MS))
 
-    def length(self, endpoint: str, most: int) -> int:
-        """The number of queued deliveries, counted up to ``most``."""
-        query = {"endpoint": endpoint, "state": "queued"}
+    def length(self, endpoint: str, most: int, *, tried: bool = False) -> int:
+        """The number of queued deliveries, counted up to ``most``: of those that were ``tried``, or of all."""
+        query: Document = {"endpoint": endpoint, "state": "queued"}
+        if tried:
+            query["attempts"] = {"$gt": 0}
         with translated():
             return self._deliveries.count_documents(query, limit=most, maxTimeMS=_QUERY_MS)
 

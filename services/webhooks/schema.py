@@ -42,6 +42,8 @@ _ENDPOINT = object_schema(
         "template": _STRING,
         "headers": _OBJECT,
         "purpose": _STRING,
+        # It belongs to the credentials that are bound to its purpose.
+        "bound": _BOOL,
         "reason": _STRING,
         "full": _BOOL,
         "notice": _BOOL,

@@ -1,6 +1,5 @@
 """Reads the audit: the latest entries first, filtered, page by page."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -81,10 +80,15 @@ def stamp(time: datetime) -> str:
 
 def _wanted(sought: AuditFilter) -> Document:
     wanted: Document = {}
+    either: list[Document] = []
     if sought.caller is not None:
-        wanted["$or"] = [{"who": sought.caller}, {"key": sought.caller}]
+        either.append({"$or": [{"who": sought.caller}, {"key": sought.caller}]})
     if sought.action is not None:
-        wanted["action"] = {"$regex": rf"^{re.escape(sought.action)}(\.|$)"}
+        # The slash follows the dot. A regular expression could not hold every text: BSON's end at a NUL.
+        below = {"$gte": f"{sought.action}.", "$lt": f"{sought.action}/"}
+        either.append({"$or": [{"action": sought.action}, {"action": below}]})
+    if either:
+        wanted["$and"] = either
     if sought.subject is not None:
         parts = {"$map": {"input": {"$objectToArray": "$subject"}, "in": "$$this.v"}}
         # As a literal: a subject may begin with a dollar sign.

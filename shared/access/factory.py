@@ -11,6 +11,7 @@ from shared.access.apps.mongo import MongoApps, MongoPublicKeys
 from shared.access.apps.tokens import AppTokens
 from shared.access.audit_factory import open_audit
 from shared.access.cursor_key import MongoCursorKey
+from shared.access.event_days import EventDays, MongoCounts
 from shared.access.guard import Access
 from shared.access.key_uses import MongoKeyUses, UseRecorder
 from shared.access.keys import NO_LIMIT, check_limit
@@ -50,6 +51,7 @@ def open_access(settings: Settings, database: Database[Document] | None) -> Iter
             open_metrics=settings.metrics == "open",
             limits=Limits.of(settings),
             cursor_key=cursor_key,
+            event_days=EventDays(MongoCounts(database), lambda: datetime.now(UTC)),
         )
     finally:
         audit.close()

@@ -15,6 +15,7 @@ from starlette.datastructures import MutableHeaders
 from shared.access.audit import Act, Audit
 from shared.access.binding import bind
 from shared.access.cursor_key import OwnKey
+from shared.access.event_days import EventDays
 from shared.access.masks import hidden_order, masked, with_masks
 from shared.access.openapi import document_access
 from shared.access.query import Parameters
@@ -71,6 +72,7 @@ class Access:
         open_metrics: bool = False,
         limits: Limits | None = None,
         cursor_key: CursorKey | None = None,
+        event_days: EventDays | None = None,
     ) -> None:
         self.limits = limits or Limits.usual()
         self.refusals = Refusals()
@@ -83,6 +85,7 @@ class Access:
         self._tokens = tokens
         self._quotas = quotas
         self._audit = audit
+        self._event_days = event_days
         self._open = open
         self._open_metrics = open_metrics
 
@@ -157,6 +160,14 @@ class Access:
         request may be done."""
         if self._quotas is not None:
             self._quotas.charge(caller, what, amount)
+
+    async def charge_day(self, caller: Caller, events: int) -> None:
+        """Count events against the credential's quota of a day. Raises Denied (429) and Unavailable; then nothing
+        of the request may be done."""
+        if self._event_days is not None:
+            await self._event_days.take(caller, events)
+        elif caller.events_a_day is not None:
+            raise Unavailable("this process has no count of events by day")
 
     def check_quota(self, caller: Caller, what: What) -> None:
         """Raise Denied (429) when nothing is left, before work is spent on the request."""

@@ -115,6 +115,12 @@ class CassandraTables:
             for row in self._connected().execute(statement):
                 yield tuple(row)
 
+    def empty(self) -> None:
+        """Delete all rows. For tests."""
+        with translated():
+            for name in TABLES:
+                self._connected().execute(f"TRUNCATE {self._keyspace}.{name}", timeout=60)
+
     def drop(self) -> None:
         """Delete the keyspace. For tests."""
         with translated():

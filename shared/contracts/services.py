@@ -117,6 +117,24 @@ _TABLE = (
         describes=INPUTS,
         needs="amqp",
     ),
+    ServiceSpec(
+        "cassandra",
+        8710,
+        "Run the Cassandra sink: facts, relationships and aggregates in its tables. Needs KITH_CASSANDRA.",
+        writes=(DEAD_LETTERS, AUDIT),
+        folds=(CHANGES["relations"],),
+        reads=(LEDGER,),
+        needs="cassandra",
+    ),
+    ServiceSpec(
+        "postgres",
+        8711,
+        "Run the Postgres sink: tables for SQL. Needs KITH_KAFKA, KITH_MONGO and KITH_POSTGRES.",
+        writes=(DEAD_LETTERS, AUDIT),
+        folds=tuple(CHANGES.values()),
+        reads=(LEDGER,),
+        needs="postgres",
+    ),
 )
 
 #: By name, in starting order.

@@ -32,7 +32,8 @@ class Process:
     ``stop`` asks with SIGTERM and kills after ``grace`` seconds. A parent that dies, even by ``kill -9``,
     takes the child with it (on Linux, by PR_SET_PDEATHSIG set in ``shim.py``: a ``preexec_fn`` is unsafe
     beside threads; elsewhere only an orderly end of the parent does). The child has a session of its own:
-    Ctrl-C in the terminal reaches the parent only, who decides in which order to stop.
+    Ctrl-C in the terminal reaches the parent only, who decides in which order to stop. ``stop_signal`` replaces
+    SIGTERM.
     """
 
     def __init__(
@@ -42,12 +43,17 @@ class Process:
         log: Path,
         env: Mapping[str, str] | None = None,
         grace: float = 30.0,
+        stop_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.argv = list(argv)
         self.log = log
         self.env = env
         self.grace = grace
+        self.stop_signal = stop_signal
+        #: As whom it runs, (user id, group id), where this process is root's; and descriptors that it keeps.
+        self.user: tuple[int, int] | None = None
+        self.pass_fds: Sequence[int] = ()
         self._child: subprocess.Popen[bytes] | None = None
         self._log_start = 0
 
@@ -72,8 +78,8 @@ class Process:
         _spawner.submit(self._spawn).result()
 
     def ask_to_stop(self) -> None:
-        """Send SIGTERM and return at once, so that several can stop side by side."""
-        self._signal(signal.SIGTERM)
+        """Send the signal and return at once, so that several can stop side by side."""
+        self._signal(self.stop_signal)
 
     def stop(self) -> None:
         """Stop gracefully, or by force after the grace period. Not running is fine."""
@@ -113,14 +119,18 @@ class Process:
         with os.fdopen(private_file(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             self._log_start = log.seek(0, os.SEEK_END)
             self._child = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SHIM), str(os.getpid()), *self.argv],
+                [sys.executable, "-I", "-S", str(SHIM), str(os.getpid()), self._shown_user(), *self.argv],
                 env=None if self.env is None else dict(self.env),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 umask=UMASK,
+                pass_fds=self.pass_fds,
             )
+
+    def _shown_user(self) -> str:
+        return "-" if self.user is None else f"{self.user[0]}:{self.user[1]}"
 
     def _signal(self, number: signal.Signals) -> None:
         if self._child is not None:

@@ -36,6 +36,7 @@ from shared.runtime.protocols import (
     Document,
     Get,
     GetByPrefix,
+    GetCurrent,
     GetKeys,
     GetReduced,
     OutboxBatch,
@@ -167,7 +168,8 @@ class MongoStore:
         with translated():
             if isinstance(ask, Get):
                 return {name: self._by_id(name, list(ids)) for name, ids in ask.ids.items()}
-            assert not isinstance(ask, GetKeys)  # for which there is the VaultStore
+            # For which there are the VaultStore, and the store of the sink.
+            assert not isinstance(ask, GetKeys | GetCurrent)
             collection = self._database[ask.collection]
             if isinstance(ask, GetByPrefix):
                 return [

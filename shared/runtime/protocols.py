@@ -128,10 +128,21 @@ class GetKeys:
     of: Mapping[str, Collection[str]]
 
 
-Ask = Get | GetMinMax | GetByPrefix | GetReduced | GetKeys
+@dataclass(frozen=True, slots=True)
+class GetCurrent:
+    """Request for documents by id (collection → ids) as they are now, with a number of the request: documents of a
+    higher number have been read later. ``counted`` is origin → number of a change: those of analytics contain
+    these changes. A sink's store answers it (``services.cassandra.store``)."""
+
+    ids: Mapping[str, Collection[str]]
+    counted: Mapping[str, int]
+
+
+Ask = Get | GetMinMax | GetByPrefix | GetReduced | GetKeys | GetCurrent
 #: Answer to Get: collection → id → document, without absent ones. To GetMinMax: a list of values per filter. To
 #: GetByPrefix: a list of documents per prefix, by ascending id. To GetReduced: a result per prefix. To GetKeys:
-#: (tenant, consumer id) → the key, or the mark that it is destroyed.
+#: (tenant, consumer id) → the key, or the mark that it is destroyed. To GetCurrent: the number, and
+#: collection → id → document.
 Answer = Any
 
 

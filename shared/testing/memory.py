@@ -21,6 +21,7 @@ from shared.runtime.protocols import (
     Document,
     Get,
     GetByPrefix,
+    GetCurrent,
     GetKeys,
     GetReduced,
     Message,
@@ -234,7 +235,7 @@ class MemoryStore:
                 )
                 for prefix in ask.prefixes
             ]
-        assert not isinstance(ask, GetKeys)  # the VaultStore answers these
+        assert not isinstance(ask, GetKeys | GetCurrent)  # other stores answer these
         documents = self.collections[ask.collection].values()
         answers = []
         for wanted in ask.filters:

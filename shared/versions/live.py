@@ -10,6 +10,7 @@ from shared.runtime.protocols import (
     Ask,
     Claim,
     Get,
+    GetCurrent,
     GetKeys,
     OutboxBatch,
     Progress,
@@ -37,7 +38,7 @@ class VersionStore:
         return self._store.unpublished(position_of(position, self.version))
 
     def read(self, ask: Ask) -> Answer:
-        if self.version == FIRST or isinstance(ask, GetKeys):
+        if self.version == FIRST or isinstance(ask, GetKeys | GetCurrent):
             return self._store.read(ask)
         if isinstance(ask, Get):
             names = {name: collection_of(name, self.version) for name in ask.ids}

@@ -13,12 +13,13 @@ from shared.versions.generations import Registry
 Mark = Mapping[str, str | int]
 
 
-def change_marks(relations: Registry) -> list[Mark]:
-    """The number of the last change of facts as of now, by origin. Raises Unavailable."""
+def change_marks(relations: Registry, topics: Sequence[str] = ("relations",)) -> list[Mark]:
+    """The number of the last change as of now, by origin: of the events in ``topics`` (their short names), by
+    default of facts. Raises Unavailable."""
     return [
         {"origin": f"{relations.name}@1/{place}", "number": stand.emitted}
         for place, stand in relations.positions(relations.read().live).items()
-        if stand.emitted and place.rpartition("/")[0].endswith(".relations")
+        if stand.emitted and place.rpartition("/")[0].endswith(tuple(f".{topic}" for topic in topics))
     ]
 
 

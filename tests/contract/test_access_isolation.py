@@ -28,11 +28,13 @@ from services.apps.figures import Figures
 from services.apps.key_pairs import MongoKeyPairs
 from services.apps.registry import Registry
 from services.apps.signing import Signer
+from services.cassandra.api import create_app as cassandra_app
 from services.exports.api import create_app as exports_app
 from services.exports.measures import MeasureServices, Refused
 from services.exports.source import Exports
 from services.ingest.api import create_app as ingest_app
 from services.intelligence.api import create_app as intelligence_app
+from services.postgres.api import create_app as postgres_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_evidence import Stores
@@ -40,6 +42,7 @@ from services.privacy.erasure_list import ErasureList, add_erasure_list
 from services.privacy.erasures import Erasures
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
+from services.rabbitmq.api import create_app as rabbitmq_app
 from services.relations.api import create_app as relations_app
 from services.relations.cache import QueryCache
 from services.relations.measures.catalogue import MEASURES as RELATIONS_MEASURES
@@ -217,6 +220,9 @@ class Market:
         self.apps["apps"] = apps_app(registry, signer, Figures(database, str), list, access=access)
         for tenant, mark in MARKERS.items():
             registry.register(new_app(tenant=tenant, name=mark))
+        self.apps["cassandra"] = cassandra_app(list, access=access)
+        self.apps["postgres"] = postgres_app(list, access=access)
+        self.apps["rabbitmq"] = rabbitmq_app(list, access=access)
         self.endpoints = {tenant: _endpoint(endpoints, tenant, mark) for tenant, mark in MARKERS.items()}
         database[ATTEMPTS].insert_many(
             _attempt(tenant, self.endpoints[tenant], mark, n) for tenant, mark in MARKERS.items() for n in range(2)

@@ -84,7 +84,7 @@ def test_pages_are_the_entries_that_a_filter_lets_through(
     filters = [
         AuditFilter(),
         *(AuditFilter(subject=subject) for subject in SUBJECTS),
-        *(AuditFilter(action=action) for action in (*ACTIONS, "keys", "personal", "key", "")),
+        *(AuditFilter(action=action) for action in (*ACTIONS, "keys", "personal", "key", "", "\x00", "keys\x00")),
         AuditFilter(caller="ann", action="keys", subject="c1"),
         AuditFilter(caller="aaaa1111"),
         AuditFilter(caller="nobody"),

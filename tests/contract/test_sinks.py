@@ -1,8 +1,11 @@
 """One suite for every sink: whatever crashes, repeats or comes late, a target holds exactly what was published."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +22,10 @@ from shared.sinks.store import SinkStore
 from shared.sinks.target import Row, Target
 from shared.testing.memory_sink import MemoryTables, NumberedTarget, TransactionTarget
 from tests.support.analytics_driver import PARTITIONS, TOPIC
+from tests.support.builders import TOPICS
+from tests.support.documents import of
+from tests.support.paths import ROOT
+from tests.support.postgres import PostgresWorld
 from tests.support.rabbitmq import MemoryRabbit
 from tests.support.runner import Later
 from tests.support.sinks import Place, SinkRig, SinkWorld
@@ -61,6 +68,35 @@ class InMemory:
 
     def held(self) -> dict[Place, int]:
         return {(str(a), str(b), str(c)): row["amount"] for (a, b, c), row in self.tables.rows("facts").items()}
+
+
+class OfTheGuide:
+    """What docs/how-to/add-sink.md builds, word for word."""
+
+    def __init__(self, path: Path) -> None:
+        [code] = of(ROOT / "docs/how-to/add-sink.md", "python")
+        assert code.count("\n") < 100, "a sink in under 100 lines"
+        self._guide: dict[str, Any] = {}
+        exec(compile(code, "add-sink.md", "exec"), self._guide)
+        self._path = str(path)
+
+    def target(self) -> Target[Any]:
+        target: Target[Any] = self._guide["SqliteTarget"](self._path)
+        return target
+
+    def projection(self) -> Projection[Any]:
+        projection: Projection[Any] = self._guide["FactsProjection"](TOPICS)
+        return projection
+
+    def held(self) -> dict[Place, int]:
+        with closing(sqlite3.connect(self._path)) as database:
+            found = database.execute("SELECT tenant, consumer, relation, amount FROM facts").fetchall()
+        return {(tenant, consumer, relation): amount for tenant, consumer, relation, amount in found}
+
+
+def _closing(request: pytest.FixtureRequest, world: PostgresWorld) -> SinkWorld:
+    request.addfinalizer(world.close)
+    return world
 
 
 class InRabbit:
@@ -110,6 +146,10 @@ class InRabbit:
 WORLDS: dict[str, Callable[[pytest.FixtureRequest], SinkWorld]] = {
     "memory with transactions": lambda _: InMemory(TransactionTarget),
     "memory with numbers": lambda _: InMemory(NumberedTarget),
+    "the guide's": lambda request: OfTheGuide(request.getfixturevalue("tmp_path") / "facts.db"),
+    "postgres": lambda request: _closing(
+        request, PostgresWorld(request.getfixturevalue("postgres_dsn"), "test_sinks")
+    ),
     "rabbitmq": InRabbit,
 }
 

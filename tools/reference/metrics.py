@@ -6,12 +6,13 @@ from typing import Any, NoReturn, cast
 from prometheus_client import CollectorRegistry
 
 from services.apps.metrics import AppMetrics
+from services.cassandra.metrics import MeteredTables
 from services.ingest.metrics import DoorMetrics
 from services.intelligence.follower import Follower
 from services.intelligence.metrics import GraphMetrics, job_metrics, outcome_metrics
 from services.rabbitmq.metrics import BridgeMetrics
 from services.relations.cache import QueryCache
-from services.relations.metrics import cache_metrics, plaintext_metric, spelling_metric
+from services.relations.metrics import cache_metrics, lost_keys_metric, plaintext_metric, spelling_metric
 from services.webhooks.metrics import SenderMetrics
 from shared.contracts.topics import Topics
 from shared.http.metrics import RequestMetrics
@@ -39,10 +40,12 @@ def registered() -> CollectorRegistry:
     registry.register(outcome_metrics(cast(Any, SimpleNamespace(recorded=0, dropped=0, left_out=0))))
     plaintext_metric(registry)
     spelling_metric(registry)
+    lost_keys_metric(registry)
     SenderMetrics(registry)
     AppMetrics(registry)
     DoorMetrics(registry)
     BridgeMetrics(registry)
+    MeteredTables(cast(Any, None), registry)
     RequestMetrics(_never, registry)
     add_service_metrics(registry, "relations", list)
     return registry

@@ -43,6 +43,12 @@ def create_command(
         str | None,
         typer.Option(help="Bind the key: for it, only consumers who have granted this purpose exist."),
     ] = None,
+    events_a_day: Annotated[
+        int | None, typer.Option(help="The most events that the key may send in a day (UTC).", min=0)
+    ] = None,
+    endpoints: Annotated[
+        int | None, typer.Option(help="The most webhook endpoints that the key may have.", min=0)
+    ] = None,
     json_line: Json = False,
 ) -> None:
     """Create a key and print it once: only its hash is stored.
@@ -59,6 +65,8 @@ def create_command(
             mask or [],
             limit,
             purpose=purpose,
+            events_a_day=events_a_day,
+            endpoints=endpoints,
         )
         bound = {} if key.purpose is None else {"purpose": key.purpose}
         acts.record(key.tenant, "keys.create", _subject(key), {"scopes": " ".join(key.scopes), **bound})
@@ -143,7 +151,8 @@ def _opened() -> "Iterator[tuple[ApiKeys, Acts, Database[Document]]]":
 
 
 def _bounds(key: "ApiKey") -> str:
-    found = [("its limit", key.limit), ("bound to the purpose", key.purpose)]
+    found: list[tuple[str, object]] = [("its limit", key.limit), ("bound to the purpose", key.purpose)]
+    found += [("events a day", key.events_a_day), ("endpoints", key.endpoints)]
     return "".join(f"; {what}: {value}" for what, value in found if value is not None)
 
 

@@ -11,6 +11,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -132,7 +133,7 @@ def verified(text: str, key: PublicKey, now: float) -> Token:
     """The token in ``text``, if ``key`` has signed it for this audience and it is of this time. Whether it has
     ended is not checked. Raises Denied (401)."""
     try:
-        found = jwt.decode(text, ECKey.import_key(dict(key.jwk)), algorithms=[ALGORITHM])
+        found = jwt.decode(text, _imported(json.dumps(key.jwk)), algorithms=[ALGORITHM])
         claims = found.claims
         registry = jwt.JWTClaimsRegistry(
             now=lambda: int(now),
@@ -153,6 +154,11 @@ def verified(text: str, key: PublicKey, now: float) -> Token:
         raise unauthorized("the token is not accepted: it names different applications")
     scopes = frozenset(claims["scope"].split())
     return Token(claims["app"], claims["tenant"], claims["jti"], scopes, claims["secret"], key.kid, claims["exp"])
+
+
+@lru_cache(16)
+def _imported(jwk: str) -> ECKey:
+    return ECKey.import_key(json.loads(jwk))
 
 
 def header_of(text: str) -> Mapping[str, Any]:

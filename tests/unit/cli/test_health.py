@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from services.cli.health import as_json, look
-from shared.contracts.services import SERVICES
+from shared.contracts.services import CORE, SERVICES
 from shared.local.processes import free_ports
 from shared.settings import Settings
 
@@ -78,7 +78,7 @@ def test_an_address_is_one_that_this_machine_reaches() -> None:
     [port] = free_ports(1)
     found: list[dict[str, Any]] = json.loads(json.dumps(as_json(look(Settings(host="0.0.0.0", ingest_port=port)))))
     assert found[0]["address"] == f"http://127.0.0.1:{port}"
-    assert [one["service"] for one in found] == list(SERVICES)
+    assert [one["service"] for one in found] == list(CORE)
 
 
 def test_with_tls_it_asks_by_tls(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from services.ingest import door as judging
 from services.ingest.api import create_app
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.chain import Entry
-from shared.access.guard import Access
+from shared.access.event_days import EventDays
+from shared.access.guard import Access, Credentials
 from shared.access.quota import Quotas, Rates
 from shared.contracts.limits import Most, Owner
 from shared.contracts.topics import Topics
@@ -22,6 +23,7 @@ from shared.http.caller import SCOPES, Caller
 from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
 from shared.settings import Settings
+from tests.unit.access.test_event_days import MemoryCounts
 from tests.unit.ingest.test_api import RecordingPublisher
 from tests.unit.ingest.test_door import NOW, fields
 
@@ -59,18 +61,27 @@ def erasures(number: int) -> list[dict[str, Any]]:
     ]
 
 
+class Daily(Keys):
+    """Each may send a hundred events in a day."""
+
+    async def caller(self, text: str) -> Caller:
+        return replace(await super().caller(text), events_a_day=100)
+
+
 class Door:
     def __init__(
         self,
         log: MemoryAuditLog | None = None,
         quotas: Quotas | None = None,
         publisher: RecordingPublisher | None = None,
+        event_days: EventDays | None = None,
+        keys: Credentials | None = None,
         **limits: Any,
     ) -> None:
         self.publisher = publisher or RecordingPublisher()
         self.recorder = Recorder(log or MemoryAuditLog(), lambda: NOW)
         allowed = replace(Limits.usual(), **limits)
-        access = Access(Keys(), quotas=quotas, audit=self.recorder, limits=allowed)
+        access = Access(keys or Keys(), quotas=quotas, audit=self.recorder, limits=allowed, event_days=event_days)
         self.app: FastAPI = create_app(
             self.publisher, Topics("kith"), Settings(), lambda: NOW, list, access=access
         )
@@ -177,6 +188,25 @@ def test_who_publishes_too_much_at_a_time_is_told_and_the_other_is_not() -> None
         for each in publisher.held:
             each.set_result(None)
         assert [(await each).status_code for each in (first, second)] == [202, 202]
+        door.recorder.close()
+
+    asyncio.run(story())
+
+
+def test_a_quota_of_a_day_refuses_a_batch_as_a_whole_and_says_when_nothing_can_be_counted() -> None:
+    async def story() -> None:
+        counts = MemoryCounts()
+        door = Door(event_days=EventDays(counts, lambda: NOW), keys=Daily())
+        answers = [
+            await door.post("kith_a-1", [fields(id=f"e{n}") for n in range(size)]) for size in (40, 70, 60, 1)
+        ]
+        assert [answer.status_code for answer in answers] == [202, 429, 202, 429]
+        assert answers[1].headers["RateLimit-Limit"] == "100"
+        assert answers[1].headers["RateLimit-Remaining"] == "60"
+        assert int(answers[1].headers["Retry-After"]) > 0
+        counts.away = True
+        assert (await door.post("kith_b-1", [fields()])).status_code == 503
+        assert len(door.publisher.messages) == 100
         door.recorder.close()
 
     asyncio.run(story())

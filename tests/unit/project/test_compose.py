@@ -24,12 +24,12 @@ from services.cli.setup import initiate, setup
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.services import CONNECTORS, CORE, SERVICES
 from shared.http.problems.lookup import of_uri
-from shared.local.containers import KAFKA_IMAGE, MONGO_IMAGE
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports
 from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import Settings
 from tests.support.paths import ROOT
+from tools.pins.wanted import IMAGES
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -67,7 +67,7 @@ def test_one_dockerfile_builds_what_is_not_pulled() -> None:
         if "build" in container:
             assert container["build"]["target"] in stages(), name
         elif name not in WATCH:
-            assert substituted(container["image"]) in (KAFKA_IMAGE, MONGO_IMAGE), name
+            assert substituted(container["image"]) in IMAGES.values(), name
 
 
 def test_what_is_copied_exists_and_is_let_through() -> None:

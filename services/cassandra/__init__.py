@@ -1,0 +1,1 @@
+"""The Cassandra sink: facts, relationships and aggregates in tables by question."""

@@ -1,0 +1,143 @@
+"""Webhook endpoints of credentials that are bound to a purpose: whose they are, and what they tell of others."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from services.webhooks.api import create_app
+from services.webhooks.deliveries import DELIVERIES, LOG
+from services.webhooks.endpoints import Endpoints
+from services.webhooks.log_reader import LogReader
+from services.webhooks.notice import disabled_notices
+from services.webhooks.rendering import Renderer
+from services.webhooks.schema import BESIDE, COLLECTIONS
+from shared.access.event_days import MongoCounts
+from shared.access.guard import Access
+from shared.http.caller import Caller
+from shared.mongo.store import prepare
+from shared.settings import Settings
+from tests.support.builders import TOPICS
+from tests.support.credentials import Journal
+from tests.support.relations_driver import Mongo
+
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+LIST = "/v1/webhooks/endpoints"
+NEW = {"url": "https://app.example/", "types": ["relation.changed", "webhook.disabled"]}
+
+
+class Apps:
+    """A bearer's text is its purpose; ``kith_`` alone has none."""
+
+    async def caller(self, text: str) -> Caller:
+        purpose = text.removeprefix("kith_") or None
+        scopes = frozenset({"webhooks:manage", "relations:read"})
+        return Caller("acme", scopes, name=f"{purpose}", key=f"key-{purpose}", purpose=purpose, endpoints=2)
+
+
+class World:
+    def __init__(self, database: Mongo) -> None:
+        prepare(database, {**COLLECTIONS, **BESIDE})
+        self.database, self.journal = database, Journal()
+        renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
+        reader = lambda: LogReader(Settings())  # noqa: E731
+        self.endpoints = Endpoints(database, renderer, None, TOPICS, reader, lambda: NOW)
+        access = Access(Apps(), audit=self.journal)
+        self.app: FastAPI = create_app(self.endpoints, list, [], access=access)
+
+    def ask(self, purpose: str, method: str, path: str, body: Any = None) -> httpx.Response:
+        async def answer() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            headers = {"Authorization": f"Bearer kith_{purpose}"}
+            async with httpx.AsyncClient(transport=transport, base_url="http://kith", headers=headers) as client:
+                return await client.request(method, path, json=body)
+
+        return asyncio.run(answer())
+
+    def made(self, bearer: str, **more: Any) -> str:
+        answer = self.ask(bearer, "POST", LIST, {**NEW, **more})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["endpoint"])
+
+
+@pytest.fixture
+def world(mongo_database: Mongo) -> World:
+    return World(mongo_database)
+
+
+def test_an_endpoint_belongs_to_the_purpose_of_its_creator(world: World) -> None:
+    own, others, free = world.made("app_1"), world.made("app_2"), world.made("", description="operator")
+    listed = {
+        purpose: {each["endpoint"] for each in world.ask(purpose, "GET", LIST).json()["items"]}
+        for purpose in ("app_1", "app_2", "")
+    }
+    assert listed == {"app_1": {own}, "app_2": {others}, "": {own, others, free}}
+    shown = world.ask("app_1", "GET", f"{LIST}/{own}").json()
+    assert (shown["purpose"], shown["bound"], "behind" in shown) == ("app_1", True, False)
+    parts = [("GET", ""), ("PATCH", ""), ("DELETE", ""), ("GET", "/deliveries"), ("POST", "/replay")]
+    parts += [("POST", f"/{name}") for name in ("secret", "enable", "disable", "test", "retry")]
+    bodies = {"": {"description": "x"}, "/replay": {"since": "beginning"}, "/secret": {}, "/retry": {}}
+    for method, part in parts:
+        for id in (others, free, "ep_nobody"):
+            answer = world.ask(
+                "app_1", method, f"{LIST}/{id}{part}", bodies.get(part) if method != "GET" else None
+            )
+            assert (answer.status_code, answer.json()["detail"]) == (404, "there is no endpoint with this id")
+    acts = [(act.who, act.key, act.action) for act in world.journal.acts]
+    assert ("app_1", "key-app_1", "webhook.create") in acts
+
+
+def test_the_purpose_is_that_of_the_credential_and_stays(world: World) -> None:
+    assert world.ask("app_1", "POST", LIST, {**NEW, "purpose": "app_2"}).status_code == 403
+    own = world.made("app_1", purpose="app_1")
+    assert world.ask("app_1", "PATCH", f"{LIST}/{own}", {"purpose": "app_2"}).status_code == 422
+    for purpose in ("app_1", ""):
+        answer = world.ask(purpose, "PATCH", f"{LIST}/{own}", {"purpose": None})
+        assert (answer.status_code, "bound" in answer.json()["detail"]) == (422, True)
+    assert world.ask("app_1", "PATCH", f"{LIST}/{own}", {"description": "mine"}).json()["purpose"] == "app_1"
+
+
+def test_a_credential_has_no_more_endpoints_than_its_quota(world: World) -> None:
+    for purpose in ("app_1", "app_2", ""):
+        for _ in range(2):
+            world.made(purpose)
+        refused = world.ask(purpose, "POST", LIST, NEW)
+        assert (refused.status_code, "may have 2" in refused.json()["detail"]) == (409, True)
+
+
+def test_nothing_tells_of_consumers_who_have_not_granted_it(world: World) -> None:
+    own = world.made("app_1")
+    id = f"acme:{own}"
+    log = {"endpoint": id, "tenant": "acme", "webhook_id": "m", "type": "relation.changed", "milliseconds": 1}
+    queued = {"endpoint": id, "tenant": "acme", "lane": "l", "state": "queued", "change": {}, "due": NOW, "at": 1}
+    for number, (consumer, outcome) in enumerate([("yes", "failed"), ("hidden", "dropped")]):
+        tried = {"delivery": f"d{number}", "attempt": 1, "at": NOW, "outcome": outcome}
+        entry = {"_id": f"e{number}", "subject": f"consumer:{consumer}", **tried}
+        world.database[LOG].insert_one({**log, **entry})
+        waiting = {"_id": f"d{number}", "subject": f"consumer:{consumer}", "attempts": 1 - number}
+        world.database[DELIVERIES].insert_one({**queued, **waiting})
+    for purpose, subjects, waiting_ones in (("app_1", ["yes"], 1), ("", ["hidden", "yes"], 2)):
+        page = world.ask(purpose, "GET", f"{LIST}/{own}/deliveries").json()["items"]
+        assert sorted(each["subject"].partition(":")[2] for each in page) == subjects
+        assert world.ask(purpose, "GET", f"{LIST}/{own}").json()["queued"] == waiting_ones
+    assert world.ask("app_1", "GET", f"{LIST}/{own}/deliveries?outcome=dropped").json()["items"] == []
+
+
+def test_nobody_who_is_bound_hears_of_another_ones_endpoints(world: World) -> None:
+    own, others, free = world.made("app_1"), world.made("app_2"), world.made("")
+    every = world.endpoints.all("acme")
+    [disabled] = [each for each in every if each["_id"] == f"acme:{others}"]
+    told = disabled_notices({**disabled, "reason": "it was down"}, every, NOW)
+    assert {each["endpoint"] for each in told} == {f"acme:{free}"}
+    assert own not in str(told)
+
+
+def test_the_count_of_a_day_goes_on_and_begins_anew_with_the_next(mongo_database: Mongo) -> None:
+    counts = MongoCounts(mongo_database)
+    assert [counts.add("acme/k", "2026-11-29", amount) for amount in (5, 7)] == [5, 12]
+    assert counts.add("acme/other", "2026-11-29", 1) == 1
+    assert counts.add("acme/k", "2026-11-30", 3) == 3
+    assert counts.add("acme/k", "2026-11-29", 4) == 7, "a clock that is behind begins no day again"

@@ -1,0 +1,65 @@
+"""The Postgres sink for tests: its world in the suite of sinks, and its rows."""
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from services.postgres.connections import Connections, prepare
+from services.postgres.projection import TABLES, PostgresProjection
+from services.postgres.target import PostgresTarget
+from shared.runtime.protocols import Projection
+from shared.sinks.target import Target
+from tests.support.builders import TOPICS
+from tests.support.sinks import Place
+
+
+class PostgresWorld:
+    """A schema of its own, empty."""
+
+    def __init__(self, dsn: str, schema: str) -> None:
+        self.dsn, self.schema = dsn, schema
+        self._opened: list[Connections] = []
+        self.connections = self.connect()
+        self.drop()
+        prepare(self.connections)
+
+    def target(self) -> Target[Any]:
+        return PostgresTarget(self.connect())
+
+    def connect(self) -> Connections:
+        """Connections of another process."""
+        self._opened.append(opened := Connections(self.dsn, self.schema))
+        return opened
+
+    def close(self) -> None:
+        self.drop()
+        for each in self._opened:
+            each.close()
+
+    def projection(self) -> Projection[Any]:
+        return PostgresProjection(TOPICS)
+
+    def held(self) -> dict[Place, int]:
+        return {(str(a), str(b), str(c)): row["amount"] for (a, b, c), row in self.rows("relations").items()}
+
+    def rows(self, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+        """The rows of a table, as the projection makes them."""
+        return read_rows(self.dsn, self.schema, name)
+
+    def drop(self) -> None:
+        with self.connections.lent() as connection:
+            connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(self.schema)))
+
+
+def read_rows(dsn: str, schema: str, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The rows of a table, as the projection makes them."""
+    key = TABLES[name].key
+    with psycopg.connect(dsn, options="-c timezone=UTC", row_factory=dict_row) as connection:
+        query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(schema, name))
+        found = connection.execute(query).fetchall()
+    return {
+        tuple(row[part] for part in key): {column: row[column] for column in row if column not in key}
+        for row in found
+    }

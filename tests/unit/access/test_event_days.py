@@ -1,0 +1,107 @@
+"""The quota of events in a day, over several processes."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.access.event_days import EventDays
+from shared.contracts.errors import Unavailable
+from shared.http.caller import Caller, Denied
+
+
+class MemoryCounts:
+    """As MongoCounts."""
+
+    def __init__(self) -> None:
+        self.days: dict[str, tuple[str, int]] = {}
+        self.writes = 0
+        self.away = False
+
+    def add(self, id: str, day: str, amount: int) -> int:
+        if self.away:
+            raise Unavailable("the count cannot be read")
+        self.writes += 1
+        known, count = self.days.get(id, ("", 0))
+        self.days[id] = (max(known, day), count + amount if known >= day else amount)
+        return self.days[id][1]
+
+
+class World:
+    def __init__(self, processes: int = 1) -> None:
+        self.now = datetime(2026, 11, 29, 22, 0, tzinfo=UTC)
+        self.counts = MemoryCounts()
+        self.processes = [EventDays(self.counts, lambda: self.now) for _ in range(processes)]
+
+    def sent(self, caller: Caller, amount: int, process: int = 0) -> bool:
+        try:
+            asyncio.run(self.processes[process].take(caller, amount))
+        except Denied:
+            return False
+        return True
+
+
+def caller(most: int | None, key: str = "k1") -> Caller:
+    return Caller("acme", frozenset(), key=key, events_a_day=most)
+
+
+@given(st.integers(0, 5_000), st.lists(st.tuples(st.integers(0, 2), st.integers(1, 400)), max_size=60))
+def test_all_processes_together_never_take_more_and_refuse_a_hundredth_each_early(
+    most: int, batches: list[tuple[int, int]]
+) -> None:
+    world, app, taken = World(3), caller(most), 0
+    for process, amount in batches:
+        if world.sent(app, amount, process):
+            taken += amount
+        else:
+            assert taken + amount > most - 2 * (most // 100 + 400)
+    assert taken <= most
+    # Nobody else's batches, one by one: the rest is there but for what others have taken.
+    while world.sent(app, 1):
+        taken += 1
+    assert most - taken <= sum(share.left for each in world.processes for share in each._shares.values())
+
+
+def test_a_quota_of_a_million_costs_a_hundred_writes_and_a_refusal_none() -> None:
+    world, app = World(), caller(1_000_000)
+    for _ in range(1_000):
+        assert world.sent(app, 1_000)
+    assert world.counts.writes == 100
+    for _ in range(50):
+        assert not world.sent(app, 1)
+    assert world.counts.writes <= 101
+
+
+def test_what_is_refused_says_until_when_and_another_day_and_another_credential_count_anew() -> None:
+    world, app = World(), caller(10)
+    assert world.sent(app, 8)
+    with pytest.raises(Denied) as denied:
+        asyncio.run(world.processes[0].take(app, 3))
+    assert denied.value.status == 429
+    assert denied.value.headers == {
+        "Retry-After": "7200",
+        "RateLimit-Limit": "10",
+        "RateLimit-Remaining": "2",
+        "RateLimit-Reset": "7200",
+    }
+    assert world.sent(app, 2), "what is refused takes nothing"
+    assert not world.sent(app, 1)
+    assert world.sent(caller(10, "k2"), 10)
+    assert world.sent(caller(None), 10**6)
+    assert not world.sent(caller(0, "k3"), 1)
+    world.now += timedelta(hours=2)
+    assert world.sent(app, 10)
+
+
+def test_while_the_count_is_away_what_was_taken_is_spent_and_no_more() -> None:
+    world, app = World(), caller(1_000)
+    assert world.sent(app, 1)
+    world.counts.away = True
+    for _ in range(9):
+        assert world.sent(app, 1)
+    with pytest.raises(Unavailable):
+        world.sent(app, 1)
+    world.counts.away = False
+    assert world.sent(app, 1)
