@@ -32,6 +32,9 @@ _ANSWER_SECONDS = 30.0
 _CLOSE_SECONDS = 3.0
 #: Messages on their way to RabbitMQ, per lane. It takes most of them before it confirms the first.
 _UNCONFIRMED = 500
+#: Headers that a quorum queue adds to what it delivers again (the second one from 4.3 on). They differ from one
+#: delivery to the next, and are no part of the message.
+_COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
 
 # It logs each refused connection with its traceback; the caller logs it once.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
@@ -189,7 +192,7 @@ def _delivery(message: DeliveredMessage) -> Delivery:
         found.message_id,
         found.message_type,
         found.timestamp if isinstance(found.timestamp, datetime) else None,
-        found.headers or {},
+        {name: value for name, value in (found.headers or {}).items() if name not in _COUNTS},
     )
     assert message.delivery_tag is not None
     return Delivery(message.delivery_tag, message.body, properties, bool(message.redelivered))
