@@ -233,7 +233,9 @@ def _translated() -> Iterator[None]:
     except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:
         # Not for good: passwords are rotated, and a server that starts knows no users yet.
         raise Unavailable("RabbitMQ refuses the user, or the virtual host, that KITH_AMQP names") from error
-    except (AMQPError, OSError, TimeoutError, ChannelInvalidStateError, asyncio.InvalidStateError) as error:
+    except ChannelInvalidStateError as error:
+        raise Unavailable("RabbitMQ: the channel is closed") from error
+    except (AMQPError, OSError, TimeoutError, asyncio.InvalidStateError) as error:
         raise Unavailable(f"RabbitMQ: {_reason(error)}") from error
     except asyncio.CancelledError as error:
         # When a connection closes, aiormq cancels what waits for it. That is no cancellation of this task.
