@@ -16,6 +16,7 @@ from aiormq.exceptions import (
     AMQPError,
     AuthenticationError,
     ChannelAccessRefused,
+    ChannelInvalidStateError,
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     ConnectionNotAllowed,
@@ -32,6 +33,9 @@ _ANSWER_SECONDS = 30.0
 _CLOSE_SECONDS = 3.0
 #: Messages on their way to RabbitMQ, per lane. It takes most of them before it confirms the first.
 _UNCONFIRMED = 500
+#: Headers that a quorum queue adds to what it delivers again (the second one from 4.3 on). They differ from one
+#: delivery to the next, and are no part of the message.
+_COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
 
 # It logs each refused connection with its traceback; the caller logs it once.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
@@ -129,13 +133,16 @@ class RabbitConsumption:
         self._wake = asyncio.Event()
         self._cancelled = False
         channel.closing.add_done_callback(lambda _: self._wake.set())
+        channel.on_consumer_cancel_callbacks.add(self._cancel)
 
     async def received(self, message: DeliveredMessage) -> None:
         self._waiting.append(message)
         self._wake.set()
 
     async def take(self, most: int) -> Sequence[Delivery]:
-        while not self._waiting or self._channel.is_closed:
+        while self._cancelled or not self._waiting or self._channel.is_closed:
+            if self._cancelled:
+                raise Unavailable("RabbitMQ has ended the consumer, as it does when the queue is deleted")
             if self._channel.is_closed or self._channel.closing.done():
                 raise Unavailable("RabbitMQ: the channel is closed")
             self._wake.clear()
@@ -145,6 +152,10 @@ class RabbitConsumption:
     async def acknowledge(self, tag: int) -> None:
         with _translated():
             await self._channel.basic_ack(tag, multiple=True)
+
+    def _cancel(self, _: object) -> None:
+        self._cancelled = True
+        self._wake.set()
 
 
 async def _publish(channel: Channel, exchange: str, messages: Sequence[Outgoing]) -> int:
@@ -189,7 +200,7 @@ def _delivery(message: DeliveredMessage) -> Delivery:
         found.message_id,
         found.message_type,
         found.timestamp if isinstance(found.timestamp, datetime) else None,
-        found.headers or {},
+        {name: value for name, value in (found.headers or {}).items() if name not in _COUNTS},
     )
     assert message.delivery_tag is not None
     return Delivery(message.delivery_tag, message.body, properties, bool(message.redelivered))
@@ -222,7 +233,20 @@ def _translated() -> Iterator[None]:
     except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:
         # Not for good: passwords are rotated, and a server that starts knows no users yet.
         raise Unavailable("RabbitMQ refuses the user, or the virtual host, that KITH_AMQP names") from error
+    except ChannelInvalidStateError as error:
+        raise Unavailable("RabbitMQ: the channel is closed") from error
     except (AMQPError, OSError, TimeoutError, asyncio.InvalidStateError) as error:
+        raise Unavailable(f"RabbitMQ: {_reason(error)}") from error
+    except asyncio.CancelledError as error:
+        # When a connection closes, aiormq cancels what waits for it. That is no cancellation of this task.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unavailable("RabbitMQ: the connection is closed") from error
+    except Exception as error:
+        # So it ends what waits when it knows no reason, as when the server closes between two frames.
+        if type(error) is not Exception:
+            raise
         raise Unavailable(f"RabbitMQ: {_reason(error)}") from error
 
 

@@ -21,7 +21,8 @@ class Properties:
 
 
 class Delivery(NamedTuple):
-    """A message of a queue. ``tag`` identifies it within its consumption, and counts up."""
+    """A message of a queue. ``tag`` identifies it within its consumption, and counts up. Body and properties are
+    the same each time that it is delivered."""
 
     tag: int
     body: bytes

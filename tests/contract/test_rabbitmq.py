@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Protocol
 
+import aiormq
 import pytest
 
 from services.rabbitmq.client import connect
@@ -93,14 +94,18 @@ def test_what_is_not_acknowledged_comes_again_in_order_and_the_rest_does_not(rab
         consumption = await link.consume(name, 4)
         first = await take(consumption, 4)
         await consumption.acknowledge(first[1].tag)
-        await take(consumption, 2)
+        unsettled = [*first[2:], *await take(consumption, 2)]
         await link.close()
         with pytest.raises(Unavailable):
             await consumption.take(1)
+        with pytest.raises(Unavailable):
+            await consumption.acknowledge(unsettled[-1].tag)
         again = await rabbit.connect()
         deliveries = await take(await again.consume(name, 10), 4)
         assert [delivery.body for delivery in deliveries] == [b"2", b"3", b"4", b"5"]
         assert all(delivery.redelivered for delivery in deliveries)
+        # Without the count of deliveries: a dead letter is known again by what its message says.
+        assert [delivery.properties for delivery in deliveries] == [before.properties for before in unsettled]
         await again.close()
 
     run(work)
@@ -203,6 +208,21 @@ def test_a_connection_that_is_closed_does_nothing(rabbit: Rabbit, name: str) -> 
         for attempt in (link.consume(name, 1), link.publish("p", "", plain(name, b"1"))):
             with pytest.raises(Unavailable):
                 await attempt
+
+    run(work)
+
+
+def test_a_queue_that_is_deleted_ends_its_consumer(uri: str, name: str) -> None:
+    async def work() -> None:
+        link = await connect(uri)
+        await link.declare(topology([name], None))
+        consumption = await link.consume(name, 1)
+        other = await aiormq.connect(uri)
+        await (await other.channel()).queue_delete(name)
+        with pytest.raises(Unavailable, match="the queue is deleted"):
+            await consumption.take(1)
+        await other.close()
+        await link.close()
 
     run(work)
 

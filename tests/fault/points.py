@@ -23,6 +23,10 @@ from typing import Any
 from pymongo.client_session import ClientSession
 from pymongo.errors import AutoReconnect
 
+from services.rabbitmq.client import RabbitConsumption
+from services.rabbitmq.inflow import Inflow
+from services.rabbitmq.letters import DeadLetters
+from services.rabbitmq.outflow import Outflow
 from services.webhooks.feed import Feed
 from services.webhooks.post import Answer, Poster
 from services.webhooks.queue import Queue
@@ -58,6 +62,16 @@ WEBHOOK_STEPS = (
     "before-feed",
     "after-feed",
 )
+#: Those of a bridge to RabbitMQ.
+RABBITMQ_STEPS = (
+    "before-publish-in",
+    "after-publish-in",  # Kafka has the events, and RabbitMQ does not know
+    "after-letters",
+    "before-acknowledge",
+    "after-acknowledge",
+    "before-apply",
+    "after-apply",  # RabbitMQ has the changes, and the position has not moved
+)
 #: Those of a process of intelligence.
 INTELLIGENCE_STEPS = ("during-scan",)
 
@@ -76,7 +90,7 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> "Fault":
         step, action, when = text.split(":")
-        if step not in (*STEPS, *WEBHOOK_STEPS, *INTELLIGENCE_STEPS):
+        if step not in (*STEPS, *WEBHOOK_STEPS, *INTELLIGENCE_STEPS, *RABBITMQ_STEPS):
             raise ValueError(f"there is no step {step}")
         return cls(step, action, int(when.removesuffix("+")), when.endswith("+"))
 
@@ -144,6 +158,10 @@ def install(faults: str) -> None:
     around(Queue, "settle", points, "before-settle", "after-settle")
     around(Feed, "_store", points, "before-feed", "after-feed")
     _post(points)
+    around_async(Inflow, "_publish", points, "before-publish-in", "after-publish-in")
+    around_async(RabbitConsumption, "acknowledge", points, "before-acknowledge", "after-acknowledge")
+    around(DeadLetters, "write", points, None, "after-letters")
+    around(Outflow, "apply", points, "before-apply", "after-apply", when=lambda args, _: bool(args[2]))
     around(MongoStore, "clear", points, "before-clear", "after-clear", when=lambda args, _: bool(args[0]))
 
 
@@ -157,6 +175,20 @@ def _post(points: Points) -> None:
         return answer
 
     Poster.post = post  # type: ignore[method-assign]
+
+
+def around_async(owner: type, name: str, points: Points, before: str, after: str) -> None:
+    """Make a coroutine reach a step before and after its work."""
+    plain = getattr(owner, name)
+
+    @wraps(plain)
+    async def wrapped(self: Any, *args: Any) -> Any:
+        points.reach(before)
+        result = await plain(self, *args)
+        points.reach(after)
+        return result
+
+    setattr(owner, name, wrapped)
 
 
 def around(

@@ -16,6 +16,11 @@ TITLES = {
         "Commits refused, unanswered or of unknown result; write conflicts; failing reads and claims"
     ),
     ("commit_answers", "answers_of_commits_are_lost"): "The answers to commits are lost, both services",
+    ("rabbitmq", "a_bridge_and_its_broker_are_killed"): (
+        "`kill -9` of a bridge to RabbitMQ at two steps, and of RabbitMQ; poison in the queue"
+    ),
+    ("rabbitmq", "kafka_is_killed_while_a_bridge_works"): "`kill -9` of Kafka while RabbitMQ has messages for it",
+    ("rabbitmq", "a_bridge_killed_at"): "`kill -9` of a bridge to RabbitMQ at each step",
     ("end", "all_are_asked_to_stop_and_others_go_on"): "SIGTERM of all workers; others go on",
     (
         "end",

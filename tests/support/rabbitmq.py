@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -189,18 +190,23 @@ def _matches(pattern: str, key: str) -> bool:
     return fits(pattern.split("."), key.split("."))
 
 
+def missing(error: ConfigurationError) -> NoReturn:
+    """Skip the test that has no RabbitMQ; where KITH_TEST_RABBITMQ=required, as in CI, fail it."""
+    if os.environ.get("KITH_TEST_RABBITMQ") == "required":
+        pytest.fail(str(error))
+    pytest.skip(str(error))
+
+
 @contextmanager
 def real_rabbitmq() -> Iterator[str]:
-    """The address of a real RabbitMQ: KITH_AMQP, or the machine's, started here. Without one the test is skipped;
-    where KITH_TEST_RABBITMQ=required, as in CI, it fails."""
+    """The address of a real RabbitMQ: KITH_AMQP, or the machine's, started here. See ``missing``."""
     if named := os.environ.get("KITH_AMQP"):
         yield named
         return
     try:
         find_rabbitmq()
-    except ConfigurationError as missing:
-        required = os.environ.get("KITH_TEST_RABBITMQ") == "required"
-        (pytest.fail if required else pytest.skip)(str(missing))
+    except ConfigurationError as error:
+        missing(error)
     with tempfile.TemporaryDirectory(prefix="kith-rabbitmq-") as folder:
         path = Path(folder)
         with server(path / "data", path / "log" / "rabbitmq.log") as rabbit:
