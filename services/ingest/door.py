@@ -117,7 +117,7 @@ class Door:
     ) -> Iterator[list[Verdict]]:
         """One verdict per event, in order, some at a time: a slice takes some milliseconds. ``bound`` is the
         tenant of the sender's credential. Without one, the tenant is the one in the header; without that, each
-        event's own. ``grants``: whether the sender may state that a consumer grants a purpose.
+        event's own. ``grants``: whether the sender may state that a consumer grants a purpose, and erase.
 
         Raises only Refused (400, 413, 415), if the request as a whole is malformed, and NotYetUnderstood, if a
         running worker of an older version could not fold one of its events.
@@ -174,8 +174,8 @@ class Door:
             if tenant is not None and event.tenant != tenant:
                 detail = f"is not the tenant of the credential or of the header {TENANT_HEADER}"
                 raise InvalidEvent("wrong_tenant", detail, "tenant")
-            if not grants and isinstance(event, ConsumerUpserted):
-                _check_consents(event)
+            if not grants:
+                _check_bound(event)
             codec.check_clock(event, arrived, self._most_ahead)
             # A repeated erasure is accepted: "delete" outranks an earlier "anonymise".
             if not isinstance(event, NOT_SUPPRESSED) and self._erased(event.tenant, event.data.consumer_id):
@@ -228,8 +228,14 @@ def _completed(raw: bytes, added: Mapping[str, bytes]) -> bytes:
     return raw[:start] + b",".join(missing) + (b"" if rest.startswith(b"}") else b",") + rest
 
 
-def _check_consents(event: ConsumerUpserted) -> None:
-    """Raises InvalidEvent: whose sight depends on consents could see whom it likes by stating them."""
+def _check_bound(event: Event) -> None:
+    """Raises InvalidEvent. Whose sight depends on consents could see whom it likes by stating them, and erase whom
+    it may not even see."""
+    if isinstance(event, ConsumerErased):
+        detail = "erases a consumer, which a credential that is bound to a purpose does at the privacy API"
+        raise InvalidEvent("not_granted", detail, "type")
+    if not isinstance(event, ConsumerUpserted):
+        return
     for purpose, granted in (event.data.consent or {}).items():
         if granted:
             detail = "is granted, which a credential that is bound to a purpose may not state"

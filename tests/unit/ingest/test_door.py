@@ -427,3 +427,14 @@ def test_a_sender_that_is_bound_to_a_purpose_grants_none() -> None:
     assert isinstance(refused, Rejected)
     assert (refused.reason, refused.field) == ("not_granted", "data.consent.app_7")
     assert all(isinstance(each, Accepted) for each in DOOR.judge(body, sent, NOW, "default"))
+
+
+def test_a_sender_that_is_bound_to_a_purpose_erases_nobody_by_events() -> None:
+    erased = {"consumer_id": "c1", "mode": "delete"}
+    event = {"id": "e1", "type": "consumer.erased", "time": "2026-11-21T10:00:00Z", "data": erased}
+    sent: list[Header] = [(b"content-type", PLAIN.encode())]
+    [refused] = DOOR.judge(json.dumps(event).encode(), sent, NOW, "default", grants=False)
+    assert isinstance(refused, Rejected)
+    assert (refused.reason, refused.field) == ("not_granted", "type")
+    [accepted] = DOOR.judge(json.dumps(event).encode(), sent, NOW, "default")
+    assert isinstance(accepted, Accepted)
