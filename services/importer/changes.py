@@ -82,7 +82,7 @@ class Translator:
             yield self._deleted(table, table.undo, change)
             return
         yield self._made(table, table, change, change.row, "")
-        if change.snapshot or table.names is None or table.key_names(change):
+        if not change.updated or table.names is None or table.key_names(change):
             return
         if change.before is None:
             self.notes.blind += 1

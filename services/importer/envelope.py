@@ -20,6 +20,7 @@ class Change:
     of a snapshot that of its reading. ``lsn`` is the place in Postgres' log; only a snapshot may lack it. ``key``
     is the row's primary key, None for a table without one."""
 
+    updated: bool
     deleted: bool
     snapshot: bool
     server: str
@@ -61,6 +62,7 @@ def read_change(key: bytes | None, value: bytes | None) -> Change | None:
     snapshot = operation == "r" or source.get("snapshot") not in (None, False, "false")
     table = _text(source, "table")
     return Change(
+        operation == "u",
         deleted,
         snapshot,
         _text(source, "name"),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ from services.importer.capture import Capture, Captured
 from services.importer.changes import Translator
 from services.importer.mapping import load
 from services.importer.rejects import Rejects
+from shared.contracts.errors import Unavailable
 from shared.contracts.topics import Topics
-from shared.runtime.protocols import Partition, Publisher, Record
+from shared.runtime.protocols import Message, Partition, Publisher, Record
+from tests.support.importer import Recorder
 from tests.support.paths import ROOT
 
 DATA = ROOT / "tests/data/debezium"
@@ -100,3 +103,12 @@ def captured(
         capture = Capture(translate, publisher, Topics(), rejected, lambda: clock, None, report)
         capture.run(log, follow=False, progress=lambda: None)
     return report
+
+
+class Failing(Recorder):
+    """Kafka is away: nothing is acknowledged."""
+
+    def send(self, messages: Sequence[Message]) -> Future[None]:  # noqa: ARG002
+        future: Future[None] = Future()
+        future.set_exception(Unavailable("no broker answers"))
+        return future

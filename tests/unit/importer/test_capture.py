@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from services.importer import capture_command
 from services.importer.changes import Translator
 from services.importer.mapping import MappingError, load
 from services.importer.run import run
 from shared.contracts.errors import Unavailable
 from shared.contracts.topics import Topics
-from shared.runtime.protocols import Message, Partition, Record
-from tests.support.capture import MAPPING, MemoryChanges, captured, envelope, stored
+from shared.runtime.protocols import Partition, Record
+from tests.support.capture import MAPPING, Failing, MemoryChanges, captured, envelope, stored
 from tests.support.importer import CLOCK, Recorder, write_mapping
 
 ORDERS = Partition("shop.public.orders", 0)
@@ -114,13 +116,6 @@ def test_rejected_changes_of_an_earlier_run_stay_because_they_are_not_read_again
     assert len(rejected(tmp_path / "r.jsonl")) == 2
 
 
-class Failing(Recorder):
-    def send(self, messages: Sequence[Message]) -> Future[None]:  # noqa: ARG002
-        future: Future[None] = Future()
-        future.set_exception(Unavailable("no broker answers"))
-        return future
-
-
 def test_nothing_is_committed_before_kafka_has_the_events(tmp_path: Path) -> None:
     log = of(envelope("c", 5, 1, after=ROW))
     with pytest.raises(Unavailable):
@@ -156,7 +151,12 @@ def test_a_key_that_may_name_a_person_is_not_in_the_id(tmp_path: Path, key: byte
 
 def test_an_update_without_before_is_noted(tmp_path: Path) -> None:
     translate = Translator(load(MAPPING))
-    captured(of(envelope("u", 5, 1, after=ROW)), Recorder(), tmp_path / "r.jsonl", translate=translate)
+    captured(
+        of(envelope("c", 5, 1, after=ROW), envelope("u", 5, 2, after=ROW)),
+        Recorder(),
+        tmp_path / "r.jsonl",
+        translate=translate,
+    )
     assert translate.notes.blind == 1
 
 
@@ -177,3 +177,47 @@ def test_mistakes_in_the_mapping(tmp_path: Path, old: str, new: str, message: st
 def test_an_import_of_a_captured_table_says_which_command_reads_it(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match="kith capture"):
         run(load(MAPPING), Recorder(), Topics(), tmp_path / "r", CLOCK, path=MAPPING)
+
+
+class Faltering(MemoryChanges):
+    """Kafka is away at the second poll, and Ctrl-C is pressed when all is read."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        super().__init__(records)
+        self.polls = 0
+        self.closed = 0
+
+    def poll(self, timeout_ms: int) -> list[Record]:
+        self.polls += 1
+        if self.polls == 2:
+            raise Unavailable("no broker answers")
+        if self.ended():
+            raise KeyboardInterrupt
+        return super().poll(timeout_ms)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def test_following_waits_for_servers_and_ends_by_ctrl_c_with_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, recorder = Faltering(stored("orders")), Recorder()
+    monkeypatch.setattr(capture_command, "change_log", lambda *_: log)
+    monkeypatch.setattr(capture_command, "kafka_publisher", lambda _: recorder)
+    monkeypatch.setattr(capture_command, "_SECONDS_BEFORE_RETRY", 0.0)
+    monkeypatch.setenv("KITH_ENCRYPTION", "off")
+    monkeypatch.setenv("KITH_KAFKA", "kafka.test:9092")
+    app = typer.Typer()
+    app.command("capture")(capture_command.capture_command)
+    rejects = tmp_path / "r.jsonl"
+    result = CliRunner().invoke(
+        app, [str(MAPPING), "--topic", "shop.public.orders", "--follow", "--rejects", str(rejects)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "kith capture: waiting: no broker answers" in result.stderr
+    first, note, last = result.stdout.splitlines()
+    assert first == "9 records read, 6 events accepted, 2 rejected, 0 records behind"
+    assert note.startswith("  note: 1 changes of rows do not say what they were before")
+    assert last == f"Rejected changes, with their reasons: {rejects}"
+    assert (len(recorder.messages), len(rejected(rejects)), log.closed) == (6, 2, 2)
