@@ -36,6 +36,12 @@ PLACES = {
         DATA,
         "Import rows of CSV, JSON lines, Excel or SQLite files as events.",
     ),
+    "capture": Place(
+        "services.importer.capture_command",
+        "capture_command",
+        DATA,
+        "Read the changes of a database's tables from Kafka, as Debezium writes them, as events.",
+    ),
     "report": Place(
         "services.cli.report",
         "report_app",

@@ -65,8 +65,9 @@ def import_command(
 
     Exit status: 0 when every row was read (rejected ones included), 1 when the import could not be completed.
     """
+    from services.importer.batch import Clock
     from services.importer.mapping import load
-    from services.importer.run import Clock, run
+    from services.importer.run import run
     from shared.contracts.topics import Topics
     from shared.settings import require
     from shared.vault.open import open_vault

@@ -78,8 +78,8 @@ class FieldSpec(BaseModel):
     )
     format: str | None = Field(
         None,
-        description='"unix", "unix_ms" or a strptime pattern; ISO 8601 if none. A day without a time of day is '
-        "that day in the time zone.",
+        description='"unix", "unix_ms", "unix_us" or a strptime pattern; ISO 8601 if none. A day without a time '
+        "of day is that day in the time zone.",
     )
     timezone: Zone | None = Field(None, description="Of times without an offset.")
     default: Scalar | None = Field(None, description="In place of a missing value.")

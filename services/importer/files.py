@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
-Format = Literal["csv", "jsonl", "sqlite", "xlsx"]
+Format = Literal["csv", "debezium", "jsonl", "sqlite", "xlsx"]
 ENDINGS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -53,7 +53,7 @@ class File(Table):
     replaces its header line if it has one. ``multiline = true`` accepts line breaks in quoted cells, even if one
     of their lines looks like a row. SQLite needs ``table`` or ``query``; Excel needs ``sheet`` if several are not
     empty. ``missing`` lists the values that mean a missing one, besides SQL's NULL, JSON's null and Excel's empty
-    cell.
+    cell. ``debezium`` is no file: ``table`` is a table whose changes ``kith capture`` reads from Kafka.
     """
 
     path: Annotated[Path, BeforeValidator(_resolve)]
@@ -98,7 +98,9 @@ class File(Table):
     def _fits_its_format(self) -> Self:
         if self.format == "sqlite" and (self.table is None) == (self.query is None):
             raise ValueError("SQLite needs either table or query")
-        if self.format != "sqlite" and (self.table is not None or self.query is not None):
+        if self.format == "debezium" and self.query is not None:
+            raise ValueError("query is for SQLite only")
+        if self.format not in ("sqlite", "debezium") and (self.table is not None or self.query is not None):
             raise ValueError("table and query are for SQLite only")
         if self.format != "xlsx" and self.sheet is not None:
             raise ValueError("sheet is for Excel files only")

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,12 @@ from services.importer.targets import CONTAINERS, check_targets, needed_of, targ
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import EVENT_TYPES, Id, Tenant
 
+#: What a deleted row may do, besides nothing.
+_DELETED = {
+    "relation.recorded": ("undo",),
+    "provider.upserted": ("undo",),
+    "consumer.upserted": ("anonymise", "delete"),
+}
 _FILE_OPTIONS = ("delimiter", "quote", "encoding", "missing")
 
 
@@ -81,6 +87,10 @@ class Source(File):
     ``time`` is the time of the row's fact, and becomes ``occurred_at`` of a relation. ``changed`` is the time of
     the row's last change: the version of the event. Its default is the moment as of which the file states its
     rows: ``as_of``, or the file's modification time.
+
+    ``deleted`` is what a deleted row of a captured table does: ``undo`` retracts the relation or closes the
+    provider (the default of both), ``ignore`` does nothing (the default of all others), ``anonymise`` and
+    ``delete`` erase the consumer.
     """
 
     name: Id
@@ -94,6 +104,7 @@ class Source(File):
     id: Spec | None = None
     fields: Annotated[dict[str, Spec], Field(min_length=1)]
     collect: dict[str, Collect] = Field(default_factory=dict)
+    deleted: Literal["ignore", "undo", "anonymise", "delete"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -102,6 +113,11 @@ class Source(File):
             return value
         context = info.context or {}
         merged = {**context.get("defaults", {}), **value}
+        if merged.get("format") == "debezium":
+            if not isinstance(table := merged.get("table"), str) or not table:
+                raise ValueError('format = "debezium" needs table, like "public.orders"')
+            merged.setdefault("path", table)
+            merged.setdefault("name", table.rpartition(".")[2])
         if isinstance(merged.get("path"), str):
             merged.setdefault("name", Path(merged["path"]).name.split(".")[0])
         merged.setdefault("source", f"{context.get('mapping', 'import')}/{merged.get('name')}")
@@ -145,6 +161,9 @@ class Source(File):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         check_targets(self.type, self.fields)
+        if self.deleted not in (None, "ignore", *_DELETED.get(self.type, ())):
+            allowed = ", ".join(["ignore", *_DELETED.get(self.type, ())])
+            raise ValueError(f"deleted: of {self.type} it is one of: {allowed}")
         if self.type == "relation.recorded" and self.time is None and "occurred_at" not in self.fields:
             raise ValueError("time: is required: the time of the relation (a constant is allowed)")
         if self.time is not None and self.time.const is None and "occurred_at" in self.fields:

@@ -18,13 +18,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be read. ``reason`` and ``detail`` are those of an InvalidEvent; ``content`` is the row as
-    far as it can be shown, undecodable bytes as ``\\xNN``."""
+    """A row that cannot be read. ``reason``, ``detail`` and ``field`` are those of an InvalidEvent; ``content``
+    is the row as far as it can be shown, undecodable bytes as ``\\xNN``."""
 
     number: int
     reason: str
     detail: str
     content: Any
+    field: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ from services.importer.text_rows import check_distinct, open_text
 def open_rows(file: File) -> Iterator[Rows]:
     """Open a file of any format. Raises MappingError, now and while reading, if the file cannot be read as the
     mapping describes it; a single unreadable row is a BadRow."""
+    if file.format == "debezium":
+        raise MappingError(f"{file.table}: is a table of change capture, not a file: `kith capture` reads it")
     opening = {"sqlite": _sqlite, "xlsx": _workbook}.get(file.format, open_text)
     with contextlib.ExitStack() as stack:
         with _explained(file.path):

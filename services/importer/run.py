@@ -1,26 +1,21 @@
 """An import from beginning to end: read, convert, publish in batches, write the rejected rows."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from services.importer.as_of import Moment, moments
+from services.importer.batch import Batch, Clock
 from services.importer.convert import Converter
 from services.importer.mapping import Mapping
 from services.importer.preflight import check_columns, gather
 from services.importer.rejects import Rejects
-from services.importer.row import BadRow, Row
 from services.importer.rows import open_rows
 from services.importer.window import BATCH_EVENTS, Window
-from shared.contracts import codec
-from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import Event, event_key
 from shared.contracts.topics import Topics
-from shared.runtime.protocols import Message, Publisher
-from shared.vault.fields import first_plaintext_path, first_token_path
+from shared.runtime.protocols import Publisher
 from shared.vault.keys import Vault
-from shared.vault.sealing import keys_for, sealed
 
 
 class Progress(Protocol):
@@ -64,14 +59,6 @@ class Report:
         return sum(counts.rejected for counts in self.sources)
 
 
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The arrival time of the events, and how far ahead of it an event may be dated."""
-
-    arrived: datetime
-    most_ahead: timedelta
-
-
 def run(
     mapping: Mapping,
     publisher: Publisher | None,
@@ -105,9 +92,9 @@ def run(
             with open_rows(source) as rows:
                 if progress:
                     progress.begin(source.name, rows.size)
-                batch = _Batch(convert, topics, clock, counts, rejected, window, vault)
+                batch = Batch(topics, clock, counts, rejected, window, vault)
                 for row in rows.rows:
-                    batch.take(row)
+                    batch.take(row, convert)
                     if counts.read % BATCH_EVENTS == 0:
                         batch.pass_on()
                         if progress:
@@ -128,58 +115,3 @@ def _respelled(facts: int) -> list[str]:
         "NFC form. Facts that an earlier build of Kith imported from these rows have other ids, and count beside "
         "them"
     ]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """A batch of rows of one source, whose keys are read at once."""
-
-    convert: Converter
-    topics: Topics
-    clock: Clock
-    counts: Counts
-    rejected: Rejects
-    window: Window
-    vault: Vault | None
-    waiting: list[tuple[Row, Event]] = field(default_factory=list)
-
-    def take(self, row: Row | BadRow) -> None:
-        self.counts.read += 1
-        try:
-            if isinstance(row, BadRow):
-                raise InvalidEvent(row.reason, row.detail)
-            self.waiting.append((row, self._event(row)))
-        except InvalidEvent as error:
-            self._reject(row, error)
-
-    def pass_on(self) -> None:
-        """Seal the batch and hand it to the window. Raises Unavailable."""
-        waiting, self.waiting = self.waiting, []
-        events: list[Event | None] = [event for _, event in waiting]
-        if self.vault is not None:
-            bare = [n for n, (_, event) in enumerate(waiting) if first_plaintext_path(event) is not None]
-            todo = [waiting[n][1] for n in bare]
-            for n, event in zip(bare, sealed(todo, keys_for(self.vault, todo)), strict=True):
-                events[n] = event
-        for (row, _), event in zip(waiting, events, strict=True):
-            if event is None:
-                erased = InvalidEvent(
-                    "suppressed", "is erased; its events are not accepted any more", "data.consumer_id"
-                )
-                self._reject(row, erased)
-            else:
-                self.window.add(Message(self.topics.of(event), event_key(event), codec.encode(event)))
-                self.counts.accepted += 1
-
-    def _event(self, row: Row) -> Event:
-        event = self.convert(row)
-        codec.check_clock(event, self.clock.arrived, self.clock.most_ahead)
-        if (path := first_token_path(event)) is not None:
-            raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")
-        if (size := len(codec.encode(event))) > codec.MAX_EVENT_BYTES:
-            raise InvalidEvent("too_large", f"{size} bytes, but an event has at most {codec.MAX_EVENT_BYTES}")
-        return event
-
-    def _reject(self, row: Row | BadRow, error: InvalidEvent) -> None:
-        self.counts.rejected += 1
-        self.rejected.add(self.counts.source, row, error)

@@ -10,7 +10,7 @@ from services.importer.numbers import multiply, to_decimal, to_int
 from services.importer.values import BadValue, to_text
 from shared.contracts.events import EPOCH
 
-_UNIX = {"unix": Decimal(10**6), "unix_ms": Decimal(10**3)}
+_UNIX = {"unix": Decimal(10**6), "unix_ms": Decimal(10**3), "unix_us": Decimal(1)}
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)\s?(Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
@@ -22,10 +22,10 @@ def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> 
     """An instant as RFC 3339 in UTC.
 
     ``form`` None is ISO 8601 with separators (``2026-03-02``, ``2026-03-02 10:00``,
-    ``2026-03-02T10:00:00+01:00``), ``unix`` and ``unix_ms`` count seconds and milliseconds since 1970, anything
-    else is a pattern of ``strptime``. ``zone`` applies to times without an offset; a local time that occurs twice
-    when clocks are set back means the first. A day without a time of day becomes the first instant that is on this
-    day both in ``zone`` and in UTC, because reports count by UTC days.
+    ``2026-03-02T10:00:00+01:00``), ``unix``, ``unix_ms`` and ``unix_us`` count seconds, milliseconds and
+    microseconds since 1970, anything else is a pattern of ``strptime``. ``zone`` applies to times without an
+    offset; a local time that occurs twice when clocks are set back means the first. A day without a time of day
+    becomes the first instant that is on this day both in ``zone`` and in UTC, because reports count by UTC days.
     """
     try:
         parsed = _parse(value, form)
@@ -77,6 +77,8 @@ def _unix(value: Any, form: str | None) -> datetime:
         raise BadValue("looks like a day without separators, not like seconds since 1970")
     if form == "unix_ms" and 10**8 <= abs(number) < 10**11:
         raise BadValue("looks like seconds since 1970, not like milliseconds")
+    if form == "unix_us" and 10**8 <= abs(number) < 10**14:
+        raise BadValue("looks like seconds or milliseconds since 1970, not like microseconds")
     return found
 
 
@@ -126,6 +128,8 @@ def check_form(form: str) -> None:
     try:
         read = datetime.strptime(_EXAMPLE.strftime(form), form)  # noqa: DTZ007 - only its day counts
     except (ValueError, re.error):
-        raise ValueError('format: is neither "unix", "unix_ms" nor a strptime pattern like %d.%m.%Y') from None
+        raise ValueError(
+            'format: is neither "unix", "unix_ms", "unix_us" nor a strptime pattern like %d.%m.%Y'
+        ) from None
     if read.date() != _EXAMPLE.date():
         raise ValueError("format: does not contain year, month and day")

@@ -37,6 +37,12 @@ class Window:
         while len(self._under_way) >= BATCHES_UNDER_WAY:
             self._await()
 
+    def drain(self) -> None:
+        """Publish what is gathered and wait until all is acknowledged. Raises Unavailable."""
+        self.flush()
+        while self._under_way:
+            self._await()
+
     def _await(self) -> None:
         size, future = self._under_way.popleft()
         try:

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from services.importer.batch import Clock
 from services.importer.mapping import load
-from services.importer.run import Clock, Progress, Report, run
+from services.importer.run import Progress, Report, run
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Message
 from shared.vault.keys import Vault

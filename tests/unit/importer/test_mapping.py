@@ -29,7 +29,7 @@ def error_of(path: Path) -> str:
         ),
         ("delimiter = ';;'", "", "delimiter: String should have at most 1 character"),
         ("encoding = 'latin-99'", "", "encoding: is not a known encoding"),
-        ("format = 'xml'", "", "format: should be 'csv', 'jsonl', 'sqlite' or 'xlsx'"),
+        ("format = 'xml'", "", "format: should be 'csv', 'debezium', 'jsonl', 'sqlite' or 'xlsx'"),
         ("format = 'sqlite'", "", "SQLite needs either table or query"),
         ("table = 't'", "", "table and query are for SQLite only"),
         ("header = false", "", "a file without a header line (header = false) needs columns"),

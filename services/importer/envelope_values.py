@@ -1,0 +1,105 @@
+"""Converts the values of a row in Debezium's envelope by their schema, where there is one. Pure."""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from services.importer.row import Fields
+from services.importer.values import Unreadable
+
+#: What Debezium writes for a large value that a change has left as it was, and that Postgres therefore has not
+#: logged: as text, and as bytes in base64.
+_UNCHANGED = frozenset({"__debezium_unavailable_value", "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ=="})
+
+
+class Unchanged(Unreadable):
+    """A value that the change has left as it was, and that the log does not hold."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "(unchanged)",
+            "has not changed, and the log leaves such large values out: set REPLICA IDENTITY FULL for the table",
+        )
+
+
+def plain_row(row: Fields, schema: Any, part: str) -> Fields:
+    """The row ``part`` (before, after) with dates, times without offset and decimals as such. ``schema`` is that
+    of the whole envelope or None: then numbers are as they stand. A value that does not fit its schema is an
+    Unreadable, which rejects the row where the mapping uses it."""
+    columns = _columns(schema, part)
+    return {name: _value(value, columns.get(name, {})) for name, value in row.items()}
+
+
+def _columns(schema: Any, part: str) -> Mapping[str, Mapping[str, Any]]:
+    """Column → its schema."""
+    for field in _fields(schema):
+        if field.get("field") == part:
+            return {str(column.get("field")): column for column in _fields(field)}
+    return {}
+
+
+def _fields(schema: Any) -> list[dict[str, Any]]:
+    fields = schema.get("fields") if isinstance(schema, dict) else None
+    return [field for field in fields if isinstance(field, dict)] if isinstance(fields, list) else []
+
+
+def _value(value: Any, schema: Mapping[str, Any]) -> Any:
+    if isinstance(value, str) and value in _UNCHANGED:
+        return Unchanged()
+    convert = _CONVERT.get(str(schema.get("name")))
+    if value is None or convert is None:
+        return value
+    try:
+        return convert(value, schema)
+    except (ValueError, TypeError, KeyError, OverflowError, ArithmeticError, binascii.Error):
+        return Unreadable(repr(value), f"is no value of the type {schema['name']} that can be stored exactly")
+
+
+def _since_1970(per_second: int) -> Callable[[Any, Mapping[str, Any]], datetime]:
+    def convert(value: Any, _: Mapping[str, Any]) -> datetime:
+        if type(value) is not int:
+            raise TypeError
+        microseconds, rest = divmod(value * 1_000_000, per_second)
+        if rest:
+            raise ValueError
+        # Postgres' timestamp has no offset: the mapping's timezone says whose clock it was.
+        return datetime(1970, 1, 1) + timedelta(microseconds=microseconds)  # noqa: DTZ001
+
+    return convert
+
+
+def _day(value: Any, _: Mapping[str, Any]) -> date:
+    if type(value) is not int:
+        raise TypeError
+    return date(1970, 1, 1) + timedelta(days=value)
+
+
+def _decimal(value: Any, schema: Mapping[str, Any]) -> Decimal:
+    return _scaled(value, int(schema["parameters"]["scale"]))
+
+
+def _variable(value: Any, _: Mapping[str, Any]) -> Decimal:
+    return _scaled(value["value"], int(value["scale"]))
+
+
+def _scaled(value: Any, scale: int) -> Decimal:
+    """The number whose digits without the decimal sign are a big-endian integer in base64."""
+    if not -1_000 <= scale <= 1_000:
+        raise ValueError
+    digits = str(int.from_bytes(base64.b64decode(value, validate=True), signed=True))
+    return Decimal(f"{digits}e{-scale}")
+
+
+_CONVERT: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
+    "io.debezium.time.Date": _day,
+    "org.apache.kafka.connect.data.Date": _day,
+    "io.debezium.time.Timestamp": _since_1970(1_000),
+    "org.apache.kafka.connect.data.Timestamp": _since_1970(1_000),
+    "io.debezium.time.MicroTimestamp": _since_1970(1_000_000),
+    "io.debezium.time.NanoTimestamp": _since_1970(1_000_000_000),
+    "org.apache.kafka.connect.data.Decimal": _decimal,
+    "io.debezium.data.VariableScaleDecimal": _variable,
+}
