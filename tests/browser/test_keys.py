@@ -61,7 +61,8 @@ def named(site: Site) -> Site:
         (("metrics:read",), ["Operations"]),
         (("admin",), ["Operations"]),
         (("analytics:read", "relations:read"), ["Overview", "Relationships", "Map"]),
-        (tuple(SCOPES), ["Overview", "Relationships", "Map", "Operations"]),
+        (("intelligence:read",), ["Recommendations"]),
+        (tuple(SCOPES), ["Overview", "Relationships", "Recommendations", "Map", "Operations"]),
     ],
 )
 def test_only_pages_that_the_key_may_see_are_offered(
