@@ -8,9 +8,8 @@ from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
 from services.rabbitmq.protocols import Outgoing, Properties
+from shared.contracts.changes import read_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import CHANGES, Topics
 from shared.runtime.protocols import Answer, Ask, Document, Outcome, Record
@@ -35,17 +34,7 @@ class RabbitProjection:
 
     def decode(self, record: Record) -> Document:
         """The change in a record: a CloudEvent, in JSON. Raises InvalidEvent."""
-        if record.value is None:
-            raise InvalidEvent("not_json", "the message has no value")
-        try:
-            change = orjson.loads(record.value)
-        except orjson.JSONDecodeError:
-            raise InvalidEvent("not_json", "is not JSON") from None
-        if not isinstance(change, dict) or not isinstance(change.get("data"), dict):
-            raise InvalidEvent("invalid", "is not a change")
-        for name in ("id", "type", "time", "tenant"):
-            if not isinstance(change.get(name), str):
-                raise InvalidEvent("invalid", "is missing or no text", name)
+        change = read_change(record.value)
         try:
             key, time = routing_key(change), datetime.fromisoformat(change["time"])
         except (ValueError, AttributeError):

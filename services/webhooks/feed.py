@@ -18,8 +18,9 @@ from pymongo.write_concern import WriteConcern
 from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, FEEDS, LANES, RANGES, delivery
 from services.webhooks.log_reader import LogReader
-from services.webhooks.projection import WebhooksProjection, decode_change
+from services.webhooks.projection import WebhooksProjection
 from services.webhooks.subscription import matches
+from shared.contracts.changes import read_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
 from shared.mongo.errors import translated
@@ -189,6 +190,6 @@ def _accepted(records: Iterable[Record], sequence: SequenceFilter) -> Iterable[t
     for record in records:
         try:
             if sequence.accept(record):
-                yield record, decode_change(record)
+                yield record, read_change(record.value)
         except InvalidEvent:
             continue

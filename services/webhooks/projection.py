@@ -10,12 +10,10 @@ again once the feed has reached its end. So each offset is enqueued by one of th
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-import orjson
-
 from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery, lane_id
 from services.webhooks.subscription import TYPES, matches
-from shared.contracts.errors import InvalidEvent
+from shared.contracts.changes import read_change
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Answer, Ask, Document, Get, GetByPrefix, Outcome, Record, Write
 
@@ -39,7 +37,7 @@ class WebhooksProjection:
 
     def decode(self, record: Record) -> Document:
         """The change in a record. Raises InvalidEvent."""
-        return decode_change(record)
+        return read_change(record.value)
 
     def project(self, items: Sequence[tuple[Record, Document]]) -> Generator[Ask, Answer, Outcome]:
         """Fold a slice of one partition."""
@@ -69,22 +67,6 @@ class WebhooksProjection:
                 if (id := ids.get(endpoint["_id"])) is not None:
                     outcome.writes.extend(_enqueue(id, endpoint, lanes.get(id), feeds.get(id), own))
         return outcome
-
-
-def decode_change(record: Record) -> Document:
-    """The change in a record: a CloudEvent, in JSON. Raises InvalidEvent."""
-    if record.value is None:
-        raise InvalidEvent("not_json", "the message has no value")
-    try:
-        change = orjson.loads(record.value)
-    except orjson.JSONDecodeError:
-        raise InvalidEvent("not_json", "is not JSON") from None
-    if not isinstance(change, dict) or not isinstance(change.get("data"), dict):
-        raise InvalidEvent("invalid", "is not a change")
-    for name in ("id", "type", "time", "tenant"):
-        if not isinstance(change.get(name), str):
-            raise InvalidEvent("invalid", "is missing or no text", name)
-    return change
 
 
 def _enqueue(

@@ -5,11 +5,13 @@ A change may be delivered twice. The number in its message's headers (``shared.r
 identifies a duplicate, and its ``id`` is the same each time.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.contracts.codec import explain
+from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Amount, Currency, Id, Kind, Rating, Tenant, Time
 
 _Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
@@ -82,3 +84,19 @@ def decode_change(raw: bytes) -> RelationChange:
         return RelationChange.model_validate_json(raw)
     except ValidationError as error:
         raise explain(error) from None
+
+
+def read_change(raw: bytes | None) -> dict[str, Any]:
+    """The change in ``raw``, of any change topic: a CloudEvent, in JSON, as it is. Raises InvalidEvent."""
+    if raw is None:
+        raise InvalidEvent("not_json", "the message has no value")
+    try:
+        change = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise InvalidEvent("not_json", "is not JSON") from None
+    if not isinstance(change, dict) or not isinstance(change.get("data"), dict):
+        raise InvalidEvent("invalid", "is not a change")
+    for name in ("id", "type", "time", "tenant"):
+        if not isinstance(change.get(name), str):
+            raise InvalidEvent("invalid", "is missing or no text", name)
+    return change

@@ -3,7 +3,6 @@
 import json
 import secrets
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -115,13 +114,7 @@ class CassandraServer:
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
         """Return when the node answers a client; ProcessFailed when it ends or takes too long."""
-        deadline = time.monotonic() + seconds
-        while not self._answers():
-            self.process.check()
-            if time.monotonic() > deadline:
-                self.process.stop()
-                raise self.process.failure(f"was not ready after {seconds:.0f} s")
-            time.sleep(0.2)
+        self.process.wait_until(lambda: None if self._answers() else "", seconds, pause=0.2)
         self.process.check()
 
     def stop(self) -> None:

@@ -4,7 +4,6 @@ import base64
 import os
 import socket
 import subprocess
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,13 +92,7 @@ class KafkaServer:
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
         """Return when the broker answers a client; ProcessFailed when it ends or takes too long."""
-        deadline = time.monotonic() + seconds
-        while not self._answers():
-            self.process.check()
-            if time.monotonic() > deadline:
-                self.process.stop()
-                raise self.process.failure(f"was not ready after {seconds:.0f} s")
-            time.sleep(0.05)
+        self.process.wait_until(lambda: None if self._answers() else "", seconds)
         # A broker that cannot listen ends; who answered may then be a stranger on the same port.
         self.process.check()
 

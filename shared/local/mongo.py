@@ -5,7 +5,6 @@ import os
 import secrets
 import shutil
 import stat
-import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -98,18 +97,12 @@ class MongoServer:
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
         """Return when it is the writable primary; ProcessFailed when it ends or takes too long."""
-        deadline = time.monotonic() + seconds
         if self._member_key is None:
             uri = self.uri_for(self.login, directConnection="true")
         else:
             uri = self.uri_for((_MEMBER, self._member_key), directConnection="true", authSource="local")
         with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=200, connectTimeoutMS=1000) as client:
-            while (missing := self._missing(client)) is not None:
-                self.process.check()
-                if time.monotonic() > deadline:
-                    self.process.stop()
-                    raise self.process.failure(f"was not ready after {seconds:.0f} s ({missing})")
-                time.sleep(0.05)
+            self.process.wait_until(lambda: self._missing(client), seconds)
 
     def stop(self) -> None:
         self.process.stop()

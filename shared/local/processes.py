@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -98,6 +99,17 @@ class Process:
         """Raise ProcessFailed if it has ended."""
         if not self.running:
             raise self.failure("was never started" if self._child is None else f"ended with {self.ending}")
+
+    def wait_until(self, missing: Callable[[], str | None], seconds: float, pause: float = 0.05) -> None:
+        """Return once ``missing`` returns None; a text is what it waits for. Stops the process and raises
+        ProcessFailed after ``seconds``, and raises it when the process has ended. ``pause`` is in seconds."""
+        deadline = time.monotonic() + seconds
+        while (what := missing()) is not None:
+            self.check()
+            if time.monotonic() > deadline:
+                self.stop()
+                raise self.failure(f"was not ready after {seconds:.0f} s" + (f" ({what})" if what else ""))
+            time.sleep(pause)
 
     @property
     def ending(self) -> str:

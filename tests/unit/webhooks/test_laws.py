@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery
-from services.webhooks.projection import WebhooksProjection, decode_change
+from services.webhooks.projection import WebhooksProjection
 from services.webhooks.schema import COLLECTIONS
 from services.webhooks.subscription import matches
+from shared.contracts.changes import read_change
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Document, Message, Partition
 from shared.runtime.runner import Runner
@@ -124,7 +125,7 @@ class World:
         for record in self.log.records[Partition(TOPIC, 0)][:end]:
             if not sequence.accept(record) or record.offset < feed["next"]:
                 continue
-            found = decode_change(record)
+            found = read_change(record.value)
             if found["tenant"] == "t1" and matches(endpoint, found, body_of(found, [])):
                 at = max(at, record.timestamp)
                 made = delivery(id, record, found, endpoint, at)
