@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.apps.figures import Figures
 from services.apps.metadata import Application, ApplicationList, SecretOfApp, Text, shown
 from services.apps.oauth_routes import add_oauth
+from services.apps.portal.routes import add_portal_routes
 from services.apps.registration_routes import (
     CHANGED,
     FAILURES,
@@ -88,6 +89,7 @@ def create_app(
     app = guarded_app("Kith apps", DESCRIPTION, access, ready)
     add_oauth(app, registry, signer, issuer, outcome)
     add_registration(app, registry, figures, issuer)
+    add_portal_routes(app, registry, signer, figures)
     _add_scopes(app)
     _add_decisions(app, registry, figures, issuer)
 

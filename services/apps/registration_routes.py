@@ -1,6 +1,7 @@
 """Routes of a developer: an application is registered (RFC 7591) and managed by its registration token (7592)."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, HTTPException, Path, Response
@@ -76,14 +77,16 @@ def recorded(access: Access, caller: Caller, action: str, app: App, **details: s
     access.record(Act(app.tenant, caller.name, caller.key, action, subject, (), details))
 
 
+def own_app(registry: Registry, caller: Caller, client_id: str) -> App:
+    """The application with this id, if ``caller`` shows its registration token. Raises HTTPException (404)."""
+    found = registry.find(caller.tenant, client_id) if caller.key == client_id else None
+    if found is None:
+        raise HTTPException(404, "this credential is not the registration token of an application with this id")
+    return found
+
+
 def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer: str) -> None:
-    def own(caller: Caller, client_id: str) -> App:
-        found = registry.find(caller.tenant, client_id) if caller.key == client_id else None
-        if found is None:
-            raise HTTPException(
-                404, "this credential is not the registration token of an application with this id"
-            )
-        return found
+    own = partial(own_app, registry)
 
     def answer(found: App, status: int = 200, **once: Any) -> Response:
         response = json_response(shown(found, issuer, registry.clock(), **once))
