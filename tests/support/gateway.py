@@ -70,8 +70,9 @@ def gateway(folder: Path, addresses: Mapping[str, Sequence[str]]) -> Iterator[Ma
     Skips the test where there is no nginx; fails it with KITH_TEST_NGINX=required, as in CI."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
-        missing = "there is no nginx"
-        pytest.fail(missing) if os.environ.get("KITH_TEST_NGINX") == "required" else pytest.skip(missing)
+        if os.environ.get("KITH_TEST_NGINX") == "required":
+            pytest.fail("there is no nginx")
+        pytest.skip("there is no nginx")
     ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
     with Names(addresses) as names:
         for path in FOLDER.iterdir():
