@@ -96,7 +96,7 @@ class Application:
         apps, webhooks = self._addresses["apps"], self._addresses["webhooks"]
         made = self._post(f"{apps}/register", {"client_name": NAME, "scope": _SCOPES})
         self.id, self._registration = made["client_id"], made["registration_access_token"]
-        self._post(f"{apps}/v1/apps/{self.id}/approve", {})
+        self._post(f"{apps}/v1/apps/{self.id}/approve", {"scopes": _SCOPES.split()})
         token = self._token(apps, made["client_secret"])
         # Of all the others it would get nothing, after a look at the consent for each of their changes.
         wanted = ", ".join(f"'{consumer}'" for consumer in _ASKED)

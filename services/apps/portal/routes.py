@@ -1,4 +1,4 @@
-"""What the developer portal asks with a registration token: the quota used today, and a token for webhooks."""
+"""What only the developer portal asks with a registration token: an access token, without a client secret."""
 
 import secrets
 from typing import Annotated
@@ -6,30 +6,18 @@ from typing import Annotated
 from fastapi import Body, FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.apps.figures import Figures
+from services.apps.both_routes import CHANGED, FAILURES, MISSING, ClientId
 from services.apps.oauth import WHY_NOT, OAuthError, scopes_of
 from services.apps.oauth_routes import TokenAnswer, issued
-from services.apps.registration_routes import CHANGED, FAILURES, MISSING, ClientId, own_app
+from services.apps.registration_routes import own_app
 from services.apps.registry import NotPossible, Registry
 from services.apps.signing import Signer
 from shared.access.audit import Act
 from shared.access.guard import AccessOf, CallerOf
-from shared.access.lineage import Count, Label
 from shared.http.caller import APPS_OWN
 from shared.http.costs import Cost, costs
 from shared.http.purposes import IMPERSONAL
 from shared.http.scopes import needs
-from shared.http.server import json_response
-
-
-class Usage(BaseModel):
-    """What an application has used of its quotas that are counted over all processes."""
-
-    day: Label = Field(description="Today (UTC).")
-    events_today: Count = Field(
-        description="Events of today. Each process counts a hundredth of the quota at a time, before it is used."
-    )
-    events_a_day: Count = Field(description="Events that it may send in a day.")
 
 
 class WantedToken(BaseModel):
@@ -40,18 +28,7 @@ class WantedToken(BaseModel):
     )
 
 
-def add_portal_routes(app: FastAPI, registry: Registry, signer: Signer, figures: Figures) -> None:
-    @app.get("/register/{client_id}/usage", response_model=Usage, responses=FAILURES | MISSING)
-    @needs(APPS_OWN, purpose=IMPERSONAL)
-    @costs(Cost.DOCUMENT)
-    def usage(client_id: ClientId, caller: CallerOf) -> Response:
-        """What the application has used today of its quota of events."""
-        found = own_app(registry, caller, client_id)
-        day, most = registry.clock().date().isoformat(), found.limits.events_a_day
-        # What was refused is counted as well.
-        used = min(figures.events(found.tenant, found.id, day), most)
-        return json_response({"day": day, "events_today": used, "events_a_day": most})
-
+def add_portal_route(app: FastAPI, registry: Registry, signer: Signer) -> None:
     @app.post("/register/{client_id}/token", response_model=TokenAnswer, responses=FAILURES | MISSING | CHANGED)
     @needs(APPS_OWN, masks_itself=True, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)

@@ -88,6 +88,7 @@ class World(Platform):
 
     async def allowed(self, **granted: Any) -> Json:
         made = await self.made()
+        granted = {"revision": made["revision"], **granted}
         answer = await self.ask("POST", f"/v1/apps/{made['client_id']}/approve", self.tenant, json=granted)
         assert answer.status_code == 200, answer.text
         return {**made, **answer.json()}
@@ -345,7 +346,8 @@ def test_the_portal_gets_a_token_by_the_registration_token_which_ends_with_the_s
             409,
             "the tenant has not approved the application yet",
         )
-        await world.ask("POST", f"/v1/apps/{made['client_id']}/approve", world.tenant, json={})
+        granted = {"scopes": ["relations:read"]}
+        await world.ask("POST", f"/v1/apps/{made['client_id']}/approve", world.tenant, json=granted)
         beyond = await asked(scope="webhooks:manage")
         assert (beyond.status_code, "is not granted" in beyond.json()["detail"]) == (409, True)
         answer = await asked(scope="relations:read")
@@ -374,6 +376,8 @@ def test_what_an_application_has_used_today_is_at_most_its_quota() -> None:
         path, owner = f"/register/{made['client_id']}/usage", made["registration_access_token"]
         today = {"day": "2026-11-29", "events_today": 412, "events_a_day": 10_000}
         assert (await world.ask("GET", path, owner)).json() == today
+        of_tenant = f"/v1/apps/{made['client_id']}/usage"
+        assert (await world.ask("GET", of_tenant, world.tenant)).json() == today
         world.clock.turn(days=1)
         tomorrow = {"day": "2026-11-30", "events_today": 10_000, "events_a_day": 10_000}
         assert (await world.ask("GET", path, owner)).json() == tomorrow
@@ -415,12 +419,32 @@ def test_one_tenant_decides_nothing_about_the_applications_of_another() -> None:
         path = f"/v1/apps/{(await world.allowed())['client_id']}"
         assert (await world.ask("GET", "/v1/apps", world.stranger)).json() == {"items": []}
         for method, tail in (
-            *(("GET", ""), ("DELETE", ""), ("GET", "/figures"), ("DELETE", "/secrets/x")),
+            *(("GET", ""), ("DELETE", ""), ("GET", "/figures"), ("GET", "/usage"), ("DELETE", "/secrets/x")),
             *(("POST", "/approve"), ("POST", "/suspend"), ("POST", "/secrets")),
         ):
             answer = await world.ask(method, path + tail, world.stranger, json={} if method == "POST" else None)
             assert answer.status_code == 404, (method, tail)
         assert (await world.ask("GET", path, world.tenant)).json()["state"] == "approved"
+
+    told(story)
+
+
+def test_an_approval_grants_what_was_seen_and_not_what_was_added_since() -> None:
+    async def story(world: World) -> None:
+        made = await world.made()
+        path, token = f"/v1/apps/{made['client_id']}", made["registration_access_token"]
+        more = {"client_id": made["client_id"], "client_name": "Bonus", "scope": "personal:read relations:read"}
+        await world.ask("PUT", f"/register/{made['client_id']}", token, json=more)
+        for granted, status in (({}, 422), ({"requests": "1/second"}, 422), ({"revision": made["revision"]}, 409)):
+            answer = await world.ask("POST", f"{path}/approve", world.tenant, json=granted)
+            assert answer.status_code == status, granted
+        seen = (await world.ask("GET", path, world.tenant)).json()
+        assert (seen["state"], seen["granted"], seen["revision"]) == ("pending", [], made["revision"] + 1)
+        answer = await world.ask("POST", f"{path}/approve", world.tenant, json={"revision": seen["revision"]})
+        assert answer.json()["granted"] == ["personal:read", "relations:read"]
+        # What is granted already stays without being seen again: a developer can only reduce it.
+        answer = await world.ask("POST", f"{path}/approve", world.tenant, json={"requests": "1/second"})
+        assert answer.json()["granted"] == ["personal:read", "relations:read"]
 
     told(story)
 
