@@ -131,21 +131,14 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
     )
     webhooks = webhooks_app(endpoints, list, ALLOWED, access=access())
     relations = relations_app(uncached(database), STRENGTH, list, now, access=access())
+    signer = Signer(MongoKeyPairs(database), None, ISSUER, now)
+    app = apps_app(registry, signer, Figures(database, str), list, access=access(), issuer=ISSUER)
+    servers = {"relations": Server(relations), "webhooks": Server(webhooks), "apps": Server(app)}
+    urls = {name: f"http://127.0.0.1:{server.port}" for name, server in servers.items()}
+    add_portal(app, urls["apps"], {name: url for name, url in urls.items() if name != "apps"})
+    allow_origins(webhooks, [urls["apps"]], ("GET", "POST", "PATCH", "DELETE"))
     with ExitStack() as stack:
-        others = {}
-        for name, app in (("webhooks", webhooks), ("relations", relations)):
-            server = Server(app)
-            others[name] = f"http://127.0.0.1:{server.port}"
-            stack.callback(server.stop)
-            server.start()
-        signer = Signer(MongoKeyPairs(database), None, ISSUER, now)
-        app = apps_app(registry, signer, Figures(database, str), list, access=access(), issuer=ISSUER)
-        server = Server(app)
-        url = f"http://127.0.0.1:{server.port}"
-        add_portal(app, url, others)
-        allow_origins(webhooks, [url], ("GET", "POST", "PATCH", "DELETE"))
-        stack.callback(server.stop)
-        server.start()
-        sending.start()
-        stack.callback(sending.stop)
-        yield Portal(database, registry, f"{url}/portal/", MongoKith(database))
+        for part in (*servers.values(), sending):
+            part.start()
+            stack.callback(part.stop)
+        yield Portal(database, registry, f"{urls['apps']}/portal/", MongoKith(database))

@@ -39,18 +39,19 @@ def add_portal_route(app: FastAPI, registry: Registry, signer: Signer) -> None:
         wanted: Annotated[WantedToken, Body(default_factory=WantedToken)],
     ) -> Response:
         """Get an access token for the developer's own page, without a secret. (Whoever holds the registration
-        token could add a secret, and get one with that.) It ends with the newest secret of the application."""
+        token could add a secret, and get one with that.) It ends with the oldest secret of the application,
+        because services learn of a new one only after seconds."""
         found = own_app(registry, caller, client_id)
         if found.state != "approved":
             raise NotPossible(WHY_NOT[found.state])
         valid = found.valid_secrets(registry.clock())
         if not valid:
             raise NotPossible("the application has no valid secret; add one first")
-        newest = max(valid, key=lambda each: each.created)
+        oldest = min(valid, key=lambda each: each.created)
         try:
             scopes = scopes_of(wanted.scope, found.scopes)
         except OAuthError as error:
             raise NotPossible(f"scope: {error.description}") from None
-        details = {"scope": " ".join(scopes), "secret": newest.id, "by": "registration token"}
+        details = {"scope": " ".join(scopes), "secret": oldest.id, "by": "registration token"}
         access.record(Act(found.tenant, found.name, found.id, "app.token", {"app": found.id}, (), details))
-        return issued(signer.token(found, newest, scopes, secrets.token_urlsafe(16)), scopes)
+        return issued(signer.token(found, oldest, scopes, secrets.token_urlsafe(16)), scopes)

@@ -2,6 +2,7 @@
 
 import { parse } from "./exact.js";
 
+const LONGEST_WAIT_S = 10;
 let config = {}, page = {};
 const quotas = new Map();
 
@@ -14,9 +15,9 @@ export class Failed extends Error {
 
 // `home` is the service that serves the page. `credential(service)` gives what the reader shows to a service;
 // `refused(detail, credential, service)` is called when a service does not know it (any more); whether there is another
-// to be shown.
-export async function begin({ home, credential, refused }) {
-  page = { home, credential, refused };
+// to be shown. `patient`: a question beyond the quota is asked once more, when there is quota again.
+export async function begin({ home, credential, refused, patient = false }) {
+  page = { home, credential, refused, patient };
   config = await own("config.json");
   return config;
 }
@@ -72,7 +73,11 @@ export async function request(service, path, query, { tenant, signal, method = "
   const limit = answer.headers.get("RateLimit-Limit");
   if (limit) quotas.set(service, { limit: Number(limit), left: Number(answer.headers.get("RateLimit-Remaining")) });
   if (answer.ok) return answer;
-  const failed = await why(answer);
+  const failed = await why(answer), wait = Number(answer.headers.get("Retry-After"));
+  if (answer.status === 429 && page.patient && again && wait <= LONGEST_WAIT_S) {
+    await new Promise((resolve) => setTimeout(resolve, wait * 1_000));
+    return request(service, path, query, { tenant, signal, method, body, again: false });
+  }
   if (answer.status === 401 && page.refused(failed.message, held, service) === true && again)
     return request(service, path, query, { tenant, signal, method, body, again: false });
   throw failed;

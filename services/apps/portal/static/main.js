@@ -126,7 +126,7 @@ function start() {
 
 for (;;) {
   try {
-    addresses = await begin({ home: "apps", credential, refused: (detail, shown, service) => {
+    addresses = await begin({ home: "apps", credential, patient: true, refused: (detail, shown, service) => {
       if (service !== "apps") {
         forget();
         return true;

@@ -10,7 +10,7 @@ const NAMES = { "": "All", delivered: "Delivered", failed: "Failed", given_up: "
 const MEANS = { delivered: "The receiver has answered 2xx", failed: "It is tried again", given_up: "Ten attempts have failed",
   dropped: "It was not sent: the consumer has not granted the purpose" };
 // A test has an answer within seconds.
-const SOON_MS = [400, 1_000, 2_000, 4_000];
+const SOON_MS = [700, 1_500, 3_000];
 
 // `changed` is called when something was sent again.
 export function deliveries(changed) {
