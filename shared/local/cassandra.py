@@ -3,15 +3,14 @@
 import json
 import secrets
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from shared.local.artifacts import fetched
 from shared.local.java import find_java
 from shared.local.private import private_folder, write_private
-from shared.local.processes import Process, free_ports
+from shared.local.processes import Process, free_ports, running
 
 START_SECONDS = 180.0
 #: Of the only node: that of Cassandra's simple snitch.
@@ -199,13 +198,7 @@ class CassandraServer:
         return True
 
 
-@contextmanager
-def server(folder: Path, log: Path) -> Iterator[CassandraServer]:
+def server(folder: Path, log: Path) -> AbstractContextManager[CassandraServer]:
     """A node with its data in ``folder``, for the time of the block. Raises ConfigurationError, ProcessFailed."""
     port, storage_port = free_ports(2)
-    found = CassandraServer(folder, port, storage_port, log, secured=True)
-    try:
-        found.start()
-        yield found
-    finally:
-        found.stop()
+    return running(CassandraServer(folder, port, storage_port, log, secured=True))

@@ -4,9 +4,7 @@ import asyncio
 import os
 import secrets
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +12,7 @@ from pydantic import SecretStr
 
 from shared.contracts.errors import ConfigurationError
 from shared.local.private import private_folder, write_private
-from shared.local.processes import Process, free_ports, is_free
+from shared.local.processes import Process, free_ports, is_free, running
 
 #: Alone it is up after 7 to 17 s; several times that beside other load.
 START_SECONDS = 120.0
@@ -99,13 +97,7 @@ class RabbitServer:
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
         """Return when a user can log in; ProcessFailed when it ends or takes too long."""
-        deadline = time.monotonic() + seconds
-        while (missing := self._missing()) is not None:
-            self.process.check()
-            if time.monotonic() > deadline:
-                self.stop()
-                raise self.process.failure(f"was not ready after {seconds:.0f} s ({missing})")
-            time.sleep(_LOOK_SECONDS)
+        self.process.wait_until(self._missing, seconds, _LOOK_SECONDS)
 
     def stop(self) -> None:
         self.process.stop()
@@ -150,15 +142,9 @@ class RabbitServer:
         return SecretStr(self.uri)
 
 
-@contextmanager
-def server(folder: Path, log: Path) -> Iterator[RabbitServer]:
+def server(folder: Path, log: Path) -> AbstractContextManager[RabbitServer]:
     """A running RabbitMQ on a free port, with its data in ``folder``."""
-    rabbit = RabbitServer(folder, free_ports(1)[0], log)
-    try:
-        rabbit.start()
-        yield rabbit
-    finally:
-        rabbit.stop()
+    return running(RabbitServer(folder, free_ports(1)[0], log))
 
 
 def find_rabbitmq() -> Path:
