@@ -3,6 +3,7 @@
 import json
 import secrets
 import socket
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -47,12 +48,21 @@ class CassandraServer:
     """One Cassandra node on 127.0.0.1.
 
     Everything is under ``data``; starting again on the same data, also after ``kill`` and on other ports, finds
-    every row. With ``secured``, clients need the user and password of ``login``, which the data keep.
+    every row. With ``secured``, clients need the user and password of ``login``, which the data keep. ``settings``
+    are further ones of cassandra.yaml.
     """
 
     def __init__(
-        self, data: Path, port: int, storage_port: int, log: Path, heap: str = "512m", secured: bool = False
+        self,
+        data: Path,
+        port: int,
+        storage_port: int,
+        log: Path,
+        heap: str = "512m",
+        secured: bool = False,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
+        self._more = settings or {}
         self.data = data.absolute()
         self.port = port
         self.storage_port = storage_port
@@ -158,6 +168,7 @@ class CassandraServer:
                 "read_request_timeout": "10s",
                 "write_request_timeout": "10s",
                 **(secured if self.secured else {}),
+                **self._more,
             },
             indent=1,
         )

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import quote
@@ -33,10 +34,12 @@ class RabbitServer:
     """One RabbitMQ on 127.0.0.1, with its own epmd.
 
     Starting again on the same data finds everything, also after ``kill`` and also on another port. ``login`` is an
-    administrator, whom the first start makes; the password is kept beside the data.
+    administrator, whom the first start makes; the password is kept beside the data. ``settings`` are further ones
+    of rabbitmq.conf.
     """
 
-    def __init__(self, data: Path, port: int, log: Path) -> None:
+    def __init__(self, data: Path, port: int, log: Path, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = settings or {}
         self.data = data.absolute()
         self.port = port
         self.log = log
@@ -86,6 +89,7 @@ class RabbitServer:
                     # A share of the machine's memory would let one more server starve the others.
                     "vm_memory_high_watermark.absolute = 512MB",
                     "disk_free_limit.absolute = 50MB",
+                    *(f"{name} = {value}" for name, value in self._settings.items()),
                     "",
                 ]
             ),
@@ -111,7 +115,7 @@ class RabbitServer:
         # The port is open before the server answers.
         if is_free(self.port):
             return "nothing listens yet"
-        return asyncio.run(_log_in(self.uri))
+        return login_problem(self.uri)
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "ERL_ROOTDIR") if name in os.environ}
@@ -170,8 +174,12 @@ def _epmd() -> str:
     return found
 
 
-async def _log_in(uri: str) -> str | None:
+def login_problem(uri: str) -> str | None:
     """Why nobody can log in; None when one can."""
+    return asyncio.run(_log_in(uri))
+
+
+async def _log_in(uri: str) -> str | None:
     import aiormq
 
     try:
