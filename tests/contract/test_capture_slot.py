@@ -49,7 +49,7 @@ class Shop:
         self.run("SELECT pg_create_logical_replication_slot(%s, 'test_decoding')", self.slot)
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        found = self.connection.execute(statement, values)  # type: ignore[call-overload]
+        found = self.connection.execute(statement, values)
         return [] if found.description is None else list(found.fetchall())
 
     def live(self, chance: random.Random, transactions: int) -> None:

@@ -96,12 +96,11 @@ def _debezium(lsn: int, line: str, milliseconds: int, key: str, offset: int) -> 
     found = _CHANGED.fullmatch(line)
     assert found is not None, line
     _, table, operation, old, new = found.groups()
-    rows = {"before": old and _columns(old), "after": _columns(new)}
-    if operation == "DELETE":
-        rows = {"before": rows["after"], "after": None}
-    value = envelope(_OPERATIONS[operation], milliseconds, lsn, table=table, **rows)
+    row = _columns(new)
+    before, after = (row, None) if operation == "DELETE" else (_columns(old) if old else None, row)
+    value = envelope(_OPERATIONS[operation], milliseconds, lsn, table=table, before=before, after=after)
     partition = Partition(f"shop.public.{table}", 0)
-    named = _bytes({key: (rows["after"] or rows["before"])[key]})
+    named = _bytes({key: row[key]})
     yield Record(partition, offset, milliseconds, named, value)
     if operation == "DELETE":
         yield Record(partition, offset + 1, milliseconds, named, None)
