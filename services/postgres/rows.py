@@ -80,8 +80,15 @@ def _arrays(columns: Sequence[str]) -> sql.Composed:
 
 
 def _values(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    of_json = {name for name in columns if TYPES.get(name) == "jsonb"}
-    return [[to_json(row[name]) if name in of_json else row[name] for row in rows] for name in columns]
+    return [[_plain(TYPES.get(name), row[name]) for row in rows] for name in columns]
+
+
+def _plain(type: str | None, value: Any) -> Any:
+    """A value as psycopg sends it in an array. MongoDB's large integers are a class of their own, and an array of
+    two classes is refused."""
+    if type == "jsonb":
+        return to_json(value)
+    return int(value) if type == "bigint" and value is not None else value
 
 
 def to_json(value: Any) -> str | None:

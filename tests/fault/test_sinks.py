@@ -89,10 +89,9 @@ def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sink]:
 def test_rows_are_the_documents_after_kills_a_zombie_and_an_outage(system: System, sink: Sink) -> None:
     system.start_all(relations=1, analytics=1)
     loads = [system.load(market_items(EVENTS, SEED))]
-    for step in sink.steps:
-        system.wait_killed(system.start(sink.name, fault=f"{step}:kill:2", **sink.settings))
+    system.wait_killed(*[system.start(sink.name, fault=f"{step}:kill:1", **sink.settings) for step in sink.steps])
     # One sleeps with a slice in its hands, and writes it after another worker has gone on.
-    zombie = system.start(sink.name, fault="before-rows:stop:2", **sink.settings)
+    zombie = system.start(sink.name, fault="before-rows:stop:1", **sink.settings)
     system.wait_struck(zombie)
     worker = system.start(sink.name, **sink.settings)
     system.wait_dispossessed(zombie)
