@@ -57,7 +57,8 @@ def test_rows_that_were_changed_lost_or_invented_are_right_again(
     spoil(world, "DELETE FROM {}.relationships WHERE consumer_id = 'ann'")
     spoil(
         world,
-        "INSERT INTO {0}.relations SELECT tenant || '-other', consumer_id, relation_id, 'p', 'k', now() FROM {0}.relations",
+        "INSERT INTO {0}.relations SELECT tenant || '-other', consumer_id, relation_id, 'p', 'k', now()"
+        " FROM {0}.relations",
     )
     spoil(world, "INSERT INTO {}.providers (tenant, provider_id, closed) VALUES ('default', 'invented', false)")
     done = rebuild(mongo_database, world)
