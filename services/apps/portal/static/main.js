@@ -71,10 +71,10 @@ async function show() {
   }
   const panels = { application: application(words), secrets: secrets(), endpoints: endpoints("yours"),
     code: code(addresses) };
-  const waits = notice("Webhook endpoints", "");
+  const waits = notice("Webhook endpoints", ""), hooks = h("div", { class: "pair" }, panels.endpoints.panels);
   waits.id = "no-endpoints";
   main.replaceChildren(panels.application.element, panels.application.tiles, panels.secrets.element, waits,
-    ...panels.endpoints.panels, panels.code.element);
+    hooks, panels.code.element);
   choose(filter);
 
   async function load(again) {
@@ -88,7 +88,7 @@ async function show() {
     waits.querySelector("p").textContent = app.state === "approved"
       ? "The tenant has not granted webhooks:manage, so the application has no endpoints."
       : "An application has endpoints as soon as the tenant has approved it.";
-    for (const one of panels.endpoints.panels) one.hidden = !mayManage();
+    hooks.hidden = !mayManage();
     if (mayManage()) await panels.endpoints.load(filter);
     panels.application.used(panels.endpoints.count());
     tell("live", "Up to date");
