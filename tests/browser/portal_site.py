@@ -41,6 +41,7 @@ from shared.http.cors import allow_origins
 from shared.mongo.store import prepare
 from shared.observability.metrics import new_registry
 from shared.runtime.protocols import Document
+from shared.service.composition import Background
 from shared.settings import Settings
 from tests.browser.site import Server
 from tests.support.apps import ISSUER, new_app
@@ -138,7 +139,8 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
     add_portal(app, urls["apps"], {name: url for name, url in urls.items() if name != "apps"})
     allow_origins(webhooks, [urls["apps"]], ("GET", "POST", "PATCH", "DELETE"))
     with ExitStack() as stack:
-        for part in (*servers.values(), sending):
+        parts: list[Background] = [*servers.values(), sending]
+        for part in parts:
             part.start()
             stack.callback(part.stop)
         yield Portal(database, registry, f"{urls['apps']}/portal/", MongoKith(database))
