@@ -76,8 +76,8 @@ class _Terms:
     def reasons(self, wholes: Floats, chosen: Sequence[int], shared: Sequence[int], of: Sequence[int]) -> Reasons:
         """The terms that were chosen, with how many consumers share each of them, and of how many."""
         via = tuple(
-            Via(self._ids[at], self._strength(at), *counts, int(wholes[at]))
-            for at, *counts in zip(chosen, shared, of, strict=True)
+            Via(self._ids[at], self._strength(at), count, of_count, int(wholes[at]))
+            for at, count, of_count in zip(chosen, shared, of, strict=True)
         )
         listed = sum(each.whole for each in via)
         return via, int(np.count_nonzero(wholes)) - len(via), int(wholes.sum()) - listed
