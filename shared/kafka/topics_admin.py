@@ -1,12 +1,17 @@
 """Creates Kith's topics in Kafka, and adds partitions to them."""
 
-from kafka.admin import KafkaAdminClient
+from typing import Any
+
+from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS, LEDGER, OUTPUTS, Topics
 from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection, reaching_brokers
 from shared.settings import Settings
+
+#: How many replicas have what is acknowledged. Kafka's default is one, which may then be lost with it.
+_IN_SYNC = "min.insync.replicas"
 
 
 def ensure_topics(settings: Settings) -> list[str]:
@@ -16,6 +21,7 @@ def ensure_topics(settings: Settings) -> list[str]:
     fewer partitions than the input whose changes it carries, one to one.
     """
     topics = Topics(settings.topic_prefix)
+    in_sync = {_IN_SYNC: str(_majority(settings.replication))}
     names = [topics.name(short) for short in (*OUTPUTS, *INPUTS)]
     configs = {
         # The inputs of projections are kept for ever, so that a projection can always be rebuilt from the start of
@@ -31,18 +37,20 @@ def ensure_topics(settings: Settings) -> list[str]:
         present = set(admin.list_topics())
         for name in names:
             if name not in present:
-                wanted = {
+                topic = {
                     "num_partitions": settings.partitions,
                     "replication_factor": settings.replication,
-                    "configs": configs[name],
+                    "configs": {**in_sync, **configs[name]},
                 }
                 try:
-                    admin.create_topics({name: wanted})
+                    admin.create_topics({name: topic})
                 except TopicAlreadyExistsError:
                     continue
                 done.append(f"created {name} with {settings.partitions} partitions")
         admin.wait_for_topics(names)
-        for topic in admin.describe_topics(names):
+        described = admin.describe_topics(names)
+        done += _raise_in_sync(admin, described)
+        for topic in described:
             count = len(topic["partitions"])
             if count < settings.partitions:
                 admin.create_partitions({topic["name"]: settings.partitions})
@@ -52,3 +60,25 @@ def ensure_topics(settings: Settings) -> list[str]:
     finally:
         admin.close()
     return done
+
+
+def _majority(replicas: int) -> int:
+    return replicas // 2 + 1
+
+
+def _raise_in_sync(admin: KafkaAdminClient, topics: list[Any]) -> list[str]:
+    """Have a majority of the replicas acknowledge, in topics of three or more for which one was enough: those that
+    an earlier version of Kith, or somebody else, has made."""
+    copies = {each["name"]: min(len(p["replica_nodes"]) for p in each["partitions"]) for each in topics}
+    several = [name for name, replicas in copies.items() if replicas > 2]
+    if not several:
+        return []
+    asked = [ConfigResource("TOPIC", name, {_IN_SYNC: None}) for name in several]
+    # A topic whose settings this user may not see has none here.
+    found = admin.describe_configs(asked, config_filter="all").get("topic", {})
+    weak = [name for name in several if found.get(name, {}).get(_IN_SYNC, {}).get("value") == "1"]
+    wanted = [ConfigResource("TOPIC", name, {_IN_SYNC: str(_majority(copies[name]))}) for name in weak]
+    if not wanted:
+        return []
+    answers = admin.alter_configs(wanted, raise_on_unknown=False)["topic"]
+    return [f"set {_IN_SYNC} of {each.name} to {each.configs[_IN_SYNC]}: {answers[each.name]}" for each in wanted]
