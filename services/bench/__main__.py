@@ -15,7 +15,7 @@ from pymongo.errors import OperationFailure
 from rich.console import Console
 from rich.markup import escape
 
-from services.bench import document, report
+from services.bench import capacity, document, report
 from services.bench.attacks import ATTACKS
 from services.bench.contenders import ALL_SCENARIOS, CONTENDERS
 from services.bench.door import clients, compare_doors
@@ -46,12 +46,17 @@ class Bench:
 
     def run(self) -> None:
         options = self._options
-        asked = [options.latency, options.door, options.growth, options.neighbours, options.cassandra]
-        if not any(asked):
+        asked = {
+            self.latency: options.latency,
+            self.door: options.door,
+            self.growth: options.growth,
+            self.neighbours: options.neighbours,
+            self.cassandra: options.cassandra,
+            self.capacity: options.capacity,
+        }
+        if not any(asked.values()):
             self.compare()
-        for wanted, act in zip(
-            asked, (self.latency, self.door, self.growth, self.neighbours, self.cassandra), strict=True
-        ):
+        for act, wanted in asked.items():
             if wanted:
                 act()
 
@@ -116,6 +121,16 @@ class Bench:
         title = f"The second tenant beside the first, ms: p50 within {MOST_TIMES:g} × idle + {FLOOR_MS:g} ms"
         self._show("neighbours", title, rows)
 
+    def capacity(self) -> None:
+        options = self._options
+        database = self._client[capacity.NAME]
+        figures = capacity.measure_capacity(self._servers, database, options.events, options.seconds, self._say)
+        self._show("capacity", "What is needed, of one copy of everything", capacity.rows(figures))
+        if options.docs:
+            file = Path("docs/why/capacity.md")
+            text = document.put(file.read_text(), "capacity", capacity.table(figures))
+            file.write_text(document.put(text, "example", capacity.example(figures)))
+
     def cassandra(self) -> None:
         from services.bench.cassandra import measure_cassandra
 
@@ -166,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--docs",
         action="store_true",
-        help="write the tables into docs/why/speed.md below the current folder",
+        help="write the tables into docs/why below the current folder: speed.md, or capacity.md",
     )
     add("--latency", action="store_true", help="measure latency instead: from the door's answer to the query API")
     add("--rate", type=float, help="load of --latency in events/s (default: a quarter of the peak)")
@@ -178,6 +193,7 @@ def parser() -> argparse.ArgumentParser:
     add("--facts", type=int, default=40_000, help="facts of the first tenant for --neighbours")
     add("--cassandra", action="store_true", help="measure the Cassandra sink and its lists instead")
     add("--intelligence", action="store_true", help="measure recommendations instead; needs no servers")
+    add("--capacity", action="store_true", help="measure what a deployment needs instead: rates, bytes, memory")
     add("--growth", action="store_true", help="measure growth instead: 10⁴ to 10⁶ facts, and hot spots")
     add("--growth-max", action="store_true", help=f"--growth up to {LARGEST:,} facts")
     add(
@@ -223,7 +239,8 @@ def _rounded(value: object) -> object:
 
 def main() -> int:
     options = parser().parse_args()
-    options.events = options.events or (QUICK_EVENTS if options.quick else 200_000)
+    usual = capacity.EVENTS if options.capacity else 200_000
+    options.events = options.events or (QUICK_EVENTS if options.quick else usual)
     options.reps = options.reps or (1 if options.quick else 3)
     options.growth |= options.growth_max
     console = report.console(stderr=options.json)

@@ -9,7 +9,7 @@ from kafka.partitioner import murmur2
 from rich.console import Console
 from rich.table import Table
 
-from services.bench import connect, document, report
+from services.bench import capacity, connect, document, report
 from services.bench.__main__ import available, parser
 from services.bench.attacks import ATTACKS
 from services.bench.contenders import CONTENDERS
@@ -34,6 +34,32 @@ COUNT = 20_000
 
 def run(contender: str, rate: float, repetition: int = 1, scenario: str = "first") -> Run:
     return Run(contender, scenario, repetition, 1000, 0, 1.0, rate, 10.0, 20.0, 5.0, 64.0, 620)
+
+
+# What a deployment needs
+
+
+def test_the_sum_follows_from_the_figures() -> None:
+    figures = capacity.Figures(*range(1, len(capacity.Figures._fields) + 1))._replace(
+        door_rate=1_000.0,
+        worker_rate=250.0,
+        event_bytes=100.0,
+        change_bytes=100.0,
+        fact_bytes=300.0,
+        relationship_bytes=400.0,
+        relationships_per_fact=0.5,
+        key_bytes=100.0,
+        intelligence_mb=0.0,
+        intelligence_bytes=50.0,
+    )
+    lines = capacity.example(figures, consumers=1_000_000, rate=300, copies=3).splitlines()
+    last = [line.split("|")[-2].strip() for line in lines[2:]]
+    # 2 × 300 ÷ 1,000 and 2 × 300 ÷ 250, rounded up, and one more.
+    assert last[:2] == ["2", "4"]
+    # A day has 25.92 million events: × 200 × 3; a year 9.4608 billion: × (300 + 0.5 × 400) × 3; keys; the graph.
+    assert last[3:] == ["15.6 GB", "14.2 TB", "300 MB", "236.5 GB"]
+    assert capacity.table(figures).count("\n") == 1 + len(capacity.ROWS)
+    assert {name for name, _, _ in capacity.ROWS} == set(capacity.Figures._fields)
 
 
 # The events
