@@ -109,6 +109,11 @@ class Settings(BaseSettings):
     master_key: SecretStr | None = Field(
         None, description="The master keys, instead of a file: comma-separated, the current one first."
     )
+    keys_topic: Literal["on", "off"] = Field(
+        "off",
+        description="Whether the wrapped keys of personal data are in a topic as well, from which `kith restore"
+        " --keys-from-topic` takes them.",
+    )
     plaintext: Literal["seal", "refuse"] = Field(
         "seal",
         description="What workers do with personal data that reached Kafka in plain text, bypassing the door.",

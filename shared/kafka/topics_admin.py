@@ -6,12 +6,14 @@ from kafka.admin import ConfigResource, KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from shared.contracts.errors import ConfigurationError
-from shared.contracts.topics import INPUTS, LEDGER, OUTPUTS, Topics
+from shared.contracts.topics import INPUTS, LEDGER, OUTPUTS, WRAPPED_KEYS, Topics
 from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection, reaching_brokers
 from shared.settings import Settings
 
 #: How many replicas have what is acknowledged. Kafka's default is one, which may then be lost with it.
 _IN_SYNC = "min.insync.replicas"
+#: After so many hours Kafka begins to remove a destroyed key from the topic of wrapped keys.
+KEYS_GONE_HOURS = 6
 
 
 def ensure_topics(settings: Settings) -> list[str]:
@@ -22,12 +24,19 @@ def ensure_topics(settings: Settings) -> list[str]:
     """
     topics = Topics(settings.topic_prefix)
     in_sync = {_IN_SYNC: str(_majority(settings.replication))}
-    names = [topics.name(short) for short in (*OUTPUTS, *INPUTS)]
+    wanted = (*OUTPUTS, *INPUTS, *((WRAPPED_KEYS,) if settings.keys_topic == "on" else ()))
+    names = [topics.name(short) for short in wanted]
     configs = {
         # The inputs of projections are kept for ever, so that a projection can always be rebuilt from the start of
         # its topics.
         **{topics.name(short): {"retention.ms": "-1"} for short in (*INPUTS, *OUTPUTS)},
         topics.name(LEDGER): {"retention.ms": "-1", "cleanup.policy": "compact"},
+        # What a mark of destruction follows is removed within that time, and the cleaner's own.
+        topics.name(WRAPPED_KEYS): {
+            "retention.ms": "-1",
+            "cleanup.policy": "compact",
+            "max.compaction.lag.ms": str(KEYS_GONE_HOURS * 3_600_000),
+        },
         topics.name("dead-letters"): {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
     }
     with reaching_brokers():
@@ -52,7 +61,8 @@ def ensure_topics(settings: Settings) -> list[str]:
         done += _raise_in_sync(admin, described)
         for topic in described:
             count = len(topic["partitions"])
-            if count < settings.partitions:
+            # Compaction is by partition: in another one, the mark of a destroyed key would not remove it.
+            if count < settings.partitions and topic["name"] != topics.name(WRAPPED_KEYS):
                 admin.create_partitions({topic["name"]: settings.partitions})
                 done.append(f"grew {topic['name']} from {count} to {settings.partitions} partitions")
     except KafkaError as error:
