@@ -80,7 +80,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if file := os.environ.get("KITH_FAULT_TABLE"):
         path = config.rootpath / file
         reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ())]
-        path.write_text(put(path.read_text(), "faults", fault_table(reports)))
+        text = path.read_text()
+        path.write_text(put(text, "faults", fault_table(reports, text)))
 
 
 @dataclass
