@@ -90,7 +90,7 @@ def measure_capacity(
     _make_keys(database)
     database.client.admin.command("fsync")  # sizes are as of the last checkpoint
     relationships = database["relationships"].count_documents({})
-    sizes = [_bytes(database, name) for name in ("relations", "relationships", DATA_KEYS)]
+    fact, relationship, key = (_bytes(database, name) for name in ("relations", "relationships", DATA_KEYS))
     say(f"intelligence with {COPIES} times as many relationships")
     _multiply(database)
     with _service(servers, "intelligence", database.name) as process:
@@ -101,7 +101,9 @@ def measure_capacity(
         analytics,
         _log_bytes(servers, topic.name) / topic.events,
         _log_bytes(servers, Topics(NAME).name("relation-changes")) / topic.events,
-        *sizes,
+        fact,
+        relationship,
+        key,
         relationships / topic.facts,
         run.memory_mb,
         few,

