@@ -79,6 +79,7 @@ class World(Platform):
 
     async def allowed(self, **granted: Any) -> Json:
         made = await self.made()
+        granted = {"revision": made["revision"], **granted}
         answer = await self.ask("POST", f"/v1/apps/{made['client_id']}/approve", self.tenant, json=granted)
         assert answer.status_code == 200, answer.text
         return {**made, **answer.json()}
@@ -328,6 +329,26 @@ def test_one_tenant_decides_nothing_about_the_applications_of_another() -> None:
             answer = await world.ask(method, path + tail, world.stranger, json={} if method == "POST" else None)
             assert answer.status_code == 404, (method, tail)
         assert (await world.ask("GET", path, world.tenant)).json()["state"] == "approved"
+
+    told(story)
+
+
+def test_an_approval_grants_what_was_seen_and_not_what_was_added_since() -> None:
+    async def story(world: World) -> None:
+        made = await world.made()
+        path, token = f"/v1/apps/{made['client_id']}", made["registration_access_token"]
+        more = {"client_id": made["client_id"], "client_name": "Bonus", "scope": "personal:read relations:read"}
+        await world.ask("PUT", f"/register/{made['client_id']}", token, json=more)
+        for granted, status in (({}, 422), ({"requests": "1/second"}, 422), ({"revision": made["revision"]}, 409)):
+            answer = await world.ask("POST", f"{path}/approve", world.tenant, json=granted)
+            assert answer.status_code == status, granted
+        seen = (await world.ask("GET", path, world.tenant)).json()
+        assert (seen["state"], seen["granted"], seen["revision"]) == ("pending", [], made["revision"] + 1)
+        answer = await world.ask("POST", f"{path}/approve", world.tenant, json={"revision": seen["revision"]})
+        assert answer.json()["granted"] == ["personal:read", "relations:read"]
+        # What is granted already stays without being seen again: a developer can only reduce it.
+        answer = await world.ask("POST", f"{path}/approve", world.tenant, json={"requests": "1/second"})
+        assert answer.json()["granted"] == ["personal:read", "relations:read"]
 
     told(story)
 
