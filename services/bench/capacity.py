@@ -38,6 +38,8 @@ MANY_PARTITIONS = 32
 #: The second of two measurements of intelligence has so many times the relationships of the first: a process that
 #: has any takes memory that does not grow with them.
 COPIES = 8
+#: Brokers and members of the replica set in the example: each has everything.
+_COPIES = 3
 _CLIENT = "kafka-python"
 _PATIENCE_SECONDS = 120.0
 
@@ -53,7 +55,6 @@ class Figures(NamedTuple):
     fact_bytes: float
     relationship_bytes: float
     key_bytes: float
-    relationships_per_fact: float
     worker_mb: float
     worker_idle_mb: float
     partition_mb: float
@@ -104,7 +105,6 @@ def measure_capacity(
         fact,
         relationship,
         key,
-        relationships / topic.facts,
         run.memory_mb,
         few,
         max(0.0, many - few) / (MANY_PARTITIONS - PARTITIONS),
@@ -202,7 +202,6 @@ ROWS: Sequence[tuple[str, str, str]] = (
     ("fact_bytes", "bytes", "MongoDB: a fact, with its indexes"),
     ("relationship_bytes", "bytes", "MongoDB: a relationship, with its indexes"),
     ("key_bytes", "bytes", "MongoDB: the data key of a consumer, with its indexes"),
-    ("relationships_per_fact", "", "Relationships to a fact, in these events"),
     ("worker_mb", "MB", f"A worker of relations with {PARTITIONS} partitions at full load"),
     ("worker_idle_mb", "MB", "The same, idle"),
     ("partition_mb", "MB", "One more partition of every topic, idle"),
@@ -231,30 +230,37 @@ def shown(number: float) -> str:
     return f"{number:,.0f}" if number >= 10 else f"{number:.2f}"
 
 
-def example(figures: Figures, consumers: int = 10_000_000, rate: int = 300, copies: int = 3) -> str:
-    """The formulas, and what they say for so many consumers and events a second, in Markdown. Pure."""
+def example(figures: Figures, consumers: int = 10_000_000, met: int = 50, rate: int = 300) -> str:
+    """The formulas, and what they say for so many consumers, each of whom meets ``met`` providers, and so many
+    events a second. In Markdown. Pure."""
     day = rate * 86_400
-    year = day * 365
-    relationships = year * figures.relationships_per_fact
+    year, relationships = day * 365, consumers * met
     log = figures.event_bytes + figures.change_bytes
-    fact = figures.fact_bytes + figures.relationships_per_fact * figures.relationship_bytes
+    processes = {
+        "Ingest processes": figures.door_rate,
+        "Workers of relations": figures.worker_rate,
+        "Workers of analytics": figures.analytics_rate,
+    }
+    stored = {
+        "MongoDB, facts of a year": ("facts", year, figures.fact_bytes),
+        "MongoDB, relationships": ("relationships", relationships, figures.relationship_bytes),
+        "MongoDB, data keys": ("consumers", consumers, figures.key_bytes),
+    }
+    memory = figures.intelligence_mb * 2**20 + relationships * figures.intelligence_bytes
     lines = [
         "| For | Formula | Here |",
         "|---|---|---|",
-        f"| Ingest processes at half load, and one more | 2 × events/s ÷ {shown(figures.door_rate)} + 1 "
-        f"| {_processes(rate, figures.door_rate)} |",
-        f"| Workers of relations at half load, and one more | 2 × events/s ÷ {shown(figures.worker_rate)} + 1 "
-        f"| {_processes(rate, figures.worker_rate)} |",
-        f"| Workers of analytics at half load, and one more | 2 × events/s ÷ {shown(figures.analytics_rate)} + 1 "
-        f"| {_processes(rate, figures.analytics_rate)} |",
-        f"| Kafka, a day, {copies} copies | events × {shown(log)} bytes × copies | {_size(day * log * copies)} |",
-        f"| MongoDB, facts of a year, {copies} members | facts × {shown(fact)} bytes × members "
-        f"| {_size(year * fact * copies)} |",
-        f"| MongoDB, data keys, {copies} members | consumers × {shown(figures.key_bytes)} bytes × members "
-        f"| {_size(consumers * figures.key_bytes * copies)} |",
-        "| Memory of a process of intelligence, if it keeps a year | "
-        f"{shown(figures.intelligence_mb)} MB + relationships × {shown(figures.intelligence_bytes)} bytes "
-        f"| {_size(figures.intelligence_mb * 2**20 + relationships * figures.intelligence_bytes)} |",
+        *(
+            f"| {what}, at half load, and one more | 2 × events/s ÷ {shown(most)} + 1 | {_processes(rate, most)} |"
+            for what, most in processes.items()
+        ),
+        f"| Kafka, a day | events × {shown(log)} bytes × {_COPIES} | {_size(day * log * _COPIES)} |",
+        *(
+            f"| {what} | {unit} × {shown(each)} bytes × {_COPIES} | {_size(count * each * _COPIES)} |"
+            for what, (unit, count, each) in stored.items()
+        ),
+        f"| Memory of a process of intelligence | {shown(figures.intelligence_mb)} MB + relationships × "
+        f"{shown(figures.intelligence_bytes)} bytes | {_size(memory)} |",
     ]
     return "\n".join(lines)
 
