@@ -7,21 +7,12 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.apps.both_routes import CHANGED, FAILURES, MISSING, ClientId, Side, add_both, recorded
 from services.apps.figures import Figures
-from services.apps.metadata import Application, ApplicationList, SecretOfApp, Text, shown
+from services.apps.metadata import Application, ApplicationList, Text, shown
 from services.apps.oauth_routes import add_oauth
-from services.apps.registration_routes import (
-    CHANGED,
-    FAILURES,
-    MISSING,
-    ClientId,
-    FiguresOfApp,
-    NewSecret,
-    add_registration,
-    figures_of,
-    recorded,
-    with_secret,
-)
+from services.apps.portal.routes import add_portal_route
+from services.apps.registration_routes import add_registration
 from services.apps.registry import Changed, NotPossible, Registry
 from services.apps.signing import Signer
 from shared.access.app import guarded_app
@@ -30,7 +21,7 @@ from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom, Label
 from shared.http.caller import APPS_MANAGE
 from shared.http.costs import Cost, costs
-from shared.http.purposes import IMPERSONAL, SUMS
+from shared.http.purposes import IMPERSONAL
 from shared.http.scopes import needs, public
 from shared.http.server import json_response, problem
 
@@ -57,6 +48,11 @@ class Approval(BaseModel):
     events_a_day: Annotated[int, Field(ge=0, le=10**9)] | None = None
     endpoints: Annotated[int, Field(ge=0, le=100)] | None = None
     client_name: Text | None = Field(None, description="Another name than the developer's.")
+    revision: Annotated[int, Field(ge=1, le=2**53)] | None = Field(
+        None,
+        description="That of the application as it was seen; another is refused. At first, this or `scopes` is "
+        "needed: the developer may have changed what it requests.",
+    )
 
 
 class Suspension(BaseModel):
@@ -88,6 +84,7 @@ def create_app(
     app = guarded_app("Kith apps", DESCRIPTION, access, ready)
     add_oauth(app, registry, signer, issuer, outcome)
     add_registration(app, registry, figures, issuer)
+    add_portal_route(app, registry, signer)
     _add_scopes(app)
     _add_decisions(app, registry, figures, issuer)
 
@@ -115,6 +112,8 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         if (found := registry.find(tenant, client_id)) is None:
             raise HTTPException(404, "there is no application with this id")
         return found
+
+    add_both(app, Side("/v1/apps", APPS_MANAGE, lambda caller, id: of(caller.tenant, id)), registry, figures)
 
     def answer(found: App) -> Response:
         return json_response(shown(found, issuer, registry.clock()))
@@ -148,6 +147,10 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
     ) -> Response:
         """Let an application work, or change what it is granted. It takes effect within five seconds."""
         found = of(tenant, client_id)
+        if granted.revision is not None and granted.revision != found.revision:
+            raise Changed
+        if granted.revision is None and granted.scopes is None and not found.scopes:
+            return problem(422, "state scopes, or the revision of the application as you have seen it")
         names = ("requests", "events_a_day", "endpoints")
         given = {name: value for name in names if (value := getattr(granted, name)) is not None}
         limits = replace(found.limits, **given)
@@ -169,51 +172,3 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
         found = of(tenant, client_id)
         recorded(access, caller, "app.suspend", found)
         return answer(registry.suspend(found, stated.reason))
-
-    @app.post(
-        "/v1/apps/{client_id}/secrets",
-        status_code=201,
-        response_model=SecretOfApp,
-        responses=FAILURES | MISSING | CHANGED,
-    )
-    @needs(APPS_MANAGE, purpose=IMPERSONAL)
-    @costs(Cost.DOCUMENT)
-    def add_secret(
-        client_id: ClientId,
-        tenant: TenantOf,
-        caller: CallerOf,
-        access: AccessOf,
-        wanted: Annotated[NewSecret, Body(default_factory=NewSecret)],
-    ) -> Response:
-        """Add a secret, for a developer who has lost theirs."""
-        return with_secret(registry, access, caller, of(tenant, client_id), wanted)
-
-    @app.delete("/v1/apps/{client_id}/secrets/{secret}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_MANAGE, masks_itself=True, purpose=IMPERSONAL)
-    @costs(Cost.DOCUMENT)
-    def remove_secret(
-        client_id: ClientId, secret: ClientId, tenant: TenantOf, caller: CallerOf, access: AccessOf
-    ) -> Response:
-        """End a secret now, and the tokens that were issued for it."""
-        found = of(tenant, client_id)
-        registry.check_secret(found, secret)
-        recorded(access, caller, "app.secret.remove", found, secret=secret)
-        registry.remove_secret(found, secret)
-        return Response(status_code=204)
-
-    @app.delete("/v1/apps/{client_id}", status_code=204, responses=FAILURES | MISSING | CHANGED)
-    @needs(APPS_MANAGE, masks_itself=True, purpose=IMPERSONAL)
-    @costs(Cost.DOCUMENT)
-    def delete(client_id: ClientId, tenant: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
-        """Delete an application. Its tokens are refused within five seconds."""
-        found = of(tenant, client_id)
-        recorded(access, caller, "app.delete", found)
-        registry.delete(found)
-        return Response(status_code=204)
-
-    @app.get("/v1/apps/{client_id}/figures", response_model=FiguresOfApp, responses=FAILURES | MISSING)
-    @needs(APPS_MANAGE, purpose=SUMS)
-    @costs(Cost.QUERY)
-    def count(client_id: ClientId, tenant: TenantOf) -> Response:
-        """How many consumers have agreed to the application."""
-        return figures_of(figures, of(tenant, client_id))

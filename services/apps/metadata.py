@@ -145,6 +145,7 @@ class Application(BaseModel):
     purpose: Label = Field(description="The purpose that consumers grant it: `consent: {purpose: true}`.")
     masks: list[Label] = Field(description="Fields that stay hidden from it.")
     limits: LimitsOfApp
+    revision: Count = Field(description="Rises with every change; an approval states the one that was seen.")
     secrets: list[SecretOfApp]
 
 
@@ -183,6 +184,7 @@ def shown(app: App, issuer: str, now: datetime, **once: Any) -> dict[str, Any]:
             "events_a_day": app.limits.events_a_day,
             "endpoints": app.limits.endpoints,
         },
+        "revision": app.revision,
         "secrets": [
             {"secret": each.id, "created": each.created, "ends": each.ends, "valid": now < each.ends}
             for each in app.secrets

@@ -115,20 +115,30 @@ def approve_command(
     requests: Annotated[str | None, typer.Option(help="Requests, as in 10/second.", show_default=False)] = None,
     events_a_day: Annotated[int | None, typer.Option(min=0, help="Events in a day.", show_default=False)] = None,
     endpoints: Annotated[int | None, typer.Option(min=0, help="Webhook endpoints.", show_default=False)] = None,
+    revision: Annotated[
+        int | None, typer.Option(min=1, help="The revision that `kith app show` has shown.", show_default=False)
+    ] = None,
     tenant: _Tenant = None,
     service: _Url = None,
     json_line: _Json = False,
 ) -> None:
-    """Let an application work, or change what it is granted. It takes effect within five seconds."""
+    """Let an application work, or change what it is granted. It takes effect within five seconds.
+
+    The first time, without --scope and --revision, it shows what is requested and asks whether to grant it.
+    """
+    client = _client(service, tenant)
+    if revision is None and not scope:
+        revision = _agreed(client.ask("GET", _of(app)))
     stated = {
         "scopes": scope,
         "masks": mask,
         "requests": requests,
         "events_a_day": events_a_day,
         "endpoints": endpoints,
+        "revision": revision,
     }
     given = {name: value for name, value in stated.items() if value is not None and value != []}
-    answer = _client(service, tenant).ask("POST", f"{_of(app)}/approve", given)
+    answer = client.ask("POST", f"{_of(app)}/approve", given)
     if json_line:
         _print(answer, json_line)
         return
@@ -136,6 +146,17 @@ def approve_command(
 
     typer.echo(f"{printable(answer['client_name'])} may: {', '.join(answer['granted'])}")
     typer.echo(f"It sees consumers who have granted the purpose {answer['purpose']}.")
+
+
+def _agreed(app: dict[str, Any]) -> int | None:
+    """The revision whose requested scopes a person agrees to; None where some were granted before, which stay."""
+    from shared.observability.terminal import printable
+
+    if app["granted"]:
+        return None
+    typer.echo(f"{printable(app['client_name'])} requests: {app['scope']}", err=True)
+    typer.confirm("Grant this?", abort=True, err=True)
+    return int(app["revision"])
 
 
 @app_app.command("suspend")

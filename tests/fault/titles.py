@@ -21,6 +21,9 @@ TITLES = {
     ),
     ("rabbitmq", "kafka_is_killed_while_a_bridge_works"): "`kill -9` of Kafka while RabbitMQ has messages for it",
     ("rabbitmq", "a_bridge_killed_at"): "`kill -9` of a bridge to RabbitMQ at each step",
+    ("sinks", "rows_are_the_documents_after_kills_a_zombie_and_an_outage"): (
+        "`kill -9` of a sink at each step, one that sleeps and writes late, its database away: every row compared"
+    ),
     ("end", "all_are_asked_to_stop_and_others_go_on"): "SIGTERM of all workers; others go on",
     (
         "end",
@@ -46,6 +49,9 @@ TITLES = {
         "Backup under load, MongoDB loses everything, restore: replayed exactly, erased stay erased"
     ),
     ("replay", "replayed_twice_after_newer_events"): "Dead letters replayed twice, after newer events",
+    ("three", "one_of_three_is_lost_or_cut_off"): (
+        "Three of each: primary and leader killed, then cut off; a primary dies ahead of all others"
+    ),
     ("starved", "one_slice_takes_too_long"): "A slice slower than `max_poll_interval`",
     (
         "topic_recreated",

@@ -20,9 +20,9 @@ NOT_AVAILABLE_HERE = ProblemType(
 UNAVAILABLE = ProblemType(
     "unavailable",
     503,
-    "Kafka or MongoDB is temporarily unavailable",
-    "A server that the request needs does not answer, or answers too slowly. What was stored before stays as "
-    "it is.",
+    "A server that the request needs is unavailable",
+    "Kafka, MongoDB, or Cassandra with `KITH_READS=cassandra`, does not answer, answers too slowly, or lacks "
+    "tables, which `detail` then says. What was stored before stays as it is.",
     "Send the request again after the seconds of the header `Retry-After`. An operator finds the reason in "
     "`/health/ready` and `kith status`.",
 )
@@ -61,6 +61,14 @@ CATCHING_UP = ProblemType(
     "The service has started and compares its database with the ledger of erasures. Until that is done it "
     "does not answer requests for data, because a database that was restored may show consumers who are erased.",
     "Send the request again after the seconds of the header `Retry-After`. `detail` states what is left.",
+)
+NO_PROCESS = ProblemType(
+    "no-process",
+    503,
+    "No process of the service can be reached",
+    "The gateway answers this for the service: every process of it is stopped, or is just starting.",
+    "Send the request again after the seconds of the header `Retry-After`. If it lasts, an operator looks which "
+    "processes of the service run.",
 )
 TOO_BUSY = ProblemType(
     "too-busy",

@@ -9,7 +9,7 @@ from kafka.partitioner import murmur2
 from rich.console import Console
 from rich.table import Table
 
-from services.bench import connect, document, report
+from services.bench import capacity, connect, document, report
 from services.bench.__main__ import available, parser
 from services.bench.attacks import ATTACKS
 from services.bench.contenders import CONTENDERS
@@ -22,6 +22,7 @@ from services.bench.load import bodies
 from services.bench.measure import Run
 from services.bench.neighbours import PROBES, row_of
 from services.bench.procfs import parse_stat
+from services.bench.rabbitmq import rabbitmq_ratios
 from services.bench.ratios import TARGETS, Target, ratio, ratios
 from services.bench.topics import PARTITIONS, BenchTopic, ending_consumer
 from shared.contracts.codec import decode
@@ -34,6 +35,46 @@ COUNT = 20_000
 
 def run(contender: str, rate: float, repetition: int = 1, scenario: str = "first") -> Run:
     return Run(contender, scenario, repetition, 1000, 0, 1.0, rate, 10.0, 20.0, 5.0, 64.0, 620)
+
+
+# What a deployment needs
+
+
+def test_the_sum_follows_from_the_figures() -> None:
+    figures = capacity.Figures(*range(1, len(capacity.Figures._fields) + 1))._replace(
+        door_rate=1_000.0,
+        worker_rate=250.0,
+        event_bytes=100.0,
+        change_bytes=100.0,
+        fact_bytes=300.0,
+        relationship_bytes=400.0,
+        key_bytes=100.0,
+        intelligence_mb=0.0,
+        intelligence_bytes=50.0,
+    )
+    lines = capacity.example(figures, consumers=1_000_000, met=50, rate=300).splitlines()
+    last = [line.split("|")[-2].strip() for line in lines[2:]]
+    # 2 × 300 ÷ 1,000 and 2 × 300 ÷ 250, rounded up, and one more.
+    assert last[:2] == ["2", "4"]
+    # A day has 25.92 million events, a year 9.4608 billion; there are 50 million relationships.
+    assert last[3:] == ["15.6 GB", "8.5 TB", "60.0 GB", "300 MB", "2.5 GB"]
+    assert capacity.table(figures).count("\n") == 1 + len(capacity.ROWS)
+    assert {name for name, _, _ in capacity.ROWS} == set(capacity.Figures._fields)
+
+
+def test_the_bridge_is_compared_with_each_peer_and_with_the_rate_that_it_is_to_reach() -> None:
+    rates = {"aio-pika": 2_000, "aio-pika, 250 acknowledged at once": 6_000, "Kith, librdkafka": 4_500}
+    rows = [
+        {"contender": name, "repetition": repetition, "rate": rate * repetition}
+        for name, rate in rates.items()
+        for repetition in (1, 2)
+    ]
+    found = {each.name: (each.ratio, each.met) for each in rabbitmq_ratios(rows)}
+    assert found == {
+        "Kith, librdkafka / aio-pika": (2.25, True),
+        "Kith, librdkafka / aio-pika, 250 acknowledged at once": (0.75, False),
+        "Kith, librdkafka / 5,000 a second": (1.35, True),
+    }
 
 
 # The events
