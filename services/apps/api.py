@@ -11,6 +11,7 @@ from services.apps.both_routes import CHANGED, FAILURES, MISSING, ClientId, Side
 from services.apps.figures import Figures
 from services.apps.metadata import Application, ApplicationList, Text, shown
 from services.apps.oauth_routes import add_oauth
+from services.apps.receipts import Receipts
 from services.apps.registration_routes import add_registration
 from services.apps.registry import Changed, NotPossible, Registry
 from services.apps.signing import Signer
@@ -73,6 +74,7 @@ def create_app(
     registry: Registry,
     signer: Signer,
     figures: Figures,
+    receipts: Receipts,
     ready: Callable[[], Sequence[str]],
     outcome: Callable[[str], None] = lambda _: None,
     *,
@@ -82,9 +84,9 @@ def create_app(
     """The app. ``ready`` returns the reasons why the service cannot work; ``issuer`` is its public address."""
     app = guarded_app("Kith apps", DESCRIPTION, access, ready)
     add_oauth(app, registry, signer, issuer, outcome)
-    add_registration(app, registry, figures, issuer)
+    add_registration(app, registry, figures, receipts, issuer)
     _add_scopes(app)
-    _add_decisions(app, registry, figures, issuer)
+    _add_decisions(app, registry, figures, receipts, issuer)
 
     @app.exception_handler(Changed)
     async def changed(_: Request, __: Changed) -> Response:
@@ -105,13 +107,14 @@ def _add_scopes(app: FastAPI) -> None:
         return {"items": [{"scope": name, "means": means} for name, means in SCOPES_OF_APPS.items()]}
 
 
-def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: str) -> None:
+def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, receipts: Receipts, issuer: str) -> None:
     def of(tenant: str, client_id: str) -> App:
         if (found := registry.find(tenant, client_id)) is None:
             raise HTTPException(404, "there is no application with this id")
         return found
 
-    add_both(app, Side("/v1/apps", APPS_MANAGE, lambda caller, id: of(caller.tenant, id)), registry, figures)
+    side = Side("/v1/apps", APPS_MANAGE, lambda caller, id: of(caller.tenant, id), outlives=True)
+    add_both(app, side, registry, figures, receipts)
 
     def answer(found: App) -> Response:
         return json_response(shown(found, issuer, registry.clock()))

@@ -9,6 +9,7 @@ from services.apps.figures import Figures
 from services.apps.metadata import Application, Registration, applied, check_replacement, shown, stated
 from services.apps.oauth import OAuthError
 from services.apps.oauth_routes import ErrorAnswer
+from services.apps.receipts import Receipts
 from services.apps.registry import NotPossible, Registry
 from shared.access.apps.model import App
 from shared.access.guard import AccessOf, CallerOf
@@ -33,7 +34,7 @@ _BODY = {
 }
 
 
-def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer: str) -> None:
+def add_registration(app: FastAPI, registry: Registry, figures: Figures, receipts: Receipts, issuer: str) -> None:
     def own(caller: Caller, client_id: str) -> App:
         found = registry.find(caller.tenant, client_id) if caller.key == client_id else None
         if found is None:
@@ -42,7 +43,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer:
             )
         return found
 
-    add_both(app, Side("/register", APPS_OWN, own), registry, figures)
+    add_both(app, Side("/register", APPS_OWN, own), registry, figures, receipts)
 
     def answer(found: App, status: int = 200, **once: Any) -> Response:
         response = json_response(shown(found, issuer, registry.clock(), **once))

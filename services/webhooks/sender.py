@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from services.webhooks import schedule, signing
+from services.webhooks.applications import must_wait
 from services.webhooks.metrics import SenderMetrics
 from services.webhooks.post import Answer
 from services.webhooks.queue import Changes, Place, Queue, Settled, place_of
@@ -202,7 +203,9 @@ class Sender:
         if state.place is None and now - state.scanned < _RESCAN_SECONDS:
             return
         place, parked = state.place, list(state.parked)[:_MOST_EXCLUDED]
-        found = await self._parts.threads(lambda: self._parts.queue.waiting(id, place, WINDOW, parked))
+        only = bool(self.endpoint.get("only_told"))
+        queue = self._parts.queue
+        found = await self._parts.threads(lambda: queue.waiting(id, place, WINDOW, parked, only_told=only))
         state.place = place_of(found[-1]) if len(found) == WINDOW else None
         if state.place is None:
             state.scanned = now - (_RESCAN_SECONDS - _SOON_SECONDS if found else 0)
@@ -237,6 +240,9 @@ class Sender:
 
     async def _try(self, delivery: Document) -> None:
         endpoint, parts = self.endpoint, self._parts
+        if must_wait(endpoint, delivery):
+            self._again(delivery["subject"])
+            return
         # Read for each attempt: consent may have been withdrawn since the delivery was read.
         known = Known({}, {})
         if "purpose" in endpoint or endpoint.get("categories"):
@@ -307,6 +313,8 @@ class Sender:
             subject = settled.delivery["subject"]
             state.busy.discard(subject)
             self._parts.metrics.settled(outcome)
+            if "receipt" in settled.delivery:
+                self._parts.metrics.told(outcome)
             delivered |= outcome == "delivered"
             gone |= settled.entry.get("status") == schedule.GONE
             if settled.due is None:

@@ -54,6 +54,7 @@ from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
 from services.webhooks.rendering import Renderer
 from shared.access.apps.mongo import MongoApps
+from shared.access.apps.notices import MongoReceipts
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.audit_reading import MongoAuditReader
@@ -217,7 +218,9 @@ class Market:
         self.apps["webhooks"] = webhooks_app(endpoints, list, [], access=access)
         registry = Registry(MongoApps(database), clock)
         signer = Signer(MongoKeyPairs(database), None, "http://kith", clock)
-        self.apps["apps"] = apps_app(registry, signer, Figures(database, str), list, access=access)
+        self.apps["apps"] = apps_app(
+            registry, signer, Figures(database, str), MongoReceipts(database), list, access=access
+        )
         for tenant, mark in MARKERS.items():
             registry.register(new_app(tenant=tenant, name=mark))
         self.apps["cassandra"] = cassandra_app(list, access=access)

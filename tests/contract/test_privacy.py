@@ -71,7 +71,7 @@ def test_an_erasure_from_the_request_to_the_receipt(services: Services, mode: st
     assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/erasures/{ANN}")
     assert undone(services) == [*STEPS][1:]
     services.relate()
-    assert undone(services) == ["aggregates", "intelligence", "sinks", "caches"]
+    assert undone(services) == ["aggregates", "intelligence", "sinks", "applications", "caches"]
     services.count()
     assert undone(services) == ["caches"]
     services.wait(CACHE_SECONDS)
@@ -97,11 +97,11 @@ def test_an_erasure_waits_for_every_sink_that_was_ever_run(services: Services) -
     positions.insert_one({"_id": "postgres@1/kith.relation-changes/0", "epoch": 1, "next": 0})
     services.relate()
     services.count()
-    assert undone(services) == ["sinks", "caches"]
+    assert undone(services) == ["sinks", "applications", "caches"]
     for topic in ("relations", "consumers"):
         changes = "kith.relation-changes" if topic == "relations" else "kith.consumer-changes"
         for part in positions.find({"_id": {"$regex": f"^relations@1/kith.{topic}/"}, "emitted": {"$gt": 0}}):
-            assert undone(services) == ["sinks", "caches"]
+            assert undone(services) == ["sinks", "applications", "caches"]
             positions.update_one(
                 {"_id": f"postgres@1/{changes}/{part['_id'].rpartition('/')[2]}"},
                 {"$set": {"seen": [{"origin": part["_id"], "number": part["emitted"]}]}},

@@ -35,6 +35,17 @@ class CountsConsent:
         return len(tenant + purpose)
 
 
+class KeepsReceipts:
+    def __init__(self) -> None:
+        self.stored: list[Json] = []
+
+    def page(self, tenant: str, app: str, state: str | None, limit: int, after: Any) -> list[Json]:
+        own = [each for each in self.stored if (each["tenant"], each["app"]) == (tenant, app)]
+        own = [each for each in own if state in (None, each["state"])]
+        latest = sorted(own, key=lambda each: (each["at"], each["_id"]), reverse=True)
+        return [each for each in latest if after is None or (each["at"], each["_id"]) < after][:limit]
+
+
 class World(Platform):
     """The service over memory, with a developer's key and one of the tenant's."""
 
@@ -51,10 +62,12 @@ class World(Platform):
         quotas = Quotas("none", clock=self.clock.elapsed)
         access = Access(lookup, BearerTokens(tokens, None), quotas, audit=self.audit)
         self.outcomes: list[str] = []
+        self.receipts = KeepsReceipts()
         self.app = create_app(
             self.registry,
             self.signer,
             CountsConsent(),  # type: ignore[arg-type]
+            self.receipts,
             list,
             self.outcomes.append,
             access=access,

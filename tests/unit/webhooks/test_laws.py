@@ -84,6 +84,7 @@ class World:
             "types": ["relation.changed"],
             "state": "enabled",
             "masks": [],
+            "created_by": "dev12345",
             **stored.get(id, {}),
             **changed,
         }
