@@ -47,6 +47,9 @@ class Approval(BaseModel):
     requests: Label | None = Field(None, max_length=40, description="Requests, as in `10/second`.")
     events_a_day: Annotated[int, Field(ge=0, le=10**9)] | None = None
     endpoints: Annotated[int, Field(ge=0, le=100)] | None = None
+    webhooks: Label | None = Field(
+        None, max_length=40, description="Deliveries to its endpoints, as in `50/second`."
+    )
     client_name: Text | None = Field(None, description="Another name than the developer's.")
     revision: Annotated[int, Field(ge=1, le=2**53)] | None = Field(
         None,
@@ -152,7 +155,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, receipts:
             raise Changed
         if granted.revision is None and granted.scopes is None and not found.scopes:
             return problem(422, "state scopes, or the revision of the application as you have seen it")
-        names = ("requests", "events_a_day", "endpoints")
+        names = ("requests", "events_a_day", "endpoints", "webhooks")
         given = {name: value for name in names if (value := getattr(granted, name)) is not None}
         limits = replace(found.limits, **given)
         scopes = (found.scopes or found.requested) if granted.scopes is None else granted.scopes

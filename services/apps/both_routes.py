@@ -19,7 +19,7 @@ from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf
 from shared.access.lineage import Count, DerivedFrom, Label
 from shared.http.caller import Caller
 from shared.http.costs import Cost, costs
-from shared.http.purposes import IMPERSONAL, SUMS
+from shared.http.purposes import IMPERSONAL, INTERNAL, SUMS
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 
@@ -118,7 +118,7 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
         response_model=ReceiptPage,
         responses=FAILURES | MISSING | problems({400: "The body is not JSON, or the cursor is not of this list."}),
     )
-    @needs(side.scope, purpose=IMPERSONAL)
+    @needs(side.scope, purpose=INTERNAL)
     def told(
         client_id: ClientId,
         caller: CallerOf,

@@ -203,8 +203,9 @@ def check_scopes(scopes: Sequence[str]) -> None:
 
 def checked(limits: Limits) -> Limits:
     """The limits. Raises NotPossible for a rate that is none."""
-    try:
-        check_limit(limits.requests)
-    except ConfigurationError:
-        raise NotPossible(f"requests: {limits.requests!r} is not a rate such as 10/second or 5000/hour") from None
+    for name, rate in (("requests", limits.requests), ("webhooks", limits.webhooks)):
+        try:
+            check_limit(rate)
+        except ConfigurationError:
+            raise NotPossible(f"{name}: {rate!r} is not a rate such as 10/second or 5000/hour") from None
     return limits

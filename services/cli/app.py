@@ -147,6 +147,9 @@ def approve_command(
     requests: Annotated[str | None, typer.Option(help="Requests, as in 10/second.", show_default=False)] = None,
     events_a_day: Annotated[int | None, typer.Option(min=0, help="Events in a day.", show_default=False)] = None,
     endpoints: Annotated[int | None, typer.Option(min=0, help="Webhook endpoints.", show_default=False)] = None,
+    webhooks: Annotated[
+        str | None, typer.Option(help="Deliveries to its endpoints, as in 50/second.", show_default=False)
+    ] = None,
     revision: Annotated[
         int | None, typer.Option(min=1, help="The revision that `kith app show` has shown.", show_default=False)
     ] = None,
@@ -167,6 +170,7 @@ def approve_command(
         "requests": requests,
         "events_a_day": events_a_day,
         "endpoints": endpoints,
+        "webhooks": webhooks,
         "revision": revision,
     }
     given = {name: value for name, value in stated.items() if value is not None and value != []}

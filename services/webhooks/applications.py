@@ -27,7 +27,8 @@ def narrowed(endpoint: Document, masks: Iterable[str]) -> Document:
 def served(endpoints: Sequence[Document], find: Callable[[str], App | None]) -> list[Document]:
     """The endpoints as they are sent to now. One whose application may not have what it subscribes to
     (suspended, deleted, or without a scope) is ``only_told``: it gets what no application can be refused, and what
-    else is queued waits. ``find`` finds an application, and may raise Unavailable."""
+    else is queued waits. ``pace`` is the rate at which the application may be sent to. ``find`` finds an
+    application, and may raise Unavailable."""
     owners = {id for each in endpoints if (id := application_of(each)) is not None}
     apps = {id: find(id) for id in sorted(owners)}
     found = []
@@ -37,6 +38,8 @@ def served(endpoints: Sequence[Document], find: Callable[[str], App | None]) -> 
             continue
         app = apps[id]
         now = narrowed(endpoint, () if app is None else app.masks)
+        if app is not None:
+            now["pace"] = app.limits.webhooks
         found.append(now if _may_have(app, endpoint) else {**now, "only_told": True})
     return found
 

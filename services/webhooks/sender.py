@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from services.webhooks import schedule, signing
-from services.webhooks.applications import must_wait
+from services.webhooks.applications import application_of, must_wait
 from services.webhooks.metrics import SenderMetrics
+from services.webhooks.pace import Paces
 from services.webhooks.post import Answer
 from services.webhooks.queue import Changes, Place, Queue, Settled, place_of
 from services.webhooks.rendering import Known, Renderer
@@ -57,6 +58,7 @@ class Parts:
     metrics: SenderMetrics
     threads: Callable[[Callable[[], Any]], Awaitable[Any]]
     under_way: asyncio.Semaphore
+    paces: Paces = field(default_factory=Paces)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     jitter: Callable[[], float] = random.random
 
@@ -239,6 +241,9 @@ class Sender:
         self._state.parked[subject] = self._parts.clock() + timedelta(seconds=_TROUBLE_SECONDS)
 
     async def _try(self, delivery: Document) -> None:
+        if (pace := self.endpoint.get("pace")) is not None:
+            # First, and so long that anything may have changed meanwhile.
+            await self._parts.paces.turn(str(application_of(self.endpoint)), pace)
         endpoint, parts = self.endpoint, self._parts
         if must_wait(endpoint, delivery):
             self._again(delivery["subject"])
