@@ -315,7 +315,7 @@ class Settings(BaseSettings):
         " With * each event states its own.",
     )
     rabbitmq_prefetch: int = Field(
-        1000, ge=1, le=65_535, description="Messages of a queue that the bridge holds without acknowledgement."
+        2000, ge=1, le=65_535, description="Messages of a queue that the bridge holds without acknowledgement."
     )
     rabbitmq_out: Literal["on", "off"] = Field("on", description="Whether changes go out to RabbitMQ.")
     rabbitmq_exchange: QueueName = Field("kith", description="The topic exchange that gets the changes.")
@@ -455,6 +455,13 @@ def servers_of(settings: Settings) -> tuple[str, str]:
     assert settings.kafka is not None
     assert settings.mongo is not None
     return settings.kafka, settings.mongo
+
+
+def postgres_of(settings: Settings) -> str:
+    """The address of Postgres. Raises ConfigurationError."""
+    if settings.postgres is None:
+        raise ConfigurationError("KITH_POSTGRES is not set; set it to postgresql://USER:PASSWORD@HOST/DATABASE")
+    return settings.postgres.get_secret_value()
 
 
 def cassandra_of(settings: Settings) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -310,6 +310,14 @@ def operations(all_apps: Mapping[str, FastAPI]) -> list[tuple[str, str, list[Jso
         for path, item in app.openapi()["paths"].items()
         if "get" in item and not _LEFT_OUT.search(path)
     ]
+
+
+def plain(known: list[tuple[str, str, list[Json]]]) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Every operation once, with what it requires and nothing else: what is compared whatever is drawn."""
+    for service, path, parameters in known:
+        values = {one["name"]: POOLS.get(one["name"], ["1"])[0] for one in parameters if one.get("required")}
+        query = {name: value for name, value in values.items() if f"{{{name}}}" not in path}
+        yield service, path.format_map(values), query
 
 
 @st.composite
