@@ -202,7 +202,7 @@ class Sending:
         """Keep the queues of these endpoints between empty and full, and tell applications. Runs on a thread of
         its own."""
         try:
-            self._tell(stored)
+            self._tell_all(stored)
             for sender in senders:
                 self._feed_one(sender)
             if time.monotonic() - self._purged > _PURGE_SECONDS:
@@ -213,6 +213,17 @@ class Sending:
                 self._log_reader.close()
                 self._log_reader = None
             raise
+
+    def _tell_all(self, stored: Sequence[Document]) -> None:
+        try:
+            self._tell(stored)
+        except Stale:
+            log.debug("another process has told applications at the same moment")
+        except Unavailable:
+            raise
+        except Exception:
+            # Deliveries must not wait for it.
+            log.exception("telling applications failed; it is tried again")
 
     def _feed_one(self, sender: Sender) -> None:
         endpoint = sender.endpoint

@@ -106,19 +106,12 @@ class Telling:
 
     def _take_back(self, of_app: dict[str, list[Document]]) -> None:
         """Let receipts wait again whose endpoint was deleted or disabled, or that are hidden by now."""
+        owners = {each["_id"]: id for id, own in of_app.items() for each in own if each["state"] == "enabled"}
         with translated():
-            held = self._receipts.aggregate(
-                [
-                    {"$match": {"state": "queued"}},
-                    {"$group": {"_id": {"app": "$app", "endpoint": "$endpoint"}}},
-                ],
-                maxTimeMS=_QUERY_MS,
-            )
-            places = [(each["_id"]["app"], each["_id"]["endpoint"]) for each in held]
-        for id, endpoint in places:
-            enabled = {each["_id"] for each in of_app.get(id, []) if each["state"] == "enabled"}
-            query: Document = {"state": "queued", "app": id, "endpoint": endpoint}
-            if endpoint in enabled:
+            held = self._receipts.distinct("endpoint", {"state": "queued"})
+        for endpoint in held:
+            query: Document = {"state": "queued", "endpoint": endpoint}
+            if (id := owners.get(endpoint)) is not None:
                 app = self._apps.find(id)
                 if app is None or not hides(app.masks, "consumer_id"):
                     continue
