@@ -126,7 +126,9 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
         state: Annotated[State | None, DerivedFrom(), Query(description="Only receipts in this state.")] = None,
         limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of receipts.")] = 20,
         cursor: Annotated[
-            str | None, Query(description="`next` of the page before. Default: the first page.")
+            str | None,
+            DerivedFrom("consumer_id", "time"),
+            Query(description="`next` of the page before. Default: the first page."),
         ] = None,
     ) -> Response:
         """What the application was told without subscribing: of erased and exported consumers, and of its own

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BaseModel, Field
 
 from shared.access.apps.compliance import Place, State, Topic
-from shared.access.lineage import Count, DerivedFrom, Label
+from shared.access.lineage import ContainedIn, Count, DerivedFrom, Label, OrderedBy
 from shared.contracts.events import EPOCH
 from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
@@ -39,8 +39,10 @@ class Receipt(BaseModel):
 
 
 class ReceiptPage(BaseModel):
-    items: list[Receipt] = Field(description="Latest first.")
-    next: Label | None = Field(description="The cursor of the next page; null on the last one.")
+    items: Annotated[list[Receipt], OrderedBy("time")] = Field(description="Latest first.")
+    next: Annotated[str | None, ContainedIn("consumer_id", "time")] = Field(
+        description="The cursor of the next page; null on the last one."
+    )
 
 
 def shown_receipt(stored: Document) -> dict[str, Any]:
