@@ -38,7 +38,7 @@ def test_an_approved_application_gets_what_it_may_read_and_keys_are_not_asked_ab
     ],
     ids=["suspended", "deleted", "without webhooks", "without relations"],
 )
-def test_what_the_tenant_takes_back_is_not_sent_any_more_except_what_must_be_told(change: Change) -> None:
+def test_what_the_tenant_takes_back_is_not_sent_any_more(change: Change) -> None:
     platform = Platform()
     made = platform.approved("webhooks:manage", "relations:read")
     change(platform, made)
