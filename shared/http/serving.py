@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -25,6 +26,8 @@ from shared.runtime.deadline import end_within
 _OTHER_FILES = 256
 #: Seconds for the handshake of TLS. Connections are counted only after it.
 _HANDSHAKE_SECONDS = 10.0
+#: Seconds that a connection without a request yet is kept open when the process stops.
+_ARRIVAL_SECONDS = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +107,19 @@ class _Server(uvicorn.Server):
         end_within()
         self.config.app.state.stopping = True  # type: ignore[union-attr]
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, then let requests arrive whose connections are open already. uvicorn would close those
+        at once, and a gateway could not tell whether the request has had an effect."""
+        for server in self.servers:
+            server.close()
+        deadline = time.monotonic() + _ARRIVAL_SECONDS
+        while self._expects_requests() and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+    def _expects_requests(self) -> bool:
+        return any(connection.cycle is None for connection in self.server_state.connections)  # type: ignore[union-attr]
 
 
 def _openable(wanted: int) -> int:

@@ -13,6 +13,7 @@ from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.operations import add_operations
 from services.analytics.dashboard.pages import add_pages
 from services.apps.api import create_app as apps_app
+from services.apps.portal.pages import add_portal
 from services.cassandra.api import create_app as cassandra_app
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
@@ -63,6 +64,10 @@ PUBLIC = {
     # Who the caller is: says of those without a credential that they have none.
     "/dashboard/session.json",
     "/dashboard/{path}",
+    # The developer portal's files, and where they ask.
+    "/portal",
+    "/portal/config.json",
+    "/portal/{path}",
 }
 
 
@@ -105,7 +110,12 @@ def bare(access: Access) -> Apps:
         app = analytics_app(nothing, list, cast(Any, list), access=access)
         add_live(app, nothing)
         add_operations(app, nothing, nothing, nothing, nothing)
-        add_pages(app, 8702)
+        add_pages(app)
+        return app
+
+    def apps() -> FastAPI:
+        app = apps_app(nothing, nothing, nothing, list, access=access)
+        add_portal(app, "http://127.0.0.1:8708", {})
         return app
 
     def privacy() -> FastAPI:
@@ -127,7 +137,7 @@ def bare(access: Access) -> Apps:
             "intelligence": lambda: intelligence_app(nothing, nothing, nothing, nothing, list, access=access),
             "privacy": privacy,
             "webhooks": lambda: webhooks_app(nothing, list, [], access=access),
-            "apps": lambda: apps_app(nothing, nothing, nothing, list, access=access),
+            "apps": apps,
             "postgres": lambda: postgres_app(list, access=access),
             "rabbitmq": lambda: rabbitmq_app(list, access=access),
             "cassandra": lambda: cassandra_app(list, access=access),

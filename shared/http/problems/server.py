@@ -62,6 +62,14 @@ CATCHING_UP = ProblemType(
     "does not answer requests for data, because a database that was restored may show consumers who are erased.",
     "Send the request again after the seconds of the header `Retry-After`. `detail` states what is left.",
 )
+NO_PROCESS = ProblemType(
+    "no-process",
+    503,
+    "No process of the service can be reached",
+    "The gateway answers this for the service: every process of it is stopped, or is just starting.",
+    "Send the request again after the seconds of the header `Retry-After`. If it lasts, an operator looks which "
+    "processes of the service run.",
+)
 TOO_BUSY = ProblemType(
     "too-busy",
     503,

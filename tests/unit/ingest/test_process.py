@@ -24,6 +24,7 @@ from shared.http import server as http
 from shared.http.serving import serve as serve_app
 from shared.observability.logs import Logfmt
 from tests.support.paths import ROOT
+from tests.support.waiting import wait_for
 
 SERVER = """
 import time
@@ -97,6 +98,32 @@ def test_a_signal_lets_the_request_under_way_end_and_the_process_end_well(number
     assert answers == [(202, {"accepted": 1, "rejected": []})]
     assert (process.returncode, output) == (0, "closed\n")
     assert "Traceback" not in log
+
+
+def listens(address: tuple[str, int]) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(address) == 0
+
+
+def test_a_request_is_answered_whose_connection_was_open_at_the_signal() -> None:
+    """A gateway has connected before the process stops to listen, and sends only then."""
+    with start("-W", "error", "-c", SERVER) as process:
+        assert process.stderr is not None
+        found = re.search(r"url=http://([\d.]+):(\d+)", process.stderr.readline())
+        assert found is not None
+        address = (found[1], int(found[2]))
+        with socket.create_connection(address, timeout=30) as early:
+            # The server has it: it answers a later connection.
+            late = HTTPConnection(*address, timeout=30)
+            late.request("GET", "/health/live")
+            late.getresponse().read()
+            late.close()
+            process.terminate()
+            wait_for("the end of listening", lambda: not listens(address))
+            early.sendall(b"GET /health/live HTTP/1.1\r\nHost: kith\r\nConnection: close\r\n\r\n")
+            assert early.makefile("rb").readline().startswith(b"HTTP/1.1 200 ")
+        process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 def test_answers_on_a_connection_that_is_kept_do_not_wait_for_acknowledgements() -> None:

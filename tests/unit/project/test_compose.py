@@ -32,6 +32,8 @@ from tests.support.paths import ROOT
 from tools.pins.wanted import IMAGES
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+GATEWAY = (ROOT / "deploy/gateway/nginx.conf").read_text()
+PROBLEMS = (ROOT / "deploy/gateway/problems.conf").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
 KITH = [name for name, container in CONTAINERS.items() if container["image"] == "kith"]
@@ -198,19 +200,22 @@ def test_the_gateway_leads_to_every_service() -> None:
         assert (service in gateway["depends_on"]) == (service in CORE)
         if service in CORE:
             assert gateway["depends_on"][service] == {"condition": "service_healthy"}
-        assert f"listen {number};" in DOCKERFILE
-        assert f"{number} {service};" in DOCKERFILE
+        assert GATEWAY.count(f"listen {number};") == 1
+        assert f"{number} {service};" in GATEWAY
 
 
 def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:
     page = re.compile(
-        r"location @(\d+) \{ default_type application/problem\+json;(.*?) return (\d+) \"(.*)\"; \}' \\\n"
+        r"location @(\d+) \{ default_type application/problem\+json;(.*?) return (\d+) \"(.*)\"; \}\n"
     )
-    found = page.findall(DOCKERFILE)
-    named = re.findall(r"error_page (\d+) @(\d+);", DOCKERFILE)
-    assert named == [(number, number) for number, *_ in found]
+    found = page.findall(PROBLEMS)
+    named = dict(re.findall(r"error_page (\d+)(?: =503)? @(\d+);", PROBLEMS))
+    # No process that can be reached is no fault of what it would answer: 503.
+    assert named.pop("502") == "503"
+    assert {number: number for number in named} == named
+    assert [number for number, *_ in found] == sorted({*named, "503"})
     # The limits that it has, and what it says of a service that does not answer.
-    assert {"400", "408", "413", "429", "502", "504"} <= {number for number, *_ in found}
+    assert {"400", "408", "413", "429", "503", "504"} <= {number for number, *_ in found}
     for number, headers, status, text in found:
         body = json.loads(text.replace('\\"', '"'))
         assert number == status == str(body["status"])
@@ -219,9 +224,10 @@ def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:
         assert kind.status in (body["status"], 0)
         assert body["title"] == kind.title
         assert body["detail"]
-        assert ("Retry-After" in headers) == (number in ("429", "502", "504"))
+        assert ("Retry-After" in headers) == (number in ("429", "503", "504"))
     # nginx gives every other status a page of its own, and these are all that it has cause for here.
-    assert "proxy_intercept_errors" not in DOCKERFILE
+    assert "proxy_intercept_errors" not in GATEWAY
+    assert GATEWAY.count("include problems.conf;") == GATEWAY.count("server {")
 
 
 def test_kafka_sends_its_clients_to_where_they_can_reach_it() -> None:
