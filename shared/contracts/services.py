@@ -20,7 +20,8 @@ class ServiceSpec:
     topics of which it only requests the end offsets. ``documents`` are the collections that `kith status` counts.
     ``rebuilds`` is the help of `kith rebuild NAME`; empty where there is nothing to rebuild. ``needs`` is the
     setting with the address of the outside system that the service connects Kith to (`amqp`). Such a *connector*
-    runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose.
+    runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose. ``extras`` are those of
+    pyproject.toml that it needs beyond ``EVERYWHERE``, and so what its image carries.
     """
 
     name: str
@@ -33,7 +34,11 @@ class ServiceSpec:
     documents: tuple[str, ...] = ()
     rebuilds: str = ""
     needs: str = ""
+    extras: tuple[str, ...] = ()
 
+
+#: The extras in every service's image: the API, and traces.
+EVERYWHERE = ("api", "otel")
 
 _TABLE = (
     ServiceSpec(
@@ -53,6 +58,7 @@ _TABLE = (
         reads=(*CHANGES.values(), LEDGER),
         documents=("consumers", "providers", "relations", "relationships", "relationship_cells"),
         rebuilds="Rebuild consumers, providers, relations and relationships from their topics.",
+        extras=("cassandra", "measures"),
     ),
     ServiceSpec(
         "analytics",
@@ -65,6 +71,7 @@ _TABLE = (
         describes=INPUTS,
         documents=("aggregates",),
         rebuilds="Rebuild aggregates and presence from the changes of relations.",
+        extras=("measures",),
     ),
     ServiceSpec(
         "privacy",
@@ -79,6 +86,7 @@ _TABLE = (
         "Run the exports service: files and the OData feed. Needs KITH_MONGO, and KITH_KAFKA for the ledger.",
         writes=(AUDIT,),
         reads=(LEDGER,),
+        extras=("exports",),
     ),
     ServiceSpec(
         "intelligence",
@@ -88,6 +96,7 @@ _TABLE = (
         # Each process holds the whole graph, so it follows the changes outside any group.
         reads=(*CHANGES.values(), LEDGER),
         documents=("graph_nodes", "models"),
+        extras=("intelligence",),
     ),
     ServiceSpec(
         "webhooks",
@@ -97,6 +106,7 @@ _TABLE = (
         folds=tuple(CHANGES.values()),
         reads=(LEDGER, *CHANGES.values()),
         documents=("webhook_endpoints", "webhook_deliveries"),
+        extras=("webhooks",),
     ),
     ServiceSpec(
         "apps",
@@ -116,6 +126,7 @@ _TABLE = (
         # To see whether Kafka has them.
         describes=INPUTS,
         needs="amqp",
+        extras=("rabbitmq",),
     ),
     ServiceSpec(
         "cassandra",
@@ -125,6 +136,7 @@ _TABLE = (
         folds=(CHANGES["relations"],),
         reads=(LEDGER,),
         needs="cassandra",
+        extras=("cassandra",),
     ),
     ServiceSpec(
         "postgres",
@@ -134,6 +146,7 @@ _TABLE = (
         folds=tuple(CHANGES.values()),
         reads=(LEDGER,),
         needs="postgres",
+        extras=("postgres",),
     ),
 )
 

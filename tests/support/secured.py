@@ -11,19 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from kafka.admin import (
-    ACL,
-    ACLOperation,
-    ACLPermissionType,
-    KafkaAdminClient,
-    ResourcePattern,
-    ResourceType,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
-)
 from pymongo import MongoClient
 
-from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
+from services.cli.grants import apply, user_of
+from services.cli.privileges import OPERATOR
 from shared.access.keys import ApiKeys
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.services import CORE, SERVICES
@@ -48,7 +39,7 @@ Login = tuple[str, str]
 
 
 def login_of(service: str) -> Login:
-    return f"kith-{service}", f"the password of {service}"
+    return user_of(service), f"the password of {service}"
 
 
 class Secured:
@@ -81,30 +72,9 @@ class Secured:
         )
 
     def _allow(self) -> None:
-        admin = KafkaAdminClient(**self.kafka.client(ADMIN))
-        try:
-            admin.alter_user_scram_credentials(
-                [
-                    UserScramCredentialUpsertion(*login_of(s)[:1], ScramMechanism.SCRAM_SHA_512, login_of(s)[1])
-                    for s in USERS
-                ]
-            )
-            admin.create_acls(
-                [
-                    ACL(
-                        principal=f"User:{login_of(service)[0]}",
-                        host="*",
-                        operation=ACLOperation[operation],
-                        permission_type=ACLPermissionType.ALLOW,
-                        resource_pattern=ResourcePattern(ResourceType[acl.kind], acl.name),
-                    )
-                    for service, acls in kafka_acls(TOPICS, "kith").items()
-                    for acl in acls
-                    for operation in acl.operations
-                ]
-            )
-        finally:
-            admin.close()
+        for user in USERS:
+            (self._folder / f"{user}.password").write_text(f"{login_of(user)[1]}\n")
+        assert set(apply(self.settings, self._folder)) == {login_of(user)[0] for user in USERS}
 
     def _start(self, service: str, stop: ExitStack) -> None:
         given = {f"KITH_{name.upper()}_PORT": str(port) for name, port in self._ports.items()}
@@ -143,7 +113,7 @@ def running(folder: Path) -> Iterator[Secured]:
     with ExitStack() as stop:
         kafka.launch()
         stop.callback(kafka.stop)
-        make_users(folder, mongo_port)
+        make_administrator(folder, mongo_port)
         keyfile = folder / "keyfile"
         keyfile.write_text("c2hhcmVkIGJ5IHRoZSBtZW1iZXJz")
         keyfile.chmod(0o600)
@@ -155,18 +125,13 @@ def running(folder: Path) -> Iterator[Secured]:
         yield Secured(kafka, mongo, folder, stop)
 
 
-def make_users(folder: Path, port: int) -> None:
-    """On a server that asks nobody yet: the administrator, and a user with a role for each service."""
+def make_administrator(folder: Path, port: int) -> None:
+    """On a server that asks nobody yet: the administrator. `kith privileges` makes all others."""
     mongo = MongoServer(folder / "mongo", port, folder / "mongo-first.log", (), 0.25)
     mongo.start()
     try:
         with MongoClient[Document](mongo.uri) as client:
             client.admin.command("createUser", ADMIN[0], pwd=ADMIN[1], roles=["root"])
-            for service, privileges in mongo_roles("kith").items():
-                name, password = login_of(service)
-                client["kith"].command("createRole", name, privileges=privileges, roles=[])
-                roles = [{"role": name, "db": "kith"}]
-                client.admin.command("createUser", name, pwd=password, roles=roles)
     finally:
         mongo.stop()
 
