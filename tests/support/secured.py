@@ -1,4 +1,5 @@
-"""Real servers that ask who comes, with a user of the least rights for each service, and the services on them."""
+"""The servers of deploy/compose.production.yml, which ask who comes, by TLS, with a user of the least rights for
+each service; and the services on them, told what that file tells them."""
 
 import os
 import subprocess
@@ -9,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 from pymongo import MongoClient
@@ -21,60 +23,41 @@ from shared.contracts.services import CORE, SERVICES
 from shared.contracts.topics import Topics
 from shared.http.caller import SCOPES
 from shared.kafka.topics_admin import ensure_topics
-from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.vault.master import add_to_file
 from tests.support.measures_world import NOW
+from tests.support.production import ProductionKafka, ProductionMongo, make_secrets, settings_of
 from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
-ADMIN = ("admin", "an administrator's p@ss:word")
+ADMIN = ("admin", "the-password-of-an-administrator")
 USERS = (*SERVICES, OPERATOR)
 TOPICS = Topics("kith")
 Login = tuple[str, str]
 
 
 def login_of(service: str) -> Login:
-    return user_of(service), f"the password of {service}"
+    return user_of(service), f"the-password-of-{service}"
 
 
 class Secured:
     """Both servers with a user for each service, and the services with these users."""
 
-    def __init__(self, kafka: KafkaServer, mongo: MongoServer, folder: Path, stop: ExitStack) -> None:
+    def __init__(self, kafka: ProductionKafka, mongo: ProductionMongo, folder: Path, stop: ExitStack) -> None:
         self.kafka, self.mongo, self._folder = kafka, mongo, folder
-        self.master_keys = folder / "master.key"
-        add_to_file(self.master_keys)
         self.addresses: dict[str, str] = {}
         self._ports = dict(zip(CORE, free_ports(len(CORE)), strict=True))
-        self.settings = self.settings_of(ADMIN)
+        with mock.patch.dict(os.environ, self.environment("setup")):
+            #: An administrator's.
+            self.settings = Settings()
         ensure_topics(self.settings)
-        self._allow()
+        # As `kith privileges --apply`.
+        assert set(apply(self.settings, folder / "secrets")) == {login_of(user)[0] for user in USERS}
         for service in CORE:
             self._start(service, stop)
-
-    def settings_of(self, login: Login, mongo: Login | None = None, **more: Any) -> Settings:
-        return Settings(
-            kafka=self.kafka.bootstrap,
-            kafka_security_protocol="SASL_PLAINTEXT",
-            kafka_sasl_mechanism="SCRAM-SHA-512",
-            kafka_username=login[0],
-            kafka_password=login[1],
-            mongo=self.mongo.uri_for(mongo or login),
-            master_key_file=str(self.master_keys),
-            partitions=1,
-            session_timeout_ms=6_000,
-            **more,
-        )
-
-    def _allow(self) -> None:
-        for user in USERS:
-            (self._folder / f"{user}.password").write_text(f"{login_of(user)[1]}\n")
-        assert set(apply(self.settings, self._folder)) == {login_of(user)[0] for user in USERS}
 
     def _start(self, service: str, stop: ExitStack) -> None:
         given = {f"KITH_{name.upper()}_PORT": str(port) for name, port in self._ports.items()}
@@ -92,10 +75,10 @@ class Secured:
         self.addresses[service] = f"http://127.0.0.1:{self._ports[service]}"
 
     def environment(self, user: str) -> dict[str, str]:
-        """The settings of a command that one of the users runs."""
-        settings = self.settings_of(login_of(user))
-        given = {f"KITH_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
-        return {**given, "KITH_KAFKA_PASSWORD": login_of(user)[1]}
+        """The settings of a service, of an operator's command, or of the administrator's job."""
+        container = "kith" if user == OPERATOR else user
+        more = {"KITH_PARTITIONS": "1", "KITH_SESSION_TIMEOUT_MS": "6000"}
+        return {**settings_of(container, self._folder / "secrets", self.kafka), **more}
 
     def log(self, service: str) -> str:
         return (self._folder / f"{service}.log").read_text()
@@ -106,19 +89,21 @@ class Secured:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Secured]:
-    kafka_port, controller_port, mongo_port = free_ports(3)
-    kafka = KafkaServer(
-        folder / "kafka", kafka_port, controller_port, folder / "kafka.log", heap="256m", login=ADMIN
+    kafka_port, admin_port, controller_port, mongo_port = free_ports(4)
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    # Of the users whom the tests name; the script makes everything else.
+    for user, password in (*(login_of(user) for user in USERS), ADMIN):
+        (secrets / f"{user.removeprefix('kith-')}.password").write_text(f"{password}\n")
+    make_secrets(secrets, mongo_port)
+    kafka = ProductionKafka(
+        folder / "kafka", (kafka_port, admin_port, controller_port), folder / "kafka.log", secrets, ADMIN
     )
     with ExitStack() as stop:
         kafka.launch()
         stop.callback(kafka.stop)
         make_administrator(folder, mongo_port)
-        keyfile = folder / "keyfile"
-        keyfile.write_text("c2hhcmVkIGJ5IHRoZSBtZW1iZXJz")
-        keyfile.chmod(0o600)
-        secured = ("--auth", "--keyFile", str(keyfile))
-        mongo = MongoServer(folder / "mongo", mongo_port, folder / "mongo.log", secured, 0.25, ADMIN)
+        mongo = ProductionMongo(folder / "mongo", mongo_port, folder / "mongo.log", secrets, ADMIN)
         mongo.start()
         stop.callback(mongo.stop)
         kafka.wait_ready()
@@ -126,7 +111,7 @@ def running(folder: Path) -> Iterator[Secured]:
 
 
 def make_administrator(folder: Path, port: int) -> None:
-    """On a server that asks nobody yet: the administrator. `kith privileges` makes all others."""
+    """As the image of MongoDB does in an empty volume, on a server that asks nobody yet."""
     mongo = MongoServer(folder / "mongo", port, folder / "mongo-first.log", (), 0.25)
     mongo.start()
     try:
