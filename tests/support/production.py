@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
+from services.cli.privileges import mongo_roles
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
+from shared.vault.schema import WRAPPING_KEYS
 from tests.support.paths import ROOT
 
 FILE = ROOT / "deploy/compose.production.yml"
@@ -24,6 +26,12 @@ _ELSEWHERE = {"CLUSTER_ID", "KAFKA_HEAP_OPTS", "KAFKA_LOG_DIRS", "KAFKA_NODE_ID"
 _STATED = ("mongod", "--replSet", "--setParameter=transactionLifetimeLimitSeconds")
 #: Where a container finds the others. Here they listen where they have found a port.
 _HOSTS = ("KITH_HOST", "KITH_EXPORTS_ANALYTICS", "KITH_EXPORTS_RELATIONS", "KITH_APPS_URL")
+
+
+def has_master_key(service: str) -> bool:
+    """Whether a service gets the master key: its role lets it read the keys under it, or it lists dead letters."""
+    read = {each["resource"]["collection"] for each in mongo_roles("kith")[service]}
+    return WRAPPING_KEYS in read or service == "analytics"
 
 
 def make_secrets(folder: Path, mongo_port: int) -> None:

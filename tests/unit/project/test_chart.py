@@ -12,14 +12,13 @@ from cloudcoil.models.keda import v1alpha1 as keda
 from cloudcoil.models.prometheus_operator import v1 as prometheus
 
 from services.cli.grants import user_of
-from services.cli.privileges import mongo_roles
 from shared.contracts.services import CORE, SERVICES
 from shared.contracts.topics import Topics
 from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import SECRETS, Settings
-from shared.vault.schema import WRAPPING_KEYS
 from tests.support.chart import CHART, KUBERNETES, helm, render
 from tests.support.paths import ROOT
+from tests.support.production import has_master_key
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 #: Everything that can be switched on.
@@ -79,8 +78,7 @@ def test_the_values_list_the_services_as_the_table_does() -> None:
         assert of["enabled"] == (name in CORE)
         assert tuple(of.get("folds", ())) == spec.folds, name
         assert of.get("needs", "") == spec.needs
-        role = {each["resource"]["collection"] for each in mongo_roles("kith")[name]}
-        assert of.get("masterKey", False) == (WRAPPING_KEYS in role), name
+        assert of.get("masterKey", False) == has_master_key(name), name
 
 
 def test_the_chart_has_the_version_of_the_project() -> None:

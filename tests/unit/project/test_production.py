@@ -13,14 +13,13 @@ import pytest
 import yaml
 
 from services.cli.grants import passwords_in, user_of
-from services.cli.privileges import OPERATOR, mongo_roles
+from services.cli.privileges import OPERATOR
 from shared.contracts.services import CONNECTORS, CORE, EVERYWHERE, SERVICES
 from shared.runtime.deadline import STOP_SECONDS
 from shared.settings import SECRETS, Settings
 from shared.vault.master import FileKeys
-from shared.vault.schema import WRAPPING_KEYS
 from tests.support.paths import ROOT
-from tests.support.production import CONTAINERS, FILE, environment_of, make_secrets
+from tests.support.production import CONTAINERS, FILE, environment_of, has_master_key, make_secrets
 
 COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
 BASE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
@@ -53,9 +52,8 @@ def test_a_service_has_its_own_user_and_the_secrets_of_nobody_else(name: str) ->
     container, needs = CONTAINERS[name], SERVICES[name].needs
     told = container["environment"]
     assert told["KITH_KAFKA_USERNAME"] == user_of(name)
-    opens = WRAPPING_KEYS in {each["resource"]["collection"] for each in mongo_roles("kith")[name]}
     wanted = {f"{name}.password", f"{name}.mongo", "ca.crt"}
-    wanted |= ({"master.key"} if opens else set()) | ({f"{name}.{needs}"} if needs else set())
+    wanted |= ({"master.key"} if has_master_key(name) else set()) | ({f"{name}.{needs}"} if needs else set())
     assert set(container["secrets"]) == wanted
     named = {value.removeprefix("/run/secrets/") for key, value in told.items() if key.endswith("_FILE")}
     assert named == wanted
