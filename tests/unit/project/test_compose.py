@@ -105,6 +105,16 @@ def test_the_image_is_the_command_and_no_root() -> None:
     assert {int(port) for port in dict(last)["EXPOSE"].split()} == {port_of(service) for service in SERVICES}
 
 
+def test_the_image_says_what_it_is() -> None:
+    """By the labels of the OCI; of the build it learns version, commit and source."""
+    last = instructions()[[i for i, (name, _) in enumerate(instructions()) if name == "FROM"][-1] :]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', dict(last)["LABEL"]))
+    assert set(labels) == {"title", "description", "licenses", "version", "revision", "source"}
+    assert labels["licenses"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"]
+    stated = {arguments.split("=")[0] for name, arguments in last if name == "ARG"}
+    assert {labels[name].removeprefix("$") for name in ("version", "revision", "source")} == stated
+
+
 @pytest.mark.parametrize("file", ["Dockerfile", "docker-compose.yml", ".dockerignore"])
 def test_nothing_is_of_one_machine(file: str) -> None:
     text = (ROOT / file).read_text()
