@@ -1,6 +1,7 @@
 """Every setting of every Kith process: one class, environment variables with the prefix ``KITH_``."""
 
 import json
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Annotated, Literal
 
@@ -340,7 +341,7 @@ class Settings(BaseSettings):
         " With * each event states its own.",
     )
     rabbitmq_prefetch: int = Field(
-        1000, ge=1, le=65_535, description="Messages of a queue that the bridge holds without acknowledgement."
+        2000, ge=1, le=65_535, description="Messages of a queue that the bridge holds without acknowledgement."
     )
     rabbitmq_out: Literal["on", "off"] = Field("on", description="Whether changes go out to RabbitMQ.")
     rabbitmq_exchange: QueueName = Field("kith", description="The topic exchange that gets the changes.")
@@ -398,7 +399,9 @@ class Settings(BaseSettings):
         " Default: KITH_INTELLIGENCE_PURPOSE.",
     )
     dashboard_origins: tuple[str, ...] = Field(
-        (), description="Origins of dashboards that may call the relations API from a browser (JSON)."
+        (),
+        description="Origins of dashboards that may call the relations, intelligence and webhooks APIs from a"
+        " browser (JSON).",
     )
     relations_url: str | None = Field(
         None,
@@ -409,6 +412,11 @@ class Settings(BaseSettings):
         None,
         description="Public address of the intelligence API, as KITH_RELATIONS_URL. Default:"
         " KITH_INTELLIGENCE_PORT of KITH_HOST, or of 127.0.0.1 where that is every address.",
+    )
+    webhooks_url: str | None = Field(
+        None,
+        description="Public address of the webhooks API, where the dashboard and the developer portal ask it from"
+        " a browser. Default as that of KITH_RELATIONS_URL, with KITH_WEBHOOKS_PORT.",
     )
     max_future_seconds: int = Field(
         86_400,
@@ -467,6 +475,22 @@ def for_browsers(settings: Settings, url: str | None, port: int) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def urls_for_browsers(settings: Settings, services: Iterable[str]) -> dict[str, str]:
+    """The addresses of the APIs of these services for browsers: KITH_NAME_URL, else KITH_NAME_PORT of the host."""
+    return {
+        name: for_browsers(settings, getattr(settings, f"{name}_url"), getattr(settings, f"{name}_port"))
+        for name in services
+    }
+
+
+def portal_origins(settings: Settings) -> tuple[str, ...]:
+    """The origins of the developer portal, which the apps service serves. Where that is known by a number of this
+    machine, people call it localhost, too."""
+    url = for_browsers(settings, settings.apps_url, settings.apps_port).rstrip("/")
+    named = url.replace("//127.0.0.1", "//localhost").replace("//[::1]", "//localhost")
+    return tuple(dict.fromkeys((url, named)))
+
+
 def mongo_of(settings: Settings) -> str:
     """MongoDB's address, for a command. Raises ConfigurationError."""
     require(settings, "mongo")
@@ -480,6 +504,13 @@ def servers_of(settings: Settings) -> tuple[str, str]:
     assert settings.kafka is not None
     assert settings.mongo is not None
     return settings.kafka, settings.mongo
+
+
+def postgres_of(settings: Settings) -> str:
+    """The address of Postgres. Raises ConfigurationError."""
+    if settings.postgres is None:
+        raise ConfigurationError("KITH_POSTGRES is not set; set it to postgresql://USER:PASSWORD@HOST/DATABASE")
+    return settings.postgres.get_secret_value()
 
 
 def cassandra_of(settings: Settings) -> str:

@@ -4,7 +4,7 @@ from services.analytics.api import create_app
 from services.analytics.dashboard.figures import FiguresReader
 from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.operations import Readings, add_operations
-from services.analytics.dashboard.pages import add_pages
+from services.analytics.dashboard.pages import ASKED, add_pages
 from services.analytics.dashboard.versions import Versions
 from services.analytics.measures.source import Measures
 from services.analytics.projection import AnalyticsProjection
@@ -17,7 +17,7 @@ from shared.measures.computing import here
 from shared.observability.status import StatusReader
 from shared.service.composition import Service, now
 from shared.service.launch import launch
-from shared.settings import Settings, for_browsers, servers_of
+from shared.settings import Settings, servers_of, urls_for_browsers
 from shared.versions.progress import caught_up
 
 
@@ -47,13 +47,7 @@ def run(settings: Settings) -> None:
         add_live(app, FiguresReader(database, names, relations, now))
         readings = service.closing(Readings(lambda: StatusReader(settings, database)))
         add_operations(app, readings, Versions(database), letters_in(settings, database), service.publisher)
-        add_pages(
-            app,
-            settings.relations_port,
-            for_browsers(settings, settings.relations_url, settings.relations_port),
-            settings.intelligence_port,
-            for_browsers(settings, settings.intelligence_url, settings.intelligence_port),
-        )
+        add_pages(app, **urls_for_browsers(settings, ASKED))
         service.serve(app, settings.analytics_port, gate=gate, ungated=["/v1/operations"])
 
 

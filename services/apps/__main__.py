@@ -4,29 +4,21 @@ from services.apps.api import create_app
 from services.apps.figures import Figures
 from services.apps.key_pairs import MongoKeyPairs
 from services.apps.metrics import AppMetrics
+from services.apps.portal.pages import NAMED, add_portal
 from services.apps.registry import Registry
 from services.apps.signing import Signer
 from shared.access.apps.mongo import MongoApps
 from shared.access.apps.schema import COLLECTIONS
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
-from shared.settings import Settings, servers_of
+from shared.settings import Settings, for_browsers, servers_of, urls_for_browsers
 from shared.vault.open import key_problems
-
-
-def issuer_of(settings: Settings) -> str:
-    """The public address of this service."""
-    if settings.apps_url is not None:
-        return settings.apps_url.rstrip("/")
-    scheme = "http" if settings.tls_cert_file is None else "https"
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    return f"{scheme}://{host}:{settings.apps_port}"
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ConfigurationError."""
     servers_of(settings)
-    issuer = issuer_of(settings)
+    issuer = for_browsers(settings, settings.apps_url, settings.apps_port).rstrip("/")
     with Service("apps", settings) as service:
         database, vault = service.database, service.vault
         gate = service.erasure_gate(corrects=False)
@@ -40,6 +32,7 @@ def run(settings: Settings) -> None:
             access=service.access,
             issuer=issuer,
         )
+        add_portal(app, issuer, urls_for_browsers(settings, NAMED))
         service.serve(app, settings.apps_port, gate=gate)
 
 

@@ -11,6 +11,7 @@ from services.apps.both_routes import CHANGED, FAILURES, MISSING, ClientId, Side
 from services.apps.figures import Figures
 from services.apps.metadata import Application, ApplicationList, Text, shown
 from services.apps.oauth_routes import add_oauth
+from services.apps.portal.routes import add_portal_route
 from services.apps.registration_routes import add_registration
 from services.apps.registry import Changed, NotPossible, Registry
 from services.apps.signing import Signer
@@ -83,6 +84,7 @@ def create_app(
     app = guarded_app("Kith apps", DESCRIPTION, access, ready)
     add_oauth(app, registry, signer, issuer, outcome)
     add_registration(app, registry, figures, issuer)
+    add_portal_route(app, registry, signer)
     _add_scopes(app)
     _add_decisions(app, registry, figures, issuer)
 

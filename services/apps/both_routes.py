@@ -40,6 +40,16 @@ class FiguresOfApp(BaseModel):
     purpose: Label
 
 
+class Usage(BaseModel):
+    """What an application has used of its quota that is counted over all processes."""
+
+    day: Label = Field(description="Today (UTC).")
+    events_today: Count = Field(
+        description="Events of today. Each process counts a hundredth of the quota at a time, before it is used."
+    )
+    events_a_day: Count = Field(description="Events that it may send in a day.")
+
+
 class NewSecret(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -119,3 +129,14 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures) -> 
         return json_response(
             {"consented": figures.consented(found.tenant, found.purpose), "purpose": found.purpose}
         )
+
+    @app.get(f"{own}/usage", response_model=Usage, responses=FAILURES | MISSING)
+    @needs(side.scope, purpose=IMPERSONAL)
+    @costs(Cost.DOCUMENT)
+    def usage(client_id: ClientId, caller: CallerOf) -> Response:
+        """What the application has used today of its quota of events."""
+        found = side.find(caller, client_id)
+        day, most = registry.clock().date().isoformat(), found.limits.events_a_day
+        # What was refused is counted as well.
+        used = min(figures.events(found.tenant, found.id, day), most)
+        return json_response({"day": day, "events_today": used, "events_a_day": most})

@@ -1,9 +1,10 @@
-"""What a developer and a tenant want to know of an application: how many consumers have agreed."""
+"""What a developer and a tenant want to know of an application: how many have agreed, what it has used."""
 
 from collections.abc import Callable
 
 from pymongo.database import Database
 
+from shared.access.event_days import MongoCounts
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -25,3 +26,7 @@ class Figures:
         with translated():
             consumers = self._database[self._names("consumers")]
             return int(consumers.count_documents(query, limit=MOST_COUNTED, maxTimeMS=_QUERY_MS))
+
+    def events(self, tenant: str, app: str, day: str) -> int:
+        """The events that are counted against the application's quota of a day. Raises Unavailable."""
+        return MongoCounts(self._database).read(tenant, app, day)

@@ -8,6 +8,11 @@ from typing import Literal
 from urllib.parse import parse_qsl, unquote_plus
 
 FORM = "application/x-www-form-urlencoded"
+#: Why an application in this state gets no token.
+WHY_NOT = {
+    "pending": "the tenant has not approved the application yet",
+    "suspended": "the tenant has suspended the application",
+}
 Code = Literal[
     "invalid_request",
     "invalid_client",

@@ -1,7 +1,7 @@
 """Routes of OAuth 2.0: tokens, revocation, keys and metadata."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from services.apps.oauth import FORM, OAuthError, client_of, form_of, scopes_of
+from services.apps.oauth import FORM, WHY_NOT, OAuthError, client_of, form_of, scopes_of
 from services.apps.registry import Changed, NotPossible, Registry
 from services.apps.signing import Signer
 from shared.access.apps.model import SCOPES_OF_APPS, App, Secret
@@ -67,6 +67,17 @@ def _form(**properties: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
 
+def issued(token: str, scopes: Sequence[str]) -> Response:
+    """The answer with a token (RFC 6749, 5.1)."""
+    body = {
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": TOKEN_SECONDS,
+        "scope": " ".join(scopes),
+    }
+    return JSONResponse(body, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
+
+
 def add_oauth(
     app: FastAPI,
     registry: Registry,
@@ -111,7 +122,7 @@ def add_oauth(
             if form["grant_type"] != "client_credentials":
                 raise OAuthError("unsupported_grant_type", "grant_type must be client_credentials")
             if found.state != "approved":
-                raise OAuthError("unauthorized_client", _WHY_NOT[found.state])
+                raise OAuthError("unauthorized_client", WHY_NOT[found.state])
             scopes = scopes_of(form.get("scope"), found.scopes)
             await limited(access, caller_of(found, frozenset(scopes)))
         except OAuthError as error:
@@ -126,13 +137,7 @@ def add_oauth(
 
         text = await blocking(issue)
         outcome("issued")
-        body = {
-            "access_token": text,
-            "token_type": "Bearer",
-            "expires_in": TOKEN_SECONDS,
-            "scope": " ".join(scopes),
-        }
-        return JSONResponse(body, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
+        return issued(text, scopes)
 
     @app.post(
         "/oauth/revoke",
@@ -201,9 +206,3 @@ def add_oauth(
         body = {"error": error.code, "error_description": error.description}
         headers = {**error.headers, "Cache-Control": "no-store", "Pragma": "no-cache"}
         return JSONResponse(body, error.status, headers)
-
-
-_WHY_NOT = {
-    "pending": "the tenant has not approved the application yet",
-    "suspended": "the tenant has suspended the application",
-}

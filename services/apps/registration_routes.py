@@ -1,5 +1,6 @@
 """Routes of a developer: an application is registered (RFC 7591) and managed by its registration token (7592)."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, HTTPException, Response
@@ -33,14 +34,16 @@ _BODY = {
 }
 
 
+def own_app(registry: Registry, caller: Caller, client_id: str) -> App:
+    """The application with this id, if ``caller`` shows its registration token. Raises HTTPException (404)."""
+    found = registry.find(caller.tenant, client_id) if caller.key == client_id else None
+    if found is None:
+        raise HTTPException(404, "this credential is not the registration token of an application with this id")
+    return found
+
+
 def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer: str) -> None:
-    def own(caller: Caller, client_id: str) -> App:
-        found = registry.find(caller.tenant, client_id) if caller.key == client_id else None
-        if found is None:
-            raise HTTPException(
-                404, "this credential is not the registration token of an application with this id"
-            )
-        return found
+    own = partial(own_app, registry)
 
     add_both(app, Side("/register", APPS_OWN, own), registry, figures)
 

@@ -46,14 +46,18 @@ class Bench:
 
     def run(self) -> None:
         options = self._options
-        asked = [options.latency, options.door, options.growth, options.neighbours, options.cassandra]
-        if not any(asked):
-            self.compare()
-        for wanted, act in zip(
-            asked, (self.latency, self.door, self.growth, self.neighbours, self.cassandra), strict=True
-        ):
-            if wanted:
-                act()
+        acts = [
+            self.latency,
+            self.door,
+            self.growth,
+            self.neighbours,
+            self.cassandra,
+            self.postgres,
+            self.rabbitmq,
+        ]
+        asked = [act for act in acts if getattr(options, act.__name__)]
+        for act in asked or [self.compare]:
+            act()
 
     def compare(self) -> None:
         options = self._options
@@ -128,6 +132,24 @@ class Bench:
             self._show("cassandra rows", f"Rows of {size:,} relationships written into one node", rates)
             self._show("cassandra lists", f"Lists of 100 of {size:,} relationships", times)
 
+    def postgres(self) -> None:
+        from services.bench.postgres import measure_postgres
+
+        options = self._options
+        for size in options.sizes or [100_000]:
+            database, folder = self._client[f"bench-postgres-{size}"], self._servers.folder / f"postgres-{size}"
+            rows = measure_postgres(database, folder, size, options.reps, self._say)
+            self._show("postgres rows", f"Rows of {size:,} relationships written into one server", rows)
+
+    def rabbitmq(self) -> None:
+        from services.bench.rabbitmq import MESSAGES, measure_rabbitmq
+
+        for size in self._options.sizes or [MESSAGES]:
+            rows, found = measure_rabbitmq(self._servers, self._options.reps, size, self._say)
+            self._show("rabbitmq", f"{size:,} events out of a full quorum queue", rows)
+            self._console.print(report.ratios_table(found))
+            self._add("ratio", [ratio.row() for ratio in found])
+
     def _show(self, kind: str, title: str, rows: Sequence[Row]) -> None:
         self._console.print(report.plain_table(title, rows))
         self._add(kind, rows)
@@ -177,6 +199,8 @@ def parser() -> argparse.ArgumentParser:
     add("--attacks", nargs="+", choices=ATTACKS, metavar="NAME", help=f"of {', '.join(ATTACKS)}")
     add("--facts", type=int, default=40_000, help="facts of the first tenant for --neighbours")
     add("--cassandra", action="store_true", help="measure the Cassandra sink and its lists instead")
+    add("--postgres", action="store_true", help="measure the Postgres sink instead")
+    add("--rabbitmq", action="store_true", help="measure the bridge from RabbitMQ beside aio-pika alone instead")
     add("--intelligence", action="store_true", help="measure recommendations instead; needs no servers")
     add("--growth", action="store_true", help="measure growth instead: 10⁴ to 10⁶ facts, and hot spots")
     add("--growth-max", action="store_true", help=f"--growth up to {LARGEST:,} facts")
@@ -184,7 +208,7 @@ def parser() -> argparse.ArgumentParser:
         "--sizes",
         type=int,
         nargs="+",
-        help="other numbers of facts for --growth, or of relationships for --intelligence and --cassandra",
+        help="other numbers: facts of --growth, messages of --rabbitmq, relationships of the others",
     )
     add("--cache-gb", type=float, default=CACHE_GB, help="cache of mongod; larger data is read from disk")
     add("--wiredtiger", metavar="CONFIG", help="settings of mongod's storage, as in eviction_dirty_target=20")

@@ -3,39 +3,42 @@
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pymongo.database import Database
 
+from services.bench.relationships import EACH, PROVIDERS, STRENGTH, TENANT, documents
 from services.cassandra.reader import CurrentDocuments
 from services.cassandra.rebuild import SinkRebuild
 from services.cassandra.schema import BESIDE
 from services.relations.cache import QueryCache
 from services.relations.queries import Queries
 from services.relations.schema import COLLECTIONS
-from services.relations.strength import Strength
 from shared.cassandra.address import parse
 from shared.cassandra.lists import RelationshipLists
 from shared.cassandra.numbers import timestamp
 from shared.cassandra.protocol import Stamped
-from shared.cassandra.rows import Row, relationship_rows
+from shared.cassandra.rows import Key, Row, relationship_rows, score_of
 from shared.cassandra.store import CassandraTables
-from shared.contracts.events import document_id
+from shared.cassandra.tables import BY_SCORE, TABLES
+from shared.cassandra.writer import in_batches
 from shared.local.cassandra import server
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Document
 from shared.versions.mongo_registry import MongoRegistry
 
-_TENANT = "bench"
-_PROVIDERS = 100
-#: Relationships of each consumer.
-_EACH = 10
-_STRENGTH = Strength({}, 6.0)
+#: Documents of a piece, of which each makes three rows: as many as a rebuild takes at a time.
+_PIECE = 500
+#: Relationships of which the rates are measured, whatever the size of the lists.
+_MOST = 100_000
+_INSERTED = 5_000
 
 
 def measure_cassandra(
@@ -44,11 +47,17 @@ def measure_cassandra(
     """Rows written per second, by the driver alone and by the sink (numbers, documents read, order, all tables);
     and milliseconds of lists out of both."""
     prepare(database, {**COLLECTIONS, **BESIDE})
-    documents = list(_documents(relationships))
-    for start in range(0, len(documents), 5_000):
-        database["relationships"].insert_many(documents[start : start + 5_000], ordered=False)
+    made = documents(relationships)
+    first = list(islice(made, _MOST))
+    database["relationships"].insert_many(first, ordered=False)
+    while piece := list(islice(made, _INSERTED)):
+        database["relationships"].insert_many(piece, ordered=False)
     with server(folder / "cassandra", folder / "cassandra.log") as node, _tables(node.address) as tables:
-        rates = [_alone(tables("alone"), documents, say), _sink(tables("sink"), database, relationships, say)]
+        rates = [
+            _alone(tables("one_by_one"), first, say, batches=False),
+            _alone(tables("batches"), first, say, batches=True),
+            _sink(tables("sink"), database, relationships, say),
+        ]
         times = _lists(database, tables("sink"), relationships, requests)
     return rates, times
 
@@ -70,24 +79,38 @@ def _tables(address: str) -> Iterator[Callable[[str], CassandraTables]]:
             each.close()
 
 
-def _alone(tables: CassandraTables, documents: list[Document], say: Callable[[str], None]) -> dict[str, Any]:
-    """The same prepared statements for the same rows, one statement each, as many at once."""
-    rows: list[Row] = []
-    for document in documents:
-        pair = (_TENANT, document["consumer_id"], document["provider_id"])
-        rows.extend(relationship_rows(pair, document))
-    say(f"the driver alone: {len(rows):,} rows")
-    begin = time.monotonic()
-    for start in range(0, len(rows), 2_000):
-        piece = rows[start : start + 2_000]
-        tables.write([[Stamped(timestamp(1 + start, place), row)] for place, row in enumerate(piece)])
-    seconds = time.monotonic() - begin
-    return {
-        "what": "driver alone",
-        "rows": len(rows),
-        "seconds": round(seconds, 1),
-        "rows_s": round(len(rows) / seconds),
-    }
+def _alone(
+    tables: CassandraTables, made: Sequence[Document], say: Callable[[str], None], *, batches: bool
+) -> dict[str, Any]:
+    """The rows that the sink writes, by the same prepared statements, as many at once: each by itself, or in the
+    sink's batches."""
+    what = "the driver alone, in the sink's batches" if batches else "the driver alone, row by row"
+    say(what)
+    rows, seconds = 0, 0.0
+    for start in range(0, len(made), _PIECE):
+        groups: defaultdict[Key, list[Stamped]] = defaultdict(list)
+        for place, row in enumerate(_rows(made[start : start + _PIECE])):
+            whose = (*row.key[: len(TABLES[row.table].partition)], "relationships" in row.table)
+            groups[whose if batches else (place,)].append(Stamped(timestamp(1 + start, place), row))
+        rows += sum(map(len, groups.values()))
+        begin = time.monotonic()
+        tables.write(list(in_batches(groups.values())))
+        seconds += time.monotonic() - begin
+    return _rate(what, rows, seconds)
+
+
+def _rows(made: Sequence[Document]) -> Iterator[Row]:
+    """By consumer, by provider, and the place in the order."""
+    for document in made:
+        by_consumer, by_provider = relationship_rows(
+            (TENANT, document["consumer_id"], document["provider_id"]), document
+        )
+        place = (*by_provider.key[:-1], score_of(document), document["_id"])
+        yield from (by_consumer, by_provider, Row(BY_SCORE, place, {"consumer_id": document["consumer_id"]}))
+
+
+def _rate(what: str, rows: int, seconds: float) -> dict[str, Any]:
+    return {"what": what, "rows": rows, "seconds": round(seconds, 1), "rows_s": round(rows / seconds)}
 
 
 def _sink(
@@ -102,9 +125,7 @@ def _sink(
     begin = time.monotonic()
     written = rebuild.write_all()
     seconds = time.monotonic() - begin
-    # By consumer, by provider, and the place in the order.
-    rows = 3 * written
-    return {"what": "sink", "rows": rows, "seconds": round(seconds, 1), "rows_s": round(rows / seconds)}
+    return _rate("the sink", 3 * written, seconds)
 
 
 def _lists(
@@ -113,12 +134,12 @@ def _lists(
     chance = random.Random(1)
     now = datetime.now(UTC)
     paths = {
-        "mongo": Queries(database, _STRENGTH, QueryCache("off", 1)),
-        "cassandra": Queries(database, _STRENGTH, QueryCache("off", 1), lists=RelationshipLists(tables).page),
+        "mongo": Queries(database, STRENGTH, QueryCache("off", 1)),
+        "cassandra": Queries(database, STRENGTH, QueryCache("off", 1), lists=RelationshipLists(tables).page),
     }
     asked = {
-        "provider": [f"p{chance.randrange(_PROVIDERS)}" for _ in range(requests)],
-        "consumer": [f"c{chance.randrange(max(1, relationships // _EACH))}" for _ in range(requests)],
+        "provider": [f"p{chance.randrange(PROVIDERS)}" for _ in range(requests)],
+        "consumer": [f"c{chance.randrange(max(1, relationships // EACH))}" for _ in range(requests)],
     }
     rows = []
     for side, ids in asked.items():
@@ -126,33 +147,10 @@ def _lists(
             times = []
             for id in ids:
                 begin = time.perf_counter()
-                queries.relationships(_TENANT, f"{side}_id", id, 100, None, now)
+                queries.relationships(TENANT, f"{side}_id", id, 100, None, now)
                 times.append(1_000 * (time.perf_counter() - begin))
             cuts = statistics.quantiles(times, n=100)
             rows.append(
                 {"list of a": side, "from": name, "p50_ms": round(cuts[49], 1), "p99_ms": round(cuts[98], 1)}
             )
     return rows
-
-
-def _documents(count: int) -> Iterator[Document]:
-    chance = random.Random(7)
-    first = datetime(2026, 1, 1, tzinfo=UTC)
-    for number in range(count):
-        # Distinct pairs: the ten providers of a consumer follow each other.
-        consumer = number // _EACH
-        pair = (_TENANT, f"c{consumer}", f"p{(consumer * 7 + number % _EACH) % _PROVIDERS}")
-        kinds = {"purchase": {f"2026-{month:02}": {"count": chance.randrange(1, 9)} for month in range(1, 4)}}
-        total = sum(cell["count"] for cell in kinds["purchase"].values())
-        yield {
-            "_id": document_id(*pair),
-            "tenant": pair[0],
-            "consumer_id": pair[1],
-            "provider_id": pair[2],
-            "count": total,
-            "first": first,
-            "last": first + timedelta(days=80),
-            "kinds": kinds,
-            "score": _STRENGTH.score(kinds),
-            "fingerprint": number,
-        }

@@ -63,7 +63,19 @@ def cassandra_command(json_line: Json = False) -> None:
     """
     from services.rebuild.sink import rebuild_sink
 
-    raise typer.Exit(rebuild_sink(json_line))
+    raise typer.Exit(rebuild_sink("cassandra", json_line))
+
+
+@rebuild_app.command("postgres")
+def postgres_command(json_line: Json = False) -> None:
+    """Make every row of the Postgres sink anew from MongoDB, and delete those that no document has.
+
+    The sink goes on meanwhile, and readers notice nothing. It may be stopped and run again at any time. It is
+    needed after somebody has changed rows by hand, and after a switch of relations that published no differences.
+    """
+    from services.rebuild.sink import rebuild_sink
+
+    raise typer.Exit(rebuild_sink("postgres", json_line))
 
 
 @rebuild_app.command("diff")

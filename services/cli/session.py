@@ -18,8 +18,8 @@ from shared.settings import Settings
 
 @dataclass(frozen=True)
 class Options:
-    """The folder that keeps the data, the first port, processes by service, the name of the context, and the
-    connectors that run, too."""
+    """The folder that keeps the data, the first port, processes by service, the name of the context, the
+    connectors that run, too, and networks that webhooks may be sent to besides those of the settings."""
 
     data: Path | None = None
     port_base: int | None = None
@@ -27,6 +27,7 @@ class Options:
     docker: bool = False
     context: str | None = None
     connectors: frozenset[str] = frozenset()
+    webhook_allow: tuple[str, ...] = ()
 
     def name(self, command: str) -> str:
         """The default name of the context: that of the folder, else that of the command."""
@@ -42,6 +43,9 @@ def stack_session(
     """A ready stack and its context, which other commands find until the stack has stopped. ``warn`` receives
     deviations, such as another port; ``say`` what stops and what is kept at Ctrl-C."""
     settings = read_settings()
+    if options.webhook_allow:
+        allowed = (*settings.webhook_allow, *options.webhook_allow)
+        settings = settings.model_copy(update={"webhook_allow": allowed})
     held = Held.take(options.context, options.name(command), f"kith {command}")
 
     def opened(folder: Path) -> None:

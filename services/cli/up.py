@@ -205,7 +205,7 @@ class Stack:
             update={f"{service}_port": ports[service] for service in self._chosen}
         )
         urls = {name: f"http://{reachable(chosen.host)}:{port}" for name, port in ports.items()}
-        # The dashboard, which analytics serves, asks the relations API from the browser.
+        # The dashboard, which analytics serves, asks other APIs from the browser.
         pages = (*chosen.dashboard_origins, urls["analytics"], f"http://localhost:{ports['analytics']}")
         self.settings = self.settings.model_copy(update={"dashboard_origins": pages})
         for name, port in ports.items():

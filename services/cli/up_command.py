@@ -87,7 +87,10 @@ def _stack(place: Place) -> Iterator["Stack"]:
     from services.cli.signals import signals_interrupt
     from services.cli.up_run import to_stderr
 
-    options = Options(place.data, place.port_base, context=asked_for(place.context))
+    # The demo's own receiver of webhooks is on this machine.
+    options = Options(
+        place.data, place.port_base, context=asked_for(place.context), webhook_allow=("127.0.0.0/8",)
+    )
     # SIGTERM, too, stops every process that the stack has started.
     with signals_interrupt(), stack_session("demo", options, to_stderr, to_stderr) as (stack, _):
         yield stack

@@ -42,6 +42,15 @@ class ChangeLog:
         """How many distinct changes there are."""
         return sum(map(len, self._changes.values()))
 
+    def of(self, tenant: str) -> dict[tuple[int, int, int], Document]:
+        """The distinct changes of a tenant, by partition, offset and index of their origin."""
+        return {
+            (partition, *place): change
+            for partition, changes in self._changes.items()
+            for place, change in changes.items()
+            if change["tenant"] == tenant
+        }
+
     def judge(self) -> Findings:
         """The breaks in the chains. A fact starts from nothing, each change from the state that the last one
         left."""

@@ -1,7 +1,7 @@
 """The command ``kith demo``."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn, Protocol
 
@@ -78,7 +78,8 @@ def demo_command(open_stack: Callable[[Place], AbstractContextManager[Stack]]) -
     ) -> None:
         """Start everything, let a simulated market send events, and check that what is stored is exact.
 
-        Exit status 0: every stored document equals an independent fold of the events sent.
+        Exit status 0: every stored document equals an independent fold of the events sent, and every webhook that
+        an application was owed has arrived.
         """
         from rich.console import Console
 
@@ -88,10 +89,12 @@ def demo_command(open_stack: Callable[[Place], AbstractContextManager[Stack]]) -
         exact = None
         try:
             errors.print("Starting … (the first time on a machine, Kafka is downloaded: 45 MB)", style="dim")
-            with open_stack(Place(data, port_base, context)) as stack:
+            with open_stack(Place(data, port_base, context)) as stack, ExitStack() as lasting:
                 if rate is None and not json_line:
                     rate = 1_500.0
-                exact = demo(stack.addresses, stack.settings, stack.headers, events, seed, rate, json_line).exact
+                exact = demo(
+                    stack.addresses, stack.settings, stack.headers, lasting, events, seed, rate, json_line
+                ).exact
                 if not exit:
                     errors.print("\nEverything stays up until Ctrl-C.", style="bold", end=" ")
                     errors.print("In other terminals every kith command finds it.")

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from rich.console import Console
 
+from services.demo.application import AGREE, DISAGREE, NAME
 from services.demo.oracle import Expected, Key
 from shared.local.contexts import without_password
 
@@ -15,6 +16,7 @@ _SHOWN = 20
 def report(
     console: Console,
     addresses: dict[str, str],
+    links: Mapping[str, str],
     headers: Mapping[str, str],
     result: dict[str, Any],
     found: dict[str, int],
@@ -23,7 +25,8 @@ def report(
     expected: Expected,
 ) -> None:
     """Print the report. ``result`` has the fields of a Result, ``found`` the number of documents by collection;
-    ``problems`` are the first of ``total`` differences, ``headers`` those of a request for the tenant."""
+    ``problems`` are the first of ``total`` differences, ``headers`` those of a request for the tenant, ``links``
+    those to its pages."""
 
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -41,10 +44,12 @@ def report(
         f"{result['sent'] - result['accepted']:,} rejected at the door; {result['changes']:,} changes; "
         f"readable {latency['p50']} ms (p50), {latency['p99']} ms (p99) after the door's answer."
     )
+    say(webhooks(result["webhooks"]))
     say("")
-    for name, address in addresses.items():
-        say(f"  {name:<10} {without_password(address)}")
-    say(f"  {'dashboard':<10} {dashboard(addresses['analytics'], headers)}")
+    shown = {**{name: without_password(address) for name, address in addresses.items()}, **links}
+    width = max(map(len, shown))
+    for name, address in shown.items():
+        say(f"  {name:<{width}} {address}")
     say("")
     say("Worth trying:")
     for line in curls(addresses, headers, expected):
@@ -58,6 +63,18 @@ def verdict(result: dict[str, Any], found: dict[str, int], total: int) -> str:
     return (
         f"exact: {result['stored']:,} facts, {result['relationships']:,} relationships and "
         f"{found['aggregates']:,} aggregates equal an independent fold of the {result['sent']:,} events sent"
+    )
+
+
+def webhooks(counts: Mapping[str, int]) -> str:
+    """One sentence: what has arrived at the application's receiver."""
+    owed, arrived = counts["owed"], counts["arrived"]
+    signed = (
+        "each signed, in order" if not counts["refused"] else f"{counts['refused']:,} WITHOUT a valid signature"
+    )
+    return (
+        f"{arrived:,} of {owed:,} changes arrived by webhook at an application ({NAME}), {signed}; "
+        f"{len(AGREE)} of {len(AGREE) + len(DISAGREE)} consumers whom it asked have agreed."
     )
 
 

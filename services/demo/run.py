@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import uuid4
 from pymongo.database import Database
 from rich.console import Console
 
+from services.demo.application import Application
 from services.demo.changelog import ChangeLog
 from services.demo.comparison import Findings, Weights, compare
 from services.demo.emitter import Emitter
@@ -20,7 +22,7 @@ from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
 from services.demo.probe import TENANT as PROBE
 from services.demo.probe import Probe
-from services.demo.report import report
+from services.demo.report import dashboard, report
 from services.demo.watch import Watch
 from shared.contracts.errors import Unavailable
 from shared.mongo.errors import translated
@@ -39,7 +41,8 @@ class Result:
     """The result of a run. ``stored`` counts live facts, ``relationships`` their documents, ``changes`` the
     distinct changes in the log, all of the run's tenant. ``seconds`` is the time from the first request until
     everything was drained, and ``events_per_s`` the accepted events over that time. ``latency_ms`` is the time
-    from the door's answer until the relationship could be read."""
+    from the door's answer until the relationship could be read. ``webhooks`` are the counts of
+    ``services.demo.application.Webhooks``."""
 
     sent: int
     accepted: int
@@ -50,6 +53,7 @@ class Result:
     seconds: float
     events_per_s: float
     latency_ms: dict[str, float | None]
+    webhooks: dict[str, int]
 
     def line(self) -> str:
         """The result as one line of JSON."""
@@ -60,6 +64,7 @@ def demo(
     addresses: dict[str, str],
     settings: Settings,
     headers: Callable[[str], Mapping[str, str]],
+    lasting: ExitStack,
     events: int,
     seed: int,
     rate: float | None = None,
@@ -68,18 +73,19 @@ def demo(
     """Run the demo against a running stack and report to the terminal (to stderr with ``json_line``, and the
     result as one line on stdout at the end).
 
-    ``headers`` returns the headers of requests for a tenant. ``addresses`` has ``ingest``, ``relations``,
+    ``headers`` returns the headers of requests for a tenant. ``lasting`` keeps what has to outlast the run, as the
+    stack does: the application's receiver of webhooks. ``addresses`` has ``ingest``, ``relations``,
     ``analytics``, ``kafka`` and ``mongo``. Raises Unavailable, naming the server that stays unavailable or the
     service that makes no progress.
     """
     settings = settings.model_copy(update={"kafka": addresses["kafka"], "mongo": addresses["mongo"]})
     console = Console(stderr=json_line)
-    client = connect(addresses["mongo"])
-    with client, translated():
+    client = lasting.enter_context(connect(addresses["mongo"]))
+    with translated():
         database = client[settings.database]
         lag_reader = LagReader(settings, database)
         try:
-            result = _run(addresses, settings, headers, database, lag_reader, events, seed, rate, console)
+            result = _run(addresses, settings, headers, lasting, database, lag_reader, events, seed, rate, console)
         finally:
             lag_reader.close()
     if json_line:
@@ -91,6 +97,7 @@ def _run(
     addresses: dict[str, str],
     settings: Settings,
     headers: Callable[[str], Mapping[str, str]],
+    lasting: ExitStack,
     database: Database[dict[str, Any]],
     lag_reader: LagReader,
     events: int,
@@ -105,6 +112,7 @@ def _run(
     # Midnight, so that a seed gives the same events all day long.
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     emissions = market(events, seed, today, None if tenant == "default" else tenant)
+    application = lasting.enter_context(Application(addresses, headers(tenant), tenant, database, oracle.add))
     emitter = Emitter(addresses["ingest"], emissions, oracle.add, rate=rate, headers=headers(tenant))
     probe = Probe(addresses["ingest"], addresses["relations"], headers(PROBE))
     watch = Watch(database, tenant, lag_reader, emitter, probe, events, strongest=console.is_terminal)
@@ -123,6 +131,7 @@ def _run(
                 time.sleep(_LOOK_SECONDS)
             probe.finish()
             _drain(watch, view)
+            application.wait()
     finally:
         emitter.stop()
         probe.stop()
@@ -130,9 +139,11 @@ def _run(
 
     console.print("Comparing what is stored with an independent fold of what was sent …", style="dim")
     expected = oracle.expected()
-    stored, logged = _judge(expected, settings, database, lag_reader, vault)
+    stored, log = _judge(expected, settings, database, lag_reader, vault)
+    logged, webhooks = log.judge(), application.judge(log, expected)
     lost = lag_reader.lag().dead_letters - buried
     problems = [*emitter.surprises, *map(str, stored.differences), *map(str, logged.differences)]
+    problems += map(str, webhooks.findings.differences)
     if lost:
         problems.append(f"{lost} accepted events became dead letters")
     if probe.lost:
@@ -147,9 +158,18 @@ def _run(
         seconds=round(seconds, 2),
         events_per_s=round(emitter.accepted / seconds, 1),
         latency_ms={"p50": _rounded(probe.percentile(50)), "p99": _rounded(probe.percentile(99))},
+        webhooks=webhooks.counts(),
     )
-    total = stored.total + logged.total + len(emitter.surprises) + bool(lost) + bool(probe.lost)
-    report(console, addresses, headers(tenant), asdict(result), stored.found, problems, total, expected)
+    total = (
+        stored.total
+        + logged.total
+        + webhooks.findings.total
+        + len(emitter.surprises)
+        + bool(lost)
+        + bool(probe.lost)
+    )
+    links = {"dashboard": dashboard(addresses["analytics"], headers(tenant)), **application.links}
+    report(console, addresses, links, headers(tenant), asdict(result), stored.found, problems, total, expected)
     return result
 
 
@@ -159,11 +179,11 @@ def _judge(
     database: Database[dict[str, Any]],
     lag_reader: LagReader,
     vault: Vault | None,
-) -> tuple[Findings, Findings]:
+) -> tuple[Findings, ChangeLog]:
     log = ChangeLog(expected)
     log.read(lag_reader.changes())
     weights = Weights(settings.kind_weights, settings.half_life_months)
-    return compare(expected, database, weights, vault), log.judge()
+    return compare(expected, database, weights, vault), log
 
 
 def _drain(watch: Watch, view: View) -> None:

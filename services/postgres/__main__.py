@@ -5,10 +5,10 @@ from services.postgres.connections import Connections, prepare
 from services.postgres.projection import PostgresProjection
 from services.postgres.schema import COLLECTIONS
 from services.postgres.target import PostgresTarget
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import Unavailable
 from shared.service.composition import Service
 from shared.service.launch import launch
-from shared.settings import Settings, servers_of
+from shared.settings import Settings, postgres_of, servers_of
 from shared.sinks.restored import replay_problems
 from shared.sinks.store import SinkStore
 
@@ -16,11 +16,10 @@ from shared.sinks.store import SinkStore
 def run(settings: Settings) -> None:
     """Serve until SIGTERM. Raises ConfigurationError, or the error that stopped the worker."""
     servers_of(settings)
-    if settings.postgres is None:
-        raise ConfigurationError("KITH_POSTGRES is not set; set it to postgresql://USER:PASSWORD@HOST/DATABASE")
+    dsn = postgres_of(settings)
     with Service("postgres", settings) as service:
         gate, relations = service.erasure_gate(corrects=False), service.versions("relations")
-        connections = service.closing(Connections(settings.postgres.get_secret_value(), settings.postgres_schema))
+        connections = service.closing(Connections(dsn, settings.postgres_schema))
 
         def check() -> None:
             """Neither erased consumers of a restored MongoDB nor its older documents come into a row: the worker

@@ -56,7 +56,7 @@ class PostgresProjection:
         if not named:
             return Outcome()
         found = yield Get({table: list(ids.values()) for table, ids in named.items()})
-        return Outcome(effects=list(_rows(named, found)))
+        return Outcome(effects=list(rows_of(named, found)))
 
 
 def _of_relation(change: RelationChange) -> Named:
@@ -86,7 +86,8 @@ def _subject(value: bytes, field: str) -> Key:
     return tenant, id
 
 
-def _rows(named: Mapping[str, Mapping[Key, str]], found: Mapping[str, Mapping[str, Document]]) -> Iterable[Row]:
+def rows_of(named: Mapping[str, Mapping[Key, str]], found: Mapping[str, Mapping[str, Document]]) -> Iterable[Row]:
+    """The rows of ``named`` (table → key → id of the document), as the documents found are (table → id)."""
     for name, ids in named.items():
         documents = found.get(name, {})
         for key, id in ids.items():

@@ -18,6 +18,7 @@ from shared.contracts.topics import INPUTS
 from shared.erasure.ledger import Ledger
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.observability.worker_revisions import WorkerRevisions
+from shared.runtime.tuning import tune_gc
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of
@@ -57,6 +58,7 @@ def run(settings: Settings) -> None:
         app = create_app(
             lambda: bridge.problems() or (worker.problems() if worker is not None else []), access=service.access
         )
+        tune_gc()
         service.serve(app, settings.rabbitmq_port, gate=gate)
 
 

@@ -23,6 +23,7 @@ from aiormq.exceptions import (
     ProbableAuthenticationError,
 )
 from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
 from services.rabbitmq.protocols import Delivery, Outgoing, Properties, Topology
 from shared.contracts.errors import ConfigurationError, Unavailable
@@ -85,6 +86,7 @@ class RabbitLink:
             channel = await self._opened()
             await channel.basic_qos(prefetch_count=prefetch, timeout=_ANSWER_SECONDS)
             consumption = RabbitConsumption(channel)
+            _without_tasks(channel, consumption)
             # With a deadline: a queue that was declared just before a crash never answers.
             await channel.basic_consume(queue, consumption.received, timeout=_ANSWER_SECONDS)
         return consumption
@@ -136,6 +138,9 @@ class RabbitConsumption:
         channel.on_consumer_cancel_callbacks.add(self._cancel)
 
     async def received(self, message: DeliveredMessage) -> None:
+        self.keep(message)
+
+    def keep(self, message: DeliveredMessage) -> None:
         self._waiting.append(message)
         self._wake.set()
 
@@ -156,6 +161,18 @@ class RabbitConsumption:
     def _cancel(self, _: object) -> None:
         self._cancelled = True
         self._wake.set()
+
+
+def _without_tasks(channel: Channel, consumption: RabbitConsumption) -> None:
+    """Give the messages of this channel to ``consumption`` as they are read. aiormq makes a task for each, which
+    costs as much as reading it."""
+
+    async def deliver(frame: Basic.Deliver) -> None:
+        header = await channel._get_frame()
+        assert isinstance(header, ContentHeader)
+        consumption.keep(await channel._read_content(frame, header))
+
+    channel._on_deliver_frame = deliver  # type: ignore[method-assign]
 
 
 async def _publish(channel: Channel, exchange: str, messages: Sequence[Outgoing]) -> int:

@@ -20,7 +20,7 @@ from shared.erasure.ledger import Ledger
 from shared.runtime.worker import owner_name
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
-from shared.settings import Settings, servers_of
+from shared.settings import Settings, portal_origins, servers_of
 from shared.vault.open import key_problems
 
 
@@ -62,7 +62,10 @@ def run(settings: Settings) -> None:
             allowed,
             access=service.access,
         )
-        service.serve(app, settings.webhooks_port, gate=gate)
+        # The developer portal, which the apps service serves, and the dashboard manage endpoints from the browser.
+        pages = (*settings.dashboard_origins, *portal_origins(settings))
+        methods = ("GET", "POST", "PATCH", "DELETE")
+        service.serve(app, settings.webhooks_port, gate=gate, origins=pages, methods=methods)
 
 
 def main() -> None:

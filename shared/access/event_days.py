@@ -61,6 +61,12 @@ class MongoCounts:
                     raise
         raise AssertionError("the loop returns or raises")
 
+    def read(self, tenant: str, key: str, day: str) -> int:
+        """The count of a credential on a day. Raises Unavailable."""
+        with translated():
+            found = self._days.find_one({"_id": _id_of(tenant, key), "day": day})
+        return 0 if found is None else int(found["count"])
+
 
 @dataclass(slots=True)
 class _Share:
@@ -100,7 +106,7 @@ class EventDays:
                 share.most, share.ended = most, False
             if share.left < amount and not share.ended:
                 wanted = max(amount - share.left, most // _PARTS, 1)
-                id = f"{owner.tenant}/{owner.key}"
+                id = _id_of(owner.tenant, owner.key)
                 loop = asyncio.get_running_loop()
                 count = await loop.run_in_executor(self._threads, self._counts.add, id, day, wanted)
                 share.left += max(0, wanted - max(0, count - most))
@@ -108,6 +114,10 @@ class EventDays:
             if share.left < amount:
                 raise _denied(most, share.left, now)
             share.left -= amount
+
+
+def _id_of(tenant: str, key: str) -> str:
+    return f"{tenant}/{key}"
 
 
 def _denied(most: int, left: int, now: datetime) -> Denied:

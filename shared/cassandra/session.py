@@ -1,15 +1,18 @@
 """Connections to Cassandra, and what the driver's errors mean."""
 
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from shared.cassandra.address import Address
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, NotPrepared, Unavailable
 
 #: Seconds for the answer of one statement.
 TIMEOUT_SECONDS = 12.0
+#: What Cassandra says of a statement about a keyspace or table that is not there (before 4.0 and since).
+_ABSENT = re.compile(r"unconfigured table|(keyspace|table) \S+ does not exist", re.IGNORECASE)
 
 
 @contextmanager
@@ -20,6 +23,7 @@ def translated() -> Iterator[None]:
     from cassandra import (
         AuthenticationFailed,
         CoordinationFailure,
+        InvalidRequest,
         OperationTimedOut,
         Timeout,
         Unauthorized,
@@ -32,6 +36,11 @@ def translated() -> Iterator[None]:
 
     try:
         yield
+    except InvalidRequest as error:
+        if not _ABSENT.search(str(error)):
+            raise
+        advice = "run `kith rebuild cassandra`, which makes and fills them, and keep `kith cassandra` running"
+        raise NotPrepared(f"Cassandra does not have Kith's tables: {advice}") from error
     except (Unauthorized, AuthenticationFailed) as error:
         raise Unavailable(f"Cassandra refuses the user of KITH_CASSANDRA: {type(error).__name__}") from error
     except NoHostAvailable as error:

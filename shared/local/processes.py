@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from shared.contracts.errors import ConfigurationError
 from shared.local.private import UMASK, private_file
@@ -151,6 +153,26 @@ class Process:
     def _wait(self, timeout: float | None) -> None:
         if self._child is not None:
             self._child.wait(timeout)
+
+
+class Server(Protocol):
+    """A server that waits until it can be used, and stops gracefully. Stopping what does not run is fine."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+S = TypeVar("S", bound=Server)
+
+
+@contextmanager
+def running(server: S) -> Iterator[S]:
+    """``server``, started for the time of the block."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def tail(log: Path, lines: int = 15, since: int = 0) -> str:

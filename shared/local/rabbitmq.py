@@ -4,9 +4,8 @@ import asyncio
 import os
 import secrets
 import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ from pydantic import SecretStr
 
 from shared.contracts.errors import ConfigurationError
 from shared.local.private import private_folder, write_private
-from shared.local.processes import Process, free_ports, is_free
+from shared.local.processes import Process, free_ports, is_free, running
 
 #: Alone it is up after 7 to 17 s; several times that beside other load.
 START_SECONDS = 120.0
@@ -35,10 +34,12 @@ class RabbitServer:
     """One RabbitMQ on 127.0.0.1, with its own epmd.
 
     Starting again on the same data finds everything, also after ``kill`` and also on another port. ``login`` is an
-    administrator, whom the first start makes; the password is kept beside the data.
+    administrator, whom the first start makes; the password is kept beside the data. ``settings`` are further ones
+    of rabbitmq.conf.
     """
 
-    def __init__(self, data: Path, port: int, log: Path) -> None:
+    def __init__(self, data: Path, port: int, log: Path, settings: Mapping[str, str] | None = None) -> None:
+        self._settings = settings or {}
         self.data = data.absolute()
         self.port = port
         self.log = log
@@ -88,6 +89,7 @@ class RabbitServer:
                     # A share of the machine's memory would let one more server starve the others.
                     "vm_memory_high_watermark.absolute = 512MB",
                     "disk_free_limit.absolute = 50MB",
+                    *(f"{name} = {value}" for name, value in self._settings.items()),
                     "",
                 ]
             ),
@@ -99,13 +101,7 @@ class RabbitServer:
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
         """Return when a user can log in; ProcessFailed when it ends or takes too long."""
-        deadline = time.monotonic() + seconds
-        while (missing := self._missing()) is not None:
-            self.process.check()
-            if time.monotonic() > deadline:
-                self.stop()
-                raise self.process.failure(f"was not ready after {seconds:.0f} s ({missing})")
-            time.sleep(_LOOK_SECONDS)
+        self.process.wait_until(self._missing, seconds, _LOOK_SECONDS)
 
     def stop(self) -> None:
         self.process.stop()
@@ -119,7 +115,7 @@ class RabbitServer:
         # The port is open before the server answers.
         if is_free(self.port):
             return "nothing listens yet"
-        return asyncio.run(_log_in(self.uri))
+        return login_problem(self.uri)
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "ERL_ROOTDIR") if name in os.environ}
@@ -150,15 +146,9 @@ class RabbitServer:
         return SecretStr(self.uri)
 
 
-@contextmanager
-def server(folder: Path, log: Path) -> Iterator[RabbitServer]:
+def server(folder: Path, log: Path) -> AbstractContextManager[RabbitServer]:
     """A running RabbitMQ on a free port, with its data in ``folder``."""
-    rabbit = RabbitServer(folder, free_ports(1)[0], log)
-    try:
-        rabbit.start()
-        yield rabbit
-    finally:
-        rabbit.stop()
+    return running(RabbitServer(folder, free_ports(1)[0], log))
 
 
 def find_rabbitmq() -> Path:
@@ -184,8 +174,12 @@ def _epmd() -> str:
     return found
 
 
-async def _log_in(uri: str) -> str | None:
+def login_problem(uri: str) -> str | None:
     """Why nobody can log in; None when one can."""
+    return asyncio.run(_log_in(uri))
+
+
+async def _log_in(uri: str) -> str | None:
     import aiormq
 
     try:

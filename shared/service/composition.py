@@ -22,7 +22,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.contracts.topics import Topics
 from shared.erasure.gate import ErasureGate
 from shared.erasure.ledger import read_ledger
-from shared.http.cors import allow_origins
+from shared.http.cors import READING, allow_origins
 from shared.http.gating import add_gate
 from shared.http.limits import Limits
 from shared.http.metrics import add_metrics
@@ -242,19 +242,20 @@ class Service:
         gate: ReadinessGate | None = None,
         ungated: Sequence[str] = (),
         origins: Sequence[str] = (),
+        methods: Sequence[str] = READING,
     ) -> None:
         """Start the background parts, answer until SIGTERM or SIGINT, and close everything.
 
         While ``gate`` is closed, requests for data get a 503, except the paths in ``ungated``. Pages from
-        ``origins`` may call the API from a browser. Raises ConfigurationError, and the error that stopped a
-        worker.
+        ``origins`` may call the API from a browser, with these ``methods``. Raises ConfigurationError, and the
+        error that stopped a worker.
         """
         shorten_switch_interval()
         if gate is not None:
             add_gate(app, gate, but=ungated)
         add_service_metrics(self.metrics, self.name, app.state.ready)
         add_metrics(app, self.metrics)
-        allow_origins(app, origins)
+        allow_origins(app, origins, methods)
         for part in self._background:
             part.start()
             self._closing.callback(part.stop)

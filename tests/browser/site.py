@@ -74,7 +74,8 @@ class Site:
         self.advice = intelligence_app(*intelligence_over(database), list, access=OPEN)
         self.intelligence = Server(self.advice)
         self.url = f"http://127.0.0.1:{self.analytics.port}"
-        add_pages(self.world.analytics, self.relations.port, None, self.intelligence.port)
+        ports = {"relations": self.relations.port, "intelligence": self.intelligence.port}
+        add_pages(self.world.analytics, **{each: f"http://127.0.0.1:{port}" for each, port in ports.items()})
         allow_origins(self.world.relations, [self.url])
         allow_origins(self.advice, [self.url])
 

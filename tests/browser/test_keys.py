@@ -62,7 +62,8 @@ def named(site: Site) -> Site:
         (("admin",), ["Operations"]),
         (("analytics:read", "relations:read"), ["Overview", "Relationships", "Map"]),
         (("intelligence:read",), ["Recommendations"]),
-        (tuple(SCOPES), ["Overview", "Relationships", "Recommendations", "Map", "Operations"]),
+        (("webhooks:manage",), ["Webhooks"]),
+        (tuple(SCOPES), ["Overview", "Relationships", "Recommendations", "Map", "Webhooks", "Operations"]),
     ],
 )
 def test_only_pages_that_the_key_may_see_are_offered(

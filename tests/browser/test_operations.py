@@ -64,7 +64,7 @@ class Installation:
         self.app = create_app(AnalyticsQueries(database), list, access=OPEN)
         letters = letters_in(settings, database)
         add_operations(self.app, readings, Versions(database), letters, lambda: open_publisher(settings))
-        add_pages(self.app, 1)
+        add_pages(self.app)
         self.server = Server(self.app)
         self.readings = readings
         self.url = f"http://127.0.0.1:{self.server.port}/dashboard/?view=operations"

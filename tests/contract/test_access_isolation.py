@@ -245,7 +245,7 @@ class Market:
         self.readings = Readings(lambda: StatusReader(settings, database))
         letters = Letters(database, TOPICS)
         add_operations(page, self.readings, Versions(database), lambda: letters, lambda: self.publisher)
-        add_pages(page, 8702)
+        add_pages(page)
         for app in self.apps.values():
             add_metrics(app, new_registry())
         self.documents = {name: app.openapi() for name, app in self.apps.items()}

@@ -21,6 +21,7 @@ def test_the_demo_is_exact_and_says_so_in_one_line() -> None:
         "seconds",
         "events_per_s",
         "latency_ms",
+        "webhooks",
     }
     assert result["exact"] is True
     assert result["sent"] == 3000
@@ -30,4 +31,7 @@ def test_the_demo_is_exact_and_says_so_in_one_line() -> None:
     assert result["events_per_s"] > 0
     assert result["seconds"] > 0
     assert 0 < result["latency_ms"]["p50"] <= result["latency_ms"]["p99"]
+    webhooks = result["webhooks"]
+    assert 0 < webhooks["owed"] == webhooks["arrived"]
+    assert webhooks["refused"] == 0
     assert "Traceback" not in errors

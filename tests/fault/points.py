@@ -72,6 +72,12 @@ RABBITMQ_STEPS = (
     "before-apply",
     "after-apply",  # RabbitMQ has the changes, and the position has not moved
 )
+#: Those of a sink with tables.
+SINK_STEPS = (
+    "before-rows",
+    "within-rows",  # rows are written, and Postgres's transaction is not committed
+    "after-rows",  # the target has the rows for good, and the position has not moved
+)
 #: Those of a process of intelligence.
 INTELLIGENCE_STEPS = ("during-scan",)
 
@@ -90,7 +96,7 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> "Fault":
         step, action, when = text.split(":")
-        if step not in (*STEPS, *WEBHOOK_STEPS, *INTELLIGENCE_STEPS, *RABBITMQ_STEPS):
+        if step not in (*STEPS, *WEBHOOK_STEPS, *INTELLIGENCE_STEPS, *RABBITMQ_STEPS, *SINK_STEPS):
             raise ValueError(f"there is no step {step}")
         return cls(step, action, int(when.removesuffix("+")), when.endswith("+"))
 
@@ -143,6 +149,13 @@ def install(faults: str) -> None:
         from services.intelligence.scan import MongoSource
 
         around(MongoSource, "_load_providers", points, "during-scan", None)
+    if any(fault.step in SINK_STEPS for fault in points._faults):
+        from services.cassandra.target import CassandraTarget
+        from services.postgres.target import PostgresTarget
+
+        for target in (CassandraTarget, PostgresTarget):
+            around(target, "apply", points, "before-rows", "after-rows", when=lambda args, _: bool(args[2]))
+        around(PostgresTarget, "_write", points, None, "within-rows", when=lambda args, _: bool(args[1]))
     around(MongoStore, "claim", points, "before-claim", "after-claim")
     around(MongoStore, "unpublished", points, None, "after-parcels", when=lambda _args, found: bool(found))
     for reader in _readers():

@@ -18,8 +18,7 @@ from services.rabbitmq.topology import topology
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.reader import open_outside, partitions_of
-from shared.local.processes import free_ports
-from shared.local.rabbitmq import RabbitServer, find_rabbitmq
+from shared.local.rabbitmq import RabbitServer, find_rabbitmq, server
 from tests.fault.load import event
 from tests.fault.points import RABBITMQ_STEPS
 from tests.fault.system import System
@@ -36,13 +35,11 @@ def rabbit() -> Iterator[RabbitServer]:
         find_rabbitmq()
     except ConfigurationError as error:
         missing(error)
-    with tempfile.TemporaryDirectory(prefix="kith-rabbitmq-") as folder:
-        server = RabbitServer(Path(folder) / "data", free_ports(1)[0], Path(folder) / "log" / "rabbitmq.log")
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
+    with (
+        tempfile.TemporaryDirectory(prefix="kith-rabbitmq-") as folder,
+        server(Path(folder) / "data", Path(folder) / "log" / "rabbitmq.log") as started,
+    ):
+        yield started
 
 
 class Orders:

@@ -21,6 +21,9 @@ TITLES = {
     ),
     ("rabbitmq", "kafka_is_killed_while_a_bridge_works"): "`kill -9` of Kafka while RabbitMQ has messages for it",
     ("rabbitmq", "a_bridge_killed_at"): "`kill -9` of a bridge to RabbitMQ at each step",
+    ("sinks", "rows_are_the_documents_after_kills_a_zombie_and_an_outage"): (
+        "`kill -9` of a sink at each step, one that sleeps and writes late, its database away: every row compared"
+    ),
     ("end", "all_are_asked_to_stop_and_others_go_on"): "SIGTERM of all workers; others go on",
     (
         "end",

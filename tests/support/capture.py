@@ -1,7 +1,8 @@
 """What the tests of change capture share: recorded and drawn envelopes, and a log of changes in memory."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.support.paths import ROOT
 DATA = ROOT / "tests/data/debezium"
 MAPPING = DATA / "shop.toml"
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def stored(name: str) -> list[Record]:
@@ -63,6 +65,62 @@ def envelope(
     )
     assert written is not None
     return written
+
+
+#: A line of Postgres' plugin test_decoding about a row, and a column in it.
+_CHANGED = re.compile(r"table (\w+)\.(\w+): (INSERT|UPDATE|DELETE): (?:old-key: (.*) new-tuple: )?(.*)", re.DOTALL)
+_COLUMN = re.compile(r"(\w+)\[([^\]]+)\]:('(?:[^']|'')*'|\S+)")
+_OPERATIONS = {"INSERT": "c", "UPDATE": "u", "DELETE": "d"}
+
+
+def decoded(lines: Iterable[tuple[str, str]], key: str, earlier: timedelta) -> list[Record]:
+    """What Debezium would write of (LSN, line) of a slot of test_decoding with ``include-timestamp``: without a
+    schema, decimals as text, times in microseconds. ``key`` is the primary key of every table. Commits are dated
+    ``earlier`` than they were."""
+    records: list[Record] = []
+    pending: list[tuple[int, str]] = []
+    for place, line in lines:
+        high, _, low = place.partition("/")
+        if line.startswith("table "):
+            pending.append((int(high, 16) << 32 | int(low, 16), line))
+        elif line.startswith("COMMIT"):
+            committed = datetime.fromisoformat(line.partition("(at ")[2].removesuffix(")")) - earlier
+            for lsn, each in pending:
+                records += _debezium(lsn, each, int(committed.timestamp() * 1000), key, len(records))
+            pending = []
+    return records
+
+
+def _debezium(lsn: int, line: str, milliseconds: int, key: str, offset: int) -> Iterator[Record]:
+    """The change of a row, and after a deletion a tombstone."""
+    found = _CHANGED.fullmatch(line)
+    assert found is not None, line
+    _, table, operation, old, new = found.groups()
+    row = _columns(new)
+    before, after = (row, None) if operation == "DELETE" else (_columns(old) if old else None, row)
+    value = envelope(_OPERATIONS[operation], milliseconds, lsn, table=table, before=before, after=after)
+    partition = Partition(f"shop.public.{table}", 0)
+    named = _bytes({key: row[key]})
+    yield Record(partition, offset, milliseconds, named, value)
+    if operation == "DELETE":
+        yield Record(partition, offset + 1, milliseconds, named, None)
+
+
+def _columns(text: str) -> dict[str, Any]:
+    return {name: _value(type, raw) for name, type, raw in _COLUMN.findall(text)}
+
+
+def _value(type: str, raw: str) -> Any:
+    if raw == "null":
+        return None
+    text = raw[1:-1].replace("''", "'") if raw.startswith("'") else raw
+    if type in ("integer", "bigint"):
+        return int(text)
+    if type == "timestamp without time zone":
+        return (
+            datetime.fromisoformat(text).replace(tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        ) // _MICROSECOND
+    return text
 
 
 class MemoryChanges:

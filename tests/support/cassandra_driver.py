@@ -109,22 +109,7 @@ class SinkKith:
         ).run()
 
     def expected(self) -> dict[str, list[Row]]:
-        """The rows that MongoDB's documents make, by table and key."""
-        subjects = Subjects()
-        documents: dict[str, dict[str, Document]] = {}
-        for name in ("relations", "relationships", "aggregates"):
-            documents[name] = {each["_id"]: each for each in self.database[name].find()}
-        for fact in documents["relations"].values():
-            subjects.add_fact(fact["tenant"], fact["consumer_id"], fact["relation_id"])
-        for pair in documents["relationships"].values():
-            subjects.add_pair((pair["tenant"], pair["consumer_id"], pair["provider_id"]))
-        for sums in documents["aggregates"].values():
-            subjects.add_place((sums["tenant"], sums["by"], sums["key"], sums["day"], sums["partition"]))
-        found: dict[str, list[Row]] = {name: [] for name in TABLES if name != BY_SCORE}
-        for row in subjects.rows(documents):
-            if row.values is not None:
-                found[row.table].append(row)
-        return {name: sorted(rows, key=lambda row: row.key) for name, rows in found.items()}
+        return expected_rows(self.database)
 
     def _runner(
         self,
@@ -156,6 +141,25 @@ class SinkKith:
                 return
             self.step(runner)
         raise AssertionError(f"{name} does not get to the end")
+
+
+def expected_rows(database: Database[Document]) -> dict[str, list[Row]]:
+    """The rows that MongoDB's documents make, by table and key."""
+    subjects = Subjects()
+    documents: dict[str, dict[str, Document]] = {}
+    for name in ("relations", "relationships", "aggregates"):
+        documents[name] = {each["_id"]: each for each in database[name].find()}
+    for fact in documents["relations"].values():
+        subjects.add_fact(fact["tenant"], fact["consumer_id"], fact["relation_id"])
+    for pair in documents["relationships"].values():
+        subjects.add_pair((pair["tenant"], pair["consumer_id"], pair["provider_id"]))
+    for sums in documents["aggregates"].values():
+        subjects.add_place((sums["tenant"], sums["by"], sums["key"], sums["day"], sums["partition"]))
+    found: dict[str, list[Row]] = {name: [] for name in TABLES if name != BY_SCORE}
+    for row in subjects.rows(documents):
+        if row.values is not None:
+            found[row.table].append(row)
+    return {name: sorted(rows, key=lambda row: row.key) for name, rows in found.items()}
 
 
 def stored(tables: Tables, tenants: Iterable[str] | None = None) -> dict[str, list[Row]]:

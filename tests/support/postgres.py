@@ -5,11 +5,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
+from pymongo.database import Database
 
 from services.postgres.connections import Connections, prepare
 from services.postgres.projection import TABLES, PostgresProjection
 from services.postgres.target import PostgresTarget
-from shared.runtime.protocols import Projection
+from shared.runtime.protocols import Document, Projection
 from shared.sinks.target import Target
 from tests.support.builders import TOPICS
 from tests.support.sinks import Place
@@ -51,6 +52,18 @@ class PostgresWorld:
     def drop(self) -> None:
         with self.connections.lent() as connection:
             connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(self.schema)))
+
+
+def expected_rows(database: Database[Document]) -> dict[str, Any]:
+    """The rows of every document, whether a change has named it or not, by table."""
+    return {
+        name: {
+            tuple(document[field] for field in table.key): values
+            for document in database[name].find()
+            if (values := table.values(document)) is not None
+        }
+        for name, table in TABLES.items()
+    }
 
 
 def read_rows(dsn: str, schema: str, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:

@@ -199,9 +199,16 @@ def missing(error: ConfigurationError) -> NoReturn:
 
 @contextmanager
 def real_rabbitmq() -> Iterator[str]:
-    """The address of a real RabbitMQ: KITH_AMQP, or the machine's, started here. See ``missing``."""
+    """The address of a real RabbitMQ: KITH_AMQP, a container with KITH_TEST_SERVERS=docker, or the machine's
+    own, started here. See ``missing``."""
     if named := os.environ.get("KITH_AMQP"):
         yield named
+        return
+    if os.environ.get("KITH_TEST_SERVERS") == "docker":
+        from shared.local.containers import rabbitmq
+
+        with rabbitmq() as address:
+            yield address
         return
     try:
         find_rabbitmq()

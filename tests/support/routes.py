@@ -11,6 +11,7 @@ from services.analytics.dashboard.live import add_live
 from services.analytics.dashboard.operations import add_operations
 from services.analytics.dashboard.pages import add_pages
 from services.apps.api import create_app as apps_app
+from services.apps.portal.pages import add_portal
 from services.cassandra.api import create_app as cassandra_app
 from services.exports.api import create_app as exports_app
 from services.ingest.api import create_app as ingest_app
@@ -61,6 +62,10 @@ PUBLIC = {
     # Who the caller is: says of those without a credential that they have none.
     "/dashboard/session.json",
     "/dashboard/{path}",
+    # The developer portal's files, and where they ask.
+    "/portal",
+    "/portal/config.json",
+    "/portal/{path}",
 }
 
 
@@ -95,7 +100,8 @@ def bare(access: Access) -> dict[str, FastAPI]:
     add_erasure_list(apps["privacy"], nothing)
     add_live(apps["analytics"], nothing)
     add_operations(apps["analytics"], nothing, nothing, nothing, nothing)
-    add_pages(apps["analytics"], 8702)
+    add_pages(apps["analytics"])
+    add_portal(apps["apps"], "http://127.0.0.1:8708", {})
     for app in apps.values():
         add_metrics(app, new_registry())
     return apps

@@ -1,63 +1,32 @@
 """The page and its parts: files of this package, kept in memory, under ``/dashboard/``."""
 
 import json
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 
 from shared.access.guard import Access
 from shared.contracts.services import SERVICES
 from shared.http.caller import Denied
+from shared.http.page_files import add_files, load
 from shared.http.scopes import any_parameter, public
 from shared.http.server import json_response
-from shared.http.static_files import File, answer, file
 
-#: What a browser may do with the page: what its own files do, and ask the APIs at ``{origins}``.
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'{origins}; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+PACKAGE = "services.analytics.dashboard"
 
 
-def load() -> dict[str, File]:
-    """The files by path, such as ``charts/series.js``."""
-    return {
-        name: file(name, part.read_bytes())
-        for name, part in _walk(files("services.analytics.dashboard") / "static", "")
-    }
+#: The services that the page asks, besides this one.
+ASKED = ("relations", "intelligence", "webhooks")
 
 
-def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
-    found: list[tuple[str, Traversable]] = []
-    for part in folder.iterdir():
-        found += _walk(part, f"{prefix}{part.name}/") if part.is_dir() else [(prefix + part.name, part)]
-    return found
+def add_pages(app: FastAPI, **urls: str) -> None:
+    """Add the page. The browser asks the API of a service at its URL in ``urls``, by default at its usual port of
+    this machine. What the request says of the host is not believed: whoever can forge it, or fill a cache with it,
+    would receive the readers' keys."""
+    usual = {name: f"http://127.0.0.1:{SERVICES[name].port}" for name in ASKED}
+    addresses = {name: url.rstrip("/") for name, url in {**usual, **urls}.items()}
 
-
-def add_pages(
-    app: FastAPI,
-    relations_port: int,
-    relations_url: str | None = None,
-    intelligence_port: int = SERVICES["intelligence"].port,
-    intelligence_url: str | None = None,
-) -> None:
-    """Add the page. The browser asks the relations API at ``relations_url``, by default at ``relations_port`` of
-    this machine, and the intelligence API likewise. What the request says of the host is not believed: whoever can
-    forge it, or fill a cache with it, would receive the readers' keys."""
-    loaded = load()
-    addresses = {
-        name: (url or f"http://127.0.0.1:{port}").rstrip("/")
-        for name, url, port in (
-            ("relations", relations_url, relations_port),
-            ("intelligence", intelligence_url, intelligence_port),
-        )
-    }
-    policy = POLICY.format(origins="".join(f" {_origin(url)}" for url in addresses.values()))
-
-    # The page holds no data; what it asks for, it asks for with the reader's credential.
     @app.get("/", include_in_schema=False)
     @app.get("/dashboard", include_in_schema=False)
     # The page keeps its filter in its own address, and reads it there.
@@ -92,14 +61,4 @@ def add_pages(
         }
         return json_response({"caller": told, "detail": None})
 
-    @app.get("/dashboard/{path:path}", include_in_schema=False)
-    @public
-    @any_parameter
-    async def page(path: str, request: Request) -> Any:
-        if (found := loaded.get(path or "index.html")) is None:
-            raise HTTPException(404)
-        return answer(found, request, {"Content-Security-Policy": policy})
-
-
-def _origin(url: str) -> str:
-    return "/".join(url.split("/")[:3])
+    add_files(app, "/dashboard", load(PACKAGE), addresses.values())

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
+import httpx
 import orjson
 import pytest
 from fastapi import FastAPI
@@ -19,9 +20,10 @@ from services.analytics.dashboard import live
 from services.analytics.dashboard.figures import DayFigures, Extent, ExtentQuery, Figures, FiguresQuery, Sums
 from services.analytics.dashboard.live import Stream, add_live, change
 from services.analytics.dashboard.operations import Readings
-from services.analytics.dashboard.pages import add_pages, load
+from services.analytics.dashboard.pages import PACKAGE, add_pages
 from services.demo.report import dashboard
 from services.relations.api import create_app as relations_app
+from services.webhooks.api import create_app as webhooks_app
 from shared.access.guard import Access
 from shared.access.keys import ApiKeys
 from shared.access.keys_memory import MemoryKeys
@@ -33,10 +35,11 @@ from shared.http.caller import Caller
 from shared.http.cors import allow_origins
 from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
+from shared.http.page_files import load
 from shared.http.serving import _Server
 from shared.measures.query import BadMeasure
 from shared.observability.status import Status
-from shared.settings import Settings, for_browsers
+from shared.settings import Settings, portal_origins, urls_for_browsers
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH
 from tests.support.measures_world import NOW
@@ -304,12 +307,12 @@ def test_a_process_that_is_told_to_stop_ends_its_streams(monkeypatch: pytest.Mon
 @pytest.fixture
 def site() -> FastAPI:
     app = analytics_app(cast(Any, None), list, access=OPEN)
-    add_pages(app, 8702)
+    add_pages(app)
     return app
 
 
 def test_every_file_that_is_named_is_there(site: FastAPI) -> None:
-    files = load()
+    files = load(PACKAGE)
     for name, file in files.items():
         folder = name.rpartition("/")[0]
         if name.endswith((".js", ".html")):
@@ -328,7 +331,7 @@ def test_every_file_that_is_named_is_there(site: FastAPI) -> None:
 
 
 def test_the_page_names_no_other_place_and_holds_no_style_or_script(site: FastAPI) -> None:
-    for name, file in load().items():
+    for name, file in load(PACKAGE).items():
         if name != "world.json":
             text = file.content.decode().replace("http://www.w3.org/2000/svg", "")
             assert "://" not in text, name
@@ -348,9 +351,13 @@ def test_nothing_else_is_given_away(site: FastAPI, path: str) -> None:
 def test_the_policy_names_the_other_apis_whatever_the_request_says_of_the_host(site: FastAPI, host: str) -> None:
     policy = get(site, "/dashboard/", headers={"Host": host}).headers["content-security-policy"]
     assert policy.count(";") == 7
-    assert "connect-src 'self' http://127.0.0.1:8702 http://127.0.0.1:8706;" in policy
+    assert "connect-src 'self' http://127.0.0.1:8702 http://127.0.0.1:8706 http://127.0.0.1:8707;" in policy
     config = get(site, "/dashboard/config.json", headers={"Host": host}).json()
-    assert config == {"relations": "http://127.0.0.1:8702", "intelligence": "http://127.0.0.1:8706"}
+    assert config == {
+        "relations": "http://127.0.0.1:8702",
+        "intelligence": "http://127.0.0.1:8706",
+        "webhooks": "http://127.0.0.1:8707",
+    }
 
 
 @pytest.mark.parametrize(
@@ -366,18 +373,53 @@ def test_the_policy_names_the_other_apis_whatever_the_request_says_of_the_host(s
 )
 def test_where_browsers_find_the_other_apis_is_a_setting(given: dict[str, Any], address: str) -> None:
     settings = Settings(**given)
-    assert for_browsers(settings, settings.relations_url, settings.relations_port) == address
+    assert urls_for_browsers(settings, ["relations"]) == {"relations": address}
 
 
 def test_the_relations_api_can_be_elsewhere() -> None:
     app = analytics_app(cast(Any, None), list, access=OPEN)
-    add_pages(app, 8702, "https://kith.example/relations/", 8706, "https://advice.example/")
+    add_pages(app, relations="https://kith.example/relations/", intelligence="https://advice.example/")
     assert get(app, "/dashboard/config.json").json() == {
         "relations": "https://kith.example/relations",
         "intelligence": "https://advice.example",
+        "webhooks": "http://127.0.0.1:8707",
     }
     policy = get(app, "/dashboard/").headers["content-security-policy"]
-    assert "connect-src 'self' https://kith.example https://advice.example;" in policy
+    assert "connect-src 'self' https://kith.example https://advice.example http://127.0.0.1:8707;" in policy
+
+
+@pytest.mark.parametrize(
+    ("given", "origins"),
+    [
+        ({}, ("http://127.0.0.1:8708", "http://localhost:8708")),
+        ({"apps_port": 9001, "host": "0.0.0.0"}, ("http://127.0.0.1:9001", "http://localhost:9001")),
+        ({"apps_url": "https://apps.kith.example/"}, ("https://apps.kith.example",)),
+    ],
+)
+def test_where_the_developer_portal_is_follows_from_the_settings(given: dict[str, Any], origins: Any) -> None:
+    assert portal_origins(Settings(**given)) == origins
+
+
+def test_a_page_that_is_named_may_do_what_the_api_lets_it() -> None:
+    app = webhooks_app(cast(Any, None), list, [], access=OPEN)
+    allow_origins(app, ["http://127.0.0.1:8708"], ("GET", "POST"))
+
+    def asked(origin: str, method: str) -> httpx.Response:
+        wanted = {
+            "Access-Control-Request-Method": method,
+            "Access-Control-Request-Headers": "authorization,content-type",
+        }
+
+        async def answer() -> httpx.Response:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://kith") as client:
+                return await client.options("/v1/webhooks/endpoints", headers={"Origin": origin, **wanted})
+
+        return asyncio.run(answer())
+
+    assert asked("http://127.0.0.1:8708", "POST").status_code == 200
+    assert asked("http://127.0.0.1:8708", "DELETE").status_code == 400
+    assert "access-control-allow-origin" not in asked("http://evil.example", "POST").headers
 
 
 def test_only_pages_that_are_named_may_ask() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -14,6 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from services.apps.api import create_app
+from services.apps.portal.pages import PACKAGE, add_portal
 from shared.access.apps.credentials import BearerTokens
 from shared.access.apps.model import SCOPES_OF_APPS
 from shared.access.apps.tokens import AppTokens
@@ -24,8 +26,12 @@ from shared.access.keys import ApiKeys
 from shared.access.keys_memory import MemoryKeys
 from shared.access.lookup import KeyLookup
 from shared.access.quota import Quotas
+from shared.http.caller import Denied
+from shared.http.page_files import load
 from tests.support.apps import ISSUER, Platform
 
+#: What the developer portal asks.
+OF_PORTAL = (("GET", "/usage"), ("POST", "/token"))
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 Json = dict[str, Any]
 
@@ -33,6 +39,9 @@ Json = dict[str, Any]
 class CountsConsent:
     def consented(self, tenant: str, purpose: str) -> int:
         return len(tenant + purpose)
+
+    def events(self, tenant: str, _: str, day: str) -> int:
+        return {"acme 2026-11-29": 412, "acme 2026-11-30": 10_100}[f"{tenant} {day}"]
 
 
 class World(Platform):
@@ -270,7 +279,13 @@ def test_a_registration_token_is_for_one_application_and_changes_only_that() -> 
         one, other = await world.made(), await world.made()
         path, token = f"/register/{one['client_id']}", one["registration_access_token"]
         for bearer in (other["registration_access_token"], world.tenant, world.developer, world.stranger):
-            for method, tail in (("GET", ""), ("DELETE", ""), ("GET", "/figures"), ("DELETE", "/secrets/x")):
+            for method, tail in (
+                ("GET", ""),
+                ("DELETE", ""),
+                ("GET", "/figures"),
+                ("DELETE", "/secrets/x"),
+                *OF_PORTAL,
+            ):
                 assert (await world.ask(method, path + tail, bearer)).status_code in (403, 404)
         right = {"client_id": one["client_id"], "client_name": "Bonus 2", "scope": "relations:read"}
         for wrong, said in (
@@ -318,12 +333,93 @@ def test_a_secret_is_replaced_without_downtime() -> None:
     told(story)
 
 
+def test_the_portal_gets_a_token_by_the_registration_token_which_ends_with_the_secret() -> None:
+    async def story(world: World) -> None:
+        made = await world.made()
+        path, owner = f"/register/{made['client_id']}", made["registration_access_token"]
+
+        async def asked(**body: str) -> httpx.Response:
+            return await world.ask("POST", f"{path}/token", owner, json=body)
+
+        answer = await asked()
+        assert (answer.status_code, answer.json()["detail"]) == (
+            409,
+            "the tenant has not approved the application yet",
+        )
+        granted = {"scopes": ["relations:read"]}
+        await world.ask("POST", f"/v1/apps/{made['client_id']}/approve", world.tenant, json=granted)
+        beyond = await asked(scope="webhooks:manage")
+        assert (beyond.status_code, "is not granted" in beyond.json()["detail"]) == (409, True)
+        answer = await asked(scope="relations:read")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.json()["scope"] == "relations:read"
+        token = answer.json()["access_token"]
+        lookup = AppTokens(
+            world.store, world.pairs.published, world.clock.elapsed, lambda: world.clock.now.timestamp()
+        )
+        caller = await lookup.caller(token)
+        assert (caller.purpose, sorted(caller.scopes)) == (made["client_id"], ["relations:read"])
+        assert ("app.token", "Bonus") in world.acts()
+        [secret] = (await world.ask("GET", path, owner)).json()["secrets"]
+        await world.ask("DELETE", f"{path}/secrets/{secret['secret']}", owner)
+        world.clock.turn(FRESH_SECONDS)
+        with pytest.raises(Denied, match="the secret that the token was issued for was removed"):
+            await lookup.caller(token)
+        assert "no valid secret" in (await asked()).json()["detail"]
+
+    told(story)
+
+
+def test_what_an_application_has_used_today_is_at_most_its_quota() -> None:
+    async def story(world: World) -> None:
+        made = await world.made()
+        path, owner = f"/register/{made['client_id']}/usage", made["registration_access_token"]
+        today = {"day": "2026-11-29", "events_today": 412, "events_a_day": 10_000}
+        assert (await world.ask("GET", path, owner)).json() == today
+        of_tenant = f"/v1/apps/{made['client_id']}/usage"
+        assert (await world.ask("GET", of_tenant, world.tenant)).json() == today
+        world.clock.turn(days=1)
+        tomorrow = {"day": "2026-11-30", "events_today": 10_000, "events_a_day": 10_000}
+        assert (await world.ask("GET", path, owner)).json() == tomorrow
+
+    told(story)
+
+
+def test_the_portal_is_a_page_of_its_own_files_that_asks_webhooks() -> None:
+    async def story(world: World) -> None:
+        add_portal(world.app, ISSUER, {"relations": "https://r.example/api/", "webhooks": "https://w.example/x/"})
+        assert (await world.ask("GET", "/portal")).headers["location"] == "/portal/"
+        page = await world.ask("GET", "/portal/")
+        policy = page.headers["content-security-policy"]
+        assert "connect-src 'self' https://w.example;" in policy
+        assert "default-src 'none'; script-src 'self'" in policy
+        assert (await world.ask("GET", "/portal/config.json")).json() == {
+            "apps": ISSUER,
+            "relations": "https://r.example/api",
+            "webhooks": "https://w.example/x",
+        }
+        for path in ("../pages.py", "..%2Fpages.py", "code", "nothing.js"):
+            assert (await world.ask("GET", f"/portal/{path}")).status_code == 404
+        files = load(PACKAGE)
+        named = re.findall(
+            r"""(?:from |href=|src=)["'](?:\./)?([\w/.]+)["']""", files["index.html"].content.decode()
+        )
+        assert {"main.js", "portal.css", "style.css"} <= {*named} <= {*files}
+        for name, file in files.items():
+            if not name.startswith("code/"):
+                text = file.content.decode().replace("http://www.w3.org/2000/svg", "")
+                assert "://" not in text, name
+                assert not re.search(r"<script(?![^>]*src=)|<style| style=|innerHTML|\beval\b", text), name
+
+    told(story)
+
+
 def test_one_tenant_decides_nothing_about_the_applications_of_another() -> None:
     async def story(world: World) -> None:
         path = f"/v1/apps/{(await world.allowed())['client_id']}"
         assert (await world.ask("GET", "/v1/apps", world.stranger)).json() == {"items": []}
         for method, tail in (
-            *(("GET", ""), ("DELETE", ""), ("GET", "/figures"), ("DELETE", "/secrets/x")),
+            *(("GET", ""), ("DELETE", ""), ("GET", "/figures"), ("GET", "/usage"), ("DELETE", "/secrets/x")),
             *(("POST", "/approve"), ("POST", "/suspend"), ("POST", "/secrets")),
         ):
             answer = await world.ask(method, path + tail, world.stranger, json={} if method == "POST" else None)

@@ -22,6 +22,7 @@ from services.bench.load import bodies
 from services.bench.measure import Run
 from services.bench.neighbours import PROBES, row_of
 from services.bench.procfs import parse_stat
+from services.bench.rabbitmq import rabbitmq_ratios
 from services.bench.ratios import TARGETS, Target, ratio, ratios
 from services.bench.topics import PARTITIONS, BenchTopic, ending_consumer
 from shared.contracts.codec import decode
@@ -34,6 +35,21 @@ COUNT = 20_000
 
 def run(contender: str, rate: float, repetition: int = 1, scenario: str = "first") -> Run:
     return Run(contender, scenario, repetition, 1000, 0, 1.0, rate, 10.0, 20.0, 5.0, 64.0, 620)
+
+
+def test_the_bridge_is_compared_with_each_peer_and_with_the_rate_that_it_is_to_reach() -> None:
+    rates = {"aio-pika": 2_000, "aio-pika, 250 acknowledged at once": 6_000, "Kith, librdkafka": 4_500}
+    rows = [
+        {"contender": name, "repetition": repetition, "rate": rate * repetition}
+        for name, rate in rates.items()
+        for repetition in (1, 2)
+    ]
+    found = {each.name: (each.ratio, each.met) for each in rabbitmq_ratios(rows)}
+    assert found == {
+        "Kith, librdkafka / aio-pika": (2.25, True),
+        "Kith, librdkafka / aio-pika, 250 acknowledged at once": (0.75, False),
+        "Kith, librdkafka / 5,000 a second": (1.35, True),
+    }
 
 
 # The events

@@ -108,7 +108,7 @@ async function show() {
   header();
   if (!pages.length) {
     instead("This key sees no page", `It has ${caller.scopes.length ? `the scopes ${caller.scopes.join(", ")}`
-      : "no scope"}; the pages need analytics:read, relations:read, intelligence:read, metrics:read or admin.`);
+      : "no scope"}; the pages need analytics:read, relations:read, intelligence:read, webhooks:manage, metrics:read or admin.`);
     return;
   }
   if (!pages.includes(state.view)) {
@@ -242,7 +242,11 @@ addEventListener("hashchange", () => {
 fromAddress();
 for (;;) {
   try {
-    await begin((detail) => locked(detail));
+    await begin({ home: "analytics", credential: key,
+      refused: (detail, held) => {
+      if (held === key()) locked(detail);
+      return false;
+    } });
     break;
   } catch (error) {
     instead("The service cannot be asked", `${error.message}. Trying again …`);

@@ -9,6 +9,7 @@ export const VIEWS = {
   recommend: { title: "Recommendations", needs: ["intelligence:read"], fields: [],
     load: () => import("./views/recommend.js") },
   map: { title: "Map", needs: ["relations:read"], fields: PERIOD, load: () => import("./views/map.js") },
+  webhooks: { title: "Webhooks", needs: ["webhooks:manage"], fields: [], load: () => import("./views/webhooks.js") },
   operations: { title: "Operations", needs: ["metrics:read", "admin"], fields: [],
     load: () => import("./views/operations.js") },
 };

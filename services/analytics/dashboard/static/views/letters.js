@@ -1,7 +1,7 @@
 // Dead letters: why they are dead, what they hold, and their replay.
 
 import { part } from "../answers.js";
-import { get, post } from "../api.js";
+import { get, send } from "../api.js";
 import { counted, data, further, h, panel, plural, shelf, table, whole, words } from "../dom.js";
 import { letterDialog } from "./letter.js";
 
@@ -30,7 +30,7 @@ export function letters(caller) {
     const mine = given;
     all.disabled = true;
     try {
-      const { replayed, left_out: left } = await post("/v1/dead-letters/replay", { ids }, mine.options);
+      const { replayed, left_out: left } = await send("analytics", "POST", "/v1/dead-letters/replay", { ids }, mine.options);
       if (mine !== given) return;
       say("note", `${whole(replayed)} published again${left.length ? `; ${whole(left.length)} left out, because they would be refused again or counted twice` : ""}.`);
       await load(mine);

@@ -107,20 +107,25 @@ export function selection(label, change) {
   return select;
 }
 
-// An id, or another text that people carry elsewhere: whole, and with a button that copies it.
-export function copyable(text, name) {
-  const shownText = h("span", { class: "code" }, text);
-  const button = h("button", { type: "button", class: "copy", "aria-label": `Copy ${name} ${text}`, title: "Copy",
+// A button that copies `text()`, which `place` shows.
+export function copier(text, place, label) {
+  const button = h("button", { type: "button", class: "copy", "aria-label": label, title: "Copy",
     onclick: async () => {
       try {
-        await navigator.clipboard.writeText(text);
+        await navigator.clipboard.writeText(text());
         button.dataset.state = "done";
       } catch {
         // Where the browser does not let a page copy, the text is selected for Ctrl-C.
-        getSelection().selectAllChildren(shownText);
+        getSelection().selectAllChildren(place);
         button.dataset.state = "selected";
       }
       setTimeout(() => delete button.dataset.state, 1_500);
     } }, svg("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, svg("path", { d: "M5 5h8v9H5zM3 11V2h8" })));
-  return h("span", { class: "copyable" }, shownText, button);
+  return button;
+}
+
+// An id, or another text that people carry elsewhere: whole, and with a button that copies it.
+export function copyable(text, name) {
+  const shownText = h("span", { class: "code" }, text);
+  return h("span", { class: "copyable" }, shownText, copier(() => text, shownText, `Copy ${name} ${text}`));
 }

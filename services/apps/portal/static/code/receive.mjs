@@ -1,0 +1,26 @@
+// Receives deliveries, and takes only those whose signature is valid. Needs nothing but Node.js 18.
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { createServer } from "node:http";
+
+const key = Buffer.from(process.env.KITH_WEBHOOK_SECRET.replace(/^whsec_/, ""), "base64");
+
+function isValid(headers, body) {
+  const id = headers["webhook-id"] ?? "", timestamp = headers["webhook-timestamp"] ?? "";
+  if (!/^\d+$/.test(timestamp) || Math.abs(Date.now() / 1000 - Number(timestamp)) > 300) return false;
+  const signed = createHmac("sha256", key).update(`${id}.${timestamp}.`).update(body).digest("base64");
+  const expected = Buffer.from(`v1,${signed}`);
+  return (headers["webhook-signature"] ?? "").split(" ").map((each) => Buffer.from(each))
+    .some((each) => each.length === expected.length && timingSafeEqual(each, expected));
+}
+
+createServer(async (request, response) => {
+  const parts = [];
+  for await (const part of request) parts.push(part);
+  const body = Buffer.concat(parts), valid = isValid(request.headers, body);
+  if (valid) {
+    const { type, data } = JSON.parse(body);
+    // The same id comes again where an answer was lost: take each once.
+    console.log(request.headers["webhook-id"], type, JSON.stringify(data));
+  }
+  response.writeHead(valid ? 204 : 401).end();
+}).listen(Number(process.env.PORT ?? 8000), "127.0.0.1");

@@ -1,0 +1,146 @@
+"""The developer portal over real servers: the apps, webhooks and relations APIs, with one application's data."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from pymongo.database import Database
+
+from services.apps.api import create_app as apps_app
+from services.apps.figures import Figures
+from services.apps.key_pairs import MongoKeyPairs
+from services.apps.portal.pages import add_portal
+from services.apps.registry import Registered, Registry
+from services.apps.signing import Signer
+from services.relations.api import create_app as relations_app
+from services.webhooks.addresses import networks
+from services.webhooks.api import create_app as webhooks_app
+from services.webhooks.applications import served
+from services.webhooks.deliveries import DELIVERIES, LOG
+from services.webhooks.endpoints import Endpoints
+from services.webhooks.feed import Feed
+from services.webhooks.leases import Leases
+from services.webhooks.log_reader import LogReader
+from services.webhooks.metrics import SenderMetrics
+from services.webhooks.queue import Queue
+from services.webhooks.rendering import Renderer
+from services.webhooks.schema import BESIDE
+from services.webhooks.schema import COLLECTIONS as WEBHOOKS
+from services.webhooks.sending import Sending
+from shared.access.apps.credentials import BearerTokens
+from shared.access.apps.mongo import MongoApps, MongoPublicKeys
+from shared.access.apps.schema import COLLECTIONS as APPS
+from shared.access.apps.tokens import AppTokens
+from shared.access.event_days import MongoCounts
+from shared.access.guard import Access
+from shared.access.quota import Quotas
+from shared.http.cors import allow_origins
+from shared.mongo.store import prepare
+from shared.observability.metrics import new_registry
+from shared.runtime.protocols import Document
+from shared.service.composition import Background
+from shared.settings import Settings
+from tests.browser.site import Server
+from tests.support.apps import ISSUER, new_app
+from tests.support.builders import STRENGTH, TOPICS, event
+from tests.support.credentials import Journal
+from tests.support.relations_driver import MongoKith, uncached
+
+ALLOWED = networks(["127.0.0.0/8"])
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Portal:
+    database: Database[Document]
+    registry: Registry
+    url: str
+    kith: MongoKith
+
+    def registered(self, *scopes: str, name: str = "Bonus") -> Registered:
+        return self.registry.register(new_app(*scopes, tenant="default", name=name))
+
+    def approved(self, *scopes: str, name: str = "Bonus") -> Registered:
+        made = self.registered(*(scopes or ("relations:read", "webhooks:manage")), name=name)
+        after = self.registry.approve(made.app)
+        return Registered(after, made.secret, made.secret_text, made.registration_token)
+
+    def agreed(self, made: Registered, *consumers: str) -> None:
+        """These consumers have granted the application its purpose, and have done something."""
+        events = []
+        for number, consumer in enumerate(consumers):
+            data: dict[str, Any] = {"consumer_id": consumer, "consent": {made.app.purpose: True}}
+            id = f"{made.app.id}-{consumer}"
+            events.append(event("consumer.upserted", f"{id}-c", "2026-11-01T10:00:00Z", data))
+            data = {
+                "consumer_id": consumer,
+                "relation_id": f"{id}-{number}",
+                "provider_id": "cafe",
+                "kind": "view",
+            }
+            events.append(event("relation.recorded", f"{id}-r", "2026-11-02T10:00:00Z", data))
+        self.kith.store(events)
+
+    def sent_events(self, made: Registered, count: int) -> None:
+        MongoCounts(self.database).add(f"default/{made.app.id}", now().date().isoformat(), count)
+
+    def gave_up(self, endpoint: str) -> str:
+        """A delivery to the endpoint has failed ten times, as its sender stores it."""
+        stored = self.database["webhook_endpoints"].find_one({"_id": f"default:{endpoint}"})
+        assert stored is not None
+        id = f"{stored['_id']}/relation-changes/0/{7:019d}"
+        both: Document = {"endpoint": stored["_id"], "tenant": "default", "subject": "provider:cafe"}
+        change: Document = {"id": "kith.providers/0/7", "type": "webhook.test", "time": "2026-11-02T10:00:00Z"}
+        delivery = {"_id": id, **both, "lane": "l", "at": 1, "attempts": 10, "due": now(), "state": "failed"}
+        self.database[DELIVERIES].insert_one({**delivery, "change": {**change, "data": {"message": "late"}}})
+        entry = {"_id": f"{id}#10", **both, "delivery": id, "webhook_id": "msg_late", "type": "provider.changed"}
+        tried = {"attempt": 10, "at": now(), "milliseconds": 31, "outcome": "given_up", "status": 500}
+        self.database[LOG].insert_one({**entry, **tried, "answer": "<b>it is</b> broken"})
+        return id
+
+
+@contextmanager
+def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]:
+    """The three services on free ports of this machine, and a sender of webhooks."""
+    prepare(database, {**APPS, **WEBHOOKS, **BESIDE})
+    store = MongoApps(database)
+
+    def access() -> Access:
+        tokens = BearerTokens(AppTokens(store, MongoPublicKeys(database)), None)
+        return Access(None, tokens, Quotas("none"), Journal())
+
+    registry = Registry(store, now)
+    renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
+    endpoints = Endpoints(database, renderer, None, TOPICS, lambda: LogReader(settings), now)
+    queue = Queue(database)
+    sending = Sending(
+        queue,
+        Leases(database, "portal"),
+        lambda reader: Feed(database, reader, TOPICS),
+        lambda: LogReader(settings),
+        renderer,
+        SenderMetrics(new_registry()),
+        "portal",
+        ALLOWED,
+        served=partial(served, apps=store),
+    )
+    webhooks = webhooks_app(endpoints, list, ALLOWED, access=access())
+    relations = relations_app(uncached(database), STRENGTH, list, now, access=access())
+    signer = Signer(MongoKeyPairs(database), None, ISSUER, now)
+    app = apps_app(registry, signer, Figures(database, str), list, access=access(), issuer=ISSUER)
+    servers = {"relations": Server(relations), "webhooks": Server(webhooks), "apps": Server(app)}
+    urls = {name: f"http://127.0.0.1:{server.port}" for name, server in servers.items()}
+    add_portal(app, urls["apps"], {name: url for name, url in urls.items() if name != "apps"})
+    allow_origins(webhooks, [urls["apps"]], ("GET", "POST", "PATCH", "DELETE"))
+    with ExitStack() as stack:
+        parts: list[Background] = [*servers.values(), sending]
+        for part in parts:
+            part.start()
+            stack.callback(part.stop)
+        yield Portal(database, registry, f"{urls['apps']}/portal/", MongoKith(database))
