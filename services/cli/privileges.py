@@ -21,7 +21,7 @@ from shared.access.key_uses import COLLECTION as KEY_USES
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
 from shared.contracts.services import SERVICES, ServiceSpec
-from shared.contracts.topics import INPUTS, OUTPUTS, Topics
+from shared.contracts.topics import INPUTS, OUTPUTS, WRAPPED_KEYS, Topics
 from shared.erasure.derived import GRAPH_NODES, OUTCOMES
 from shared.mongo.restores import RESTORES
 from shared.mongo.store import OUTBOX, POSITIONS
@@ -29,7 +29,7 @@ from shared.observability.heartbeat import WORKERS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.vault.lost import LOST_KEYS
 from shared.vault.schema import COLLECTIONS as VAULT
-from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
+from shared.vault.schema import DATA_KEYS, UNPUBLISHED_KEYS, WRAPPING_KEYS
 from shared.versions.followers import FOLLOWERS
 from shared.versions.generations import collection_of
 from shared.versions.mongo_registry import PROJECTIONS
@@ -41,6 +41,8 @@ _ADD = ("find", "insert")
 _CHANGE = ("find", "insert", "update", "remove")
 _PREPARE = ("createCollection", "createIndex", "collMod", "listIndexes")
 _KEEP = (*_CHANGE, *_PREPARE)
+#: What `kith topics create` does to one.
+_TOPIC_CHANGES = ("CREATE", "ALTER", "DESCRIBE_CONFIGS", "ALTER_CONFIGS")
 #: The user who runs the commands.
 OPERATOR = "operator"
 
@@ -177,6 +179,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),
         },
     }
+    # What is to be published to the topic of wrapped keys is noted there.
+    for service in (OPERATOR, *(name for name, spec in SERVICES.items() if spec.seals)):
+        granted[service][UNPUBLISHED_KEYS] = ("find", "insert", "remove")
     return {
         service: [
             {"resource": {"db": database, "collection": ""}, "actions": ["listCollections"]},
@@ -194,8 +199,12 @@ def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
     return {
         **{name: _acls(spec, topics, group) for name, spec in SERVICES.items()},
         OPERATOR: [
-            Acl("TOPIC", topics.name(short), ("READ", "WRITE", "DESCRIBE", "CREATE", "ALTER"))
-            for short in (*INPUTS, *OUTPUTS)
+            Acl(
+                "TOPIC",
+                topics.name(short),
+                ("READ", "WRITE", "DESCRIBE", *_TOPIC_CHANGES),
+            )
+            for short in (*INPUTS, *OUTPUTS, WRAPPED_KEYS)
         ],
     }
 
@@ -205,6 +214,7 @@ def _acls(spec: ServiceSpec, topics: Topics, group: str) -> list[Acl]:
         *_topics(topics, "WRITE", spec.writes),
         *_topics(topics, "READ", (*spec.folds, *spec.reads)),
         *(Acl("TOPIC", topics.name(short), ("DESCRIBE",)) for short in spec.describes),
+        *_topics(topics, "WRITE", (WRAPPED_KEYS,) if spec.seals else ()),
         *([Acl("GROUP", f"{group}.{spec.name}", ("READ",))] if spec.folds else []),
     ]
 

@@ -145,6 +145,35 @@ class ExportedRelationship(BaseModel):
     )
 
 
+#: What a recommendation's score follows from.
+_SCORE = DerivedFrom("score", "strength", "kind", "time", "location", "categories")
+
+
+class ExportedGraph(BaseModel):
+    """The consumer's place among all consumers and providers, as the intelligence service last found it."""
+
+    relationships: Count
+    community: Label = Field(description="Consumers and providers who have more to do with each other.")
+    pagerank: Annotated[float, DerivedFrom()] = Field(description="Of the PageRank of all, which adds up to 1.")
+
+
+class ExportedRecommendation(BaseModel):
+    """A recommendation that was shown, and recorded."""
+
+    provider_id: str
+    asked_about: Annotated[Literal["consumer", "provider"], DerivedFrom()] = Field(
+        description="`consumer`: the provider was recommended to the consumer. `provider`: the consumer to the "
+        "provider."
+    )
+    at: Annotated[datetime, DerivedFrom()] = Field(description="When it was shown.")
+    model: Label
+    rank: Annotated[int, _SCORE]
+    score: Annotated[float, _SCORE]
+    followed: Annotated[datetime | None, DerivedFrom("time")] = Field(
+        description="The time of the first relation of both within the window; null without one."
+    )
+
+
 class Export(BaseModel):
     """Everything that is stored about one consumer."""
 
@@ -156,5 +185,11 @@ class Export(BaseModel):
     )
     relationships: list[ExportedRelationship] = Field(description="By id.")
     relations: list[ExportedRelation] = Field(description="By id, without retracted ones.")
+    graph: ExportedGraph | None = Field(
+        description="Null before it was found, and for credentials without `intelligence:read`."
+    )
+    recommended: list[ExportedRecommendation] | None = Field(
+        description="Null for credentials without `intelligence:read`."
+    )
     masked: list[Label] = Field(description="The fields that the credential may not see, shown as `mask`.")
     mask: Label

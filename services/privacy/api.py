@@ -184,10 +184,12 @@ def create_app(
         access: AccessOf,
         purpose: Purpose = None,
     ) -> Response:
-        """Everything that is stored about a consumer, in one JSON document, as of the time of reading."""
+        """Everything that is stored about a consumer, in one JSON document, as of the time of reading. What was
+        concluded about them (`graph`, `recommended`) needs the scope `intelligence:read`; without it both are
+        null."""
         people.check_granted(tenant, consumer_id, caller)
         if (profile := people.profile(tenant, consumer_id)) is None:
-            if not people.acted(tenant, consumer_id):
+            if not people.known(tenant, consumer_id):
                 raise unknown()
             profile = {"consumer_id": consumer_id}
         if purpose is not None and (profile.get("consent") or {}).get(purpose) is not True:

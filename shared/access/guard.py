@@ -26,6 +26,7 @@ from shared.contracts.limits import Owner, of_address
 from shared.http.addresses import Proxies
 from shared.http.bodies import Room, with_limits
 from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
+from shared.http.contention import Contention
 from shared.http.costs import Cost, cost_of
 from shared.http.cursors import CursorKey, Cursors
 from shared.http.fair_pool import FairPool
@@ -254,7 +255,7 @@ def secure(app: FastAPI, access: Access) -> None:
     """Guard every route that is added from now on, and add the security headers and the quota to every answer."""
     limits = access.limits
     app.state.access = access
-    app.state.processor = Processor()
+    app.state.processor = Processor(speed=Contention().share)
     app.state.pools = pools_of(limits, app.state.processor)
     app.state.bodies = Share("MiB of request bodies in memory", limits.bodies, unit=2**20)
     app.router.route_class = GuardedRoute

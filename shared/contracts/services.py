@@ -20,8 +20,9 @@ class ServiceSpec:
     topics of which it only requests the end offsets. ``documents`` are the collections that `kith status` counts.
     ``rebuilds`` is the help of `kith rebuild NAME`; empty where there is nothing to rebuild. ``needs`` is the
     setting with the address of the outside system that the service connects Kith to (`amqp`). Such a *connector*
-    runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose. ``extras`` are those of
-    pyproject.toml that it needs beyond ``EVERYWHERE``, and so what its image carries.
+    runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose. ``seals``: it encrypts
+    personal data or secrets, and so makes keys. ``extras`` are those of pyproject.toml that it needs beyond
+    ``EVERYWHERE``, and so what its image carries.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ServiceSpec:
     documents: tuple[str, ...] = ()
     rebuilds: str = ""
     needs: str = ""
+    seals: bool = False
     extras: tuple[str, ...] = ()
 
 
@@ -47,6 +49,7 @@ _TABLE = (
         "Run the ingest service: events over HTTP into Kafka. Needs KITH_KAFKA.",
         writes=(*INPUTS, AUDIT),
         reads=(LEDGER,),
+        seals=True,
     ),
     ServiceSpec(
         "relations",
@@ -58,6 +61,7 @@ _TABLE = (
         reads=(*CHANGES.values(), LEDGER),
         documents=("consumers", "providers", "relations", "relationships", "relationship_cells"),
         rebuilds="Rebuild consumers, providers, relations and relationships from their topics.",
+        seals=True,
         extras=("cassandra", "measures"),
     ),
     ServiceSpec(
@@ -79,6 +83,7 @@ _TABLE = (
         "Run the privacy API: erasing, correcting and exporting consumers. Needs KITH_KAFKA and KITH_MONGO.",
         writes=("consumers", AUDIT),
         reads=(LEDGER,),
+        seals=True,
     ),
     ServiceSpec(
         "exports",
@@ -106,6 +111,7 @@ _TABLE = (
         folds=tuple(CHANGES.values()),
         reads=(LEDGER, *CHANGES.values()),
         documents=("webhook_endpoints", "webhook_deliveries"),
+        seals=True,
         extras=("webhooks",),
     ),
     ServiceSpec(
@@ -115,6 +121,7 @@ _TABLE = (
         writes=(AUDIT,),
         reads=(LEDGER,),
         documents=("apps",),
+        seals=True,
     ),
     ServiceSpec(
         "rabbitmq",
@@ -126,6 +133,7 @@ _TABLE = (
         # To see whether Kafka has them.
         describes=INPUTS,
         needs="amqp",
+        seals=True,
         extras=("rabbitmq",),
     ),
     ServiceSpec(

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +13,9 @@ from joserfc.jwk import KeySet
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 import services.relations.fact_erasure as erasing
+from services.intelligence.engine.question import Side
+from services.intelligence.outcomes.store import OutcomeStore
+from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.erasures import CACHE_SECONDS, STEPS
 from services.relations.fact_documents import without_digest
 from shared.access.audit import MemoryAuditLog, Recorder
@@ -21,9 +24,10 @@ from shared.contracts import codec
 from shared.erasure.records import erasure_id, hashed
 from shared.http.caller import Caller
 from shared.mongo.bounded import BoundedClient
-from shared.mongo.store import connect
+from shared.mongo.store import connect, prepare
 from tests.conftest import Addresses
 from tests.support.builders import event, recorded, renamed
+from tests.support.intelligence import EVERYTHING
 from tests.support.privacy_driver import Services
 from tests.support.relations_driver import NOW, Mongo
 
@@ -274,6 +278,49 @@ def test_an_export_holds_everything_and_says_what_it_masks(services: Services) -
     assert (gone["relations"], gone["relationships"]) == ([], [])
     assert gone["erasure"] == {"erasure": ANN, "mode": "delete"}
     assert gone["consumer"] == {"consumer_id": "ann", "erased": "delete"}
+
+
+def test_an_export_holds_what_was_concluded_about_somebody_and_nobody_else(mongo_database: Mongo) -> None:
+    world = Services(mongo_database, Access(Everyone(), audit=Recorder(MemoryAuditLog(), lambda: NOW)))
+    world.store([upserted("ann"), *facts("ann")])
+    prepare(mongo_database, INTELLIGENCE)
+    outcomes = OutcomeStore(mongo_database, str)
+    at = NOW.replace(microsecond=0)
+
+    def show(side: Side, id: str, others: Sequence[str], **as_of: Any) -> None:
+        far = "provider_id" if side == "consumer" else "consumer_id"
+        answer = {
+            "items": [{far: other, "rank": rank, "score": 1 / rank} for rank, other in enumerate(others, 1)],
+            "as_of": {"positions": {}, "month": "2026-11", "half_life_months": 6.0, "beta": 0.4, **as_of},
+        }
+        shown = EVERYTHING.list_of("default", side, id, answer, at)
+        assert shown is not None
+        outcomes.add([shown])
+
+    show("consumer", "ann", ["p7", "p8"], model="walk")
+    show("consumer", "bob", ["p7"], model="walk")
+    for number in range(120):  # more than a page
+        show("provider", "p9", ["bob", "ann"], model=f"places:{number:03}")
+    node = {"tenant": "default", "side": "consumer", "id": "ann", "community": "3", "pagerank": 0.1, "degree": 2}
+    mongo_database["graph_nodes"].insert_one({"_id": "default:consumer:ann", **node})
+
+    def asked(scopes: str, consumer: str = "ann") -> Any:
+        headers = {"Authorization": f"Bearer kith_{scopes}"}
+        return world.call("GET", f"/v1/consumers/{consumer}/export", headers=headers).json()
+
+    export = asked("consumers:read,relations:read,intelligence:read")
+    assert export["graph"] == {"relationships": 2, "community": "3", "pagerank": 0.1}
+    first, second, *others = export["recommended"]
+    assert (first["provider_id"], first["asked_about"], first["rank"]) == ("p7", "consumer", 1)
+    assert (second["provider_id"], second["score"], second["followed"]) == ("p8", 0.5, None)
+    assert [each["model"] for each in others] == [f"places:{number:03}" for number in range(120)]
+    assert {(each["provider_id"], each["asked_about"], each["rank"]) for each in others} == {("p9", "provider", 2)}
+    assert "bob" not in json.dumps(export)
+    without = asked("consumers:read,relations:read")
+    assert (without["graph"], without["recommended"]) == (None, None)
+    # Of bob nothing is stored but that he was recommended.
+    bob = asked("consumers:read,relations:read,intelligence:read", "bob")
+    assert len(bob["recommended"]) == 121
 
 
 def test_an_export_of_many_relations_comes_in_pages(services: Services) -> None:
