@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     master_key: SecretStr | None = Field(
         None, description="The master keys, instead of a file: comma-separated, the current one first."
     )
+    keys_topic: Literal["on", "off"] = Field(
+        "off",
+        description="Whether the wrapped keys of personal data are in a topic as well, from which `kith restore"
+        " --keys-from-topic` takes them.",
+    )
     plaintext: Literal["seal", "refuse"] = Field(
         "seal",
         description="What workers do with personal data that reached Kafka in plain text, bypassing the door.",
@@ -166,11 +171,11 @@ class Settings(BaseSettings):
         "2000/second", description="Requests per tenant and process, of all its credentials. `none`: unlimited."
     )
     event_limit: str = Field(
-        "20000/second",
+        "5000/second",
         description="Events per credential and process, unless the key has its own limit. `none`: unlimited.",
     )
     tenant_event_limit: str = Field(
-        "40000/second",
+        "7500/second",
         description="Events per tenant and process, of all its credentials. `none`: unlimited.",
     )
     erasure_limit: str = Field(

@@ -20,7 +20,8 @@ class ServiceSpec:
     topics of which it only requests the end offsets. ``documents`` are the collections that `kith status` counts.
     ``rebuilds`` is the help of `kith rebuild NAME`; empty where there is nothing to rebuild. ``needs`` is the
     setting with the address of the outside system that the service connects Kith to (`amqp`). Such a *connector*
-    runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose.
+    runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose. ``seals``: it encrypts
+    personal data or secrets, and so makes keys.
     """
 
     name: str
@@ -33,6 +34,7 @@ class ServiceSpec:
     documents: tuple[str, ...] = ()
     rebuilds: str = ""
     needs: str = ""
+    seals: bool = False
 
 
 _TABLE = (
@@ -42,6 +44,7 @@ _TABLE = (
         "Run the ingest service: events over HTTP into Kafka. Needs KITH_KAFKA.",
         writes=(*INPUTS, AUDIT),
         reads=(LEDGER,),
+        seals=True,
     ),
     ServiceSpec(
         "relations",
@@ -53,6 +56,7 @@ _TABLE = (
         reads=(*CHANGES.values(), LEDGER),
         documents=("consumers", "providers", "relations", "relationships", "relationship_cells"),
         rebuilds="Rebuild consumers, providers, relations and relationships from their topics.",
+        seals=True,
     ),
     ServiceSpec(
         "analytics",
@@ -72,6 +76,7 @@ _TABLE = (
         "Run the privacy API: erasing, correcting and exporting consumers. Needs KITH_KAFKA and KITH_MONGO.",
         writes=("consumers", AUDIT),
         reads=(LEDGER,),
+        seals=True,
     ),
     ServiceSpec(
         "exports",
@@ -97,6 +102,7 @@ _TABLE = (
         folds=tuple(CHANGES.values()),
         reads=(LEDGER, *CHANGES.values()),
         documents=("webhook_endpoints", "webhook_deliveries"),
+        seals=True,
     ),
     ServiceSpec(
         "apps",
@@ -105,6 +111,7 @@ _TABLE = (
         writes=(AUDIT,),
         reads=(LEDGER,),
         documents=("apps",),
+        seals=True,
     ),
     ServiceSpec(
         "rabbitmq",
@@ -116,6 +123,7 @@ _TABLE = (
         # To see whether Kafka has them.
         describes=INPUTS,
         needs="amqp",
+        seals=True,
     ),
     ServiceSpec(
         "cassandra",
