@@ -42,6 +42,7 @@ HELD: Mapping[str, Exported | LeftOut] = {
     "outbox": _TRANSIENT,
     "data_keys": _KEYS,
     "lost_keys": _KEYS,
+    "unpublished_keys": _KEYS,
     **dict.fromkeys(
         (
             "api_key_uses",
