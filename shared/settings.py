@@ -171,11 +171,11 @@ class Settings(BaseSettings):
         "2000/second", description="Requests per tenant and process, of all its credentials. `none`: unlimited."
     )
     event_limit: str = Field(
-        "20000/second",
+        "5000/second",
         description="Events per credential and process, unless the key has its own limit. `none`: unlimited.",
     )
     tenant_event_limit: str = Field(
-        "40000/second",
+        "7500/second",
         description="Events per tenant and process, of all its credentials. `none`: unlimited.",
     )
     erasure_limit: str = Field(

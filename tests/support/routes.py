@@ -92,7 +92,7 @@ def bare(access: Access) -> dict[str, FastAPI]:
         ),
     }
     apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
-    apps["apps"] = apps_app(nothing, nothing, nothing, list, access=access)
+    apps["apps"] = apps_app(nothing, nothing, nothing, nothing, list, access=access)
     apps["postgres"] = postgres_app(list, access=access)
     apps["rabbitmq"] = rabbitmq_app(list, access=access)
     apps["cassandra"] = cassandra_app(list, access=access)

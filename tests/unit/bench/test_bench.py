@@ -17,7 +17,7 @@ from services.bench.door import door_ratios
 from services.bench.events import AMENDED, FRESH, REDELIVERED, Mix, ending, generate
 from services.bench.growth import Point, rate_between
 from services.bench.http import parse_head, request
-from services.bench.latency import percentile, summary
+from services.bench.latency import READERS, percentile, summary
 from services.bench.load import bodies
 from services.bench.measure import Run
 from services.bench.neighbours import PROBES, row_of
@@ -227,9 +227,10 @@ def test_percentiles_are_measured_values() -> None:
 
 
 def test_latency_is_met_only_when_both_percentiles_are() -> None:
-    assert summary("librdkafka", 1000.0, [0.01] * 100)["met"]
-    assert not summary("librdkafka", 1000.0, [0.06] * 100)["met"]
-    assert not summary("librdkafka", 1000.0, [0.01] * 90 + [0.3] * 10)["met"]
+    relations = READERS[0]
+    assert summary(relations, "librdkafka", 1000.0, [0.01] * 100)["met"]
+    assert not summary(relations, "librdkafka", 1000.0, [0.06] * 100)["met"]
+    assert not summary(relations, "librdkafka", 1000.0, [0.01] * 90 + [0.3] * 10)["met"]
 
 
 def test_a_rate_is_taken_between_two_points() -> None:
