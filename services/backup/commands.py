@@ -41,6 +41,13 @@ def restore_command(
         Path | None,
         typer.Option(help="Another backup to take the data keys from: the newest there is.", show_default=False),
     ] = None,
+    keys_from_topic: Annotated[
+        bool,
+        typer.Option(
+            "--keys-from-topic",
+            help="Take the data keys from their topic as well (KITH_KEYS_TOPIC): it has all that were ever made.",
+        ),
+    ] = False,
     replace: Annotated[
         bool, typer.Option("--replace", help="Drop what the database holds. Otherwise it must be empty.")
     ] = False,
@@ -56,7 +63,7 @@ def restore_command(
     def say(line: str) -> None:
         typer.echo(line, err=json_line)
 
-    done = restore(read_settings(), folder, keys, replace, say)
+    done = restore(read_settings(), folder, keys, replace, say, keys_topic=keys_from_topic)
     if json_line:
         lost = [{"tenant": tenant, "consumer_id": id} for tenant, id in done.lost_keys]
         typer.echo(json.dumps({**done.__dict__, "lost_keys": lost}))
@@ -67,6 +74,8 @@ def restore_command(
 
 def _show(done: "Restored") -> None:
     typer.echo(f"{done.documents:,} documents of {done.moment} are restored. Start the services now.")
+    if done.from_topic:
+        typer.echo(f"Data keys that only their topic had: {done.from_topic:,}.")
     typer.echo(f"Keys of consumers who have been erased since, destroyed again: {done.destroyed:,}.")
     typer.echo(f"API keys that have been revoked since, revoked again: {done.revoked:,}.")
     typer.echo(f"Entries of the audit: {done.recovered:,} taken from the topic, {done.lost_entries:,} lost.")

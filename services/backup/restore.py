@@ -12,6 +12,7 @@ from pymongo.write_concern import WriteConcern
 
 from services.backup.audit import record_restore, recover_audit
 from services.backup.files import Manifest, check_collection, extended, read_collection, read_manifest
+from services.backup.keys_topic import restore_keys
 from services.backup.log import check_no_members, check_positions, record_ends
 from services.backup.lost import find_lost, record_lost
 from shared.access.audit_factory import audit_key, open_witness, user
@@ -36,10 +37,12 @@ _BATCH, _BATCH_BYTES = 1_000, 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Restored:
-    """What a restore has done. ``destroyed``: keys of the backup whose consumers have been erased since."""
+    """What a restore has done. ``from_topic``: keys that the topic of wrapped keys had and the backup had not.
+    ``destroyed``: keys whose consumers have been erased since."""
 
     moment: str
     documents: int
+    from_topic: int
     destroyed: int
     revoked: int
     recovered: int
@@ -68,9 +71,9 @@ class Source:
         return [name for name in (*_FIRST, *middle, *_LAST) if name in self.folders]
 
 
-def open_source(folder: Path, keys: Path | None, say: Callable[[str], None]) -> Source:
-    """The backup in ``folder``, with the keys of another one in ``keys``. Checks every file. Raises
-    ConfigurationError."""
+def open_source(folder: Path, keys: Path | None, keys_topic: bool, say: Callable[[str], None]) -> Source:
+    """The backup in ``folder``, with the keys of another one in ``keys``; with ``keys_topic`` it needs none.
+    Checks every file. Raises ConfigurationError."""
     data = read_manifest(folder)
     if data.revision > REVISION:
         raise ConfigurationError(f"{folder} was written by a later version of Kith ({data.kith})")
@@ -78,8 +81,11 @@ def open_source(folder: Path, keys: Path | None, say: Callable[[str], None]) -> 
         raise ConfigurationError(
             f"{folder} has the data keys only; name the folder of the data, and this with --keys"
         )
-    if data.part == "data" and keys is None:
-        raise ConfigurationError(f"{folder} has no data keys; name the folder that has them with --keys")
+    if data.part == "data" and keys is None and not keys_topic:
+        raise ConfigurationError(
+            f"{folder} has no data keys; name the folder that has them with --keys, or take them from their topic "
+            "with --keys-from-topic"
+        )
     folders = dict.fromkeys(data.collections, folder)
     manifests = dict.fromkeys(data.collections, data)
     if keys is not None:
@@ -96,16 +102,23 @@ def open_source(folder: Path, keys: Path | None, say: Callable[[str], None]) -> 
 
 
 def restore(
-    settings: Settings, folder: Path, keys: Path | None, replace: bool, say: Callable[[str], None]
+    settings: Settings,
+    folder: Path,
+    keys: Path | None,
+    replace: bool,
+    say: Callable[[str], None],
+    *,
+    keys_topic: bool = False,
 ) -> Restored:
-    """Load the backup, destroy the keys of those who have been erased since, add the entries of the audit that the
-    topic has kept, revoke the API keys that have been revoked since, and find out whose keys are lost.
+    """Load the backup, and with ``keys_topic`` the keys in the topic of wrapped keys; destroy the keys of those
+    who have been erased since, add the entries of the audit that the topic has kept, revoke the API keys that have
+    been revoked since, and find out whose keys are lost.
 
     Until all of that is done no service works on the database; an interrupted restore is repeated from the
     start. Raises ConfigurationError before anything is changed, and Unavailable.
     """
     _, mongo = servers_of(settings)
-    source = open_source(folder, keys, say)
+    source = open_source(folder, keys, keys_topic, say)
     check_no_members(settings)
     positions = list(_positions(read_collection(folder, POSITIONS) if POSITIONS in source.folders else ()))
     check_positions(((id, next) for id, next in positions), source.data.topics, settings)
@@ -113,14 +126,15 @@ def restore(
     with connect(mongo) as client:
         database = client.get_database(settings.database, write_concern=WriteConcern("majority"))
         _take(database, source.data.moment, replace)
-        documents = destroyed = 0
-        for name in source.collections():
-            _load(database, name, source)
-            documents += source.manifests[name].collections[name].documents
-            say(f"{name}: {source.manifests[name].collections[name].documents:,} documents")
-            if name == DATA_KEYS:
-                destroyed = destroy(database, [entry.document_id for entry in ledger.values()])
-        return _afterwards(settings, database, source, dict(positions), documents, destroyed)
+        collections = source.collections()
+        first = [name for name in collections if name in _FIRST]
+        documents = sum(_load(database, name, source, say) for name in first)
+        from_topic = restore_keys(settings, database, say) if keys_topic else 0
+        destroyed = destroy(database, [entry.document_id for entry in ledger.values()])
+        documents += sum(_load(database, name, source, say) for name in collections if name not in first)
+        # A topic that was made late lacks keys that are older than it.
+        as_new = source.keys_are_as_new and not keys_topic
+        return _afterwards(settings, database, source, dict(positions), as_new, (documents, from_topic, destroyed))
 
 
 def _afterwards(
@@ -128,14 +142,14 @@ def _afterwards(
     database: Database[Document],
     source: Source,
     positions: dict[str, int | None],
-    documents: int,
-    destroyed: int,
+    keys_are_as_new: bool,
+    counts: tuple[int, int, int],
 ) -> Restored:
     now, key, moment = datetime.now(UTC), audit_key(settings), source.data.moment
     recovered = recover_audit(settings, database, key)
     revoked = _revoke(database, recovered.revoked, now)
     read = _read_by_relations(positions)
-    lost = find_lost(settings, database, read if source.keys_are_as_new else {})
+    lost = find_lost(settings, database, read if keys_are_as_new else {})
     record_lost(database, lost, moment, now)
     entries = record_restore(database, recovered, moment, user(), now, key)
     with closing(open_witness(settings)) as witness:
@@ -147,8 +161,7 @@ def _afterwards(
         database[RESTORES].replace_one({"_id": RESTORE_ID}, done)
     return Restored(
         moment,
-        documents,
-        destroyed,
+        *counts,
         revoked,
         sum(map(len, recovered.entries.values())),
         sum(recovered.lost.values()),
@@ -172,7 +185,7 @@ def _take(database: Database[Document], moment: str, replace: bool) -> None:
                 database.drop_collection(name)
 
 
-def _load(database: Database[Document], name: str, source: Source) -> None:
+def _load(database: Database[Document], name: str, source: Source, say: Callable[[str], None]) -> int:
     known = source.manifests[name].collections[name]
     with translated():
         database.create_collection(name, check_exists=False, **extended(known.options))
@@ -186,6 +199,8 @@ def _load(database: Database[Document], name: str, source: Source) -> None:
             database[name].create_index(list(index["key"].items()), **given)
     if count != known.documents:
         raise ConfigurationError(f"{name} has {count} documents, and the backup says {known.documents}")
+    say(f"{name}: {count:,} documents")
+    return count
 
 
 def _batches(documents: Iterable[RawBSONDocument]) -> Iterator[list[RawBSONDocument]]:

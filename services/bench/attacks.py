@@ -16,7 +16,8 @@ from urllib.parse import quote
 
 STARTED = "started"
 _PAUSE_SECONDS = 0.02
-_BATCH = 2_500
+#: Events of a request: erasures fill a body, and facts are answered within the time that is measured.
+_ERASURES, _EVENTS = 2_500, 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class Attack:
 _FILTER = quote("contains(tolower(relation_id),'x') or endswith(toupper(consumer_id),'Y')")
 ATTACKS: Mapping[str, Attack] = {
     "bodies": Attack("64 bodies of 1 MiB that never come", "ingest", 64, "/v1/events", "silent"),
-    "erasures": Attack("batches of 2,500 erasures", "ingest", 2, "/v1/events", "erasures"),
-    "batches": Attack("batches of 2,500 events", "ingest", 16, "/v1/events", "events"),
+    "erasures": Attack(f"batches of {_ERASURES:,} erasures", "ingest", 2, "/v1/events", "erasures"),
+    "batches": Attack(f"batches of {_EVENTS:,} events", "ingest", 16, "/v1/events", "events"),
     "downloads": Attack("16 downloads that nobody reads", "exports", 16, "/v1/export/relations", reads=False),
     "cohorts": Attack("150 cohorts", "relations", 150, "/v1/measures/cohorts?unit=week"),
     "activity": Attack("150 cohorts of aggregates", "analytics", 150, "/v1/measures/cohorts?unit=week"),
@@ -96,12 +97,12 @@ class Attacker:
         return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode()
 
     def _erasures(self) -> bytes:
-        return json.dumps([self._erasure(number) for number in range(_BATCH)]).encode()
+        return json.dumps([self._erasure(number) for number in range(_ERASURES)]).encode()
 
     @cached_property
     def _events(self) -> bytes:
         """Made once, and sent again and again: the door does not know that."""
-        events = [{**self._erasure(number), "type": "relation.recorded"} for number in range(_BATCH)]
+        events = [{**self._erasure(number), "type": "relation.recorded"} for number in range(_EVENTS)]
         for number, event in enumerate(events):
             names = {f"{side}_id": f"{side}-{number % 500}" for side in ("consumer", "provider")}
             event["data"] = {"relation_id": f"again-{number}", "kind": "visit", **names}

@@ -19,20 +19,25 @@ class Connection:
         """The status of the answer."""
         return self.send(request(self._port, path, content_type, body))
 
-    def get(self, path: str) -> int:
-        return self.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
+    def get(self, path: str) -> tuple[int, bytes]:
+        """The status and body of the answer."""
+        return self.exchange(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\n\r\n".encode())
 
     def send(self, whole: bytes) -> int:
         """Send a whole request, read the whole answer, and return its status."""
+        return self.exchange(whole)[0]
+
+    def exchange(self, whole: bytes) -> tuple[int, bytes]:
+        """Send a whole request, and return the status and body of its answer."""
         self._socket.sendall(whole)
         received = b""
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += self._more()
         status, length = parse_head(received[:end])
-        missing = length - (len(received) - end - 4)
-        while missing > 0:
-            missing -= len(self._more())
-        return status
+        body = bytearray(received[end + 4 :])
+        while len(body) < length:
+            body += self._more()
+        return status, bytes(body)
 
     def close(self) -> None:
         self._socket.close()

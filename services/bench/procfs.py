@@ -14,11 +14,20 @@ def cpu_microseconds(pids: Iterable[int]) -> int:
 
 
 def peak_megabytes(pids: Iterable[int]) -> float:
-    """The sum of each process's peak resident memory (VmHWM)."""
+    """The sum of each process's peak resident memory."""
+    return _megabytes(pids, "VmHWM:")
+
+
+def megabytes(pids: Iterable[int]) -> float:
+    """The sum of each process's resident memory now."""
+    return _megabytes(pids, "VmRSS:")
+
+
+def _megabytes(pids: Iterable[int], which: str) -> float:
     kilobytes = 0
     for pid in pids:
         for line in _read(PROC / str(pid) / "status").splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(which):
                 kilobytes += int(line.split()[1])
     return kilobytes / 1024
 

@@ -93,7 +93,7 @@ def export_command(
             database = client[settings.database]
             reveal = None
             if personal:
-                reveal = decryptor(vault_in(settings, database))
+                reveal = decryptor(vault_in(settings, database, seals=False))
                 record_act(settings, "personal.read", {"export": " ".join(datasets)}, tenant)
             for export in _exports(database, datasets, order, reveal):
                 target.write(export, progress)

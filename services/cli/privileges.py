@@ -12,7 +12,7 @@ from services.relations.fact_erasure import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
 from services.webhooks.schema import BESIDE as WEBHOOKS_BESIDE
 from services.webhooks.schema import COLLECTIONS as WEBHOOKS
-from shared.access.apps.schema import APPS, PUBLIC_KEYS
+from shared.access.apps.schema import APPS, NOTICES, PUBLIC_KEYS, RECEIPTS, REGISTER
 from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.cursor_key import COLLECTION as CURSOR_KEYS
@@ -21,7 +21,7 @@ from shared.access.key_uses import COLLECTION as KEY_USES
 from shared.access.keys_mongo import COLLECTION as API_KEYS
 from shared.contracts.findings import FINDINGS
 from shared.contracts.services import SERVICES, ServiceSpec
-from shared.contracts.topics import INPUTS, OUTPUTS, Topics
+from shared.contracts.topics import INPUTS, OUTPUTS, WRAPPED_KEYS, Topics
 from shared.erasure.derived import GRAPH_NODES, OUTCOMES
 from shared.mongo.restores import RESTORES
 from shared.mongo.store import OUTBOX, POSITIONS
@@ -29,7 +29,7 @@ from shared.observability.heartbeat import WORKERS
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.vault.lost import LOST_KEYS
 from shared.vault.schema import COLLECTIONS as VAULT
-from shared.vault.schema import DATA_KEYS, WRAPPING_KEYS
+from shared.vault.schema import DATA_KEYS, UNPUBLISHED_KEYS, WRAPPING_KEYS
 from shared.versions.followers import FOLLOWERS
 from shared.versions.generations import collection_of
 from shared.versions.mongo_registry import PROJECTIONS
@@ -41,6 +41,8 @@ _ADD = ("find", "insert")
 _CHANGE = ("find", "insert", "update", "remove")
 _PREPARE = ("createCollection", "createIndex", "collMod", "listIndexes")
 _KEEP = (*_CHANGE, *_PREPARE)
+#: What `kith topics create` does to one.
+_TOPIC_CHANGES = ("CREATE", "ALTER", "DESCRIBE_CONFIGS", "ALTER_CONFIGS")
 #: The user who runs the commands.
 OPERATOR = "operator"
 
@@ -87,6 +89,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # Keys from a restored dump are destroyed again before the service answers requests.
             DATA_KEYS: (*_ADD, "update"),
             **dict.fromkeys(PRIVACY, _KEEP),
+            # Applications are told of exports, and it shows which were told of an erasure.
+            NOTICES: (*_ADD, "update"),
+            **dict.fromkeys((RECEIPTS, REGISTER), _READ),
             # An erasure takes along what intelligence has stored of the consumer.
             FOLLOWERS: ("find", "remove"),
             GRAPH_NODES: ("find", "remove"),
@@ -122,6 +127,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **worker,
             # Its secrets are sealed with the tenant's own key.
             **dict.fromkeys(VAULT, _ADD),
+            # Those of what applications are told are among them.
             **dict.fromkeys({**WEBHOOKS, **WEBHOOKS_BESIDE}, _KEEP),
             # Consent and categories decide what is sent.
             **_versions(("consumers", "providers", "relations", ERASED), _READ),
@@ -134,6 +140,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # The keys that sign tokens are sealed.
             **dict.fromkeys(VAULT, _ADD),
             **dict.fromkeys(APPLICATIONS, _KEEP),
+            # A deletion leaves a notice; the webhooks service makes receipts of it.
+            NOTICES: _ADD,
+            RECEIPTS: _READ,
             # To count consent, and to check that the consumers of the ledger are erased.
             **_versions(("consumers", "relations", ERASED), _READ),
         },
@@ -177,6 +186,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **dict.fromkeys(VAULT, (*_ADD, "update", *_PREPARE)),
         },
     }
+    # What is to be published to the topic of wrapped keys is noted there.
+    for service in (OPERATOR, *(name for name, spec in SERVICES.items() if spec.seals)):
+        granted[service][UNPUBLISHED_KEYS] = ("find", "insert", "remove")
     return {
         service: [
             {"resource": {"db": database, "collection": ""}, "actions": ["listCollections"]},
@@ -194,8 +206,12 @@ def kafka_acls(topics: Topics, group: str) -> dict[str, list[Acl]]:
     return {
         **{name: _acls(spec, topics, group) for name, spec in SERVICES.items()},
         OPERATOR: [
-            Acl("TOPIC", topics.name(short), ("READ", "WRITE", "DESCRIBE", "CREATE", "ALTER"))
-            for short in (*INPUTS, *OUTPUTS)
+            Acl(
+                "TOPIC",
+                topics.name(short),
+                ("READ", "WRITE", "DESCRIBE", *_TOPIC_CHANGES),
+            )
+            for short in (*INPUTS, *OUTPUTS, WRAPPED_KEYS)
         ],
     }
 
@@ -205,6 +221,7 @@ def _acls(spec: ServiceSpec, topics: Topics, group: str) -> list[Acl]:
         *_topics(topics, "WRITE", spec.writes),
         *_topics(topics, "READ", (*spec.folds, *spec.reads)),
         *(Acl("TOPIC", topics.name(short), ("DESCRIBE",)) for short in spec.describes),
+        *_topics(topics, "WRITE", (WRAPPED_KEYS,) if spec.seals else ()),
         *([Acl("GROUP", f"{group}.{spec.name}", ("READ",))] if spec.folds else []),
     ]
 

@@ -211,6 +211,6 @@ def opened(
     assert settings.mongo is not None
     with connect(settings.mongo) as client, LogScan(settings, progress) as log:
         database = client[settings.database]
-        vault = vault_in(settings, database)
+        vault = vault_in(settings, database, seals=False)
         store = ExplainStore(database, Topics(settings.topic_prefix), vault)
         yield Explainer(settings, log, store, stage, vault)

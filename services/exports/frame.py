@@ -84,7 +84,7 @@ def frame(
         # The vault only if needed: most users of frames have no master key.
         reveal = None
         if personal:
-            reveal = decryptor(vault_in(settings, client[database]))
+            reveal = decryptor(vault_in(settings, client[database], seals=False))
             with closing(open_audit(settings, client[database])) as audit:
                 audit.record(Act(tenant, user(), "frame", "personal.read", {"export": dataset}))
         export = Exports(client[database], reveal).open(dataset, query, personal=personal)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import orjson
 
+from services.intelligence.checks import Checks
 from services.intelligence.rows import Money
 from services.intelligence.state import Inconsistent, Provider, State
 from shared.contracts.changes import RelationChange, decode_change
@@ -20,10 +21,6 @@ from shared.runtime.tail import Tail, TailLost
 
 log = logging.getLogger(__name__)
 
-#: How often the numbers in MongoDB are compared with those that were followed.
-_CHECK_SECONDS = 1.0
-#: Without progress for so long although there is more, the state is read again.
-_PATIENCE_SECONDS = 10.0
 #: Between two scans: at least this, and ten times as long as the last scan took.
 _PAUSE_SECONDS, _PAUSES = 5.0, 10.0
 #: For so long answers may be behind; then the process is not ready.
@@ -85,7 +82,6 @@ class Follower:
         )
         self._lock = threading.Lock()
         self._state = State({})
-        self._version = 0
         self._whole = False
         self._problem = "the relationships have not been read yet"
         self._stop = threading.Event()
@@ -97,12 +93,9 @@ class Follower:
         self._writing: list[Mapping[str, int]] = []
         self.scans = 0
         self.scan_seconds = 0.0
-        self.lag = 0
         self.changes = 0
         self.lost = 0
-        self._reached_at = self._checked_at = clock()
-        #: The origins that are behind: how far they were read, and since when no further.
-        self._behind: dict[str, tuple[int, float]] = {}
+        self._checks = Checks(lambda: (source.numbers(), source.version), clock)
 
     def start(self) -> None:
         self._thread.start()
@@ -110,6 +103,7 @@ class Follower:
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(10.0)
+        self._checks.stop()
 
     def problems(self) -> list[str]:
         """Why questions cannot be answered; empty when they can."""
@@ -120,7 +114,7 @@ class Follower:
                 f"the graph has {self.edges:,} relationships, and {self._most_edges:,} are the most "
                 "(KITH_INTELLIGENCE_MAX_EDGES): give it more memory, or divide the tenants over processes"
             ]
-        if self._clock() - self._reached_at > _BEHIND_SECONDS:
+        if self._checks.seconds_behind > _BEHIND_SECONDS:
             return [f"{self.lag} changes have not been read for {_BEHIND_SECONDS:.0f} s"]
         return []
 
@@ -129,6 +123,11 @@ class Follower:
         """The state, which does not change within. Keep it short."""
         with self._lock:
             yield self._state
+
+    @property
+    def lag(self) -> int:
+        """How many changes were not followed yet when that was last compared."""
+        return self._checks.lag
 
     @property
     def edges(self) -> int:
@@ -186,19 +185,17 @@ class Follower:
             self.scan_seconds = self._clock() - began
             marks = self._source.numbers()
             with self._lock:
-                self._state, self._version = state, version
+                self._state = state
             if self._listener is not None:
                 self._listener.scanned()
-            self._reached_at = self._checked_at = self._clock()
-            self._behind = {}
+            self._checks.begin(version)
             while not self._stop.is_set() and rounds != 0:
                 rounds = None if rounds is None else rounds - 1
                 self._take(tail)
                 if not self._whole and _reached(state.seen, marks):
                     self._whole = True
                     log.info("the graph is whole: %d tenants, %.1f s", len(state.tenants), self.scan_seconds)
-                if self._clock() - self._checked_at >= _CHECK_SECONDS or rounds is not None:
-                    self._check()
+                self._check(wait=rounds is not None)
 
     def _take(self, tail: Tail) -> None:
         try:
@@ -293,31 +290,13 @@ class Follower:
                 for id in ids:
                     state.tenant(tenant).grant(id, id in granted)
 
-    def _check(self) -> None:
-        """Compare with MongoDB: what Kafka has lost is noticed by it alone. Raises TailLost."""
-        self._checked_at = now = self._clock()
+    def _check(self, *, wait: bool = True) -> None:
+        """Raises TailLost."""
+        self._checks.look(self._numbers, wait=wait)
+
+    def _numbers(self) -> dict[str, int]:
         with self._lock:
-            seen = dict(self._state.seen)
-        try:
-            # Read after ``seen``: a change is stored before it is published, so none can be missing here.
-            marks, version = self._source.numbers(), self._source.version
-        except Unavailable as error:
-            log.warning("the numbers of the changes cannot be read: %s", error)
-            return
-        if version != self._version:
-            raise TailLost("another version of relations is live")
-        if any(number > marks.get(origin, 0) for origin, number in seen.items()):
-            raise TailLost("the database is older than the changes: it was restored")
-        behind = {origin: seen.get(origin, 0) for origin, number in marks.items() if number > seen.get(origin, 0)}
-        self.lag = sum(marks[origin] - number for origin, number in behind.items())
-        self._behind = {
-            origin: before if (before := self._behind.get(origin, (number, now)))[0] == number else (number, now)
-            for origin, number in behind.items()
-        }
-        if not behind:
-            self._reached_at = now
-        elif any(now - since > _PATIENCE_SECONDS for _, since in self._behind.values()):
-            raise TailLost(f"{self.lag} changes do not arrive")
+            return dict(self._state.seen)
 
 
 def _reached(seen: Mapping[str, int], marks: Mapping[str, int]) -> bool:

@@ -26,6 +26,16 @@ class Step(BaseModel):
     means: Label
 
 
+class ToldApplication(BaseModel):
+    app: Label
+    state: Annotated[Literal["waiting", "queued", "delivered", "failed"], DerivedFrom()] = Field(
+        description="`waiting`: it can be sent nowhere at present. `failed`: it was given up."
+    )
+    reason: Label | None = None
+    enqueued: Annotated[datetime | None, DerivedFrom()] = None
+    settled: Annotated[datetime | None, DerivedFrom()] = None
+
+
 class Erasure(BaseModel):
     erasure: ErasureId
     consumer_id: str
@@ -36,6 +46,10 @@ class Erasure(BaseModel):
     # It contains them in readable form.
     receipt: Annotated[str | None, DerivedFrom("consumer_id", "mode", "erased", "time")] = Field(
         description="A JWS (compact) once all steps are done; else null."
+    )
+    applications: Annotated[list[ToldApplication], DerivedFrom("consent")] = Field(
+        description="The applications of third parties that are told, because the consumer had agreed to them at "
+        "some time. The erasure does not wait for them."
     )
 
 
@@ -145,6 +159,35 @@ class ExportedRelationship(BaseModel):
     )
 
 
+#: What a recommendation's score follows from.
+_SCORE = DerivedFrom("score", "strength", "kind", "time", "location", "categories")
+
+
+class ExportedGraph(BaseModel):
+    """The consumer's place among all consumers and providers, as the intelligence service last found it."""
+
+    relationships: Count
+    community: Label = Field(description="Consumers and providers who have more to do with each other.")
+    pagerank: Annotated[float, DerivedFrom()] = Field(description="Of the PageRank of all, which adds up to 1.")
+
+
+class ExportedRecommendation(BaseModel):
+    """A recommendation that was shown, and recorded."""
+
+    provider_id: str
+    asked_about: Annotated[Literal["consumer", "provider"], DerivedFrom()] = Field(
+        description="`consumer`: the provider was recommended to the consumer. `provider`: the consumer to the "
+        "provider."
+    )
+    at: Annotated[datetime, DerivedFrom()] = Field(description="When it was shown.")
+    model: Label
+    rank: Annotated[int, _SCORE]
+    score: Annotated[float, _SCORE]
+    followed: Annotated[datetime | None, DerivedFrom("time")] = Field(
+        description="The time of the first relation of both within the window; null without one."
+    )
+
+
 class Export(BaseModel):
     """Everything that is stored about one consumer."""
 
@@ -156,5 +199,11 @@ class Export(BaseModel):
     )
     relationships: list[ExportedRelationship] = Field(description="By id.")
     relations: list[ExportedRelation] = Field(description="By id, without retracted ones.")
+    graph: ExportedGraph | None = Field(
+        description="Null before it was found, and for credentials without `intelligence:read`."
+    )
+    recommended: list[ExportedRecommendation] | None = Field(
+        description="Null for credentials without `intelligence:read`."
+    )
     masked: list[Label] = Field(description="The fields that the credential may not see, shown as `mask`.")
     mask: Label

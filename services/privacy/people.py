@@ -1,17 +1,18 @@
 """Reads the stored data of one consumer: for a correction, and for the export as one document."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 from fastapi import HTTPException
 from pymongo.database import Database
 
-from services.privacy.answers import Export, ExportedRelation, ExportedRelationship
+from services.privacy.answers import Export, ExportedRecommendation, ExportedRelation, ExportedRelationship
+from services.privacy.derived import Derived
 from shared.access.masks import MASK, masked, presented
 from shared.contracts.events import document_id
 from shared.erasure.records import PSEUDONYMS, cause_of, erasure_id, looks_like_pseudonym
-from shared.http.caller import PERSONAL_READ, Caller
+from shared.http.caller import INTELLIGENCE_READ, PERSONAL_READ, Caller
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
@@ -34,6 +35,7 @@ class People:
     def __init__(self, database: Database[Document], names: Callable[[str], str], vault: Vault | None) -> None:
         self._database, self._names = database, names
         self._opened = opener(vault)
+        self._derived = Derived(database)
 
     def profile(self, tenant: str, consumer_id: str) -> Document | None:
         """The profile of a consumer, sealed values decrypted."""
@@ -54,11 +56,12 @@ class People:
             if self._database[self._names("consumers")].find_one(wanted, {"_id": 1}) is None:
                 raise unknown()
 
-    def acted(self, tenant: str, consumer_id: str) -> bool:
-        """Whether there are relations of a consumer."""
+    def known(self, tenant: str, consumer_id: str) -> bool:
+        """Whether anything but a profile is stored about a consumer."""
         wanted = {"_id": beginning_with(f"{document_id(tenant, consumer_id)}:"), "retracted": False}
         with translated():
-            return self._database[self._names("relations")].find_one(wanted, {"_id": 1}) is not None
+            acted = self._database[self._names("relations")].find_one(wanted, {"_id": 1}) is not None
+        return acted or self._derived.any(tenant, consumer_id)
 
     def pseudonymous(self, tenant: str, consumer_id: str) -> bool:
         """Whether this is the pseudonym of an erased consumer's relations."""
@@ -79,20 +82,27 @@ class People:
         return None if found is None else {"erasure": found["_id"], "mode": found["mode"]}
 
     def export(self, tenant: str, profile: Document, caller: Caller, consumer_id: str) -> Iterator[bytes]:
-        """One JSON document, piece by piece: the profile with consent, the erasure, and every relation and
-        relationship. Fields that the caller may not see are masked and named."""
+        """One JSON document, piece by piece, with all that ``services.privacy.held`` calls exported. Fields that
+        the caller may not see are masked and named."""
         hidden: set[str] = set()
-        head = {"consumer": self.shown(profile, caller)[0], "erasure": self.erasure(tenant, consumer_id)}
+        derived = caller.may(INTELLIGENCE_READ)
+        head = {
+            "consumer": self.shown(profile, caller)[0],
+            "erasure": self.erasure(tenant, consumer_id),
+            "graph": self._derived.graph(tenant, consumer_id) if derived else None,
+        }
         shown = _unlisted(masked(head, Export, caller.masks), hidden)
         yield b'{"consumer":' + _json(shown["consumer"])
-        yield b',"erasure":' + _json(shown["erasure"])
+        for name in ("erasure", "graph"):
+            yield b',"%b":%b' % (name.encode(), _json(shown[name]))
         for name in ("relationships", "relations"):
-            yield b',"%b":[' % name.encode()
-            first = True
-            for document in self._all(name, tenant, consumer_id, caller):
-                yield (b"" if first else b",") + _json(_unlisted(document, hidden))
-                first = False
-            yield b"]"
+            yield from _list(name, self._all(name, tenant, consumer_id, caller), hidden)
+        if derived:
+            found = self._derived.recommended(tenant, consumer_id)
+            shown_lists = (masked(each, ExportedRecommendation, caller.masks) for each in found)
+            yield from _list("recommended", shown_lists, hidden)
+        else:
+            yield b',"recommended":null'
         personal = () if caller.may(PERSONAL_READ) else (*PERSONAL_OF_CONSUMER, *PERSONAL_OF_RELATION)
         yield b',"masked":' + _json([*personal, *sorted(hidden.difference(personal))])
         yield b',"mask":' + _json(MASK) + b"}"
@@ -136,6 +146,15 @@ class People:
                 kinds.setdefault(each["kind"], {}).update(months)
             yield {**shown, "kinds": kinds}
             after = page[-1]["_id"]
+
+
+def _list(name: str, documents: Iterable[Document], hidden: set[str]) -> Iterator[bytes]:
+    yield b',"%b":[' % name.encode()
+    first = True
+    for document in documents:
+        yield (b"" if first else b",") + _json(_unlisted(document, hidden))
+        first = False
+    yield b"]"
 
 
 def _unlisted(shown: Document, hidden: set[str]) -> Document:

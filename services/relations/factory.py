@@ -23,6 +23,7 @@ def build_projection(settings: Settings, vault: Vault | None) -> RelationsProjec
         settings.max_future_seconds,
         facts_only=settings.relations_facts_only,
         pseudonym=hashed if vault is None else vault.pseudonym,
+        keys_topic=settings.keys_topic == "on" and vault is not None,
     )
     if vault is None:
         return projection

@@ -16,16 +16,20 @@ from shared.contracts.events import (
 from shared.contracts.spelling import other_spellings
 from shared.erasure.records import KEYS, LedgerEntry, Mode, destroyed_key, erasure_id, stronger_mode
 from shared.runtime.protocols import Answer, Ask, Document, Get, Message, Write
+from shared.vault.key_records import key_messages
+from shared.vault.protocols import DESTROYED
 
 ERASURES = "erasures"
 
 
 @dataclass(frozen=True)
 class ErasureMessages:
-    """Makes the messages of an erasure. ``ledger`` and ``relations`` are the topics' full names."""
+    """Makes the messages of an erasure. ``ledger``, ``relations`` and ``keys`` are the topics' full names; without
+    ``keys`` the wrapped keys are in no topic."""
 
     ledger: str
     relations: str
+    keys: str | None = None
 
     def messages(self, event: ConsumerErased, mode: Mode) -> list[Message]:
         """``mode`` is the highest so far. Published for every erasure, a repeated one included: repeating the
@@ -47,9 +51,11 @@ class ErasureMessages:
             type="relation.subject_erased",
             data=SubjectErasedData(consumer_id=consumer_id, mode=mode),
         )
+        destroyed = dict.fromkeys((document_id(tenant, consumer_id), *other_ids(event)), DESTROYED)
         return [
             Message(self.ledger, key, entry.model_dump_json().encode()),
             Message(self.relations, key, encode(order)),
+            *(key_messages(self.keys, destroyed) if self.keys else ()),
         ]
 
 

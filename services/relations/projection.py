@@ -14,7 +14,7 @@ from services.relations.wide import MOST_CELLS
 from shared.contracts.codec import check_clock, decode, decode_internal
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event, SubjectErased, known_arrival
-from shared.contracts.topics import CHANGES, INPUTS, LEDGER, Topics
+from shared.contracts.topics import CHANGES, INPUTS, LEDGER, WRAPPED_KEYS, Topics
 from shared.erasure.records import Pseudonym, hashed
 from shared.runtime.forms import in_structured_mode, with_structured
 from shared.runtime.protocols import Answer, Ask, Document, Outcome, Record
@@ -36,9 +36,11 @@ class RelationsProjection:
         facts_only: bool = False,
         pseudonym: Pseudonym = hashed,
         most_cells: int = MOST_CELLS,
+        keys_topic: bool = False,
     ) -> None:
         """``pseudonym`` names the facts of consumers who are erased with ``anonymise``. ``most_cells`` is the
-        number of kinds and months of a pair that one document holds (services.relations.wide)."""
+        number of kinds and months of a pair that one document holds (services.relations.wide). ``keys_topic``
+        says that there is a topic of wrapped keys, from which an erasure removes the consumer's."""
         self._most_cells = most_cells
         self.topics = tuple(topics.name(short) for short in INPUTS)
         self._topics = topics
@@ -47,7 +49,9 @@ class RelationsProjection:
         self._facts_only = facts_only
         self._pseudonym = pseudonym
         self._relations = topics.name("relations")
-        self._erasure = ErasureMessages(topics.name(LEDGER), self._relations)
+        self._erasure = ErasureMessages(
+            topics.name(LEDGER), self._relations, topics.name(WRAPPED_KEYS) if keys_topic else None
+        )
 
     def weight(self, record: Record) -> int:
         return weight(record)

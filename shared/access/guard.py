@@ -26,6 +26,7 @@ from shared.contracts.limits import Owner, of_address
 from shared.http.addresses import Proxies
 from shared.http.bodies import Room, with_limits
 from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
+from shared.http.contention import Contention
 from shared.http.costs import Cost, cost_of
 from shared.http.cursors import CursorKey, Cursors
 from shared.http.fair_pool import FairPool
@@ -161,11 +162,13 @@ class Access:
         if self._quotas is not None:
             self._quotas.charge(caller, what, amount)
 
-    async def charge_day(self, caller: Caller, events: int) -> None:
-        """Count events against the credential's quota of a day. Raises Denied (429) and Unavailable; then nothing
-        of the request may be done."""
+    async def charge_day(self, request: Request, caller: Caller, events: int) -> None:
+        """Count events against the credential's quota of a day. The answer states this quota, if less is left of
+        it than of the other. Raises Denied (429) and Unavailable; then nothing of the request may be done."""
         if self._event_days is not None:
-            await self._event_days.take(caller, events)
+            day, other = await self._event_days.take(caller, events), request.scope.get("kith.quota")
+            if day is not None and (other is None or day.remaining < other.remaining):
+                request.scope["kith.quota"] = day
         elif caller.events_a_day is not None:
             raise Unavailable("this process has no count of events by day")
 
@@ -254,7 +257,7 @@ def secure(app: FastAPI, access: Access) -> None:
     """Guard every route that is added from now on, and add the security headers and the quota to every answer."""
     limits = access.limits
     app.state.access = access
-    app.state.processor = Processor()
+    app.state.processor = Processor(speed=Contention().share)
     app.state.pools = pools_of(limits, app.state.processor)
     app.state.bodies = Share("MiB of request bodies in memory", limits.bodies, unit=2**20)
     app.router.route_class = GuardedRoute

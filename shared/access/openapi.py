@@ -72,7 +72,7 @@ def _guarded(operation: Json, scopes: Sequence[str]) -> None:
             403: f"The credential lacks the scope {named}, or is for another tenant.",
             429: "A quota of the key or its tenant is used up, or its share of the process is in progress. Retry "
             "after the seconds in Retry-After.",
-            503: "Kafka or MongoDB is temporarily unavailable. Retry after the seconds in Retry-After.",
+            503: "A server that the request needs is unavailable. Retry after the seconds in Retry-After.",
             **(_OF_BODIES if "requestBody" in operation else {}),
         }
     ).items():

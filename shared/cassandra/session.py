@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from shared.cassandra.address import Address
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError, NotPrepared, Unavailable
 
 #: Seconds for the answer of one statement.
 TIMEOUT_SECONDS = 12.0
@@ -40,7 +40,7 @@ def translated() -> Iterator[None]:
         if not _ABSENT.search(str(error)):
             raise
         advice = "run `kith rebuild cassandra`, which makes and fills them, and keep `kith cassandra` running"
-        raise Unavailable(f"Cassandra does not have Kith's tables: {advice}") from error
+        raise NotPrepared(f"Cassandra does not have Kith's tables: {advice}") from error
     except (Unauthorized, AuthenticationFailed) as error:
         raise Unavailable(f"Cassandra refuses the user of KITH_CASSANDRA: {type(error).__name__}") from error
     except NoHostAvailable as error:

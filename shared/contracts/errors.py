@@ -25,6 +25,11 @@ class WrongMasterKey(Unavailable):
     to add it. Work is retried all the same, because a file of master keys is read again when it changes."""
 
 
+class NotPrepared(Unavailable):
+    """A database lacks the tables that a request reads. The message is for whoever asked, and says which command
+    makes them."""
+
+
 class TooSlow(Unavailable):
     """MongoDB has ended a read at its time limit. It may succeed when it asks for less, or later."""
 

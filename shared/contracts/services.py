@@ -20,7 +20,9 @@ class ServiceSpec:
     topics of which it only requests the end offsets. ``documents`` are the collections that `kith status` counts.
     ``rebuilds`` is the help of `kith rebuild NAME`; empty where there is nothing to rebuild. ``needs`` is the
     setting with the address of the outside system that the service connects Kith to (`amqp`). Such a *connector*
-    runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose.
+    runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose. ``seals``: it encrypts
+    personal data or secrets, and so makes keys. ``extras`` are those of pyproject.toml that it needs beyond
+    ``EVERYWHERE``, and so what its image carries.
     """
 
     name: str
@@ -33,7 +35,12 @@ class ServiceSpec:
     documents: tuple[str, ...] = ()
     rebuilds: str = ""
     needs: str = ""
+    seals: bool = False
+    extras: tuple[str, ...] = ()
 
+
+#: The extras in every service's image: the API, and traces.
+EVERYWHERE = ("api", "otel")
 
 _TABLE = (
     ServiceSpec(
@@ -42,6 +49,7 @@ _TABLE = (
         "Run the ingest service: events over HTTP into Kafka. Needs KITH_KAFKA.",
         writes=(*INPUTS, AUDIT),
         reads=(LEDGER,),
+        seals=True,
     ),
     ServiceSpec(
         "relations",
@@ -53,6 +61,8 @@ _TABLE = (
         reads=(*CHANGES.values(), LEDGER),
         documents=("consumers", "providers", "relations", "relationships", "relationship_cells"),
         rebuilds="Rebuild consumers, providers, relations and relationships from their topics.",
+        seals=True,
+        extras=("cassandra", "measures"),
     ),
     ServiceSpec(
         "analytics",
@@ -65,6 +75,7 @@ _TABLE = (
         describes=INPUTS,
         documents=("aggregates",),
         rebuilds="Rebuild aggregates and presence from the changes of relations.",
+        extras=("measures",),
     ),
     ServiceSpec(
         "privacy",
@@ -72,6 +83,7 @@ _TABLE = (
         "Run the privacy API: erasing, correcting and exporting consumers. Needs KITH_KAFKA and KITH_MONGO.",
         writes=("consumers", AUDIT),
         reads=(LEDGER,),
+        seals=True,
     ),
     ServiceSpec(
         "exports",
@@ -79,6 +91,7 @@ _TABLE = (
         "Run the exports service: files and the OData feed. Needs KITH_MONGO, and KITH_KAFKA for the ledger.",
         writes=(AUDIT,),
         reads=(LEDGER,),
+        extras=("exports",),
     ),
     ServiceSpec(
         "intelligence",
@@ -88,6 +101,7 @@ _TABLE = (
         # Each process holds the whole graph, so it follows the changes outside any group.
         reads=(*CHANGES.values(), LEDGER),
         documents=("graph_nodes", "models"),
+        extras=("intelligence",),
     ),
     ServiceSpec(
         "webhooks",
@@ -97,6 +111,8 @@ _TABLE = (
         folds=tuple(CHANGES.values()),
         reads=(LEDGER, *CHANGES.values()),
         documents=("webhook_endpoints", "webhook_deliveries"),
+        seals=True,
+        extras=("webhooks",),
     ),
     ServiceSpec(
         "apps",
@@ -105,6 +121,7 @@ _TABLE = (
         writes=(AUDIT,),
         reads=(LEDGER,),
         documents=("apps",),
+        seals=True,
     ),
     ServiceSpec(
         "rabbitmq",
@@ -116,6 +133,8 @@ _TABLE = (
         # To see whether Kafka has them.
         describes=INPUTS,
         needs="amqp",
+        seals=True,
+        extras=("rabbitmq",),
     ),
     ServiceSpec(
         "cassandra",
@@ -125,6 +144,7 @@ _TABLE = (
         folds=(CHANGES["relations"],),
         reads=(LEDGER,),
         needs="cassandra",
+        extras=("cassandra",),
     ),
     ServiceSpec(
         "postgres",
@@ -134,6 +154,7 @@ _TABLE = (
         folds=tuple(CHANGES.values()),
         reads=(LEDGER,),
         needs="postgres",
+        extras=("postgres",),
     ),
 )
 

@@ -3,6 +3,8 @@
 INPUTS = ("consumers", "providers", "relations")
 #: Erased consumers: compacted, and never deleted.
 LEDGER = "erasures"
+#: Wrapped data keys and the marks of destroyed ones: compacted. Only with KITH_KEYS_TOPIC=on.
+WRAPPED_KEYS = "keys"
 #: A copy of the audit, to compare with the one in MongoDB.
 AUDIT = "audit"
 DEAD_LETTERS = "dead-letters"

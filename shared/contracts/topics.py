@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import EVENT_TYPES, Event
-from shared.contracts.topic_names import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS
+from shared.contracts.topic_names import AUDIT, CHANGES, INPUTS, LEDGER, OUTPUTS, WRAPPED_KEYS
 
-__all__ = ["AUDIT", "CHANGES", "INPUTS", "LEDGER", "OUTPUTS", "Topics"]
+__all__ = ["AUDIT", "CHANGES", "INPUTS", "LEDGER", "OUTPUTS", "WRAPPED_KEYS", "Topics"]
 
 _INPUT_OF = {type: type.split(".", 1)[0] + "s" for type in EVENT_TYPES}
 

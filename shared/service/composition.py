@@ -19,6 +19,7 @@ from shared.access.factory import open_access
 from shared.access.guard import Access
 from shared.contracts.collections import Collections
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.services import SERVICES
 from shared.contracts.topics import Topics
 from shared.erasure.gate import ErasureGate
 from shared.erasure.ledger import read_ledger
@@ -141,7 +142,7 @@ class Service:
     @cached_property
     def vault(self) -> Vault | None:
         """The keys of personal data; None where nothing is encrypted. Raises ConfigurationError."""
-        return vault_in(self.settings, self.database)
+        return vault_in(self.settings, self.database, seals=SERVICES[self.name].seals)
 
     @cached_property
     def access(self) -> Access:

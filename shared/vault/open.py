@@ -1,15 +1,18 @@
 """Opens the vault that the settings describe. For composition roots."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.contracts.errors import ConfigurationError
+from shared.contracts.topics import WRAPPED_KEYS, Topics
+from shared.runtime.protocols import Message, Publisher
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys, FileKeys
-from shared.vault.protocols import MasterKeys
+from shared.vault.protocols import KeyStore, MasterKeys
 
 _LOOK_SECONDS = 1.0
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from pymongo.database import Database
 
     from shared.runtime.protocols import Document
+    from shared.vault.published_store import PublishedKeyStore
 
 
 def master_keys(settings: Settings) -> MasterKeys | None:
@@ -36,12 +40,42 @@ def master_keys(settings: Settings) -> MasterKeys | None:
     )
 
 
-def vault_in(settings: Settings, database: "Database[Document]") -> Vault | None:
-    """The vault in ``database``, or None where encryption is off. Makes no request. Raises ConfigurationError."""
+def vault_in(settings: Settings, database: "Database[Document]", *, seals: bool = True) -> Vault | None:
+    """The vault in ``database``, or None where encryption is off; without ``seals`` it only opens. Makes no
+    request. Raises ConfigurationError."""
     from shared.vault.mongo_store import MongoKeyStore
 
     masters = master_keys(settings)
-    return None if masters is None else Vault(MongoKeyStore(database), masters)
+    if masters is None:
+        return None
+    return Vault(key_store(settings, database) if seals else MongoKeyStore(database), masters)
+
+
+def key_store(settings: Settings, database: "Database[Document]") -> KeyStore:
+    """The store of the keys in ``database``, whose changes are published where KITH_KEYS_TOPIC=on says so."""
+    from shared.vault.mongo_store import MongoKeyStore
+
+    store = MongoKeyStore(database)
+    if settings.keys_topic == "off":
+        return store
+    return published(settings, database, store)
+
+
+def published(settings: Settings, database: "Database[Document]", store: KeyStore) -> "PublishedKeyStore":
+    """``store`` with its topic. Connects to Kafka at the first change of a key."""
+    from shared.kafka.clients import open_publisher
+    from shared.vault.published_store import PublishedKeyStore
+
+    lock = threading.Lock()
+    opened: list[Publisher] = []
+
+    def publish(messages: Sequence[Message]) -> None:
+        with lock:
+            if not opened:
+                opened.append(open_publisher(settings))
+        opened[0].send(messages).result()
+
+    return PublishedKeyStore(store, database, Topics(settings.topic_prefix).name(WRAPPED_KEYS), publish)
 
 
 def key_problems(vault: Vault | None) -> list[str]:

@@ -3,6 +3,8 @@
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 
 DATA_KEYS, WRAPPING_KEYS = "data_keys", "wrapping_keys"
+#: Notes of what is to be published to the topic of wrapped keys. They are removed within seconds.
+UNPUBLISHED_KEYS = "unpublished_keys"
 
 _WHOLE = {"bsonType": ["int", "long"], "minimum": 1}
 _BYTES = {"bsonType": "binData"}

@@ -23,18 +23,24 @@ from shared.access.verify import Witnessed, verify
 from shared.contracts.codec import encode
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import event_key
-from shared.contracts.topics import AUDIT, LEDGER, Topics
+from shared.contracts.topics import AUDIT, LEDGER, WRAPPED_KEYS, Topics
 from shared.erasure.records import LedgerEntry, erasure_id
 from shared.kafka.clients import open_publisher, open_reader
+from shared.kafka.topics_admin import ensure_topics
 from shared.mongo.restores import RESTORES, RUNNING, restore_problems
 from shared.mongo.store import connect, prepare
 from shared.observability.status import read_status
 from shared.runtime.protocols import Document, Message
 from shared.settings import Settings
+from shared.vault.key_records import key_messages
 from shared.vault.lost import LostKeys
-from shared.vault.open import vault_in
+from shared.vault.master import EnvironmentKeys
+from shared.vault.open import key_store, vault_in
+from shared.vault.protocols import Wrapped
+from shared.vault.rotation import rotate
 from shared.vault.schema import COLLECTIONS, DATA_KEYS
 from shared.vault.sealing import keys_for, sealed
+from shared.vault.tokens import DataKey
 from tests.support.builders import event
 from tests.support.vault import MASTER_KEY
 from tests.support.waiting import PATIENCE_SECONDS
@@ -94,8 +100,17 @@ class Installation:
         backup(self.settings, folder, part, lambda _: None)
         return folder
 
-    def restore(self, folder: Path, keys: Path | None = None, *, replace: bool = False) -> Restored:
-        return restore(self.settings, folder, keys, replace, lambda _: None)
+    def restore(
+        self, folder: Path, keys: Path | None = None, *, replace: bool = False, keys_topic: bool = False
+    ) -> Restored:
+        return restore(self.settings, folder, keys, replace, lambda _: None, keys_topic=keys_topic)
+
+    def opened(self, *consumer_ids: str) -> dict[str, bytes | None]:
+        """Their keys, as a process that starts now finds them; None where it is destroyed."""
+        vault = vault_in(self.settings, self.database, seals=False)
+        assert vault is not None
+        found = vault.keys("default", consumer_ids, create=False)
+        return {id: key.secret if isinstance(key, DataKey) else None for id, key in found.items()}
 
     def lose(self) -> None:
         self.database.client.drop_database(self.database.name)
@@ -122,6 +137,14 @@ def place(real_settings: Settings, tmp_path: Path) -> Iterator[Installation]:
     assert settings.mongo is not None
     with connect(settings.mongo) as client:
         yield Installation(settings, client[settings.database], tmp_path)
+
+
+@pytest.fixture
+def with_topic(place: Installation, tmp_path: Path) -> Installation:
+    """The same with a topic of wrapped keys, which it has had from the start."""
+    settings = place.settings.model_copy(update={"keys_topic": "on"})
+    ensure_topics(settings)
+    return Installation(settings, place.database, tmp_path / "with-topic")
 
 
 def test_what_was_stored_comes_back_as_it_was(place: Installation) -> None:
@@ -200,6 +223,32 @@ def test_keys_that_are_copied_more_often_are_not_lost(place: Installation) -> No
     fresh = vault_in(place.settings, place.database)
     assert fresh is not None
     assert set(fresh.keys("default", ["ann", "bob"], create=False)) == {"ann", "bob"}
+
+
+def test_the_topic_alone_restores_every_key_but_those_of_the_erased(with_topic: Installation) -> None:
+    for name in ("ann", "bob", "cat"):
+        with_topic.profile(name)
+    data = with_topic.back_up("data")
+    with_topic.profile("dan")
+    with_topic.erase("bob")
+    # As an erasure does before MongoDB is lost, whose mark never came into the topic: the ledger has it.
+    with closing(open_publisher(with_topic.settings)) as publisher:
+        late = key_messages(with_topic.topics.name(WRAPPED_KEYS), {"default:bob": Wrapped(b"late", 1)})
+        publisher.send(late).result(PATIENCE_SECONDS)
+    rotate(key_store(with_topic.settings, with_topic.database), EnvironmentKeys(MASTER_KEY), sleep=lambda _: None)
+    before = with_topic.opened("ann", "bob", "cat", "dan")
+    with_topic.lose()
+    done = with_topic.restore(data, keys_topic=True)
+    assert (done.lost_keys, done.from_topic) == ([], 3)
+    assert with_topic.opened("ann", "bob", "cat", "dan") == before
+    assert [id for id, secret in before.items() if secret is None] == ["bob"]
+
+
+def test_without_a_topic_of_keys_there_is_nothing_to_take(place: Installation) -> None:
+    place.profile("ann")
+    folder = place.back_up()
+    with pytest.raises(ConfigurationError, match="KITH_KEYS_TOPIC"):
+        place.restore(folder, replace=True, keys_topic=True)
 
 
 def test_keys_that_are_older_than_the_data_are_noticed(place: Installation) -> None:

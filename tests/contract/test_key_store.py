@@ -1,4 +1,4 @@
-"""One suite for every KeyStore: in memory and on a real MongoDB replica set."""
+"""One suite for every KeyStore: in memory and on a real MongoDB replica set, with and without a topic."""
 
 import threading
 from collections.abc import Callable
@@ -12,17 +12,21 @@ from shared.vault.keys import Vault
 from shared.vault.memory_store import MemoryKeyStore
 from shared.vault.mongo_store import MongoKeyStore
 from shared.vault.protocols import DESTROYED, KeyStore, Wrapped, Wrapping
+from shared.vault.published_store import PublishedKeyStore
 from shared.vault.rotation import SETTLE_SECONDS, rotate
 from shared.vault.schema import COLLECTIONS, DATA_KEYS
 from shared.vault.tokens import DataKey
 from tests.support.vault import MASTERS
 
 
-@pytest.fixture(params=["memory", "mongo"])
+@pytest.fixture(params=["memory", "mongo", "published"])
 def store(request: pytest.FixtureRequest) -> KeyStore:
     if request.param == "memory":
         return MemoryKeyStore()
-    return mongo_store(request.getfixturevalue("mongo_database"))
+    database = request.getfixturevalue("mongo_database")
+    if request.param == "mongo":
+        return mongo_store(database)
+    return PublishedKeyStore(mongo_store(database), database, "kith.keys", lambda _: None)
 
 
 def mongo_store(database: Database[Document]) -> MongoKeyStore:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,17 +13,23 @@ from joserfc.jwk import KeySet
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 import services.relations.fact_erasure as erasing
+from services.intelligence.engine.question import Side
+from services.intelligence.outcomes.store import OutcomeStore
+from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.erasures import CACHE_SECONDS, STEPS
 from services.relations.fact_documents import without_digest
+from shared.access.apps import compliance
+from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.guard import Access
 from shared.contracts import codec
 from shared.erasure.records import erasure_id, hashed
 from shared.http.caller import Caller
 from shared.mongo.bounded import BoundedClient
-from shared.mongo.store import connect
+from shared.mongo.store import connect, prepare
 from tests.conftest import Addresses
 from tests.support.builders import event, recorded, renamed
+from tests.support.intelligence import EVERYTHING
 from tests.support.privacy_driver import Services
 from tests.support.relations_driver import NOW, Mongo
 
@@ -71,7 +77,7 @@ def test_an_erasure_from_the_request_to_the_receipt(services: Services, mode: st
     assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/erasures/{ANN}")
     assert undone(services) == [*STEPS][1:]
     services.relate()
-    assert undone(services) == ["aggregates", "intelligence", "sinks", "caches"]
+    assert undone(services) == ["aggregates", "intelligence", "sinks", "applications", "caches"]
     services.count()
     assert undone(services) == ["caches"]
     services.wait(CACHE_SECONDS)
@@ -97,17 +103,62 @@ def test_an_erasure_waits_for_every_sink_that_was_ever_run(services: Services) -
     positions.insert_one({"_id": "postgres@1/kith.relation-changes/0", "epoch": 1, "next": 0})
     services.relate()
     services.count()
-    assert undone(services) == ["sinks", "caches"]
+    assert undone(services) == ["sinks", "applications", "caches"]
     for topic in ("relations", "consumers"):
         changes = "kith.relation-changes" if topic == "relations" else "kith.consumer-changes"
         for part in positions.find({"_id": {"$regex": f"^relations@1/kith.{topic}/"}, "emitted": {"$gt": 0}}):
-            assert undone(services) == ["sinks", "caches"]
+            assert undone(services) == ["sinks", "applications", "caches"]
             positions.update_one(
                 {"_id": f"postgres@1/{changes}/{part['_id'].rpartition('/')[2]}"},
                 {"$set": {"seen": [{"origin": part["_id"], "number": part["emitted"]}]}},
                 upsert=True,
             )
     assert undone(services) == ["caches"]
+
+
+def test_an_erasure_waits_until_applications_are_about_to_be_told_and_for_no_answer_of_theirs(
+    services: Services,
+) -> None:
+    database, app = services.database, "app_" + "a" * 16
+    assert services.call("DELETE", "/v1/consumers/ann", params={"mode": "delete"}).status_code == 202
+    database["positions"].insert_one({"_id": "webhooks@1/kith.consumer-changes/0", "epoch": 1, "next": 0})
+    services.relate()
+    services.count()
+    assert undone(services) == ["applications", "caches"]
+    # The webhooks service folds the erasure, and makes a notice of it in the same transaction.
+    notice = compliance.erased("default", "ann", [app], services.now)
+    database[NOTICES].insert_one(notice)
+    emitted = database["positions"].find(
+        {"_id": {"$regex": "^relations@1/kith.consumers/"}, "emitted": {"$gt": 0}}
+    )
+    seen = [{"origin": each["_id"], "number": each["emitted"]} for each in emitted]
+    database["positions"].update_one({"_id": "webhooks@1/kith.consumer-changes/0"}, {"$set": {"seen": seen}})
+    assert undone(services) == ["applications", "caches"]
+    database[RECEIPTS].insert_one({**compliance.receipt(notice, app), "reason": "the application has no endpoint"})
+    database[NOTICES].delete_one({"_id": notice["_id"]})
+    assert undone(services) == ["caches"]
+    services.wait(CACHE_SECONDS)
+    state = services.call("GET", f"/v1/erasures/{ANN}").json()
+    assert state["done"] is True
+    told = {"app": app, "state": "waiting", "reason": "the application has no endpoint"}
+    assert state["applications"] == [told]
+    keys = KeySet.import_key_set(services.call("GET", "/v1/erasures/keys").json())
+    claims = json.loads(jws.deserialize_compact(state["receipt"], keys, algorithms=["ES256"]).payload)
+    assert claims["applications"] == {app: "waiting"}
+    database[RECEIPTS].update_one({"app": app}, {"$set": {"state": "delivered", "settled": services.now}})
+    state = services.call("GET", f"/v1/erasures/{ANN}").json()
+    assert [each["state"] for each in state["applications"]] == ["delivered"], "shown as it is, beside the receipt"
+
+
+def test_a_copy_of_a_consumers_data_is_told_to_whom_they_agree(services: Services) -> None:
+    app = "app_" + "a" * 16
+    services.store(
+        [event("consumer.upserted", "e9", "2026-02-01T00:00:00Z", {"consumer_id": "ann", "consent": {app: True}})]
+    )
+    for consumer in ("ann", "ann", "bob"):
+        assert services.call("GET", f"/v1/consumers/{consumer}/export").status_code == 200
+    [notice] = services.database[NOTICES].find()
+    assert (notice["topic"], notice["consumer_id"], notice["apps"]) == ("consumer.exported", "ann", [app])
 
 
 @pytest.mark.parametrize("mode", ["anonymise", "delete"])
@@ -274,6 +325,49 @@ def test_an_export_holds_everything_and_says_what_it_masks(services: Services) -
     assert (gone["relations"], gone["relationships"]) == ([], [])
     assert gone["erasure"] == {"erasure": ANN, "mode": "delete"}
     assert gone["consumer"] == {"consumer_id": "ann", "erased": "delete"}
+
+
+def test_an_export_holds_what_was_concluded_about_somebody_and_nobody_else(mongo_database: Mongo) -> None:
+    world = Services(mongo_database, Access(Everyone(), audit=Recorder(MemoryAuditLog(), lambda: NOW)))
+    world.store([upserted("ann"), *facts("ann")])
+    prepare(mongo_database, INTELLIGENCE)
+    outcomes = OutcomeStore(mongo_database, str)
+    at = NOW.replace(microsecond=0)
+
+    def show(side: Side, id: str, others: Sequence[str], **as_of: Any) -> None:
+        far = "provider_id" if side == "consumer" else "consumer_id"
+        answer = {
+            "items": [{far: other, "rank": rank, "score": 1 / rank} for rank, other in enumerate(others, 1)],
+            "as_of": {"positions": {}, "month": "2026-11", "half_life_months": 6.0, "beta": 0.4, **as_of},
+        }
+        shown = EVERYTHING.list_of("default", side, id, answer, at)
+        assert shown is not None
+        outcomes.add([shown])
+
+    show("consumer", "ann", ["p7", "p8"], model="walk")
+    show("consumer", "bob", ["p7"], model="walk")
+    for number in range(120):  # more than a page
+        show("provider", "p9", ["bob", "ann"], model=f"places:{number:03}")
+    node = {"tenant": "default", "side": "consumer", "id": "ann", "community": "3", "pagerank": 0.1, "degree": 2}
+    mongo_database["graph_nodes"].insert_one({"_id": "default:consumer:ann", **node})
+
+    def asked(scopes: str, consumer: str = "ann") -> Any:
+        headers = {"Authorization": f"Bearer kith_{scopes}"}
+        return world.call("GET", f"/v1/consumers/{consumer}/export", headers=headers).json()
+
+    export = asked("consumers:read,relations:read,intelligence:read")
+    assert export["graph"] == {"relationships": 2, "community": "3", "pagerank": 0.1}
+    first, second, *others = export["recommended"]
+    assert (first["provider_id"], first["asked_about"], first["rank"]) == ("p7", "consumer", 1)
+    assert (second["provider_id"], second["score"], second["followed"]) == ("p8", 0.5, None)
+    assert [each["model"] for each in others] == [f"places:{number:03}" for number in range(120)]
+    assert {(each["provider_id"], each["asked_about"], each["rank"]) for each in others} == {("p9", "provider", 2)}
+    assert "bob" not in json.dumps(export)
+    without = asked("consumers:read,relations:read")
+    assert (without["graph"], without["recommended"]) == (None, None)
+    # Of bob nothing is stored but that he was recommended.
+    bob = asked("consumers:read,relations:read,intelligence:read", "bob")
+    assert len(bob["recommended"]) == 121
 
 
 def test_an_export_of_many_relations_comes_in_pages(services: Services) -> None:

@@ -1,6 +1,7 @@
 """A running system for a module: three service processes on the session's servers, with data of their own."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from pymongo.database import Database
@@ -14,12 +15,17 @@ from tests.support.end_to_end import running
 
 #: Short slices make many places where a crash can strike.
 SLICE_EVENTS = 100
+#: All lists of recommendations are recorded, and what follows them counts for ten seconds.
+OUTCOMES: dict[str, Any] = {"outcomes_share": 1.0, "outcomes_days": 10 / 86_400}
 
 
 @pytest.fixture(scope="module")
 def stack(servers: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
-    with own_settings(servers, slice_events=SLICE_EVENTS) as settings, running(settings, folder) as stack:
+    with (
+        own_settings(servers, slice_events=SLICE_EVENTS, **OUTCOMES) as settings,
+        running(settings, folder) as stack,
+    ):
         yield stack
 
 

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
 
 from services.bench.document import put
+from shared.local.clusters import KafkaCluster, MongoCluster
 from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import replace_taken
+from tests.fault.nodes import Kafka, Mongo, Node, direct, nodes_of, thaw
 from tests.fault.system import System
 from tests.fault.table import fault_table
 
@@ -79,37 +80,64 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if file := os.environ.get("KITH_FAULT_TABLE"):
         path = config.rootpath / file
         reports = [each for outcome in ("passed", "failed") for each in terminalreporter.stats.get(outcome, ())]
-        path.write_text(put(path.read_text(), "faults", fault_table(reports)))
+        text = path.read_text()
+        path.write_text(put(text, "faults", fault_table(reports, text)))
 
 
 @dataclass
 class FaultServers:
-    kafka: KafkaServer
-    mongo: MongoServer
+    kafka: Kafka
+    mongo: Mongo
 
     def heal(self) -> None:
         """Whatever the last test has done to them: they run, and nothing in them fails on purpose."""
-        for server in (self.kafka, self.mongo):
-            if not server.process.running:
-                server.start()
-        with MongoClient[dict[str, Any]](self.mongo.uri) as client:
-            client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+        nodes: list[Node] = [*nodes_of(self.mongo), *nodes_of(self.kafka)]
+        for node in nodes:
+            if node.process.running:
+                thaw(node)
+            else:
+                node.launch()
+        for server in (self.mongo, self.kafka):
+            server.wait_ready()
+        for member in nodes_of(self.mongo):
+            with direct(member) as client:
+                client.admin.command({"configureFailPoint": "failCommand", "mode": "off"})
+
+
+_TEST_COMMANDS = ("--setParameter", "enableTestCommands=1")
+_SHORT_SESSIONS = {"group.min.session.timeout.ms": "1000"}
 
 
 @contextmanager
 def start_servers(folder: Path) -> Iterator[FaultServers]:
     ports = replace_taken([0, 0, 0])
-    test_commands = ("--setParameter", "enableTestCommands=1")
-    short_sessions = {"group.min.session.timeout.ms": "1000"}
-    kafka = KafkaServer(folder / "kafka", ports[0], ports[1], folder / "kafka.log", short_sessions, heap="384m")
-    mongo = MongoServer(folder / "mongo", ports[2], folder / "mongo.log", test_commands, cache_gb=0.25)
+    kafka = KafkaServer(folder / "kafka", ports[0], ports[1], folder / "kafka.log", _SHORT_SESSIONS, heap="384m")
+    mongo = MongoServer(folder / "mongo", ports[2], folder / "mongo.log", _TEST_COMMANDS, cache_gb=0.25)
+    with _running(FaultServers(kafka, mongo)) as servers:
+        yield servers
+
+
+@contextmanager
+def start_three(folder: Path) -> Iterator[FaultServers]:
+    """Three of each. Members are missed after two to three seconds instead of ten, so that a test is short."""
+    elections = {"electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500}
+    kafka = KafkaCluster(folder / "kafka", folder / "kafka.log", _SHORT_SESSIONS)
+    mongo = MongoCluster(folder / "mongo", folder / "mongo.log", _TEST_COMMANDS, settings=elections)
+    with _running(FaultServers(kafka, mongo)) as servers:
+        yield servers
+
+
+@contextmanager
+def _running(servers: FaultServers) -> Iterator[FaultServers]:
     with ExitStack() as undo:
-        for server in (kafka, mongo):
-            undo.callback(server.stop)
+        for server in (servers.kafka, servers.mongo):
+            # Nobody uses the data again, and brokers that stop one after the other wait for those that are gone.
+            undo.callback(server.kill)
             server.launch()
-        for server in (kafka, mongo):
+        # MongoDB first: its replica set is founded meanwhile.
+        for server in (servers.mongo, servers.kafka):
             server.wait_ready()
-        yield FaultServers(kafka, mongo)
+        yield servers
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from shared.contracts.errors import Unavailable
@@ -17,9 +17,8 @@ from shared.kafka.clients import open_publisher
 from shared.kafka.topics_admin import ensure_topics
 from shared.letters.letter import Selection
 from shared.letters.store import Letters
-from shared.local.kafka import KafkaServer
-from shared.local.mongo import MongoServer
 from shared.local.processes import Process
+from tests.fault.nodes import Node, freeze, leader, nodes_of, primary, thaw
 from tests.fault.points import STEPS
 from tests.fault.system import System, has_struck
 from tests.fault.test_commit_answers import FAIL_POINTS, fail, failed
@@ -51,6 +50,8 @@ class Nemesis:
             self._lose_answers,
             self._replay,
         ]
+        if len(nodes_of(system.kafka)) > 1:
+            self._kinds += [self._end_server, self._cut_off, self._cut_off, self._cut_off]
         self._round: list[Callable[[], str]] = []
         self.survived: Counter[str] = Counter()
         self.wrong: list[str] = []
@@ -173,7 +174,7 @@ class Nemesis:
         self._system.forget(worker)
 
     def _end_server(self) -> str:
-        server: KafkaServer | MongoServer = self._random.choice((self._system.kafka, self._system.mongo))
+        server, name = self._server()
         how = self._random.choice((signal.SIGKILL, signal.SIGTERM))
         if how == signal.SIGKILL:
             server.kill()
@@ -182,8 +183,26 @@ class Nemesis:
         away = self._random.choice((0.0, 2.0, 12.0))
         time.sleep(away)
         server.start()
-        name = "the broker" if server is self._system.kafka else "mongod"
         return f"{how.name} of {name}"
+
+    def _cut_off(self) -> str:
+        server, name = self._server()
+        freeze(server)
+        time.sleep(self._random.choice((1.0, 5.0, 12.0)))
+        thaw(server)
+        return f"SIGSTOP of {name}"
+
+    def _server(self) -> tuple[Node, str]:
+        """Mostly the one of several that leads, and what it is."""
+        kafka, mongo = self._system.kafka, self._system.mongo
+        is_kafka = self._random.random() < 0.5
+        nodes: Sequence[Node] = nodes_of(kafka) if is_kafka else nodes_of(mongo)
+        if len(nodes) == 1 or self._random.random() < 0.25:
+            return self._random.choice(nodes), "a broker" if is_kafka else "a mongod"
+        if is_kafka:
+            topic = f"{self._system.settings.topic_prefix}.relations"
+            return leader(kafka, topic, self._random.randrange(4)), "a partition's leader"
+        return primary(mongo), "the primary"
 
     def _step_down(self) -> str:
         self._system.client.admin.command("replSetStepDown", 3, force=True)

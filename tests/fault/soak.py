@@ -1,4 +1,4 @@
-"""The soak test: ``python -m tests.fault.soak MINUTES [--seed 7]``.
+"""The soak test: ``python -m tests.fault.soak MINUTES [--seed 7] [--three]``.
 
 Several workers of both services under a steady load, and a random fault every few seconds, from a seed. What is
 stored is compared with a fold of the log all the while and at the end. The status is 0 when nothing was wrong.
@@ -18,9 +18,10 @@ from random import Random
 from pymongo.errors import PyMongoError
 
 from shared.contracts.errors import Unavailable
-from tests.fault.conftest import CLIENTS, FaultServers, start_servers
+from tests.fault.conftest import CLIENTS, FaultServers, start_servers, start_three
 from tests.fault.load import Item, market_items
 from tests.fault.nemesis import CREW, MAX_POLL_SECONDS, Nemesis
+from tests.fault.nodes import nodes_of
 from tests.fault.system import System, memory_mb
 from tests.fault.test_poison import poison
 
@@ -35,12 +36,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the faults and of the events (default 1)")
     parser.add_argument("--rate", type=float, default=100.0, help="events a second (default 100)")
     parser.add_argument("--client", choices=CLIENTS, default=CLIENTS[0], help="the Kafka client of the workers")
+    parser.add_argument("--three", action="store_true", help="on three brokers and a replica set of three")
     chosen = parser.parse_args()
     # Servers come and go here, and the client tells of it at length.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="kith-soak-") as name, ExitStack() as exit:
         folder = Path(name)
-        servers = exit.enter_context(start_servers(folder))
+        servers = exit.enter_context((start_three if chosen.three else start_servers)(folder))
         system = System(
             servers.kafka,
             servers.mongo,
@@ -126,6 +128,7 @@ class Soak:
         width = max((len(kind) for kind in survived), default=0)
         lines = [
             f"Soak of {lasted / 60:.1f} minutes with {self._system.settings.kafka_client}, seed {self._seed}",
+            f"  servers           {len(nodes_of(self._system.kafka))} of each",
             f"  workers           {', '.join(f'{count} of {service}' for service, count in CREW.items())}",
             f"  events            {self._events:,} stored, {self._rate:.0f} a second sent",
             f"  changes           {self._system.stored('analytics'):,} counted",

@@ -15,13 +15,12 @@ from services.cli.up import environment
 from services.demo.lag import Lag, LagReader
 from shared.contracts.errors import Unavailable
 from shared.kafka.topics_admin import ensure_topics
-from shared.local.kafka import KafkaServer
-from shared.local.mongo import MongoServer
 from shared.local.processes import Process, tail
 from shared.runtime.protocols import Document
 from shared.settings import Settings
 from tests.fault.invariant import Invariant
 from tests.fault.load import Item, Load
+from tests.fault.nodes import Kafka, Mongo, nodes_of
 from tests.fault.watch import Watch
 from tests.support.paths import ROOT
 
@@ -34,9 +33,7 @@ SLICE_EVENTS = 50
 class System:
     """Workers on a name of their own. Context manager: at the end everything that it started is ended."""
 
-    def __init__(
-        self, kafka: KafkaServer, mongo: MongoServer, folder: Path, name: str, **settings: object
-    ) -> None:
+    def __init__(self, kafka: Kafka, mongo: Mongo, folder: Path, name: str, **settings: object) -> None:
         self.kafka, self.mongo = kafka, mongo
         self._folder = folder
         self.settings = Settings(
@@ -47,6 +44,7 @@ class System:
                 "group": name,
                 "database": name,
                 "partitions": 4,
+                "replication": len(nodes_of(kafka)),
                 "slice_events": SLICE_EVENTS,
                 "session_timeout_ms": int(SESSION_SECONDS * 1000),
                 "access": "open",

@@ -49,6 +49,9 @@ TITLES = {
         "Backup under load, MongoDB loses everything, restore: replayed exactly, erased stay erased"
     ),
     ("replay", "replayed_twice_after_newer_events"): "Dead letters replayed twice, after newer events",
+    ("three", "one_of_three_is_lost_or_cut_off"): (
+        "Three of each: primary and leader killed, then cut off; a primary dies ahead of all others"
+    ),
     ("starved", "one_slice_takes_too_long"): "A slice slower than `max_poll_interval`",
     (
         "topic_recreated",

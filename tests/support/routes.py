@@ -114,7 +114,7 @@ def bare(access: Access) -> Apps:
         return app
 
     def apps() -> FastAPI:
-        app = apps_app(nothing, nothing, nothing, list, access=access)
+        app = apps_app(nothing, nothing, nothing, nothing, list, access=access)
         add_portal(app, "http://127.0.0.1:8708", {})
         return app
 

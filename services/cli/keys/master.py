@@ -94,6 +94,28 @@ def list_command(json_line: Json = False) -> None:
     console.print(fitted("Master keys", columns, shown, console))
 
 
+def publish_command(json_line: Json = False) -> None:
+    """Publish every wrapped data key to the topic of keys, KITH_KEYS_TOPIC.
+
+    Once after the topic was switched on: the services publish only what changes from then on. And now and then, so
+    that Kafka removes destroyed keys even where nothing changes. Services keep running. Needs no master key.
+    """
+    from shared.mongo.store import connect
+    from shared.settings import mongo_of
+    from shared.vault.mongo_store import MongoKeyStore
+    from shared.vault.open import published
+
+    settings = read_settings()
+    if settings.keys_topic == "off":
+        raise ConfigurationError("KITH_KEYS_TOPIC is off: there is no topic of keys")
+    with connect(mongo_of(settings)) as client:
+        database = client[settings.database]
+        store = published(settings, database, MongoKeyStore(database))
+        store.sweep()
+        count = store.publish_all()
+    typer.echo(json.dumps({"data_keys": count}) if json_line else f"{count:,} data keys are published.")
+
+
 def rotate_command(json_line: Json = False) -> None:
     """Re-encrypt every data key under a new wrapping key, and that under the current master key.
 
@@ -104,8 +126,7 @@ def rotate_command(json_line: Json = False) -> None:
     from shared.access.acts import INSTALLATION, recorder
     from shared.mongo.store import connect
     from shared.settings import mongo_of, require
-    from shared.vault.mongo_store import MongoKeyStore
-    from shared.vault.open import master_keys
+    from shared.vault.open import key_store, master_keys
     from shared.vault.rotation import rotate
 
     settings = read_settings()
@@ -115,7 +136,7 @@ def rotate_command(json_line: Json = False) -> None:
     with connect(mongo_of(settings)) as client, _bar() as progress:
         database = client[settings.database]
         with recorder(settings, database) as acts:
-            done = rotate(MongoKeyStore(database), masters, progress)
+            done = rotate(key_store(settings, database), masters, progress)
             acts.record(INSTALLATION, "keys.rotate", {"master_key": done.master}, {"data_keys": done.keys})
     if json_line:
         typer.echo(json.dumps({"data_keys": done.keys, "wrapping_key": done.number, "master_key": done.master}))

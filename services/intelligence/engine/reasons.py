@@ -1,12 +1,12 @@
 """Why: the terms of a score, largest first. Pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.intelligence.engine.answers import Via
 from services.intelligence.engine.question import Question
+from services.intelligence.engine.ranking import best
 from services.intelligence.engine.rows import Floats, Ints, counted, summed
 from services.intelligence.engine.walk import Walk
 
@@ -26,17 +26,15 @@ def explain(walk: Walk, targets: Sequence[int], question: Question) -> list[Reas
 
 def _of_consumer(walk: Walk, targets: Sequence[int], question: Question) -> list[Reasons]:
     ends = np.cumsum(walk.lengths)
+    starts = ends - walk.lengths
+    terms = _Terms(walk, walk.start, walk.first, question)
     found = []
     for target, (sums, knows) in zip(targets, walk.by_first(targets), strict=True):
         if question.known:  # its own relationship is no reason
             sums[walk.first == target] = 0
-
-        def counts(index: int, knows: NDArray[np.bool_] = knows) -> tuple[int, int]:
-            of = int(walk.lengths[index])
-            row = slice(int(ends[index]) - of, int(ends[index]))
-            return int((knows[row] & (walk.parts[row] > 0)).sum()), of
-
-        found.append(_terms(walk, walk.start, walk.first, sums, counts, question))
+        chosen = terms.largest(sums)
+        shared = [int(np.count_nonzero(knows[starts[at] : ends[at]])) for at in chosen]
+        found.append(terms.reasons(sums, chosen, shared, walk.lengths[chosen].tolist()))
     return found
 
 
@@ -52,32 +50,41 @@ def _of_provider(walk: Walk, targets: Sequence[int], question: Question) -> list
             met, parts = walk.met[others], walk.parts[others]
             sums, shared = summed(met, parts, room), counted(met[parts > 0], room)
         providers = rows["consumer"].row(target).astype(np.int64)
-
-        def counts(index: int, providers: Ints = providers, shared: Ints = shared) -> tuple[int, int]:
-            provider = providers[index]
-            return int(shared[provider]), int(rows["provider"].length[provider])
-
-        found.append(_terms(walk, target, providers, sums[providers], counts, question))
+        terms, wholes = _Terms(walk, target, providers, question), sums[providers]
+        chosen = terms.largest(wholes)
+        which = providers[chosen]
+        of = rows["provider"].length[which]
+        found.append(terms.reasons(wholes, chosen, shared[which].tolist(), of.tolist()))
     return found
 
 
-def _terms(
-    walk: Walk,
-    consumer: int,
-    providers: Ints,
-    wholes: Floats,
-    counts: Callable[[int], tuple[int, int]],
-    question: Question,
-) -> Reasons:
-    """``counts`` gives, of an index of ``providers``, how many consumers share it, and of how many."""
-    ids = walk.graph.names["provider"].ids
-    consumer_id = walk.graph.names["consumer"].ids[consumer]
-    terms = np.flatnonzero(wholes)
-    order = sorted(terms.tolist(), key=lambda index: (-wholes[index], ids[providers[index]]))
-    via = []
-    for index in order[: question.reasons]:
-        provider_id = ids[providers[index]]
-        strength = walk.graph.strength(consumer_id, provider_id, question) or 0.0
-        via.append(Via(provider_id, strength, *counts(index), int(wholes[index])))
-    listed = sum(each.whole for each in via)
-    return tuple(via), len(order) - len(via), int(wholes.sum()) - listed
+class _Terms:
+    """The providers that a consumer knows, as terms of scores."""
+
+    def __init__(self, walk: Walk, consumer: int, providers: Ints, question: Question) -> None:
+        self._graph, self._question = walk.graph, question
+        self._consumer_id = walk.graph.names["consumer"].ids[consumer]
+        ids = walk.graph.names["provider"].ids
+        self._ids = [ids[provider] for provider in providers.tolist()]
+        #: The same few lead to most answers.
+        self._strengths: dict[int, float] = {}
+
+    def largest(self, wholes: Floats) -> list[int]:
+        """Which of the providers have the largest terms."""
+        return best(wholes, self._ids, self._question.reasons)
+
+    def reasons(self, wholes: Floats, chosen: Sequence[int], shared: Sequence[int], of: Sequence[int]) -> Reasons:
+        """The terms that were chosen, with how many consumers share each of them, and of how many."""
+        via = tuple(
+            Via(self._ids[at], self._strength(at), count, of_count, int(wholes[at]))
+            for at, count, of_count in zip(chosen, shared, of, strict=True)
+        )
+        listed = sum(each.whole for each in via)
+        return via, int(np.count_nonzero(wholes)) - len(via), int(wholes.sum()) - listed
+
+    def _strength(self, at: int) -> float:
+        found = self._strengths.get(at)
+        if found is None:
+            strength = self._graph.strength(self._consumer_id, self._ids[at], self._question)
+            found = self._strengths[at] = strength or 0.0
+        return found

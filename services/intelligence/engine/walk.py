@@ -80,7 +80,7 @@ class Walk:
         return np.add.reduceat(self.parts, starts)
 
     def by_first(self, targets: Sequence[int]) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
-        """For each target: what each of ``first`` adds to its sum, and which of ``met`` know it. For a walk from a
+        """For each target: what each of ``first`` adds to its sum, and through which of ``met``. For a walk from a
         consumer."""
         far = self.graph.rows[other(self.side)]
         starts = np.cumsum(self.lengths) - self.lengths
@@ -90,6 +90,7 @@ class Walk:
             for bit, target in enumerate(targets[block : block + 16]):
                 known[far.row(target)] |= np.uint16(1 << bit)
             bits = known[self.met]
+            bits[self.parts == 0] = 0
             for bit in range(len(targets[block : block + 16])):
                 knows = (bits & np.uint16(1 << bit)) > 0
                 yield np.add.reduceat(self.parts * knows, starts), knows

@@ -20,9 +20,9 @@ NOT_AVAILABLE_HERE = ProblemType(
 UNAVAILABLE = ProblemType(
     "unavailable",
     503,
-    "Kafka or MongoDB is temporarily unavailable",
-    "A server that the request needs does not answer, or answers too slowly. What was stored before stays as "
-    "it is.",
+    "A server that the request needs is unavailable",
+    "Kafka, MongoDB, or Cassandra with `KITH_READS=cassandra`, does not answer, answers too slowly, or lacks "
+    "tables, which `detail` then says. What was stored before stays as it is.",
     "Send the request again after the seconds of the header `Retry-After`. An operator finds the reason in "
     "`/health/ready` and `kith status`.",
 )

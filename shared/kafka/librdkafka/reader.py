@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as Found
 
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.kafka.bounds import LogBounds
 from shared.kafka.librdkafka.delivery import LASTING
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
@@ -95,6 +96,7 @@ class LibrdkafkaReader:
         self._mine: set[Partition] = set()
         self._revoked: set[Partition] = set()
         self._assigned: set[Partition] = set()
+        self._bounds = LogBounds()
         self._unmirrored: dict[Partition, int] = {}
         #: The offset after the last record returned by poll, and the offset at which the end of the log was
         #: reached.
@@ -176,11 +178,7 @@ class LibrdkafkaReader:
             raise Unavailable(f"Kafka does not report the start and end of the log of {partition}")
         first, end = found
         start = first if offset is None else offset
-        if not first <= start <= end:
-            raise ConfigurationError(
-                f"{partition}: the next offset is {start}, but the log holds {first} to {end}. Was the topic "
-                "recreated, or did retention delete unread records?"
-            )
+        self._bounds.check(partition, start, first, end)
         self._delivered[partition] = start
         self._at_end.pop(partition, None)
         if partition in self._mine:

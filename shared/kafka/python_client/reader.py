@@ -23,6 +23,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.kafka.bounds import LogBounds
 from shared.kafka.python_client.headers import read_any_header_name
 from shared.kafka.python_client.joining import EvenAssignor, joining, read_while_joining
 from shared.runtime.protocols import Partition, Polled, Record
@@ -176,6 +177,7 @@ class KafkaReader:
         self._delivered: dict[TopicPartition, int] = {}
         self._consumer.subscribe(topics=list(topics), listener=self._listener)
         read_while_joining(self._consumer)
+        self._bounds = LogBounds()
         self._unmirrored: dict[TopicPartition, OffsetAndMetadata] = {}
         self._mirrored_at = 0.0
 
@@ -219,11 +221,7 @@ class KafkaReader:
             first = self._consumer.beginning_offsets([tp])[tp]
             end = self._consumer.end_offsets([tp])[tp]
         start = first if offset is None else offset
-        if not first <= start <= end:
-            raise ConfigurationError(
-                f"{partition}: the next offset is {start}, but the log holds {first} to {end}. Was the topic "
-                "recreated, or did retention delete unread records?"
-            )
+        self._bounds.check(partition, start, first, end)
         self._delivered[tp] = start
         try:
             self._consumer.seek(tp, start)

@@ -117,6 +117,20 @@ def test_while_the_count_is_away_what_was_taken_is_spent_and_no_more() -> None:
     assert world.sent(app, 1)
 
 
+def test_what_is_left_is_told_as_far_as_the_process_knows() -> None:
+    world, app = World(2), caller(1_000)
+
+    def left(process: int, amount: int) -> int:
+        quota = asyncio.run(world.processes[process].take(app, amount))
+        assert quota is not None
+        assert (quota.limit, quota.reset) == (1_000, 7_200)
+        return quota.remaining
+
+    assert [left(0, 1), left(0, 1), left(1, 300), left(0, 8)] == [999, 998, 690, 990]
+    assert left(0, 1) == 689, "it has asked again"
+    assert asyncio.run(world.processes[0].take(caller(None), 5)) is None
+
+
 def test_a_quota_that_the_tenant_changes_holds_at_once() -> None:
     world = World()
     assert world.sent(caller(10), 10)

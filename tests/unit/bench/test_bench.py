@@ -9,7 +9,7 @@ from kafka.partitioner import murmur2
 from rich.console import Console
 from rich.table import Table
 
-from services.bench import connect, document, report
+from services.bench import capacity, connect, document, report
 from services.bench.__main__ import available, parser
 from services.bench.attacks import ATTACKS
 from services.bench.contenders import CONTENDERS
@@ -17,7 +17,7 @@ from services.bench.door import door_ratios
 from services.bench.events import AMENDED, FRESH, REDELIVERED, Mix, ending, generate
 from services.bench.growth import Point, rate_between
 from services.bench.http import parse_head, request
-from services.bench.latency import percentile, summary
+from services.bench.latency import READERS, percentile, summary
 from services.bench.load import bodies
 from services.bench.measure import Run
 from services.bench.neighbours import PROBES, row_of
@@ -35,6 +35,31 @@ COUNT = 20_000
 
 def run(contender: str, rate: float, repetition: int = 1, scenario: str = "first") -> Run:
     return Run(contender, scenario, repetition, 1000, 0, 1.0, rate, 10.0, 20.0, 5.0, 64.0, 620)
+
+
+# What a deployment needs
+
+
+def test_the_sum_follows_from_the_figures() -> None:
+    figures = capacity.Figures(*range(1, len(capacity.Figures._fields) + 1))._replace(
+        door_rate=1_000.0,
+        worker_rate=250.0,
+        event_bytes=100.0,
+        change_bytes=100.0,
+        fact_bytes=300.0,
+        relationship_bytes=400.0,
+        key_bytes=100.0,
+        intelligence_mb=0.0,
+        intelligence_bytes=50.0,
+    )
+    lines = capacity.example(figures, consumers=1_000_000, met=50, rate=300).splitlines()
+    last = [line.split("|")[-2].strip() for line in lines[2:]]
+    # 2 × 300 ÷ 1,000 and 2 × 300 ÷ 250, rounded up, and one more.
+    assert last[:2] == ["2", "4"]
+    # A day has 25.92 million events, a year 9.4608 billion; there are 50 million relationships.
+    assert last[3:] == ["15.6 GB", "8.5 TB", "60.0 GB", "300 MB", "2.5 GB"]
+    assert capacity.table(figures).count("\n") == 1 + len(capacity.ROWS)
+    assert {name for name, _, _ in capacity.ROWS} == set(capacity.Figures._fields)
 
 
 def test_the_bridge_is_compared_with_each_peer_and_with_the_rate_that_it_is_to_reach() -> None:
@@ -202,9 +227,10 @@ def test_percentiles_are_measured_values() -> None:
 
 
 def test_latency_is_met_only_when_both_percentiles_are() -> None:
-    assert summary("librdkafka", 1000.0, [0.01] * 100)["met"]
-    assert not summary("librdkafka", 1000.0, [0.06] * 100)["met"]
-    assert not summary("librdkafka", 1000.0, [0.01] * 90 + [0.3] * 10)["met"]
+    relations = READERS[0]
+    assert summary(relations, "librdkafka", 1000.0, [0.01] * 100)["met"]
+    assert not summary(relations, "librdkafka", 1000.0, [0.06] * 100)["met"]
+    assert not summary(relations, "librdkafka", 1000.0, [0.01] * 90 + [0.3] * 10)["met"]
 
 
 def test_a_rate_is_taken_between_two_points() -> None:

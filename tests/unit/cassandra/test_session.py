@@ -5,7 +5,7 @@ from cassandra import AuthenticationFailed, InvalidRequest, OperationTimedOut, U
 from cassandra.cluster import NoHostAvailable
 
 from shared.cassandra.session import translated
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import NotPrepared, Unavailable
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_no_retry_mends_stays_what_it_is() -> None:
     ],
 )
 def test_tables_that_are_not_there_are_named_with_what_makes_them(said: str) -> None:
-    with pytest.raises(Unavailable, match="kith rebuild cassandra"), translated():
+    with pytest.raises(NotPrepared, match="kith rebuild cassandra"), translated():
         raise InvalidRequest(f'Error from server: code=2200 [Invalid query] message="{said}"')
 
 

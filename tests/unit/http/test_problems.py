@@ -12,11 +12,12 @@ from fastapi import FastAPI, HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contracts.errors import NotPrepared, Unavailable
 from shared.http.problems import client, server
 from shared.http.problems.kind import ProblemType
 from shared.http.problems.lookup import TYPES, of_status, of_uri
 from shared.http.scopes import public
-from shared.http.server import Refusal, problem
+from shared.http.server import Refusal, add_problem_handlers, problem
 from tests.support.builders import OPEN
 from tests.support.paths import ROOT
 from tests.support.routes import bare
@@ -157,3 +158,27 @@ def test_a_problem_has_the_members_that_it_is_given() -> None:
     assert answer.headers["retry-after"] == "1"
     assert b'"type":"/problems/too-busy"' in bytes(answer.body)
     assert b'"errors":[]' in bytes(answer.body)
+
+
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (
+            Unavailable("MongoDB: secret.host refused"),
+            "A server that the request needs is unavailable; try again later",
+        ),
+        (NotPrepared("there are no tables: run `kith up`"), "there are no tables: run `kith up`"),
+    ],
+)
+def test_an_outage_tells_nothing_and_missing_tables_what_makes_them(error: Exception, detail: str) -> None:
+    app = FastAPI()
+    add_problem_handlers(app)
+
+    @app.get("/asked")
+    def asked() -> None:
+        raise error
+
+    [answer] = get(app, "/asked")
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == detail
+    assert int(answer.headers["Retry-After"]) > 0

@@ -2,10 +2,12 @@
 
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
 from shared.contracts.limits import Most, Owner
+from shared.http.contention import Contention
 from shared.http.fair_pool import FairPool
 from shared.http.processor import ACTIVE_SECONDS, BURST_SECONDS, MOST_SECONDS, Processor
 
@@ -51,6 +53,41 @@ def test_each_of_several_has_its_part_of_the_time(tenants: int) -> None:
             used += 0.005
         clock.now += 0.001
     assert used / 10 == pytest.approx(1 / tenants, rel=0.05)
+
+
+def test_what_the_process_does_not_get_is_nobodys_share() -> None:
+    """Beside other processes half of the time of a clock would be all that there is."""
+    clock = Clock()
+    processor, used = Processor(clock, lambda: 0.25), 0.0
+    for _ in range(10_000):
+        processor.spent(B, 0)
+        if processor.wait_seconds(A) == 0:
+            processor.spent(A, 0.001)
+            used += 0.001
+        clock.now += 0.001
+    assert used / 10 == pytest.approx(0.25 / 2, rel=0.05)
+
+
+def test_the_kernel_tells_what_the_event_loop_got(tmp_path: Path) -> None:
+    clock, file = Clock(), tmp_path / "schedstat"
+
+    def told(ran_ms: int, waited_ms: int) -> float:
+        file.write_text(f"{ran_ms * 1_000_000} {waited_ms * 1_000_000} 7\n")
+        clock.now += 1
+        return found.share()
+
+    file.write_text("0 0 0\n")
+    found = Contention(file, clock)
+    assert told(100, 0) == 1
+    assert told(200, 300) == 0.25
+    assert told(200, 301) == 0.25, "hardly wanted: what was measured last"
+    assert told(300, 300) == 1
+    assert told(301, 9_000) == 0.05
+    file.unlink()
+    clock.now += 1
+    assert found.share() == 0.05
+    assert Contention(file, clock).share() == 1
+    assert 0 < Contention().share() <= 1
 
 
 def test_it_waits_until_it_has_made_up_for_what_it_used_and_no_longer() -> None:

@@ -12,7 +12,7 @@ from services.bench.__main__ import parser
 from services.cli.__main__ import app as kith
 from services.cli.settings import ELSEWHERE
 from shared.contracts.services import SERVICES
-from shared.contracts.topics import INPUTS, OUTPUTS
+from shared.contracts.topics import INPUTS, OUTPUTS, WRAPPED_KEYS
 from shared.settings import Settings
 from tests.support.builders import OPEN, TOPICS
 from tests.support.documents import DOCUMENTS, PAGES, SITE, code, each_document, requests, spans
@@ -73,6 +73,8 @@ def test_variables_are_settings(document: Path) -> None:
     known = {f"KITH_{name.upper()}" for name in Settings.model_fields} | set(ELSEWHERE)
     for conftest in ("tests/conftest.py", "tests/fault/conftest.py"):
         known |= set(re.findall(r"KITH_\w+", (ROOT / conftest).read_text()))
+    for compose in ("docker-compose.yml", "deploy/compose.production.yml"):
+        known |= set(re.findall(r"\$\{(KITH_\w+)", (ROOT / compose).read_text()))
     named = set(re.findall(r"KITH_[A-Z_]*[A-Z]", document.read_text())) - {"KITH_KEY", "KITH_AUTH"}
     assert named <= known
 
@@ -88,7 +90,7 @@ def test_the_pages_name_many_of_each() -> None:
 @each_document
 def test_topics_are_topics(document: Path) -> None:
     named = {span for span in spans(document) if re.fullmatch(r"kith\.[a-z-]+", span)}
-    assert named <= {TOPICS.name(short) for short in (*INPUTS, *OUTPUTS)}
+    assert named <= {TOPICS.name(short) for short in (*INPUTS, *OUTPUTS, WRAPPED_KEYS)}
 
 
 def openapi() -> dict[str, dict[str, Any]]:

@@ -1,0 +1,151 @@
+"""A KeyStore whose keys are in a topic as well, each before anything is sealed with it: the log restores them."""
+
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pymongo
+from pymongo.collection import Collection as MongoCollection
+from pymongo.database import Database
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from shared.contracts.errors import Unavailable
+from shared.mongo.errors import translated
+from shared.runtime.protocols import Document, Message
+from shared.vault.key_records import key_messages, wrapping_messages
+from shared.vault.protocols import Destroyed, KeyStore, Wrapped, Wrapping
+from shared.vault.schema import UNPUBLISHED_KEYS
+
+#: In place of the ids of data keys: all wrapping keys.
+_WRAPPINGS = "*"
+#: Whoever has written a note has published, or failed to, within this time.
+_ABANDONED = timedelta(seconds=60)
+_TIMEOUT_SECONDS = 10.0
+_TRIES = 20
+_BATCH = 5_000
+
+
+class PublishedKeyStore:
+    """``store``, whose changes are published to ``topic`` by ``publish``, which returns once all replicas have the
+    messages and raises Unavailable.
+
+    A change is noted in MongoDB first, then made, then published, and the note removed. Whoever finds a note that
+    another process has left publishes what it names. What is published is read again afterwards: where a key was
+    destroyed in between, its mark follows it.
+    """
+
+    def __init__(
+        self,
+        store: KeyStore,
+        database: Database[Document],
+        topic: str,
+        publish: Callable[[Sequence[Message]], None],
+    ) -> None:
+        self._store, self._topic, self._publish = store, topic, publish
+        self._notes: MongoCollection[Document] = database.get_collection(
+            UNPUBLISHED_KEYS,
+            read_concern=ReadConcern("majority"),
+            write_concern=WriteConcern("majority", wtimeout=10_000),
+        )
+        self._swept = False
+
+    def find(self, ids: Collection[str]) -> dict[str, Wrapped | Destroyed]:
+        found = self._store.find(ids)
+        if found and (noted := self._noted(found)):
+            with self._published(noted):
+                pass
+            return self._store.find(ids)
+        return found
+
+    def insert(self, keys: Mapping[str, Wrapped]) -> set[str]:
+        if not keys:
+            return set()
+        with self._published(keys):
+            return self._store.insert(keys)
+
+    def destroy(self, id: str) -> None:
+        with self._published([id]):
+            self._store.destroy(id)
+
+    def not_under(self, number: int, after: str, limit: int) -> list[tuple[str, Wrapped]]:
+        return self._store.not_under(number, after, limit)
+
+    def rewrap(self, changes: Sequence[tuple[str, Wrapped, Wrapped]]) -> int:
+        if not changes:
+            return 0
+        with self._published([id for id, _, _ in changes]):
+            return self._store.rewrap(changes)
+
+    def count_under(self, number: int) -> int:
+        return self._store.count_under(number)
+
+    def wrappings(self) -> list[Wrapping]:
+        if not self._swept:
+            self.sweep()
+            self._swept = True
+        if self._noted([_WRAPPINGS]):
+            with self._published([_WRAPPINGS]):
+                pass
+        return self._store.wrappings()
+
+    def add_wrapping(self, wrapping: Wrapping) -> bool:
+        with self._published([_WRAPPINGS]):
+            return self._store.add_wrapping(wrapping)
+
+    def replace_wrapping(self, old: Wrapping, new: Wrapping) -> bool:
+        with self._published([_WRAPPINGS]):
+            return self._store.replace_wrapping(old, new)
+
+    def sweep(self) -> None:
+        """Publish what processes have left that died in between. Raises Unavailable."""
+        before = datetime.now(UTC) - _ABANDONED
+        with translated(), pymongo.timeout(_TIMEOUT_SECONDS):
+            left = list(self._notes.find({"at": {"$lt": before}}))
+        for note in left:
+            with self._published(note["ids"]):
+                pass
+            with translated(), pymongo.timeout(_TIMEOUT_SECONDS):
+                self._notes.delete_one({"_id": note["_id"]})
+
+    def publish_all(self) -> int:
+        """Publish every key, whether it has been or not. Returns how many there are. Raises Unavailable."""
+        with self._published([_WRAPPINGS]):
+            pass
+        after, count = "", 0
+        while found := self._store.not_under(0, after, _BATCH):
+            with self._published([id for id, _ in found]):
+                pass
+            after, count = found[-1][0], count + len(found)
+        return count
+
+    def _noted(self, ids: Collection[str]) -> list[str]:
+        """Those among ``ids`` that some note names."""
+        with translated(), pymongo.timeout(_TIMEOUT_SECONDS):
+            notes = self._notes.find({"ids": {"$in": list(ids)}}, {"ids": 1})
+            named = {id for note in notes for id in note["ids"]}
+        return [id for id in ids if id in named]
+
+    @contextmanager
+    def _published(self, ids: Collection[str]) -> Iterator[None]:
+        """Around a change of these keys, or of none."""
+        named = list(ids)
+        note: Document = {"_id": uuid.uuid4().hex, "ids": named, "at": datetime.now(UTC)}
+        with translated(), pymongo.timeout(_TIMEOUT_SECONDS):
+            self._notes.insert_one(note)
+        yield
+        self._send(named)
+        with translated(), pymongo.timeout(_TIMEOUT_SECONDS):
+            self._notes.delete_one({"_id": note["_id"]})
+
+    def _send(self, ids: Sequence[str]) -> None:
+        sent: tuple[object, object] | None = None
+        for _ in range(_TRIES):
+            wrappings = self._store.wrappings() if _WRAPPINGS in ids else []
+            keys = self._store.find([id for id in ids if id != _WRAPPINGS])
+            if (wrappings, keys) == sent:
+                return
+            self._publish([*wrapping_messages(self._topic, wrappings), *key_messages(self._topic, keys)])
+            sent = wrappings, keys
+        raise Unavailable("the keys are changed faster than they can be published")
