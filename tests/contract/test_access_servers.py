@@ -1,5 +1,5 @@
-"""Real servers that ask who comes: SASL/SCRAM with ACLs on Kafka, users with roles on MongoDB. Each service gets
-the least that it needs, works with that, and can do no more."""
+"""The servers of deploy/compose.production.yml: TLS, SASL/SCRAM with ACLs on Kafka, users with roles on MongoDB.
+Each service gets the least that it needs, as that file tells it, works with that, and can do no more."""
 
 import json
 from collections.abc import Callable, Iterator
