@@ -23,16 +23,18 @@ ENV UV_COMPILE_BYTECODE=1 \
 WORKDIR /build
 COPY tools/uv.txt tools/
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore --require-hashes -r tools/uv.txt
-# The packages are a layer of their own, built anew only when the lock changes. The services need the extra "api"; with
-# "otel" (8 MB), traces need no image of their own.
+# What the image is for: by default every service and the command. An image of one service has its extras alone, as
+# deploy/compose.production.yml builds them.
+ARG EXTRAS="api cassandra exports intelligence measures otel postgres rabbitmq webhooks"
+# The packages are a layer of their own, built anew only when the lock changes.
 COPY pyproject.toml uv.lock ./
-RUN uv sync --frozen --no-dev --extra api --extra cassandra --extra exports --extra intelligence --extra measures --extra otel --extra postgres --extra rabbitmq --extra webhooks --no-install-project
+RUN uv sync --frozen --no-dev $(printf -- '--extra %s ' $EXTRAS) --no-install-project
 COPY LICENSE README.md ./
 COPY services services
 COPY shared shared
 # The second call leaves out what only the build of the package needs.
-RUN uv sync --frozen --no-dev --extra api --extra cassandra --extra exports --extra intelligence --extra measures --extra otel --extra postgres --extra rabbitmq --extra webhooks --no-editable \
-    && uv sync --frozen --no-default-groups --extra api --extra cassandra --extra exports --extra intelligence --extra measures --extra otel --extra postgres --extra rabbitmq --extra webhooks --no-editable
+RUN uv sync --frozen --no-dev $(printf -- '--extra %s ' $EXTRAS) --no-editable \
+    && uv sync --frozen --no-default-groups $(printf -- '--extra %s ' $EXTRAS) --no-editable
 
 
 FROM ${PYTHON_IMAGE} AS kith
@@ -42,5 +44,15 @@ ENV PATH=/opt/kith/bin:$PATH \
     PYTHONUNBUFFERED=1
 USER kith
 EXPOSE 8701 8702 8703 8704 8705 8706 8707 8708 8709 8710 8711
+# Last: another revision alone makes no other layer.
+ARG VERSION=unknown
+ARG REVISION=unknown
+ARG SOURCE=
+LABEL org.opencontainers.image.title="kith" \
+      org.opencontainers.image.description="Exact, explained consumer-provider relationships from event streams" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.source="$SOURCE"
 ENTRYPOINT ["kith"]
 CMD ["--help"]

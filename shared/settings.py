@@ -6,10 +6,11 @@ from contextvars import ContextVar
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.limits import Most
+from shared.secret_files import SecretFiles
 
 
 def _ascending(scale: tuple[int, int]) -> tuple[int, int]:
@@ -43,10 +44,26 @@ def _json_or_nothing(value: object) -> object:
 QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,120}$")]
 
 
+#: What may hold a password: a file can hold it instead, as Docker and Kubernetes give secrets. The file of the
+#: master keys has a form of its own: several keys, the current one first.
+SECRETS = ("kafka_password", "mongo", "cassandra", "audit_key", "postgres", "amqp")
+
+
 class Settings(BaseSettings):
     """Settings of a Kith process. ``kith settings`` prints them with their description and current value."""
 
     model_config = SettingsConfigDict(env_prefix="KITH_", frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls, SECRETS)
 
     kafka: str | None = Field(
         None, description="Kafka bootstrap addresses, host:port, comma-separated. Required by every service."
@@ -63,6 +80,7 @@ class Settings(BaseSettings):
     )
     kafka_username: str | None = Field(None, description="SASL user name.")
     kafka_password: SecretStr | None = Field(None, description="SASL password.")
+    kafka_password_file: str | None = Field(None, description="File with KITH_KAFKA_PASSWORD, instead of it.")
     kafka_ca_file: str | None = Field(
         None, description="PEM file of the authority that signed the brokers' certificates."
     )
@@ -72,6 +90,9 @@ class Settings(BaseSettings):
         None,
         repr=False,
         description="MongoDB URI of a replica set (transactions need one); credentials and TLS go in the URI.",
+    )
+    mongo_file: str | None = Field(
+        None, description="File with KITH_MONGO, instead of it: it may have a password."
     )
     query_seconds: float = Field(
         25.0,
@@ -85,6 +106,7 @@ class Settings(BaseSettings):
         description="Address of the cluster that the Cassandra sink fills:"
         " cassandra://user:password@host1,host2:9042/keyspace?datacenter=name&replication=3&ca=file.",
     )
+    cassandra_file: str | None = Field(None, description="File with KITH_CASSANDRA, instead of it.")
     reads: Literal["mongo", "cassandra"] = Field(
         "mongo",
         description="Where the relations API reads its lists of relationships. `cassandra` needs KITH_CASSANDRA.",
@@ -254,6 +276,7 @@ class Settings(BaseSettings):
         min_length=32,
         description="Key of the audit's HMAC. Without it the audit is chained by plain SHA-256.",
     )
+    audit_key_file: str | None = Field(None, description="File with KITH_AUDIT_KEY, instead of it.")
     oidc_issuer: str | None = Field(None, description="Issuer of accepted bearer tokens, as in their claim iss.")
     oidc_audience: str | None = Field(None, description="Audience that the tokens' claim aud must contain.")
     oidc_jwks_url: str | None = Field(None, description="URL of the issuer's keys (JWKS).")
@@ -301,6 +324,7 @@ class Settings(BaseSettings):
     postgres: SecretStr | None = Field(
         None, description="Postgres that `kith postgres` writes into: postgresql://USER:PASSWORD@HOST/DATABASE."
     )
+    postgres_file: str | None = Field(None, description="File with KITH_POSTGRES, instead of it.")
     postgres_schema: str = Field(
         "kith", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="Schema of its tables in Postgres."
     )
@@ -311,6 +335,7 @@ class Settings(BaseSettings):
     amqp: SecretStr | None = Field(
         None, description="RabbitMQ's address, amqp:// or amqps://, with user, password and virtual host."
     )
+    amqp_file: str | None = Field(None, description="File with KITH_AMQP, instead of it.")
     rabbitmq_queues: Annotated[
         dict[QueueName, Annotated[str, Field(pattern=r"^(\*|[a-z0-9][a-z0-9_-]{0,62})$")]],
         NoDecode,

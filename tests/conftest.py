@@ -1,5 +1,6 @@
 """Real servers for the whole session: given ones, containers, or the embedded ones. Never a skip."""
 
+import gc
 import os
 import tempfile
 import uuid
@@ -27,6 +28,10 @@ from shared.settings import Settings
 hypothesis_settings.register_profile("kith", deadline=None)
 hypothesis_settings.load_profile("kith")
 
+# What is imported and collected stays until the end. To look through it for garbage again and again was a fifth of
+# the time of this process.
+gc.set_threshold(20_000, 20, 20)
+
 # No command of a test finds, or is found by, a stack that somebody has started on this machine.
 os.environ.pop("KITH_CONTEXT", None)
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="kith-test-state-")
@@ -34,6 +39,11 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="kith-test-state-")
 # Kafka lives for seconds here. What Java's second compiler and its parallel collector spend on a server that is to
 # run for long is half of what a start takes. (Java says in the server's log that it was told so.)
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from services.apps.portal.pages import NAMED, add_portal
 from services.apps.registry import Registry
 from services.apps.signing import Signer
 from shared.access.apps.mongo import MongoApps
+from shared.access.apps.notices import MongoReceipts
 from shared.access.apps.schema import COLLECTIONS
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
@@ -27,6 +28,7 @@ def run(settings: Settings) -> None:
             Registry(MongoApps(database), now),
             Signer(MongoKeyPairs(database), vault, issuer, now),
             Figures(database, service.names("relations")),
+            MongoReceipts(database),
             lambda: prepared.problems() or key_problems(vault) or gate.problems(),
             AppMetrics(service.metrics).requested,
             access=service.access,

@@ -12,6 +12,7 @@ from services.apps.figures import Figures
 from services.apps.metadata import Application, ApplicationList, Text, shown
 from services.apps.oauth_routes import add_oauth
 from services.apps.portal.routes import add_portal_route
+from services.apps.receipts import Receipts
 from services.apps.registration_routes import add_registration
 from services.apps.registry import Changed, NotPossible, Registry
 from services.apps.signing import Signer
@@ -47,6 +48,9 @@ class Approval(BaseModel):
     requests: Label | None = Field(None, max_length=40, description="Requests, as in `10/second`.")
     events_a_day: Annotated[int, Field(ge=0, le=10**9)] | None = None
     endpoints: Annotated[int, Field(ge=0, le=100)] | None = None
+    webhooks: Label | None = Field(
+        None, max_length=40, description="Deliveries to its endpoints, as in `50/second`."
+    )
     client_name: Text | None = Field(None, description="Another name than the developer's.")
     revision: Annotated[int, Field(ge=1, le=2**53)] | None = Field(
         None,
@@ -74,6 +78,7 @@ def create_app(
     registry: Registry,
     signer: Signer,
     figures: Figures,
+    receipts: Receipts,
     ready: Callable[[], Sequence[str]],
     outcome: Callable[[str], None] = lambda _: None,
     *,
@@ -83,10 +88,10 @@ def create_app(
     """The app. ``ready`` returns the reasons why the service cannot work; ``issuer`` is its public address."""
     app = guarded_app("Kith apps", DESCRIPTION, access, ready)
     add_oauth(app, registry, signer, issuer, outcome)
-    add_registration(app, registry, figures, issuer)
+    add_registration(app, registry, figures, receipts, issuer)
     add_portal_route(app, registry, signer)
     _add_scopes(app)
-    _add_decisions(app, registry, figures, issuer)
+    _add_decisions(app, registry, figures, receipts, issuer)
 
     @app.exception_handler(Changed)
     async def changed(_: Request, __: Changed) -> Response:
@@ -107,13 +112,14 @@ def _add_scopes(app: FastAPI) -> None:
         return {"items": [{"scope": name, "means": means} for name, means in SCOPES_OF_APPS.items()]}
 
 
-def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: str) -> None:
+def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, receipts: Receipts, issuer: str) -> None:
     def of(tenant: str, client_id: str) -> App:
         if (found := registry.find(tenant, client_id)) is None:
             raise HTTPException(404, "there is no application with this id")
         return found
 
-    add_both(app, Side("/v1/apps", APPS_MANAGE, lambda caller, id: of(caller.tenant, id)), registry, figures)
+    side = Side("/v1/apps", APPS_MANAGE, lambda caller, id: of(caller.tenant, id), outlives=True)
+    add_both(app, side, registry, figures, receipts)
 
     def answer(found: App) -> Response:
         return json_response(shown(found, issuer, registry.clock()))
@@ -151,7 +157,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, issuer: s
             raise Changed
         if granted.revision is None and granted.scopes is None and not found.scopes:
             return problem(422, "state scopes, or the revision of the application as you have seen it")
-        names = ("requests", "events_a_day", "endpoints")
+        names = ("requests", "events_a_day", "endpoints", "webhooks")
         given = {name: value for name in names if (value := getattr(granted, name)) is not None}
         limits = replace(found.limits, **given)
         scopes = (found.scopes or found.requested) if granted.scopes is None else granted.scopes

@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Body, FastAPI, Path, Response
+from fastapi import Body, FastAPI, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.apps.figures import Figures
 from services.apps.metadata import SecretOfApp
+from services.apps.receipts import ReceiptPage, Receipts, after, place_of, shown_receipt
 from services.apps.registry import SECRET_DAYS, Registry
+from shared.access.apps.compliance import State
 from shared.access.apps.model import App
 from shared.access.audit import Act
-from shared.access.guard import Access, AccessOf, CallerOf
+from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf
 from shared.access.lineage import Count, DerivedFrom, Label
 from shared.http.caller import Caller
 from shared.http.costs import Cost, costs
-from shared.http.purposes import IMPERSONAL, SUMS
+from shared.http.purposes import IMPERSONAL, INTERNAL, SUMS
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
 
@@ -62,11 +64,12 @@ class NewSecret(BaseModel):
 @dataclass(frozen=True, slots=True)
 class Side:
     """One of the two: where its routes begin, the scope that they need, and how it finds an application. ``find``
-    raises HTTPException (404)."""
+    raises HTTPException (404). ``outlives``: it sees the receipts of an application that was deleted."""
 
     prefix: str
     scope: str
     find: Callable[[Caller, str], App]
+    outlives: bool = False
 
 
 def recorded(access: Access, caller: Caller, action: str, app: App, **details: str | int) -> None:
@@ -75,7 +78,7 @@ def recorded(access: Access, caller: Caller, action: str, app: App, **details: s
     access.record(Act(app.tenant, caller.name, caller.key, action, subject, (), details))
 
 
-def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures) -> None:
+def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, receipts: Receipts) -> None:
     """Add the routes of one side."""
     own, responses = f"{side.prefix}/{{client_id}}", FAILURES | MISSING | CHANGED
 
@@ -119,6 +122,36 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures) -> 
         recorded(access, caller, "app.delete", found)
         registry.delete(found)
         return Response(status_code=204)
+
+    @app.get(
+        f"{own}/receipts",
+        response_model=ReceiptPage,
+        responses=FAILURES | MISSING | problems({400: "The body is not JSON, or the cursor is not of this list."}),
+    )
+    @needs(side.scope, purpose=INTERNAL)
+    def told(
+        client_id: ClientId,
+        caller: CallerOf,
+        cursors: CursorsOf,
+        state: Annotated[State | None, DerivedFrom(), Query(description="Only receipts in this state.")] = None,
+        limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of receipts.")] = 20,
+        cursor: Annotated[
+            str | None,
+            DerivedFrom("consumer_id", "time"),
+            Query(description="`next` of the page before. Default: the first page."),
+        ] = None,
+    ) -> Response:
+        """What the application was told without subscribing: of erased and exported consumers, and of its own
+        deletion. When it was enqueued, and when its endpoint has answered; kept for three years after that. Latest
+        first."""
+        if not side.outlives:
+            side.find(caller, client_id)
+        found = receipts.page(caller.tenant, client_id, state, limit + 1, after(cursors.decode(cursor)))
+        if not found:
+            side.find(caller, client_id)
+        page = found[:limit]
+        place = place_of(page[-1]) if len(found) > limit else None
+        return json_response({"items": [shown_receipt(each) for each in page], "next": cursors.encode(place)})
 
     @app.get(f"{own}/figures", response_model=FiguresOfApp, responses=FAILURES | MISSING)
     @needs(side.scope, purpose=SUMS)

@@ -104,6 +104,7 @@ class LimitsOfApp(BaseModel):
     requests: Label = Field(description="Requests, as in `10/second`, per process of a service.")
     events_a_day: Count = Field(description="Events that it may send in a day (UTC).")
     endpoints: Count = Field(description="Endpoints of webhooks.")
+    webhooks: Label = Field(description="Deliveries to them, as in `50/second`, per process of the service.")
 
 
 class SecretOfApp(BaseModel):
@@ -183,6 +184,7 @@ def shown(app: App, issuer: str, now: datetime, **once: Any) -> dict[str, Any]:
             "requests": app.limits.requests,
             "events_a_day": app.limits.events_a_day,
             "endpoints": app.limits.endpoints,
+            "webhooks": app.limits.webhooks,
         },
         "revision": app.revision,
         "secrets": [

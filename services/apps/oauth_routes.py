@@ -202,7 +202,11 @@ def add_oauth(
         }
 
     @app.exception_handler(OAuthError)
-    async def refused(_: Request, error: OAuthError) -> Response:
+    async def refused(request: Request, error: OAuthError) -> Response:
+        if error.status == 401:
+            # As for any other credential: whoever tries secrets is told so later and later.
+            access: Access = request.app.state.access
+            await access.denied(request)
         body = {"error": error.code, "error_description": error.description}
         headers = {**error.headers, "Cache-Control": "no-store", "Pragma": "no-cache"}
         return JSONResponse(body, error.status, headers)

@@ -10,6 +10,7 @@ from services.apps.figures import Figures
 from services.apps.metadata import Application, Registration, applied, check_replacement, shown, stated
 from services.apps.oauth import OAuthError
 from services.apps.oauth_routes import ErrorAnswer
+from services.apps.receipts import Receipts
 from services.apps.registry import NotPossible, Registry
 from shared.access.apps.model import App
 from shared.access.guard import AccessOf, CallerOf
@@ -42,10 +43,10 @@ def own_app(registry: Registry, caller: Caller, client_id: str) -> App:
     return found
 
 
-def add_registration(app: FastAPI, registry: Registry, figures: Figures, issuer: str) -> None:
+def add_registration(app: FastAPI, registry: Registry, figures: Figures, receipts: Receipts, issuer: str) -> None:
     own = partial(own_app, registry)
 
-    add_both(app, Side("/register", APPS_OWN, own), registry, figures)
+    add_both(app, Side("/register", APPS_OWN, own), registry, figures, receipts)
 
     def answer(found: App, status: int = 200, **once: Any) -> Response:
         response = json_response(shown(found, issuer, registry.clock(), **once))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from services.apps.minting import new_app_id, new_registration_token, new_secret
+from shared.access.apps.compliance import uninstalled
 from shared.access.apps.model import (
     MOST_SECRETS,
     SCOPES_OF_APPS,
@@ -179,7 +180,9 @@ class Registry:
         raise Changed
 
     def delete(self, app: App) -> None:
-        if not self._store.delete(app):
+        """Delete an application. One that was ever approved is told so."""
+        notice = None if app.state == "pending" else uninstalled(app, self.clock())
+        if not self._store.delete(app, notice):
             raise Changed
 
     def _lasting(self, app: App, now: datetime) -> tuple[Secret, ...]:
@@ -200,8 +203,9 @@ def check_scopes(scopes: Sequence[str]) -> None:
 
 def checked(limits: Limits) -> Limits:
     """The limits. Raises NotPossible for a rate that is none."""
-    try:
-        check_limit(limits.requests)
-    except ConfigurationError:
-        raise NotPossible(f"requests: {limits.requests!r} is not a rate such as 10/second or 5000/hour") from None
+    for name, rate in (("requests", limits.requests), ("webhooks", limits.webhooks)):
+        try:
+            check_limit(rate)
+        except ConfigurationError:
+            raise NotPossible(f"{name}: {rate!r} is not a rate such as 10/second or 5000/hour") from None
     return limits

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -105,6 +105,38 @@ def show_command(app: _Id, tenant: _Tenant = None, service: _Url = None, json_li
     _print({**client.ask("GET", _of(app)), **client.ask("GET", f"{_of(app)}/figures")}, json_line)
 
 
+@app_app.command("receipts")
+def receipts_command(
+    app: _Id,
+    state: Annotated[
+        Literal["waiting", "queued", "delivered", "failed"] | None,
+        typer.Option(help="Only receipts in this state.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Maximum number of receipts.")] = 20,
+    tenant: _Tenant = None,
+    service: _Url = None,
+    json_line: _Json = False,
+) -> None:
+    """List what an application was told of erasures, exports and its own deletion, latest first.
+
+    An application that was deleted has its receipts for three years, too.
+    """
+    query = urlencode({"limit": limit, **({"state": state} if state else {})})
+    answer = _client(service, tenant).ask("GET", f"{_of(app)}/receipts?{query}")
+    if json_line:
+        _print(answer, json_line)
+        return
+    from shared.observability.terminal import printable
+
+    for each in answer["items"]:
+        when = f" {each['settled'][:19]}Z" if "settled" in each else ""
+        reason = f": {printable(each['reason'])}" if "reason" in each else ""
+        about = printable(each.get("consumer_id", "–"))
+        typer.echo(f"{each['at'][:19]}Z  {each['topic']}  {about}  {each['state']}{when}{reason}")
+    if not answer["items"]:
+        typer.echo("It was told of nothing.")
+
+
 @app_app.command("approve")
 def approve_command(
     app: _Id,
@@ -115,6 +147,9 @@ def approve_command(
     requests: Annotated[str | None, typer.Option(help="Requests, as in 10/second.", show_default=False)] = None,
     events_a_day: Annotated[int | None, typer.Option(min=0, help="Events in a day.", show_default=False)] = None,
     endpoints: Annotated[int | None, typer.Option(min=0, help="Webhook endpoints.", show_default=False)] = None,
+    webhooks: Annotated[
+        str | None, typer.Option(help="Deliveries to its endpoints, as in 50/second.", show_default=False)
+    ] = None,
     revision: Annotated[
         int | None, typer.Option(min=1, help="The revision that `kith app show` has shown.", show_default=False)
     ] = None,
@@ -135,6 +170,7 @@ def approve_command(
         "requests": requests,
         "events_a_day": events_a_day,
         "endpoints": endpoints,
+        "webhooks": webhooks,
         "revision": revision,
     }
     given = {name: value for name, value in stated.items() if value is not None and value != []}

@@ -24,7 +24,7 @@ OPTION = typer.Option(
     show_default=False,
 )
 #: If the environment sets one of these, a stack that happens to run is not used.
-_SERVERS = ("KITH_KAFKA", "KITH_MONGO")
+_SERVERS = ("KITH_KAFKA", "KITH_MONGO", "KITH_MONGO_FILE")
 _asked: ContextVar[str | None] = ContextVar("asked", default=None)
 
 

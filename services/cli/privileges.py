@@ -12,7 +12,7 @@ from services.relations.fact_erasure import ERASED
 from services.relations.schema import COLLECTIONS as RELATIONS
 from services.webhooks.schema import BESIDE as WEBHOOKS_BESIDE
 from services.webhooks.schema import COLLECTIONS as WEBHOOKS
-from shared.access.apps.schema import APPS, PUBLIC_KEYS
+from shared.access.apps.schema import APPS, NOTICES, PUBLIC_KEYS, RECEIPTS, REGISTER
 from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
 from shared.access.audit_mongo import COLLECTION as AUDITED
 from shared.access.cursor_key import COLLECTION as CURSOR_KEYS
@@ -89,6 +89,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # Keys from a restored dump are destroyed again before the service answers requests.
             DATA_KEYS: (*_ADD, "update"),
             **dict.fromkeys(PRIVACY, _KEEP),
+            # Applications are told of exports, and it shows which were told of an erasure.
+            NOTICES: (*_ADD, "update"),
+            **dict.fromkeys((RECEIPTS, REGISTER), _READ),
             # An erasure takes along what intelligence has stored of the consumer.
             FOLLOWERS: ("find", "remove"),
             GRAPH_NODES: ("find", "remove"),
@@ -124,6 +127,7 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             **worker,
             # Its secrets are sealed with the tenant's own key.
             **dict.fromkeys(VAULT, _ADD),
+            # Those of what applications are told are among them.
             **dict.fromkeys({**WEBHOOKS, **WEBHOOKS_BESIDE}, _KEEP),
             # Consent and categories decide what is sent.
             **_versions(("consumers", "providers", "relations", ERASED), _READ),
@@ -136,6 +140,9 @@ def mongo_roles(database: str) -> dict[str, list[dict[str, Any]]]:
             # The keys that sign tokens are sealed.
             **dict.fromkeys(VAULT, _ADD),
             **dict.fromkeys(APPLICATIONS, _KEEP),
+            # A deletion leaves a notice; the webhooks service makes receipts of it.
+            NOTICES: _ADD,
+            RECEIPTS: _READ,
             # To count consent, and to check that the consumers of the ledger are erased.
             **_versions(("consumers", "relations", ERASED), _READ),
         },

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +22,15 @@ def privileges_command(
             "--commands", help="Print the commands for mongosh and kafka-acls.sh: some hundred kilobytes."
         ),
     ] = False,
+    apply: Annotated[
+        Path | None,
+        typer.Option(
+            "--apply",
+            metavar="FOLDER",
+            help="Create or update the users, with the passwords in FOLDER/SERVICE.password. The settings are an "
+            "administrator's of both servers.",
+        ),
+    ] = None,
 ) -> None:
     """Show the least privileges of each service in Kafka and MongoDB: a summary, or the commands that grant them.
 
@@ -31,6 +41,12 @@ def privileges_command(
     from shared.contracts.topics import Topics
 
     settings = read_settings()
+    if apply is not None:
+        from services.cli.grants import apply as grant
+
+        done = grant(settings, apply)
+        typer.echo(json.dumps({"users": done}) if json_line else "\n".join(f"user {name}" for name in done))
+        return
     roles, acls = mongo_roles(settings.database), kafka_acls(Topics(settings.topic_prefix), settings.group)
     if json_line:
         told = {service: [acl._asdict() for acl in found] for service, found in acls.items()}

@@ -143,7 +143,7 @@ def create_app(
                 verdicts = [verdict for slice in slices for verdict in slice]
             access.charge(caller, "events", len(verdicts))
             try:
-                await access.charge_day(caller, len(verdicts))
+                await access.charge_day(request, caller, len(verdicts))
             except Unavailable as error:
                 raise NotCounted from error
             if vault is not None:

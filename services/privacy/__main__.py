@@ -9,6 +9,7 @@ from services.privacy.outlet import Outlet
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS
+from shared.access.apps.notices import MongoNotices, MongoReceipts
 from shared.access.audit_reading import MongoAuditReader
 from shared.erasure.ledger import Ledger
 from shared.erasure.records import hashed
@@ -35,7 +36,7 @@ def run(settings: Settings) -> None:
             hashed if vault is None else vault.pseudonym,
         )
         prepared = Prepared(database, COLLECTIONS)
-        erasures = Erasures(stores, receipts, now)
+        erasures = Erasures(stores, receipts, now, MongoReceipts(database).of_erasure)
         app = create_app(
             erasures,
             People(database, names, vault),
@@ -46,6 +47,7 @@ def run(settings: Settings) -> None:
             now,
             access=service.access,
             vault=vault,
+            notify=MongoNotices(database).exported,
         )
         add_audit(app, MongoAuditReader(database))
         add_erasure_list(app, ErasureList(database, names, erasures))

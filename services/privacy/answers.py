@@ -26,6 +26,16 @@ class Step(BaseModel):
     means: Label
 
 
+class ToldApplication(BaseModel):
+    app: Label
+    state: Annotated[Literal["waiting", "queued", "delivered", "failed"], DerivedFrom()] = Field(
+        description="`waiting`: it can be sent nowhere at present. `failed`: it was given up."
+    )
+    reason: Label | None = None
+    enqueued: Annotated[datetime | None, DerivedFrom()] = None
+    settled: Annotated[datetime | None, DerivedFrom()] = None
+
+
 class Erasure(BaseModel):
     erasure: ErasureId
     consumer_id: str
@@ -36,6 +46,10 @@ class Erasure(BaseModel):
     # It contains them in readable form.
     receipt: Annotated[str | None, DerivedFrom("consumer_id", "mode", "erased", "time")] = Field(
         description="A JWS (compact) once all steps are done; else null."
+    )
+    applications: Annotated[list[ToldApplication], DerivedFrom("consent")] = Field(
+        description="The applications of third parties that are told, because the consumer had agreed to them at "
+        "some time. The erasure does not wait for them."
     )
 
 

@@ -15,6 +15,7 @@ from services.privacy.erasures import Erasures
 from services.privacy.people import People, unknown
 from services.privacy.receipts import Receipts
 from shared.access.app import guarded_app
+from shared.access.apps.compliance import applications_in
 from shared.access.audit import Act
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import DerivedFrom
@@ -77,10 +78,12 @@ def create_app(
     *,
     access: Access,
     vault: Vault | None = None,
+    notify: Callable[[str, str, Sequence[str], datetime], None] = lambda *_: None,
 ) -> FastAPI:
     """The app. ``publish`` returns once Kafka has acknowledged the messages; ``ready`` returns the reasons why the
     service cannot work; ``access`` decides on each request. Without ``vault`` personal values are in plain
-    text."""
+    text. ``notify`` tells the applications that may know a consumer (tenant, id, those whose purpose is granted
+    now) that a copy of their data is made."""
     app = guarded_app("Kith privacy", DESCRIPTION, access, ready, ids_in_paths=True)
 
     def send(event: ConsumerEvent) -> None:
@@ -186,7 +189,8 @@ def create_app(
     ) -> Response:
         """Everything that is stored about a consumer, in one JSON document, as of the time of reading. What was
         concluded about them (`graph`, `recommended`) needs the scope `intelligence:read`; without it both are
-        null."""
+        null. The applications that the consumer has agreed to are told (`consumer.exported`), once a day at most.
+        """
         people.check_granted(tenant, consumer_id, caller)
         if (profile := people.profile(tenant, consumer_id)) is None:
             if not people.known(tenant, consumer_id):
@@ -198,6 +202,9 @@ def create_app(
         # Whether relations have texts is unknown before they are read.
         shown = [*fields, *PERSONAL_OF_RELATION] if caller.may(PERSONAL_READ) else []
         access.reading(caller, {"consumer_id": consumer_id}, shown)
+        # What an application exports for itself is no copy that the consumer gets.
+        if caller.purpose is None:
+            notify(tenant, consumer_id, applications_in(profile.get("consent") or {}), clock())
         pieces = people.export(tenant, profile, caller, consumer_id)
         return StreamingResponse(each(pieces), media_type="application/json")
 

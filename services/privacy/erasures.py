@@ -10,13 +10,15 @@ from pymongo.write_concern import WriteConcern
 from services.privacy.erasure_evidence import Evidence, Person, Stores, spellings
 from services.privacy.receipts import Receipts
 from services.privacy.schema import REQUESTS
+from shared.access.apps.compliance import notice_of_erasure
+from shared.access.apps.schema import NOTICES
 from shared.contracts.events import EPOCH
 from shared.contracts.spelling import nfc
 from shared.erasure.derived import forget
 from shared.erasure.records import Mode, erasure_id, stronger_mode
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
-from shared.sinks.waiting import TELLING, Sinks, of_facts
+from shared.sinks.waiting import TELLING, Sinks, Telling, of_facts
 from shared.vault.keys import LIFE_SECONDS
 from shared.versions.followers import followed_numbers
 from shared.versions.progress import Mark, change_marks, counted_numbers, reached_by
@@ -33,15 +35,23 @@ STEPS: Mapping[str, str] = {
     "aggregates": "analytics has counted the changes of the relations",
     "intelligence": "no process of intelligence holds the consumer in memory; all it stored is deleted",
     "sinks": "every sink that was ever run has the changes of the erasure, and what it keeps is changed",
+    "applications": "every application that the consumer has ever agreed to is about to be told",
     "caches": "every cached answer about the consumer has expired",
 }
 
 
 class Erasures:
-    """Every method raises Unavailable. ``clock`` is aware."""
+    """Every method raises Unavailable. ``clock`` is aware. ``told`` returns the receipts of the applications of
+    third parties that are told of an erasure (``shared.access.apps.compliance``)."""
 
-    def __init__(self, stores: Stores, receipts: Receipts, clock: Callable[[], datetime]) -> None:
-        self._stores, self._receipts, self._clock = stores, receipts, clock
+    def __init__(
+        self,
+        stores: Stores,
+        receipts: Receipts,
+        clock: Callable[[], datetime],
+        told: Callable[[str, str], Sequence[Document]] = lambda _tenant, _erasure: (),
+    ) -> None:
+        self._stores, self._receipts, self._clock, self._applications = stores, receipts, clock, told
         self._requests = stores.database.get_collection(
             REQUESTS, write_concern=WriteConcern("majority", wtimeout=10_000)
         )
@@ -52,8 +62,14 @@ class Erasures:
         return self._noted(tenant, consumer_id, mode, self._clock())
 
     def state(self, tenant: str, id: str) -> Document | None:
-        """The state of a tenant's erasure; None if there is none with this id."""
-        return next(iter(self.states(tenant, [id])), None)
+        """The state of a tenant's erasure, with the applications that are told of it; None if there is none with
+        this id."""
+        found = next(iter(self.states(tenant, [id])), None)
+        if found is not None:
+            found["applications"] = [
+                _told_application(each) for each in self._applications(tenant, found["erasure"])
+            ]
+        return found
 
     def states(self, tenant: str, ids: Sequence[str]) -> list[Document]:
         """The states of those of a tenant's erasures that exist, in this order. Erasures of two spellings of an
@@ -122,6 +138,9 @@ class Erasures:
             "settled" in request or self._forgotten(request, counting)
         )
         steps["sinks"] = all(steps.values()) and ("settled" in request or counting.sunk(request["marks"]))
+        steps["applications"] = all(steps.values()) and (
+            "settled" in request or counting.told(request["marks"], request["tenant"], request["erasure"])
+        )
         if all(steps.values()) and "settled" not in request:
             request["settled"] = self._keep(request, "settled", self._clock())
         waited = self._clock() - request["settled"] if "settled" in request else timedelta(0)
@@ -166,6 +185,11 @@ class Erasures:
                 "mode": request["mode"],
                 "asked": request["asked"].isoformat(),
                 "steps": list(STEPS),
+                # As of now. All are named, but an erasure waits for the answer of no third party.
+                "applications": {
+                    each["app"]: each["state"]
+                    for each in self._applications(request["tenant"], request["erasure"])
+                },
             }
         )
 
@@ -192,6 +216,11 @@ class Erasures:
         return stored[field]
 
 
+def _told_application(receipt: Document) -> Document:
+    kept = ("app", "state", "reason", "enqueued", "settled")
+    return {name: receipt[name] for name in kept if name in receipt}
+
+
 class _Counting:
     """What analytics has counted, read at most once for many erasures."""
 
@@ -201,6 +230,7 @@ class _Counting:
         self._numbers: Mapping[str, int] | None = None
         self._followed: Sequence[Mapping[str, int]] | None = None
         self._sinks: Sinks | None = None
+        self._telling: Telling | None = None
 
     def marks(self) -> list[Mark]:
         """The changes that tell of what is erased by now. Raises Unavailable."""
@@ -220,6 +250,13 @@ class _Counting:
         if self._sinks is None:
             self._sinks = Sinks(self._stores.database)
         return self._sinks.have(marks)
+
+    def told(self, marks: Sequence[Mark], tenant: str, erasure: str) -> bool:
+        """Whether the webhooks service has the same changes of profiles, and has made receipts for applications of
+        them; true where it was never run. Raises Unavailable."""
+        if self._telling is None:
+            self._telling = Telling(self._stores.database, NOTICES)
+        return self._telling.has(marks, notice_of_erasure(tenant, erasure))
 
     def followed(self, marks: Sequence[Mark]) -> bool:
         """Whether every process that keeps the relationships in memory has followed the same changes. Raises

@@ -37,11 +37,15 @@ HELD: Mapping[str, Exported | LeftOut] = {
     "presence": _SUMS,
     "dead_letters": LeftOut("messages that were refused, as they came: nothing was concluded from them"),
     "audit": LeftOut("acts of the staff: GET /v1/audit, with the scope for it"),
+    "app_consumers": LeftOut("which applications are to be told of an erasure; the consent is in the profile"),
+    "app_notices": LeftOut("what applications are to be told of, until they are"),
+    "app_receipts": LeftOut("what applications were told of: the apps service lists it by application"),
     "webhook_deliveries": _TRANSIENT,
     "webhook_log": _TRANSIENT,
     "outbox": _TRANSIENT,
     "data_keys": _KEYS,
     "lost_keys": _KEYS,
+    "unpublished_keys": _KEYS,
     **dict.fromkeys(
         (
             "api_key_uses",

@@ -10,6 +10,7 @@ import orjson
 
 from services.relations.profile_erasure import ErasureMessages, destroy_keys, other_ids
 from services.relations.registers import fold, stated
+from shared.access.apps.compliance import applications_in
 from shared.contracts.events import (
     ConsumerErased,
     ConsumerEvent,
@@ -72,10 +73,17 @@ def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: D
 
 
 def _change(collection: str, record: Record, event: ConsumerEvent | ProviderEvent, profile: Document) -> bytes:
-    """The change event of a profile. It has no values: personal data does not leave the profile."""
+    """The change event of a profile. It has no values: personal data does not leave the profile. Which
+    applications of third parties the consumer has agreed to is told, so that they can be told of an erasure."""
     topic, number = record.partition
     subject = collection[:-1]
-    flag = {"erased": "erased" in profile} if subject == "consumer" else {"closed": profile.get("closed", False)}
+    flag: Document
+    if subject == "consumer":
+        flag = {"erased": "erased" in profile}
+        if applications := applications_in(profile.get("consent", {})):
+            flag["applications"] = applications
+    else:
+        flag = {"closed": profile.get("closed", False)}
     return orjson.dumps(
         {
             "specversion": "1.0",

@@ -15,6 +15,7 @@ from services.webhooks.queue import Queue
 from services.webhooks.rendering import Renderer
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from services.webhooks.sending import Sending
+from services.webhooks.telling import Telling
 from shared.access.apps.mongo import MongoApps
 from shared.erasure.ledger import Ledger
 from shared.runtime.worker import owner_name
@@ -34,7 +35,7 @@ def run(settings: Settings) -> None:
         worker = service.worker(WebhooksProjection(topics), COLLECTIONS, beside=BESIDE)
         prepared = Prepared(database, {**COLLECTIONS, **BESIDE})
         renderer = Renderer(database, service.names("relations"), ledger.mode, vault)
-        owner = owner_name()
+        owner, apps, metrics = owner_name(), MongoApps(database), SenderMetrics(service.metrics)
         sending = service.background(
             Sending(
                 Queue(database),
@@ -42,12 +43,13 @@ def run(settings: Settings) -> None:
                 lambda reader: Feed(database, reader, topics),
                 lambda: LogReader(settings),
                 renderer,
-                SenderMetrics(service.metrics),
+                metrics,
                 owner,
                 allowed,
                 # A delivery of an erased consumer must not be sent because the ledger is unread.
                 lambda: prepared.problems() or ledger.problems(),
-                partial(served, apps=MongoApps(database)),
+                partial(served, find=apps.find),
+                Telling(database, apps, metrics.waiting.set).look,
             )
         )
         app = create_app(

@@ -1,20 +1,55 @@
-"""Endpoints of applications: to one that was stopped, or may not read what it gets any more, nothing is sent."""
+"""Endpoints of applications: each is held to what its application may have now. Pure, but for reading them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from services.webhooks.subscription import SCOPES
 from shared.access.apps.model import App, is_app_id
-from shared.access.apps.store import AppStore
+from shared.access.masks import hides
 from shared.http.caller import WEBHOOKS_MANAGE
 from shared.runtime.protocols import Document
 
 
-def served(endpoints: Sequence[Document], apps: AppStore) -> list[Document]:
-    """Those endpoints that are sent to: all but those that an application has created which may not have them now.
-    What is queued for these waits. Raises Unavailable."""
-    creators = {each["created_by"] for each in endpoints if is_app_id(each["created_by"])}
-    found = {id: apps.find(id) for id in sorted(creators)}
-    return [each for each in endpoints if (by := each["created_by"]) not in found or _may_have(found[by], each)]
+def application_of(endpoint: Document) -> str | None:
+    """The application that an endpoint belongs to; None for one of the tenant's own."""
+    if endpoint.get("bound") and is_app_id(endpoint.get("purpose", "")):
+        return str(endpoint["purpose"])
+    by = endpoint["created_by"]
+    return by if is_app_id(by) else None
+
+
+def narrowed(endpoint: Document, masks: Iterable[str]) -> Document:
+    """The endpoint of an application with these ``masks``. They replace those that the application had when it
+    made the endpoint; those of another credential stay."""
+    own = () if is_app_id(endpoint["created_by"]) else endpoint["masks"]
+    return {**endpoint, "masks": sorted({*own, *masks})}
+
+
+def served(endpoints: Sequence[Document], find: Callable[[str], App | None]) -> list[Document]:
+    """The endpoints as they are sent to now. One whose application may not have what it subscribes to
+    (suspended, deleted, or without a scope) is ``only_told``: it gets what no application can be refused, and what
+    else is queued waits. ``pace`` is the rate at which the application may be sent to. ``find`` finds an
+    application, and may raise Unavailable."""
+    owners = {id for each in endpoints if (id := application_of(each)) is not None}
+    apps = {id: find(id) for id in sorted(owners)}
+    found = []
+    for endpoint in endpoints:
+        if (id := application_of(endpoint)) is None:
+            found.append(endpoint)
+            continue
+        app = apps[id]
+        now = narrowed(endpoint, () if app is None else app.masks)
+        if app is not None:
+            now["pace"] = app.limits.webhooks
+        found.append(now if _may_have(app, endpoint) else {**now, "only_told": True})
+    return found
+
+
+def must_wait(endpoint: Document, delivery: Document) -> bool:
+    """Whether a served endpoint must not get a delivery now. A receipt that names a consumer whose id is hidden
+    from the application waits; anything else that is no receipt waits where the endpoint is ``only_told``."""
+    if "receipt" not in delivery:
+        return bool(endpoint.get("only_told"))
+    return "consumer_id" in delivery["change"]["data"] and hides(endpoint["masks"], "consumer_id")
 
 
 def _may_have(app: App | None, endpoint: Document) -> bool:

@@ -91,10 +91,54 @@ class TestBody(BaseModel):
     data: TestMessage
 
 
+class ErasedData(BaseModel):
+    app: str = Field(description="The application that is told.")
+    consumer_id: str
+    receipt: str = Field(description="The id of the receipt, which the tenant sees, too.")
+
+
+class ErasedBody(BaseModel):
+    """A consumer was erased who had agreed to the application at some time: it must delete what it has of them.
+    Every application gets this without subscribing."""
+
+    type: Literal["consumer.erased"]
+    timestamp: datetime
+    data: ErasedData
+
+
+class ExportedBody(BaseModel):
+    """A copy of a consumer's data was made, who had agreed to the application at some time: what the application
+    has of them belongs to it. Every application gets this without subscribing, once a day and consumer at most."""
+
+    type: Literal["consumer.exported"]
+    timestamp: datetime
+    data: ErasedData
+
+
+class UninstalledData(BaseModel):
+    app: str
+    receipt: str
+
+
+class UninstalledBody(BaseModel):
+    """The application was deleted: it must delete what it has of all consumers. Its endpoints are deleted after
+    this, and it is told of nothing any more."""
+
+    type: Literal["app.uninstalled"]
+    timestamp: datetime
+    data: UninstalledData
+
+
+def told(change: Document) -> Document:
+    """The body of what an application is told without subscribing to it."""
+    return {"type": change["type"], "timestamp": change["time"], "data": change["data"]}
+
+
 def body_of(change: Document, masks: list[str], *, erased: bool = False) -> Document:
     """The body that an endpoint with these ``masks`` may get of a change. ``erased``: its consumer has been erased
     since, so that only ids are left."""
-    data = change["data"]
+    # Which applications a consumer has agreed to is no receiver's business.
+    data = {name: value for name, value in change["data"].items() if name != "applications"}
     if erased:
         kept = ("relation_id", "consumer_id", "origin")
         data = {**{name: data[name] for name in kept if name in data}, "erased": True}

@@ -21,6 +21,7 @@ from services.webhooks.projection import MOST_ENDPOINTS
 from services.webhooks.queue import Queue
 from services.webhooks.rendering import SECRET_FIELD, Renderer
 from services.webhooks.subscription import topics_of
+from shared.access.apps.schema import RECEIPTS
 from shared.contracts.topics import Topics
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
@@ -201,7 +202,14 @@ class Endpoints:
             query["_id"] = delivery
         again = {"$set": {"state": "queued", "due": datetime.fromtimestamp(0, UTC)}, "$unset": {"failed": ""}}
         with translated():
-            return self._database[DELIVERIES].update_many(query, again).modified_count
+            receipts = self._database[DELIVERIES].distinct("receipt", query)
+            count = self._database[DELIVERIES].update_many(query, again).modified_count
+            # Last: what is still failed becomes delivered all the same, what is queued must have a delivery.
+            self._database[RECEIPTS].update_many(
+                {"_id": {"$in": receipts}, "state": "failed"},
+                {"$set": {"state": "queued"}, "$unset": {"settled": "", "expires": "", "reason": ""}},
+            )
+        return count
 
     def attempts(
         self,

@@ -39,6 +39,24 @@ class SenderMetrics:
             "kith_webhook_endpoints_sending", "Endpoints that this process sends for.", registry=registry
         )
 
+        self.waiting = Gauge(
+            "kith_app_receipts_waiting",
+            "What applications must be told and can be sent nowhere, counted up to 10,000.",
+            registry=registry,
+        )
+        self._told = Counter(
+            "kith_app_receipts",
+            "What applications were told without subscribing: delivered, or given up.",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("delivered", "given_up"):
+            self._told.labels(outcome)
+
+    def told(self, outcome: str) -> None:
+        if outcome in ("delivered", "given_up"):
+            self._told.labels(outcome).inc()
+
     def attempted(self, answer: Answer) -> None:
         label = f"{answer.status // 100}xx" if answer.status is not None else "none"
         self._attempts.labels(label).inc()

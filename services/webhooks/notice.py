@@ -1,4 +1,4 @@
-"""Deliveries that no change causes: the notice that an endpoint was disabled, and a test. Pure."""
+"""Deliveries that no change causes: that an endpoint was disabled, a test, and receipts of applications. Pure."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -32,6 +32,20 @@ def test_delivery(endpoint: Document, mark: str, now: datetime) -> Document:
     return _made(endpoint, f"test/{mark}", TEST, {"message": "This is a test of the endpoint."}, now)
 
 
+def telling(endpoint: Document, receipt: Document, now: datetime) -> Document:
+    """The delivery of a receipt (``shared.access.apps.compliance``) to an endpoint. It has a subject of its own:
+    nothing else holds it up."""
+    made = _made(endpoint, f"receipt/{receipt['_id']}", receipt["topic"], data_of(receipt), now)
+    change = {**made["change"], "id": receipt["_id"], "time": _text(receipt["at"])}
+    return {**made, "lane": f"{endpoint['_id']}/receipts", "receipt": receipt["_id"], "change": change}
+
+
+def data_of(receipt: Document) -> dict[str, Any]:
+    """What an application is told: ids."""
+    named = {"consumer_id": receipt["consumer_id"]} if "consumer_id" in receipt else {}
+    return {"app": receipt["app"], **named, "receipt": receipt["_id"]}
+
+
 def _made(endpoint: Document, mark: str, type: str, data: dict[str, Any], now: datetime) -> Document:
     id = f"{endpoint['_id']}/{mark}"
     return {
@@ -41,8 +55,12 @@ def _made(endpoint: Document, mark: str, type: str, data: dict[str, Any], now: d
         "lane": f"{endpoint['_id']}/notices",
         "subject": mark,
         "at": (now - EPOCH) // timedelta(milliseconds=1),
-        "change": {"id": id, "type": type, "time": now.isoformat().replace("+00:00", "Z"), "data": data},
+        "change": {"id": id, "type": type, "time": _text(now), "data": data},
         "attempts": 0,
         "due": datetime.fromtimestamp(0, UTC),
         "state": "queued",
     }
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")

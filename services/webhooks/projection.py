@@ -10,9 +10,12 @@ again once the feed has reached its end. So each offset is enqueued by one of th
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
+from services.webhooks.applications import application_of, narrowed
 from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery, lane_id
+from services.webhooks.knowing import remembered
 from services.webhooks.subscription import TYPES, matches
+from shared.access.apps.schema import APPS
 from shared.contracts.changes import read_change
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Answer, Ask, Document, Get, GetByPrefix, Outcome, Record, Write
@@ -44,12 +47,15 @@ class WebhooksProjection:
         tenants = sorted({change["tenant"] for _, change in items})
         if not tenants:
             return Outcome()
+        outcome = Outcome()
+        topic, partition = items[0][0].partition
+        short = self._topics.short(topic)
+        if short == TYPES["consumer.changed"]:
+            outcome.writes += yield from remembered([change for _, change in items])
         answer = yield GetByPrefix(ENDPOINTS, [f"{tenant}:" for tenant in tenants], MOST_ENDPOINTS)
         endpoints = {tenant: found for tenant, found in zip(tenants, answer, strict=True) if found}
         if not endpoints:
-            return Outcome()
-        topic, partition = items[0][0].partition
-        short = self._topics.short(topic)
+            return outcome
         ids = {
             endpoint["_id"]: lane_id(endpoint["_id"], short, partition)
             for found in endpoints.values()
@@ -57,14 +63,17 @@ class WebhooksProjection:
             if any(TYPES.get(type) == short for type in endpoint["types"])
         }
         if not ids:
-            return Outcome()
-        found = yield Get({LANES: list(ids.values()), FEEDS: list(ids.values())})
-        lanes, feeds = found.get(LANES, {}), found.get(FEEDS, {})
-        outcome = Outcome()
+            return outcome
+        owners = {each["_id"]: app for own in endpoints.values() for each in own if (app := application_of(each))}
+        wanted = {LANES: list(ids.values()), FEEDS: list(ids.values())}
+        found = yield Get(wanted | ({APPS: {*owners.values()}} if owners else {}))
+        lanes, feeds, apps = found.get(LANES, {}), found.get(FEEDS, {}), found.get(APPS, {})
         for tenant, of_tenant in endpoints.items():
             own = [item for item in items if item[1]["tenant"] == tenant]
             for endpoint in of_tenant:
                 if (id := ids.get(endpoint["_id"])) is not None:
+                    if (app := apps.get(owners.get(endpoint["_id"], ""))) is not None:
+                        endpoint = narrowed(endpoint, app["masks"])
                     outcome.writes.extend(_enqueue(id, endpoint, lanes.get(id), feeds.get(id), own))
         return outcome
 

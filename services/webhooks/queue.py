@@ -13,6 +13,8 @@ from pymongo.write_concern import WriteConcern
 
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES
 from services.webhooks.schema import KEPT_SECONDS
+from shared.access.apps.compliance import KEPT
+from shared.access.apps.schema import RECEIPTS
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -66,10 +68,14 @@ class Queue:
         after: Place | None,
         limit: int,
         without: Collection[str] = (),
+        *,
+        only_told: bool = False,
     ) -> list[Document]:
         """Subject and place of the queued deliveries of an endpoint in order, after a place, without these
-        subjects."""
+        subjects. ``only_told``: of receipts only."""
         query: Document = {"endpoint": endpoint, "state": "queued", **self._unheld(endpoint)}
+        if only_told:
+            query["lane"] = f"{endpoint}/receipts"
         if without:
             query["subject"] = {"$nin": list(without)}
         if after is not None:
@@ -119,6 +125,9 @@ class Queue:
             except BulkWriteError as error:
                 if any(failure["code"] != _DUPLICATE for failure in error.details["writeErrors"]):
                     raise
+            # Before the delivery is gone: a crash in between repeats it, and no receipt stays open for ever.
+            if told := [_told(each) for each in settled if "receipt" in each.delivery]:
+                self._database[RECEIPTS].bulk_write(told, ordered=False)
             self._deliveries.bulk_write([_write_of(each) for each in settled], ordered=False)
 
     def change(self, endpoint: str, changes: Changes) -> None:
@@ -163,3 +172,18 @@ def _write_of(settled: Settled) -> DeleteOne | UpdateOne:
         changed = {"state": "failed", "failed": settled.entry["at"]}
         return UpdateOne(match, {"$set": changed, "$inc": {"attempts": 1}})
     return DeleteOne({"_id": delivery["_id"]})
+
+
+def _told(settled: Settled) -> UpdateOne:
+    """What an attempt changes in the receipt. One that was delivered stays so, even if a repetition fails."""
+    entry = settled.entry
+    outcome, at = entry["outcome"], entry["at"]
+    changed: Document = {"attempts": entry["attempt"]}
+    if outcome == "delivered":
+        changed |= {"state": "delivered", "settled": at, "expires": at + KEPT, "endpoint": entry["endpoint"]}
+        return UpdateOne({"_id": settled.delivery["receipt"]}, {"$set": changed, "$unset": {"reason": ""}})
+    match = {"_id": settled.delivery["receipt"], "state": "queued", "endpoint": entry["endpoint"]}
+    changed["reason"] = entry.get("error") or f"the endpoint answered {entry.get('status')}"
+    if outcome == "given_up":
+        changed |= {"state": "failed", "settled": at, "expires": at + KEPT}
+    return UpdateOne(match, {"$set": changed})

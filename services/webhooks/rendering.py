@@ -8,7 +8,7 @@ from datetime import datetime
 from pymongo.database import Database
 
 from services.webhooks import signing
-from services.webhooks.body import body_of, encoded
+from services.webhooks.body import body_of, encoded, told
 from services.webhooks.expressions import BadExpression
 from services.webhooks.subscription import TYPES
 from shared.contracts.events import document_id
@@ -87,7 +87,11 @@ class Renderer:
         if (reason := self._withheld(endpoint, delivery, known, erased=erased)) is not None:
             return Rendered({}, b"", dropped=reason)
         try:
-            body = encoded(body_of(change, endpoint["masks"], erased=erased), endpoint.get("template"))
+            if "receipt" in delivery:
+                # In the form that is published: a program has to understand it, whatever else the endpoint is for.
+                body = encoded(told(change), None)
+            else:
+                body = encoded(body_of(change, endpoint["masks"], erased=erased), endpoint.get("template"))
         except BadExpression as error:
             return Rendered({}, b"", failed=str(error))
         except ValueError as error:

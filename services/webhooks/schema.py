@@ -7,6 +7,7 @@ the log, and of endpoints what follows from attempts (state, failures); the API 
 from typing import Any
 
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LEASES, LOG, RANGES
+from shared.access.apps.schema import TELLING
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 from shared.runtime.dead_letters import COLLECTION as DEAD_LETTERS
 from shared.runtime.dead_letters import SPEC
@@ -70,6 +71,8 @@ _DELIVERY = object_schema(
         "consumer_id": _STRING,
         "replay": _STRING,
         "failed": _TIME,
+        # What it tells an application of (shared.access.apps.compliance).
+        "receipt": _STRING,
     },
 )
 _LANE = object_schema(
@@ -107,6 +110,7 @@ COLLECTIONS: Collections = {
     LANES: CollectionSpec(validator=_LANE, indexes=((("endpoint", 1),),)),
     FEEDS: CollectionSpec(validator=object_schema(required=_PROGRESS), indexes=((("endpoint", 1),),)),
     DEAD_LETTERS: SPEC,
+    **TELLING,
 }
 #: What the other parts use beside it.
 BESIDE: Collections = {

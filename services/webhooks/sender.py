@@ -15,7 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from services.webhooks import schedule, signing
+from services.webhooks.applications import application_of, must_wait
 from services.webhooks.metrics import SenderMetrics
+from services.webhooks.pace import Paces
 from services.webhooks.post import Answer
 from services.webhooks.queue import Changes, Place, Queue, Settled, place_of
 from services.webhooks.rendering import Known, Renderer
@@ -56,6 +58,7 @@ class Parts:
     metrics: SenderMetrics
     threads: Callable[[Callable[[], Any]], Awaitable[Any]]
     under_way: asyncio.Semaphore
+    paces: Paces = field(default_factory=Paces)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     jitter: Callable[[], float] = random.random
 
@@ -202,7 +205,9 @@ class Sender:
         if state.place is None and now - state.scanned < _RESCAN_SECONDS:
             return
         place, parked = state.place, list(state.parked)[:_MOST_EXCLUDED]
-        found = await self._parts.threads(lambda: self._parts.queue.waiting(id, place, WINDOW, parked))
+        only = bool(self.endpoint.get("only_told"))
+        queue = self._parts.queue
+        found = await self._parts.threads(lambda: queue.waiting(id, place, WINDOW, parked, only_told=only))
         state.place = place_of(found[-1]) if len(found) == WINDOW else None
         if state.place is None:
             state.scanned = now - (_RESCAN_SECONDS - _SOON_SECONDS if found else 0)
@@ -236,7 +241,13 @@ class Sender:
         self._state.parked[subject] = self._parts.clock() + timedelta(seconds=_TROUBLE_SECONDS)
 
     async def _try(self, delivery: Document) -> None:
+        if (pace := self.endpoint.get("pace")) is not None:
+            # First, and so long that anything may have changed meanwhile.
+            await self._parts.paces.turn(str(application_of(self.endpoint)), pace)
         endpoint, parts = self.endpoint, self._parts
+        if must_wait(endpoint, delivery):
+            self._again(delivery["subject"])
+            return
         # Read for each attempt: consent may have been withdrawn since the delivery was read.
         known = Known({}, {})
         if "purpose" in endpoint or endpoint.get("categories"):
@@ -307,6 +318,8 @@ class Sender:
             subject = settled.delivery["subject"]
             state.busy.discard(subject)
             self._parts.metrics.settled(outcome)
+            if "receipt" in settled.delivery:
+                self._parts.metrics.told(outcome)
             delivered |= outcome == "delivered"
             gone |= settled.entry.get("status") == schedule.GONE
             if settled.due is None:

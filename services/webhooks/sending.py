@@ -58,11 +58,13 @@ class Sending:
         allowed: Sequence[Network],
         ready: Callable[[], Sequence[str]] = list,
         served: Callable[[Sequence[Document]], list[Document]] = list,
+        tell: Callable[[Sequence[Document]], None] = lambda _: None,
     ) -> None:
-        """``served`` chooses the endpoints that are sent to, every second."""
+        """``served`` makes of the stored endpoints those that are sent to; ``tell`` brings on what applications
+        are told. Both are called every second."""
         self._queue, self._leases, self._renderer, self._metrics = queue, leases, renderer, metrics
         self._owner, self._allowed, self._ready, self._served = owner, allowed, ready, served
-        self._open_log = open_log
+        self._open_log, self._tell = open_log, tell
         self._log_reader: LogReader | None = None
         self._feed = feed(self._reader)
         self._running: dict[str, _Running] = {}
@@ -101,13 +103,13 @@ class Sending:
             while not self._stopping.is_set():
                 try:
                     if not self._ready():
-                        endpoints = await threads(lambda: self._served(self._queue.endpoints()))
-                        await self._lease(endpoints, parts)
+                        stored = await threads(self._queue.endpoints)
+                        await self._lease(await threads(lambda: self._served(stored)), parts)  # noqa: B023
                         if fed is None or fed.done():
                             if fed is not None:
                                 _report(fed)
                             own = [each.sender for each in self._running.values()]
-                            fed = loop.run_in_executor(feeding, self._feed_all, own)
+                            fed = loop.run_in_executor(feeding, self._feed_all, own, stored)
                 except (Unavailable, Stale) as error:
                     log.warning("webhooks wait for a server: %s", error)
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -135,8 +137,11 @@ class Sending:
     async def _lease(self, endpoints: Sequence[Document], parts: Parts) -> None:
         """Renew, take and give up leases, so that the processes have equal shares."""
         wanted = {each["_id"]: each for each in endpoints}
-        for id in [id for id in self._running if id not in wanted]:
-            await self._end(id)
+        for id, running in list(self._running.items()):
+            # What it remembers of the queue is not what it may send, if that has changed.
+            served = wanted.get(id)
+            if served is None or served.get("only_told") != running.sender.endpoint.get("only_told"):
+                await self._end(id)
         now = time.monotonic()
         if now - self._renewed >= _RENEW_SECONDS:
             taken = time.monotonic()
@@ -193,9 +198,11 @@ class Sending:
             self._log_reader = self._open_log()
         return self._log_reader
 
-    def _feed_all(self, senders: Sequence[Sender]) -> None:
-        """Keep the queues of these endpoints between empty and full. Runs on a thread of its own."""
+    def _feed_all(self, senders: Sequence[Sender], stored: Sequence[Document]) -> None:
+        """Keep the queues of these endpoints between empty and full, and tell applications. Runs on a thread of
+        its own."""
         try:
+            self._tell_all(stored)
             for sender in senders:
                 self._feed_one(sender)
             if time.monotonic() - self._purged > _PURGE_SECONDS:
@@ -207,8 +214,21 @@ class Sending:
                 self._log_reader = None
             raise
 
+    def _tell_all(self, stored: Sequence[Document]) -> None:
+        try:
+            self._tell(stored)
+        except Stale:
+            log.debug("another process has told applications at the same moment")
+        except Unavailable:
+            raise
+        except Exception:
+            # Deliveries must not wait for it.
+            log.exception("telling applications failed; it is tried again")
+
     def _feed_one(self, sender: Sender) -> None:
         endpoint = sender.endpoint
+        if endpoint.get("only_told"):
+            return
         id = endpoint["_id"]
         length = self._queue.length(id, MOST_QUEUED)
         full = endpoint.get("full", False)

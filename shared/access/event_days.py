@@ -19,6 +19,7 @@ from pymongo import ReturnDocument
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
+from shared.access.quota import Quota
 from shared.contracts.errors import Stale
 from shared.contracts.limits import Owner
 from shared.http.caller import Caller, Denied
@@ -75,6 +76,8 @@ class _Share:
     day: str = ""
     most: int = 0
     left: int = 0
+    #: What others can still take, as of the last time that this process took some.
+    beyond: int = 0
     ended: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -87,12 +90,13 @@ class EventDays:
         self._shares: LRUCache[Owner, _Share] = LRUCache(_CREDENTIALS)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="event-days")
 
-    async def take(self, caller: Caller, amount: int) -> None:
-        """Count events of a caller. Raises Denied (429) for more than are left, and then takes none of them.
-        Raises Unavailable when the count must be asked and cannot be."""
+    async def take(self, caller: Caller, amount: int) -> Quota | None:
+        """Count events of a caller, and return what is left of its quota as far as this process knows; None
+        without one. Raises Denied (429) for more than are left, and then takes none of them. Raises Unavailable
+        when the count must be asked and cannot be."""
         most = caller.events_a_day
         if most is None or amount == 0:
-            return
+            return None
         owner = Owner(caller.tenant, caller.key)
         if (share := self._shares.get(owner)) is None:
             share = self._shares[owner] = _Share()
@@ -110,10 +114,17 @@ class EventDays:
                 loop = asyncio.get_running_loop()
                 count = await loop.run_in_executor(self._threads, self._counts.add, id, day, wanted)
                 share.left += max(0, wanted - max(0, count - most))
+                share.beyond = max(0, most - count)
                 share.ended = count >= most
             if share.left < amount:
                 raise _denied(most, share.left, now)
             share.left -= amount
+            return Quota(most, share.left + share.beyond, _until_midnight(now))
+
+
+def _until_midnight(now: datetime) -> int:
+    midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
+    return max(1, ceil((midnight - now).total_seconds()))
 
 
 def _id_of(tenant: str, key: str) -> str:
@@ -121,16 +132,7 @@ def _id_of(tenant: str, key: str) -> str:
 
 
 def _denied(most: int, left: int, now: datetime) -> Denied:
-    midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
-    seconds = str(max(1, ceil((midnight - now).total_seconds())))
+    seconds = _until_midnight(now)
     detail = f"this credential may send {most:,} events in a day (UTC), of which {left:,} are left here"
-    return Denied(
-        429,
-        f"{detail}; try again in {seconds} s",
-        {
-            "Retry-After": seconds,
-            "RateLimit-Limit": str(most),
-            "RateLimit-Remaining": str(left),
-            "RateLimit-Reset": seconds,
-        },
-    )
+    headers = {"Retry-After": str(seconds), **Quota(most, left, seconds).headers()}
+    return Denied(429, f"{detail}; try again in {seconds} s", headers)

@@ -162,11 +162,13 @@ class Access:
         if self._quotas is not None:
             self._quotas.charge(caller, what, amount)
 
-    async def charge_day(self, caller: Caller, events: int) -> None:
-        """Count events against the credential's quota of a day. Raises Denied (429) and Unavailable; then nothing
-        of the request may be done."""
+    async def charge_day(self, request: Request, caller: Caller, events: int) -> None:
+        """Count events against the credential's quota of a day. The answer states this quota, if less is left of
+        it than of the other. Raises Denied (429) and Unavailable; then nothing of the request may be done."""
         if self._event_days is not None:
-            await self._event_days.take(caller, events)
+            day, other = await self._event_days.take(caller, events), request.scope.get("kith.quota")
+            if day is not None and (other is None or day.remaining < other.remaining):
+                request.scope["kith.quota"] = day
         elif caller.events_a_day is not None:
             raise Unavailable("this process has no count of events by day")
 

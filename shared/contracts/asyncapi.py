@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from shared.contracts.changes import Cause, Origin, RelationChange
@@ -68,6 +68,10 @@ _EVENTS: Mapping[str, tuple[str, str, Json]] = {
 class ConsumerChangeData(BaseModel):
     consumer_id: str
     erased: bool
+    applications: list[str] | None = Field(
+        None,
+        description="Applications of third parties whose purpose the consumer grants now; left out without one.",
+    )
     cause: Cause
     origin: Origin
 

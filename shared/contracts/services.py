@@ -21,7 +21,8 @@ class ServiceSpec:
     ``rebuilds`` is the help of `kith rebuild NAME`; empty where there is nothing to rebuild. ``needs`` is the
     setting with the address of the outside system that the service connects Kith to (`amqp`). Such a *connector*
     runs only where it is asked for: `kith up --NAME`, the profile NAME of docker-compose. ``seals``: it encrypts
-    personal data or secrets, and so makes keys.
+    personal data or secrets, and so makes keys. ``extras`` are those of pyproject.toml that it needs beyond
+    ``EVERYWHERE``, and so what its image carries.
     """
 
     name: str
@@ -35,7 +36,11 @@ class ServiceSpec:
     rebuilds: str = ""
     needs: str = ""
     seals: bool = False
+    extras: tuple[str, ...] = ()
 
+
+#: The extras in every service's image: the API, and traces.
+EVERYWHERE = ("api", "otel")
 
 _TABLE = (
     ServiceSpec(
@@ -57,6 +62,7 @@ _TABLE = (
         documents=("consumers", "providers", "relations", "relationships", "relationship_cells"),
         rebuilds="Rebuild consumers, providers, relations and relationships from their topics.",
         seals=True,
+        extras=("cassandra", "measures"),
     ),
     ServiceSpec(
         "analytics",
@@ -69,6 +75,7 @@ _TABLE = (
         describes=INPUTS,
         documents=("aggregates",),
         rebuilds="Rebuild aggregates and presence from the changes of relations.",
+        extras=("measures",),
     ),
     ServiceSpec(
         "privacy",
@@ -84,6 +91,7 @@ _TABLE = (
         "Run the exports service: files and the OData feed. Needs KITH_MONGO, and KITH_KAFKA for the ledger.",
         writes=(AUDIT,),
         reads=(LEDGER,),
+        extras=("exports",),
     ),
     ServiceSpec(
         "intelligence",
@@ -93,6 +101,7 @@ _TABLE = (
         # Each process holds the whole graph, so it follows the changes outside any group.
         reads=(*CHANGES.values(), LEDGER),
         documents=("graph_nodes", "models"),
+        extras=("intelligence",),
     ),
     ServiceSpec(
         "webhooks",
@@ -103,6 +112,7 @@ _TABLE = (
         reads=(LEDGER, *CHANGES.values()),
         documents=("webhook_endpoints", "webhook_deliveries"),
         seals=True,
+        extras=("webhooks",),
     ),
     ServiceSpec(
         "apps",
@@ -124,6 +134,7 @@ _TABLE = (
         describes=INPUTS,
         needs="amqp",
         seals=True,
+        extras=("rabbitmq",),
     ),
     ServiceSpec(
         "cassandra",
@@ -133,6 +144,7 @@ _TABLE = (
         folds=(CHANGES["relations"],),
         reads=(LEDGER,),
         needs="cassandra",
+        extras=("cassandra",),
     ),
     ServiceSpec(
         "postgres",
@@ -142,6 +154,7 @@ _TABLE = (
         folds=tuple(CHANGES.values()),
         reads=(LEDGER,),
         needs="postgres",
+        extras=("postgres",),
     ),
 )
 

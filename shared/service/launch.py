@@ -53,7 +53,8 @@ def read_settings() -> "Settings":
     from shared.settings import Settings
 
     try:
-        said = {name.upper() for name in os.environ}
+        # A secret whose file the environment names is stated, too.
+        said = {name.upper().removesuffix("_FILE") for name in os.environ} | {name.upper() for name in os.environ}
         return Settings(
             **{name: it for name, it in _defaults.get()().items() if f"KITH_{name.upper()}" not in said}
         )

@@ -1,4 +1,4 @@
-"""How far the sinks have come, for whoever waits until each has an erasure."""
+"""How far the sinks and the webhooks have come, for whoever waits until each has an erasure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,18 +21,41 @@ class Sinks:
 
     def __init__(self, database: Database[Document]) -> None:
         """Raises Unavailable."""
-        self._seen: dict[str, dict[str, int]] = {}
-        with translated():
-            for name in CONNECTORS:
-                # A sink has one version: what it makes anew, it makes in its own system.
-                for position in database[POSITIONS].find({"_id": beginning_with(f"{name}@1/")}, {"seen": 1}):
-                    numbers = self._seen.setdefault(name, {})
-                    for each in position.get("seen", ()):
-                        numbers[each["origin"]] = max(each["number"], numbers.get(each["origin"], 0))
+        found = {name: _seen_by(database, name) for name in CONNECTORS}
+        self._seen = {name: numbers for name, numbers in found.items() if numbers is not None}
 
     def have(self, marks: Sequence[Mark]) -> bool:
         """Whether every sink has all changes up to ``marks``, as far as they are of topics that it reads."""
         return all(reached_by(numbers, _read_by(name, marks)) for name, numbers in self._seen.items())
+
+
+class Telling:
+    """What applications of third parties are told of, by the webhooks service. Read once, but for notices."""
+
+    def __init__(self, database: Database[Document], notices: str) -> None:
+        """``notices`` is the collection of what applications have to be told of. Raises Unavailable."""
+        self._notices, self._seen = database[notices], _seen_by(database, "webhooks")
+
+    def has(self, marks: Sequence[Mark], notice: str) -> bool:
+        """Whether the service was never run, or has all changes of profiles up to ``marks`` and has made receipts
+        of the ``notice`` that they may have caused. Raises Unavailable."""
+        if self._seen is None:
+            return True
+        if not reached_by(self._seen, [mark for mark in marks if _topic_of(mark) == "consumers"]):
+            return False
+        with translated():
+            return self._notices.find_one({"_id": notice}, {"_id": 1}) is None
+
+
+def _seen_by(database: Database[Document], name: str) -> dict[str, int] | None:
+    """The numbers of the changes that a projection has, by origin; None if it has never claimed a position. It has
+    one version: what it makes anew, it makes outside. Raises Unavailable."""
+    with translated():
+        positions = list(database[POSITIONS].find({"_id": beginning_with(f"{name}@1/")}, {"seen": 1}))
+    numbers: dict[str, int] = {}
+    for each in (each for position in positions for each in position.get("seen", ())):
+        numbers[each["origin"]] = max(each["number"], numbers.get(each["origin"], 0))
+    return numbers if positions else None
 
 
 def of_facts(marks: Sequence[Mark]) -> list[Mark]:

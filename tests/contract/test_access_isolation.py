@@ -53,7 +53,10 @@ from services.webhooks.deliveries import LOG as ATTEMPTS
 from services.webhooks.endpoints import Endpoints
 from services.webhooks.log_reader import LogReader
 from services.webhooks.rendering import Renderer
+from shared.access.apps.compliance import erased, receipt
 from shared.access.apps.mongo import MongoApps
+from shared.access.apps.notices import MongoReceipts
+from shared.access.apps.schema import RECEIPTS
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.audit_mongo import MongoAuditLog
 from shared.access.audit_reading import MongoAuditReader
@@ -112,6 +115,7 @@ def events_of(tenant: str) -> Iterator[Event]:
             "personal": personal,
             "location": place,
             "traits": {"of": mark},
+            "consent": {"shared": True},
         }
         yield said("consumer.upserted", "2026-10-01T00:00:00Z", known | {"traits": {"of": mark}})
     for id in ("p1", f"p-{mark}"):
@@ -174,6 +178,8 @@ class Market:
         database[DEAD_LETTERS].insert_many([letter_of(tenant, at) for tenant, at in (*REPLAYED, *SEEN)])
         keys = ApiKeys(MongoKeys(database), lambda: NOW)
         self.keys = {t: keys.create(t, "test", [*SCOPES], limit=NO_LIMIT)[1] for t in MARKERS}
+        # Bound to a purpose that the consumers of both tenants have granted.
+        self.bound = {t: keys.create(t, "bound", [*SCOPES], limit=NO_LIMIT, purpose="shared")[1] for t in MARKERS}
         self.audit = MemoryAuditLog()
         self.recorder = Recorder(self.audit, lambda: NOW)
         lookup = KeyLookup(MongoKeys(database))
@@ -217,9 +223,18 @@ class Market:
         self.apps["webhooks"] = webhooks_app(endpoints, list, [], access=access)
         registry = Registry(MongoApps(database), clock)
         signer = Signer(MongoKeyPairs(database), None, "http://kith", clock)
-        self.apps["apps"] = apps_app(registry, signer, Figures(database, str), list, access=access)
-        for tenant, mark in MARKERS.items():
-            registry.register(new_app(tenant=tenant, name=mark))
+        self.apps["apps"] = apps_app(
+            registry, signer, Figures(database, str), MongoReceipts(database), list, access=access
+        )
+        self.registered = {
+            t: registry.register(new_app(tenant=t, name=mark)).app.id for t, mark in MARKERS.items()
+        }
+        # Of each two receipts, so that the list has a second page.
+        database[RECEIPTS].insert_many(
+            receipt(erased(tenant, f"{mark}-{number}", [], NOW), self.registered[tenant])
+            for tenant, mark in MARKERS.items()
+            for number in range(2)
+        )
         self.apps["cassandra"] = cassandra_app(list, access=access)
         self.apps["postgres"] = postgres_app(list, access=access)
         self.apps["rabbitmq"] = rabbitmq_app(list, access=access)
@@ -262,10 +277,14 @@ class Market:
         tenant: str,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
+        *,
+        bound: bool = False,
         **body: Any,
     ) -> httpx.Response:
-        """What the holder of a tenant's key is answered."""
-        said = {"Authorization": f"Bearer {self.keys[tenant]}", **(headers or {})}
+        """What the holder of a tenant's key is answered, of one that is ``bound`` to a purpose or of one that is
+        not."""
+        keys = self.bound if bound else self.keys
+        said = {"Authorization": f"Bearer {keys[tenant]}", **(headers or {})}
         return self.send(service, method, path, said, params=params, **body)
 
     def send(
@@ -410,7 +429,8 @@ def test_no_answer_holds_what_is_another_tenants(
     # An earlier example may have erased, for this tenant, a consumer of a name that has the other's marker.
     own = {"tenant": tenant, "consumer_id": {"$regex": mark}}
     market.database["erasure_requests"].delete_many(own)
-    answer = market.ask(found.service, found.method, path, tenant, params, headers, **body)
+    bound = data.draw(st.booleans())
+    answer = market.ask(found.service, found.method, path, tenant, params, headers, bound=bound, **body)
     assert answer.status_code < 500 or answer.status_code == 501, answer.text
     # Who names another's marker may get it back (in an error that quotes a parameter), but no more than that.
     assume(not any(mark in value for value in sent))
@@ -448,6 +468,20 @@ def test_what_is_asked_by_the_other_tenants_names_is_not_there(
     assert answer.status_code == 404 or answer.json()["items"] == []
     by, key = data.draw(st.sampled_from([("consumer", consumer), ("provider", provider), ("kind", mark)]))
     assert market.ask("analytics", "GET", "/v1/aggregates", tenant, {"by": by, "key": key}).json()["items"] == []
+
+
+@pytest.mark.parametrize("tenant", sorted(MARKERS))
+@pytest.mark.parametrize(
+    "path", ["/v1/consumers/c1", "/v1/relations?consumer_id=c1", "/v1/relationships?provider_id=p1"]
+)
+def test_a_bound_credential_sees_those_of_its_tenant_who_have_granted_the_purpose(
+    market: Market, tenant: str, path: str
+) -> None:
+    """Both tenants' consumers have, under the same name."""
+    answer = market.ask("relations", "GET", path, tenant, bound=True)
+    assert answer.status_code == 200, answer.text
+    assert MARKERS[tenant] in answer.text
+    assert MARKERS[OTHER[tenant]] not in answer.text
 
 
 @pytest.mark.parametrize("tenant", sorted(MARKERS))
@@ -499,6 +533,7 @@ LISTS: tuple[tuple[str, str, dict[str, str], str], ...] = (
     ("privacy", "/v1/erasures", {}, "cursor"),
     ("webhooks", "/v1/webhooks/endpoints/{endpoint}/deliveries", {}, "cursor"),
     ("relations", "/v1/relationships/{consumer_id}/{provider_id}/cells", {}, "cursor"),
+    ("apps", "/v1/apps/{client_id}/receipts", {}, "cursor"),
     ("exports", "/odata/v1/Relations", {"$orderby": "time"}, "$skiptoken"),
     ("exports", "/odata/v1/Aggregates", {"$filter": "by eq 'consumer'"}, "$skiptoken"),
 )
@@ -511,6 +546,7 @@ OTHERWISE: tuple[dict[str, str] | None, ...] = (
     None,
     {"outcome": "failed"},
     None,
+    {"state": "failed"},
     {"$filter": "rating eq 4"},
 )
 PAGE_OF_ONE = {"Prefer": "odata.maxpagesize=1"}
@@ -520,6 +556,7 @@ def page_of(market: Market, tenant: str, number: int, more: Mapping[str, str]) -
     """A page of one of the lists."""
     service, path, asked, _ = LISTS[number]
     names = {"endpoint": market.endpoints[tenant].partition(":")[2], "consumer_id": "c1", "provider_id": "p1"}
+    names["client_id"] = market.registered[tenant]
     path = path.format(**names)
     return market.ask(service, "GET", path, tenant, {**asked, **more}, PAGE_OF_ONE)
 
@@ -550,6 +587,8 @@ def test_every_list_with_a_cursor_is_among_them(market: Market) -> None:
         for parameter in operations.get("get", {}).get("parameters", ())
         if "cursor" in parameter["name"] or "token" in parameter["name"]
     }
+    # For the application's own credential, which is not a tenant's key: tests/unit/apps.
+    stated.remove(("apps", "/register/{client_id}/receipts"))
     assert stated == {(service, path) for service, path, _, parameter in LISTS if parameter == "cursor"}
 
 

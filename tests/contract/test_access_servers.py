@@ -1,5 +1,5 @@
-"""Real servers that ask who comes: SASL/SCRAM with ACLs on Kafka, users with roles on MongoDB. Each service gets
-the least that it needs, works with that, and can do no more."""
+"""The servers of deploy/compose.production.yml: TLS, SASL/SCRAM with ACLs on Kafka, users with roles on MongoDB.
+Each service gets the least that it needs, as that file tells it, works with that, and can do no more."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -172,8 +172,25 @@ def test_an_application_works_as_the_guide_shows(clients: Clients) -> None:
     assert status() in (200, 403)
     assert clients.get("apps", f"{path}/figures")["consented"] == 0
     assert clients.ask("apps", "POST", "/oauth/revoke", data={"token": "x"}).status_code in (400, 401)
+    # It is told of a consumer who has agreed to it, by way of four services.
+    clients.send(upserted("c11", consent={made["client_id"]: True}))
+    clients.wait("relations", "/v1/consumers/c11", lambda answer: answer.status_code == 200)
+    clients.get("privacy", "/v1/consumers/c11/export")
+    erased = clients.ask("privacy", "DELETE", "/v1/consumers/c11", params={"mode": "delete"})
+    clients.wait("apps", f"{path}/receipts", lambda a: topics_of(a) == {"consumer.exported", "consumer.erased"})
+    clients.wait("privacy", erased.headers["Location"], has(done=True))
+    [told] = clients.get("privacy", erased.headers["Location"])["applications"]
+    assert (told["app"], told["state"]) == (made["client_id"], "waiting")
     assert clients.ask("apps", "DELETE", path).status_code == 204
     wait_for("the end of the token", lambda: status() == 401, lambda: "")
+    # It had no endpoint: that it could not be told stays visible.
+    clients.wait(
+        "apps", f"{path}/receipts?state=failed", lambda a: len(topics_of(a)) == 3 and "no webhook" in a.text
+    )
+
+
+def topics_of(answer: httpx.Response) -> set[str]:
+    return {each["topic"] for each in answer.json().get("items", ())}
 
 
 def _status_of(url: str, token: str) -> int:
@@ -305,6 +322,11 @@ FORBIDDEN: list[tuple[str, Callable[[Any], object]]] = [
     ("apps", lambda d: d.api_keys.insert_one({"_id": "mine"})),
     ("apps", lambda d: d.consumers.update_many({}, {"$set": {"consent": {"all": True}}})),
     ("exports", lambda d: d.audit.delete_many({})),
+    ("apps", lambda d: d.app_receipts.delete_many({})),
+    ("privacy", lambda d: d.app_receipts.insert_one({"_id": "mine"})),
+    ("privacy", lambda d: d.app_consumers.delete_many({})),
+    ("ingest", lambda d: d.app_notices.insert_one({"_id": "mine"})),
+    ("exports", lambda d: d.app_consumers.find_one()),
     ("analytics", lambda d: d.client["another"].things.find_one()),
 ]
 

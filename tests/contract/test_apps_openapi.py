@@ -8,6 +8,7 @@ from services.apps.key_pairs import MongoKeyPairs
 from services.apps.registry import Registry
 from services.apps.signing import Signer
 from shared.access.apps.mongo import MongoApps
+from shared.access.apps.notices import MongoReceipts
 from shared.access.apps.schema import COLLECTIONS
 from shared.mongo.store import prepare
 from shared.runtime.protocols import Document
@@ -20,4 +21,5 @@ def test_apps(mongo_database: Database[Document]) -> None:
     prepare(mongo_database, COLLECTIONS)
     registry = Registry(MongoApps(mongo_database), Clock())
     signer = Signer(MongoKeyPairs(mongo_database), None, ISSUER, Clock())
-    hold(create_app(registry, signer, Figures(mongo_database, str), list, access=OPEN))
+    figures, receipts = Figures(mongo_database, str), MongoReceipts(mongo_database)
+    hold(create_app(registry, signer, figures, receipts, list, access=OPEN))

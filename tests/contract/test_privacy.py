@@ -18,6 +18,8 @@ from services.intelligence.outcomes.store import OutcomeStore
 from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.erasures import CACHE_SECONDS, STEPS
 from services.relations.fact_documents import without_digest
+from shared.access.apps import compliance
+from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.guard import Access
 from shared.contracts import codec
@@ -75,7 +77,7 @@ def test_an_erasure_from_the_request_to_the_receipt(services: Services, mode: st
     assert (answer.status_code, answer.headers["Location"]) == (202, f"/v1/erasures/{ANN}")
     assert undone(services) == [*STEPS][1:]
     services.relate()
-    assert undone(services) == ["aggregates", "intelligence", "sinks", "caches"]
+    assert undone(services) == ["aggregates", "intelligence", "sinks", "applications", "caches"]
     services.count()
     assert undone(services) == ["caches"]
     services.wait(CACHE_SECONDS)
@@ -101,17 +103,62 @@ def test_an_erasure_waits_for_every_sink_that_was_ever_run(services: Services) -
     positions.insert_one({"_id": "postgres@1/kith.relation-changes/0", "epoch": 1, "next": 0})
     services.relate()
     services.count()
-    assert undone(services) == ["sinks", "caches"]
+    assert undone(services) == ["sinks", "applications", "caches"]
     for topic in ("relations", "consumers"):
         changes = "kith.relation-changes" if topic == "relations" else "kith.consumer-changes"
         for part in positions.find({"_id": {"$regex": f"^relations@1/kith.{topic}/"}, "emitted": {"$gt": 0}}):
-            assert undone(services) == ["sinks", "caches"]
+            assert undone(services) == ["sinks", "applications", "caches"]
             positions.update_one(
                 {"_id": f"postgres@1/{changes}/{part['_id'].rpartition('/')[2]}"},
                 {"$set": {"seen": [{"origin": part["_id"], "number": part["emitted"]}]}},
                 upsert=True,
             )
     assert undone(services) == ["caches"]
+
+
+def test_an_erasure_waits_until_applications_are_about_to_be_told_and_for_no_answer_of_theirs(
+    services: Services,
+) -> None:
+    database, app = services.database, "app_" + "a" * 16
+    assert services.call("DELETE", "/v1/consumers/ann", params={"mode": "delete"}).status_code == 202
+    database["positions"].insert_one({"_id": "webhooks@1/kith.consumer-changes/0", "epoch": 1, "next": 0})
+    services.relate()
+    services.count()
+    assert undone(services) == ["applications", "caches"]
+    # The webhooks service folds the erasure, and makes a notice of it in the same transaction.
+    notice = compliance.erased("default", "ann", [app], services.now)
+    database[NOTICES].insert_one(notice)
+    emitted = database["positions"].find(
+        {"_id": {"$regex": "^relations@1/kith.consumers/"}, "emitted": {"$gt": 0}}
+    )
+    seen = [{"origin": each["_id"], "number": each["emitted"]} for each in emitted]
+    database["positions"].update_one({"_id": "webhooks@1/kith.consumer-changes/0"}, {"$set": {"seen": seen}})
+    assert undone(services) == ["applications", "caches"]
+    database[RECEIPTS].insert_one({**compliance.receipt(notice, app), "reason": "the application has no endpoint"})
+    database[NOTICES].delete_one({"_id": notice["_id"]})
+    assert undone(services) == ["caches"]
+    services.wait(CACHE_SECONDS)
+    state = services.call("GET", f"/v1/erasures/{ANN}").json()
+    assert state["done"] is True
+    told = {"app": app, "state": "waiting", "reason": "the application has no endpoint"}
+    assert state["applications"] == [told]
+    keys = KeySet.import_key_set(services.call("GET", "/v1/erasures/keys").json())
+    claims = json.loads(jws.deserialize_compact(state["receipt"], keys, algorithms=["ES256"]).payload)
+    assert claims["applications"] == {app: "waiting"}
+    database[RECEIPTS].update_one({"app": app}, {"$set": {"state": "delivered", "settled": services.now}})
+    state = services.call("GET", f"/v1/erasures/{ANN}").json()
+    assert [each["state"] for each in state["applications"]] == ["delivered"], "shown as it is, beside the receipt"
+
+
+def test_a_copy_of_a_consumers_data_is_told_to_whom_they_agree(services: Services) -> None:
+    app = "app_" + "a" * 16
+    services.store(
+        [event("consumer.upserted", "e9", "2026-02-01T00:00:00Z", {"consumer_id": "ann", "consent": {app: True}})]
+    )
+    for consumer in ("ann", "ann", "bob"):
+        assert services.call("GET", f"/v1/consumers/{consumer}/export").status_code == 200
+    [notice] = services.database[NOTICES].find()
+    assert (notice["topic"], notice["consumer_id"], notice["apps"]) == ("consumer.exported", "ann", [app])
 
 
 @pytest.mark.parametrize("mode", ["anonymise", "delete"])

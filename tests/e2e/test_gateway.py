@@ -1,6 +1,8 @@
-"""Two processes of a service behind the real gateway are upgraded one after the other, and no client notices."""
+"""Two processes of a service behind the real gateway are upgraded one after the other, and no client notices: from
+the last released version to this one, on the same Kafka and MongoDB."""
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -16,41 +18,47 @@ import pytest
 from shared.http.problems.lookup import TYPES
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.processes import Process
+from shared.vault.master import add_to_file
 from tests.conftest import Addresses, own_settings
 from tests.support.end_to_end import ROOT, fields
 from tests.support.gateway import gateway, problem_of
+from tests.support.released import export
 from tests.support.waiting import PATIENCE_SECONDS, wait_equal, wait_for
 
 #: Two processes of each: containers have addresses of their own, and here these of this machine.
 ADDRESSES = {"ingest": ("127.41.0.1", "127.41.0.2"), "relations": ("127.41.1.1", "127.41.1.2")}
 
 
-class Behind:
-    """The processes behind the gateway, and a client in front of it."""
+def of(code: Path) -> dict[str, str]:
+    """The environment of a process that runs the packages in ``code``."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
+    return {**clean, "PYTHONPATH": str(code)}
 
-    def __init__(self, environment: dict[str, str], ports: Any, folder: Path) -> None:
-        self._ports = ports
+
+class Behind:
+    """The processes behind the gateway, at first of the code in ``before``, and a client in front of it."""
+
+    def __init__(self, environment: dict[str, str], ports: Any, folder: Path, before: Path) -> None:
+        self._environment, self._ports, self._folder = environment, ports, folder
         self.client = httpx.Client(trust_env=False, timeout=30)
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("KITH_")}
         self.processes = {
-            (service, address): Process(
-                f"{service}-{address}",
-                [sys.executable, "-m", f"services.{service}"],
-                folder / f"{service}-{address}.log",
-                {
-                    **clean,
-                    **environment,
-                    "PYTHONPATH": str(ROOT),
-                    "KITH_HOST": address,
-                    f"KITH_{service.upper()}_PORT": str(ports[service]),
-                },
-            )
+            (service, address): self._process(service, address, before)
             for service, addresses in ADDRESSES.items()
             for address in addresses
         }
 
+    def _process(self, service: str, address: str, code: Path) -> Process:
+        given = {"KITH_HOST": address, f"KITH_{service.upper()}_PORT": str(self._ports[service])}
+        # -P: not the code of the folder in which the tests run.
+        argv = [sys.executable, "-P", "-m", f"services.{service}"]
+        log = self._folder / f"{service}-{address}.log"
+        return Process(f"{service}-{address}", argv, log, {**of(code), **self._environment, **given})
+
     def start(self, service: str, address: str) -> None:
-        self.processes[service, address].start()
+        """A process of this version."""
+        process = self._process(service, address, ROOT)
+        self.processes[service, address] = process
+        process.start()
         self.wait_ready(service, address)
 
     def wait_ready(self, service: str, address: str) -> None:
@@ -71,6 +79,10 @@ class Behind:
         wait_for(f"the end of {process.name}", lambda: not process.running)
         assert process.returncode == 0, process.failure("did not end well")
 
+    def stop_all(self) -> None:
+        for process in self.processes.values():
+            process.stop()
+
     def ask(self, service: str, method: str, path: str, **options: Any) -> httpx.Response:
         return self.client.request(method, f"http://127.0.0.1:{self._ports[service]}{path}", **options)
 
@@ -86,15 +98,20 @@ class Behind:
 
 @pytest.fixture(scope="module")
 def behind(servers: Addresses, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
-    folder = tmp_path_factory.mktemp("gateway")
-    with own_settings(servers, encryption="off", access="open") as settings, ExitStack() as stop:
+    folder, before = tmp_path_factory.mktemp("gateway"), tmp_path_factory.mktemp("released")
+    export(before)
+    ran = [sys.executable, "-P", "-c", "import shared; print(*shared.__path__)"]
+    assert subprocess.check_output(ran, env=of(before), text=True).strip() == str(before / "shared")
+    key = folder / "master.key"
+    add_to_file(key)
+    with own_settings(servers, master_key_file=str(key), access="open") as settings, ExitStack() as stop:
         ensure_topics(settings)
         ports = stop.enter_context(gateway(folder, ADDRESSES))
         given = {f"KITH_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
-        behind = Behind(given, ports, folder)
+        behind = Behind(given, ports, folder, before)
         stop.callback(behind.client.close)
+        stop.callback(behind.stop_all)
         for process in behind.processes.values():
-            stop.callback(process.stop)
             process.start()
         for place in behind.processes:
             behind.wait_ready(*place)
@@ -138,9 +155,13 @@ class Load:
             self.bad.append(answer.text)
 
 
-def test_processes_are_replaced_one_by_one_and_no_request_fails(behind: Behind) -> None:
+def test_an_upgrade_one_by_one_fails_no_request_and_loses_nothing(behind: Behind) -> None:
+    stated = {"consumer_id": "ann", "personal": {"name": "Ann"}}
+    profile = fields("consumer.upserted", "p1", "2026-03-01T10:00:00Z", stated)
+    assert behind.ask("ingest", "POST", "/v1/events", json=[profile]).status_code == 202
     with Load(behind) as load:
-        for place in behind.processes:
+        # Readers before writers: docs/how-to/upgrade.md.
+        for place in sorted(behind.processes, reverse=True):
             before = sum(load.answers.values())
             behind.stop(*place)
             # The other one alone answers.
@@ -154,6 +175,8 @@ def test_processes_are_replaced_one_by_one_and_no_request_fails(behind: Behind) 
     assert load.sent > 100
     # Some were sent twice, and each counts once.
     wait_equal(behind.stored, load.sent)
+    # The old version has encrypted it.
+    assert behind.ask("relations", "GET", "/v1/consumers/ann").json()["personal"] == {"name": "Ann"}
 
 
 def test_where_no_process_is_left_the_answer_is_a_problem_that_says_when_to_retry(behind: Behind) -> None:

@@ -30,6 +30,8 @@ from services.rabbitmq.outflow import Outflow
 from services.webhooks.feed import Feed
 from services.webhooks.post import Answer, Poster
 from services.webhooks.queue import Queue
+from services.webhooks.telling import Telling
+from shared.access.apps.mongo import MongoApps
 from shared.kafka.python_client.reader import KafkaReader
 from shared.mongo.store import MongoStore
 from shared.runtime.partition_state import PartitionState
@@ -61,6 +63,15 @@ WEBHOOK_STEPS = (
     "after-settle",
     "before-feed",
     "after-feed",
+)
+#: Those of the apps service, and of what applications are told. A deletion is a transaction (before-commit).
+APP_STEPS = (
+    "before-app",  # an application is about to be stored
+    "after-app",  # it is, and nobody was answered
+    "before-receipts",
+    "after-receipts",
+    "before-given",
+    "after-given",  # the receipt has its delivery
 )
 #: Those of a bridge to RabbitMQ.
 RABBITMQ_STEPS = (
@@ -96,7 +107,7 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> "Fault":
         step, action, when = text.split(":")
-        if step not in (*STEPS, *WEBHOOK_STEPS, *INTELLIGENCE_STEPS, *RABBITMQ_STEPS, *SINK_STEPS):
+        if step not in (*STEPS, *WEBHOOK_STEPS, *APP_STEPS, *INTELLIGENCE_STEPS, *RABBITMQ_STEPS, *SINK_STEPS):
             raise ValueError(f"there is no step {step}")
         return cls(step, action, int(when.removesuffix("+")), when.endswith("+"))
 
@@ -170,6 +181,10 @@ def install(faults: str) -> None:
     around(PartitionState, "settled", points, "after-publish", None)
     around(Queue, "settle", points, "before-settle", "after-settle")
     around(Feed, "_store", points, "before-feed", "after-feed")
+    for write in ("insert", "replace"):
+        around(MongoApps, write, points, "before-app", "after-app")
+    around(Telling, "_expand", points, "before-receipts", "after-receipts")
+    around(Telling, "_move", points, "before-given", "after-given")
     _post(points)
     around_async(Inflow, "_publish", points, "before-publish-in", "after-publish-in")
     around_async(RabbitConsumption, "acknowledge", points, "before-acknowledge", "after-acknowledge")

@@ -18,6 +18,8 @@ from services.privacy.erasures import Erasures
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS as PRIVACY
+from shared.access.apps.notices import MongoNotices, MongoReceipts
+from shared.access.apps.schema import TELLING
 from shared.access.audit_reading import MongoAuditReader
 from shared.access.guard import Access
 from shared.contracts.events import Event
@@ -35,7 +37,7 @@ class Services:
     """All three. ``run`` lets relations and analytics do all there is to do; ``now`` is what the clock says."""
 
     def __init__(self, database: Mongo, access: Access = OPEN) -> None:
-        prepare(database, {**ANALYTICS, **PRIVACY})
+        prepare(database, {**ANALYTICS, **PRIVACY, **TELLING})
         self.database = database
         self.kith = MongoKith(database)
         self.log, self.memory = self.kith.memory.log, self.kith.memory
@@ -60,7 +62,7 @@ class Services:
             hashed,
         )
         receipts = Receipts(database, None, lambda: self.now)
-        erasures = Erasures(stores, receipts, lambda: self.now)
+        erasures = Erasures(stores, receipts, lambda: self.now, MongoReceipts(database).of_erasure)
         self.app: FastAPI = create_app(
             erasures,
             People(database, str, None),
@@ -70,6 +72,7 @@ class Services:
             list,
             lambda: self.now,
             access=access,
+            notify=MongoNotices(database).exported,
         )
         add_audit(self.app, MongoAuditReader(database))
         add_erasure_list(self.app, ErasureList(database, str, erasures))

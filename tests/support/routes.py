@@ -1,5 +1,7 @@
 """Every route of every service, found in the applications themselves: a new one is tested without a word here."""
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 from fastapi import FastAPI
@@ -78,42 +80,79 @@ class Found(NamedTuple):
         return f"{self.service} {self.method} {self.path}"
 
 
-def bare(access: Access) -> dict[str, FastAPI]:
+class Apps(Mapping[str, FastAPI]):
+    """The services' applications by name, each built when it is first asked for: to build all of them takes a
+    tenth of a second and more."""
+
+    def __init__(self, builders: Mapping[str, Callable[[], FastAPI]]) -> None:
+        self._builders = builders
+        self._built: dict[str, FastAPI] = {}
+
+    def __getitem__(self, service: str) -> FastAPI:
+        if service not in self._built:
+            app = self._builders[service]()
+            add_metrics(app, new_registry())
+            self._built[service] = app
+        return self._built[service]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._builders)
+
+    def __len__(self) -> int:
+        return len(self._builders)
+
+
+def bare(access: Access) -> Apps:
     """The services over nothing: whatever gets past access control fails."""
     nothing = cast(Any, None)
-    apps = {
-        "ingest": ingest_app(MemoryPublisher(MemoryLog({})), TOPICS, Settings(), lambda: NOW, list, access=access),
-        "relations": relations_app(nothing, STRENGTH, list, lambda: NOW, cast(Any, list), access=access),
-        "analytics": analytics_app(nothing, list, cast(Any, list), access=access),
-        "exports": exports_app(nothing, list, cast(Any, list), access=access),
-        "intelligence": intelligence_app(nothing, nothing, nothing, nothing, list, access=access),
-        "privacy": privacy_app(
-            nothing, nothing, nothing, nothing, TOPICS, list, lambda: NOW, access=access, vault=None
-        ),
-    }
-    apps["webhooks"] = webhooks_app(nothing, list, [], access=access)
-    apps["apps"] = apps_app(nothing, nothing, nothing, list, access=access)
-    apps["postgres"] = postgres_app(list, access=access)
-    apps["rabbitmq"] = rabbitmq_app(list, access=access)
-    apps["cassandra"] = cassandra_app(list, access=access)
-    add_audit(apps["privacy"], nothing)
-    add_erasure_list(apps["privacy"], nothing)
-    add_live(apps["analytics"], nothing)
-    add_operations(apps["analytics"], nothing, nothing, nothing, nothing)
-    add_pages(apps["analytics"])
-    add_portal(apps["apps"], "http://127.0.0.1:8708", {})
-    for app in apps.values():
-        add_metrics(app, new_registry())
-    return apps
+
+    def analytics() -> FastAPI:
+        app = analytics_app(nothing, list, cast(Any, list), access=access)
+        add_live(app, nothing)
+        add_operations(app, nothing, nothing, nothing, nothing)
+        add_pages(app)
+        return app
+
+    def apps() -> FastAPI:
+        app = apps_app(nothing, nothing, nothing, nothing, list, access=access)
+        add_portal(app, "http://127.0.0.1:8708", {})
+        return app
+
+    def privacy() -> FastAPI:
+        app = privacy_app(nothing, nothing, nothing, nothing, TOPICS, list, lambda: NOW, access=access, vault=None)
+        add_audit(app, nothing)
+        add_erasure_list(app, nothing)
+        return app
+
+    return Apps(
+        {
+            "ingest": lambda: ingest_app(
+                MemoryPublisher(MemoryLog({})), TOPICS, Settings(), lambda: NOW, list, access=access
+            ),
+            "relations": lambda: relations_app(
+                nothing, STRENGTH, list, lambda: NOW, cast(Any, list), access=access
+            ),
+            "analytics": analytics,
+            "exports": lambda: exports_app(nothing, list, cast(Any, list), access=access),
+            "intelligence": lambda: intelligence_app(nothing, nothing, nothing, nothing, list, access=access),
+            "privacy": privacy,
+            "webhooks": lambda: webhooks_app(nothing, list, [], access=access),
+            "apps": apps,
+            "postgres": lambda: postgres_app(list, access=access),
+            "rabbitmq": lambda: rabbitmq_app(list, access=access),
+            "cassandra": lambda: cassandra_app(list, access=access),
+        }
+    )
 
 
-def every_route() -> list[Found]:
-    return [
+@cache
+def every_route() -> Sequence[Found]:
+    return tuple(
         Found(service, method, path)
         for service, app in bare(Access()).items()
         for route in app.routes
         for method, path in _places(route)
-    ]
+    )
 
 
 def api_routes(app: FastAPI) -> list[APIRoute]:

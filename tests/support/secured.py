@@ -1,4 +1,5 @@
-"""Real servers that ask who comes, with a user of the least rights for each service, and the services on them."""
+"""The servers of deploy/compose.production.yml, which ask who comes, by TLS, with a user of the least rights for
+each service; and the services on them, told what that file tells them."""
 
 import os
 import subprocess
@@ -9,102 +10,54 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
-from kafka.admin import (
-    ACL,
-    ACLOperation,
-    ACLPermissionType,
-    KafkaAdminClient,
-    ResourcePattern,
-    ResourceType,
-    ScramMechanism,
-    UserScramCredentialUpsertion,
-)
 from pymongo import MongoClient
 
-from services.cli.privileges import OPERATOR, kafka_acls, mongo_roles
+from services.cli.grants import apply, user_of
+from services.cli.privileges import OPERATOR
 from shared.access.keys import ApiKeys
 from shared.access.keys_mongo import MongoKeys
 from shared.contracts.services import CORE, SERVICES
 from shared.contracts.topics import Topics
 from shared.http.caller import SCOPES
 from shared.kafka.topics_admin import ensure_topics
-from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import free_ports
 from shared.mongo.store import connect
 from shared.runtime.protocols import Document
 from shared.settings import Settings
-from shared.vault.master import add_to_file
 from tests.support.measures_world import NOW
+from tests.support.production import ProductionKafka, ProductionMongo, make_secrets, settings_of
 from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
-ADMIN = ("admin", "an administrator's p@ss:word")
+ADMIN = ("admin", "the-password-of-an-administrator")
 USERS = (*SERVICES, OPERATOR)
 TOPICS = Topics("kith")
 Login = tuple[str, str]
 
 
 def login_of(service: str) -> Login:
-    return f"kith-{service}", f"the password of {service}"
+    return user_of(service), f"the-password-of-{service}"
 
 
 class Secured:
     """Both servers with a user for each service, and the services with these users."""
 
-    def __init__(self, kafka: KafkaServer, mongo: MongoServer, folder: Path, stop: ExitStack) -> None:
+    def __init__(self, kafka: ProductionKafka, mongo: ProductionMongo, folder: Path, stop: ExitStack) -> None:
         self.kafka, self.mongo, self._folder = kafka, mongo, folder
-        self.master_keys = folder / "master.key"
-        add_to_file(self.master_keys)
         self.addresses: dict[str, str] = {}
         self._ports = dict(zip(CORE, free_ports(len(CORE)), strict=True))
-        self.settings = self.settings_of(ADMIN)
+        with mock.patch.dict(os.environ, self.environment("setup")):
+            #: An administrator's.
+            self.settings = Settings()
         ensure_topics(self.settings)
-        self._allow()
+        # As `kith privileges --apply`.
+        assert set(apply(self.settings, folder / "secrets")) == {login_of(user)[0] for user in USERS}
         for service in CORE:
             self._start(service, stop)
-
-    def settings_of(self, login: Login, mongo: Login | None = None, **more: Any) -> Settings:
-        return Settings(
-            kafka=self.kafka.bootstrap,
-            kafka_security_protocol="SASL_PLAINTEXT",
-            kafka_sasl_mechanism="SCRAM-SHA-512",
-            kafka_username=login[0],
-            kafka_password=login[1],
-            mongo=self.mongo.uri_for(mongo or login),
-            master_key_file=str(self.master_keys),
-            partitions=1,
-            session_timeout_ms=6_000,
-            **more,
-        )
-
-    def _allow(self) -> None:
-        admin = KafkaAdminClient(**self.kafka.client(ADMIN))
-        try:
-            admin.alter_user_scram_credentials(
-                [
-                    UserScramCredentialUpsertion(*login_of(s)[:1], ScramMechanism.SCRAM_SHA_512, login_of(s)[1])
-                    for s in USERS
-                ]
-            )
-            admin.create_acls(
-                [
-                    ACL(
-                        principal=f"User:{login_of(service)[0]}",
-                        host="*",
-                        operation=ACLOperation[operation],
-                        permission_type=ACLPermissionType.ALLOW,
-                        resource_pattern=ResourcePattern(ResourceType[acl.kind], acl.name),
-                    )
-                    for service, acls in kafka_acls(TOPICS, "kith").items()
-                    for acl in acls
-                    for operation in acl.operations
-                ]
-            )
-        finally:
-            admin.close()
 
     def _start(self, service: str, stop: ExitStack) -> None:
         given = {f"KITH_{name.upper()}_PORT": str(port) for name, port in self._ports.items()}
@@ -122,10 +75,10 @@ class Secured:
         self.addresses[service] = f"http://127.0.0.1:{self._ports[service]}"
 
     def environment(self, user: str) -> dict[str, str]:
-        """The settings of a command that one of the users runs."""
-        settings = self.settings_of(login_of(user))
-        given = {f"KITH_{name.upper()}": str(getattr(settings, name)) for name in settings.model_fields_set}
-        return {**given, "KITH_KAFKA_PASSWORD": login_of(user)[1]}
+        """The settings of a service, of an operator's command, or of the administrator's job."""
+        container = "kith" if user == OPERATOR else user
+        more = {"KITH_PARTITIONS": "1", "KITH_SESSION_TIMEOUT_MS": "6000"}
+        return {**settings_of(container, self._folder / "secrets", self.kafka), **more}
 
     def log(self, service: str) -> str:
         return (self._folder / f"{service}.log").read_text()
@@ -136,37 +89,34 @@ class Secured:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Secured]:
-    kafka_port, controller_port, mongo_port = free_ports(3)
-    kafka = KafkaServer(
-        folder / "kafka", kafka_port, controller_port, folder / "kafka.log", heap="256m", login=ADMIN
+    kafka_port, admin_port, controller_port, mongo_port = free_ports(4)
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    # Of the users whom the tests name; the script makes everything else.
+    for user, password in (*(login_of(user) for user in USERS), ADMIN):
+        (secrets / f"{user.removeprefix('kith-')}.password").write_text(f"{password}\n")
+    make_secrets(secrets, mongo_port)
+    kafka = ProductionKafka(
+        folder / "kafka", (kafka_port, admin_port, controller_port), folder / "kafka.log", secrets, ADMIN
     )
     with ExitStack() as stop:
         kafka.launch()
         stop.callback(kafka.stop)
-        make_users(folder, mongo_port)
-        keyfile = folder / "keyfile"
-        keyfile.write_text("c2hhcmVkIGJ5IHRoZSBtZW1iZXJz")
-        keyfile.chmod(0o600)
-        secured = ("--auth", "--keyFile", str(keyfile))
-        mongo = MongoServer(folder / "mongo", mongo_port, folder / "mongo.log", secured, 0.25, ADMIN)
+        make_administrator(folder, mongo_port)
+        mongo = ProductionMongo(folder / "mongo", mongo_port, folder / "mongo.log", secrets, ADMIN)
         mongo.start()
         stop.callback(mongo.stop)
         kafka.wait_ready()
         yield Secured(kafka, mongo, folder, stop)
 
 
-def make_users(folder: Path, port: int) -> None:
-    """On a server that asks nobody yet: the administrator, and a user with a role for each service."""
+def make_administrator(folder: Path, port: int) -> None:
+    """As the image of MongoDB does in an empty volume, on a server that asks nobody yet."""
     mongo = MongoServer(folder / "mongo", port, folder / "mongo-first.log", (), 0.25)
     mongo.start()
     try:
         with MongoClient[Document](mongo.uri) as client:
             client.admin.command("createUser", ADMIN[0], pwd=ADMIN[1], roles=["root"])
-            for service, privileges in mongo_roles("kith").items():
-                name, password = login_of(service)
-                client["kith"].command("createRole", name, privileges=privileges, roles=[])
-                roles = [{"role": name, "db": "kith"}]
-                client.admin.command("createUser", name, pwd=password, roles=roles)
     finally:
         mongo.stop()
 

@@ -1,6 +1,8 @@
 """Applications in memory, with the behaviour of the collections, for tests."""
 
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from shared.access.apps.model import App
 from shared.access.apps.store import PublicKey
@@ -12,6 +14,8 @@ class MemoryApps:
 
     def __init__(self) -> None:
         self._apps: dict[str, App] = {}
+        #: The notices of deletions.
+        self.notices: list[Mapping[str, Any]] = []
         self._lock = threading.Lock()
         self.away = False
 
@@ -37,12 +41,14 @@ class MemoryApps:
             self._apps[before.id] = after
             return True
 
-    def delete(self, app: App) -> bool:
+    def delete(self, app: App, notice: Mapping[str, Any] | None = None) -> bool:
         self._reach()
         with self._lock:
             if not self._is_stored(app):
                 return False
             del self._apps[app.id]
+            if notice is not None:
+                self.notices.append(notice)
             return True
 
     def _is_stored(self, app: App) -> bool:

@@ -38,12 +38,13 @@ _REGISTRATION = re.compile(r"kithr_(app_[a-z2-7]{16})_[A-Za-z0-9_-]{43}", re.ASC
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an application may use: a rate of requests such as ``10/second``, events a day, and endpoints of
-    webhooks."""
+    """What an application may use: a rate of requests such as ``10/second``, events a day, endpoints of webhooks,
+    and the rate at which these are sent to."""
 
     requests: str = "10/second"
     events_a_day: int = 10_000
     endpoints: int = 20
+    webhooks: str = "50/second"
 
 
 @dataclass(frozen=True, slots=True)

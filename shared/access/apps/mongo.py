@@ -1,16 +1,18 @@
 """Applications in MongoDB: the collections ``apps`` and ``app_keys``."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from bson.codec_options import CodecOptions
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from shared.access.apps.model import App, Limits, RevokedToken, Secret
-from shared.access.apps.schema import APPS, PUBLIC_KEYS
+from shared.access.apps.schema import APPS, NOTICES, PUBLIC_KEYS
 from shared.access.apps.store import PublicKey
 from shared.contracts.errors import Stale
 from shared.mongo.errors import translated
@@ -33,7 +35,7 @@ class MongoApps:
     """An AppStore."""
 
     def __init__(self, database: Database[Document]) -> None:
-        self._apps = durable(database, APPS)
+        self._apps, self._notices = durable(database, APPS), durable(database, NOTICES)
 
     def insert(self, app: App) -> bool:
         try:
@@ -59,9 +61,17 @@ class MongoApps:
         with translated():
             return self._apps.replace_one(match, _document(after)).matched_count == 1
 
-    def delete(self, app: App) -> bool:
-        with translated():
-            return self._apps.delete_one({"_id": app.id, "revision": app.revision}).deleted_count == 1
+    def delete(self, app: App, notice: Mapping[str, Any] | None = None) -> bool:
+        def transaction(session: ClientSession) -> bool:
+            found = self._apps.delete_one({"_id": app.id, "revision": app.revision}, session=session)
+            if found.deleted_count and notice is not None:
+                self._notices.insert_one(dict(notice), session=session)
+            return found.deleted_count == 1
+
+        with translated(), self._apps.database.client.start_session() as session:
+            return session.with_transaction(
+                transaction, read_concern=ReadConcern("snapshot"), write_concern=self._apps.write_concern
+            )
 
 
 class MongoPublicKeys:

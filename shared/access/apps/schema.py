@@ -1,14 +1,17 @@
 """The collections of applications: JSON Schema validators and indexes. Pure.
 
 ``apps`` and ``app_keys`` are read by every service that accepts access tokens. The private keys are in a
-collection of their own, which only the apps service may read.
+collection of their own, which only the apps service may read. ``TELLING`` are those of what applications are told
+(``shared.access.apps.compliance``), which the webhooks service keeps.
 """
 
 from typing import Any
 
+from shared.access.apps.compliance import TOPICS
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 
 APPS, PUBLIC_KEYS, PRIVATE_KEYS = "apps", "app_keys", "app_private_keys"
+NOTICES, RECEIPTS, REGISTER = "app_notices", "app_receipts", "app_consumers"
 
 _STRING: dict[str, Any] = {"bsonType": "string"}
 _TEXTS: dict[str, Any] = {"bsonType": "array", "items": _STRING}
@@ -54,4 +57,44 @@ COLLECTIONS: Collections = {
     PRIVATE_KEYS: CollectionSpec(
         object_schema({**_PUBLIC, "private": {"bsonType": "binData"}, "sealed": {"bsonType": "bool"}})
     ),
+}
+
+_TOPIC = {"enum": list(TOPICS)}
+_NOTICE = object_schema(
+    {"tenant": _STRING, "topic": _TOPIC, "apps": _TEXTS, "at": _DATE},
+    {"consumer_id": _STRING},
+)
+_RECEIPT = object_schema(
+    required={
+        "app": _STRING,
+        "tenant": _STRING,
+        "topic": _TOPIC,
+        "at": _DATE,
+        "state": {"enum": ["waiting", "queued", "delivered", "failed"]},
+        "attempts": _WHOLE,
+    },
+    optional={
+        "consumer_id": _STRING,
+        "reason": _STRING,
+        "endpoint": _STRING,
+        "enqueued": _DATE,
+        "settled": _DATE,
+        "expires": _DATE,
+    },
+)
+#: A notice is deleted once it has its receipts; a receipt expires a while after it was settled. The register is
+#: written by the partition of the consumer's changes.
+TELLING: Collections = {
+    NOTICES: CollectionSpec(_NOTICE),
+    RECEIPTS: CollectionSpec(
+        _RECEIPT,
+        indexes=(
+            (("tenant", 1), ("app", 1), ("at", -1), ("_id", -1)),
+            # Who waits, and what is sent where: each second.
+            (("state", 1), ("app", 1)),
+            (("state", 1), ("endpoint", 1)),
+        ),
+        expires="expires",
+    ),
+    REGISTER: CollectionSpec(object_schema({"apps": _TEXTS}), guard="apps"),
 }

@@ -36,8 +36,9 @@ class AppStore(Protocol):
         """Store ``after`` if the stored application still has the revision of ``before``. Returns whether it
         had."""
 
-    def delete(self, app: App) -> bool:
-        """Delete the application if it still has this revision. Returns whether it had."""
+    def delete(self, app: App, notice: Mapping[str, Any] | None = None) -> bool:
+        """Delete the application if it still has this revision, and store the ``notice`` of it: both or neither.
+        Returns whether it had."""
 
 
 class PublicKeyStore(Protocol):

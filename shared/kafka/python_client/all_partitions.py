@@ -7,6 +7,7 @@ from typing import Any
 
 from kafka import TopicPartition
 
+from shared.kafka.bounds import LogBounds
 from shared.kafka.python_client.reader import KafkaReader, open_outside, partitions_of, reaching_brokers
 from shared.runtime.protocols import Partition, Polled
 from shared.settings import Settings
@@ -23,6 +24,7 @@ class AllPartitionsReader(KafkaReader):
             settings, auto_offset_reset="none", max_poll_records=settings.slice_events, fetch_max_wait_ms=100
         )
         self._delivered = {}
+        self._bounds = LogBounds()
         self._check(topics)
         self._topics = list(topics)
         self._present: frozenset[Partition] = frozenset()

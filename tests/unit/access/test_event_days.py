@@ -35,12 +35,15 @@ class World:
         self.counts = MemoryCounts()
         self.processes = [EventDays(self.counts, lambda: self.now) for _ in range(processes)]
 
-    def sent(self, caller: Caller, amount: int, process: int = 0) -> bool:
+    async def takes(self, caller: Caller, amount: int, process: int = 0) -> bool:
         try:
-            asyncio.run(self.processes[process].take(caller, amount))
+            await self.processes[process].take(caller, amount)
         except Denied:
             return False
         return True
+
+    def sent(self, caller: Caller, amount: int, process: int = 0) -> bool:
+        return asyncio.run(self.takes(caller, amount, process))
 
 
 def caller(most: int | None, key: str = "k1") -> Caller:
@@ -51,16 +54,23 @@ def caller(most: int | None, key: str = "k1") -> Caller:
 def test_all_processes_together_never_take_more_and_refuse_a_hundredth_each_early(
     most: int, batches: list[tuple[int, int]]
 ) -> None:
-    world, app, taken = World(3), caller(most), 0
-    for process, amount in batches:
-        if world.sent(app, amount, process):
-            taken += amount
-        else:
-            assert taken + amount > most - 2 * (most // 100 + 400)
-    assert taken <= most
-    # Nobody else's batches, one by one: the rest is there but for what others have taken.
-    while world.sent(app, 1):
-        taken += 1
+    world, app = World(3), caller(most)
+
+    # In one loop: one of its own for each of thousands of events costs a hundred times what they do.
+    async def all_sent() -> int:
+        taken = 0
+        for process, amount in batches:
+            if await world.takes(app, amount, process):
+                taken += amount
+            else:
+                assert taken + amount > most - 2 * (most // 100 + 400)
+        assert taken <= most
+        # Nobody else's batches, one by one: the rest is there but for what others have taken.
+        while await world.takes(app, 1):
+            taken += 1
+        return taken
+
+    taken = asyncio.run(all_sent())
     assert most - taken <= sum(share.left for each in world.processes for share in each._shares.values())
 
 
@@ -105,6 +115,20 @@ def test_while_the_count_is_away_what_was_taken_is_spent_and_no_more() -> None:
         world.sent(app, 1)
     world.counts.away = False
     assert world.sent(app, 1)
+
+
+def test_what_is_left_is_told_as_far_as_the_process_knows() -> None:
+    world, app = World(2), caller(1_000)
+
+    def left(process: int, amount: int) -> int:
+        quota = asyncio.run(world.processes[process].take(app, amount))
+        assert quota is not None
+        assert (quota.limit, quota.reset) == (1_000, 7_200)
+        return quota.remaining
+
+    assert [left(0, 1), left(0, 1), left(1, 300), left(0, 8)] == [999, 998, 690, 990]
+    assert left(0, 1) == 689, "it has asked again"
+    assert asyncio.run(world.processes[0].take(caller(None), 5)) is None
 
 
 def test_a_quota_that_the_tenant_changes_holds_at_once() -> None:

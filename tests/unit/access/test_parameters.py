@@ -19,7 +19,7 @@ OPEN, CLOSED = bare(Access(open=True)), bare(Access())
 #: Routes that read the query themselves: a page's own address, the feed in OData's words, and a measure of another
 #: service, which refuses what it does not know.
 THEMSELVES = {
-    *("/", "/dashboard", "/dashboard/{path}", "/v1/export/measures/{name}"),
+    *("/", "/dashboard", "/dashboard/{path}", "/portal/{path}", "/v1/export/measures/{name}"),
     *("/odata/v1", "/odata/v1/", "/odata/v1/{path}"),
     *(
         f"/odata/v1/{name}{{path}}"

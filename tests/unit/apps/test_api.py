@@ -16,6 +16,7 @@ from joserfc.jwk import KeySet
 
 from services.apps.api import create_app
 from services.apps.portal.pages import PACKAGE, add_portal
+from shared.access.apps import compliance
 from shared.access.apps.credentials import BearerTokens
 from shared.access.apps.model import SCOPES_OF_APPS
 from shared.access.apps.tokens import AppTokens
@@ -44,6 +45,17 @@ class CountsConsent:
         return {"acme 2026-11-29": 412, "acme 2026-11-30": 10_100}[f"{tenant} {day}"]
 
 
+class KeepsReceipts:
+    def __init__(self) -> None:
+        self.stored: list[Json] = []
+
+    def page(self, tenant: str, app: str, state: str | None, limit: int, after: Any) -> list[Json]:
+        own = [each for each in self.stored if (each["tenant"], each["app"]) == (tenant, app)]
+        own = [each for each in own if state in (None, each["state"])]
+        latest = sorted(own, key=lambda each: (each["at"], each["_id"]), reverse=True)
+        return [each for each in latest if after is None or (each["at"], each["_id"]) < after][:limit]
+
+
 class World(Platform):
     """The service over memory, with a developer's key and one of the tenant's."""
 
@@ -58,12 +70,14 @@ class World(Platform):
         )
         lookup = KeyLookup(keys, self.clock.elapsed, self.clock)
         quotas = Quotas("none", clock=self.clock.elapsed)
-        access = Access(lookup, BearerTokens(tokens, None), quotas, audit=self.audit)
+        self.access = access = Access(lookup, BearerTokens(tokens, None), quotas, audit=self.audit)
         self.outcomes: list[str] = []
+        self.receipts = KeepsReceipts()
         self.app = create_app(
             self.registry,
             self.signer,
             CountsConsent(),  # type: ignore[arg-type]
+            self.receipts,
             list,
             self.outcomes.append,
             access=access,
@@ -482,6 +496,57 @@ def test_what_cannot_be_put_on_record_is_not_done() -> None:
         answer = await world.ask("POST", f"/v1/apps/{made['client_id']}/suspend", world.tenant, json={})
         assert answer.status_code == 503
         assert world.registry.all("acme")[0].state == "approved"
+
+    told(story)
+
+
+def test_whoever_tries_secrets_is_answered_later_and_later_and_nobody_else_is() -> None:
+    async def story(world: World) -> None:
+        made, waits = await world.allowed(), list[str]()
+
+        async def noted(owner: Any) -> None:
+            waits.append(owner.key)
+
+        world.access.denials.wait = noted  # type: ignore[method-assign]
+        assert (await world.ask_token({**made, "client_secret": "guess"})).status_code == 401
+        assert (await world.ask_token({**made, "client_id": "app_" + "a" * 16})).status_code == 401
+        assert len(waits) == 2, "by address, as any other credential that is wrong"
+        form = {"client_id": made["client_id"], "client_secret": "guess", "token": "x"}
+        assert (await world.ask("POST", "/oauth/revoke", data=form)).status_code == 401
+        assert (await world.ask_token(made)).status_code == 200
+        assert (await world.ask_token(made, scope="admin")).status_code == 400
+        assert len(waits) == 3
+
+    told(story)
+
+
+def test_receipts_are_for_the_tenant_and_the_application_and_outlive_it() -> None:
+    async def story(world: World) -> None:
+        made, other = await world.allowed(), await world.allowed()
+        id = made["client_id"]
+        for number in range(3):
+            notice = compliance.erased("acme", f"c{number}", [id], world.clock.now + timedelta(seconds=number))
+            world.receipts.stored.append(compliance.receipt(notice, id))
+        own = (f"/register/{id}/receipts", made["registration_access_token"])
+        for path, bearer in (own, (f"/v1/apps/{id}/receipts", world.tenant)):
+            first = (await world.ask("GET", f"{path}?limit=2", bearer)).json()
+            rest = (await world.ask("GET", f"{path}?limit=2&cursor={first['next']}", bearer)).json()
+            found = [*first["items"], *rest["items"]]
+            assert [each["consumer_id"] for each in found] == ["c2", "c1", "c0"]
+            assert {(each["topic"], each["state"], each["attempts"]) for each in found} == {
+                ("consumer.erased", "waiting", 0)
+            }
+            assert rest["next"] is None
+            assert (await world.ask("GET", f"{path}?state=failed", bearer)).json()["items"] == []
+        for bearer in (other["registration_access_token"], world.developer, world.stranger):
+            for path in (own[0], f"/v1/apps/{id}/receipts"):
+                assert (await world.ask("GET", path, bearer)).status_code in (403, 404)
+        assert (await world.ask("DELETE", f"/v1/apps/{id}", world.tenant)).status_code == 204
+        assert [each["topic"] for each in world.store.notices] == ["app.uninstalled"]  # type: ignore[attr-defined]
+        shown = await world.ask("GET", f"/v1/apps/{id}/receipts", world.tenant)
+        assert len(shown.json()["items"]) == 3
+        unknown = await world.ask("GET", f"/v1/apps/app_{'z' * 16}/receipts", world.tenant)
+        assert unknown.status_code == 404
 
     told(story)
 

@@ -22,7 +22,7 @@ from pymongo import MongoClient
 from services.cli.__main__ import app
 from services.cli.setup import initiate, setup
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.contracts.services import CONNECTORS, CORE, SERVICES
+from shared.contracts.services import CONNECTORS, CORE, EVERYWHERE, SERVICES
 from shared.http.problems.lookup import of_uri
 from shared.local.mongo import REPLICA_SET, MongoServer
 from shared.local.processes import free_ports
@@ -92,8 +92,9 @@ def test_what_the_build_of_the_package_needs_is_copied() -> None:
         for source in shlex.split(arguments)[:-1]
     }
     assert needed <= copied
-    extras = set(re.findall(r"--extra (\w+)", DOCKERFILE))
-    assert extras <= set(project["project"]["optional-dependencies"])
+    [stated] = re.findall(r'ARG EXTRAS="(.*)"', DOCKERFILE)
+    assert stated.split() == sorted({*EVERYWHERE, *(extra for spec in SERVICES.values() for extra in spec.extras)})
+    assert set(stated.split()) <= set(project["project"]["optional-dependencies"])
 
 
 def test_the_image_is_the_command_and_no_root() -> None:
@@ -102,6 +103,16 @@ def test_the_image_is_the_command_and_no_root() -> None:
     assert "kith" in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert dict(last)["USER"] == "kith"
     assert {int(port) for port in dict(last)["EXPOSE"].split()} == {port_of(service) for service in SERVICES}
+
+
+def test_the_image_says_what_it_is() -> None:
+    """By the labels of the OCI; of the build it learns version, commit and source."""
+    last = instructions()[[i for i, (name, _) in enumerate(instructions()) if name == "FROM"][-1] :]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', dict(last)["LABEL"]))
+    assert set(labels) == {"title", "description", "licenses", "version", "revision", "source"}
+    assert labels["licenses"] == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license"]
+    stated = {arguments.split("=")[0] for name, arguments in last if name == "ARG"}
+    assert {labels[name].removeprefix("$") for name in ("version", "revision", "source")} == stated
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "docker-compose.yml", ".dockerignore"])

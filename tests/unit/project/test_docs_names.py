@@ -73,6 +73,8 @@ def test_variables_are_settings(document: Path) -> None:
     known = {f"KITH_{name.upper()}" for name in Settings.model_fields} | set(ELSEWHERE)
     for conftest in ("tests/conftest.py", "tests/fault/conftest.py"):
         known |= set(re.findall(r"KITH_\w+", (ROOT / conftest).read_text()))
+    for compose in ("docker-compose.yml", "deploy/compose.production.yml"):
+        known |= set(re.findall(r"\$\{(KITH_\w+)", (ROOT / compose).read_text()))
     named = set(re.findall(r"KITH_[A-Z_]*[A-Z]", document.read_text())) - {"KITH_KEY", "KITH_AUTH"}
     assert named <= known
 

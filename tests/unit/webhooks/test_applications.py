@@ -1,4 +1,4 @@
-"""Endpoints of applications end with what the application may do."""
+"""Endpoints of applications are held to what the application may have at present."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,23 +6,26 @@ from typing import Any
 import pytest
 
 from services.apps.registry import Registered
-from services.webhooks.applications import served
+from services.webhooks.applications import must_wait, served
 from tests.support.apps import Platform
 
 Change = Callable[[Platform, Registered], object]
+CHANGE = {"change": {"data": {"consumer_id": "ada"}}}
+RECEIPT = {**CHANGE, "receipt": "acme:consumer.erased/1"}
 
 
-def endpoint(by: str, *types: str, tenant: str = "acme") -> dict[str, Any]:
-    return {"_id": f"{tenant}:{by}", "tenant": tenant, "created_by": by, "types": [*types, "webhook.disabled"]}
+def endpoint(by: str, *types: str, tenant: str = "acme", **more: Any) -> dict[str, Any]:
+    named = {"_id": f"{tenant}:{by}", "tenant": tenant, "created_by": by}
+    return {**named, "types": [*types, "webhook.disabled"], "masks": [], **more}
 
 
 def test_an_approved_application_gets_what_it_may_read_and_keys_are_not_asked_about() -> None:
     platform = Platform()
     app = platform.approved("webhooks:manage", "relations:read").app
-    every = [endpoint(app.id, "relation.changed"), endpoint("dev12345", "consumer.changed")]
-    assert served(every, platform.store) == every
-    assert served([endpoint(app.id, "consumer.changed")], platform.store) == []
-    assert served([endpoint(app.id, "relation.changed", tenant="other")], platform.store) == []
+    own, keys = endpoint(app.id, "relation.changed"), endpoint("dev12345", "consumer.changed")
+    assert served([own, keys], platform.store.find) == [{**own, "pace": "50/second"}, keys]
+    for wrong in (endpoint(app.id, "consumer.changed"), endpoint(app.id, "relation.changed", tenant="other")):
+        assert [each["only_told"] for each in served([wrong], platform.store.find)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +42,9 @@ def test_what_the_tenant_takes_back_is_not_sent_any_more(change: Change) -> None
     platform = Platform()
     made = platform.approved("webhooks:manage", "relations:read")
     change(platform, made)
-    assert served([endpoint(made.app.id, "relation.changed")], platform.store) == []
+    [now] = served([endpoint(made.app.id, "relation.changed")], platform.store.find)
+    assert must_wait(now, CHANGE)
+    assert not must_wait(now, RECEIPT)
 
 
 def test_an_application_that_goes_on_gets_its_deliveries_again() -> None:
@@ -47,6 +52,22 @@ def test_an_application_that_goes_on_gets_its_deliveries_again() -> None:
     made = platform.approved("webhooks:manage", "relations:read")
     every = [endpoint(made.app.id, "relation.changed")]
     stopped = platform.registry.suspend(made.app, None)
-    assert served(every, platform.store) == []
+    [before] = served(every, platform.store.find)
     platform.registry.approve(stopped)
-    assert served(every, platform.store) == every
+    [after] = served(every, platform.store.find)
+    assert ("only_told" in before, "only_told" in after) == (True, False)
+
+
+def test_masks_that_are_added_or_removed_later_are_those_of_its_endpoints() -> None:
+    platform = Platform()
+    app = platform.approved("webhooks:manage", "relations:read").app
+    own = endpoint(app.id, "relation.changed")
+    # Made by a key of the tenant's that is bound to the application's purpose.
+    other = endpoint("dev12345", "relation.changed", bound=True, purpose=app.purpose, masks=["rating"])
+    for masks in (["amount"], ["amount", "consumer_id"], []):
+        app = platform.registry.approve(app, masks=masks)
+        found = served([own, other], platform.store.find)
+        assert [each["masks"] for each in found] == [sorted(masks), sorted([*masks, "rating"])]
+        hidden = "consumer_id" in masks
+        assert [must_wait(each, RECEIPT) for each in found] == [hidden, hidden]
+        assert not must_wait(found[0], {**RECEIPT, "change": {"data": {"app": app.id}}})

@@ -12,6 +12,8 @@ from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, de
 from services.webhooks.projection import WebhooksProjection
 from services.webhooks.schema import COLLECTIONS
 from services.webhooks.subscription import matches
+from shared.access.apps.schema import APPS
+from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
 from shared.contracts.changes import read_change
 from shared.contracts.topics import Topics
 from shared.runtime.protocols import Document, Message, Partition
@@ -49,7 +51,7 @@ class World:
     def __init__(self, jumps: list[int]) -> None:
         self._times = iter(jumps)
         self.log = MemoryLog({TOPIC: 1, **dict.fromkeys(OTHERS, 1), LETTERS: 1}, self._clock)
-        self.store = MemoryStore(COLLECTIONS)
+        self.store = MemoryStore({**COLLECTIONS, APPS: APPLICATIONS[APPS]})
         self._number = 0
         self.sent: list[Message] = []
         self._begin()
@@ -84,6 +86,7 @@ class World:
             "types": ["relation.changed"],
             "state": "enabled",
             "masks": [],
+            "created_by": "dev12345",
             **stored.get(id, {}),
             **changed,
         }
@@ -216,3 +219,13 @@ def test_a_bad_change_is_a_dead_letter_and_holds_nobody_up() -> None:
     world.fold()
     assert len(world.queue("a")) == 1
     assert len(world.log.records[Partition(LETTERS, 0)]) == 1
+
+
+def test_a_filter_does_not_search_what_is_hidden_from_its_application_by_now() -> None:
+    world, app = World([]), "app_" + "a" * 16
+    world.endpoint("a", created_by=app, bound=True, purpose=app, filter="data.after.kind == 'purchase'")
+    for masks in ([], ["kind"], []):
+        world.store.collections[APPS][app] = {"_id": app, "tenant": "t1", "masks": masks}
+        world.publish("t1", "purchase")
+        world.fold()
+    assert [each["change"]["data"]["relation_id"] for each in world.queue("a")] == ["r1", "r3"]

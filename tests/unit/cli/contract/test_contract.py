@@ -16,6 +16,7 @@ from services.cli.contract.command import contract_app
 from services.cli.contract.compare import Undecidable, differences
 from services.cli.contract.expectations import read_expectations, schema_of_example, schema_of_fields, verdicts
 from services.cli.contract.published import Published, read_folder, write_folder
+from shared.access.apps.compliance import TOPICS
 from shared.access.guard import Access
 from shared.contracts.asyncapi import document
 from shared.contracts.errors import ConfigurationError
@@ -56,7 +57,8 @@ def test_every_answer_is_what_it_promises(published: Published) -> None:
 
 def test_every_type_of_delivery_is_published(published: Published) -> None:
     described = published.services["webhooks"]["webhooks"]
-    types = ("relation.changed", "consumer.changed", "provider.changed", "webhook.disabled", "webhook.test")
+    changes = ("relation.changed", "consumer.changed", "provider.changed", "webhook.disabled", "webhook.test")
+    types = (*changes, *TOPICS)
     assert set(described) == set(types)
     for type in types:
         names = {each["name"] for each in described[type]["post"]["parameters"]}

@@ -1,0 +1,65 @@
+#!/bin/sh
+# Makes what deploy/compose.production.yml takes as secrets, in deploy/secrets or a folder that is named:
+#   sh deploy/secrets.sh [FOLDER]
+# A certificate for Kafka and MongoDB under an authority of its own, a password for each user, and the master key. What
+# exists stays. Needs openssl. As root it gives each file to the user of the container that reads it.
+set -eu
+cd "$(dirname "$0")"
+folder=${1:-secrets}
+users="ingest relations analytics privacy exports intelligence webhooks apps rabbitmq cassandra postgres operator admin"
+kith=10001 mongo=999 kafka=1000
+umask 077
+mkdir -p "$folder"
+# Whoever may enter reads what is readable, such as the authority's certificate.
+chmod 711 "$folder"
+cd "$folder"
+
+owned() { # owned UID FILE: readable by that user alone
+  chmod 400 "$2"
+  [ "$(id -u)" != 0 ] || chown "$1:$1" "$2"
+}
+
+if [ ! -e ca.crt ]; then
+  openssl req -x509 -newkey rsa:3072 -noenc -days 3650 -subj "/CN=Kith servers" \
+    -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign,cRLSign" \
+    -keyout ca.key -out ca.crt 2>/dev/null
+  chmod 444 ca.crt
+fi
+for server in kafka mongo; do
+  [ ! -e $server.pem ] || continue
+  printf 'subjectAltName=DNS:%s,DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' $server >$server.ext
+  openssl req -newkey rsa:3072 -noenc -subj "/CN=$server" -keyout $server.key -out $server.csr 2>/dev/null
+  openssl x509 -req -in $server.csr -CA ca.crt -CAkey ca.key -days 825 -extfile $server.ext -out $server.crt 2>/dev/null
+  cat $server.key $server.crt >$server.pem
+  rm $server.ext $server.csr $server.key $server.crt
+done
+[ -e mongo.keyfile ] || openssl rand -base64 384 >mongo.keyfile
+[ -e master.key ] || openssl rand -base64 32 >master.key
+for user in $users; do
+  # Hexadecimal, so that it needs no escape in an address.
+  [ -e $user.password ] || openssl rand -hex 32 >$user.password
+  name=kith-$user
+  [ $user != admin ] || name=admin
+  [ -e $user.mongo ] || printf 'mongodb://%s:%s@%s/?replicaSet=rs0&authSource=admin&tls=true&tlsCAFile=%s\n' \
+    $name "$(cat $user.password)" "${KITH_MONGO_HOST:-mongo:27017}" "${KITH_MONGO_CA:-/run/secrets/ca.crt}" >$user.mongo
+  owned $kith $user.mongo
+  owned $kith $user.password
+done
+password=$(cat admin.password)
+[ -e kafka.properties ] || cat >kafka.properties <<PROPERTIES
+jaas=org.apache.kafka.common.security.plain.PlainLoginModule required username="admin" password="$password" user_admin="$password";
+PROPERTIES
+# The addresses of outside systems are yours to write; compose wants the files.
+for empty in rabbitmq.amqp cassandra.cassandra postgres.postgres; do
+  [ -e $empty ] || : >$empty
+  owned $kith $empty
+done
+owned $kith master.key
+owned $kafka kafka.pem
+owned $kafka kafka.properties
+owned $mongo mongo.pem
+owned $mongo mongo.keyfile
+# The image of MongoDB makes its first user with it; the job that makes the others reads admin.password.
+[ -e mongo-admin.password ] || cp admin.password mongo-admin.password
+owned $mongo mongo-admin.password
+echo "$(pwd): keep ca.key and master.key as long as the data, and a copy of master.key elsewhere"

@@ -1,0 +1,130 @@
+"""Creates the users of the least privileges in Kafka and MongoDB: ``kith privileges --apply FOLDER``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kafka.admin import (
+    ACL,
+    ACLOperation,
+    ACLPermissionType,
+    KafkaAdminClient,
+    ResourcePattern,
+    ResourceType,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
+from kafka.errors import KafkaError
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from services.cli.privileges import kafka_acls, mongo_roles
+from shared.contracts.errors import ConfigurationError
+from shared.contracts.topics import Topics
+from shared.kafka.python_client.reader import connection, reaching_brokers
+from shared.mongo.errors import translated
+from shared.mongo.store import connect
+from shared.runtime.protocols import Document
+from shared.settings import Settings, servers_of
+
+#: What a secret's file must have at least: a password that a person makes up is no password of a service.
+MIN_LENGTH = 16
+
+
+def user_of(service: str) -> str:
+    """The user of a service in both servers."""
+    return f"kith-{service}"
+
+
+def passwords_in(folder: Path, services: Mapping[str, object]) -> dict[str, str]:
+    """By service, the password in its file ``<service>.password``. Raises ConfigurationError that names every file
+    that is missing or too short."""
+    found, wrong = {}, []
+    for service in services:
+        path = folder / f"{service}.password"
+        try:
+            found[service] = path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            wrong.append(f"{path} ({getattr(error, 'strerror', None) or 'is not text'})")
+            continue
+        if len(found[service]) < MIN_LENGTH:
+            wrong.append(f"{path} (shorter than {MIN_LENGTH} characters)")
+    if wrong:
+        raise ConfigurationError(f"a password is missing: {', '.join(wrong)}")
+    return found
+
+
+def apply(settings: Settings, folder: Path) -> list[str]:
+    """Give each service and the operator a user with its least privileges, and the password of its file.
+
+    ``settings`` are an administrator's of both servers. What exists is brought up to date, so that a new version's
+    privileges and new passwords are applied by another call. ACLs are only added: Kafka has no list of one's own.
+    Returns the names of the users. Raises ConfigurationError, and Unavailable.
+    """
+    _, mongo = servers_of(settings)
+    roles = mongo_roles(settings.database)
+    passwords = passwords_in(folder, roles)
+    _in_mongo(mongo, settings.database, roles, passwords)
+    _in_kafka(settings, passwords)
+    return [user_of(service) for service in passwords]
+
+
+def _in_mongo(
+    uri: str, database: str, roles: Mapping[str, list[dict[str, Any]]], passwords: Mapping[str, str]
+) -> None:
+    try:
+        with connect(uri) as client, translated():
+            _grant(client, database, roles, passwords)
+    except OperationFailure as error:
+        raise ConfigurationError(f"MongoDB does not let the user of KITH_MONGO create users: {error}") from error
+
+
+def _grant(
+    client: MongoClient[Document],
+    database: str,
+    roles: Mapping[str, list[dict[str, Any]]],
+    passwords: Mapping[str, str],
+) -> None:
+    for service, privileges in roles.items():
+        name = user_of(service)
+        verb = "updateRole" if _knows(client, database, "rolesInfo", name) else "createRole"
+        client[database].command(verb, name, privileges=privileges, roles=[])
+        verb = "updateUser" if _knows(client, "admin", "usersInfo", name) else "createUser"
+        granted = [{"role": name, "db": database}]
+        client.admin.command(verb, name, pwd=passwords[service], roles=granted)
+
+
+def _knows(client: MongoClient[Document], database: str, command: str, name: str) -> bool:
+    kind = "roles" if command == "rolesInfo" else "users"
+    return bool(client[database].command(command, name)[kind])
+
+
+def _in_kafka(settings: Settings, passwords: Mapping[str, str]) -> None:
+    acls = kafka_acls(Topics(settings.topic_prefix), settings.group)
+    with reaching_brokers():
+        admin = KafkaAdminClient(**connection(settings))
+    try:
+        admin.alter_user_scram_credentials(
+            [
+                UserScramCredentialUpsertion(user_of(service), ScramMechanism.SCRAM_SHA_512, password)
+                for service, password in passwords.items()
+            ]
+        )
+        admin.create_acls(
+            [
+                ACL(
+                    principal=f"User:{user_of(service)}",
+                    host="*",
+                    operation=ACLOperation[operation],
+                    permission_type=ACLPermissionType.ALLOW,
+                    resource_pattern=ResourcePattern(ResourceType[acl.kind], acl.name),
+                )
+                for service, granted in acls.items()
+                for acl in granted
+                for operation in acl.operations
+            ]
+        )
+    except KafkaError as error:
+        raise ConfigurationError(f"Kafka does not let KITH_KAFKA_USERNAME create users: {error}") from error
+    finally:
+        admin.close()

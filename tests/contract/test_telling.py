@@ -1,0 +1,298 @@
+"""What applications are told without subscribing: on real MongoDB, with receivers."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import orjson
+import pytest
+import standardwebhooks
+from pymongo.database import Database
+
+from services.apps.registry import Registered, Registry
+from services.webhooks import schedule
+from services.webhooks.addresses import networks
+from services.webhooks.applications import served
+from services.webhooks.deliveries import DELIVERIES
+from services.webhooks.endpoints import Endpoints, Made
+from services.webhooks.feed import Feed
+from services.webhooks.leases import Leases
+from services.webhooks.log_reader import LogReader
+from services.webhooks.metrics import SenderMetrics
+from services.webhooks.notice import telling
+from services.webhooks.queue import Queue
+from services.webhooks.rendering import Renderer
+from services.webhooks.schema import BESIDE, COLLECTIONS
+from services.webhooks.sending import Sending
+from services.webhooks.telling import DELETED, DISABLED, HIDDEN, NO_ENDPOINT, Telling
+from shared.access.apps.compliance import KEPT, erased
+from shared.access.apps.mongo import MongoApps
+from shared.access.apps.notices import MongoNotices, MongoReceipts
+from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
+from shared.access.apps.schema import NOTICES, RECEIPTS, REGISTER
+from shared.mongo.store import prepare
+from shared.observability.metrics import new_registry
+from shared.runtime.protocols import Document
+from shared.settings import Settings
+from tests.support.apps import new_app
+from tests.support.builders import TOPICS
+from tests.support.receiver import Receiver, receiver
+from tests.support.waiting import wait_for
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
+ALLOWED = networks(["127.0.0.0/8"])
+
+
+class World:
+    def __init__(self, database: Database[Document]) -> None:
+        prepare(database, {**APPLICATIONS, **COLLECTIONS, **BESIDE})
+        self.database, self.apps = database, MongoApps(database)
+        self.registry = Registry(self.apps, lambda: datetime.now(UTC))
+        self.renderer = Renderer(database, str, lambda _tenant, _consumer: "delete", None)
+        reader = lambda: LogReader(Settings())  # noqa: E731
+        clock = lambda: datetime.now(UTC)  # noqa: E731
+        self.endpoints = Endpoints(database, self.renderer, None, TOPICS, reader, clock)
+        self.queue, self.receipts = Queue(database), MongoReceipts(database)
+        self.waiting: list[int] = []
+        self.telling = Telling(database, self.apps, self.waiting.append)
+
+    def approved(self, **more: Any) -> Registered:
+        made = self.registry.register(new_app("relations:read", "webhooks:manage", tenant="default"))
+        app = self.registry.approve(made.app, made.app.requested, masks=more.get("masks"))
+        return Registered(app, made.secret, made.secret_text, made.registration_token)
+
+    def endpoint(self, app: str, url: str, **more: Any) -> Made:
+        stated = {"url": url, "types": ["relation.changed"], "purpose": app, "bound": True, **more}
+        return self.endpoints.create("default", stated, "hmac", [], app)
+
+    def erase(self, consumer: str, *apps: str) -> None:
+        """As fan-out does."""
+        notice = erased("default", consumer, apps, NOW)
+        self.database[NOTICES].insert_one(notice)
+
+    def look(self) -> None:
+        self.telling.look(self.queue.endpoints())
+
+    def states(self, app: str) -> list[tuple[Any, ...]]:
+        found = self.receipts.page("default", app, None, 100, None)
+        return [(each.get("consumer_id"), each["state"], each.get("reason")) for each in reversed(found)]
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        made = Sending(
+            self.queue,
+            Leases(self.database, "one"),
+            lambda reader: Feed(self.database, reader, TOPICS),
+            lambda: LogReader(Settings()),
+            self.renderer,
+            SenderMetrics(new_registry()),
+            "one",
+            ALLOWED,
+            served=partial(served, find=self.apps.find),
+            tell=self.telling.look,
+        )
+        made.start()
+        try:
+            yield
+        finally:
+            made.stop()
+
+
+@pytest.fixture
+def world(mongo_database: Database[Document]) -> World:
+    return World(mongo_database)
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as found:
+        yield found
+
+
+def bodies(there: Receiver) -> list[tuple[str, Any]]:
+    found = [orjson.loads(each.body) for each in there.received]
+    return [(each["type"], each["data"].get("consumer_id")) for each in found]
+
+
+def settled(world: World, app: str, count: int) -> bool:
+    return [state for _, state, _ in world.states(app)].count("delivered") == count
+
+
+def test_an_application_is_told_of_erasures_and_of_its_own_end_whatever_it_subscribes_to(
+    world: World, there: Receiver
+) -> None:
+    one, other = world.approved(), world.approved()
+    # A template and a purpose that nobody has granted: what must be told has its own form and asks for neither.
+    made = world.endpoint(one.app.id, there.url, template="{text: type}", types=["webhook.disabled"])
+    world.endpoint(other.app.id, there.url)
+    world.erase("ada", one.app.id)
+    suspended = world.registry.suspend(one.app, "it asked too often")
+    with world.sending():
+        wait_for("the erasure", lambda: settled(world, one.app.id, 1))
+        world.registry.delete(suspended)
+        wait_for("its end", lambda: settled(world, one.app.id, 2))
+        wait_for("no endpoint", lambda: world.endpoints.find("default", made.endpoint["_id"][8:]) is None)
+    assert bodies(there) == [("consumer.erased", "ada"), ("app.uninstalled", None)]
+    body = standardwebhooks.Webhook(made.secret).verify(there.received[0].body, there.received[0].headers)
+    assert set(body["data"]) == {"app", "consumer_id", "receipt"}
+    assert world.states(other.app.id) == []
+    [first, _] = world.receipts.page("default", one.app.id, "delivered", 10, None)[::-1]
+    assert first["expires"] == first["settled"] + KEPT
+    assert first["enqueued"] <= first["settled"]
+    assert world.database[DELIVERIES].count_documents({}) == 0
+
+
+def test_a_receipt_without_a_place_waits_visibly_and_follows_the_endpoints(world: World, there: Receiver) -> None:
+    app = world.approved().app
+    world.erase("ada", app.id)
+    world.look()
+    assert world.states(app.id) == [("ada", "waiting", NO_ENDPOINT)]
+    assert world.waiting[-1] == 1
+    first = world.endpoint(app.id, "http://127.0.0.1:9/")
+    world.look()
+    assert world.states(app.id) == [("ada", "queued", None)]
+    # It may neither be disabled away nor deleted away.
+    disabled = world.endpoints.disable(first.endpoint)
+    world.look()
+    assert world.states(app.id) == [("ada", "waiting", DISABLED)]
+    assert world.database[DELIVERIES].count_documents({}) == 0
+    assert disabled is not None
+    world.endpoints.enable(disabled)
+    world.look()
+    masked = world.registry.approve(app, masks=["consumer_id"])
+    world.look()
+    world.look()
+    assert world.states(app.id) == [("ada", "waiting", HIDDEN)]
+    world.registry.approve(masked, masks=[])
+    world.look()
+    [queued] = world.database[DELIVERIES].find()
+    world.endpoints.delete(first.endpoint)
+    world.endpoint(app.id, there.url)
+    with world.sending():
+        wait_for("the erasure", lambda: settled(world, app.id, 1))
+    assert there.ids == [there.received[0].headers["webhook-id"]]
+    [receipt] = world.receipts.page("default", app.id, None, 10, None)
+    assert queued["change"]["id"] == receipt["_id"], "its webhook-id is the same wherever it goes"
+    assert world.waiting[-1] == 0
+
+
+def test_many_processes_make_one_receipt_and_one_delivery_of_a_notice(world: World) -> None:
+    app = world.approved().app
+    world.endpoint(app.id, "http://127.0.0.1:9/")
+    consumers = [f"c{n}" for n in range(20)]
+    for consumer in consumers:
+        world.erase(consumer, app.id, "app_" + "z" * 16)
+    pending = world.registry.register(new_app(tenant="default")).app
+    world.erase("seen by none", pending.id)
+    others = [Telling(world.database, world.apps) for _ in range(4)]
+
+    def work(one: Telling) -> None:
+        for _ in range(20):
+            try:
+                one.look(world.queue.endpoints())
+            except Exception:
+                continue
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in others]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    world.look()
+    assert sorted(consumer for consumer, state, _ in world.states(app.id) if state == "queued") == sorted(
+        consumers
+    )
+    subjects = [each["subject"] for each in world.database[DELIVERIES].find()]
+    assert len(subjects) == len(set(subjects)) == len(consumers)
+    assert world.database[NOTICES].count_documents({}) == 0
+    assert world.states(pending.id) == []
+    # A dump of before is restored: the same notice makes no second receipt.
+    world.erase(consumers[0], app.id)
+    world.look()
+    assert world.database[RECEIPTS].count_documents({}) == len(consumers)
+
+
+def test_what_is_given_up_is_on_the_receipt_and_can_be_sent_again(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "DELAYS", (0.05,) * 9)
+    monkeypatch.setattr(schedule, "_FIRST_PAUSE", 0.05)
+    app = world.approved().app
+    made = world.endpoint(app.id, there.url)
+    there.rule = lambda _: 500
+    world.erase("ada", app.id)
+    with world.sending():
+        wait_for("ten attempts", lambda: world.states(app.id) == [("ada", "failed", "the endpoint answered 500")])
+        [failed] = world.receipts.page("default", app.id, "failed", 10, None)
+        assert failed["attempts"] == schedule.MOST_ATTEMPTS
+        there.rule = lambda _: 200
+        stored = world.endpoints.find("default", made.endpoint["_id"].partition(":")[2])
+        assert stored is not None
+        assert world.endpoints.retry(stored, None) == 1
+        wait_for("the erasure", lambda: world.states(app.id) == [("ada", "delivered", None)])
+    assert len(set(there.ids)) == 1
+
+
+def test_a_crash_after_the_receipt_repeats_the_delivery_and_leaves_it_delivered(world: World) -> None:
+    app = world.approved().app
+    made = world.endpoint(app.id, "http://127.0.0.1:9/")
+    world.erase("ada", app.id)
+    world.look()
+    [receipt] = world.database[RECEIPTS].find()
+    ended = {"state": "delivered", "settled": NOW, "expires": NOW + KEPT}
+    world.database[RECEIPTS].update_one({"_id": receipt["_id"]}, {"$set": ended})
+    world.look()
+    [left] = world.database[DELIVERIES].find()
+    assert left["_id"] == telling(made.endpoint, receipt, NOW)["_id"], "it is sent again, under the same id"
+    assert world.states(app.id) == [("ada", "delivered", None)]
+
+
+def test_a_deleted_application_without_an_endpoint_leaves_a_receipt_that_says_so(world: World) -> None:
+    app = world.approved().app
+    world.erase("ada", app.id)
+    world.look()
+    world.registry.delete(app)
+    world.look()
+    assert {state[1:] for state in world.states(app.id)} == {("failed", DELETED)}
+    assert {consumer for consumer, *_ in world.states(app.id)} == {"ada", None}
+
+
+def test_a_deletion_that_does_not_take_place_tells_nobody(world: World) -> None:
+    app = world.approved().app
+    world.registry.suspend(app, None)
+    assert not world.apps.delete(app, {"_id": "x", "topic": "app.uninstalled"})
+    assert world.database[NOTICES].count_documents({}) == 0
+
+
+def test_an_export_tells_once_a_day_those_of_the_register_and_those_who_may_see_them_now(world: World) -> None:
+    known, new = world.approved().app, world.approved().app
+    world.database[REGISTER].insert_one({"_id": "default:ada", "apps": [known.id]})
+    notices = MongoNotices(world.database)
+    for hours in (0, 1, 24):
+        notices.exported("default", "ada", [new.id], NOW + timedelta(hours=hours))
+        world.look()
+    notices.exported("default", "nobody", [], NOW)
+    for app in (known, new):
+        told = [each["topic"] for each in world.receipts.page("default", app.id, None, 10, None)]
+        assert told == ["consumer.exported"] * 2
+    assert world.database[NOTICES].count_documents({}) == 0
+
+
+def test_receipts_of_a_tenant_are_paged_latest_first(world: World) -> None:
+    app = world.approved().app
+    for number in range(5):
+        notice = erased("default", f"c{number}", [app.id], NOW + timedelta(seconds=number // 2))
+        world.database[NOTICES].insert_one(notice)
+    world.look()
+    whole = world.receipts.page("default", app.id, None, 10, None)
+    found, after = [], None
+    while page := world.receipts.page("default", app.id, None, 2, after):
+        found += page
+        after = (page[-1]["at"], page[-1]["_id"])
+    assert found == whole
+    assert [each["at"] for each in whole] == sorted((each["at"] for each in whole), reverse=True)
+    assert world.receipts.page("other", app.id, None, 10, None) == []
+    assert len(world.receipts.page("default", app.id, "waiting", 10, None)) == 5

@@ -1,0 +1,122 @@
+"""deploy/compose.production.yml has every service, with its own secrets and no more rights than it needs."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from services.cli.grants import passwords_in, user_of
+from services.cli.privileges import OPERATOR
+from shared.contracts.services import CONNECTORS, CORE, EVERYWHERE, SERVICES
+from shared.runtime.deadline import STOP_SECONDS
+from shared.settings import SECRETS, Settings
+from shared.vault.master import FileKeys
+from tests.support.paths import ROOT
+from tests.support.production import CONTAINERS, FILE, environment_of, has_master_key, make_secrets
+
+COMPOSE: dict[str, Any] = yaml.safe_load(FILE.read_text())
+BASE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+#: What runs Kith's own code.
+OWN = [*SERVICES, "setup", "kith"]
+
+each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def test_every_service_has_a_place() -> None:
+    assert set(CONTAINERS) == {*OWN, "kafka", "mongo", "gateway"}, "deploy/compose.production.yml"
+
+
+@each_service
+def test_a_service_has_its_own_image_of_this_version(name: str) -> None:
+    container, spec = CONTAINERS[name], SERVICES[name]
+    assert container["image"] == f"kith-{name}:${{KITH_VERSION:-{VERSION}}}"
+    assert container["build"]["args"]["EXTRAS"].split() == [*EVERYWHERE, *spec.extras]
+    assert container["build"]["args"]["VERSION"] == f"${{KITH_VERSION:-{VERSION}}}"
+    assert container["command"] == [name]
+    assert container.get("profiles", []) == ([name] if name in CONNECTORS else [])
+    assert f"127.0.0.1:{spec.port}/health/ready" in str(container["healthcheck"]["test"])
+    assert int(container["stop_grace_period"].removesuffix("s")) > STOP_SECONDS
+    assert {"setup", "kafka", "mongo"} <= set(container["depends_on"])
+
+
+@each_service
+def test_a_service_has_its_own_user_and_the_secrets_of_nobody_else(name: str) -> None:
+    container, needs = CONTAINERS[name], SERVICES[name].needs
+    told = container["environment"]
+    assert told["KITH_KAFKA_USERNAME"] == user_of(name)
+    wanted = {f"{name}.password", f"{name}.mongo", "ca.crt"}
+    wanted |= ({"master.key"} if has_master_key(name) else set()) | ({f"{name}.{needs}"} if needs else set())
+    assert set(container["secrets"]) == wanted
+    named = {value.removeprefix("/run/secrets/") for key, value in told.items() if key.endswith("_FILE")}
+    assert named == wanted
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_no_secret_is_in_the_environment_and_none_comes_from_the_shell(name: str) -> None:
+    told = environment_of(name, Path("/secrets"))
+    assert set(told) <= {f"KITH_{field}".upper() for field in Settings.model_fields}
+    assert not set(told) & {"KITH_MASTER_KEY", *(f"KITH_{secret.upper()}" for secret in SECRETS)}
+    assert told["KITH_KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+
+
+def test_no_command_needs_anything_of_the_shell() -> None:
+    assert re.findall(r"(?<!\$)\$\{(?![A-Z_]+:-)[^}]*\}", FILE.read_text()) == []
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_container_is_confined(name: str) -> None:
+    container = CONTAINERS[name]
+    assert container["cap_drop"] == ["ALL"]
+    assert container["security_opt"] == ["no-new-privileges:true"]
+    assert {"mem_limit", "cpus", "pids_limit"} <= set(container)
+    # Kafka's image writes beside its program.
+    assert container.get("read_only", False) == (name != "kafka")
+    assert "privileged" not in container
+
+
+def test_only_the_gateway_has_ports_and_the_servers_no_way_out() -> None:
+    assert [name for name, container in CONTAINERS.items() if "ports" in container] == ["gateway"]
+    ports = CONTAINERS["gateway"]["ports"]
+    assert ports == [f"${{KITH_ADDRESS:-127.0.0.1}}:{spec.port}:{spec.port}" for spec in SERVICES.values()]
+    assert set(CONTAINERS["gateway"]["depends_on"]) == set(CORE)
+    assert COMPOSE["networks"]["servers"] == {"internal": True}
+    for server in ("kafka", "mongo"):
+        assert CONTAINERS[server]["networks"] == ["servers"]
+        # Of the same version as without users.
+        assert CONTAINERS[server]["image"] == BASE[server]["image"]
+    assert CONTAINERS["gateway"]["networks"] == ["edge"]
+
+
+def test_the_job_has_every_user_s_password() -> None:
+    users = {f"{name}.password" for name in (*SERVICES, OPERATOR)}
+    assert users == set(CONTAINERS["setup"]["secrets"]) - {"admin.password", "admin.mongo", "ca.crt"}
+
+
+def test_the_script_makes_every_secret_and_leaves_what_is_there(tmp_path: Path) -> None:
+    make_secrets(tmp_path, 27017)
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(COMPOSE["secrets"]) == set(found) - {"ca.key"}
+    for name, stated in COMPOSE["secrets"].items():
+        assert stated == {"file": f"${{KITH_SECRETS:-./secrets}}/{name}"}
+    assert set(passwords_in(tmp_path, dict.fromkeys((*SERVICES, OPERATOR))))
+    assert len(FileKeys(tmp_path / "master.key").known()) == 1
+    open_to_all = [name for name in found if (tmp_path / name).stat().st_mode & (stat.S_IROTH | stat.S_IRGRP)]
+    assert open_to_all == ["ca.crt"]
+    make_secrets(tmp_path, 27017)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == found
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="there is no docker-compose")
+def test_docker_compose_takes_the_file(tmp_path: Path) -> None:
+    command = ["docker-compose", "-f", str(FILE), "config", "--quiet"]
+    environment = {"PATH": os.environ["PATH"], "KITH_SECRETS": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
