@@ -5,14 +5,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from pymongo.database import Database
 
+from services.analytics.api import create_app as analytics_app
+from services.analytics.dashboard.pages import add_pages
 from services.apps.api import create_app as apps_app
 from services.apps.figures import Figures
 from services.apps.key_pairs import MongoKeyPairs
-from services.apps.portal.pages import add_portal
+from services.apps.portal.pages import NAMED, add_portal
 from services.apps.registry import Registered, Registry
 from services.apps.signing import Signer
 from services.relations.api import create_app as relations_app
@@ -32,7 +34,6 @@ from services.webhooks.schema import COLLECTIONS as WEBHOOKS
 from services.webhooks.sending import Sending
 from shared.access.apps.credentials import BearerTokens
 from shared.access.apps.mongo import MongoApps, MongoPublicKeys
-from shared.access.apps.notices import MongoReceipts
 from shared.access.apps.schema import COLLECTIONS as APPS
 from shared.access.apps.tokens import AppTokens
 from shared.access.event_days import MongoCounts
@@ -47,7 +48,7 @@ from shared.settings import Settings
 from tests.browser.site import Server
 from tests.support.apps import ISSUER, new_app
 from tests.support.builders import STRENGTH, TOPICS, event
-from tests.support.credentials import Journal
+from tests.support.credentials import Journal, Keys
 from tests.support.relations_driver import MongoKith, uncached
 
 ALLOWED = networks(["127.0.0.0/8"])
@@ -62,6 +63,8 @@ class Portal:
     database: Database[Document]
     registry: Registry
     url: str
+    #: The tenant's own page about webhooks, with a key.
+    operators: str
     kith: MongoKith
 
     def registered(self, *scopes: str, name: str = "Bonus") -> Registered:
@@ -114,7 +117,7 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
 
     def access() -> Access:
         tokens = BearerTokens(AppTokens(store, MongoPublicKeys(database)), None)
-        return Access(None, tokens, Quotas("none"), Journal())
+        return Access(Keys(), tokens, Quotas("none"), Journal())
 
     registry = Registry(store, now)
     renderer = Renderer(database, str, lambda _tenant, _consumer: None, None)
@@ -129,20 +132,23 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
         SenderMetrics(new_registry()),
         "portal",
         ALLOWED,
-        served=partial(served, find=store.find),
+        served=partial(served, apps=store),
     )
     webhooks = webhooks_app(endpoints, list, ALLOWED, access=access())
     relations = relations_app(uncached(database), STRENGTH, list, now, access=access())
     signer = Signer(MongoKeyPairs(database), None, ISSUER, now)
-    figures, receipts = Figures(database, str), MongoReceipts(database)
-    app = apps_app(registry, signer, figures, receipts, list, access=access(), issuer=ISSUER)
-    servers = {"relations": Server(relations), "webhooks": Server(webhooks), "apps": Server(app)}
+    app = apps_app(registry, signer, Figures(database, str), list, access=access(), issuer=ISSUER)
+    dashboard = analytics_app(cast(Any, None), list, access=access())
+    served_by = {"relations": relations, "webhooks": webhooks, "apps": app, "analytics": dashboard}
+    servers = {name: Server(each) for name, each in served_by.items()}
     urls = {name: f"http://127.0.0.1:{server.port}" for name, server in servers.items()}
-    add_portal(app, urls["apps"], {name: url for name, url in urls.items() if name != "apps"})
-    allow_origins(webhooks, [urls["apps"]], ("GET", "POST", "PATCH", "DELETE"))
+    add_portal(app, urls["apps"], {name: urls[name] for name in NAMED})
+    add_pages(dashboard, webhooks=urls["webhooks"])
+    allow_origins(webhooks, [urls["apps"], urls["analytics"]], ("GET", "POST", "PATCH", "DELETE"))
     with ExitStack() as stack:
         parts: list[Background] = [*servers.values(), sending]
         for part in parts:
             part.start()
             stack.callback(part.stop)
-        yield Portal(database, registry, f"{urls['apps']}/portal/", MongoKith(database))
+        operators = f"{urls['analytics']}/dashboard/?view=webhooks#key=kith_webhooks:manage,relations:read"
+        yield Portal(database, registry, f"{urls['apps']}/portal/", operators, MongoKith(database))

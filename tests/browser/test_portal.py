@@ -183,6 +183,27 @@ def test_endpoints_are_tested_disabled_and_what_was_given_up_is_sent_again(watch
         expect(page.locator("main")).not_to_contain_text(there.url)
 
 
+def test_the_tenant_sees_the_endpoints_of_applications_in_the_dashboard(page: Page, site: Portal) -> None:
+    made = site.approved()
+    with receiver() as there:
+        url = f"{there.url}/{made.app.id}"
+        sign_in(page, site, made.registration_token)
+        added(page, url)
+        name = page.locator("[data-log]").get_attribute("data-log")
+        assert name is not None
+        late = site.gave_up(name)
+        page.goto(site.operators)
+        expect(page.locator("nav a:visible")).to_have_text(["Relationships", "Map", "Webhooks"])
+        page.get_by_role("button", name=f"Log: {url}").click()
+        page.get_by_role("button", name=f"Send again {late}").click()
+        wait_for("the delivery", lambda: len(there.received) == 1)
+        expect(page.locator("#deliveries tbody tr").first).to_contain_text("200 heard")
+        page.get_by_role("button", name=f"Disable: {url}").click()
+        row = page.locator("#endpoints tbody tr", has_text=url)
+        expect(row).to_contain_text("disabled by request")
+        assert_contrast(page)
+
+
 @contextmanager
 def started(argv: list[str], folder: Path, **more: str) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(

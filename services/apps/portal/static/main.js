@@ -10,6 +10,9 @@ import { code } from "./views/code.js";
 import { secrets } from "./views/secrets.js";
 import { endpoints } from "./webhooks/endpoints.js";
 
+const NO_ENDPOINTS = { approved: "The tenant has not granted webhooks:manage, so the application has no endpoints.",
+  pending: "An application has endpoints as soon as the tenant has approved it.",
+  suspended: "Its endpoints are kept. What is queued for them waits until the tenant approves the application again." };
 const REFRESH_MS = 5_000, FIGURES_MS = 60_000;
 const main = document.getElementById("main"), live = document.getElementById("live");
 const out = document.getElementById("leave");
@@ -85,9 +88,7 @@ async function show() {
     panels.secrets.show(filter, app, () => load(true).catch(failed));
     panels.code.show(app);
     waits.hidden = mayManage();
-    waits.querySelector("p").textContent = app.state === "approved"
-      ? "The tenant has not granted webhooks:manage, so the application has no endpoints."
-      : "An application has endpoints as soon as the tenant has approved it.";
+    waits.querySelector("p").textContent = NO_ENDPOINTS[app.state];
     hooks.hidden = !mayManage();
     if (mayManage()) await panels.endpoints.load(filter);
     panels.application.used(panels.endpoints.count());

@@ -54,8 +54,10 @@ export function application(words) {
   return {
     element, tiles,
     show(filter, found) {
+      const decided = app !== null && app.state !== found.state;
       [given, app] = [filter, found];
       draw();
+      if (decided) this.count();
       parts.events.ask(given, (options) => get("apps", `/register/${app.client_id}/usage`, {}, options),
         ({ events_today: used, events_a_day: most }) => [counted(used), ` of ${whole(most)}`]);
     },

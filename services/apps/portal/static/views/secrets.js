@@ -58,7 +58,7 @@ export function secrets() {
     drawn = now;
     shelved.replaceChildren(valid.length ? table(null, ["Secret", "Created (UTC)", "Ends (UTC)", ""], valid.map((each) => [
       h("span", { class: "code" }, `kiths_${each.secret}_…`), time(each.created), time(each.ends),
-      sure("End it", "Really end it?", `the secret ${each.secret}`, () => remove(each.secret))]))
+      sure("End it", "Really end it?", `the secret ${each.secret}`, () => remove(each.secret))]), "secrets")
       : h("p", { class: "note" }, "None is valid: the application gets no token."));
   }
 
