@@ -131,7 +131,7 @@ def receipts_command(
     for each in answer["items"]:
         when = f" {each['settled'][:19]}Z" if "settled" in each else ""
         reason = f": {printable(each['reason'])}" if "reason" in each else ""
-        about = printable(each.get("consumer_id", ""))
+        about = printable(each.get("consumer_id", "–"))
         typer.echo(f"{each['at'][:19]}Z  {each['topic']}  {about}  {each['state']}{when}{reason}")
     if not answer["items"]:
         typer.echo("It was told of nothing.")

@@ -35,7 +35,7 @@ STEPS: Mapping[str, str] = {
     "aggregates": "analytics has counted the changes of the relations",
     "intelligence": "no process of intelligence holds the consumer in memory; all it stored is deleted",
     "sinks": "every sink that was ever run has the changes of the erasure, and what it keeps is changed",
-    "applications": "whatever application the consumer has ever agreed to is about to be told",
+    "applications": "every application that the consumer has ever agreed to is about to be told",
     "caches": "every cached answer about the consumer has expired",
 }
 

@@ -85,7 +85,7 @@ def test_a_deletion_is_told_once_wherever_whoever_is_killed(system: System) -> N
         service.start()
         assert (service.token(made), service.ask("DELETE", path).status_code) == (401, 404)
         assert [each["apps"] for each in system.database[NOTICES].find()] == [[id]]
-        for step in ("after-receipts", "after-given", "before-settle"):
+        for step in ("after-receipts", "before-settle"):
             system.wait_killed(system.start("webhooks", fault=f"{step}:kill:1"))
         system.start("webhooks")
         system.wait("the end of its endpoints", lambda: endpoints.all("default") == [])
