@@ -6,7 +6,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: help setup demo test check tests contract unit e2e browser bench soak audit format up docs docs-serve \
+.PHONY: help setup demo test check tests contract unit e2e browser fault-1 fault-2 bench soak audit format up docs docs-serve \
 	reference pictures hooks pins images
 
 help: ## List the targets.
@@ -31,11 +31,15 @@ up: setup ## Start everything without the market. Ctrl-C ends it.
 	@$(RUN) kith up $(ARGS)
 
 # Two at a time, for much of a test of real servers is waiting: each with servers of its own (one at a time where servers
-# are given), and with its report when it has ended. What kills servers comes last and alone.
+# are given), and with its report when it has ended. What kills servers comes last, in two halves.
+TOGETHER = $(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),-Otarget)
 test: setup ## Run every check and every test, against real servers.
-	@$(MAKE) --no-print-directory -j$(if $(KITH_MONGO),1,2) $(if $(filter output-sync,$(.FEATURES)),-Otarget) \
-		contract check unit e2e browser
-	$(RUN) pytest tests/fault $(ARGS)
+	+@$(TOGETHER) -j$(if $(KITH_MONGO),1,2) contract check unit e2e browser
+	+@$(TOGETHER) -j2 fault-1 fault-2
+
+# Every second fault test each, on servers that nothing else uses.
+fault-1 fault-2: setup
+	KITH_FAULT_PART=$(@:fault-%=%)/2 $(RUN) pytest tests/fault $(ARGS)
 
 # make unit ARGS="-k laws"; make unit ARGS=tests/unit/relations/test_laws.py runs just that file.
 unit: ## Run the fast tests, or just the paths in ARGS: make unit ARGS=tests/unit/relations/test_laws.py

@@ -3,7 +3,9 @@
 Every test of a system comes once for each Kafka client (``KITH_KAFKA_CLIENT`` names one of them). By default only
 those marked ``fast`` run, with the first client, and with the other one, too, where they are marked ``both``; the
 rest is deselected, and the report says how many. All of them: ``KITH_FAULTS=all``, or any ``-m`` expression, or a
-test named on the command line. ``KITH_FAULT_TABLE=docs/why/faults.md`` has the results written into that file.
+test named on the command line. ``KITH_FAULT_PART=1/2`` runs every second of them, and ``2/2`` the others: two
+processes side by side, each with servers of its own. ``KITH_FAULT_TABLE=docs/why/faults.md`` has the results
+written into that file.
 """
 
 import logging
@@ -49,6 +51,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _leave_out_slow(config, items)
+    if part := os.environ.get("KITH_FAULT_PART"):
+        number, parts = (int(each) for each in part.split("/"))
+        mine = items[number - 1 :: parts]
+        config.hook.pytest_deselected(items=[item for item in items if item not in mine])
+        items[:] = mine
+
+
+def _leave_out_slow(config: pytest.Config, items: list[pytest.Item]) -> None:
     if os.environ.get("KITH_FAULTS") == "all" or config.option.markexpr:
         return
     if any("::" in argument and "fault" in argument for argument in config.args):
