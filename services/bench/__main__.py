@@ -55,6 +55,7 @@ class Bench:
             self.postgres,
             self.rabbitmq,
             self.capacity,
+            self.webhooks,
         ]
         asked = [act for act in acts if getattr(options, act.__name__)]
         for act in asked or [self.compare]:
@@ -160,6 +161,12 @@ class Bench:
             self._console.print(report.ratios_table(found))
             self._add("ratio", [ratio.row() for ratio in found])
 
+    def webhooks(self) -> None:
+        from services.bench.webhooks import measure_webhooks
+
+        rows = measure_webhooks(self._servers, self._client, self._options.seconds, self._say)
+        self._show("webhooks", "One process that sends webhooks", rows)
+
     def _show(self, kind: str, title: str, rows: Sequence[Row]) -> None:
         self._console.print(report.plain_table(title, rows))
         self._add(kind, rows)
@@ -215,6 +222,7 @@ def parser() -> argparse.ArgumentParser:
     add("--cassandra", action="store_true", help="measure the Cassandra sink and its lists instead")
     add("--postgres", action="store_true", help="measure the Postgres sink instead")
     add("--rabbitmq", action="store_true", help="measure the bridge from RabbitMQ beside aio-pika alone instead")
+    add("--webhooks", action="store_true", help="measure what one process sends to webhooks instead")
     add("--intelligence", action="store_true", help="measure recommendations instead; needs no servers")
     add("--capacity", action="store_true", help="measure what a deployment needs instead: rates, bytes, memory")
     add("--growth", action="store_true", help="measure growth instead: 10⁴ to 10⁶ facts, and hot spots")

@@ -21,6 +21,8 @@ STALE_SECONDS = 15 * 60.0
 _MOST = 10_000
 #: How long a request waits for a read: with an earlier result to fall back on, and without one.
 _PATIENCE_SECONDS, _GIVE_UP_SECONDS = 0.5, 4.0
+#: What would refuse a request is read again if it is older than this: it may be from before the credential.
+_DOUBTED_SECONDS = 0.05
 
 
 @dataclass(slots=True)
@@ -55,13 +57,15 @@ class FreshReads(Generic[T]):
         self._rereading = ThreadPoolExecutor(2, thread_name_prefix=f"known-{threads}")
         self._searching = ThreadPoolExecutor(2, thread_name_prefix=f"new-{threads}")
 
-    async def get(self, id: str) -> T | None:
-        """The document, None where there is none. Raises Unavailable when it was not read recently and cannot be
-        read now."""
+    async def get(self, id: str, accept: Callable[[T], bool] = lambda _: True) -> T | None:
+        """The document, None where there is none. One that ``accept`` refuses is read again before it is returned.
+        Raises Unavailable when it was not read recently and cannot be read now."""
         read = self._known.get(id) or self._unknown.get(id)
         age = None if read is None else self._clock() - read.at
-        if read is not None and age is not None and age < self._fresh:
-            return read.found
+        if read is not None and age is not None:
+            doubted = read.found is not None and not accept(read.found)
+            if age < (_DOUBTED_SECONDS if doubted else self._fresh):
+                return read.found
         task = self._reading.get(id)
         if task is None or task.done():
             task = asyncio.create_task(self._load(id))

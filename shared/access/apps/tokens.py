@@ -79,7 +79,11 @@ class AppTokens:
         if text.startswith("kithr_"):
             return await self._owner(text)
         token = await self._token(text)
-        app = await self._apps.get(token.app)
+        # An application is approved, and gets a secret, a moment before its first token.
+        app = await self._apps.get(
+            token.app,
+            lambda app: app.state == "approved" and any(secret.id == token.secret for secret in app.secrets),
+        )
         if app is None or app.tenant != token.tenant:
             raise unauthorized("the token's application does not exist any more")
         if any(revoked.jti == token.jti for revoked in app.revoked):
