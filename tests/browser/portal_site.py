@@ -34,6 +34,7 @@ from services.webhooks.schema import COLLECTIONS as WEBHOOKS
 from services.webhooks.sending import Sending
 from shared.access.apps.credentials import BearerTokens
 from shared.access.apps.mongo import MongoApps, MongoPublicKeys
+from shared.access.apps.notices import MongoReceipts
 from shared.access.apps.schema import COLLECTIONS as APPS
 from shared.access.apps.tokens import AppTokens
 from shared.access.event_days import MongoCounts
@@ -132,12 +133,13 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
         SenderMetrics(new_registry()),
         "portal",
         ALLOWED,
-        served=partial(served, apps=store),
+        served=partial(served, find=store.find),
     )
     webhooks = webhooks_app(endpoints, list, ALLOWED, access=access())
     relations = relations_app(uncached(database), STRENGTH, list, now, access=access())
     signer = Signer(MongoKeyPairs(database), None, ISSUER, now)
-    app = apps_app(registry, signer, Figures(database, str), list, access=access(), issuer=ISSUER)
+    figures, receipts = Figures(database, str), MongoReceipts(database)
+    app = apps_app(registry, signer, figures, receipts, list, access=access(), issuer=ISSUER)
     dashboard = analytics_app(cast(Any, None), list, access=access())
     served_by = {"relations": relations, "webhooks": webhooks, "apps": app, "analytics": dashboard}
     servers = {name: Server(each) for name, each in served_by.items()}
