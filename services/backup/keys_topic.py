@@ -7,7 +7,7 @@ from pymongo import ReplaceOne, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
-from services.explain.log import LogScan
+from services.explain.log import Bounds, LogScan
 from shared.contracts.errors import ConfigurationError, InvalidEvent
 from shared.contracts.topics import WRAPPED_KEYS, Topics
 from shared.erasure.gate import destroy
@@ -23,14 +23,22 @@ _WINDOW = 50_000
 _DUPLICATE_KEY = 11000
 
 
-def restore_keys(settings: Settings, database: Database[Document], say: Callable[[str], None]) -> int:
-    """Store the keys of the topic as of now. Those that are destroyed, here or there, stay so. Returns how many
-    there were not here. Raises ConfigurationError when there is no such topic, and Unavailable."""
+def keys_bounds(settings: Settings) -> Bounds:
+    """Where the topic of wrapped keys begins and ends now. Raises ConfigurationError when there is no such topic,
+    and Unavailable."""
     topic = Topics(settings.topic_prefix).name(WRAPPED_KEYS)
     with LogScan(settings) as scan:
         bounds = scan.bounds([topic])
     if not bounds:
         raise ConfigurationError(f"Kafka has no topic {topic}; it is there where KITH_KEYS_TOPIC is on")
+    return bounds
+
+
+def restore_keys(
+    settings: Settings, bounds: Bounds, database: Database[Document], say: Callable[[str], None]
+) -> int:
+    """Store the keys of the topic within ``bounds``. Those that are destroyed, here or there, stay so. Returns how
+    many there were not here. Raises Unavailable."""
     count = 0
     for place, (first, end) in bounds.items():
         for start in range(first, end, _WINDOW):

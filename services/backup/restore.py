@@ -12,7 +12,7 @@ from pymongo.write_concern import WriteConcern
 
 from services.backup.audit import record_restore, recover_audit
 from services.backup.files import Manifest, check_collection, extended, read_collection, read_manifest
-from services.backup.keys_topic import restore_keys
+from services.backup.keys_topic import keys_bounds, restore_keys
 from services.backup.log import check_no_members, check_positions, record_ends
 from services.backup.lost import find_lost, record_lost
 from shared.access.audit_factory import audit_key, open_witness, user
@@ -123,13 +123,15 @@ def restore(
     positions = list(_positions(read_collection(folder, POSITIONS) if POSITIONS in source.folders else ()))
     check_positions(((id, next) for id, next in positions), source.data.topics, settings)
     ledger = read_ledger(settings)
+    # Before anything is dropped: without the topic there would be no keys for what is loaded.
+    kept = keys_bounds(settings) if keys_topic else {}
     with connect(mongo) as client:
         database = client.get_database(settings.database, write_concern=WriteConcern("majority"))
         _take(database, source.data.moment, replace)
         collections = source.collections()
         first = [name for name in collections if name in _FIRST]
         documents = sum(_load(database, name, source, say) for name in first)
-        from_topic = restore_keys(settings, database, say) if keys_topic else 0
+        from_topic = restore_keys(settings, kept, database, say)
         destroyed = destroy(database, [entry.document_id for entry in ledger.values()])
         documents += sum(_load(database, name, source, say) for name in collections if name not in first)
         # A topic that was made late lacks keys that are older than it.
