@@ -1,6 +1,6 @@
 """Creates the users of the least privileges in Kafka and MongoDB: ``kith privileges --apply FOLDER``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +104,13 @@ def _in_kafka(settings: Settings, passwords: Mapping[str, str]) -> None:
     with reaching_brokers():
         admin = KafkaAdminClient(**connection(settings))
     try:
-        admin.alter_user_scram_credentials(
+        users = admin.alter_user_scram_credentials(
             [
                 UserScramCredentialUpsertion(user_of(service), ScramMechanism.SCRAM_SHA_512, password)
                 for service, password in passwords.items()
             ]
         )
-        admin.create_acls(
+        added = admin.create_acls(
             [
                 ACL(
                     principal=f"User:{user_of(service)}",
@@ -128,3 +128,13 @@ def _in_kafka(settings: Settings, passwords: Mapping[str, str]) -> None:
         raise ConfigurationError(f"Kafka does not let KITH_KAFKA_USERNAME create users: {error}") from error
     finally:
         admin.close()
+    check_granted(users, added["failed"])
+
+
+def check_granted(users: Mapping[str, str | None], acls: Sequence[type[KafkaError]]) -> None:
+    """Raise ConfigurationError for what Kafka has refused, which kafka-python returns and does not raise: by user
+    its answer (None: the user is there), and the error of each ACL that was refused."""
+    refused = [f"{user}: {answer}" for user, answer in users.items() if answer is not None]
+    refused += sorted({f"ACLs: {error.__name__}" for error in acls})
+    if refused:
+        raise ConfigurationError(f"Kafka does not let KITH_KAFKA_USERNAME create users: {'; '.join(refused)}")
