@@ -11,6 +11,8 @@ import yaml
 from cloudcoil.models.keda import v1alpha1 as keda
 from cloudcoil.models.prometheus_operator import v1 as prometheus
 
+from services.analytics.dashboard.pages import ASKED
+from services.apps.portal.pages import NAMED
 from services.cli.grants import user_of
 from shared.contracts.services import CORE, SERVICES
 from shared.contracts.topics import Topics
@@ -180,6 +182,22 @@ def test_a_service_is_asked_how_it_is_and_its_own_settings_come_first() -> None:
         assert services[f"kith-{name}"]["spec"]["ports"][0]["port"] == spec.port
         assert environment(pod)[f"KITH_{name.upper()}_PORT"] == str(spec.port)
         assert environment(pod)["KITH_LOG_LEVEL"] == ("debug" if name == "relations" else "warning")
+
+
+def test_pages_are_told_where_the_apis_are_and_those_where_the_pages_are() -> None:
+    pods_of = dict(pods(everything()))
+    given = {name: environment(pods_of[f"kith-{name}"]) for name in SERVICES}
+    for page, asked in {"analytics": ASKED, "apps": NAMED}.items():
+        for name in asked:
+            assert given[page][f"KITH_{name.upper()}_URL"] == f"https://{name}.example"
+    for name in ASKED:
+        assert given[name]["KITH_DASHBOARD_ORIGINS"] == '["https://dashboard.example"]'
+    assert given["webhooks"]["KITH_APPS_URL"] == given["apps"]["KITH_APPS_URL"] == "https://apps.example"
+
+
+def test_a_job_has_the_settings_of_all() -> None:
+    for name, pod in pods(render(**{"jobs.privileges": True, "settings": {"KITH_KEYS_TOPIC": "on"}})):
+        assert environment(pod)["KITH_KEYS_TOPIC"] == "on", f"{name} makes no topic of keys, or uses none"
 
 
 def test_workers_scale_by_the_lag_of_their_own_group_and_the_others_by_cpu() -> None:

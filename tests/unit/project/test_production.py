@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from services.analytics.dashboard.pages import ASKED
+from services.apps.portal.pages import NAMED
 from services.cli.grants import passwords_in, user_of
 from services.cli.privileges import OPERATOR
 from shared.contracts.services import CONNECTORS, CORE, EVERYWHERE, SERVICES
@@ -93,6 +95,17 @@ def test_only_the_gateway_has_ports_and_the_servers_no_way_out() -> None:
         # Of the same version as without users.
         assert CONTAINERS[server]["image"] == BASE[server]["image"]
     assert CONTAINERS["gateway"]["networks"] == ["edge"]
+
+
+def test_pages_are_told_where_the_apis_are_and_those_where_the_pages_are() -> None:
+    given = {name: environment_of(name, Path("/secrets")) for name in SERVICES}
+    for page, asked in {"analytics": ASKED, "apps": NAMED}.items():
+        for name in asked:
+            assert given[page][f"KITH_{name.upper()}_URL"] == f"http://127.0.0.1:{SERVICES[name].port}"
+    for name in ASKED:
+        assert given[name]["KITH_DASHBOARD_ORIGINS"] == f'["http://127.0.0.1:{SERVICES["analytics"].port}"]'
+    assert given["webhooks"]["KITH_APPS_URL"] == given["apps"]["KITH_APPS_URL"]
+    assert {environment_of(name, Path("/secrets"))["KITH_KEYS_TOPIC"] for name in OWN} == {"off"}
 
 
 def test_the_job_has_every_user_s_password() -> None:

@@ -90,18 +90,17 @@ capabilities:
 - { name: KITH_EXPORTS_URL, value: {{ . | quote }} }
 {{- end }}
 {{- end }}
-{{- if and (eq .service "apps") $values.urls.apps }}
+{{- if and (has .service (list "apps" "webhooks")) $values.urls.apps }}
 - { name: KITH_APPS_URL, value: {{ $values.urls.apps | quote }} }
 {{- end }}
-{{- if and (has .service (list "relations" "intelligence")) $values.urls.dashboard }}
+{{- if and (has .service (list "relations" "intelligence" "webhooks")) $values.urls.dashboard }}
 - { name: KITH_DASHBOARD_ORIGINS, value: {{ list $values.urls.dashboard | toJson | quote }} }
 {{- end }}
-{{- if eq .service "analytics" }}
-{{- with $values.urls.relations }}
-- { name: KITH_RELATIONS_URL, value: {{ . | quote }} }
-{{- end }}
-{{- with $values.urls.intelligence }}
-- { name: KITH_INTELLIGENCE_URL, value: {{ . | quote }} }
+{{- /* The APIs that the dashboard and the developer portal ask from a browser. */}}
+{{- $asked := dict "analytics" (list "relations" "intelligence" "webhooks") "apps" (list "relations" "webhooks") }}
+{{- range $api := index $asked .service }}
+{{- with index $values.urls $api }}
+- { name: KITH_{{ upper $api }}_URL, value: {{ . | quote }} }
 {{- end }}
 {{- end }}
 {{- range $key, $value := merge (dict) (.of.settings | default dict) $values.settings }}
