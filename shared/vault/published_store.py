@@ -9,6 +9,7 @@ import pymongo
 from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from shared.contracts.errors import Unavailable
@@ -46,6 +47,8 @@ class PublishedKeyStore:
         self._store, self._topic, self._publish = store, topic, publish
         self._notes: MongoCollection[Document] = database.get_collection(
             UNPUBLISHED_KEYS,
+            # Where the keys are read, too: a secondary may have a key and not its note yet.
+            read_preference=ReadPreference.PRIMARY,
             read_concern=ReadConcern("majority"),
             write_concern=WriteConcern("majority", wtimeout=10_000),
         )

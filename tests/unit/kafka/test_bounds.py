@@ -38,6 +38,16 @@ def test_a_log_that_ends_before_it_is_believed_after_a_while() -> None:
         bounds.check(HERE, 21, 3, 20)
 
 
+def test_a_log_that_was_short_long_ago_is_not_believed_at_once() -> None:
+    """Another process may have had the partition in between."""
+    clock = Clock()
+    bounds = LogBounds(clock)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            bounds.check(HERE, 8, 3, 7)
+        clock.now += 3_600
+
+
 def test_what_retention_has_deleted_does_not_come_back() -> None:
     with pytest.raises(ConfigurationError, match="holds 3 to 7"):
         LogBounds(Clock()).check(HERE, 2, 3, 7)
