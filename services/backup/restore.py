@@ -118,6 +118,12 @@ def restore(
     start. Raises ConfigurationError before anything is changed, and Unavailable.
     """
     _, mongo = servers_of(settings)
+    if settings.keys_topic == "on" and not keys_topic:
+        # A consumer whose key the backup lacks would get another one, which replaces the one in the topic.
+        raise ConfigurationError(
+            "KITH_KEYS_TOPIC is on, and the topic may have keys that the backup lacks: take them, too, with "
+            "--keys-from-topic. New ones would replace them there for good"
+        )
     source = open_source(folder, keys, keys_topic, say)
     check_no_members(settings)
     positions = list(_positions(read_collection(folder, POSITIONS) if POSITIONS in source.folders else ()))

@@ -14,6 +14,12 @@ from tests.unit.backup.test_log import Scan
 SETTINGS = Settings(kafka="127.0.0.1:1", mongo="mongodb://127.0.0.1:1")
 
 
+def test_keys_that_only_the_topic_has_are_not_left_to_be_replaced(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"keys_topic": "on"})
+    with pytest.raises(ConfigurationError, match="--keys-from-topic"):
+        restore.restore(settings, tmp_path, None, False, lambda _: None)
+
+
 def test_a_topic_that_is_missing_is_noticed_before_the_database_is_touched(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
