@@ -196,7 +196,8 @@ def test_pages_are_told_where_the_apis_are_and_those_where_the_pages_are() -> No
 
 
 def test_a_job_has_the_settings_of_all() -> None:
-    for name, pod in pods(render(**{"jobs.privileges": True, "settings": {"KITH_KEYS_TOPIC": "on"}})):
+    values: dict[str, Any] = {"jobs.privileges": True, "settings": {"KITH_KEYS_TOPIC": "on"}}
+    for name, pod in pods(render(**values)):
         assert environment(pod)["KITH_KEYS_TOPIC"] == "on", f"{name} makes no topic of keys, or uses none"
 
 
