@@ -95,6 +95,8 @@ def test_only_the_gateway_has_ports_and_the_servers_no_way_out() -> None:
         # Of the same version as without users.
         assert CONTAINERS[server]["image"] == BASE[server]["image"]
     assert CONTAINERS["gateway"]["networks"] == ["edge"]
+    for name in (*CONNECTORS, "kith"):
+        assert set(CONTAINERS[name]["networks"]) == {"servers", "edge"}, "its other server is elsewhere"
 
 
 def test_pages_are_told_where_the_apis_are_and_those_where_the_pages_are() -> None:
