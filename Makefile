@@ -32,7 +32,7 @@ up: setup ## Start everything without the market. Ctrl-C ends it.
 
 # Two at a time, for much of a test of real servers is waiting: each with servers of its own (one at a time where servers
 # are given), and with its report when it has ended. What kills servers comes last, in two halves.
-TOGETHER = $(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),-Otarget)
+TOGETHER = $(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),-Otarget) --keep-going
 test: setup ## Run every check and every test, against real servers.
 	+@$(TOGETHER) -j$(if $(KITH_MONGO),1,2) contract check unit e2e browser
 	+@$(TOGETHER) -j2 fault-1 fault-2
