@@ -109,3 +109,13 @@ def test_the_notices_of_any_history(history: list[tuple[Any, ...]]) -> None:
         assert each["_id"] == f"t1:consumer.erased/{erasure_id('t1', consumer)}"
     known = {id: set(each["apps"]) for id, each in world.stored(REGISTER).items()}
     assert known == {f"t1:{consumer}": apps for consumer, apps in ever.items() if apps}, "nothing of the erased"
+
+
+def test_a_consent_from_before_the_register_is_told_by_the_change_of_the_erasure() -> None:
+    world = World()
+    world.publish("x", erased=True, applications=[ONE, OTHERS, UNKNOWN])
+    world.publish("x", erased=True)
+    world.fold()
+    [notice] = world.stored(NOTICES).values()
+    assert (notice["consumer_id"], notice["apps"]) == ("x", [ONE])
+    assert world.stored(REGISTER) == {}
