@@ -46,7 +46,7 @@ def project_profiles(
         if new is old:
             continue
         profiles[id] = new
-        change = _change(collection, record, event, new)
+        change = _change(collection, record, event, old, new)
         outcome.messages.append(Message(change_topic, event_key(event), change, record.partition.number))
     for id, profile in profiles.items():
         if profile is not stored.get(id):
@@ -72,15 +72,23 @@ def _fold(collection: str, id: str, event: ConsumerEvent | ProviderEvent, old: D
     return fold(collection, subject, old, stated(event), event.version)
 
 
-def _change(collection: str, record: Record, event: ConsumerEvent | ProviderEvent, profile: Document) -> bytes:
+def _change(
+    collection: str,
+    record: Record,
+    event: ConsumerEvent | ProviderEvent,
+    before: Document | None,
+    profile: Document,
+) -> bytes:
     """The change event of a profile. It has no values: personal data does not leave the profile. Which
-    applications of third parties the consumer has agreed to is told, so that they can be told of an erasure."""
+    applications of third parties the consumer has agreed to is told, so that they can be told of an erasure: of an
+    erased consumer those as of the erasure, because a consent may be older than changes that tell of it."""
     topic, number = record.partition
     subject = collection[:-1]
     flag: Document
     if subject == "consumer":
         flag = {"erased": "erased" in profile}
-        if applications := applications_in(profile.get("consent", {})):
+        last = before if "erased" in profile and before is not None else profile
+        if applications := applications_in(last.get("consent", {})):
             flag["applications"] = applications
     else:
         flag = {"closed": profile.get("closed", False)}

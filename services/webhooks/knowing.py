@@ -3,7 +3,8 @@ them when the consumer is erased. Pure.
 
 Both follow from the changes of consumers, which report each consent as soon as it counts. The register is written
 in the transaction of the fold, and an erasure turns it into a notice and deletes it: so there is one notice,
-whatever crashes or is repeated, and it names an application whose consent was withdrawn long ago.
+whatever crashes or is repeated, and it names an application whose consent was withdrawn long ago. The change that
+reports the erasure names those that were agreed to last: a consent may be older than the register.
 """
 
 from collections.abc import Generator, Iterable, Sequence
@@ -30,17 +31,17 @@ def remembered(changes: Iterable[Document]) -> Generator[Ask, Answer, list[Write
     for change in telling:
         data, tenant = change["data"], change["tenant"]
         id = register_id(tenant, data["consumer_id"])
-        before = known.get(id, [])
+        # Anybody may name any application in a consent: only the tenant's own are kept.
+        own = (name for name in _applications(data) if name in apps and apps[name]["tenant"] == tenant)
+        ever = sorted({*known.get(id, []), *own})
         if data.get("erased"):
-            if before:
-                notice = erased(tenant, data["consumer_id"], before, datetime.fromisoformat(change["time"]))
+            if ever:
+                notice = erased(tenant, data["consumer_id"], ever, datetime.fromisoformat(change["time"]))
                 # Regardless of what is stored: a restored dump may make it again.
                 writes.append(Write(NOTICES, notice["_id"], None, notice, blind=True))
             known[id] = []
             continue
-        # Anybody may name any application in a consent: only the tenant's own are kept.
-        own = (name for name in _applications(data) if name in apps and apps[name]["tenant"] == tenant)
-        known[id] = sorted({*before, *own})
+        known[id] = ever
     return [*writes, *_changed(stored, known)]
 
 

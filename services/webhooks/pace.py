@@ -8,6 +8,8 @@ from cachetools import LRUCache
 from limits import parse
 
 _APPLICATIONS = 10_000
+#: A rate that is changed holds for those who wait, too, after this many seconds at most.
+_LOOK_SECONDS = 2.0
 
 
 class Paces:
@@ -19,16 +21,22 @@ class Paces:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._clock, self._sleep = clock, sleep
-        #: When the next delivery may be sent.
-        self._next: LRUCache[str, float] = LRUCache(_APPLICATIONS)
+        #: When the next delivery may be sent, and the rate that this follows from.
+        self._next: LRUCache[str, tuple[float, str]] = LRUCache(_APPLICATIONS)
 
-    async def turn(self, app: str, rate: str) -> None:
-        """Return when an application may be sent a delivery. ``rate`` is one such as ``50/second``."""
-        now = self._clock()
-        mine = max(self._next.get(app, 0.0), now)
-        self._next[app] = mine + _interval(rate)
-        if mine > now:
-            await self._sleep(mine - now)
+    async def turn(self, app: str, rate: Callable[[], str | None]) -> None:
+        """Return when an application may be sent a delivery. ``rate`` returns the present one, such as
+        ``50/second``; None: it has none."""
+        while (wanted := rate()) is not None:
+            now = self._clock()
+            at, of = self._next.get(app, (0.0, wanted))
+            # Turns of another rate do not count: there may be hours of them.
+            mine = max(at, now) if of == wanted else now
+            self._next[app] = mine + _interval(wanted), wanted
+            while (left := mine - self._clock()) > 0 and rate() == wanted:
+                await self._sleep(min(left, _LOOK_SECONDS))
+            if left <= 0:
+                return
 
 
 @lru_cache(1024)

@@ -241,9 +241,9 @@ class Sender:
         self._state.parked[subject] = self._parts.clock() + timedelta(seconds=_TROUBLE_SECONDS)
 
     async def _try(self, delivery: Document) -> None:
-        if (pace := self.endpoint.get("pace")) is not None:
-            # First, and so long that anything may have changed meanwhile.
-            await self._parts.paces.turn(str(application_of(self.endpoint)), pace)
+        if "pace" in self.endpoint:
+            # First, and so long that anything may have changed meanwhile, the pace as well.
+            await self._parts.paces.turn(str(application_of(self.endpoint)), lambda: self.endpoint.get("pace"))
         endpoint, parts = self.endpoint, self._parts
         if must_wait(endpoint, delivery):
             self._again(delivery["subject"])

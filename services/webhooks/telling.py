@@ -124,8 +124,13 @@ class Telling:
     def _give(self, id: str, own: Sequence[Document]) -> None:
         """Give the receipts of an application that wait to an endpoint, or state why they wait."""
         app = self._apps.find(id)
+        with translated():
+            # All of an application are of one tenant, which is known when the application is not any more.
+            first = self._receipts.find_one({"state": "waiting", "app": id}, {"tenant": 1})
+        if first is None:
+            return  # another process was first
         for named in (True, False):
-            place = _place(app, own, named=named)
+            place = told_at(app, own, first["tenant"], named=named)
             query: Document = {"state": "waiting", "app": id, "consumer_id": {"$exists": named}}
             if place.endpoint is not None:
                 with translated():
@@ -167,8 +172,10 @@ class Telling:
         self._transact(transaction)
 
     def _remove_left(self, id: str, own: Sequence[Document]) -> None:
-        """Delete the endpoints of an application that was deleted, once it has been told everything."""
-        if self._apps.find(id) is not None:
+        """Delete the endpoints that an application has made which was deleted, once it has been told everything.
+        What a key of the tenant's has made is the tenant's; the purpose of a key need not be an application."""
+        made = [each["_id"] for each in own if each["created_by"] == id]
+        if not made or self._apps.find(id) is not None:
             return
         # In this order: the notice of its deletion is there since the application is not, until its receipt is.
         with translated():
@@ -176,8 +183,7 @@ class Telling:
                 {"app": id, "state": {"$in": ["waiting", "queued"]}}
             ):
                 return
-            ids = [each["_id"] for each in own]
-            self._database[ENDPOINTS].delete_many({"_id": {"$in": ids}})
+            self._database[ENDPOINTS].delete_many({"_id": {"$in": made}})
         log.info("webhooks: the endpoints of the deleted application %s are deleted", id)
 
     def _transact(self, transaction: Callable[[ClientSession], Any]) -> None:
@@ -193,14 +199,15 @@ def _concerns(notice: Document, app: App | None) -> bool:
     return app is not None and app.tenant == notice["tenant"] and app.state != "pending"
 
 
-def _place(app: App | None, own: Sequence[Document], *, named: bool) -> _Place:
-    """Where an application is told what names a consumer (``named``), or does not. ``own`` are its endpoints, the
-    oldest first."""
+def told_at(app: App | None, own: Sequence[Document], tenant: str, *, named: bool) -> _Place:
+    """Where an application of ``tenant`` is told what names a consumer (``named``), or does not. ``own`` are its
+    endpoints, the oldest first. Those of other tenants, whose keys may be bound to any purpose, do not count."""
     if named and app is not None and hides(app.masks, "consumer_id"):
         return _Place(reason=HIDDEN)
-    for endpoint in own:
+    mine = [endpoint for endpoint in own if endpoint["tenant"] == tenant]
+    for endpoint in mine:
         if endpoint["state"] == "enabled":
             return _Place(endpoint)
     if app is None:
         return _Place(reason=DELETED, ever=False)
-    return _Place(reason=DISABLED if own else NO_ENDPOINT)
+    return _Place(reason=DISABLED if mine else NO_ENDPOINT)

@@ -70,7 +70,8 @@ class ConsumerChangeData(BaseModel):
     erased: bool
     applications: list[str] | None = Field(
         None,
-        description="Applications of third parties whose purpose the consumer grants now; left out without one.",
+        description="Applications of third parties whose purpose the consumer grants now, or granted until the "
+        "erasure; left out without one.",
     )
     cause: Cause
     origin: Origin

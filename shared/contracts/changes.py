@@ -5,6 +5,7 @@ A change may be delivered twice. The number in its message's headers (``shared.r
 identifies a duplicate, and its ``id`` is the same each time.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from shared.contracts.codec import explain
 from shared.contracts.errors import InvalidEvent
-from shared.contracts.events import Amount, Currency, Id, Kind, Rating, Tenant, Time
+from shared.contracts.events import END, EPOCH, Amount, Currency, Id, Kind, Rating, Tenant, Time
 
 _Whole = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
@@ -99,4 +100,14 @@ def read_change(raw: bytes | None) -> dict[str, Any]:
     for name in ("id", "type", "time", "tenant"):
         if not isinstance(change.get(name), str):
             raise InvalidEvent("invalid", "is missing or no text", name)
+    if not _is_time(change["time"]):
+        raise InvalidEvent("invalid", "is not a time with an offset, from 1970 on", "time")
     return change
+
+
+def _is_time(text: str) -> bool:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return time.tzinfo is not None and EPOCH <= time < END

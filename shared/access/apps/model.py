@@ -108,8 +108,8 @@ class App:
         return replace(self, revision=self.revision + 1, **changes)  # type: ignore[arg-type]
 
     def owner(self) -> Caller:
-        """The one who shows its registration token."""
-        return Caller(self.tenant, frozenset({APPS_OWN}), name=self.name, key=self.id)
+        """The one who shows its registration token. What is hidden from the application is hidden from them."""
+        return Caller(self.tenant, frozenset({APPS_OWN}), self.masks, self.name, self.id)
 
 
 def is_app_id(text: str) -> bool:

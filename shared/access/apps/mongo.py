@@ -1,7 +1,7 @@
 """Applications in MongoDB: the collections ``apps`` and ``app_keys``."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from bson.codec_options import CodecOptions
@@ -19,6 +19,8 @@ from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
 _PARTS = {"secrets": Secret, "revoked": RevokedToken}
+_FIELDS, _LIMITS = ({field.name for field in fields(kind)} for kind in (App, Limits))
+_USUAL = Limits()
 
 
 def durable(database: Database[Document], name: str) -> Collection[Document]:
@@ -40,7 +42,7 @@ class MongoApps:
     def insert(self, app: App) -> bool:
         try:
             with translated():
-                self._apps.insert_one(_document(app))
+                self._apps.insert_one(document_of(app))
         except Stale:
             return False
         return True
@@ -48,18 +50,18 @@ class MongoApps:
     def find(self, id: str) -> App | None:
         with translated():
             found = self._apps.find_one({"_id": id})
-        return None if found is None else _app(found)
+        return None if found is None else app_in(found)
 
     def all(self, tenant: str) -> list[App]:
         with translated():
             return [
-                _app(found) for found in self._apps.find({"tenant": tenant}).sort([("created", 1), ("_id", 1)])
+                app_in(found) for found in self._apps.find({"tenant": tenant}).sort([("created", 1), ("_id", 1)])
             ]
 
     def replace(self, before: App, after: App) -> bool:
         match = {"_id": before.id, "revision": before.revision}
         with translated():
-            return self._apps.replace_one(match, _document(after)).matched_count == 1
+            return self._apps.replace_one(match, document_of(after)).matched_count == 1
 
     def delete(self, app: App, notice: Mapping[str, Any] | None = None) -> bool:
         def transaction(session: ClientSession) -> bool:
@@ -96,16 +98,23 @@ def public_key(document: Document) -> PublicKey:
     )
 
 
-def _document(app: App) -> Document:
-    fields: Document = {name: value for name, value in asdict(app).items() if value is not None}
-    lists = {name: list(value) for name, value in fields.items() if isinstance(value, tuple)}
-    return {"_id": fields.pop("id"), **fields, **lists}
+def document_of(app: App) -> Document:
+    """The stored form of an application. A limit that came later is left out where it is the usual one: a process
+    of the version before, beside which this one may run, refuses an application with a limit that it does not
+    know."""
+    stated: Document = {name: value for name, value in asdict(app).items() if value is not None}
+    if app.limits.webhooks == _USUAL.webhooks:
+        del stated["limits"]["webhooks"]
+    lists = {name: list(value) for name, value in stated.items() if isinstance(value, tuple)}
+    return {"_id": stated.pop("id"), **stated, **lists}
 
 
-def _app(document: Document) -> App:
-    fields: dict[str, Any] = {name: value for name, value in document.items() if name != "_id"}
-    for name, value in fields.items():
+def app_in(document: Document) -> App:
+    """The application in a stored document. What a later version has added is not read."""
+    known: dict[str, Any] = {name: value for name, value in document.items() if name in _FIELDS}
+    for name, value in known.items():
         if isinstance(value, list):
             part = _PARTS.get(name)
-            fields[name] = tuple(value if part is None else (part(**each) for each in value))
-    return App(id=document["_id"], **{**fields, "limits": Limits(**fields["limits"])})
+            known[name] = tuple(value if part is None else (part(**each) for each in value))
+    limits = {name: value for name, value in document["limits"].items() if name in _LIMITS}
+    return App(id=document["_id"], **{**known, "limits": Limits(**limits)})

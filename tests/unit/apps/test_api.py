@@ -26,6 +26,7 @@ from shared.access.guard import Access
 from shared.access.keys import ApiKeys
 from shared.access.keys_memory import MemoryKeys
 from shared.access.lookup import KeyLookup
+from shared.access.masks import MASK
 from shared.access.quota import Quotas
 from shared.http.caller import Denied
 from shared.http.page_files import load
@@ -547,6 +548,30 @@ def test_receipts_are_for_the_tenant_and_the_application_and_outlive_it() -> Non
         assert len(shown.json()["items"]) == 3
         unknown = await world.ask("GET", f"/v1/apps/app_{'z' * 16}/receipts", world.tenant)
         assert unknown.status_code == 404
+
+    told(story)
+
+
+def test_what_is_hidden_from_an_application_is_hidden_from_its_registration_token() -> None:
+    async def story(world: World) -> None:
+        made = await world.allowed(masks=["consumer_id"])
+        id, token = made["client_id"], made["registration_access_token"]
+        for consumer in ("ada", "bob"):
+            notice = compliance.erased("acme", consumer, [id], world.clock.now)
+            world.receipts.stored.append(compliance.receipt(notice, id))
+        shown = await world.ask("GET", f"/register/{id}/receipts?limit=1", token)
+        [item] = shown.json()["items"]
+        assert (item["consumer_id"], item["receipt"], item["state"]) == (MASK, MASK, "waiting")
+        assert "ada" not in shown.text
+        assert "bob" not in shown.text
+        for stored in world.receipts.stored:
+            assert stored["_id"] not in shown.text
+        # Its own registration has nothing that could be hidden.
+        assert (await world.ask("GET", f"/register/{id}", token)).json()["client_id"] == id
+        assert (await world.ask("POST", f"/register/{id}/token", token, json={})).status_code == 200
+        assert (await world.ask("POST", f"/register/{id}/secrets", token, json={})).status_code == 201
+        found = (await world.ask("GET", f"/v1/apps/{id}/receipts", world.tenant)).json()["items"]
+        assert {each["consumer_id"] for each in found} == {"ada", "bob"}
 
     told(story)
 

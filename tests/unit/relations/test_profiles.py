@@ -228,6 +228,17 @@ def test_a_change_says_that_and_not_what() -> None:
     assert (second["data"]["erased"], second["data"]["cause"]["id"]) == (True, "e2")
 
 
+def test_the_change_of_an_erasure_names_the_applications_that_were_agreed_to_until_then() -> None:
+    kept, left = (f"app_{letter * 16}" for letter in "ab")
+    agreed = known("e1", JAN, consent={kept: True, left: True, "sms": True})
+    consents = [agreed, known("e2", FEB, consent={left: False})]
+    gone = erased("e3", MAR, "anonymise")
+    for slices in ([[*consents, gone]], [consents, [gone]]):
+        world = kith(*slices, [erased("e4", APR, "delete")])
+        told = [orjson.loads(value)["data"].get("applications") for value in world.values("consumer-changes")]
+        assert told == [[kept, left], [kept], [kept], None]
+
+
 def test_a_change_of_a_provider_says_whether_it_is_closed() -> None:
     world = kith([shop("e1", JAN, name="Secret"), closed("e2", FEB), shop("e3", MAR)])
     values = world.values("provider-changes")

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from services.apps.registry import Registered
-from services.webhooks.applications import must_wait, served
+from services.webhooks.applications import application_of, must_wait, served
+from services.webhooks.telling import DISABLED, NO_ENDPOINT, told_at
 from tests.support.apps import Platform
 
 Change = Callable[[Platform, Registered], object]
@@ -71,3 +72,16 @@ def test_masks_that_are_added_or_removed_later_are_those_of_its_endpoints() -> N
         hidden = "consumer_id" in masks
         assert [must_wait(each, RECEIPT) for each in found] == [hidden, hidden]
         assert not must_wait(found[0], {**RECEIPT, "change": {"data": {"app": app.id}}})
+
+
+def test_what_an_application_is_told_goes_to_no_endpoint_of_another_tenant() -> None:
+    app = Platform().approved("webhooks:manage").app
+    # A key of another tenant's that is bound to the name of this application, as any name of a purpose.
+    foreign = endpoint("dev12345", tenant="other", bound=True, purpose=app.purpose, state="enabled")
+    own = endpoint(app.id, state="enabled")
+    assert {application_of(each) for each in (foreign, own)} == {app.id}
+    for known in (app, None):
+        assert told_at(known, [foreign, own], "acme", named=True).endpoint == own
+        assert told_at(known, [foreign], "acme", named=True).endpoint is None
+    assert told_at(app, [foreign], "acme", named=True).reason == NO_ENDPOINT
+    assert told_at(app, [foreign, {**own, "state": "disabled"}], "acme", named=True).reason == DISABLED

@@ -4,6 +4,7 @@ from collections import defaultdict
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,12 +23,12 @@ TOPIC, LETTERS = "kith.consumer-changes", "kith.dead-letters"
 ONE, TWO, OTHERS, UNKNOWN = (f"app_{letter * 16}" for letter in "abcd")
 
 
-def change(number: int, consumer: str, data: Document, tenant: str = "t1") -> bytes:
+def change(
+    number: int, consumer: str, data: Document, tenant: str = "t1", time: str = "2026-11-29T10:00:00Z"
+) -> bytes:
     told = {"consumer_id": consumer, "erased": False, **data}
     named = {"specversion": "1.0", "id": f"kith.consumers/0/{number}", "source": "kith/relations"}
-    return orjson.dumps(
-        {**named, "type": "consumer.changed", "time": "2026-11-29T10:00:00Z", "tenant": tenant, "data": told}
-    )
+    return orjson.dumps({**named, "type": "consumer.changed", "time": time, "tenant": tenant, "data": told})
 
 
 class World:
@@ -109,3 +110,24 @@ def test_the_notices_of_any_history(history: list[tuple[Any, ...]]) -> None:
         assert each["_id"] == f"t1:consumer.erased/{erasure_id('t1', consumer)}"
     known = {id: set(each["apps"]) for id, each in world.stored(REGISTER).items()}
     assert known == {f"t1:{consumer}": apps for consumer, apps in ever.items() if apps}, "nothing of the erased"
+
+
+def test_a_consent_from_before_the_register_is_told_by_the_change_of_the_erasure() -> None:
+    world = World()
+    world.publish("x", erased=True, applications=[ONE, OTHERS, UNKNOWN])
+    world.publish("x", erased=True)
+    world.fold()
+    [notice] = world.stored(NOTICES).values()
+    assert (notice["consumer_id"], notice["apps"]) == ("x", [ONE])
+    assert world.stored(REGISTER) == {}
+
+
+@pytest.mark.parametrize(
+    "time", ["soon", "2026-11-29T10:00:00", "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00"]
+)
+def test_a_change_without_a_time_holds_up_nothing(time: str) -> None:
+    world = World()
+    world.log.append(Message(TOPIC, b"k", change(0, "x", {"erased": True, "applications": [ONE]}, time=time), 0))
+    world.publish("y", erased=True, applications=[ONE])
+    world.fold()
+    assert [each["consumer_id"] for each in world.stored(NOTICES).values()] == ["y"]
