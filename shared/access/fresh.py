@@ -58,8 +58,8 @@ class FreshReads(Generic[T]):
         self._searching = ThreadPoolExecutor(2, thread_name_prefix=f"new-{threads}")
 
     async def get(self, id: str, accept: Callable[[T], bool] = lambda _: True) -> T | None:
-        """The document, None where there is none. One that ``accept`` refuses is read again before it is returned.
-        Raises Unavailable when it was not read recently and cannot be read now."""
+        """The document, None where there is none. One that ``accept`` refuses is read again, unless it was read
+        within ``_DOUBTED_SECONDS``. Raises Unavailable when it was not read recently and cannot be read now."""
         read = self._known.get(id) or self._unknown.get(id)
         age = None if read is None else self._clock() - read.at
         if read is not None and age is not None:

@@ -90,8 +90,8 @@ TELLING: Collections = {
         _RECEIPT,
         indexes=(
             (("tenant", 1), ("app", 1), ("at", -1), ("_id", -1)),
-            # Who waits, and what is sent where: each second.
-            (("state", 1), ("app", 1)),
+            # Who waits, and whose reason is another one now; what is sent where: each second.
+            (("state", 1), ("app", 1), ("reason", 1)),
             (("state", 1), ("endpoint", 1)),
         ),
         expires="expires",
