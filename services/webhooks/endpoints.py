@@ -2,12 +2,13 @@
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bson.codec_options import CodecOptions
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.write_concern import WriteConcern
 
@@ -24,12 +25,14 @@ from services.webhooks.subscription import topics_of
 from shared.access.apps.schema import RECEIPTS
 from shared.contracts.topics import Topics
 from shared.mongo.errors import translated
+from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.tokens import seal
 
 _QUERY_MS = 5_000
 _MOST_COUNTED = 10_000
+_RECEIPTS_AT_ONCE = 500
 _MAJORITY = WriteConcern("majority", wtimeout=10_000)
 
 
@@ -201,14 +204,21 @@ class Endpoints:
         if delivery is not None:
             query["_id"] = delivery
         again = {"$set": {"state": "queued", "due": datetime.fromtimestamp(0, UTC)}, "$unset": {"failed": ""}}
+        deliveries, receipts = self._database[DELIVERIES], self._database[RECEIPTS]
+        reopened = {"$set": {"state": "queued"}, "$unset": {"settled": "", "expires": "", "reason": ""}}
         with translated():
-            receipts = self._database[DELIVERIES].distinct("receipt", query)
-            count = self._database[DELIVERIES].update_many(query, again).modified_count
-            # Last: what is still failed becomes delivered all the same, what is queued must have a delivery.
-            self._database[RECEIPTS].update_many(
-                {"_id": {"$in": receipts}, "state": "failed"},
-                {"$set": {"state": "queued"}, "$unset": {"settled": "", "expires": "", "reason": ""}},
-            )
+            told = deliveries.distinct("receipt", query)
+            count = deliveries.update_many({**query, "receipt": {"$exists": False}}, again).modified_count
+        for start in range(0, len(told), _RECEIPTS_AT_ONCE):
+            of_these = told[start : start + _RECEIPTS_AT_ONCE]
+
+            def transaction(session: ClientSession, ids: Sequence[str] = of_these) -> int:
+                # Together: the delivery may be given up again before the receipt is queued.
+                found = deliveries.update_many({**query, "receipt": {"$in": ids}}, again, session=session)
+                receipts.update_many({"_id": {"$in": ids}, "state": "failed"}, reopened, session=session)
+                return found.modified_count
+
+            count += transact(self._database, transaction)
         return count
 
     def attempts(

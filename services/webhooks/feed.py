@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from services.webhooks.body import body_of
@@ -25,6 +24,7 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
+from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document, Partition, Record
 from shared.runtime.sequence_numbers import SequenceFilter
 
@@ -159,8 +159,7 @@ class Feed:
             if queued:
                 self._database[DELIVERIES].insert_many(queued, session=session)
 
-        with translated(), self._database.client.start_session() as session:
-            session.with_transaction(transaction, read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
+        transact(self._database, transaction)
 
     def position(self, partition: Partition) -> int | None:
         """How far fan-out has folded a partition; None if nothing of it."""

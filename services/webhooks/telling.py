@@ -10,12 +10,10 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from services.webhooks.applications import application_of
@@ -27,6 +25,7 @@ from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.access.apps.store import AppStore
 from shared.access.masks import hides
 from shared.mongo.errors import translated
+from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ class Telling:
             if new := [each for each in made if each["_id"] not in there]:
                 self._receipts.insert_many(new, session=session)
 
-        self._transact(transaction)
+        transact(self._database, transaction)
 
     def _take_back(self, of_app: dict[str, list[Document]]) -> None:
         """Let receipts wait again whose endpoint was deleted or disabled, or that are hidden by now."""
@@ -169,7 +168,7 @@ class Telling:
             if endpoint is not None:
                 deliveries.insert_one(telling(endpoint, found, now), session=session)
 
-        self._transact(transaction)
+        transact(self._database, transaction)
 
     def _remove_left(self, id: str, own: Sequence[Document]) -> None:
         """Delete the endpoints that an application has made which was deleted, once it has been told everything.
@@ -185,10 +184,6 @@ class Telling:
                 return
             self._database[ENDPOINTS].delete_many({"_id": {"$in": made}})
         log.info("webhooks: the endpoints of the deleted application %s are deleted", id)
-
-    def _transact(self, transaction: Callable[[ClientSession], Any]) -> None:
-        with translated(), self._database.client.start_session() as session:
-            session.with_transaction(transaction, read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
 
 
 def _concerns(notice: Document, app: App | None) -> bool:

@@ -16,6 +16,7 @@ from shared.access.apps.schema import APPS, NOTICES, PUBLIC_KEYS
 from shared.access.apps.store import PublicKey
 from shared.contracts.errors import Stale
 from shared.mongo.errors import translated
+from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
 
 _PARTS = {"secrets": Secret, "revoked": RevokedToken}
@@ -70,10 +71,7 @@ class MongoApps:
                 self._notices.insert_one(dict(notice), session=session)
             return found.deleted_count == 1
 
-        with translated(), self._apps.database.client.start_session() as session:
-            return session.with_transaction(
-                transaction, read_concern=ReadConcern("snapshot"), write_concern=self._apps.write_concern
-            )
+        return transact(self._apps.database, transaction)
 
 
 class MongoPublicKeys:
