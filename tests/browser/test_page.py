@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from services.analytics.dashboard.live import BEAT_SECONDS
 from shared.access.guard import Access
+from shared.contracts.services import SERVICES
 from shared.http.caller import SCOPES, Caller, unauthorized
 from tests.browser.site import Site, Watched, assert_contrast, rows
 from tests.support.credentials import RecordsAtOnce
@@ -228,6 +229,6 @@ def test_the_page_may_only_do_what_it_does(page: Page, site: Site) -> None:
     policy = answer.headers["content-security-policy"]
     assert "unsafe" not in policy
     assert "default-src 'none'" in policy
-    ports = (site.relations.port, site.intelligence.port)
+    ports = (site.relations.port, site.intelligence.port, SERVICES["webhooks"].port)
     origins = " ".join(f"http://127.0.0.1:{port}" for port in ports)
     assert f"connect-src 'self' {origins};" in policy
