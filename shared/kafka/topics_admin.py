@@ -1,5 +1,6 @@
 """Creates Kith's topics in Kafka, and adds partitions to them."""
 
+import time
 from typing import Any
 
 from kafka.admin import ConfigResource, KafkaAdminClient
@@ -12,6 +13,8 @@ from shared.settings import Settings
 
 #: How many replicas have what is acknowledged. Kafka's default is one, which may then be lost with it.
 _IN_SYNC = "min.insync.replicas"
+#: Every broker knows a new topic within moments.
+_KNOWN_SECONDS, _PAUSE_SECONDS = 30.0, 0.1
 #: After so many hours Kafka begins to remove a destroyed key from the topic of wrapped keys.
 KEYS_GONE_HOURS = 6
 
@@ -57,7 +60,7 @@ def ensure_topics(settings: Settings) -> list[str]:
                     continue
                 done.append(f"created {name} with {settings.partitions} partitions")
         admin.wait_for_topics(names)
-        described = admin.describe_topics(names)
+        described = _described(admin, names)
         done += _raise_in_sync(admin, described)
         for topic in described:
             count = len(topic["partitions"])
@@ -70,6 +73,25 @@ def ensure_topics(settings: Settings) -> list[str]:
     finally:
         admin.close()
     return done
+
+
+def _described(admin: KafkaAdminClient, names: list[str]) -> list[Any]:
+    """The topics with their partitions. Raises ConfigurationError.
+
+    Each question goes to any of the brokers, and one that did not make a topic may not know its partitions yet.
+    """
+    deadline = time.monotonic() + _KNOWN_SECONDS
+    while True:
+        found: list[Any] = admin.describe_topics(names)
+        known = {topic["name"] for topic in found if topic["partitions"]}
+        if not (missing := [name for name in names if name not in known]):
+            return found
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                f"a broker does not know the partitions of {', '.join(missing)} after {_KNOWN_SECONDS:.0f} s. "
+                "Look whether all brokers belong to one cluster, and try again"
+            )
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _majority(replicas: int) -> int:
