@@ -30,11 +30,11 @@ demo: setup ## Start everything with a simulated market, and check that what is 
 up: setup ## Start everything without the market. Ctrl-C ends it.
 	@$(RUN) kith up $(ARGS)
 
-# Two at a time, for much of a test of real servers is waiting: each with servers of its own (one at a time where servers
-# are given), the longest first, and with its report when it has ended. What kills servers comes last, in two halves.
+# Three at a time, for much of a test of real servers is waiting: each with servers of its own (one at a time where
+# servers are given), the longest first, and with its report when it has ended. What kills servers comes last, in two halves.
 TOGETHER = $(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),-Otarget) --keep-going
 test: setup ## Run every check and every test, against real servers.
-	+@$(TOGETHER) -j$(if $(KITH_MONGO),1,2) contract e2e unit browser check
+	+@$(TOGETHER) -j$(if $(KITH_MONGO),1,3) contract e2e unit browser check
 	+@$(TOGETHER) -j2 fault-1 fault-2
 
 # Every second fault test each, on servers that nothing else uses.
