@@ -5,7 +5,6 @@ from services.privacy.audit_routes import add_audit
 from services.privacy.erasure_evidence import Stores
 from services.privacy.erasure_list import ErasureList, add_erasure_list
 from services.privacy.erasures import Erasures
-from services.privacy.outlet import Outlet
 from services.privacy.people import People
 from services.privacy.receipts import Receipts
 from services.privacy.schema import COLLECTIONS
@@ -13,6 +12,7 @@ from shared.access.apps.notices import MongoNotices, MongoReceipts
 from shared.access.audit_reading import MongoAuditReader
 from shared.erasure.ledger import Ledger
 from shared.erasure.records import hashed
+from shared.runtime.outlet import Outlet
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, servers_of

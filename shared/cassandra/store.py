@@ -1,8 +1,6 @@
 """The tables in a Cassandra cluster: connected when first used, statements prepared once."""
 
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +10,7 @@ from shared.cassandra.rows import Key
 from shared.cassandra.session import connect, translated
 from shared.cassandra.tables import BY_SCORE, TABLES
 from shared.contracts.errors import Unavailable
+from shared.runtime.lazy import Lazy
 
 #: Statements under way at once.
 _AT_ONCE = 64
@@ -25,11 +24,7 @@ class CassandraTables:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._lock = threading.Lock()
-        self._cluster: Any = None
-        self._session: Any = None
-        #: The attempt to connect that is under way, whose end all threads wait for.
-        self._connecting: Future[Any] | None = None
+        self._connection: Lazy[tuple[Any, Any]] = Lazy(lambda: connect(address))
         self._statements: dict[str, Any] = {}
 
     def prepare(self) -> None:
@@ -130,40 +125,17 @@ class CassandraTables:
             self._connected().execute(f"DROP KEYSPACE IF EXISTS {self._keyspace}", timeout=60)
 
     def close(self) -> None:
-        with self._lock:
-            if self._cluster is not None:
-                self._cluster.shutdown()
-            self._cluster = self._session = None
-            self._statements = {}
+        if (connection := self._connection.take()) is not None:
+            connection[0].shutdown()
+        self._statements = {}
 
     @property
     def _keyspace(self) -> str:
         return self._address.keyspace
 
     def _connected(self) -> Any:
-        """The session. One thread connects, outside of the lock, and the others get what it gets: while no node
-        answers, none of them waits for more than one attempt. Raises the driver's errors."""
-        with self._lock:
-            if self._session is not None:
-                return self._session
-            others = self._connecting
-            if others is None:
-                attempt: Future[Any] = Future()
-                self._connecting = attempt
-        if others is not None:
-            return others.result()
-        try:
-            cluster, session = connect(self._address)
-        except BaseException as error:
-            with self._lock:
-                self._connecting = None
-            attempt.set_exception(error)
-            raise
-        with self._lock:
-            self._connecting = None
-            self._cluster, self._session = cluster, session
-        attempt.set_result(session)
-        return session
+        """The session. Raises the driver's errors."""
+        return self._connection.get()[1]
 
     def _prepared(self, text: str) -> Any:
         if (known := self._statements.get(text)) is None:

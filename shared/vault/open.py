@@ -1,14 +1,13 @@
 """Opens the vault that the settings describe. For composition roots."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.contracts.errors import ConfigurationError, Unavailable
+from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import WRAPPED_KEYS, Topics
-from shared.runtime.protocols import Message, Publisher
+from shared.runtime.outlet import Outlet
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys, FileKeys
@@ -66,37 +65,8 @@ def published(settings: Settings, database: "Database[Document]", store: KeyStor
     from shared.kafka.clients import open_publisher
     from shared.vault.published_store import PublishedKeyStore
 
-    publish = LatePublisher(lambda: open_publisher(settings)).publish
+    publish = Outlet(lambda: open_publisher(settings)).publish
     return PublishedKeyStore(store, database, Topics(settings.topic_prefix).name(WRAPPED_KEYS), publish)
-
-
-class LatePublisher:
-    """A publisher that ``open`` opens when it is first needed. Thread-safe: while no broker answers, no thread
-    waits for more than one attempt."""
-
-    def __init__(self, open: Callable[[], Publisher]) -> None:
-        self._open = open
-        self._lock = threading.Lock()
-        self._opened: Publisher | None = None
-        self._failures = 0
-        self._failure = ""
-
-    def publish(self, messages: Sequence[Message]) -> None:
-        """Return once all replicas have the messages. Raises Unavailable and ConfigurationError."""
-        self._publisher().send(messages).result()
-
-    def _publisher(self) -> Publisher:
-        failures = self._failures
-        with self._lock:
-            if self._opened is None:
-                if self._failures > failures:  # what this thread has waited for
-                    raise Unavailable(self._failure)
-                try:
-                    self._opened = self._open()
-                except Unavailable as error:
-                    self._failures, self._failure = self._failures + 1, str(error)
-                    raise
-            return self._opened
 
 
 def key_problems(vault: Vault | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +11,8 @@ from cassandra.cluster import NoHostAvailable
 from shared.cassandra import store
 from shared.cassandra.address import parse
 from shared.cassandra.store import CassandraTables
+from shared.runtime import lazy
+from tests.support.counted import Counted
 from tests.support.waiting import PATIENCE_SECONDS
 
 ADDRESS = parse("cassandra://127.0.0.1:9042/kith?datacenter=datacenter1")
@@ -20,16 +22,6 @@ THREADS = 5
 class Cluster:
     def shutdown(self) -> None:
         pass
-
-
-class Counted(Future[Any]):
-    """A future that knows how many threads wait, or are just about to."""
-
-    waiting = threading.Semaphore(0)
-
-    def result(self, timeout: float | None = None) -> Any:
-        self.waiting.release()
-        return super().result(timeout)
 
 
 def ask(tables: CassandraTables, meanwhile: Callable[[], None]) -> list[object]:
@@ -53,7 +45,7 @@ def test_an_attempt_is_made_once_for_all_who_wait_and_holds_no_lock(monkeypatch:
         return Cluster(), object()
 
     monkeypatch.setattr(store, "connect", connect)
-    monkeypatch.setattr(store, "Future", Counted)
+    monkeypatch.setattr(lazy, "Future", Counted)
     tables = CassandraTables(ADDRESS)
 
     def meanwhile() -> None:
