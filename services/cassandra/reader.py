@@ -8,11 +8,11 @@ from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from services.cassandra.schema import NUMBERS
 from services.cassandra.subjects import AGGREGATES
 from shared.contracts.errors import Stale, Unavailable
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 from shared.versions.generations import Registry, collection_of
@@ -33,9 +33,7 @@ class CurrentDocuments:
         analytics: Registry,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._database = database.with_options(
-            read_concern=ReadConcern("majority"), write_concern=WriteConcern("majority", wtimeout=10_000)
-        )
+        self._database = database.with_options(read_concern=ReadConcern("majority"), write_concern=DURABLE)
         self._relations, self._analytics = relations, analytics
         self._pause = pause
 

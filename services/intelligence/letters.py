@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from pymongo.database import Database
-from pymongo.write_concern import WriteConcern
 
 from shared.contracts.errors import InvalidEvent
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.dead_letters import COLLECTION, dead_letter_id, to_dead_letter
 from shared.runtime.protocols import Document, Outcome, Publisher, Record
@@ -15,9 +15,7 @@ class Letters:
     """``publisher`` opens a publisher, ``topic`` is that of the dead letters."""
 
     def __init__(self, database: Database[Document], publisher: Callable[[], Publisher], topic: str) -> None:
-        self._letters = database.get_collection(
-            COLLECTION, write_concern=WriteConcern("majority", wtimeout=10_000)
-        )
+        self._letters = database.get_collection(COLLECTION, write_concern=DURABLE)
         self._publisher, self._topic = publisher, topic
         self.count = 0
 

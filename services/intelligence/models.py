@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from pymongo.database import Database
-from pymongo.write_concern import WriteConcern
 
 from services.intelligence.schema import MODELS
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.events import document_id
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -20,7 +20,7 @@ class Models:
     """Every method raises Unavailable."""
 
     def __init__(self, database: Database[Document]) -> None:
-        self._models = database.get_collection(MODELS, write_concern=WriteConcern("majority", wtimeout=10_000))
+        self._models = database.get_collection(MODELS, write_concern=DURABLE)
 
     def live(self, tenant: str) -> Document | None:
         """The model that answers; None where the walk does."""

@@ -7,13 +7,13 @@ from typing import Any
 from pymongo import DeleteOne, ReplaceOne
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
-from pymongo.write_concern import WriteConcern
 
 from services.intelligence.engine.snapshot import NodeFigures
 from services.intelligence.schema import JOBS
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import document_id
 from shared.erasure.derived import GRAPH_NODES
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.limits import STREAM_MS
 from shared.mongo.store import beginning_with, server_time
@@ -28,7 +28,7 @@ class Nodes:
     """Every method raises Unavailable. ``owner`` is this process."""
 
     def __init__(self, database: Database[Document], owner: str) -> None:
-        durable = database.with_options(write_concern=WriteConcern("majority", wtimeout=10_000))
+        durable = database.with_options(write_concern=DURABLE)
         self._database, self._nodes, self._jobs = database, durable[GRAPH_NODES], durable[JOBS]
         self._owner = owner
 

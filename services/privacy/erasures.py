@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pymongo import ReturnDocument
-from pymongo.write_concern import WriteConcern
 
 from services.privacy.erasure_evidence import Evidence, Person, Stores, spellings
 from services.privacy.receipts import Receipts
@@ -16,6 +15,7 @@ from shared.contracts.events import EPOCH
 from shared.contracts.spelling import nfc
 from shared.erasure.derived import forget
 from shared.erasure.records import Mode, erasure_id, stronger_mode
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 from shared.sinks.waiting import TELLING, Sinks, Telling, of_facts
@@ -52,9 +52,7 @@ class Erasures:
         told: Callable[[str, str], Sequence[Document]] = lambda _tenant, _erasure: (),
     ) -> None:
         self._stores, self._receipts, self._clock, self._applications = stores, receipts, clock, told
-        self._requests = stores.database.get_collection(
-            REQUESTS, write_concern=WriteConcern("majority", wtimeout=10_000)
-        )
+        self._requests = stores.database.get_collection(REQUESTS, write_concern=DURABLE)
 
     def ask(self, tenant: str, consumer_id: str, mode: Mode) -> Document:
         """Record the request of an erasure. A repeated request changes nothing: ``asked`` is the time of the

@@ -9,9 +9,9 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
-from pymongo.write_concern import WriteConcern
 
 from services.privacy.schema import SIGNING_KEYS
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
@@ -27,7 +27,7 @@ class Receipts:
     method raises Unavailable."""
 
     def __init__(self, database: Database[Document], vault: Vault | None, clock: Callable[[], datetime]) -> None:
-        self._keys = database.get_collection(SIGNING_KEYS, write_concern=WriteConcern("majority", wtimeout=10_000))
+        self._keys = database.get_collection(SIGNING_KEYS, write_concern=DURABLE)
         self._vault, self._clock = vault, clock
         self._signer: tuple[str, ECKey] | None = None
 

@@ -10,7 +10,6 @@ from typing import Any
 from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.write_concern import WriteConcern
 
 from services.webhooks import signing
 from services.webhooks.answers import shown
@@ -24,6 +23,7 @@ from services.webhooks.rendering import SECRET_FIELD, Renderer
 from services.webhooks.subscription import topics_of
 from shared.access.apps.schema import RECEIPTS
 from shared.contracts.topics import Topics
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
@@ -33,7 +33,6 @@ from shared.vault.tokens import seal
 _QUERY_MS = 5_000
 _MOST_COUNTED = 10_000
 _RECEIPTS_AT_ONCE = 500
-_MAJORITY = WriteConcern("majority", wtimeout=10_000)
 
 
 class TooMany(Exception):
@@ -64,7 +63,7 @@ class Endpoints:
         clock: Callable[[], datetime],
     ) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
+        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
         self._endpoints = self._database[ENDPOINTS]
         self._renderer, self._vault, self._topics, self._clock = renderer, vault, topics, clock
         self._open_log = open_log

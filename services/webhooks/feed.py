@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.write_concern import WriteConcern
 
 from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, FEEDS, LANES, RANGES, delivery
@@ -22,6 +21,7 @@ from services.webhooks.subscription import matches
 from shared.contracts.changes import read_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
 from shared.mongo.transactions import transact
@@ -35,7 +35,6 @@ PIECE = 500
 #: Repetitions of a change follow it within an outbox batch, so this many records before a gap show which changes
 #: in it are repetitions of earlier ones.
 PRIMER = 5_000
-_MAJORITY = WriteConcern("majority", wtimeout=10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Feed:
 
     def __init__(self, database: Database[Document], log_reader: Callable[[], LogReader], topics: Topics) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
+        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
         self._log_reader, self._topics = log_reader, topics
         self._filters: dict[str, tuple[int, SequenceFilter]] = {}
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 from pymongo import ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
-from pymongo.write_concern import WriteConcern
 
 from services.webhooks.deliveries import LEASES
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.store import server_time
 from shared.runtime.protocols import Document
@@ -21,7 +21,7 @@ class Leases:
 
     def __init__(self, database: Database[Document], owner: str) -> None:
         self._database, self._owner = database, owner
-        self._leases = database.with_options(write_concern=WriteConcern("majority", wtimeout=10_000))[LEASES]
+        self._leases = database.with_options(write_concern=DURABLE)[LEASES]
 
     def take(self, endpoint: str) -> bool:
         """Take or renew the lease of an endpoint; False while another process holds it."""

@@ -9,18 +9,17 @@ from bson.codec_options import CodecOptions
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
-from pymongo.write_concern import WriteConcern
 
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES
 from services.webhooks.schema import KEPT_SECONDS
 from shared.access.apps.compliance import KEPT
 from shared.access.apps.schema import RECEIPTS
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
 #: The place of a delivery in its endpoint's order.
 Place = tuple[int, str]
-_MAJORITY = WriteConcern("majority", wtimeout=10_000)
 _DUPLICATE = 11000
 _QUERY_MS = 5_000
 _ORDER = [("at", 1), ("_id", 1)]
@@ -53,7 +52,7 @@ class Queue:
 
     def __init__(self, database: Database[Document]) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
+        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
         self._deliveries = self._database[DELIVERIES]
         self._endpoints = self._database[ENDPOINTS]
 

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
-from pymongo.write_concern import WriteConcern
 
 from services.webhooks.applications import application_of
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS
@@ -24,6 +23,7 @@ from shared.access.apps.model import App
 from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.access.apps.store import AppStore
 from shared.access.masks import hides
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 #: Notices and receipts of one look.
 BATCH = 200
 _QUERY_MS = 5_000
-_MAJORITY = WriteConcern("majority", wtimeout=10_000)
 NO_ENDPOINT = "the application has no webhook endpoint"
 DISABLED = "every webhook endpoint of the application is disabled"
 HIDDEN = "consumer_id is hidden from the application"
@@ -62,7 +61,7 @@ class Telling:
     ) -> None:
         """``waiting`` is called with the number of receipts that can be sent nowhere, counted up to 10,000."""
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
+        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
         self._notices, self._receipts = self._database[NOTICES], self._database[RECEIPTS]
         self._apps, self._waiting, self._clock = apps, waiting, clock
 

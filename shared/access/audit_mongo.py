@@ -7,9 +7,9 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from shared.access.chain import FIRST, Entry
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.limits import STREAM_MS
 from shared.runtime.protocols import Document
@@ -25,7 +25,7 @@ class MongoAuditLog:
     def __init__(self, database: Database[Document]) -> None:
         self._entries: Collection[Document] = database.get_collection(
             COLLECTION,
-            write_concern=WriteConcern("majority", wtimeout=10_000),
+            write_concern=DURABLE,
             read_concern=ReadConcern("majority"),
         )
 

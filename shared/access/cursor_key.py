@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -44,7 +44,7 @@ class MongoCursorKey:
         # A key that is lost in a failover would end the cursors that it has made.
         self._keys = database.get_collection(
             COLLECTION,
-            write_concern=WriteConcern("majority", wtimeout=10_000),
+            write_concern=DURABLE,
             read_concern=ReadConcern("majority"),
         )
         self._clock = clock

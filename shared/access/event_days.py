@@ -17,12 +17,12 @@ from typing import Protocol
 from cachetools import LRUCache
 from pymongo import ReturnDocument
 from pymongo.database import Database
-from pymongo.write_concern import WriteConcern
 
 from shared.access.quota import Quota
 from shared.contracts.errors import Stale
 from shared.contracts.limits import Owner
 from shared.http.caller import Caller, Denied
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -41,7 +41,7 @@ class MongoCounts:
     """Counts in the collection ``event_days``."""
 
     def __init__(self, database: Database[Document]) -> None:
-        self._days = database.get_collection(COLLECTION, write_concern=WriteConcern("majority", wtimeout=10_000))
+        self._days = database.get_collection(COLLECTION, write_concern=DURABLE)
 
     def add(self, id: str, day: str, amount: int) -> int:
         # A process whose clock is behind counts for the day that has begun, and does not begin the old one again.

@@ -5,10 +5,10 @@ from typing import Any
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from shared.access.keys import ApiKey
 from shared.contracts.errors import Stale
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -22,7 +22,7 @@ class MongoKeys:
     def __init__(self, database: Database[Document]) -> None:
         self._keys: Collection[Document] = database.get_collection(
             COLLECTION,
-            write_concern=WriteConcern("majority", wtimeout=10_000),
+            write_concern=DURABLE,
             read_concern=ReadConcern("majority"),
         )
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from pymongo.database import Database
-from pymongo.write_concern import WriteConcern
 
 from shared.contracts.events import document_id
 from shared.erasure.records import LedgerEntry
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -17,7 +17,7 @@ _BATCH = 1_000
 
 def forget(database: Database[Document], tenant: str, consumer_ids: Sequence[str]) -> None:
     """Delete everything that is stored about these consumers. Raises Unavailable."""
-    durable = database.with_options(write_concern=WriteConcern("majority", wtimeout=10_000))
+    durable = database.with_options(write_concern=DURABLE)
     for start in range(0, len(consumer_ids), _BATCH):
         ids = list(consumer_ids[start : start + _BATCH])
         nodes = [document_id(tenant, "consumer", consumer_id) for consumer_id in ids]

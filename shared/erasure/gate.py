@@ -16,7 +16,6 @@ from pymongo import ReplaceOne
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
-from pymongo.write_concern import WriteConcern
 
 from shared.contracts.codec import encode
 from shared.contracts.errors import Unavailable
@@ -24,6 +23,7 @@ from shared.contracts.events import ConsumerErased, ErasedData, document_id, eve
 from shared.contracts.spelling import other_spellings
 from shared.contracts.topics import Topics
 from shared.erasure.records import KEYS, LedgerEntry, Mode, stronger_mode
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.restores import restore_problems
 from shared.mongo.store import beginning_with
@@ -162,7 +162,7 @@ def existing(database: Database[Document], ids: Sequence[str]) -> Iterator[str]:
 def destroy(database: Database[Document], ids: Sequence[str]) -> int:
     """Destroy these keys where they are not destroyed. Returns how many existed again, or had no document. Raises
     Unavailable."""
-    keys = database.get_collection(KEYS, write_concern=WriteConcern("majority", wtimeout=10_000))
+    keys = database.get_collection(KEYS, write_concern=DURABLE)
     done = 0
     for batch in _batches(ids):
         with translated():

@@ -18,13 +18,13 @@ from pymongo.errors import (
     OperationFailure,
 )
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from shared.contracts.collections import Collections, CollectionSpec
 from shared.contracts.errors import ConfigurationError, Fenced
 from shared.contracts.revision import REVISION
 from shared.mongo.bounded import BoundedClient
 from shared.mongo.claims import Claims
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.limits import LIMIT_SECONDS, STREAM_MS
 from shared.mongo.writes import PLAIN, write
@@ -48,7 +48,6 @@ from shared.runtime.protocols import (
 log = logging.getLogger(__name__)
 
 POSITIONS, OUTBOX = "positions", "outbox"
-_MAJORITY = WriteConcern("majority", wtimeout=10_000)
 #: Begins the title of a validator; the revision follows.
 _TITLE = "kith revision "
 #: The description of the validator of a collection whose documents a rebuild would complete.
@@ -147,7 +146,7 @@ class MongoStore:
 
     def __init__(self, database: Database[Document], collections: Collections) -> None:
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=_MAJORITY)
+        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
         self._specs = collections
         self._positions: Collection[Document] = self._database[POSITIONS]
         self._outbox: Collection[Document] = self._database[OUTBOX]
@@ -209,7 +208,7 @@ class MongoStore:
         unpublished = outbox.pack(slice)
         session = self._claims.session(slice.claim)
         with translated():
-            session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=_MAJORITY)
+            session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=DURABLE)
             try:
                 if not self._advance(slice, session):
                     session.abort_transaction()

@@ -11,9 +11,9 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
-from pymongo.write_concern import WriteConcern
 
 from shared.contracts.errors import Unavailable
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 from shared.vault.protocols import DESTROYED, Destroyed, Wrapped, Wrapping
@@ -25,7 +25,6 @@ _BATCH = 10_000
 #: A server that neither answers nor closes the connection counts as unavailable.
 _TIMEOUT_SECONDS = 10.0
 # Losing a key loses everything it has encrypted. So no key is used that a failover could roll back.
-_DURABLE = WriteConcern("majority", wtimeout=10_000)
 _MAJORITY = ReadConcern("majority")
 
 
@@ -35,7 +34,7 @@ class MongoKeyStore:
     def __init__(self, database: Database[Document]) -> None:
         def collection(name: str) -> "MongoCollection[Document]":
             return database.get_collection(
-                name, read_concern=_MAJORITY, write_concern=_DURABLE, read_preference=ReadPreference.PRIMARY
+                name, read_concern=_MAJORITY, write_concern=DURABLE, read_preference=ReadPreference.PRIMARY
             )
 
         self._keys, self._wrappings = collection(DATA_KEYS), collection(WRAPPING_KEYS)

@@ -10,9 +10,9 @@ from pymongo.collection import Collection as MongoCollection
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
-from pymongo.write_concern import WriteConcern
 
 from shared.contracts.errors import Unavailable
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document, Message
 from shared.vault.key_records import key_messages, wrapping_messages
@@ -50,7 +50,7 @@ class PublishedKeyStore:
             # Where the keys are read, too: a secondary may have a key and not its note yet.
             read_preference=ReadPreference.PRIMARY,
             read_concern=ReadConcern("majority"),
-            write_concern=WriteConcern("majority", wtimeout=10_000),
+            write_concern=DURABLE,
         )
         self._swept = False
 

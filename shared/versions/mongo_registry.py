@@ -9,9 +9,9 @@ from bson.codec_options import CodecOptions
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from shared.contracts.collections import Collections
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, server_time
 from shared.runtime.protocols import Document
@@ -35,7 +35,7 @@ class MongoRegistry:
         self._database = database.with_options(
             codec_options=options,
             read_concern=ReadConcern("majority"),
-            write_concern=WriteConcern("majority", wtimeout=10_000),
+            write_concern=DURABLE,
         )
         self._name = name
         self._projections = self._database[PROJECTIONS]

@@ -6,10 +6,10 @@ from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.database import Database
-from pymongo.write_concern import WriteConcern
 
 from services.intelligence.outcomes.shown import Followed, pairs_of
 from shared.erasure.derived import OUTCOMES
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -21,7 +21,7 @@ class OutcomeStore:
 
     def __init__(self, database: Database[Document], names: Callable[[str], str]) -> None:
         self._database, self._names = database, names
-        self._lists = database.get_collection(OUTCOMES, write_concern=WriteConcern("majority", wtimeout=10_000))
+        self._lists = database.get_collection(OUTCOMES, write_concern=DURABLE)
 
     def add(self, lists: Sequence[Document]) -> int:
         """Store these, unless they are there. Returns how many were not."""

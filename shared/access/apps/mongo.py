@@ -9,12 +9,12 @@ from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from shared.access.apps.model import App, Limits, RevokedToken, Secret
 from shared.access.apps.schema import APPS, NOTICES, PUBLIC_KEYS
 from shared.access.apps.store import PublicKey
 from shared.contracts.errors import Stale
+from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
@@ -29,7 +29,7 @@ def durable(database: Database[Document], name: str) -> Collection[Document]:
     return database.get_collection(
         name,
         codec_options=CodecOptions(tz_aware=True),
-        write_concern=WriteConcern("majority", wtimeout=10_000),
+        write_concern=DURABLE,
         read_concern=ReadConcern("majority"),
     )
 
