@@ -4,10 +4,9 @@ Each piece takes a number and reads its documents, as a slice does. So it does n
 time, or whether it ends: rows that were made anew are right, and the others are as they were.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from itertools import islice
-from typing import Any
+from typing import TypeVar
 
 from pymongo.database import Database
 
@@ -18,14 +17,14 @@ from shared.cassandra.rows import Key, Row, score_of
 from shared.cassandra.tables import AGGREGATES as SUMS
 from shared.cassandra.tables import BY_CONSUMER, BY_PROVIDER, BY_SCORE, FACTS
 from shared.cassandra.writer import write
-from shared.contracts.errors import Stale, Unavailable
 from shared.contracts.events import document_id
 from shared.mongo.errors import translated
 from shared.mongo.limits import STREAM_MS
 from shared.runtime.protocols import Document
+from shared.sinks.rebuilding import PIECE, patiently, pieces
 
-_PIECE = 500
-_TRIES = 30
+T = TypeVar("T")
+
 _FIELDS = {
     RELATIONS: ("tenant", "consumer_id", "relation_id"),
     RELATIONSHIPS: ("tenant", "consumer_id", "provider_id"),
@@ -63,7 +62,7 @@ class SinkRebuild:
         """Make the rows of every document anew. Returns how many documents there were."""
         written = 0
         for collection in (RELATIONS, RELATIONSHIPS, AGGREGATES):
-            for piece in _pieces(self._documents(collection)):
+            for piece in pieces(self._documents(collection)):
                 if self._stopped():
                     return written
                 subjects = Subjects()
@@ -77,7 +76,7 @@ class SinkRebuild:
     def _sweep_all(self) -> int:
         deleted = 0
         for table in (FACTS, BY_CONSUMER, BY_PROVIDER, BY_SCORE, SUMS):
-            for keys in _pieces(self._tables.keys(table)):
+            for keys in pieces(self._tables.keys(table)):
                 if self._stopped():
                     return deleted
                 deleted += self._patiently(partial(self._sweep, table, keys))
@@ -89,7 +88,7 @@ class SinkRebuild:
         name = self._names[collection](collection)
         with translated():
             yield from self._database[name].find(
-                wanted, dict.fromkeys(_FIELDS[collection], 1), batch_size=_PIECE, max_time_ms=STREAM_MS
+                wanted, dict.fromkeys(_FIELDS[collection], 1), batch_size=PIECE, max_time_ms=STREAM_MS
             )
 
     def _refresh(self, subjects: Subjects) -> None:
@@ -114,15 +113,8 @@ class SinkRebuild:
         write(self._tables, number, rows)
         return len(rows)
 
-    def _patiently(self, step: Callable[[], Any]) -> Any:
-        for attempt in range(_TRIES):
-            try:
-                return step()
-            except (Unavailable, Stale):
-                if attempt == _TRIES - 1 or self._stopped():
-                    raise
-                self._pause(min(0.2 * 2.0**attempt, 5.0))
-        raise AssertionError("unreachable")
+    def _patiently(self, step: Callable[[], T]) -> T:
+        return patiently(step, self._stopped, self._pause)
 
 
 def _add_document(subjects: Subjects, collection: str, document: Document) -> None:
@@ -152,9 +144,3 @@ def pair_of(tenant: str, provider_id: str, id: str) -> tuple[str, str, str]:
     """The pair that the id of a relationship names."""
     consumer = id[len(tenant) + 1 : len(id) - len(document_id("", provider_id))]
     return tenant, consumer.replace("%3A", ":").replace("%25", "%"), provider_id
-
-
-def _pieces(found: Iterable[Any]) -> Iterator[list[Any]]:
-    pending = iter(found)
-    while piece := list(islice(pending, _PIECE)):
-        yield piece

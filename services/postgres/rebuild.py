@@ -7,10 +7,9 @@ matter what happens at the same time, or whether this ends.
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
-from typing import Any
+from typing import TypeVar
 
 from psycopg import sql
 from pymongo.database import Database
@@ -19,14 +18,15 @@ from pymongo.read_concern import ReadConcern
 from services.postgres.connections import Connections, prepare
 from services.postgres.projection import TABLES, Key, rows_of
 from services.postgres.rows import write
-from shared.contracts.errors import Stale, Unavailable
+from shared.contracts.errors import Stale
 from shared.contracts.events import document_id
 from shared.mongo.errors import translated
 from shared.mongo.limits import STREAM_MS
 from shared.runtime.protocols import Document
+from shared.sinks.rebuilding import PIECE, patiently, pieces
 
-_PIECE = 500
-_TRIES = 30
+T = TypeVar("T")
+
 # Waits for the slices under way, and lets no other one begin until the end of the transaction.
 _LOCK = "LOCK TABLE {schema}.positions IN SHARE ROW EXCLUSIVE MODE"
 _FENCE = "UPDATE {schema}.positions SET claim = %s"
@@ -63,7 +63,7 @@ class SinkRebuild:
         """Make the rows of every document anew. Returns how many documents there were."""
         written = 0
         for table in TABLES:
-            for keys in _pieces(self._documents(table)):
+            for keys in pieces(self._documents(table)):
                 if self._stopped():
                     return written
                 self._patiently(partial(self._refresh, table, keys))
@@ -104,7 +104,7 @@ class SinkRebuild:
         fields = TABLES[table].key
         with translated():
             for each in self._database[self._name_of(table)].find(
-                {}, dict.fromkeys(fields, 1), batch_size=_PIECE, max_time_ms=STREAM_MS
+                {}, dict.fromkeys(fields, 1), batch_size=PIECE, max_time_ms=STREAM_MS
             ):
                 key = tuple(each[field] for field in fields)
                 if not any("\0" in part for part in key):  # of which the sink has made a dead letter
@@ -125,23 +125,10 @@ class SinkRebuild:
 
     def _after(self, query: sql.Composed, last: Key) -> list[Key]:
         with self._connections.lent() as connection:
-            return connection.execute(query, [*last, _PIECE]).fetchall()
+            return connection.execute(query, [*last, PIECE]).fetchall()
 
     def _of(self, query: str) -> sql.Composed:
         return sql.SQL(query).format(schema=sql.Identifier(self._connections.schema))
 
-    def _patiently(self, step: Callable[[], Any]) -> Any:
-        for attempt in range(_TRIES):
-            try:
-                return step()
-            except (Unavailable, Stale):
-                if attempt == _TRIES - 1 or self._stopped():
-                    raise
-                self._pause(min(0.2 * 2.0**attempt, 5.0))
-        raise AssertionError("unreachable")
-
-
-def _pieces(found: Iterable[Key]) -> Iterator[list[Key]]:
-    pending = iter(found)
-    while piece := list(islice(pending, _PIECE)):
-        yield piece
+    def _patiently(self, step: Callable[[], T]) -> T:
+        return patiently(step, self._stopped, self._pause)
