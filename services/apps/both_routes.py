@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.apps.figures import Figures
 from services.apps.metadata import SecretOfApp
-from services.apps.receipts import ReceiptPage, Receipts, after, place_of, shown_receipt
+from services.apps.receipts import ReceiptPage, Receipts, shown_receipt
 from services.apps.registry import SECRET_DAYS, Registry
 from shared.access.apps.compliance import State
 from shared.access.apps.model import App
@@ -19,6 +19,7 @@ from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf
 from shared.access.lineage import Count, DerivedFrom, Label
 from shared.http.caller import Caller
 from shared.http.costs import Cost, costs
+from shared.http.cursors import time_and_id, time_place
 from shared.http.purposes import IMPERSONAL, INTERNAL, SUMS
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
@@ -146,11 +147,11 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
         first."""
         if not side.outlives:
             side.find(caller, client_id)
-        found = receipts.page(caller.tenant, client_id, state, limit + 1, after(cursors.decode(cursor)))
+        found = receipts.page(caller.tenant, client_id, state, limit + 1, time_and_id(cursors.decode(cursor)))
         if not found:
             side.find(caller, client_id)
         page = found[:limit]
-        place = place_of(page[-1]) if len(found) > limit else None
+        place = time_place(page[-1]["at"], page[-1]["_id"]) if len(found) > limit else None
         return json_response({"items": [shown_receipt(each) for each in page], "next": cursors.encode(place)})
 
     @app.get(f"{own}/figures", response_model=FiguresOfApp, responses=FAILURES | MISSING)

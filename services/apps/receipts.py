@@ -1,15 +1,12 @@
 """Receipts of what applications were told without subscribing, as the API shows them. Pure."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, Field
 
 from shared.access.apps.compliance import Place, State, Topic
 from shared.access.lineage import ContainedIn, Count, DerivedFrom, Label, OrderedBy
-from shared.contracts.events import EPOCH
-from shared.http.parameters import BadParameter
 from shared.runtime.protocols import Document
 
 
@@ -51,17 +48,3 @@ def shown_receipt(stored: Document) -> dict[str, Any]:
     if "endpoint" in stored:
         shown["endpoint"] = stored["endpoint"].partition(":")[2]
     return shown
-
-
-def place_of(stored: Document) -> list[Any]:
-    return [(stored["at"] - EPOCH) // timedelta(milliseconds=1), stored["_id"]]
-
-
-def after(place: Sequence[Any] | None) -> Place | None:
-    """Raises BadParameter."""
-    match place:
-        case None:
-            return None
-        case [int(milliseconds), str(id)] if abs(milliseconds) < 10**15:
-            return EPOCH + timedelta(milliseconds=milliseconds), id
-    raise BadParameter("cursor", "is not a value of next from this query")

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
+from shared.access.apps.compliance import State
 from shared.service.launch import read_settings
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def show_command(app: _Id, tenant: _Tenant = None, service: _Url = None, json_li
 def receipts_command(
     app: _Id,
     state: Annotated[
-        Literal["waiting", "queued", "delivered", "failed"] | None,
+        State | None,
         typer.Option(help="Only receipts in this state.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Maximum number of receipts.")] = 20,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
+from shared.access.apps.compliance import State
 from shared.access.lineage import ContainedIn, Count, DerivedFrom, Label, OrderedBy
 
 #: A hash of the consumer's id, which anyone can compute for an id that they guess.
@@ -28,7 +29,7 @@ class Step(BaseModel):
 
 class ToldApplication(BaseModel):
     app: Label
-    state: Annotated[Literal["waiting", "queued", "delivered", "failed"], DerivedFrom()] = Field(
+    state: Annotated[State, DerivedFrom()] = Field(
         description="`waiting`: it can be sent nowhere at present. `failed`: it was given up."
     )
     reason: Label | None = None

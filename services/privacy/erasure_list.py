@@ -1,7 +1,7 @@
 """Every erasure of a tenant, latest first, and its route."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
@@ -12,11 +12,10 @@ from services.privacy.erasures import Erasures
 from services.privacy.schema import REQUESTS
 from shared.access.guard import CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
-from shared.contracts.events import EPOCH
 from shared.contracts.spelling import nfc
 from shared.erasure.records import erasure_id
 from shared.http.caller import ADMIN
-from shared.http.parameters import BadParameter
+from shared.http.cursors import time_and_id, time_place
 from shared.http.purposes import INTERNAL
 from shared.http.scopes import needs
 from shared.http.server import json_response, problems
@@ -123,20 +122,5 @@ def add_erasure_list(app: FastAPI, erasures: ErasureList) -> None:
     ) -> Any:
         """Every erasure requested over HTTP or through Kafka, with its progress. The steps and the receipt are at
         `GET /v1/erasures/{erasure}`."""
-        items, rest = erasures.page(tenant, limit, _time_and_id(cursors.decode(cursor)))
-        return json_response({"items": items, "next": cursors.encode(None if rest is None else _place(*rest))})
-
-
-def _place(time: datetime, name: str) -> list[Any]:
-    return [(time - EPOCH) // timedelta(milliseconds=1), name]
-
-
-def _time_and_id(place: Sequence[Any] | None) -> tuple[datetime, str] | None:
-    """Raises BadParameter."""
-    match place:
-        case None:
-            return None
-        # Until the year 9999, the last that there is.
-        case [int(milliseconds), str(name)] if 0 <= milliseconds < 250_000_000_000_000:
-            return EPOCH + timedelta(milliseconds=milliseconds), name
-    raise BadParameter("cursor", "is not a value of next from this query")
+        items, rest = erasures.page(tenant, limit, time_and_id(cursors.decode(cursor)))
+        return json_response({"items": items, "next": cursors.encode(None if rest is None else time_place(*rest))})

@@ -17,9 +17,8 @@ from shared.access.app import guarded_app
 from shared.access.audit import Act
 from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom, reveals
-from shared.contracts.events import EPOCH
 from shared.http.caller import CONSUMERS_READ, WEBHOOKS_MANAGE, Caller, Denied, forbidden
-from shared.http.parameters import BadParameter
+from shared.http.cursors import time_and_id, time_place
 from shared.http.problems.client import HIDDEN_FIELD, PURPOSE_BOUND
 from shared.http.purposes import GRANTED_ITSELF
 from shared.http.scopes import needs
@@ -290,13 +289,13 @@ def create_app(
     ) -> Any:
         """The attempts of 30 days, latest first, with the first KiB of each answer."""
         stored = found(caller, endpoint)
-        after, bound = _after(cursors.decode(cursor)), caller.purpose is not None
+        after, bound = time_and_id(cursors.decode(cursor)), caller.purpose is not None
         items = endpoints.attempts(stored, outcome, limit + 1, after, bound=bound)
         page, rest = items[:limit], len(items) > limit
         return json_response(
             {
                 "items": [{k: v for k, v in each.items() if k not in _INTERNAL} for each in page],
-                "next": cursors.encode(_place_of(page[-1]) if rest else None),
+                "next": cursors.encode(time_place(page[-1]["at"], page[-1]["_id"]) if rest else None),
             }
         )
 
@@ -344,17 +343,3 @@ def _with_secret(shown: Document, made: Made, status: int) -> Response:
     response = json_response({**shown, "secret": made.secret})
     response.status_code = status
     return response
-
-
-def _place_of(entry: Document) -> tuple[int, str]:
-    return (entry["at"] - EPOCH) // timedelta(milliseconds=1), entry["_id"]
-
-
-def _after(place: list[Any] | None) -> tuple[datetime, str] | None:
-    """Raises BadParameter."""
-    match place:
-        case None:
-            return None
-        case [int(milliseconds), str(id)] if abs(milliseconds) < 10**15:
-            return EPOCH + timedelta(milliseconds=milliseconds), id
-    raise BadParameter("cursor", "is not a value of next from this query")

@@ -10,14 +10,19 @@ import base64
 import binascii
 import hmac
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import orjson
 
+from shared.contracts.events import EPOCH
 from shared.http.parameters import BadParameter
 
 VERSION = 1
 _MAC_BYTES = 16
+_MILLISECOND = timedelta(milliseconds=1)
+#: Until the year 9999, the last that there is.
+_MOST_MILLISECONDS = 250_000_000_000_000
 _USE = b"kith cursor"
 _ADVICE = "use it unchanged and with the same parameters, or begin with the first page"
 
@@ -86,3 +91,18 @@ class Cursors:
 
     def _bad(self) -> BadParameter:
         return BadParameter(self._parameter, f"is not a value of next from this query; {_ADVICE}")
+
+
+def time_place(time: datetime, id: str) -> list[Any]:
+    """The place of an item in a list by time and id. Milliseconds, as MongoDB stores times."""
+    return [(time - EPOCH) // _MILLISECOND, id]
+
+
+def time_and_id(place: Sequence[Any] | None) -> tuple[datetime, str] | None:
+    """What ``time_place`` has made a place of. Raises BadParameter."""
+    match place:
+        case None:
+            return None
+        case [int(milliseconds), str(id)] if 0 <= milliseconds < _MOST_MILLISECONDS:
+            return EPOCH + milliseconds * _MILLISECOND, id
+    raise BadParameter("cursor", "is not a value of next from this query")

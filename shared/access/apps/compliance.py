@@ -10,7 +10,7 @@ has ever granted their purpose. Whoever withdraws a consent may be known to the 
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from shared.access.apps.model import App, is_app_id
 from shared.contracts.events import document_id
@@ -20,11 +20,12 @@ Topic = Literal["consumer.erased", "consumer.exported", "app.uninstalled"]
 ERASED: Topic = "consumer.erased"
 EXPORTED: Topic = "consumer.exported"
 UNINSTALLED: Topic = "app.uninstalled"
-TOPICS: tuple[Topic, ...] = (ERASED, EXPORTED, UNINSTALLED)
+TOPICS: tuple[Topic, ...] = get_args(Topic)
 
 #: ``waiting``: it cannot be told at present, ``reason`` says why. ``queued``: it is sent to until it has answered.
 #: ``failed``: it was given up.
 State = Literal["waiting", "queued", "delivered", "failed"]
+STATES: tuple[State, ...] = get_args(State)
 #: How long a receipt is kept after it was delivered or failed: as claims for damages are brought for three years.
 KEPT = timedelta(days=3 * 365)
 

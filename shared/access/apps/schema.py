@@ -7,7 +7,7 @@ collection of their own, which only the apps service may read. ``TELLING`` are t
 
 from typing import Any
 
-from shared.access.apps.compliance import TOPICS
+from shared.access.apps.compliance import STATES, TOPICS
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 
 APPS, PUBLIC_KEYS, PRIVATE_KEYS = "apps", "app_keys", "app_private_keys"
@@ -70,7 +70,7 @@ _RECEIPT = object_schema(
         "tenant": _STRING,
         "topic": _TOPIC,
         "at": _DATE,
-        "state": {"enum": ["waiting", "queued", "delivered", "failed"]},
+        "state": {"enum": list(STATES)},
         "attempts": _WHOLE,
     },
     optional={
