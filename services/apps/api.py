@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Body, FastAPI, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.apps.both_routes import CHANGED, FAILURES, MISSING, ClientId, Side, add_both, recorded
+from services.apps.both_routes import CHANGED, MISSING, ClientId, Side, add_both, recorded
 from services.apps.figures import Figures
 from services.apps.metadata import Application, ApplicationList, Text, shown
 from services.apps.oauth_routes import add_oauth
@@ -24,7 +24,7 @@ from shared.http.caller import APPS_MANAGE
 from shared.http.costs import Cost, costs
 from shared.http.purposes import IMPERSONAL
 from shared.http.scopes import needs, public
-from shared.http.server import json_response, problem
+from shared.http.server import BODY_FAILURES, json_response, problem
 
 DESCRIPTION = """\
 Registers applications of third parties, and gives them access tokens by OAuth 2.0 client credentials.
@@ -124,7 +124,7 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, receipts:
     def answer(found: App) -> Response:
         return json_response(shown(found, issuer, registry.clock()))
 
-    @app.get("/v1/apps", response_model=ApplicationList, responses=FAILURES)
+    @app.get("/v1/apps", response_model=ApplicationList, responses=BODY_FAILURES)
     @needs(APPS_MANAGE, purpose=IMPERSONAL)
     def every(
         tenant: TenantOf,
@@ -134,14 +134,16 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, receipts:
         found = [each for each in registry.all(tenant) if state in (None, each.state)]
         return json_response({"items": [shown(each, issuer, registry.clock()) for each in found]})
 
-    @app.get("/v1/apps/{client_id}", response_model=Application, responses=FAILURES | MISSING)
+    @app.get("/v1/apps/{client_id}", response_model=Application, responses=BODY_FAILURES | MISSING)
     @needs(APPS_MANAGE, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def one(client_id: ClientId, tenant: TenantOf) -> Response:
         """One application."""
         return answer(of(tenant, client_id))
 
-    @app.post("/v1/apps/{client_id}/approve", response_model=Application, responses=FAILURES | MISSING | CHANGED)
+    @app.post(
+        "/v1/apps/{client_id}/approve", response_model=Application, responses=BODY_FAILURES | MISSING | CHANGED
+    )
     @needs(APPS_MANAGE, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def approve(
@@ -164,7 +166,9 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, receipts:
         recorded(access, caller, "app.approve", found, scopes=" ".join(sorted(scopes)))
         return answer(registry.approve(found, scopes, limits, granted.masks, granted.client_name))
 
-    @app.post("/v1/apps/{client_id}/suspend", response_model=Application, responses=FAILURES | MISSING | CHANGED)
+    @app.post(
+        "/v1/apps/{client_id}/suspend", response_model=Application, responses=BODY_FAILURES | MISSING | CHANGED
+    )
     @needs(APPS_MANAGE, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def suspend(

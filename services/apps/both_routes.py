@@ -22,16 +22,9 @@ from shared.http.costs import Cost, costs
 from shared.http.cursors import time_and_id, time_place
 from shared.http.purposes import IMPERSONAL, INTERNAL, SUMS
 from shared.http.scopes import needs
-from shared.http.server import json_response, problems
+from shared.http.server import BODY_FAILURES, json_response, problems
 
 ClientId = Annotated[str, DerivedFrom(), Path(max_length=100, description="The application's id.")]
-FAILURES = problems(
-    {
-        400: "The body is not JSON in UTF-8.",
-        422: "A parameter or the body is malformed; detail names it.",
-        503: "A server is unavailable. Retry after the seconds in Retry-After.",
-    }
-)
 MISSING = problems({404: "There is no application with this id, or the credential is another one's."})
 CHANGED = problems({409: "Not possible for this application, or it was changed at the same moment."})
 
@@ -81,7 +74,7 @@ def recorded(access: Access, caller: Caller, action: str, app: App, **details: s
 
 def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, receipts: Receipts) -> None:
     """Add the routes of one side."""
-    own, responses = f"{side.prefix}/{{client_id}}", FAILURES | MISSING | CHANGED
+    own, responses = f"{side.prefix}/{{client_id}}", BODY_FAILURES | MISSING | CHANGED
 
     @app.post(f"{own}/secrets", status_code=201, response_model=SecretOfApp, responses=responses)
     @needs(side.scope, purpose=IMPERSONAL)
@@ -127,7 +120,9 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
     @app.get(
         f"{own}/receipts",
         response_model=ReceiptPage,
-        responses=FAILURES | MISSING | problems({400: "The body is not JSON, or the cursor is not of this list."}),
+        responses=BODY_FAILURES
+        | MISSING
+        | problems({400: "The body is not JSON, or the cursor is not of this list."}),
     )
     @needs(side.scope, purpose=INTERNAL)
     def told(
@@ -154,7 +149,7 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
         place = time_place(page[-1]["at"], page[-1]["_id"]) if len(found) > limit else None
         return json_response({"items": [shown_receipt(each) for each in page], "next": cursors.encode(place)})
 
-    @app.get(f"{own}/figures", response_model=FiguresOfApp, responses=FAILURES | MISSING)
+    @app.get(f"{own}/figures", response_model=FiguresOfApp, responses=BODY_FAILURES | MISSING)
     @needs(side.scope, purpose=SUMS)
     @costs(Cost.QUERY)
     def count(client_id: ClientId, caller: CallerOf) -> Response:
@@ -164,7 +159,7 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
             {"consented": figures.consented(found.tenant, found.purpose), "purpose": found.purpose}
         )
 
-    @app.get(f"{own}/usage", response_model=Usage, responses=FAILURES | MISSING)
+    @app.get(f"{own}/usage", response_model=Usage, responses=BODY_FAILURES | MISSING)
     @needs(side.scope, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def usage(client_id: ClientId, caller: CallerOf) -> Response:

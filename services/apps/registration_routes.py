@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, HTTPException, Response
 
-from services.apps.both_routes import CHANGED, FAILURES, MISSING, ClientId, Side, add_both, recorded
+from services.apps.both_routes import CHANGED, MISSING, ClientId, Side, add_both, recorded
 from services.apps.figures import Figures
 from services.apps.metadata import Application, Registration, applied, check_replacement, shown, stated
 from services.apps.oauth import OAuthError
@@ -18,7 +18,7 @@ from shared.http.caller import APPS_OWN, APPS_REGISTER, Caller
 from shared.http.costs import Cost, costs
 from shared.http.purposes import IMPERSONAL
 from shared.http.scopes import needs
-from shared.http.server import json_response, problems
+from shared.http.server import BODY_FAILURES, json_response, problems
 
 _METADATA: dict[int | str, dict[str, Any]] = {
     400: {
@@ -57,7 +57,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, receipt
         "/register",
         status_code=201,
         response_model=Application,
-        responses=FAILURES | _METADATA | CHANGED,
+        responses=BODY_FAILURES | _METADATA | CHANGED,
         openapi_extra=_BODY,
     )
     @needs(APPS_REGISTER, purpose=IMPERSONAL)
@@ -79,7 +79,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, receipt
             registration_access_token=made.registration_token,
         )
 
-    @app.get("/register/{client_id}", response_model=Application, responses=FAILURES | MISSING)
+    @app.get("/register/{client_id}", response_model=Application, responses=BODY_FAILURES | MISSING)
     @needs(APPS_OWN, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def read(client_id: ClientId, caller: CallerOf) -> Response:
@@ -89,7 +89,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, receipt
     @app.put(
         "/register/{client_id}",
         response_model=Application,
-        responses=FAILURES | MISSING | _METADATA | CHANGED,
+        responses=BODY_FAILURES | MISSING | _METADATA | CHANGED,
         openapi_extra=_BODY,
     )
     @needs(APPS_OWN, purpose=IMPERSONAL)

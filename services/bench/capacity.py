@@ -3,17 +3,16 @@
 import os
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from kafka.admin import KafkaAdminClient
 from pymongo.database import Database
 
 from services.bench.contenders import CONTENDERS
-from services.bench.door import PREFIX, measure_door, service
+from services.bench.door import PREFIX, measure_door, ready
 from services.bench.events import FRESH, generate
-from services.bench.http import wait_ready
 from services.bench.measure import check, measure
 from services.bench.procfs import megabytes
 from services.bench.servers import BenchServers
@@ -85,7 +84,7 @@ def measure_capacity(
     say("analytics")
     analytics = _analytics(servers, database, topic)
     say("intelligence")
-    with _service(servers, "intelligence", database.name) as process:
+    with ready(servers, "intelligence", _CLIENT, database.name) as (process, _):
         loaded = _megabytes(process)
     say(f"{KEYS:,} data keys")
     _make_keys(database)
@@ -94,7 +93,7 @@ def measure_capacity(
     fact, relationship, key = (_bytes(database, name) for name in ("relations", "relationships", DATA_KEYS))
     say(f"intelligence with {COPIES} times as many relationships")
     _multiply(database)
-    with _service(servers, "intelligence", database.name) as process:
+    with ready(servers, "intelligence", _CLIENT, database.name) as (process, _):
         more = _megabytes(process)
     return Figures(
         door,
@@ -118,20 +117,8 @@ def _idle(servers: BenchServers, name: str, partitions: int) -> float:
     """The memory of a service that has so many partitions of each topic, and nothing to do."""
     prefix = f"{NAME}-idle-{partitions}"
     ensure_topics(Settings(kafka=servers.kafka.bootstrap, topic_prefix=prefix, partitions=partitions))
-    with _service(servers, name, prefix) as process:
+    with ready(servers, name, _CLIENT, prefix) as (process, _):
         return _megabytes(process)
-
-
-@contextmanager
-def _service(servers: BenchServers, name: str, prefix: str) -> Iterator[Process]:
-    """A service, ready, on the topics and the database of that name."""
-    settings = {"KITH_TOPIC_PREFIX": prefix, "KITH_DATABASE": prefix, "KITH_GROUP": prefix}
-    process, port = service(f"services.{name}", servers, f"KITH_{name.upper()}_PORT", _CLIENT, **settings)
-    with ExitStack() as stop:
-        stop.callback(process.stop)
-        process.start()
-        wait_ready(process, port)
-        yield process
 
 
 def _megabytes(process: Process) -> float:
@@ -146,7 +133,7 @@ def _analytics(servers: BenchServers, database: Database[Document], topic: Bench
         found = database["positions"].find({"_id": {"$regex": "^analytics@"}})
         return sum(position.get("next") or 0 for position in found)
 
-    with _service(servers, "analytics", database.name) as process:
+    with ready(servers, "analytics", _CLIENT, database.name) as (process, _):
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not (first := done()):
             check([process], deadline, "stored nothing")

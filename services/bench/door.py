@@ -4,8 +4,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,21 @@ def service(
     }
     log = servers.folder / "log" / f"{module}-{port}.log"
     return Process(module, [sys.executable, "-m", module], log, environment), port
+
+
+@contextmanager
+def ready(
+    servers: BenchServers, name: str, client: str, prefix: str, **settings: str
+) -> Iterator[tuple[Process, int]]:
+    """A running service of Kith and its port, on the topics, the database and the group ``prefix``."""
+    common = {"KITH_TOPIC_PREFIX": prefix, "KITH_DATABASE": prefix, "KITH_GROUP": prefix}
+    port_setting = f"KITH_{name.upper()}_PORT"
+    process, port = service(f"services.{name}", servers, port_setting, client, **common, **settings)
+    with ExitStack() as stop:
+        stop.callback(process.stop)
+        process.start()
+        wait_ready(process, port)
+        yield process, port
 
 
 def result(process: Process, log: Path, seconds: float) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from pymongo import MongoClient
 
-from services.bench.door import BATCHED, service
+from services.bench.door import BATCHED, ready
 from services.bench.events import START, recorded
-from services.bench.http import Connection, wait_ready
+from services.bench.http import Connection
 from services.bench.load import STARTED
 from services.bench.servers import BenchServers
 from services.bench.topics import PARTITIONS
@@ -66,18 +66,11 @@ def measure_latency(
     """
     prefix = database = f"latency-{kafka_client}"
     ensure_topics(Settings(kafka=servers.kafka.bootstrap, topic_prefix=prefix, partitions=PARTITIONS))
-    common = {"KITH_TOPIC_PREFIX": prefix, "KITH_DATABASE": database, "KITH_GROUP": prefix}
     rows = []
     with ExitStack() as stop:
 
         def start(name: str) -> int:
-            process, port = service(
-                f"services.{name}", servers, f"KITH_{name.upper()}_PORT", kafka_client, **common
-            )
-            stop.callback(process.stop)
-            process.start()
-            wait_ready(process, port)
-            return port
+            return stop.enter_context(ready(servers, name, kafka_client, prefix))[1]
 
         door = start("ingest")
         for number, reader in enumerate(READERS):

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from pymongo import MongoClient
 
 from services.bench.attacks import ATTACKS, STARTED
-from services.bench.door import BATCHED, service
+from services.bench.door import BATCHED, ready
 from services.bench.events import KINDS
-from services.bench.http import Connection, wait_ready
+from services.bench.http import Connection
 from services.bench.latency import percentile
 from services.bench.servers import BenchServers
 from shared.access.keys import NO_LIMIT, ApiKeys
@@ -80,19 +80,8 @@ class Neighbours:
             return [row for name in names for row in self._beside(name, idle)]
 
     def _start(self, name: str, stop: ExitStack) -> None:
-        process, self._ports[name] = service(
-            f"services.{name}",
-            self._servers,
-            f"KITH_{name.upper()}_PORT",
-            "kafka-python",
-            KITH_TOPIC_PREFIX=PREFIX,
-            KITH_DATABASE=PREFIX,
-            KITH_GROUP=PREFIX,
-            KITH_ACCESS="keys",
-        )
-        stop.callback(process.stop)
-        process.start()
-        wait_ready(process, self._ports[name])
+        running = ready(self._servers, name, "kafka-python", PREFIX, KITH_ACCESS="keys")
+        _, self._ports[name] = stop.enter_context(running)
 
     def _fill(self, events: int) -> None:
         self._say(f"{events:,} events of the first tenant, {events // 10:,} of the second")

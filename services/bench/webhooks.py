@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from pymongo import MongoClient
 
-from services.bench.door import service
-from services.bench.http import Connection, wait_ready
+from services.bench.door import ready
+from services.bench.http import Connection
 from services.bench.procfs import megabytes, tree
 from services.bench.servers import BenchServers
 from services.webhooks.deliveries import DELIVERIES, lane_id
@@ -85,19 +85,9 @@ def _measured(
         hooks = Process("the receiver", [sys.executable, "-m", "services.bench.peers.hooks", str(port)], log)
         stop.callback(hooks.stop)
         hooks.start()
-        sender, api = service(
-            "services.webhooks",
-            servers,
-            "KITH_WEBHOOKS_PORT",
-            "kafka-python",
-            KITH_TOPIC_PREFIX=name,
-            KITH_DATABASE=name,
-            KITH_GROUP=name,
-            KITH_WEBHOOK_ALLOW='["127.0.0.0/8"]',
-        )
-        stop.callback(sender.stop)
-        sender.start()
-        wait_ready(sender, api)
+        allowed = '["127.0.0.0/8"]'
+        sending = ready(servers, "webhooks", "kafka-python", name, KITH_WEBHOOK_ALLOW=allowed)
+        sender, _ = stop.enter_context(sending)
         # The first second is that of the leases and connections.
         first = _answered(port, 500)
         began, before = time.monotonic(), first

@@ -22,7 +22,7 @@ from shared.http.cursors import time_and_id, time_place
 from shared.http.problems.client import HIDDEN_FIELD, PURPOSE_BOUND
 from shared.http.purposes import GRANTED_ITSELF
 from shared.http.scopes import needs
-from shared.http.server import json_response, problem, problems
+from shared.http.server import BODY_FAILURES, json_response, problem, problems
 from shared.runtime.protocols import Document
 
 DESCRIPTION = """\
@@ -38,13 +38,6 @@ _CONDITIONS = {
     "categories": ("categories", "provider_id"),
     "purpose": ("consent",),
 }
-FAILURES = problems(
-    {
-        400: "The body is not JSON in UTF-8.",
-        422: "A parameter or the body is malformed; detail names it.",
-        503: "A server is unavailable. Retry after the seconds in Retry-After.",
-    }
-)
 MISSING = problems({404: "There is no endpoint with this id."})
 CHANGED = problems({409: "The endpoint was changed at the same moment."})
 _Name = Annotated[str, DerivedFrom(), Path(max_length=100, description="The endpoint's id.")]
@@ -89,7 +82,7 @@ def create_app(
         "/v1/webhooks/endpoints",
         status_code=201,
         response_model=answers.Endpoint,
-        responses=FAILURES
+        responses=BODY_FAILURES
         | problems({409: "The tenant, or the credential, has as many endpoints as it may have."}),
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
@@ -118,14 +111,16 @@ def create_app(
             endpoints.replay(made.endpoint, _since(stated.since))
         return _with_secret(answer(made.endpoint, caller), made, 201)
 
-    @app.get("/v1/webhooks/endpoints", response_model=answers.EndpointList, responses=FAILURES)
+    @app.get("/v1/webhooks/endpoints", response_model=answers.EndpointList, responses=BODY_FAILURES)
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def every(tenant: TenantOf, caller: CallerOf) -> Any:
         """The endpoints of the tenant: for a credential that is bound to a purpose, those of this purpose."""
         managed = [each for each in endpoints.all(tenant) if _manages(caller, each)]
         return json_response({"items": [answer(each, caller) for each in managed]})
 
-    @app.get("/v1/webhooks/endpoints/{endpoint}", response_model=answers.Endpoint, responses=FAILURES | MISSING)
+    @app.get(
+        "/v1/webhooks/endpoints/{endpoint}", response_model=answers.Endpoint, responses=BODY_FAILURES | MISSING
+    )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def one(endpoint: _Name, _: TenantOf, caller: CallerOf) -> Any:
         """One endpoint, with how much waits for it."""
@@ -134,7 +129,7 @@ def create_app(
     @app.patch(
         "/v1/webhooks/endpoints/{endpoint}",
         response_model=answers.Endpoint,
-        responses=FAILURES | MISSING | CHANGED,
+        responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def change(
@@ -162,7 +157,7 @@ def create_app(
         after = endpoints.change(before, kept, removed, list(caller.masks))
         return unchanged() if after is None else json_response(answer(after, caller))
 
-    @app.delete("/v1/webhooks/endpoints/{endpoint}", status_code=204, responses=FAILURES | MISSING)
+    @app.delete("/v1/webhooks/endpoints/{endpoint}", status_code=204, responses=BODY_FAILURES | MISSING)
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def delete(endpoint: _Name, _: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
         """Delete an endpoint. What waits for it is not sent."""
@@ -174,7 +169,7 @@ def create_app(
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/secret",
         response_model=answers.Endpoint,
-        responses=FAILURES | MISSING | CHANGED,
+        responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def rotate(
@@ -193,7 +188,7 @@ def create_app(
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/enable",
         response_model=answers.Endpoint,
-        responses=FAILURES | MISSING | CHANGED,
+        responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def enable(endpoint: _Name, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
@@ -203,7 +198,7 @@ def create_app(
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/disable",
         response_model=answers.Endpoint,
-        responses=FAILURES | MISSING | CHANGED,
+        responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def disable(endpoint: _Name, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
@@ -214,7 +209,7 @@ def create_app(
         "/v1/webhooks/endpoints/{endpoint}/test",
         status_code=202,
         response_model=answers.Tested,
-        responses=FAILURES | MISSING,
+        responses=BODY_FAILURES | MISSING,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def test(endpoint: _Name, _: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
@@ -227,7 +222,7 @@ def create_app(
         "/v1/webhooks/endpoints/{endpoint}/replay",
         status_code=202,
         response_model=answers.Started,
-        responses=FAILURES | MISSING,
+        responses=BODY_FAILURES | MISSING,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def replay(
@@ -251,7 +246,7 @@ def create_app(
         "/v1/webhooks/endpoints/{endpoint}/retry",
         status_code=202,
         response_model=answers.Started,
-        responses=FAILURES | MISSING,
+        responses=BODY_FAILURES | MISSING,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def retry(
@@ -269,7 +264,7 @@ def create_app(
     @app.get(
         "/v1/webhooks/endpoints/{endpoint}/deliveries",
         response_model=answers.AttemptPage,
-        responses=FAILURES | MISSING | problems({400: "The cursor does not come from this list."}),
+        responses=BODY_FAILURES | MISSING | problems({400: "The cursor does not come from this list."}),
     )
     @needs(WEBHOOKS_MANAGE, purpose=GRANTED_ITSELF)
     def deliveries(

@@ -25,6 +25,7 @@ from shared.access.apps.schema import RECEIPTS
 from shared.contracts.topics import Topics
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
+from shared.mongo.store import earlier
 from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
@@ -237,9 +238,7 @@ class Endpoints:
         if bound:
             query["$and"] = [{"outcome": {"$ne": "dropped"}}]
         if after is not None:
-            at, id = after
-            query["at"] = {"$lte": at}
-            query["$or"] = [{"at": {"$lt": at}}, {"_id": {"$lt": id}}]
+            query.update(earlier(*after))
         with translated():
             found = self._database[LOG].find(query, max_time_ms=_QUERY_MS).sort([("at", -1), ("_id", -1)])
             return list(found.limit(limit))

@@ -93,6 +93,16 @@ def problems(details: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
     }
 
 
+#: Of routes that take a body.
+BODY_FAILURES = problems(
+    {
+        400: "The body is not JSON in UTF-8.",
+        422: "A parameter or the body is malformed; detail names it.",
+        503: "A server is unavailable. Retry after the seconds in Retry-After.",
+    }
+)
+
+
 def extend_openapi(app: FastAPI, schemas: Mapping[str, Mapping[str, Any]]) -> None:
     """Add component schemas to the app's OpenAPI document, for routes that reference them."""
     generate = app.openapi

@@ -260,6 +260,11 @@ def beginning_with(prefix: str) -> Document:
     return {"$gte": prefix, "$lt": prefix[:-1] + chr(ord(prefix[-1]) + 1)}
 
 
+def earlier(at: datetime, id: str) -> Document:
+    """The filter for what follows a place in a list by the field ``at`` and by id, the latest first."""
+    return {"at": {"$lte": at}, "$or": [{"at": {"$lt": at}}, {"_id": {"$lt": id}}]}
+
+
 def _abort(session: ClientSession) -> None:
     try:
         session.abort_transaction()

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Body, FastAPI, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.apps.both_routes import CHANGED, FAILURES, MISSING, ClientId
+from services.apps.both_routes import CHANGED, MISSING, ClientId
 from services.apps.oauth import WHY_NOT, OAuthError, scopes_of
 from services.apps.oauth_routes import TokenAnswer, issued
 from services.apps.registration_routes import own_app
@@ -18,6 +18,7 @@ from shared.http.caller import APPS_OWN
 from shared.http.costs import Cost, costs
 from shared.http.purposes import IMPERSONAL
 from shared.http.scopes import needs
+from shared.http.server import BODY_FAILURES
 
 
 class WantedToken(BaseModel):
@@ -29,7 +30,9 @@ class WantedToken(BaseModel):
 
 
 def add_portal_route(app: FastAPI, registry: Registry, signer: Signer) -> None:
-    @app.post("/register/{client_id}/token", response_model=TokenAnswer, responses=FAILURES | MISSING | CHANGED)
+    @app.post(
+        "/register/{client_id}/token", response_model=TokenAnswer, responses=BODY_FAILURES | MISSING | CHANGED
+    )
     @needs(APPS_OWN, masks_itself=True, purpose=IMPERSONAL)
     @costs(Cost.DOCUMENT)
     def token(

@@ -10,7 +10,7 @@ from shared.access.apps.mongo import durable
 from shared.access.apps.schema import NOTICES, RECEIPTS, REGISTER
 from shared.contracts.errors import Stale
 from shared.mongo.errors import translated
-from shared.mongo.store import beginning_with
+from shared.mongo.store import beginning_with, earlier
 from shared.runtime.protocols import Document
 
 _QUERY_MS = 5_000
@@ -52,9 +52,7 @@ class MongoReceipts:
         if state is not None:
             query["state"] = state
         if after is not None:
-            at, id = after
-            query["at"] = {"$lte": at}
-            query["$or"] = [{"at": {"$lt": at}}, {"_id": {"$lt": id}}]
+            query.update(earlier(*after))
         with translated():
             found = self._receipts.find(query, max_time_ms=_QUERY_MS).sort([("at", -1), ("_id", -1)])
             return list(found.limit(limit))
