@@ -1,24 +1,23 @@
 """The HTTP interface of webhooks: endpoints, their deliveries, replays."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from datetime import timedelta
+from typing import Annotated, Any
 
-from fastapi import Body, FastAPI, HTTPException, Path, Query, Response
-from fastapi.responses import JSONResponse
+from fastapi import Body, FastAPI, Response
 
 from services.webhooks import answers
 from services.webhooks.addresses import Network
-from services.webhooks.endpoints import Endpoints, Made, TooMany, owned
+from services.webhooks.delivery_routes import add_delivery_routes
+from services.webhooks.endpoints import Endpoints, Made, TooMany
+from services.webhooks.managed import MISSING, EndpointName, Managed, manages, record, time_problem, utc
 from services.webhooks.post import check_url
 from services.webhooks.published import publish
 from services.webhooks.subscription import SCOPES
 from shared.access.app import guarded_app
-from shared.access.audit import Act
-from shared.access.guard import Access, AccessOf, CallerOf, CursorsOf, TenantOf
-from shared.access.lineage import DerivedFrom, reveals
+from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
+from shared.access.lineage import reveals
 from shared.http.caller import CONSUMERS_READ, WEBHOOKS_MANAGE, Caller, Denied, forbidden
-from shared.http.cursors import time_and_id, time_place
 from shared.http.problems.client import HIDDEN_FIELD, PURPOSE_BOUND
 from shared.http.purposes import GRANTED_ITSELF
 from shared.http.scopes import needs
@@ -38,9 +37,7 @@ _CONDITIONS = {
     "categories": ("categories", "provider_id"),
     "purpose": ("consent",),
 }
-MISSING = problems({404: "There is no endpoint with this id."})
 CHANGED = problems({409: "The endpoint was changed at the same moment."})
-_Name = Annotated[str, DerivedFrom(), Path(max_length=100, description="The endpoint's id.")]
 
 
 def create_app(
@@ -55,17 +52,7 @@ def create_app(
     app = guarded_app("Kith webhooks", DESCRIPTION, access, ready)
     publish(app)
 
-    def found(caller: Caller, name: str) -> Document:
-        endpoint = endpoints.find(caller.tenant, name)
-        if endpoint is None or not _manages(caller, endpoint):
-            raise HTTPException(404, "there is no endpoint with this id")
-        return endpoint
-
-    def answer(endpoint: Document, caller: Caller) -> Document:
-        return endpoints.answer(endpoint, bound=caller.purpose is not None)
-
-    def recorded(access: Access, caller: Caller, action: str, name: str) -> None:
-        access.record(Act(caller.tenant, caller.name, caller.key, action, {"endpoint": name}))
+    managed = Managed(endpoints)
 
     def unchanged() -> Response:
         return problem(409, "the endpoint was changed or deleted at the same moment; read it and try again")
@@ -73,10 +60,10 @@ def create_app(
     def switched(
         name: str, caller: Caller, access: Access, action: str, switch: Callable[[Document], Document | None]
     ) -> Response:
-        stored = found(caller, name)
-        recorded(access, caller, action, name)
+        stored = managed.find(caller, name)
+        record(access, caller, action, name)
         after = switch(stored)
-        return unchanged() if after is None else json_response(answer(after, caller))
+        return unchanged() if after is None else json_response(managed.answer(after, caller))
 
     @app.post(
         "/v1/webhooks/endpoints",
@@ -95,9 +82,9 @@ def create_app(
         _permit(stated, caller, stated.types)
         if (reason := check_url(stated.url, allowed)) is not None:
             return problem(422, f"url: {reason}")
-        if (reason := _not_yet(stated.since)) is not None:
+        if (reason := time_problem(stated.since)) is not None:
             return problem(422, reason)
-        recorded(access, caller, "webhook.create", stated.url)
+        record(access, caller, "webhook.create", stated.url)
         kept = stated.model_dump(exclude={"algorithm", "since"}, exclude_none=True)
         if caller.purpose is not None:
             kept |= {"purpose": caller.purpose, "bound": True}
@@ -108,23 +95,23 @@ def create_app(
         except TooMany as error:
             return problem(409, str(error))
         if stated.since is not None:
-            endpoints.replay(made.endpoint, _since(stated.since))
-        return _with_secret(answer(made.endpoint, caller), made, 201)
+            endpoints.replay(made.endpoint, utc(stated.since))
+        return _with_secret(managed.answer(made.endpoint, caller), made, 201)
 
     @app.get("/v1/webhooks/endpoints", response_model=answers.EndpointList, responses=BODY_FAILURES)
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def every(tenant: TenantOf, caller: CallerOf) -> Any:
         """The endpoints of the tenant: for a credential that is bound to a purpose, those of this purpose."""
-        managed = [each for each in endpoints.all(tenant) if _manages(caller, each)]
-        return json_response({"items": [answer(each, caller) for each in managed]})
+        found = [each for each in endpoints.all(tenant) if manages(caller, each)]
+        return json_response({"items": [managed.answer(each, caller) for each in found]})
 
     @app.get(
         "/v1/webhooks/endpoints/{endpoint}", response_model=answers.Endpoint, responses=BODY_FAILURES | MISSING
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
-    def one(endpoint: _Name, _: TenantOf, caller: CallerOf) -> Any:
+    def one(endpoint: EndpointName, _: TenantOf, caller: CallerOf) -> Any:
         """One endpoint, with how much waits for it."""
-        return json_response(answer(found(caller, endpoint), caller))
+        return json_response(managed.answer(managed.find(caller, endpoint), caller))
 
     @app.patch(
         "/v1/webhooks/endpoints/{endpoint}",
@@ -133,7 +120,7 @@ def create_app(
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def change(
-        endpoint: _Name,
+        endpoint: EndpointName,
         stated: Annotated[answers.EndpointChange, Body()],
         _: TenantOf,
         caller: CallerOf,
@@ -141,7 +128,7 @@ def create_app(
     ) -> Response:
         """Change an endpoint: members replace, null removes, others stay. It applies to what is enqueued from now
         on; url, template and headers also to what waits."""
-        before = found(caller, endpoint)
+        before = managed.find(caller, endpoint)
         given = stated.model_dump(exclude_unset=True)
         for name in ("url", "types"):
             if name in given and given[name] is None:
@@ -151,18 +138,18 @@ def create_app(
         _permit(stated, caller, given.get("types") or before["types"])
         if "url" in given and (reason := check_url(given["url"], allowed)) is not None:
             return problem(422, f"url: {reason}")
-        recorded(access, caller, "webhook.change", endpoint)
+        record(access, caller, "webhook.change", endpoint)
         removed = {name for name, value in given.items() if value is None}
         kept = {name: value for name, value in given.items() if value is not None}
         after = endpoints.change(before, kept, removed, list(caller.masks))
-        return unchanged() if after is None else json_response(answer(after, caller))
+        return unchanged() if after is None else json_response(managed.answer(after, caller))
 
     @app.delete("/v1/webhooks/endpoints/{endpoint}", status_code=204, responses=BODY_FAILURES | MISSING)
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
-    def delete(endpoint: _Name, _: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
+    def delete(endpoint: EndpointName, _: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
         """Delete an endpoint. What waits for it is not sent."""
-        stored = found(caller, endpoint)
-        recorded(access, caller, "webhook.delete", endpoint)
+        stored = managed.find(caller, endpoint)
+        record(access, caller, "webhook.delete", endpoint)
         endpoints.delete(stored)
         return Response(status_code=204)
 
@@ -173,17 +160,17 @@ def create_app(
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def rotate(
-        endpoint: _Name,
+        endpoint: EndpointName,
         _: TenantOf,
         caller: CallerOf,
         access: AccessOf,
         stated: Annotated[answers.Rotation, Body(default_factory=answers.Rotation)],
     ) -> Response:
         """Make a new secret. Deliveries are signed with both until the overlap ends."""
-        stored = found(caller, endpoint)
-        recorded(access, caller, "webhook.rotate", endpoint)
+        stored = managed.find(caller, endpoint)
+        record(access, caller, "webhook.rotate", endpoint)
         made = endpoints.rotate(stored, timedelta(hours=stated.overlap_hours))
-        return unchanged() if made is None else _with_secret(answer(made.endpoint, caller), made, 200)
+        return unchanged() if made is None else _with_secret(managed.answer(made.endpoint, caller), made, 200)
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/enable",
@@ -191,7 +178,7 @@ def create_app(
         responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
-    def enable(endpoint: _Name, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
+    def enable(endpoint: EndpointName, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
         """Enable an endpoint. It gets everything that has changed while it was disabled, in order."""
         return switched(endpoint, caller, access, "webhook.enable", endpoints.enable)
 
@@ -201,107 +188,12 @@ def create_app(
         responses=BODY_FAILURES | MISSING | CHANGED,
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
-    def disable(endpoint: _Name, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
+    def disable(endpoint: EndpointName, caller: CallerOf, access: AccessOf, _: TenantOf) -> Response:
         """Disable an endpoint. Kith remembers from where it has to go on."""
         return switched(endpoint, caller, access, "webhook.disable", endpoints.disable)
 
-    @app.post(
-        "/v1/webhooks/endpoints/{endpoint}/test",
-        status_code=202,
-        response_model=answers.Tested,
-        responses=BODY_FAILURES | MISSING,
-    )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
-    def test(endpoint: _Name, _: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
-        """Send a delivery of type `webhook.test`. Its outcome is in the log of deliveries."""
-        stored = found(caller, endpoint)
-        recorded(access, caller, "webhook.test", endpoint)
-        return JSONResponse({"delivery": endpoints.test(stored)}, 202)
-
-    @app.post(
-        "/v1/webhooks/endpoints/{endpoint}/replay",
-        status_code=202,
-        response_model=answers.Started,
-        responses=BODY_FAILURES | MISSING,
-    )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
-    def replay(
-        endpoint: _Name,
-        stated: Annotated[answers.Replay, Body()],
-        _: TenantOf,
-        caller: CallerOf,
-        access: AccessOf,
-    ) -> Response:
-        """Send the changes since a time again, in order. Changes from now on follow them."""
-        stored = found(caller, endpoint)
-        if (reason := _not_yet(stated.since)) is not None:
-            return problem(422, reason)
-        recorded(access, caller, "webhook.replay", endpoint)
-        name, changes = endpoints.replay(stored, _since(stated.since))
-        # Those of all consumers: not for a credential for which some do not exist.
-        counted = {} if caller.purpose is not None else {"changes": changes}
-        return JSONResponse({"replay": name, **counted}, 202)
-
-    @app.post(
-        "/v1/webhooks/endpoints/{endpoint}/retry",
-        status_code=202,
-        response_model=answers.Started,
-        responses=BODY_FAILURES | MISSING,
-    )
-    @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
-    def retry(
-        endpoint: _Name,
-        _: TenantOf,
-        caller: CallerOf,
-        access: AccessOf,
-        stated: Annotated[answers.Retry, Body(default_factory=answers.Retry)],
-    ) -> Response:
-        """Send again what was given up after ten attempts."""
-        stored = found(caller, endpoint)
-        recorded(access, caller, "webhook.retry", endpoint)
-        return JSONResponse({"deliveries": endpoints.retry(stored, stated.delivery)}, 202)
-
-    @app.get(
-        "/v1/webhooks/endpoints/{endpoint}/deliveries",
-        response_model=answers.AttemptPage,
-        responses=BODY_FAILURES | MISSING | problems({400: "The cursor does not come from this list."}),
-    )
-    @needs(WEBHOOKS_MANAGE, purpose=GRANTED_ITSELF)
-    def deliveries(
-        endpoint: _Name,
-        _: TenantOf,
-        caller: CallerOf,
-        cursors: CursorsOf,
-        outcome: Annotated[
-            Literal["delivered", "failed", "given_up", "dropped"] | None,
-            DerivedFrom(),
-            Query(description="Only attempts with this outcome. `failed` is tried again, `given_up` is not."),
-        ] = None,
-        limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of attempts.")] = 20,
-        cursor: Annotated[
-            str | None, Query(description="`next` of the page before. Default: the first page.")
-        ] = None,
-    ) -> Any:
-        """The attempts of 30 days, latest first, with the first KiB of each answer."""
-        stored = found(caller, endpoint)
-        after, bound = time_and_id(cursors.decode(cursor)), caller.purpose is not None
-        items = endpoints.attempts(stored, outcome, limit + 1, after, bound=bound)
-        page, rest = items[:limit], len(items) > limit
-        return json_response(
-            {
-                "items": [{k: v for k, v in each.items() if k not in _INTERNAL} for each in page],
-                "next": cursors.encode(time_place(page[-1]["at"], page[-1]["_id"]) if rest else None),
-            }
-        )
-
+    add_delivery_routes(app, managed)
     return app
-
-
-_INTERNAL = frozenset({"_id", "endpoint", "tenant"})
-
-
-def _manages(caller: Caller, endpoint: Document) -> bool:
-    return caller.purpose is None or owned(endpoint, caller.purpose)
 
 
 def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]) -> None:
@@ -320,18 +212,6 @@ def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]
             raise Denied(403, detail, kind=HIDDEN_FIELD)
     if stated.purpose and caller.purpose is None and not caller.may(CONSUMERS_READ):
         raise forbidden(CONSUMERS_READ)
-
-
-def _not_yet(since: datetime | str | None) -> str | None:
-    return (
-        "since: must have an offset, as in 2026-11-29T12:00:00Z"
-        if (isinstance(since, datetime) and since.tzinfo is None)
-        else None
-    )
-
-
-def _since(since: datetime | str) -> datetime | None:
-    return since.astimezone(UTC) if isinstance(since, datetime) else None
 
 
 def _with_secret(shown: Document, made: Made, status: int) -> Response:

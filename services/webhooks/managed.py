@@ -1,0 +1,56 @@
+"""The endpoints that a caller manages: what all routes of endpoints begin with."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import HTTPException, Path
+
+from services.webhooks.endpoints import Endpoints, owned
+from shared.access.audit import Act
+from shared.access.guard import Access
+from shared.access.lineage import DerivedFrom
+from shared.http.caller import Caller
+from shared.http.server import problems
+from shared.runtime.protocols import Document
+
+MISSING = problems({404: "There is no endpoint with this id."})
+EndpointName = Annotated[str, DerivedFrom(), Path(max_length=100, description="The endpoint's id.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Managed:
+    endpoints: Endpoints
+
+    def find(self, caller: Caller, name: str) -> Document:
+        """An endpoint that the caller manages. Raises HTTPException (404)."""
+        endpoint = self.endpoints.find(caller.tenant, name)
+        if endpoint is None or not manages(caller, endpoint):
+            raise HTTPException(404, "there is no endpoint with this id")
+        return endpoint
+
+    def answer(self, endpoint: Document, caller: Caller) -> Document:
+        return self.endpoints.answer(endpoint, bound=caller.purpose is not None)
+
+
+def manages(caller: Caller, endpoint: Document) -> bool:
+    return caller.purpose is None or owned(endpoint, caller.purpose)
+
+
+def record(access: Access, caller: Caller, action: str, name: str) -> None:
+    """Record an act on an endpoint, before it is done. Raises Unavailable."""
+    access.record(Act(caller.tenant, caller.name, caller.key, action, {"endpoint": name}))
+
+
+def time_problem(since: datetime | str | None) -> str | None:
+    """What is wrong with the beginning of a replay; None if nothing is."""
+    return (
+        "since: must have an offset, as in 2026-11-29T12:00:00Z"
+        if (isinstance(since, datetime) and since.tzinfo is None)
+        else None
+    )
+
+
+def utc(since: datetime | str) -> datetime | None:
+    """The beginning of a replay; None: that of the log."""
+    return since.astimezone(UTC) if isinstance(since, datetime) else None
