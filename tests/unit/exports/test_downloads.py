@@ -1,6 +1,7 @@
 """Downloads with two tenants: those that never read cost the other one nothing, and end."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from shared.contracts.limits import Most
 from shared.http import streams
 from shared.http.caller import SCOPES, Caller
 from shared.http.limits import Limits
+from shared.http.protocol import LimitedProtocol
 from tests.support.measures_world import NOW
 from tests.support.raw_http import PATIENCE, Client, Server, head, served
 
@@ -75,13 +77,24 @@ async def silent(server: Server, key: str) -> Client:
     return client
 
 
-def test_downloads_that_never_read_have_only_their_credentials_places_and_end() -> None:
-    exports = Endless()
+def test_downloads_that_never_read_have_only_their_credentials_places_and_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exports, all_asked, check = Endless(), threading.Event(), LimitedProtocol._check_sending
+
+    def check_later(self: LimitedProtocol, before: int) -> None:
+        """Not before all have asked, however long that takes."""
+        if all_asked.is_set():
+            check(self, before)
+        else:
+            self._stalled = self.loop.call_later(0.05, self._check_sending, before)
+
+    monkeypatch.setattr(LimitedProtocol, "_check_sending", check_later)
 
     async def story() -> None:
         limits = replace(Limits.usual(), downloads=Most(2, 3, 4))
         app = create_app(cast(Any, exports), list, access=Access(Keys(), limits=limits))
-        async with served(app, send_seconds=0.5) as server:
+        async with served(app, send_seconds=0.2) as server:
             for key in ("kith_a-1", "kith_a-1", "kith_a-2"):
                 await silent(server, key)
             for key, whose in (
@@ -93,6 +106,7 @@ def test_downloads_that_never_read_have_only_their_credentials_places_and_end() 
                 assert f"{whose} exports in progress" in problem["detail"]
             other = await server.open(head(PATH, "kith_b-1", Connection="close"))
             assert (await other.rest()).endswith(b"0\r\n\r\n"), "a whole file"
+            all_asked.set()
             async with asyncio.timeout(PATIENCE):
                 while exports.open_rows:
                     await asyncio.sleep(0.01)
