@@ -20,6 +20,7 @@ from aiormq.exceptions import (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     ConnectionNotAllowed,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 from pamqp.commands import Basic
@@ -267,7 +268,8 @@ def _declaring(what: str) -> Iterator[None]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:
+    except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed, InvalidFrameError) as error:
+        # The last one: instead of opening the virtual host, RabbitMQ closes the connection.
         # Not for good: passwords are rotated, and a server that starts knows no users yet.
         raise Unavailable("RabbitMQ refuses the user, or the virtual host, that KITH_AMQP names") from error
     except ChannelInvalidStateError as error:

@@ -269,3 +269,11 @@ def test_a_wrong_password_is_named(uri: str) -> None:
             await connect(uri.replace("kith:", "kith:x"))
 
     run(work)
+
+
+def test_a_virtual_host_that_is_not_there_is_named(uri: str) -> None:
+    async def work() -> None:
+        with pytest.raises(Unavailable, match="refuses the user, or the virtual host"):
+            await connect(f"{uri.rstrip('/')}/nowhere")
+
+    run(work)
