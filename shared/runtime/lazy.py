@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
-    """What ``open`` returns, and ``close`` closes. Thread-safe: one thread opens it, outside of the lock, and those
-    that ask meanwhile get what it gets, or its error. While a server does not answer, no thread waits for more than
-    one attempt."""
+    """What ``open`` returns, and ``close`` closes. Thread-safe: one thread opens it, outside of the lock, and
+    those that ask meanwhile get what it gets, or its error. While a server does not answer, no thread waits for
+    more than one attempt."""
 
     def __init__(self, open: Callable[[], T], close: Callable[[T], object]) -> None:
         self._open, self._close = open, close
@@ -46,8 +46,8 @@ class Lazy(Generic[T]):
         return found
 
     def close(self) -> None:
-        """Close what was opened; what is being opened is closed by the thread that opens it. The next ``get`` opens
-        again."""
+        """Close what was opened; what is being opened is closed by the thread that opens it. The next ``get``
+        opens again."""
         with self._lock:
             opened, self._opened, self._attempt = self._opened, None, None
         if opened is not None:
