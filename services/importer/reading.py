@@ -32,7 +32,7 @@ _FEW_DECIMALS = 2
 #: Factors that make minor units of a currency.
 _MINOR = frozenset(Decimal(10) ** digits for digits in DIGITS.values() if digits)
 #: Digits and factor of money in thousands of a currency without minor units, as Japanese and Korean lists have it.
-_THOUSANDS = (0, 1000)
+_THOUSANDS = (0, Decimal(1000))
 
 
 class FieldReader:
