@@ -231,8 +231,8 @@ def test_sealed_values_that_nobody_opens_stay_empty(world: ExportsWorld) -> None
 def test_headers_say_what_it_is_and_of_when(world: ExportsWorld) -> None:
     # The moment is that of MongoDB's last write, to the second.
     before = datetime.now(UTC).replace(microsecond=0)
-    note = {"data": {}, "writeConcern": {"w": "majority"}}
-    world.database.client["admin"].command("appendOplogNote", 1, **note)
+    durable = {"w": "majority"}
+    world.database.client["admin"].command("appendOplogNote", 1, data={}, writeConcern=durable)
     answer = world.get("/v1/export/aggregates", format="parquet")
     assert answer.headers["content-type"] == "application/vnd.apache.parquet"
     assert before <= datetime.fromisoformat(answer.headers["kith-as-of"]) <= datetime.now(UTC)
