@@ -105,7 +105,7 @@ def test_relations_seals_what_comes_past_the_door(secured: Secured, clients: Cli
     publisher = open_publisher(secured.settings)
     publisher.send(
         [broken._replace(value=broken.value.replace(b'"Ann Berg"', b"5")), message(past, TOPICS)]
-    ).result(30)
+    ).result(PATIENCE_SECONDS)
     publisher.close()
     clients.wait("relations", "/v1/consumers/past", has(personal={"name": NAME}))
     with ExitStack() as stop:

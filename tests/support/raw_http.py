@@ -15,7 +15,7 @@ from shared.http.connections import Connections, Held
 from shared.http.limits import Limits
 from shared.http.protocol import LimitedProtocol
 
-PATIENCE = 60
+PATIENCE = 120
 
 
 class _Counted(Connections):

@@ -186,12 +186,14 @@ def test_room_for_bodies_is_taken_as_they_arrive_and_per_credential_first() -> N
             return server.open(head("/length", key, "POST", Content_Length=60 * kib) + bytes(40 * kib))
 
         first, second = await half_sent("kith_a-1"), await half_sent("kith_a-1")
+        await until(partial(bodies_are, seen, 80 * kib))
         # 80 of 100 KiB are taken; what comes then is more than the credential may have.
         third = await half_sent("kith_a-1")
         status, problem = await third.answer()
         assert (status, problem["type"]) == (429, "/problems/share-used-up")
         assert "this credential already has" in problem["detail"]
         fourth = await half_sent("kith_a-2")
+        await until(partial(bodies_are, seen, 120 * kib))
         fifth = await half_sent("kith_a-2")
         status, problem = await fifth.answer()
         assert (status, "this tenant already has" in problem["detail"]) == (429, True)
