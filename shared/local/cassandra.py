@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from shared.local.artifacts import fetched
-from shared.local.java import find_java
+from shared.local.java import environment, find_java
 from shared.local.private import private_folder, write_private
 from shared.local.processes import Process, free_ports, running
 
@@ -119,6 +119,7 @@ class CassandraServer:
             str(fetched("cassandra") / "*"),
             "org.apache.cassandra.service.CassandraDaemon",
         ]
+        self.process.env = environment()
         self.process.start()
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:

@@ -40,7 +40,7 @@ class Behind:
 
     def __init__(self, environment: dict[str, str], ports: Any, folder: Path, before: Path) -> None:
         self._environment, self._ports, self._folder = environment, ports, folder
-        self.client = httpx.Client(trust_env=False, timeout=30)
+        self.client = httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS)
         self.processes = {
             (service, address): self._process(service, address, before)
             for service, addresses in ADDRESSES.items()

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+import httpx2
 import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuthError
 from joserfc import jwt
@@ -135,7 +136,7 @@ def test_authlib_gets_a_token_and_revokes_it(method: str) -> None:
             made["client_id"],
             made["client_secret"],
             token_endpoint_auth_method=method,
-            transport=httpx.ASGITransport(world.app),
+            transport=httpx2.ASGITransport(world.app),
         ) as client:
             token = await client.fetch_token(f"{ISSUER}/oauth/token", grant_type="client_credentials")
             assert (token["token_type"], token["expires_in"]) == ("Bearer", 600)
