@@ -5,11 +5,10 @@ The name is resolved once per connection, every address is checked, and the conn
 proxies nor redirects are followed.
 """
 
-import asyncio
 import socket
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,11 +18,16 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from services.webhooks.addresses import Network, parsed, refusal
 from services.webhooks.urls import PORT
+from shared.contracts.limits import LARGEST, Most, Owner
+from shared.http.fair_pool import FairPool
 
 TIMEOUT_SECONDS, CONNECT_SECONDS = 15.0, 5.0
 #: Bytes of an answer that are kept.
 KEPT_BYTES = 1_024
 _CONNECTIONS = 400
+_RESOLVING = 16
+#: Whose endpoint is sent to. aiohttp resolves names in a task of its own, which has the context of the attempt.
+TENANT: ContextVar[str] = ContextVar("tenant", default="")
 
 
 class Refused(OSError):
@@ -51,8 +55,9 @@ class Poster:
 
     def __init__(self, allowed: Sequence[Network] = (), *, ssl: Any = True) -> None:
         self._allowed = tuple(allowed)
-        # Resolving is a blocking call. A slow name server must not hold up the threads of other work.
-        self._threads = ThreadPoolExecutor(16, thread_name_prefix="webhook-dns")
+        # Resolving is a blocking call. A slow name server must not hold up the threads of other work, nor names of
+        # other tenants' endpoints.
+        self._threads = FairPool("webhook-dns", _RESOLVING, Most(LARGEST, LARGEST, LARGEST))
         self._sessions = {
             scheme: aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -76,7 +81,7 @@ class Poster:
     async def close(self) -> None:
         for session in self._sessions.values():
             await session.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
         """One attempt. Never raises for what the other side does."""
@@ -111,15 +116,14 @@ class Poster:
 
 
 class _Resolver(AbstractResolver):
-    def __init__(self, threads: ThreadPoolExecutor, check: Any, scheme: str) -> None:
+    def __init__(self, threads: FairPool, check: Any, scheme: str) -> None:
         self._threads, self._check, self._scheme = threads, check, scheme
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+        found = await self._threads.run(
+            Owner(TENANT.get(), host), socket.getaddrinfo, host, port, family, socket.SOCK_STREAM
         )
         for _, _, _, _, address in found:
             self._check(self._scheme, str(address[0]), port)
