@@ -210,7 +210,10 @@ class CassandraServer:
         return True
 
 
-def server(folder: Path, log: Path) -> AbstractContextManager[CassandraServer]:
-    """A node with its data in ``folder``, for the time of the block. Raises ConfigurationError, ProcessFailed."""
+def server(
+    folder: Path, log: Path, settings: Mapping[str, object] | None = None
+) -> AbstractContextManager[CassandraServer]:
+    """A node with its data in ``folder`` and these further settings of cassandra.yaml, for the time of the block.
+    Raises ConfigurationError, ProcessFailed."""
     port, storage_port = free_ports(2)
-    return running(CassandraServer(folder, port, storage_port, log, secured=True))
+    return running(CassandraServer(folder, port, storage_port, log, secured=True, settings=settings))

@@ -194,7 +194,8 @@ def topics_of(answer: httpx.Response) -> set[str]:
 
 
 def _status_of(url: str, token: str) -> int:
-    return httpx.get(url, headers={"Authorization": f"Bearer {token}"}, trust_env=False).status_code
+    shown = {"Authorization": f"Bearer {token}"}
+    return httpx.get(url, headers=shown, trust_env=False, timeout=PATIENCE_SECONDS).status_code
 
 
 @works

@@ -16,6 +16,7 @@ from services.rabbitmq.client import connect
 from services.rabbitmq.protocols import Outgoing, Properties
 from services.rabbitmq.topology import topology
 from shared.contracts.errors import ConfigurationError
+from shared.contracts.limits import MAX_BODY_BYTES
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.reader import open_outside, partitions_of
 from shared.local.rabbitmq import RabbitServer, find_rabbitmq, server
@@ -69,7 +70,7 @@ class Orders:
     async def changes(self, most: int, seconds: float) -> list[tuple[str, int, dict[str, Any]]]:
         """Origin, number and change of every message in the queue of changes that comes so soon, in order."""
         link = await connect(self.rabbit.uri)
-        consumption = await link.consume(CHANGES, 2 * most)
+        consumption = await link.consume(CHANGES, 2 * most, 64 * MAX_BODY_BYTES)
         found: list[tuple[str, int, dict[str, Any]]] = []
         try:
             async with asyncio.timeout(seconds):

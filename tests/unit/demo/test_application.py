@@ -13,6 +13,7 @@ import standardwebhooks
 from services.demo.application import judged
 from services.demo.receiver import Delivery, Place, Receiver, is_valid
 from services.webhooks.signing import new_secret, signatures
+from tests.support.waiting import PATIENCE_SECONDS
 
 NOW = 1_796_000_000
 BODY = b'{"type":"webhook.test","data":{"text":"\xc3\xbc"}}'
@@ -74,7 +75,9 @@ def test_a_delivery_without_a_valid_signature_is_refused_and_counted() -> None:
         headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now)}
         good = {**headers, "webhook-signature": f"v1a,x {signatures('msg_1', now, body, [secret])}"}
         statuses = [
-            httpx.post(receiver.url, content=content, headers=sent_headers, trust_env=False).status_code
+            httpx.post(
+                receiver.url, content=content, headers=sent_headers, trust_env=False, timeout=PATIENCE_SECONDS
+            ).status_code
             for content, sent_headers in ((body, good), (body + b" ", good), (body, headers))
         ]
         assert statuses == [204, 401, 401]

@@ -155,6 +155,6 @@ def test_a_producer_that_has_failed_for_good_is_replaced(monkeypatch: pytest.Mon
     broken.broken.set()
     sent = publisher.send([MESSAGE])
     assert publisher._session is not broken
-    assert isinstance(lost.exception(5), Unavailable)
-    assert isinstance(sent.exception(5), Unavailable)
+    assert isinstance(lost.exception(PATIENCE_SECONDS), Unavailable)
+    assert isinstance(sent.exception(PATIENCE_SECONDS), Unavailable)
     publisher.close()
