@@ -16,7 +16,7 @@ from services.importer.csv_rows import Cells, Dialect, Refused, apart, fit, read
 from services.importer.files import File
 from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
-from services.importer.row import BadRow, Row, Rows, clean, shown
+from services.importer.row import BadRow, Row, Rows, clean, misfit, shown
 
 #: A first line that states the delimiter for Excel.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\1*')
@@ -101,7 +101,7 @@ def _csv_rows(
         number, cells, lines = record
         found = fit(cells, names, needed)
         if found is None:
-            detail = f"has {len(cells)} columns instead of {len(names)}"
+            detail = misfit(len(cells), names)
             if lines:
                 detail = f"is in a row of {len(lines)} lines, to line {number}, which {detail}"
                 for line in apart(record, detail):

@@ -12,9 +12,9 @@ from services.webhooks.applications import application_of
 from services.webhooks.delivery_routes import add_delivery_routes
 from services.webhooks.endpoints import Endpoints, Made, TooMany
 from services.webhooks.managed import MISSING, EndpointName, Managed, manages, record, time_problem, utc
-from services.webhooks.post import check_url
 from services.webhooks.published import publish
 from services.webhooks.subscription import SCOPES
+from services.webhooks.urls import check_url
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import reveals

@@ -17,6 +17,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from services.webhooks.addresses import Network, parsed, refusal
+from services.webhooks.urls import PORT
 from shared.contracts.limits import LARGEST, Most, Owner
 from shared.http.fair_pool import FairPool
 
@@ -24,7 +25,6 @@ TIMEOUT_SECONDS, CONNECT_SECONDS = 15.0, 5.0
 #: Bytes of an answer that are kept.
 KEPT_BYTES = 1_024
 _CONNECTIONS = 400
-_PORT = 443
 _RESOLVING = 16
 #: Whose endpoint is sent to. aiohttp resolves names in a task of its own, which has the context of the attempt.
 TENANT: ContextVar[str] = ContextVar("tenant", default="")
@@ -47,36 +47,6 @@ class Answer:
     @property
     def delivered(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
-
-
-def check_url(url: str, allowed: Sequence[Network]) -> str | None:
-    """Why ``url`` cannot be an endpoint; None if it can. What its name resolves to is checked at each attempt.
-    Plain HTTP and other ports than 443 are for networks in ``allowed``."""
-    if len(url) > 2_000 or not url.isascii() or any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):
-        return "must have at most 2,000 ASCII characters and no spaces; write other letters of a name as xn--…"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        return f"is no URL: {error}"
-    if parts.scheme not in ("https", "http") or not parts.hostname or "\\" in url:
-        return "must begin with https:// and name a host"
-    if parts.username is not None or parts.password is not None:
-        return "must not contain a user name or password; use headers"
-    if parts.fragment:
-        return "must not have a fragment (#…)"
-    if not allowed:
-        if parts.scheme != "https":
-            return "must begin with https://; plain HTTP is for the networks in KITH_WEBHOOK_ALLOW"
-        if port not in (None, _PORT):
-            return f"must use port {_PORT}; other ports are for the networks in KITH_WEBHOOK_ALLOW"
-    try:
-        address = parsed(parts.hostname)
-    except ValueError:
-        return None
-    if (reason := refusal(address, allowed)) is not None:
-        return f"{reason}; KITH_WEBHOOK_ALLOW permits networks of one's own"
-    return None
 
 
 class Poster:
@@ -141,8 +111,8 @@ class Poster:
             return
         if (reason := refusal(address, self._allowed)) is not None:
             raise Refused(reason)
-        if scheme != "https" or port != _PORT:
-            raise Refused(f"public addresses are reached by HTTPS on port {_PORT} only")
+        if scheme != "https" or port != PORT:
+            raise Refused(f"public addresses are reached by HTTPS on port {PORT} only")
 
 
 class _Resolver(AbstractResolver):

@@ -577,6 +577,29 @@ def test_what_is_hidden_from_an_application_is_hidden_from_its_registration_toke
     told(story)
 
 
+def test_a_registration_token_is_replaced_and_the_former_one_is_void() -> None:
+    async def story(world: World) -> None:
+        made, other = await world.allowed(), await world.allowed()
+        path, first = f"/register/{made['client_id']}", made["registration_access_token"]
+        assert (await world.ask("GET", path, first)).status_code == 200
+        place = f"{path}/registration-token"
+        assert (await world.ask("POST", place, other["registration_access_token"])).status_code == 404
+        renewed = await world.ask("POST", place, first)
+        assert renewed.status_code == 201
+        second = renewed.json()["registration_access_token"]
+        # The new one at once, also where the application was read a moment before.
+        assert (await world.ask("GET", path, second)).status_code == 200
+        assert (await world.ask("GET", path, first)).status_code == 401
+        by_tenant = await world.ask("POST", f"/v1/apps/{made['client_id']}/registration-token", world.tenant)
+        third = by_tenant.json()["registration_access_token"]
+        world.clock.turn(FRESH_SECONDS)
+        assert [(await world.ask("GET", path, each)).status_code for each in (second, third)] == [401, 200]
+        assert (await world.ask_token(made)).status_code == 200, "secrets stay"
+        assert world.acts().count(("app.registration.renew", "Bonus")) == 1
+
+    told(story)
+
+
 def test_an_application_gets_no_more_tokens_than_it_may_send_requests() -> None:
     async def story(world: World) -> None:
         made, other = await world.allowed(requests="2/minute"), await world.allowed()

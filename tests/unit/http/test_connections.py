@@ -11,7 +11,8 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from shared.access.guard import Access, CallerOf, secure
+from shared.access.guard import Access, CallerOf
+from shared.access.routes import secure
 from shared.contracts.limits import MAX_BODY_BYTES, Most
 from shared.http import protocol
 from shared.http.caller import SCOPES, Caller

@@ -21,7 +21,7 @@ from services.relations.cache import QueryCache
 from services.relations.measures import catalogue as relations
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
-from shared.access.guard import secure
+from shared.access.routes import secure
 from shared.http.limits import Limits
 from shared.measures.computing import here
 from shared.measures.http import add_measures
