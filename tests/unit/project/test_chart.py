@@ -226,7 +226,8 @@ def test_workers_scale_by_the_lag_of_their_own_group_and_the_others_by_cpu() -> 
     ],
 )
 def test_what_scales_speaks_to_kafka_as_the_services_do(protocol: str, told: dict[str, str] | None) -> None:
-    resources = render(**{"keda.enabled": True, "kafka.securityProtocol": protocol})
+    values: dict[str, Any] = {"keda.enabled": True, "kafka.securityProtocol": protocol}
+    resources = render(**values)
     triggers = by_name(resources, "ScaledObject")["kith-relations"]["spec"]["triggers"]
     asks = {each.get("authenticationRef", {}).get("name") for each in triggers}
     if told is None:
