@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from pymongo.database import Database
 
@@ -24,9 +25,12 @@ from shared.local.servers import Servers
 from shared.mongo.store import connect
 from shared.settings import Settings
 
-# A shared machine stalls now and then; a slow example is no failure.
-hypothesis_settings.register_profile("kith", deadline=None)
-hypothesis_settings.load_profile("kith")
+# A shared machine stalls now and then; neither is a slow example a failure, nor are slow draws.
+hypothesis_settings.register_profile("kith", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# What CI says is about the change: the same code gets the same draws, on every machine. New ones are for everyone
+# else, and a test that they make fail fails for who can look at it.
+hypothesis_settings.register_profile("fixed", parent=hypothesis_settings.get_profile("kith"), derandomize=True)
+hypothesis_settings.load_profile(os.environ.get("KITH_TEST_DRAWS", "kith"))
 
 # What is imported and collected stays until the end. To look through it for garbage again and again was a fifth of
 # the time of this process.

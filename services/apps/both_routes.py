@@ -9,7 +9,7 @@ from fastapi import Body, FastAPI, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.apps.figures import Figures
-from services.apps.metadata import SecretOfApp
+from services.apps.metadata import RegistrationToken, SecretOfApp
 from services.apps.receipts import ReceiptPage, Receipts, shown_receipt
 from services.apps.registry import SECRET_DAYS, Registry
 from shared.access.apps.compliance import State
@@ -106,6 +106,19 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
         recorded(access, caller, "app.secret.remove", found, secret=secret)
         registry.remove_secret(found, secret)
         return Response(status_code=204)
+
+    @app.post(f"{own}/registration-token", status_code=201, response_model=RegistrationToken, responses=responses)
+    @needs(side.scope, purpose=IMPERSONAL)
+    @costs(Cost.DOCUMENT)
+    def renew_token(client_id: ClientId, caller: CallerOf, access: AccessOf) -> Response:
+        """Replace the registration token (RFC 7592 3): the former one may be lost, or known to others. It is
+        refused within five seconds. Secrets and access tokens stay valid."""
+        found = side.find(caller, client_id)
+        recorded(access, caller, "app.registration.renew", found)
+        _, token = registry.renew_registration(found)
+        response = json_response({"registration_access_token": token})
+        response.status_code = 201
+        return response
 
     @app.delete(own, status_code=204, responses=responses)
     @needs(side.scope, masks_itself=True, purpose=IMPERSONAL)

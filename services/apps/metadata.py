@@ -115,6 +115,10 @@ class SecretOfApp(BaseModel):
     valid: Annotated[bool, DerivedFrom()]
 
 
+class RegistrationToken(BaseModel):
+    registration_access_token: Label = Field(repr=False, description="It is not shown again.")
+
+
 class Application(BaseModel):
     """An application: its metadata by RFC 7591, and what the tenant has decided."""
 

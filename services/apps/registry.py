@@ -161,6 +161,11 @@ class Registry:
                 "the application has no valid secret with this id; GET the application for its secrets"
             )
 
+    def renew_registration(self, app: App) -> tuple[App, str]:
+        """A new registration token. The former one is not valid any more."""
+        token = new_registration_token(app.id)
+        return self._replace(app, app.next(registration=digest(token))), token
+
     def revoke_token(self, app: App, jti: str, ends: datetime) -> App:
         """Revoke an access token of the application. One that is revoked or has ended changes nothing."""
         for _ in range(_TRIES):

@@ -26,6 +26,7 @@ from shared.cassandra.lists import RelationshipLists
 from shared.cassandra.numbers import timestamp
 from shared.cassandra.protocol import Stamped
 from shared.cassandra.rows import Key, Row, relationship_rows, score_of
+from shared.cassandra.session import connect
 from shared.cassandra.store import CassandraTables
 from shared.cassandra.tables import BY_SCORE, TABLES
 from shared.cassandra.writer import in_batches
@@ -37,29 +38,58 @@ from shared.versions.mongo_registry import MongoRegistry
 #: Documents of a piece, of which each makes three rows: as many as a rebuild takes at a time.
 _PIECE = 500
 #: Relationships of which the rates are measured, whatever the size of the lists.
-_MOST = 100_000
-_INSERTED = 5_000
+_MOST = 20_000
+#: Documents that are loaded at once for the lists: so many that a provider's partition gets batches of its own.
+_LOADED = 20_000
+#: Cassandra's own default. The node of `kith up` waits for its disk with every write, because it has no replicas.
+_NODE = {"commitlog_sync": "periodic", "commitlog_sync_period": "10s"}
+_COMPACTION_SECONDS, _GLANCE_SECONDS = 90.0, 0.5
+_COMPACTIONS = "SELECT COUNT(*) FROM system_views.sstable_tasks"
 
 
 def measure_cassandra(
     database: Database[Document], folder: Path, relationships: int, requests: int, say: Callable[[str], None]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows written per second, by the driver alone and by the sink (numbers, documents read, order, all tables);
-    and milliseconds of lists out of both."""
+    and milliseconds of lists out of both, of ``relationships`` that are loaded in bulk."""
     prepare(database, {**COLLECTIONS, **BESIDE})
     made = documents(relationships)
     first = list(islice(made, _MOST))
     database["relationships"].insert_many(first, ordered=False)
-    while piece := list(islice(made, _INSERTED)):
-        database["relationships"].insert_many(piece, ordered=False)
-    with server(folder / "cassandra", folder / "cassandra.log") as node, _tables(node.address) as tables:
-        rates = [
-            _alone(tables("one_by_one"), first, say, batches=False),
-            _alone(tables("batches"), first, say, batches=True),
-            _sink(tables("sink"), database, relationships, say),
+    with (
+        server(folder / "cassandra", folder / "cassandra.log", settings=_NODE) as node,
+        _tables(node.address) as tables,
+    ):
+        rates = []
+        contenders: list[Callable[[], dict[str, Any]]] = [
+            lambda: _alone(tables("one_by_one"), first, batches=False),
+            lambda: _alone(tables("batches"), first, batches=True),
+            lambda: _sink(tables("sink"), database),
         ]
-        times = _lists(database, tables("sink"), relationships, requests)
+        for write in contenders:
+            rates.append(found := write())
+            say(f"{found['what']}: {found['rows_s']:,} rows/s")
+        say(f"{relationships:,} relationships are loaded into both databases")
+        loaded = tables("loaded")
+        _write(loaded, first, _LOADED, batches=True)
+        while piece := list(islice(made, _LOADED)):
+            database["relationships"].insert_many(piece, ordered=False)
+            _write(loaded, piece, _LOADED, batches=True)
+        _wait_compacted(node.address)
+        say("lists out of both")
+        times = _lists(database, loaded, relationships, requests)
     return rates, times
+
+
+def _wait_compacted(address: str) -> None:
+    """Until the node has nothing to compact any more, or for a while: as it is between two loads."""
+    deadline = time.monotonic() + _COMPACTION_SECONDS
+    cluster, session = connect(parse(address))
+    try:
+        while session.execute(_COMPACTIONS).one()[0] and time.monotonic() < deadline:
+            time.sleep(_GLANCE_SECONDS)
+    finally:
+        cluster.shutdown()
 
 
 @contextmanager
@@ -79,24 +109,26 @@ def _tables(address: str) -> Iterator[Callable[[str], CassandraTables]]:
             each.close()
 
 
-def _alone(
-    tables: CassandraTables, made: Sequence[Document], say: Callable[[str], None], *, batches: bool
-) -> dict[str, Any]:
+def _alone(tables: CassandraTables, made: Sequence[Document], *, batches: bool) -> dict[str, Any]:
     """The rows that the sink writes, by the same prepared statements, as many at once: each by itself, or in the
     sink's batches."""
     what = "the driver alone, in the sink's batches" if batches else "the driver alone, row by row"
-    say(what)
+    return _rate(what, *_write(tables, made, _PIECE, batches=batches))
+
+
+def _write(tables: CassandraTables, made: Sequence[Document], piece: int, *, batches: bool) -> tuple[int, float]:
+    """Rows, and the seconds in which the driver wrote them."""
     rows, seconds = 0, 0.0
-    for start in range(0, len(made), _PIECE):
+    for start in range(0, len(made), piece):
         groups: defaultdict[Key, list[Stamped]] = defaultdict(list)
-        for place, row in enumerate(_rows(made[start : start + _PIECE])):
+        for place, row in enumerate(_rows(made[start : start + piece])):
             whose = (*row.key[: len(TABLES[row.table].partition)], "relationships" in row.table)
             groups[whose if batches else (place,)].append(Stamped(timestamp(1 + start, place), row))
         rows += sum(map(len, groups.values()))
         begin = time.monotonic()
         tables.write(list(in_batches(groups.values())))
         seconds += time.monotonic() - begin
-    return _rate(what, rows, seconds)
+    return rows, seconds
 
 
 def _rows(made: Sequence[Document]) -> Iterator[Row]:
@@ -113,10 +145,7 @@ def _rate(what: str, rows: int, seconds: float) -> dict[str, Any]:
     return {"what": what, "rows": rows, "seconds": round(seconds, 1), "rows_s": round(rows / seconds)}
 
 
-def _sink(
-    tables: CassandraTables, database: Database[Document], relationships: int, say: Callable[[str], None]
-) -> dict[str, Any]:
-    say(f"the sink: {relationships:,} relationships")
+def _sink(tables: CassandraTables, database: Database[Document]) -> dict[str, Any]:
     current = CurrentDocuments(
         database, MongoRegistry(database, "relations"), MongoRegistry(database, "analytics")
     )
@@ -124,8 +153,7 @@ def _sink(
     rebuild = SinkRebuild(database, names, current, tables, lambda *_: None, lambda: False, time.sleep)
     begin = time.monotonic()
     written = rebuild.write_all()
-    seconds = time.monotonic() - begin
-    return _rate("the sink", 3 * written, seconds)
+    return _rate("the sink", 3 * written, time.monotonic() - begin)
 
 
 def _lists(

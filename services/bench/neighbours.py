@@ -74,10 +74,9 @@ class Neighbours:
             for name in SERVICES:
                 self._start(name, stop)
             self._fill(events)
-            self._say(f"idle, {len(PROBES)} requests in turn for {self._seconds:g} s")
-            self._probed()  # once for nothing: caches, imports
-            idle = self._probed()
-            return [row for name in names for row in self._beside(name, idle)]
+            self._say(f"{len(PROBES)} requests in turn for {self._seconds:g} s, for caches and imports")
+            self._probed(self._seconds)
+            return [row for name in names for row in self._beside(name)]
 
     def _start(self, name: str, stop: ExitStack) -> None:
         running = ready(self._servers, name, "kafka-python", PREFIX, KITH_ACCESS="keys")
@@ -111,9 +110,11 @@ class Neighbours:
         counted = sum(each.get("next") or 0 for each in positions.find({"_id": {"$regex": f"/{changes}/"}}))
         return int(published > 0 and counted < published)
 
-    def _beside(self, name: str, idle: dict[str, list[float]]) -> Iterator[dict[str, Any]]:
+    def _beside(self, name: str) -> Iterator[dict[str, Any]]:
+        """Idle is measured before and after: what else the machine does meanwhile is in both columns."""
         attack = ATTACKS[name]
         self._say(f"beside {attack.title}")
+        before = self._probed(self._seconds / 2, attack.service)
         log = self._servers.folder / "log" / f"attack-{name}.log"
         argv = [sys.executable, "-m", "services.bench.attacks", name, "--port", str(self._ports[attack.service])]
         attacker = Process(f"the attack {name}", [*argv, "--key", self._noisy], log)
@@ -124,18 +125,20 @@ class Neighbours:
                 time.sleep(0.05)
             # Until its first requests are where they hurt.
             time.sleep(1.0)
-            beside = self._probed(attack.service)
+            beside = self._probed(self._seconds, attack.service)
         finally:
             attacker.stop()
         answers = json.loads(log.read_text().splitlines()[-1]) if "{" in log.read_text() else {}
+        time.sleep(1.0)  # until its last requests have ended
+        after = self._probed(self._seconds / 2, attack.service)
         for title, waits in beside.items():
-            yield row_of(attack.title, answers, title, idle[title], waits)
+            yield row_of(attack.title, answers, title, before[title] + after[title], waits)
 
-    def _probed(self, only: str | None = None) -> dict[str, list[float]]:
+    def _probed(self, seconds: float, only: str | None = None) -> dict[str, list[float]]:
         """Seconds of each answer, by the title of the probe."""
         chosen = [probe for probe in PROBES if only is None or probe.service == only]
         found: dict[str, list[float]] = {probe.title: [] for probe in chosen}
-        until = time.monotonic() + self._seconds
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
             for probe in chosen:
                 # A new connection each time: whether one is accepted belongs to what is measured.

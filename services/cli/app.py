@@ -248,6 +248,19 @@ def remove_secret_command(
     typer.echo("Removed.")
 
 
+@app_app.command("renew-token")
+def renew_token_command(app: _Id, tenant: _Tenant = None, service: _Url = None, json_line: _Json = False) -> None:
+    """Make a new registration token and print it; the former one is not valid any more.
+
+    For a developer who has lost theirs, or whose token is known to others.
+    """
+    answer = _client(service, tenant).ask("POST", f"{_of(app)}/registration-token", {})
+    if json_line:
+        _print(answer, json_line)
+        return
+    typer.echo(f"Registration token (not shown again): {answer['registration_access_token']}")
+
+
 @app_app.command("rotate-key")
 def rotate_key_command(
     now: Annotated[

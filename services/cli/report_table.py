@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len, chop_cells
 
+from shared.observability.terminal import is_harmless
+
 #: Spaces between columns. A table that only fits with fewer uses fewer.
 _GAP, _CLOSE = 2, 1
 #: A column of texts is not made narrower than this.
@@ -69,7 +71,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 def printable(text: str) -> str:
     """``text`` without control characters: upstream text could contain commands to the terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return "".join(character if is_harmless(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _narrowed(keys: Sequence[Column], widths: dict[int, int], room: int, gap: int) -> None:

@@ -24,7 +24,7 @@ def shown(value: Any, unit: Unit | None = None, currency: str | None = None) -> 
         case int() | float() if unit == "minor":
             return major(value, currency)
         case int() | float() if unit == "fraction":
-            return f"{100 * value:,.1f}%"
+            return f"{_signed(f'{100 * value:,.1f}')}%"
         case int() | float() if unit == "times":
             return f"{value:,.2f}×"
         case int():
@@ -32,13 +32,18 @@ def shown(value: Any, unit: Unit | None = None, currency: str | None = None) -> 
         case float() if unit == "parameter":
             return f"{value:.4g}"
         case float() if unit == "degrees":
-            return f"{value:.2f}"
+            return _signed(f"{value:.2f}")
         case float():
-            return f"{value:,.1f}" if unit in ("days", "rate") else f"{value:,.2f}"
+            return _signed(f"{value:,.1f}" if unit in ("days", "rate") else f"{value:,.2f}")
         case date():
             return value.isoformat()
     text = printable(str(value))
     return word(text) if unit == "word" else text
+
+
+def _signed(number: str) -> str:
+    """Zero has no sign, also where it is a rounded number below zero."""
+    return number.lstrip("-") if not number.strip("-0.") else number
 
 
 def word(name: str) -> str:

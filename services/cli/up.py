@@ -30,7 +30,8 @@ from shared.service.launch import read_settings
 from shared.settings import Settings
 from shared.vault.master import add_to_file
 
-READY_SECONDS = 60.0
+#: As long as a server may take: the processes of all services start at once.
+READY_SECONDS = 120.0
 
 
 class Stack:

@@ -60,7 +60,7 @@ def up_command(
     Ctrl-C stops them. Servers named by KITH_KAFKA and KITH_MONGO are used instead of own ones.
 
     Other commands find the stack by themselves, in any terminal of this user. The services listen on ports 8701 to
-    8707, or those of their settings. A default port in use is replaced by a free one, which is reported.
+    8708, or those of their settings. A default port in use is replaced by a free one, which is reported.
     """
     counts = _workers(workers or [])
     from services.cli.detach import up_detached

@@ -1,13 +1,13 @@
 """The final output of the demo: the verdict, the addresses, and requests to try."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from rich.console import Console
 
 from services.demo.application import AGREE, DISAGREE, NAME
-from services.demo.oracle import Expected, Key
+from services.demo.oracle import Key
 from shared.local.contexts import without_password
 
 _SHOWN = 20
@@ -22,11 +22,12 @@ def report(
     found: dict[str, int],
     problems: list[str],
     total: int,
-    expected: Expected,
+    pair: Key | None,
+    advice: Sequence[str],
 ) -> None:
     """Print the report. ``result`` has the fields of a Result, ``found`` the number of documents by collection;
     ``problems`` are the first of ``total`` differences, ``headers`` those of a request for the tenant, ``links``
-    those to its pages."""
+    those to its pages, ``pair`` the busiest one of the run, ``advice`` sentences of intelligence."""
 
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -45,6 +46,8 @@ def report(
         f"readable {latency['p50']} ms (p50), {latency['p99']} ms (p99) after the door's answer."
     )
     say(webhooks(result["webhooks"]))
+    for sentence in advice:
+        say(sentence)
     say("")
     shown = {**{name: without_password(address) for name, address in addresses.items()}, **links}
     width = max(map(len, shown))
@@ -52,7 +55,7 @@ def report(
         say(f"  {name:<{width}} {address}")
     say("")
     say("Worth trying:")
-    for line in curls(addresses, headers, expected):
+    for line in curls(addresses, headers, pair):
         say(f"  {line}")
 
 
@@ -86,14 +89,13 @@ def dashboard(analytics: str, headers: Mapping[str, str]) -> str:
     return f"{analytics}/dashboard/?tenant={quote(headers['Kith-Tenant'])}"
 
 
-def curls(addresses: dict[str, str], headers: Mapping[str, str], expected: Expected) -> list[str]:
-    """The key, and three requests about this run's data: its busiest pair, a provider's strongest relationships,
-    and the top providers."""
-    if not expected.relationships:
+def curls(addresses: dict[str, str], headers: Mapping[str, str], pair: Key | None) -> list[str]:
+    """The key, and requests about this run's data: its busiest pair, the provider's strongest relationships, the
+    top providers, where the consumer may go next, and whom the provider calls."""
+    if pair is None:
         return []
-    busiest: Key = max(expected.relationships, key=lambda pair: expected.relationships[pair]["count"])
-    consumer, provider = (quote(part, safe="") for part in busiest[1:])
-    relations, analytics = addresses["relations"], addresses["analytics"]
+    consumer, provider = (quote(part, safe="") for part in pair[1:])
+    relations, analytics, intelligence = (addresses[name] for name in ("relations", "analytics", "intelligence"))
     said, first = dict(headers), []
     if (bearer := said.get("Authorization")) is not None:
         said["Authorization"] = "Bearer $KITH_KEY"
@@ -104,4 +106,6 @@ def curls(addresses: dict[str, str], headers: Mapping[str, str], expected: Expec
         f"curl {header}'{relations}/v1/relationships/{consumer}/{provider}'",
         f"curl {header}'{relations}/v1/relationships?provider_id={provider}&limit=5'",
         f"curl {header}'{analytics}/v1/top?by=provider&measure=consumers&limit=5'",
+        f"curl {header}'{intelligence}/v1/recommendations?consumer_id={consumer}&limit=3'",
+        f"curl {header}'{intelligence}/v1/next?provider_id={provider}&limit=3'",
     ]

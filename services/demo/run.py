@@ -12,6 +12,7 @@ from uuid import uuid4
 from pymongo.database import Database
 from rich.console import Console
 
+from services.demo.advice import advice, busiest
 from services.demo.application import Application
 from services.demo.changelog import ChangeLog
 from services.demo.comparison import Findings, Weights, compare
@@ -74,8 +75,8 @@ def demo(
     result as one line on stdout at the end).
 
     ``headers`` returns the headers of requests for a tenant. ``lasting`` keeps what has to outlast the run, as the
-    stack does: the application's receiver of webhooks. ``addresses`` has ``ingest``, ``relations``,
-    ``analytics``, ``kafka`` and ``mongo``. Raises Unavailable, naming the server that stays unavailable or the
+    stack does: the application's receiver of webhooks. ``addresses`` has the services, ``kafka`` and
+    ``mongo``. Raises Unavailable, naming the server that stays unavailable or the
     service that makes no progress.
     """
     settings = settings.model_copy(update={"kafka": addresses["kafka"], "mongo": addresses["mongo"]})
@@ -169,7 +170,9 @@ def _run(
         + bool(probe.lost)
     )
     links = {"dashboard": dashboard(addresses["analytics"], headers(tenant)), **application.links}
-    report(console, addresses, links, headers(tenant), asdict(result), stored.found, problems, total, expected)
+    pair = busiest(expected)
+    told = [] if pair is None else advice(addresses["intelligence"], headers(tenant), pair)
+    report(console, addresses, links, headers(tenant), asdict(result), stored.found, problems, total, pair, told)
     return result
 
 

@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 #: A quoted cell is at most this many characters long, so that a stray mark does not hold a whole file.
 LONGEST_CELL = 131_072
+#: Lines of so few cells are too common in prose to be taken for rows.
+_FEW_CELLS = 2
+_DOUBTFUL = "looks like a row in a quoted cell: where cells do hold such lines, set multiline = true"
 
 
 class Cells(NamedTuple):
@@ -76,6 +79,8 @@ class _Row:
     #: The open cell: its text so far, and the line (from 0) in which it began.
     parts: list[str] | None = None
     began: int = 0
+    #: The lines that lie in quoted cells as a whole.
+    within: list[str] = field(default_factory=list)
 
     def take(self, line: str, text: str) -> bool:
         """Read one more line. True when the row is complete or cannot be a row."""
@@ -103,10 +108,9 @@ class _Row:
                     continue
                 self.cells.append("".join([*self.parts, text[at:end]]))
                 self.parts = None
+                self.within += self.lines[self.began : -1]
                 if self.began < len(self.lines) and self._joins_rows(text[:end]):
-                    self.wrong = (
-                        "looks like a row in a quoted cell: where cells do hold such lines, set multiline = true"
-                    )
+                    self.wrong = _DOUBTFUL
                     return True
                 end += 1
                 if end < len(text) and not text.startswith(delimiter, end):
@@ -135,7 +139,17 @@ class _Row:
         width = self.lines[-1].count(delimiter)
         return any(line.count(delimiter) >= width for line in self.lines[:-1])
 
+    def _holds_a_row(self) -> bool:
+        """Whether a line in a quoted cell has the cells of a row. In prose, a blank follows a comma."""
+        delimiter, width = self.dialect.delimiter, len(self.cells)
+        if self.dialect.whole_lines or width <= _FEW_CELLS:
+            return False
+        rows = [cells for line in self.within if len(cells := line.split(delimiter)) == width]
+        return any(not any(cell.startswith(" ") for cell in cells[1:]) for cells in rows)
+
     def end(self) -> Iterator[Cells | Refused]:
+        if not self.wrong and self._holds_a_row():
+            self.wrong = _DOUBTFUL
         if not self.wrong:
             several = tuple(self.lines) if len(self.lines) > 1 else ()
             yield Cells(self.first + len(self.lines) - 1, self.cells, several)

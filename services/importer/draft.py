@@ -21,6 +21,7 @@ from services.importer.reading import lookup
 from services.importer.row import Row
 from services.importer.rows import open_rows
 from services.importer.text_rows import read_sample
+from shared.measures.currencies import DIGITS
 
 _SAMPLED = 1_000
 _DELIMITERS = ",;\t|"
@@ -142,11 +143,33 @@ class _Table:
 
     def plausible(self, role: str) -> str | None:
         """The likeliest column whose values fit its name."""
+        if role == "amount":
+            return found[0] if (found := self.money()) else None
         fits = guess.time_form if role in ("time", "changed") else guess.number_form
         return next((name for name in self.roles.get(role, []) if fits(self.values(name)) is not None), None)
 
+    def money(self) -> tuple[str, guess.Number] | None:
+        """The column of amounts, and their notation."""
+        for column in self.roles.get("amount", []):
+            if number := guess.number_form(self.values(column), self.decimals()):
+                return column, number
+        return None
+
+    def codes(self) -> set[str]:
+        """The values of the column of currencies."""
+        column = self.column("currency")
+        return {str(code).strip() for code in (self.values(column) if column else []) if code}
+
+    def decimals(self) -> int:
+        """The most decimals of the currencies that occur."""
+        return max((DIGITS[code.upper()] for code in self.codes() if code.upper() in DIGITS), default=2)
+
     def values(self, column: str) -> list[Any]:
         return [lookup(row, column) for row in self.rows]
+
+    def has(self, column: str) -> bool:
+        """Whether a cell of the column holds anything."""
+        return any(value not in (None, "") for value in self.values(column))
 
 
 def _names(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -191,10 +214,18 @@ def _label(path: Path, options: dict[str, Any], used: set[str], ending: str = ""
 
 
 def _source(table: _Table, label: str, type: str, body: tuple[list[str], list[str]]) -> str:
-    options = [f"{key} = {_quoted(value)}" for key, value in table.options.items()]
+    options = [
+        f"{key} = {_quoted(value)}" + (_encoding_doubt(value) if key == "encoding" else "")
+        for key, value in table.options.items()
+    ]
     above, fields = body
     lines = ["[[source]]", f"name = {_quoted(label)}", *options, f'type = "{type}"{_UNSURE}', *above]
     return "\n".join([*lines, "", "[source.fields]", *fields, ""])
+
+
+def _encoding_doubt(encoding: str) -> str:
+    neighbours = " or cp1250 (Central Europe), cp1254 (Turkish)" if encoding == "cp1252" else ""
+    return "" if encoding.startswith("utf") else f"{_UNSURE}{neighbours}"
 
 
 def _relation(table: _Table, path: Path) -> tuple[list[str], list[str]]:
@@ -204,17 +235,22 @@ def _relation(table: _Table, path: Path) -> tuple[list[str], list[str]]:
     if order := table.column("relation"):
         used.add(order)
         fields.append(f"relation_id = {_quoted(order)}")
-    rated, paid = table.plausible("rating"), table.plausible("amount")
-    kind = "purchase" if paid else "review" if rated else "visit"
+    rated, paid = table.plausible("rating"), table.money()
+    unread = None if paid else next(filter(table.has, table.roles.get("amount", [])), None)
+    kind = "purchase" if paid or unread else "review" if rated else "visit"
     fields.append(f'kind = {{ const = "{kind}" }}{_UNSURE}')
     for target, role in (("consumer_id", "consumer"), ("provider_id", "provider")):
         column = table.column(role)
         used.add(column)
         named = f'{{ const = "{path.name.split(".")[0]}" }}{_UNSURE} no column seems to name it'
         fields.append(f"{target} = {_quoted(column) if column else named}")
-    if paid and (number := guess.number_form(table.values(paid))):
-        used.update({paid, table.column("currency")})
-        fields += _amount(paid, number, table)
+    if paid:
+        used.update({paid[0], table.column("currency")})
+        fields += _amount(*paid, table)
+    elif unread:
+        fields.append(
+            f"# amount = {_quoted(unread)}{_UNSURE} most of its values are in no notation of numbers that is known"
+        )
     if rated and (number := guess.number_form(table.values(rated))) and number.whole:
         used.add(rated)
         fields.append(f"rating = {_quoted(rated)}")
@@ -247,21 +283,24 @@ def _times(table: _Table, path: Path, used: set[str | None]) -> list[str]:
 
 def _amount(column: str, number: guess.Number, table: _Table) -> list[str]:
     style = number.style
-    options = [f"column = {_quoted(column)}", "scale = 100"]
+    options = [f"column = {_quoted(column)}", 'scale = "currency"']
     options += [f"decimal = {_quoted(style.point)}"] if style.point != "." else []
     options += [f"thousands = {_quoted(style.thousands)}"] if style.thousands else []
+    options += ['groups = "indian"'] if style.indian else []
     options += [f"strip = {_quoted(number.strip)}"] if number.strip else []
     if forms := guess.negatives(table.values(column)):
         options.append(f"negative = [{', '.join(map(_quoted, forms))}]")
-    doubt = f"{_UNSURE} scale = 1 if these are cents" if number.whole else ""
-    code = table.column("currency")
-    currency = f"{{ column = {_quoted(code)}, when = {_quoted(column)} }}" if code else None
-    return [
-        f"amount = {{ {', '.join(options)} }}{doubt}",
-        f"currency = {currency}"
-        if currency
-        else f'currency = {{ const = "EUR", when = {_quoted(column)} }}{_UNSURE}',
-    ]
+    doubts = ["scale = 1 if these are cents"] if number.whole else []
+    if other := number.other:
+        thousands = f", thousands = {_quoted(other.thousands)}" if other.thousands else ""
+        doubts.append(f"or decimal = {_quoted(other.point)}{thousands}")
+    doubt = f"{_UNSURE} {'; '.join(doubts)}" if doubts else ""
+    if code := table.column("currency"):
+        case = ', case = "upper"' if any(code != code.upper() for code in table.codes()) else ""
+        currency = f"{{ column = {_quoted(code)}{case}, when = {_quoted(column)} }}"
+    else:
+        currency = f'{{ const = "{number.currency or "EUR"}", when = {_quoted(column)} }}{_UNSURE}'
+    return [f"amount = {{ {', '.join(options)} }}{doubt}", f"currency = {currency}"]
 
 
 def _profile(table: _Table, role: str, personal: list[str]) -> tuple[list[str], list[str]]:

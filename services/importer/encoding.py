@@ -3,6 +3,8 @@
 import codecs
 from collections.abc import Iterable
 
+from services.importer import charsets
+
 #: Size of the sample at the start of a file, in bytes.
 SAMPLE = 64 * 1024
 _MARKS = (
@@ -21,7 +23,7 @@ def likely(sample: bytes) -> str:
             return name
     if wide := _wide(sample):
         return wide
-    return "utf-8" if _is_utf8(sample) else "cp1252"
+    return "utf-8" if _is_utf8(sample) else charsets.guess(sample)
 
 
 def mismatch(sample: bytes, encoding: str) -> str | None:
@@ -38,12 +40,12 @@ def mismatch(sample: bytes, encoding: str) -> str | None:
     return None
 
 
-def hint(encoding: str) -> str:
-    """The fault of a row whose bytes are not text in ``encoding``."""
+def hint(encoding: str, likeliest: str = "utf-8") -> str:
+    """The fault of a row whose bytes are not text in ``encoding``. ``likeliest`` is what the file's start looks
+    like."""
     stated = encoding.removesuffix("-sig")
-    return f"is not text in {stated}; likely ones are " + ", ".join(
-        name for name in ("utf-8", "cp1252", "utf-16") if name != stated
-    )
+    names = dict.fromkeys((likeliest, "utf-8", "cp1252", "utf-16"))
+    return f"is not text in {stated}; likely ones are " + ", ".join(name for name in names if name != stated)
 
 
 def misread(text: Iterable[str], encoding: str) -> bool:

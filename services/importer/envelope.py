@@ -53,6 +53,11 @@ def read_change(key: bytes | None, value: bytes | None) -> Change | None:
     source = payload.get("source")
     if not isinstance(source, dict):
         raise InvalidEvent("invalid", "is required", "source")
+    # What else writes this envelope need not name it.
+    if source.get("connector", "postgresql") != "postgresql":
+        raise InvalidEvent(
+            "invalid", "is not postgresql: changes of other databases are not read", "source.connector"
+        )
     deleted = operation == "d"
     found = {part: _row(payload, schema, part) for part in ("before", "after")}
     needed = "before" if deleted else "after"
@@ -88,7 +93,9 @@ def _object(raw: bytes, what: str) -> dict[str, Any]:
     try:
         value = read_json(raw)
     except NotJson as error:
-        raise InvalidEvent("not_json", f"{what}: {error}") from None
+        # As a schema registry's Avro, or the text of a Struct.
+        hint = "Kafka Connect has to write it by JsonConverter"
+        raise InvalidEvent("not_json", f"{what} is not JSON ({error}): {hint}") from None
     if not isinstance(value, dict):
         raise InvalidEvent("not_json", f"{what} is not a JSON object")
     return value

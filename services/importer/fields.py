@@ -66,12 +66,19 @@ class FieldSpec(BaseModel):
         "",
         description="The thousands separator: groups of three digits. A blank stands for U+00A0 and U+202F, too.",
     )
+    groups: Literal["three", "indian"] = Field(
+        "three", description="Digits between thousands separators: 1,000,000, or in Indian groups 10,00,000."
+    )
     negative: list[Literal["minus", "trailing", "brackets"]] = Field(
         [],
         description='Forms besides -5 that are negative: "minus" is U+2212, "trailing" is 5-, "brackets" is (5).',
     )
     multiply: str | None = Field(None, description="A column to multiply with, such as a quantity.")
-    scale: int | float = Field(1, description="A factor: 100 makes cents of units.")
+    scale: int | float | Literal["currency"] = Field(
+        1,
+        description='A factor: 100 makes cents of units. "currency" is that of the row\'s currency in ISO 4217: '
+        "100 for EUR, 1 for JPY, 1000 for KWD.",
+    )
     round: bool = Field(
         False,
         description="Round to a whole number instead of rejecting the row; any number of decimals is allowed.",
@@ -106,11 +113,14 @@ class FieldSpec(BaseModel):
             raise ValueError("ignore_case and unmapped need a map")
         if self.thousands == self.decimal:
             raise ValueError("thousands and decimal are the same character")
+        if self.groups != "three" and not self.thousands:
+            raise ValueError("groups needs thousands")
         return self
 
     @property
     def factor(self) -> Decimal:
-        return Decimal(str(self.scale))
+        """The factor that is the same for all rows."""
+        return Decimal(1 if self.scale == "currency" else str(self.scale))
 
     def kind(self, target: Target) -> Target:
         """The type that the value is converted to, for a field whose schema type is ``target``."""

@@ -1,6 +1,7 @@
 """Guesses the roles of a file's columns from their names and values. Pure."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from services.importer.numbers import Style, to_decimal
 from services.importer.times import to_time
 from services.importer.values import BadValue, Unreadable
+from shared.measures.currencies import DIGITS
 
 #: Maps a role to words in column names, in English and German. The earlier role and the earlier word win.
 _NAMES: Mapping[str, str] = {
@@ -61,18 +63,41 @@ _STYLES = (
     Style(",", " "),
     Style(".", "'"),
     Style(".", " "),
+    Style(".", ",", indian=True),
 )
 _NEGATIVE = ("minus", "trailing", "brackets")
-_SIGNS = "€$£¥"
+#: What stands beside amounts → the currency that it likely means. Dollars, pesos and crowns share theirs.
+_SIGNS: Mapping[str, str] = {
+    "€": "EUR",
+    "£": "GBP",
+    "¥": "JPY",
+    "₹": "INR",
+    "₩": "KRW",
+    "₺": "TRY",
+    "₽": "RUB",
+    "₴": "UAH",
+    "₫": "VND",
+    "₪": "ILS",
+    "$": "USD",
+    "zł": "PLN",
+    "Kč": "CZK",
+    "kr": "SEK",
+    "Ft": "HUF",
+    "Rs": "INR",
+}
+_BESIDE = re.compile(rf"\b[A-Z]{{3}}\b|{'|'.join(map(re.escape, _SIGNS))}")
 _MISSING = ("?", "-", "--", "n/a", "N/A", "NA", "NULL", "null", "None", "nan", "NaN", "#N/A", "\\N")
 
 
 class Number(NamedTuple):
-    """The notation of a column's amounts. ``whole``: none of them has decimals."""
+    """The notation of a column's amounts. ``whole``: none of them has decimals. ``currency``: which one the sign
+    beside most of them means. ``other``: a notation in which the amounts would be as many others."""
 
     style: Style
     strip: str
     whole: bool
+    currency: str | None = None
+    other: Style | None = None
 
 
 def roles(columns: Sequence[str]) -> dict[str, list[str]]:
@@ -126,17 +151,39 @@ def _fits(value: Any, form: str | None) -> bool:
         return False
 
 
-def number_form(values: Iterable[Any]) -> Number | None:
-    """The notation of a column's numbers, if at least half of its values are numbers."""
+def number_form(values: Iterable[Any], decimals: int = 2) -> Number | None:
+    """The notation of a column's numbers, if at least half of its values are numbers. ``decimals`` is the number
+    of decimals that they have at most."""
     values = _filled(values)
-    signs = "".join(sign for sign in _SIGNS if any(isinstance(value, str) and sign in value for value in values))
-    cells = [value.strip(signs + " \u00a0\u202f") if isinstance(value, str) else value for value in values]
-    most, best = 0, None
+    sign = _commonest(found for value in values if isinstance(value, str) for found in _BESIDE.findall(value))
+    beside = f"{sign or ''} \u00a0\u202f"
+    cells = [value.strip(beside) if isinstance(value, str) else value for value in values]
+    fitting: dict[Style, list[Decimal]] = {}
     for style in _STYLES:
-        numbers = [number for cell in cells if (number := _number(cell, style._replace(decimals=2))) is not None]
-        if len(numbers) > most:
-            most, best = len(numbers), Number(style, signs, all(number == int(number) for number in numbers))
-    return best if best and most * 2 >= len(values) else None
+        written = style._replace(decimals=decimals, signs=beside)
+        fitting[style] = [number for cell in cells if (number := _number(cell, written)) is not None]
+    best = max(_STYLES, key=lambda style: len(fitting[style]))  # the first of those that fit as many
+    numbers = fitting[best]
+    if not numbers or len(numbers) * 2 < len(values):
+        return None
+    whole = all(number == int(number) for number in numbers)
+    return Number(best, sign or "", whole, _SIGNS.get(sign or "", sign), _other(cells, best, numbers, beside))
+
+
+def _other(cells: list[Any], best: Style, numbers: list[Decimal], beside: str) -> Style | None:
+    """Another notation, perhaps with three decimals, in which as many cells are numbers, and some are others."""
+    for style in _STYLES:
+        written = style._replace(decimals=3, signs=beside)
+        found = [number for cell in cells if (number := _number(cell, written)) is not None]
+        if style != best and len(found) >= len(numbers) and sum(found) != sum(numbers):
+            return style
+    return None
+
+
+def _commonest(signs: Iterable[str]) -> str | None:
+    """The commonest sign or code of a currency."""
+    counted = Counter(sign for sign in signs if sign in _SIGNS or sign in DIGITS)
+    return counted.most_common(1)[0][0] if counted else None
 
 
 def _number(value: Any, style: Style) -> Decimal | None:

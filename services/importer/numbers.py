@@ -21,13 +21,16 @@ MINUS = "\u2212"
 class Style(NamedTuple):
     """A notation of numbers: the decimal sign, the thousands separator, and the negative forms besides ``-5``:
     ``minus`` (U+2212), ``trailing`` (5-), ``brackets`` ((5)). ``decimals`` is the maximum number of decimals;
-    ``exponent``: 1e3 is a number."""
+    ``exponent``: 1e3 is a number; ``signs``: characters that may stand beside the digits in a negative form, as
+    in ($5) and -$5; ``indian``: the groups before the last one are of two digits."""
 
     point: str = "."
     thousands: str = ""
     negative: Negative = ()
     decimals: int | None = None
     exponent: bool = True
+    signs: str = ""
+    indian: bool = False
 
 
 PLAIN = Style()
@@ -49,7 +52,10 @@ def to_decimal(value: Any, style: Style = PLAIN) -> Decimal:
 
 def _parsed(text: str, style: Style) -> Decimal:
     sign, text = _sign(text, style.negative)
-    if len(text) > _LONGEST_NUMBER or not (match := _pattern(style.point, style.thousands).fullmatch(text)):
+    if style.signs:
+        text = text.strip(style.signs)
+    pattern = _pattern(style.point, style.thousands, style.indian)
+    if len(text) > _LONGEST_NUMBER or not (match := pattern.fullmatch(text)):
         raise BadValue(_reason(text, style))
     if match["exponent"] and not style.exponent:
         raise BadValue("is a number with an exponent, which may have lost digits: write it in full")
@@ -74,11 +80,15 @@ def _sign(text: str, negative: Negative) -> tuple[str, str]:
 
 
 @lru_cache(256)
-def _pattern(point: str, thousands: str) -> re.Pattern[str]:
+def _pattern(point: str, thousands: str, indian: bool) -> re.Pattern[str]:
     whole = r"\d+"
     if thousands:
         alike = re.escape(_ALIKE.get(thousands, thousands))
-        whole = rf"[1-9]\d{{0,2}}(?P<mark>[{alike}])\d{{3}}(?:(?P=mark)\d{{3}})*|\d+"
+        mark, again = f"(?P<mark>[{alike}])", "(?P=mark)"
+        groups = rf"[1-9]\d{{0,2}}{mark}\d{{3}}(?:{again}\d{{3}})*"
+        if indian:
+            groups = rf"[1-9]\d?(?:{mark}\d\d(?:{again}\d\d)*{again}\d{{3}}|[{alike}]\d{{3}})"
+        whole = rf"{groups}|\d+"
     number = rf"(?:(?P<whole>{whole})(?:{re.escape(point)}(?P<decimals>\d+))?|{re.escape(point)}(?P<fraction>\d+))"
     return re.compile(number + r"(?P<exponent>[eE][+-]?\d{1,2})?", re.ASCII)
 
@@ -90,10 +100,17 @@ def _reason(text: str, style: Style) -> str:
     if len(digits) > _LONGEST_NUMBER:
         return f"is not a number of at most {_LONGEST_NUMBER} characters"
     if style.thousands and style.thousands in text:
-        return f'is not a number: "{style.thousands}" separates groups of three digits'
+        groups = "two digits and a last one of three" if style.indian else "three digits"
+        hint = "" if style.indian else '; 1,00,000 needs groups = "indian"' if _lakh(text) else ""
+        return f'is not a number: "{style.thousands}" separates groups of {groups}{hint}'
     if text[:1] == MINUS or text[-1:] in ("-", MINUS) or text[:1] == "(":
         return 'is not a number; where this is a negative one, set negative = ["minus", "trailing", "brackets"]'
     return "is not a number"
+
+
+def _lakh(text: str) -> bool:
+    """Whether a number may be in Indian groups: 1,00,000."""
+    return re.search(r"\d\D\d\d\D\d{3}(?!\d)", text, re.ASCII) is not None
 
 
 def multiply(left: Decimal, right: Decimal) -> Decimal:

@@ -1,6 +1,7 @@
 """Reads one field's value from a row, by the steps that ``FieldSpec`` lists. Pure."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from services.importer.fields import FieldSpec, Target
@@ -20,6 +21,7 @@ from services.importer.values import (
     to_text,
 )
 from shared.contracts.spelling import nfc
+from shared.measures.currencies import DIGITS
 
 Fields = Mapping[str, Any]
 #: Name of a [source.collect] → key → the values gathered for it.
@@ -27,6 +29,10 @@ Collected = Mapping[str, Mapping[str, list[str]]]
 _WHITE_SPACE = " \t\r\n\f\v\u00a0\u202f"
 #: Most decimals of a number whose scale does not limit them: three may be a group of thousands.
 _FEW_DECIMALS = 2
+#: Factors that make minor units of a currency.
+_MINOR = frozenset(Decimal(10) ** digits for digits in DIGITS.values() if digits)
+#: Digits and factor of money in thousands of a currency without minor units, as Japanese and Korean lists have it.
+_THOUSANDS = (0, Decimal(1000))
 
 
 class FieldReader:
@@ -35,6 +41,9 @@ class FieldReader:
     def __init__(
         self, spec: FieldSpec, target: Target, source: Source, collected: Collected, path: str = ""
     ) -> None:
+        code = source.fields.get("currency") if path == "amount" and spec.scale != 1 else None
+        #: Reads the currency of an amount that is multiplied by its scale.
+        self._currency = None if code is None else FieldReader(code, "text", source, collected, "currency")
         self.column = spec.column
         # Text that the mapping declares as text is kept as it is written.
         self._as_written = spec.type == "text"
@@ -51,6 +60,7 @@ class FieldReader:
         self._fold = str.casefold if spec.ignore_case else str
         self._map = None if spec.map is None else {nfc(self._fold(key)): to for key, to in spec.map.items()}
         self._style = _style(spec, self._kind, path)
+        self._factor = spec.factor
         self._pieces = spec.pieces()
         self._lists = collected.get(spec.collect or "", {})
         self._key = "" if spec.collect is None else source.collect[spec.collect].joined_on
@@ -141,15 +151,41 @@ class FieldReader:
 
     def _number(self, value: Any, row: Fields) -> int | float | None:
         spec = self._spec
-        number = to_decimal(value, self._style)
+        style, factor = self._scaled(row)
+        number = to_decimal(value, style)
         if spec.multiply is not None:
             other = self._part(row, spec.multiply)
             if other is None:
                 return None
             number = multiply(number, to_decimal(other, self._style._replace(decimals=None)))
-        if spec.scale != 1:
-            number = multiply(number, spec.factor)
+        if factor != 1:
+            number = multiply(number, factor)
         return to_int(number, spec.round) if self._kind == "int" else float(number)
+
+    def _scaled(self, row: Fields) -> tuple[Style, Decimal]:
+        """The notation and the factor of a row's number."""
+        spec, style, factor = self._spec, self._style, self._factor
+        if self._currency is None:
+            return style, factor
+        digits = self._digits(row)
+        if spec.scale != "currency":
+            # One factor for all currencies is the commonest fault of mappings: 1500 JPY become 150,000.
+            if digits is not None and factor in _MINOR and factor != 10**digits and (digits, factor) != _THOUSANDS:
+                raise BadValue(
+                    f"is multiplied by scale = {factor}, which does not make the minor units of its currency "
+                    '(ISO 4217): set scale = "currency"'
+                )
+            return style, factor
+        if digits is None:
+            raise BadValue('has no currency of ISO 4217, whose digits scale = "currency" needs')
+        return style if spec.round else style._replace(decimals=digits), Decimal(10) ** digits
+
+    def _digits(self, row: Fields) -> int | None:
+        assert self._currency is not None
+        try:
+            return DIGITS.get(self._currency(row) or "")
+        except BadValue:
+            return None  # of which the field of the currency says why
 
 
 def _style(spec: FieldSpec, kind: Target, path: str) -> Style:
@@ -158,7 +194,15 @@ def _style(spec: FieldSpec, kind: Target, path: str) -> Style:
         decimals = decimals_of(spec.factor)
         if not decimals and path != "amount":
             decimals = _FEW_DECIMALS
-    return Style(spec.decimal, spec.thousands, tuple(spec.negative), decimals, exponent=kind != "int")
+    return Style(
+        spec.decimal,
+        spec.thousands,
+        tuple(spec.negative),
+        decimals,
+        exponent=kind != "int",
+        signs=spec.strip + _WHITE_SPACE if spec.strip else "",
+        indian=spec.groups == "indian",
+    )
 
 
 def lookup(row: Fields, column: str) -> Any:

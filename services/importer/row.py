@@ -1,6 +1,6 @@
 """The output of the readers of all formats: rows, and rows that cannot be read. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,3 +58,11 @@ def clean(*cells: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def misfit(cells: int, names: Sequence[str]) -> str:
+    """The fault of a row with the wrong number of cells."""
+    title = (
+        ": if a title stands above the header, name the columns by columns" if sum(map(bool, names)) == 1 else ""
+    )
+    return f"has {cells} columns instead of {len(names)}{title}"

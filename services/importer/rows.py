@@ -11,7 +11,7 @@ from pathlib import Path
 from services.importer import encoding
 from services.importer.files import File
 from services.importer.mapping import MappingError
-from services.importer.row import BadRow, Row, Rows, clean, shown
+from services.importer.row import BadRow, Row, Rows, clean, misfit, shown
 from services.importer.text_rows import check_distinct, open_text
 
 
@@ -49,8 +49,8 @@ def _workbook(file: File) -> Iterator[Rows]:
             nonlocal position
             for position, row in cells:
                 if any(cell is not None for cell in row[len(names) :]):
-                    detail = f"has {len(row)} columns instead of {len(names)}"
-                    yield BadRow(position, "columns", detail, [repr(cell) for cell in row])
+                    content = ["" if cell is None else shown(str(cell)) for cell in row]
+                    yield BadRow(position, "columns", misfit(len(row), names), content)
                     continue
                 found = dict(zip(names, [*row, *[None] * (len(names) - len(row))], strict=False))
                 found.pop("", None)

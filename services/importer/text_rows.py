@@ -16,7 +16,7 @@ from services.importer.csv_rows import Cells, Dialect, Refused, apart, fit, read
 from services.importer.files import File
 from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
-from services.importer.row import BadRow, Row, Rows, clean, shown
+from services.importer.row import BadRow, Row, Rows, clean, misfit, shown
 
 #: A first line that states the delimiter for Excel.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\1*')
@@ -31,18 +31,20 @@ def open_text(file: File) -> Iterator[Rows]:
         size = file.path.stat().st_size
         zipped = file.path.name.lower().endswith(".gz")
         binary = cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw))) if zipped else raw
-        if wrong := encoding.mismatch(binary.read(encoding.SAMPLE), file.encoding):
+        sample = binary.read(encoding.SAMPLE)
+        if wrong := encoding.mismatch(sample, file.encoding):
             raise MappingError(f"{file.path}: {wrong}")
         binary.seek(0)
+        hint = encoding.hint(file.encoding, encoding.likely(sample))
         lines: Iterable[bytes | str] = binary
         if file.format == "csv" or file.encoding != "utf-8-sig":
             # Undecodable bytes become surrogates, so that they only reject their row.
             text = io.TextIOWrapper(binary, file.encoding, errors="surrogateescape", newline="")
             lines = stack.enter_context(text)
         if file.format == "csv":
-            columns, rows = _csv(file, cast(Iterable[str], lines), notes)
+            columns, rows = _csv(file, cast(Iterable[str], lines), notes, hint)
         else:
-            columns, rows = None, _jsonl(lines, file.encoding)
+            columns, rows = None, _jsonl(lines, hint)
         yield Rows(columns, rows, size, raw.tell, notes)
 
 
@@ -56,7 +58,10 @@ def read_sample(path: Path) -> bytes:
         raise MappingError(f"{path}: cannot be read: {error}") from None
 
 
-def _csv(file: File, lines: Iterable[str], notes: list[str]) -> tuple[tuple[str, ...], Iterator[Row | BadRow]]:
+def _csv(
+    file: File, lines: Iterable[str], notes: list[str], hint: str
+) -> tuple[tuple[str, ...], Iterator[Row | BadRow]]:
+    """The columns and the rows. ``hint`` is the fault of what is not text in the stated encoding."""
     lines = _ended(lines, notes)
     first = next(lines, "")
     start, delimiter = 1, file.delimiter or ","
@@ -77,13 +82,13 @@ def _csv(file: File, lines: Iterable[str], notes: list[str]) -> tuple[tuple[str,
     if file.header and (header is None or not any(names)):
         raise MappingError(f"{file.path}: has no header line")
     if not clean(*names):
-        raise MappingError(f"{file.path}: its header {encoding.hint(file.encoding)}")
+        raise MappingError(f"{file.path}: its header {hint}")
     check_distinct(file, names)
-    return tuple(name for name in names if name), _csv_rows(file, records, names, notes)
+    return tuple(name for name in names if name), _csv_rows(file, records, names, notes, hint)
 
 
 def _csv_rows(
-    file: File, records: Iterator[Cells | Refused], names: tuple[str, ...], notes: list[str]
+    file: File, records: Iterator[Cells | Refused], names: tuple[str, ...], notes: list[str], hint: str
 ) -> Iterator[Row | BadRow]:
     needed, short, damaged = file.needed(), 0, False
     for record in records:
@@ -96,7 +101,7 @@ def _csv_rows(
         number, cells, lines = record
         found = fit(cells, names, needed)
         if found is None:
-            detail = f"has {len(cells)} columns instead of {len(names)}"
+            detail = misfit(len(cells), names)
             if lines:
                 detail = f"is in a row of {len(lines)} lines, to line {number}, which {detail}"
                 for line in apart(record, detail):
@@ -111,7 +116,7 @@ def _csv_rows(
             yield Row(number, fields)
         else:
             content = {name: shown(cell) for name, cell in fields.items()}
-            yield BadRow(number, "encoding", encoding.hint(file.encoding), content)
+            yield BadRow(number, "encoding", hint, content)
     if short:
         notes.append(f'{short:,} rows lack their last cell ("{names[-1]}"), which was read as empty')
 
@@ -126,7 +131,7 @@ def _ended(lines: Iterable[str], notes: list[str]) -> Iterator[str]:
         )
 
 
-def _jsonl(lines: Iterable[bytes | str], stated: str) -> Iterator[Row | BadRow]:
+def _jsonl(lines: Iterable[bytes | str], hint: str) -> Iterator[Row | BadRow]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -135,7 +140,7 @@ def _jsonl(lines: Iterable[bytes | str], stated: str) -> Iterator[Row | BadRow]:
         try:
             fields: Any = read_json(line)
         except NotJson as error:
-            detail = str(error) if _is_text(line) else encoding.hint(stated)
+            detail = str(error) if _is_text(line) else hint
             yield BadRow(number, "not_json", detail, shown(line))
             continue
         if isinstance(fields, dict):

@@ -36,7 +36,7 @@ def mode_of(headers: Sequence[Header]) -> Mode:
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8", "us-ascii"):
-            raise _unsupported(f"the charset {value.strip()}; JSON is UTF-8")
+            raise _unsupported(f"the charset {value.strip()} (JSON is UTF-8)")
     if media in (STRUCTURED, BATCHED):
         return Mode(media)
     if media.startswith("application/cloudevents"):

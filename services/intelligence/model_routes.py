@@ -17,6 +17,7 @@ from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import Count, DerivedFrom, Label, Ratio
 from shared.contracts.events import Name, ShortText
 from shared.http.caller import INTELLIGENCE_READ, Denied
+from shared.http.costs import Cost, costs
 from shared.http.parameters import BadParameter
 from shared.http.paths import QueryId
 from shared.http.problems.client import PURPOSE_BOUND
@@ -147,6 +148,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
         responses=COMBINED,
     )
     @needs(INTELLIGENCE_READ, purpose=LEARNED_ITSELF)
+    @costs(Cost.MEASURE)
     def campaigns(body: CampaignBody, caller: CallerOf, _: TenantOf) -> Any:
         """FairRec: consumers take turns to choose among the guaranteed places; then the lists are filled by score.
         Nothing is stored."""
@@ -164,11 +166,13 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
             open_ones = frozenset(tenant.graph.names["provider"].ids) - tenant.closed - {""}
             among = open_ones if body.category is None else open_ones & tenant.of_category(body.category)
             question = questions.defaults.question_of(None, limit=body.limit, beta=body.beta, among=among)
-            try:
-                found = campaign(tenant.graph, wanted, question, body.share)
-            except TooLarge as error:
-                raise BadParameter("consumer_ids", str(error)) from None
             seen = as_of(state.seen, question, "walk")
+            graph = tenant.graph.apart()
+        # It may compute for many seconds. Meanwhile everybody else is answered, and changes are followed.
+        try:
+            found = campaign(graph, wanted, question, body.share)
+        except TooLarge as error:
+            raise BadParameter("consumer_ids", str(error)) from None
         report = {name: getattr(found.report, name) for name in CampaignReport.model_fields}
         items = [
             {"consumer_id": id, "providers": [{"provider_id": each, "score": score} for each, score in row]}

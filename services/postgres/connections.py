@@ -89,6 +89,9 @@ def translated() -> Iterator[None]:
         psycopg.errors.UndefinedColumn,
         psycopg.errors.InvalidSchemaName,
         psycopg.errors.ReadOnlySqlTransaction,
+        # A column or a constraint that somebody has added or changed.
+        psycopg.errors.DatatypeMismatch,
+        psycopg.errors.IntegrityError,
     ) as error:
         raise Unavailable(f"Postgres refuses, and somebody has to change that: {_said(error)}") from error
 
@@ -100,7 +103,7 @@ def _said(error: psycopg.Error) -> str:
 
 def prepare(connections: Connections) -> None:
     """Bring the schema to this version of Kith. Makes nothing, and needs no right to, where it is there already.
-    Raises Unavailable, and ConfigurationError when a newer version of Kith has made it."""
+    Raises Unavailable, and ConfigurationError when a newer version of Kith has made it, or somebody else."""
     schema = connections.schema
     with connections.lent() as connection:
         if (found := _version(connection, schema)) == len(MIGRATIONS):
@@ -118,8 +121,11 @@ def prepare(connections: Connections) -> None:
         connection.execute(
             sql.SQL("CREATE TABLE IF NOT EXISTS {}.version (version integer NOT NULL)").format(name)
         )
-        for migration in MIGRATIONS[found:]:
-            connection.execute(sql.SQL(migration).format(schema=name))
+        try:
+            for migration in MIGRATIONS[found:]:
+                connection.execute(sql.SQL(migration).format(schema=name))
+        except psycopg.errors.DuplicateTable as error:
+            raise _of_another(schema, _said(error)) from error
         connection.execute(sql.SQL("DELETE FROM {}.version").format(name))
         connection.execute(sql.SQL("INSERT INTO {}.version VALUES (%s)").format(name), [len(MIGRATIONS)])
 
@@ -129,5 +135,15 @@ def _version(connection: Connection, schema: str) -> int:
     if found is None or found[0] is None:
         return 0
     query = sql.SQL("SELECT coalesce(max(version), 0) FROM {}.version").format(sql.Identifier(schema))
-    stored = connection.execute(query).fetchone()
+    try:
+        stored = connection.execute(query).fetchone()
+    except (psycopg.errors.UndefinedFunction, psycopg.errors.DatatypeMismatch) as error:
+        raise _of_another(schema, "its table version is another one") from error
     return 0 if stored is None else int(stored[0])
+
+
+def _of_another(schema: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the schema {schema} in Postgres has tables that Kith has not made ({why}): set KITH_POSTGRES_SCHEMA to"
+        " another name, or remove them"
+    )

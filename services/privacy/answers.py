@@ -189,6 +189,14 @@ class ExportedRecommendation(BaseModel):
     )
 
 
+class ExportedApplication(BaseModel):
+    """An application of a third party that the consumer has agreed to, now or before."""
+
+    app: Label
+    name: Label | None = Field(description="Null when the application was deleted.")
+    granted: bool = Field(description="Whether the consent holds now.")
+
+
 class Export(BaseModel):
     """Everything that is stored about one consumer."""
 
@@ -205,6 +213,10 @@ class Export(BaseModel):
     )
     recommended: list[ExportedRecommendation] | None = Field(
         description="Null for credentials without `intelligence:read`."
+    )
+    applications: Annotated[list[ExportedApplication] | None, DerivedFrom("consent")] = Field(
+        description="Every application that may have received data of the consumer, because they agreed to it at "
+        "some time, by id. Null for credentials that are bound to a purpose."
     )
     masked: list[Label] = Field(description="The fields that the credential may not see, shown as `mask`.")
     mask: Label

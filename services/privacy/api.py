@@ -189,8 +189,8 @@ def create_app(
     ) -> Response:
         """Everything that is stored about a consumer, in one JSON document, as of the time of reading. What was
         concluded about them (`graph`, `recommended`) needs the scope `intelligence:read`; without it both are
-        null. The applications that the consumer has agreed to are told (`consumer.exported`), once a day at most.
-        """
+        null. The applications that the consumer has agreed to are listed, and told (`consumer.exported`), once a
+        day at most."""
         people.check_granted(tenant, consumer_id, caller)
         if (profile := people.profile(tenant, consumer_id)) is None:
             if not people.known(tenant, consumer_id):

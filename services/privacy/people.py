@@ -9,6 +9,7 @@ from pymongo.database import Database
 
 from services.privacy.answers import Export, ExportedRecommendation, ExportedRelation, ExportedRelationship
 from services.privacy.derived import Derived
+from services.privacy.recipients import Recipients
 from shared.access.masks import MASK, masked, presented
 from shared.contracts.events import document_id
 from shared.erasure.records import PSEUDONYMS, cause_of, erasure_id, looks_like_pseudonym
@@ -35,7 +36,7 @@ class People:
     def __init__(self, database: Database[Document], names: Callable[[str], str], vault: Vault | None) -> None:
         self._database, self._names = database, names
         self._opened = opener(vault)
-        self._derived = Derived(database)
+        self._derived, self._recipients = Derived(database), Recipients(database)
 
     def profile(self, tenant: str, consumer_id: str) -> Document | None:
         """The profile of a consumer, sealed values decrypted."""
@@ -90,10 +91,11 @@ class People:
             "consumer": self.shown(profile, caller)[0],
             "erasure": self.erasure(tenant, consumer_id),
             "graph": self._derived.graph(tenant, consumer_id) if derived else None,
+            "applications": self._applications(tenant, profile, caller, consumer_id),
         }
         shown = _unlisted(masked(head, Export, caller.masks), hidden)
         yield b'{"consumer":' + _json(shown["consumer"])
-        for name in ("erasure", "graph"):
+        for name in ("erasure", "graph", "applications"):
             yield b',"%b":%b' % (name.encode(), _json(shown[name]))
         for name in ("relationships", "relations"):
             yield from _list(name, self._all(name, tenant, consumer_id, caller), hidden)
@@ -106,6 +108,14 @@ class People:
         personal = () if caller.may(PERSONAL_READ) else (*PERSONAL_OF_CONSUMER, *PERSONAL_OF_RELATION)
         yield b',"masked":' + _json([*personal, *sorted(hidden.difference(personal))])
         yield b',"mask":' + _json(MASK) + b"}"
+
+    def _applications(
+        self, tenant: str, profile: Document, caller: Caller, consumer_id: str
+    ) -> list[Document] | None:
+        """Who may know the consumer is the consumer's to know: no application learns it of the others."""
+        if caller.purpose is not None:
+            return None
+        return self._recipients.of(tenant, consumer_id, profile.get("consent") or {})
 
     def _all(self, name: str, tenant: str, consumer_id: str, caller: Caller) -> Iterator[Document]:
         """Every live document of the consumer in a collection, by id."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import SecretStr
 
+from services.rabbitmq.address import check_address
 from services.rabbitmq.inflow import Inflow
 from services.rabbitmq.outflow import Outflow
 from services.rabbitmq.protocols import Connect, Link, Topology
@@ -21,7 +22,8 @@ _STOP_SECONDS = 10.0
 
 def connecting(uri: SecretStr, topology: Topology, *, declare: bool) -> Connect:
     """Opens connections to a RabbitMQ that has what the bridge needs: declared, or only looked for. It raises
-    ConfigurationError and Unavailable."""
+    ConfigurationError and Unavailable. Raises ConfigurationError when ``uri`` is no address."""
+    check_address(uri.get_secret_value())
 
     async def connected() -> Link:
         # Imported here, so that other commands do without the extra.

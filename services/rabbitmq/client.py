@@ -20,6 +20,7 @@ from aiormq.exceptions import (
     ChannelNotFoundEntity,
     ChannelPreconditionFailed,
     ConnectionNotAllowed,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 from pamqp.commands import Basic
@@ -81,11 +82,11 @@ class RabbitLink:
             async with self._channel(f"the queue {queue.name}") as channel:
                 await channel.queue_declare(queue.name, passive=True, timeout=_ANSWER_SECONDS)
 
-    async def consume(self, queue: str, prefetch: int) -> "RabbitConsumption":
+    async def consume(self, queue: str, prefetch: int, most_bytes: int) -> "RabbitConsumption":
         with _translated():
             channel = await self._opened()
             await channel.basic_qos(prefetch_count=prefetch, timeout=_ANSWER_SECONDS)
-            consumption = RabbitConsumption(channel)
+            consumption = RabbitConsumption(channel, most_bytes)
             _without_tasks(channel, consumption)
             # With a deadline: a queue that was declared just before a crash never answers.
             await channel.basic_consume(queue, consumption.received, timeout=_ANSWER_SECONDS)
@@ -129,18 +130,34 @@ class RabbitLink:
 class RabbitConsumption:
     """A Consumption on a channel of its own."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, most_bytes: int) -> None:
         self._channel = channel
         self._waiting: deque[DeliveredMessage] = deque()
         self._wake = asyncio.Event()
+        self._most_bytes = most_bytes
+        #: Tag and size of each message that is not acknowledged, in order, and the sum of the sizes.
+        self._unacknowledged: deque[tuple[int, int]] = deque()
+        self._held = 0
+        self._room = asyncio.Event()
         self._cancelled = False
         channel.closing.add_done_callback(lambda _: self._wake.set())
         channel.on_consumer_cancel_callbacks.add(self._cancel)
 
     async def received(self, message: DeliveredMessage) -> None:
+        await self.room()
         self.keep(message)
 
+    async def room(self) -> None:
+        """Wait until another message may be read. AMQP's prefetch counts messages, whatever their size; what is
+        not read here waits at RabbitMQ's end of the connection."""
+        while self._held >= self._most_bytes:
+            self._room.clear()
+            await self._room.wait()
+
     def keep(self, message: DeliveredMessage) -> None:
+        size = len(message.body)
+        self._unacknowledged.append((message.delivery_tag or 0, size))
+        self._held += size
         self._waiting.append(message)
         self._wake.set()
 
@@ -157,6 +174,9 @@ class RabbitConsumption:
     async def acknowledge(self, tag: int) -> None:
         with _translated():
             await self._channel.basic_ack(tag, multiple=True)
+        while self._unacknowledged and self._unacknowledged[0][0] <= tag:
+            self._held -= self._unacknowledged.popleft()[1]
+        self._room.set()
 
     def _cancel(self, _: object) -> None:
         self._cancelled = True
@@ -168,6 +188,7 @@ def _without_tasks(channel: Channel, consumption: RabbitConsumption) -> None:
     costs as much as reading it."""
 
     async def deliver(frame: Basic.Deliver) -> None:
+        await consumption.room()
         header = await channel._get_frame()
         assert isinstance(header, ContentHeader)
         consumption.keep(await channel._read_content(frame, header))
@@ -247,7 +268,8 @@ def _declaring(what: str) -> Iterator[None]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed) as error:
+    except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed, InvalidFrameError) as error:
+        # The last one: instead of opening the virtual host, RabbitMQ closes the connection.
         # Not for good: passwords are rotated, and a server that starts knows no users yet.
         raise Unavailable("RabbitMQ refuses the user, or the virtual host, that KITH_AMQP names") from error
     except ChannelInvalidStateError as error:

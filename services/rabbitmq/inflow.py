@@ -21,6 +21,7 @@ from services.rabbitmq.metrics import BridgeMetrics
 from services.rabbitmq.protocols import Connect, Consumption, Delivery
 from shared.access.audit import Act
 from shared.contracts.errors import Unavailable
+from shared.contracts.limits import MAX_BODY_BYTES
 from shared.runtime.protocols import Message, Publisher
 from shared.vault.keys import Vault
 
@@ -33,6 +34,9 @@ T = TypeVar("T")
 _BATCH = 500
 #: In the prefetch: one comes in, one is judged, one waits, and one is on its way to Kafka.
 _BATCHES = 4
+#: Of messages in hand, and of what they contain in a batch. A message may be a batch of events itself, compressed
+#: or not, of up to MAX_BODY_BYTES: a prefetch of thousands is no limit of the memory then.
+_MOST_BYTES, _BATCH_BYTES = 32 * MAX_BODY_BYTES, 8 * MAX_BODY_BYTES
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
 
 
@@ -91,7 +95,7 @@ class Inflow:
             raise Unavailable("; ".join(problems))
         link = await self._connect()
         try:
-            consumption = await link.consume(self.queue, self._prefetch)
+            consumption = await link.consume(self.queue, self._prefetch, _MOST_BYTES)
             self.problem = None
             self._metrics.consuming(self.queue, True)
             log.info("consuming", extra={"queue": self.queue})
@@ -118,7 +122,10 @@ class Inflow:
     async def _judge_all(self, consumption: Consumption, judged: "asyncio.Queue[Judged]") -> None:
         while True:
             deliveries = await consumption.take(self._most)
-            await judged.put(await self._until_available(self._judge, deliveries))
+            while deliveries:
+                batch = await self._until_available(self._judge, deliveries)
+                deliveries = deliveries[batch.deliveries :]
+                await judged.put(batch)
 
     async def _settle_all(self, consumption: Consumption, judged: "asyncio.Queue[Judged]") -> None:
         while True:
@@ -136,7 +143,7 @@ class Inflow:
     async def _judge(self, deliveries: Sequence[Delivery]) -> Judged:
         kith = self._kith
         try:
-            batch = judge(kith.door, self.queue, self._tenant, deliveries, kith.clock())
+            batch = judge(kith.door, self.queue, self._tenant, deliveries, kith.clock(), _BATCH_BYTES)
         except NotYetUnderstood as error:
             raise Unavailable(f"{error}; upgrade the relations workers") from error
         if kith.vault is not None:

@@ -1,6 +1,6 @@
 """Deliveries of one queue → the door's verdicts. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -25,13 +25,14 @@ class Bad(NamedTuple):
 
 @dataclass(slots=True)
 class Judged:
-    """The verdicts on some deliveries, in order. ``bodies`` are the bytes of the events as they came and the
-    properties of their messages, one for each of ``verdicts``. ``unreadable`` are messages without any event.
-    ``last`` is the tag of the last delivery."""
+    """The verdicts on so many ``deliveries``, in order. ``bodies`` are the bytes of the events as they came and
+    the properties of their messages, one for each of ``verdicts``. ``unreadable`` are messages without any event.
+    ``last`` is the tag of the last delivery, ``size`` the bytes of what they contain, decompressed."""
 
-    last: int
-    deliveries: int
-    redelivered: int
+    last: int = 0
+    deliveries: int = 0
+    redelivered: int = 0
+    size: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
     bodies: list[tuple[bytes, Properties]] = field(default_factory=list)
     unreadable: list[Bad] = field(default_factory=list)
@@ -55,28 +56,42 @@ def _error(verdict: Rejected) -> InvalidEvent:
     return InvalidEvent(verdict.reason, verdict.detail, verdict.field)
 
 
-def judge(door: Door, queue: str, tenant: str, deliveries: Sequence[Delivery], arrived: datetime) -> Judged:
-    """Judge at least one delivery of ``queue``, whose events are ``tenant``'s (``*``: that which each states).
-    Raises NotYetUnderstood."""
-    redelivered = sum(delivery.redelivered for delivery in deliveries)
-    judged = Judged(deliveries[-1].tag, len(deliveries), redelivered)
+def judge(
+    door: Door, queue: str, tenant: str, deliveries: Iterable[Delivery], arrived: datetime, most_bytes: int
+) -> Judged:
+    """Judge deliveries of ``queue``, whose events are ``tenant``'s (``*``: that which each states), until what
+    they contain has ``most_bytes``; at least one. Raises NotYetUnderstood."""
+    judged = Judged()
     bound = None if tenant == ANY_TENANT else tenant
     for delivery in deliveries:
-        try:
-            requests = requests_of(delivery, queue)
-        except InvalidEvent as error:
-            judged.unreadable.append(Bad(delivery.body, delivery.properties, error))
-            continue
-        for body, headers in requests:
-            if not headers:
-                judged.verdicts.append(door.judge_one(body, arrived, bound))
-                judged.bodies.append((body, delivery.properties))
-                continue
-            try:
-                verdicts = door.judge(body, headers, arrived, bound)
-            except Refused as error:
-                judged.unreadable.append(Bad(body, delivery.properties, InvalidEvent("invalid", error.detail)))
-                continue
-            judged.verdicts.extend(verdicts)
-            judged.bodies.extend([(body, delivery.properties)] * len(verdicts))
+        _judge(door, queue, bound, delivery, arrived, judged)
+        judged.last = delivery.tag
+        judged.deliveries += 1
+        judged.redelivered += delivery.redelivered
+        if judged.size >= most_bytes:
+            break
     return judged
+
+
+def _judge(
+    door: Door, queue: str, tenant: str | None, delivery: Delivery, arrived: datetime, judged: Judged
+) -> None:
+    try:
+        requests = requests_of(delivery, queue)
+    except InvalidEvent as error:
+        judged.unreadable.append(Bad(delivery.body, delivery.properties, error))
+        judged.size += len(delivery.body)
+        return
+    for body, headers in requests:
+        judged.size += len(body)
+        if not headers:
+            judged.verdicts.append(door.judge_one(body, arrived, tenant))
+            judged.bodies.append((body, delivery.properties))
+            continue
+        try:
+            verdicts = door.judge(body, headers, arrived, tenant)
+        except Refused as error:
+            judged.unreadable.append(Bad(body, delivery.properties, InvalidEvent("invalid", error.detail)))
+            continue
+        judged.verdicts.extend(verdicts)
+        judged.bodies.extend([(body, delivery.properties)] * len(verdicts))

@@ -79,8 +79,10 @@ class Link(Protocol):
     async def check(self, topology: Topology) -> None:
         """Raise ConfigurationError when something is missing. Its arguments cannot be checked over AMQP."""
 
-    async def consume(self, queue: str, prefetch: int) -> Consumption:
-        """Consume with at most ``prefetch`` unacknowledged deliveries."""
+    async def consume(self, queue: str, prefetch: int, most_bytes: int) -> Consumption:
+        """Consume with at most ``prefetch`` unacknowledged deliveries, of which no further one is read while those
+        in hand have ``most_bytes`` or more. Nothing else is read from the connection then, no confirmation
+        either: what publishes has one of its own."""
 
     async def publish(self, lane: str, exchange: str, messages: Sequence[Outgoing]) -> int:
         """Publish in order, on the channel of ``lane``. Returns once all are confirmed, how many of them no queue

@@ -27,6 +27,8 @@ from shared.contracts.wire import BOM
 #: that allow no colon, and of HTTP's.
 _ATTRIBUTE = re.compile(r"(?:cloudEvents[:_]|ce-)(.*)", re.IGNORECASE | re.DOTALL)
 _CONTENT_TYPE, _CONTENT_ENCODING = b"content-type", b"content-encoding"
+#: What clients of AMQP state as the encoding of text (kombu and Spring do): it is no compression.
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _TOO_LARGE = f"a message has at most {MAX_BODY_BYTES} bytes (after decompression)"
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -52,7 +54,8 @@ def requests_of(delivery: Delivery, queue: str) -> list[Request]:
 def _requests(body: bytes, properties: Properties, source: str) -> Iterator[Request]:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEvent("too_large", _TOO_LARGE)
-    if properties.content_encoding and is_gzip([(_CONTENT_ENCODING, _latin(properties.content_encoding))]):
+    encoding = (properties.content_encoding or "").strip().lower()
+    if encoding and encoding not in _CHARSETS and is_gzip([(_CONTENT_ENCODING, _latin(encoding))]):
         body = inflate(body)
     body = body.removeprefix(BOM)
     media = (properties.content_type or "").partition(";")[0].strip().lower()

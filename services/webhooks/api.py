@@ -8,12 +8,13 @@ from fastapi import Body, FastAPI, Response
 
 from services.webhooks import answers
 from services.webhooks.addresses import Network
+from services.webhooks.applications import application_of
 from services.webhooks.delivery_routes import add_delivery_routes
 from services.webhooks.endpoints import Endpoints, Made, TooMany
 from services.webhooks.managed import MISSING, EndpointName, Managed, manages, record, time_problem, utc
-from services.webhooks.post import check_url
 from services.webhooks.published import publish
 from services.webhooks.subscription import SCOPES
+from services.webhooks.urls import check_url
 from shared.access.app import guarded_app
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import reveals
@@ -129,6 +130,7 @@ def create_app(
         """Change an endpoint: members replace, null removes, others stay. It applies to what is enqueued from now
         on; url, template and headers also to what waits."""
         before = managed.find(caller, endpoint)
+        _permit_waiting(before, caller)
         given = stated.model_dump(exclude_unset=True)
         for name in ("url", "types"):
             if name in given and given[name] is None:
@@ -212,6 +214,21 @@ def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]
             raise Denied(403, detail, kind=HIDDEN_FIELD)
     if stated.purpose and caller.purpose is None and not caller.may(CONSUMERS_READ):
         raise forbidden(CONSUMERS_READ)
+
+
+def _permit_waiting(endpoint: Document, caller: Caller) -> None:
+    """Raises Denied for an endpoint whose deliveries, also those that wait, were chosen by what is hidden from the
+    caller, who could have them sent elsewhere."""
+    if application_of(endpoint) is not None:
+        return  # it has the masks of its application at any time
+    hidden = sorted({*caller.masks} - {*endpoint["masks"]})
+    for name, fields in _CONDITIONS.items():
+        if endpoint.get(name) and (field := reveals(hidden, fields)) is not None:
+            detail = f"{field} is hidden from this credential, and {name} of the endpoint would reveal it"
+            raise Denied(403, detail, kind=HIDDEN_FIELD)
+    if hidden and endpoint.get("filter"):
+        detail = f"{hidden[0]} is hidden from this credential, and filter of the endpoint may reveal it"
+        raise Denied(403, detail, kind=HIDDEN_FIELD)
 
 
 def _with_secret(shown: Document, made: Made, status: int) -> Response:

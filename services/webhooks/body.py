@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, Field
 
+from services.webhooks.expressions import BadExpression
 from services.webhooks.subscription import rendered
 from shared.access.lineage import DerivedFrom, Label
 from shared.access.masks import masked
@@ -148,7 +149,11 @@ def body_of(change: Document, masks: list[str], *, erased: bool = False) -> Docu
 
 def encoded(body: Document, template: str | None) -> bytes:
     """The bytes that are signed and sent. Raises BadExpression, and ValueError for a body that is too large."""
-    raw = orjson.dumps(rendered(template, body), option=orjson.OPT_UTC_Z)
+    try:
+        raw = orjson.dumps(rendered(template, body), option=orjson.OPT_UTC_Z)
+    except orjson.JSONEncodeError as error:
+        # Of an expression itself (&name), of half a character, of a number beyond 64 bits.
+        raise BadExpression(f"the template makes what JSON cannot contain: {error}") from None
     if len(raw) > MOST_BYTES:
         raise ValueError(f"the body has {len(raw)} bytes, more than {MOST_BYTES}")
     return raw

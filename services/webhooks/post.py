@@ -5,11 +5,10 @@ The name is resolved once per connection, every address is checked, and the conn
 proxies nor redirects are followed.
 """
 
-import asyncio
 import socket
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,12 +17,17 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from services.webhooks.addresses import Network, parsed, refusal
+from services.webhooks.urls import PORT
+from shared.contracts.limits import LARGEST, Most, Owner
+from shared.http.fair_pool import FairPool
 
 TIMEOUT_SECONDS, CONNECT_SECONDS = 15.0, 5.0
 #: Bytes of an answer that are kept.
 KEPT_BYTES = 1_024
 _CONNECTIONS = 400
-_PORT = 443
+_RESOLVING = 16
+#: Whose endpoint is sent to. aiohttp resolves names in a task of its own, which has the context of the attempt.
+TENANT: ContextVar[str] = ContextVar("tenant", default="")
 
 
 class Refused(OSError):
@@ -45,44 +49,15 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
 
-def check_url(url: str, allowed: Sequence[Network]) -> str | None:
-    """Why ``url`` cannot be an endpoint; None if it can. What its name resolves to is checked at each attempt.
-    Plain HTTP and other ports than 443 are for networks in ``allowed``."""
-    if len(url) > 2_000 or not url.isascii() or any(ord(letter) <= 32 or ord(letter) == 127 for letter in url):
-        return "must have at most 2,000 ASCII characters and no spaces; write other letters of a name as xn--…"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        return f"is no URL: {error}"
-    if parts.scheme not in ("https", "http") or not parts.hostname or "\\" in url:
-        return "must begin with https:// and name a host"
-    if parts.username is not None or parts.password is not None:
-        return "must not contain a user name or password; use headers"
-    if parts.fragment:
-        return "must not have a fragment (#…)"
-    if not allowed:
-        if parts.scheme != "https":
-            return "must begin with https://; plain HTTP is for the networks in KITH_WEBHOOK_ALLOW"
-        if port not in (None, _PORT):
-            return f"must use port {_PORT}; other ports are for the networks in KITH_WEBHOOK_ALLOW"
-    try:
-        address = parsed(parts.hostname)
-    except ValueError:
-        return None
-    if (reason := refusal(address, allowed)) is not None:
-        return f"{reason}; KITH_WEBHOOK_ALLOW permits networks of one's own"
-    return None
-
-
 class Poster:
     """Sends requests on the running event loop. ``allowed`` are networks that are permitted although they are not
     public. ``ssl`` replaces the certificate check's context, for tests."""
 
     def __init__(self, allowed: Sequence[Network] = (), *, ssl: Any = True) -> None:
         self._allowed = tuple(allowed)
-        # Resolving is a blocking call. A slow name server must not hold up the threads of other work.
-        self._threads = ThreadPoolExecutor(16, thread_name_prefix="webhook-dns")
+        # Resolving is a blocking call. A slow name server must not hold up the threads of other work, nor names of
+        # other tenants' endpoints.
+        self._threads = FairPool("webhook-dns", _RESOLVING, Most(LARGEST, LARGEST, LARGEST))
         self._sessions = {
             scheme: aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
@@ -106,7 +81,7 @@ class Poster:
     async def close(self) -> None:
         for session in self._sessions.values():
             await session.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
         """One attempt. Never raises for what the other side does."""
@@ -136,20 +111,19 @@ class Poster:
             return
         if (reason := refusal(address, self._allowed)) is not None:
             raise Refused(reason)
-        if scheme != "https" or port != _PORT:
-            raise Refused(f"public addresses are reached by HTTPS on port {_PORT} only")
+        if scheme != "https" or port != PORT:
+            raise Refused(f"public addresses are reached by HTTPS on port {PORT} only")
 
 
 class _Resolver(AbstractResolver):
-    def __init__(self, threads: ThreadPoolExecutor, check: Any, scheme: str) -> None:
+    def __init__(self, threads: FairPool, check: Any, scheme: str) -> None:
         self._threads, self._check, self._scheme = threads, check, scheme
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)
+        found = await self._threads.run(
+            Owner(TENANT.get(), host), socket.getaddrinfo, host, port, family, socket.SOCK_STREAM
         )
         for _, _, _, _, address in found:
             self._check(self._scheme, str(address[0]), port)

@@ -18,7 +18,8 @@ from services.webhooks import schedule, signing
 from services.webhooks.applications import application_of, must_wait
 from services.webhooks.metrics import SenderMetrics
 from services.webhooks.pace import Paces
-from services.webhooks.post import Answer
+from services.webhooks.places import Places
+from services.webhooks.post import TENANT, Answer
 from services.webhooks.queue import Changes, Place, Queue, Settled, place_of
 from services.webhooks.rendering import Known, Renderer
 from shared.contracts.errors import Stale, Unavailable
@@ -57,7 +58,7 @@ class Parts:
     poster: Posting
     metrics: SenderMetrics
     threads: Callable[[Callable[[], Any]], Awaitable[Any]]
-    under_way: asyncio.Semaphore
+    under_way: Places
     paces: Paces = field(default_factory=Paces)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     jitter: Callable[[], float] = random.random
@@ -107,6 +108,8 @@ class Sender:
 
     async def run(self) -> None:
         """Ends when it is cancelled, once what was sent is stored as far as possible."""
+        # For all tasks that begin here: names are resolved in turns between tenants.
+        TENANT.set(self.endpoint["tenant"])
         storing = asyncio.create_task(self._while_up(self._store_all))
         try:
             await self._while_up(self._load, once=True)
@@ -259,7 +262,7 @@ class Sender:
         if request.failed is not None:
             self._outcome(delivery, Answer(0, error=request.failed), "given_up")
             return
-        async with parts.under_way:
+        async with parts.under_way.place(endpoint["tenant"]):
             if not self._may_send():
                 self._again(delivery["subject"])
                 return

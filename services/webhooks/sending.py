@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,17 +16,21 @@ from services.webhooks.leases import LEASE, Leases
 from services.webhooks.log_reader import LogReader
 from services.webhooks.metrics import SenderMetrics
 from services.webhooks.notice import disabled_notices
+from services.webhooks.places import Places
 from services.webhooks.post import Poster
 from services.webhooks.queue import Changes, Queue
 from services.webhooks.rendering import Renderer
 from services.webhooks.sender import MOST_QUEUED, Parts, Sender
 from shared.contracts.errors import Stale, Unavailable
+from shared.contracts.limits import LARGEST, Most, Owner
+from shared.http.fair_pool import FairPool
 from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
 
-#: Requests under way at once, of all endpoints.
+#: Requests under way at once, of all endpoints; half of them of one tenant's.
 MOST_UNDER_WAY = 200
+_THREADS = 8
 _LOOK_SECONDS = 1.0
 _RENEW_SECONDS = LEASE.total_seconds() / 6
 _PURGE_SECONDS = 600.0
@@ -67,6 +71,7 @@ class Sending:
         self._open_log, self._tell = open_log, tell
         self._log_reader: LogReader | None = None
         self._feed = feed(self._reader)
+        self._pool = FairPool("webhooks", _THREADS, Most(LARGEST, LARGEST, LARGEST))
         self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
@@ -88,16 +93,11 @@ class Sending:
 
     async def _main(self) -> None:
         poster = Poster(self._allowed)
-        pool = ThreadPoolExecutor(8, thread_name_prefix="webhooks")
         feeding = ThreadPoolExecutor(1, thread_name_prefix="webhook-feed")
         loop = asyncio.get_running_loop()
 
-        def threads(call: Callable[[], Any]) -> Awaitable[Any]:
-            return loop.run_in_executor(pool, call)
-
-        parts = Parts(
-            self._queue, self._renderer, poster, self._metrics, threads, asyncio.Semaphore(MOST_UNDER_WAY)
-        )
+        threads = self._threads_of("", self._process)
+        parts = Parts(self._queue, self._renderer, poster, self._metrics, threads, Places(MOST_UNDER_WAY))
         fed: asyncio.Future[Any] | None = None
         try:
             while not self._stopping.is_set():
@@ -119,8 +119,13 @@ class Sending:
             await asyncio.gather(*(each.task for each in self._running.values()), return_exceptions=True)
             await self._release(threads)
             await poster.close()
-            pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.close()
             feeding.shutdown(wait=False, cancel_futures=True)
+
+    def _threads_of(self, tenant: str, key: str) -> Callable[[Callable[[], Any]], Awaitable[Any]]:
+        """Runs blocking calls in turns: between tenants, then between their endpoints. The process is one of
+        them, so that its leases do not wait for anybody's queue."""
+        return lambda call: self._pool.run(Owner(tenant, key), call)
 
     async def _release(self, threads: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
         """Let other processes send at once."""
@@ -176,7 +181,8 @@ class Sending:
             running = self._running.get(id)
             return running is not None and time.monotonic() < running.until
 
-        sender = Sender(endpoint, parts, may_send)
+        own = replace(parts, threads=self._threads_of(endpoint["tenant"], id))
+        sender = Sender(endpoint, own, may_send)
         # It is ended, and another one begun, by the next look if it fails.
         task = asyncio.create_task(sender.run(), name=f"webhooks {id}")
         task.add_done_callback(lambda done: self._ended(id, done))

@@ -6,8 +6,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 
-from shared.access.guard import Access, secure
+from shared.access.guard import Access
 from shared.access.head import HeadAsGet
+from shared.access.routes import secure
 from shared.http.health import add_health
 from shared.http.paths import EncodedSlashes
 from shared.http.reference import add_reference

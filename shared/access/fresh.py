@@ -21,7 +21,7 @@ STALE_SECONDS = 15 * 60.0
 _MOST = 10_000
 #: How long a request waits for a read: with an earlier result to fall back on, and without one.
 _PATIENCE_SECONDS, _GIVE_UP_SECONDS = 0.5, 4.0
-#: What would refuse a request is read again if it is older than this: it may be from before the credential.
+#: How long after a read begins the next one of the same document that would refuse a request.
 _DOUBTED_SECONDS = 0.05
 
 
@@ -29,6 +29,8 @@ _DOUBTED_SECONDS = 0.05
 class _Read(Generic[T]):
     found: T | None
     at: float
+    #: Reads are numbered as they begin.
+    number: int
 
 
 class FreshReads(Generic[T]):
@@ -52,26 +54,38 @@ class FreshReads(Generic[T]):
         self._unknown: LRUCache[str, _Read[T]] = LRUCache(_MOST)
         self._reading: dict[str, asyncio.Task[T | None]] = {}
         self._away = False
+        self._begun = 0
         # Threads of its own: no other work delays the check of a credential. What was read before does not wait
         # for reads of what may not exist.
         self._rereading = ThreadPoolExecutor(2, thread_name_prefix=f"known-{threads}")
         self._searching = ThreadPoolExecutor(2, thread_name_prefix=f"new-{threads}")
 
     async def get(self, id: str, accept: Callable[[T], bool] = lambda _: True) -> T | None:
-        """The document, None where there is none. One that ``accept`` refuses is read again, unless it was read
-        within ``_DOUBTED_SECONDS``. Raises Unavailable when it was not read recently and cannot be read now."""
-        read = self._known.get(id) or self._unknown.get(id)
-        age = None if read is None else self._clock() - read.at
-        if read is not None and age is not None:
-            doubted = read.found is not None and not accept(read.found)
-            if age < (_DOUBTED_SECONDS if doubted else self._fresh):
+        """The document, None where there is none. One that ``accept`` refuses may have been read before the
+        credential was made: only a read that begins after the call returns such a one, at most twenty a second.
+        Raises Unavailable when it was not read recently and cannot be read now."""
+        begun, read = self._begun, self._last(id)
+        if read is not None and (age := self._clock() - read.at) < self._fresh:
+            if read.found is None or accept(read.found):
                 return read.found
+            await asyncio.sleep(max(0.0, _DOUBTED_SECONDS - age))
+            if (running := self._reading.get(id)) is not None:
+                await asyncio.wait([running], timeout=_GIVE_UP_SECONDS)
+            if (latest := self._last(id)) is not None and latest.number > begun:
+                return latest.found
+        return await self._read(id, read)
+
+    def _last(self, id: str) -> _Read[T] | None:
+        return self._known.get(id) or self._unknown.get(id)
+
+    async def _read(self, id: str, read: _Read[T] | None) -> T | None:
+        """The document as it is now; while that cannot be read, as it was in ``read``, the last result."""
         task = self._reading.get(id)
         if task is None or task.done():
             task = asyncio.create_task(self._load(id))
             self._reading[id] = task
             task.add_done_callback(lambda done: self._done(id, done))
-        lasting = read is not None and read.found is not None and age is not None and age < self._stale
+        lasting = read is not None and read.found is not None and self._clock() - read.at < self._stale
         if lasting and self._away:
             assert read is not None
             return read.found  # a failing read takes seconds, and one is in progress
@@ -89,6 +103,7 @@ class FreshReads(Generic[T]):
     async def _load(self, id: str) -> T | None:
         # The time before the read: what was revoked must not stay valid for longer than promised.
         at = self._clock()
+        self._begun = number = self._begun + 1
         try:
             threads = self._rereading if id in self._known else self._searching
             found = await asyncio.get_running_loop().run_in_executor(threads, self._find, id)
@@ -96,7 +111,7 @@ class FreshReads(Generic[T]):
             self._away = True
             raise
         self._away = False
-        (self._unknown if found is None else self._known)[id] = _Read(found, at)
+        (self._unknown if found is None else self._known)[id] = _Read(found, at, number)
         (self._known if found is None else self._unknown).pop(id, None)
         return found
 

@@ -1,54 +1,35 @@
-"""Access control of an HTTP service: every route is guarded, by its declaration or as an administrative act."""
+"""Access control of an HTTP service: whose a request is and what it may do, and what a route learns of that.
+
+Every route is guarded (``routes.py``), by its declaration or as an administrative act.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Annotated, Any, Protocol
 
-import orjson
-from fastapi import Depends, FastAPI, Header, Request, Response
-from fastapi.routing import APIRoute
-from pydantic import BaseModel
-from starlette.datastructures import MutableHeaders
+from fastapi import Depends, Header, Request
 
 from shared.access.audit import Act, Audit
-from shared.access.binding import bind
 from shared.access.cursor_key import OwnKey
 from shared.access.event_days import EventDays
-from shared.access.masks import hidden_order, masked, with_masks
-from shared.access.openapi import document_access
-from shared.access.query import Parameters
 from shared.access.quota import Quotas, What
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Tenant
 from shared.contracts.limits import Owner, of_address
 from shared.http.addresses import Proxies
-from shared.http.bodies import Room, with_limits
+from shared.http.bodies import Room
 from shared.http.caller import SCOPES, Caller, Denied, forbidden, unauthorized
-from shared.http.contention import Contention
-from shared.http.costs import Cost, cost_of
 from shared.http.cursors import CursorKey, Cursors
-from shared.http.fair_pool import FairPool
 from shared.http.limits import Limits
-from shared.http.problems.client import HIDDEN_FIELD, RATE_LIMITED, WRONG_TENANT
-from shared.http.processor import Processor
+from shared.http.problems.client import WRONG_TENANT
 from shared.http.refusals import OF_ADDRESS, Refusals
-from shared.http.scopes import Need, need_of, takes_any_parameter
-from shared.http.server import SECURITY_HEADERS, Refusal, problem
-from shared.http.shares import Share
-from shared.http.streams import WhileValid, is_streamed
-from shared.http.work import CURRENT, Work, blocking, off_the_loop
+from shared.http.scopes import Need
 
 TENANT_HEADER = "Kith-Tenant"
 _OPEN = frozenset(SCOPES)
 #: Parameters that choose a part of a list.
 _PAGING = ("cursor", "limit")
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Credentials(Protocol):
@@ -194,96 +175,9 @@ class Access:
         raise unauthorized("credentials of this kind are not accepted here")
 
 
-class GuardedRoute(APIRoute):
-    """A route that admits only authorised callers, accepts only the parameters that it declares, and hides masked
-    fields and everything derived from them. A function that blocks works in the turn of its caller."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        super().__init__(path, off_the_loop(endpoint, lambda: self.response_model), **options)
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        need = need_of(self.endpoint)
-        parameters = Parameters(self.dependant)
-        any_parameter = takes_any_parameter(self.endpoint)
-        answer_model = self.response_model
-        model = answer_model if isinstance(answer_model, type) and issubclass(answer_model, BaseModel) else None
-
-        async def guarded(request: Request) -> Response:
-            access: Access = request.app.state.access
-            if access.lets_anyone(need):
-                owner = of_address(request.client.host if request.client else "")
-                return await answered(_shared_out(request, owner, self.endpoint))
-            try:
-                caller = await access.admit(request, *need.scopes)
-            except Denied as refused:
-                if refused.status == 401:
-                    await access.denied(request)
-                raise
-            request.scope["kith.caller"] = caller
-            if caller.purpose is not None:
-                bind(request, need.purpose, caller.purpose)
-            try:
-                answer = await answered(_shared_out(request, owner_of(caller), self.endpoint), caller)
-            except (Denied, Refusal) as refused:
-                if _status(refused) == RATE_LIMITED.status:
-                    await access.refusals.wait(owner_of(caller))
-                raise
-            return WhileValid(answer, lambda: access.still_admits(request)) if is_streamed(answer) else answer
-
-        async def answered(request: Request, caller: Caller | None = None) -> Response:
-            given = request.query_params.multi_items()
-            if not any_parameter and (problem := parameters.refused(given)) is not None:
-                return problem
-            if caller is None:
-                return await handle(request)
-            # The purpose that a credential is bound to is not the caller's choice, and tells them nothing.
-            chosen = given if caller.purpose is None else [pair for pair in given if pair[0] != "purpose"]
-            parameters.check_scopes(caller, chosen)
-            if not caller.masks:
-                return await handle(request)
-            parameters.check(caller.masks, chosen, request.path_params)
-            values = parameters.values(given)
-            if model is not None:
-                check_order(model, caller.masks, values)
-            if need.masks_itself:
-                return await handle(request)
-            return await blocking(_hidden, await handle(request), caller, model, values)
-
-        return guarded
-
-
-def secure(app: FastAPI, access: Access) -> None:
-    """Guard every route that is added from now on, and add the security headers and the quota to every answer."""
-    limits = access.limits
-    app.state.access = access
-    app.state.processor = Processor(speed=Contention().share)
-    app.state.pools = pools_of(limits, app.state.processor)
-    app.state.bodies = Share("MiB of request bodies in memory", limits.bodies, unit=2**20)
-    app.router.route_class = GuardedRoute
-    app.add_middleware(_Headers)
-    document_access(app)
-
-    @app.exception_handler(Denied)
-    async def denied(_: Request, error: Denied) -> Response:
-        return problem(error.status, error.detail, error.headers, kind=error.kind)
-
-
-def check_order(model: type[BaseModel], masks: Sequence[str], parameters: Mapping[str, Any]) -> None:
-    """Raise Denied (403) for an answer that reveals a masked field even where its values are masked."""
-    if (found := hidden_order(model, masks, parameters)) is not None:
-        name, field = found
-        detail = f"{field} is hidden from this credential, and the order or choice of {name} would reveal it"
-        raise Denied(403, detail, kind=HIDDEN_FIELD)
-
-
 def owner_of(caller: Caller) -> Owner:
     """The one whom the work of ``caller`` counts for."""
     return Owner(caller.tenant, caller.key, caller.bound)
-
-
-def _status(refused: Denied | Refusal) -> int:
-    return refused.status if isinstance(refused, Denied) else refused.status_code
 
 
 def held_by(request: Request) -> ExitStack:
@@ -296,45 +190,6 @@ def room_of(request: Request) -> Room:
     """The memory for the request's body."""
     room: Room = request.scope["kith.room"]
     return room
-
-
-def pools_of(limits: Limits, processor: Processor | None = None) -> dict[Cost, FairPool]:
-    """Threads for work of each cost. No work waits for work of another cost; all share ``processor``."""
-    heavy, waiting = limits.heavy_threads, limits.heavy_waiting
-    # One of the usual four: a second query of a tenant would slow down the others more than it helps the first.
-    share = max(1, heavy // 4)
-    pool = partial(FairPool, processor=processor)
-    return {
-        Cost.DOCUMENT: pool("document", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 4)),
-        # Most of it is Python's work, as is that of measures: one thread computes at a time.
-        Cost.LIST: pool("list", limits.threads, limits.waiting, per_tenant=max(1, limits.threads // 8)),
-        Cost.QUERY: pool("query", heavy, waiting, what="queries waiting", per_tenant=share),
-        Cost.MEASURE: pool("measure", heavy, waiting, what="measures waiting", per_tenant=share),
-        Cost.COMPUTATION: _computing(limits),
-    }
-
-
-def _computing(limits: Limits) -> FairPool:
-    """A thread for each process that computes, of which a tenant has half; without processes they are those of
-    measures."""
-    threads = limits.measure_processes or limits.heavy_threads
-    share = max(1, threads // (2 if limits.measure_processes else 4))
-    return FairPool("computation", threads, limits.heavy_waiting, what="measures waiting", per_tenant=share)
-
-
-def _shared_out(request: Request, owner: Owner, endpoint: Any) -> Request:
-    """``request`` of ``owner``: its body is limited, and what blocks waits for its turn."""
-    state = request.app.state
-    cost = cost_of(endpoint, request.path_params)
-    room = Room(state.bodies, owner, held_by(request))
-    request.scope["kith.room"] = room
-    if (connection := request.scope.get("kith.connection")) is not None:
-        connection.belongs_to(owner)
-    limited = with_limits(request, room, state.access.limits.body_seconds)
-    # What writes is finished. One document takes less time than to notice that nobody waits for it.
-    endable = request.method == "GET" and cost is not Cost.DOCUMENT
-    CURRENT.set(Work(state.pools[cost], owner, limited if endable else None))
-    return limited
 
 
 async def caller_of(request: Request) -> Caller:
@@ -374,54 +229,3 @@ CallerOf = Annotated[Caller, Depends(caller_of)]
 TenantOf = Annotated[str, Depends(tenant_of)]
 CursorsOf = Annotated[Cursors, Depends(cursors_of)]
 AccessOf = Annotated[Access, Depends(access_of)]
-
-
-def _hidden(
-    answer: Response, caller: Caller, model: type[BaseModel] | None, parameters: dict[str, Any]
-) -> Response:
-    if answer.status_code >= 400:
-        return answer
-    kind = answer.headers.get("content-type", "").partition(";")[0]
-    body = getattr(answer, "body", None)
-    if kind != "application/json" or body is None:
-        raise Denied(
-            403,
-            "this answer cannot be masked, but the credential has masks; use one without masks",
-            kind=HIDDEN_FIELD,
-        )
-    content = orjson.loads(body)
-    if not isinstance(content, dict):
-        content = {"items": content}
-    if model is None:
-        shown = with_masks(content, caller.masks)
-    else:
-        shown = masked(content, model, caller.masks, parameters)
-    return Response(orjson.dumps(shown), answer.status_code, media_type="application/json")
-
-
-class _Headers:
-    """ASGI middleware: adds headers, and gives back what the request has taken."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                if scope.get("scheme") == "https":
-                    headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-                if (quota := scope.get("kith.quota")) is not None:
-                    for name, value in quota.headers().items():
-                        headers.setdefault(name, value)
-            await send(message)
-
-        with ExitStack() as held:
-            scope["kith.held"] = held
-            await self._app(scope, receive, with_headers)

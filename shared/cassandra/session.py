@@ -13,6 +13,8 @@ from shared.contracts.errors import ConfigurationError, NotPrepared, Unavailable
 TIMEOUT_SECONDS = 12.0
 #: What Cassandra says of a statement about a keyspace or table that is not there (before 4.0 and since).
 _ABSENT = re.compile(r"unconfigured table|(keyspace|table) \S+ does not exist", re.IGNORECASE)
+#: And of one about a column that somebody has dropped or renamed: it names table and column, and no value.
+_OTHER_COLUMNS = re.compile(r"undefined column name \S+( in table [\w.]+)?", re.IGNORECASE)
 
 
 @contextmanager
@@ -37,6 +39,10 @@ def translated() -> Iterator[None]:
     try:
         yield
     except InvalidRequest as error:
+        if other := _OTHER_COLUMNS.search(str(error)):
+            raise Unavailable(
+                f"Cassandra has Kith's tables with other columns, and somebody has to change that: {other[0]}"
+            ) from error
         if not _ABSENT.search(str(error)):
             raise
         advice = "run `kith rebuild cassandra`, which makes and fills them, and keep `kith cassandra` running"

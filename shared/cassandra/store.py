@@ -24,7 +24,7 @@ class CassandraTables:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._connection: Lazy[tuple[Any, Any]] = Lazy(lambda: connect(address))
+        self._connection: Lazy[tuple[Any, Any]] = Lazy(lambda: connect(address), _shut_down)
         self._statements: dict[str, Any] = {}
 
     def prepare(self) -> None:
@@ -125,8 +125,7 @@ class CassandraTables:
             self._connected().execute(f"DROP KEYSPACE IF EXISTS {self._keyspace}", timeout=60)
 
     def close(self) -> None:
-        if (connection := self._connection.take()) is not None:
-            connection[0].shutdown()
+        self._connection.close()
         self._statements = {}
 
     @property
@@ -161,6 +160,10 @@ class CassandraTables:
             if not good:
                 raise result
         return [list(result) for _, result in found]
+
+
+def _shut_down(connection: tuple[Any, Any]) -> None:
+    connection[0].shutdown()
 
 
 def _found(table: str, row: Sequence[Any]) -> Found:

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from shared.local.artifacts import fetched
-from shared.local.java import find_java
+from shared.local.java import environment, find_java
 from shared.local.private import private_folder, write_private
 from shared.local.processes import Process, free_ports, running
 
@@ -119,6 +119,7 @@ class CassandraServer:
             str(fetched("cassandra") / "*"),
             "org.apache.cassandra.service.CassandraDaemon",
         ]
+        self.process.env = environment()
         self.process.start()
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
@@ -209,7 +210,10 @@ class CassandraServer:
         return True
 
 
-def server(folder: Path, log: Path) -> AbstractContextManager[CassandraServer]:
-    """A node with its data in ``folder``, for the time of the block. Raises ConfigurationError, ProcessFailed."""
+def server(
+    folder: Path, log: Path, settings: Mapping[str, object] | None = None
+) -> AbstractContextManager[CassandraServer]:
+    """A node with its data in ``folder`` and these further settings of cassandra.yaml, for the time of the block.
+    Raises ConfigurationError, ProcessFailed."""
     port, storage_port = free_ports(2)
-    return running(CassandraServer(folder, port, storage_port, log, secured=True))
+    return running(CassandraServer(folder, port, storage_port, log, secured=True, settings=settings))

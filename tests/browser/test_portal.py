@@ -23,7 +23,7 @@ from tests.browser.portal_site import Portal, portal
 from tests.browser.site import Watched, assert_contrast, rows
 from tests.conftest import Addresses
 from tests.support.receiver import receiver
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 HOSTILE = '<img src=x onerror="document.title=1">&amp;Bonus'
 COLOURS: list[Literal["light", "dark"]] = ["light", "dark"]
@@ -248,7 +248,12 @@ def test_the_code_to_copy_works_as_it_is_shown(page: Page, site: Portal, tmp_pat
         shown(page, "Get a token, call an API", language, file)
         environment = {**os.environ, "KITH_CLIENT_SECRET": made.secret_text, "no_proxy": "*"}
         done = subprocess.run(
-            [*program, file], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [*program, file],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         [relation] = orjson.loads(done.stdout)["items"]

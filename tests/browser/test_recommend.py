@@ -5,11 +5,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.site import Site, assert_contrast, rows
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 def answered(site: Site, path: str) -> dict[str, list[dict[str, object]]]:
     found: dict[str, list[dict[str, object]]] = httpx.get(
-        f"http://127.0.0.1:{site.intelligence.port}{path}", trust_env=False
+        f"http://127.0.0.1:{site.intelligence.port}{path}", trust_env=False, timeout=PATIENCE_SECONDS
     ).json()
     return found
 

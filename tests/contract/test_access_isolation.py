@@ -394,7 +394,7 @@ def parameters_of(market: Market, found: Found, measure: str) -> list[Document]:
 
 
 @pytest.mark.parametrize("found", every_route(), ids=str)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data(), tenant=tenants)
 def test_no_answer_holds_what_is_another_tenants(
     market: Market, found: Found, data: st.DataObject, tenant: str
@@ -443,7 +443,7 @@ def test_no_answer_holds_what_is_another_tenants(
 
 
 @given(data=st.data(), tenant=tenants)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_what_is_asked_by_the_other_tenants_names_is_not_there(
     market: Market, data: st.DataObject, tenant: str
 ) -> None:
@@ -610,7 +610,7 @@ def damaged(draw: Any, token: str) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data(), tenant=tenants, number=st.integers(0, len(LISTS) - 1))
 def test_no_list_takes_a_token_that_it_has_not_made(
     market: Market, tokens: dict[tuple[str, int], str], data: st.DataObject, tenant: str, number: int

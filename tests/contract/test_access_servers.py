@@ -105,7 +105,7 @@ def test_relations_seals_what_comes_past_the_door(secured: Secured, clients: Cli
     publisher = open_publisher(secured.settings)
     publisher.send(
         [broken._replace(value=broken.value.replace(b'"Ann Berg"', b"5")), message(past, TOPICS)]
-    ).result(30)
+    ).result(PATIENCE_SECONDS)
     publisher.close()
     clients.wait("relations", "/v1/consumers/past", has(personal={"name": NAME}))
     with ExitStack() as stop:
@@ -194,7 +194,8 @@ def topics_of(answer: httpx.Response) -> set[str]:
 
 
 def _status_of(url: str, token: str) -> int:
-    return httpx.get(url, headers={"Authorization": f"Bearer {token}"}, trust_env=False).status_code
+    shown = {"Authorization": f"Bearer {token}"}
+    return httpx.get(url, headers=shown, trust_env=False, timeout=PATIENCE_SECONDS).status_code
 
 
 @works

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -229,8 +229,10 @@ def test_sealed_values_that_nobody_opens_stay_empty(world: ExportsWorld) -> None
 
 
 def test_headers_say_what_it_is_and_of_when(world: ExportsWorld) -> None:
-    # The moment is that of MongoDB's last write, which a server without work makes every ten seconds.
-    before = datetime.now(UTC) - timedelta(seconds=15)
+    # The moment is that of MongoDB's last write, to the second.
+    before = datetime.now(UTC).replace(microsecond=0)
+    durable = {"w": "majority"}
+    world.database.client["admin"].command("appendOplogNote", 1, data={}, writeConcern=durable)
     answer = world.get("/v1/export/aggregates", format="parquet")
     assert answer.headers["content-type"] == "application/vnd.apache.parquet"
     assert before <= datetime.fromisoformat(answer.headers["kith-as-of"]) <= datetime.now(UTC)

@@ -27,6 +27,7 @@ from tests.support.analytics_driver import get
 from tests.support.builders import OPEN
 from tests.support.exports_world import ExportsWorld
 from tests.support.measures_world import CAFES, left
+from tests.support.waiting import PATIENCE_SECONDS
 
 #: As Excel and Power BI send them (Power Query, 2026).
 MASHUP = {
@@ -408,7 +409,8 @@ def test_links_are_right_behind_a_proxy_and_reflect_no_host(world: ExportsWorld)
 
 
 def test_power_query_gets_an_absolute_context(address: str) -> None:
-    body = httpx.get(f"{address}Relations", headers={**MASHUP, "Host": "evil.example"}, trust_env=False).json()
+    asked = {**MASHUP, "Host": "evil.example"}
+    body = httpx.get(f"{address}Relations", headers=asked, trust_env=False, timeout=PATIENCE_SECONDS).json()
     assert body["@odata.context"] == f"{address}$metadata#Relations"
 
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,9 +20,13 @@ from services.intelligence.schema import COLLECTIONS as INTELLIGENCE
 from services.privacy.erasures import CACHE_SECONDS, STEPS
 from services.relations.fact_documents import without_digest
 from shared.access.apps import compliance
-from shared.access.apps.schema import NOTICES, RECEIPTS
+from shared.access.apps.model import App
+from shared.access.apps.mongo import MongoApps
+from shared.access.apps.schema import COLLECTIONS as APPS
+from shared.access.apps.schema import NOTICES, RECEIPTS, REGISTER
 from shared.access.audit import MemoryAuditLog, Recorder
 from shared.access.guard import Access
+from shared.access.masks import MASK
 from shared.contracts import codec
 from shared.erasure.records import erasure_id, hashed
 from shared.http.caller import Caller
@@ -159,6 +164,38 @@ def test_a_copy_of_a_consumers_data_is_told_to_whom_they_agree(services: Service
         assert services.call("GET", f"/v1/consumers/{consumer}/export").status_code == 200
     [notice] = services.database[NOTICES].find()
     assert (notice["topic"], notice["consumer_id"], notice["apps"]) == ("consumer.exported", "ann", [app])
+
+
+def test_an_export_names_whom_somebody_has_ever_agreed_to(mongo_database: Mongo) -> None:
+    world = Services(mongo_database, Access(Everyone(), audit=Recorder(MemoryAuditLog(), lambda: NOW)))
+    prepare(mongo_database, APPS)
+    store = MongoApps(mongo_database)
+    letters = {"now": "a", "before": "b", "elsewhere": "c", "deleted": "d", "never": "e", "made up": "f"}
+    ids = {name: "app_" + letter * 16 for name, letter in letters.items()}
+    for name in ("now", "before", "elsewhere", "never"):
+        tenant = "other" if name == "elsewhere" else "default"
+        assert store.insert(App(ids[name], tenant, f"The app {name}", "approved", (), "0" * 64, NOW, "dev"))
+    # A consent may name what is no application of the tenant. The webhooks service has kept none of those, and has
+    # not come to the one that was granted last.
+    stated = {ids["now"]: True, ids["before"]: False, ids["elsewhere"]: True, ids["made up"]: True, "mail": True}
+    world.store([upserted("ann", consent=stated), upserted("bob")])
+    mongo_database[REGISTER].insert_one({"_id": "default:ann", "apps": [ids["before"], ids["deleted"]]})
+    mongo_database[REGISTER].insert_one({"_id": "other:bob", "apps": [ids["elsewhere"]]})
+
+    def asked(consumer: str, credential: str) -> Any:
+        headers = {"Authorization": f"Bearer kith_{credential}"}
+        return world.call("GET", f"/v1/consumers/{consumer}/export", headers=headers).json()
+
+    credential = "consumers:read,relations:read"
+    assert asked("ann", credential)["applications"] == [
+        {"app": ids["now"], "name": "The app now", "granted": True},
+        {"app": ids["before"], "name": "The app before", "granted": False},
+        {"app": ids["deleted"], "name": None, "granted": False},
+    ]
+    assert asked("bob", credential)["applications"] == []
+    masked = asked("ann", f"{credential}@masks=consent")
+    assert (masked["applications"], "applications" in masked["masked"]) == (MASK, True)
+    assert asked("ann", f"{credential}@purpose={ids['now']}")["applications"] is None
 
 
 @pytest.mark.parametrize("mode", ["anonymise", "delete"])
@@ -378,10 +415,17 @@ def test_an_export_of_many_relations_comes_in_pages(services: Services) -> None:
 
 
 class Everyone:
-    """A key's text is its scopes."""
+    """A key's text is its scopes, and after an ``@`` a purpose or a mask."""
 
     async def caller(self, text: str) -> Caller:
-        return Caller("default", frozenset(text.removeprefix("kith_").split(",")), name="ann", key="k1")
+        scopes, _, bound = text.removeprefix("kith_").partition("@")
+        caller = Caller("default", frozenset(scopes.split(",")), name="ann", key="k1")
+        match bound.split("="):
+            case ["purpose", purpose]:
+                return replace(caller, purpose=purpose)
+            case ["masks", field]:
+                return replace(caller, masks=(field,))
+        return caller
 
 
 def test_what_somebody_has_done_is_theirs_without_a_profile_too_and_reading_it_is_on_record(

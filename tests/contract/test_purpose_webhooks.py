@@ -1,6 +1,7 @@
 """Webhook endpoints of credentials that are bound to a purpose: whose they are, and what they tell of others."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,12 +31,13 @@ NEW = {"url": "https://app.example/", "types": ["relation.changed", "webhook.dis
 
 
 class Apps:
-    """A bearer's text is its purpose; ``kith_`` alone has none."""
+    """A bearer's text is its purpose, and after ``!`` its mask; ``kith_`` alone has neither."""
 
     async def caller(self, text: str) -> Caller:
-        purpose = text.removeprefix("kith_") or None
+        purpose, _, mask = text.removeprefix("kith_").partition("!")
         scopes = frozenset({"webhooks:manage", "relations:read"})
-        return Caller("acme", scopes, name=f"{purpose}", key=f"key-{purpose}", purpose=purpose, endpoints=2)
+        caller = Caller("acme", scopes, (mask,) if mask else (), purpose or "None", f"key-{purpose or None}")
+        return replace(caller, purpose=purpose or None, endpoints=5 if mask else 2)
 
 
 class World:
@@ -98,6 +100,22 @@ def test_the_purpose_is_that_of_the_credential_and_stays(world: World) -> None:
         answer = world.ask(purpose, "PATCH", f"{LIST}/{own}", {"purpose": None})
         assert (answer.status_code, "bound" in answer.json()["detail"]) == (422, True)
     assert world.ask("app_1", "PATCH", f"{LIST}/{own}", {"description": "mine"}).json()["purpose"] == "app_1"
+
+
+def test_who_sees_less_gets_nothing_sent_that_was_chosen_by_what_they_do_not_see(world: World) -> None:
+    kinds, chosen = world.made("", kinds=["purchase"]), world.made("", filter="data.after.amount > `1000`")
+    own = world.made("!amount", filter="data.after.rating > `3`")
+    elsewhere = {"url": "https://other.example/", "kinds": None, "filter": None}
+    for bearer, endpoint, says in (
+        ("!kind", kinds, "kind is hidden from this credential, and kinds of the endpoint would reveal it"),
+        ("!amount", chosen, "amount is hidden from this credential, and filter of the endpoint may reveal it"),
+        ("!kind", own, "kind is hidden from this credential, and filter of the endpoint may reveal it"),
+    ):
+        refused = world.ask(bearer, "PATCH", f"{LIST}/{endpoint}", elsewhere)
+        assert (refused.status_code, refused.json()["detail"]) == (403, says)
+    for bearer, endpoint in (("!amount", own), ("!amount", kinds), ("", chosen)):
+        assert world.ask(bearer, "PATCH", f"{LIST}/{endpoint}", elsewhere).status_code == 200
+    assert world.ask("", "GET", f"{LIST}/{kinds}").json()["masks"] == ["amount"]
 
 
 def test_a_credential_has_no_more_endpoints_than_its_quota(world: World) -> None:

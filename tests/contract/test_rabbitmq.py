@@ -17,6 +17,8 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from tests.support.rabbitmq import MemoryRabbit, real_rabbitmq
 
 SECONDS = 60
+#: Bytes in hand that no test but one comes near.
+MANY = 1_000_000
 
 
 class Rabbit(Protocol):
@@ -79,7 +81,7 @@ def test_a_message_arrives_as_it_was_sent(rabbit: Rabbit, name: str) -> None:
             {"cloudEvents:source": "shop", "n": 3, "yes": True},
         )
         assert await link.publish("p", "", [Outgoing(name, b"\x00body", properties)]) == 0
-        [delivery] = await take(await link.consume(name, 10), 1)
+        [delivery] = await take(await link.consume(name, 10, MANY), 1)
         assert (delivery.body, delivery.properties, delivery.redelivered) == (b"\x00body", properties, False)
         await link.close()
 
@@ -91,7 +93,7 @@ def test_what_is_not_acknowledged_comes_again_in_order_and_the_rest_does_not(rab
         link = await rabbit.connect()
         await link.declare(topology([name], None))
         await link.publish("p", "", plain(name, *(b"%d" % n for n in range(6))))
-        consumption = await link.consume(name, 4)
+        consumption = await link.consume(name, 4, MANY)
         first = await take(consumption, 4)
         await consumption.acknowledge(first[1].tag)
         unsettled = [*first[2:], *await take(consumption, 2)]
@@ -101,7 +103,7 @@ def test_what_is_not_acknowledged_comes_again_in_order_and_the_rest_does_not(rab
         with pytest.raises(Unavailable):
             await consumption.acknowledge(unsettled[-1].tag)
         again = await rabbit.connect()
-        deliveries = await take(await again.consume(name, 10), 4)
+        deliveries = await take(await again.consume(name, 10, MANY), 4)
         assert [delivery.body for delivery in deliveries] == [b"2", b"3", b"4", b"5"]
         assert all(delivery.redelivered for delivery in deliveries)
         # Without the count of deliveries: a dead letter is known again by what its message says.
@@ -116,11 +118,37 @@ def test_no_more_arrive_than_the_prefetch(rabbit: Rabbit, name: str) -> None:
         link = await rabbit.connect()
         await link.declare(topology([name], None))
         await link.publish("p", "", plain(name, *(b"%d" % n for n in range(5))))
-        consumption = await link.consume(name, 3)
+        consumption = await link.consume(name, 3, MANY)
         assert len(await take(consumption, 3)) == 3
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await consumption.take(1)
+        await link.close()
+
+    run(work)
+
+
+def test_large_messages_are_not_read_beyond_the_bytes_in_hand(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        await link.declare(topology([name], None))
+        large = [b"%d" % n * 500_000 for n in range(8)]
+        await link.publish("p", "", plain(name, *large))
+        consumption = await link.consume(name, 100, MANY)
+        found = await take(consumption, 2)
+        for missing in range(6, 0, -2):
+            # Two have as much as may be in hand; the others come once these are acknowledged.
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await consumption.take(1)
+            await consumption.acknowledge(found[-1].tag)
+            found += await take(consumption, 2)
+            assert len(found) == 8 - missing + 2
+        assert [delivery.body for delivery in found] == large
+        # What waits to be read keeps no connection from closing.
+        other = await rabbit.connect()
+        await other.publish("p", "", plain(name, *large))
+        await other.close()
         await link.close()
 
     run(work)
@@ -135,7 +163,7 @@ def test_changes_reach_the_queues_that_are_bound_and_others_are_counted(rabbit: 
         aside = QueueSpec(name, {"x-queue-type": "quorum"}, bound_to=f"f-{name}")
         await link.declare(Declared((ExchangeSpec(f"f-{name}", "fanout"),), (aside,)))
         assert await link.publish("p", f"f-{name}", plain("any", b"3", b"4")) == 0
-        deliveries = await take(await link.consume(name, 10), 2)
+        deliveries = await take(await link.consume(name, 10, MANY), 2)
         assert [delivery.body for delivery in deliveries] == [b"3", b"4"]
         await link.close()
 
@@ -151,9 +179,9 @@ def test_a_message_that_ends_its_consumer_too_often_is_laid_aside(rabbit: Rabbit
         await link.publish("p", "", plain(name, b"poison"))
         for _ in range(2):
             victim = await rabbit.connect()
-            await take(await victim.consume(name, 1), 1)
+            await take(await victim.consume(name, 1, MANY), 1)
             await victim.close()
-        [delivery] = await take(await link.consume(f"a-{name}", 1), 1)
+        [delivery] = await take(await link.consume(f"a-{name}", 1, MANY), 1)
         assert delivery.body == b"poison"
         await link.close()
 
@@ -205,7 +233,7 @@ def test_a_connection_that_is_closed_does_nothing(rabbit: Rabbit, name: str) -> 
         link = await rabbit.connect()
         await link.declare(topology([name], None))
         await link.close()
-        for attempt in (link.consume(name, 1), link.publish("p", "", plain(name, b"1"))):
+        for attempt in (link.consume(name, 1, MANY), link.publish("p", "", plain(name, b"1"))):
             with pytest.raises(Unavailable):
                 await attempt
 
@@ -216,7 +244,7 @@ def test_a_queue_that_is_deleted_ends_its_consumer(uri: str, name: str) -> None:
     async def work() -> None:
         link = await connect(uri)
         await link.declare(topology([name], None))
-        consumption = await link.consume(name, 1)
+        consumption = await link.consume(name, 1, MANY)
         other = await aiormq.connect(uri)
         await (await other.channel()).queue_delete(name)
         with pytest.raises(Unavailable, match="the queue is deleted"):
@@ -239,5 +267,13 @@ def test_a_wrong_password_is_named(uri: str) -> None:
     async def work() -> None:
         with pytest.raises(Unavailable, match="refuses the user"):
             await connect(uri.replace("kith:", "kith:x"))
+
+    run(work)
+
+
+def test_a_virtual_host_that_is_not_there_is_named(uri: str) -> None:
+    async def work() -> None:
+        with pytest.raises(Unavailable, match="refuses the user, or the virtual host"):
+            await connect(f"{uri.rstrip('/')}/nowhere")
 
     run(work)

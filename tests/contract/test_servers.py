@@ -156,14 +156,19 @@ def test_a_temporary_folder_is_removed() -> None:
     assert not data.parent.exists()
 
 
-def test_kafka_keeps_its_data_over_a_kill_and_on_other_ports(tmp_path: Path) -> None:
+def test_kafka_keeps_its_data_over_a_kill_and_on_other_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder of any name, whatever the locale."""
+    monkeypatch.setenv("LC_ALL", "C")
+    data = tmp_path / "Daten, für #1 = 東京"
     port, controller_port, port_2, controller_port_2 = free_ports(4)
-    server = KafkaServer(tmp_path / "kafka", port, controller_port, tmp_path / "kafka.log")
+    server = KafkaServer(data, port, controller_port, tmp_path / "kafka.log")
     server.start()
     create_topic(server.bootstrap)
     produce(server.bootstrap, b"first")
     server.kill()
-    server = KafkaServer(tmp_path / "kafka", port_2, controller_port_2, tmp_path / "kafka.log")
+    server = KafkaServer(data, port_2, controller_port_2, tmp_path / "kafka.log")
     server.start()
     produce(server.bootstrap, b"second")
     assert values(server.bootstrap) == [b"first", b"second"]

@@ -1,5 +1,6 @@
 """The parts of webhooks on the real servers, with a receiver that fails in every way."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ from shared.runtime.sequence_numbers import assign_numbers
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
 from tests.support.receiver import Received, Receiver, receiver
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 ALLOWED = networks(["127.0.0.0/8"])
 
@@ -113,7 +114,7 @@ class World:
             messages += assign_numbers(
                 [Message(self.topic, b"k", value, 0)], "relations@1/kith.relations/0", self._number - 1
             )[0]
-        self._publisher.send(messages).result(60)
+        self._publisher.send(messages).result(PATIENCE_SECONDS)
         for message in messages:
             self._log.append(message)
         return ids
@@ -318,12 +319,11 @@ def test_bodies_are_made_when_they_are_sent(world: World, there: Receiver) -> No
     assert sorted(entry["outcome"] for entry in world.log()) == ["delivered", "delivered", "dropped", "dropped"]
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_huge_answer_and_a_slow_one_are_cut(world: World, there: Receiver, monkeypatch: Any) -> None:
     monkeypatch.setattr("services.webhooks.post.TIMEOUT_SECONDS", 1.0)
 
     async def slow(_: Received) -> web.Response:
-        import asyncio
-
         await asyncio.sleep(3)
         return web.Response()
 
@@ -332,15 +332,23 @@ def test_a_huge_answer_and_a_slow_one_are_cut(world: World, there: Receiver, mon
     world.publish("ada", "bob")
     world.fold()
     with world.sending():
-        wait_for("both", lambda: len(world.log()) >= 2)
-    found = {entry["subject"]: entry for entry in world.log()}
-    assert found["consumer:ada"]["error"].startswith("no answer within")
-    assert found["consumer:bob"]["answer"] == "x" * 1024
+        # On a machine that stalls the other one comes too late as well, and once more.
+        wait_for("both", lambda: {("ada", "failed"), ("bob", "delivered")} <= outcomes(world))
+    late = [entry for entry in world.log() if entry["subject"] == "consumer:ada"]
+    assert all(entry["error"].startswith("no answer within") for entry in late)
+    [cut] = [entry for entry in world.log() if entry["outcome"] == "delivered"]
+    assert cut["answer"] == "x" * 1024
+
+
+def outcomes(world: World) -> set[tuple[str, str]]:
+    return {(entry["subject"].removeprefix("consumer:"), entry["outcome"]) for entry in world.log()}
 
 
 def test_a_dead_endpoint_gets_one_attempt_at_a_time_and_costs_others_nothing(
-    world: World, there: Receiver
+    world: World, there: Receiver, monkeypatch: Any
 ) -> None:
+    # Longer than the test takes, on whatever machine.
+    monkeypatch.setattr(schedule, "_FIRST_PAUSE", 300.0)
     dead = world.create("http://127.0.0.1:1/hook")
     world.create(there.url)
     ids = world.publish(*[f"c{n}" for n in range(60)])
@@ -350,7 +358,7 @@ def test_a_dead_endpoint_gets_one_attempt_at_a_time_and_costs_others_nothing(
         wait_for("failures", lambda: "failing_since" in world.state(dead))
         time.sleep(1.5)
         attempts = [entry for entry in world.log() if entry["endpoint"] == dead.endpoint["_id"]]
-    # The first ones were under way together; then the endpoint paused for five seconds.
+    # The first ones were under way together; then the endpoint paused.
     assert len(attempts) <= 17
     assert all("Connect" in entry["error"] for entry in attempts)
 

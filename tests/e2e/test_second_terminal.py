@@ -61,6 +61,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             json=[EVENT, PROFILE, {**EVENT, "id": "e3", "type": "no.such"}],
             headers={"Authorization": f"Bearer {started['api_key']}"},
             trust_env=False,
+            timeout=PATIENCE_SECONDS,
         )
         assert answer.json()["accepted"] == 2, answer.text
         wait_for("the events to be counted", lambda: sum(json.loads(run("status --json")[0])["lag"].values()) == 0)
@@ -167,7 +168,9 @@ def test_down_ends_everything_and_the_data_stays() -> None:
     with kith("up", "--json", "--data", str(folder), **FREE) as again:
         try:
             assert again.stdout is not None
-            started = json.loads(again.stdout.readline())
+            assert again.stderr is not None
+            line = again.stdout.readline()
+            started = json.loads(line) if line else pytest.fail(again.stderr.read())
             assert started["context"] == "shop"
             assert "Ada" in run("export consumers --personal --out -")[0]
             os.kill(again.pid, signal.SIGKILL)

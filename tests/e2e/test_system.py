@@ -36,7 +36,7 @@ from tests.support.end_to_end import (
     wait_ready,
     wait_until_drained,
 )
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -96,7 +96,7 @@ def oracle(stack: Stack, database: Database[Document], topics: Topics) -> Oracle
 
 def publish(settings: Settings, messages: list[Message]) -> None:
     publisher = KafkaPublisher(settings)
-    publisher.send(messages).result(30)
+    publisher.send(messages).result(PATIENCE_SECONDS)
     publisher.close()
 
 

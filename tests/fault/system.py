@@ -239,7 +239,7 @@ class System:
     def stop_all(self) -> None:
         for worker in self.workers:
             worker.ask_to_stop()
-        self.wait("the end of all workers", lambda: not any(w.running for w in self.workers), 30, self.workers)
+        self.wait("the end of all workers", lambda: not any(w.running for w in self.workers), may_end=self.workers)
         assert {w.name: w.returncode for w in self.workers} == {w.name: 0 for w in self.workers}, self.tails()
 
     def held(self) -> str:

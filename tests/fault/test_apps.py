@@ -1,7 +1,6 @@
 """``kill -9`` of the apps service and of what tells applications, at every step: an application is stored whole or
 not at all, no secret works that was ended, and a deletion is told once, under one id."""
 
-import socket
 from typing import Any
 
 import httpx
@@ -9,10 +8,11 @@ import orjson
 import pytest
 
 from shared.access.apps.schema import NOTICES, RECEIPTS
-from shared.local.processes import Process
+from shared.local.processes import Process, free_ports
 from tests.fault.system import System
 from tests.fault.test_webhooks import endpoints_of
 from tests.support.receiver import receiver
+from tests.support.waiting import PATIENCE_SECONDS
 
 Json = dict[str, Any]
 WANTED = {"client_name": "Bonus", "scope": "relations:read webhooks:manage"}
@@ -23,9 +23,7 @@ class Service:
 
     def __init__(self, system: System) -> None:
         self._system = system
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        [self._port] = free_ports(1)
         self.base = f"http://127.0.0.1:{self._port}"
         self.process: Process | None = None
 
@@ -38,7 +36,7 @@ class Service:
         self._system.wait("a ready apps service", self._is_ready)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return httpx.request(method, self.base + path, timeout=60, trust_env=False, **options)
+        return httpx.request(method, self.base + path, timeout=PATIENCE_SECONDS, trust_env=False, **options)
 
     def killed(self, method: str, path: str, **options: Any) -> None:
         """Ask what kills it."""

@@ -16,7 +16,7 @@ from shared.kafka.python_client.reader import open_outside, partitions_of
 from shared.local.processes import Process, replace_taken
 from shared.runtime.protocols import Document
 from tests.fault.load import Item, event, market_items
-from tests.fault.system import System
+from tests.fault.system import PATIENCE_SECONDS, System
 
 EVENTS, SEED = 600, 29
 
@@ -29,7 +29,7 @@ class Asked:
         self.process: Process = system.start("intelligence", intelligence_port=str(port), **variables)
 
     def get(self, path: str, **parameters: Any) -> httpx.Response:
-        return httpx.get(f"{self._url}{path}", params=parameters, timeout=5)
+        return httpx.get(f"{self._url}{path}", params=parameters, timeout=PATIENCE_SECONDS)
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.process.pid or 0, number)
@@ -61,7 +61,7 @@ def same(system: System, consumers: list[str], *asked: Asked) -> None:
         return all(each["as_of"] == found[0]["as_of"] for each in found)
 
     for consumer in consumers:
-        system.wait("the same changes in every process", partial(alike, consumer), 30)
+        system.wait("the same changes in every process", partial(alike, consumer))
         assert all(each == found[0] for each in found), consumer
 
 
@@ -98,14 +98,14 @@ def test_the_same_answers_after_a_kill_and_after_a_loss(system: System) -> None:
     system.wait_killed(killed.process)
     load.finish()
     system.wait_drained()
-    system.wait("two graphs", lambda: one.ready() and two.ready(), 60)
+    system.wait("two graphs", lambda: one.ready() and two.ready())
     consumers = system.database["relationships"].distinct("consumer_id")[:12]
     same(system, consumers, one, two)
 
     # A new event, from before it is published until it is in an answer.
     began = time.monotonic()
     system.load([visit(1)])
-    system.wait("the new event", lambda: one.get("/v1/affinity/new-1/new").json().get("strength"), 30)
+    system.wait("the new event", lambda: one.get("/v1/affinity/new-1/new").json().get("strength"))
     print(f"\na new event counts after {time.monotonic() - began:.2f} s")
     system.wait_drained()
     assert not system.findings()
@@ -117,7 +117,7 @@ def test_the_same_answers_after_a_kill_and_after_a_loss(system: System) -> None:
     system.wait_drained()
     lose_the_log(system)
     two.signal(signal.SIGCONT)
-    system.wait("another scan", lambda: two.ready() and two.scans() > scans[1], 60)
+    system.wait("another scan", lambda: two.ready() and two.scans() > scans[1])
     same(system, [*consumers, "new-39"], one, two)
     assert one.scans() == scans[0]
     assert two.get("/v1/affinity/new-39/new").json()["strength"] > 0

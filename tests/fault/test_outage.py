@@ -59,4 +59,4 @@ def test_the_worker_says_that_it_waits(start_system: Start) -> None:
 def health(worker: Process) -> int:
     (line,) = [line for line in worker.log.read_text().splitlines() if "url=" in line]
     url = line.partition("url=")[2].split()[0]
-    return httpx.get(f"{url}/health/ready", trust_env=False, timeout=10).status_code
+    return httpx.get(f"{url}/health/ready", trust_env=False, timeout=PATIENCE_SECONDS).status_code

@@ -16,6 +16,7 @@ from services.rabbitmq.client import connect
 from services.rabbitmq.protocols import Outgoing, Properties
 from services.rabbitmq.topology import topology
 from shared.contracts.errors import ConfigurationError
+from shared.contracts.limits import MAX_BODY_BYTES
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.reader import open_outside, partitions_of
 from shared.local.rabbitmq import RabbitServer, find_rabbitmq, server
@@ -66,13 +67,13 @@ class Orders:
         await link.close()
         self.sent += count
 
-    async def changes(self, most: int) -> list[tuple[str, int, dict[str, Any]]]:
-        """Origin, number and change of every message in the queue of changes, in order."""
+    async def changes(self, most: int, seconds: float) -> list[tuple[str, int, dict[str, Any]]]:
+        """Origin, number and change of every message in the queue of changes that comes so soon, in order."""
         link = await connect(self.rabbit.uri)
-        consumption = await link.consume(CHANGES, 2 * most)
+        consumption = await link.consume(CHANGES, 2 * most, 64 * MAX_BODY_BYTES)
         found: list[tuple[str, int, dict[str, Any]]] = []
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(seconds):
                 while True:
                     for each in await consumption.take(most):
                         headers = each.properties.headers
@@ -96,7 +97,7 @@ class Orders:
             bad = self.sent - len(self.good)
             return facts.count_documents({}) == len(self.good) and letters.count_documents({}) == bad
 
-        self.system.wait(f"{self.sent} messages to be stored", stored, 90)
+        self.system.wait(f"{self.sent} messages to be stored", stored)
 
 
 def _message(n: int) -> Outgoing:
@@ -157,8 +158,8 @@ def check(orders: Orders) -> None:
 
 
 async def _until_all_went_out(orders: Orders) -> Sequence[tuple[str, int, dict[str, Any]]]:
-    for _ in range(20):
-        found = await orders.changes(4 * orders.sent)
+    for seconds in range(2, 20):
+        found = await orders.changes(4 * orders.sent, seconds)
         ids = {change["id"] for _, _, change in found if change["type"] == "relation.changed"}
         if len(ids) >= len(orders.good):
             return found

@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 from kafka.admin import ConfigResource, KafkaAdminClient
+from pymongo.errors import PyMongoError
 
+from shared.contracts.errors import Unavailable
 from shared.contracts.topics import INPUTS, OUTPUTS
+from shared.local.kafka import KafkaServer
+from shared.local.mongo import MongoServer
 from tests.fault.conftest import FaultServers, start_three
 from tests.fault.load import market_items
 from tests.fault.nodes import direct, freeze, leader, nodes_of, primary, thaw
@@ -20,8 +24,6 @@ SEED = 71
 CUT_SECONDS = 5.0
 #: Each check reads the whole log, beside servers that already share two cores.
 CHECK_SECONDS = 6.0
-#: What is stored meanwhile is on the primary alone when it dies.
-_LAG_SECONDS = 3.0
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +58,13 @@ def test_one_of_three_is_lost_or_cut_off(three: FaultServers, kafka_client: str,
         system.watch.every = CHECK_SECONDS
         load = system.load(market_items(100_000, SEED), rate=100)
         system.wait_stored(100)
-        for victim in (primary(three.mongo), leader(three.kafka, f"{name}.relations")):
+        for victim in _leaders(three, system):
             victim.kill()
             system.wait_stored(100)
             victim.launch()
         for server in (three.mongo, three.kafka):
             server.wait_ready()
-        for victim in (primary(three.mongo), leader(three.kafka, f"{name}.relations")):
+        for victim in _leaders(three, system):
             freeze(victim)
             time.sleep(CUT_SECONDS)
             system.wait_stored(100)
@@ -73,14 +75,37 @@ def test_one_of_three_is_lost_or_cut_off(three: FaultServers, kafka_client: str,
         assert rolled_back, "nothing was on the primary alone"
 
 
+def _applied(node: MongoServer) -> tuple[int, int]:
+    """The place in MongoDB's log up to which a member has it."""
+    try:
+        with direct(node) as client:
+            stamp = client.admin.command("replSetGetStatus")["optimes"]["appliedOpTime"]["ts"]
+    except PyMongoError as error:
+        raise Unavailable(f"MongoDB: {error}") from error
+    return stamp.time, stamp.inc
+
+
+def _leaders(three: FaultServers, system: System) -> tuple[MongoServer, KafkaServer]:
+    """The primary, and the broker that leads a partition of relations; an election may be under way."""
+    found: list[tuple[MongoServer, KafkaServer]] = []
+
+    def elected() -> bool:
+        led = leader(three.kafka, f"{system.settings.topic_prefix}.relations")
+        found.append((primary(three.mongo), led))
+        return True
+
+    system.wait("a primary and a leader", elected)
+    return found[0]
+
+
 def _primary_dies_ahead_of_all_others(three: FaultServers, system: System) -> bool:
     """Whether it had stored what the others had not."""
-    ahead = primary(three.mongo)
+    ahead, _ = _leaders(three, system)
     others = [node for node in nodes_of(three.mongo) if node is not ahead]
     for node in others:
         with direct(node) as client:
             client.admin.command({"configureFailPoint": "stopReplProducer", "mode": "alwaysOn"})
-    time.sleep(_LAG_SECONDS)
+    system.wait("what is on the primary alone", lambda: _applied(ahead) > max(map(_applied, others)))
     ahead.kill()
     for node in others:
         with direct(node) as client:

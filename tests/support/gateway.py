@@ -16,6 +16,7 @@ import pytest
 from shared.contracts.services import SERVICES
 from shared.local.processes import Process, free_ports
 from tests.support.paths import ROOT
+from tests.support.waiting import PATIENCE_SECONDS
 
 FOLDER = ROOT / "deploy/gateway"
 _NO_SUCH_NAME = 3
@@ -81,7 +82,7 @@ def gateway(folder: Path, addresses: Mapping[str, Sequence[str]]) -> Iterator[Ma
         process = Process("nginx", argv, folder / "nginx.log")
         process.start()
         try:
-            process.wait_until(lambda: None if _listens(ports["ingest"]) else "its port", 20)
+            process.wait_until(lambda: None if _listens(ports["ingest"]) else "its port", PATIENCE_SECONDS)
             yield ports
         finally:
             process.stop()

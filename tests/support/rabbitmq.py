@@ -108,11 +108,11 @@ class MemoryLink:
             if queue.name not in self._rabbit.queues:
                 raise ConfigurationError(f"RabbitMQ does not have the queue {queue.name}")
 
-    async def consume(self, queue: str, prefetch: int) -> "MemoryConsumption":
+    async def consume(self, queue: str, prefetch: int, most_bytes: int) -> "MemoryConsumption":
         self._need()
         if queue not in self._rabbit.queues:
             raise Unavailable(f"RabbitMQ: there is no queue {queue}")
-        consumption = MemoryConsumption(self._rabbit, self, queue, prefetch)
+        consumption = MemoryConsumption(self._rabbit, self, queue, prefetch, most_bytes)
         self._consumptions.append(consumption)
         return consumption
 
@@ -142,8 +142,9 @@ class MemoryLink:
 class MemoryConsumption:
     """A Consumption of a MemoryRabbit."""
 
-    def __init__(self, rabbit: MemoryRabbit, link: MemoryLink, queue: str, prefetch: int) -> None:
-        self._rabbit, self._link, self._name, self._prefetch = rabbit, link, queue, prefetch
+    def __init__(self, rabbit: MemoryRabbit, link: MemoryLink, queue: str, prefetch: int, most_bytes: int) -> None:
+        self._rabbit, self._link, self._name = rabbit, link, queue
+        self._prefetch, self._most_bytes = prefetch, most_bytes
         self._tags = itertools.count(1)
         self._unacknowledged: dict[int, tuple[bytes, Properties, int]] = {}
 
@@ -153,7 +154,11 @@ class MemoryConsumption:
             if not self._link.alive:
                 raise Unavailable("RabbitMQ: the channel is closed")
             room = min(most, self._prefetch - len(self._unacknowledged))
-            taken = [queue.messages.popleft() for _ in range(min(room, len(queue.messages)))]
+            held = sum(len(body) for body, *_ in self._unacknowledged.values())
+            taken: list[tuple[bytes, Properties, int]] = []
+            while queue.messages and len(taken) < room and held < self._most_bytes:
+                taken.append(queue.messages.popleft())
+                held += len(taken[-1][0])
             if taken:
                 break
             queue.changed.clear()

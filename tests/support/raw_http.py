@@ -11,17 +11,31 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from shared.http.connections import Connections
+from shared.http.connections import Connections, Held
 from shared.http.limits import Limits
 from shared.http.protocol import LimitedProtocol
 
-PATIENCE = 60
+PATIENCE = 120
+
+
+class _Counted(Connections):
+    seen = 0
+
+    def opened(self, connection: Held, host: str) -> bool:
+        self.seen += 1
+        return super().opened(connection, host)
 
 
 class Server:
-    def __init__(self, port: int, connections: Connections) -> None:
+    def __init__(self, port: int, connections: _Counted) -> None:
         self.port, self.connections = port, connections
         self.clients: list[Client] = []
+
+    async def until_closed(self, connections: int) -> None:
+        """Wait until so many connections have come since the server has started, and none is left."""
+        async with asyncio.timeout(PATIENCE):
+            while self.connections.seen < connections or len(self.connections):
+                await asyncio.sleep(0.005)
 
     async def open(self, head: bytes = b"") -> "Client":
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -77,7 +91,7 @@ class Client:
 async def served(app: FastAPI, **limits: Any) -> AsyncIterator[Server]:
     """``app`` behind the protocol of every service. ``limits`` replace the usual ones."""
     allowed = replace(Limits.usual(), **limits)
-    connections = Connections(allowed.connections, allowed.address_connections, allowed.proxies)
+    connections = _Counted(allowed.connections, allowed.address_connections, allowed.proxies)
     http: Any = partial(LimitedProtocol, connections=connections, limits=allowed)
     config = uvicorn.Config(app, port=0, http=http, ws="none", log_config=None, lifespan="off", access_log=False)
     server = uvicorn.Server(config)

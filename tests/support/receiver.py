@@ -9,6 +9,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.support.waiting import PATIENCE_SECONDS
+
 #: Of a request: its headers and body. Returns a status, or a response.
 Rule = Callable[["Received"], Any]
 
@@ -73,9 +75,9 @@ def receiver(ssl: Any = None) -> Iterator[Receiver]:
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    assert started.wait(30)
+    assert started.wait(PATIENCE_SECONDS)
     try:
         yield found
     finally:
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE_SECONDS)

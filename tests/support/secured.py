@@ -135,7 +135,7 @@ class Clients:
     def __init__(self, secured: Secured, stop: ExitStack) -> None:
         self._secured = secured
         keys = ApiKeys(MongoKeys(secured.database_of(ADMIN, stop)), lambda: NOW)
-        self._client = stop.enter_context(httpx.Client(trust_env=False, timeout=30))
+        self._client = stop.enter_context(httpx.Client(trust_env=False, timeout=PATIENCE_SECONDS))
         self._key = keys.create("default", "test", [*SCOPES])[1]
         self._masked = keys.create("default", "masked", [s for s in SCOPES if s != "personal:read"])[1]
 

@@ -10,8 +10,9 @@ from fastapi import FastAPI, Query, Request
 from fastapi.responses import StreamingResponse
 
 from services.analytics.dashboard.figures import Extent, ExtentQuery, Figures, FiguresQuery
-from shared.access.guard import CallerOf, TenantOf, check_order, held_by, owner_of
+from shared.access.guard import CallerOf, TenantOf, held_by, owner_of
 from shared.access.masks import masked
+from shared.access.routes import check_order
 from shared.contracts.errors import Unavailable
 from shared.contracts.limits import Most
 from shared.http.caller import ANALYTICS_READ, Caller

@@ -213,7 +213,7 @@ class Translator:
         # A bool is an int to Python, and a datetime a date.
         if type(value) not in _FITTING[column.type]:
             hint = " (write 2026-11-21T00:00:00Z)" if column.type == "time" and type(value) is date else ""
-            raise bad("$filter", f"{column.name} is a {column.type}, which {value!r} is not{hint}")
+            raise bad("$filter", f"{column.name} is of the type {column.type}, and {_written(value)} is not{hint}")
 
     def _typed(self, column: Column, type: Type) -> Column:
         if column.type != type:
@@ -243,3 +243,15 @@ def after(order: Sequence[tuple[str, int]], place: Sequence[Any]) -> Document:
             ways.append({"$and": [equal, beyond]} if equal else beyond)
         same[path] = value
     return {"$or": ways}
+
+
+def _written(value: Value) -> str:
+    """A literal as OData writes it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case date():
+            return value.isoformat()
+        case str():
+            return "'" + value.replace("'", "''") + "'"
+    return str(value)

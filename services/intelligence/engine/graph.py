@@ -3,11 +3,13 @@
 It is a set of edges: what it answers depends neither on the order in which they came nor on how often.
 """
 
+import copy
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from math import fsum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,8 @@ from services.intelligence.engine.rows import Ints, Rows, summed
 
 #: consumer_id, provider_id, kinds of the relationship's document, its strength where it has no cells
 Row = tuple[str, str, Kinds, Wide | None]
+
+Part = TypeVar("Part", Names, Rows, Cells)
 
 #: The most consumers of a provider (and providers of a consumer) that a walk starts or goes on from.
 SAMPLE = 8_192
@@ -79,6 +83,15 @@ class Graph:
             self._add(consumer_id, provider_id, word)
         if (compacted := self.cells.compacted(consumers.words)) is not None:
             consumers.words = compacted
+
+    def apart(self) -> "Graph":
+        """The graph as it is, which no change reaches any more: for what computes for long. Arrays are copied,
+        which takes some 50 ms for a million relationships."""
+        made = Graph(self.sample, self.budget)
+        made.names = {side: _apart(names) for side, names in self.names.items()}
+        made.rows = {side: _apart(rows) for side, rows in self.rows.items()}
+        made.cells, made.edges = _apart(self.cells), self.edges
+        return made
 
     def of_kind(self, kind: str | None) -> "Graph":
         """The graph of the relations of one kind only: kept up to date once made. A few are kept."""
@@ -230,6 +243,16 @@ class Building:
         """The graph of all rows; nothing can be added after it."""
         self._graph._fill(*(np.array(each) for each in (self._consumers, self._providers, self._words)))
         return self._graph
+
+
+def _apart(part: Part) -> Part:
+    """A copy of a part of a graph. What its arrays, dicts and lists contain does not change."""
+    made = copy.copy(part)
+    for name in getattr(part, "__slots__", None) or vars(part):
+        value = getattr(part, name)
+        if isinstance(value, np.ndarray | dict | list):
+            setattr(made, name, value.copy())
+    return made
 
 
 @lru_cache(64)

@@ -16,19 +16,23 @@ from shared.runtime.protocols import Document
 _QUERY_MS = 5_000
 
 
+def registered(database: Database[Document], tenant: str, consumer_id: str) -> set[str]:
+    """The ids of the applications that the register has for a consumer. Raises Unavailable."""
+    with translated():
+        found = durable(database, REGISTER).find_one({"_id": compliance.register_id(tenant, consumer_id)})
+    return set() if found is None else set(found["apps"])
+
+
 class MongoNotices:
     """Methods raise Unavailable."""
 
     def __init__(self, database: Database[Document]) -> None:
-        self._notices, self._register = durable(database, NOTICES), durable(database, REGISTER)
+        self._database, self._notices = database, durable(database, NOTICES)
 
     def exported(self, tenant: str, consumer_id: str, granted: Iterable[str], at: datetime) -> None:
         """Tell the applications that may know a consumer of a copy of their data: those of the register, and those
         whose purpose is ``granted`` now, which the register may not have yet."""
-        with translated():
-            found = self._register.find_one({"_id": compliance.register_id(tenant, consumer_id)}) or {"apps": []}
-        apps = {*found["apps"], *granted}
-        if not apps:
+        if not (apps := registered(self._database, tenant, consumer_id) | set(granted)):
             return
         made = compliance.exported(tenant, consumer_id, apps, at)
         try:

@@ -96,7 +96,8 @@ class AppTokens:
 
     async def _owner(self, text: str) -> Caller:
         id = app_of_registration_token(text)
-        app = None if id is None else await self._apps.get(id)
+        # One that was replaced a moment ago.
+        app = None if id is None else await self._apps.get(id, lambda app: is_registration_token(app, text))
         if app is None or not is_registration_token(app, text):
             raise unauthorized("the registration token is not known, or its application was deleted")
         return app.owner()

@@ -12,8 +12,9 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry
 
 from shared.access.audit import MemoryAuditLog, Recorder
-from shared.access.guard import Access, AccessOf, CallerOf, TenantOf, secure
+from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.quota import Quotas
+from shared.access.routes import secure
 from shared.contracts.errors import Unavailable
 from shared.http.caller import SCOPES, Caller, unauthorized
 from shared.http.health import add_health

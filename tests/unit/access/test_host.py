@@ -3,9 +3,7 @@ with it, could lead readers and their keys elsewhere."""
 
 import asyncio
 import re
-import socket
 import threading
-from contextlib import closing
 from typing import Any, cast
 
 import httpx
@@ -15,7 +13,9 @@ from fastapi import FastAPI
 
 from shared.access.guard import Access
 from shared.http import serving as http
+from shared.local.processes import free_ports
 from tests.support.routes import Found, bare, every_route
+from tests.support.waiting import PATIENCE_SECONDS
 
 EVIL = "evil-host.example"
 FORGED = {
@@ -86,20 +86,18 @@ def test_a_running_server_does_not_believe_what_is_forwarded(monkeypatch: pytest
         made.append(self)
 
     monkeypatch.setattr(http._Server, "__init__", kept)
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     # In a thread, where serve leaves the signal handlers of the tests alone.
     thread = threading.Thread(target=http.serve, args=(cast(Any, watched), "127.0.0.1", port))
     thread.start()
     try:
         transport = httpx.HTTPTransport(retries=20)
-        with httpx.Client(transport=transport, trust_env=False, timeout=30) as client:
+        with httpx.Client(transport=transport, trust_env=False, timeout=PATIENCE_SECONDS) as client:
             for path in ("/health/live", "/dashboard/", "/dashboard/config.json", "/openapi.json"):
                 check(
                     client.get(f"http://127.0.0.1:{port}{path}", headers={**FORGED, "X-Forwarded-Proto": "https"})
                 )
     finally:
         made[0].should_exit = True
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     assert set(seen) == {("http", "127.0.0.1")}

@@ -6,8 +6,9 @@ import httpx
 import pytest
 from fastapi import FastAPI, Query
 
-from shared.access.guard import Access, CallerOf, secure
+from shared.access.guard import Access, CallerOf
 from shared.access.lineage import DerivedFrom
+from shared.access.routes import secure
 from shared.http.caller import ADMIN, CONSUMERS_READ, RELATIONS_READ, Caller
 from shared.http.purposes import GRANTED, GRANTED_ITSELF, IMPERSONAL, SUMS
 from shared.http.scopes import Scoped, needs

@@ -7,7 +7,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from shared.access.guard import Access, GuardedRoute
+from shared.access.guard import Access
+from shared.access.routes import GuardedRoute
 from shared.http.caller import SCOPES, Caller, unauthorized
 from shared.http.scopes import UNSAID, need_of
 from tests.support.routes import PUBLIC, Found, api_routes, bare, every_route

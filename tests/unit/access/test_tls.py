@@ -17,6 +17,7 @@ from shared.http.tls import tls_of
 from shared.settings import Settings
 from tests.support.certificates import Authority, Files
 from tests.support.paths import ROOT
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def door(**settings: str) -> Iterator[str]:
             yield found[1]
         finally:
             process.kill()  # how a door ends in order is tested elsewhere
-            process.communicate(timeout=30)
+            process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def trusting(authority: Authority, client: Files | None = None) -> ssl.SSLContext:
@@ -53,7 +54,7 @@ def trusting(authority: Authority, client: Files | None = None) -> ssl.SSLContex
 
 
 def get(url: str, context: ssl.SSLContext) -> httpx.Response:
-    with httpx.Client(verify=context, trust_env=False, timeout=10) as client:
+    with httpx.Client(verify=context, trust_env=False, timeout=PATIENCE_SECONDS) as client:
         return client.get(f"{url}/health/live")
 
 

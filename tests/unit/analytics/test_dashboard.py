@@ -44,6 +44,7 @@ from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH
 from tests.support.measures_world import NOW
 from tests.support.raw_http import head, served
+from tests.support.waiting import PATIENCE_SECONDS
 
 Json = dict[str, Any]
 FIRST = date(2026, 11, 1)
@@ -231,7 +232,7 @@ class Gated(Scripted):
 
     def read(self, tenant: str, query: FiguresQuery) -> Figures:
         if tenant == "a":
-            assert self.go_on.wait(60)
+            assert self.go_on.wait(PATIENCE_SECONDS)
         return super().read(tenant, query)
 
 
@@ -282,7 +283,7 @@ def test_a_stream_ends_when_its_key_is_revoked(monkeypatch: pytest.MonkeyPatch) 
                 await each.reader.readuntil(b"event: figures")
             issued.revoke(key.prefix)
             # The end of a chunked answer, as it always ends.
-            await asyncio.wait_for(ending.reader.readuntil(b"\r\n0\r\n\r\n"), 60)
+            await asyncio.wait_for(ending.reader.readuntil(b"\r\n0\r\n\r\n"), PATIENCE_SECONDS)
             assert not going_on.reader.at_eof()
             again = await server.open(head("/v1/live", text))
             assert (await again.answer())[0] == 401

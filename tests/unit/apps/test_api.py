@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+import httpx2
 import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuthError
 from joserfc import jwt
@@ -135,7 +136,7 @@ def test_authlib_gets_a_token_and_revokes_it(method: str) -> None:
             made["client_id"],
             made["client_secret"],
             token_endpoint_auth_method=method,
-            transport=httpx.ASGITransport(world.app),
+            transport=httpx2.ASGITransport(world.app),
         ) as client:
             token = await client.fetch_token(f"{ISSUER}/oauth/token", grant_type="client_credentials")
             assert (token["token_type"], token["expires_in"]) == ("Bearer", 600)
@@ -572,6 +573,29 @@ def test_what_is_hidden_from_an_application_is_hidden_from_its_registration_toke
         assert (await world.ask("POST", f"/register/{id}/secrets", token, json={})).status_code == 201
         found = (await world.ask("GET", f"/v1/apps/{id}/receipts", world.tenant)).json()["items"]
         assert {each["consumer_id"] for each in found} == {"ada", "bob"}
+
+    told(story)
+
+
+def test_a_registration_token_is_replaced_and_the_former_one_is_void() -> None:
+    async def story(world: World) -> None:
+        made, other = await world.allowed(), await world.allowed()
+        path, first = f"/register/{made['client_id']}", made["registration_access_token"]
+        assert (await world.ask("GET", path, first)).status_code == 200
+        place = f"{path}/registration-token"
+        assert (await world.ask("POST", place, other["registration_access_token"])).status_code == 404
+        renewed = await world.ask("POST", place, first)
+        assert renewed.status_code == 201
+        second = renewed.json()["registration_access_token"]
+        # The new one at once, also where the application was read a moment before.
+        assert (await world.ask("GET", path, second)).status_code == 200
+        assert (await world.ask("GET", path, first)).status_code == 401
+        by_tenant = await world.ask("POST", f"/v1/apps/{made['client_id']}/registration-token", world.tenant)
+        third = by_tenant.json()["registration_access_token"]
+        world.clock.turn(FRESH_SECONDS)
+        assert [(await world.ask("GET", path, each)).status_code for each in (second, third)] == [401, 200]
+        assert (await world.ask_token(made)).status_code == 200, "secrets stay"
+        assert world.acts().count(("app.registration.renew", "Bonus")) == 1
 
     told(story)
 

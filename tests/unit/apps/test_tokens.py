@@ -126,13 +126,11 @@ def test_a_new_secret_and_an_approval_hold_at_once() -> None:
     async def story(world: World) -> None:
         made = world.approved()
         await world.tokens.caller(world.token(made))
-        world.clock.turn(0.1)
         app, secret, _ = world.registry.add_secret(made.app)
         world.registry.remove_secret(app, made.secret.id)
         app = world.registry.suspend(world.store.find(app.id) or app, "a moment")
         text = world.token(replace(made, app=app, secret=secret))
         assert (await world.refusal(text))[0] == 403
-        world.clock.turn(0.1)
         world.registry.approve(app, app.scopes)
         await world.tokens.caller(text)
 

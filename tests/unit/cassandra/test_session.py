@@ -43,6 +43,12 @@ def test_tables_that_are_not_there_are_named_with_what_makes_them(said: str) -> 
         raise InvalidRequest(f'Error from server: code=2200 [Invalid query] message="{said}"')
 
 
+def test_a_column_that_is_missing_is_waited_for_and_named() -> None:
+    said = "Undefined column name rating in table kith.relations_by_consumer"
+    with pytest.raises(Unavailable, match=f"with other columns.*: {said}$"), translated():
+        raise InvalidRequest(f'Error from server: code=2200 [Invalid query] message="{said}"')
+
+
 def test_another_invalid_statement_is_a_fault_of_the_code() -> None:
     with pytest.raises(InvalidRequest), translated():
-        raise InvalidRequest("Undefined column name amount")
+        raise InvalidRequest("Invalid amount of bind variables")

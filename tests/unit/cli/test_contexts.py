@@ -30,6 +30,7 @@ from shared.local.contexts import Context, Held, path_of, read, running
 from shared.local.locks import Lock, is_held
 from shared.service.launch import read_settings
 from shared.settings import Settings, require
+from tests.support.waiting import PATIENCE_SECONDS
 
 ADDRESSES = {"kafka": "127.0.0.1:20001", "mongo": "mongodb://ann:secret@127.0.0.1:20002/?replicaSet=rs0"}
 
@@ -99,7 +100,7 @@ def test_a_context_is_readable_by_its_owner_only_and_ends_with_its_stack(state: 
         files = [path for path in state.iterdir() if path.suffix == ".json"]
         assert [stat.S_IMODE(path.stat().st_mode) for path in [*files, state]] == [0o600, 0o700]
         assert [context.pid for context in running()] == [process.pid]
-        process.communicate("", timeout=30)
+        process.communicate("", timeout=PATIENCE_SECONDS)
     assert running() == []
     assert list(state.iterdir()) == []
 
@@ -308,7 +309,7 @@ def test_down_ends_the_holder_and_waits_for_it() -> None:
     with stack() as process:
         done = CliRunner().invoke(app, ["down"])
         assert done.exit_code == 0, done.output
-        assert process.wait(30) == -signal.SIGTERM
+        assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
     assert "Stopping the stack up" in done.output
     assert CliRunner().invoke(app, ["down"]).output.startswith("Nothing to stop")
 

@@ -19,6 +19,7 @@ from services.cli.__main__ import app as kith
 from services.cli.audit_list import _as_csv as audit_csv
 from services.cli.report import reports
 from services.cli.report_table import Column, table
+from services.cli.report_values import shown
 from services.cli.report_view import as_csv, told
 from services.relations.measures.distribution import distribution
 from services.relations.measures.facts import Fact, Orders
@@ -246,3 +247,9 @@ def test_no_cell_of_the_audit_or_of_a_report_is_a_formula_whatever_delimiter_a_r
             for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
                 runs = [cell for cell in row if cell.lstrip(' "')[:1] in tuple("=+@＝") or cell[:2] == "-1"]
                 assert runs == [], (delimiter, row)
+
+
+@pytest.mark.parametrize("unit", ["fraction", "days", "rate", "degrees", "points", None])
+def test_zero_has_no_sign(unit: Any) -> None:
+    assert not shown(-0.0000001, unit).startswith("-")
+    assert shown(-12.5, unit).startswith("-1")

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import unicodedata
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,8 +35,17 @@ def harmless(text: str) -> bool:
 
 @given(st.text())
 def test_nothing_that_is_printable_controls_anything(text: str) -> None:
-    assert printable(text).isprintable()
+    # Blanks and joiners are no printing characters, and belong to names.
+    kinds = {unicodedata.category(c) for c in printable(text) if c not in "\u200c\u200d"}
+    assert kinds.isdisjoint({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
     assert printable_lines(text).count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    "name", ["田中\u3000太郎", "1\u00a0000", "می\u200cخواهم", "\U0001f469\u200d\U0001f52c", "ada"]
+)
+def test_names_stay_as_they_are(name: str) -> None:
+    assert printable(name) == shown(name) == name
 
 
 def test_tables_and_values() -> None:

@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable
-from typing import Any
+from datetime import datetime, tzinfo
+from typing import Any, Self
 
 import httpx
 import orjson
@@ -13,7 +13,9 @@ import standardwebhooks
 from services.demo.application import judged
 from services.demo.receiver import Delivery, Place, Receiver, is_valid
 from services.webhooks.signing import new_secret, signatures
+from tests.support.waiting import PATIENCE_SECONDS
 
+NOW = 1_796_000_000
 BODY = b'{"type":"webhook.test","data":{"text":"\xc3\xbc"}}'
 
 
@@ -73,7 +75,9 @@ def test_a_delivery_without_a_valid_signature_is_refused_and_counted() -> None:
         headers = {"webhook-id": "msg_1", "webhook-timestamp": str(now)}
         good = {**headers, "webhook-signature": f"v1a,x {signatures('msg_1', now, body, [secret])}"}
         statuses = [
-            httpx.post(receiver.url, content=content, headers=sent_headers, trust_env=False).status_code
+            httpx.post(
+                receiver.url, content=content, headers=sent_headers, trust_env=False, timeout=PATIENCE_SECONDS
+            ).status_code
             for content, sent_headers in ((body, good), (body + b" ", good), (body, headers))
         ]
         assert statuses == [204, 401, 401]
@@ -81,10 +85,21 @@ def test_a_delivery_without_a_valid_signature_is_refused_and_counted() -> None:
         assert judged({}, [], {"ann"}, receiver).findings.total == 1
 
 
-@pytest.mark.parametrize("spoil", [lambda at: at - 301, lambda at: at + 301, lambda _: "soon", lambda _: ""])
-def test_the_receiver_judges_as_the_library_does(spoil: Callable[[int], Any]) -> None:
-    secret, now = new_secret("hmac", os.urandom), int(time.time())
-    for at in (now, spoil(now)):
+class Still(datetime):
+    """The clock of the library stands."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls.fromtimestamp(NOW, tz)
+
+
+@pytest.mark.parametrize("stamp", [NOW, NOW - 300, NOW - 301, NOW + 300, NOW + 301, "soon", ""])
+def test_the_receiver_judges_as_the_library_does(stamp: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Both ask a clock, and a second may begin in between.
+    monkeypatch.setattr("standardwebhooks.webhooks.datetime", Still)
+    monkeypatch.setattr("services.demo.receiver.time.time", lambda: NOW)
+    secret = new_secret("hmac", os.urandom)
+    for at in (NOW, stamp):
         signature = signatures("msg_1", at, BODY, [secret])
         headers = {"webhook-id": "msg_1", "webhook-timestamp": str(at), "webhook-signature": signature}
         try:
@@ -93,4 +108,4 @@ def test_the_receiver_judges_as_the_library_does(spoil: Callable[[int], Any]) ->
         except Exception:
             expected = False
         assert is_valid(secret, "msg_1", str(at), signature, BODY) is expected
-    assert not is_valid("", "msg_1", str(now), signatures("msg_1", now, BODY, [secret]), BODY)
+    assert not is_valid("", "msg_1", str(NOW), signatures("msg_1", NOW, BODY, [secret]), BODY)

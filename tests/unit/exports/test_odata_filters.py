@@ -152,6 +152,20 @@ def test_what_cannot_be_asked_of_a_dataset(dataset: str, text: str, status: int)
     assert refused.value.status == status
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("time gt 2026-03-02", "time is of the type time, and 2026-03-02 is not (write"),
+        ("amount eq 'O''Neil'", "amount is of the type integer, and 'O''Neil' is not"),
+        ("amount eq true", "amount is of the type integer, and true is not"),
+        ("kind eq 5", "kind is of the type choice, and 5 is not"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_shown_as_it_was_written(text: str, written: str) -> None:
+    with pytest.raises(ODataError, match=re.escape(written)):
+        translated("relations", text)
+
+
 def test_after_a_place_in_an_order_with_nulls() -> None:
     order = [("a", -1), ("_id", 1)]
     assert after(order, (None, "x")) == {"$or": [{"$and": [{"a": {"$eq": None}}, {"_id": {"$gt": "x"}}]}]}

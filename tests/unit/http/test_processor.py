@@ -144,22 +144,26 @@ def test_the_other_tenants_work_goes_first_in_every_pool_until_the_share_is_made
 
 
 def test_what_waits_begins_by_itself() -> None:
-    processor = Processor()
+    clock = Clock()
+    processor = Processor(clock)
     pool = FairPool("test", 2, MOST, processor=processor)
     processor.spent(A, BURST_SECONDS + 0.05)
     processor.spent(B, 0)
     waiting = [pool.submit(A, threading.get_ident) for _ in range(3)]
-    assert not waiting[0].done()
+    assert not any(each.done() for each in waiting)
+    clock.now += 10
     for each in waiting:
         assert each.result(PATIENCE)
 
 
 def test_a_pool_that_is_closed_leaves_nobody_waiting() -> None:
-    processor = Processor()
+    clock = Clock()
+    processor = Processor(clock)
     pool = FairPool("test", 1, MOST, processor=processor)
     processor.spent(A, BURST_SECONDS + 0.05)
     processor.spent(B, 0)
     waiting = pool.submit(A, threading.get_ident)
     pool.close()
+    clock.now += 10
     with pytest.raises(RuntimeError):
         waiting.result(PATIENCE)

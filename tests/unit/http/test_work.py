@@ -9,7 +9,8 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from shared.access.guard import Access, CallerOf, secure
+from shared.access.guard import Access, CallerOf
+from shared.access.routes import secure
 from shared.contracts.limits import Most
 from shared.http.caller import SCOPES, Caller
 from shared.http.costs import Cost, costs

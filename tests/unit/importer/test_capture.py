@@ -31,6 +31,13 @@ def rejected(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def of_another_database(connector: str, op: str, after: Any) -> bytes:
+    """As Debezium's connectors for MySQL, SQL Server and MongoDB write it: a snapshot has no place in a log."""
+    value = json.loads(envelope(op, 5, None, snapshot="true" if op == "r" else "false"))
+    value["source"]["connector"] = connector
+    return json.dumps({**value, "after": after}).encode()
+
+
 def briefly(event: dict[str, Any]) -> tuple[Any, ...]:
     data = event["data"]
     return event["type"].partition(".")[2], data["relation_id"], data["consumer_id"], data.get("amount")
@@ -94,6 +101,9 @@ def test_a_deleted_consumer_row_erases_nobody_unless_the_mapping_says_so(tmp_pat
         (envelope("c", 5, 2**64, after=ROW), "invalid", "source.lsn"),
         (envelope("c", -5000, 1, after=ROW), "invalid", "source.ts_ms"),
         (envelope("c", 5, 1, after=ROW, table="other"), "invalid", "source.table"),
+        (of_another_database("mysql", "r", ROW), "invalid", "source.connector"),
+        (of_another_database("sqlserver", "c", ROW), "invalid", "source.connector"),
+        (of_another_database("mongodb", "u", json.dumps(ROW)), "invalid", "source.connector"),
         (envelope("c", 5, 1, after={**ROW, "total": "5.001"}), "invalid", "data.amount"),
         (envelope("c", 5, 1, after={**ROW, "customer": None}), "invalid", "data.consumer_id"),
         (envelope("c", 4_102_444_800_000, 1, after=ROW), "in_the_future", "time"),

@@ -55,6 +55,23 @@ def test_line_breaks_in_quotes_are_part_of_a_cell(rows: list[list[str]]) -> None
     assert whole(written(rows, csv.QUOTE_ALL)) == rows
 
 
+@pytest.mark.parametrize("ending", ['x"', 'r9;x"', 'a;b;c;d"'])
+def test_rows_between_two_stray_marks_are_no_text(ending: str) -> None:
+    """Whatever the line looks like in which the cell ends."""
+    text = f'r1;a;"b\nr2;c;d\nr3;e;f\n{ending}\nr5;g;h\n'
+    found = read(text)
+    assert [one.number for one in found if isinstance(one, Refused)] == [1, 2, 3, 4]
+    assert whole(text) == [["r5", "g", "h"]]
+    whole_lines = read(text, whole_lines=True)
+    assert [one.cells[0] for one in whole_lines if isinstance(one, Cells)] == ["r1", "r5"]
+
+
+def test_prose_in_a_cell_is_no_row() -> None:
+    assert whole('r1;"Dear all; thanks; bye\nAda; Bob; Cy\nend";b\n') == [
+        ["r1", "Dear all; thanks; bye\nAda; Bob; Cy\nend", "b"]
+    ]
+
+
 @settings(max_examples=400)
 @given(tables(WORDS), st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.data())
 def test_each_line_is_in_one_row_and_no_row_is_made_of_two(

@@ -290,3 +290,22 @@ def test_the_file_s_columns_may_be_named_by_the_mapping(tmp_path: Path) -> None:
     book.save(buffer)
     (tmp_path / "v.xlsx").write_bytes(buffer.getvalue())
     assert pairs(visits(tmp_path, "v.xlsx", 'header = false\ncolumns = ["who", "where"]')) == [("5", "p")]
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_a_title_above_the_header_is_named_as_the_likely_reason(tmp_path: Path, ending: str) -> None:
+    rows = [["who"], ["who", "where"], ["c", "p"]]
+    if ending == "xlsx":
+        book = openpyxl.Workbook()
+        assert book.active is not None
+        for row in rows:
+            book.active.append(row)
+        book.save(tmp_path / "v.xlsx")
+    else:
+        (tmp_path / "v.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    text = visits(tmp_path, f"v.{ending}").read_text().replace('provider_id = "where"', 'provider_id = "who"')
+    mapping = write_mapping(tmp_path, text)
+    assert imported(mapping).accepted == 0
+    for one, row in zip(rejected(mapping), rows[1:], strict=True):
+        assert one["detail"].startswith("has 2 columns instead of 1: if a title stands above the header")
+        assert one["row"] == row

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.importer.mapping import MappingError
 from services.importer.numbers import Style, decimals_of, to_decimal, to_int
 from services.importer.values import BadValue
+from shared.measures.currencies import DIGITS
 from tests.support.importer import Recorder, imported, rejected, visits
 
 GERMAN = Style(",", ".", decimals=2, exponent=False)
@@ -120,9 +122,9 @@ def test_whatever_is_read_has_the_digits_that_were_written(text: str) -> None:
     assert not number or number.is_signed() == (text.lstrip("+0123456789.,") != "")
 
 
-def amount(folder: Path, cell: str, spec: str) -> int | str:
+def amount(folder: Path, cell: str, spec: str, currency: str = "EUR") -> int | str:
     (folder / "v.csv").write_text(f"who;where;total\nc;p;{cell}\n")
-    fields = f'amount = {{ column = "total", {spec} }}\ncurrency = {{ const = "EUR" }}'
+    fields = f'amount = {{ column = "total", {spec} }}\ncurrency = {{ const = "{currency}" }}'
     mapping = visits(folder, "v.csv", 'delimiter = ";"', fields)
     imported(mapping, recorder := Recorder())
     if recorder.messages:
@@ -139,7 +141,14 @@ def amount(folder: Path, cell: str, spec: str) -> int | str:
         ("(1.355,90)", 'scale = 100, decimal = ",", thousands = ".", negative = ["brackets"]', -135590),
         ("12,50", 'scale = 100, decimal = ","', 1250),
         ("12.5", "scale = 100", 1250),
-        ("12.345", "scale = 1000", 12345),
+        ("($ 5.00)", 'scale = 100, strip = "$", negative = ["brackets"]', -500),
+        ("-$5.00", 'scale = 100, strip = "$"', -500),
+        ("$-5.00", 'scale = 100, strip = "$"', -500),
+        ("- 5,00 €", 'scale = 100, strip = "€", decimal = ","', -500),
+        ("1,00,000.50", 'scale = 100, thousands = ",", groups = "indian"', 10000050),
+        ("12,34,56,789", 'scale = 100, thousands = ",", groups = "indian"', 12345678900),
+        ("99,999", 'scale = 100, thousands = ",", groups = "indian"', 9999900),
+        ("500", 'scale = 100, thousands = ",", groups = "indian"', 50000),
         ("12.345", "scale = 100, round = true", 1234),
         ("1250", "scale = 1", 1250),
     ],
@@ -156,6 +165,11 @@ def test_amounts(tmp_path: Path, cell: str, spec: str, found: int) -> None:
         ("12.50", 'scale = 100, decimal = ",", thousands = "."', "separates groups of three digits"),
         ("1.25E+3", "scale = 100", "a number with an exponent"),
         ("5-", "scale = 100", "where this is a negative one, set negative"),
+        ("1,00,000.50", 'scale = 100, thousands = ","', 'needs groups = "indian"'),
+        ("100,000", 'scale = 100, thousands = ",", groups = "indian"', "groups of two digits and a last one"),
+        ("1,234,567", 'scale = 100, thousands = ",", groups = "indian"', "groups of two digits and a last one"),
+        ("-($5.00)", 'scale = 100, strip = "$", negative = ["brackets"]', "is not a number"),
+        ("5 $ 00", 'scale = 100, strip = "$"', "is not a number"),
     ],
 )
 def test_amounts_that_are_refused(tmp_path: Path, cell: str, spec: str, detail: str) -> None:
@@ -166,3 +180,52 @@ def test_the_scale_says_how_many_decimals_there_may_be() -> None:
     found = [decimals_of(Decimal(text)) for text in ("1", "10", "100", "1E+3", "0.1", "50", "-100")]
     assert found == [0, 1, 2, 3, None, None, None]
     assert to_int(Decimal("12.0")) == 12
+
+
+CURRENCIES = sorted(DIGITS.items())
+
+
+def by_currency(folder: Path, cells: dict[str, str], scale: str) -> tuple[dict[str, int], dict[str, str]]:
+    """The amounts of a file with one row per currency, and why the other rows are rejected."""
+    lines = "".join(f"c;p;{cell};{code}\n" for code, cell in cells.items())
+    (folder / "v.csv").write_text("who;where;total;code\n" + lines)
+    fields = f'amount = {{ column = "total", scale = {scale} }}\ncurrency = "code"'
+    mapping = visits(folder, "v.csv", 'delimiter = ";"', fields)
+    report = imported(mapping, recorder := Recorder())
+    bad = {one["row"]["code"]: one["detail"] for one in rejected(mapping)} if report.rejected else {}
+    return {one["data"]["currency"]: one["data"]["amount"] for one in recorder.events()}, bad
+
+
+def test_the_scale_of_a_currency_is_its_own(tmp_path: Path) -> None:
+    cells = {code: "12." + "345678"[:digits] if digits else "12" for code, digits in CURRENCIES}
+    found, bad = by_currency(tmp_path, cells, '"currency"')
+    assert found == {code: int(cell.replace(".", "")) for code, cell in cells.items()}
+    assert not bad
+    # One decimal more than a currency has is another number than was meant, and QQQ is no currency.
+    more = {code: f"12.{'345678'[: digits + 1]}" for code, digits in CURRENCIES} | {"QQQ": "12"}
+    found, bad = by_currency(tmp_path, more, '"currency"')
+    assert not found
+    assert bad.keys() == more.keys()
+    assert "no currency of ISO 4217" in bad["QQQ"]
+
+
+@pytest.mark.parametrize("digits", [1, 2, 3, 4])
+def test_one_scale_for_other_currencies_is_refused(tmp_path: Path, digits: int) -> None:
+    """1500 JPY times 100 would be 150,000 JPY. Money in thousands of a currency without minor units is meant."""
+    found, bad = by_currency(tmp_path, {code: "15" for code, _ in CURRENCIES}, str(10**digits))
+    meant = {code for code, has in CURRENCIES if digits == 1 or has == digits or (has, digits) == (0, 3)}
+    assert found == dict.fromkeys(meant, 15 * 10**digits)
+    assert bad.keys() == DIGITS.keys() - meant
+    assert all('set scale = "currency"' in detail for detail in bad.values())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        'traits.x = { column = "total", type = "int", scale = "currency" }',
+        'amount = { column = "total", scale = "currency" }',
+    ],
+)
+def test_only_an_amount_has_the_scale_of_its_currency(tmp_path: Path, fields: str) -> None:
+    with pytest.raises(MappingError, match=r"is for fields\.amount beside fields\.currency"):
+        imported(visits(tmp_path, "v.csv", "", fields))

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.limits import Most, Owner
 from shared.http.server import Refusal
 from shared.runtime.protocols import Message
+from tests.support.waiting import PATIENCE_SECONDS
 
 MESSAGES = [Message("kith.relations", b"k", b"v")]
 A, B = Owner("a", "1"), Owner("b", "1")
@@ -29,7 +31,7 @@ class StuckPublisher:
     def send(self, messages: Sequence[Message]) -> Future[None]:
         assert messages == MESSAGES
         self.entered.set()
-        self.go_on.wait(30)
+        self.go_on.wait(PATIENCE_SECONDS)
         return self.acknowledged
 
     def close(self) -> None:
@@ -48,11 +50,22 @@ async def until_free(delivery: Delivery) -> None:
 
 
 @pytest.mark.parametrize("failure", [None, Unavailable("away")])
-def test_room_is_held_until_the_publisher_is_done_even_if_nobody_waits(failure: Exception | None) -> None:
+def test_room_is_held_until_the_publisher_is_done_even_if_nobody_waits(
+    failure: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publisher = StuckPublisher()
 
     async def story() -> None:
         delivery = Delivery(publisher, timeout=0.05, most=ONE)
+        submit = delivery._pool.submit
+
+        def submitted(*arguments: Any) -> "Future[Any]":
+            """It has its turn, however late the thread starts."""
+            turn = submit(*arguments)
+            assert publisher.entered.wait(PATIENCE_SECONDS)
+            return turn
+
+        monkeypatch.setattr(delivery._pool, "submit", submitted)
         with pytest.raises(Unavailable, match="no acknowledgement"):
             await post(delivery)
         with pytest.raises(Refusal):
@@ -62,7 +75,7 @@ def test_room_is_held_until_the_publisher_is_done_even_if_nobody_waits(failure: 
             publisher.acknowledged.set_exception(failure)
         else:
             publisher.acknowledged.set_result(None)
-        await asyncio.wait_for(until_free(delivery), 30)
+        await asyncio.wait_for(until_free(delivery), PATIENCE_SECONDS)
         delivery.close()
 
     asyncio.run(story())
@@ -72,7 +85,7 @@ def test_a_request_that_is_cancelled_does_not_take_its_messages_back() -> None:
     publisher = StuckPublisher()
 
     async def story() -> None:
-        delivery = Delivery(publisher, timeout=30, most=ONE)
+        delivery = Delivery(publisher, timeout=PATIENCE_SECONDS, most=ONE)
         request = asyncio.create_task(post(delivery))
         await asyncio.to_thread(publisher.entered.wait)
         request.cancel()
@@ -80,7 +93,7 @@ def test_a_request_that_is_cancelled_does_not_take_its_messages_back() -> None:
             await request
         publisher.go_on.set()
         publisher.acknowledged.set_result(None)
-        await asyncio.wait_for(until_free(delivery), 30)
+        await asyncio.wait_for(until_free(delivery), PATIENCE_SECONDS)
         delivery.close()
 
     asyncio.run(story())
@@ -90,9 +103,9 @@ def test_a_blocked_send_does_not_block_the_loop() -> None:
     publisher = StuckPublisher()
 
     async def story() -> None:
-        delivery = Delivery(publisher, timeout=30, most=ONE)
+        delivery = Delivery(publisher, timeout=PATIENCE_SECONDS, most=ONE)
         request = asyncio.create_task(post(delivery))
-        assert await asyncio.to_thread(publisher.entered.wait, 10)
+        assert await asyncio.to_thread(publisher.entered.wait, PATIENCE_SECONDS)
         assert not request.done()
         publisher.go_on.set()
         publisher.acknowledged.set_result(None)
@@ -112,7 +125,7 @@ class Gated:
     def send(self, messages: Sequence[Message]) -> Future[None]:
         self.sent.append(messages)
         self.entered.set()
-        assert self.go_on.wait(60)
+        assert self.go_on.wait(PATIENCE_SECONDS)
         done: Future[None] = Future()
         done.set_result(None)
         return done
@@ -125,11 +138,11 @@ def test_a_large_batch_of_one_tenant_lets_the_event_of_another_in_between() -> N
     publisher = Gated()
 
     async def story() -> None:
-        delivery = Delivery(publisher, timeout=60, most=Most(2, 2, 4))
+        delivery = Delivery(publisher, timeout=PATIENCE_SECONDS, most=Most(2, 2, 4))
         large = [Message("kith.consumers", b"a", b"erased")] * 2500
         with ExitStack() as held:
             batches = [asyncio.create_task(delivery.publish(A, large, held)) for _ in range(2)]
-            await asyncio.to_thread(publisher.entered.wait, 60)
+            await asyncio.to_thread(publisher.entered.wait, PATIENCE_SECONDS)
             other = asyncio.create_task(delivery.publish(B, MESSAGES, held))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -148,11 +161,13 @@ def test_who_had_no_turn_is_not_told_that_kafka_is_to_blame(monkeypatch: pytest.
     publisher = Gated()
 
     async def story() -> None:
-        delivery = Delivery(publisher, timeout=0.2, most=Most(2, 2, 4))
+        delivery = Delivery(publisher, timeout=PATIENCE_SECONDS, most=Most(2, 2, 4))
         monkeypatch.setattr(delivery, "_stuck", lambda: False)
         with ExitStack() as held:
             first = asyncio.create_task(delivery.publish(A, MESSAGES, held))
-            await asyncio.to_thread(publisher.entered.wait, 60)
+            await asyncio.to_thread(publisher.entered.wait, PATIENCE_SECONDS)
+            # Of the second one: the first has its turn, however late the thread started.
+            monkeypatch.setattr(delivery, "_timeout", 0.05)
             with pytest.raises(Refusal, match="had no turn") as refused:
                 await delivery.publish(B, MESSAGES, held)
             assert refused.value.status_code == 503

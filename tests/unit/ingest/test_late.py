@@ -9,7 +9,7 @@ from services.ingest.late import LatePublisher, NotConnected
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.runtime.protocols import Message, Partition, Publisher
 from shared.testing.memory import MemoryLog, MemoryPublisher
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 MESSAGES = [Message("t", b"k", b"v")]
 
@@ -36,9 +36,9 @@ class Broker:
 def test_until_kafka_is_there_nothing_is_published_and_the_sender_hears_so() -> None:
     broker = Broker(refusals=10**9)
     with closing(LatePublisher(broker.open, retry_seconds=0.01)) as late:
-        assert broker.tried.wait(30)
+        assert broker.tried.wait(PATIENCE_SECONDS)
         with pytest.raises(NotConnected):
-            late.send(MESSAGES).result(30)
+            late.send(MESSAGES).result(PATIENCE_SECONDS)
         assert late.problems() == ["the Kafka brokers have not been reached since the start"]
     assert broker.log.records[Partition("t", 0)] == []
 
@@ -47,7 +47,7 @@ def test_when_kafka_comes_it_publishes_and_is_closed_at_the_end() -> None:
     broker = Broker(refusals=3)
     with closing(LatePublisher(broker.open, retry_seconds=0.01)) as late:
         wait_for("the publisher", lambda: not late.problems(), pause=0.01)
-        late.send(MESSAGES).result(30)
+        late.send(MESSAGES).result(PATIENCE_SECONDS)
     assert [record.value for record in broker.log.records[Partition("t", 0)]] == [b"v"]
     assert broker.closed.is_set()
 
@@ -57,14 +57,14 @@ def test_a_connection_that_comes_after_the_end_is_closed() -> None:
 
     def slow() -> Publisher:
         broker.tried.set()
-        go_on.wait(30)
+        go_on.wait(PATIENCE_SECONDS)
         return broker.open()
 
     late = LatePublisher(slow)
-    assert broker.tried.wait(30)
+    assert broker.tried.wait(PATIENCE_SECONDS)
     late.close()
     go_on.set()
-    assert broker.closed.wait(30)
+    assert broker.closed.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture

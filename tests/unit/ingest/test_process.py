@@ -24,7 +24,7 @@ from shared.http import server as http
 from shared.http.serving import serve as serve_app
 from shared.observability.logs import Logfmt
 from tests.support.paths import ROOT
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 SERVER = """
 import time
@@ -86,15 +86,15 @@ def test_a_signal_lets_the_request_under_way_end_and_the_process_end_well(number
             request = urllib.request.Request(
                 f"{found[1]}/v1/events", json.dumps(EVENT).encode(), {"Content-Type": "application/json"}
             )
-            with urllib.request.urlopen(request, timeout=30) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as response:
                 answers.append((response.status, json.load(response)))
 
         sender = threading.Thread(target=post)
         sender.start()
         assert process.stdout.readline() == "sending\n"
         process.send_signal(number)
-        sender.join(30)
-        output, log = process.communicate(timeout=30)
+        sender.join(PATIENCE_SECONDS)
+        output, log = process.communicate(timeout=PATIENCE_SECONDS)
     assert answers == [(202, {"accepted": 1, "rejected": []})]
     assert (process.returncode, output) == (0, "closed\n")
     assert "Traceback" not in log
@@ -112,9 +112,9 @@ def test_a_request_is_answered_whose_connection_was_open_at_the_signal() -> None
         found = re.search(r"url=http://([\d.]+):(\d+)", process.stderr.readline())
         assert found is not None
         address = (found[1], int(found[2]))
-        with socket.create_connection(address, timeout=30) as early:
+        with socket.create_connection(address, timeout=PATIENCE_SECONDS) as early:
             # The server has it: it answers a later connection.
-            late = HTTPConnection(*address, timeout=30)
+            late = HTTPConnection(*address, timeout=PATIENCE_SECONDS)
             late.request("GET", "/health/live")
             late.getresponse().read()
             late.close()
@@ -122,7 +122,7 @@ def test_a_request_is_answered_whose_connection_was_open_at_the_signal() -> None
             wait_for("the end of listening", lambda: not listens(address))
             early.sendall(b"GET /health/live HTTP/1.1\r\nHost: kith\r\nConnection: close\r\n\r\n")
             assert early.makefile("rb").readline().startswith(b"HTTP/1.1 200 ")
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0
 
 
@@ -131,7 +131,7 @@ def test_answers_on_a_connection_that_is_kept_do_not_wait_for_acknowledgements()
         assert process.stderr is not None
         found = re.search(r"url=http://(\S+)", process.stderr.readline())
         assert found is not None
-        connection = HTTPConnection(found[1], timeout=30)
+        connection = HTTPConnection(found[1], timeout=PATIENCE_SECONDS)
         seconds = []
         for _ in range(10):
             began = time.perf_counter()
@@ -140,7 +140,7 @@ def test_answers_on_a_connection_that_is_kept_do_not_wait_for_acknowledgements()
             seconds.append(time.perf_counter() - began)
         connection.close()
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_SECONDS)
     # Each of them takes 40 ms when Nagle's algorithm meets a delayed acknowledgement.
     assert min(seconds) < 0.03
 
@@ -151,7 +151,7 @@ def test_answers_on_a_connection_that_is_kept_do_not_wait_for_acknowledgements()
 )
 def test_a_wrong_setting_is_named_in_one_line(environment: dict[str, str], complaint: str) -> None:
     with start("-m", "services.ingest", **environment) as process:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, output) == (2, "")
     assert errors.startswith("kith ingest: ")
     assert complaint in errors
@@ -172,7 +172,7 @@ def test_a_port_that_is_taken_is_a_configuration_error_and_still_closes() -> Non
     with socket.create_server(("127.0.0.1", 0)) as taken:
         thread = threading.Thread(target=serve, args=(taken.getsockname()[1],))
         thread.start()
-        thread.join(30)
+        thread.join(PATIENCE_SECONDS)
     assert closed == [True]
     (failure,) = failures
     assert "cannot listen on 127.0.0.1" in str(failure)

@@ -17,6 +17,7 @@ from shared.kafka.librdkafka.reader import configuration
 from shared.local.processes import free_ports
 from shared.runtime.protocols import Message
 from shared.settings import Settings
+from tests.support.waiting import PATIENCE_SECONDS
 
 MESSAGE = Message("topic", b"k", b"v")
 
@@ -42,7 +43,7 @@ def session() -> Iterator[Session]:
 def test_a_message_that_nobody_takes_is_heard_of_unasked(session: Session) -> None:
     delivery = Delivery(1)
     session.produce(MESSAGE, delivery, 1.0)
-    assert isinstance(delivery.future.exception(5), Unavailable)
+    assert isinstance(delivery.future.exception(PATIENCE_SECONDS), Unavailable)
 
 
 def test_closing_tells_what_was_not_published() -> None:
@@ -62,7 +63,7 @@ def test_a_full_queue_is_waited_for_within_bounds() -> None:
     started = time.monotonic()
     with pytest.raises(Unavailable, match="full"):
         session.produce(MESSAGE, delivery, 0.3)
-    assert 0.3 <= time.monotonic() - started < 5
+    assert 0.3 <= time.monotonic() - started < PATIENCE_SECONDS
     session.close()
 
 
@@ -70,7 +71,7 @@ def test_a_queue_that_has_room_again_takes_more() -> None:
     session = Session(nowhere(**{"queue.buffering.max.messages": 10, "delivery.timeout.ms": 200, "linger.ms": 5}))
     delivery = Delivery(20)
     for _ in range(20):  # there is room once the first ten have timed out
-        session.produce(MESSAGE, delivery, 10.0)
+        session.produce(MESSAGE, delivery, PATIENCE_SECONDS)
     session.close()
 
 
@@ -154,6 +155,6 @@ def test_a_producer_that_has_failed_for_good_is_replaced(monkeypatch: pytest.Mon
     broken.broken.set()
     sent = publisher.send([MESSAGE])
     assert publisher._session is not broken
-    assert isinstance(lost.exception(5), Unavailable)
-    assert isinstance(sent.exception(5), Unavailable)
+    assert isinstance(lost.exception(PATIENCE_SECONDS), Unavailable)
+    assert isinstance(sent.exception(PATIENCE_SECONDS), Unavailable)
     publisher.close()

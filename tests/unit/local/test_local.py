@@ -16,6 +16,7 @@ from shared.contracts.errors import ConfigurationError
 from shared.local.mongo import find_mongod
 from shared.local.processes import Process, ProcessFailed, free_ports, is_free, replace_taken, tail
 from shared.settings import Settings
+from tests.support.waiting import wait_for
 
 STUBBORN = """
 import signal, sys, time
@@ -44,17 +45,11 @@ def python(code: str, log: Path, grace: float = 15.0) -> Process:
 
 
 def wait_until_ended(process: Process) -> None:
-    deadline = time.monotonic() + 10
-    while process.running:
-        assert time.monotonic() < deadline, "the process is still running"
-        time.sleep(0.01)
+    wait_for("the end of the process", lambda: not process.running, pause=0.01)
 
 
 def wait_for_text(log: Path, text: str) -> None:
-    deadline = time.monotonic() + 10
-    while not log.exists() or text not in log.read_text():
-        assert time.monotonic() < deadline, f"{text!r} is not in the log"
-        time.sleep(0.01)
+    wait_for(f"{text!r} in the log", lambda: log.exists() and text in log.read_text(), pause=0.01)
 
 
 def is_alive(pid: int) -> bool:
@@ -143,10 +138,7 @@ class TestProcess:
             time.sleep(0.2)
             assert is_alive(child)
             parent.send_signal(end)
-        deadline = time.monotonic() + 10
-        while is_alive(child):
-            assert time.monotonic() < deadline, "the child has outlived its parent"
-            time.sleep(0.01)
+        wait_for("the end of the child", lambda: not is_alive(child), pause=0.01)
 
     def test_has_a_session_of_its_own(self, tmp_path: Path) -> None:
         process = Process("child", ["sleep", "600"], tmp_path / "log")

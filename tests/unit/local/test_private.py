@@ -14,6 +14,7 @@ from shared.local.contexts import Held, read
 from shared.local.private import private_file, private_folder, write_private
 from shared.local.processes import Process
 from shared.local.servers import data_folder
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 def mode(path: Path) -> int:
@@ -105,7 +106,7 @@ def test_a_child_and_its_log_are_private(tmp_path: Path) -> None:
     made = tmp_path / "made"
     process = Process("child", [sys.executable, "-c", f"open({str(made)!r}, 'w')"], tmp_path / "log" / "child.log")
     process.start()
-    process._wait(30)
+    process._wait(PATIENCE_SECONDS)
     assert (mode(made), mode(process.log), mode(process.log.parent)) == (0o600, 0o600, 0o700)
 
 

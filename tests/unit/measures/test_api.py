@@ -21,12 +21,13 @@ from services.relations.cache import QueryCache
 from services.relations.measures import catalogue as relations
 from services.relations.measures.source import Measures as RelationsMeasures
 from services.relations.queries import Queries
-from shared.access.guard import secure
+from shared.access.routes import secure
 from shared.http.limits import Limits
 from shared.measures.computing import here
 from shared.measures.http import add_measures
 from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH
+from tests.support.waiting import PATIENCE_SECONDS
 
 Apps = dict[str, FastAPI]
 
@@ -158,7 +159,7 @@ def test_only_so_many_are_computed_at_once() -> None:
                 running += 1
                 most = max(most, running)
             # Nobody gets further before as many as may run are there.
-            together.wait(timeout=30)
+            together.wait(timeout=PATIENCE_SECONDS)
             with lock:
                 running -= 1
             return {}

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from services.analytics.measures import catalogue as analytics
 from services.relations.measures import catalogue as relations
-from shared.access.guard import secure
+from shared.access.routes import secure
 from shared.contracts.errors import TooSlow, Unavailable, WrongMasterKey
 from shared.http.server import add_problem_handlers
 from shared.measures.computing import ComputationFailed, Elsewhere, answering, here

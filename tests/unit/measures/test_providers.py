@@ -19,6 +19,7 @@ from shared.measures.query import BadMeasure
 from shared.measures.scale import Scale
 from shared.measures.scales import Scales
 from shared.measures.wilson import wilson
+from tests.support.waiting import PATIENCE_SECONDS
 
 STARS = Scale(lowest=1, highest=5, source="asked")
 COUNTS = st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 500))
@@ -236,7 +237,7 @@ def test_ratings_are_read_once_for_requests_at_the_same_time() -> None:
     def read(_: str) -> tuple[int, int]:
         nonlocal reads
         reads += 1
-        begun.wait(10)
+        begun.wait(PATIENCE_SECONDS)
         return 0, 5
 
     scales = Scales({}, read)

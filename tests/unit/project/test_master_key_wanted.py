@@ -10,6 +10,7 @@ from services.cli.up import Stack
 from shared.contracts.errors import ConfigurationError
 from shared.settings import Settings
 from tests.support.paths import ROOT
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("service", ["ingest", "relations"])
@@ -22,7 +23,7 @@ def test_a_service_without_a_key_says_what_is_missing_and_ends(service: str) -> 
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert ended.returncode == 2

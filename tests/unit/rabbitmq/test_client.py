@@ -51,7 +51,7 @@ class Closing:
 
 def acknowledge(error: BaseException | type[BaseException]) -> None:
     async def work() -> None:
-        await RabbitConsumption(Closing(error)).acknowledge(1)  # type: ignore[arg-type]
+        await RabbitConsumption(Closing(error), 1).acknowledge(1)  # type: ignore[arg-type]
 
     asyncio.run(work())
 
@@ -69,7 +69,7 @@ def test_a_fault_of_the_code_is_none() -> None:
 
 def test_a_task_that_is_cancelled_stays_so() -> None:
     async def work() -> None:
-        task = asyncio.create_task(RabbitConsumption(Closing(ValueError())).acknowledge(1))  # type: ignore[arg-type]
+        task = asyncio.create_task(RabbitConsumption(Closing(ValueError()), 1).acknowledge(1))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])

@@ -45,7 +45,7 @@ def accepted(one: Delivery, tenant: str = "*") -> list[dict[str, Any]]:
 
 
 def judged(one: Delivery, tenant: str = "*") -> list[Any]:
-    found = judge(Door(Topics(), 86_400), "orders", tenant, [one], NOW)
+    found = judge(Door(Topics(), 86_400), "orders", tenant, [one], NOW, MAX_BODY_BYTES)
     return [*found.verdicts, *found.unreadable]
 
 
@@ -131,7 +131,7 @@ def test_the_tenant_is_that_of_the_queue() -> None:
         delivery([stated]),
         delivery(DATA, headers={f"ce-{name}": value for name, value in stated.items() if name != "data"}),
     ):
-        found = judge(Door(Topics(), 86_400), "orders", "acme", [one], NOW)
+        found = judge(Door(Topics(), 86_400), "orders", "acme", [one], NOW, MAX_BODY_BYTES)
         [bad] = found.bad()
         assert (bad.error.reason, bad.error.field) == ("wrong_tenant", "tenant")
         assert "KITH_RABBITMQ_QUEUES" in bad.error.detail
@@ -148,6 +148,11 @@ def test_gzip_is_inflated() -> None:
     packed = gzip.compress(json.dumps(EVENT).encode())
     one = delivery(packed, content_type=STRUCTURED, content_encoding="gzip")
     assert accepted(one) == [EVENT]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF-8", " utf8 "])
+def test_the_encoding_that_clients_state_of_text_is_no_compression(encoding: str) -> None:
+    assert accepted(delivery(EVENT, content_type=STRUCTURED, content_encoding=encoding)) == [EVENT]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +175,7 @@ def test_gzip_is_inflated() -> None:
     ],
 )
 def test_what_cannot_be_read_is_bad_and_says_why(body: bytes, properties: dict[str, Any], reason: str) -> None:
-    found = judge(Door(Topics(), 86_400), "orders", "acme", [delivery(body, **properties)], NOW)
+    found = judge(Door(Topics(), 86_400), "orders", "acme", [delivery(body, **properties)], NOW, MAX_BODY_BYTES)
     [bad] = found.bad()
     assert bad.error.reason == reason
     assert bad.error.detail
@@ -198,7 +203,7 @@ def test_any_message_gets_a_verdict_and_the_same_one_again(
     door = Door(Topics(), 86_400)
 
     def look(redelivered: bool) -> list[tuple[bytes, str]]:
-        found = judge(door, "orders", "acme", [Delivery(3, body, properties, redelivered)], NOW)
+        found = judge(door, "orders", "acme", [Delivery(3, body, properties, redelivered)], NOW, MAX_BODY_BYTES)
         for verdict in found.accepted():
             assert decode(verdict.message.value).tenant == "acme"
         return [(each.message.value, "") for each in found.accepted()] + [
@@ -211,3 +216,16 @@ def test_any_message_gets_a_verdict_and_the_same_one_again(
 def test_a_message_that_cannot_be_read_raises_only_invalid_event() -> None:
     with pytest.raises(InvalidEvent):
         requests_of(delivery(b"[", content_type=BATCH), "orders")
+
+
+def test_a_batch_ends_where_it_has_enough_bytes_however_they_are_compressed() -> None:
+    raw = json.dumps([{**EVENT, "id": f"e{n}"} for n in range(10)]).encode()
+    sent = Properties(content_type=BATCH, content_encoding="gzip")
+    deliveries = [Delivery(tag, gzip.compress(raw), sent, tag == 2) for tag in range(1, 5)]
+    door, most = Door(Topics(), 86_400), 2 * len(raw) - 100
+    first = judge(door, "orders", "*", deliveries, NOW, most)
+    assert (first.last, first.deliveries, first.redelivered, len(first.accepted())) == (2, 2, 1, 20)
+    rest = judge(door, "orders", "*", deliveries[first.deliveries :], NOW, most)
+    assert (rest.last, rest.deliveries) == (4, 2)
+    # What is larger than that alone is judged alone.
+    assert judge(door, "orders", "*", deliveries, NOW, 1).deliveries == 1

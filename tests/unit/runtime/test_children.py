@@ -13,7 +13,7 @@ import pytest
 
 from shared.runtime.children import NICENESS, ChildEnded, Children, ChildTooSlow
 from shared.runtime.interruption import Interrupted, Interruption
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 CHILD = """
 import os, sys, time
@@ -99,7 +99,7 @@ def test_no_more_children_than_allowed_and_each_works_at_the_same_time(tmp_path:
         assert len(pids) == 1, "the one that is not held answers all"
         assert len(asked.running) == 2
         asked.close()
-        held.join(60)
+        held.join(PATIENCE_SECONDS)
         assert not held.is_alive()
 
 

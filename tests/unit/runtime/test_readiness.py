@@ -25,9 +25,9 @@ def test_a_gate_opens_once_its_right_is_granted(monkeypatch: pytest.MonkeyPatch)
     gate = Gate("nothing is known")
     assert gate.problems() == ["nothing is known"]
     gate.start()
-    wait_for("its trouble", lambda: gate.problems() and "cannot be read" in gate.problems()[0], 30, 0.005)
+    wait_for("its trouble", lambda: gate.problems() and "cannot be read" in gate.problems()[0], pause=0.005)
     granted = True
-    wait_for("the opening", lambda: gate.open, 30, 0.005)
+    wait_for("the opening", lambda: gate.open, pause=0.005)
     assert gate.problems() == []
     gate.stop()
 
@@ -55,10 +55,10 @@ def test_a_ledger_that_may_not_be_read_for_a_while_is_read_again(monkeypatch: py
     monkeypatch.setattr(ledger, "_Topic", Topic)
     followed = ledger.Ledger(Settings())
     followed.start()
-    wait_for("the ledger", lambda: not followed.problems(), 30, 0.005)
+    wait_for("the ledger", lambda: not followed.problems(), pause=0.005)
     allowed = False
-    wait_for("its trouble", followed.problems, 30, 0.005)
+    wait_for("its trouble", followed.problems, pause=0.005)
     allowed = True
-    wait_for("the ledger", lambda: not followed.problems(), 30, 0.005)
+    wait_for("the ledger", lambda: not followed.problems(), pause=0.005)
     assert opened > 1
     followed.stop()

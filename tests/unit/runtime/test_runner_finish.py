@@ -14,6 +14,7 @@ from shared.runtime.protocols import Claim, Progress
 from shared.testing.memory import MemoryReader, MemoryStore
 from tests.support.builders import MemoryKith, stored_state
 from tests.support.runner import RELATIONS, PatientPublisher, WatchedStore, kith_with, runner_of, steps, views
+from tests.support.waiting import PATIENCE_SECONDS
 
 CONSUMERS = [f"c{n}" for n in range(12)]
 
@@ -128,7 +129,7 @@ def test_the_end_waits_for_answers_only_so_long(monkeypatch: pytest.MonkeyPatch)
     steps(kith, 2)
     ended = threading.Thread(target=kith.runner.run, args=[stopped()], daemon=True)
     ended.start()
-    ended.join(60)
+    ended.join(PATIENCE_SECONDS)
     assert not ended.is_alive(), "it waits for ever"
     assert [future.done() for future in committer.futures[:2]] == [False, False]
 
@@ -145,6 +146,6 @@ def test_the_end_waits_for_brokers_only_so_long(monkeypatch: pytest.MonkeyPatch)
     assert publisher.waiting
     ended = threading.Thread(target=kith.runner.run, args=[stopped()], daemon=True)
     ended.start()
-    ended.join(60)
+    ended.join(PATIENCE_SECONDS)
     assert not ended.is_alive(), "it waits for ever"
     assert kith.store.outbox, "for the next worker"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.webhooks.addresses import networks, parsed, refusal
-from services.webhooks.post import check_url
+from services.webhooks.urls import check_url
 from shared.contracts.errors import ConfigurationError
 
 NOT_PUBLIC = [
@@ -86,6 +86,56 @@ def test_an_odd_url_is_refused_with_the_reason(url: str, reason: str) -> None:
     found = check_url(url, [])
     assert found is not None
     assert reason in found
+
+
+NUMBERS = [
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "127.1",
+    "0",
+    "1.2.3.4.5",
+    "256.1.1.1",
+    "127.0.0.1..",
+    "0x.",
+    "a.1",
+]
+NO_NAMES = [
+    *("*.example", "-a.example", "a-.example", ".example.org", "example..org", "a" * 64 + ".org", "%6c%6fcalhost"),
+    *(".".join(["a" * 60] * 5), "evil%00.example", "example.org;x", "[v1.fe80::a]", "a,b", "a'b", "$(id)"),
+]
+
+
+@pytest.mark.parametrize("host", [*NUMBERS, *NO_NAMES])
+def test_a_host_that_is_neither_a_name_nor_an_address_is_refused(host: str) -> None:
+    for allowed in ([], networks(["127.0.0.0/8"])):
+        found = check_url(f"https://{host}/hook", allowed)
+        assert found is not None
+        assert "must" in found
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "localhost.", "a.localhost"])
+def test_this_machine_is_no_receiver_unless_it_is_allowed(host: str) -> None:
+    assert "this machine" in str(check_url(f"https://{host}/", []))
+    assert check_url(f"http://{host}:8000/", networks(["127.0.0.0/8"])) is None
+    assert check_url(f"http://{host}:8000/", networks(["::1/128"])) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "HTTPS://EXAMPLE.org/x",
+        "https://xn--bcher-kva.example/",
+        "https://example.org.:443/?a=%zz",
+        "https://a_b.c-d/",
+    ],
+)
+def test_an_unusual_url_of_a_name_is_taken(url: str) -> None:
+    assert check_url(url, []) is None
+
+
+def test_no_port_is_port_0() -> None:
+    assert "port 0" in str(check_url("https://example.org:0/", networks(["10.0.0.0/8"])))
 
 
 def test_a_url_of_an_allowed_network_may_be_plain() -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from services.webhooks.signing import new_secret
 from tests.support.paths import ROOT
+from tests.support.waiting import PATIENCE_SECONDS
 from tests.unit.webhooks.test_signing import BODY, headers
 
 #: Pinned by hash: package-lock.json.
@@ -33,9 +34,12 @@ def verify(tmp_path_factory: pytest.TempPathFactory) -> Verify:
     for file in PACKAGES.iterdir():
         if file.is_file():
             shutil.copy(file, folder)
-    # No package may run anything while it is installed.
+    # No package may run anything while it is installed. A registry that fails once is asked again.
     argv = [str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-    fetched = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
+    argv += ["--fetch-retries=5", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=20000"]
+    fetched = subprocess.run(
+        argv, cwd=folder, capture_output=True, text=True, timeout=2 * PATIENCE_SECONDS, check=False
+    )
     if fetched.returncode:
         leave_out(f"npm does not fetch the libraries of receivers: {fetched.stderr[-500:]}")
     return lambda deliveries: _verified(str(node), folder, deliveries)
@@ -54,7 +58,7 @@ def _verified(
         input=json.dumps(given),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     found: list[dict[str, bool]] = json.loads(done.stdout)

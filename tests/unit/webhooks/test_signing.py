@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from datetime import UTC, datetime
 
 import pytest
 import standardwebhooks
@@ -80,7 +79,5 @@ def test_what_is_no_secret_is_refused(text: str) -> None:
 
 def test_the_clock_of_the_signature_is_the_attempts() -> None:
     # A receiver refuses a signature that is five minutes old, and the last attempt is days after the change.
-    assert (
-        abs(int(headers([new_secret("hmac", os.urandom)])["webhook-timestamp"]) - datetime.now(UTC).timestamp())
-        < 5
-    )
+    earliest = int(time.time())
+    assert earliest <= int(headers([new_secret("hmac", os.urandom)])["webhook-timestamp"]) <= int(time.time())

@@ -92,6 +92,17 @@ def test_a_template_makes_the_body() -> None:
         encoded({**body, "type": "x" * MOST_BYTES}, None)
 
 
+@pytest.mark.parametrize(
+    "template",
+    ["&x", "{a: [&x]}", '`"\\ud800"`', '{"\\ud800": @}', "`" + "9" * 900 + "`", " | ".join(["[@]"] * 160)],
+)
+def test_a_template_that_makes_no_json_fails_as_other_templates_do(template: str) -> None:
+    # Anything else would be tried again for ever.
+    check(template)
+    with pytest.raises(BadExpression, match=r"fails|JSON"):
+        encoded(body_of(CHANGE, []), template)
+
+
 @pytest.mark.parametrize("text", ["a.", "foo(", "unknown(@)", "(" * 900, "x" * 1001, "a[?b=='c'"])
 def test_what_is_no_expression_is_refused(text: str) -> None:
     if text == "unknown(@)":
