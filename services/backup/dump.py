@@ -13,7 +13,7 @@ from bson.timestamp import Timestamp
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from services.backup.files import RAW, Manifest, write_collection, write_manifest
+from services.backup.files import RAW, Manifest, write_collection, write_manifest, writing
 from services.backup.log import topic_ends
 from shared.access.acts import record_act
 from shared.contracts.errors import ConfigurationError
@@ -48,14 +48,16 @@ def backup(settings: Settings, folder: Path, part: Part, say: Callable[[str], No
             raise ConfigurationError(
                 f"{path} exists already; a backup takes a folder of its own (….part: of one that was interrupted)"
             )
-    record_act(settings, "database.backup", {"part": part})
-    work.mkdir(0o700, parents=True)
+    with writing(work):
+        work.mkdir(0o700, parents=True)
     try:
+        record_act(settings, "database.backup", {"part": part})
         manifest = _write(settings, work, part, say)
+        with writing(folder):
+            work.rename(folder)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
-    work.rename(folder)
     return manifest
 
 

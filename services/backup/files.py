@@ -6,6 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -57,9 +58,18 @@ class Manifest:
     format: int = field(default=FORMAT)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the file system refuses (a full disk, a folder of another user) becomes a ConfigurationError."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, durably."""
-    with _private(folder / MANIFEST) as file:
+    """Write the manifest, durably. Raises ConfigurationError when the disk does not take it."""
+    with writing(folder / MANIFEST), _private(folder / MANIFEST) as file:
         # Not sorted: the order of an index's keys has a meaning.
         file.write(json.dumps(asdict(manifest), indent=1).encode())
         file.flush()
@@ -78,8 +88,10 @@ def read_manifest(folder: Path) -> Manifest:
         collections = {name: CollectionFile(**each) for name, each in found.pop("collections").items()}
         topics = {name: TopicEnds(**each) for name, each in found.pop("topics").items()}
         return Manifest(**found, collections=collections, topics=topics)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ConfigurationError(f"{folder} is no backup: it has no {MANIFEST}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigurationError(f"{path} is damaged: {type(error).__name__}") from None
 
@@ -91,9 +103,11 @@ def write_collection(
     options: Mapping[str, Any],
     indexes: Iterable[Mapping[str, Any]],
 ) -> CollectionFile:
-    """Write the documents of a collection, durably, and describe the file."""
+    """Write the documents of a collection, durably, and describe the file. Raises ConfigurationError when the disk
+    does not take it."""
     digest, count, size = hashlib.sha256(), 0, 0
-    with _private(_path(folder, name)) as file:
+    path = _path(folder, name)
+    with writing(path), _private(path) as file:
         with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL, mtime=0) as packed:
             for document in documents:
                 raw = document.raw

@@ -54,9 +54,16 @@ class SinkRebuild:
         """How many documents were written and how many rows were deleted; None when it was stopped. Raises
         Unavailable after many attempts."""
         self._patiently(self._tables.prepare)
-        written = self.write_all()
-        deleted = self._sweep_all()
-        return None if self._stopped() else (written, deleted)
+        deleted = 0
+        while True:
+            names = self._patiently(self._full_names)
+            written = self.write_all()
+            deleted += self._sweep_all()
+            if self._stopped():
+                return None
+            # A switch in between need not have published what is different in the other version.
+            if self._patiently(self._full_names) == names:
+                return written, deleted
 
     def write_all(self) -> int:
         """Make the rows of every document anew. Returns how many documents there were."""
@@ -72,6 +79,9 @@ class SinkRebuild:
                 written += len(piece)
                 self._report(collection, written)
         return written
+
+    def _full_names(self) -> list[str]:
+        return [name_of(collection) for collection, name_of in self._names.items()]
 
     def _sweep_all(self) -> int:
         deleted = 0

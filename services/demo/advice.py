@@ -1,5 +1,6 @@
 """What intelligence concludes from the market: where somebody goes next, and whom a provider calls first."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -18,10 +19,15 @@ def busiest(expected: Expected) -> Key | None:
     return max(found, key=lambda pair: found[pair]["count"], default=None)
 
 
-def advice(address: str, headers: Mapping[str, str], pair: Key) -> list[str]:
-    """A sentence about the consumer of ``pair``, and one about its provider, from the service at ``address``. A
-    service that does not answer is said to, for nothing depends on it."""
-    _, consumer, provider = pair
+def most_visited(expected: Expected) -> str | None:
+    """The provider with the most consumers; None without any."""
+    found = Counter(provider for _, _, provider in expected.relationships)
+    return max(sorted(found), key=found.__getitem__, default=None)
+
+
+def advice(address: str, headers: Mapping[str, str], consumer: str, provider: str) -> list[str]:
+    """A sentence about a consumer, and one about a provider, from the service at ``address``. A service that does
+    not answer is said to, for nothing depends on it."""
     with httpx.Client(base_url=address, headers=headers, timeout=_TIMEOUT_SECONDS, trust_env=False) as client:
         return [
             _asked(client, f"/v1/recommendations?consumer_id={quote(consumer)}", consumer, recommended),
@@ -58,8 +64,8 @@ def called(answer: Json, provider: str) -> str:
         return f"{provider} has nobody to call: {answer['reason']}."
     first = answer["items"][0]
     return (
-        f"{provider} calls {first['consumer_id']} first of {answer['candidates']:,}, who was last there in "
-        f"{first['last_month']} and has left for good with a probability of {first['risk']:.0%}; "
+        f"Of {answer['repeaters']:,} consumers who came back, {provider} calls {first['consumer_id']} first: last "
+        f"there in {first['last_month']}, gone for good with a probability of {first['risk']:.0%}; "
         f"{first['expected_months']:.1f} months with a visit are expected in the next {answer['horizon_months']}."
     )
 

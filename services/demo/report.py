@@ -17,17 +17,16 @@ def report(
     console: Console,
     addresses: dict[str, str],
     links: Mapping[str, str],
-    headers: Mapping[str, str],
     result: dict[str, Any],
     found: dict[str, int],
     problems: list[str],
     total: int,
-    pair: Key | None,
     advice: Sequence[str],
+    tries: Sequence[str],
 ) -> None:
     """Print the report. ``result`` has the fields of a Result, ``found`` the number of documents by collection;
-    ``problems`` are the first of ``total`` differences, ``headers`` those of a request for the tenant, ``links``
-    those to its pages, ``pair`` the busiest one of the run, ``advice`` sentences of intelligence."""
+    ``problems`` are the first of ``total`` differences, ``links`` those to the tenant's pages, ``advice`` what
+    intelligence concludes, ``tries`` commands."""
 
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
@@ -55,7 +54,7 @@ def report(
         say(f"  {name:<{width}} {address}")
     say("")
     say("Worth trying:")
-    for line in curls(addresses, headers, pair):
+    for line in tries:
         say(f"  {line}")
 
 
@@ -89,12 +88,10 @@ def dashboard(analytics: str, headers: Mapping[str, str]) -> str:
     return f"{analytics}/dashboard/?tenant={quote(headers['Kith-Tenant'])}"
 
 
-def curls(addresses: dict[str, str], headers: Mapping[str, str], pair: Key | None) -> list[str]:
+def curls(addresses: dict[str, str], headers: Mapping[str, str], pair: Key, visited: str) -> list[str]:
     """The key, and requests about this run's data: its busiest pair, the provider's strongest relationships, the
-    top providers, where the consumer may go next, and whom the provider calls."""
-    if pair is None:
-        return []
-    consumer, provider = (quote(part, safe="") for part in pair[1:])
+    top providers, where the consumer may go next, and whom the provider that is ``visited`` most calls."""
+    consumer, provider, calling = (quote(part, safe="") for part in (*pair[1:], visited))
     relations, analytics, intelligence = (addresses[name] for name in ("relations", "analytics", "intelligence"))
     said, first = dict(headers), []
     if (bearer := said.get("Authorization")) is not None:
@@ -107,5 +104,5 @@ def curls(addresses: dict[str, str], headers: Mapping[str, str], pair: Key | Non
         f"curl {header}'{relations}/v1/relationships?provider_id={provider}&limit=5'",
         f"curl {header}'{analytics}/v1/top?by=provider&measure=consumers&limit=5'",
         f"curl {header}'{intelligence}/v1/recommendations?consumer_id={consumer}&limit=3'",
-        f"curl {header}'{intelligence}/v1/next?provider_id={provider}&limit=3'",
+        f"curl {header}'{intelligence}/v1/next?provider_id={calling}&limit=3'",
     ]

@@ -12,7 +12,7 @@ from uuid import uuid4
 from pymongo.database import Database
 from rich.console import Console
 
-from services.demo.advice import advice, busiest
+from services.demo.advice import advice, busiest, most_visited
 from services.demo.application import Application
 from services.demo.changelog import ChangeLog
 from services.demo.comparison import Findings, Weights, compare
@@ -23,7 +23,7 @@ from services.demo.market import market
 from services.demo.oracle import Expected, Oracle
 from services.demo.probe import TENANT as PROBE
 from services.demo.probe import Probe
-from services.demo.report import dashboard, report
+from services.demo.report import curls, dashboard, report
 from services.demo.watch import Watch
 from shared.contracts.errors import Unavailable
 from shared.mongo.errors import translated
@@ -170,9 +170,12 @@ def _run(
         + bool(probe.lost)
     )
     links = {"dashboard": dashboard(addresses["analytics"], headers(tenant)), **application.links}
-    pair = busiest(expected)
-    told = [] if pair is None else advice(addresses["intelligence"], headers(tenant), pair)
-    report(console, addresses, links, headers(tenant), asdict(result), stored.found, problems, total, pair, told)
+    pair, visited = busiest(expected), most_visited(expected)
+    told, tries = list[str](), list[str]()
+    if pair is not None and visited is not None:
+        told = advice(addresses["intelligence"], headers(tenant), pair[1], visited)
+        tries = curls(addresses, headers(tenant), pair, visited)
+    report(console, addresses, links, asdict(result), stored.found, problems, total, told, tries)
     return result
 
 

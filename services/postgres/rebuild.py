@@ -56,8 +56,16 @@ class SinkRebuild:
         Unavailable after many attempts, and ConfigurationError."""
         self._patiently(partial(prepare, self._connections))
         self._patiently(self._fence)
-        written, deleted = self.write_all(), self._sweep_all()
-        return None if self._stopped() else (written, deleted)
+        deleted = 0
+        while True:
+            names = self._patiently(self._names)
+            written = self.write_all()
+            deleted += self._sweep_all()
+            if self._stopped():
+                return None
+            # A switch in between need not have published what is different in the other version.
+            if self._patiently(self._names) == names:
+                return written, deleted
 
     def write_all(self) -> int:
         """Make the rows of every document anew. Returns how many documents there were."""
@@ -81,6 +89,9 @@ class SinkRebuild:
                 deleted += self._patiently(partial(self._refresh, table, keys))
                 self._report(f"rows without a document in {table}", deleted)
         return deleted
+
+    def _names(self) -> list[str]:
+        return [self._name_of(table) for table in TABLES]
 
     def _fence(self) -> None:
         with self._connections.lent() as connection:

@@ -19,7 +19,7 @@ from shared.service.composition import Service, now
 from shared.service.launch import launch
 from shared.settings import Settings, cassandra_of, servers_of
 from shared.vault.lost import LostKeys
-from shared.vault.open import key_problems
+from shared.vault.open import key_problems, key_sweeper
 from shared.vault.schema import COLLECTIONS as VAULT
 
 
@@ -51,6 +51,8 @@ def run(settings: Settings) -> None:
         service.background(Invalidation(settings, cache))
         service.background(StoredSpellings(database, names, service.metrics))
         service.background(LostKeys(database, lost_keys_metric(service.metrics).set))
+        if (sweeper := key_sweeper(settings, database)) is not None:
+            service.background(sweeper)
         app = create_app(
             Queries(database, strength, cache, names, lists),
             strength,

@@ -1,18 +1,15 @@
 """Consumers whose data key was lost with a database: what was sealed with it can never be read again."""
 
-import logging
-import threading
 from collections.abc import Callable
 
 import pymongo
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 
 from shared.contracts.findings import FINDINGS, KEYS_LOST
+from shared.mongo.errors import translated
+from shared.runtime.periodic import Periodic
 from shared.runtime.protocols import Document
 from shared.vault.schema import DATA_KEYS
-
-log = logging.getLogger(__name__)
 
 #: One document per consumer, written by `kith restore`.
 LOST_KEYS = "lost_keys"
@@ -26,34 +23,21 @@ def finding_of(tenant: str) -> str:
     return f"{KEYS_LOST}/{tenant}"
 
 
-class LostKeys:
-    """A Background that keeps the findings ``lost-keys/<tenant>`` up to date: an erased consumer is no longer
+class LostKeys(Periodic):
+    """Keeps the findings ``lost-keys/<tenant>`` up to date: an erased consumer is no longer
     among them. ``show`` receives the number of consumers of all tenants."""
 
     def __init__(self, database: Database[Document], show: Callable[[int], object]) -> None:
         self._lost, self._keys, self._findings = database[LOST_KEYS], database[DATA_KEYS], database[FINDINGS]
         self._show = show
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="lost-keys", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(_TIMEOUT_SECONDS)
-
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            try:
-                with pymongo.timeout(_TIMEOUT_SECONDS):
-                    self.look()
-            except PyMongoError as error:
-                log.debug("lost keys not counted: %s", error)
-            self._stop.wait(_LOOK_SECONDS)
+        super().__init__("lost-keys", self.look, _LOOK_SECONDS)
 
     def look(self) -> None:
-        """Forget the erased ones, and count the others. Raises PyMongoError."""
+        """Forget the erased ones, and count the others. Raises Unavailable."""
+        with translated(), pymongo.timeout(_TIMEOUT_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
         ids: list[str] = []
         for each in self._lost.find({}, {"_id": 1}):
             ids.append(each["_id"])

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import WRAPPED_KEYS, Topics
 from shared.runtime.outlet import Outlet
+from shared.runtime.periodic import Periodic
 from shared.settings import Settings
 from shared.vault.keys import Vault
 from shared.vault.master import EnvironmentKeys, FileKeys
 from shared.vault.protocols import KeyStore, MasterKeys
 
 _LOOK_SECONDS = 1.0
+#: How often what dead processes have left unpublished is looked for.
+_SWEEP_SECONDS = 60.0
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -67,6 +70,17 @@ def published(settings: Settings, database: "Database[Document]", store: KeyStor
 
     publish = Outlet(lambda: open_publisher(settings)).publish
     return PublishedKeyStore(store, database, Topics(settings.topic_prefix).name(WRAPPED_KEYS), publish)
+
+
+def key_sweeper(settings: Settings, database: "Database[Document]") -> Periodic | None:
+    """Publishes, once a minute, the keys that a process has changed and not published before it died: until then a
+    destroyed one is still in the topic. None where there is no topic."""
+    from shared.vault.mongo_store import MongoKeyStore
+
+    if settings.encryption == "off" or settings.keys_topic == "off":
+        return None
+    store = published(settings, database, MongoKeyStore(database))
+    return Periodic("unpublished-keys", store.sweep, _SWEEP_SECONDS)
 
 
 def key_problems(vault: Vault | None) -> list[str]:

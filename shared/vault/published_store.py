@@ -17,7 +17,7 @@ from shared.mongo.errors import translated
 from shared.runtime.protocols import Document, Message
 from shared.vault.key_records import key_messages, wrapping_messages
 from shared.vault.protocols import Destroyed, KeyStore, Wrapped, Wrapping
-from shared.vault.schema import UNPUBLISHED_KEYS
+from shared.vault.schema import DATA_KEYS, UNPUBLISHED_KEYS
 
 #: In place of the ids of data keys: all wrapping keys.
 _WRAPPINGS = "*"
@@ -45,13 +45,17 @@ class PublishedKeyStore:
         publish: Callable[[Sequence[Message]], None],
     ) -> None:
         self._store, self._topic, self._publish = store, topic, publish
-        self._notes: MongoCollection[Document] = database.get_collection(
-            UNPUBLISHED_KEYS,
-            # Where the keys are read, too: a secondary may have a key and not its note yet.
-            read_preference=ReadPreference.PRIMARY,
-            read_concern=ReadConcern("majority"),
-            write_concern=DURABLE,
-        )
+
+        def collection(name: str) -> MongoCollection[Document]:
+            return database.get_collection(
+                name,
+                # Where the keys are read, too: a secondary may have a key and not its note yet.
+                read_preference=ReadPreference.PRIMARY,
+                read_concern=ReadConcern("majority"),
+                write_concern=DURABLE,
+            )
+
+        self._notes, self._ids = collection(UNPUBLISHED_KEYS), collection(DATA_KEYS)
         self._swept = False
 
     def find(self, ids: Collection[str]) -> dict[str, Wrapped | Destroyed]:
@@ -113,15 +117,31 @@ class PublishedKeyStore:
                 self._notes.delete_one({"_id": note["_id"]})
 
     def publish_all(self) -> int:
-        """Publish every key, whether it has been or not. Returns how many there are. Raises Unavailable."""
+        """Publish every key, and every mark, whether it has been or not. Returns the number of keys. Raises
+        Unavailable.
+
+        The marks are published again because Kafka compacts a partition with the next record that it gets, and a
+        partition may have nothing but marks to get."""
         with self._published([_WRAPPINGS]):
             pass
-        after, count = "", 0
-        while found := self._store.not_under(0, after, _BATCH):
-            with self._published([id for id, _ in found]):
+        count = 0
+        for page in self._pages():
+            with self._published([each["_id"] for each in page]):
                 pass
-            after, count = found[-1][0], count + len(found)
+            count += sum(not each.get("destroyed") for each in page)
         return count
+
+    def _pages(self) -> Iterator[list[Document]]:
+        """The ids of all keys and marks, in order."""
+        after = ""
+        while True:
+            with translated(), pymongo.timeout(_TIMEOUT_SECONDS):
+                found = self._ids.find({"_id": {"$gt": after}}, {"destroyed": 1}).sort("_id", 1).limit(_BATCH)
+                page = list(found)
+            if not page:
+                return
+            yield page
+            after = page[-1]["_id"]
 
     def _noted(self, ids: Collection[str]) -> list[str]:
         """Those among ``ids`` that some note names."""

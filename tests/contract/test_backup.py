@@ -1,8 +1,10 @@
 """Backup and restore on real servers: keys, erasures, the audit, and what does not fit."""
 
 import json
+import os
+import resource
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -284,6 +286,29 @@ def test_a_database_that_is_not_empty_is_kept(place: Installation) -> None:
     assert place.database["consumers"].count_documents({}) == 2
     place.restore(folder, replace=True)
     assert place.database["consumers"].count_documents({}) == 1
+
+
+@contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """As a full disk does, the kernel refuses what this process writes beyond so many bytes of a file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_backup_for_which_there_is_no_room_says_so_and_leaves_nothing(
+    place: Installation, tmp_path: Path
+) -> None:
+    place.database["consumers"].insert_one({"_id": "default:ann", "blob": os.urandom(200_000)})
+    with no_file_beyond(100_000), pytest.raises(ConfigurationError, match="cannot be written: File too large"):
+        place.back_up()
+    (tmp_path / "taken").touch()
+    with pytest.raises(ConfigurationError, match="cannot be written: Not a directory"):
+        backup(place.settings, tmp_path / "taken/backup", "all", lambda _: None)
+    assert [path.name for path in tmp_path.iterdir() if "backup" in path.name] == []
 
 
 def test_nothing_works_on_a_half_restored_database(place: Installation) -> None:

@@ -12,6 +12,7 @@ from shared.cassandra.address import Address
 from shared.cassandra.lists import RelationshipLists
 from shared.cassandra.protocol import Stamped, Tables
 from shared.cassandra.rows import Row, aggregate_row, fact_row, relationship_rows
+from shared.cassandra.session import connect
 from shared.cassandra.store import CassandraTables
 from shared.cassandra.tables import AGGREGATES, BY_CONSUMER, BY_PROVIDER, BY_SCORE, FACTS, TABLES
 from shared.cassandra.writer import write
@@ -197,6 +198,24 @@ def test_every_key_is_found(tables: Tables, tenant: str) -> None:
         BY_SCORE: [(tenant, "p", bucket, 2.0, document_id(tenant, "ann", "p"))],
         AGGREGATES: [],
     }
+
+
+def test_a_table_without_a_column_is_waited_for_and_named(cassandra_address: Address, tenant: str) -> None:
+    space = f"test_{uuid.uuid4().hex[:12]}"
+    copies = {"class": "NetworkTopologyStrategy", cassandra_address.datacenter: 1}
+    cluster, session = connect(cassandra_address)
+    try:
+        session.execute(f"CREATE KEYSPACE {space} WITH replication = {copies}", timeout=60)
+        columns = "tenant text, consumer_id text, relation_id text"
+        key = "PRIMARY KEY ((tenant, consumer_id), relation_id)"
+        session.execute(f"CREATE TABLE {space}.{FACTS} ({columns}, {key})", timeout=60)
+    finally:
+        cluster.shutdown()
+    tables = CassandraTables(replace(cassandra_address, keyspace=space))
+    with pytest.raises(Unavailable, match=rf"with other columns.* in table {space}.{FACTS}$"):
+        put(tables, 1, fact(tenant))
+    tables.drop()
+    tables.close()
 
 
 def test_a_cluster_that_does_not_answer_is_unavailable() -> None:

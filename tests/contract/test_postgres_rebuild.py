@@ -120,3 +120,25 @@ def test_a_slice_that_was_read_later_is_written_later(mongo_database: Mongo, wor
     assert done is not None
     found = world.rows("relations")
     assert found == expected_rows(mongo_database)["relations"]
+
+
+def test_after_a_switch_in_between_it_begins_again(mongo_database: Mongo, world: PostgresWorld) -> None:
+    """To a version whose differences nobody has published: what was written before is of the old one."""
+    MongoKith(mongo_database).store(history(4)[:EVENTS])
+    for name in TABLES:
+        more: list[dict[str, Any]] = [{"$set": {"kind": "other"}}] if name == "relations" else []
+        mongo_database[name].aggregate([*more, {"$out": f"{name}_2"}])
+    live = ""
+
+    def report(what: str, _: int) -> None:
+        nonlocal live
+        if what == "relationships":
+            live = "_2"
+
+    done = SinkRebuild(
+        mongo_database, lambda name: name + live, world.connections, report, lambda: False, lambda _: None
+    ).run()
+    assert done is not None
+    facts = expected_rows(mongo_database)["relations"]
+    assert facts
+    assert world.rows("relations") == {key: {**row, "kind": "other"} for key, row in facts.items()}

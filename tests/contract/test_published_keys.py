@@ -8,6 +8,7 @@ from pymongo.database import Database
 
 from shared.contracts.errors import Unavailable
 from shared.mongo.store import prepare
+from shared.runtime.periodic import Periodic
 from shared.runtime.protocols import Document, Message
 from shared.vault.key_records import KeyRecord, read_record
 from shared.vault.keys import Vault
@@ -16,6 +17,7 @@ from shared.vault.protocols import DESTROYED, Destroyed, Wrapped, Wrapping
 from shared.vault.published_store import PublishedKeyStore
 from shared.vault.schema import COLLECTIONS, DATA_KEYS, UNPUBLISHED_KEYS
 from tests.support.vault import MASTERS
+from tests.support.waiting import wait_for
 
 
 class Process:
@@ -116,6 +118,26 @@ def test_what_nobody_asks_for_is_published_at_the_next_start(process: Process, l
     assert notes.count_documents({}) == 0
 
 
+def test_what_nobody_asks_for_is_published_without_a_start_too(process: Process, log: list[Message]) -> None:
+    process.vault.keys("t", ["ann"])
+    other = Process(process.database, log)
+    other.vault.check()
+    process.dead = True
+    with pytest.raises(Unavailable):
+        process.vault.destroy("t", "ann")
+    notes = process.database[UNPUBLISHED_KEYS]
+    # Two minutes have passed.
+    notes.update_many({}, {"$set": {"at": datetime.now(UTC) - timedelta(minutes=2)}})
+    assert isinstance(topic(log)[0]["t:ann"], Wrapped)
+    sweeper = Periodic("sweeper", other.store.sweep, 0.05)
+    sweeper.start()
+    try:
+        wait_for("its mark", lambda: topic(log)[0]["t:ann"] == DESTROYED)
+        wait_for("the note's end", lambda: notes.count_documents({}) == 0)
+    finally:
+        sweeper.stop()
+
+
 def test_a_key_that_is_destroyed_meanwhile_does_not_come_back(process: Process, log: list[Message]) -> None:
     process.vault.check()
     process.erase_in_between("t:ann")
@@ -129,5 +151,7 @@ def test_all_keys_are_published_when_the_topic_is_new(process: Process, log: lis
     before.destroy("t", "c3")
     assert process.store.publish_all() == 11
     keys, wrappings = topic(log)
-    assert keys.keys() == {f"t:c{n}" for n in range(12) if n != 3}
+    assert {id for id, key in keys.items() if key != DESTROYED} == {f"t:c{n}" for n in range(12) if n != 3}
+    # A partition in which everybody is erased gets a next record, too.
+    assert keys["t:c3"] == DESTROYED
     assert list(wrappings.values()) == process.store.wrappings()

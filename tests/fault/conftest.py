@@ -25,6 +25,7 @@ from shared.local.kafka import KafkaServer
 from shared.local.mongo import MongoServer
 from shared.local.processes import replace_taken
 from tests.fault.nodes import Kafka, Mongo, Node, direct, nodes_of, thaw
+from tests.fault.partition import number
 from tests.fault.system import System
 from tests.fault.table import fault_table
 
@@ -129,11 +130,14 @@ def start_servers(folder: Path) -> Iterator[FaultServers]:
 
 
 @contextmanager
-def start_three(folder: Path) -> Iterator[FaultServers]:
-    """Three of each. Members are missed after two to three seconds instead of ten, so that a test is short."""
-    elections = {"electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500}
+def start_three(folder: Path, numbered: bool = False) -> Iterator[FaultServers]:
+    """Three of each. Members are missed after two to three seconds instead of ten, so that a test is short; but
+    ``numbered`` as tests.fault.partition needs them, they have MongoDB's own ten."""
+    elections = {"electionTimeoutMillis": 10_000 if numbered else 2_000, "heartbeatIntervalMillis": 500}
     kafka = KafkaCluster(folder / "kafka", folder / "kafka.log", _SHORT_SESSIONS)
     mongo = MongoCluster(folder / "mongo", folder / "mongo.log", _TEST_COMMANDS, settings=elections)
+    if numbered:
+        number(mongo)
     with _running(FaultServers(kafka, mongo)) as servers:
         yield servers
 

@@ -61,6 +61,9 @@ TITLES = {
     ("three", "one_of_three_is_lost_or_cut_off"): (
         "Three of each: primary and leader killed, then cut off; a primary dies ahead of all others"
     ),
+    ("partition", "the_old_primary_acknowledges_nothing_and_nothing_is_lost"): (
+        "The network between a primary and the other members is cut; clients still reach it"
+    ),
     ("starved", "one_slice_takes_too_long"): "A slice slower than `max_poll_interval`",
     (
         "topic_recreated",

@@ -15,8 +15,8 @@ MASTERS = EnvironmentKeys(MASTER_KEY)
 
 
 def memory_vault(store: MemoryKeyStore | None = None) -> Vault:
-    """A vault of its own that waits for nothing."""
-    return Vault(store or MemoryKeyStore(), MASTERS, sleep=lambda _: None)
+    """A vault of its own that waits for nothing, and keeps what it knows: its clock stands."""
+    return Vault(store or MemoryKeyStore(), MASTERS, clock=lambda: 0.0, sleep=lambda _: None)
 
 
 class SameKeys(Vault):

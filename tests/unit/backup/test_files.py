@@ -127,3 +127,12 @@ def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
 def test_a_folder_that_is_no_backup_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is no backup"):
         read_manifest(tmp_path)
+
+
+def test_a_file_is_no_backup(tmp_path: Path) -> None:
+    (tmp_path / "backup.tar").touch()
+    with pytest.raises(ConfigurationError, match=r"backup\.tar is no backup"):
+        read_manifest(tmp_path / "backup.tar")
+    (tmp_path / MANIFEST).mkdir()
+    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+        read_manifest(tmp_path)

@@ -22,7 +22,7 @@ RECOMMENDED: Json = {
     "candidates": 1234,
 }
 CALL = {"consumer_id": "c-2", "risk": 0.714, "last_month": "2026-08", "expected_months": 2.26}
-CALLED: Json = {"items": [CALL], "candidates": 9, "horizon_months": 12}
+CALLED: Json = {"items": [CALL], "repeaters": 30, "horizon_months": 12}
 
 
 @pytest.fixture
@@ -58,15 +58,15 @@ def test_it_asks_for_the_pair_and_tells_both_answers(serving: Callable[[Answers]
             "/v1/next?provider_id=p-1&limit=1": (200, CALLED),
         }
     )
-    assert advice(address, {}, ("default", "c 1", "p-1")) == [
+    assert advice(address, {}, "c 1", "p-1") == [
         "c 1 may go to Café next, the best of 1,234, because of Bar: 17 of its consumers go to both.",
-        "p-1 calls c-2 first of 9, who was last there in 2026-08 and has left for good with a probability of 71%; "
-        "2.3 months with a visit are expected in the next 12.",
+        "Of 30 consumers who came back, p-1 calls c-2 first: last there in 2026-08, gone for good with a "
+        "probability of 71%; 2.3 months with a visit are expected in the next 12.",
     ]
 
 
 def test_a_service_that_cannot_answer_is_said_to(serving: Callable[[Answers], str]) -> None:
-    first, second = advice(serving({}), {}, ("default", "c", "p"))
+    first, second = advice(serving({}), {}, "c", "p")
     assert "/v1/recommendations?consumer_id=c with 503" in first
     assert "not ready" in second
 

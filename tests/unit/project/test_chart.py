@@ -213,6 +213,41 @@ def test_workers_scale_by_the_lag_of_their_own_group_and_the_others_by_cpu() -> 
             assert {each["consumerGroup"] for each in triggers} == {f"kith.{name}"}
 
 
+@pytest.mark.parametrize(
+    ("protocol", "told"),
+    [
+        ("PLAINTEXT", None),
+        ("SSL", {"tls": "enable", "ca": "kith-shared/ca.crt"}),
+        ("SASL_PLAINTEXT", {"tls": "disable", "sasl": "scram_sha512", "username": "kith-relations"}),
+        (
+            "SASL_SSL",
+            {"tls": "enable", "ca": "kith-shared/ca.crt", "sasl": "scram_sha512", "username": "kith-relations"},
+        ),
+    ],
+)
+def test_what_scales_speaks_to_kafka_as_the_services_do(protocol: str, told: dict[str, str] | None) -> None:
+    values: dict[str, Any] = {"keda.enabled": True, "kafka.securityProtocol": protocol}
+    resources = render(**values)
+    triggers = by_name(resources, "ScaledObject")["kith-relations"]["spec"]["triggers"]
+    asks = {each.get("authenticationRef", {}).get("name") for each in triggers}
+    if told is None:
+        assert asks == {None}
+        assert "TriggerAuthentication" not in {each["kind"] for each in resources}
+        return
+    assert asks == {"kith-relations"}
+    secrets = by_name(resources, "Secret")["kith-relations-keda"]["stringData"]
+    parameters = by_name(resources, "TriggerAuthentication")["kith-relations"]["spec"]["secretTargetRef"]
+    found = {
+        each["parameter"]: secrets[each["key"]]
+        if each["name"] == "kith-relations-keda"
+        else f"{each['name']}/{each['key']}"
+        for each in parameters
+    }
+    password = {"password": "kith-relations/kafka-password"} if "SASL" in protocol else {}
+    assert found == {**told, **password}
+    assert set(secrets) == {each["key"] for each in parameters if each["name"] == "kith-relations-keda"}
+
+
 def test_jobs_before_an_installation_grant_first_and_then_make_the_topics() -> None:
     jobs = by_name(everything(), "Job")
     order = sorted(jobs, key=lambda name: int(jobs[name]["metadata"]["annotations"]["helm.sh/hook-weight"]))

@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from importlib.util import find_spec
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,21 @@ def test_the_gateway_leads_to_every_service() -> None:
             assert gateway["depends_on"][service] == {"condition": "service_healthy"}
         assert GATEWAY.count(f"listen {number};") == 1
         assert f"{number} {service};" in GATEWAY
+
+
+@pytest.mark.parametrize(
+    ("file", "network"), [("docker-compose.yml", "default"), ("deploy/compose.production.yml", "edge")]
+)
+def test_the_gateway_alone_is_believed_about_its_clients(file: str, network: str) -> None:
+    """Any other container could name another client's address in X-Forwarded-For, and open more connections."""
+    found = yaml.safe_load(substituted((ROOT / file).read_text()))
+    address = found["services"]["gateway"]["networks"][network]["ipv4_address"]
+    told = [each.get("environment", {}).get("KITH_PROXIES") for each in found["services"].values()]
+    assert {proxies for proxies in told if proxies is not None} == {f'["{address}"]'}
+    [pool] = found["networks"][network]["ipam"]["config"]
+    assert IPv4Address(address) in IPv4Network(pool["subnet"])
+    # Other containers, of which many may start before it, get one of the range.
+    assert IPv4Address(address) not in IPv4Network(pool["ip_range"])
 
 
 def test_what_the_gateway_refuses_itself_is_a_problem_that_has_a_page() -> None:

@@ -1,10 +1,12 @@
-"""Where the notes of unpublished keys are read."""
+"""Where the notes of unpublished keys are read, and by whom."""
 
 from pymongo import MongoClient
 from pymongo.read_preferences import ReadPreference
 
 from shared.runtime.protocols import Document
+from shared.settings import Settings
 from shared.vault.mongo_store import MongoKeyStore
+from shared.vault.open import key_sweeper
 from shared.vault.published_store import PublishedKeyStore
 
 
@@ -13,3 +15,10 @@ def test_notes_are_read_where_the_keys_are_whatever_the_address_prefers() -> Non
     with MongoClient[Document]("mongodb://127.0.0.1:1/?readPreference=secondary", connect=False) as client:
         store = PublishedKeyStore(MongoKeyStore(client["kith"]), client["kith"], "kith.keys", lambda _: None)
         assert store._notes.read_preference == ReadPreference.PRIMARY
+
+
+def test_who_died_is_looked_for_only_where_there_is_a_topic() -> None:
+    with MongoClient[Document]("mongodb://127.0.0.1:1/", connect=False) as client:
+        for encryption, topic, swept in (("on", "on", True), ("on", "off", False), ("off", "on", False)):
+            settings = Settings(kafka="127.0.0.1:1", encryption=encryption, keys_topic=topic)
+            assert (key_sweeper(settings, client["kith"]) is not None) == swept
