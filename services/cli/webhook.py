@@ -193,11 +193,14 @@ def replay_command(
 def retry_command(
     endpoint: _Id,
     delivery: Annotated[str | None, typer.Option(help="Only this delivery.", show_default=False)] = None,
+    waiting: Annotated[bool, typer.Option("--waiting", help="Also what waits for its next attempt.")] = False,
     tenant: _Tenant = None,
     service: _Url = None,
 ) -> None:
     """Send again what was given up after ten attempts."""
-    body = {} if delivery is None else {"delivery": delivery}
+    body: dict[str, str | bool] = {} if delivery is None else {"delivery": delivery}
+    if waiting:
+        body["waiting"] = True
     answer = _client(service, tenant).ask("POST", f"{_of(endpoint)}/retry", body)
     typer.echo(f"{answer['deliveries']} deliveries are sent again.")
 

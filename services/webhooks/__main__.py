@@ -49,7 +49,7 @@ def run(settings: Settings) -> None:
                 # A delivery of an erased consumer must not be sent because the ledger is unread.
                 lambda: prepared.problems() or ledger.problems(),
                 partial(served, find=apps.find),
-                Telling(database, apps, metrics.waiting.set).look,
+                Telling(database, apps, metrics.waiting.set, partial(metrics.told, "given_up")).look,
             )
         )
         app = create_app(

@@ -146,8 +146,14 @@ class Retry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     delivery: str | None = Field(
-        None, max_length=2_000, description="Only this one. Default: all that were given up."
+        None,
+        max_length=2_000,
+        description="Only this one: given up, or waiting for its next attempt. Default: all that were given up.",
     )
+    receipt: str | None = Field(
+        None, max_length=2_000, description="Only the delivery of this receipt of an application."
+    )
+    waiting: bool = Field(False, description="Also all that have failed and wait for their next attempt.")
 
 
 class Started(BaseModel):

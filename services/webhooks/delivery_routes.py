@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse
 
 from services.webhooks import answers
 from services.webhooks.managed import MISSING, EndpointName, Managed, record, time_problem, utc
+from services.webhooks.retrying import Wanted
 from shared.access.guard import AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
 from shared.http.caller import WEBHOOKS_MANAGE
@@ -72,10 +73,11 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
         access: AccessOf,
         stated: Annotated[answers.Retry, Body(default_factory=answers.Retry)],
     ) -> Response:
-        """Send again what was given up after ten attempts."""
+        """Send again what was given up after ten attempts, or now what waits for its next attempt."""
         stored = managed.find(caller, endpoint)
         record(access, caller, "webhook.retry", endpoint)
-        return JSONResponse({"deliveries": endpoints.retry(stored, stated.delivery)}, 202)
+        wanted = Wanted(stated.delivery, stated.receipt, stated.waiting)
+        return JSONResponse({"deliveries": endpoints.retry(stored, wanted)}, 202)
 
     @app.get(
         "/v1/webhooks/endpoints/{endpoint}/deliveries",

@@ -2,13 +2,12 @@
 
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from bson.codec_options import CodecOptions
-from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from services.webhooks import signing
@@ -20,20 +19,18 @@ from services.webhooks.notice import test_delivery
 from services.webhooks.projection import MOST_ENDPOINTS
 from services.webhooks.queue import Queue
 from services.webhooks.rendering import SECRET_FIELD, Renderer
+from services.webhooks.retrying import Wanted, retry
 from services.webhooks.subscription import topics_of
-from shared.access.apps.schema import RECEIPTS
 from shared.contracts.topics import Topics
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.store import earlier
-from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.tokens import seal
 
 _QUERY_MS = 5_000
 _MOST_COUNTED = 10_000
-_RECEIPTS_AT_ONCE = 500
 
 
 class TooMany(Exception):
@@ -198,28 +195,9 @@ class Endpoints:
                 ids = {"$gte": f"{lane}/{start:019d}", "$lt": f"{lane}/{end:019d}"}
                 self._database[DELIVERIES].delete_many({"_id": ids, "lane": lane, "state": "queued"})
 
-    def retry(self, endpoint: Document, delivery: str | None) -> int:
-        """Queue again what was given up. Returns how many."""
-        query: Document = {"endpoint": endpoint["_id"], "state": "failed"}
-        if delivery is not None:
-            query["_id"] = delivery
-        again = {"$set": {"state": "queued", "due": datetime.fromtimestamp(0, UTC)}, "$unset": {"failed": ""}}
-        deliveries, receipts = self._database[DELIVERIES], self._database[RECEIPTS]
-        reopened = {"$set": {"state": "queued"}, "$unset": {"settled": "", "expires": "", "reason": ""}}
-        with translated():
-            told = deliveries.distinct("receipt", query)
-            count = deliveries.update_many({**query, "receipt": {"$exists": False}}, again).modified_count
-        for start in range(0, len(told), _RECEIPTS_AT_ONCE):
-            of_these = told[start : start + _RECEIPTS_AT_ONCE]
-
-            def transaction(session: ClientSession, ids: Sequence[str] = of_these) -> int:
-                # Together: the delivery may be given up again before the receipt is queued.
-                found = deliveries.update_many({**query, "receipt": {"$in": ids}}, again, session=session)
-                receipts.update_many({"_id": {"$in": ids}, "state": "failed"}, reopened, session=session)
-                return found.modified_count
-
-            count += transact(self._database, transaction)
-        return count
+    def retry(self, endpoint: Document, wanted: Wanted) -> int:
+        """Send again what was given up, or what waits for its next attempt. Returns how many."""
+        return retry(self._database, endpoint["_id"], wanted)
 
     def attempts(
         self,

@@ -53,9 +53,9 @@ class SenderMetrics:
         for outcome in ("delivered", "given_up"):
             self._told.labels(outcome)
 
-    def told(self, outcome: str) -> None:
+    def told(self, outcome: str, count: int = 1) -> None:
         if outcome in ("delivered", "given_up"):
-            self._told.labels(outcome).inc()
+            self._told.labels(outcome).inc(count)
 
     def attempted(self, answer: Answer) -> None:
         label = f"{answer.status // 100}xx" if answer.status is not None else "none"

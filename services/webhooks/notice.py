@@ -32,10 +32,19 @@ def test_delivery(endpoint: Document, mark: str, now: datetime) -> Document:
     return _made(endpoint, f"test/{mark}", TEST, {"message": "This is a test of the endpoint."}, now)
 
 
+def receipt_delivery(endpoint: str, receipt: str) -> str:
+    """The id of the delivery of a receipt to an endpoint; of both, the ids of their documents."""
+    return f"{endpoint}/{_receipt_mark(receipt)}"
+
+
+def _receipt_mark(receipt: str) -> str:
+    return f"receipt/{receipt}"
+
+
 def telling(endpoint: Document, receipt: Document, now: datetime) -> Document:
     """The delivery of a receipt (``shared.access.apps.compliance``) to an endpoint. It has a subject of its own:
     nothing else holds it up."""
-    made = _made(endpoint, f"receipt/{receipt['_id']}", receipt["topic"], data_of(receipt), now)
+    made = _made(endpoint, _receipt_mark(receipt["_id"]), receipt["topic"], data_of(receipt), now)
     change = {**made["change"], "id": receipt["_id"], "time": _text(receipt["at"])}
     return {**made, "lane": f"{endpoint['_id']}/receipts", "receipt": receipt["_id"], "change": change}
 

@@ -10,7 +10,9 @@ from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
+from services.webhooks import signing
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES
+from services.webhooks.post import Answer
 from services.webhooks.schema import KEPT_SECONDS
 from shared.access.apps.compliance import KEPT
 from shared.access.apps.schema import RECEIPTS
@@ -45,6 +47,29 @@ class Changes:
 
 def place_of(delivery: Mapping[str, Any]) -> Place:
     return delivery["at"], delivery["_id"]
+
+
+def entry_of(delivery: Document, answer: Answer, outcome: str, at: datetime) -> Document:
+    """The entry in the log for an attempt with this ``answer``, which is empty where nothing was sent."""
+    attempt = delivery["attempts"] + 1
+    entry: Document = {
+        "_id": f"{delivery['_id']}#{attempt}",
+        "endpoint": delivery["endpoint"],
+        "tenant": delivery["tenant"],
+        "delivery": delivery["_id"],
+        "webhook_id": signing.message_id(delivery["change"]["id"]),
+        "type": delivery["change"]["type"],
+        "subject": delivery["subject"],
+        "attempt": attempt,
+        "at": at,
+        "milliseconds": answer.milliseconds,
+        "outcome": outcome,
+    }
+    if answer.status is not None:
+        entry |= {"status": answer.status, "answer": answer.text}
+    if answer.error is not None:
+        entry["error"] = answer.error
+    return entry
 
 
 class Queue:
@@ -119,15 +144,22 @@ class Queue:
         """Store what became of attempts. The log comes first: a crash in between repeats the delivery, and its log
         has two entries. Repeating this is harmless."""
         with translated():
-            try:
-                self._database[LOG].bulk_write([InsertOne(each.entry) for each in settled], ordered=False)
-            except BulkWriteError as error:
-                if any(failure["code"] != _DUPLICATE for failure in error.details["writeErrors"]):
-                    raise
+            self._log(settled)
             # Before the delivery is gone: a crash in between repeats it, and no receipt stays open for ever.
-            if told := [_told(each) for each in settled if "receipt" in each.delivery]:
-                self._database[RECEIPTS].bulk_write(told, ordered=False)
+            self._tell([each for each in settled if "receipt" in each.delivery])
             self._deliveries.bulk_write([_write_of(each) for each in settled], ordered=False)
+
+    def _log(self, settled: Sequence[Settled]) -> None:
+        try:
+            self._database[LOG].bulk_write([InsertOne(each.entry) for each in settled], ordered=False)
+        except BulkWriteError as error:
+            if any(failure["code"] != _DUPLICATE for failure in error.details["writeErrors"]):
+                raise
+
+    def _tell(self, settled: Sequence[Settled]) -> None:
+        """Write what became of attempts into the receipts of their deliveries."""
+        if settled:
+            self._database[RECEIPTS].bulk_write([_told(each) for each in settled], ordered=False)
 
     def change(self, endpoint: str, changes: Changes) -> None:
         """Set what senders write of an endpoint."""

@@ -5,22 +5,22 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from services.webhooks.addresses import Network
+from services.webhooks.beside import Beside
 from services.webhooks.feed import Feed
+from services.webhooks.feeding import Feeding
 from services.webhooks.leases import LEASE, Leases
 from services.webhooks.log_reader import LogReader
 from services.webhooks.metrics import SenderMetrics
-from services.webhooks.notice import disabled_notices
 from services.webhooks.places import Places
 from services.webhooks.post import Poster
-from services.webhooks.queue import Changes, Queue
+from services.webhooks.queue import Queue
 from services.webhooks.rendering import Renderer
-from services.webhooks.sender import MOST_QUEUED, Parts, Sender
+from services.webhooks.sender import Parts, Sender
 from shared.contracts.errors import Stale, Unavailable
 from shared.contracts.limits import LARGEST, Most, Owner
 from shared.http.fair_pool import FairPool
@@ -33,10 +33,7 @@ MOST_UNDER_WAY = 200
 _THREADS = 8
 _LOOK_SECONDS = 1.0
 _RENEW_SECONDS = LEASE.total_seconds() / 6
-_PURGE_SECONDS = 600.0
 _STOP_SECONDS = 5.0
-#: Pieces that are fed in one turn of one endpoint.
-_PIECES = 10
 
 
 @dataclass(slots=True)
@@ -68,14 +65,12 @@ class Sending:
         are told. Both are called every second."""
         self._queue, self._leases, self._renderer, self._metrics = queue, leases, renderer, metrics
         self._owner, self._allowed, self._ready, self._served = owner, allowed, ready, served
-        self._open_log, self._tell = open_log, tell
-        self._log_reader: LogReader | None = None
-        self._feed = feed(self._reader)
+        self._feeding, self._tell = Feeding(queue, feed, open_log, metrics), tell
         self._pool = FairPool("webhooks", _THREADS, Most(LARGEST, LARGEST, LARGEST))
         self._running: dict[str, _Running] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="webhooks", daemon=True)
-        self._renewed = self._purged = -1e9
+        self._renewed = -1e9
 
     def start(self) -> None:
         self._thread.start()
@@ -93,23 +88,19 @@ class Sending:
 
     async def _main(self) -> None:
         poster = Poster(self._allowed)
-        feeding = ThreadPoolExecutor(1, thread_name_prefix="webhook-feed")
-        loop = asyncio.get_running_loop()
-
+        # Apart: a tenant with much to tell holds up nobody's queue.
+        feeding, telling = Beside("feed of webhooks"), Beside("telling of applications")
         threads = self._threads_of("", self._process)
         parts = Parts(self._queue, self._renderer, poster, self._metrics, threads, Places(MOST_UNDER_WAY))
-        fed: asyncio.Future[Any] | None = None
         try:
             while not self._stopping.is_set():
                 try:
                     if not self._ready():
                         stored = await threads(self._queue.endpoints)
                         await self._lease(await threads(lambda: self._served(stored)), parts)  # noqa: B023
-                        if fed is None or fed.done():
-                            if fed is not None:
-                                _report(fed)
-                            own = [each.sender for each in self._running.values()]
-                            fed = loop.run_in_executor(feeding, self._feed_all, own, stored)
+                        own = [each.sender.endpoint for each in self._running.values()]
+                        feeding.run(partial(self._feeding.all, own))
+                        telling.run(partial(self._tell, stored))
                 except (Unavailable, Stale) as error:
                     log.warning("webhooks wait for a server: %s", error)
                 await asyncio.sleep(_LOOK_SECONDS)
@@ -120,7 +111,8 @@ class Sending:
             await self._release(threads)
             await poster.close()
             self._pool.close()
-            feeding.shutdown(wait=False, cancel_futures=True)
+            feeding.close()
+            telling.close()
 
     def _threads_of(self, tenant: str, key: str) -> Callable[[Callable[[], Any]], Awaitable[Any]]:
         """Runs blocking calls in turns: between tenants, then between their endpoints. The process is one of
@@ -198,69 +190,3 @@ class Sending:
         running = self._running.pop(id)
         running.task.cancel()
         await asyncio.gather(running.task, return_exceptions=True)
-
-    def _reader(self) -> LogReader:
-        if self._log_reader is None:
-            self._log_reader = self._open_log()
-        return self._log_reader
-
-    def _feed_all(self, senders: Sequence[Sender], stored: Sequence[Document]) -> None:
-        """Keep the queues of these endpoints between empty and full, and tell applications. Runs on a thread of
-        its own."""
-        try:
-            self._tell_all(stored)
-            for sender in senders:
-                self._feed_one(sender)
-            if time.monotonic() - self._purged > _PURGE_SECONDS:
-                self._queue.purge(datetime.now(UTC))
-                self._purged = time.monotonic()
-        except Unavailable:
-            if self._log_reader is not None:
-                self._log_reader.close()
-                self._log_reader = None
-            raise
-
-    def _tell_all(self, stored: Sequence[Document]) -> None:
-        try:
-            self._tell(stored)
-        except Stale:
-            log.debug("another process has told applications at the same moment")
-        except Unavailable:
-            raise
-        except Exception:
-            # Deliveries must not wait for it.
-            log.exception("telling applications failed; it is tried again")
-
-    def _feed_one(self, sender: Sender) -> None:
-        endpoint = sender.endpoint
-        if endpoint.get("only_told"):
-            return
-        id = endpoint["_id"]
-        length = self._queue.length(id, MOST_QUEUED)
-        full = endpoint.get("full", False)
-        if length >= MOST_QUEUED and not full:
-            self._queue.change(id, Changes({"full": True}))
-        elif full and length < MOST_QUEUED // 2:
-            self._queue.change(id, Changes(removed={"full"}))
-        if endpoint["state"] != "enabled":
-            if endpoint.get("notice"):
-                self._queue.add(disabled_notices(endpoint, self._queue.endpoints(), datetime.now(UTC)))
-                self._queue.change(id, Changes(removed={"notice"}))
-            return
-        self._feed.finished_ranges(id)
-        parts = self._feed.parts(id)
-        for part in parts[:_PIECES]:
-            if length >= MOST_QUEUED // 2:
-                break
-            if lost := self._feed.enqueue(endpoint, part):
-                self._metrics.lost(lost)
-                log.error("webhooks: retention has deleted %d changes of %s", lost, part.lane)
-            length = self._queue.length(id, MOST_QUEUED)
-
-
-def _report(fed: "asyncio.Future[Any]") -> None:
-    error = fed.exception()
-    if isinstance(error, Unavailable | Stale):
-        log.warning("the feed of webhooks waits for a server: %s", error)
-    elif error is not None:
-        log.error("the feed of webhooks failed; it begins again", exc_info=error)

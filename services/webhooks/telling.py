@@ -1,14 +1,16 @@
 """Tells applications what they are told without subscribing: notices become receipts, receipts deliveries.
 
-Each step is one transaction, so it happens once, whichever process does it and wherever it crashes. A receipt is
-sent to the oldest enabled endpoint of its application. One that can be sent nowhere waits, with the reason, and is
-given to an endpoint as soon as there is one; one whose endpoint was deleted or disabled moves to another. It keeps
-its id, and so its ``webhook-id``. Every application is told, a suspended one, too: it holds what it has.
+Each step is one transaction, so it happens once, whichever process does it and wherever it crashes. ``placing.py``
+decides where a receipt is sent. Every application is told, a suspended one, too: it holds what it has.
+
+A look takes a second or two at most, whatever there is to do. Each part of it goes on at the next look where this
+one has ended, and gives every tenant and every application a batch at a time.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from bson.codec_options import CodecOptions
@@ -16,13 +18,16 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from services.webhooks.applications import application_of
-from services.webhooks.deliveries import DELIVERIES, ENDPOINTS
-from services.webhooks.notice import telling
-from shared.access.apps.compliance import KEPT, UNINSTALLED, receipt
+from services.webhooks.deliveries import ENDPOINTS
+from services.webhooks.mending import Mending
+from services.webhooks.placing import Placing
+from services.webhooks.turns import Turns
+from shared.access.apps.compliance import UNINSTALLED, receipt
 from shared.access.apps.model import App
 from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.access.apps.store import AppStore
 from shared.access.masks import hides
+from shared.contracts.errors import Stale, Unavailable
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
@@ -30,61 +35,82 @@ from shared.runtime.protocols import Document
 
 log = logging.getLogger(__name__)
 
-#: Notices and receipts of one look.
-BATCH = 200
+#: Notices of one tenant in its turn.
+BATCH = 50
+#: Tenants whose notices are looked for at a time; the others follow when these have none left.
+_MOST_TENANTS = 500
+#: How long each part of a look begins new work.
+_SLICE_SECONDS = 0.3
+#: How often receipts are compared with their deliveries, and those that have waited too long are given up.
+_KEEPING_SECONDS = 60.0
 _QUERY_MS = 5_000
-NO_ENDPOINT = "the application has no webhook endpoint"
-DISABLED = "every webhook endpoint of the application is disabled"
-HIDDEN = "consumer_id is hidden from the application"
-DELETED = "the application was deleted, and had no webhook endpoint that was enabled"
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where an application is told: an endpoint, or the reason why there is none. ``ever``: whether there may be
-    one later."""
-
-    endpoint: Document | None = None
-    reason: str = ""
-    ever: bool = True
 
 
 class Telling:
-    """Methods raise Unavailable, and Stale when another process was first."""
+    """Methods raise Unavailable."""
 
     def __init__(
         self,
         database: Database[Document],
         apps: AppStore,
         waiting: Callable[[int], None] = lambda _: None,
+        given_up: Callable[[int], None] = lambda _: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        seconds: float = _SLICE_SECONDS,
     ) -> None:
-        """``waiting`` is called with the number of receipts that can be sent nowhere, counted up to 10,000."""
+        """``waiting`` is called with the number of receipts that can be sent nowhere, counted up to 10,000;
+        ``given_up`` with how many were given up for that. ``seconds``: of each part of a look."""
         options: CodecOptions[Document] = CodecOptions(tz_aware=True)
         self._database = database.with_options(codec_options=options, write_concern=DURABLE)
         self._notices, self._receipts = self._database[NOTICES], self._database[RECEIPTS]
-        self._apps, self._waiting, self._clock = apps, waiting, clock
+        self._apps, self._waiting, self._given_up = apps, waiting, given_up
+        self._placing = Placing(database, clock)
+        self._mending = Mending(database, self._placing, clock)
+        self._turns: dict[str, Turns] = defaultdict(lambda: Turns(seconds))
+        self._kept_at = -1e9
+        self._reachable: set[str] = set()
 
     def look(self, endpoints: Sequence[Document]) -> None:
         """Bring notices and receipts as far as they get now. ``endpoints`` are all that there are."""
-        with translated():
-            notices = list(self._notices.find({}, max_time_ms=_QUERY_MS).limit(BATCH))
-        for notice in notices:
-            self._expand(notice)
         of_app: dict[str, list[Document]] = {}
         for endpoint in sorted(endpoints, key=lambda each: (each["created"], each["_id"])):
             if (id := application_of(endpoint)) is not None:
                 of_app.setdefault(id, []).append(endpoint)
-        self._take_back(of_app)
+        _each(self._turns["expand"].of(self._tenants()), self._expand_some)
+        with translated():
+            held = self._receipts.distinct("endpoint", {"state": "queued"})
+        owners = {each["_id"]: id for id, own in of_app.items() for each in own if each["state"] == "enabled"}
+        _each(self._turns["take back"].of(held), lambda endpoint: self._take_back(endpoint, owners.get(endpoint)))
+        self._keep(of_app, held)
         with translated():
             waiting = self._receipts.distinct("app", {"state": "waiting"})
-        for id in waiting:
-            self._give(id, of_app.get(id, []))
+        _each(
+            self._turns["give"].of(waiting),
+            lambda id: self._placing.give(id, self._apps.find(id), of_app.get(id, [])),
+        )
         with translated():
             left = self._receipts.count_documents({"state": "waiting"}, limit=10_000, maxTimeMS=_QUERY_MS)
         self._waiting(left)
-        for id, own in of_app.items():
-            self._remove_left(id, own)
+        _each(self._turns["remove"].of(of_app), lambda id: self._remove_left(id, of_app[id]))
+
+    def _tenants(self) -> list[str]:
+        """Those that have notices: the ids of notices begin with theirs and ``:``."""
+        found: list[str] = []
+        after = ""
+        with translated():
+            while len(found) < _MOST_TENANTS and (
+                first := self._notices.find_one({"_id": {"$gt": after}}, {"tenant": 1}, sort=[("_id", 1)])
+            ):
+                found.append(first["tenant"])
+                after = f"{first['tenant']};"
+        return found
+
+    def _expand_some(self, tenant: str) -> None:
+        of_tenant = {"_id": {"$gt": f"{tenant}:", "$lt": f"{tenant};"}}
+        with translated():
+            notices = list(self._notices.find(of_tenant, max_time_ms=_QUERY_MS).sort("_id", 1).limit(BATCH))
+        for notice in notices:
+            self._expand(notice)
 
     def _expand(self, notice: Document) -> None:
         apps = {id: self._apps.find(id) for id in notice["apps"]}
@@ -102,72 +128,36 @@ class Telling:
 
         transact(self._database, transaction)
 
-    def _take_back(self, of_app: dict[str, list[Document]]) -> None:
+    def _take_back(self, endpoint: str, owner: str | None) -> None:
         """Let receipts wait again whose endpoint was deleted or disabled, or that are hidden by now."""
-        owners = {each["_id"]: id for id, own in of_app.items() for each in own if each["state"] == "enabled"}
+        if owner is None:
+            self._placing.take_back(endpoint, named=False)
+        elif (app := self._apps.find(owner)) is not None and hides(app.masks, "consumer_id"):
+            self._placing.take_back(endpoint, named=True)
+
+    def _keep(self, of_app: dict[str, list[Document]], held: Iterable[str]) -> None:
+        """What need not happen at every look. An application that has an endpoint from now on does not wait."""
+        reachable = {id for id, own in of_app.items() if any(each["state"] == "enabled" for each in own)}
+        reopened, self._reachable = reachable - self._reachable, reachable
+        if due := time.monotonic() - self._kept_at >= _KEEPING_SECONDS:
+            self._kept_at, reopened = time.monotonic(), reachable
+        _each(
+            self._turns["reopen"].of(reopened),
+            lambda id: self._placing.reopen(id, self._apps.find(id), of_app[id]),
+        )
+        if not due:
+            return
+        _each(self._turns["mend"].of(held), self._mending.mend)
         with translated():
-            held = self._receipts.distinct("endpoint", {"state": "queued"})
-        for endpoint in held:
-            query: Document = {"state": "queued", "endpoint": endpoint}
-            if (id := owners.get(endpoint)) is not None:
-                app = self._apps.find(id)
-                if app is None or not hides(app.masks, "consumer_id"):
-                    continue
-                query["consumer_id"] = {"$exists": True}
-            with translated():
-                found = list(self._receipts.find(query, max_time_ms=_QUERY_MS).limit(BATCH))
-            for each in found:
-                self._move(each, None)
+            waiting = self._receipts.distinct("app", {"state": "waiting"})
+        _each(self._turns["give up"].of(waiting), lambda id: self._give_up(id, of_app.get(id, [])))
 
-    def _give(self, id: str, own: Sequence[Document]) -> None:
-        """Give the receipts of an application that wait to an endpoint, or state why they wait."""
-        app = self._apps.find(id)
-        with translated():
-            # All of an application are of one tenant, which is known when the application is not any more.
-            first = self._receipts.find_one({"state": "waiting", "app": id}, {"tenant": 1})
-        if first is None:
-            return  # another process was first
-        for named in (True, False):
-            place = told_at(app, own, first["tenant"], named=named)
-            query: Document = {"state": "waiting", "app": id, "consumer_id": {"$exists": named}}
-            if place.endpoint is not None:
-                with translated():
-                    found = list(self._receipts.find(query, max_time_ms=_QUERY_MS).limit(BATCH))
-                for each in found:
-                    self._move(each, place.endpoint)
-            elif place.ever:
-                with translated():
-                    self._receipts.update_many(
-                        {**query, "reason": {"$ne": place.reason}}, {"$set": {"reason": place.reason}}
-                    )
-            else:
-                now = self._clock()
-                ended = {"state": "failed", "reason": place.reason, "settled": now, "expires": now + KEPT}
-                with translated():
-                    self._receipts.update_many(query, {"$set": ended})
-
-    def _move(self, found: Document, endpoint: Document | None) -> None:
-        """Give a receipt to an endpoint, or take it back (None): with its delivery."""
-        now = self._clock()
-        was: Document = {name: found[name] for name in ("_id", "state", "endpoint") if name in found}
-        change: Document
-        if endpoint is None:
-            change = {"$set": {"state": "waiting", "reason": DISABLED}, "$unset": {"endpoint": "", "enqueued": ""}}
-        else:
-            queued = {"state": "queued", "endpoint": endpoint["_id"], "enqueued": now}
-            change = {"$set": queued, "$unset": {"reason": ""}}
-
-        def transaction(session: ClientSession) -> None:
-            if not self._receipts.update_one(was, change, session=session).matched_count:
-                return  # delivered meanwhile, or moved by another process
-            deliveries = self._database[DELIVERIES]
-            if "endpoint" in found:
-                former = telling({"_id": found["endpoint"], "tenant": found["tenant"]}, found, now)
-                deliveries.delete_one({"_id": former["_id"]}, session=session)
-            if endpoint is not None:
-                deliveries.insert_one(telling(endpoint, found, now), session=session)
-
-        transact(self._database, transaction)
+    def _give_up(self, id: str, own: Sequence[Document]) -> None:
+        if ended := self._placing.give_up(id, self._apps.find(id), own):
+            log.warning(
+                "webhooks: %d messages to the application %s can be sent nowhere, and are given up", ended, id
+            )
+            self._given_up(ended)
 
     def _remove_left(self, id: str, own: Sequence[Document]) -> None:
         """Delete the endpoints that an application has made which was deleted, once it has been told everything.
@@ -185,23 +175,22 @@ class Telling:
         log.info("webhooks: the endpoints of the deleted application %s are deleted", id)
 
 
+def _each(keys: Iterable[str], work: Callable[[str], None]) -> None:
+    """Do the work of each; what one of them meets with holds up no other. Raises Unavailable."""
+    for key in keys:
+        try:
+            work(key)
+        except Stale:
+            log.debug("another process has told applications at the same moment")
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("telling applications failed at %s; it is tried again", key)
+
+
 def _concerns(notice: Document, app: App | None) -> bool:
     """Whether an application is told. A deleted one was told that, and to delete everything with it; one that was
     never approved has never seen anybody."""
     if notice["topic"] == UNINSTALLED:
         return True
     return app is not None and app.tenant == notice["tenant"] and app.state != "pending"
-
-
-def told_at(app: App | None, own: Sequence[Document], tenant: str, *, named: bool) -> _Place:
-    """Where an application of ``tenant`` is told what names a consumer (``named``), or does not. ``own`` are its
-    endpoints, the oldest first. Those of other tenants, whose keys may be bound to any purpose, do not count."""
-    if named and app is not None and hides(app.masks, "consumer_id"):
-        return _Place(reason=HIDDEN)
-    mine = [endpoint for endpoint in own if endpoint["tenant"] == tenant]
-    for endpoint in mine:
-        if endpoint["state"] == "enabled":
-            return _Place(endpoint)
-    if app is None:
-        return _Place(reason=DELETED, ever=False)
-    return _Place(reason=DISABLED if mine else NO_ENDPOINT)

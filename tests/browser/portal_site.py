@@ -32,10 +32,13 @@ from services.webhooks.rendering import Renderer
 from services.webhooks.schema import BESIDE
 from services.webhooks.schema import COLLECTIONS as WEBHOOKS
 from services.webhooks.sending import Sending
+from services.webhooks.telling import Telling
+from shared.access.apps.compliance import erased
 from shared.access.apps.credentials import BearerTokens
 from shared.access.apps.mongo import MongoApps, MongoPublicKeys
 from shared.access.apps.notices import MongoReceipts
 from shared.access.apps.schema import COLLECTIONS as APPS
+from shared.access.apps.schema import NOTICES
 from shared.access.apps.tokens import AppTokens
 from shared.access.event_days import MongoCounts
 from shared.access.guard import Access
@@ -92,6 +95,10 @@ class Portal:
             events.append(event("relation.recorded", f"{id}-r", "2026-11-02T10:00:00Z", data))
         self.kith.store(events)
 
+    def erased(self, made: Registered, consumer: str) -> None:
+        """A consumer who had agreed to the application was erased, as fan-out stores it."""
+        self.database[NOTICES].insert_one(erased("default", consumer, [made.app.id], now()))
+
     def sent_events(self, made: Registered, count: int) -> None:
         MongoCounts(self.database).add(f"default/{made.app.id}", now().date().isoformat(), count)
 
@@ -134,6 +141,7 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
         "portal",
         ALLOWED,
         served=partial(served, find=store.find),
+        tell=Telling(database, store).look,
     )
     webhooks = webhooks_app(endpoints, list, ALLOWED, access=access())
     relations = relations_app(uncached(database), STRENGTH, list, now, access=access())

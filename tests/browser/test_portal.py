@@ -3,10 +3,11 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ import orjson
 import pytest
 from playwright.sync_api import Page, expect
 
+from services.webhooks import schedule
 from services.webhooks.signing import signatures
 from shared.access.apps.model import MOST_SECRETS
 from shared.local.processes import free_ports
@@ -164,7 +166,7 @@ def test_endpoints_are_tested_disabled_and_what_was_given_up_is_sent_again(watch
         page.get_by_role("button", name=f"Send again {late}").click()
         expect(page.locator("#deliveries-said")).to_have_text("1 delivery will be sent again.")
         wait_for("the second delivery", lambda: len(there.received) == 2)
-        page.get_by_role("button", name="Delivered", exact=True).click()
+        page.get_by_role("group", name="Outcome").get_by_role("button", name="Delivered").click()
         expect(page.locator("#deliveries tbody tr")).to_have_count(2)
 
         page.get_by_role("button", name=f"Disable: {there.url}").click()
@@ -181,6 +183,51 @@ def test_endpoints_are_tested_disabled_and_what_was_given_up_is_sent_again(watch
         page.keyboard.press("Enter")
         expect(page.locator("#endpoints")).to_contain_text("None of yours yet")
         expect(page.locator("main")).not_to_contain_text(there.url)
+
+
+def test_what_an_application_is_told_is_seen_and_sent_again_after_one_failure(
+    watched: Watched, site: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By itself nothing is tried again while the test lasts.
+    monkeypatch.setattr(schedule, "DELAYS", (86_400.0,) * 9)
+    watched.failures_expected, page = True, watched.page
+    made = site.approved()
+    sign_in(page, site, made.registration_token)
+    told = page.locator("#receipts tbody tr")
+    expect(page.locator("#receipts")).to_contain_text("Nothing yet.")
+    site.erased(made, HOSTILE)
+    expect(told).to_contain_text("Waiting the application has no webhook endpoint")
+    expect(told).to_contain_text(HOSTILE)
+    with receiver() as there:
+        there.rule = lambda _: 500
+        added(page, there.url)
+        expect(told).to_contain_text("Queued the endpoint answered 500")
+        there.rule = lambda _: 200
+        page.get_by_role("button", name="Send again consumer.erased").click()
+        expect(page.locator("#receipts-said")).to_have_text("It will be sent again.")
+        expect(told.locator(".pill")).to_have_text("Delivered")
+        expect(page.locator("#receipts button", has_text="Send again")).to_have_count(0)
+        assert len(set(there.ids)) == 1
+    page.get_by_role("group", name="State").get_by_role("button", name="Failed").click()
+    expect(page.locator("#receipts")).to_contain_text("None is in this state.")
+
+
+def test_a_link_does_not_sign_in_with_another_application_unasked(watched: Watched, site: Portal) -> None:
+    page, one, other = watched.page, site.approved(name="One"), site.approved(name="Other")
+    sign_in(page, site, one.registration_token)
+    expect(page.locator("#app-title")).to_have_text("One")
+    link = f"location.hash = 'key={other.registration_token}'"
+    page.evaluate(link)
+    expect(page.locator("main")).to_contain_text(f"The link that you have followed is for {other.app.id}.")
+    assert page.url == site.url
+    page.get_by_role("button", name=f"Stay with {one.app.id}").click()
+    expect(page.locator("#app-title")).to_have_text("One")
+    page.evaluate(link)
+    page.get_by_role("button", name=f"Sign in with {other.app.id}").click()
+    expect(page.locator("#app-title")).to_have_text("Other")
+    # Of the same application: nothing to ask.
+    page.evaluate(link)
+    expect(page.locator("#app-title")).to_have_text("Other")
 
 
 def test_the_tenant_sees_the_endpoints_of_applications_in_the_dashboard(page: Page, site: Portal) -> None:
@@ -273,6 +320,11 @@ def test_the_code_to_copy_works_as_it_is_shown(page: Page, site: Portal, tmp_pat
             expect(page.locator("#deliveries tbody")).to_contain_text("204")
             assert process.stdout is not None
             assert "webhook.test" in process.stdout.readline()
+            with socket.create_connection(("127.0.0.1", port), 60) as greedy:
+                head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n"
+                with suppress(ConnectionError):
+                    greedy.sendall(head + b" " * 3_000_000)
+                    assert greedy.recv(100) == b"", "more than a delivery is not taken"
         # With another secret the very same delivery is not taken.
         with started(
             [*program, str(file)], tmp_path, PORT=str(port), KITH_WEBHOOK_SECRET="whsec_" + "A" * 43 + "="

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -23,11 +24,14 @@ from services.webhooks.leases import Leases
 from services.webhooks.log_reader import LogReader
 from services.webhooks.metrics import SenderMetrics
 from services.webhooks.notice import telling
-from services.webhooks.queue import Queue
+from services.webhooks.placing import DELETED, DISABLED, HIDDEN, NEVER_SENT, NO_ENDPOINT
+from services.webhooks.queue import Queue, Settled
 from services.webhooks.rendering import Renderer
+from services.webhooks.retrying import Wanted
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from services.webhooks.sending import Sending
-from services.webhooks.telling import DELETED, DISABLED, HIDDEN, NO_ENDPOINT, Telling
+from services.webhooks.telling import BATCH as NOTICES_AT_ONCE
+from services.webhooks.telling import Telling
 from shared.access.apps.compliance import KEPT, erased
 from shared.access.apps.mongo import MongoApps
 from shared.access.apps.notices import MongoNotices, MongoReceipts
@@ -231,7 +235,7 @@ def test_what_is_given_up_is_on_the_receipt_and_can_be_sent_again(
         there.rule = lambda _: 200
         stored = world.endpoints.find("default", made.endpoint["_id"].partition(":")[2])
         assert stored is not None
-        assert world.endpoints.retry(stored, None) == 1
+        assert world.endpoints.retry(stored, Wanted(receipt=failed["_id"])) == 1
         wait_for("the erasure", lambda: world.states(app.id) == [("ada", "delivered", None)])
     assert len(set(there.ids)) == 1
 
@@ -258,6 +262,99 @@ def test_a_deleted_application_without_an_endpoint_leaves_a_receipt_that_says_so
     world.look()
     assert {state[1:] for state in world.states(app.id)} == {("failed", DELETED)}
     assert {consumer for consumer, *_ in world.states(app.id)} == {"ada", None}
+
+
+def test_what_can_be_sent_nowhere_is_given_up_after_a_month_and_sent_once_there_is_a_way(world: World) -> None:
+    app, masked = world.approved().app, world.approved(masks=["consumer_id"]).app
+    met: list[int] = []
+    world.endpoint(masked.id, "http://127.0.0.1:9/")
+    world.erase("ada", app.id, masked.id)
+    world.look()
+    [receipt] = world.receipts.page("default", app.id, "waiting", 10, None)
+    assert receipt["expires"] > datetime.now(UTC) + KEPT - timedelta(hours=1), "kept in any case, whoever looks"
+
+    def later(days: int) -> None:
+        clock = lambda: datetime.now(UTC) + timedelta(days=days)  # noqa: E731
+        Telling(world.database, world.apps, given_up=met.append, clock=clock).look(world.queue.endpoints())
+
+    later(29)
+    assert met == []
+    later(31)
+    assert met == [1, 1]
+    assert world.states(app.id) == [("ada", "failed", NEVER_SENT[NO_ENDPOINT])]
+    assert world.states(masked.id) == [("ada", "failed", NEVER_SENT[HIDDEN])]
+    [receipt] = world.receipts.page("default", app.id, "failed", 10, None)
+    assert receipt["expires"] == receipt["settled"] + KEPT
+    later(32)
+    world.look()
+    assert world.states(app.id) == [("ada", "failed", NEVER_SENT[NO_ENDPOINT])]
+    # At the next look, not when the rest of what is given up is looked through.
+    world.endpoint(app.id, "http://127.0.0.1:9/")
+    world.look()
+    assert world.states(app.id) == [("ada", "queued", None)]
+    assert world.states(masked.id) == [("ada", "failed", NEVER_SENT[HIDDEN])]
+    world.registry.approve(masked, masks=[])
+    later(33)
+    assert world.states(masked.id) == [("ada", "queued", None)]
+    [receipt] = world.receipts.page("default", masked.id, None, 10, None)
+    assert {"settled", "expires"} & {*receipt} == set()
+
+
+def test_receipts_whose_deliveries_an_older_sender_has_settled_are_mended(world: World) -> None:
+    app = world.approved().app
+    made = world.endpoint(app.id, "http://127.0.0.1:9/")
+    consumers = ("answered", "given up", "lost", "under way")
+    for consumer in consumers:
+        world.erase(consumer, app.id)
+    world.look()
+    deliveries = {each["change"]["data"]["consumer_id"]: each for each in world.database[DELIVERIES].find()}
+
+    def older(consumer: str, outcome: str, due: datetime | None = None, **entry: Any) -> None:
+        """As a sender does that knows no receipts."""
+        delivery = {name: value for name, value in deliveries[consumer].items() if name != "receipt"}
+        log = {"_id": f"{delivery['_id']}#3", "delivery": delivery["_id"], "webhook_id": "msg_x", "type": "t"}
+        log |= {"endpoint": made.endpoint["_id"], "tenant": "default", "attempt": 3, "at": NOW, "outcome": outcome}
+        log |= {"milliseconds": 3, **entry}
+        world.queue.settle([Settled(delivery, log, due, failed=outcome == "given_up")])
+
+    older("answered", "delivered", status=200)
+    older("given up", "given_up", status=500)
+    older("under way", "failed", datetime.now(UTC) + timedelta(days=1), status=500)
+    world.database[DELIVERIES].delete_one({"_id": deliveries["lost"]["_id"]})
+    world.look()
+    assert {state for _, state, _ in world.states(app.id)} == {"queued"}, "they are young"
+    soon = lambda: datetime.now(UTC) + timedelta(minutes=2)  # noqa: E731
+    Telling(world.database, world.apps, clock=soon).look(world.queue.endpoints())
+    found = {each["consumer_id"]: each for each in world.receipts.page("default", app.id, None, 10, None)}
+    shown = ("state", "reason", "attempts", "settled", "expires", "endpoint")
+    id = made.endpoint["_id"]
+    assert [[found[consumer].get(name) for name in shown] for consumer in consumers] == [
+        ["delivered", None, 3, NOW, NOW + KEPT, id],
+        ["failed", "the endpoint answered 500", 3, NOW, NOW + KEPT, id],
+        ["queued", None, 0, None, None, id],
+        ["queued", None, 0, None, None, id],
+    ]
+    left = world.database[DELIVERIES].find({"state": "queued"})
+    assert sorted(each["change"]["data"]["consumer_id"] for each in left) == ["lost", "under way"]
+
+
+def test_a_tenant_with_much_to_tell_holds_up_no_other(world: World) -> None:
+    busy, other = world.approved().app, world.approved().app
+    for app in sorted((busy, other), key=lambda each: each.id):
+        world.endpoint(app.id, "http://127.0.0.1:9/")
+    notices = [erased("default", f"c{n}", [busy.id], NOW) for n in range(NOTICES_AT_ONCE * 3)]
+    world.database[NOTICES].insert_many(notices)
+    world.apps.replace(other, replace(other, tenant="zoo"))
+    world.database[NOTICES].insert_one(erased("zoo", "ada", [other.id], NOW))
+    hurried = Telling(world.database, world.apps, seconds=0)
+    for _ in range(2):
+        hurried.look(world.queue.endpoints())
+    assert world.database[NOTICES].count_documents({"tenant": "zoo"}) == 0
+    assert world.database[NOTICES].count_documents({}) == NOTICES_AT_ONCE * 2
+    while world.database[NOTICES].count_documents({}):
+        hurried.look(world.queue.endpoints())
+    world.look()
+    assert {state for _, state, _ in world.states(busy.id)} == {"queued"}
 
 
 def test_a_deletion_that_does_not_take_place_tells_nobody(world: World) -> None:

@@ -24,6 +24,7 @@ from services.webhooks.metrics import SenderMetrics
 from services.webhooks.projection import WebhooksProjection
 from services.webhooks.queue import Queue
 from services.webhooks.rendering import Renderer
+from services.webhooks.retrying import Wanted
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from services.webhooks.sending import Sending
 from shared.contracts.topics import Topics
@@ -232,10 +233,35 @@ def test_what_is_given_up_lets_the_subject_go_on_and_can_be_retried(world: World
         assert there.ids.count(first) == schedule.MOST_ATTEMPTS
         there.rule = lambda _: 200
         wait_for("the list of failures", lambda: world.endpoints.answer(world.state(made))["failed"] == 1)
-        assert world.endpoints.retry(made.endpoint, None) == 1
+        assert world.endpoints.retry(made.endpoint, Wanted()) == 1
         wait_for("the first", lambda: there.ids.count(first) == schedule.MOST_ATTEMPTS + 1)
         wait_for("an empty queue", lambda: world.queued() == 0)
     assert world.endpoints.answer(world.state(made))["failed"] == 0
+
+
+def test_what_has_failed_once_is_sent_again_on_demand(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By itself nothing is tried again while the test lasts.
+    monkeypatch.setattr(schedule, "DELAYS", (86_400.0,) * 9)
+    made = world.create(there.url)
+    [first, behind, other] = world.publish("ada", "ada", "bob")
+    there.rule = lambda _: 500
+    world.fold()
+    with world.sending():
+        tried = {"attempts": 1, "state": "queued"}
+        wait_for("two failures", lambda: world.database[DELIVERIES].count_documents(tried) == 2)
+        there.rule = lambda _: 200
+        [failed] = world.database[DELIVERIES].find({**tried, "subject": "consumer:ada"})
+        assert world.endpoints.retry(made.endpoint, Wanted()) == 0, "it was not given up"
+        assert world.endpoints.retry(made.endpoint, Wanted(failed["_id"])) == 1
+        wait_for("the subject", arrived(there, [first, behind]))
+        assert there.ids.count(first) == 2
+        assert there.ids.count(other) == 1
+        assert world.endpoints.retry(made.endpoint, Wanted(waiting=True)) == 1
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert there.ids.count(other) == 2
+    assert world.endpoints.retry(made.endpoint, Wanted(failed["_id"], waiting=True)) == 0
 
 
 def test_gone_disables_and_enabling_sends_what_was_missed(world: World, there: Receiver) -> None:

@@ -28,6 +28,7 @@ from services.rabbitmq.inflow import Inflow
 from services.rabbitmq.letters import DeadLetters
 from services.rabbitmq.outflow import Outflow
 from services.webhooks.feed import Feed
+from services.webhooks.placing import Placing
 from services.webhooks.post import Answer, Poster
 from services.webhooks.queue import Queue
 from services.webhooks.telling import Telling
@@ -64,14 +65,23 @@ WEBHOOK_STEPS = (
     "before-feed",
     "after-feed",
 )
-#: Those of the apps service, and of what applications are told. A deletion is a transaction (before-commit).
+#: Those of the apps service. A deletion is a transaction (before-commit).
 APP_STEPS = (
     "before-app",  # an application is about to be stored
     "after-app",  # it is, and nobody was answered
+)
+#: Those of what applications are told, from the notice to the answer that is stored.
+TELLING_STEPS = (
     "before-receipts",
     "after-receipts",
     "before-given",
     "after-given",  # the receipt has its delivery
+    "before-post",
+    "after-post",
+    "before-settle",
+    "after-log",  # the log has the attempts; neither their receipts nor their deliveries know of it
+    "after-told",  # the receipts know, too
+    "after-settle",
 )
 #: Those of a bridge to RabbitMQ.
 RABBITMQ_STEPS = (
@@ -91,6 +101,7 @@ SINK_STEPS = (
 )
 #: Those of a process of intelligence.
 INTELLIGENCE_STEPS = ("during-scan",)
+_ALL = (STEPS, WEBHOOK_STEPS, APP_STEPS, TELLING_STEPS, RABBITMQ_STEPS, SINK_STEPS, INTELLIGENCE_STEPS)
 
 
 class Unexpected(Exception):
@@ -107,7 +118,7 @@ class Fault:
     @classmethod
     def parse(cls, text: str) -> "Fault":
         step, action, when = text.split(":")
-        if step not in (*STEPS, *WEBHOOK_STEPS, *APP_STEPS, *INTELLIGENCE_STEPS, *RABBITMQ_STEPS, *SINK_STEPS):
+        if not any(step in steps for steps in _ALL):
             raise ValueError(f"there is no step {step}")
         return cls(step, action, int(when.removesuffix("+")), when.endswith("+"))
 
@@ -180,11 +191,13 @@ def install(faults: str) -> None:
     _publish_halves(points)
     around(PartitionState, "settled", points, "after-publish", None)
     around(Queue, "settle", points, "before-settle", "after-settle")
+    around(Queue, "_log", points, None, "after-log")
+    around(Queue, "_tell", points, None, "after-told")
     around(Feed, "_store", points, "before-feed", "after-feed")
     for write in ("insert", "replace"):
         around(MongoApps, write, points, "before-app", "after-app")
     around(Telling, "_expand", points, "before-receipts", "after-receipts")
-    around(Telling, "_move", points, "before-given", "after-given")
+    around(Placing, "move", points, "before-given", "after-given", when=lambda args, _: bool(args[0]))
     _post(points)
     around_async(Inflow, "_publish", points, "before-publish-in", "after-publish-in")
     around_async(RabbitConsumption, "acknowledge", points, "before-acknowledge", "after-acknowledge")

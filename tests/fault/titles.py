@@ -49,6 +49,15 @@ TITLES = {
         "Backup under load, MongoDB loses everything, restore: replayed exactly, erased stay erased"
     ),
     ("replay", "replayed_twice_after_newer_events"): "Dead letters replayed twice, after newer events",
+    ("telling", "an_erasure_is_told_once_wherever_whoever_is_killed"): (
+        "`kill -9` at three steps by which applications are told of an erasure: once each, under one id"
+    ),
+    ("telling", "a_consent_is_known_to_the_end_after_a_kill"): (
+        "`kill -9` around the commit of a consent, and of an erasure: whoever was ever agreed to is told"
+    ),
+    ("telling", "an_erasure_is_told_once_after_a_kill"): (
+        "`kill -9` at each step by which applications are told of an erasure"
+    ),
     ("three", "one_of_three_is_lost_or_cut_off"): (
         "Three of each: primary and leader killed, then cut off; a primary dies ahead of all others"
     ),

@@ -26,6 +26,8 @@ TOPICS: tuple[Topic, ...] = get_args(Topic)
 #: ``failed``: it was given up.
 State = Literal["waiting", "queued", "delivered", "failed"]
 STATES: tuple[State, ...] = get_args(State)
+#: The reason of a receipt that has just been made.
+UNSEEN = "it was not looked at yet"
 #: How long a receipt is kept after it was delivered or failed: as claims for damages are brought for three years.
 KEPT = timedelta(days=3 * 365)
 
@@ -76,7 +78,7 @@ def receipt(notice: Mapping[str, Any], app: str) -> Document:
         "app": app,
         **{name: notice[name] for name in kept if name in notice},
         "state": "waiting",
-        "reason": "it was not looked at yet",
+        "reason": UNSEEN,
         "attempts": 0,
     }
 

@@ -7,7 +7,7 @@ import pytest
 
 from services.apps.registry import Registered
 from services.webhooks.applications import application_of, must_wait, served
-from services.webhooks.telling import DISABLED, NO_ENDPOINT, told_at
+from services.webhooks.placing import DISABLED, NO_ENDPOINT, told_at
 from tests.support.apps import Platform
 
 Change = Callable[[Platform, Registered], object]

@@ -4,9 +4,11 @@ import { choose, leave } from "./answers.js";
 import { begin, Failed, get } from "./api.js";
 import { colours } from "./colours.js";
 import { h, notice } from "./dom.js";
-import { clientId, credential, forget, fromAddress, grant, held, mayManage, signIn, signOut } from "./session.js";
+import { clientId, clientOf, credential, forget, fromAddress, grant, held, mayManage, signIn, signOut }
+  from "./session.js";
 import { application } from "./views/app.js";
 import { code } from "./views/code.js";
+import { receipts } from "./views/receipts.js";
 import { secrets } from "./views/secrets.js";
 import { endpoints } from "./webhooks/endpoints.js";
 
@@ -73,11 +75,11 @@ async function show() {
     return null;
   }
   const panels = { application: application(words), secrets: secrets(), endpoints: endpoints("yours"),
-    code: code(addresses) };
+    receipts: receipts(() => panels.endpoints.load(filter).catch(failed)), code: code(addresses) };
   const waits = notice("Webhook endpoints", ""), hooks = h("div", { class: "pair" }, panels.endpoints.panels);
   waits.id = "no-endpoints";
   main.replaceChildren(panels.application.element, panels.application.tiles, panels.secrets.element, waits,
-    hooks, panels.code.element);
+    hooks, panels.receipts.element, panels.code.element);
   choose(filter);
 
   async function load(again) {
@@ -91,6 +93,9 @@ async function show() {
     waits.querySelector("p").textContent = NO_ENDPOINTS[app.state];
     hooks.hidden = !mayManage();
     if (mayManage()) await panels.endpoints.load(filter);
+    // Nobody has agreed to one that was never approved.
+    panels.receipts.element.hidden = app.state === "pending";
+    if (app.state !== "pending") await panels.receipts.load(filter);
     panels.application.used(panels.endpoints.count());
     tell("live", "Up to date");
   }
@@ -119,10 +124,27 @@ addEventListener("hashchange", () => {
   if (new URLSearchParams(location.hash.slice(1)).has("key")) start();
 });
 
+// Whoever follows a link is not signed out of another application without being asked.
+function askWhich(other) {
+  end();
+  out.hidden = true;
+  const decide = (act) => () => {
+    act();
+    show();
+  };
+  main.replaceChildren(notice("You are signed in with another application", `This tab is signed in with ${clientId()}. `
+    + `The link that you have followed is for ${clientOf(other)}.`,
+  h("button", { type: "button", class: "main", onclick: decide(() => {}) }, `Stay with ${clientId()}`),
+  h("button", { type: "button", onclick: decide(() => signIn(other)) }, `Sign in with ${clientOf(other)}`)));
+  main.querySelector("button").focus();
+}
+
 function start() {
-  const wrong = fromAddress();
-  if (wrong) askForToken(`${wrong}.`);
-  else show();
+  const given = fromAddress();
+  if (given === null) return show();
+  if (held() && clientOf(given) && clientOf(given) !== clientId()) return askWhich(given);
+  const wrong = signIn(given);
+  return wrong ? askForToken(`${wrong}.`) : show();
 }
 
 for (;;) {

@@ -12,7 +12,8 @@ let token = null, granted = [];
 
 export const held = () => sessionStorage.getItem(KEY);
 // The id of the application is part of the token.
-export const clientId = () => FORM.exec(held() ?? "")?.[1] ?? null;
+export const clientOf = (text) => FORM.exec(text)?.[1] ?? null;
+export const clientId = () => clientOf(held() ?? "");
 
 // Gives why the text cannot be a registration token, or null.
 export function signIn(text) {
@@ -29,12 +30,12 @@ export function signOut() {
   token = null;
 }
 
-// A link may bring the token behind its #, which never reaches a server; it leaves the address bar at once.
+// A link may bring the token behind its #, which never reaches a server; it leaves the address bar at once. Gives the
+// token, or null.
 export function fromAddress() {
   const given = new URLSearchParams(location.hash.slice(1)).get("key");
-  if (given === null) return null;
-  history.replaceState(null, "", location.pathname + location.search);
-  return signIn(given);
+  if (given !== null) history.replaceState(null, "", location.pathname + location.search);
+  return given;
 }
 
 // The scopes that the tenant has granted: an access token has no others.

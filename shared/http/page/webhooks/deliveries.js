@@ -1,4 +1,4 @@
-// The log of an endpoint: each attempt, what the receiver answered, and a way to send again what was given up.
+// The log of an endpoint: each attempt, what the receiver answered, and a way to send again what has failed.
 
 import { said } from "../acts.js";
 import { part } from "../answers.js";
@@ -9,6 +9,7 @@ const STEP = 20, PILLS = { delivered: "pill good", failed: "pill", given_up: "pi
 const NAMES = { "": "All", delivered: "Delivered", failed: "Failed", given_up: "Given up" };
 const MEANS = { delivered: "The receiver has answered 2xx", failed: "It is tried again", given_up: "Ten attempts have failed",
   dropped: "It was not sent: the consumer has not granted the purpose" };
+const AGAIN = ["failed", "given_up"];
 // A test has an answer within seconds.
 const SOON_MS = [700, 1_500, 3_000];
 
@@ -40,13 +41,14 @@ export function deliveries(changed) {
     }
   }
 
-  function row(each) {
+  // `latest`: of the attempts of its delivery.
+  function row(each, latest) {
     const answer = [each.status ?? null, each.answer, each.error].filter((value) => value !== null && value !== undefined
       && value !== "").join(" ");
     return [each.at.slice(0, 19).replace("T", " "), data(each.delivery, each.type), h("span", { class: "wide" }, each.subject ?? ""),
       data(each.attempt), h("span", { class: PILLS[each.outcome], title: MEANS[each.outcome] }, NAMES[each.outcome] ?? each.outcome),
       h("span", { class: "wide answer" }, answer), data(each.milliseconds, `${whole(each.milliseconds)} ms`),
-      each.outcome === "given_up" ? h("button", { type: "button", "aria-label": `Send again ${each.delivery}`,
+      latest && AGAIN.includes(each.outcome) ? h("button", { type: "button", "aria-label": `Send again ${each.delivery}`,
         onclick: () => retry(each.delivery) }, "Send again") : ""];
   }
 
@@ -54,8 +56,9 @@ export function deliveries(changed) {
     const now = JSON.stringify([items, next]);
     if (now === drawn) return [shelved];
     drawn = now;
+    const seen = new Set(), first = ({ delivery }) => !seen.has(delivery) && Boolean(seen.add(delivery));
     shelved.replaceChildren(items.length ? table("The attempts of 30 days, latest first", ["When (UTC)", "Type", "About", "Attempt",
-      "Outcome", "Answer", "Took", ""], items.map(row), "attempts") : h("p", { class: "note" }, outcome
+      "Outcome", "Answer", "Took", ""], items.map((each) => row(each, first(each))), "attempts") : h("p", { class: "note" }, outcome
       ? "None has this outcome." : "Nothing was sent yet. A test shows whether the receiver works."),
     ...(next ? [h("p", { class: "more" }, h("button", { type: "button", onclick: more }, "Show older ones"))] : []));
     return [shelved];

@@ -13,9 +13,17 @@ function isValid(headers, body) {
     .some((each) => each.length === expected.length && timingSafeEqual(each, expected));
 }
 
+// A delivery is smaller. Whoever sends more is not listened to.
+const MOST_BYTES = 2 ** 20;
+
 createServer(async (request, response) => {
   const parts = [];
-  for await (const part of request) parts.push(part);
+  let size = 0;
+  for await (const part of request) {
+    size += part.length;
+    if (size > MOST_BYTES) return request.destroy();
+    parts.push(part);
+  }
   const body = Buffer.concat(parts), valid = isValid(request.headers, body);
   if (valid) {
     const { type, data } = JSON.parse(body);

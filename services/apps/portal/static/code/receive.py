@@ -8,6 +8,8 @@ import time
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+# A delivery is smaller. Whoever sends more is not listened to.
+MOST_BYTES = 2**20
 KEY = base64.b64decode(os.environ["KITH_WEBHOOK_SECRET"].removeprefix("whsec_"))
 
 
@@ -23,7 +25,11 @@ def is_valid(headers: Message, body: bytes) -> bool:
 
 class Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
+        size = int(self.headers.get("content-length", 0))
+        if not 0 <= size <= MOST_BYTES:
+            self.close_connection = True
+            return
+        body = self.rfile.read(size)
         if valid := is_valid(self.headers, body):
             change = json.loads(body)
             # The same id comes again where an answer was lost: take each once.
