@@ -46,7 +46,8 @@ provider_id = "shop"
 def run(line: str, status: int = 0, environment: Mapping[str, str] | None = None) -> tuple[str, str]:
     """What a command prints, as in a new terminal: nothing of the stack is in its environment."""
     with kith(*shlex.split(line), **(environment or {})) as process:
-        output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        # `kith up -d` waits for its servers, and then for its services.
+        output, errors = process.communicate(timeout=2 * PATIENCE_SECONDS)
     assert process.returncode == status, (line, output, errors)
     return output, errors
 
