@@ -121,6 +121,8 @@ def prepare(connections: Connections) -> None:
         connection.execute(
             sql.SQL("CREATE TABLE IF NOT EXISTS {}.version (version integer NOT NULL)").format(name)
         )
+        # Once more: to wait for the lock did not tell this connection of a schema that was made meanwhile.
+        found = _version(connection, schema)
         try:
             for migration in MIGRATIONS[found:]:
                 connection.execute(sql.SQL(migration).format(schema=name))

@@ -1,6 +1,8 @@
 """What the Postgres sink says of a schema that is not as it needs it."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -11,6 +13,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.runtime.protocols import Claim, Progress
 from shared.sinks.target import Row, Target
 from tests.support.postgres import PostgresWorld
+from tests.support.waiting import PATIENCE_SECONDS
 
 CLAIM = Claim("postgres@1/kith.relation-changes/0", 1)
 VALUES = {"provider_id": "p", "kind": "view", "time": "2026-05-01T10:00:00Z", "traits": {"a": 1}}
@@ -98,3 +101,19 @@ def test_a_role_without_rights_is_waited_for(world: PostgresWorld) -> None:
         reader.close()
     finally:
         run(world, "DROP OWNED BY test_schema_reader; DROP ROLE test_schema_reader")
+
+
+def test_sinks_that_start_at_once_make_the_schema_once(world: PostgresWorld) -> None:
+    world.drop()
+    together = threading.Barrier(4)
+
+    def start(_: int) -> None:
+        connections = world.connect()
+        together.wait(PATIENCE_SECONDS)
+        prepare(connections)
+
+    with ThreadPoolExecutor(4) as processes:
+        list(processes.map(start, range(4)))
+    with world.connections.lent() as connection:
+        versions = connection.execute("SELECT version FROM test_schema.version").fetchall()
+    assert versions == [(len(MIGRATIONS),)]
