@@ -6,7 +6,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 RUN := $(UV) run --frozen
 
-.PHONY: help setup demo test check tests contract unit e2e browser fault-1 fault-2 bench soak audit format up docs docs-serve \
+.PHONY: help setup demo test check tests contract contract-1 contract-2 unit e2e browser fault-1 fault-2 bench soak audit format up docs docs-serve \
 	reference pictures hooks pins images
 
 help: ## List the targets.
@@ -34,8 +34,12 @@ up: setup ## Start everything without the market. Ctrl-C ends it.
 # servers are given), the longest first, and with its report when it has ended. What kills servers comes last, in two halves.
 TOGETHER = $(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),-Otarget) --keep-going
 test: setup ## Run every check and every test, against real servers.
-	+@$(TOGETHER) -j$(if $(KITH_MONGO),1,3) contract e2e unit browser check
+	+@$(TOGETHER) -j$(if $(KITH_MONGO),1,3) contract-1 contract-2 e2e unit browser check
 	+@$(TOGETHER) -j2 fault-1 fault-2
+
+# Every second file each.
+contract-1 contract-2: setup
+	KITH_CONTRACT_PART=$(@:contract-%=%)/2 $(RUN) pytest tests/contract $(ARGS)
 
 # Every second fault test each, on servers that nothing else uses.
 fault-1 fault-2: setup

@@ -1,4 +1,7 @@
-"""What several contract tests share."""
+"""What several contract tests share.
+
+``KITH_CONTRACT_PART=1/2`` runs every second file, and ``2/2`` the others: the tests of a file share what they start.
+"""
 
 from collections.abc import Iterator
 
@@ -8,6 +11,11 @@ from pymongo import monitoring
 from shared.mongo.store import connect
 from tests.conftest import Addresses
 from tests.support.measures_world import World
+from tests.support.parts import keep_part
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    keep_part("KITH_CONTRACT_PART", config, items, lambda item: item.path)
 
 
 @pytest.fixture(scope="session")

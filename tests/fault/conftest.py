@@ -28,6 +28,7 @@ from tests.fault.nodes import Kafka, Mongo, Node, direct, nodes_of, thaw
 from tests.fault.partition import number
 from tests.fault.system import System
 from tests.fault.table import fault_table
+from tests.support.parts import keep_part
 
 HERE = Path(__file__).parent
 
@@ -53,11 +54,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     _leave_out_slow(config, items)
-    if part := os.environ.get("KITH_FAULT_PART"):
-        number, parts = (int(each) for each in part.split("/"))
-        mine = items[number - 1 :: parts]
-        config.hook.pytest_deselected(items=[item for item in items if item not in mine])
-        items[:] = mine
+    keep_part("KITH_FAULT_PART", config, items, lambda item: item.nodeid)
 
 
 def _leave_out_slow(config: pytest.Config, items: list[pytest.Item]) -> None:
