@@ -48,7 +48,9 @@ def _reopen(database: Database[Document], query: Document) -> int:
     reopened = {"$set": {"state": "queued"}, "$unset": {"settled": "", "expires": "", "reason": ""}}
     with translated():
         told = deliveries.distinct("receipt", query)
-        count = deliveries.update_many({**query, "receipt": {"$exists": False}}, again).modified_count
+        # Both: the query may ask for one receipt.
+        untold = {"$and": [query, {"receipt": {"$exists": False}}]}
+        count = deliveries.update_many(untold, again).modified_count
     for start in range(0, len(told), _RECEIPTS_AT_ONCE):
         of_these = told[start : start + _RECEIPTS_AT_ONCE]
 

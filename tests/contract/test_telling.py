@@ -232,12 +232,17 @@ def test_what_is_given_up_is_on_the_receipt_and_can_be_sent_again(
         wait_for("ten attempts", lambda: world.states(app.id) == [("ada", "failed", "the endpoint answered 500")])
         [failed] = world.receipts.page("default", app.id, "failed", 10, None)
         assert failed["attempts"] == schedule.MOST_ATTEMPTS
+        wait_for("its delivery", lambda: world.database[DELIVERIES].find_one({"state": "failed"}))
+        [delivery] = world.database[DELIVERIES].find()
+        other = {name: value for name, value in delivery.items() if name != "receipt"} | {"_id": "no receipt"}
+        world.database[DELIVERIES].insert_one(other)
         there.rule = lambda _: 200
         stored = world.endpoints.find("default", made.endpoint["_id"].partition(":")[2])
         assert stored is not None
         assert world.endpoints.retry(stored, Wanted(receipt=failed["_id"])) == 1
         wait_for("the erasure", lambda: world.states(app.id) == [("ada", "delivered", None)])
     assert len(set(there.ids)) == 1
+    assert world.database[DELIVERIES].find_one({"_id": "no receipt"}) == other, "nobody has asked for it"
 
 
 def test_a_crash_after_the_receipt_repeats_the_delivery_and_leaves_it_delivered(world: World) -> None:
