@@ -1,8 +1,9 @@
 """Gives receipts of applications to endpoints, and takes them back.
 
-A receipt is sent to the oldest enabled endpoint of its application. One that can be sent nowhere waits, with the
-reason, and is given up after 30 days, so that neither receipts nor their alert grow without end; the law gives a
-controller a month, too (GDPR, article 12 (3)). Once there is a way, it is sent all the same, and keeps its id.
+A receipt is sent to the oldest enabled endpoint of its application that may see what it names. One that can be
+sent nowhere waits, with the reason, and is given up after 30 days, so that neither receipts nor their alert grow
+without end; the law gives a controller a month, too (GDPR, article 12 (3)). Once there is a way, it is sent all the
+same, and keeps its id.
 
 While a receipt waits, ``expires`` is three years after it began to: that is when it began, too, and a bound that
 holds if nobody looks.
@@ -17,6 +18,7 @@ from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
+from services.webhooks.applications import hides_consumers
 from services.webhooks.deliveries import DELIVERIES
 from services.webhooks.notice import receipt_delivery, telling
 from shared.access.apps.compliance import KEPT, UNSEEN
@@ -171,9 +173,13 @@ def told_at(app: App | None, own: Sequence[Document], tenant: str, *, named: boo
     if named and app is not None and hides(app.masks, "consumer_id"):
         return _Place(reason=HIDDEN)
     mine = [endpoint for endpoint in own if endpoint["tenant"] == tenant]
-    for endpoint in mine:
-        if endpoint["state"] == "enabled":
+    enabled = [endpoint for endpoint in mine if endpoint["state"] == "enabled"]
+    for endpoint in enabled:
+        # Its sender would hold back what names a consumer, for as long as it has its masks.
+        if not named or not hides_consumers(endpoint, app):
             return _Place(endpoint)
+    if enabled:
+        return _Place(reason=HIDDEN)
     if app is None:
         return _Place(reason=DELETED, ever=False)
     return _Place(reason=DISABLED if mine else NO_ENDPOINT)

@@ -17,7 +17,7 @@ from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from services.webhooks.applications import application_of
+from services.webhooks.applications import application_of, hides_consumers
 from services.webhooks.deliveries import ENDPOINTS
 from services.webhooks.mending import Mending
 from services.webhooks.placing import Placing
@@ -26,7 +26,6 @@ from shared.access.apps.compliance import UNINSTALLED, receipt
 from shared.access.apps.model import App
 from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.access.apps.store import AppStore
-from shared.access.masks import hides
 from shared.contracts.errors import Stale, Unavailable
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
@@ -79,8 +78,8 @@ class Telling:
         _each(self._turns["expand"].of(self._tenants()), self._expand_some)
         with translated():
             held = self._receipts.distinct("endpoint", {"state": "queued"})
-        owners = {each["_id"]: id for id, own in of_app.items() for each in own if each["state"] == "enabled"}
-        _each(self._turns["take back"].of(held), lambda endpoint: self._take_back(endpoint, owners.get(endpoint)))
+        enabled = {each["_id"]: each for own in of_app.values() for each in own if each["state"] == "enabled"}
+        _each(self._turns["take back"].of(held), lambda id: self._take_back(id, enabled.get(id)))
         self._keep(of_app, held)
         with translated():
             waiting = self._receipts.distinct("app", {"state": "waiting"})
@@ -128,12 +127,12 @@ class Telling:
 
         transact(self._database, transaction)
 
-    def _take_back(self, endpoint: str, owner: str | None) -> None:
-        """Let receipts wait again whose endpoint was deleted or disabled, or that are hidden by now."""
-        if owner is None:
-            self._placing.take_back(endpoint, named=False)
-        elif (app := self._apps.find(owner)) is not None and hides(app.masks, "consumer_id"):
-            self._placing.take_back(endpoint, named=True)
+    def _take_back(self, id: str, endpoint: Document | None) -> None:
+        """Let receipts wait again whose endpoint was deleted or disabled (None), or that are hidden by now."""
+        if endpoint is None:
+            self._placing.take_back(id, named=False)
+        elif hides_consumers(endpoint, self._apps.find(str(application_of(endpoint)))):
+            self._placing.take_back(id, named=True)
 
     def _keep(self, of_app: dict[str, list[Document]], held: Iterable[str]) -> None:
         """What need not happen at every look. An application that has an endpoint from now on does not wait."""
