@@ -11,7 +11,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from services.webhooks import signing
-from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES
+from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES, receipts_lane
 from services.webhooks.post import Answer
 from services.webhooks.schema import KEPT_SECONDS
 from shared.access.apps.compliance import KEPT
@@ -99,7 +99,7 @@ class Queue:
         subjects. ``only_told``: of receipts only."""
         query: Document = {"endpoint": endpoint, "state": "queued", **self._unheld(endpoint)}
         if only_told:
-            query["lane"] = f"{endpoint}/receipts"
+            query |= _of_receipts(endpoint)
         if without:
             query["subject"] = {"$nin": list(without)}
         if after is not None:
@@ -126,9 +126,12 @@ class Queue:
             held = [each["lane"] for each in self._database[RANGES].find({"endpoint": endpoint}, {"lane": 1})]
         return {"$nor": [{"lane": {"$in": held}, "replay": {"$exists": False}}]} if held else {}
 
-    def retrying(self, endpoint: str) -> list[Document]:
-        """The queued deliveries that have failed before: the first one of each waiting subject."""
-        query = {"endpoint": endpoint, "state": "queued", "attempts": {"$gt": 0}}
+    def retrying(self, endpoint: str, *, only_told: bool = False) -> list[Document]:
+        """The queued deliveries that have failed before: the first one of each waiting subject. ``only_told``: of
+        receipts only."""
+        query: Document = {"endpoint": endpoint, "state": "queued", "attempts": {"$gt": 0}}
+        if only_told:
+            query |= _of_receipts(endpoint)
         with translated():
             return list(self._deliveries.find(query, {"subject": 1, "due": 1}, max_time_ms=_QUERY_MS))
 
@@ -191,6 +194,10 @@ class Queue:
             known = self._endpoints.distinct("_id")
             for name in (DELIVERIES, LANES, FEEDS, RANGES):
                 self._database[name].delete_many({"endpoint": {"$nin": known}})
+
+
+def _of_receipts(endpoint: str) -> Document:
+    return {"lane": receipts_lane(endpoint)}
 
 
 def _write_of(settled: Settled) -> DeleteOne | UpdateOne:

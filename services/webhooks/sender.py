@@ -82,7 +82,7 @@ class Sender:
         TENANT.set(self.endpoint["tenant"])
         storing = asyncio.create_task(self._while_up(self._store_all))
         try:
-            await self._while_up(self._subjects.load, once=True)
+            await self._while_up(self._load, once=True)
             await self._while_up(self._send)
         finally:
             for task in (storing, *self._tasks):
@@ -104,6 +104,9 @@ class Sender:
                 level = logging.WARNING if trouble == 1 else logging.DEBUG
                 log.log(level, "webhooks wait for a server: %s", error)
                 await asyncio.sleep(min(_TROUBLE_SECONDS * trouble, _LONGEST_TROUBLE))
+
+    async def _load(self) -> None:
+        await self._subjects.load(only_told=bool(self.endpoint.get("only_told")))
 
     async def _send(self) -> None:
         self._wake.clear()
