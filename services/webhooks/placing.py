@@ -2,8 +2,8 @@
 
 A receipt is sent to the oldest enabled endpoint of its application that may see what it names. One that can be
 sent nowhere waits, with the reason, and is given up after 30 days, so that neither receipts nor their alert grow
-without end; the law gives a controller a month, too (GDPR, article 12 (3)). Once there is a way, it is sent all the
-same, and keeps its id.
+without end; the law gives a controller a month, too (GDPR, article 12 (3)). Once there is a way, it is sent all
+the same, and keeps its id.
 
 While a receipt waits, ``expires`` is three years after it began to: that is when it began, too, and a bound that
 holds if nobody looks.

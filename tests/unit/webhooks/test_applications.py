@@ -91,7 +91,7 @@ def test_a_receipt_goes_to_no_endpoint_that_would_hold_it_back_for_ever() -> Non
     platform = Platform()
     app = platform.approved("webhooks:manage").app
     bound: dict[str, Any] = {"bound": True, "purpose": app.purpose, "state": "enabled"}
-    # Made by keys of the tenant's that are bound to the application's purpose, one of which sees less than it does.
+    # Made by keys of the tenant's that are bound to the application's purpose; one sees less than it does.
     masked = endpoint("dev12345", masks=["consumer_id"], **bound)
     open_one = endpoint("dev67890", **bound)
     assert must_wait(served([masked], platform.store.find)[0], RECEIPT)

@@ -1,5 +1,4 @@
-"""What a sender does with a delivery that has waited for its turn, after everything has changed meanwhile; and that
-it ends."""
+"""A sender: what it does with a delivery that has waited for its turn while all has changed; and that it ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
