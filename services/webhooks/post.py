@@ -26,7 +26,7 @@ TIMEOUT_SECONDS, CONNECT_SECONDS = 15.0, 5.0
 KEPT_BYTES = 1_024
 _CONNECTIONS = 400
 _RESOLVING = 16
-#: Whose endpoint is sent to. aiohttp resolves names in a task of its own, which has the context of the attempt.
+#: Whose endpoint is sent to, for the resolver: aiohttp tells it the name only.
 TENANT: ContextVar[str] = ContextVar("tenant", default="")
 
 

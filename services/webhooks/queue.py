@@ -53,7 +53,8 @@ def entry_of(delivery: Document, answer: Answer, outcome: str, at: datetime) -> 
     """The entry in the log for an attempt with this ``answer``, which is empty where nothing was sent."""
     attempt = delivery["attempts"] + 1
     entry: Document = {
-        "_id": f"{delivery['_id']}#{attempt}",
+        # A receipt that was taken back and is given to the endpoint again begins with its first attempt again.
+        "_id": f"{delivery['_id']}@{delivery['at']}#{attempt}",
         "endpoint": delivery["endpoint"],
         "tenant": delivery["tenant"],
         "delivery": delivery["_id"],
@@ -144,8 +145,8 @@ class Queue:
             return self._deliveries.count_documents(query, limit=most, maxTimeMS=_QUERY_MS)
 
     def settle(self, settled: Sequence[Settled]) -> None:
-        """Store what became of attempts. The log comes first: a crash in between repeats the delivery, and its log
-        has two entries. Repeating this is harmless."""
+        """Store what became of attempts. The log comes first: a crash in between repeats the attempt, and the log
+        keeps what the first of both met with. Repeating this is harmless."""
         with translated():
             self._log(settled)
             # Before the delivery is gone: a crash in between repeats it, and no receipt stays open for ever.
