@@ -64,8 +64,10 @@ class Poster:
                     resolver=_Resolver(self._threads, self._check, scheme),
                     socket_factory=_factory(self._check, scheme),
                     use_dns_cache=False,
+                    # More than there are places for requests (Places), and no limit of its own for a host: one
+                    # tenant that makes it wait would use it up for others with endpoints there.
                     limit=_CONNECTIONS,
-                    limit_per_host=50,
+                    limit_per_host=0,
                     ssl=ssl,
                 ),
                 timeout=aiohttp.ClientTimeout(
