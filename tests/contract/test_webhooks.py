@@ -245,19 +245,25 @@ def test_what_has_failed_once_is_sent_again_on_demand(
     # By itself nothing is tried again while the test lasts.
     monkeypatch.setattr(schedule, "DELAYS", (86_400.0,) * 9)
     made = world.create(there.url)
-    [first, behind, other] = world.publish("ada", "ada", "bob")
+    [first, behind, other, last] = world.publish("ada", "ada", "bob", "eve")
     there.rule = lambda _: 500
     world.fold()
     with world.sending():
         tried = {"attempts": 1, "state": "queued"}
-        wait_for("two failures", lambda: world.database[DELIVERIES].count_documents(tried) == 2)
+        wait_for("three failures", lambda: world.database[DELIVERIES].count_documents(tried) == 3)
         there.rule = lambda _: 200
         [failed] = world.database[DELIVERIES].find({**tried, "subject": "consumer:ada"})
         assert world.endpoints.retry(made.endpoint, Wanted()) == 0, "it was not given up"
         assert world.endpoints.retry(made.endpoint, Wanted(failed["_id"])) == 1
         wait_for("the subject", arrived(there, [first, behind]))
         assert there.ids.count(first) == 2
-        assert there.ids.count(other) == 1
+        assert there.ids.count(other) == there.ids.count(last) == 1
+        # As a process leaves it that ends before its sender is told.
+        [crashed] = world.database[DELIVERIES].find({**tried, "subject": "consumer:eve"})
+        due = {"$set": {"due": datetime.fromtimestamp(0, UTC)}}
+        world.database[DELIVERIES].update_one({"_id": crashed["_id"]}, due)
+        assert world.endpoints.retry(made.endpoint, Wanted(crashed["_id"])) == 0
+        wait_for("what was not told", lambda: there.ids.count(last) == 2)
         assert world.endpoints.retry(made.endpoint, Wanted(waiting=True)) == 1
         wait_for("an empty queue", lambda: world.queued() == 0)
     assert there.ids.count(other) == 2
