@@ -192,9 +192,12 @@ class Queue:
         with translated():
             self._database[LOG].delete_many({"at": {"$lt": oldest}})
             self._deliveries.delete_many({"state": "failed", "failed": {"$lt": oldest}})
-            known = self._endpoints.distinct("_id")
             for name in (DELIVERIES, LANES, FEEDS, RANGES):
-                self._database[name].delete_many({"endpoint": {"$nin": known}})
+                # In this order: what an endpoint has that is created meanwhile must stay.
+                held = self._database[name].distinct("endpoint")
+                gone = {*held} - {*self._endpoints.distinct("_id")}
+                if gone:
+                    self._database[name].delete_many({"endpoint": {"$in": sorted(gone)}})
 
 
 def _of_receipts(endpoint: str) -> Document:

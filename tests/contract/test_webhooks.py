@@ -11,6 +11,7 @@ import orjson
 import pytest
 import standardwebhooks
 from aiohttp import web
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from services.webhooks import schedule
@@ -439,6 +440,27 @@ def test_what_is_left_of_a_deleted_endpoint_goes(world: World, there: Receiver) 
     Queue(world.database).purge(datetime.now(UTC))
     assert world.queued() == 0
     assert world.database[LANES].count_documents({}, maxTimeMS=5000) == 0
+
+
+def test_what_an_endpoint_has_that_is_created_during_a_purge_stays(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Made] = []
+    read = Collection.distinct
+
+    def then_created(collection: Collection[Document], key: str, *more: Any, **options: Any) -> list[Any]:
+        found = read(collection, key, *more, **options)
+        if collection.name == ENDPOINTS and not made:
+            made.append(world.create(there.url))
+            world.publish("ada")
+            world.fold()
+        return found
+
+    monkeypatch.setattr(Collection, "distinct", then_created)
+    Queue(world.database).purge(datetime.now(UTC))
+    assert made
+    assert world.queued() == 1
+    assert world.database[LANES].count_documents({}, maxTimeMS=5000) == 1
 
 
 def test_five_days_without_a_success_disable(world: World) -> None:

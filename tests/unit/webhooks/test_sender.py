@@ -62,8 +62,8 @@ class Running:
         queue = Mock(spec=Queue)
         queue.retrying.return_value = []
         queue.waiting.return_value = queue.firsts.return_value = [delivery("ada"), delivery("bob")]
-        mode = lambda _, consumer: "delete" if consumer in self.erased else None  # noqa: E731
-        renderer, metrics = Renderer(Mock(), str, mode, None), SenderMetrics(new_registry())
+        renderer = Renderer(Mock(), str, lambda _, name: "delete" if name in self.erased else None, None)
+        metrics = SenderMetrics(new_registry())
         self.sender = Sender(ENDPOINT, Parts(queue, renderer, self, metrics, at_once, Places(1)), lambda: True)
         self.task = asyncio.create_task(self.sender.run())
         self._queue = queue
