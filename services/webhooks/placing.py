@@ -39,6 +39,7 @@ NO_ENDPOINT = "the application has no webhook endpoint"
 DISABLED = "every webhook endpoint of the application is disabled"
 HIDDEN = "consumer_id is hidden from the application"
 DELETED = "the application was deleted, and had no webhook endpoint that was enabled"
+STAYS_HIDDEN = "the application was deleted, and consumer_id was hidden from it"
 #: Of receipts that were given up because there was no way; they are sent as soon as there is one.
 NEVER_SENT = {
     reason: f"{reason}: given up after {PATIENCE.days} days" for reason in (NO_ENDPOINT, DISABLED, HIDDEN)
@@ -68,6 +69,9 @@ class Placing:
 
     def give(self, id: str, app: App | None, own: Sequence[Document]) -> None:
         """Give the receipts of an application that wait to an endpoint, or state why they wait."""
+        if app is None:
+            # Nobody knows its masks any more.
+            self._end({"app": id, "state": "waiting", "reason": HIDDEN}, STAYS_HIDDEN)
         for place, of_these in self._places(id, app, own):
             query = {**of_these, "state": "waiting"}
             if place.endpoint is not None:
@@ -96,10 +100,11 @@ class Placing:
 
     def reopen(self, id: str, app: App | None, own: Sequence[Document]) -> None:
         """Let the receipts of an application that were given up for want of a way wait again, now that there is
-        one."""
+        one. What was hidden from one that was deleted stays so."""
+        reasons = [NEVER_SENT[reason] for reason in NEVER_SENT if app is not None or reason != HIDDEN]
         for place, of_these in self._places(id, app, own):
             if place.endpoint is not None:
-                query = {**of_these, "state": "failed", "reason": {"$in": [*NEVER_SENT.values()]}}
+                query = {**of_these, "state": "failed", "reason": {"$in": reasons}}
                 waits = {"state": "waiting", "reason": UNSEEN, "expires": self._clock() + KEPT}
                 with translated():
                     self._receipts.update_many(query, {"$set": waits, "$unset": {"settled": ""}})

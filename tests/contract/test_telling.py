@@ -24,7 +24,7 @@ from services.webhooks.leases import Leases
 from services.webhooks.log_reader import LogReader
 from services.webhooks.metrics import SenderMetrics
 from services.webhooks.notice import telling
-from services.webhooks.placing import DELETED, DISABLED, HIDDEN, NEVER_SENT, NO_ENDPOINT
+from services.webhooks.placing import DELETED, DISABLED, HIDDEN, NEVER_SENT, NO_ENDPOINT, STAYS_HIDDEN
 from services.webhooks.queue import Queue, Settled
 from services.webhooks.rendering import Renderer
 from services.webhooks.retrying import Wanted
@@ -271,6 +271,23 @@ def test_a_deleted_application_without_an_endpoint_leaves_a_receipt_that_says_so
     world.look()
     assert {state[1:] for state in world.states(app.id)} == {("failed", DELETED)}
     assert {consumer for consumer, *_ in world.states(app.id)} == {"ada", None}
+
+
+def test_what_was_hidden_from_an_application_stays_so_after_its_end(world: World) -> None:
+    early, late = (world.approved(masks=["consumer_id"]).app for _ in range(2))
+    for app in (early, late):
+        world.endpoint(app.id, "http://127.0.0.1:9/")
+        world.erase(f"known to {app.id}", app.id)
+    world.look()
+    assert world.states(late.id) == [(f"known to {late.id}", "waiting", HIDDEN)]
+    given_up = {"state": "failed", "reason": NEVER_SENT[HIDDEN], "settled": NOW, "expires": NOW + KEPT}
+    world.database[RECEIPTS].update_one({"app": early.id}, {"$set": given_up})
+    for app in (early, late):
+        world.registry.delete(app)
+    world.unhurried().look(world.queue.endpoints())
+    for app, reason in ((early, NEVER_SENT[HIDDEN]), (late, STAYS_HIDDEN)):
+        ended = (f"known to {app.id}", "failed", reason)
+        assert {*world.states(app.id)} == {ended, (None, "queued", None)}
 
 
 def test_what_can_be_sent_nowhere_is_given_up_after_a_month_and_sent_once_there_is_a_way(world: World) -> None:
