@@ -16,6 +16,7 @@ from services.webhooks.published import publish
 from services.webhooks.subscription import SCOPES
 from services.webhooks.urls import check_url
 from shared.access.app import guarded_app
+from shared.access.apps.model import is_app_id
 from shared.access.guard import Access, AccessOf, CallerOf, TenantOf
 from shared.access.lineage import reveals
 from shared.http.caller import CONSUMERS_READ, WEBHOOKS_MANAGE, Caller, Denied, forbidden
@@ -219,8 +220,15 @@ def _permit(stated: answers.EndpointChange, caller: Caller, types: Sequence[str]
 def _permit_waiting(endpoint: Document, caller: Caller) -> None:
     """Raises Denied for an endpoint whose deliveries, also those that wait, were chosen by what is hidden from the
     caller, who could have them sent elsewhere."""
-    if application_of(endpoint) is not None:
+    if caller.key == application_of(endpoint):
         return  # it has the masks of its application at any time
+    if caller.masks and is_app_id(endpoint["created_by"]):
+        # So it would not keep those of the caller.
+        detail = (
+            f"{caller.masks[0]} is hidden from this credential, and not from what an application has made; "
+            "change it with a credential without masks"
+        )
+        raise Denied(403, detail, kind=HIDDEN_FIELD)
     hidden = sorted({*caller.masks} - {*endpoint["masks"]})
     for name, fields in _CONDITIONS.items():
         if endpoint.get(name) and (field := reveals(hidden, fields)) is not None:

@@ -24,6 +24,12 @@ def narrowed(endpoint: Document, masks: Iterable[str]) -> Document:
     return {**endpoint, "masks": sorted({*own, *masks})}
 
 
+def hides_consumers(endpoint: Document, app: App | None) -> bool:
+    """Whether the ids of consumers are hidden from an endpoint of ``app`` at present: by the masks of the
+    application, or by those of the credential that has made the endpoint for it."""
+    return hides(narrowed(endpoint, () if app is None else app.masks)["masks"], "consumer_id")
+
+
 def served(endpoints: Sequence[Document], find: Callable[[str], App | None]) -> list[Document]:
     """The endpoints as they are sent to now. One whose application may not have what it subscribes to
     (suspended, deleted, or without a scope) is ``only_told``: it gets what no application can be refused, and what

@@ -19,6 +19,11 @@ def lane_id(endpoint: str, topic: str, partition: int) -> str:
     return f"{endpoint}/{topic}/{partition}"
 
 
+def receipts_lane(endpoint: str) -> str:
+    """The lane of what an endpoint's application is told without subscribing."""
+    return f"{endpoint}/receipts"
+
+
 def delivery(lane: str, record: Record, change: Document, endpoint: Document, at: int) -> Document:
     """The delivery of ``change``, which ``record`` contains. ``at`` orders the deliveries of an endpoint: it never
     decreases within a lane, and the id orders those with the same."""

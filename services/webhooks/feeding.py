@@ -11,6 +11,7 @@ from services.webhooks.metrics import SenderMetrics
 from services.webhooks.notice import disabled_notices
 from services.webhooks.queue import Changes, Queue
 from services.webhooks.sender import MOST_QUEUED
+from services.webhooks.turns import each_of
 from shared.contracts.errors import Unavailable
 from shared.runtime.protocols import Document
 
@@ -39,8 +40,8 @@ class Feeding:
     def all(self, endpoints: Sequence[Document]) -> None:
         """Feed the endpoints that this process sends for, as they are served. Raises Unavailable."""
         try:
-            for endpoint in endpoints:
-                self._one(endpoint)
+            own = {endpoint["_id"]: endpoint for endpoint in endpoints}
+            each_of(own, lambda id: self._one(own[id]), "the feed of webhooks")
             if time.monotonic() - self._purged > _PURGE_SECONDS:
                 self._queue.purge(datetime.now(UTC))
                 self._purged = time.monotonic()

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.webhooks.deliveries import endpoint_id
+from services.webhooks.deliveries import endpoint_id, receipts_lane
 from services.webhooks.subscription import DISABLED, TEST
 from shared.contracts.events import EPOCH
 from shared.runtime.protocols import Document
@@ -46,7 +46,7 @@ def telling(endpoint: Document, receipt: Document, now: datetime) -> Document:
     nothing else holds it up."""
     made = _made(endpoint, _receipt_mark(receipt["_id"]), receipt["topic"], data_of(receipt), now)
     change = {**made["change"], "id": receipt["_id"], "time": _text(receipt["at"])}
-    return {**made, "lane": f"{endpoint['_id']}/receipts", "receipt": receipt["_id"], "change": change}
+    return {**made, "lane": receipts_lane(endpoint["_id"]), "receipt": receipt["_id"], "change": change}
 
 
 def data_of(receipt: Document) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Gives receipts of applications to endpoints, and takes them back.
 
-A receipt is sent to the oldest enabled endpoint of its application. One that can be sent nowhere waits, with the
-reason, and is given up after 30 days, so that neither receipts nor their alert grow without end; the law gives a
-controller a month, too (GDPR, article 12 (3)). Once there is a way, it is sent all the same, and keeps its id.
+A receipt is sent to the oldest enabled endpoint of its application that may see what it names. One that can be
+sent nowhere waits, with the reason, and is given up after 30 days, so that neither receipts nor their alert grow
+without end; the law gives a controller a month, too (GDPR, article 12 (3)). Once there is a way, it is sent all
+the same, and keeps its id.
 
 While a receipt waits, ``expires`` is three years after it began to: that is when it began, too, and a bound that
 holds if nobody looks.
@@ -17,6 +18,7 @@ from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
+from services.webhooks.applications import hides_consumers
 from services.webhooks.deliveries import DELIVERIES
 from services.webhooks.notice import receipt_delivery, telling
 from shared.access.apps.compliance import KEPT, UNSEEN
@@ -37,6 +39,7 @@ NO_ENDPOINT = "the application has no webhook endpoint"
 DISABLED = "every webhook endpoint of the application is disabled"
 HIDDEN = "consumer_id is hidden from the application"
 DELETED = "the application was deleted, and had no webhook endpoint that was enabled"
+STAYS_HIDDEN = "the application was deleted, and consumer_id was hidden from it"
 #: Of receipts that were given up because there was no way; they are sent as soon as there is one.
 NEVER_SENT = {
     reason: f"{reason}: given up after {PATIENCE.days} days" for reason in (NO_ENDPOINT, DISABLED, HIDDEN)
@@ -66,6 +69,9 @@ class Placing:
 
     def give(self, id: str, app: App | None, own: Sequence[Document]) -> None:
         """Give the receipts of an application that wait to an endpoint, or state why they wait."""
+        if app is None:
+            # Nobody knows its masks any more.
+            self._end({"app": id, "state": "waiting", "reason": HIDDEN}, STAYS_HIDDEN)
         for place, of_these in self._places(id, app, own):
             query = {**of_these, "state": "waiting"}
             if place.endpoint is not None:
@@ -94,10 +100,11 @@ class Placing:
 
     def reopen(self, id: str, app: App | None, own: Sequence[Document]) -> None:
         """Let the receipts of an application that were given up for want of a way wait again, now that there is
-        one."""
+        one. What was hidden from one that was deleted stays so."""
+        reasons = [NEVER_SENT[reason] for reason in NEVER_SENT if app is not None or reason != HIDDEN]
         for place, of_these in self._places(id, app, own):
             if place.endpoint is not None:
-                query = {**of_these, "state": "failed", "reason": {"$in": [*NEVER_SENT.values()]}}
+                query = {**of_these, "state": "failed", "reason": {"$in": reasons}}
                 waits = {"state": "waiting", "reason": UNSEEN, "expires": self._clock() + KEPT}
                 with translated():
                     self._receipts.update_many(query, {"$set": waits, "$unset": {"settled": ""}})
@@ -171,9 +178,13 @@ def told_at(app: App | None, own: Sequence[Document], tenant: str, *, named: boo
     if named and app is not None and hides(app.masks, "consumer_id"):
         return _Place(reason=HIDDEN)
     mine = [endpoint for endpoint in own if endpoint["tenant"] == tenant]
-    for endpoint in mine:
-        if endpoint["state"] == "enabled":
+    enabled = [endpoint for endpoint in mine if endpoint["state"] == "enabled"]
+    for endpoint in enabled:
+        # Its sender would hold back what names a consumer, for as long as it has its masks.
+        if not named or not hides_consumers(endpoint, app):
             return _Place(endpoint)
+    if enabled:
+        return _Place(reason=HIDDEN)
     if app is None:
         return _Place(reason=DELETED, ever=False)
     return _Place(reason=DISABLED if mine else NO_ENDPOINT)

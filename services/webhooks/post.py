@@ -26,7 +26,7 @@ TIMEOUT_SECONDS, CONNECT_SECONDS = 15.0, 5.0
 KEPT_BYTES = 1_024
 _CONNECTIONS = 400
 _RESOLVING = 16
-#: Whose endpoint is sent to. aiohttp resolves names in a task of its own, which has the context of the attempt.
+#: Whose endpoint is sent to, for the resolver: aiohttp tells it the name only.
 TENANT: ContextVar[str] = ContextVar("tenant", default="")
 
 
@@ -64,8 +64,10 @@ class Poster:
                     resolver=_Resolver(self._threads, self._check, scheme),
                     socket_factory=_factory(self._check, scheme),
                     use_dns_cache=False,
+                    # More than there are places for requests (Places), and no limit of its own for a host: one
+                    # tenant that makes it wait would use it up for others with endpoints there.
                     limit=_CONNECTIONS,
-                    limit_per_host=50,
+                    limit_per_host=0,
                     ssl=ssl,
                 ),
                 timeout=aiohttp.ClientTimeout(

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from services.webhooks import signing
-from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES
+from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES, receipts_lane
 from services.webhooks.post import Answer
 from services.webhooks.schema import KEPT_SECONDS
 from shared.access.apps.compliance import KEPT
@@ -53,7 +53,8 @@ def entry_of(delivery: Document, answer: Answer, outcome: str, at: datetime) -> 
     """The entry in the log for an attempt with this ``answer``, which is empty where nothing was sent."""
     attempt = delivery["attempts"] + 1
     entry: Document = {
-        "_id": f"{delivery['_id']}#{attempt}",
+        # A receipt that was taken back and is given to the endpoint again begins with its first attempt again.
+        "_id": f"{delivery['_id']}@{delivery['at']}#{attempt}",
         "endpoint": delivery["endpoint"],
         "tenant": delivery["tenant"],
         "delivery": delivery["_id"],
@@ -99,7 +100,7 @@ class Queue:
         subjects. ``only_told``: of receipts only."""
         query: Document = {"endpoint": endpoint, "state": "queued", **self._unheld(endpoint)}
         if only_told:
-            query["lane"] = f"{endpoint}/receipts"
+            query |= _of_receipts(endpoint)
         if without:
             query["subject"] = {"$nin": list(without)}
         if after is not None:
@@ -126,9 +127,12 @@ class Queue:
             held = [each["lane"] for each in self._database[RANGES].find({"endpoint": endpoint}, {"lane": 1})]
         return {"$nor": [{"lane": {"$in": held}, "replay": {"$exists": False}}]} if held else {}
 
-    def retrying(self, endpoint: str) -> list[Document]:
-        """The queued deliveries that have failed before: the first one of each waiting subject."""
-        query = {"endpoint": endpoint, "state": "queued", "attempts": {"$gt": 0}}
+    def retrying(self, endpoint: str, *, only_told: bool = False) -> list[Document]:
+        """The queued deliveries that have failed before: the first one of each waiting subject. ``only_told``: of
+        receipts only."""
+        query: Document = {"endpoint": endpoint, "state": "queued", "attempts": {"$gt": 0}}
+        if only_told:
+            query |= _of_receipts(endpoint)
         with translated():
             return list(self._deliveries.find(query, {"subject": 1, "due": 1}, max_time_ms=_QUERY_MS))
 
@@ -141,8 +145,8 @@ class Queue:
             return self._deliveries.count_documents(query, limit=most, maxTimeMS=_QUERY_MS)
 
     def settle(self, settled: Sequence[Settled]) -> None:
-        """Store what became of attempts. The log comes first: a crash in between repeats the delivery, and its log
-        has two entries. Repeating this is harmless."""
+        """Store what became of attempts. The log comes first: a crash in between repeats the attempt, and the log
+        keeps what the first of both met with. Repeating this is harmless."""
         with translated():
             self._log(settled)
             # Before the delivery is gone: a crash in between repeats it, and no receipt stays open for ever.
@@ -188,9 +192,16 @@ class Queue:
         with translated():
             self._database[LOG].delete_many({"at": {"$lt": oldest}})
             self._deliveries.delete_many({"state": "failed", "failed": {"$lt": oldest}})
-            known = self._endpoints.distinct("_id")
             for name in (DELIVERIES, LANES, FEEDS, RANGES):
-                self._database[name].delete_many({"endpoint": {"$nin": known}})
+                # In this order: what an endpoint has that is created meanwhile must stay.
+                held = self._database[name].distinct("endpoint")
+                gone = {*held} - {*self._endpoints.distinct("_id")}
+                if gone:
+                    self._database[name].delete_many({"endpoint": {"$in": sorted(gone)}})
+
+
+def _of_receipts(endpoint: str) -> Document:
+    return {"lane": receipts_lane(endpoint)}
 
 
 def _write_of(settled: Settled) -> DeleteOne | UpdateOne:

@@ -48,7 +48,9 @@ def _reopen(database: Database[Document], query: Document) -> int:
     reopened = {"$set": {"state": "queued"}, "$unset": {"settled": "", "expires": "", "reason": ""}}
     with translated():
         told = deliveries.distinct("receipt", query)
-        count = deliveries.update_many({**query, "receipt": {"$exists": False}}, again).modified_count
+        # Both: the query may ask for one receipt.
+        untold = {"$and": [query, {"receipt": {"$exists": False}}]}
+        count = deliveries.update_many(untold, again).modified_count
     for start in range(0, len(told), _RECEIPTS_AT_ONCE):
         of_these = told[start : start + _RECEIPTS_AT_ONCE]
 
@@ -64,10 +66,9 @@ def _reopen(database: Database[Document], query: Document) -> int:
 
 def _hasten(database: Database[Document], endpoint: str, query: Document) -> int:
     with translated():
-        found = database[DELIVERIES].update_many(
-            {**query, "attempts": {"$gt": 0}, "due": {"$gt": _NOW}}, {"$set": {"due": _NOW}}
-        )
-        if found.modified_count:
-            # Its sender remembers when subjects are due, until the endpoint is changed.
+        found = database[DELIVERIES].update_many({**query, "attempts": {"$gt": 0}}, {"$set": {"due": _NOW}})
+        if found.matched_count:
+            # Its sender remembers when subjects are due, until the endpoint is changed. Also where nothing is due
+            # later any more: whoever asked before may have got no further.
             database[ENDPOINTS].update_one({"_id": endpoint}, {"$inc": {"revision": 1}})
     return found.modified_count

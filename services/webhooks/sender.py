@@ -5,6 +5,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -82,7 +83,7 @@ class Sender:
         TENANT.set(self.endpoint["tenant"])
         storing = asyncio.create_task(self._while_up(self._store_all))
         try:
-            await self._while_up(self._subjects.load, once=True)
+            await self._while_up(self._load, once=True)
             await self._while_up(self._send)
         finally:
             for task in (storing, *self._tasks):
@@ -104,6 +105,9 @@ class Sender:
                 level = logging.WARNING if trouble == 1 else logging.DEBUG
                 log.log(level, "webhooks wait for a server: %s", error)
                 await asyncio.sleep(min(_TROUBLE_SECONDS * trouble, _LONGEST_TROUBLE))
+
+    async def _load(self) -> None:
+        await self._subjects.load(only_told=bool(self.endpoint.get("only_told")))
 
     async def _send(self) -> None:
         self._wake.clear()
@@ -131,7 +135,7 @@ class Sender:
         room = min(self._health.room(CONCURRENCY, now) - len(self._tasks), _MOST_UNSTORED - len(self._settled))
         if room <= 0:
             return False
-        await self._open_secrets(now)
+        await self._valid_secrets()
         await subjects.find(now, only_told=bool(self.endpoint.get("only_told")))
         started = subjects.take(room)
         for delivery in started:
@@ -140,12 +144,15 @@ class Sender:
             task.add_done_callback(self._done)
         return bool(started) or subjects.more
 
-    async def _open_secrets(self, now: float) -> None:
-        """Decrypt the secrets now and then: their key may be destroyed, and one may have ended."""
-        if now - self._secrets[0] > _SECRETS_SECONDS:
+    async def _valid_secrets(self) -> list[str]:
+        """The secrets, decrypted now and then: their key may be destroyed, and one may have ended."""
+        now, (at, opened) = asyncio.get_running_loop().time(), self._secrets
+        if now - at > _SECRETS_SECONDS:
             endpoint, time = self.endpoint, self._parts.clock()
             opened = await self._parts.threads(lambda: self._parts.renderer.secrets(endpoint, time))
-            self._secrets = (now, opened)
+            if endpoint["revision"] == self.endpoint["revision"]:
+                self._secrets = (now, opened)
+        return opened
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -162,31 +169,34 @@ class Sender:
             self._subjects.again(delivery["subject"])
 
     async def _try(self, delivery: Document) -> None:
+        # First both waits, which may be so long that anything has changed meanwhile, the pace as well.
         if "pace" in self.endpoint:
-            # First, and so long that anything may have changed meanwhile, the pace as well.
             await self._parts.paces.turn(str(application_of(self.endpoint)), lambda: self.endpoint.get("pace"))
+        async with self._parts.under_way.place(self.endpoint["tenant"]):
+            answer = await self._answer(delivery)
+        if answer is not None:
+            self._parts.metrics.attempted(answer)
+            self._judge(delivery, answer)
+
+    async def _answer(self, delivery: Document) -> Answer | None:
+        """Send a delivery whose turn has come, as everything is now. None: it was not sent."""
+        secrets = await self._valid_secrets()
         endpoint, parts = self.endpoint, self._parts
-        if must_wait(endpoint, delivery):
-            self._subjects.again(delivery["subject"])
-            return
         # Read for each attempt: consent may have been withdrawn since the delivery was read.
         known = Known({}, {})
         if "purpose" in endpoint or endpoint.get("categories"):
             known = await parts.threads(lambda: parts.renderer.known(endpoint, delivery))
-        request = parts.renderer.request(endpoint, delivery, known, self._secrets[1])
+        if self.endpoint["state"] != "enabled" or must_wait(self.endpoint, delivery) or not self._may_send():
+            self._subjects.again(delivery["subject"])
+            return None
+        request = parts.renderer.request(endpoint, delivery, known, secrets)
         if request.dropped is not None:
             self._outcome(delivery, Answer(0, error=request.dropped), "dropped")
-            return
+            return None
         if request.failed is not None:
             self._outcome(delivery, Answer(0, error=request.failed), "given_up")
-            return
-        async with parts.under_way.place(endpoint["tenant"]):
-            if not self._may_send():
-                self._subjects.again(delivery["subject"])
-                return
-            answer = await parts.poster.post(endpoint["url"], dict(request.headers), request.body)
-        parts.metrics.attempted(answer)
-        self._judge(delivery, answer)
+            return None
+        return await parts.poster.post(endpoint["url"], dict(request.headers), request.body)
 
     def _judge(self, delivery: Document, answer: Answer) -> None:
         if answer.delivered:
@@ -236,7 +246,7 @@ class Sender:
 
 
 async def _woken(event: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), _IDLE_SECONDS)
-    except TimeoutError:
-        return
+    # Not wait_for: cancelled as the event is set, it would return, and the sender never end.
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_IDLE_SECONDS):
+            await event.wait()

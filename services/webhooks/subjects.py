@@ -43,10 +43,17 @@ class Subjects:
     busy: set[str] = field(default_factory=set)
     #: Subject → when its first delivery is due.
     parked: dict[str, datetime] = field(default_factory=dict)
+    #: Those of ``busy`` whose first delivery may be due earlier than its attempt says.
+    doubted: set[str] = field(default_factory=set)
+    renewals: int = 0
 
-    async def load(self) -> None:
-        """Which subjects wait for another attempt."""
-        for delivery in await self.threads(lambda: self.queue.retrying(self.endpoint)):
+    async def load(self, *, only_told: bool) -> None:
+        """Which subjects wait for another attempt. ``only_told``: of receipts."""
+        renewals = self.renewals
+        found = await self.threads(lambda: self.queue.retrying(self.endpoint, only_told=only_told))
+        if renewals != self.renewals:
+            return  # it may be out of date; the scan finds them
+        for delivery in found:
             subject, due = delivery["subject"], delivery["due"]
             self.parked[subject] = max(due, self.parked.get(subject, due))
 
@@ -70,7 +77,8 @@ class Subjects:
     def settled(self, subject: str, due: datetime | None) -> None:
         """The outcome of a subject's first delivery is stored. ``due``: it has failed, and is due again then."""
         self.busy.discard(subject)
-        if due is None:
+        if due is None or subject in self.doubted:
+            self.doubted.discard(subject)
             self.asked.add(subject)
         else:
             self.parked[subject] = due
@@ -78,11 +86,17 @@ class Subjects:
     def again(self, subject: str) -> None:
         """Nothing was sent: let the subject's delivery be read and tried again in a while."""
         self.busy.discard(subject)
+        self.doubted.discard(subject)
         self.parked[subject] = self.clock() + _PAUSE
 
     def renew(self) -> None:
-        """What waits may be due now: its subjects are found, and their first deliveries read, again."""
+        """What waits may be due now: its subjects are found, and their first deliveries read, again. So are those
+        that are being read, and those under way once they are settled: what is known of them may be older."""
+        self.renewals += 1
+        self.asked |= self.waiting.keys()
+        self.waiting.clear()
         self.parked.clear()
+        self.doubted = {*self.busy}
         self.place, self.scanned = None, -1e9
 
     @property
@@ -104,8 +118,10 @@ class Subjects:
     async def _read_firsts(self) -> None:
         """Read the first delivery of the subjects that were found: what the scan has seen of a subject need not be
         its first one, because another may have been enqueued behind the place."""
-        subjects = list(self.asked)[:WINDOW]
+        subjects, renewals = list(self.asked)[:WINDOW], self.renewals
         found = await self.threads(lambda: self.queue.firsts(self.endpoint, subjects))
+        if renewals != self.renewals:
+            return  # it may be out of date
         now = self.clock()
         ready = sorted((each for each in found if each["due"] <= now), key=place_of)
         self.asked -= {*subjects}

@@ -17,17 +17,15 @@ from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from services.webhooks.applications import application_of
+from services.webhooks.applications import application_of, hides_consumers
 from services.webhooks.deliveries import ENDPOINTS
 from services.webhooks.mending import Mending
 from services.webhooks.placing import Placing
-from services.webhooks.turns import Turns
+from services.webhooks.turns import Turns, each_of
 from shared.access.apps.compliance import UNINSTALLED, receipt
 from shared.access.apps.model import App
 from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.access.apps.store import AppStore
-from shared.access.masks import hides
-from shared.contracts.errors import Stale, Unavailable
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
@@ -44,6 +42,7 @@ _SLICE_SECONDS = 0.3
 #: How often receipts are compared with their deliveries, and those that have waited too long are given up.
 _KEEPING_SECONDS = 60.0
 _QUERY_MS = 5_000
+_WHAT = "telling applications"
 
 
 class Telling:
@@ -76,22 +75,23 @@ class Telling:
         for endpoint in sorted(endpoints, key=lambda each: (each["created"], each["_id"])):
             if (id := application_of(endpoint)) is not None:
                 of_app.setdefault(id, []).append(endpoint)
-        _each(self._turns["expand"].of(self._tenants()), self._expand_some)
+        each_of(self._turns["expand"].of(self._tenants()), self._expand_some, _WHAT)
         with translated():
             held = self._receipts.distinct("endpoint", {"state": "queued"})
-        owners = {each["_id"]: id for id, own in of_app.items() for each in own if each["state"] == "enabled"}
-        _each(self._turns["take back"].of(held), lambda endpoint: self._take_back(endpoint, owners.get(endpoint)))
+        enabled = {each["_id"]: each for own in of_app.values() for each in own if each["state"] == "enabled"}
+        each_of(self._turns["take back"].of(held), lambda id: self._take_back(id, enabled.get(id)), _WHAT)
         self._keep(of_app, held)
         with translated():
             waiting = self._receipts.distinct("app", {"state": "waiting"})
-        _each(
+        each_of(
             self._turns["give"].of(waiting),
             lambda id: self._placing.give(id, self._apps.find(id), of_app.get(id, [])),
+            _WHAT,
         )
         with translated():
             left = self._receipts.count_documents({"state": "waiting"}, limit=10_000, maxTimeMS=_QUERY_MS)
         self._waiting(left)
-        _each(self._turns["remove"].of(of_app), lambda id: self._remove_left(id, of_app[id]))
+        each_of(self._turns["remove"].of(of_app), lambda id: self._remove_left(id, of_app[id]), _WHAT)
 
     def _tenants(self) -> list[str]:
         """Those that have notices: the ids of notices begin with theirs and ``:``."""
@@ -128,12 +128,12 @@ class Telling:
 
         transact(self._database, transaction)
 
-    def _take_back(self, endpoint: str, owner: str | None) -> None:
-        """Let receipts wait again whose endpoint was deleted or disabled, or that are hidden by now."""
-        if owner is None:
-            self._placing.take_back(endpoint, named=False)
-        elif (app := self._apps.find(owner)) is not None and hides(app.masks, "consumer_id"):
-            self._placing.take_back(endpoint, named=True)
+    def _take_back(self, id: str, endpoint: Document | None) -> None:
+        """Let receipts wait again whose endpoint was deleted or disabled (None), or that are hidden by now."""
+        if endpoint is None:
+            self._placing.take_back(id, named=False)
+        elif hides_consumers(endpoint, self._apps.find(str(application_of(endpoint)))):
+            self._placing.take_back(id, named=True)
 
     def _keep(self, of_app: dict[str, list[Document]], held: Iterable[str]) -> None:
         """What need not happen at every look. An application that has an endpoint from now on does not wait."""
@@ -141,16 +141,17 @@ class Telling:
         reopened, self._reachable = reachable - self._reachable, reachable
         if due := time.monotonic() - self._kept_at >= _KEEPING_SECONDS:
             self._kept_at, reopened = time.monotonic(), reachable
-        _each(
+        each_of(
             self._turns["reopen"].of(reopened),
             lambda id: self._placing.reopen(id, self._apps.find(id), of_app[id]),
+            _WHAT,
         )
         if not due:
             return
-        _each(self._turns["mend"].of(held), self._mending.mend)
+        each_of(self._turns["mend"].of(held), self._mending.mend, _WHAT)
         with translated():
             waiting = self._receipts.distinct("app", {"state": "waiting"})
-        _each(self._turns["give up"].of(waiting), lambda id: self._give_up(id, of_app.get(id, [])))
+        each_of(self._turns["give up"].of(waiting), lambda id: self._give_up(id, of_app.get(id, [])), _WHAT)
 
     def _give_up(self, id: str, own: Sequence[Document]) -> None:
         if ended := self._placing.give_up(id, self._apps.find(id), own):
@@ -173,19 +174,6 @@ class Telling:
                 return
             self._database[ENDPOINTS].delete_many({"_id": {"$in": made}})
         log.info("webhooks: the endpoints of the deleted application %s are deleted", id)
-
-
-def _each(keys: Iterable[str], work: Callable[[str], None]) -> None:
-    """Do the work of each; what one of them meets with holds up no other. Raises Unavailable."""
-    for key in keys:
-        try:
-            work(key)
-        except Stale:
-            log.debug("another process has told applications at the same moment")
-        except Unavailable:
-            raise
-        except Exception:
-            log.exception("telling applications failed at %s; it is tried again", key)
 
 
 def _concerns(notice: Document, app: App | None) -> bool:

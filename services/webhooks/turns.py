@@ -1,8 +1,13 @@
-"""Work for many in short slices, so that one with much of it holds up nobody else. Pure, but for its clock."""
+"""Work for many, of whom one with much of it, or with a fault, holds up nobody else. Pure, but for its clock."""
 
+import logging
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
+
+from shared.contracts.errors import Stale, Unavailable
+
+log = logging.getLogger(__name__)
 
 
 class Turns:
@@ -22,3 +27,17 @@ class Turns:
             yield key
             if self._clock() >= end:
                 return
+
+
+def each_of(keys: Iterable[str], work: Callable[[str], None], what: str) -> None:
+    """Do the work of each; what one of them meets with is logged, and holds up no other. ``what`` names the work.
+    Raises Unavailable."""
+    for key in keys:
+        try:
+            work(key)
+        except Stale:
+            log.debug("%s: another process was first at %s", what, key)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("%s failed at %s; it is tried again", what, key)

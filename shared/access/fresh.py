@@ -73,7 +73,11 @@ class FreshReads(Generic[T]):
                 await asyncio.wait([running], timeout=_GIVE_UP_SECONDS)
             if (latest := self._last(id)) is not None and latest.number > begun:
                 return latest.found
-        return await self._read(id, read)
+        found = await self._read(id, read)
+        if found is None or accept(found) or (last := self._last(id)) is None or last.number > begun:
+            return found
+        # That read was under way already.
+        return await self._read(id, last)
 
     def _last(self, id: str) -> _Read[T] | None:
         return self._known.get(id) or self._unknown.get(id)

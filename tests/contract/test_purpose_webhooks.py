@@ -118,6 +118,17 @@ def test_who_sees_less_gets_nothing_sent_that_was_chosen_by_what_they_do_not_see
     assert world.ask("", "GET", f"{LIST}/{kinds}").json()["masks"] == ["amount"]
 
 
+def test_who_sees_less_has_nothing_sent_elsewhere_that_an_application_gets(world: World) -> None:
+    app = "app_" + "a" * 16
+    stated = {**NEW, "purpose": app, "bound": True}
+    name = world.endpoints.create("acme", stated, "hmac", [], app).endpoint["_id"].partition(":")[2]
+    elsewhere = {"url": "https://other.example/"}
+    for bearer in ("!amount", f"{app}!amount"):
+        refused = world.ask(bearer, "PATCH", f"{LIST}/{name}", elsewhere)
+        assert (refused.status_code, "amount is hidden" in refused.json()["detail"]) == (403, True)
+    assert world.ask("", "PATCH", f"{LIST}/{name}", elsewhere).status_code == 200
+
+
 def test_a_credential_has_no_more_endpoints_than_its_quota(world: World) -> None:
     for purpose in ("app_1", "app_2", ""):
         for _ in range(2):

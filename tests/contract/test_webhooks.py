@@ -11,6 +11,7 @@ import orjson
 import pytest
 import standardwebhooks
 from aiohttp import web
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from services.webhooks import schedule
@@ -245,19 +246,25 @@ def test_what_has_failed_once_is_sent_again_on_demand(
     # By itself nothing is tried again while the test lasts.
     monkeypatch.setattr(schedule, "DELAYS", (86_400.0,) * 9)
     made = world.create(there.url)
-    [first, behind, other] = world.publish("ada", "ada", "bob")
+    [first, behind, other, last] = world.publish("ada", "ada", "bob", "eve")
     there.rule = lambda _: 500
     world.fold()
     with world.sending():
         tried = {"attempts": 1, "state": "queued"}
-        wait_for("two failures", lambda: world.database[DELIVERIES].count_documents(tried) == 2)
+        wait_for("three failures", lambda: world.database[DELIVERIES].count_documents(tried) == 3)
         there.rule = lambda _: 200
         [failed] = world.database[DELIVERIES].find({**tried, "subject": "consumer:ada"})
         assert world.endpoints.retry(made.endpoint, Wanted()) == 0, "it was not given up"
         assert world.endpoints.retry(made.endpoint, Wanted(failed["_id"])) == 1
         wait_for("the subject", arrived(there, [first, behind]))
         assert there.ids.count(first) == 2
-        assert there.ids.count(other) == 1
+        assert there.ids.count(other) == there.ids.count(last) == 1
+        # As a process leaves it that ends before its sender is told.
+        [crashed] = world.database[DELIVERIES].find({**tried, "subject": "consumer:eve"})
+        due = {"$set": {"due": datetime.fromtimestamp(0, UTC)}}
+        world.database[DELIVERIES].update_one({"_id": crashed["_id"]}, due)
+        assert world.endpoints.retry(made.endpoint, Wanted(crashed["_id"])) == 0
+        wait_for("what was not told", lambda: there.ids.count(last) == 2)
         assert world.endpoints.retry(made.endpoint, Wanted(waiting=True)) == 1
         wait_for("an empty queue", lambda: world.queued() == 0)
     assert there.ids.count(other) == 2
@@ -433,6 +440,27 @@ def test_what_is_left_of_a_deleted_endpoint_goes(world: World, there: Receiver) 
     Queue(world.database).purge(datetime.now(UTC))
     assert world.queued() == 0
     assert world.database[LANES].count_documents({}, maxTimeMS=5000) == 0
+
+
+def test_what_an_endpoint_has_that_is_created_during_a_purge_stays(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Made] = []
+    read = Collection.distinct
+
+    def then_created(collection: Collection[Document], key: str, *more: Any, **options: Any) -> list[Any]:
+        found = read(collection, key, *more, **options)
+        if collection.name == ENDPOINTS and not made:
+            made.append(world.create(there.url))
+            world.publish("ada")
+            world.fold()
+        return found
+
+    monkeypatch.setattr(Collection, "distinct", then_created)
+    Queue(world.database).purge(datetime.now(UTC))
+    assert made
+    assert world.queued() == 1
+    assert world.database[LANES].count_documents({}, maxTimeMS=5000) == 1
 
 
 def test_five_days_without_a_success_disable(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from services.apps.registry import Registered
 from services.webhooks.applications import application_of, must_wait, served
-from services.webhooks.placing import DISABLED, NO_ENDPOINT, told_at
+from services.webhooks.placing import DISABLED, HIDDEN, NO_ENDPOINT, told_at
 from tests.support.apps import Platform
 
 Change = Callable[[Platform, Registered], object]
@@ -85,3 +85,17 @@ def test_what_an_application_is_told_goes_to_no_endpoint_of_another_tenant() -> 
         assert told_at(known, [foreign], "acme", named=True).endpoint is None
     assert told_at(app, [foreign], "acme", named=True).reason == NO_ENDPOINT
     assert told_at(app, [foreign, {**own, "state": "disabled"}], "acme", named=True).reason == DISABLED
+
+
+def test_a_receipt_goes_to_no_endpoint_that_would_hold_it_back_for_ever() -> None:
+    platform = Platform()
+    app = platform.approved("webhooks:manage").app
+    bound: dict[str, Any] = {"bound": True, "purpose": app.purpose, "state": "enabled"}
+    # Made by keys of the tenant's that are bound to the application's purpose; one sees less than it does.
+    masked = endpoint("dev12345", masks=["consumer_id"], **bound)
+    open_one = endpoint("dev67890", **bound)
+    assert must_wait(served([masked], platform.store.find)[0], RECEIPT)
+    for known in (app, None):
+        assert told_at(known, [masked, open_one], "acme", named=True).endpoint == open_one
+        assert told_at(known, [masked], "acme", named=True).reason == HIDDEN
+        assert told_at(known, [masked, open_one], "acme", named=False).endpoint == masked

@@ -1,6 +1,9 @@
 """Turns: everybody has one, however little time there is."""
 
-from services.webhooks.turns import Turns
+import pytest
+
+from services.webhooks.turns import Turns, each_of
+from shared.contracts.errors import Stale, Unavailable
 
 
 def test_what_was_not_reached_is_first_the_next_time() -> None:
@@ -38,3 +41,17 @@ def test_one_whose_work_fails_is_not_the_first_again() -> None:
 def test_without_time_there_is_one_turn() -> None:
     turns = Turns(0.0, lambda: 0.0)
     assert [list(turns.of("xyz")) for _ in range(4)] == [["x"], ["y"], ["z"], ["x"]]
+
+
+def test_a_fault_of_one_holds_up_no_other_and_an_outage_ends_the_work() -> None:
+    errors = {"a": ValueError("broken"), "b": Stale("changed"), "d": Unavailable("no server")}
+    begun = []
+
+    def work(key: str) -> None:
+        begun.append(key)
+        if key in errors:
+            raise errors[key]
+
+    with pytest.raises(Unavailable):
+        each_of("abcde", work, "the work")
+    assert begun == ["a", "b", "c", "d"]

@@ -11,13 +11,15 @@ const EARLY_MS = 60_000;
 let token = null, granted = [];
 
 export const held = () => sessionStorage.getItem(KEY);
+// What was copied may bring spaces, or the word before the token.
+const bare = (text) => text.trim().replace(/^Bearer\s+/i, "");
 // The id of the application is part of the token.
-export const clientOf = (text) => FORM.exec(text)?.[1] ?? null;
+export const clientOf = (text) => FORM.exec(bare(text))?.[1] ?? null;
 export const clientId = () => clientOf(held() ?? "");
 
 // Gives why the text cannot be a registration token, or null.
 export function signIn(text) {
-  const found = text.trim().replace(/^Bearer\s+/i, "");
+  const found = bare(text);
   if (!FORM.test(found)) return "This is no registration token: it begins with kithr_ and was shown once, when the "
     + "application was registered";
   signOut();

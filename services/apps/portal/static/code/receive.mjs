@@ -19,10 +19,14 @@ const MOST_BYTES = 2 ** 20;
 createServer(async (request, response) => {
   const parts = [];
   let size = 0;
-  for await (const part of request) {
-    size += part.length;
-    if (size > MOST_BYTES) return request.destroy();
-    parts.push(part);
+  try {
+    for await (const part of request) {
+      size += part.length;
+      if (size > MOST_BYTES) return request.destroy();
+      parts.push(part);
+    }
+  } catch {
+    return; // broken off by the sender
   }
   const body = Buffer.concat(parts), valid = isValid(request.headers, body);
   if (valid) {

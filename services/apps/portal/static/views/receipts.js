@@ -79,7 +79,7 @@ export function receipts(changed) {
   function restart() {
     [items, next, pages, drawn] = [[], null, 1, ""];
     list.clear();
-    return load(given);
+    return given && load(given);
   }
 
   // Whoever looks at older ones is not sent back.
