@@ -1,6 +1,9 @@
 """Work that is repeated in the background."""
 
+import logging
 import threading
+
+import pytest
 
 from shared.contracts.errors import Unavailable
 from shared.runtime.periodic import Periodic
@@ -31,3 +34,23 @@ def test_its_end_does_not_wait_for_the_next_turn() -> None:
     assert began.wait(60)
     periodic.stop()
     assert not any(thread.name == "a-day" for thread in threading.enumerate())
+
+
+def test_an_error_that_nobody_expected_is_logged_and_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    again = threading.Event()
+
+    def work() -> None:
+        if caplog.records:
+            again.set()
+        else:
+            raise ValueError("a fault")
+
+    periodic = Periodic("faulty", work, 0.001)
+    with caplog.at_level(logging.ERROR, logger="shared.runtime.periodic"):
+        periodic.start()
+        went_on = again.wait(60)
+        periodic.stop()
+    assert went_on
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("ERROR", "faulty: failed; correct the cause, no restart is needed")
+    ]
