@@ -221,8 +221,8 @@ def test_two_decimals_for_every_currency_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("digits", [1, 2, 3, 4])
 def test_one_scale_for_other_currencies_is_refused(tmp_path: Path, digits: int) -> None:
-    """1500 JPY times 100 would be 150,000 JPY. What is meant is money in thousands, or ten thousands, of a currency
-    without minor units."""
+    """1500 JPY times 100 would be 150,000 JPY. What is meant is money in thousands, or ten thousands, of a
+    currency without minor units."""
     found, bad = by_currency(tmp_path, {code: "15" for code, _ in CURRENCIES}, str(10**digits))
     meant = {code for code, has in CURRENCIES if digits == 1 or has == digits or (has == 0 and digits > 2)}
     assert found == dict.fromkeys(meant, 15 * 10**digits)
