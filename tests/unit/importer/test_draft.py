@@ -141,6 +141,21 @@ def test_files_as_spreadsheets_save_them_in_other_countries(tmp_path: Path, enco
     assert all(f"likely ones are {encoding}" in one["detail"] for one in rejected(mapping))
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("O’Brien;Murphy’s\nO’Neill;Joe’s", "cp1252"),
+        ("Qu’Appelle;l’ami\nd’Or;c’est bon", "cp1252"),
+        ("c1;男\nc2;女\nc3;男", "cp932"),
+    ],
+)
+def test_an_apostrophe_in_a_word_is_no_east_asian_character(tmp_path: Path, text: str, encoding: str) -> None:
+    """English files of Excel have no other byte beyond ASCII, and with a letter it is a common one of cp932."""
+    rows = "".join(f"2025-03-02;{row}\n" for row in text.split("\n"))
+    document, _ = written(tmp_path, "v.csv", f"date;customer;shop\n{rows}".encode(encoding))
+    assert document["source"][0]["encoding"] == encoding
+
+
 def test_people_become_consumers_and_what_is_not_known_stays_out(tmp_path: Path) -> None:
     text = "customer_id,First Name,E-Mail,City,favourite colour\n1,Ana,ana@example.org,Berlin,blue\n"
     document, mapping = written(tmp_path, "people.csv", text.encode())
