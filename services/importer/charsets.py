@@ -49,13 +49,19 @@ _SCRIPTS: Mapping[str, re.Pattern[str]] = {
 #: Three letters in a row that are not ASCII: rare in Latin script.
 _RUN = re.compile(rb"[\x80-\xff]{3,}")
 _HIGH = re.compile(rb"[\x80-\xff]")
+_WIDE_ALONE = r"(?<![^\x00-\x7f])[^\x00-\x7f](?![^\x00-\x7f])"
+#: A character alone in a word of ASCII letters: rare in East Asian text, and what cp932 makes of O’Brien.
+_IN_WORD = re.compile(f"(?<=[A-Za-z]){_WIDE_ALONE}|{_WIDE_ALONE}(?=[A-Za-z])")
 
 
 def guess(sample: bytes) -> str:
     """The likeliest encoding, by its Python name."""
     best, found = _ENOUGH, "cp1252"
     for name, is_common in _WIDE.items():
-        characters = [c for c in _decoded(sample, name) if not c.isascii()]
+        text = _decoded(sample, name)
+        characters = [c for c in text if not c.isascii()]
+        if len(_IN_WORD.findall(text)) > 0.5 * len(characters):
+            continue
         share = sum(map(is_common, characters)) / max(len(characters), 1)
         if share > best:
             best, found = share, name

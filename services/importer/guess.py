@@ -160,7 +160,7 @@ def number_form(values: Iterable[Any], decimals: int = 2) -> Number | None:
     cells = [value.strip(beside) if isinstance(value, str) else value for value in values]
     fitting: dict[Style, list[Decimal]] = {}
     for style in _STYLES:
-        written = style._replace(decimals=decimals, signs=beside)
+        written = style._replace(decimals=decimals, zeros=True, signs=beside)
         fitting[style] = [number for cell in cells if (number := _number(cell, written)) is not None]
     best = max(_STYLES, key=lambda style: len(fitting[style]))  # the first of those that fit as many
     numbers = fitting[best]

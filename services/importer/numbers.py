@@ -16,18 +16,21 @@ _EXACT = Context(prec=400)
 _ALIKE = {" ": " \u00a0\u202f\u2009", "'": "'\u2019"}
 _ALIKE |= {other: alike for alike in _ALIKE.values() for other in alike}
 MINUS = "\u2212"
+#: Decimals without a value. Three zeros may be a group of thousands.
+_NONE = ("0", "00")
 
 
 class Style(NamedTuple):
     """A notation of numbers: the decimal sign, the thousands separator, and the negative forms besides ``-5``:
     ``minus`` (U+2212), ``trailing`` (5-), ``brackets`` ((5)). ``decimals`` is the maximum number of decimals;
-    ``exponent``: 1e3 is a number; ``signs``: characters that may stand beside the digits in a negative form, as
-    in ($5) and -$5; ``indian``: the groups before the last one are of two digits."""
+    ``zeros``: .0 and .00 are none; ``exponent``: 1e3 is a number; ``signs``: characters that may stand beside the
+    digits in a negative form, as in ($5) and -$5; ``indian``: the groups before the last one are of two digits."""
 
     point: str = "."
     thousands: str = ""
     negative: Negative = ()
     decimals: int | None = None
+    zeros: bool = False
     exponent: bool = True
     signs: str = ""
     indian: bool = False
@@ -60,7 +63,7 @@ def _parsed(text: str, style: Style) -> Decimal:
     if match["exponent"] and not style.exponent:
         raise BadValue("is a number with an exponent, which may have lost digits: write it in full")
     decimals = match["decimals"] or match["fraction"] or ""
-    if style.decimals is not None and len(decimals) > style.decimals:
+    if style.decimals is not None and len(decimals) > style.decimals and not (style.zeros and decimals in _NONE):
         raise BadValue(
             f"has {len(decimals)} decimals, but at most {style.decimals} are expected: is the decimal sign right?"
         )

@@ -31,8 +31,9 @@ _WHITE_SPACE = " \t\r\n\f\v\u00a0\u202f"
 _FEW_DECIMALS = 2
 #: Factors that make minor units of a currency.
 _MINOR = frozenset(Decimal(10) ** digits for digits in DIGITS.values() if digits)
-#: Digits and factor of money in thousands of a currency without minor units, as Japanese and Korean lists have it.
-_THOUSANDS = (0, Decimal(1000))
+#: Factors of money in thousands, or ten thousands, of a currency without minor units, as Japanese, Korean and
+#: Vietnamese lists have it.
+_LARGE = (Decimal(1_000), Decimal(10_000))
 
 
 class FieldReader:
@@ -170,7 +171,8 @@ class FieldReader:
         digits = self._digits(row)
         if spec.scale != "currency":
             # One factor for all currencies is the commonest fault of mappings: 1500 JPY become 150,000.
-            if digits is not None and factor in _MINOR and factor != 10**digits and (digits, factor) != _THOUSANDS:
+            large = digits == 0 and factor in _LARGE
+            if digits is not None and factor in _MINOR and factor != 10**digits and not large:
                 raise BadValue(
                     f"is multiplied by scale = {factor}, which does not make the minor units of its currency "
                     '(ISO 4217): set scale = "currency"'
@@ -178,7 +180,8 @@ class FieldReader:
             return style, factor
         if digits is None:
             raise BadValue('has no currency of ISO 4217, whose digits scale = "currency" needs')
-        return style if spec.round else style._replace(decimals=digits), Decimal(10) ** digits
+        # Programs that write two decimals for every currency write 1500.00 JPY.
+        return style if spec.round else style._replace(decimals=digits, zeros=True), Decimal(10) ** digits
 
     def _digits(self, row: Fields) -> int | None:
         assert self._currency is not None

@@ -16,6 +16,7 @@ BATCHED = "application/cloudevents-batch+json"
 PLAIN = "application/json"
 TENANT_HEADER = "Kith-Tenant"
 ATTRIBUTE_PREFIX = b"ce-"
+_ACCEPTED = {"Accept-Post": f"{STRUCTURED}, {BATCHED}, {PLAIN}"}
 
 _TENANT: TypeAdapter[str] = TypeAdapter(Tenant)
 
@@ -35,8 +36,8 @@ def mode_of(headers: Sequence[Header]) -> Mode:
     media, *parameters = (part.strip() for part in stated.decode("latin-1").lower().split(";"))
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name.strip() == "charset" and value.strip(' "') not in ("utf-8", "utf8", "us-ascii"):
-            raise _unsupported(f"the charset {value.strip()} (JSON is UTF-8)")
+        if name.strip() == "charset" and (charset := value.strip(' "')) not in ("utf-8", "utf8", "us-ascii"):
+            raise Refused(415, f"the charset {charset} is not accepted: JSON is UTF-8", _ACCEPTED)
     if media in (STRUCTURED, BATCHED):
         return Mode(media)
     if media.startswith("application/cloudevents"):
@@ -74,5 +75,4 @@ def only(headers: Iterable[Header], name: str) -> bytes | None:
 
 
 def _unsupported(what: str) -> Refused:
-    accepted = f"{STRUCTURED}, {BATCHED}, {PLAIN}"
-    return Refused(415, f"{what} is not accepted; these are: {accepted}", {"Accept-Post": accepted})
+    return Refused(415, f"{what} is not accepted; these are: {_ACCEPTED['Accept-Post']}", _ACCEPTED)

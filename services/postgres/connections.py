@@ -110,19 +110,14 @@ def prepare(connections: Connections) -> None:
             return
         # One process after the other; the others find it done.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 8711))", [schema])
-        found = _version(connection, schema)
-        if found > len(MIGRATIONS):
-            raise ConfigurationError(
-                f"the schema {schema} in Postgres has version {found}, made by a newer Kith; this one knows "
-                f"version {len(MIGRATIONS)}: install the newer one, or set KITH_POSTGRES_SCHEMA to another name"
-            )
+        _check_known(schema, _version(connection, schema))
         name = sql.Identifier(schema)
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(name))
         connection.execute(
             sql.SQL("CREATE TABLE IF NOT EXISTS {}.version (version integer NOT NULL)").format(name)
         )
         # Once more: to wait for the lock did not tell this connection of a schema that was made meanwhile.
-        found = _version(connection, schema)
+        _check_known(schema, found := _version(connection, schema))
         try:
             for migration in MIGRATIONS[found:]:
                 connection.execute(sql.SQL(migration).format(schema=name))
@@ -142,6 +137,14 @@ def _version(connection: Connection, schema: str) -> int:
     except (psycopg.errors.UndefinedFunction, psycopg.errors.DatatypeMismatch) as error:
         raise _of_another(schema, "its table version is another one") from error
     return 0 if stored is None else int(stored[0])
+
+
+def _check_known(schema: str, version: int) -> None:
+    if version > len(MIGRATIONS):
+        raise ConfigurationError(
+            f"the schema {schema} in Postgres has version {version}, made by a newer Kith; this one knows "
+            f"version {len(MIGRATIONS)}: install the newer one, or set KITH_POSTGRES_SCHEMA to another name"
+        )
 
 
 def _of_another(schema: str, why: str) -> ConfigurationError:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Body, Depends, FastAPI, HTTPException, Path, Query, Request, Response
+from fastapi import Body, FastAPI, HTTPException, Path, Query, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from services.privacy import answers
@@ -22,9 +22,9 @@ from shared.access.lineage import DerivedFrom
 from shared.contracts.codec import encode
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
-from shared.contracts.strict_json import check
 from shared.contracts.topics import Topics
 from shared.erasure.records import Mode
+from shared.http.bodies import Unambiguous
 from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
 from shared.http.costs import Cost, costs
 from shared.http.paths import PathId
@@ -56,15 +56,6 @@ Purpose = Annotated[
     Scoped(CONSUMERS_READ),
     Query(description="Answer only if the consumer has granted this purpose. Needs `consumers:read`."),
 ]
-
-
-async def _unambiguous_body(request: Request) -> None:
-    """Refuses a body with a repeated member or an inexact number, as in an event."""
-    try:
-        check(await request.body())
-    except InvalidEvent as error:
-        if error.reason != "not_json":  # the route's own parser reports that
-            raise HTTPException(422, f"{error.field}: {error.detail}" if error.field else error.detail) from None
 
 
 def create_app(
@@ -225,7 +216,7 @@ def create_app(
     def correct(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         patch: Annotated[dict[str, Any], Body(description="A JSON Merge Patch of the profile.")],
-        _: Annotated[None, Depends(_unambiguous_body)],
+        _: Unambiguous,
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,

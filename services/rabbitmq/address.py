@@ -5,6 +5,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from shared.contracts.errors import ConfigurationError
 
+_WRITTEN = "in a password, / is %2F, ? is %3F, # is %23, @ is %40 and : is %3A"
+
 
 def check_address(uri: str) -> None:
     """Raises ConfigurationError when nobody can connect by ``uri``; it shows neither user nor password."""
@@ -17,7 +19,9 @@ def check_address(uri: str) -> None:
     try:
         parts.port  # noqa: B018 - it is read here to be checked
     except ValueError:
-        raise _wrong("its port is no number; in a password, / is %2F, @ is %40 and : is %3A") from None
+        raise _wrong(f"its port is no number; {_WRITTEN}") from None
+    if parts.fragment or "@" in parts.query:
+        raise _wrong(f"it has # or ? in front of its host; {_WRITTEN}")
     if not parts.hostname:
         raise _wrong("it names no host")
     if parts.scheme == "amqps":

@@ -7,16 +7,30 @@ nothing takes nothing.
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, HTTPException, Request
 
+from shared.contracts.errors import InvalidEvent
 from shared.contracts.limits import MAX_BODY_BYTES, Owner
+from shared.contracts.strict_json import check
 from shared.http.problems.client import REQUEST_TIMEOUT, TOO_LARGE
 from shared.http.server import Refusal
 from shared.http.shares import Share
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+async def _is_unambiguous(request: Request) -> None:
+    try:
+        check(await request.body())
+    except InvalidEvent as error:
+        if error.reason != "not_json":  # the route's own parser reports that
+            raise HTTPException(422, f"{error.field}: {error.detail}" if error.field else error.detail) from None
+
+
+#: A parameter of routes with a body: one with a repeated member or an inexact number is refused, as in an event.
+Unambiguous = Annotated[None, Depends(_is_unambiguous)]
 
 
 def too_large() -> Refusal:

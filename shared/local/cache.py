@@ -21,7 +21,8 @@ def cache_folder() -> Path:
     administrator), or cannot be narrowed."""
     folder = os.environ.get("KITH_CACHE_FOLDER")
     above = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(folder) if folder else Path(above) / "kith"
+    # Absolute: what is run from it may run in another folder.
+    path = (Path(folder) if folder else Path(above) / "kith").absolute()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = path.stat()
     if status.st_uid not in (os.geteuid(), 0):

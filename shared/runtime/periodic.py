@@ -12,8 +12,8 @@ _STOP_SECONDS = 10.0
 
 
 class Periodic:
-    """A Background that calls ``work`` at its start and every ``seconds`` after. A turn that raises Unavailable is
-    skipped: the next one does its work. Any other error ends the thread."""
+    """A Background that calls ``work`` at its start and every ``seconds`` after. A turn that fails is skipped: the
+    next one does its work. Any error but Unavailable is logged as one."""
 
     def __init__(self, name: str, work: Callable[[], object], seconds: float) -> None:
         self._name, self._do, self._seconds = name, work, seconds
@@ -34,4 +34,7 @@ class Periodic:
                 self._do()
             except Unavailable as error:
                 log.debug("%s: skipped: %s", self._name, error)
+            except Exception:
+                # As a right that is missing in MongoDB. Nobody would notice a thread that has ended.
+                log.exception("%s: failed; correct the cause, no restart is needed", self._name)
             self._stop.wait(self._seconds)

@@ -18,7 +18,7 @@ from services.intelligence.engine.question import Question
 from services.intelligence.engine.recommend import candidates, start
 from services.intelligence.engine.walk import SCALE, Walk, popularity_factors
 
-#: The most consumers times providers of one campaign: 8 bytes each.
+#: The most consumers times providers of one campaign. It takes some 15 bytes for each.
 LARGEST = 20_000_000
 
 
@@ -118,19 +118,20 @@ def _scores(
 
 def _preferences(
     scores: NDArray[np.float64], allowed: NDArray[np.bool_], popular: NDArray[np.int64]
-) -> list[NDArray[np.int64]]:
+) -> list[NDArray[np.int32]]:
     """For each consumer its providers, best first: by score, then by popularity, then by id."""
     orders = []
     for row, may in zip(scores, allowed, strict=True):
         order = popular[np.argsort(-row[popular], kind="stable")]
-        orders.append(order[may[order]])
+        orders.append(order[may[order]].astype(np.int32))
     return orders
 
 
-def _fair(order: list[NDArray[np.int64]], length: int, providers: int, guaranteed: int) -> list[list[int]]:
+def _fair(order: list[NDArray[np.int32]], length: int, providers: int, guaranteed: int) -> list[list[int]]:
     left = np.full(providers, guaranteed)
     lists: list[list[int]] = [[] for _ in order]
-    preferences = [each.tolist() for each in order]
+    # Python reads single numbers of these fast, and without an object for each: there are up to LARGEST.
+    preferences = [each.data for each in order]
     # What stands before is taken or has no places left for good, so nobody looks at it twice.
     place = [0] * len(order)
     active = list(range(len(order)))

@@ -83,6 +83,7 @@ def orders(amounts: list[str], currencies: list[str] | None = None) -> bytes:
         (["12.500", "3.250"], ["KWD", "KWD"], [12500, 3250]),
         (["12.50", "1500", "1.255"], ["EUR", "JPY", "KWD"], [1250, 1500, 1255]),
         (["12.50", "1500"], ["eur", "jpy"], [1250, 1500]),
+        (["1500.00", "300.00"], ["JPY", "JPY"], [1500, 300]),
         (["₹1,00,000.50", "₹2,500.00"], ["INR", "INR"], [10000050, 250000]),
         (["CHF 1’234.50", "CHF 5.00"], None, [("CHF", 123450), ("CHF", 500)]),
         (["£12.50", "£3.00"], None, [("GBP", 1250), ("GBP", 300)]),
@@ -138,6 +139,21 @@ def test_files_as_spreadsheets_save_them_in_other_countries(tmp_path: Path, enco
     mapping.write_text(stated, encoding="utf-8")
     imported(mapping)
     assert all(f"likely ones are {encoding}" in one["detail"] for one in rejected(mapping))
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("O’Brien;Murphy’s\nO’Neill;Joe’s", "cp1252"),
+        ("Qu’Appelle;l’ami\nd’Or;c’est bon", "cp1252"),
+        ("c1;男\nc2;女\nc3;男", "cp932"),
+    ],
+)
+def test_an_apostrophe_in_a_word_is_no_east_asian_character(tmp_path: Path, text: str, encoding: str) -> None:
+    """English files of Excel have no other byte beyond ASCII, and with a letter it is a common one of cp932."""
+    rows = "".join(f"2025-03-02;{row}\n" for row in text.split("\n"))
+    document, _ = written(tmp_path, "v.csv", f"date;customer;shop\n{rows}".encode(encoding))
+    assert document["source"][0]["encoding"] == encoding
 
 
 def test_people_become_consumers_and_what_is_not_known_stays_out(tmp_path: Path) -> None:

@@ -209,11 +209,22 @@ def test_the_scale_of_a_currency_is_its_own(tmp_path: Path) -> None:
     assert "no currency of ISO 4217" in bad["QQQ"]
 
 
+def test_two_decimals_for_every_currency_are_read(tmp_path: Path) -> None:
+    """As databases write them: 1500.00 JPY. Three zeros may be a group of thousands, and a fixed scale says itself
+    how many decimals there are."""
+    cells = {"JPY": "1500.00", "KRW": "7.0", "VND": "12.000", "ISK": "5.50"}
+    found, bad = by_currency(tmp_path, cells, '"currency"')
+    assert found == {"JPY": 1500, "KRW": 7}
+    assert bad.keys() == {"VND", "ISK"}
+    assert "has 2 decimals" in str(amount(tmp_path, "1500.00", "scale = 1"))
+
+
 @pytest.mark.parametrize("digits", [1, 2, 3, 4])
 def test_one_scale_for_other_currencies_is_refused(tmp_path: Path, digits: int) -> None:
-    """1500 JPY times 100 would be 150,000 JPY. Money in thousands of a currency without minor units is meant."""
+    """1500 JPY times 100 would be 150,000 JPY. What is meant is money in thousands, or ten thousands, of a
+    currency without minor units."""
     found, bad = by_currency(tmp_path, {code: "15" for code, _ in CURRENCIES}, str(10**digits))
-    meant = {code for code, has in CURRENCIES if digits == 1 or has == digits or (has, digits) == (0, 3)}
+    meant = {code for code, has in CURRENCIES if digits == 1 or has == digits or (has == 0 and digits > 2)}
     assert found == dict.fromkeys(meant, 15 * 10**digits)
     assert bad.keys() == DIGITS.keys() - meant
     assert all('set scale = "currency"' in detail for detail in bad.values())

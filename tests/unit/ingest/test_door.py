@@ -282,6 +282,12 @@ def test_other_content_types_are_refused(content_type: str, headers: dict[str, s
     assert STRUCTURED in refused.value.headers["Accept-Post"]
 
 
+def test_another_charset_is_named_with_the_only_one() -> None:
+    with pytest.raises(Refused) as refused:
+        judge(fields(), 'application/json; charset="Latin-1"')
+    assert refused.value.detail == "the charset latin-1 is not accepted: JSON is UTF-8"
+
+
 def test_plain_json_may_leave_out_specversion_and_source() -> None:
     (event,) = accepted(judge(fields(specversion=None, source=None)))
     assert (event.specversion, event.source, event.id) == ("1.0", "http", "e1")

@@ -12,6 +12,7 @@ import pytest
 from shared.contracts.errors import ConfigurationError
 from shared.local import artifacts
 from shared.local.artifacts import VARIABLE, Artifacts, Mismatch, check, download, fetched
+from shared.local.cache import cache_folder
 
 GOOD = b"the jar as it was listed" * 1000
 SHA256 = hashlib.sha256(GOOD).hexdigest()
@@ -166,3 +167,10 @@ def test_a_file_of_a_package_is_checked_too(tmp_path: Path) -> None:
     (tmp_path / "mongod").write_bytes(b"#!/bin/sh\n")
     with pytest.raises(Mismatch, match=r"install the package again"):
         check(tmp_path / "mongod", SHA256)
+
+
+def test_a_relative_cache_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka runs in the folder of its data, and its class path names the jars."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KITH_CACHE_FOLDER", "cache")
+    assert cache_folder() == tmp_path / "cache"

@@ -30,6 +30,9 @@ def test_addresses_are_taken(uri: str) -> None:
         ("amqp://kith:secret@:5672/", "names no host"),
         ("amqp://localhost:port/", "port is no number"),
         ("amqp://kith:secret/word@localhost:5672/", "/ is %2F"),
+        ("amqp://kith:secret#word@localhost:5672/", "# is %23"),
+        ("amqp://kith:12#secret@localhost:5672/", "# is %23"),
+        ("amqp://kith:12?secret@localhost:5672/", "[?] is %3F"),
         ("amqp://kith:secret@[::1/", "malformed"),
     ],
 )
