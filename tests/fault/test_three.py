@@ -46,7 +46,8 @@ def in_sync(three: FaultServers, prefix: str) -> set[str]:
     return {found["topic"][topic]["min.insync.replicas"]["value"] for topic in topics}
 
 
-@pytest.mark.fast
+# Not a fast one: in one of four runs on two busy cores kafka-python's workers stood still for two minutes, in the
+# publishing of a claim, while requests to the broker that was cut off took 30 s each. Why is not known yet.
 def test_one_of_three_is_lost_or_cut_off(three: FaultServers, kafka_client: str, tmp_path: Path) -> None:
     """Each time one that leads; work goes on while it is away. At last a primary dies with what nobody else has:
     that is taken back, and done again."""
