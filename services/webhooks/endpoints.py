@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from bson.codec_options import CodecOptions
 from pymongo.database import Database
 
 from services.webhooks import signing
@@ -22,7 +21,7 @@ from services.webhooks.rendering import SECRET_FIELD, Renderer
 from services.webhooks.retrying import Wanted, retry
 from services.webhooks.subscription import topics_of
 from shared.contracts.topics import Topics
-from shared.mongo.concerns import DURABLE
+from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.mongo.store import earlier
 from shared.runtime.protocols import Document
@@ -60,8 +59,7 @@ class Endpoints:
         open_log: Callable[[], LogReader],
         clock: Callable[[], datetime],
     ) -> None:
-        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
+        self._database = durable_database(database)
         self._endpoints = self._database[ENDPOINTS]
         self._renderer, self._vault, self._topics, self._clock = renderer, vault, topics, clock
         self._open_log = open_log

@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
@@ -21,7 +20,7 @@ from services.webhooks.subscription import matches
 from shared.contracts.changes import read_change
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.topics import Topics
-from shared.mongo.concerns import DURABLE
+from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.mongo.store import POSITIONS
 from shared.mongo.transactions import transact
@@ -56,8 +55,7 @@ class Feed:
     """Enqueues the parts of endpoints. Not thread-safe. Methods raise Unavailable."""
 
     def __init__(self, database: Database[Document], log_reader: Callable[[], LogReader], topics: Topics) -> None:
-        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
+        self._database = durable_database(database)
         self._log_reader, self._topics = log_reader, topics
         self._filters: dict[str, tuple[int, SequenceFilter]] = {}
 

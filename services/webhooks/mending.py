@@ -9,7 +9,6 @@ never.
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from bson.codec_options import CodecOptions
 from pymongo.database import Database
 
 from services.webhooks.deliveries import DELIVERIES, LOG
@@ -17,7 +16,7 @@ from services.webhooks.notice import receipt_delivery
 from services.webhooks.placing import Placing
 from shared.access.apps.compliance import KEPT
 from shared.access.apps.schema import RECEIPTS
-from shared.mongo.concerns import DURABLE
+from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -39,8 +38,7 @@ class Mending:
         placing: Placing,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
+        self._database = durable_database(database)
         self._receipts, self._placing, self._clock = self._database[RECEIPTS], placing, clock
 
     def mend(self, endpoint: str) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bson.codec_options import CodecOptions
 from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
@@ -25,7 +24,7 @@ from shared.access.apps.compliance import KEPT, UNSEEN
 from shared.access.apps.model import App
 from shared.access.apps.schema import RECEIPTS
 from shared.access.masks import hides
-from shared.mongo.concerns import DURABLE
+from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
@@ -63,8 +62,7 @@ class Placing:
     def __init__(
         self, database: Database[Document], clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
+        self._database = durable_database(database)
         self._receipts, self._clock = self._database[RECEIPTS], clock
 
     def give(self, id: str, app: App | None, own: Sequence[Document]) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from bson.codec_options import CodecOptions
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
@@ -16,7 +15,7 @@ from services.webhooks.post import Answer
 from services.webhooks.schema import KEPT_SECONDS
 from shared.access.apps.compliance import KEPT
 from shared.access.apps.schema import RECEIPTS
-from shared.mongo.concerns import DURABLE
+from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -77,8 +76,7 @@ class Queue:
     """Deliveries, endpoints and the log of ``database``."""
 
     def __init__(self, database: Database[Document]) -> None:
-        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
+        self._database = durable_database(database)
         self._deliveries = self._database[DELIVERIES]
         self._endpoints = self._database[ENDPOINTS]
 

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
-from bson.codec_options import CodecOptions
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
@@ -26,7 +25,7 @@ from shared.access.apps.compliance import UNINSTALLED, receipt
 from shared.access.apps.model import App
 from shared.access.apps.schema import NOTICES, RECEIPTS
 from shared.access.apps.store import AppStore
-from shared.mongo.concerns import DURABLE
+from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
@@ -59,8 +58,7 @@ class Telling:
     ) -> None:
         """``waiting`` is called with the number of receipts that can be sent nowhere, counted up to 10,000;
         ``given_up`` with how many were given up for that. ``seconds``: of each part of a look."""
-        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
+        self._database = durable_database(database)
         self._notices, self._receipts = self._database[NOTICES], self._database[RECEIPTS]
         self._apps, self._waiting, self._given_up = apps, waiting, given_up
         self._placing = Placing(database, clock)

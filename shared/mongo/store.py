@@ -7,7 +7,6 @@ from functools import reduce
 from typing import Any
 
 import pymongo.errors
-from bson.codec_options import CodecOptions
 from pymongo import MongoClient
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
@@ -24,7 +23,7 @@ from shared.contracts.errors import ConfigurationError, Fenced
 from shared.contracts.revision import REVISION
 from shared.mongo.bounded import BoundedClient
 from shared.mongo.claims import Claims
-from shared.mongo.concerns import DURABLE
+from shared.mongo.concerns import DURABLE, durable_database
 from shared.mongo.errors import translated
 from shared.mongo.limits import LIMIT_SECONDS, STREAM_MS
 from shared.mongo.writes import PLAIN, write
@@ -145,8 +144,7 @@ class MongoStore:
     """A projection's Store in one database. ``collections`` are those that it may write."""
 
     def __init__(self, database: Database[Document], collections: Collections) -> None:
-        options: CodecOptions[Document] = CodecOptions(tz_aware=True)
-        self._database = database.with_options(codec_options=options, write_concern=DURABLE)
+        self._database = durable_database(database)
         self._specs = collections
         self._positions: Collection[Document] = self._database[POSITIONS]
         self._outbox: Collection[Document] = self._database[OUTBOX]
