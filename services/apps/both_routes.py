@@ -92,9 +92,7 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
         overlap = None if hours is None else timedelta(hours=hours)
         _, secret, text = registry.add_secret(found, wanted.days, overlap)
         shown = {"secret": secret.id, "created": secret.created, "ends": secret.ends, "valid": True}
-        response = json_response({**shown, "client_secret": text})
-        response.status_code = 201
-        return response
+        return json_response({**shown, "client_secret": text}, 201)
 
     @app.delete(f"{own}/secrets/{{secret}}", status_code=204, responses=responses)
     @needs(side.scope, masks_itself=True, purpose=IMPERSONAL)
@@ -116,9 +114,7 @@ def add_both(app: FastAPI, side: Side, registry: Registry, figures: Figures, rec
         found = side.find(caller, client_id)
         recorded(access, caller, "app.registration.renew", found)
         _, token = registry.renew_registration(found)
-        response = json_response({"registration_access_token": token})
-        response.status_code = 201
-        return response
+        return json_response({"registration_access_token": token}, 201)
 
     @app.delete(own, status_code=204, responses=responses)
     @needs(side.scope, masks_itself=True, purpose=IMPERSONAL)

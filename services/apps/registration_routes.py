@@ -49,9 +49,7 @@ def add_registration(app: FastAPI, registry: Registry, figures: Figures, receipt
     add_both(app, Side("/register", APPS_OWN, own), registry, figures, receipts)
 
     def answer(found: App, status: int = 200, **once: Any) -> Response:
-        response = json_response(shown(found, issuer, registry.clock(), **once))
-        response.status_code = status
-        return response
+        return json_response(shown(found, issuer, registry.clock(), **once), status)
 
     @app.post(
         "/register",

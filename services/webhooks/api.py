@@ -240,6 +240,4 @@ def _permit_waiting(endpoint: Document, caller: Caller) -> None:
 
 
 def _with_secret(shown: Document, made: Made, status: int) -> Response:
-    response = json_response({**shown, "secret": made.secret})
-    response.status_code = status
-    return response
+    return json_response({**shown, "secret": made.secret}, status)

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, Query, Response
-from fastapi.responses import JSONResponse
 
 from services.webhooks import answers
 from services.webhooks.managed import MISSING, EndpointName, Managed, record, time_problem, utc
@@ -33,7 +32,7 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
         """Send a delivery of type `webhook.test`. Its outcome is in the log of deliveries."""
         stored = managed.find(caller, endpoint)
         record(access, caller, "webhook.test", endpoint)
-        return JSONResponse({"delivery": endpoints.test(stored)}, 202)
+        return json_response({"delivery": endpoints.test(stored)}, 202)
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/replay",
@@ -57,7 +56,7 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
         name, changes = endpoints.replay(stored, utc(stated.since))
         # Those of all consumers: not for a credential for which some do not exist.
         counted = {} if caller.purpose is not None else {"changes": changes}
-        return JSONResponse({"replay": name, **counted}, 202)
+        return json_response({"replay": name, **counted}, 202)
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/retry",
@@ -77,7 +76,7 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
         stored = managed.find(caller, endpoint)
         record(access, caller, "webhook.retry", endpoint)
         wanted = Wanted(stated.delivery, stated.receipt, stated.waiting)
-        return JSONResponse({"deliveries": endpoints.retry(stored, wanted)}, 202)
+        return json_response({"deliveries": endpoints.retry(stored, wanted)}, 202)
 
     @app.get(
         "/v1/webhooks/endpoints/{endpoint}/deliveries",

@@ -75,11 +75,11 @@ def problem(
     return Response(content, status, dict(headers or {}), PROBLEM_JSON)
 
 
-def json_response(content: Any) -> Response:
-    """A 200 with JSON, for routes whose answer is known to fit its model: it is not validated again. Times must be
-    timezone-aware; they are written in RFC 3339."""
+def json_response(content: Any, status: int = 200) -> Response:
+    """An answer in JSON, for routes whose answer is known to fit its model: it is not validated again. Times must
+    be timezone-aware; they are written in RFC 3339."""
     body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
-    return Response(body, media_type="application/json")
+    return Response(body, status, media_type="application/json")
 
 
 def problems(details: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
