@@ -21,7 +21,7 @@ from shared.contracts.events import document_id
 from shared.mongo.errors import translated
 from shared.mongo.limits import STREAM_MS
 from shared.runtime.protocols import Document
-from shared.sinks.rebuilding import PIECE, patiently, pieces
+from shared.sinks.rebuilding import PIECE, patiently, pieces, settled
 
 T = TypeVar("T")
 
@@ -54,16 +54,7 @@ class SinkRebuild:
         """How many documents were written and how many rows were deleted; None when it was stopped. Raises
         Unavailable after many attempts."""
         self._patiently(self._tables.prepare)
-        deleted = 0
-        while True:
-            names = self._patiently(self._full_names)
-            written = self.write_all()
-            deleted += self._sweep_all()
-            if self._stopped():
-                return None
-            # A switch in between need not have published what is different in the other version.
-            if self._patiently(self._full_names) == names:
-                return written, deleted
+        return settled(partial(self._patiently, self._full_names), self.write_all, self._sweep_all, self._stopped)
 
     def write_all(self) -> int:
         """Make the rows of every document anew. Returns how many documents there were."""

@@ -20,6 +20,28 @@ def pieces(found: Iterable[T]) -> Iterator[list[T]]:
         yield piece
 
 
+def settled(
+    names: Callable[[], list[str]],
+    write_all: Callable[[], int],
+    sweep_all: Callable[[], int],
+    stopped: Callable[[], bool],
+) -> tuple[int, int] | None:
+    """How many documents were written and how many rows were deleted; None when it was stopped.
+
+    ``names`` are those of the live collections. Everything is done again where they are others at its end: a
+    switch in between need not have published what is different in the other version.
+    """
+    deleted = 0
+    while True:
+        before = names()
+        written = write_all()
+        deleted += sweep_all()
+        if stopped():
+            return None
+        if names() == before:
+            return written, deleted
+
+
 def patiently(step: Callable[[], T], stopped: Callable[[], bool], pause: Callable[[float], None]) -> T:
     """What ``step`` returns, tried again with growing pauses while a server is unavailable or a race is lost.
 
