@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 #: The share of characters that have to be common ones.
 _ENOUGH = 0.8
 _PUNCTUATION = r"[\u3000-\u3015\uff01-\uff5e]"
-_JAPANESE = re.compile(r"[\u3000-\u3015\uff01-\uff5e\u3040-\u30ff]")
+_JAPANESE = r"[\u3000-\u3015\uff01-\uff5e\u3040-\u30ff]"
 
 
 def _led(encoding: str, first: range, also: str) -> Callable[[str], bool]:
@@ -31,11 +31,11 @@ def _led(encoding: str, first: range, also: str) -> Callable[[str], bool]:
 
 #: Encoding → whether a character is common in its texts. Of two that fit as well, the first one is the likelier.
 _WIDE: Mapping[str, Callable[[str], bool]] = {
-    "cp932": _led("cp932", range(0x88, 0x98), _JAPANESE.pattern),
+    "cp932": _led("cp932", range(0x88, 0x98), _JAPANESE),
     "cp949": _led("euc_kr", range(0xB0, 0xC9), "(?!)"),
     "gb18030": _led("gb2312", range(0xB0, 0xD8), _PUNCTUATION),
     "big5": _led("big5", range(0xA4, 0xC7), _PUNCTUATION),
-    "euc_jp": _led("euc_jp", range(0xB0, 0xD0), _JAPANESE.pattern),
+    "euc_jp": _led("euc_jp", range(0xB0, 0xD0), _JAPANESE),
 }
 #: Encoding → the letters of its script.
 _SCRIPTS: Mapping[str, re.Pattern[str]] = {
