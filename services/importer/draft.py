@@ -5,8 +5,7 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from io import StringIO
 from itertools import islice
@@ -15,15 +14,11 @@ from typing import Any, Literal
 
 from services.importer import encoding, guess
 from services.importer.csv_rows import Cells, Dialect, read_csv
-from services.importer.files import ENDINGS, File
+from services.importer.files import ENDINGS
 from services.importer.mapping import MappingError, load
-from services.importer.reading import lookup
-from services.importer.row import Row
-from services.importer.rows import open_rows
+from services.importer.sampled import Table
 from services.importer.text_rows import read_sample
-from shared.measures.currencies import DIGITS
 
-_SAMPLED = 1_000
 _DELIMITERS = ",;\t|"
 _UNSURE = "  # ?"
 
@@ -56,7 +51,7 @@ def draft(path: Path) -> str:
     if format in ("csv", "jsonl"):
         options |= _text_options(path, format)
     parts = _parts(path, format, options)
-    tables = [_Table.read(path, part) for part in parts]
+    tables = [Table.read(path, part) for part in parts]
     used: set[str] = set()
     sources = [source for table in tables for source in _sources(path, table, used)]
     cells = [cell for table in tables for row in table.rows for cell in row.values()]
@@ -118,77 +113,13 @@ def _parts(path: Path, format: str, options: dict[str, Any]) -> list[dict[str, A
     return [options]
 
 
-@dataclass
-class _Table:
-    """One table: the options by which it is read, its columns, and some of its rows."""
-
-    options: dict[str, Any]
-    columns: list[str]
-    rows: Sequence[Mapping[str, Any]]
-    roles: dict[str, list[str]] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, path: Path, options: dict[str, Any]) -> "_Table":
-        file = File.model_validate(options, context={"folder": path.parent})
-        with open_rows(file) as opened:
-            rows = [row.fields for row in islice(opened.rows, _SAMPLED) if isinstance(row, Row)]
-            named = opened.columns
-        columns = list(dict.fromkeys(named if named is not None else _names(rows)))
-        if not columns:
-            raise MappingError(f"{path}: nothing could be read from it")
-        return cls(options, columns, rows, guess.roles(columns))
-
-    def column(self, role: str) -> str | None:
-        return self.roles.get(role, [None])[0]
-
-    def plausible(self, role: str) -> str | None:
-        """The likeliest column whose values fit its name."""
-        if role == "amount":
-            return found[0] if (found := self.money()) else None
-        fits = guess.time_form if role in ("time", "changed") else guess.number_form
-        return next((name for name in self.roles.get(role, []) if fits(self.values(name)) is not None), None)
-
-    def money(self) -> tuple[str, guess.Number] | None:
-        """The column of amounts, and their notation."""
-        for column in self.roles.get("amount", []):
-            if number := guess.number_form(self.values(column), self.decimals()):
-                return column, number
-        return None
-
-    def codes(self) -> set[str]:
-        """The values of the column of currencies."""
-        column = self.column("currency")
-        return {str(code).strip() for code in (self.values(column) if column else []) if code}
-
-    def decimals(self) -> int:
-        """The most decimals of the currencies that occur."""
-        return max((DIGITS[code.upper()] for code in self.codes() if code.upper() in DIGITS), default=2)
-
-    def values(self, column: str) -> list[Any]:
-        return [lookup(row, column) for row in self.rows]
-
-    def has(self, column: str) -> bool:
-        """Whether a cell of the column holds anything."""
-        return any(value not in (None, "") for value in self.values(column))
-
-
-def _names(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The columns of JSON lines; those of nested objects as paths."""
-    for row in rows:
-        for name, value in row.items():
-            if isinstance(value, dict):
-                yield from (f"{name}.{part}" for part in value if not isinstance(value[part], dict | list))
-            elif not isinstance(value, list):
-                yield name
-
-
-def _sources(path: Path, table: _Table, used: set[str]) -> list[str]:
+def _sources(path: Path, table: Table, used: set[str]) -> list[str]:
     consumer, provider, personal = (
         table.column("consumer"),
         table.column("provider"),
         [column for role in guess.PERSONAL for column in table.roles.get(role, [])],
     )
-    happens = table.plausible("time") or table.plausible("amount") or table.plausible("rating")
+    happens = table.plausible("time") or table.money() or table.plausible("rating")
     label = _label(path, table.options, used)
     if (consumer and (provider or happens)) or (provider and happens):
         sources = [_source(table, label, "relation.recorded", _relation(table, path))]
@@ -213,7 +144,7 @@ def _label(path: Path, options: dict[str, Any], used: set[str], ending: str = ""
     return label
 
 
-def _source(table: _Table, label: str, type: str, body: tuple[list[str], list[str]]) -> str:
+def _source(table: Table, label: str, type: str, body: tuple[list[str], list[str]]) -> str:
     options = [
         f"{key} = {_quoted(value)}" + (_encoding_doubt(value) if key == "encoding" else "")
         for key, value in table.options.items()
@@ -228,7 +159,7 @@ def _encoding_doubt(encoding: str) -> str:
     return "" if encoding.startswith("utf") else f"{_UNSURE}{neighbours}"
 
 
-def _relation(table: _Table, path: Path) -> tuple[list[str], list[str]]:
+def _relation(table: Table, path: Path) -> tuple[list[str], list[str]]:
     used: set[str | None] = set()
     above = _times(table, path, used)
     fields: list[str] = []
@@ -261,7 +192,7 @@ def _relation(table: _Table, path: Path) -> tuple[list[str], list[str]]:
     return above, [*fields, *_traits(table, used)]
 
 
-def _times(table: _Table, path: Path, used: set[str | None]) -> list[str]:
+def _times(table: Table, path: Path, used: set[str | None]) -> list[str]:
     lines: list[str] = []
     for role in ("time", "changed"):
         for column in table.roles.get(role, []):
@@ -281,7 +212,7 @@ def _times(table: _Table, path: Path, used: set[str | None]) -> list[str]:
     return lines
 
 
-def _amount(column: str, number: guess.Number, table: _Table) -> list[str]:
+def _amount(column: str, number: guess.Number, table: Table) -> list[str]:
     style = number.style
     options = [f"column = {_quoted(column)}", 'scale = "currency"']
     options += [f"decimal = {_quoted(style.point)}"] if style.point != "." else []
@@ -303,7 +234,7 @@ def _amount(column: str, number: guess.Number, table: _Table) -> list[str]:
     return [f"amount = {{ {', '.join(options)} }}{doubt}", f"currency = {currency}"]
 
 
-def _profile(table: _Table, role: str, personal: list[str]) -> tuple[list[str], list[str]]:
+def _profile(table: Table, role: str, personal: list[str]) -> tuple[list[str], list[str]]:
     id = table.column(role) or table.column("relation") or table.columns[0]
     used: set[str | None] = {id}
     fields = [f"{role}_id = {_quoted(id)}" + ("" if table.column(role) else _UNSURE)]
@@ -323,7 +254,7 @@ def _profile(table: _Table, role: str, personal: list[str]) -> tuple[list[str], 
     return [], [*fields, *_traits(table, used)]
 
 
-def _traits(table: _Table, used: set[str | None]) -> list[str]:
+def _traits(table: Table, used: set[str | None]) -> list[str]:
     """The other columns, for the user to choose from: a column that identifies a person must not become a
     trait."""
     rest = [column for column in table.columns if column not in used]
