@@ -14,6 +14,7 @@ from kafka.errors import (
     InvalidTopicError,
     KafkaConfigurationError,
     KafkaError,
+    KafkaTimeoutError,
     LogTruncationError,
     MessageSizeTooLargeError,
     NoOffsetForPartitionError,
@@ -23,9 +24,10 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.kafka.bounds import LogBounds
+from shared.kafka.bounds import ANSWER_SECONDS, LogBounds
 from shared.kafka.python_client.headers import read_any_header_name
 from shared.kafka.python_client.joining import EvenAssignor, joining, read_while_joining
+from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS, avoid_silent_brokers
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
@@ -42,6 +44,7 @@ def connection(settings: Settings) -> dict[str, Any]:
     """The part of a client configuration that states where the brokers are and how to connect to them."""
     if settings.kafka is None:
         raise ConfigurationError("KITH_KAFKA is not set; set it to the addresses of the brokers")
+    avoid_silent_brokers()
     password = settings.kafka_password
     return {
         "bootstrap_servers": settings.kafka.split(","),
@@ -90,6 +93,7 @@ def open_outside(settings: Settings, **options: Any) -> KafkaConsumer:
             **connection(settings),
             metrics_enabled=False,
             group_id=None,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             enable_auto_commit=False,
             isolation_level="read_committed",
             allow_auto_create_topics=False,
@@ -159,6 +163,7 @@ class KafkaReader:
                 isolation_level="read_committed",
                 partition_assignment_strategy=(EvenAssignor,),
                 max_poll_records=settings.slice_events,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
                 max_poll_interval_ms=settings.max_poll_interval_ms,
                 session_timeout_ms=settings.session_timeout_ms,
                 # Members learn from it that another one joins.
@@ -217,9 +222,7 @@ class KafkaReader:
 
     def start(self, partition: Partition, offset: int | None) -> tuple[int, int]:
         tp = TopicPartition(*partition)
-        with reaching_brokers():
-            first = self._consumer.beginning_offsets([tp])[tp]
-            end = self._consumer.end_offsets([tp])[tp]
+        first, end = self._ends(tp)
         start = first if offset is None else offset
         self._bounds.check(partition, start, first, end)
         self._delivered[tp] = start
@@ -229,6 +232,20 @@ class KafkaReader:
         except (ValueError, KeyError):
             log.debug("%s was revoked before its start", partition)
         return first, start
+
+    def _ends(self, tp: TopicPartition) -> tuple[int, int]:
+        """The first offset in a log, and the one after the last. Other partitions wait meanwhile."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        with reaching_brokers():
+            try:
+                first = self._consumer.beginning_offsets([tp], timeout_ms=ANSWER_SECONDS * 1000)[tp]
+                left = max(0.0, deadline - time.monotonic())
+                end = self._consumer.end_offsets([tp], timeout_ms=left * 1000)[tp]
+            except KafkaTimeoutError:
+                # Another broker may lead it by now. kafka-python would ask for that only when its request fails.
+                self._consumer._cluster.request_update()
+                raise
+        return first, end
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         self._consumer.pause(*self._still_assigned(partitions))
