@@ -33,8 +33,8 @@ class KafkaPublisher:
     A producer of kafka-python 3.0.12 never publishes again after a batch has expired or was refused: it gives up
     its id and asks for no other. Nor does it ever fail what else it holds. So a failed producer is closed at once,
     which fails that, and replaced. Opening one takes as long as Kafka is unavailable, and happens on its own
-    thread: callers of ``send`` get Unavailable within a second. A producer that does nothing at all has failed when
-    its messages are overdue.
+    thread: callers of ``send`` get Unavailable within a second. One that does nothing has failed once a message
+    is overdue.
     """
 
     def __init__(self, settings: Settings) -> None:
