@@ -218,6 +218,8 @@ class Runner:
             self._store.clear(state.published)
             state.published = []
         claim, progress = state.claimed
+        # Before another try it is claimed anew: others may have had it meanwhile.
+        state.claimed = None
         first, start = self._reader.start(state.partition, progress.next)
         state.open(claim, progress, start, trimmed=first > 0 and not progress.seen)
 

@@ -15,7 +15,7 @@ from kafka.errors import KafkaConnectionError
 from kafka.net.manager import KafkaConnectionManager
 
 #: For a connection with all its handshakes: at first, and after some failures.
-_SETUP_MS, _LONGEST_SETUP_MS = 3_000, 6_000
+_SETUP_MS, _LONGEST_SETUP_MS = 3_000, 10_000
 #: A request that has waited so long is not sent another one after it. A broker answers fetches within 0.5 s.
 _SILENT_SECONDS = 2.0
 #: For an answer on such a connection. A join waits longer, for the other members.
