@@ -4,7 +4,8 @@ Production code knows nothing of them. ``install`` wraps the methods that the st
 ``tests.fault.process`` calls it before it runs a service. A fault is written ``step:action:when``:
 
 - ``action``: ``kill`` (SIGKILL), ``stop`` (SIGSTOP), ``raise`` (an error that nobody expects), ``lost`` (a lost
-  connection: after a commit, its answer), ``sleep=SECONDS``;
+  connection: after a commit, its answer), ``sleep=SECONDS``, ``hold`` (until the file of ``KITH_FAULT_RELEASE`` is
+  there);
 - ``when``: ``3`` is the third time that the step is reached, ``3+`` every time from then on.
 
 Several are joined by commas.
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from pymongo.client_session import ClientSession
@@ -140,6 +142,9 @@ class Fault:
             raise AutoReconnect(f"fault at {self.step}")
         elif name == "sleep":
             time.sleep(float(seconds))
+        elif name == "hold":
+            while not Path(os.environ["KITH_FAULT_RELEASE"]).exists():
+                time.sleep(0.05)
         else:
             raise ValueError(f"there is no action {self.action}")
 

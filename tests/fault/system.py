@@ -94,7 +94,13 @@ class System:
             name,
             [sys.executable, "-m", "tests.fault.process", f"services.{service}"],
             self._folder / f"{name}.log",
-            {**clean, **environment(self.settings), "PYTHONPATH": str(ROOT), **given},
+            {
+                **clean,
+                **environment(self.settings),
+                "PYTHONPATH": str(ROOT),
+                "KITH_FAULT_RELEASE": str(self._release(name)),
+                **given,
+            },
         )
         self.workers.append(process)
         process.start()
@@ -105,6 +111,13 @@ class System:
             self.start("relations", **variables)
         for _ in range(analytics):
             self.start("analytics", **variables)
+
+    def _release(self, name: str) -> Path:
+        return self._folder / f"{name}.release"
+
+    def release(self, process: Process) -> None:
+        """A fault that holds a worker lets go of it."""
+        self._release(process.name).touch()
 
     def forget(self, process: Process) -> None:
         """It has ended, as it should."""
