@@ -105,7 +105,7 @@ def test_what_an_owner_left_unpublished_holds_up_its_own_partition_alone() -> No
     steps(kith, 1)
     assert kith.runner.partitions[PLACE].opened
     assert kith.store.outbox == {}
-    while kith.position(PLACE) < 7 or publisher.waiting:
+    while (kith.position(PLACE) or 0) < 7 or publisher.waiting:
         steps(kith, 1)
         if publisher.waiting:
             publisher.answer()
