@@ -14,7 +14,10 @@ FOLDERS = ("services", "shared", "tests", "tools")
 def twice(text: str) -> list[str]:
     """The names that a module, or a class in it, defines more than once."""
     tree = ast.parse(text)
-    scopes = [tree, *(each for each in ast.walk(tree) if isinstance(each, ast.ClassDef))]
+    scopes: list[ast.Module | ast.ClassDef] = [
+        tree,
+        *(each for each in ast.walk(tree) if isinstance(each, ast.ClassDef)),
+    ]
     return sorted(
         name
         for scope in scopes
