@@ -38,7 +38,7 @@ WIRE: dict[str, dict[str, Any]] = {path.name: json.loads(path.read_bytes()) for 
 RECORDED = WIRE["relation.recorded.v1.json"]
 
 
-#: Characters that nobody sees: fillers, joiners, variation selectors, tags, a blank of Braille, no characters at all.
+#: What nobody sees: fillers, joiners, variation selectors, tags, a blank of Braille, no characters at all.
 UNSEEN = (
     "\u00ad\u034f\u115f\u1160\u17b4\u180b\u200b\u200d\u2060\u2062\u2800\u3164\ufdd0\ufe0f\ufeff\uffa0\uffff"
     "\U0001bca0\U000e0001\U000e0041\U000e0100"
