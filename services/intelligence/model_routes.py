@@ -16,7 +16,6 @@ from services.intelligence.questions import Questions
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import Count, DerivedFrom, Label, Ratio
 from shared.contracts.events import Name, ShortText
-from shared.http.bodies import Unambiguous
 from shared.http.caller import INTELLIGENCE_READ, Denied
 from shared.http.costs import Cost, costs
 from shared.http.parameters import BadParameter
@@ -150,7 +149,7 @@ def add_models(app: FastAPI, questions: Questions, models: Models) -> None:
     )
     @needs(INTELLIGENCE_READ, purpose=LEARNED_ITSELF)
     @costs(Cost.MEASURE)
-    def campaigns(body: CampaignBody, _: Unambiguous, caller: CallerOf, __: TenantOf) -> Any:
+    def campaigns(body: CampaignBody, caller: CallerOf, _: TenantOf) -> Any:
         """FairRec: consumers take turns to choose among the guaranteed places; then the lists are filled by score.
         Nothing is stored."""
         wanted = sorted(set(body.consumer_ids))

@@ -24,7 +24,6 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import ConsumerErased, ConsumerEvent, ErasedData, Name, event_key
 from shared.contracts.topics import Topics
 from shared.erasure.records import Mode
-from shared.http.bodies import Unambiguous
 from shared.http.caller import ADMIN, CONSUMERS_READ, PERSONAL_READ, RELATIONS_READ
 from shared.http.costs import Cost, costs
 from shared.http.paths import PathId
@@ -216,7 +215,6 @@ def create_app(
     def correct(
         consumer_id: Annotated[PathId, DerivedFrom("consumer_id"), Path()],
         patch: Annotated[dict[str, Any], Body(description="A JSON Merge Patch of the profile.")],
-        _: Unambiguous,
         tenant: TenantOf,
         caller: CallerOf,
         access: AccessOf,

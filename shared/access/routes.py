@@ -17,7 +17,7 @@ from shared.access.openapi import document_access
 from shared.access.pools import pools_of
 from shared.access.query import Parameters
 from shared.contracts.limits import Owner, of_address
-from shared.http.bodies import Room, with_limits
+from shared.http.bodies import Room, refuse_ambiguous, with_limits
 from shared.http.caller import Caller, Denied
 from shared.http.contention import Contention
 from shared.http.costs import Cost, cost_of
@@ -36,8 +36,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class GuardedRoute(APIRoute):
-    """A route that admits only authorised callers, accepts only the parameters that it declares, and hides masked
-    fields and everything derived from them. A function that blocks works in the turn of its caller."""
+    """A route that admits only authorised callers, accepts only the parameters that it declares and a body that is
+    understood in one way, and hides masked fields and everything derived from them. A function that blocks works
+    in the turn of its caller."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, off_the_loop(endpoint, lambda: self.response_model), **options)
@@ -76,6 +77,8 @@ class GuardedRoute(APIRoute):
             given = request.query_params.multi_items()
             if not any_parameter and (problem := parameters.refused(given)) is not None:
                 return problem
+            if self.body_field is not None:
+                await refuse_ambiguous(request)
             if caller is None:
                 return await handle(request)
             # The purpose that a credential is bound to is not the caller's choice, and tells them nothing.

@@ -7,9 +7,9 @@ nothing takes nothing.
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import HTTPException, Request
 
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.limits import MAX_BODY_BYTES, Owner
@@ -17,20 +17,27 @@ from shared.contracts.strict_json import check
 from shared.http.problems.client import REQUEST_TIMEOUT, TOO_LARGE
 from shared.http.server import Refusal
 from shared.http.shares import Share
+from shared.http.work import blocking
+
+#: A larger body is looked through on a thread.
+_SMALL_BYTES = 65536
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-async def _is_unambiguous(request: Request) -> None:
+async def refuse_ambiguous(request: Request) -> None:
+    """Raise HTTPException (422) for a JSON body with a repeated member, an inexact number or half of a character:
+    as an event's is, so that no two readers understand it differently. What is no JSON at all the route's own
+    parser reports. Within a request only."""
+    raw = await request.body()
     try:
-        check(await request.body())
+        if len(raw) > _SMALL_BYTES:
+            await blocking(check, raw)
+        else:
+            check(raw)
     except InvalidEvent as error:
-        if error.reason != "not_json":  # the route's own parser reports that
+        if error.reason != "not_json":
             raise HTTPException(422, f"{error.field}: {error.detail}" if error.field else error.detail) from None
-
-
-#: A parameter of routes with a body: one with a repeated member or an inexact number is refused, as in an event.
-Unambiguous = Annotated[None, Depends(_is_unambiguous)]
 
 
 def too_large() -> Refusal:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
+from playwright.sync_api import Page
 from pymongo.database import Database
 
 from services.analytics.api import create_app as analytics_app
@@ -44,12 +45,13 @@ from shared.access.event_days import MongoCounts
 from shared.access.guard import Access
 from shared.access.quota import Quotas
 from shared.http.cors import allow_origins
-from shared.mongo.store import prepare
+from shared.mongo.store import connect, prepare
 from shared.observability.metrics import new_registry
 from shared.runtime.protocols import Document
 from shared.service.composition import Background
 from shared.settings import Settings
 from tests.browser.site import Server
+from tests.conftest import Addresses
 from tests.support.apps import ISSUER, new_app
 from tests.support.builders import STRENGTH, TOPICS, event
 from tests.support.credentials import Journal, Keys
@@ -95,9 +97,9 @@ class Portal:
             events.append(event("relation.recorded", f"{id}-r", "2026-11-02T10:00:00Z", data))
         self.kith.store(events)
 
-    def erased(self, made: Registered, consumer: str) -> None:
+    def erased(self, made: Registered, consumer: str, at: datetime | None = None) -> None:
         """A consumer who had agreed to the application was erased, as fan-out stores it."""
-        self.database[NOTICES].insert_one(erased("default", consumer, [made.app.id], now()))
+        self.database[NOTICES].insert_one(erased("default", consumer, [made.app.id], at or now()))
 
     def sent_events(self, made: Registered, count: int) -> None:
         MongoCounts(self.database).add(f"default/{made.app.id}", now().date().isoformat(), count)
@@ -115,6 +117,14 @@ class Portal:
         tried = {"attempt": 10, "at": now(), "milliseconds": 31, "outcome": "given_up", "status": 500}
         self.database[LOG].insert_one({**entry, **tried, "answer": "<b>it is</b> broken"})
         return id
+
+    def attempted(self, endpoint: str, number: int, at: datetime) -> None:
+        """A delivery about the provider ``p{number}`` was taken by the endpoint, as its sender stores it."""
+        id, delivery = f"default:{endpoint}", f"default:{endpoint}/relation-changes/0/{number:019d}"
+        entry = {"_id": f"{delivery}#1", "endpoint": id, "tenant": "default", "delivery": delivery}
+        entry |= {"subject": f"provider:p{number}", "webhook_id": f"msg_{number}", "type": "provider.changed"}
+        tried = {"attempt": 1, "at": at, "milliseconds": 3, "outcome": "delivered", "status": 200}
+        self.database[LOG].insert_one({**entry, **tried, "answer": "heard"})
 
 
 @contextmanager
@@ -162,3 +172,31 @@ def portal(database: Database[Document], settings: Settings) -> Iterator[Portal]
             stack.callback(part.stop)
         operators = f"{urls['analytics']}/dashboard/?view=webhooks#key=kith_webhooks:manage,relations:read"
         yield Portal(database, registry, f"{urls['apps']}/portal/", operators, MongoKith(database))
+
+
+@contextmanager
+def over(servers: Addresses) -> Iterator[Portal]:
+    """The same in a database of its own."""
+    with connect(servers.mongo) as client:
+        database = client["test-portal"]
+        client.drop_database(database.name)
+        settings = Settings(kafka=servers.kafka, mongo=servers.mongo, database=database.name, encryption="off")
+        with portal(database, settings) as opened:
+            yield opened
+        client.drop_database(database.name)
+
+
+def sign_in(page: Page, site: Portal, token: str) -> None:
+    page.goto(site.url)
+    page.get_by_label("Registration token").fill(token)
+    page.keyboard.press("Enter")
+
+
+def added(page: Page, url: str) -> str:
+    """Add an endpoint. Its signing secret, which the page shows once."""
+    page.get_by_text("Add an endpoint").first.click()
+    page.get_by_label("Address").fill(url)
+    page.keyboard.press("Enter")
+    secret = page.locator("#endpoint-secret .code").inner_text()
+    page.get_by_role("button", name="I have kept it").click()
+    return secret

@@ -103,9 +103,11 @@ class Site:
         apps = self.world.analytics, self.world.relations, self.advice
         for app in apps:
             app.state.access = access
-        yield
-        for app in apps:
-            app.state.access = OPEN
+        try:
+            yield
+        finally:
+            for app in apps:
+                app.state.access = OPEN
 
     def page(self, view: str = "overview", **more: str) -> str:
         further = "".join(f"&{name}={value}" for name, value in more.items())

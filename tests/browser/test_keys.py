@@ -205,11 +205,15 @@ def test_a_key_that_ends_takes_everything_with_it(watched: Watched, site: Site) 
     with site.guarded_by(Access(ring, ring, audit=Acts())):
         opened(page, site, "overview")
         expect(page.locator("#rfm table")).to_be_visible()
+        # What is asked for later than the rest would be refused first, and take the form away.
+        expect(page.locator("main .waiting")).to_have_count(0)
+        expect(page.locator("#kinds option")).not_to_have_count(0)
         ring.good = False
         page.get_by_label("Period").select_option("90")
         expect(page.get_by_role("dialog")).to_be_visible()
         expect(page.locator("#ask-why")).to_contain_text("not known")
-        expect(page.locator("[data-answers]")).to_have_count(0)
+        expect(page.locator("[data-answers], #kinds option")).to_have_count(0)
+        expect(page.locator("#who")).to_have_text("")
         page.get_by_role("button", name="Not now").click()
         expect(page.locator("main")).to_contain_text("A key is needed")
         ring.good = True

@@ -19,9 +19,7 @@ from services.webhooks import schedule
 from services.webhooks.signing import signatures
 from shared.access.apps.model import MOST_SECRETS
 from shared.local.processes import free_ports
-from shared.mongo.store import connect
-from shared.settings import Settings
-from tests.browser.portal_site import Portal, portal
+from tests.browser.portal_site import Portal, added, over, sign_in
 from tests.browser.site import Watched, assert_contrast, rows
 from tests.conftest import Addresses
 from tests.support.receiver import receiver
@@ -37,29 +35,8 @@ FOCUSED = "document.activeElement.getAttribute('aria-label') ?? document.activeE
 
 @pytest.fixture(scope="module")
 def site(servers: Addresses) -> Iterator[Portal]:
-    with connect(servers.mongo) as client:
-        database = client["test-portal"]
-        client.drop_database(database.name)
-        settings = Settings(kafka=servers.kafka, mongo=servers.mongo, database=database.name, encryption="off")
-        with portal(database, settings) as opened:
-            yield opened
-        client.drop_database(database.name)
-
-
-def sign_in(page: Page, site: Portal, token: str) -> None:
-    page.goto(site.url)
-    page.get_by_label("Registration token").fill(token)
-    page.keyboard.press("Enter")
-
-
-def added(page: Page, url: str) -> str:
-    """Add an endpoint. Its signing secret, which the page shows once."""
-    page.get_by_text("Add an endpoint").first.click()
-    page.get_by_label("Address").fill(url)
-    page.keyboard.press("Enter")
-    secret = page.locator("#endpoint-secret .code").inner_text()
-    page.get_by_role("button", name="I have kept it").click()
-    return secret
+    with over(servers) as opened:
+        yield opened
 
 
 def test_only_a_token_that_is_known_signs_in(watched: Watched, site: Portal) -> None:

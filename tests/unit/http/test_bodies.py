@@ -137,6 +137,49 @@ def test_no_route_of_any_service_takes_more_room_than_its_caller_has(found: Foun
     assert app.state.bodies.used == 0
 
 
+TWICE = b'{"reason": "x", "reason": "y"}'
+#: Bodies that are no JSON of one object, and who says of them what: the test of each is its neighbour.
+OWN_PARSERS = {
+    "/v1/events": (b'{"id": "1", "id": "2"}', "application/json"),
+    "/oauth/token": (b"grant_type=a&grant_type=b", "application/x-www-form-urlencoded"),
+    "/oauth/revoke": (b"token=a&token=b", "application/x-www-form-urlencoded"),
+}
+
+
+@pytest.mark.parametrize("found", [found for found in with_body() if takes_body(found)], ids=str)
+def test_no_operation_of_any_service_takes_a_member_twice(found: Found) -> None:
+    app = bare(Access(Anybody(), Anybody()))[found.service]
+    content, kind = OWN_PARSERS.get(found.path, (TWICE, "application/json"))
+    answer = sent(found, app, content, kind)
+    text = answer.content.decode()
+    assert "twice" in text, text
+    if found.path not in OWN_PARSERS:
+        assert (answer.status_code, answer.json()["detail"][:8]) == (422, "reason: ")
+        # Also where it is deep within, or the body is so large that a thread looks through it.
+        nested = b'{"a": [' + b" " * 70_000 + content + b"]}"
+        assert "twice" in sent(found, app, nested, kind).content.decode()
+
+
+def test_other_bodies_that_are_understood_in_two_ways_are_refused_too() -> None:
+    found = Found("apps", "POST", "/v1/apps/{client_id}/suspend")
+    app = bare(Access(Anybody(), Anybody()))["apps"]
+    for content in (rb'{"reason": "\ud800"}', b'{"reason": 1e400}', b'{"reason": 123456789012345678901}'):
+        assert sent(found, app, content, "application/json").status_code == 422
+    answer = sent(found, app, b"{not json", "application/json")
+    assert answer.json()["errors"], "its own parser says where it is none"
+
+
+def sent(found: Found, app: Any, content: bytes, kind: str) -> httpx.Response:
+    async def answer() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://kith") as client:
+            headers = {"Authorization": "Bearer x", "Content-Type": kind}
+            path = re.sub(r"\{\w+\}", "x", found.path)
+            return await client.request(found.method, path, headers=headers, content=content)
+
+    return asyncio.run(answer())
+
+
 class Taken:
     def __init__(self) -> None:
         self.sent, self.status, self.body = 0, 0, dict[str, Any]()

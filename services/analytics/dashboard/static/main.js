@@ -46,15 +46,23 @@ function header() {
   whoIsIt.disabled = caller.chooses && !key();
 }
 
+// What is kept beside the page belongs to the caller: names, and the kinds that are suggested.
+function forget() {
+  caller = null;
+  forgetNames();
+  document.getElementById("kinds").replaceChildren();
+}
+
 async function locked(detail) {
   // Many questions may be refused at the same time.
   if (lock) return;
   lock = true;
   choose(null);
   running.abort();
-  caller = null;
+  forget();
   nav.querySelectorAll("a").forEach((link) => (link.hidden = true));
   whoIsIt.hidden = true;
+  whoIsIt.textContent = "";
   instead("A key is needed", `Nothing is shown: ${detail}.`, h("button", { type: "button", onclick: () => locked(detail) },
       "Enter a key or token"));
   const given = await askForKey(detail);
@@ -63,8 +71,7 @@ async function locked(detail) {
 }
 
 function restart() {
-  caller = null;
-  forgetNames();
+  forget();
   state = { ...state, own: {} };
   show();
 }

@@ -1,9 +1,9 @@
 // The log of an endpoint: each attempt, what the receiver answered, and a way to send again what has failed.
 
 import { said } from "../acts.js";
-import { part } from "../answers.js";
 import { get, send } from "../api.js";
 import { choice, data, h, panel, plural, shelf, table, whole } from "../dom.js";
+import { pages } from "../pages.js";
 
 const STEP = 20, PILLS = { delivered: "pill good", failed: "pill", given_up: "pill bad", dropped: "pill" };
 const NAMES = { "": "All", delivered: "Delivered", failed: "Failed", given_up: "Given up" };
@@ -15,9 +15,9 @@ const SOON_MS = [700, 1_500, 3_000];
 
 // `changed` is called when something was sent again.
 export function deliveries(changed) {
-  let given = null, one = null, outcome = "", items = [], next = null, pages = 1, drawn = "";
-  const { element, body, tools, heading } = panel("deliveries", "Deliveries", ""), shelved = shelf("scroll", "Deliveries");
-  const line = said("deliveries-said"), list = part([body], ""), path = () => `/v1/webhooks/endpoints/${one.endpoint}`;
+  let given = null, one = null, outcome = "";
+  const { element, body, tools, heading } = panel("deliveries", "Deliveries", "");
+  const line = said("deliveries-said"), path = () => `/v1/webhooks/endpoints/${one.endpoint}`;
   const again = h("button", { type: "button", onclick: () => retry(null) }, "Send again all that was given up");
   tools.append(choice("Outcome", NAMES, outcome, (value) => {
     outcome = value;
@@ -52,43 +52,27 @@ export function deliveries(changed) {
         onclick: () => retry(each.delivery) }, "Send again") : ""];
   }
 
-  function draw() {
-    const now = JSON.stringify([items, next]);
-    if (now === drawn) return [shelved];
-    drawn = now;
+  function show(items) {
     const seen = new Set(), first = ({ delivery }) => !seen.has(delivery) && Boolean(seen.add(delivery));
-    shelved.replaceChildren(items.length ? table("The attempts of 30 days, latest first", ["When (UTC)", "Type", "About", "Attempt",
+    return items.length ? table("The attempts of 30 days, latest first", ["When (UTC)", "Type", "About", "Attempt",
       "Outcome", "Answer", "Took", ""], items.map((each) => row(each, first(each))), "attempts") : h("p", { class: "note" }, outcome
-      ? "None has this outcome." : "Nothing was sent yet. A test shows whether the receiver works."),
-    ...(next ? [h("p", { class: "more" }, h("button", { type: "button", onclick: more }, "Show older ones"))] : []));
-    return [shelved];
+      ? "None has this outcome." : "Nothing was sent yet. A test shows whether the receiver works.");
   }
 
-  const ask = (cursor) => list.ask(given, (options) => get("webhooks", `${path()}/deliveries`, { outcome, limit: STEP, cursor },
-    options), (answer) => {
-    items = cursor ? [...items, ...answer.items] : answer.items;
-    ({ next } = answer);
-    return draw();
-  });
-
-  function more() {
-    pages += 1;
-    ask(next);
-  }
+  const list = pages(body, shelf("scroll", "Deliveries"), (cursor, options) => get("webhooks", `${path()}/deliveries`,
+    { outcome, limit: STEP, cursor }, options), show);
 
   function restart() {
-    [items, next, pages, drawn] = [[], null, 1, ""];
     list.clear();
     return load();
   }
 
-  // Whoever looks at older ones is not sent back.
-  const load = async (endpoint) => {
+  async function load(endpoint) {
     if (endpoint) one = endpoint;
-    if (one === null || pages > 1) return;
+    if (one === null) return;
     again.hidden = !one.failed;
-    await ask(null);
-  };
+    await list.load(given);
+  }
 
   function soon() {
     for (const ms of SOON_MS) setTimeout(() => given.signal.aborted || load(), ms);

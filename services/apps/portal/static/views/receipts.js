@@ -1,9 +1,9 @@
 // What every application is told without subscribing, and whether it has answered.
 
 import { said } from "../acts.js";
-import { part } from "../answers.js";
 import { get, send } from "../api.js";
 import { choice, counted, data, h, panel, shelf, table } from "../dom.js";
+import { pages } from "../pages.js";
 import { clientId, mayManage } from "../session.js";
 
 const STEP = 20, PILLS = { delivered: "pill good", queued: "pill", waiting: "pill bad", failed: "pill bad" };
@@ -16,9 +16,8 @@ const NOBODY = "app.uninstalled";
 
 // `changed` is called when something was sent again.
 export function receipts(changed) {
-  let given = null, state = "", items = [], next = null, pages = 1, drawn = "";
-  const { element, body, tools } = panel("receipts", "What you are told", ""), shelved = shelf("scroll", "What you are told");
-  const line = said("receipts-said"), list = part([body], "");
+  let given = null, state = "";
+  const { element, body, tools } = panel("receipts", "What you are told", ""), line = said("receipts-said");
   tools.append(choice("State", NAMES, state, (value) => {
     state = value;
     restart();
@@ -53,42 +52,24 @@ export function receipts(changed) {
     again(one) ? h("button", { type: "button", "aria-label": `Send again ${one.topic} ${one.consumer_id ?? ""}`.trim(),
       title: TOPICS[one.topic], onclick: () => retry(one) }, "Send again") : ""];
 
-  function draw() {
-    const now = JSON.stringify([items, next, mayManage()]);
-    if (now === drawn) return [shelved];
-    drawn = now;
-    shelved.replaceChildren(items.length ? table("The receipts of three years, latest first", ["When (UTC)", "Type", "About",
-      "State", "Endpoint", "Attempts", "Settled (UTC)", ""], items.map(row), "told")
-      : h("p", { class: "note" }, state ? "None is in this state." : "Nothing yet."),
-    ...(next ? [h("p", { class: "more" }, h("button", { type: "button", onclick: more }, "Show older ones"))] : []));
-    return [shelved];
-  }
-
-  const ask = (cursor) => list.ask(given, (options) => get("apps", `/register/${clientId()}/receipts`,
-    { state, limit: STEP, cursor }, options), (answer) => {
-    items = cursor ? [...items, ...answer.items] : answer.items;
-    ({ next } = answer);
-    return draw();
-  });
-
-  function more() {
-    pages += 1;
-    ask(next);
-  }
+  const show = (items) => (items.length ? table("The receipts of three years, latest first", ["When (UTC)", "Type", "About",
+    "State", "Endpoint", "Attempts", "Settled (UTC)", ""], items.map(row), "told")
+    : h("p", { class: "note" }, state ? "None is in this state." : "Nothing yet."));
+  const list = pages(body, shelf("scroll", "What you are told"), (cursor, options) => get("apps",
+    `/register/${clientId()}/receipts`, { state, limit: STEP, cursor }, options), show, mayManage);
 
   function restart() {
-    [items, next, pages, drawn] = [[], null, 1, ""];
     list.clear();
-    return given && load(given);
+    return given && list.load(given);
   }
 
-  // Whoever looks at older ones is not sent back.
-  async function load(filter) {
+  function load(filter) {
     if (filter !== given) {
-      [given, items, next, pages, drawn] = [filter, [], null, 1, ""];
+      given = filter;
+      list.clear();
       line.say("note", "");
     }
-    if (pages === 1) await ask(null);
+    return list.load(given);
   }
 
   return { element, load };
