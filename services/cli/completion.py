@@ -38,7 +38,8 @@ def datasets() -> Iterator[str]:
     from services.relations.measures.catalogue import MEASURES as OF_RELATIONS
 
     yield from DATASETS
-    yield from sorted(f"measures/{measure.name}" for measure in (*OF_ANALYTICS, *OF_RELATIONS))
+    names = {*(each.name for each in OF_ANALYTICS), *(each.name for each in OF_RELATIONS)}
+    yield from (f"measures/{name}" for name in sorted(names))
 
 
 def formats() -> Iterable[str]:
