@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
+from services.cli.completion import among, scopes
 from shared.access.apps.compliance import State
 from shared.service.launch import read_settings
 
@@ -44,7 +45,10 @@ def _print(answer: dict[str, Any], json_line: bool) -> None:
 @app_app.command("register")
 def register_command(
     name: Annotated[str, typer.Argument(help="The name that consumers and the tenant read.")],
-    scope: Annotated[list[str], typer.Option(help="A scope that it wants; repeatable.", show_default=False)],
+    scope: Annotated[
+        list[str],
+        typer.Option(help="A scope that it wants; repeatable.", show_default=False, autocompletion=among(scopes)),
+    ],
     uri: Annotated[str | None, typer.Option(help="Its page on the web.", show_default=False)] = None,
     contact: Annotated[list[str] | None, typer.Option(help="Who is responsible; repeatable.")] = None,
     tenant: _Tenant = None,

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from services.cli.completion import among, stacks
 from shared.contracts.errors import ConfigurationError
 from shared.local.contexts import Context, how_to_stop, is_path, path_of, read, running
 from shared.service.launch import settings_from
@@ -22,6 +23,7 @@ OPTION = typer.Option(
     metavar="NAME|FILE",
     help=f"The stack to use if several run. Default: {VARIABLE}, or the only one that runs.",
     show_default=False,
+    autocompletion=among(stacks),
 )
 #: If the environment sets one of these, a stack that happens to run is not used.
 _SERVERS = ("KITH_KAFKA", "KITH_MONGO", "KITH_MONGO_FILE")

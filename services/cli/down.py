@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from services.cli.completion import among, stack_of
 from services.cli.context import OPTION, asked_for, chosen
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.services import SERVICES
@@ -81,12 +82,10 @@ def _logs(stack: Context) -> dict[str, Path]:
     return {path.stem: path for path in sorted(Path(stack.logs or "").glob("*.log"))} if stack.logs else {}
 
 
-def _names(incomplete: str) -> list[str]:
+def _names(ctx: typer.Context, incomplete: str) -> list[str]:
     """For the shell's completion."""
-    try:
-        return [name for name in _logs(chosen(None)) if name.startswith(incomplete)]
-    except ConfigurationError:
-        return []
+    named = stack_of(each.params for each in (ctx, ctx.find_root()))
+    return among(lambda: _logs(chosen(named)))(incomplete)
 
 
 def logs_command(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.completion import among, formats
+from services.cli.completion import datasets as datasets_offered
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.service.launch import read_settings
 
@@ -31,6 +33,7 @@ def export_command(
             help="relations, relationships, consumers, providers, aggregates, measures/NAME. Several are exported "
             "as of the same moment, into a folder.",
             show_default=False,
+            autocompletion=among(datasets_offered),
         ),
     ],
     out: Annotated[
@@ -41,7 +44,10 @@ def export_command(
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option(help="csv, csv-excel, jsonl, parquet or hyper. Default: the suffix of --out, or csv."),
+        typer.Option(
+            help="csv, csv-excel, jsonl, parquet or hyper. Default: the suffix of --out, or csv.",
+            autocompletion=among(formats),
+        ),
     ] = None,
     from_: Annotated[_Text, typer.Option("--from", help="Start of the period: a day (UTC) or a time.")] = None,
     to: Annotated[_Text, typer.Option(help="End of the period, exclusive.")] = None,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.completion import among
+from services.cli.completion import workers as workers_offered
 from services.cli.context import asked_for
 from services.cli.options import Json
 from services.demo.command import CONTEXT, DATA, PORT_BASE, Place
@@ -45,7 +47,11 @@ def up_command(
     data: Annotated[Path | None, DATA] = None,
     port_base: Annotated[int | None, PORT_BASE] = None,
     workers: Annotated[
-        list[str] | None, typer.Option(help="Processes of a service, as in relations=4. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Processes of a service, as in relations=4. May be repeated.",
+            autocompletion=among(workers_offered),
+        ),
     ] = None,
     docker: Annotated[bool, typer.Option("--docker", help="Run Kafka and MongoDB as containers.")] = False,
     detach: Annotated[

@@ -217,10 +217,12 @@ def _as_json(report: "Captured", translate: "Translator", rejected_to: Path, dry
 def _as_text(report: "Captured", translate: "Translator", rejected_to: Path, dry_run: bool) -> str:
     lines = [_counted(report, "acceptable" if dry_run else "accepted")]
     if translate.notes.ignored:
-        lines.append(f"  note: {translate.notes.ignored:,} deletions of rows do nothing (deleted in the mapping)")
+        lines.append(
+            f"  note: deletions of rows that do nothing (deleted in the mapping): {translate.notes.ignored:,}"
+        )
     if translate.notes.blind:
         lines.append(
-            f"  note: {translate.notes.blind:,} changes of rows do not say what they were before: had one named "
+            f"  note: changes that do not say what their row was before: {translate.notes.blind:,}. Had one named "
             "another consumer, that relation is still there. Set REPLICA IDENTITY FULL for the table"
         )
     if report.total("rejected"):

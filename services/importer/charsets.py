@@ -48,14 +48,21 @@ _SCRIPTS: Mapping[str, re.Pattern[str]] = {
 }
 #: Three letters in a row that are not ASCII: rare in Latin script.
 _RUN = re.compile(rb"[\x80-\xff]{3,}")
+_RUNS = re.compile(rb"[\x80-\xff]+")
 _HIGH = re.compile(rb"[\x80-\xff]")
 _WIDE_ALONE = r"(?<![^\x00-\x7f])[^\x00-\x7f](?![^\x00-\x7f])"
 #: A character alone in a word of ASCII letters: rare in East Asian text, and what cp932 makes of O’Brien.
 _IN_WORD = re.compile(f"(?<=[A-Za-z]){_WIDE_ALONE}|{_WIDE_ALONE}(?=[A-Za-z])")
 
+#: The signs that texts in ASCII contain, alone, in cp1252: £ § © « ® ° ± ² µ · º » ½ € and their like. In
+#: double-byte encodings they are first bytes, of which most have another byte beside them that is not ASCII.
+_SIGNS_ALONE = re.compile(rb"[\x80\xa0\xa3\xa7\xa9-\xab\xae\xb0-\xb3\xb5\xb7\xb9-\xbe]")
+
 
 def guess(sample: bytes) -> str:
     """The likeliest encoding, by its Python name."""
+    if all(_SIGNS_ALONE.fullmatch(run) for run in _RUNS.findall(sample)):
+        return "cp1252"
     best, found = _ENOUGH, "cp1252"
     for name, is_common in _WIDE.items():
         text = _decoded(sample, name)

@@ -155,8 +155,8 @@ def _source(table: Table, label: str, type: str, body: tuple[list[str], list[str
 
 
 def _encoding_doubt(encoding: str) -> str:
-    neighbours = " or cp1250 (Central Europe), cp1254 (Turkish)" if encoding == "cp1252" else ""
-    return "" if encoding.startswith("utf") else f"{_UNSURE}{neighbours}"
+    others = "cp1250 (Central Europe), cp1254 (Turkish)" if encoding == "cp1252" else "cp1252 (Western)"
+    return "" if encoding.startswith("utf") else f"{_UNSURE} or {others}"
 
 
 def _relation(table: Table, path: Path) -> tuple[list[str], list[str]]:

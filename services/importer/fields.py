@@ -74,10 +74,11 @@ class FieldSpec(BaseModel):
         description='Forms besides -5 that are negative: "minus" is U+2212, "trailing" is 5-, "brackets" is (5).',
     )
     multiply: str | None = Field(None, description="A column to multiply with, such as a quantity.")
-    scale: int | float | Literal["currency"] = Field(
+    scale: int | float | Literal["currency", "hundredths"] = Field(
         1,
         description='A factor: 100 makes cents of units. "currency" is that of the row\'s currency in ISO 4217: '
-        "100 for EUR, 1 for JPY, 1000 for KWD.",
+        '100 for EUR, 1 for JPY, 1000 for KWD. "hundredths" is 100 for every currency, where a system stores '
+        "1500 JPY as 15.00, and 12.345 KWD as 123.45.",
     )
     round: bool = Field(
         False,
@@ -120,7 +121,7 @@ class FieldSpec(BaseModel):
     @property
     def factor(self) -> Decimal:
         """The factor that is the same for all rows."""
-        return Decimal(1 if self.scale == "currency" else str(self.scale))
+        return Decimal({"currency": "1", "hundredths": "100"}.get(str(self.scale), str(self.scale)))
 
     def kind(self, target: Target) -> Target:
         """The type that the value is converted to, for a field whose schema type is ``target``."""

@@ -172,8 +172,8 @@ class Source(File):
                 "row's last change, set changed"
             )
         for key, spec, target in self.readings():
-            if spec.scale == "currency" and (key != "fields.amount" or "currency" not in self.fields):
-                raise ValueError(f'{key}: scale = "currency" is for fields.amount beside fields.currency')
+            if isinstance(spec.scale, str) and (key != "fields.amount" or "currency" not in self.fields):
+                raise ValueError(f'{key}: scale = "{spec.scale}" is for fields.amount beside fields.currency')
             if spec.collect is not None and spec.collect not in self.collect:
                 raise ValueError(f"{key}: there is no [source.collect.{spec.collect}]")
             try:

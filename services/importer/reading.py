@@ -42,7 +42,7 @@ class FieldReader:
     def __init__(
         self, spec: FieldSpec, target: Target, source: Source, collected: Collected, path: str = ""
     ) -> None:
-        code = source.fields.get("currency") if path == "amount" and spec.scale != 1 else None
+        code = source.fields.get("currency") if path == "amount" and spec.scale not in (1, "hundredths") else None
         #: Reads the currency of an amount that is multiplied by its scale.
         self._currency = None if code is None else FieldReader(code, "text", source, collected, "currency")
         self.column = spec.column

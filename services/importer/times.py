@@ -24,7 +24,8 @@ def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> 
     ``form`` None is ISO 8601 with separators (``2026-03-02``, ``2026-03-02 10:00``,
     ``2026-03-02T10:00:00+01:00``), ``unix``, ``unix_ms`` and ``unix_us`` count seconds, milliseconds and
     microseconds since 1970, anything else is a pattern of ``strptime``. ``zone`` applies to times without an
-    offset; a local time that occurs twice when clocks are set back means the first. A day without a time of day
+    offset; a local time that occurs twice when clocks are set back means the first, and one that they skip is
+    rejected, but for midnight, which stands for a day. A day without a time of day
     becomes the first instant that is on this day both in ``zone`` and in UTC, because reports count by UTC days.
     """
     try:
@@ -34,11 +35,19 @@ def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> 
         if zone is None:
             raise BadValue("has no UTC offset, and the mapping has no timezone")
         if isinstance(parsed, datetime):
-            return parsed.replace(tzinfo=zone).astimezone(UTC).isoformat()
+            return _instant(parsed, zone).isoformat()
         begins = datetime.combine(parsed, time(), zone).astimezone(UTC)
         return max(begins, datetime.combine(parsed, time(), UTC)).isoformat()
     except OverflowError:
         raise BadValue("is a time outside of the years 1 to 9999") from None
+
+
+def _instant(local: datetime, zone: tzinfo) -> datetime:
+    """Raises BadValue for a time that no clock of the zone has shown: another zone is meant."""
+    found = local.replace(tzinfo=zone).astimezone(UTC)
+    if found.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None) and local.time() != time():
+        raise BadValue("is a time that the clocks of its time zone skipped: does timezone say where they were?")
+    return found
 
 
 def _parse(value: Any, form: str | None) -> datetime | date:

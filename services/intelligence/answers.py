@@ -78,7 +78,7 @@ class Answer(BaseModel):
     because: list[Reason] | None = Field(None, description="Why, in parts that add up to the score.")
 
 
-Why = Literal["unknown", "withheld", "weightless", "unreached"]
+Why = Literal["unknown", "withheld", "weightless", "unreached", "excluded"]
 
 
 class Answers(BaseModel):
@@ -90,7 +90,8 @@ class Answers(BaseModel):
         None,
         description="Why there are no items. `unknown`: nobody with this id has a relationship (of the kind); "
         "`withheld`: the consumer has not granted the purpose that the tenant's data is used for; `weightless`: "
-        "all relationships weigh 0; `unreached`: nobody else shares them.",
+        "all relationships weigh 0; `unreached`: nobody else shares them; `excluded`: only such are reached as "
+        "may not be an answer: of another category, closed, or without the purpose.",
     )
     reason: Label | None = Field(None, description="The same as a sentence.")
     popular: list[Answer] | None = Field(

@@ -17,6 +17,7 @@ _WHY = {
     "withheld": "the consumer has not granted the purpose that this tenant's data is used for",
     "weightless": "all relationships{of} weigh 0 by these weights",
     "unreached": "nobody else shares these relationships{of}, so the walk leads nowhere",
+    "excluded": "those whom the walk reaches may not be an answer (category, closed, purpose)",
 }
 
 

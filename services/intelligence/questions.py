@@ -194,9 +194,11 @@ class Questions:
         with self.reading() as state:
             tenant = state.known(caller.tenant)
             ranking = rank(tenant, replace(question, among=chosen))
+            if ranking.lack == "excluded" and caller.purpose is not None:
+                # For a credential that is bound to the purpose, nobody is missing.
+                ranking = replace(ranking, lack="unreached")
             document = self._shown(caller, state, tenant, ranking, side, far, id, question)
         if purpose is None or caller.purpose is not None:
-            # For a credential that is bound to the purpose, nobody is missing.
             return document
         return {**document, "left_out": left_out}
 

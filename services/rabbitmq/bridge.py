@@ -14,6 +14,7 @@ from services.rabbitmq.address import check_address
 from services.rabbitmq.inflow import Inflow
 from services.rabbitmq.outflow import Outflow
 from services.rabbitmq.protocols import Connect, Link, Topology
+from shared.contracts.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ class Bridge:
                 group.create_task(asyncio.Event().wait())
         except BaseExceptionGroup as several:
             self._failure = several.exceptions[0]
-            log.critical("the bridge stops: %s", self._failure, exc_info=self._failure)
+            explained = isinstance(self._failure, ConfigurationError)
+            log.critical("the bridge stops: %s", self._failure, exc_info=None if explained else self._failure)
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
             if self._outflow is not None:

@@ -4,7 +4,7 @@ from functools import partial
 
 from services.webhooks.addresses import networks
 from services.webhooks.api import create_app
-from services.webhooks.applications import served
+from services.webhooks.applications import Unreadable, served
 from services.webhooks.endpoints import Endpoints
 from services.webhooks.feed import Feed
 from services.webhooks.leases import Leases
@@ -48,7 +48,7 @@ def run(settings: Settings) -> None:
                 allowed,
                 # A delivery of an erased consumer must not be sent because the ledger is unread.
                 lambda: prepared.problems() or ledger.problems(),
-                partial(served, find=apps.find),
+                partial(served, find=apps.find, unreadable=Unreadable(metrics.unreadable.set).note),
                 Telling(database, apps, metrics.waiting.set, partial(metrics.told, "given_up")).look,
             )
         )

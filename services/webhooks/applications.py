@@ -1,12 +1,16 @@
 """Endpoints of applications: each is held to what its application may have now. Pure, but for reading them."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from services.webhooks.subscription import SCOPES
 from shared.access.apps.model import App, is_app_id
+from shared.access.apps.store import UnreadableApp
 from shared.access.masks import hides
 from shared.http.caller import WEBHOOKS_MANAGE
 from shared.runtime.protocols import Document
+
+log = logging.getLogger(__name__)
 
 
 def application_of(endpoint: Document) -> str | None:
@@ -24,25 +28,60 @@ def narrowed(endpoint: Document, masks: Iterable[str]) -> Document:
     return {**endpoint, "masks": sorted({*own, *masks})}
 
 
+def masks_in(app: Document) -> list[str]:
+    """The masks in the stored document of an application. Where they cannot be read, nothing is sent until they
+    can; then they are asked for again."""
+    masks = app.get("masks")
+    return masks if isinstance(masks, list) else []
+
+
 def hides_consumers(endpoint: Document, app: App | None) -> bool:
     """Whether the ids of consumers are hidden from an endpoint of ``app`` at present: by the masks of the
     application, or by those of the credential that has made the endpoint for it."""
     return hides(narrowed(endpoint, () if app is None else app.masks)["masks"], "consumer_id")
 
 
-def served(endpoints: Sequence[Document], find: Callable[[str], App | None]) -> list[Document]:
+class Unreadable:
+    """Says which applications cannot be read: to ``count`` how many, and in the log each when it becomes one."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        self._count, self._known = count, set[str]()
+
+    def note(self, ids: set[str]) -> None:
+        self._count(len(ids))
+        for id in sorted(ids - self._known):
+            log.error("webhooks: %s; nothing is sent to its endpoints until it can be read", UnreadableApp(id))
+        for id in sorted(self._known - ids):
+            log.warning("webhooks: the application %s can be read again", id)
+        self._known = ids
+
+
+def served(
+    endpoints: Sequence[Document],
+    find: Callable[[str], App | None],
+    unreadable: Callable[[set[str]], None] = lambda _: None,
+) -> list[Document]:
     """The endpoints as they are sent to now. One whose application may not have what it subscribes to
     (suspended, deleted, or without a scope) is ``only_told``: it gets what no application can be refused, and what
     else is queued waits. ``pace`` is the rate at which the application may be sent to. ``find`` finds an
-    application, and may raise Unavailable."""
-    owners = {id for each in endpoints if (id := application_of(each)) is not None}
-    apps = {id: find(id) for id in sorted(owners)}
+    application, and may raise Unavailable. Those of an application that cannot be read (UnreadableApp) are left
+    out: nobody knows what they may have. ``unreadable`` is called with the ids of these."""
+    apps: dict[str, App | None] = {}
+    unread = set[str]()
+    for id in sorted({id for each in endpoints if (id := application_of(each)) is not None}):
+        try:
+            apps[id] = find(id)
+        except UnreadableApp:
+            unread.add(id)
+    unreadable(unread)
     found = []
     for endpoint in endpoints:
-        if (id := application_of(endpoint)) is None:
+        if (owner := application_of(endpoint)) is None:
             found.append(endpoint)
             continue
-        app = apps[id]
+        if owner in unread:
+            continue
+        app = apps[owner]
         now = narrowed(endpoint, () if app is None else app.masks)
         if app is not None:
             now["pace"] = app.limits.webhooks

@@ -23,7 +23,7 @@ from services.webhooks.subscription import topics_of
 from shared.contracts.topics import Topics
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
-from shared.mongo.store import earlier
+from shared.mongo.store import beginning_with, earlier
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.tokens import seal
@@ -71,7 +71,8 @@ class Endpoints:
 
     def all(self, tenant: str) -> list[Document]:
         with translated():
-            return list(self._endpoints.find({"tenant": tenant}, max_time_ms=_QUERY_MS).sort("_id", 1))
+            query = {"_id": beginning_with(endpoint_id(tenant, "")), "tenant": tenant}
+            return list(self._endpoints.find(query, max_time_ms=_QUERY_MS).sort("_id", 1))
 
     def create(
         self,

@@ -32,7 +32,7 @@ def remembered(changes: Iterable[Document]) -> Generator[Ask, Answer, list[Write
         data, tenant = change["data"], change["tenant"]
         id = register_id(tenant, data["consumer_id"])
         # Anybody may name any application in a consent: only the tenant's own are kept.
-        own = (name for name in _applications(data) if name in apps and apps[name]["tenant"] == tenant)
+        own = (name for name in _applications(data) if name in apps and apps[name].get("tenant") == tenant)
         ever = sorted({*known.get(id, []), *own})
         if data.get("erased"):
             if ever:

@@ -9,11 +9,19 @@ from pymongo.errors import DuplicateKeyError
 from services.webhooks.deliveries import LEASES
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
-from shared.mongo.store import server_time
+from shared.mongo.store import beginning_with, server_time
 from shared.runtime.protocols import Document
 
 #: A lease ends so long after its last renewal. An attempt takes at most half of it.
 LEASE = timedelta(seconds=30)
+
+
+#: Each process has a lease of its own, beside those of its endpoints.
+_PROCESS = "process/"
+
+
+def process_lease(owner: str) -> str:
+    return f"{_PROCESS}{owner}"
 
 
 class Leases:
@@ -41,9 +49,10 @@ class Leases:
         return found is not None
 
     def owners(self) -> set[str]:
-        """The processes that hold a lease at present."""
+        """The processes that send at present."""
         with translated():
-            return set(self._leases.distinct("owner", {"until": {"$gte": server_time(self._database)}}))
+            held = {"_id": beginning_with(_PROCESS), "until": {"$gte": server_time(self._database)}}
+            return set(self._leases.distinct("owner", held))
 
     def release(self, endpoint: str) -> None:
         """Let others send for an endpoint at once."""

@@ -38,7 +38,11 @@ class SenderMetrics:
         self.sending = Gauge(
             "kith_webhook_endpoints_sending", "Endpoints that this process sends for.", registry=registry
         )
-
+        self.unreadable = Gauge(
+            "kith_webhook_apps_unreadable",
+            "Applications stored in a form that this version cannot read; nothing is sent to their endpoints.",
+            registry=registry,
+        )
         self.waiting = Gauge(
             "kith_app_receipts_waiting",
             "What applications must be told and can be sent nowhere, counted up to 10,000.",

@@ -10,7 +10,7 @@ again once the feed has reached its end. So each offset is enqueued by one of th
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from services.webhooks.applications import application_of, narrowed
+from services.webhooks.applications import application_of, masks_in, narrowed
 from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery, lane_id
 from services.webhooks.knowing import remembered
@@ -73,7 +73,7 @@ class WebhooksProjection:
             for endpoint in of_tenant:
                 if (id := ids.get(endpoint["_id"])) is not None:
                     if (app := apps.get(owners.get(endpoint["_id"], ""))) is not None:
-                        endpoint = narrowed(endpoint, app["masks"])
+                        endpoint = narrowed(endpoint, masks_in(app))
                     outcome.writes.extend(_enqueue(id, endpoint, lanes.get(id), feeds.get(id), own))
         return outcome
 

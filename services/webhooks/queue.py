@@ -15,6 +15,7 @@ from services.webhooks.post import Answer
 from services.webhooks.schema import KEPT_SECONDS
 from shared.access.apps.compliance import KEPT
 from shared.access.apps.schema import RECEIPTS
+from shared.contracts.events import EPOCH
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
@@ -187,9 +188,15 @@ class Queue:
         """Delete what is older than it is kept, and what is left of deleted endpoints. A fan-out that read an
         endpoint before its deletion enqueues after it, so this is repeated."""
         oldest = now - timedelta(seconds=KEPT_SECONDS)
+        # What was given up was enqueued before. A day more, for clocks that differ.
+        enqueued = (oldest + timedelta(days=1) - EPOCH) // timedelta(milliseconds=1)
+        old = {"state": "failed", "at": {"$lt": enqueued}, "failed": {"$lt": oldest}}
         with translated():
-            self._database[LOG].delete_many({"at": {"$lt": oldest}})
-            self._deliveries.delete_many({"state": "failed", "failed": {"$lt": oldest}})
+            # By endpoint, for which there are indexes: one by time alone would cost each attempt.
+            for endpoint in self._database[LOG].distinct("endpoint"):
+                self._database[LOG].delete_many({"endpoint": endpoint, "at": {"$lt": oldest}})
+            for endpoint in self._deliveries.distinct("endpoint"):
+                self._deliveries.delete_many({"endpoint": endpoint, **old})
             for name in (DELIVERIES, LANES, FEEDS, RANGES):
                 # In this order: what an endpoint has that is created meanwhile must stay.
                 held = self._database[name].distinct("endpoint")

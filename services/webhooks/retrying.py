@@ -8,6 +8,7 @@ from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS
+from services.webhooks.notice import receipt_delivery
 from shared.access.apps.schema import RECEIPTS
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
@@ -36,6 +37,9 @@ def retry(database: Database[Document], endpoint: str, wanted: Wanted) -> int:
     """Send the deliveries of an endpoint that are ``wanted`` as soon as their turn comes. Returns how many. Raises
     Unavailable."""
     of_endpoint = {"endpoint": endpoint, **wanted.single}
+    if wanted.receipt is not None and wanted.delivery is None:
+        # Of all that its endpoint has, found at once.
+        of_endpoint["_id"] = receipt_delivery(endpoint, wanted.receipt)
     count = _reopen(database, {**of_endpoint, "state": "failed"})
     if wanted.single or wanted.waiting:
         count += _hasten(database, endpoint, {**of_endpoint, "state": "queued"})

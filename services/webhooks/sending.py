@@ -13,7 +13,7 @@ from services.webhooks.addresses import Network
 from services.webhooks.beside import Beside
 from services.webhooks.feed import Feed
 from services.webhooks.feeding import Feeding
-from services.webhooks.leases import LEASE, Leases
+from services.webhooks.leases import LEASE, Leases, process_lease
 from services.webhooks.log_reader import LogReader
 from services.webhooks.metrics import SenderMetrics
 from services.webhooks.places import Places
@@ -129,7 +129,7 @@ class Sending:
 
     @property
     def _process(self) -> str:
-        return f"process/{self._owner}"
+        return process_lease(self._owner)
 
     async def _lease(self, endpoints: Sequence[Document], parts: Parts) -> None:
         """Renew, take and give up leases, so that the processes have equal shares."""

@@ -24,7 +24,7 @@ from services.webhooks.turns import Turns, each_of
 from shared.access.apps.compliance import UNINSTALLED, receipt
 from shared.access.apps.model import App
 from shared.access.apps.schema import NOTICES, RECEIPTS
-from shared.access.apps.store import AppStore
+from shared.access.apps.store import AppStore, UnreadableApp
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
@@ -66,6 +66,8 @@ class Telling:
         self._turns: dict[str, Turns] = defaultdict(lambda: Turns(seconds))
         self._kept_at = -1e9
         self._reachable: set[str] = set()
+        #: Applications that cannot be read: notices that concern nobody else wait for them, and hold up no other.
+        self._unread: set[str] = set()
 
     def look(self, endpoints: Sequence[Document]) -> None:
         """Bring notices and receipts as far as they get now. ``endpoints`` are all that there are."""
@@ -73,6 +75,7 @@ class Telling:
         for endpoint in sorted(endpoints, key=lambda each: (each["created"], each["_id"])):
             if (id := application_of(endpoint)) is not None:
                 of_app.setdefault(id, []).append(endpoint)
+        self._unread = {id for id in self._unread if self._read({id})[1]}
         each_of(self._turns["expand"].of(self._tenants()), self._expand_some, _WHAT)
         with translated():
             held = self._receipts.distinct("endpoint", {"state": "queued"})
@@ -104,18 +107,28 @@ class Telling:
         return found
 
     def _expand_some(self, tenant: str) -> None:
-        of_tenant = {"_id": {"$gt": f"{tenant}:", "$lt": f"{tenant};"}}
+        of_tenant: Document = {"_id": {"$gt": f"{tenant}:", "$lt": f"{tenant};"}}
+        if self._unread:
+            of_tenant["apps"] = {"$elemMatch": {"$nin": sorted(self._unread)}}
         with translated():
             notices = list(self._notices.find(of_tenant, max_time_ms=_QUERY_MS).sort("_id", 1).limit(BATCH))
         for notice in notices:
             self._expand(notice)
 
     def _expand(self, notice: Document) -> None:
-        apps = {id: self._apps.find(id) for id in notice["apps"]}
+        apps, unread = self._read(notice["apps"])
+        self._unread |= {*unread}
+        if not apps:
+            return
         made = [receipt(notice, id) for id, app in apps.items() if _concerns(notice, app)]
 
         def transaction(session: ClientSession) -> None:
-            if not self._notices.delete_one({"_id": notice["_id"]}, session=session).deleted_count:
+            same = {"_id": notice["_id"], "apps": notice["apps"]}
+            if unread:
+                done = self._notices.update_one(same, {"$set": {"apps": unread}}, session=session).matched_count
+            else:
+                done = self._notices.delete_one(same, session=session).deleted_count
+            if not done:
                 return  # another process has
             ids = [each["_id"] for each in made]
             # A notice may be made again after a dump was restored, or on the same day.
@@ -125,6 +138,17 @@ class Telling:
                 self._receipts.insert_many(new, session=session)
 
         transact(self._database, transaction)
+
+    def _read(self, ids: Iterable[str]) -> tuple[dict[str, App | None], list[str]]:
+        """These applications, and the ids of those that cannot be read."""
+        apps: dict[str, App | None] = {}
+        unread = []
+        for id in ids:
+            try:
+                apps[id] = self._apps.find(id)
+            except UnreadableApp:
+                unread.append(id)
+        return apps, unread
 
     def _take_back(self, id: str, endpoint: Document | None) -> None:
         """Let receipts wait again whose endpoint was deleted or disabled (None), or that are hidden by now."""

@@ -5,6 +5,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 
+from shared.access.apps.store import UnreadableApp
 from shared.contracts.errors import Stale, Unavailable
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ def each_of(keys: Iterable[str], work: Callable[[str], None], what: str) -> None
             work(key)
         except Stale:
             log.debug("%s: another process was first at %s", what, key)
+        except UnreadableApp as error:
+            log.debug("%s waits at %s: %s", what, key, error)
         except Unavailable:
             raise
         except Exception:

@@ -38,8 +38,8 @@ ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 _validate = ADAPTER.validator.validate_json
 
 _NOT_VISIBLE = (
-    "is empty, begins or ends with white space, or contains a character that is not seen (a control, zero-width "
-    "or direction character); remove it"
+    "is empty, begins or ends with white space, or contains a character that is not seen (a control, zero-width, "
+    "filler or direction character, a variation selector); remove it"
 )
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 

@@ -6,9 +6,6 @@ LARGEST = 10**9
 #: The largest body of any route of any service, after decompression. A constant, because producers depend on it.
 MAX_BODY_BYTES = 1024 * 1024
 
-#: The largest body of any route of any service, after decompression. A constant, because producers depend on it.
-MAX_BODY_BYTES = 1024 * 1024
-
 
 class Most(NamedTuple):
     """Written ``credential/tenant/process``, as in ``2/4/8``."""

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.runtime.runner import Runner
 from shared.runtime.tuning import shorten_switch_interval, tune_gc
 from shared.runtime.watchdog import Hang, Watchdog, hangs
@@ -84,7 +84,8 @@ class Worker:
                 self._runner = runner
                 runner.run(self._stop)
         except BaseException as error:
-            log.critical("the worker stops: %s", error, exc_info=True)
+            # What a setting can mend is said in full by its message.
+            log.critical("the worker stops: %s", error, exc_info=not isinstance(error, ConfigurationError))
             self._failure = error
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -26,7 +25,7 @@ from shared.runtime.runner import Runner
 from shared.settings import Settings
 from tests.support.builders import STRENGTH
 from tests.support.logs import read_topics
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, Deadline
 
 
 class Service:
@@ -63,22 +62,22 @@ class Service:
             "letters": ("dead_letters", {"replayed_at": None, "discarded_at": None}),
             "facts": ("relations", {}),
         }
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = Deadline()
 
         def found() -> dict[str, int]:
             return {n: self.database[queries[n][0]].count_documents(queries[n][1]) for n in counts}
 
-        while found() != counts:
-            assert time.monotonic() < deadline, found()
+        while (now := found()) != counts:
+            deadline.check(now)
             self.runner.step(50)
 
     def settle(self) -> None:
         """Work until everything that was published is stored: the marker comes after it in its partition."""
         before = self.database["dead_letters"].count_documents({"value": b"marker"})
         self.publish(b"marker")
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = Deadline()
         while self.database["dead_letters"].count_documents({"value": b"marker"}) == before:
-            assert time.monotonic() < deadline
+            deadline.check("it did not come")
             self.runner.step(50)
         self.database["dead_letters"].delete_many({"value": b"marker"})
 
@@ -276,9 +275,9 @@ def test_a_message_that_kafka_holds_only_compressed_is_cut(
     chosen.wait(letters=2, facts=1)
 
     # And all of it is published.
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = Deadline()
     while chosen.database["outbox"].find_one():
-        assert time.monotonic() < deadline
+        deadline.check("it did not come")
         chosen.runner.step(50)
     messages = {dict(r.headers)["kith-origin-record"]: r for r in read_topics(real_settings, dead)}
     for number, (value, place) in enumerate(zip(large, places, strict=True), 1):

@@ -39,7 +39,7 @@ from shared.versions.generations import (
     live_version,
 )
 from shared.versions.mongo_registry import MongoRegistry
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, Deadline
 
 SPECS: Collections = {"things": CollectionSpec({}), "dead_letters": CollectionSpec({})}
 ALL: Collections = {**SPECS, **collections_of(SPECS, 2), **collections_of(SPECS, 12)}
@@ -204,10 +204,10 @@ def test_it_has_to_have_topics(real_settings: Settings) -> None:
 
 
 def read(reader: AllPartitionsReader, count: int) -> list[Record]:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = Deadline()
     records: list[Record] = []
     while len(records) < count:
-        assert time.monotonic() < deadline, f"only {len(records)} of {count} records came"
+        deadline.check(f"only {len(records)} of {count} records came")
         for batch in reader.poll(100).records.values():
             records += batch
     return records

@@ -30,7 +30,7 @@ from shared.runtime.protocols import Message, Partition, Polled, Publisher, Read
 from shared.settings import Settings
 from tests.support.builders import recorded
 from tests.support.logs import read_topics
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, Deadline
 
 CLIENTS = ["kafka-python", "librdkafka"]
 
@@ -90,9 +90,9 @@ class Member:
 
 def until(done: Callable[[], bool], *members: Member) -> None:
     # kafka-python 3.0.12 now and then waits 30 s for the answer to a SyncGroup, until its request has timed out.
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = Deadline()
     while not done():
-        assert time.monotonic() < deadline, [(m.mine, len(m.records)) for m in members]
+        deadline.check([(m.mine, len(m.records)) for m in members])
         for member in members:
             member.step()
 
@@ -366,9 +366,9 @@ def test_nor_to_who_follows_a_topic(world: World, request: pytest.FixtureRequest
         tail.skip()
         odd = request.getfixturevalue("odd")
         found: list[Record] = []
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = Deadline()
         while len(found) < 200:
-            assert time.monotonic() < deadline
+            deadline.check("it did not come")
             found += tail.poll(500)
     assert found == odd
 

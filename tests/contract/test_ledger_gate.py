@@ -17,7 +17,7 @@ from tests.support.analytics_driver import get
 from tests.support.builders import OPEN, STRENGTH, TOPICS, event, recorded
 from tests.support.privacy_driver import Services
 from tests.support.relations_driver import NOW, Mongo
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import Deadline
 
 ERASE = event("consumer.erased", "x", "2026-03-01T00:00:00Z", {"consumer_id": "ann", "mode": "delete"})
 
@@ -54,9 +54,9 @@ class Opened:
         return get(self.app, "/v1/relations", {"consumer_id": "ann"}).status_code
 
     def wait(self, condition: str) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = Deadline()
         while not any(condition in problem for problem in self.gate.problems() or ["open"]):
-            assert time.monotonic() < deadline, f"{self.gate.problems()}, not {condition}"
+            deadline.check(f"{self.gate.problems()}, not {condition}")
             time.sleep(0.02)
 
 

@@ -1,6 +1,5 @@
 """One suite for every Reader and Publisher: in memory, and on real Kafka with each client."""
 
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -13,7 +12,7 @@ from shared.kafka.clients import open_publisher, open_reader
 from shared.runtime.protocols import Message, Partition, Publisher, Reader, Record
 from shared.settings import Settings
 from shared.testing.memory import MemoryLog, MemoryPublisher, MemoryReader
-from tests.support.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.waiting import PATIENCE_SECONDS, Deadline, wait_for
 
 
 class Contract(Protocol):
@@ -59,10 +58,10 @@ def world(request: pytest.FixtureRequest) -> Iterator[Contract]:
 
 def assigned(reader: Reader) -> set[Partition]:
     """Poll until both partitions have been given; nothing may be read of them before they are started."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = Deadline()
     found: set[Partition] = set()
     while len(found) < 2:
-        assert time.monotonic() < deadline, "no partitions were assigned"
+        deadline.check("no partitions were assigned")
         polled = reader.poll(100)
         assert not polled.records
         found |= polled.assigned
@@ -70,10 +69,10 @@ def assigned(reader: Reader) -> set[Partition]:
 
 
 def read(reader: Reader, count: int) -> list[Record]:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = Deadline()
     records: list[Record] = []
     while len(records) < count:
-        assert time.monotonic() < deadline, f"only {len(records)} of {count} records came"
+        deadline.check(f"only {len(records)} of {count} records came")
         for batch in reader.poll(100).records.values():
             records += batch
     assert not any(reader.poll(300).records.values()), "more came than was published"
@@ -151,11 +150,11 @@ def test_a_paused_partition_goes_on_where_it_was(world: Contract) -> None:
     )
     for partition in partitions:
         world.reader.start(partition, 0)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = Deadline()
     records: dict[Partition, list[Record]] = {partition: [] for partition in partitions}
     turns = cycle(sorted(partitions))
     while sum(map(len, records.values())) < 4000:
-        assert time.monotonic() < deadline, {str(p): len(batch) for p, batch in records.items()}
+        deadline.check({str(p): len(batch) for p, batch in records.items()})
         paused = next(turns)
         world.reader.pause([paused])
         first = world.reader.poll(100).records
@@ -211,9 +210,9 @@ def test_what_was_fetched_before_a_pause_comes_after_it(world: Contract, others:
     found: dict[Partition, list[int]] = {one: [], other: []}
 
     def poll_until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = Deadline()
         while not condition():
-            assert time.monotonic() < deadline, {partition: len(came) for partition, came in found.items()}
+            deadline.check({partition: len(came) for partition, came in found.items()})
             for partition, batch in world.reader.poll(100).records.items():
                 found[partition] += [record.offset for record in batch]
 

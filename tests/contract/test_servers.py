@@ -1,6 +1,5 @@
 """The embedded servers are the real ones: messages and transactions work, data outlives stop and kill."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from shared.local.mongo import MongoServer
 from shared.local.processes import ProcessFailed, free_ports, is_free
 from shared.local.servers import Servers
 from tests.conftest import Addresses
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, Deadline
 
 TOPIC = "greetings"
 
@@ -40,9 +39,9 @@ def values(bootstrap: str, **options: str) -> list[bytes]:
     consumer.assign([partition])
     end = consumer.end_offsets([partition])[partition]
     found: list[bytes] = []
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = Deadline()
     while len(found) < end:
-        assert time.monotonic() < deadline, f"only {len(found)} of {end} messages came"
+        deadline.check(f"only {len(found)} of {end} messages came")
         found += [record.value for records in consumer.poll(1000).values() for record in records]
     consumer.close()
     return found

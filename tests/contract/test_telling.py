@@ -35,8 +35,8 @@ from services.webhooks.telling import Telling
 from shared.access.apps.compliance import KEPT, erased
 from shared.access.apps.mongo import MongoApps
 from shared.access.apps.notices import MongoNotices, MongoReceipts
+from shared.access.apps.schema import APPS, NOTICES, RECEIPTS, REGISTER
 from shared.access.apps.schema import COLLECTIONS as APPLICATIONS
-from shared.access.apps.schema import NOTICES, RECEIPTS, REGISTER
 from shared.mongo.store import prepare
 from shared.observability.metrics import new_registry
 from shared.runtime.protocols import Document
@@ -424,3 +424,29 @@ def test_receipts_of_a_tenant_are_paged_latest_first(world: World) -> None:
     assert [each["at"] for each in whole] == sorted((each["at"] for each in whole), reverse=True)
     assert world.receipts.page("other", app.id, None, 10, None) == []
     assert len(world.receipts.page("default", app.id, "waiting", 10, None)) == 5
+
+
+def test_an_application_that_cannot_be_read_holds_up_no_other(world: World, there: Receiver) -> None:
+    broken, one = world.approved().app, world.approved().app
+    for app in (broken, one):
+        world.endpoint(app.id, f"{there.url}/{app.id}")
+    # More than are looked at in a turn, before those of the other in the order of ids, or together with them.
+    for number in range(NOTICES_AT_ONCE + 10):
+        world.erase(f"b{number}", broken.id)
+    world.erase("both", broken.id, one.id)
+    world.erase("ada", one.id)
+    stored = world.database[APPS].find_one({"_id": broken.id})
+    assert stored is not None
+    # As a version would store it that has other secrets.
+    later = {**stored, "secrets": [{"key": "x"}]}
+    world.database[APPS].replace_one({"_id": broken.id}, later)
+    with world.sending():
+        wait_for("the other's", lambda: settled(world, one.id, 2))
+    assert {each.path for each in there.received} == {f"/hook/{one.id}"}
+    assert world.states(broken.id) == []
+    assert world.database[NOTICES].count_documents({"apps": [broken.id]}) == NOTICES_AT_ONCE + 11
+    world.database[APPS].replace_one({"_id": broken.id}, stored)
+    with world.sending():
+        wait_for("its own", lambda: settled(world, broken.id, NOTICES_AT_ONCE + 11))
+    assert world.database[NOTICES].count_documents({}) == 0
+    assert settled(world, one.id, 2)

@@ -1,6 +1,5 @@
 """The logs in Kafka as they are, and what a pure fold makes of them. Shares no code with the services."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from shared.kafka.python_client.reader import connection, partitions_of
 from shared.runtime.dead_letters import REPLAY_OF
 from shared.settings import Settings
 from tests.fault.load import POISON
+from tests.support.waiting import Deadline
 
 Document = dict[str, Any]
 Place = tuple[str, int]
@@ -47,9 +47,9 @@ def read_log(settings: Settings, topics: Iterable[str]) -> Log:
         consumer.seek_to_beginning(*places)
         log: Log = {(tp.topic, tp.partition): [] for tp in places}
         left = {tp for tp, end in ends.items() if end}
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = Deadline(_PATIENCE_SECONDS)
         while left:
-            assert time.monotonic() < deadline, f"{sorted(left)} could not be read to the end"
+            deadline.check(f"{sorted(left)} could not be read to the end")
             for tp, records in consumer.poll(timeout_ms=500).items():
                 place = (tp.topic, tp.partition)
                 log[place] += [

@@ -23,6 +23,7 @@ from tests.fault.load import Item, Load
 from tests.fault.nodes import Kafka, Mongo, nodes_of
 from tests.fault.watch import Watch
 from tests.support.paths import ROOT
+from tests.support.waiting import Late
 
 SESSION_SECONDS = 3.0
 #: Long enough for a dead member's session, a restarted broker and a slow machine.
@@ -136,8 +137,8 @@ class System:
         seconds: float = PATIENCE_SECONDS,
         may_end: Iterable[Process] = (),
     ) -> None:
-        """Wait for ``condition``. Raises AssertionError with the workers' logs when it does not come about, or
-        when a worker ends that should not."""
+        """Wait for ``condition``. Raises Late with the workers' logs when it does not come about, and plain
+        AssertionError when a worker ends that should not."""
         deadline = time.monotonic() + seconds
         spared = list(may_end)
         while True:
@@ -150,9 +151,7 @@ class System:
                 if worker not in spared and not worker.running:
                     raise AssertionError(f"{worker.name} ended with {worker.ending} before {what}\n{self.tails()}")
             if time.monotonic() > deadline:
-                raise AssertionError(
-                    f"{what} did not come about within {seconds:.0f} s\n{self.held()}\n{self.tails()}"
-                )
+                raise Late(f"{what} did not come about within {seconds:.0f} s\n{self.held()}\n{self.tails()}")
             time.sleep(0.1)
 
     @property
@@ -233,7 +232,7 @@ class System:
         try:
             self.wait("the end of all work", drained, seconds)
         except AssertionError as error:
-            raise AssertionError(f"{left}\n{error}") from None
+            raise type(error)(f"{left}\n{error}") from None
 
     def acknowledged(self) -> Counter[bytes]:
         return Counter(message.value for load in self._loads for message in load.sent)

@@ -33,7 +33,7 @@ from shared.runtime.protocols import Document, Message, Partition
 from shared.settings import Settings
 from shared.vault.open import vault_in
 from tests.support.logs import read_topics
-from tests.support.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.waiting import PATIENCE_SECONDS, Deadline, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,9 +115,9 @@ def behind(settings: Settings, database: Database[Document]) -> str:
 def wait_until_drained(settings: Settings, database: Database[Document]) -> None:
     """Until every event is stored and every change counted. Looks twice: while the first look lasts, changes
     may be published after the end of their log was asked for."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = Deadline()
     while (left := behind(settings, database)) or (left := behind(settings, database)):
-        assert time.monotonic() < deadline, f"after {PATIENCE_SECONDS:.0f} s: {left}"
+        deadline.check(f"after {PATIENCE_SECONDS:.0f} s: {left}")
         time.sleep(0.25)
 
 

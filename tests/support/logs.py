@@ -1,12 +1,11 @@
 """What lies in topics of a real Kafka."""
 
-import time
 from contextlib import closing
 
 from shared.kafka.python_client.reader import open_outside, partitions_of, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import Deadline
 
 
 def read_topics(settings: Settings, *topics: str) -> list[Record]:
@@ -18,9 +17,9 @@ def read_topics(settings: Settings, *topics: str) -> list[Record]:
         left = {place for place, end in ends.items() if end}
         reader.assign(places)
         reader.seek_to_beginning(*places)
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = Deadline()
         while left:
-            assert time.monotonic() < deadline, f"{', '.join(topics)} cannot be read to the end"
+            deadline.check(f"{', '.join(topics)} cannot be read to the end")
             for place, batch in reader.poll(timeout_ms=500).items():
                 found += [record_of(Partition(*place), record) for record in batch]
             left = {place for place in left if reader.position(place) < ends[place]}

@@ -30,7 +30,7 @@ from shared.runtime.protocols import Document
 from shared.settings import Settings
 from tests.support.measures_world import NOW
 from tests.support.production import ProductionKafka, ProductionMongo, make_secrets, settings_of
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, Deadline
 
 ROOT = Path(__file__).parents[2]
 ADMIN = ("admin", "the-password-of-an-administrator")
@@ -122,9 +122,9 @@ def make_administrator(folder: Path, port: int) -> None:
 
 
 def wait_for(what: str, condition: Callable[[], object], logs: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = Deadline()
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come: {logs()[-3000:]}"
+        deadline.check(f"{what} did not come: {logs()[-3000:]}")
         assert "not authorized" not in logs(), logs()[-3000:]
         time.sleep(0.1)
 

@@ -61,9 +61,9 @@ class Answer:
 
 #: "walk": the random walk. "popularity": the answers are the most popular ones, as nothing better is known.
 Basis = Literal["walk", "popularity"]
-#: Why an answer is not the walk's: the id has no relationship (of the kind); all its relationships weigh 0; or
-#: the walk reaches nobody who may be an answer.
-Lack = Literal["unknown", "weightless", "unreached"]
+#: Why an answer is not the walk's: the id has no relationship (of the kind); all its relationships weigh 0;
+#: the walk reaches nobody; or only such as may not be an answer.
+Lack = Literal["unknown", "weightless", "unreached", "excluded"]
 
 
 @dataclass(frozen=True, slots=True)

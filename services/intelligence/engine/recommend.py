@@ -33,7 +33,7 @@ def recommend(graph: Graph, side: Side, id: str, question: Question) -> Ranking:
     scores = wholes * popularity_factors(graph, other(side), question.beta) / SCALE
     found = int((scores > 0).sum())
     if not found:
-        return _instead(graph, side, id, question, "unreached", walk.sampled)
+        return _instead(graph, side, id, question, _nowhere(walk, question), walk.sampled)
     chosen = best(scores, graph.names[other(side)].ids, question.limit)
     return Ranking(answers(walk, chosen, wholes, question), "walk", None, found, walk.sampled)
 
@@ -117,6 +117,13 @@ def answers(walk: Walk, numbers: Sequence[int], wholes: Floats, question: Questi
         )
         for number, reason, strength in zip(numbers, reasons, strengths, strict=True)
     )
+
+
+def _nowhere(walk: Walk, question: Question) -> Lack:
+    """Why the walk has no answer: it reaches nobody, or only such as may not be one."""
+    if question.among is None:
+        return "unreached"
+    return "excluded" if candidates(walk, replace(question, among=None)).any() else "unreached"
 
 
 def _instead(graph: Graph, side: Side, id: str, question: Question, lack: Lack, sampled: bool = False) -> Ranking:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.intelligence.engine.answers import Answer, Ranking
+from services.intelligence.engine.answers import Answer, Lack, Ranking
 from services.intelligence.engine.graph import Graph
 from services.intelligence.engine.question import Question, Side, other
 from services.intelligence.engine.ranking import best
@@ -32,6 +32,7 @@ def similar(graph: Graph, side: Side, id: str, question: Question) -> Ranking:
     wholes = summed(met, parts, names.room)
     shared = counted(met, names.room)
     wholes[number] = 0
+    lack: Lack = "excluded" if wholes.any() else "unreached"
     if question.among is not None:
         wholes[~graph.mask(side, question.among)] = 0
     scores = wholes * popularity_factors(graph, side, question.beta) / SCALE
@@ -47,4 +48,4 @@ def similar(graph: Graph, side: Side, id: str, question: Question) -> Ranking:
         )
         for each in best(scores, names.ids, question.limit)
     )
-    return Ranking(answers, "walk", None if found else "unreached", found, sampled)
+    return Ranking(answers, "walk", None if found else lack, found, sampled)

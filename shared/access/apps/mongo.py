@@ -1,5 +1,6 @@
 """Applications in MongoDB: the collections ``apps`` and ``app_keys``."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -12,15 +13,17 @@ from pymongo.read_concern import ReadConcern
 
 from shared.access.apps.model import App, Limits, RevokedToken, Secret
 from shared.access.apps.schema import APPS, NOTICES, PUBLIC_KEYS
-from shared.access.apps.store import PublicKey
+from shared.access.apps.store import PublicKey, UnreadableApp
 from shared.contracts.errors import Stale
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
 from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
 
+log = logging.getLogger(__name__)
+
 _PARTS = {"secrets": Secret, "revoked": RevokedToken}
-_FIELDS, _LIMITS = ({field.name for field in fields(kind)} for kind in (App, Limits))
+_LISTS = ("scopes", "masks", "secrets", "revoked")
 _USUAL = Limits()
 
 
@@ -55,9 +58,14 @@ class MongoApps:
 
     def all(self, tenant: str) -> list[App]:
         with translated():
-            return [
-                app_in(found) for found in self._apps.find({"tenant": tenant}).sort([("created", 1), ("_id", 1)])
-            ]
+            found = list(self._apps.find({"tenant": tenant}).sort([("created", 1), ("_id", 1)]))
+        apps = []
+        for each in found:
+            try:
+                apps.append(app_in(each))
+            except UnreadableApp as error:
+                log.error("%s; it is left out of the list", error)
+        return apps
 
     def replace(self, before: App, after: App) -> bool:
         match = {"_id": before.id, "revision": before.revision}
@@ -108,11 +116,22 @@ def document_of(app: App) -> Document:
 
 
 def app_in(document: Document) -> App:
-    """The application in a stored document. What a later version has added is not read."""
-    known: dict[str, Any] = {name: value for name, value in document.items() if name in _FIELDS}
-    for name, value in known.items():
-        if isinstance(value, list):
-            part = _PARTS.get(name)
-            known[name] = tuple(value if part is None else (part(**each) for each in value))
-    limits = {name: value for name, value in document["limits"].items() if name in _LIMITS}
-    return App(id=document["_id"], **{**known, "limits": Limits(**limits)})
+    """The application in a stored document. What a later version has added is not read. Raises UnreadableApp."""
+    try:
+        known = _known(App, document)
+        for name, kind in _PARTS.items():
+            known[name] = [kind(**_known(kind, each)) for each in known.get(name, ())]
+        lists = {name: tuple(value) for name, value in known.items() if isinstance(value, list)}
+        limits = Limits(**_known(Limits, document["limits"]))
+        app = App(id=document["_id"], **{**known, **lists, "limits": limits})
+    except (AttributeError, KeyError, TypeError):
+        raise UnreadableApp(str(document["_id"])) from None
+    # Others that decide about access are taken apart without being looked at: a text, for one, has members, too.
+    if not all(isinstance(getattr(app, name), tuple) for name in _LISTS):
+        raise UnreadableApp(app.id)
+    return app
+
+
+def _known(kind: type, stated: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(kind)}
+    return {name: value for name, value in stated.items() if name in names}

@@ -85,7 +85,8 @@ _RECEIPT = object_schema(
 #: A notice is deleted once it has its receipts; a receipt expires a while after it was settled. The register is
 #: written by the partition of the consumer's changes.
 TELLING: Collections = {
-    NOTICES: CollectionSpec(_NOTICE),
+    # Whether there is one that concerns a deleted application: each second, while it has endpoints.
+    NOTICES: CollectionSpec(_NOTICE, indexes=((("apps", 1),),)),
     RECEIPTS: CollectionSpec(
         _RECEIPT,
         indexes=(

@@ -6,6 +6,16 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from shared.access.apps.model import App
+from shared.contracts.errors import Unavailable
+
+
+class UnreadableApp(Unavailable):
+    """What is stored of an application is of another form than this version reads: a newer version has written it,
+    or somebody by hand. It is unavailable until a process can read it; no other application is concerned."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"the application {id} is stored in a form that this version cannot read")
+        self.id = id
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +37,11 @@ class AppStore(Protocol):
     def insert(self, app: App) -> bool:
         """Store a new application. Returns False when one with this id exists."""
 
-    def find(self, id: str) -> App | None: ...
+    def find(self, id: str) -> App | None:
+        """Raises UnreadableApp, too."""
 
     def all(self, tenant: str) -> list[App]:
-        """Every application of a tenant, oldest first."""
+        """Every application of a tenant that can be read, oldest first."""
 
     def replace(self, before: App, after: App) -> bool:
         """Store ``after`` if the stored application still has the revision of ``before``. Returns whether it

@@ -9,12 +9,14 @@ from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.python_client.headers import read_any_header_name
+from shared.kafka.python_client.pace import Pace
 from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers, record_of
 from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 
 _LOOK_SECONDS = 30.0
+_BUSY_MS = 100
 _MOST_RECORDS = 500
 
 
@@ -40,9 +42,10 @@ class CommittedLog:
                 auto_offset_reset="none",
                 isolation_level="read_committed",
                 max_poll_records=_MOST_RECORDS,
-                fetch_max_wait_ms=100,
+                fetch_max_wait_ms=_BUSY_MS,
                 allow_auto_create_topics=False,
             )
+        self._pace = Pace(self._consumer, _BUSY_MS)
         try:
             self._look()
             with reaching_brokers():
@@ -60,6 +63,7 @@ class CommittedLog:
         with reaching_brokers():
             try:
                 found = self._consumer.poll(timeout_ms=timeout_ms)
+                self._pace.polled(found)
             except KafkaError as error:
                 if not error.retriable:
                     raise

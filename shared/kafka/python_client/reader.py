@@ -27,6 +27,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.bounds import ANSWER_SECONDS, LogBounds
 from shared.kafka.python_client.headers import read_any_header_name
 from shared.kafka.python_client.joining import EvenAssignor, joining, read_while_joining
+from shared.kafka.python_client.pace import Pace
 from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS, avoid_silent_brokers
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 # Room for the largest record of the input topics and the headers of its dead letter.
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _MIRROR_SECONDS = 1.0
+_BUSY_MS = 20
 #: Errors that a retry cannot mend.
 LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -168,15 +170,14 @@ class KafkaReader:
                 session_timeout_ms=settings.session_timeout_ms,
                 # Members learn from it that another one joins.
                 heartbeat_interval_ms=min(1_000, settings.session_timeout_ms // 3),
-                # kafka-python leaves partitions with buffered records out of a fetch, and has one fetch in flight.
-                # While that waits for idle partitions, nothing is fetched from the busy ones.
-                fetch_max_wait_ms=20,
+                fetch_max_wait_ms=_BUSY_MS,
                 allow_auto_create_topics=False,
             )
             # kafka-python may join the group before it knows the topics' partitions, and then assign none: a
             # metadata request that was already in flight answers for the new one. So the partitions are fetched
             # first.
             self._check(topics)
+        self._pace = Pace(self._consumer, _BUSY_MS)
         self._listener = _Listener(self._consumer)
         #: The offset after the last record returned by poll.
         self._delivered: dict[TopicPartition, int] = {}
@@ -204,6 +205,7 @@ class KafkaReader:
     def _fetch(self, timeout_ms: int) -> dict[Partition, list[Record]]:
         try:
             found = self._consumer.poll(timeout_ms=timeout_ms)
+            self._pace.polled(found)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError, LogTruncationError) as error:
             raise ConfigurationError(f"the log does not contain the offset to continue at: {error}") from error
         except KafkaError as error:
@@ -225,6 +227,7 @@ class KafkaReader:
         first, end = self._ends(tp)
         start = first if offset is None else offset
         self._bounds.check(partition, start, first, end)
+        self._pace.hurry()
         self._delivered[tp] = start
         try:
             self._consumer.seek(tp, start)
@@ -252,6 +255,7 @@ class KafkaReader:
 
     def resume(self, partitions: Iterable[Partition]) -> None:
         self._consumer.resume(*self._still_assigned(partitions))
+        self._pace.hurry()
 
     def _unpark(self) -> None:
         """Return records that were fetched before a pause.

@@ -8,11 +8,13 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from shared.contracts.errors import Unavailable
+from shared.kafka.python_client.pace import Pace
 from shared.kafka.python_client.reader import connection, open_outside, partitions_of, reaching_brokers, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 
 _LOOK_SECONDS = 30.0
+_BUSY_MS = 100
 
 
 class KafkaProbe:
@@ -52,7 +54,8 @@ class KafkaTail:
     """Reads records published from now on, in all partitions of ``topics``, outside any consumer group."""
 
     def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
-        self._consumer = open_outside(settings, auto_offset_reset="latest", fetch_max_wait_ms=100)
+        self._consumer = open_outside(settings, auto_offset_reset="latest", fetch_max_wait_ms=_BUSY_MS)
+        self._pace = Pace(self._consumer, _BUSY_MS)
         self._topics = list(topics)
         self._looked_at = 0.0
         self._assigned: set[TopicPartition] = set()
@@ -63,6 +66,7 @@ class KafkaTail:
             if time.monotonic() - self._looked_at > _LOOK_SECONDS:
                 self._look()
             found = self._consumer.poll(timeout_ms=timeout_ms)
+            self._pace.polled(found)
         return [record_of(Partition(tp.topic, tp.partition), r) for tp, batch in found.items() for r in batch]
 
     def skip(self) -> None:

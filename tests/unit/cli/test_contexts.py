@@ -95,6 +95,29 @@ def talk(*arguments: str, needed: Any = ("kafka", "mongo")) -> tuple[Settings | 
 # The file
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("kith status --context ", {"one", "two"}),
+        ("kith --context t", {"two"}),
+        ("kith logs ", set()),
+        ("kith logs --context one ", {"relations"}),
+        ("kith --context two logs ", {"mongo"}),
+    ],
+)
+def test_a_shell_offers_the_stacks_that_run_and_their_logs(tmp_path: Path, line: str, offered: set[str]) -> None:
+    for name, log in (("one", "relations"), ("two", "mongo")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{log}.log").touch()
+    with stack(asked="one") as one, stack(asked="two") as two:
+        for process, name in ((one, "one"), (two, "two")):
+            file: Path = process.path  # type: ignore[attr-defined]
+            file.write_text(json.dumps({**json.loads(file.read_text()), "logs": str(tmp_path / name)}))
+        asked = {"_KITH_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        done = CliRunner().invoke(app, [], prog_name="kith", env=asked)
+    assert set(done.stdout.split()) == offered
+
+
 def test_a_context_is_readable_by_its_owner_only_and_ends_with_its_stack(state: Path) -> None:
     with stack() as process:
         files = [path for path in state.iterdir() if path.suffix == ".json"]

@@ -88,7 +88,16 @@ def test_a_mistyped_command_is_answered_with_the_nearest(capsys: pytest.CaptureF
 
 @pytest.mark.parametrize(
     ("line", "offered"),
-    [("kith dea", {"dead-letters"}), ("kith dead-letters re", {"replay"}), ("kith up --port", {"--port-base"})],
+    [
+        ("kith dea", {"dead-letters"}),
+        ("kith dead-letters re", {"replay"}),
+        ("kith up --port", {"--port-base"}),
+        ("kith keys api create --scope consumers:", {"consumers:read"}),
+        ("kith export relations prov", {"providers"}),
+        ("kith export measures/rfm", {"measures/rfm", "measures/rfm-consumers"}),
+        ("kith export relations --format p", {"parquet"}),
+        ("kith up --workers ana", {"analytics="}),
+    ],
 )
 def test_a_shell_completes_commands_and_options(line: str, offered: set[str]) -> None:
     words = line.split()

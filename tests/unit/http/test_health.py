@@ -1,6 +1,7 @@
 """A worker that does not get on is not ready, and says where it hangs."""
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from shared.contracts.errors import Unavailable
+from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.observability.dead_letter_log import DeadLetterLog
 from shared.observability.logs import Logfmt
 from shared.runtime.partition_state import InFlightCommit, PartitionState
@@ -276,3 +277,24 @@ def test_a_flood_of_dead_letters_does_not_flood_the_log(caplog: pytest.LogCaptur
     kith.drain()
     assert len(caplog.records) == 102
     assert "count=400" in Logfmt().format(caplog.records[-1])
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"), [(ConfigurationError("the topic is another one"), False), (KeyError("x"), True)]
+)
+def test_a_stack_is_logged_only_of_what_its_message_does_not_explain(
+    error: Exception, shown: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build() -> Runner:
+        raise error
+
+    told: list[int] = []
+    monkeypatch.setattr("shared.runtime.worker.os.kill", lambda _, number: told.append(number))
+    worker = Worker(build)
+    worker.start()
+    wait_equal(lambda: told, [signal.SIGTERM])
+    with pytest.raises(type(error)):
+        worker.stop()
+    (line,) = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert ("Traceback" in Logfmt().format(line)) is shown
+    assert f"the worker stops: {error}" in line.getMessage()

@@ -228,6 +228,6 @@ def test_following_waits_for_servers_and_ends_by_ctrl_c_with_its_report(
     assert "kith capture: waiting: no broker answers" in result.stderr
     first, note, last = result.stdout.splitlines()
     assert first == "9 records read, 6 events accepted, 2 rejected, 0 records behind"
-    assert note.startswith("  note: 1 changes of rows do not say what they were before")
+    assert note.startswith("  note: changes that do not say what their row was before: 1.")
     assert last == f"Rejected changes, with their reasons: {rejects}"
     assert (len(recorder.messages), len(rejected(rejects)), log.closed) == (6, 2, 2)

@@ -156,6 +156,15 @@ def test_an_apostrophe_in_a_word_is_no_east_asian_character(tmp_path: Path, text
     assert document["source"][0]["encoding"] == encoding
 
 
+@pytest.mark.parametrize(
+    "sign", ["°C", " °C", "µm", "m²", "½", "§ 1", "±1", "£", "€/kg", "®", "Nº", "»", "1\u00a0000"]
+)
+def test_a_sign_alone_is_no_chinese_character(tmp_path: Path, sign: str) -> None:
+    rows = "".join(f"2025-03-02;c{n};p;{n}{sign}\n" for n in range(5))
+    document, _ = written(tmp_path, "v.csv", f"date;customer;shop;note\n{rows}".encode("cp1252"))
+    assert document["source"][0]["encoding"] == "cp1252"
+
+
 def test_people_become_consumers_and_what_is_not_known_stays_out(tmp_path: Path) -> None:
     text = "customer_id,First Name,E-Mail,City,favourite colour\n1,Ana,ana@example.org,Berlin,blue\n"
     document, mapping = written(tmp_path, "people.csv", text.encode())

@@ -209,6 +209,14 @@ def test_the_scale_of_a_currency_is_its_own(tmp_path: Path) -> None:
     assert "no currency of ISO 4217" in bad["QQQ"]
 
 
+def test_hundredths_of_every_currency_are_its_minor_units_as_in_tables_of_sap(tmp_path: Path) -> None:
+    cells = {"JPY": "15.00", "KWD": "123.45", "EUR": "12.50", "HUF": "1500"}
+    found, bad = by_currency(tmp_path, cells, '"hundredths"')
+    assert (found, bad) == ({"JPY": 1_500, "KWD": 12_345, "EUR": 1_250, "HUF": 150_000}, {})
+    _, bad = by_currency(tmp_path, {"KWD": "12.345"}, '"hundredths"')
+    assert set(bad) == {"KWD"}
+
+
 def test_two_decimals_for_every_currency_are_read(tmp_path: Path) -> None:
     """As databases write them: 1500.00 JPY. Three zeros may be a group of thousands, and a fixed scale says itself
     how many decimals there are."""

@@ -122,6 +122,39 @@ def test_a_time_of_day_is_that_time() -> None:
     assert to_time("01.03.2024 00:00", "%d.%m.%Y %H:%M", ZoneInfo("Europe/Berlin")) == "2024-02-29T23:00:00+00:00"
 
 
+@pytest.mark.parametrize(
+    ("text", "zone"),
+    [
+        ("2026-03-29 02:00", "Europe/Berlin"),
+        ("2026-03-29 02:30", "Europe/Berlin"),
+        ("2026-03-08 02:59:59", "America/New_York"),
+        ("2026-10-04 02:15", "Australia/Lord_Howe"),
+    ],
+)
+def test_a_time_that_clocks_skipped_is_in_another_zone(text: str, zone: str) -> None:
+    with pytest.raises(BadValue, match="skipped"):
+        to_time(text, None, ZoneInfo(zone))
+    assert to_time(text, None, UTC) == datetime.fromisoformat(f"{text}+00:00").isoformat()
+
+
+def test_a_time_that_clocks_show_twice_is_the_first_and_a_skipped_midnight_is_its_day() -> None:
+    assert to_time("2026-10-25 02:30", None, ZoneInfo("Europe/Berlin")) == "2026-10-25T00:30:00+00:00"
+    assert to_time("2018-11-04 00:00", None, ZoneInfo("America/Sao_Paulo")) == "2018-11-04T03:00:00+00:00"
+
+
+@given(st.datetimes(datetime(1975, 1, 1), datetime(2100, 1, 1)), st.sampled_from(ZONES))  # noqa: DTZ001 - local
+def test_a_time_of_a_zone_is_what_its_clocks_showed_or_is_rejected(local: datetime, zone: str) -> None:
+    there = ZoneInfo(zone)
+    try:
+        found = datetime.fromisoformat(to_time(local.isoformat(" "), None, there))
+    except BadValue:
+        around = (local.replace(tzinfo=there, fold=fold).astimezone(UTC).astimezone(there) for fold in (0, 1))
+        assert all(each.replace(tzinfo=None) != local for each in around)
+    else:
+        shown = found.astimezone(there).replace(tzinfo=None)
+        assert shown == local or (local.hour, local.minute) == (0, 0)
+
+
 @pytest.mark.parametrize("form", ["%H:%M", "%d.%m.", "%Y-%m", "DD.MM.YYYY", "%Q", "%"])
 def test_a_pattern_says_year_month_and_day(form: str) -> None:
     with pytest.raises(ValueError, match="format"):

@@ -122,6 +122,18 @@ def test_for_a_credential_that_is_bound_to_the_purpose_nobody_is_missing(service
     assert answers[0] == answers[1]
 
 
+def test_why_nobody_is_left_is_said_but_not_to_a_credential_that_is_bound(service: MemoryIntelligence) -> None:
+    none = RecommendQuery(consumer_id="c1", category="none")
+    found = service.questions.recommend(EVERYTHING, "consumer", "c1", none)
+    assert (found["items"], found["lack"]) == ([], "excluded")
+    assert "may not be an answer" in found["reason"]
+    lacks = []
+    for caller in (EVERYTHING, replace(EVERYTHING, purpose="post")):
+        query = RecommendQuery(provider_id="p0", purpose="post")
+        lacks.append(service.questions.recommend(caller, "provider", "p0", query)["lack"])
+    assert lacks == ["excluded", "unreached"]
+
+
 def test_a_category_limits_providers_only(service: MemoryIntelligence) -> None:
     query = SimilarQuery(provider_id="p0", category="bar")
     assert [i["provider_id"] for i in service.questions.similar(EVERYTHING, "provider", "p0", query)["items"]] == [

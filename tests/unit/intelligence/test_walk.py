@@ -183,6 +183,18 @@ def test_those_among_are_the_only_answers_and_change_no_score() -> None:
     assert only.answers == free.answers[1::2]
 
 
+def test_who_may_not_be_an_answer_is_not_said_to_be_out_of_reach() -> None:
+    graph = build({**market(4), ("alone", "lonely"): {"view": {"2025-01": {"count": 1}}}})
+    nobody = Question(MONTH, among=frozenset({"nobody"}))
+    assert recommend(graph, "consumer", "c1", nobody).lack == "excluded"
+    assert recommend(graph, "consumer", "alone", nobody).lack == "unreached"
+    assert recommend(graph, "consumer", "alone", Question(MONTH)).lack == "unreached"
+    assert similar(graph, "consumer", "c1", nobody).lack == "excluded"
+    assert similar(graph, "consumer", "alone", nobody).lack == "unreached"
+    everybody = Question(MONTH, among=frozenset(graph.names["provider"].ids))
+    assert recommend(graph, "consumer", "c1", everybody).lack is None
+
+
 def test_the_unknown_get_what_is_popular() -> None:
     pairs = market(5)
     graph = build(pairs)

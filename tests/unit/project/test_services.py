@@ -155,6 +155,11 @@ def test_a_page_names_every_service(page: str) -> None:
     assert [name for name in SERVICES if name not in text] == [], f"docs/{page}"
 
 
+def test_the_least_rights_of_each_user_are_stated_once() -> None:
+    rows = re.findall(r"^\| (\w+) \|", (ROOT / "docs/how-to/least-rights.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(["service", *SERVICES, OPERATOR])
+
+
 @each_service
 def test_a_service_has_its_page_of_the_api(name: str) -> None:
     assert (ROOT / "docs/reference/api" / f"{name}.md").is_file(), f"docs/reference/api/{name}.md"

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from services.apps.registry import Registered
-from services.webhooks.applications import application_of, must_wait, served
+from services.webhooks.applications import Unreadable, application_of, must_wait, served
 from services.webhooks.placing import DISABLED, HIDDEN, NO_ENDPOINT, told_at
+from shared.access.apps.model import App
+from shared.access.apps.store import UnreadableApp
 from tests.support.apps import Platform
 
 Change = Callable[[Platform, Registered], object]
@@ -99,3 +101,26 @@ def test_a_receipt_goes_to_no_endpoint_that_would_hold_it_back_for_ever() -> Non
         assert told_at(known, [masked, open_one], "acme", named=True).endpoint == open_one
         assert told_at(known, [masked], "acme", named=True).reason == HIDDEN
         assert told_at(known, [masked, open_one], "acme", named=False).endpoint == masked
+
+
+def test_an_application_that_cannot_be_read_concerns_its_own_endpoints_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    platform = Platform()
+    one, other = (platform.approved("webhooks:manage", "relations:read").app for _ in range(2))
+    every = [endpoint(each, "relation.changed") for each in (one.id, other.id, "dev12345")]
+    broken = {one.id}
+    counted: list[int] = []
+    note = Unreadable(counted.append).note
+
+    def find(id: str) -> App | None:
+        if id in broken:
+            raise UnreadableApp(id)
+        return platform.store.find(id)
+
+    for _ in range(3):
+        assert [each["created_by"] for each in served(every, find, note)] == [other.id, "dev12345"]
+    assert (caplog.text.count(one.id), other.id in caplog.text) == (1, False)
+    broken.clear()
+    assert len(served(every, find, note)) == 3
+    assert counted == [1, 1, 1, 0]
