@@ -14,7 +14,6 @@ from kafka.errors import (
     InvalidTopicError,
     KafkaConfigurationError,
     KafkaError,
-    KafkaTimeoutError,
     LogTruncationError,
     MessageSizeTooLargeError,
     NoOffsetForPartitionError,
@@ -28,7 +27,7 @@ from shared.kafka.bounds import ANSWER_SECONDS, LogBounds
 from shared.kafka.python_client.headers import read_any_header_name
 from shared.kafka.python_client.joining import EvenAssignor, joining, read_while_joining
 from shared.kafka.python_client.pace import Pace
-from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS, avoid_silent_brokers
+from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS, avoid_silent_brokers, ends_in_time
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
@@ -224,7 +223,8 @@ class KafkaReader:
 
     def start(self, partition: Partition, offset: int | None) -> tuple[int, int]:
         tp = TopicPartition(*partition)
-        first, end = self._ends(tp)
+        with reaching_brokers():
+            first, end = ends_in_time(self._consumer, tp, ANSWER_SECONDS)
         start = first if offset is None else offset
         self._bounds.check(partition, start, first, end)
         self._pace.hurry()
@@ -235,20 +235,6 @@ class KafkaReader:
         except (ValueError, KeyError):
             log.debug("%s was revoked before its start", partition)
         return first, start
-
-    def _ends(self, tp: TopicPartition) -> tuple[int, int]:
-        """The first offset in a log, and the one after the last. Other partitions wait meanwhile."""
-        deadline = time.monotonic() + ANSWER_SECONDS
-        with reaching_brokers():
-            try:
-                first = self._consumer.beginning_offsets([tp], timeout_ms=ANSWER_SECONDS * 1000)[tp]
-                left = max(0.0, deadline - time.monotonic())
-                end = self._consumer.end_offsets([tp], timeout_ms=left * 1000)[tp]
-            except KafkaTimeoutError:
-                # Another broker may lead it by now. kafka-python would ask for that only when its request fails.
-                self._consumer._cluster.request_update()
-                raise
-        return first, end
 
     def pause(self, partitions: Iterable[Partition]) -> None:
         self._consumer.pause(*self._still_assigned(partitions))

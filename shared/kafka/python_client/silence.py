@@ -10,8 +10,9 @@ import random
 import time
 from typing import Any
 
+from kafka import TopicPartition
 from kafka.cluster import ClusterMetadata
-from kafka.errors import KafkaConnectionError
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError
 from kafka.net.manager import KafkaConnectionManager
 
 #: For a connection with all its handshakes: at first, and after some failures.
@@ -38,6 +39,21 @@ def avoid_silent_brokers() -> None:
     cluster: Any = ClusterMetadata
     cluster.bootstrap_brokers = _bootstrap_brokers
     cluster.update_metadata = _update_and_disconnect
+
+
+def ends_in_time(consumer: Any, tp: TopicPartition, seconds: float) -> tuple[int, int]:
+    """The first offset in a log, and the one after the last. Raises KafkaTimeoutError after so long, and
+    KafkaError."""
+    deadline = time.monotonic() + seconds
+    try:
+        first = consumer.beginning_offsets([tp], timeout_ms=seconds * 1000)[tp]
+        left = max(0.0, deadline - time.monotonic())
+        end = consumer.end_offsets([tp], timeout_ms=left * 1000)[tp]
+    except KafkaTimeoutError:
+        # Another broker may lead it by now. kafka-python would ask for that only when its request fails.
+        consumer._cluster.request_update()
+        raise
+    return first, end
 
 
 def _least_loaded_node(self: Any) -> Any:
