@@ -46,7 +46,7 @@ def in_sync(three: FaultServers, prefix: str) -> set[str]:
     return {found["topic"][topic]["min.insync.replicas"]["value"] for topic in topics}
 
 
-@pytest.mark.fast
+# Not a fast one: it takes three to four minutes on two busy cores.
 def test_one_of_three_is_lost_or_cut_off(three: FaultServers, kafka_client: str, tmp_path: Path) -> None:
     """Each time one that leads; work goes on while it is away. At last a primary dies with what nobody else has:
     that is taken back, and done again."""
