@@ -1,7 +1,10 @@
 """The whole system: three processes, real Kafka and MongoDB, and an independent oracle for what must be stored."""
 
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -10,7 +13,7 @@ from pymongo.database import Database
 
 from services.cli.up import Stack
 from services.demo.emitter import Emitter
-from services.demo.market import market
+from services.demo.market import Emission, market
 from services.demo.oracle import Expected, Oracle
 from shared.contracts.services import CORE, CORE_PROJECTIONS
 from shared.contracts.topics import CHANGES, Topics
@@ -235,10 +238,9 @@ def stored(database: Database[Document], service: str) -> int:
     return sum(p.get("next") or 0 for p in database.positions.find({"_id": {"$regex": f"^{service}@"}}))
 
 
-def kill_while_it_works(stack: Stack, database: Database[Document], service: str, more: int) -> bool:
-    """``kill -9`` as soon as the service has stored so many messages more. Whether others were waiting."""
-    start = stored(database, service)
-    wait_for(f"{service} at work", lambda: stored(database, service) >= start + more)
+def kill_while_it_works(stack: Stack, database: Database[Document], service: str, at: int) -> bool:
+    """``kill -9`` as soon as the service has stored so many messages. Whether others were waiting."""
+    wait_for(f"{service} at work", lambda: stored(database, service) >= at)
     stack.services[service].kill()
     in_the_middle = service in behind(stack.settings, database)
     stack.services[service].start()
@@ -248,25 +250,31 @@ def kill_while_it_works(stack: Stack, database: Database[Document], service: str
 def test_kill_9_in_the_middle_of_a_load_loses_and_repeats_nothing(
     stack: Stack, database: Database[Document]
 ) -> None:
-    oracle = Oracle()
-    emitter = Emitter(
-        stack.addresses["ingest"],
-        market(5_000, 7, NOW, "load"),
-        oracle.add,
-        rate=1_500,
-        headers=stack.headers("load"),
-    )
+    oracle, events, all_away = Oracle(), market(5_000, 7, NOW, "load"), threading.Event()
+
+    def in_two_halves() -> Iterator[Emission]:
+        yield from islice(events, 2_500)
+        all_away.wait(PATIENCE_SECONDS)
+        yield from events
+
+    ingest, headers = stack.addresses["ingest"], stack.headers("load")
+    emitter = Emitter(ingest, in_two_halves(), oracle.add, rate=1_500, headers=headers)
+    before = {service: stored(database, service) for service in ("relations", "analytics")}
     emitter.start()
     struck = [
-        kill_while_it_works(stack, database, "relations", 500),
-        kill_while_it_works(stack, database, "analytics", 1),
+        kill_while_it_works(stack, database, "relations", before["relations"] + 500),
+        kill_while_it_works(stack, database, "analytics", before["analytics"] + 1),
     ]
+    wait_for("the first half", lambda: emitter.sent == 2_500)
+    for service in before:
+        stack.services[service].kill()
+    before = {service: stored(database, service) for service in before}
+    all_away.set()
     emitter.finish()
+    for service in before:
+        stack.services[service].start()
     # Both have a backlog now: the next two crashes come while they work it off.
-    struck += [
-        kill_while_it_works(stack, database, "relations", 1),
-        kill_while_it_works(stack, database, "analytics", 1),
-    ]
+    struck += [kill_while_it_works(stack, database, service, at + 1) for service, at in before.items()]
     assert sum(struck) >= 2, "the crashes came when all was done"
     for service in ("relations", "analytics"):
         wait_ready(stack.addresses[service])
