@@ -22,7 +22,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
 from shared.access.apps.model import SCOPES_OF_APPS, App, app_of_registration_token, is_registration_token
-from shared.access.apps.store import AppStore, PublicKey, PublicKeyStore
+from shared.access.apps.store import AppStore, PublicKey, PublicKeyStore, UnreadableApp
 from shared.access.fresh import FreshReads
 from shared.http.caller import Caller, Denied, unauthorized
 
@@ -61,7 +61,8 @@ class AppTokens:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._apps: FreshReads[App] = FreshReads(apps.find, "the applications", "apps", clock)
+        self._store = apps
+        self._apps: FreshReads[App | UnreadableApp] = FreshReads(self._find, "the applications", "apps", clock)
         self._keys: FreshReads[PublicKey] = FreshReads(keys.find, "the keys of applications", "app-keys", clock)
         self._now = now
         self._verified: LRUCache[bytes, Token] = LRUCache(_MOST)
@@ -80,7 +81,7 @@ class AppTokens:
             return await self._owner(text)
         token = await self._token(text)
         # An application is approved, and gets a secret, a moment before its first token.
-        app = await self._apps.get(
+        app = await self._app(
             token.app,
             lambda app: app.state == "approved" and any(secret.id == token.secret for secret in app.secrets),
         )
@@ -97,10 +98,23 @@ class AppTokens:
     async def _owner(self, text: str) -> Caller:
         id = app_of_registration_token(text)
         # One that was replaced a moment ago.
-        app = None if id is None else await self._apps.get(id, lambda app: is_registration_token(app, text))
+        app = None if id is None else await self._app(id, lambda app: is_registration_token(app, text))
         if app is None or not is_registration_token(app, text):
             raise unauthorized("the registration token is not known, or its application was deleted")
         return app.owner()
+
+    def _find(self, id: str) -> App | UnreadableApp | None:
+        # It says nothing of the server: what is known of others is not kept for longer because of it.
+        try:
+            return self._store.find(id)
+        except UnreadableApp as error:
+            return error
+
+    async def _app(self, id: str, accept: Callable[[App], bool]) -> App | None:
+        found = await self._apps.get(id, lambda each: isinstance(each, App) and accept(each))
+        if isinstance(found, UnreadableApp):
+            raise UnreadableApp(found.id)
+        return found
 
     async def _token(self, text: str) -> Token:
         if len(text) > _MAX_TOKEN:

@@ -14,7 +14,8 @@ from joserfc.jws import extract_compact
 from services.apps.signing import KEY_AGE, REREAD_SECONDS, VERIFIES_FOR
 from shared.access.apps.credentials import BearerTokens
 from shared.access.apps.memory import MemoryApps
-from shared.access.apps.store import PublicKey
+from shared.access.apps.model import App
+from shared.access.apps.store import PublicKey, UnreadableApp
 from shared.access.apps.tokens import ALGORITHM, AUDIENCE, TOKEN_SECONDS, TYPE, AppTokens
 from shared.access.fresh import FRESH_SECONDS
 from shared.contracts.errors import Unavailable
@@ -63,6 +64,30 @@ def test_a_token_is_its_application() -> None:
         for _ in range(3):
             assert await world.tokens.caller(text) == caller
         assert world.tokens.verifications == 1
+
+    told(story)
+
+
+def test_an_application_that_cannot_be_read_keeps_no_other_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(world: World) -> None:
+        broken, other = world.approved(*SCOPES), world.approved(*SCOPES)
+        for made in (broken, other):
+            assert (await world.tokens.caller(world.token(made))).key == made.app.id
+        find = world.store.find
+
+        def found(id: str) -> App | None:
+            if id == broken.app.id:
+                raise UnreadableApp(id)
+            return find(id)
+
+        monkeypatch.setattr(world.store, "find", found)
+        world.registry.suspend(other.app, None)
+        world.clock.turn(FRESH_SECONDS)
+        for text in (world.token(broken), broken.registration_token):
+            with pytest.raises(UnreadableApp, match=broken.app.id):
+                await world.tokens.caller(text)
+        # As if the server were away, it would be taken for what it was.
+        assert (await world.refusal(world.token(other)))[0] == 403
 
     told(story)
 
