@@ -1,5 +1,5 @@
-"""What a sheet says about its cells besides their values: merged ranges and hidden rows. Memory grows with these, not
-with the rows."""
+"""What a sheet says about its cells besides their values: merged ranges and hidden rows. Memory grows with
+them, not with all rows."""
 
 import re
 import zipfile
