@@ -3,6 +3,8 @@
 import gzip
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -311,14 +313,19 @@ def test_a_title_above_the_header_is_named_as_the_likely_reason(tmp_path: Path, 
         assert one["row"] == row
 
 
+@contextmanager
+def changed(path: Path) -> Iterator[openpyxl.Workbook]:
+    book = openpyxl.load_workbook(path)
+    yield book
+    book.save(path)
+
+
 def merged_orders(folder: Path, *ranges: str) -> Path:
     """Four orders, some of whose cells are merged: Excel keeps the value of the first."""
     mapping = orders(folder, [[n, date(2025, 3, n), "c", "p", 5, "gift"] for n in range(1, 5)])
-    (path,) = folder.glob("*.xlsx")
-    book = openpyxl.load_workbook(path)
-    for each in ranges:
-        book.active.merge_cells(each)
-    book.save(path)
+    with changed(folder / "orders.xlsx") as book:
+        for each in ranges:
+            book["Sheet"].merge_cells(each)
     return mapping
 
 
@@ -350,11 +357,9 @@ def test_merged_cells_outside_of_the_table_do_not_matter(tmp_path: Path, range: 
 
 def test_hidden_rows_are_read_and_said(tmp_path: Path) -> None:
     mapping = merged_orders(tmp_path)
-    (path,) = tmp_path.glob("*.xlsx")
-    book = openpyxl.load_workbook(path)
-    for number in (3, 4, 99):
-        book.active.row_dimensions[number].hidden = True
-    book.save(path)
+    with changed(tmp_path / "orders.xlsx") as book:
+        for number in (3, 4, 99):
+            book["Sheet"].row_dimensions[number].hidden = True
     report = imported(mapping)
     assert report.accepted == 4
     assert report.sources[0].notes == [
@@ -364,11 +369,8 @@ def test_hidden_rows_are_read_and_said(tmp_path: Path) -> None:
 
 def test_a_workbook_whose_sheets_are_all_hidden_names_them(tmp_path: Path) -> None:
     mapping = merged_orders(tmp_path)
-    (path,) = tmp_path.glob("*.xlsx")
-    book = openpyxl.load_workbook(path)
-    book.active.sheet_state = "hidden"
-    book.create_sheet("Empty")
-    book.save(path)
-    mapping.write_text("".join(line for line in mapping.read_text().splitlines(True) if "sheet =" not in line))
-    with pytest.raises(MappingError, match="no sheet with content that is not hidden"):
+    with changed(tmp_path / "orders.xlsx") as book:
+        book["Sheet"].sheet_state = "hidden"
+        book.create_sheet("Empty")
+    with pytest.raises(MappingError, match=r"no sheet with content that is not hidden \(Sheet\)"):
         imported(mapping)
