@@ -6,6 +6,8 @@ from collections.abc import Callable
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.runtime.protocols import Partition
 
+#: How long the lookup of a log's bounds may hold up the other partitions.
+ANSWER_SECONDS = 5.0
 #: A broker that has lost the leadership while it stood still answers what waited in its sockets, for its own
 #: shorter log. It learns better within moments.
 BELIEVED_SECONDS = 3.0

@@ -41,6 +41,8 @@ class PartitionState:
         self.partition = partition
         self.position = position
         self.claim: Claim | None = None
+        #: A claim whose outbox is being published, and the progress then stored.
+        self.claimed: tuple[Claim, Progress] | None = None
         self.progress = Progress()
         self.trimmed = False
         self.paused = False
@@ -136,7 +138,7 @@ class PartitionState:
     def ready(self) -> bool:
         """Whether the partition has work that can be done now, without waiting for a server."""
         if not self.opened:
-            return True
+            return self.unsettled is None or self.unsettled.done()
         if self.unsettled is not None and self.unsettled.done():
             return True
         if (awaited := self.awaited) is not None:

@@ -201,12 +201,25 @@ class Runner:
         log.log(level, "%s: waiting for a server: %s", state.partition, error)
 
     def _open(self, state: PartitionState) -> None:
+        """Claim the partition, publish what earlier owners left in its outbox, and begin to read it. Publishing is
+        not waited for: the other partitions go on."""
         self._enter("claim", state.partition)
-        claim, progress = self._store.claim(state.position, self._owner)
-        unpublished = self._store.unpublished(state.position)
-        for batch in unpublished:
-            self._publisher.send(batch.messages).result()
-        self._store.clear([batch.id for batch in unpublished])
+        if state.claimed is None:
+            claimed = self._store.claim(state.position, self._owner)
+            state.unsent = self._store.unpublished(state.position)
+            state.claimed = claimed
+        self._publish(state)
+        if state.unsettled is not None and state.unsettled.done():
+            self._publish(state)
+        if state.unsettled is not None:
+            return
+        self._enter("claim", state.partition)
+        if state.published:
+            self._store.clear(state.published)
+            state.published = []
+        claim, progress = state.claimed
+        # Before another try it is claimed anew: others may have had it meanwhile.
+        state.claimed = None
         first, start = self._reader.start(state.partition, progress.next)
         state.open(claim, progress, start, trimmed=first > 0 and not progress.seen)
 

@@ -170,8 +170,10 @@ class System:
         found = self.database.positions.find({"_id": {"$regex": f"^{service}@"}})
         return sum(position.get("next") or 0 for position in found)
 
-    def wait_stored(self, more: int, service: str = "relations") -> None:
-        start = self.stored(service)
+    def wait_stored(self, more: int, service: str = "relations", since: int | None = None) -> None:
+        """``since``: from which number on; None: from what is stored now. For a load that ends, which may be
+        stored by now, it must be given."""
+        start = self.stored(service) if since is None else since
         self.wait(f"{more} more messages stored by {service}", lambda: self.stored(service) >= start + more)
 
     def wait_balanced(self, service: str = "relations") -> None:

@@ -115,6 +115,10 @@ def test_the_same_answers_after_a_kill_and_after_a_loss(system: System) -> None:
     two.signal(signal.SIGSTOP)
     system.load([visit(number) for number in range(2, 40)])
     system.wait_drained()
+    for number in range(2, 40):
+        # The other one has followed all of it, and loses nothing.
+        visited = f"/v1/affinity/new-{number}/new"
+        system.wait("it in the other one", lambda path=visited: one.get(path).json().get("strength"))  # type: ignore[misc]
     lose_the_log(system)
     two.signal(signal.SIGCONT)
     system.wait("another scan", lambda: two.ready() and two.scans() > scans[1])

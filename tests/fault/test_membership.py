@@ -53,8 +53,8 @@ def come_and_go(system: System, rounds: int) -> None:
 def test_a_crash_stops_only_what_crashed(start_system: Start) -> None:
     """A worker is killed, and another one joins at once: the group waits for the dead one's session. Only the
     partitions of the dead one stand still, until then."""
-    # A machine that stalls for some seconds is not taken for a partition that stands still.
-    session = 16.0
+    # A machine that stalls for a while is not taken for a partition that stands still.
+    session = 24.0
     system = start_system(session_timeout_ms=int(session * 1000))
     system.start_all()
     load = system.load(market_items(100_000, SEED), rate=300)
@@ -71,8 +71,9 @@ def test_a_crash_stops_only_what_crashed(start_system: Start) -> None:
     system.start("relations")
     system.wait_dispossessed(victim)
     stalls = {id: system.watch.stalls[id] for id in owners}
-    assert min(stalls[id] for id in lost) > session / 2, "nobody had to wait"
-    assert max((stalls[id] for id in owners.keys() - lost), default=0.0) < session * 3 / 4, stalls
+    waited = min(stalls[id] for id in lost)
+    assert waited > session / 2, "nobody had to wait"
+    assert max((stalls[id] for id in owners.keys() - lost), default=0.0) < waited, stalls
     system.wait_balanced()
     system.wait_stored(200)
     load.cut()

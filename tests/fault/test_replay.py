@@ -53,9 +53,10 @@ def test_replayed_twice_after_newer_events(system: System) -> None:
     assert not system.invariant.meanwhile()
     end(system, list(system.workers))
     system.start_all(upcast="1")
+    before = system.stored()
     system.load(market_items(800, SEED), rate=400)
     replay(system, Selection(reason="unknown_version"))
-    system.wait_stored(300)
+    system.wait_stored(300, since=before)
     replay(system, Selection(reason="unknown_version", closed=True))
     system.verify()
     assert system.database.dead_letters.count_documents({"replays": 2}) == FACTS

@@ -19,7 +19,7 @@ def test_a_backup_is_restored_and_the_services_go_on(system: System, tmp_path: P
     was erased after the backup stays erased. Downstream readers get each change once."""
     system.start_all()
     system.load(market_items(800, SEED), rate=400)
-    system.wait_stored(300)
+    system.wait_stored(300, since=0)
     folder = tmp_path / "backup"
     manifest = backup(system.settings, folder, "all", print)
     assert manifest.collections["relations"].documents > 100

@@ -95,8 +95,9 @@ def test_rows_are_the_documents_after_kills_a_zombie_and_an_outage(system: Syste
     system.wait_struck(zombie)
     worker = system.start(sink.name, **sink.settings)
     system.wait_dispossessed(zombie)
+    stored = system.stored(sink.name)
     loads.append(system.load(market_items(EVENTS, SEED + 1)))
-    system.wait_stored(EVENTS // 4, sink.name)
+    system.wait_stored(EVENTS // 4, sink.name, since=stored)
     os.kill(zombie.pid or 0, signal.SIGCONT)
     system.wait("what the zombie writes late", lambda: "before-rows is past" in zombie.log.read_text())
 

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,8 +46,7 @@ def in_sync(three: FaultServers, prefix: str) -> set[str]:
     return {found["topic"][topic]["min.insync.replicas"]["value"] for topic in topics}
 
 
-# Not a fast one: in one of four runs on two busy cores kafka-python's workers stood still for two minutes, in the
-# publishing of a claim, while requests to the broker that was cut off took 30 s each. Why is not known yet.
+# Not a fast one: it takes three to four minutes on two busy cores.
 def test_one_of_three_is_lost_or_cut_off(three: FaultServers, kafka_client: str, tmp_path: Path) -> None:
     """Each time one that leads; work goes on while it is away. At last a primary dies with what nobody else has:
     that is taken back, and done again."""
@@ -70,19 +69,16 @@ def test_one_of_three_is_lost_or_cut_off(three: FaultServers, kafka_client: str,
             time.sleep(CUT_SECONDS)
             system.wait_stored(100)
             thaw(victim)
-        rolled_back = _primary_dies_ahead_of_all_others(three, system)
+        ahead = _primary_dies_ahead_of_all_others(three, system)
+        system.wait("the end of what it had alone", lambda: _rolled_back(ahead))
         load.cut()
         system.verify()
-        assert rolled_back, "nothing was on the primary alone"
 
 
 def _applied(node: MongoServer) -> tuple[int, int]:
     """The place in MongoDB's log up to which a member has it."""
-    try:
-        with direct(node) as client:
-            stamp = client.admin.command("replSetGetStatus")["optimes"]["appliedOpTime"]["ts"]
-    except PyMongoError as error:
-        raise Unavailable(f"MongoDB: {error}") from error
+    with _unavailable(), direct(node) as client:
+        stamp = client.admin.command("replSetGetStatus")["optimes"]["appliedOpTime"]["ts"]
     return stamp.time, stamp.inc
 
 
@@ -99,19 +95,46 @@ def _leaders(three: FaultServers, system: System) -> tuple[MongoServer, KafkaSer
     return found[0]
 
 
-def _primary_dies_ahead_of_all_others(three: FaultServers, system: System) -> bool:
-    """Whether it had stored what the others had not."""
-    ahead, _ = _leaders(three, system)
-    others = [node for node in nodes_of(three.mongo) if node is not ahead]
-    for node in others:
-        with direct(node) as client:
-            client.admin.command({"configureFailPoint": "stopReplProducer", "mode": "alwaysOn"})
-    system.wait("what is on the primary alone", lambda: _applied(ahead) > max(map(_applied, others)))
-    ahead.kill()
-    for node in others:
-        with direct(node) as client:
-            client.admin.command({"configureFailPoint": "stopReplProducer", "mode": "off"})
+def _primary_dies_ahead_of_all_others(three: FaultServers, system: System) -> MongoServer:
+    """With what it alone has stored. Meanwhile others lead, and it has started again."""
+    ahead: list[MongoServer] = []
+
+    def is_ahead() -> bool:
+        """An election may come between: whoever leads now is the only one that the others do not follow."""
+        now = primary(three.mongo)
+        if ahead != [now]:
+            ahead[:] = [now]
+            for node in nodes_of(three.mongo):
+                _follows(node, node is now)
+        return _applied(now) > max(_applied(node) for node in nodes_of(three.mongo) if node is not now)
+
+    system.wait("what is on the primary alone", is_ahead)
+    [dying] = ahead
+    dying.kill()
+    for node in nodes_of(three.mongo):
+        if node is not dying:
+            _follows(node, True)
     system.wait_stored(100)
-    ahead.start()
-    with direct(ahead) as client:
+    dying.start()
+    return dying
+
+
+def _follows(node: MongoServer, follows: bool) -> None:
+    """Whether a member takes over what the primary has. Raises Unavailable."""
+    with _unavailable(), direct(node) as client:
+        mode = "off" if follows else "alwaysOn"
+        client.admin.command({"configureFailPoint": "stopReplProducer", "mode": mode})
+
+
+def _rolled_back(node: MongoServer) -> bool:
+    """Whether a member has taken back what no other had. Raises Unavailable, as while it does so."""
+    with _unavailable(), direct(node) as client:
         return bool(client.admin.command("replSetGetRBID")["rbid"] > 1)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        raise Unavailable(f"MongoDB: {error}") from error

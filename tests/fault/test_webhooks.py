@@ -95,7 +95,7 @@ def test_a_sender_killed_at(system: System, step: str) -> None:
         system.start_all(relations=1, analytics=1)
         system.load(market_items(EVENTS, SEED), rate=150)
         if step.endswith("feed"):
-            system.wait_stored(EVENTS, "webhooks")
+            system.wait_stored(EVENTS, "webhooks", since=0)
             stored = endpoints.find("default", made.endpoint["_id"].partition(":")[2])
             assert stored is not None
             endpoints.enable(stored)

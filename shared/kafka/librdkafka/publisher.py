@@ -32,7 +32,7 @@ class LibrdkafkaPublisher:
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "queue.buffering.max.kbytes": 64 * 1024,
             "delivery.timeout.ms": timeout,
-            "socket.timeout.ms": min(timeout // 2, 60_000),
+            "socket.timeout.ms": min(timeout // 2, 10_000),
         }
         self._lock = threading.Lock()
         with reaching_brokers():

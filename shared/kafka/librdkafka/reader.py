@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as Found
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.kafka.bounds import LogBounds
+from shared.kafka.bounds import ANSWER_SECONDS, LogBounds
 from shared.kafka.librdkafka.delivery import LASTING
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
@@ -19,7 +19,6 @@ from shared.settings import Settings
 log = logging.getLogger(__name__)
 
 _OUT_OF_LOG = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
-ANSWER_SECONDS = 5.0
 _MIRROR_SECONDS = 1.0
 _REPEAT_SECONDS = 30.0
 # Not a plain call. Where Python has optimised one, a header name that is not UTF-8 ends the process, because
@@ -64,6 +63,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # New partitions are detected within half a minute.
         "topic.metadata.refresh.interval.ms": 30_000,
         "reconnect.backoff.max.ms": 1_000,
+        # A broker that accepts connections and answers nothing is given up after these, and another one is asked.
+        "socket.connection.setup.timeout.ms": 5_000,
+        "socket.timeout.ms": 10_000,
         "logger": _ThrottledLog(),
     }
     return {name: value for name, value in options.items() if value is not None}

@@ -11,6 +11,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.python_client.headers import read_any_header_name
 from shared.kafka.python_client.pace import Pace
 from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers, record_of
+from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 
@@ -36,6 +37,7 @@ class CommittedLog:
                 **connection(settings),
                 metrics_enabled=False,
                 group_id=self._group,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
                 isolation_level="read_committed",

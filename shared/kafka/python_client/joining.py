@@ -5,11 +5,12 @@ broker gives that once every member has joined again, or the session of one that
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from kafka import KafkaConsumer
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError, RequestTimedOutError
 from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment
 
 from shared.kafka.shares import GroupMember, even_shares
@@ -59,6 +60,7 @@ def read_while_joining(consumer: KafkaConsumer) -> None:
     """
     coordinator = consumer._coordinator
     coordinator.poll = _poll(coordinator, coordinator.poll)
+    coordinator._do_join_and_sync_async = _join(coordinator, coordinator._do_join_and_sync_async)
 
 
 def joining(consumer: KafkaConsumer) -> bool:
@@ -81,6 +83,20 @@ def _poll(coordinator: Any, poll: Callable[..., bool]) -> Callable[..., bool]:
         return True
 
     return poll_and_fetch
+
+
+def _join(
+    coordinator: Any, join: Callable[[], Coroutine[Any, Any, bytes]]
+) -> Callable[[], Coroutine[Any, Any, bytes]]:
+    async def join_or_look_elsewhere() -> bytes:
+        try:
+            return await join()
+        except (KafkaConnectionError, KafkaTimeoutError, RequestTimedOutError) as error:
+            # kafka-python asks the same broker again and again. Another one may lead the group by now.
+            coordinator.coordinator_dead(error)
+            raise
+
+    return join_or_look_elsewhere
 
 
 class _EndedJoin:

@@ -3,13 +3,14 @@
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, UnknownTopicOrPartitionError
+from kafka.errors import KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
 from kafka.partitioner.default import DefaultPartitioner, murmur2
 
 from shared.contracts.errors import ConfigurationError, Unavailable
@@ -21,14 +22,19 @@ log = logging.getLogger(__name__)
 
 # Long enough for the first message after an outage to be published by brokers that answer.
 _OPENING_SECONDS = 1.0
+#: After so many times the time that a publication may take, the producer must have failed it itself.
+_OVERDUE = 1.5
+_LOOK_SECONDS = 1.0
 
 
 class KafkaPublisher:
     """An idempotent publisher that waits for the acknowledgement of all replicas.
 
-    A producer of kafka-python 3.0.12 never publishes again after a batch has expired or was refused. So a failed
-    producer is replaced before the next message. Opening one takes as long as Kafka is unavailable, and happens on
-    its own thread: callers of ``send`` get Unavailable within a second.
+    A producer of kafka-python 3.0.12 never publishes again after a batch has expired or was refused: it gives up
+    its id and asks for no other. Nor does it ever fail what else it holds. So a failed producer is closed at once,
+    which fails that, and replaced. Opening one takes as long as Kafka is unavailable, and happens on its own
+    thread: callers of ``send`` get Unavailable within a second. One that does nothing has failed once a message
+    is overdue.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,8 +42,11 @@ class KafkaPublisher:
         self._lock = threading.Lock()
         self._failed: Any = None
         self._opening: _Opening | None = None
-        self._closed = False
+        self._closed = threading.Event()
         self._producer: Any = self._open()
+        #: What was sent, and when it is overdue, in this order.
+        self._sent: deque[tuple[float, _Delivery, Callable[[BaseException], None]]] = deque()
+        threading.Thread(target=self._expire, name="kafka-overdue", daemon=True).start()
 
     def _open(self) -> KafkaProducer:
         timeout = self._settings.publish_timeout_ms
@@ -68,9 +77,11 @@ class KafkaPublisher:
             return delivery.future
 
         def failed(error: BaseException) -> None:
-            self._failed = producer
+            self._give_up(producer)
             delivery.failed(error)
 
+        overdue = _OVERDUE * self._settings.publish_timeout_ms / 1000
+        self._sent.append((time.monotonic() + overdue, delivery, failed))
         for message in messages:
             try:
                 sent = producer.send(
@@ -92,33 +103,55 @@ class KafkaPublisher:
         with self._lock:
             if self._producer is not self._failed:
                 return self._producer
-            if self._opening is None:
-                self._opening = _Opening(threading.Thread(target=self._replace, daemon=True), time.monotonic())
-                self._opening.thread.start()
-            opening = self._opening
+            opening = self._begin_opening()
         opening.thread.join(max(0.0, opening.since + _OPENING_SECONDS - time.monotonic()))
         with self._lock:
             if self._producer is self._failed:
                 raise Unavailable("Kafka: no broker can be reached to publish to")
             return self._producer
 
+    def _give_up(self, producer: KafkaProducer) -> None:
+        """Replace the producer. Whatever it still holds fails."""
+        with self._lock:
+            if producer is self._producer and producer is not self._failed and not self._closed.is_set():
+                self._failed = producer
+                self._begin_opening()
+
+    def _begin_opening(self) -> "_Opening":
+        if self._opening is None:
+            self._opening = _Opening(threading.Thread(target=self._replace, daemon=True), time.monotonic())
+            self._opening.thread.start()
+        return self._opening
+
     def _replace(self) -> None:
         old, producer = self._producer, None
+        # Messages still in it fail as well; their senders publish them again.
+        _close(old, 0)
         try:
             producer = self._open()
+            _know(producer, old._metadata)
         except (Unavailable, ConfigurationError) as error:
             log.debug("no new publisher yet: %s", error)
         with self._lock:
             self._opening = None
-            if producer is not None and not self._closed:
+            if producer is not None and not self._closed.is_set():
                 self._producer, self._failed = producer, None
                 producer = None
-        # Messages still in the old producer fail as well; their senders publish them again.
-        _close(old if producer is None else producer, 0)
+        if producer is not None:
+            _close(producer, 0)
+
+    def _expire(self) -> None:
+        """kafka-python 3.0.12 watches the time of messages only while it has an id and no question of its own."""
+        while not self._closed.wait(min(_LOOK_SECONDS, self._settings.publish_timeout_ms / 1000)):
+            now = time.monotonic()
+            while self._sent and (self._sent[0][1].future.done() or self._sent[0][0] <= now):
+                _, delivery, failed = self._sent.popleft()
+                if not delivery.future.done():
+                    failed(KafkaTimeoutError())
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            self._closed.set()
         _close(self._producer, 0 if self._producer is self._failed else 5)
 
 
@@ -145,6 +178,18 @@ def _hash(key: bytes) -> int:
 class _Opening(NamedTuple):
     thread: threading.Thread
     since: float
+
+
+def _know(producer: KafkaProducer, metadata: Any) -> None:
+    """Let the producer know the topics that ``metadata`` does. Its first message to another one has to wait."""
+    topics = metadata.topics()
+    for topic in topics:
+        producer._sender.add_topic(topic)
+    try:
+        for topic in topics:
+            producer.partitions_for(topic)
+    except KafkaError as error:
+        log.debug("a topic is not known yet: %s", error)
 
 
 def _close(producer: KafkaProducer, seconds: float) -> None:
@@ -178,7 +223,7 @@ class _Delivery:
     def failed(self, error: BaseException) -> None:
         with self._lock:
             # Later acknowledgements cannot complete it: that of the failed message is missing.
-            done = not self.future.done() and self._missing >= 0
+            done = not self.future.done() and self._missing > 0
             self._missing = -1
         if done:
             self.future.set_exception(

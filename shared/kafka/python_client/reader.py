@@ -23,10 +23,11 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.kafka.bounds import LogBounds
+from shared.kafka.bounds import ANSWER_SECONDS, LogBounds
 from shared.kafka.python_client.headers import read_any_header_name
 from shared.kafka.python_client.joining import EvenAssignor, joining, read_while_joining
 from shared.kafka.python_client.pace import Pace
+from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS, avoid_silent_brokers, ends_in_time
 from shared.runtime.protocols import Partition, Polled, Record
 from shared.settings import Settings
 
@@ -44,6 +45,7 @@ def connection(settings: Settings) -> dict[str, Any]:
     """The part of a client configuration that states where the brokers are and how to connect to them."""
     if settings.kafka is None:
         raise ConfigurationError("KITH_KAFKA is not set; set it to the addresses of the brokers")
+    avoid_silent_brokers()
     password = settings.kafka_password
     return {
         "bootstrap_servers": settings.kafka.split(","),
@@ -92,6 +94,7 @@ def open_outside(settings: Settings, **options: Any) -> KafkaConsumer:
             **connection(settings),
             metrics_enabled=False,
             group_id=None,
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             enable_auto_commit=False,
             isolation_level="read_committed",
             allow_auto_create_topics=False,
@@ -161,6 +164,7 @@ class KafkaReader:
                 isolation_level="read_committed",
                 partition_assignment_strategy=(EvenAssignor,),
                 max_poll_records=settings.slice_events,
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
                 max_poll_interval_ms=settings.max_poll_interval_ms,
                 session_timeout_ms=settings.session_timeout_ms,
                 # Members learn from it that another one joins.
@@ -220,8 +224,7 @@ class KafkaReader:
     def start(self, partition: Partition, offset: int | None) -> tuple[int, int]:
         tp = TopicPartition(*partition)
         with reaching_brokers():
-            first = self._consumer.beginning_offsets([tp])[tp]
-            end = self._consumer.end_offsets([tp])[tp]
+            first, end = ends_in_time(self._consumer, tp, ANSWER_SECONDS)
         start = first if offset is None else offset
         self._bounds.check(partition, start, first, end)
         self._pace.hurry()

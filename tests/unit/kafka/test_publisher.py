@@ -1,11 +1,22 @@
 """What KafkaPublisher adds to kafka-python's producer and needs no broker for."""
 
+from collections.abc import Callable
+from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.errors import KafkaTimeoutError
 from kafka.partitioner.default import DefaultPartitioner
 
-from shared.kafka.python_client.publisher import _ByKey
+from shared.contracts.errors import Unavailable
+from shared.kafka.python_client import publisher as module
+from shared.kafka.python_client.publisher import KafkaPublisher, _ByKey
+from shared.runtime.protocols import Message
+from shared.settings import Settings
+from tests.support.waiting import PATIENCE_SECONDS, wait_for
 
 
 class Cluster:
@@ -39,3 +50,78 @@ def test_of_a_topic_without_partitions_it_says_what_kafka_python_says() -> None:
 
 def test_without_a_key_a_partition_is_taken_that_has_a_leader() -> None:
     assert _ByKey().partition("t", None, None, b"", b"", Cluster(7)) == 6
+
+
+class Sent:
+    """What kafka-python returns for a message."""
+
+    def add_callback(self, done: Callable[[object], None]) -> None:
+        self.done = done
+
+    def add_errback(self, failed: Callable[[BaseException], None]) -> None:
+        self.failed = failed
+
+
+class Producer:
+    """Keeps everything; what it holds fails when it is closed, and not before, as in kafka-python."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.known: list[str] = []
+        self.closed = False
+        self._metadata = SimpleNamespace(topics=lambda: ["t"])
+        self._sender = SimpleNamespace(add_topic=self.known.append)
+
+    def send(self, *_: Any) -> Sent:
+        self.sent.append(Sent())
+        return self.sent[-1]
+
+    def partitions_for(self, topic: str) -> None:
+        assert topic in self.known
+
+    def close(self, timeout: float) -> None:
+        self.closed = True
+        for each in self.sent:
+            each.failed(KafkaTimeoutError(f"closed after {timeout}"))
+
+
+MESSAGE = Message("t", b"k", b"v")
+
+
+@pytest.fixture
+def producers(monkeypatch: pytest.MonkeyPatch) -> list[Producer]:
+    """Those that were opened."""
+    opened: list[Producer] = []
+
+    def open(**_: Any) -> Producer:
+        opened.append(Producer())
+        return opened[-1]
+
+    monkeypatch.setattr(module, "KafkaProducer", open)
+    return opened
+
+
+def test_with_a_message_that_fails_all_fail_that_its_producer_holds(producers: list[Producer]) -> None:
+    """Nobody sends anything after it: the runner's thread, say, waits for the other message."""
+    with closing(KafkaPublisher(Settings(kafka="there:1", publish_timeout_ms=10**6))) as publisher:
+        one, other = publisher.send([MESSAGE]), publisher.send([MESSAGE])
+        producers[0].sent[0].failed(KafkaTimeoutError("expired"))
+        assert isinstance(one.exception(PATIENCE_SECONDS), Unavailable)
+        assert isinstance(other.exception(PATIENCE_SECONDS), Unavailable)
+        assert producers[0].closed
+        wait_for("another producer", lambda: len(producers) == 2 and producers[1].known == ["t"])
+        wait_for("its use", lambda: not isinstance(_outcome(publisher, producers[1]), Unavailable))
+
+
+def _outcome(publisher: KafkaPublisher, producer: Producer) -> BaseException | None:
+    sent = publisher.send([MESSAGE])
+    for each in producer.sent:
+        each.done(None)
+    return sent.exception(PATIENCE_SECONDS)
+
+
+def test_a_producer_that_does_nothing_is_given_up(producers: list[Producer]) -> None:
+    with closing(KafkaPublisher(Settings(kafka="there:1", publish_timeout_ms=100))) as publisher:
+        assert isinstance(publisher.send([MESSAGE]).exception(PATIENCE_SECONDS), Unavailable)
+        wait_for("another producer", lambda: len(producers) > 1)
+        assert producers[0].closed

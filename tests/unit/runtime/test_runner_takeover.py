@@ -7,16 +7,19 @@ import pytest
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import Event
-from shared.runtime.protocols import OutboxBatch, Slice
+from shared.runtime.protocols import OutboxBatch, Partition, Slice
+from shared.testing.memory import MemoryReader
 from tests.support.analytics_driver import expected_sums, summed
-from tests.support.builders import MemoryKith, stored_state
+from tests.support.builders import TOPICS, MemoryKith, stored_state
 from tests.support.runner import (
     PLACE,
+    PatientPublisher,
     WatchedStore,
     analytics_of,
     kith_with,
     live_facts,
     published,
+    runner_of,
     steps,
     take_over,
     views,
@@ -78,6 +81,52 @@ def test_a_crash_between_commit_and_publication_leaves_the_changes_to_the_next_o
     assert kith.store.outbox == {}
     kith.drain()
     assert in_order(kith) == undisturbed(events)
+
+
+def test_what_an_owner_left_unpublished_holds_up_its_own_partition_alone() -> None:
+    kith = kith_with(WatchedStore())
+    kith.publish(views(3))
+    kith.publisher.available = False
+    steps(kith, 2)
+    publisher = PatientPublisher(kith.log)
+    kith.publish(views(4))
+    reader = MemoryReader(kith.log)
+    kith.reader, kith.runner = reader, runner_of(kith, reader, publisher=publisher)
+    reader.assign(kith.inputs)
+    other = Partition(TOPICS.name("providers"), 0)
+    steps(kith, 5)
+    waiting = kith.runner.partitions
+    assert waiting[other].opened, "no broker has acknowledged anything, and it has nothing to wait for"
+    assert not waiting[PLACE].opened
+    assert waiting[PLACE].wait is not None
+    assert kith.position(PLACE) == 3, "nothing is stored before what was left is published"
+    claimed = kith.store.positions[f"relations@1/{PLACE}"].epoch
+    publisher.answer()
+    steps(kith, 1)
+    assert kith.runner.partitions[PLACE].opened
+    assert kith.store.outbox == {}
+    while (kith.position(PLACE) or 0) < 7 or publisher.waiting:
+        steps(kith, 1)
+        if publisher.waiting:
+            publisher.answer()
+    assert [number for number, _ in published(kith)] == [1, 2, 3, 4]
+    assert kith.store.positions[f"relations@1/{PLACE}"].epoch == claimed, "claimed once"
+
+
+def test_what_an_owner_left_unpublished_is_sent_again_by_the_same_claim() -> None:
+    kith = kith_with(WatchedStore())
+    kith.publish(views(5))
+    kith.publisher.available = False
+    steps(kith, 2)
+    take_over(kith)
+    steps(kith, 20)
+    assert not kith.runner.partitions[PLACE].opened
+    assert published(kith) == []
+    claimed = kith.store.positions[f"relations@1/{PLACE}"].epoch
+    kith.publisher.available = True
+    kith.drain()
+    assert [number for number, _ in published(kith)] == [1, 2, 3, 4, 5]
+    assert kith.store.positions[f"relations@1/{PLACE}"].epoch == claimed
 
 
 def test_a_crash_between_publication_and_clearing_repeats_the_same_numbers() -> None:
