@@ -30,24 +30,31 @@ def open_rows(file: File) -> Iterator[Rows]:
 
 @contextmanager
 def _workbook(file: File) -> Iterator[Rows]:
+    from services.importer.sheet_marks import Spread
     from services.importer.workbook import NotAWorkbook, open_sheet  # openpyxl takes 0.2 s to import
 
     position = 0
     with contextlib.ExitStack() as stack:
         try:
             raw = stack.enter_context(file.path.open("rb"))
-            cells = stack.enter_context(open_sheet(raw, file.path, file.sheet))
+            cells, marks = stack.enter_context(open_sheet(raw, file.path, file.sheet))
         except NotAWorkbook as error:
             raise MappingError(f"{file.path}: {error}") from None
-        _, header = next(cells, (0, [])) if file.header else (0, [])
+        first, header = next(cells, (0, [])) if file.header else (0, [])
         if file.header and not any(cell is not None for cell in header):
             raise MappingError(f"{file.path}: has no header line")
         names = tuple(file.columns or ("" if cell is None else str(cell).strip() for cell in header))
         check_distinct(file, names)
+        spread = Spread(marks.merged, file.merged == "fill")
+        spread(first, header, len(names))
+        notes: list[str] = []
 
         def rows() -> Iterator[Row | BadRow]:
             nonlocal position
-            for position, row in cells:
+            hidden = 0
+            for position, bare in cells:
+                row = spread(position, bare, len(names))
+                hidden += position in marks.hidden
                 if any(cell is not None for cell in row[len(names) :]):
                     content = ["" if cell is None else shown(str(cell)) for cell in row]
                     yield BadRow(position, "columns", misfit(len(row), names), content)
@@ -55,8 +62,12 @@ def _workbook(file: File) -> Iterator[Rows]:
                 found = dict(zip(names, [*row, *[None] * (len(names) - len(row))], strict=False))
                 found.pop("", None)
                 yield Row(position, found)
+            if hidden:
+                notes.append(
+                    f"{hidden:,} rows that are hidden in Excel, as by a filter, were read like the others"
+                )
 
-        yield Rows(tuple(name for name in names if name), rows(), None, lambda: position)
+        yield Rows(tuple(name for name in names if name), rows(), None, lambda: position, notes)
 
 
 @contextmanager

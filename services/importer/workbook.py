@@ -15,12 +15,12 @@ import openpyxl
 from openpyxl.styles.numbers import is_date_format
 from openpyxl.utils.exceptions import InvalidFileException
 
+from services.importer.sheet_marks import Marks, calculates, marks_of
 from services.importer.values import ERRORS, Unreadable
 
 #: Excel stores this many digits of a number.
 _DIGITS = 15
 _PADDED = re.compile(r"0{2,}")
-_FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
 _OLE = b"\xd0\xcf\x11\xe0"
 
 
@@ -29,18 +29,22 @@ class NotAWorkbook(ValueError):
 
 
 @contextmanager
-def open_sheet(file: IO[bytes], path: Path, sheet: str | None) -> Iterator[Iterator[tuple[int, list[Any]]]]:
-    """Number and cells of the non-empty rows, hidden ones included. Raises NotAWorkbook.
+def open_sheet(
+    file: IO[bytes], path: Path, sheet: str | None
+) -> Iterator[tuple[Iterator[tuple[int, list[Any]]], Marks]]:
+    """Number and cells of the non-empty rows, hidden ones included, and what the sheet says about them. Raises
+    NotAWorkbook.
 
     Numbers are ints or Decimals of at most 15 digits (Excel stores no more), times have no offset, days no time of
     day, and a cell without a value is an Unreadable.
     """
     book = _load(file)
-    formulas = _load(file, results=False) if _calculates(path) else None
+    formulas = _load(file, results=False) if calculates(path) else None
     with closing(book):
         name = _choose(book, sheet)
         try:
-            yield _rows(book[name], formulas[name] if formulas else None)
+            part = str(getattr(book[name], "_worksheet_path")).lstrip("/")  # noqa: B009 - openpyxl has no other way
+            yield _rows(book[name], formulas[name] if formulas else None), marks_of(path, part)
         finally:
             if formulas:
                 formulas.close()
@@ -69,7 +73,8 @@ def _filled(book: Any) -> list[str]:
     visible = [each for each in book.worksheets if each.sheet_state == "visible"]
     filled: list[str] = [each.title for each in visible if any(True for _ in _rows(each, None))]
     if not filled:
-        raise NotAWorkbook("has no sheet with content")
+        hidden = ", ".join(each.title for each in book.worksheets if each not in visible)
+        raise NotAWorkbook("has no sheet with content" + (f" that is not hidden ({hidden})" if hidden else ""))
     return filled
 
 
@@ -140,17 +145,3 @@ def _number(value: Any, form: str) -> Any:
 
 def _shows_clock(form: str | None) -> bool:
     return bool(re.search(r"[hHsS]", re.sub(r'"[^"]*"|\[[^\]]*\]', "", form or "")))
-
-
-def _calculates(path: Path) -> bool:
-    """Whether any sheet contains a formula."""
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
-                with archive.open(name) as part:
-                    tail = b""
-                    while block := part.read(1 << 20):
-                        if _FORMULA.search(tail + block):
-                            return True
-                        tail = block[-30:]
-    return False

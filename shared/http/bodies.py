@@ -5,6 +5,7 @@ nothing takes nothing.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack
 from typing import Any
@@ -19,6 +20,7 @@ from shared.http.server import Refusal
 from shared.http.shares import Share
 from shared.http.work import blocking
 
+_JSON = re.compile(r"application/(json|[^;]+\+json)\s*(;.*)?", re.ASCII | re.IGNORECASE)
 #: A larger body is looked through on a thread.
 _SMALL_BYTES = 65536
 
@@ -27,9 +29,12 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 async def refuse_ambiguous(request: Request) -> None:
     """Raise HTTPException (422) for a JSON body with a repeated member, an inexact number or half of a character:
-    as an event's is, so that no two readers understand it differently. What is no JSON at all the route's own
-    parser reports. Within a request only."""
+    as an event's is, so that no two readers understand it differently; and for one that does not say that it is
+    JSON, of which the route's parser would only say that it is no object. What is no JSON at all that parser
+    reports. Within a request only."""
     raw = await request.body()
+    if raw and not _JSON.fullmatch(request.headers.get("content-type", "")):
+        raise HTTPException(422, "the body is JSON, and has to be sent as such: Content-Type: application/json")
     try:
         if len(raw) > _SMALL_BYTES:
             await blocking(check, raw)

@@ -169,6 +169,22 @@ def test_other_bodies_that_are_understood_in_two_ways_are_refused_too() -> None:
     assert answer.json()["errors"], "its own parser says where it is none"
 
 
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "application/json2", ""])
+def test_a_json_body_that_is_sent_as_something_else_is_told_so(kind: str) -> None:
+    found = Found("apps", "POST", "/register")
+    answer = sent(found, bare(Access(Anybody(), Anybody()))["apps"], b'{"client_name": "Bonus"}', kind)
+    assert (answer.status_code, "Content-Type: application/json" in answer.json()["detail"]) == (422, True)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/json;charset=utf-8", "Application/JSON", "application/merge-patch+json"]
+)
+def test_json_of_any_name_is_taken(kind: str) -> None:
+    found = Found("apps", "POST", "/register")
+    answer = sent(found, bare(Access(Anybody(), Anybody()))["apps"], TWICE, kind)
+    assert "twice" in answer.json()["detail"]
+
+
 def sent(found: Found, app: Any, content: bytes, kind: str) -> httpx.Response:
     async def answer() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -3,6 +3,8 @@
 import gzip
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -309,3 +311,66 @@ def test_a_title_above_the_header_is_named_as_the_likely_reason(tmp_path: Path, 
     for one, row in zip(rejected(mapping), rows[1:], strict=True):
         assert one["detail"].startswith("has 2 columns instead of 1: if a title stands above the header")
         assert one["row"] == row
+
+
+@contextmanager
+def changed(path: Path) -> Iterator[openpyxl.Workbook]:
+    book = openpyxl.load_workbook(path)
+    yield book
+    book.save(path)
+
+
+def merged_orders(folder: Path, *ranges: str) -> Path:
+    """Four orders, some of whose cells are merged: Excel keeps the value of the first."""
+    mapping = orders(folder, [[n, date(2025, 3, n), "c", "p", 5, "gift"] for n in range(1, 5)])
+    with changed(folder / "orders.xlsx") as book:
+        for each in ranges:
+            book["Sheet"].merge_cells(each)
+    return mapping
+
+
+@pytest.mark.parametrize(
+    ("range", "field"),
+    [("C2:C4", "data.consumer_id"), ("E2:E4", "data.amount"), ("F2:F4", "data.traits.note")],
+)
+def test_a_cell_within_merged_ones_is_not_missing(tmp_path: Path, range: str, field: str) -> None:
+    mapping = merged_orders(tmp_path, range)
+    report = imported(mapping)
+    assert (report.read, report.accepted) == (4, 2)
+    assert [(bad["number"], bad["field"]) for bad in rejected(mapping)] == [(3, field), (4, field)]
+    assert all("is part of merged cells" in bad["detail"] for bad in rejected(mapping))
+
+
+def test_merged_cells_count_for_each_where_the_mapping_says_so(tmp_path: Path) -> None:
+    mapping = merged_orders(tmp_path, "C2:C4", "F3:F5", "D2:E2")
+    mapping.write_text(mapping.read_text().replace("[[source]]", '[[source]]\nmerged = "fill"', 1))
+    report = imported(mapping, recorder := Recorder())
+    found = [(one["data"]["relation_id"], one["data"]["consumer_id"]) for one in recorder.events()]
+    assert found == [("2", "c"), ("3", "c"), ("4", "c")]
+    assert (report.accepted, rejected(mapping)[0]["field"]) == (3, "data.amount"), "the shop is no amount"
+
+
+@pytest.mark.parametrize("range", ["H1:J9", "A6:F9", "F1:H1"])
+def test_merged_cells_outside_of_the_table_do_not_matter(tmp_path: Path, range: str) -> None:
+    assert imported(merged_orders(tmp_path, range)).accepted == 4
+
+
+def test_hidden_rows_are_read_and_said(tmp_path: Path) -> None:
+    mapping = merged_orders(tmp_path)
+    with changed(tmp_path / "orders.xlsx") as book:
+        for number in (3, 4, 99):
+            book["Sheet"].row_dimensions[number].hidden = True
+    report = imported(mapping)
+    assert report.accepted == 4
+    assert report.sources[0].notes == [
+        "2 rows that are hidden in Excel, as by a filter, were read like the others"
+    ]
+
+
+def test_a_workbook_whose_sheets_are_all_hidden_names_them(tmp_path: Path) -> None:
+    mapping = merged_orders(tmp_path)
+    with changed(tmp_path / "orders.xlsx") as book:
+        book["Sheet"].sheet_state = "hidden"
+        book.create_sheet("Empty")
+    with pytest.raises(MappingError, match=r"no sheet with content that is not hidden \(Sheet\)"):
+        imported(mapping)

@@ -108,12 +108,16 @@ def test_what_is_asked_can_be_asked() -> None:
     documents = openapi()
     asked = [request for document in DOCUMENTS for request in requests(document)]
     assert len(asked) > 15
-    for method, url, _, _ in asked:
+    for method, url, headers, body in asked:
         parts = urlsplit(url)
         paths = documents[PORTS[parts.port or 0]]["paths"]
         (route,) = (p for p in paths if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", p), parts.path))
         known = {parameter["name"] for parameter in paths[route][method.lower()].get("parameters", ())}
         assert {name for name, _ in parse_qsl(parts.query)} <= known, url
+        if body is not None:
+            # curl sends a form, unless it is told otherwise.
+            kind = dict(headers).get(b"content-type", b"application/x-www-form-urlencoded").decode()
+            assert kind in paths[route][method.lower()]["requestBody"]["content"], url
 
 
 def test_the_page_of_errors_has_every_reason() -> None:

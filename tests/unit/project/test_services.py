@@ -171,6 +171,15 @@ def test_what_is_stored_is_documented() -> None:
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
+def test_a_list_of_ports_has_all_of_them() -> None:
+    told = re.findall(r"^\| (`KITH_HOST`.*?) \|", (ROOT / "docs/reference/settings.md").read_text(), re.MULTILINE)
+    assert [re.findall(r"KITH_(\w+)_PORT", each) for each in told] == [[name.upper() for name in CORE]]
+    compose = (ROOT / "docker-compose.yml").read_text()
+    head = "".join(re.findall(r"^#.*\n", compose.partition("x-kith:")[0], re.MULTILINE))
+    named = set(re.findall(r"\b(\w+_PORT)\b", head))
+    assert named == set(re.findall(r"127\.0\.0\.1:\$\{(\w+_PORT):-", compose))
+
+
 def test_ports_and_numbers_of_services_in_documents_are_those_of_the_table() -> None:
     # Those that run everywhere, or all of them.
     ports = [spec.port for spec in SERVICES.values()]

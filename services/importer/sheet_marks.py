@@ -1,0 +1,101 @@
+"""What a sheet says about its cells besides their values: merged ranges and hidden rows. Memory grows with
+them, not with all rows."""
+
+import re
+import zipfile
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from openpyxl.utils.cell import range_boundaries
+
+from services.importer.values import Unreadable
+
+_BLOCK = 1 << 20
+#: No tag of a row or a range is longer.
+_TAG = 4096
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s>/]")
+_MARK = re.compile(
+    rb'<(?:\w+:)?(?:row\b[^>]*?\shidden="(?:1|true)"[^>]*|mergeCell\b[^>]*?\sref="(?P<range>[A-Z0-9:$]+)"[^>]*)>'
+)
+_NUMBER = re.compile(rb'\sr="(\d+)"')
+_MERGED = Unreadable(
+    "", 'is part of merged cells, of which only the first has a value: set merged = "fill" if it counts for each'
+)
+
+
+class Range(NamedTuple):
+    """Merged cells: the first and the last row, from 1, and the first and the last column, from 0."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    hidden: frozenset[int] = frozenset()
+    merged: tuple[Range, ...] = ()
+
+
+def marks_of(path: Path, part: str) -> Marks:
+    """The marks of the sheet that is ``part`` of the workbook."""
+    hidden, merged = set(), []
+    with zipfile.ZipFile(path) as archive, archive.open(part) as file:
+        for match in _matches(file, _MARK):
+            if match["range"] is not None:
+                left, top, right, bottom = range_boundaries(match["range"].decode())
+                if None not in (left, top, right, bottom):
+                    merged.append(Range(int(top or 0), int(bottom or 0), int(left or 1) - 1, int(right or 1) - 1))
+            elif number := _NUMBER.search(match[0]):
+                hidden.add(int(number[1]))
+    return Marks(frozenset(hidden), tuple(sorted(merged)))
+
+
+def calculates(path: Path) -> bool:
+    """Whether any sheet contains a formula."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            if name.startswith("xl/worksheets/") and name.endswith(".xml"):
+                with archive.open(name) as part:
+                    if any(True for _ in _matches(part, _FORMULA)):
+                        return True
+    return False
+
+
+def _matches(file: IO[bytes], pattern: re.Pattern[bytes]) -> Iterator[re.Match[bytes]]:
+    rest = b""
+    while block := file.read(_BLOCK):
+        text, end = rest + block, 0
+        for match in pattern.finditer(text):
+            end = match.end()
+            yield match
+        rest = text[max(end, len(text) - _TAG) :]
+
+
+class Spread:
+    """Says of the rows of a sheet, in their order, which cells belong to merged ones: Excel keeps the value in the
+    first one of them. With ``fill`` it counts for each, otherwise they cannot be read."""
+
+    def __init__(self, merged: tuple[Range, ...], fill: bool) -> None:
+        self._coming, self._fill = deque(merged), fill
+        self._open: list[tuple[Range, Any]] = []
+
+    def __call__(self, number: int, cells: list[Any], width: int) -> list[Any]:
+        """The first ``width`` cells of a row, and what follows them unchanged."""
+        self._open = [(each, value) for each, value in self._open if each.bottom >= number]
+        while self._coming and self._coming[0].top <= number:
+            each = self._coming.popleft()
+            # A range that begins in an empty row holds nothing.
+            if each.top == number and each.left < len(cells) and cells[each.left] is not None:
+                self._open.append((each, cells[each.left]))
+        for each, value in self._open:
+            end = min(each.right + 1, width)
+            cells += [None] * (end - len(cells))
+            for column in range(each.left, end):
+                if cells[column] is None:
+                    cells[column] = value if self._fill else _MERGED
+        return cells
