@@ -29,6 +29,7 @@ from shared.contracts.events import (
 from shared.contracts.revision import FIRST, REVISION, needed
 from shared.contracts.spelling import bytes_in_nfc
 from shared.contracts.topics import Topics
+from shared.contracts.unseen import check_seen
 from shared.contracts.wire import BOM, check_headers, normal
 from shared.runtime.protocols import Message
 from shared.vault.fields import first_plaintext_path, first_token_path
@@ -177,6 +178,7 @@ class Door:
             if not grants:
                 _check_bound(event)
             codec.check_clock(event, arrived, self._most_ahead)
+            check_seen(event)
             # A repeated erasure is accepted: "delete" outranks an earlier "anonymise".
             if not isinstance(event, NOT_SUPPRESSED) and self._erased(event.tenant, event.data.consumer_id):
                 raise suppressed()

@@ -37,7 +37,7 @@ _TOKEN = b'"kith1.'
 ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 _validate = ADAPTER.validator.validate_json
 
-_NOT_VISIBLE = (
+NOT_VISIBLE = (
     "is empty, begins or ends with white space, or contains a character that is not seen (a control, zero-width, "
     "filler or direction character, a variation selector); remove it"
 )
@@ -201,7 +201,7 @@ def explain(error: ValidationError) -> InvalidEvent:
         first["type"], first["msg"].removeprefix("Value error, ")
     )
     if first["type"] == "string_pattern_mismatch" and VISIBLE in detail:
-        detail = _NOT_VISIBLE
+        detail = NOT_VISIBLE
     if first["type"] == "datetime_from_date_parsing":
         detail = WANTED  # of the pattern it is, but there is no such day, hour or second
     if len(errors) > 1:

@@ -27,11 +27,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 END = datetime(9000, 1, 1, tzinfo=UTC)
 _SPAN = (END - EPOCH) // timedelta(milliseconds=1)
 
-# Nothing of which two ids could differ without being seen: no control, format (bidi, zero width), filler and line
-# separator characters, no variation selectors, no blank of Braille, no code points that are no characters, and no
-# space at either end.
-_UNSEEN = r"\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}\u2800"
-VISIBLE = rf"^[^{_UNSEEN}\p{{Z}}](?:[^{_UNSEEN}\p{{Zl}}\p{{Zp}}]*[^{_UNSEEN}\p{{Z}}])?$"
+# No control, format (bidi, zero width) or line separator characters, and no space at either end. Others that
+# nobody sees are refused where events come in (unseen.py).
+VISIBLE = r"^[^\p{Cc}\p{Cf}\p{Z}](?:[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*[^\p{Cc}\p{Cf}\p{Z}])?$"
 # Free text may contain tabs, newlines and joiners, but neither NUL and other control characters nor bidi
 # overrides.
 _TEXT = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"

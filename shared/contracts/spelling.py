@@ -11,8 +11,9 @@ from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import MAX_ID
 
 _BACKSLASH = ord("\\")
-_NAMES = ("id", "source")
-_NAMES_IN_DATA = ("consumer_id", "provider_id", "relation_id")
+#: The fields of an event, and of its data, that are ids.
+NAMES = ("id", "source")
+NAMES_IN_DATA = ("consumer_id", "provider_id", "relation_id")
 #: An id with fewer decomposable characters than this is searched in every mixture of both forms.
 _FEW = 7
 
@@ -56,8 +57,8 @@ def with_ids_in_nfc(event: _Event) -> _Event:
     """The event with its ids, and its source, in NFC; nearly always unchanged. Raises InvalidEvent for an id that
     is too long in that form."""
     data: BaseModel = event.data  # type: ignore[attr-defined]
-    update = _moved(event, _NAMES, "")
-    if moved := _moved(data, _NAMES_IN_DATA, "data."):
+    update = _moved(event, NAMES, "")
+    if moved := _moved(data, NAMES_IN_DATA, "data."):
         update["data"] = data.model_copy(update=moved)
     return event.model_copy(update=update) if update else event
 
@@ -78,7 +79,7 @@ def bytes_in_nfc(raw: bytes) -> bytes:
 def put_in_nfc(fields: dict[str, Any]) -> bool:
     """Convert the ids, and the source, of an event's JSON object to NFC. Returns whether any changed."""
     data = fields.get("data")
-    return _respell(fields, _NAMES) | (isinstance(data, dict) and _respell(data, _NAMES_IN_DATA))
+    return _respell(fields, NAMES) | (isinstance(data, dict) and _respell(data, NAMES_IN_DATA))
 
 
 def spelled_consumer(raw: bytes) -> str | None:

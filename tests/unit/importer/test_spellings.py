@@ -66,3 +66,12 @@ def test_a_column_in_another_form_is_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(mapping.format(file="v.csv"), encoding="utf-8")
     with pytest.raises(MappingError, match="another Unicode form"):
         imported(tmp_path / "m.toml", Recorder())
+
+
+def test_an_id_with_a_character_that_nobody_sees_rejects_its_row(tmp_path: Path) -> None:
+    (tmp_path / "visits.csv").write_text(ROWS.replace("jos\u00e9", "a\u3164b", 1), encoding="utf-8")
+    (tmp_path / "tags.csv").write_text("where,tag\n", encoding="utf-8")
+    mapping = tmp_path / "m.toml"
+    mapping.write_text(MAPPING.format(file="visits.csv"), encoding="utf-8")
+    report = imported(mapping, recorder := Recorder())
+    assert (report.read, report.accepted, len(recorder.events())) == (2, 1, 1)

@@ -217,6 +217,16 @@ def test_data_in_base64_is_data(content_type: str, bom: bytes) -> None:
     assert (forwarded["data"], forwarded["x"], forwarded["tenant"]) == (fields()["data"], [1, {"y": "ä"}], "acme")
 
 
+def test_an_id_with_a_character_that_nobody_sees_is_refused_where_it_would_be_new() -> None:
+    for name in ("consumer_id", "provider_id", "relation_id"):
+        bad = rejected(judge(fields(data={**fields()["data"], name: "a\u3164b"})))
+        assert (bad.reason, bad.field) == ("invalid", f"data.{name}")
+    assert rejected(judge(fields(id="e\ufe0f1"))).field == "id"
+    erased = {"consumer_id": "a\u3164b", "mode": "delete"}
+    [verdict] = judge(fields(type="consumer.erased", data=erased))
+    assert isinstance(verdict, Accepted)
+
+
 @pytest.mark.parametrize(
     ("data", "reason"),
     [

@@ -9,7 +9,7 @@ from services.relations import answers
 from services.relations.registers import PARTS
 from shared.access.lineage import SOURCES
 from shared.contracts.events import EVENT_MODELS, EVENT_TYPES, ConsumerData, Id, ProviderData
-from shared.contracts.spelling import _NAMES_IN_DATA
+from shared.contracts.spelling import NAMES_IN_DATA
 from tests.support.builders import event, stored_state
 
 MODELS: dict[str, type[BaseModel]] = {"consumers": answers.Consumer, "providers": answers.Provider}
@@ -63,4 +63,4 @@ def test_every_id_is_compared_in_nfc(type: str) -> None:
         for name, field in data.model_fields.items()
         if constraints in field.metadata or str(constraints) in str(field.annotation)
     }
-    assert ids <= set(_NAMES_IN_DATA), "shared/contracts/spelling.py: _NAMES_IN_DATA"
+    assert ids <= set(NAMES_IN_DATA), "shared/contracts/spelling.py: NAMES_IN_DATA"
