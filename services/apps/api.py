@@ -130,7 +130,8 @@ def _add_decisions(app: FastAPI, registry: Registry, figures: Figures, receipts:
         tenant: TenantOf,
         state: Annotated[State | None, DerivedFrom(), Query(description="Only those in this state.")] = None,
     ) -> Response:
-        """The applications of the tenant, oldest first."""
+        """The applications of the tenant, oldest first. One that this version cannot read is left out, and
+        named in the log of the service."""
         found = [each for each in registry.all(tenant) if state in (None, each.state)]
         return json_response({"items": [shown(each, issuer, registry.clock()) for each in found]})
 

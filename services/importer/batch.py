@@ -12,6 +12,7 @@ from shared.contracts import codec
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event, event_key
 from shared.contracts.topics import Topics
+from shared.contracts.unseen import check_seen
 from shared.runtime.protocols import Message
 from shared.vault.fields import first_plaintext_path, first_token_path
 from shared.vault.keys import Vault
@@ -80,6 +81,7 @@ class Batch:
 
     def _checked(self, event: Event) -> Event:
         codec.check_clock(event, self.clock.arrived, self.clock.most_ahead)
+        check_seen(event)
         if (path := first_token_path(event)) is not None:
             raise InvalidEvent("sealed", "has the form of a value that Kith has sealed", f"data.{path}")
         if (size := len(codec.encode(event))) > codec.MAX_EVENT_BYTES:

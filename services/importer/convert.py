@@ -11,7 +11,6 @@ from services.importer.values import BadValue
 from shared.contracts.codec import decode_fields
 from shared.contracts.errors import InvalidEvent
 from shared.contracts.events import Event
-from shared.contracts.unseen import check_seen
 
 _PENDING = "pending"
 
@@ -65,7 +64,6 @@ class Converter:
             data["relation_id"] = fields["id"]
         fields["data"] = data
         event = decode_fields({name: value for name, value in fields.items() if value is not None})
-        check_seen(event)
         return self._named(event) if self._id is None else event
 
     def _named(self, event: Event) -> Event:

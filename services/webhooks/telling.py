@@ -117,6 +117,8 @@ class Telling:
 
     def _expand(self, notice: Document) -> None:
         apps, unread = self._read(notice["apps"])
+        for id in sorted({*unread} - self._unread):
+            log.error("webhooks: %s; what it must be told waits until it can be read", UnreadableApp(id))
         self._unread |= {*unread}
         if not apps:
             return

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from shared.access.apps.schema import RECEIPTS
 from tests.browser.portal_site import Portal, added, over, sign_in
@@ -98,9 +98,26 @@ def test_older_deliveries_are_appended_and_kept(watched: Watched, site: Portal) 
         expect(page.locator("#deliveries tbody tr").first).to_contain_text(names[0])
         pages_are_appended_and_kept(page, "#deliveries", happen, names, "Delivered")
         # What has failed is no longer there: the next refresh begins again.
-        page.route("**/deliveries?*", lambda route: route.fulfill(status=403, json={"detail": "not now"}))
+        refused: list[str] = []
+
+        def refuse(route: Route) -> None:
+            """The question for older ones, and all after it: a refresh before it must not take the button away."""
+            if refused or "cursor=" in route.request.url:
+                refused.append(route.request.url)
+                route.fulfill(status=403, json={"detail": "not now"})
+            else:
+                route.continue_()
+
+        page.route("**/deliveries?*", refuse)
         watched.failures_expected = True
         page.locator("#deliveries").get_by_role("button", name="Show older").click()
         expect(page.locator("#deliveries .failed")).to_contain_text("not now")
         page.unroute("**/deliveries?*")
         expect(page.locator("#deliveries tbody tr")).to_have_count(PAGE)
+        # Older ones that do not come this time hold up no refresh.
+        page.route("**/deliveries?*cursor=*", lambda route: route.fulfill(status=503, json={"detail": "away"}))
+        with page.expect_response(lambda response: "cursor=" in response.url):
+            page.locator("#deliveries").get_by_role("button", name="Show older").click()
+        page.unroute("**/deliveries?*cursor=*")
+        happen(ALL + 2)
+        expect(page.locator("#deliveries tbody tr").first).to_contain_text(f"p{ALL + 2}")

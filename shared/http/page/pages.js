@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 // drawn again only when these, or what `seen` returns, are others.
 export function pages(body, shelved, get, show, seen = () => null) {
   const list = part([body], "");
-  let filter = null, items = [], next = null, older = false, drawn = "";
+  let filter = null, items = [], next = null, older = false, grown = false, asked = 0, drawn = "";
 
   function draw() {
     const now = JSON.stringify([items, next, seen()]);
@@ -21,18 +21,23 @@ export function pages(body, shelved, get, show, seen = () => null) {
 
   const ask = (cursor) => list.ask(filter, (options) => get(cursor, options), (answer) => {
     items = cursor ? [...items, ...answer.items] : answer.items;
+    grown = Boolean(cursor);
     ({ next } = answer);
     return draw();
   });
 
-  function more() {
+  // Without an answer the list is no longer than before, and refreshed as before.
+  async function more() {
     older = true;
-    ask(next);
+    asked += 1;
+    const mine = asked;
+    if (await ask(next) === null && mine === asked) older = grown;
   }
 
   return {
     clear() {
-      [items, next, older, drawn] = [[], null, false, ""];
+      [items, next, older, grown, drawn] = [[], null, false, false, ""];
+      asked += 1;
       list.clear();
     },
     // Whoever looks at older ones is not sent back, unless a failure has taken them away.
