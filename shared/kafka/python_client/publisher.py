@@ -1,5 +1,6 @@
 """The Publisher on kafka-python."""
 
+import gc
 import logging
 import threading
 import time
@@ -44,7 +45,7 @@ class KafkaPublisher:
         self._opening: _Opening | None = None
         self._closed = threading.Event()
         self._producer: Any = self._open()
-        #: What was sent, and when it is overdue, in this order.
+        #: What was sent and not known to have ended, and when it is overdue.
         self._sent: deque[tuple[float, _Delivery, Callable[[BaseException], None]]] = deque()
         threading.Thread(target=self._expire, name="kafka-overdue", daemon=True).start()
 
@@ -77,16 +78,20 @@ class KafkaPublisher:
             return delivery.future
 
         def failed(error: BaseException) -> None:
+            # Closing the producer fails the rest of this delivery, too: what came first is the reason.
+            error = delivery.first(error)
             self._give_up(producer)
             delivery.failed(error)
 
-        overdue = _OVERDUE * self._settings.publish_timeout_ms / 1000
-        self._sent.append((time.monotonic() + overdue, delivery, failed))
         for message in messages:
             try:
                 sent = producer.send(
                     message.topic, message.value, message.key, list(message.headers), message.partition
                 )
+            except LASTING as error:
+                # Refused before it was taken. The producer is as good as before.
+                delivery.failed(error)
+                break
             except KafkaError as error:
                 failed(error)
                 break
@@ -97,6 +102,10 @@ class KafkaPublisher:
                 break
             sent.add_callback(delivery.arrived)
             sent.add_errback(failed)
+        if not delivery.future.done():
+            # From now on: a large delivery takes long to hand over, and each message has its own time.
+            overdue = _OVERDUE * self._settings.publish_timeout_ms / 1000
+            self._sent.append((time.monotonic() + overdue, delivery, failed))
         return delivery.future
 
     def _producer_or_new(self) -> KafkaProducer:
@@ -119,19 +128,25 @@ class KafkaPublisher:
 
     def _begin_opening(self) -> "_Opening":
         if self._opening is None:
-            self._opening = _Opening(threading.Thread(target=self._replace, daemon=True), time.monotonic())
-            self._opening.thread.start()
+            opening = _Opening(threading.Thread(target=self._replace, daemon=True), time.monotonic())
+            opening.thread.start()
+            self._opening = opening
         return self._opening
 
     def _replace(self) -> None:
         old, producer = self._producer, None
-        # Messages still in it fail as well; their senders publish them again.
-        _close(old, 0)
         try:
+            # Messages still in it fail as well; their senders publish them again.
+            _close(old, 0)
             producer = self._open()
             _know(producer, old._metadata)
         except (Unavailable, ConfigurationError) as error:
             log.debug("no new publisher yet: %s", error)
+            # kafka-python 3.0.12 leaves the sockets of one that could not be opened to the collector of cycles.
+            gc.collect()
+        except Exception:
+            # The next message tries again. Otherwise nothing would ever be published.
+            log.exception("no new publisher yet")
         with self._lock:
             self._opening = None
             if producer is not None and not self._closed.is_set():
@@ -144,10 +159,14 @@ class KafkaPublisher:
         """kafka-python 3.0.12 watches the time of messages only while it has an id and no question of its own."""
         while not self._closed.wait(min(_LOOK_SECONDS, self._settings.publish_timeout_ms / 1000)):
             now = time.monotonic()
-            while self._sent and (self._sent[0][1].future.done() or self._sent[0][0] <= now):
-                _, delivery, failed = self._sent.popleft()
-                if not delivery.future.done():
+            for _ in range(len(self._sent)):
+                overdue, delivery, failed = self._sent.popleft()
+                if delivery.future.done():
+                    continue
+                if overdue <= now:
                     failed(KafkaTimeoutError())
+                else:
+                    self._sent.append((overdue, delivery, failed))
 
     def close(self) -> None:
         with self._lock:
@@ -209,6 +228,7 @@ class _Delivery:
     def __init__(self, expected: int) -> None:
         self.future: Future[None] = Future()
         self._missing = expected
+        self._error: BaseException | None = None
         self._lock = threading.Lock()
         if not expected:
             self.future.set_result(None)
@@ -219,6 +239,12 @@ class _Delivery:
             done = self._missing == 0 and not self.future.done()
         if done:
             self.future.set_result(None)
+
+    def first(self, error: BaseException) -> BaseException:
+        """The error that came first, which is this one if none has."""
+        with self._lock:
+            self._error = self._error or error
+            return self._error
 
     def failed(self, error: BaseException) -> None:
         with self._lock:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 from kafka.partitioner.default import DefaultPartitioner
 
 from shared.contracts.errors import Unavailable
@@ -69,10 +69,15 @@ class Producer:
         self.sent: list[Sent] = []
         self.known: list[str] = []
         self.closed = False
+        self.refused: Exception | None = None
+        self.on_send: Callable[[], None] = lambda: None
         self._metadata = SimpleNamespace(topics=lambda: ["t"])
         self._sender = SimpleNamespace(add_topic=self.known.append)
 
     def send(self, *_: Any) -> Sent:
+        self.on_send()
+        if self.refused is not None:
+            raise self.refused
         self.sent.append(Sent())
         return self.sent[-1]
 
@@ -125,3 +130,52 @@ def test_a_producer_that_does_nothing_is_given_up(producers: list[Producer]) -> 
         assert isinstance(publisher.send([MESSAGE]).exception(PATIENCE_SECONDS), Unavailable)
         wait_for("another producer", lambda: len(producers) > 1)
         assert producers[0].closed
+
+
+def test_a_message_that_is_refused_at_once_takes_no_other_with_it(producers: list[Producer]) -> None:
+    with closing(KafkaPublisher(Settings(kafka="there:1", publish_timeout_ms=10**6))) as publisher:
+        other = publisher.send([MESSAGE])
+        producers[0].refused = MessageSizeTooLargeError("too large")
+        error = publisher.send([MESSAGE]).exception(PATIENCE_SECONDS)
+        assert isinstance(error, MessageSizeTooLargeError), "the reason is not hidden"
+        assert not producers[0].closed
+        producers[0].sent[0].done(None)
+        assert other.exception(PATIENCE_SECONDS) is None
+
+
+def test_an_opening_that_fails_in_any_way_is_tried_again(
+    producers: list[Producer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(KafkaPublisher(Settings(kafka="there:1", publish_timeout_ms=10**6))) as publisher:
+        tried: list[object] = []
+
+        def out_of_files(**options: object) -> Any:
+            tried.append(options)
+            raise OSError(24, "Too many open files")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(module, "KafkaProducer", out_of_files)
+            first = publisher.send([MESSAGE])
+            producers[0].sent[0].failed(KafkaTimeoutError("expired"))
+            assert isinstance(first.exception(PATIENCE_SECONDS), Unavailable)
+            wait_for("an attempt", lambda: tried)
+            assert isinstance(publisher.send([MESSAGE]).exception(PATIENCE_SECONDS), Unavailable)
+
+        def published() -> bool:
+            sent = publisher.send([MESSAGE])
+            for each in producers[-1].sent:
+                each.done(None)
+            return sent.exception(PATIENCE_SECONDS) is None
+
+        wait_for("another producer", published)
+
+
+def test_the_time_of_a_large_delivery_begins_when_it_has_been_handed_over(producers: list[Producer]) -> None:
+    with closing(KafkaPublisher(Settings(kafka="there:1", publish_timeout_ms=10**6))) as publisher:
+        waiting: list[int] = []
+        producers[0].on_send = lambda: waiting.append(len(publisher._sent))
+        sent = publisher.send([MESSAGE] * 3)
+        assert waiting == [0, 0, 0]
+        for each in producers[0].sent:
+            each.done(None)
+        assert sent.exception(PATIENCE_SECONDS) is None

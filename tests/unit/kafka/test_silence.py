@@ -11,6 +11,14 @@ from kafka.errors import KafkaConnectionError, UnknownMemberIdError
 from shared.kafka.python_client import silence
 from shared.kafka.python_client.joining import _join
 
+NOW = time.monotonic()
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands still, as a busy machine does not."""
+    monkeypatch.setattr(silence, "time", SimpleNamespace(monotonic=lambda: NOW))
+
 
 class Connection:
     """What is asked of a connection of kafka-python."""
@@ -18,7 +26,7 @@ class Connection:
     def __init__(self, *waiting: float, connected: bool = True, paused: bool = False) -> None:
         """``waiting``: for how many seconds each request waits for its answer."""
         self.connected, self.paused = connected, paused
-        self.in_flight_requests = [(1, None, time.monotonic() - seconds, 0.0, None) for seconds in waiting]
+        self.in_flight_requests = [(1, None, NOW - seconds, 0.0, None) for seconds in waiting]
         self.closed: list[Exception] = []
 
     def close(self, error: Exception) -> None:
