@@ -4,6 +4,7 @@ import gc
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -47,7 +48,9 @@ class KafkaPublisher:
         self._producer: Any = self._open()
         #: What was sent and not known to have ended, and when it is overdue.
         self._sent: deque[tuple[float, _Delivery, Callable[[BaseException], None]]] = deque()
-        threading.Thread(target=self._expire, name="kafka-overdue", daemon=True).start()
+        seconds = min(_LOOK_SECONDS, settings.publish_timeout_ms / 1000)
+        watch = (weakref.ref(self), self._closed, seconds)
+        threading.Thread(target=_watch, args=watch, name="kafka-overdue", daemon=True).start()
 
     def _open(self) -> KafkaProducer:
         timeout = self._settings.publish_timeout_ms
@@ -157,21 +160,29 @@ class KafkaPublisher:
 
     def _expire(self) -> None:
         """kafka-python 3.0.12 watches the time of messages only while it has an id and no question of its own."""
-        while not self._closed.wait(min(_LOOK_SECONDS, self._settings.publish_timeout_ms / 1000)):
-            now = time.monotonic()
-            for _ in range(len(self._sent)):
-                overdue, delivery, failed = self._sent.popleft()
-                if delivery.future.done():
-                    continue
-                if overdue <= now:
-                    failed(KafkaTimeoutError())
-                else:
-                    self._sent.append((overdue, delivery, failed))
+        now = time.monotonic()
+        for _ in range(len(self._sent)):
+            overdue, delivery, failed = self._sent.popleft()
+            if delivery.future.done():
+                continue
+            if overdue <= now:
+                failed(KafkaTimeoutError())
+            else:
+                self._sent.append((overdue, delivery, failed))
 
     def close(self) -> None:
         with self._lock:
             self._closed.set()
         _close(self._producer, 0 if self._producer is self._failed else 5)
+
+
+def _watch(publisher: "weakref.ref[KafkaPublisher]", closed: threading.Event, seconds: float) -> None:
+    """Look for what is overdue, until the publisher is closed, or nobody has it any more and its end closes it."""
+    while not closed.wait(seconds):
+        if (found := publisher()) is None:
+            return
+        found._expire()
+        del found
 
 
 class _ByKey(DefaultPartitioner):  # type: ignore[misc]  # it has no types

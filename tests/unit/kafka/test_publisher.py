@@ -1,5 +1,7 @@
 """What KafkaPublisher adds to kafka-python's producer and needs no broker for."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 from types import SimpleNamespace
@@ -179,3 +181,16 @@ def test_the_time_of_a_large_delivery_begins_when_it_has_been_handed_over(produc
         for each in producers[0].sent:
             each.done(None)
         assert sent.exception(PATIENCE_SECONDS) is None
+
+
+def test_a_publisher_that_nobody_has_any_more_is_not_kept(producers: list[Producer]) -> None:
+    publisher = KafkaPublisher(Settings(kafka="there:1", publish_timeout_ms=100))
+    gone = weakref.ref(publisher)
+    del publisher
+
+    def collected() -> bool:
+        gc.collect()
+        return gone() is None
+
+    wait_for("its end", collected)
+    assert len(producers) == 1
