@@ -9,6 +9,7 @@ from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.python_client.headers import read_any_header_name
+from shared.kafka.python_client.opening import opened
 from shared.kafka.python_client.pace import Pace
 from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers, record_of
 from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS
@@ -33,7 +34,8 @@ class CommittedLog:
         self._assigned: set[TopicPartition] = set()
         self._looked_at = 0.0
         with reaching_brokers():
-            self._consumer = KafkaConsumer(
+            self._consumer = opened(
+                KafkaConsumer,
                 **connection(settings),
                 metrics_enabled=False,
                 group_id=self._group,

@@ -26,6 +26,7 @@ from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.kafka.bounds import ANSWER_SECONDS, LogBounds
 from shared.kafka.python_client.headers import read_any_header_name
 from shared.kafka.python_client.joining import EvenAssignor, joining, read_while_joining
+from shared.kafka.python_client.opening import opened
 from shared.kafka.python_client.pace import Pace
 from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS, avoid_silent_brokers, ends_in_time
 from shared.runtime.protocols import Partition, Polled, Record
@@ -90,7 +91,8 @@ def open_outside(settings: Settings, **options: Any) -> KafkaConsumer:
     Unavailable and ConfigurationError."""
     read_any_header_name()
     with reaching_brokers():
-        return KafkaConsumer(
+        return opened(
+            KafkaConsumer,
             **connection(settings),
             metrics_enabled=False,
             group_id=None,
@@ -154,7 +156,8 @@ class KafkaReader:
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
         read_any_header_name()
         with reaching_brokers():
-            self._consumer = KafkaConsumer(
+            self._consumer = opened(
+                KafkaConsumer,
                 **connection(settings),
                 metrics_enabled=False,
                 group_id=f"{settings.group}.{service}",

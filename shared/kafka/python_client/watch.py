@@ -8,6 +8,7 @@ from kafka import TopicPartition
 from kafka.admin import KafkaAdminClient
 
 from shared.contracts.errors import Unavailable
+from shared.kafka.python_client.opening import opened
 from shared.kafka.python_client.pace import Pace
 from shared.kafka.python_client.reader import connection, open_outside, partitions_of, reaching_brokers, record_of
 from shared.runtime.protocols import Partition, Record
@@ -31,8 +32,11 @@ class KafkaProbe:
             try:
                 with reaching_brokers():
                     if self._admin is None:
-                        self._admin = KafkaAdminClient(
-                            **connection(self._settings), request_timeout_ms=2_000, bootstrap_timeout_ms=2_000
+                        self._admin = opened(
+                            KafkaAdminClient,
+                            **connection(self._settings),
+                            request_timeout_ms=2_000,
+                            bootstrap_timeout_ms=2_000,
                         )
                     missing = set(topics) - set(self._admin.list_topics())
             except Unavailable:
