@@ -1,4 +1,4 @@
-"""Endpoints of applications: each is held to what its application may have now. Pure, but for reading them."""
+"""Endpoints of applications: each is held to what its application may have now."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -56,6 +56,19 @@ class Unreadable:
         self._known = ids
 
 
+def readable(ids: Iterable[str], find: Callable[[str], App | None]) -> tuple[dict[str, App | None], set[str]]:
+    """Each application by its id (None: there is none), and the ids of those that cannot be read (UnreadableApp).
+    ``find`` finds one, and may raise Unavailable."""
+    apps: dict[str, App | None] = {}
+    unread = set[str]()
+    for id in ids:
+        try:
+            apps[id] = find(id)
+        except UnreadableApp:
+            unread.add(id)
+    return apps, unread
+
+
 def served(
     endpoints: Sequence[Document],
     find: Callable[[str], App | None],
@@ -66,22 +79,17 @@ def served(
     else is queued waits. ``pace`` is the rate at which the application may be sent to. ``find`` finds an
     application, and may raise Unavailable. Those of an application that cannot be read (UnreadableApp) are left
     out: nobody knows what they may have. ``unreadable`` is called with the ids of these."""
-    apps: dict[str, App | None] = {}
-    unread = set[str]()
-    for id in sorted({id for each in endpoints if (id := application_of(each)) is not None}):
-        try:
-            apps[id] = find(id)
-        except UnreadableApp:
-            unread.add(id)
+    owners = {id for each in endpoints if (id := application_of(each)) is not None}
+    apps, unread = readable(sorted(owners), find)
     unreadable(unread)
     found = []
     for endpoint in endpoints:
-        if (owner := application_of(endpoint)) is None:
+        if (id := application_of(endpoint)) is None:
             found.append(endpoint)
             continue
-        if owner in unread:
+        if id in unread:
             continue
-        app = apps[owner]
+        app = apps[id]
         now = narrowed(endpoint, () if app is None else app.masks)
         if app is not None:
             now["pace"] = app.limits.webhooks

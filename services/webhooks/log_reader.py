@@ -9,7 +9,7 @@ from kafka import TopicPartition
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import EPOCH
-from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers, record_of
+from shared.kafka.python_client.reader import open_consumer, partitions_of, reaching_brokers, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 
@@ -31,7 +31,7 @@ class LogReader:
     @property
     def _consumer(self) -> Any:
         if self._opened is None:
-            self._opened = open_outside(self._settings, auto_offset_reset="none", max_poll_records=2_000)
+            self._opened = open_consumer(self._settings, auto_offset_reset="none", max_poll_records=2_000)
         return self._opened
 
     def first(self, partition: Partition) -> int:

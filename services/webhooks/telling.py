@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
-from services.webhooks.applications import application_of, hides_consumers
+from services.webhooks.applications import application_of, hides_consumers, readable
 from services.webhooks.deliveries import ENDPOINTS
 from services.webhooks.mending import Mending
 from services.webhooks.placing import Placing
@@ -75,7 +75,7 @@ class Telling:
         for endpoint in sorted(endpoints, key=lambda each: (each["created"], each["_id"])):
             if (id := application_of(endpoint)) is not None:
                 of_app.setdefault(id, []).append(endpoint)
-        self._unread = {id for id in self._unread if self._read({id})[1]}
+        _, self._unread = readable(self._unread, self._apps.find)
         each_of(self._turns["expand"].of(self._tenants()), self._expand_some, _WHAT)
         with translated():
             held = self._receipts.distinct("endpoint", {"state": "queued"})
@@ -116,10 +116,10 @@ class Telling:
             self._expand(notice)
 
     def _expand(self, notice: Document) -> None:
-        apps, unread = self._read(notice["apps"])
-        for id in sorted({*unread} - self._unread):
+        apps, unread = readable(notice["apps"], self._apps.find)
+        for id in sorted(unread - self._unread):
             log.error("webhooks: %s; what it must be told waits until it can be read", UnreadableApp(id))
-        self._unread |= {*unread}
+        self._unread |= unread
         if not apps:
             return
         made = [receipt(notice, id) for id, app in apps.items() if _concerns(notice, app)]
@@ -127,7 +127,8 @@ class Telling:
         def transaction(session: ClientSession) -> None:
             same = {"_id": notice["_id"], "apps": notice["apps"]}
             if unread:
-                done = self._notices.update_one(same, {"$set": {"apps": unread}}, session=session).matched_count
+                left = {"$set": {"apps": sorted(unread)}}
+                done = self._notices.update_one(same, left, session=session).matched_count
             else:
                 done = self._notices.delete_one(same, session=session).deleted_count
             if not done:
@@ -140,17 +141,6 @@ class Telling:
                 self._receipts.insert_many(new, session=session)
 
         transact(self._database, transaction)
-
-    def _read(self, ids: Iterable[str]) -> tuple[dict[str, App | None], list[str]]:
-        """These applications, and the ids of those that cannot be read."""
-        apps: dict[str, App | None] = {}
-        unread = []
-        for id in ids:
-            try:
-                apps[id] = self._apps.find(id)
-            except UnreadableApp:
-                unread.append(id)
-        return apps, unread
 
     def _take_back(self, id: str, endpoint: Document | None) -> None:
         """Let receipts wait again whose endpoint was deleted or disabled (None), or that are hidden by now."""
