@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 // drawn again only when these, or what `seen` returns, are others.
 export function pages(body, shelved, get, show, seen = () => null) {
   const list = part([body], "");
-  let filter = null, items = [], next = null, older = false, grown = false, asked = 0, drawn = "";
+  let filter = null, items = [], next = null, grown = false, asking = 0, drawn = "";
 
   function draw() {
     const now = JSON.stringify([items, next, seen()]);
@@ -26,25 +26,24 @@ export function pages(body, shelved, get, show, seen = () => null) {
     return draw();
   });
 
-  // Without an answer the list is no longer than before, and refreshed as before.
   async function more() {
-    older = true;
-    asked += 1;
-    const mine = asked;
-    if (await ask(next) === null && mine === asked) older = grown;
+    asking += 1;
+    try {
+      await ask(next);
+    } finally {
+      asking -= 1;
+    }
   }
 
   return {
     clear() {
-      [items, next, older, grown, drawn] = [[], null, false, false, ""];
-      asked += 1;
+      [items, next, grown, drawn] = [[], null, false, ""];
       list.clear();
     },
-    // Whoever looks at older ones is not sent back, unless a failure has taken them away.
+    // Whoever looks at older ones, or waits for them, is not sent back, unless a failure has taken them away.
     async load(given) {
       filter = given;
-      if (older && shelved.isConnected) return;
-      older = false;
+      if ((grown || asking) && shelved.isConnected) return;
       await ask(null);
     },
   };
