@@ -77,7 +77,7 @@ class Service:
         self.publish(b"marker")
         deadline = Deadline()
         while self.database["dead_letters"].count_documents({"value": b"marker"}) == before:
-            deadline.check("it did not come")
+            deadline.check("the marker did not come")
             self.runner.step(50)
         self.database["dead_letters"].delete_many({"value": b"marker"})
 
@@ -277,7 +277,7 @@ def test_a_message_that_kafka_holds_only_compressed_is_cut(
     # And all of it is published.
     deadline = Deadline()
     while chosen.database["outbox"].find_one():
-        deadline.check("it did not come")
+        deadline.check("the outbox is not empty")
         chosen.runner.step(50)
     messages = {dict(r.headers)["kith-origin-record"]: r for r in read_topics(real_settings, dead)}
     for number, (value, place) in enumerate(zip(large, places, strict=True), 1):

@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from typing import Any, Protocol
 
 import pytest
+from kafka.consumer.fetcher import Fetcher
 
 from shared.kafka.clients import open_publisher, open_reader
 from shared.kafka.python_client import pace
@@ -15,7 +16,8 @@ from shared.kafka.python_client.pace import IDLE_MS
 from shared.kafka.python_client.watch import KafkaTail
 from shared.runtime.protocols import Message, Polled
 from shared.settings import Settings
-from tests.support.waiting import PATIENCE_SECONDS, Deadline, wait_for
+from tests.support.kafka import wait_published
+from tests.support.waiting import Deadline
 
 
 class Polling(Protocol):
@@ -40,8 +42,6 @@ OPENED: dict[str, Callable[[Settings, str], Polling]] = {
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What each fetch of this process asks for, in milliseconds."""
-    from kafka.consumer.fetcher import Fetcher
-
     asked: list[int] = []
     plain = Fetcher._create_fetch_requests
 
@@ -81,7 +81,6 @@ def test_quiet_topics_are_asked_for_seldom_and_busy_ones_often(
         messages = [Message(topic, b"k", b"%d" % n, n % 2) for n in range(20)]
         for _ in range(2):
             before = len(came)
-            # On a machine that stalls they may come too late, and are sent again.
-            wait_for("a publication", lambda: publisher.send(messages).exception(PATIENCE_SECONDS) is None)
+            wait_published(publisher, *messages)
             poll_until("the records", lambda least=before + 20: len(came) >= least)  # type: ignore[misc]
         poll_until("a short wait", lambda: waits[-1] < IDLE_MS)

@@ -1,11 +1,10 @@
 """What only real Kafka shows, of either client and of both together: groups, retention, refusals."""
 
 import os
-import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import Any
 
 import orjson
@@ -20,7 +19,7 @@ from shared.kafka.librdkafka import publisher as librdkafka_publisher
 from shared.kafka.librdkafka.reader import configuration
 from shared.kafka.python_client.all_partitions import AllPartitionsReader
 from shared.kafka.python_client.data_ends import data_ends
-from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection, open_outside
+from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection, open_consumer
 from shared.kafka.python_client.watch import KafkaTail
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
@@ -29,6 +28,7 @@ from shared.runtime.forms import in_structured_mode
 from shared.runtime.protocols import Message, Partition, Polled, Publisher, Reader, Record
 from shared.settings import Settings
 from tests.support.builders import recorded
+from tests.support.kafka import frozen
 from tests.support.logs import read_topics
 from tests.support.waiting import PATIENCE_SECONDS, Deadline
 
@@ -315,16 +315,6 @@ def test_a_reader_that_was_put_out_of_its_group_claims_nothing_when_it_joins_aga
         until(lambda: len(member.records) == 100, member)
 
 
-@contextmanager
-def frozen(server: KafkaServer) -> Iterator[None]:
-    assert server.process.pid is not None
-    os.kill(server.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
-
-
 @pytest.fixture
 def odd(world: World) -> list[Record]:
     """200 messages in one partition, as they are to be read: every tenth has a header whose name is not UTF-8."""
@@ -368,7 +358,7 @@ def test_nor_to_who_follows_a_topic(world: World, request: pytest.FixtureRequest
         found: list[Record] = []
         deadline = Deadline()
         while len(found) < 200:
-            deadline.check("it did not come")
+            deadline.check(f"only {len(found)} of 200 records came")
             found += tail.poll(500)
     assert found == odd
 
@@ -420,7 +410,7 @@ def test_what_a_transactional_producer_leaves_behind_its_records_is_no_lag(world
         found = drained(reader, partition)
     assert [record.value for record in found] == [b"commit 0", b"commit 1", b"commit 2"] * 2
     position = found[-1].offset + 1
-    with closing(open_outside(world.settings, auto_offset_reset="none")) as consumer:
+    with closing(open_consumer(world.settings, auto_offset_reset="none")) as consumer:
         tp = TopicPartition(*partition)
         ends = consumer.end_offsets([tp])
         assert ends[tp] > position, "markers and what was aborted lie behind it"

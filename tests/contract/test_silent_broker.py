@@ -1,12 +1,10 @@
 """A broker that accepts connections and answers nothing, as a frozen host does: nobody waits for it for ever."""
 
-import os
-import signal
 import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,9 +14,10 @@ from shared.kafka.clients import open_publisher
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.kafka import KafkaServer
 from shared.local.processes import free_ports
-from shared.runtime.protocols import Message, Publisher
+from shared.runtime.protocols import Message
 from shared.settings import Settings
-from tests.support.waiting import PATIENCE_SECONDS, wait_for
+from tests.support.kafka import frozen, wait_published
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -37,25 +36,6 @@ def settings_of(broker: KafkaServer, client: str, **more: Any) -> Settings:
     settings = Settings(kafka=broker.bootstrap, kafka_client=client, topic_prefix=name, partitions=1, **more)
     ensure_topics(settings)
     return settings
-
-
-@contextmanager
-def frozen(server: KafkaServer) -> Iterator[None]:
-    assert server.process.pid is not None
-    os.kill(server.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
-
-
-def wait_published(publisher: Publisher, *messages: Message) -> None:
-    """On a machine that stalls one may come too late, and is sent again."""
-    for message in messages:
-        wait_for(
-            "a publication",
-            lambda m=message: publisher.send([m]).exception(PATIENCE_SECONDS) is None,  # type: ignore[misc]
-        )
 
 
 @pytest.mark.parametrize("client", ["kafka-python", "librdkafka"])
