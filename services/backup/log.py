@@ -13,6 +13,7 @@ from services.explain.log import LogScan
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.services import PROJECTIONS
 from shared.contracts.topics import INPUTS, OUTPUTS, Topics
+from shared.kafka.python_client.opening import opened
 from shared.kafka.python_client.reader import connection, reaching_brokers
 from shared.runtime.protocols import Partition
 from shared.settings import Settings
@@ -118,7 +119,7 @@ def _place(position: str) -> tuple[str, str]:
 @contextmanager
 def _admin(settings: Settings) -> Iterator[KafkaAdminClient]:
     with reaching_brokers():
-        admin = KafkaAdminClient(**connection(settings))
+        admin = opened(KafkaAdminClient, **connection(settings))
         try:
             yield admin
         finally:

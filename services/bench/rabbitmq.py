@@ -26,7 +26,7 @@ from services.rabbitmq.protocols import Outgoing, Properties
 from services.rabbitmq.schema import COLLECTIONS
 from services.rabbitmq.topology import topology
 from shared.contracts.topics import Topics
-from shared.kafka.python_client.reader import open_outside, partitions_of
+from shared.kafka.python_client.reader import open_consumer, partitions_of
 from shared.kafka.topics_admin import ensure_topics
 from shared.local.processes import Process
 from shared.local.rabbitmq import RabbitServer, server
@@ -198,7 +198,7 @@ class _Bench:
             time.sleep(_TICK_SECONDS)
 
     def _published(self) -> int:
-        consumer = open_outside(self.settings)
+        consumer = open_consumer(self.settings)
         try:
             ends: dict[Any, int] = consumer.end_offsets(
                 partitions_of(consumer, [Topics(PREFIX).name("relations")])

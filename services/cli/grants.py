@@ -21,6 +21,7 @@ from pymongo.errors import OperationFailure
 from services.cli.privileges import kafka_acls, mongo_roles
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import Topics
+from shared.kafka.python_client.opening import opened
 from shared.kafka.python_client.reader import connection, reaching_brokers
 from shared.mongo.errors import translated
 from shared.mongo.store import connect
@@ -102,7 +103,7 @@ def _knows(client: MongoClient[Document], database: str, command: str, name: str
 def _in_kafka(settings: Settings, passwords: Mapping[str, str]) -> None:
     acls = kafka_acls(Topics(settings.topic_prefix), settings.group)
     with reaching_brokers():
-        admin = KafkaAdminClient(**connection(settings))
+        admin = opened(KafkaAdminClient, **connection(settings))
     try:
         users = admin.alter_user_scram_credentials(
             [

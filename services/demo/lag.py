@@ -16,7 +16,7 @@ from shared.contracts.errors import Unavailable
 from shared.contracts.services import CORE_PROJECTIONS, PROJECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
-from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
+from shared.kafka.python_client.reader import open_consumer, partitions_of, reaching_brokers
 from shared.settings import Settings
 from shared.versions.mongo_registry import MongoRegistry
 
@@ -67,7 +67,7 @@ class LagReader:
             for name, spec in PROJECTIONS.items()
             if name in services
         }
-        self._open = partial(open_outside, settings, auto_offset_reset="earliest", max_poll_records=5_000)
+        self._open = partial(open_consumer, settings, auto_offset_reset="earliest", max_poll_records=5_000)
         self._kafka = self._open()
 
     def close(self) -> None:

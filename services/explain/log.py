@@ -10,7 +10,7 @@ from kafka import TopicPartition
 
 from shared.contracts.errors import Unavailable
 from shared.contracts.events import EPOCH
-from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers, record_of
+from shared.kafka.python_client.reader import open_consumer, partitions_of, reaching_brokers, record_of
 from shared.runtime.forms import readable
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
@@ -33,7 +33,7 @@ class LogScan:
     ) -> None:
         self._progress = progress
         self.messages = 0
-        self._consumer = open_outside(
+        self._consumer = open_consumer(
             settings,
             auto_offset_reset="none",
             max_poll_records=5_000,

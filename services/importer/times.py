@@ -25,8 +25,8 @@ def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> 
     ``2026-03-02T10:00:00+01:00``), ``unix``, ``unix_ms`` and ``unix_us`` count seconds, milliseconds and
     microseconds since 1970, anything else is a pattern of ``strptime``. ``zone`` applies to times without an
     offset; a local time that occurs twice when clocks are set back means the first, and one that they skip is
-    rejected, but for midnight, which stands for a day. A day without a time of day
-    becomes the first instant that is on this day both in ``zone`` and in UTC, because reports count by UTC days.
+    rejected, but for midnight, which stands for a day. A day without a time of day becomes the first instant that
+    is on this day both in ``zone`` and in UTC, because reports count by UTC days.
     """
     try:
         parsed = _parse(value, form)
@@ -45,7 +45,7 @@ def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> 
 def _instant(local: datetime, zone: tzinfo) -> datetime:
     """Raises BadValue for a time that no clock of the zone has shown: another zone is meant."""
     found = local.replace(tzinfo=zone).astimezone(UTC)
-    if found.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None) and local.time() != time():
+    if found.astimezone(zone).replace(tzinfo=None) != local and local.time() != time():
         raise BadValue("is a time that the clocks of its time zone skipped: does timezone say where they were?")
     return found
 

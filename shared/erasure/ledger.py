@@ -12,7 +12,7 @@ from shared.contracts.errors import InvalidEvent, Unavailable
 from shared.contracts.events import document_id
 from shared.contracts.topics import LEDGER, Topics
 from shared.erasure.records import LedgerEntry, Mode, decode_entry, stronger_mode
-from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
+from shared.kafka.python_client.reader import open_consumer, partitions_of, reaching_brokers
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class _Topic:
 
     def __init__(self, settings: Settings) -> None:
         self._name = Topics(settings.topic_prefix).name(LEDGER)
-        self._consumer: Any = open_outside(
+        self._consumer: Any = open_consumer(
             settings, auto_offset_reset="earliest", max_poll_records=5_000, fetch_max_wait_ms=200
         )
         self._ends: Mapping[TopicPartition, int] = {}

@@ -8,6 +8,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS, LEDGER, OUTPUTS, WRAPPED_KEYS, Topics
+from shared.kafka.python_client.opening import opened
 from shared.kafka.python_client.reader import MAX_MESSAGE_BYTES, connection, reaching_brokers
 from shared.settings import Settings
 
@@ -43,7 +44,7 @@ def ensure_topics(settings: Settings) -> list[str]:
         topics.name("dead-letters"): {"retention.ms": "-1", "max.message.bytes": str(MAX_MESSAGE_BYTES)},
     }
     with reaching_brokers():
-        admin = KafkaAdminClient(**connection(settings))
+        admin = opened(KafkaAdminClient, **connection(settings))
     done = []
     try:
         present = set(admin.list_topics())

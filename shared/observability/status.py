@@ -17,7 +17,7 @@ from shared.contracts.findings import FINDINGS, KEYS_LOST, PLAINTEXT, SPELLING
 from shared.contracts.services import CORE_PROJECTIONS, PROJECTIONS
 from shared.contracts.topics import Topics
 from shared.kafka.python_client.data_ends import data_ends
-from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers
+from shared.kafka.python_client.reader import open_consumer, partitions_of, reaching_brokers
 from shared.mongo.errors import translated
 from shared.mongo.store import OUTBOX, POSITIONS, is_incomplete, server_time
 from shared.observability.heartbeat import SILENT_SECONDS, WORKERS
@@ -156,7 +156,7 @@ class StatusReader:
         topics = Topics(settings.topic_prefix)
         self._read = {name: [topics.name(short) for short in spec.folds] for name, spec in PROJECTIONS.items()}
         self._settings, self._database = settings, database
-        self._consumer = open_outside(settings, auto_offset_reset="none")
+        self._consumer = open_consumer(settings, auto_offset_reset="none")
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaAdminClient
 
 from shared.contracts.topics import Topics
-from shared.kafka.python_client.reader import open_outside, partitions_of
+from shared.kafka.python_client.reader import open_consumer, partitions_of
 from shared.local.processes import Process, replace_taken
 from shared.runtime.protocols import Document
 from tests.fault.load import Item, event, market_items
@@ -68,7 +68,7 @@ def same(system: System, consumers: list[str], *asked: Asked) -> None:
 def lose_the_log(system: System) -> None:
     """Delete every change of relations that Kafka holds."""
     topic = Topics(system.settings.topic_prefix).name("relation-changes")
-    consumer = open_outside(system.settings)
+    consumer = open_consumer(system.settings)
     try:
         ends = consumer.end_offsets(partitions_of(consumer, [topic]))
     finally:

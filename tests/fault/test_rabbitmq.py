@@ -18,7 +18,7 @@ from services.rabbitmq.topology import topology
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.limits import MAX_BODY_BYTES
 from shared.contracts.topics import Topics
-from shared.kafka.python_client.reader import open_outside, partitions_of
+from shared.kafka.python_client.reader import open_consumer, partitions_of
 from shared.local.rabbitmq import RabbitServer, find_rabbitmq, server
 from tests.fault.load import event
 from tests.fault.points import RABBITMQ_STEPS
@@ -122,7 +122,7 @@ def bridge_of(system: System, rabbit: RabbitServer, **options: str) -> Any:
 
 def order_in_kafka(system: System) -> dict[str, list[int]]:
     """By consumer, the numbers of the events in Kafka, of each the first."""
-    consumer = open_outside(system.settings, auto_offset_reset="earliest")
+    consumer = open_consumer(system.settings, auto_offset_reset="earliest")
     found: dict[str, list[int]] = defaultdict(list)
     try:
         partitions = partitions_of(consumer, [Topics(system.settings.topic_prefix).name("relations")])

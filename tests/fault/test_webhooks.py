@@ -12,7 +12,7 @@ from services.webhooks.rendering import Renderer
 from services.webhooks.schema import BESIDE, COLLECTIONS
 from services.webhooks.sender import CONCURRENCY
 from shared.contracts.topics import Topics
-from shared.kafka.python_client.reader import open_outside, partitions_of
+from shared.kafka.python_client.reader import open_consumer, partitions_of
 from shared.mongo.store import prepare
 from tests.fault.load import market_items
 from tests.fault.points import WEBHOOK_STEPS
@@ -33,7 +33,7 @@ def endpoints_of(system: System) -> Endpoints:
 
 def published(system: System) -> int:
     """The changes of relations of the default tenant; the load has no other."""
-    consumer = open_outside(system.settings)
+    consumer = open_consumer(system.settings)
     try:
         tps = partitions_of(consumer, [Topics(system.settings.topic_prefix).name("relation-changes")])
         ends = consumer.end_offsets(tps)

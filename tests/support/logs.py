@@ -2,7 +2,7 @@
 
 from contextlib import closing
 
-from shared.kafka.python_client.reader import open_outside, partitions_of, record_of
+from shared.kafka.python_client.reader import open_consumer, partitions_of, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 from tests.support.waiting import Deadline
@@ -11,7 +11,7 @@ from tests.support.waiting import Deadline
 def read_topics(settings: Settings, *topics: str) -> list[Record]:
     """Every message that is in these topics now, each partition in its order."""
     found: list[Record] = []
-    with closing(open_outside(settings, auto_offset_reset="earliest")) as reader:
+    with closing(open_consumer(settings, auto_offset_reset="earliest")) as reader:
         places = partitions_of(reader, topics)
         ends = reader.end_offsets(places)
         left = {place for place, end in ends.items() if end}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from services.cli.completion import among
+from services.cli.completion import among, scopes
 from services.cli.options import Json
 from shared.http.caller import SCOPES
 from shared.service.launch import read_settings
@@ -33,9 +33,7 @@ def create_command(
     name: Annotated[str, typer.Option(help="A name for the key's user: till-7, crm, ann.")],
     scope: Annotated[
         list[str] | None,
-        typer.Option(
-            help=f"A scope; may be repeated. One of: {', '.join(SCOPES)}.", autocompletion=among(lambda: SCOPES)
-        ),
+        typer.Option(help=f"A scope; may be repeated. One of: {', '.join(SCOPES)}.", autocompletion=among(scopes)),
     ] = None,
     all_scopes: Annotated[bool, typer.Option("--all-scopes", help="All scopes.")] = False,
     tenant: Annotated[str, typer.Option(help="The tenant whose data the key may access.")] = "default",

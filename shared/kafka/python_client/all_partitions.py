@@ -9,12 +9,11 @@ from kafka import TopicPartition
 
 from shared.kafka.bounds import LogBounds
 from shared.kafka.python_client.pace import Pace
-from shared.kafka.python_client.reader import KafkaReader, open_outside, partitions_of, reaching_brokers
+from shared.kafka.python_client.reader import KafkaReader, open_consumer, partitions_of, reaching_brokers
 from shared.runtime.protocols import Partition, Polled
 from shared.settings import Settings
 
 _LOOK_SECONDS = 30.0
-_BUSY_MS = 100
 
 
 class AllPartitionsReader(KafkaReader):
@@ -22,10 +21,10 @@ class AllPartitionsReader(KafkaReader):
 
     def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
         """Raises ConfigurationError, and Unavailable, also when a topic is missing."""
-        self._consumer: Any = open_outside(
-            settings, auto_offset_reset="none", max_poll_records=settings.slice_events, fetch_max_wait_ms=_BUSY_MS
+        self._consumer: Any = open_consumer(
+            settings, auto_offset_reset="none", max_poll_records=settings.slice_events, fetch_max_wait_ms=100
         )
-        self._pace = Pace(self._consumer, _BUSY_MS)
+        self._pace = Pace(self._consumer)
         self._delivered = {}
         self._bounds = LogBounds()
         self._check(topics)

@@ -3,21 +3,17 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from shared.contracts.errors import ConfigurationError, Unavailable
-from shared.kafka.python_client.headers import read_any_header_name
-from shared.kafka.python_client.opening import opened
 from shared.kafka.python_client.pace import Pace
-from shared.kafka.python_client.reader import connection, partitions_of, reaching_brokers, record_of
-from shared.kafka.python_client.silence import REQUEST_TIMEOUT_MS
+from shared.kafka.python_client.reader import open_consumer, partitions_of, reaching_brokers, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 
 _LOOK_SECONDS = 30.0
-_BUSY_MS = 100
 _MOST_RECORDS = 500
 
 
@@ -28,26 +24,14 @@ class CommittedLog:
     def __init__(self, settings: Settings, name: str, topics: Sequence[str]) -> None:
         """Raises ConfigurationError, also where retention has deleted what was not read yet, and Unavailable, also
         when a topic is missing."""
-        read_any_header_name()
         self._topics = list(topics)
         self._group = f"{settings.group}.{name}"
         self._assigned: set[TopicPartition] = set()
         self._looked_at = 0.0
-        with reaching_brokers():
-            self._consumer = opened(
-                KafkaConsumer,
-                **connection(settings),
-                metrics_enabled=False,
-                group_id=self._group,
-                request_timeout_ms=REQUEST_TIMEOUT_MS,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                max_poll_records=_MOST_RECORDS,
-                fetch_max_wait_ms=_BUSY_MS,
-                allow_auto_create_topics=False,
-            )
-        self._pace = Pace(self._consumer, _BUSY_MS)
+        self._consumer = open_consumer(
+            settings, self._group, auto_offset_reset="none", max_poll_records=_MOST_RECORDS, fetch_max_wait_ms=100
+        )
+        self._pace = Pace(self._consumer)
         try:
             self._look()
             with reaching_brokers():

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from kafka import TopicPartition
 
-from shared.kafka.python_client.reader import open_outside, reaching_brokers
+from shared.kafka.python_client.reader import open_consumer, reaching_brokers
 from shared.settings import Settings
 
 Offsets = Mapping[TopicPartition, int]
@@ -25,7 +25,7 @@ def data_ends(
     left = {tp: position for tp, position in positions.items() if position < ends.get(tp, 0)}
     if not left:
         return found
-    with closing(open_outside(settings, auto_offset_reset="none")) as consumer, reaching_brokers():
+    with closing(open_consumer(settings, auto_offset_reset="none")) as consumer, reaching_brokers():
         consumer.assign(list(left))
         for tp, position in left.items():
             consumer.seek(tp, position)

@@ -14,13 +14,12 @@ from kafka.errors import (
 
 from shared.contracts.errors import Unavailable
 from shared.kafka.python_client.pace import Pace
-from shared.kafka.python_client.reader import open_outside, partitions_of, reaching_brokers, record_of
+from shared.kafka.python_client.reader import open_consumer, partitions_of, reaching_brokers, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.runtime.tail import TailLost
 from shared.settings import Settings
 
 _LOOK_SECONDS = 10.0
-_BUSY_MS = 50
 
 
 class KafkaFollowing:
@@ -32,8 +31,8 @@ class KafkaFollowing:
 
     def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
         # "none": a position outside of the log must be an error, not a silent start from elsewhere.
-        self._consumer = open_outside(settings, auto_offset_reset="none", fetch_max_wait_ms=_BUSY_MS)
-        self._pace = Pace(self._consumer, _BUSY_MS)
+        self._consumer = open_consumer(settings, auto_offset_reset="none", fetch_max_wait_ms=50)
+        self._pace = Pace(self._consumer)
         self._topics = list(topics)
         try:
             present = self._partitions()

@@ -16,11 +16,11 @@ class Pace:
     short ones are a tenth of a core in each idle worker, and more in the broker.
     """
 
-    def __init__(self, consumer: Any, busy_ms: int) -> None:
-        """``consumer`` is a KafkaConsumer that was opened with this ``fetch_max_wait_ms``."""
+    def __init__(self, consumer: Any) -> None:
+        """``consumer`` is a KafkaConsumer. The short wait is the ``fetch_max_wait_ms`` that it was opened with."""
         # kafka-python 3.0.12 reads the option anew for each fetch, and has no method that sets it.
         self._options = consumer._fetcher.config
-        self._busy_ms = busy_ms
+        self._busy_ms: int = self._options["fetch_max_wait_ms"]
         self._records_at = time.monotonic()
 
     def polled(self, found: object) -> None:

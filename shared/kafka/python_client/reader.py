@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 # Room for the largest record of the input topics and the headers of its dead letter.
 MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 _MIRROR_SECONDS = 1.0
-_BUSY_MS = 20
 #: Errors that a retry cannot mend.
 LASTING = (AuthorizationError, InvalidTopicError, MessageSizeTooLargeError, RecordListTooLargeError)
 
@@ -86,16 +85,16 @@ def partitions_of(client: Any, topics: Iterable[str]) -> list[TopicPartition]:
         ]
 
 
-def open_outside(settings: Settings, **options: Any) -> KafkaConsumer:
-    """A consumer outside any group that reads committed records. ``options`` are kafka-python's. Raises
-    Unavailable and ConfigurationError."""
+def open_consumer(settings: Settings, group: str | None = None, **options: Any) -> KafkaConsumer:
+    """A consumer of ``group``, or outside any, that reads committed records and commits nothing by itself.
+    ``options`` are kafka-python's. Raises Unavailable and ConfigurationError."""
     read_any_header_name()
     with reaching_brokers():
         return opened(
             KafkaConsumer,
             **connection(settings),
             metrics_enabled=False,
-            group_id=None,
+            group_id=group,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             enable_auto_commit=False,
             isolation_level="read_committed",
@@ -154,32 +153,25 @@ class KafkaReader:
     """A member of the group ``<group>.<service>`` that reads ``topics`` from positions stored elsewhere."""
 
     def __init__(self, settings: Settings, service: str, topics: Sequence[str]) -> None:
-        read_any_header_name()
+        self._consumer = open_consumer(
+            settings,
+            f"{settings.group}.{service}",
+            # A position outside the log must be an error, not a silent start from the beginning.
+            auto_offset_reset="none",
+            partition_assignment_strategy=(EvenAssignor,),
+            max_poll_records=settings.slice_events,
+            max_poll_interval_ms=settings.max_poll_interval_ms,
+            session_timeout_ms=settings.session_timeout_ms,
+            # Members learn from it that another one joins.
+            heartbeat_interval_ms=min(1_000, settings.session_timeout_ms // 3),
+            fetch_max_wait_ms=20,
+        )
         with reaching_brokers():
-            self._consumer = opened(
-                KafkaConsumer,
-                **connection(settings),
-                metrics_enabled=False,
-                group_id=f"{settings.group}.{service}",
-                enable_auto_commit=False,
-                # A position outside the log must be an error, not a silent start from the beginning.
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                partition_assignment_strategy=(EvenAssignor,),
-                max_poll_records=settings.slice_events,
-                request_timeout_ms=REQUEST_TIMEOUT_MS,
-                max_poll_interval_ms=settings.max_poll_interval_ms,
-                session_timeout_ms=settings.session_timeout_ms,
-                # Members learn from it that another one joins.
-                heartbeat_interval_ms=min(1_000, settings.session_timeout_ms // 3),
-                fetch_max_wait_ms=_BUSY_MS,
-                allow_auto_create_topics=False,
-            )
             # kafka-python may join the group before it knows the topics' partitions, and then assign none: a
             # metadata request that was already in flight answers for the new one. So the partitions are fetched
             # first.
             self._check(topics)
-        self._pace = Pace(self._consumer, _BUSY_MS)
+        self._pace = Pace(self._consumer)
         self._listener = _Listener(self._consumer)
         #: The offset after the last record returned by poll.
         self._delivered: dict[TopicPartition, int] = {}

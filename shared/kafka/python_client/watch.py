@@ -10,12 +10,11 @@ from kafka.admin import KafkaAdminClient
 from shared.contracts.errors import Unavailable
 from shared.kafka.python_client.opening import opened
 from shared.kafka.python_client.pace import Pace
-from shared.kafka.python_client.reader import connection, open_outside, partitions_of, reaching_brokers, record_of
+from shared.kafka.python_client.reader import connection, open_consumer, partitions_of, reaching_brokers, record_of
 from shared.runtime.protocols import Partition, Record
 from shared.settings import Settings
 
 _LOOK_SECONDS = 30.0
-_BUSY_MS = 100
 
 
 class KafkaProbe:
@@ -58,8 +57,8 @@ class KafkaTail:
     """Reads records published from now on, in all partitions of ``topics``, outside any consumer group."""
 
     def __init__(self, settings: Settings, topics: Sequence[str]) -> None:
-        self._consumer = open_outside(settings, auto_offset_reset="latest", fetch_max_wait_ms=_BUSY_MS)
-        self._pace = Pace(self._consumer, _BUSY_MS)
+        self._consumer = open_consumer(settings, auto_offset_reset="latest", fetch_max_wait_ms=100)
+        self._pace = Pace(self._consumer)
         self._topics = list(topics)
         self._looked_at = 0.0
         self._assigned: set[TopicPartition] = set()
