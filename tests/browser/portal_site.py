@@ -36,6 +36,7 @@ from services.webhooks.sending import Sending
 from services.webhooks.telling import Telling
 from shared.access.apps.compliance import erased
 from shared.access.apps.credentials import BearerTokens
+from shared.access.apps.model import Limits
 from shared.access.apps.mongo import MongoApps, MongoPublicKeys
 from shared.access.apps.notices import MongoReceipts
 from shared.access.apps.schema import COLLECTIONS as APPS
@@ -58,6 +59,8 @@ from tests.support.credentials import Journal, Keys
 from tests.support.relations_driver import MongoKith, uncached
 
 ALLOWED = networks(["127.0.0.0/8"])
+#: A test presses faster than a person, and the page's questions count with those of the application's own code.
+FAST = Limits(requests="1000/second")
 
 
 def now() -> datetime:
@@ -76,9 +79,9 @@ class Portal:
     def registered(self, *scopes: str, name: str = "Bonus") -> Registered:
         return self.registry.register(new_app(*scopes, tenant="default", name=name))
 
-    def approved(self, *scopes: str, name: str = "Bonus") -> Registered:
+    def approved(self, *scopes: str, name: str = "Bonus", limits: Limits = FAST) -> Registered:
         made = self.registered(*(scopes or ("relations:read", "webhooks:manage")), name=name)
-        after = self.registry.approve(made.app)
+        after = self.registry.approve(made.app, limits=limits)
         return Registered(after, made.secret, made.secret_text, made.registration_token)
 
     def agreed(self, made: Registered, *consumers: str) -> None:

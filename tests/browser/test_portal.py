@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from services.webhooks import schedule
 from services.webhooks.signing import signatures
-from shared.access.apps.model import MOST_SECRETS
+from shared.access.apps.model import MOST_SECRETS, Limits
 from shared.local.processes import free_ports
 from tests.browser.portal_site import Portal, added, over, sign_in
 from tests.browser.site import Watched, assert_contrast, rows
@@ -117,10 +117,10 @@ def test_a_secret_is_shown_once_and_two_are_the_most(watched: Watched, site: Por
 
 
 def test_endpoints_are_tested_disabled_and_what_was_given_up_is_sent_again(watched: Watched, site: Portal) -> None:
-    # Faster than a person, it may send more requests in a second than the application may; the page waits then.
+    # Faster than a person, it sends more requests in a second than the application may; the page waits then.
     watched.failures_expected, page = True, watched.page
     other = site.approved(name="Other")
-    made = site.approved()
+    made = site.approved(limits=Limits())
     with receiver() as there:
         sign_in(page, site, made.registration_token)
         secret = added(page, there.url)

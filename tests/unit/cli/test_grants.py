@@ -50,7 +50,7 @@ def test_what_kafka_refuses_is_an_error_though_its_client_raises_none(monkeypatc
         admin = create_autospec(KafkaAdminClient, instance=True)
         admin.alter_user_scram_credentials.return_value = {"kith-ingest": answer}
         admin.create_acls.return_value = {"succeeded": [], "failed": failed}
-        monkeypatch.setattr(grants, "KafkaAdminClient", lambda **_: admin)
+        monkeypatch.setattr(grants, "opened", lambda *_, **_options: admin)
 
     open_admin([], None)
     grants._in_kafka(Settings(kafka="127.0.0.1:1"), {"ingest": ENOUGH})
