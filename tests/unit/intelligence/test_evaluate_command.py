@@ -87,8 +87,10 @@ def test_a_bad_file_of_relations_says_where(tmp_path: Path, text: str, said: str
 
 @pytest.mark.parametrize(
     "time",
-    ["20260302", "2026-W10-1", "20260302T100000Z", "2026-03-02T10:00:00", "2026-03-02 10:00:00Z", "2026-03"]
-    + ["2026-03-02T10Z", "2026-061", "1772445600", "2026-02-30", "٢٠٢٦-٠٣-٠٢"],
+    [
+        *("20260302", "2026-W10-1", "2026-061", "2026-03", "2026-02-30", "1772445600", "٢٠٢٦-٠٣-٠٢"),
+        *("20260302T100000Z", "2026-03-02T10:00:00", "2026-03-02 10:00:00Z", "2026-03-02T10Z"),
+    ],
 )
 def test_only_the_documented_forms_are_times(tmp_path: Path, time: str) -> None:
     file = tmp_path / "bad.csv"
