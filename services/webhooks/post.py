@@ -164,4 +164,5 @@ def _reason(error: BaseException) -> str:
     cause: BaseException = error
     while isinstance(cause, aiohttp.ClientConnectorError) and cause.os_error is not None:
         cause = cause.os_error
-    return f"{type(cause).__name__}: {cause}"[:300]
+    # It may quote what the other side has sent: halves of characters could not be stored.
+    return f"{type(cause).__name__}: {cause}"[:300].encode("utf-8", "replace").decode()
