@@ -142,3 +142,16 @@ def test_an_attempt_that_fails_unexpectedly_is_a_failed_one(error: Exception) ->
     settled, outcome = check(attempted(Failing()))
     assert outcome == "failed"
     assert type(error).__name__ in settled.entry["error"]
+
+
+@pytest.mark.parametrize(
+    "cut", [b"Content-Length: 900\r\n\r\nhe", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"]
+)
+@pytest.mark.parametrize("status", [200, 410, 503])
+def test_a_body_that_breaks_leaves_the_status(status: int, cut: bytes) -> None:
+    settled, outcome = check(attempted(Raw(b"HTTP/1.1 %d x\r\nRetry-After: 7200\r\n%s" % (status, cut))))
+    assert settled.entry["status"] == status
+    assert outcome == ("delivered" if status == 200 else "failed")
+    if status == 503:
+        assert settled.due is not None
+        assert settled.due - settled.entry["at"] > timedelta(hours=1)
