@@ -223,8 +223,8 @@ def _as_text(report: "Captured", translate: "Translator", rejected_to: Path, dry
         )
     if translate.notes.rekeyed:
         lines.append(
-            f"  note: consumers' rows that got another primary key: {translate.notes.rekeyed:,}. That erases nobody. "
-            "Where a row names another consumer now, the former one is still there"
+            f"  note: consumers' rows that got another primary key: {translate.notes.rekeyed:,}. That erases "
+            "nobody. Where a row names another consumer now, the former one is still there"
         )
     if translate.notes.blind:
         lines.append(

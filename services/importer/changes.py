@@ -1,8 +1,9 @@
 """Converts the changes of captured tables to events by a mapping. Pure.
 
 An event's version is the change's place in Postgres' log: ``time`` is the commit's, and of one millisecond
-``sequence`` decides, which begins with the LSN. At one place what undoes ranks below what states: an update of a primary
-key is a deletion and an insert of one LSN. So any order and repetition of the changes ends in the state of the table.
+``sequence`` decides, which begins with the LSN. At one place what undoes ranks below what states: an update of a
+primary key is a deletion and an insert of one LSN. So any order and repetition of the changes ends in the state of
+the table.
 """
 
 import json

@@ -21,8 +21,8 @@ _NEW_KEY = "__debezium.newkey"
 class Change:
     """One change of one row. ``table`` is ``schema.table``. ``milliseconds`` is the commit's time since 1970, or
     of a snapshot that of its reading. ``lsn`` is the place in Postgres' log; only a snapshot may lack it. ``key``
-    is the row's primary key, None for a table without one. ``rekeyed`` is a deletion of a key whose row goes on under
-    another."""
+    is the row's primary key, None for a table without one. ``rekeyed`` is a deletion of a key whose row goes on
+    under another."""
 
     updated: bool
     deleted: bool

@@ -101,8 +101,8 @@ type = "{type}"
 
 
 def rekeyed(no: str, headers: bool = True) -> MemoryChanges:
-    """An update of the primary key, an address of mail, as Debezium writes it: a deletion, its tombstone and an insert
-    at one place in the log, here with the insert first, as two partitions may be read."""
+    """An update of the primary key, an address of mail, as Debezium writes it: a deletion, its tombstone and an
+    insert at one place in the log, here with the insert first, as two partitions may be read."""
     before, after = {"mail": "zoe@example.org", "no": no}, {"mail": "ann@example.org", "no": no}
     old, new = (json.dumps({"mail": row["mail"]}).encode() for row in (before, after))
     insert = envelope("c", 5, 7, after=after, table="accounts")
