@@ -101,7 +101,7 @@ def first_step(graph: Graph, side: Side, start: int, question: Question) -> Firs
     near = graph.rows[side]
     sampled = int(near.length[start]) > graph.sample
     nodes = near.gather(np.array([start]), graph.sample, graph.names[other(side)])[0]
-    weights = _strengths(graph, side, start, nodes, question)
+    weights = graph.relative(words_of(graph, side, start, nodes), question)
     counted = weights > 0
     nodes, weights = nodes[counted], weights[counted]
     if not len(nodes):
@@ -111,14 +111,14 @@ def first_step(graph: Graph, side: Side, start: int, question: Question) -> Firs
     return First(nodes, weights / fsum(weights.tolist()), sampled)
 
 
-def _strengths(graph: Graph, side: Side, start: int, nodes: Ints, question: Question) -> Floats:
-    """The strengths of the relationships of ``start`` with ``nodes``, which are the first of its row."""
+def words_of(graph: Graph, side: Side, start: int, nodes: Ints) -> NDArray[np.uint64]:
+    """The words of the relationships of ``start`` with ``nodes``, which are the first of its row."""
     consumers = graph.rows["consumer"]
     assert consumers.words is not None
     if side == "consumer":
-        return graph.relative(consumers.row_words(start)[: len(nodes)], question)
+        return consumers.row_words(start)[: len(nodes)]
     at, _ = consumers.positions(nodes)
-    return graph.relative(consumers.words[at[consumers.to[at] == start]], question)
+    return consumers.words[at[consumers.to[at] == start]]
 
 
 def known_strengths(graph: Graph, side: Side, start: int, nodes: Sequence[int], question: Question) -> Floats:
