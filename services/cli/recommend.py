@@ -114,7 +114,7 @@ def _of_either(similar: bool, options: dict[str, Any]) -> None:
     model = SimilarQuery if similar else RecommendQuery
     query = _query(model, {"consumer_id": consumer, "provider_id": provider, **options})
     side: Any = "consumer" if consumer is not None else "provider"
-    id = consumer if consumer is not None else provider
+    id = query.consumer_id if consumer is not None else query.provider_id
     found = _asked(
         options["tenant"],
         lambda questions, caller: (questions.similar if similar else questions.recommend)(caller, side, id, query),
