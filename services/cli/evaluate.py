@@ -177,7 +177,7 @@ def _go_back(tenant: str, as_json: bool) -> None:
 def _read(
     file: Path | None, profiles: Path | None, tenant: str | None, purpose: str | None
 ) -> "tuple[Relations, Profiles]":
-    from services.intelligence.evaluation.files import read_profiles, read_relations
+    from services.cli.evaluate_files import read_profiles, read_relations
     from services.intelligence.learning.profiles import Profiles
 
     if (file is None) == (tenant is None):

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,23 +88,23 @@ class Poster:
     async def post(self, url: str, headers: dict[str, str], body: bytes) -> Answer:
         """One attempt. Never raises for what the other side does."""
         begun = time.monotonic()
+        found: Answer | None = None
+        error: str | None = None
         try:
             session = self._sessions[urlsplit(url).scheme]
             async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+                found = Answer(_since(begun), response.status, retry_after=response.headers.get("Retry-After"))
                 text = await response.content.read(KEPT_BYTES)
                 if not response.content.at_eof():
                     # The rest of a large answer is not read; the connection cannot be used again.
                     response.close()
-                return Answer(
-                    _since(begun),
-                    response.status,
-                    text.decode("utf-8", "replace"),
-                    retry_after=response.headers.get("Retry-After"),
-                )
+                found = replace(found, milliseconds=_since(begun), text=text.decode("utf-8", "replace"))
         except TimeoutError:
-            return Answer(_since(begun), error=f"no answer within {TIMEOUT_SECONDS:g} s")
-        except (aiohttp.ClientError, OSError, ValueError, KeyError) as error:
-            return Answer(_since(begun), error=_reason(error))
+            error = f"no answer within {TIMEOUT_SECONDS:g} s"
+        except (aiohttp.ClientError, OSError, ValueError, KeyError) as raised:
+            error = _reason(raised)
+        # The status is the answer, whatever becomes of the body behind it.
+        return found or Answer(_since(begun), error=error)
 
     def _check(self, scheme: str, host: str, port: int) -> None:
         """Raise Refused unless a delivery by this scheme may go to the address."""
@@ -164,4 +164,5 @@ def _reason(error: BaseException) -> str:
     cause: BaseException = error
     while isinstance(cause, aiohttp.ClientConnectorError) and cause.os_error is not None:
         cause = cause.os_error
-    return f"{type(cause).__name__}: {cause}"[:300]
+    # It may quote what the other side has sent: halves of characters could not be stored.
+    return f"{type(cause).__name__}: {cause}"[:300].encode("utf-8", "replace").decode()

@@ -55,5 +55,6 @@ def retry_after(header: str | None, now: datetime) -> float | None:
         return float(text)
     try:
         return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
-    except (ValueError, TypeError):
+    # A year beyond all bounds is an OverflowError, a part that is missing may be an IndexError.
+    except (ValueError, TypeError, ArithmeticError, LookupError):
         return None

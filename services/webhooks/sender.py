@@ -81,14 +81,16 @@ class Sender:
         """Ends when it is cancelled, once what was sent is stored as far as possible."""
         # For all tasks that begin here: names are resolved in turns between tenants.
         TENANT.set(self.endpoint["tenant"])
-        storing = asyncio.create_task(self._while_up(self._store_all))
+        both = [asyncio.create_task(part) for part in (self._while_up(self._store_all), self._load_and_send())]
         try:
-            await self._while_up(self._load, once=True)
-            await self._while_up(self._send)
+            ended, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            # It has failed. The other one must not go on alone, and send what is never stored.
+            for task in ended:
+                task.result()
         finally:
-            for task in (storing, *self._tasks):
+            for task in (*both, *self._tasks):
                 task.cancel()
-            await asyncio.gather(storing, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*both, *self._tasks, return_exceptions=True)
             await asyncio.shield(self._store_last())
 
     async def _while_up(self, work: Callable[[], Awaitable[object]], *, once: bool = False) -> None:
@@ -105,6 +107,10 @@ class Sender:
                 level = logging.WARNING if trouble == 1 else logging.DEBUG
                 log.log(level, "webhooks wait for a server: %s", error)
                 await asyncio.sleep(min(_TROUBLE_SECONDS * trouble, _LONGEST_TROUBLE))
+
+    async def _load_and_send(self) -> None:
+        await self._while_up(self._load, once=True)
+        await self._while_up(self._send)
 
     async def _load(self) -> None:
         await self._subjects.load(only_told=bool(self.endpoint.get("only_told")))
@@ -164,9 +170,10 @@ class Sender:
         except (Unavailable, Stale) as error:
             log.debug("webhooks wait for a server: %s", error)
             self._subjects.again(delivery["subject"])
-        except Exception:
-            log.exception("an attempt of a webhook failed unexpectedly; it is repeated")
-            self._subjects.again(delivery["subject"])
+        except Exception as error:
+            log.exception("an attempt of a webhook failed unexpectedly")
+            # An outcome as any other: what fails each time must not be repeated each second, for ever and unseen.
+            self._judge(delivery, Answer(0, error=f"unexpected: {type(error).__name__}"))
 
     async def _try(self, delivery: Document) -> None:
         # First both waits, which may be so long that anything has changed meanwhile, the pace as well.

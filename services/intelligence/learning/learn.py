@@ -120,7 +120,7 @@ def learned(indexed: Indexed, model: Model, profiles: Profiles, weights: Mapping
         found = features.of(indexed.relations.consumer_ids[consumer])
         if found is None:
             return np.zeros(len(indexed.relations.provider_ids))
-        made = model.points(features.names, found[0]).sum(axis=1)
+        made = model.points(features.names, found.rows).sum(axis=1)
         # A provider that nobody in the training part knows has no number in the graph: last.
         out = np.full(len(indexed.relations.provider_ids), made.min() - 1)
         out[indexed.positions] = made
@@ -182,7 +182,7 @@ def _alternatives(
         unseen = unseen[unseen >= 0]
         # Who chose what nobody else knows teaches nothing: it has no features.
         if numbers[right] >= 0 and (found := features.of(split.train.consumer_ids[consumer])) is not None:
-            rows.append(found[0][unseen])
+            rows.append(found.rows[unseen])
             chosen.append(int(np.flatnonzero(unseen == numbers[right])[0]))
     return features.names, rows, chosen
 

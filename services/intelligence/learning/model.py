@@ -1,7 +1,7 @@
 """A learned model: what is kept of it, and what it says of a consumer. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,7 @@ class Recommender:
         found = None if by_walk else self._features_of(question.month).of(consumer_id)
         if found is None:
             return recommend(self.graph, "consumer", consumer_id, question)
-        rows, walk = found
+        rows, walk = found.rows, found.walk
         graph, ids = self.graph, self.graph.names["provider"].ids
         allowed = graph.rows["provider"].length[: len(ids)] > 0
         allowed[graph.rows["consumer"].row(walk.start)] = False
@@ -127,9 +127,9 @@ class Recommender:
             allowed &= graph.mask("provider", question.among)
         # Positive, as ``best`` wants them, and in the same order.
         chosen = best(np.where(allowed, scores - scores.min() + 1, 0), ids, question.limit)
-        asked = self.model.question(question.month, self._weights)
+        asked = replace(self.model.question(question.month, self._weights), reasons=question.reasons)
         answers = []
-        for number in chosen:
+        for number, made in zip(chosen, with_reasons(walk, chosen, walk.sums, asked), strict=True):
             terms = sorted(
                 (
                     Term(name, float(value))
@@ -137,11 +137,10 @@ class Recommender:
                 ),
                 key=lambda term: (-abs(term.points), term.name),
             )
-            (made,) = with_reasons(walk, [number], walk.sums, asked)
             score = sum(term.points for term in terms)
             answers.append(LearnedAnswer(ids[number], score, float(chances[number]) / total, tuple(terms), made))
         answers.sort(key=lambda each: (-each.score, each.id))
-        return LearnedRanking(tuple(answers), int(allowed.sum()), walk.sampled)
+        return LearnedRanking(tuple(answers), int(allowed.sum()), found.sampled)
 
     def _features_of(self, month: str) -> Features:
         if self._features is None or not self._features.fits or self._month != month:

@@ -136,3 +136,13 @@ def test_a_sender_that_is_cancelled_ends_whatever_happens_at_the_same_moment() -
                 await asyncio.sleep(0)
 
         assert told(story)
+
+
+def test_a_sender_whose_outcomes_cannot_be_stored_ends_and_sends_nothing_more() -> None:
+    async def story(running: Running) -> None:
+        running._queue.settle.side_effect = RuntimeError
+        running.answered.set()
+        await asyncio.wait([running.task])
+        assert isinstance(running.task.exception(), RuntimeError)
+
+    told(story)
