@@ -18,7 +18,6 @@ from services.importer.row import misfit
 _AHEAD = 1_000
 #: So many rows are a habit, if they are this share of all.
 _HABIT, _SHARE = 3, 0.01
-_OPTION = "set short_rows = true if this file leaves out or appends empty last cells"
 
 
 class Whole(NamedTuple):
@@ -52,11 +51,12 @@ def fit(cells: Sequence[str], names: Sequence[str], needed: frozenset[str]) -> l
 @dataclass(slots=True)
 class Widths:
     """The numbers of cells of a file's rows, and what they say of one row. With ``any_habit`` each is taken that
-    can fit."""
+    can fit. ``remedy`` is what can be done about a row that is refused."""
 
     names: Sequence[str]
     needed: frozenset[str]
     any_habit: bool = False
+    remedy: str = "set short_rows = true if this file leaves out or appends empty last cells"
     _seen: Counter[int] = field(default_factory=Counter)
     _total: int = 0
     _last_is_used: bool = False
@@ -79,9 +79,9 @@ class Widths:
             return Whole(record, found, short)
         if len(cells) == width:
             usual = max(self._seen, key=lambda number: self._seen[number])
-            return Misfit(record, f"has {width} columns, and the other rows have {usual}: {_OPTION}")
+            return Misfit(record, f"has {width} columns, and the other rows have {usual}: {self.remedy}")
         lost = "its last cell or a delimiter is missing" if len(cells) < width else "a delimiter may be too many"
-        return Misfit(record, f"{misfit(len(cells), self.names)}: {lost}; {_OPTION}")
+        return Misfit(record, f"{misfit(len(cells), self.names)}: {lost}; {self.remedy}")
 
     def _usual(self, number: int) -> bool:
         count = self._seen[number]
