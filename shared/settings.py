@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     half_life_months: float = Field(
         6.0, ge=0.01, description="Half-life in months of a relation's weight in a relationship's strength."
     )
-    kind_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
+    kind_weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         {"subscribe": 8.0, "purchase": 5.0, "review": 3.0, "contact": 2.0, "view": 0.5},
         description="Weight of one relation of a kind in a relationship's strength (JSON). Other kinds: 1.",
     )

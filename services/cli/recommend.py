@@ -114,7 +114,7 @@ def _of_either(similar: bool, options: dict[str, Any]) -> None:
     model = SimilarQuery if similar else RecommendQuery
     query = _query(model, {"consumer_id": consumer, "provider_id": provider, **options})
     side: Any = "consumer" if consumer is not None else "provider"
-    id = consumer if consumer is not None else provider
+    id = query.consumer_id if consumer is not None else query.provider_id
     found = _asked(
         options["tenant"],
         lambda questions, caller: (questions.similar if similar else questions.recommend)(caller, side, id, query),
@@ -167,7 +167,7 @@ def _questions(settings: Any, database: Any, tenant: str) -> "Questions":
 
     source = MongoSource(database, settings.intelligence_purpose, tenant)
     defaults = Defaults(settings.kind_weights, settings.half_life_months, now)
-    advisers = Advisers(Models(database), settings.kind_weights)
+    advisers = Advisers(Models(database))
     return Questions(Still(source.scan(lambda: True)), source, defaults, list, advisers)
 
 
@@ -224,6 +224,7 @@ def _show_calls(found: dict[str, Any]) -> None:
     from rich.console import Console
 
     from services.cli.tables import Column, Row, fitted
+    from shared.measures.currencies import major, named
 
     console = Console()
     if "reason" in found:
@@ -234,7 +235,9 @@ def _show_calls(found: dict[str, Any]) -> None:
             [
                 each["consumer_id"],
                 f"{each['risk']:.0%}",
-                f"{each['expected_weight']:.3g}" if currency is None else f"{each['expected_value_minor']:,.0f}",
+                f"{each['expected_weight']:.3g}"
+                if currency is None
+                else major(each["expected_value_minor"], currency),
                 f"{each['affinity']:.3g}",
                 f"{each['months']}",
                 each["last_month"],
@@ -248,7 +251,7 @@ def _show_calls(found: dict[str, Any]) -> None:
     columns = [
         Column("consumer"),
         Column("risk", right=True),
-        Column("value" if currency is None else f"value ({currency}, minor units)", right=True),
+        Column("value" if currency is None else f"value, {named(currency)}", right=True),
         *(Column(name, right=True, rank=3) for name in ("affinity", "months")),
         Column("last month", rank=4),
         Column("affinity because", wrap=True, rank=1),

@@ -1,22 +1,28 @@
-"""Tables for a terminal that never break a number, date or id: columns that do not fit are left out."""
+"""Tables for a terminal in which nothing is cut: columns that do not fit are left out, what is still too wide then
+takes several lines, and where that does not do, each row is a paragraph. Numbers and dates stay whole."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
 from rich.padding import Padding
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from shared.observability.terminal import printable
 
+#: Between two columns, with the line of the box.
+_GAP = 3
+#: A column of ids or texts is not made narrower than this.
+_NARROW = 14
+
 
 class Column(NamedTuple):
-    """``right`` is for numbers, ``wrap`` for prose, which may take several lines. If not all columns fit, those of
-    the lowest ``rank`` are left out first."""
+    """``right`` is for numbers and dates, which never break, ``wrap`` for prose, which may take several lines. If
+    not all columns fit, those of the lowest ``rank`` are left out first."""
 
     name: str
     right: bool = False
@@ -31,52 +37,124 @@ class Row(NamedTuple):
     style: str = ""
 
 
-def fitted(title: str, columns: Sequence[Column], rows: Iterable[Row], console: Console) -> Table:
+def fitted(title: str, columns: Sequence[Column], rows: Iterable[Row], console: Console) -> RenderableType:
     """A table that fits the console. Control characters are escaped."""
-    kept, found = list(range(len(columns))), list(rows)
-    while True:
-        droppable = [index for index in kept if columns[index].rank < 9]
-        if not droppable or _width(columns, found, kept, console) <= console.width:
-            return _table(title, columns, found, kept)
-        kept.remove(min(droppable, key=lambda index: (columns[index].rank, -index)))
+    found = _harmless(rows)
+    layout = _layout(columns, found, console.width)
+    if layout.widths:
+        return layout.table(title, found)
+    parts = _titled(title)
+    for number, row in enumerate(found):
+        parts += [Text(""), *layout.paragraph(row)] if number else layout.paragraph(row)
+    return Group(*parts)
 
 
 def with_notes(
     title: str, columns: Sequence[Column], rows: Sequence[Row], notes: Sequence[Text], console: Console
 ) -> Group:
     """A table that fits the console, with a note below each row, which may take several lines."""
-    rendered = console.render_lines(fitted("", columns, rows, console), console.options, pad=False)
-    head, body = rendered[: len(rendered) - len(rows)], rendered[len(rendered) - len(rows) :]
-    lines: list[RenderableType] = [Text(title, style="bold")] if title else []
-    lines += [_as_text(line) for line in head]
-    for line, note in zip(body, notes, strict=True):
-        lines += [_as_text(line), Padding(note, (0, 0, 0, 2))]
-    return Group(*lines)
+    found = _harmless(rows)
+    layout = _layout(columns, found, console.width)
+    parts = _titled(title)
+    for number, (row, note) in enumerate(zip(found, notes, strict=True)):
+        parts += [layout.table("", [row], header=not number)] if layout.widths else layout.paragraph(row)
+        parts.append(Padding(note, (0, 0, 0, 2)))
+    return Group(*parts)
 
 
-def _as_text(line: Sequence[Segment]) -> Text:
-    return Text.assemble(*((segment.text, segment.style or "") for segment in line), no_wrap=True)
+def _titled(title: str) -> list[RenderableType]:
+    return [Text(title, style="bold")] if title else []
 
 
-def _width(columns: Sequence[Column], rows: Sequence[Row], kept: Sequence[int], console: Console) -> int:
-    """The minimum width of the columns: one word for prose, whole cells for all others."""
-    tight = [
-        Row([max(cell.split() or [""], key=len) if columns[i].wrap else cell for i, cell in enumerate(row.cells)])
-        for row in rows
+def _harmless(rows: Iterable[Row]) -> list[Row]:
+    return [Row([printable(cell) for cell in row.cells], row.style) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """``widths`` are those of the columns that are shown, by their index; without any, rows are paragraphs."""
+
+    columns: Sequence[Column]
+    widths: dict[int, int]
+    width: int
+
+    def table(self, title: str, rows: Sequence[Row], header: bool = True) -> Table:
+        table = Table(
+            title=title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False
+        )
+        table.show_edge, table.show_header = False, header
+        for index, width in self.widths.items():
+            column = self.columns[index]
+            table.add_column(
+                column.name, justify="right" if column.right else "left", overflow="fold", width=width
+            )
+        for row in rows:
+            table.add_row(*(Text(row.cells[index]) for index in self.widths), style=row.style)
+        return table
+
+    def paragraph(self, row: Row) -> list[RenderableType]:
+        """All columns of a row, one below the other."""
+        margin = max(cell_len(column.name) for column in self.columns) + 2
+        pairs = list(zip(self.columns, row.cells, strict=True))
+        room = self.width - margin
+        beside = room >= max(cell_len(cell) if column.right else _NARROW for column, cell in pairs)
+        grid = Table.grid()
+        grid.add_column(width=margin if beside else self.width, overflow="fold")
+        if beside:
+            grid.add_column(width=room, overflow="fold")
+        for column, cell in pairs:
+            for cells in [[column.name, cell]] if beside else [[column.name], [cell]]:
+                grid.add_row(*map(Text, cells), style=row.style)
+        return [grid]
+
+
+def _layout(columns: Sequence[Column], rows: Sequence[Row], width: int) -> _Layout:
+    wanted = [max(map(cell_len, [column.name, *_cells(rows, at)])) for at, column in enumerate(columns)]
+    least = [
+        min(wanted[at], max(_longest_word([column.name, *_cells(rows, at)]), 1)) if column.wrap else wanted[at]
+        for at, column in enumerate(columns)
     ]
-    return Measurement.get(
-        console, console.options.update(max_width=100_000), _table("", columns, tight, kept)
-    ).maximum
+    kept = list(range(len(columns)))
+    while _total([least[at] for at in kept]) > width:
+        droppable = [at for at in kept if columns[at].rank < 9]
+        if not droppable:
+            return _Layout(columns, _folded(columns, rows, kept, least, width), width)
+        kept.remove(min(droppable, key=lambda at: (columns[at].rank, -at)))
+    return _Layout(columns, _narrowed({at: wanted[at] for at in kept}, least, width), width)
 
 
-def _table(title: str, columns: Sequence[Column], rows: Sequence[Row], kept: Sequence[int]) -> Table:
-    table = Table(title=title or None, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    table.show_edge = False
-    for index in kept:
-        column = columns[index]
-        justify = "right" if column.right else "left"
-        # Folded, and never cut, in a terminal that is narrower than one id.
-        table.add_column(column.name, justify=justify, no_wrap=not column.wrap, overflow="fold")  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(*(Text(printable(row.cells[index])) for index in kept), style=row.style)
-    return table
+def _folded(
+    columns: Sequence[Column], rows: Sequence[Row], kept: Sequence[int], least: Sequence[int], width: int
+) -> dict[int, int]:
+    """The widths if ids, and headings between their words, are broken over lines; empty if that does not do."""
+    lowest = [
+        max([_longest_word([column.name]), *map(cell_len, _cells(rows, at))])
+        if column.right
+        else min(least[at], _NARROW)
+        for at, column in enumerate(columns)
+    ]
+    if _total([lowest[at] for at in kept]) > width:
+        return {}
+    return _narrowed({at: least[at] for at in kept}, lowest, width)
+
+
+def _narrowed(widths: dict[int, int], lowest: Sequence[int], width: int) -> dict[int, int]:
+    """The widths, the widest made narrower until all fit, none below its lowest."""
+    while (beyond := _total(list(widths.values())) - width) > 0:
+        wide = [at for at in widths if widths[at] > lowest[at]]
+        widest = max(wide, key=lambda at: widths[at])
+        others = [widths[at] for at in wide if widths[at] < widths[widest]]
+        widths[widest] = max(lowest[widest], widths[widest] - beyond, max(others, default=1) - 1)
+    return widths
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _cells(rows: Sequence[Row], at: int) -> Iterator[str]:
+    return (row.cells[at] for row in rows)
+
+
+def _longest_word(texts: Iterable[str]) -> int:
+    return max((cell_len(word) for text in texts for word in text.split()), default=0)

@@ -103,7 +103,7 @@ class Capture:
 
     def _translate(self, record: Record, batch: Batch) -> None:
         try:
-            change = read_change(record.key, record.value)
+            change = read_change(record.key, record.value, record.headers)
             made = [] if change is None else list(self.translate(change))
         except InvalidEvent as error:
             batch.take(BadRow(record.offset, error.reason, error.detail, shown(record.value), error.field), _never)

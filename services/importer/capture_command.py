@@ -210,6 +210,7 @@ def _as_json(report: "Captured", translate: "Translator", rejected_to: Path, dry
         "lag": report.lag,
         "ignored_deletions": translate.notes.ignored,
         "without_before": translate.notes.blind,
+        "rekeyed_consumers": translate.notes.rekeyed,
     }
     return json.dumps({**counts, **notes, "partitions": partitions, "rejects": file, "dry_run": dry_run})
 
@@ -219,6 +220,11 @@ def _as_text(report: "Captured", translate: "Translator", rejected_to: Path, dry
     if translate.notes.ignored:
         lines.append(
             f"  note: deletions of rows that do nothing (deleted in the mapping): {translate.notes.ignored:,}"
+        )
+    if translate.notes.rekeyed:
+        lines.append(
+            f"  note: consumers' rows that got another primary key: {translate.notes.rekeyed:,}. That erases "
+            "nobody. Where a row names another consumer now, the former one is still there"
         )
     if translate.notes.blind:
         lines.append(

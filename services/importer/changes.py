@@ -1,7 +1,9 @@
 """Converts the changes of captured tables to events by a mapping. Pure.
 
-An event's version is the change's place in Postgres' log: ``time`` is the commit's, and of one millisecond ``id``
-decides, which begins with the LSN. So any order and repetition of the changes ends in the state of the table.
+An event's version is the change's place in Postgres' log: ``time`` is the commit's, and of one millisecond
+``sequence`` decides, which begins with the LSN. At one place what undoes ranks below what states: an update of a
+primary key is a deletion and an insert of one LSN. So any order and repetition of the changes ends in the state of
+the table.
 """
 
 import json
@@ -55,6 +57,7 @@ class Notes:
 
     ignored: int = 0
     blind: int = 0
+    rekeyed: int = 0
 
 
 class Translator:
@@ -79,6 +82,10 @@ class Translator:
             if table.undo is None:
                 self.notes.ignored += 1
                 return
+            if change.rekeyed and table.undo.erases:
+                # The row lives on under another key, and an erasure cannot be taken back.
+                self.notes.rekeyed += 1
+                return
             yield self._deleted(table, table.undo, change)
             return
         yield self._made(table, table, change, change.row, "")
@@ -101,21 +108,23 @@ class Translator:
 
     def _made(self, table: "_Table", maker: "_Maker", change: Change, row: Fields, mark: str) -> Made:
         try:
-            return Made(table.source.name, row, maker.event(row, self._version(table, change, mark)))
+            return Made(table.source.name, row, maker.event(row, self._version(table, maker, change, mark)))
         except InvalidEvent as error:
             return Made(table.source.name, row, error)
 
-    def _version(self, table: "_Table", change: Change, mark: str) -> dict[str, str]:
+    def _version(self, table: "_Table", maker: "_Maker", change: Change, mark: str) -> dict[str, str]:
         place = f"{change.lsn or 0:020d}"
-        time, more = EPOCH + timedelta(milliseconds=change.milliseconds), {}
+        time = EPOCH + timedelta(milliseconds=change.milliseconds)
+        # What undoes ranks below what states the row, because both may be about one fact.
+        sequence = f"{place}-{0 if isinstance(maker, _Undo) else 1}"
         if change.snapshot:
             # Two snapshots of one time: the later one wins, even where it does not know its place in the log.
-            time, more = self._snapshots, {"sequence": f"{change.milliseconds:016d}-{place}"}
+            time, sequence = self._snapshots, f"{change.milliseconds:016d}-{place}"
         return {
             "source": f"cdc/{change.server}/{change.table}",
             "id": f"{place}-{_named(table.source.name, change)}{mark}",
             "time": time.isoformat(),
-            **more,
+            "sequence": sequence,
         }
 
 
@@ -174,6 +183,7 @@ class _Undo(_Maker):
             fields["mode"] = FieldSpec(const=table.deleted)
         super().__init__(table.model_copy(update={"type": kind, "fields": fields, "time": None}))
         self._columns = columns
+        self.erases = kind == "consumer.erased"
 
     def check(self, change: Change) -> None:
         """Raise InvalidEvent if the row does not name what it was about. Debezium fills columns that Postgres did

@@ -5,7 +5,7 @@ A lenient reader would let a stray mark join rows. Each line of the file ends up
 rejected: if a quoted cell over several lines is doubtful, each of its lines is rejected.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -162,19 +162,3 @@ class _Row:
     def refused(self, detail: str) -> Iterator[Refused]:
         for number, line in enumerate(self.lines, self.first):
             yield Refused(number, detail, line)
-
-
-def fit(cells: Sequence[str], names: Sequence[str], needed: frozenset[str]) -> list[str] | None:
-    """The cells of a row, one per column; None if their number does not fit.
-
-    Spreadsheets leave out an empty last cell, and append empty ones. Columns without a name need no cell.
-    """
-    width = len(names)
-    if len(cells) == width:
-        return list(cells)
-    if len(cells) > width:
-        return None if any(cell.strip() for cell in cells[width:]) else list(cells[:width])
-    lacking = [name for name in names[len(cells) :] if name]
-    if not lacking or (len(lacking) == 1 and width - len(cells) == 1 and lacking[0] not in needed):
-        return [*cells, *[""] * (width - len(cells))]
-    return None

@@ -8,20 +8,25 @@ from services.importer.envelope_values import plain_row
 from services.importer.json_rows import NotJson, read_json
 from services.importer.row import Fields
 from shared.contracts.errors import InvalidEvent
+from shared.runtime.protocols import Headers
 
 _OPERATIONS = frozenset({"c", "u", "d", "r"})
 _LSNS = range(2**64)
 _MILLISECONDS = range(1, 2**53)
+#: Debezium's header of a deletion that is the first half of an update of the primary key.
+_NEW_KEY = "__debezium.newkey"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One change of one row. ``table`` is ``schema.table``. ``milliseconds`` is the commit's time since 1970, or
     of a snapshot that of its reading. ``lsn`` is the place in Postgres' log; only a snapshot may lack it. ``key``
-    is the row's primary key, None for a table without one."""
+    is the row's primary key, None for a table without one. ``rekeyed`` is a deletion of a key whose row goes on
+    under another."""
 
     updated: bool
     deleted: bool
+    rekeyed: bool
     snapshot: bool
     server: str
     table: str
@@ -36,7 +41,7 @@ class Change:
         return (self.before if self.deleted else self.after) or {}
 
 
-def read_change(key: bytes | None, value: bytes | None) -> Change | None:
+def read_change(key: bytes | None, value: bytes | None, headers: Headers) -> Change | None:
     """The change in a record of Kafka, with or without its schema; None for a tombstone. Raises InvalidEvent."""
     if value is None:
         return None
@@ -69,6 +74,7 @@ def read_change(key: bytes | None, value: bytes | None) -> Change | None:
     return Change(
         operation == "u",
         deleted,
+        deleted and any(name == _NEW_KEY for name, _ in headers),
         snapshot,
         _text(source, "name"),
         f"{source['schema']}.{table}" if source.get("schema") else table,

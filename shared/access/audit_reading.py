@@ -10,6 +10,7 @@ from pymongo.read_concern import ReadConcern
 
 from shared.access.audit_mongo import COLLECTION, entry_id
 from shared.access.chain import Entry
+from shared.contracts.spelling import nfc
 from shared.mongo.errors import translated
 from shared.runtime.protocols import Document
 
@@ -23,9 +24,9 @@ _CLOCKS = timedelta(hours=1)
 @dataclass(frozen=True, slots=True)
 class AuditFilter:
     """The filter of a search; None: anything. ``subject`` is what an act was done to (a consumer_id, a key, a
-    letter …). ``caller`` is a name or the prefix of a key. ``action`` is a code, or its first part: ``keys``
-    matches ``keys.create`` and ``keys.revoke``. The period includes ``first`` and excludes ``end``; both are
-    timezone-aware."""
+    letter …), in any spelling. ``caller`` is a name or the prefix of a key. ``action`` is a code, or its
+    first part: ``keys`` matches ``keys.create`` and ``keys.revoke``. The period includes ``first`` and
+    excludes ``end``; both are timezone-aware."""
 
     subject: str | None = None
     caller: str | None = None
@@ -92,7 +93,9 @@ def _wanted(sought: AuditFilter) -> Document:
     if sought.subject is not None:
         parts = {"$map": {"input": {"$objectToArray": "$subject"}, "in": "$$this.v"}}
         # As a literal: a subject may begin with a dollar sign.
-        wanted["$expr"] = {"$in": [{"$literal": sought.subject}, parts]}
+        # Acts of before ids were normalised have them as they were typed.
+        spellings = {sought.subject, nfc(sought.subject)}
+        wanted["$expr"] = {"$or": [{"$in": [{"$literal": each}, parts]} for each in sorted(spellings)]}
     ends = {"$gte": sought.first, "$lt": sought.end}
     if time := {operator: stamp(end) for operator, end in ends.items() if end is not None}:
         wanted["time"] = time

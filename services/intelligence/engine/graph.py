@@ -8,7 +8,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from math import fsum
+from math import fsum, inf, log2
 from typing import TypeVar
 
 import numpy as np
@@ -30,6 +30,9 @@ SAMPLE = 8_192
 BUDGET = 1 << 20
 # Graphs of one kind that are kept.
 _VIEWS = 4
+# A part of a strength is at most this, so that a sum of many is still a number: doubles end at 2^1024.
+_MOST_DOUBLINGS = 1000.0
+_MOST_PART = 2.0**_MOST_DOUBLINGS
 
 
 class Graph:
@@ -119,15 +122,19 @@ class Graph:
         return fsum(terms) if terms else None
 
     def terms(self, consumer_id: str, provider_id: str, question: Question) -> list[float]:
-        """The parts of a strength, by kind and month."""
+        """The parts of a strength, by kind and month. As of a month long before or after, a part stays the largest
+        number there is for one, or becomes 0: what orders strengths is ``relative``."""
         at = self._at(consumer_id, provider_id)
         now = month_number(question.month)
         words = self.rows["consumer"].words
         assert words is not None
         return [
-            question.weights.get(cell.kind, 1.0)
-            * cell.amount
-            * 2.0 ** min((cell.month - now) / question.half_life, 1000.0)
+            min(
+                question.weights.get(cell.kind, 1.0)
+                * cell.amount
+                * 2.0 ** min((cell.month - now) / question.half_life, _MOST_DOUBLINGS),
+                _MOST_PART,
+            )
             for cell in (self.cells.cells(int(words[at])) if at >= 0 else ())
             if question.kind is None or cell.kind == question.kind
         ]
@@ -147,6 +154,22 @@ class Graph:
         decay = _decay(question.half_life, 1 << int(ages.max()).bit_length())
         # The cells of an edge are added one after the other, in the order of kinds and months.
         return summed(edges, amounts * decay[ages], len(words))
+
+    def logarithms(self, words: NDArray[np.uint64], question: Question) -> list[float]:
+        """log2 of the strengths of some edges as of a fixed month; minus infinity for those that weigh nothing.
+        They tell apart strengths that are too small beside each other for ``relative``."""
+        found = []
+        for word in words.tolist():
+            parts = [
+                (cell.month / question.half_life, weight * cell.amount)
+                for cell in self.cells.cells(word)
+                if (weight := question.weights.get(cell.kind, 1.0)) > 0
+            ]
+            # The largest exponent is taken out first: 2 to the power of centuries overflows.
+            top = max((exponent for exponent, _ in parts), default=0.0)
+            total = fsum(weight * 2.0 ** (exponent - top) for exponent, weight in parts)
+            found.append(top + log2(total) if total else -inf)
+        return found
 
     def mask(self, side: Side, ids: frozenset[str]) -> NDArray[np.bool_]:
         """Which numbers of a side are among ``ids``."""

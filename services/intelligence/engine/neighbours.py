@@ -1,10 +1,13 @@
 """Who is around a node, and who has the most relationships. Pure."""
 
+import numpy as np
+
 from services.intelligence.engine.answers import Answer, Edge, Neighbourhood, Node
 from services.intelligence.engine.graph import Graph
 from services.intelligence.engine.question import Question, Side, other
+from services.intelligence.engine.ranking import best
 from services.intelligence.engine.recommend import popular
-from services.intelligence.engine.walk import known_strengths
+from services.intelligence.engine.walk import known_strengths, words_of
 
 
 def neighbours(graph: Graph, side: Side, id: str, question: Question, depth: int = 1) -> Neighbourhood | None:
@@ -44,14 +47,24 @@ def _strongest(graph: Graph, side: Side, id: str, question: Question) -> tuple[l
     """The edges of a node by strength, then id, as many as are asked for, and the number of the others."""
     number = graph.names[side].find(id)
     assert number is not None
-    row = graph.rows[side].row(number)
+    row = graph.rows[side].row(number).astype(np.int64)
+    words = words_of(graph, side, number, row)
     if question.among is not None:
-        row = row[graph.mask(other(side), question.among)[row]]
-    ids = graph.names[other(side)].ids
-    strengths = known_strengths(graph, side, number, row.tolist(), question)
-    found = sorted(zip((-strengths).tolist(), (ids[each] for each in row.tolist()), strict=True))
-    shown = [
-        Edge(id, far, -strength) if side == "consumer" else Edge(far, id, -strength)
-        for strength, far in found[: question.limit]
-    ]
-    return shown, len(found) - len(shown)
+        wanted = graph.mask(other(side), question.among)[row]
+        row, words = row[wanted], words[wanted]
+    known = graph.names[other(side)].ids
+    ids = [known[node] for node in row.tolist()]
+    # Not by the strengths that are shown: as of another month, all of them may be too large or too small.
+    strengths = graph.relative(words, question)
+    chosen = best(strengths, ids, question.limit)
+    if len(chosen) < question.limit:
+        least = np.flatnonzero(strengths == 0)
+        logarithms = graph.logarithms(words[least], question)
+        rest = sorted(zip(logarithms, least.tolist(), strict=True), key=lambda each: (-each[0], ids[each[1]]))
+        chosen += [at for _, at in rest[: question.limit - len(chosen)]]
+    absolute = known_strengths(graph, side, number, row[chosen].tolist(), question).tolist()
+    shown = []
+    for at, strength in zip(chosen, absolute, strict=True):
+        consumer, provider = (id, ids[at]) if side == "consumer" else (ids[at], id)
+        shown.append(Edge(consumer, provider, strength))
+    return shown, len(row) - len(shown)

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.intelligence.engine.graph import Graph
+from services.intelligence.engine.names import Names
 from services.intelligence.engine.question import Question, Side, other
 from services.intelligence.engine.rows import Floats, Ints, summed
 
@@ -68,8 +69,8 @@ class Walk:
         self.sums = summed(onward, np.repeat(carried[carriers], lengths), graph.names[other(side)].room)
 
     def _fewer(self, carriers: Ints, share: float) -> Ints:
-        """Only those whose ids have a low hash: about ``share`` of them, chosen by the set of relationships."""
-        low = self.graph.names[self.side].hashes < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
+        """Only some carriers (``low_hashes``)."""
+        low = low_hashes(self.graph.names[self.side], share)
         self.parts[~low[self.met]] = 0
         self.sampled = True
         return carriers[low[carriers]]
@@ -96,12 +97,18 @@ class Walk:
                 yield np.add.reduceat(self.parts * knows, starts), knows
 
 
+def low_hashes(names: Names, share: float) -> NDArray[np.bool_]:
+    """Which ids have a low hash: about ``share`` of them, chosen by the set of ids."""
+    low: NDArray[np.bool_] = names.hashes < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
+    return low
+
+
 def first_step(graph: Graph, side: Side, start: int, question: Question) -> First | None:
     """Where a walk goes first, by strength; None if nothing weighs anything."""
     near = graph.rows[side]
     sampled = int(near.length[start]) > graph.sample
     nodes = near.gather(np.array([start]), graph.sample, graph.names[other(side)])[0]
-    weights = _strengths(graph, side, start, nodes, question)
+    weights = graph.relative(words_of(graph, side, start, nodes), question)
     counted = weights > 0
     nodes, weights = nodes[counted], weights[counted]
     if not len(nodes):
@@ -111,14 +118,15 @@ def first_step(graph: Graph, side: Side, start: int, question: Question) -> Firs
     return First(nodes, weights / fsum(weights.tolist()), sampled)
 
 
-def _strengths(graph: Graph, side: Side, start: int, nodes: Ints, question: Question) -> Floats:
-    """The strengths of the relationships of ``start`` with ``nodes``, which are the first of its row."""
+def words_of(graph: Graph, side: Side, start: int, nodes: Ints) -> NDArray[np.uint64]:
+    """The words of the relationships of ``start`` with ``nodes``, which are the first of its row."""
     consumers = graph.rows["consumer"]
     assert consumers.words is not None
     if side == "consumer":
-        return graph.relative(consumers.row_words(start)[: len(nodes)], question)
+        return consumers.row_words(start)[: len(nodes)]
     at, _ = consumers.positions(nodes)
-    return graph.relative(consumers.words[at[consumers.to[at] == start]], question)
+    words: NDArray[np.uint64] = consumers.words[at[consumers.to[at] == start]]
+    return words
 
 
 def known_strengths(graph: Graph, side: Side, start: int, nodes: Sequence[int], question: Question) -> Floats:

@@ -88,6 +88,64 @@ def test_a_deleted_consumer_row_erases_nobody_unless_the_mapping_says_so(tmp_pat
     assert translate.notes.ignored == 1
 
 
+ACCOUNTS = """
+[[source]]
+format = "debezium"
+table = "public.accounts"
+type = "{type}"
+{deleted}
+
+[source.fields]
+{field} = {{column = "no", case = "lower"}}
+"""
+
+
+def rekeyed(no: str, headers: bool = True) -> MemoryChanges:
+    """An update of the primary key, an address of mail, as Debezium writes it: a deletion, its tombstone and an
+    insert at one place in the log, here with the insert first, as two partitions may be read."""
+    before, after = {"mail": "zoe@example.org", "no": no}, {"mail": "ann@example.org", "no": no}
+    old, new = (json.dumps({"mail": row["mail"]}).encode() for row in (before, after))
+    insert = envelope("c", 5, 7, after=after, table="accounts")
+    deletion = envelope("d", 5, 7, before=before, table="accounts")
+    other = Partition("shop.public.accounts", 1)
+    return MemoryChanges(
+        [
+            Record(ORDERS, 0, 0, new, insert, (("__debezium.oldkey", old),) if headers else ()),
+            Record(other, 0, 0, old, deletion, (("__debezium.newkey", new),) if headers else ()),
+            Record(other, 1, 0, old, None),
+        ]
+    )
+
+
+def test_another_primary_key_erases_nobody(tmp_path: Path) -> None:
+    text = ACCOUNTS.format(type="consumer.upserted", deleted='deleted = "anonymise"', field="consumer_id")
+    translate = Translator(load(write_mapping(tmp_path, text)))
+    captured(rekeyed("7"), recorder := Recorder(), tmp_path / "r.jsonl", translate=translate)
+    assert [event["type"] for event in recorder.events()] == ["consumer.upserted"]
+    assert translate.notes.rekeyed == 1
+
+
+@pytest.mark.parametrize("headers", [True, False])
+def test_another_primary_key_closes_no_provider(tmp_path: Path, headers: bool) -> None:
+    text = ACCOUNTS.format(type="provider.upserted", deleted="", field="provider_id")
+    translate = Translator(load(write_mapping(tmp_path, text)))
+    captured(rekeyed("7", headers), recorder := Recorder(), tmp_path / "r.jsonl", translate=translate)
+    upserted, closed = recorder.events()
+    assert (upserted["type"], closed["type"]) == ("provider.upserted", "provider.closed")
+    assert (upserted["time"], upserted["sequence"]) > (closed["time"], closed["sequence"])
+
+
+def test_another_spelling_of_one_name_retracts_nothing(tmp_path: Path) -> None:
+    text = ACCOUNTS.format(type="provider.upserted", deleted="", field="provider_id")
+    before, after = {"mail": "a", "no": "X"}, {"mail": "a", "no": "x"}
+    log = of(envelope("u", 5, 7, before=before, after=after, table="accounts"), key=b'{"mail":"a"}')
+    translate = Translator(load(write_mapping(tmp_path, text)))
+    captured(log, recorder := Recorder(), tmp_path / "r.jsonl", translate=translate)
+    upserted, closed = sorted(recorder.events(), key=lambda event: event["type"], reverse=True)
+    assert (upserted["type"], upserted["data"]["provider_id"]) == ("provider.upserted", "x")
+    assert upserted["sequence"] > closed["sequence"]
+
+
 @pytest.mark.parametrize(
     ("value", "reason", "field"),
     [

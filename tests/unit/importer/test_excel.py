@@ -47,11 +47,11 @@ def test_habits_of_spreadsheets_are_fine(tmp_path: Path, text: str, options: str
 
 
 def test_a_missing_last_cell_is_pointed_out(tmp_path: Path) -> None:
-    (tmp_path / "v.csv").write_text("who,where,stars\nc,p\nd,p,5\nd\n")
+    (tmp_path / "v.csv").write_text("who,where,stars\nc,p\nd,p\ne,p\n")
     mapping = visits(tmp_path, "v.csv", fields='rating = "stars"')
     report = imported(mapping)
-    assert (report.accepted, report.rejected) == (2, 1)
-    assert report.sources[0].notes == ['1 rows lack their last cell ("stars"), which was read as empty']
+    assert (report.accepted, report.rejected) == (3, 0)
+    assert report.sources[0].notes == ['3 rows lack their last cell ("stars"), which was read as empty']
 
 
 def test_a_separator_that_the_mapping_contradicts_is_an_error(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import random
 from collections import defaultdict
 from itertools import pairwise
-from math import prod
+from math import isfinite, prod
 
 import pytest
 
@@ -101,3 +101,18 @@ def test_neighbours_are_the_strongest_and_bounded() -> None:
         neighbours(graph, "consumer", "ada", QUESTION, depth=3)
     top = central(graph, "provider", QUESTION)[0]
     assert (top.id, top.degree) == ("p0", 11)
+
+
+def test_the_strongest_are_so_as_of_any_month() -> None:
+    graph = Graph()
+    for number in range(8):
+        graph.put("ada", f"p{number}", {"k": {f"2026-0{8 - number}": {"count": 1 + number % 2}}})
+        graph.put(f"c{number}", "p0", {"k": {f"20{10 + number}-02": {"count": 1}}})
+    for month in ("1970-01", "2026-03", "2400-01"):
+        question = Question(month, {"k": 1_000_000.0}, half_life=0.01, limit=5)
+        of_ada, of_p0 = (neighbours(graph, *node, question) for node in (("consumer", "ada"), ("provider", "p0")))
+        assert of_ada is not None
+        assert of_p0 is not None
+        assert [edge.provider_id for edge in of_ada.edges] == [f"p{number}" for number in range(5)]
+        assert [edge.consumer_id for edge in of_p0.edges] == ["ada", "c7", "c6", "c5", "c4"]
+        assert all(isfinite(edge.strength) for edge in (*of_ada.edges, *of_p0.edges))

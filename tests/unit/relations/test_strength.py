@@ -153,3 +153,12 @@ def test_what_is_far_ahead_is_still_ordered_by_the_score() -> None:
 def test_months(time: datetime, month: str, number: int) -> None:
     assert month_of(time) == month
     assert month_number(month) == number
+
+
+def test_a_strength_is_a_number_whatever_weighs_in_it() -> None:
+    strength = Strength({"purchase": 1e12}, 0.01)
+    now = datetime(1990, 1, 1, tzinfo=UTC)
+    total, parts = strength.at({kind: {"2026-01": {"count": 10**9}} for kind in ("purchase", "view")}, now)
+    assert math.isfinite(total)
+    assert total == sum(parts.values())
+    assert math.isfinite(strength.weight("purchase", datetime(2026, 1, 1, tzinfo=UTC), now))

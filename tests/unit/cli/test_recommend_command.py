@@ -1,0 +1,63 @@
+"""`kith recommend` and its siblings, over relationships in memory."""
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from services.cli import recommend
+from services.cli.__main__ import app
+from shared.http.caller import SCOPES, Caller
+from tests.support.builders import MemoryKith, recorded
+from tests.support.intelligence import MemoryIntelligence
+
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.fixture(scope="module")
+def service() -> MemoryIntelligence:
+    kith = MemoryKith(slice_events=200)
+    kith.publish(
+        recorded(f"e{c}-{p}", f"2026-{5 + n:02d}-01T00:00:00Z", f"r{c}-{p}-{n}", consumer_id=c, provider_id=p)
+        for number, c in enumerate([COMPOSED, *(f"c{n}" for n in range(11))])
+        for at, p in enumerate([COMPOSED, *(f"p{n}" for n in range(7))])
+        if (number * 5 + at * 3) % 7 < 3
+        for n in range(1 + (number + at) % 3)
+    )
+    kith.drain()
+    service = MemoryIntelligence(kith)
+    service.follow()
+    return service
+
+
+@pytest.fixture
+def kith(service: MemoryIntelligence, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command on the relationships in memory. Returns what it has printed."""
+
+    def asked(tenant: str, ask: Any) -> Any:
+        return ask(service.questions, Caller(tenant, frozenset(SCOPES)))
+
+    monkeypatch.setattr(recommend, "_asked", asked)
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def run(*arguments: str) -> str:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.output
+
+    return run
+
+
+@pytest.mark.parametrize("command", ["recommend", "similar"])
+@pytest.mark.parametrize("side", ["--consumer", "--provider"])
+def test_an_id_in_any_spelling_is_found(kith: Any, command: str, side: str) -> None:
+    found = json.loads(kith(command, side, DECOMPOSED, "--json"))
+    assert found["items"]
+    assert found == json.loads(kith(command, side, COMPOSED, "--json"))
+
+
+def test_the_provider_who_calls_is_found_in_any_spelling(kith: Any) -> None:
+    found = json.loads(kith("next", "--provider", DECOMPOSED, "--json"))
+    assert found["consumers"] > 0
+    assert found == json.loads(kith("next", "--provider", COMPOSED, "--json"))
