@@ -145,7 +145,7 @@ class Questions:
             if not isinstance(ranking, LearnedRanking):
                 return None
             learned = recommender.model
-            asked = replace(question, beta=learned.beta, half_life=learned.half_life)
+            asked = replace(question, beta=learned.beta, half_life=learned.half_life, weights=learned.kind_weights)
             return {
                 **_presenter(caller, tenant, asked).learned(ranking, id, explain=query.explain),
                 "as_of": as_of(state.seen, asked, f"{model['name']}:{model['version']}"),

@@ -1,7 +1,7 @@
 """A learned model: what is kept of it, and what it says of a consumer. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ class Model:
     """A conditional logit: a weight for each feature, which is standardised by the mean and spread of the
     training data.
 
-    ``beta`` and ``half_life`` are the walk's. ``digest`` names the training data, of ``choices`` choices. It
-    has no value of anybody. ``evaluation`` is the report of ``learn``.
+    ``beta``, ``half_life`` and ``kind_weights`` are the walk's. ``digest`` names the training data, of
+    ``choices`` choices. It has no value of anybody. ``evaluation`` is the report of ``learn``.
     """
 
     features: tuple[str, ...]
@@ -33,6 +33,8 @@ class Model:
     penalty: float
     digest: str
     choices: int
+    #: Of a model that was stored without them, none: by these it was learned, and all kinds weigh 1.
+    kind_weights: Mapping[str, float] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """For MongoDB or JSON; ``of`` reads it. An infinite half-life is null."""
@@ -45,7 +47,8 @@ class Model:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Model":
         """Raises KeyError or ValueError for what is no model of features that are known here."""
-        values = {name: document[name] for name in cls.__dataclass_fields__}
+        values = {name: document[name] for name in cls.__dataclass_fields__ if name != "kind_weights"}
+        values["kind_weights"] = dict(document.get("kind_weights", {}))
         for name in ("features", "weights", "means", "spreads"):
             values[name] = tuple(values[name])
         if not set(values["features"]) <= set(MEANINGS):
@@ -56,9 +59,9 @@ class Model:
         values["half_life"] = float("inf") if half_life is None else half_life
         return cls(**values)
 
-    def question(self, month: str, weights: Mapping[str, float]) -> Question:
+    def question(self, month: str) -> Question:
         """The question that gives the walk of this model."""
-        return Question(month, weights, self.half_life, self.beta)
+        return Question(month, self.kind_weights, self.half_life, self.beta)
 
     def points(self, names: tuple[str, ...], rows: Floats) -> Floats:
         """What each feature adds to the score: a row for each of ``rows``, a column for each of this model's
@@ -100,9 +103,8 @@ class LearnedRanking:
 class Recommender:
     """A model on a graph: keeps what depends on ids and profiles."""
 
-    def __init__(self, model: Model, graph: Graph, profiles: Profiles, weights: Mapping[str, float]) -> None:
-        self.model, self.graph = model, graph
-        self._profiles, self._weights = profiles, weights
+    def __init__(self, model: Model, graph: Graph, profiles: Profiles) -> None:
+        self.model, self.graph, self._profiles = model, graph, profiles
         self._features: Features | None = None
         self._month = ""
 
@@ -127,7 +129,7 @@ class Recommender:
             allowed &= graph.mask("provider", question.among)
         # Positive, as ``best`` wants them, and in the same order.
         chosen = best(np.where(allowed, scores - scores.min() + 1, 0), ids, question.limit)
-        asked = replace(self.model.question(question.month, self._weights), reasons=question.reasons)
+        asked = replace(self.model.question(question.month), reasons=question.reasons)
         answers = []
         for number, made in zip(chosen, with_reasons(walk, chosen, walk.sums, asked), strict=True):
             terms = sorted(
@@ -144,6 +146,6 @@ class Recommender:
 
     def _features_of(self, month: str) -> Features:
         if self._features is None or not self._features.fits or self._month != month:
-            self._features = Features(self.graph, self._profiles, self.model.question(month, self._weights))
+            self._features = Features(self.graph, self._profiles, self.model.question(month))
             self._month = month
         return self._features
