@@ -6,6 +6,7 @@ from services.ingest.door import Door
 from services.ingest.late import LatePublisher
 from services.rabbitmq.api import create_app
 from services.rabbitmq.bridge import Bridge, connecting
+from services.rabbitmq.given_up import LOOK_SECONDS, GivenUp
 from services.rabbitmq.inflow import Inflow, Kith
 from services.rabbitmq.letters import DeadLetters
 from services.rabbitmq.metrics import BridgeMetrics
@@ -18,6 +19,7 @@ from shared.contracts.topics import INPUTS
 from shared.erasure.ledger import Ledger
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.observability.worker_revisions import WorkerRevisions
+from shared.runtime.periodic import Periodic
 from shared.runtime.tuning import tune_gc
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
@@ -36,7 +38,11 @@ def run(settings: Settings) -> None:
     out, declare = settings.rabbitmq_out == "on", settings.rabbitmq_declare == "on"
     exchange, queues = settings.rabbitmq_exchange, settings.rabbitmq_queues
     if not out and not queues:
-        raise ConfigurationError("KITH_RABBITMQ_OUT is off and KITH_RABBITMQ_QUEUES names no queue: nothing to do")
+        raise ConfigurationError(
+            "KITH_RABBITMQ_OUT is off and KITH_RABBITMQ_QUEUES names no queue: nothing to do. So that "
+            "erasures do not wait for changes that never go out: in MongoDB, "
+            "db.positions.deleteMany({_id: /^rabbitmq@/})"
+        )
     with Service("rabbitmq", settings) as service:
         metrics, bridge = BridgeMetrics(service.metrics), service.background(Bridge())
         ledger, gate = service.background(Ledger(settings)), service.erasure_gate(corrects=False)
@@ -55,6 +61,7 @@ def run(settings: Settings) -> None:
             bridge.add(inflows, outflow)
         else:
             bridge.add(inflows, None)
+            service.background(Periodic("rabbitmq-given-up", GivenUp(service.database), LOOK_SECONDS))
         app = create_app(
             lambda: bridge.problems() or (worker.problems() if worker is not None else []), access=service.access
         )
