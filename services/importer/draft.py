@@ -16,6 +16,7 @@ from services.importer import encoding, guess
 from services.importer.csv_rows import Cells, Dialect, read_csv
 from services.importer.files import ENDINGS
 from services.importer.mapping import MappingError, load
+from services.importer.row import NotAWorkbook
 from services.importer.sampled import Table
 from services.importer.text_rows import read_sample
 
@@ -104,7 +105,7 @@ def _parts(path: Path, format: str, options: dict[str, Any]) -> list[dict[str, A
             raise MappingError(f"{path}: has no tables")
         return [options | {"table": name} for name in tables]
     if format == "xlsx":
-        from services.importer.workbook import NotAWorkbook, sheets  # openpyxl takes 0.2 s to import
+        from services.importer.workbook import sheets  # openpyxl takes 0.2 s to import
 
         try:
             return [options | {"sheet": name} for name in sheets(path)]

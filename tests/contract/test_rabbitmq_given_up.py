@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from services.rabbitmq.given_up import GivenUp
 from shared.observability.heartbeat import Heartbeat
 from shared.sinks.waiting import Sinks
+from shared.versions.progress import Mark
 from tests.support.relations_driver import Mongo
 
-MARKS = [{"origin": "relations@1/kith.relations/0", "number": 7}]
+MARKS: list[Mark] = [{"origin": "relations@1/kith.relations/0", "number": 7}]
 POSITIONS = ["rabbitmq@1/kith.relation-changes/0", "rabbitmq@1/kith.consumer-changes/2", "postgres@1/kith.x/0"]
 
 

@@ -102,7 +102,11 @@ class OfTheGuide:
     def copied(self) -> Callable[[], None]:
         kept = f"{self._path}.backup"
         shutil.copy(self._path, kept)
-        return lambda: shutil.copy(kept, self._path) and None
+
+        def restore() -> None:
+            shutil.copy(kept, self._path)
+
+        return restore
 
 
 def _closing(request: pytest.FixtureRequest, world: PostgresWorld) -> SinkWorld:
