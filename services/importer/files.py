@@ -42,7 +42,11 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str) or not value:
         raise ValueError("should be the path of a file")
     folder: Path = (info.context or {}).get("folder", Path())
-    return folder / Path(os.path.expandvars(value)).expanduser()
+    expanded = os.path.expandvars(value)
+    try:
+        return folder / (Path(expanded).expanduser() if expanded.startswith("~") else Path(expanded))
+    except RuntimeError:
+        raise ValueError("begins with ~ and the name of nobody here; a file of that name is written ./~") from None
 
 
 class File(Table):

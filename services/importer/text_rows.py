@@ -18,6 +18,7 @@ from services.importer.files import File
 from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
 from services.importer.row import BadRow, Row, Rows, clean, shown
+from services.importer.values import unwrapped
 
 #: A first line that states the delimiter for Excel.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\1*')
@@ -110,7 +111,7 @@ def _csv_rows(
             yield BadRow(number, "columns", detail, [shown(cell) for cell in cells])
             continue
         short += found.short
-        fields = {name: cell for name, cell in zip(names, found.cells, strict=True) if name}
+        fields = {name: unwrapped(cell) for name, cell in zip(names, found.cells, strict=True) if name}
         if clean(*cells) and not encoding.misread(cells, file.encoding):
             yield Row(number, fields)
         else:

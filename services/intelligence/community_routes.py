@@ -11,7 +11,7 @@ from services.intelligence.engine.neighbours import central
 from services.intelligence.engine.question import Side
 from services.intelligence.failures import FAILURES
 from services.intelligence.nodes import Nodes
-from services.intelligence.present import as_of, few, positions
+from services.intelligence.present import as_of, few, positions, relationships
 from services.intelligence.questions import Questions
 from services.intelligence.state import Tenant
 from shared.access.guard import CallerOf, TenantOf
@@ -75,7 +75,9 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
             tenant = state.known(caller.tenant)
             figures = central(tenant.graph, query.side, question) if query.by == "degree" else []
             answer: Document = {"as_of": as_of(state.seen, question, "walk")}
-        items: list[Document] = [{"id": each.id, "relationships": each.degree} for each in figures]
+        items: list[Document] = [
+            {"id": each.id, "relationships": relationships(query.side, each.degree)} for each in figures
+        ]
         if query.by == "pagerank":
             job = nodes.job(caller.tenant)
             answer = {"as_of": _as_of(job)} if job else {"as_of": None, "reason": _NO_JOB}
@@ -148,7 +150,7 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
 def _figures(node: Document) -> Document:
     return {
         "id": node["id"],
-        "relationships": node["degree"],
+        "relationships": relationships(node["side"], node["degree"]),
         "pagerank": node["pagerank"],
         "community": node["community"],
     }
@@ -160,7 +162,7 @@ def _community(caller: Caller, tenant: Tenant, stored: Document) -> Document:
             "side": "provider",
             **_named(caller, tenant, "provider", each["id"]),
             "id": each["id"],
-            "inside": each["inside"],
+            "inside": few(each["inside"]),
         }
         for each in stored["strongest"]
     ]
