@@ -16,7 +16,7 @@ from shared.access.apps.model import (
     digest,
     secret_of,
 )
-from shared.access.apps.store import AppStore
+from shared.access.apps.store import AppStore, Full
 from shared.access.apps.tokens import TOKEN_SECONDS
 from shared.access.keys import check_limit
 from shared.access.lineage import is_maskable
@@ -75,15 +75,16 @@ class Registry:
     def register(self, app: App) -> Registered:
         """Store ``app`` as a pending one with a new id, secret and registration token."""
         check_scopes(app.requested)
-        if len(self._store.all(app.tenant)) >= MOST_APPS:
-            raise NotPossible(f"the tenant has {MOST_APPS} applications, which is the most")
         while True:
             now, id = self.clock(), new_app_id()
             secret, text = new_secret(now, now + timedelta(days=SECRET_DAYS))
             token = new_registration_token(id)
             made = replace(app, id=id, created=now, secrets=(secret,), registration=digest(token))
-            if self._store.insert(made):
-                return Registered(made, secret, text, token)
+            try:
+                if self._store.insert(made, MOST_APPS):
+                    return Registered(made, secret, text, token)
+            except Full:
+                raise NotPossible(f"the tenant has {MOST_APPS} applications, which is the most") from None
 
     def change(self, app: App, after: App) -> App:
         """Store what its developer has changed. A scope that is not requested any more is not granted either;

@@ -72,8 +72,11 @@ def erase_command(
     state = _waited(client, accepted["erasure"], wait_seconds, quiet=json_line)
     if not state["done"]:
         missing = next(step for step in state["steps"] if not step["done"])
+        # A version before this one names none.
+        waited = f", waiting for {', '.join(names)}" if (names := state.get("sinks")) else ""
         text = (
-            f"Not done within {wait_seconds:g} s: {missing['name']} ({missing['means']}). The erasure continues; "
+            f"Not done within {wait_seconds:g} s: {missing['name']} ({missing['means']}){waited}. The erasure "
+            "continues; "
             "run the command again to wait for it."
         )
         _report(json_line, state, text)

@@ -40,7 +40,11 @@ Tenant = Annotated[
 ]
 Purpose = Annotated[
     str | None,
-    typer.Option(help="Of a tenant, use only consumers who have consented to this purpose.", show_default=False),
+    typer.Option(
+        help="Of a tenant, use only consumers who have consented to this purpose, besides the one that "
+        "KITH_INTELLIGENCE_PURPOSE names for it.",
+        show_default=False,
+    ),
 ]
 
 
@@ -81,7 +85,7 @@ def evaluate_command(
 
     from services.intelligence.evaluation.evaluate import evaluate
 
-    report = evaluate(*_read(file, profiles, tenant, purpose), draw=draw)
+    report = evaluate(*_read(file, profiles, tenant, purpose), _weights(tenant), draw=draw)
     if as_json:
         typer.echo(json.dumps(report.document()))
     else:
@@ -124,7 +128,7 @@ def learn_command(
         _go_back(tenant or "", as_json)
         return
     try:
-        lesson = learn(*_read(file, profiles, tenant, purpose))
+        lesson = learn(*_read(file, profiles, tenant, purpose), _weights(tenant))
     except TooFew as error:
         raise ConfigurationError(str(error)) from None
     if out is not None:
@@ -196,8 +200,16 @@ def _read(
     settings = read_settings()
     require(settings, "mongo")
     assert settings.mongo is not None
+    configured = settings.intelligence_purpose.get(tenant, settings.intelligence_purpose.get("*"))
+    purposes = {each for each in (configured, purpose) if each is not None}
     with connect(settings.mongo) as client:
-        return read_tenant(client[settings.database], tenant, purpose)
+        return read_tenant(client[settings.database], tenant, purposes)
+
+
+def _weights(tenant: str | None) -> dict[str, float]:
+    """The weights per kind: of a tenant those by which the service answers, of a file none, so that all count
+    1."""
+    return {} if tenant is None else read_settings().kind_weights
 
 
 def _show(report: "Evaluation", console: "Console") -> None:

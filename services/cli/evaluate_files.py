@@ -5,9 +5,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from services.importer.csv_rows import Dialect, Refused, fit, read_csv
+from services.importer.csv_rows import Dialect, Refused, read_csv
+from services.importer.csv_widths import Misfit, Widths, whole_rows
 from services.importer.numbers import to_decimal
-from services.importer.row import clean, misfit
+from services.importer.row import clean
 from services.importer.values import BadValue, to_id
 from services.intelligence.evaluation.relations import Relation, Relations
 from services.intelligence.learning.profiles import Place, Profiles
@@ -81,16 +82,14 @@ def _rows(path: Path, columns: _Columns) -> Iterator[tuple[str, Mapping[str, str
                 raise ConfigurationError(f"{path}, line {header.number}, the header, {header.detail}")
             names = [] if header is None else [name.strip() for name in header.cells]
             _check(path, names, columns)
-            for record in records:
-                place = f"{path}, line {record.number}"
-                if isinstance(record, Refused):
-                    raise ConfigurationError(f"{place} {record.detail}")
-                if not clean(*record.cells):
+            widths = Widths(names, frozenset(columns.needed), remedy="write all its cells, empty ones too")
+            for row in whole_rows(records, widths):
+                place = f"{path}, line {row.number if isinstance(row, Refused) else row.record.number}"
+                if isinstance(row, Refused | Misfit):
+                    raise ConfigurationError(f"{place} {row.detail}")
+                if not clean(*row.record.cells):
                     raise ConfigurationError(f"{place} is not CSV in UTF-8")
-                cells = fit(record.cells, names, frozenset(columns.needed))
-                if cells is None:
-                    raise ConfigurationError(f"{place} {misfit(len(record.cells), names)}")
-                found = dict(zip(names, cells, strict=True))
+                found = dict(zip(names, row.cells, strict=True))
                 yield place, {name: nfc(cell.strip()) for name, cell in found.items() if name}
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None

@@ -167,7 +167,7 @@ def _questions(settings: Any, database: Any, tenant: str) -> "Questions":
 
     source = MongoSource(database, settings.intelligence_purpose, tenant)
     defaults = Defaults(settings.kind_weights, settings.half_life_months, now)
-    advisers = Advisers(Models(database), settings.kind_weights)
+    advisers = Advisers(Models(database))
     return Questions(Still(source.scan(lambda: True)), source, defaults, list, advisers)
 
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from services.cli.health import Health
 from services.cli.tables import Column, Row, fitted
+from shared.contracts.services import CONNECTORS
 from shared.observability.status import PartitionStatus, Status
 from shared.observability.terminal import printable
 
@@ -50,6 +51,8 @@ def attention(status: Status, services: Sequence[Health]) -> list[Text]:
         if worker.owner is not None and not worker.alive:
             silent = "has left" if worker.seen is None else f"was last seen {ago(worker.seen, status.time)}"
             behind = f", {worker.lag:,} behind" if worker.lag else ""
+            if worker.lag and worker.service in CONNECTORS:
+                behind += "; erasures wait for it"
             owns = f" with {len(worker.partitions)} partitions" if worker.partitions else ""
             lines.append(("red", f"worker {worker.owner} of {worker.service} {silent}{owns}{behind}"))
     for service, stuck in _stuck(status).items():

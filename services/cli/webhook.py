@@ -212,7 +212,7 @@ def rotate_command(
     tenant: _Tenant = None,
     service: _Url = None,
 ) -> None:
-    """Make a new secret and print it. Deliveries are signed with both until the overlap ends."""
+    """Make a new secret and print it. Deliveries are signed with the former one, too, until the overlap ends."""
     body = {"overlap_hours": overlap_hours}
     answer = _client(service, tenant).ask("POST", f"{_of(endpoint)}/secret", body)
     typer.echo(f"Secret (not shown again): {answer['secret']}")

@@ -98,9 +98,5 @@ def masked(dataset: Dataset, masks: Sequence[str]) -> Dataset:
 
 def _hides(mask: str, column: Column) -> bool:
     first, *_ = parts = [part for part in mask.split(".") if part != "*"]
-    # A map exported as one text is hidden if any of its entries is.
-    return (
-        parts[-1] == column.name
-        or (column.type == "json" and first == column.name)
-        or reveals([mask], column.tells or ()) is not None
-    )
+    # A map exported as one text is hidden if any of its entries is, and so is a value that has no parts.
+    return column.name in (first, parts[-1]) or reveals([mask], column.tells or ()) is not None

@@ -5,6 +5,7 @@ import sys
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -106,7 +107,10 @@ def _init(path: Path) -> None:
     except ConfigurationError as error:
         typer.echo(f"kith import: {printable_lines(str(error))}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"Wrote {written}. Check the lines with # ?, then run:\nkith import {written} --dry-run")
+    name = printable(quote(str(written)))
+    typer.echo(
+        f"Wrote {printable(str(written))}. Check the lines with # ?, then run:\nkith import {name} --dry-run"
+    )
 
 
 def _moment(as_of: str | None) -> datetime | None:

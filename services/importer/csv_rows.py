@@ -5,7 +5,7 @@ A lenient reader would let a stray mark join rows. Each line of the file ends up
 rejected: if a quoted cell over several lines is doubtful, each of its lines is rejected.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -92,9 +92,9 @@ class _Row:
                 if text.startswith(quote, at):
                     self.parts, self.began, self.size, at = [], len(self.lines), 0, at + 1
                     continue
-                end = text.find(delimiter, at)
+                end = text.find(delimiter, _text_formula(text, at, quote))
                 cell = text[at:] if end < 0 else text[at:end]
-                if quote in cell:
+                if quote in cell and _text_formula(cell, 0, quote) != len(cell):
                     self.wrong = "has a quotation mark in a cell that does not begin with one"
                     return True
                 self.cells.append(cell)
@@ -164,17 +164,9 @@ class _Row:
             yield Refused(number, detail, line)
 
 
-def fit(cells: Sequence[str], names: Sequence[str], needed: frozenset[str]) -> list[str] | None:
-    """The cells of a row, one per column; None if their number does not fit.
-
-    Spreadsheets leave out an empty last cell, and append empty ones. Columns without a name need no cell.
-    """
-    width = len(names)
-    if len(cells) == width:
-        return list(cells)
-    if len(cells) > width:
-        return None if any(cell.strip() for cell in cells[width:]) else list(cells[:width])
-    lacking = [name for name in names[len(cells) :] if name]
-    if not lacking or (len(lacking) == 1 and width - len(cells) == 1 and lacking[0] not in needed):
-        return [*cells, *[""] * (width - len(cells))]
-    return None
+def _text_formula(text: str, at: int, quote: str) -> int:
+    """Where a cell like ="00123", which programs write for Excel, ends; ``at`` if there is none."""
+    if not text.startswith("=" + quote, at):
+        return at
+    end = text.find(quote, at + 2)
+    return at if end < 0 else end + 1

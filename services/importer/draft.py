@@ -10,14 +10,17 @@ from datetime import UTC, datetime
 from io import StringIO
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from services.importer import encoding, guess
 from services.importer.csv_rows import Cells, Dialect, read_csv
 from services.importer.files import ENDINGS
-from services.importer.mapping import MappingError, load
+from services.importer.mapping import MappingError, parse
+from services.importer.row import NotAWorkbook
 from services.importer.sampled import Table
 from services.importer.text_rows import read_sample
+from shared.observability.terminal import printable
 
 _DELIMITERS = ",;\t|"
 _UNSURE = "  # ?"
@@ -26,16 +29,16 @@ _UNSURE = "  # ?"
 def write_draft(path: Path) -> Path:
     """Write a mapping of the file at ``path`` beside it. Raises MappingError if there is one already, or if the
     file cannot be read."""
-    target = path.with_name(f"{path.name.split('.')[0] or path.name}.toml")
+    target = path.with_name(f"{_stem(path)}.toml")
     if target.exists():
         raise MappingError(f"{target}: exists already. Move it away first, or correct it by hand.")
     text = draft(path)
+    parse(text, target)  # every draft must be a valid mapping; a test checks that for any file
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
         raise MappingError(f"{target}: cannot be written: {error.strerror}") from None
-    load(target)  # every draft must be a valid mapping; a test checks that for any file
     return target
 
 
@@ -47,7 +50,12 @@ def draft(path: Path) -> str:
     if not path.is_file():
         raise MappingError(f"{path}: there is no such file")
     format = ENDINGS[ending]
-    options: dict[str, Any] = {"path": path.name}
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise MappingError(f"{path}: its name is not text in UTF-8, and a mapping could not name it") from None
+    # A ~ in front would be somebody's home.
+    options: dict[str, Any] = {"path": f"./{path.name}" if path.name.startswith("~") else path.name}
     if format in ("csv", "jsonl"):
         options |= _text_options(path, format)
     parts = _parts(path, format, options)
@@ -56,9 +64,10 @@ def draft(path: Path) -> str:
     sources = [source for table in tables for source in _sources(path, table, used)]
     cells = [cell for table in tables for row in table.rows for cell in row.values()]
     missing = ", ".join(_quoted(word) for word in guess.missing(cells))
+    name = printable(path.name)
     return (
-        f"# A first mapping of {path.name}, made from what was seen in it. Lines with # ? are guesses.\n"
-        f"# Then: kith import {path.name.split('.')[0]}.toml --dry-run\n\n"
+        f"# A first mapping of {name}, made from what was seen in it. Lines with # ? are guesses.\n"
+        f"# Then: kith import {printable(quote(_stem(path) + '.toml'))} --dry-run\n\n"
         f'[defaults]\ntimezone = "UTC"{_UNSURE} of times without an offset, and of days\nmissing = [{missing}]\n\n'
         + "\n".join(sources)
     )
@@ -104,7 +113,7 @@ def _parts(path: Path, format: str, options: dict[str, Any]) -> list[dict[str, A
             raise MappingError(f"{path}: has no tables")
         return [options | {"table": name} for name in tables]
     if format == "xlsx":
-        from services.importer.workbook import NotAWorkbook, sheets  # openpyxl takes 0.2 s to import
+        from services.importer.workbook import sheets  # openpyxl takes 0.2 s to import
 
         try:
             return [options | {"sheet": name} for name in sheets(path)]
@@ -122,33 +131,45 @@ def _sources(path: Path, table: Table, used: set[str]) -> list[str]:
     happens = table.plausible("time") or table.money() or table.plausible("rating")
     label = _label(path, table.options, used)
     if (consumer and (provider or happens)) or (provider and happens):
-        sources = [_source(table, label, "relation.recorded", _relation(table, path))]
+        sources = [_source(path, table, label, "relation.recorded", _relation(table, path))]
         if consumer and personal:
             label = _label(path, table.options, used, "-consumers")
-            sources.append(_source(table, label, "consumer.upserted", _profile(table, "consumer", personal)))
+            profile = _profile(table, "consumer", personal)
+            sources.append(_source(path, table, label, "consumer.upserted", profile))
         return sources
     if provider and not consumer:
-        return [_source(table, label, "provider.upserted", _profile(table, "provider", []))]
+        return [_source(path, table, label, "provider.upserted", _profile(table, "provider", []))]
     if consumer or personal:
-        return [_source(table, label, "consumer.upserted", _profile(table, "consumer", personal))]
-    return [_source(table, label, "relation.recorded", _relation(table, path))]
+        return [_source(path, table, label, "consumer.upserted", _profile(table, "consumer", personal))]
+    return [_source(path, table, label, "relation.recorded", _relation(table, path))]
+
+
+def _stem(path: Path) -> str:
+    return path.name.split(".")[0] or path.name
+
+
+def _plain(text: str) -> str:
+    """A name that may be part of an id."""
+    return re.sub(r"[^\w-]+", "-", text, flags=re.ASCII).strip("-")[:80] or "rows"
 
 
 def _label(path: Path, options: dict[str, Any], used: set[str], ending: str = "") -> str:
-    part = options.get("table") or options.get("sheet")
-    plain = re.sub(r"[^\w-]+", "-", str(part or path.name.split(".")[0]), flags=re.ASCII).strip("-") or "rows"
-    label, number = plain[:80] + ending, 2
+    plain = _plain(str(options.get("table") or options.get("sheet") or _stem(path)))
+    label, number = plain + ending, 2
     while label in used:
-        label, number = f"{plain[:80]}{ending}-{number}", number + 1
+        label, number = f"{plain}{ending}-{number}", number + 1
     used.add(label)
     return label
 
 
-def _source(table: Table, label: str, type: str, body: tuple[list[str], list[str]]) -> str:
+def _source(path: Path, table: Table, label: str, type: str, body: tuple[list[str], list[str]]) -> str:
     options = [
         f"{key} = {_quoted(value)}" + (_encoding_doubt(value) if key == "encoding" else "")
         for key, value in table.options.items()
     ]
+    if (plain := _plain(_stem(path))) != _stem(path):
+        # The default is made of the mapping's own name, which may be none that events can have.
+        options.append(f"source = {_quoted(f'{plain}/{label}')}")
     above, fields = body
     lines = ["[[source]]", f"name = {_quoted(label)}", *options, f'type = "{type}"{_UNSURE}', *above]
     return "\n".join([*lines, "", "[source.fields]", *fields, ""])
@@ -173,7 +194,7 @@ def _relation(table: Table, path: Path) -> tuple[list[str], list[str]]:
     for target, role in (("consumer_id", "consumer"), ("provider_id", "provider")):
         column = table.column(role)
         used.add(column)
-        named = f'{{ const = "{path.name.split(".")[0]}" }}{_UNSURE} no column seems to name it'
+        named = f"{{ const = {_quoted(_plain(_stem(path)))} }}{_UNSURE} no column seems to name it"
         fields.append(f"{target} = {_quoted(column) if column else named}")
     if paid:
         used.update({paid[0], table.column("currency")})
@@ -193,23 +214,23 @@ def _relation(table: Table, path: Path) -> tuple[list[str], list[str]]:
 
 
 def _times(table: Table, path: Path, used: set[str | None]) -> list[str]:
-    lines: list[str] = []
-    for role in ("time", "changed"):
-        for column in table.roles.get(role, []):
-            if (found := guess.time_form(table.values(column))) is not None:
-                form, others = found
-                used.add(column)
-                named = (
-                    _quoted(column)
-                    if form is None
-                    else f"{{ column = {_quoted(column)}, format = {_quoted(form)} }}"
-                )
-                lines.append(f"{role} = {named}" + (f"{_UNSURE} or {' or '.join(others[:2])}" if others else ""))
-                break
-    if not any(line.startswith("time") for line in lines):
-        day = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT00:00:00Z")
-        lines.insert(0, f"time = {day}{_UNSURE} no column seems to say when it happened")
-    return lines
+    day = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%dT00:00:00Z")
+    time = _stated(table, "time", used) or [f"time = {day}{_UNSURE} no column seems to say when it happened"]
+    return time + _stated(table, "changed", used)
+
+
+def _stated(table: Table, role: str, used: set[str | None]) -> list[str]:
+    """The line of the likeliest column of times of a role; none without one."""
+    for column in table.roles.get(role, []):
+        if (found := guess.time_form(table.values(column))) is not None:
+            form, others = found
+            used.add(column)
+            options = [] if form is None else [f"format = {_quoted(form)}"]
+            named = _quoted(column)
+            if options:
+                named = f"{{ column = {named}, {', '.join(options)} }}"
+            return [f"{role} = {named}" + (f"{_UNSURE} or {' or '.join(others[:2])}" if others else "")]
+    return []
 
 
 def _amount(column: str, number: guess.Number, table: Table) -> list[str]:
@@ -237,6 +258,7 @@ def _amount(column: str, number: guess.Number, table: Table) -> list[str]:
 def _profile(table: Table, role: str, personal: list[str]) -> tuple[list[str], list[str]]:
     id = table.column(role) or table.column("relation") or table.columns[0]
     used: set[str | None] = {id}
+    above = _stated(table, "changed", used)
     fields = [f"{role}_id = {_quoted(id)}" + ("" if table.column(role) else _UNSURE)]
     if role == "provider" and (name := table.column("name")):
         used.add(name)
@@ -251,7 +273,7 @@ def _profile(table: Table, role: str, personal: list[str]) -> tuple[list[str], l
         fields += [f"location.lat = {_quoted(lat)}", f"location.lon = {_quoted(lon)}"]
         used.update({lat, lon})
     used.update(table.column(part) for part in ("city", "region", "country"))
-    return [], [*fields, *_traits(table, used)]
+    return above, [*fields, *_traits(table, used)]
 
 
 def _traits(table: Table, used: set[str | None]) -> list[str]:

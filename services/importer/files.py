@@ -42,7 +42,11 @@ def _resolve(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str) or not value:
         raise ValueError("should be the path of a file")
     folder: Path = (info.context or {}).get("folder", Path())
-    return folder / Path(os.path.expandvars(value)).expanduser()
+    expanded = os.path.expandvars(value)
+    try:
+        return folder / (Path(expanded).expanduser() if expanded.startswith("~") else Path(expanded))
+    except RuntimeError:
+        raise ValueError("begins with ~ and the name of nobody here; a file of that name is written ./~") from None
 
 
 class File(Table):
@@ -51,11 +55,12 @@ class File(Table):
     ``format`` follows from the ending (``.gz`` may follow CSV and JSON lines). ``delimiter`` is a comma (``.tsv``:
     a tab), or the one in a first line ``sep=;``. ``columns`` names the columns of a CSV file or a sheet and
     replaces its header line if it has one. ``multiline = true`` accepts line breaks in quoted cells, even if one
-    of their lines looks like a row. SQLite needs ``table`` or ``query``; Excel needs ``sheet`` if several are not
-    empty. ``merged = "fill"`` reads the value of a sheet's merged cells in each of them; otherwise rows that need
-    one which is not the first are rejected. ``missing`` lists the values that mean a missing one, besides SQL's
-    NULL, JSON's null and Excel's empty cell. ``debezium`` is no file: ``table`` is a table whose changes ``kith
-    capture`` reads from Kafka.
+    of their lines looks like a row. ``short_rows = true`` accepts every row that lacks its last cell, or has empty
+    ones too many, even if most rows do not. SQLite needs ``table`` or ``query``; Excel needs ``sheet`` if several
+    are not empty. ``merged = "fill"`` reads the value of a sheet's merged cells in each of them; otherwise rows
+    that need one which is not the first are rejected. ``missing`` lists the values that mean a missing one,
+    besides SQL's NULL, JSON's null and Excel's empty cell. ``debezium`` is no file: ``table`` is one whose changes
+    ``kith capture`` reads from Kafka.
     """
 
     path: Annotated[Path, BeforeValidator(_resolve)]
@@ -66,6 +71,7 @@ class File(Table):
     header: bool = True
     columns: Annotated[list[str], Field(min_length=1)] | None = None
     multiline: bool = False
+    short_rows: bool = False
     sheet: str | None = None
     merged: Literal["reject", "fill"] = "reject"
     table: str | None = None
@@ -109,6 +115,8 @@ class File(Table):
             raise ValueError("sheet is for Excel files only")
         if self.format != "xlsx" and self.merged != "reject":
             raise ValueError("merged is for Excel files only")
+        if self.format != "csv" and self.short_rows:
+            raise ValueError("short_rows is for CSV files only")
         if self.format in ("csv", "xlsx") and not self.header and self.columns is None:
             raise ValueError("a file without a header line (header = false) needs columns")
         return self

@@ -7,6 +7,10 @@ from typing import Any
 Fields = dict[str, Any]
 
 
+class NotAWorkbook(ValueError):
+    """The file cannot be read as a workbook, or is ambiguous. The message contains the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """``number`` is the row's line in a text file (the last one of several), its row number in a workbook, and a

@@ -11,7 +11,7 @@ from pathlib import Path
 from services.importer import encoding
 from services.importer.files import File
 from services.importer.mapping import MappingError
-from services.importer.row import BadRow, Row, Rows, clean, misfit, shown
+from services.importer.row import BadRow, NotAWorkbook, Row, Rows, clean, misfit, shown
 from services.importer.text_rows import check_distinct, open_text
 
 
@@ -31,15 +31,12 @@ def open_rows(file: File) -> Iterator[Rows]:
 @contextmanager
 def _workbook(file: File) -> Iterator[Rows]:
     from services.importer.sheet_marks import Spread
-    from services.importer.workbook import NotAWorkbook, open_sheet  # openpyxl takes 0.2 s to import
+    from services.importer.workbook import open_sheet  # openpyxl takes 0.2 s to import
 
     position = 0
     with contextlib.ExitStack() as stack:
-        try:
-            raw = stack.enter_context(file.path.open("rb"))
-            cells, marks = stack.enter_context(open_sheet(raw, file.path, file.sheet))
-        except NotAWorkbook as error:
-            raise MappingError(f"{file.path}: {error}") from None
+        raw = stack.enter_context(file.path.open("rb"))
+        cells, marks = stack.enter_context(open_sheet(raw, file.path, file.sheet))
         first, header = next(cells, (0, [])) if file.header else (0, [])
         if file.header and not any(cell is not None for cell in header):
             raise MappingError(f"{file.path}: has no header line")
@@ -115,5 +112,7 @@ def _explained(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         hint = " (is the environment variable set?)" if "$" in str(path) else ""
         raise MappingError(f"{path}: there is no such file{hint}") from None
+    except NotAWorkbook as error:
+        raise MappingError(f"{path}: {error}") from None
     except (OSError, EOFError, zlib.error, UnicodeError, sqlite3.Error) as error:
         raise MappingError(f"{path}: cannot be read: {error}") from error

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from services.importer import encoding
-from services.importer.csv_rows import Cells, Dialect, Refused, apart, fit, read_csv
+from services.importer.csv_rows import Cells, Dialect, Refused, apart, read_csv
+from services.importer.csv_widths import Misfit, Widths, whole_rows
 from services.importer.files import File
 from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
-from services.importer.row import BadRow, Row, Rows, clean, misfit, shown
+from services.importer.row import BadRow, Row, Rows, clean, shown
+from services.importer.values import unwrapped
 
 #: A first line that states the delimiter for Excel.
 _SEPARATOR = re.compile(r'"?sep=(.)"?\1*')
@@ -90,28 +92,26 @@ def _csv(
 def _csv_rows(
     file: File, records: Iterator[Cells | Refused], names: tuple[str, ...], notes: list[str], hint: str
 ) -> Iterator[Row | BadRow]:
-    needed, short, damaged = file.needed(), 0, False
-    for record in records:
-        if isinstance(record, Refused):
+    short, damaged = 0, False
+    for found in whole_rows(records, Widths(names, file.needed(), file.short_rows)):
+        if isinstance(found, Refused):
             if not damaged:
-                notes.append(f"line {record.number} {record.detail}")
+                notes.append(f"line {found.number} {found.detail}")
             damaged = True
-            yield BadRow(record.number, "quotes", record.detail, shown(record.content))
+            yield BadRow(found.number, "quotes", found.detail, shown(found.content))
             continue
-        number, cells, lines = record
-        found = fit(cells, names, needed)
-        if found is None:
-            detail = misfit(len(cells), names)
+        number, cells, lines = found.record
+        if isinstance(found, Misfit):
+            detail = found.detail
             if lines:
                 detail = f"is in a row of {len(lines)} lines, to line {number}, which {detail}"
-                for line in apart(record, detail):
+                for line in apart(found.record, detail):
                     yield BadRow(line.number, "columns", detail, shown(line.content))
                 continue
             yield BadRow(number, "columns", detail, [shown(cell) for cell in cells])
             continue
-        if len(cells) < len(names) and names[-1]:
-            short += 1
-        fields = {name: cell for name, cell in zip(names, found, strict=True) if name}
+        short += found.short
+        fields = {name: unwrapped(cell) for name, cell in zip(names, found.cells, strict=True) if name}
         if clean(*cells) and not encoding.misread(cells, file.encoding):
             yield Row(number, fields)
         else:

@@ -82,8 +82,8 @@ def _unix(value: Any, form: str | None) -> datetime:
     found = EPOCH + timedelta(microseconds=to_int(multiply(number, _UNIX[form or ""]), rounded=True))
     if isinstance(value, str) and not re.fullmatch(r"-?\d+(?:\.\d+)?", value, re.ASCII):
         raise BadValue(f"is not a count of {form} written in full")
-    if form == "unix" and _looks_like_a_day(str(value)):
-        raise BadValue("looks like a day without separators, not like seconds since 1970")
+    if _looks_like_a_day(str(value).partition(".")[0]):
+        raise BadValue(f"looks like a day or a time without separators, not like a count of {form} since 1970")
     if form == "unix_ms" and 10**8 <= abs(number) < 10**11:
         raise BadValue("looks like seconds since 1970, not like milliseconds")
     if form == "unix_us" and 10**8 <= abs(number) < 10**14:
@@ -91,9 +91,13 @@ def _unix(value: Any, form: str | None) -> datetime:
     return found
 
 
-def _looks_like_a_day(text: str) -> bool:
+def _looks_like_a_day(digits: str) -> bool:
+    """Whether digits are a day, or a day of these centuries and a time: 20260302, 202603021000, 20260302100000."""
+    clock = {8: "", 12: "%H%M", 14: "%H%M%S", 17: "%H%M%S%f"}.get(len(digits))
+    if clock is None or (clock and digits[:2] not in ("19", "20")):
+        return False
     try:
-        return len(text) == 8 and bool(datetime.strptime(text, "%Y%m%d"))  # noqa: DTZ007 - only asked whether
+        return bool(datetime.strptime(digits, f"%Y%m%d{clock}"))  # noqa: DTZ007 - only asked whether
     except ValueError:
         return False
 

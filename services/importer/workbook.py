@@ -2,9 +2,8 @@
 
 import re
 import warnings
-import zipfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from datetime import time as clock
 from decimal import Decimal
@@ -13,8 +12,8 @@ from typing import IO, Any
 
 import openpyxl
 from openpyxl.styles.numbers import is_date_format
-from openpyxl.utils.exceptions import InvalidFileException
 
+from services.importer.row import NotAWorkbook
 from services.importer.sheet_marks import Marks, calculates, marks_of
 from services.importer.values import ERRORS, Unreadable
 
@@ -22,10 +21,8 @@ from services.importer.values import ERRORS, Unreadable
 _DIGITS = 15
 _PADDED = re.compile(r"0{2,}")
 _OLE = b"\xd0\xcf\x11\xe0"
-
-
-class NotAWorkbook(ValueError):
-    """The file cannot be read as a workbook, or is ambiguous. The message contains the reason."""
+#: A sheet has at most this many rows.
+_ROWS = 1_048_576
 
 
 @contextmanager
@@ -38,22 +35,30 @@ def open_sheet(
     Numbers are ints or Decimals of at most 15 digits (Excel stores no more), times have no offset, days no time of
     day, and a cell without a value is an Unreadable.
     """
-    book = _load(file)
-    formulas = _load(file, results=False) if calculates(path) else None
-    with closing(book):
-        name = _choose(book, sheet)
-        try:
+    with closing(_load(file)) as book, ExitStack() as stack:
+        with _damage():
+            formulas = stack.enter_context(closing(_load(file, results=False))) if calculates(path) else None
+            name = _choose(book, sheet)
             part = str(getattr(book[name], "_worksheet_path")).lstrip("/")  # noqa: B009 - openpyxl has no other way
-            yield _rows(book[name], formulas[name] if formulas else None), marks_of(path, part)
-        finally:
-            if formulas:
-                formulas.close()
+            marks = marks_of(path, part)
+        yield _rows(book[name], formulas[name] if formulas else None), marks
 
 
 def sheets(path: Path) -> list[str]:
     """The visible, non-empty sheets. Raises NotAWorkbook."""
-    with path.open("rb") as file, closing(_load(file)) as book:
+    with path.open("rb") as file, closing(_load(file)) as book, _damage():
         return _filled(book)
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Nothing but reading a workbook happens within: libraries raise whatever they stumble over."""
+    try:
+        yield
+    except (NotAWorkbook, MemoryError):
+        raise
+    except Exception as error:
+        raise NotAWorkbook(f"is damaged ({type(error).__name__})") from error
 
 
 def _load(file: IO[bytes], results: bool = True) -> Any:
@@ -65,8 +70,10 @@ def _load(file: IO[bytes], results: bool = True) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # openpyxl warns about parts that it skips: charts, validations
             return openpyxl.load_workbook(file, read_only=True, data_only=results, keep_links=False)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, OSError, SyntaxError) as error:
-        raise NotAWorkbook(f"is not a workbook that can be read ({type(error).__name__})") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever it stumbles over
+        raise NotAWorkbook(f"is not a workbook that can be read ({type(error).__name__})") from error
 
 
 def _filled(book: Any) -> list[str]:
@@ -91,12 +98,28 @@ def _choose(book: Any, sheet: str | None) -> str:
 
 
 def _rows(sheet: Any, formulas: Any | None) -> Iterator[tuple[int, list[Any]]]:
+    rows, number = _cells(sheet, formulas), 0
+    while True:
+        try:
+            with _damage():
+                row = next(rows, None)
+        except NotAWorkbook as error:
+            raise NotAWorkbook(f"{error}, after row {number}") from error
+        if row is None:
+            return
+        number = row[0]
+        yield row
+
+
+def _cells(sheet: Any, formulas: Any | None) -> Iterator[tuple[int, list[Any]]]:
     # Some programs write a wrong extent, and rows outside of it would be skipped.
     sheet.reset_dimensions()
     if formulas is not None:
         formulas.reset_dimensions()
     twins = iter(formulas.iter_rows()) if formulas is not None else None
     for number, row in enumerate(sheet.iter_rows(), 1):
+        if number > _ROWS:
+            raise ValueError("more rows than a sheet has")
         cells = [_value(cell) for cell in row]
         if twins is not None:
             for n, twin in enumerate(next(twins, ())):

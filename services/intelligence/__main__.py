@@ -73,7 +73,7 @@ def run(settings: Settings) -> None:
             source,
             Defaults(settings.kind_weights, settings.half_life_months, now),
             lambda: follower.problems() or beat.problems(),
-            Advisers(models, settings.kind_weights),
+            Advisers(models),
         )
         recorder = service.background(
             Recorder(

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from services.intelligence.learning.model import Model, Recommender
 from services.intelligence.learning.profiles import Place, Profiles
@@ -16,12 +16,10 @@ _SECONDS = 2.0
 
 
 class Advisers:
-    """The live model of each tenant, looked up every two seconds. ``weights`` are the configured ones per kind."""
+    """The live model of each tenant, looked up every two seconds."""
 
-    def __init__(
-        self, models: Models, weights: Mapping[str, float], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._models, self._weights, self._clock = models, weights, clock
+    def __init__(self, models: Models, clock: Callable[[], float] = time.monotonic) -> None:
+        self._models, self._clock = models, clock
         self._known: dict[str, tuple[float, Document | None]] = {}
         self._made: dict[str, tuple[object, Recommender]] = {}
 
@@ -45,7 +43,7 @@ class Advisers:
                 return None
             made = self._made[name] = (
                 key,
-                Recommender(learned, tenant.graph, _profiles(tenant), self._weights),
+                Recommender(learned, tenant.graph, _profiles(tenant)),
             )
         return made[1]
 

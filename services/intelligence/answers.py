@@ -70,7 +70,9 @@ class Answer(BaseModel):
     chance: Annotated[float | None, DerivedFrom("score", *STRENGTH)] = Field(
         None, description="By a learned model: the probability that this one is next."
     )
-    relationships: Count = Field(description="How many the answer has.")
+    relationships: Few = Field(
+        description="How many the answer has. Of a provider it is a number of consumers, `few` below five."
+    )
     strength: Annotated[float | None, DerivedFrom(*STRENGTH)] = Field(
         None, description="Of the relationship that exists already, with `known`."
     )
@@ -85,7 +87,11 @@ class Answers(BaseModel):
     items: Annotated[list[Answer], OrderedBy("score", *STRENGTH, "location", "categories")] = Field(
         description="Best first, equal ones by id."
     )
-    candidates: Count = Field(description="How many had a score.")
+    candidates: Annotated[int | None, DerivedFrom()] = Field(
+        description="How many had a score, whatever `limit` is and whether or not they have granted a `purpose`. "
+        "Null where the answers are consumers and the credential is bound to a purpose: for it there are no "
+        "others."
+    )
     lack: Annotated[Why | None, DerivedFrom()] = Field(
         None,
         description="Why there are no items. `unknown`: nobody with this id has a relationship (of the kind); "
@@ -95,7 +101,9 @@ class Answers(BaseModel):
     )
     reason: Label | None = Field(None, description="The same as a sentence.")
     popular: list[Answer] | None = Field(
-        None, description="Where the walk has no answer: those with the most relationships, by their number."
+        None,
+        description="Where the walk has no answer: those with the most relationships, by their number. Of a "
+        "provider with fewer than five the score is 0.",
     )
     sampled: Annotated[bool, DerivedFrom()] = Field(
         description="Whether the walk followed a sample of the relationships, to bound its time."

@@ -16,7 +16,9 @@ class Node(BaseModel):
     id: NodeId
     name: str | None = Field(None, description="Of a provider.")
     steps: Count = Field(description="From the node that was asked about.")
-    relationships: Count = Field(description="How many it has.")
+    relationships: Few = Field(
+        description="How many it has. Of a provider it is a number of consumers, `few` below five."
+    )
 
 
 class Edge(BaseModel):
@@ -36,6 +38,7 @@ class Paths(BaseModel):
     nodes: list[Node]
     edges: list[Edge]
     reason: Label | None = Field(None, description="Why there is no path.")
+    left_out: Annotated[bool | None, DerivedFrom("consent")] = Field(None, description=LEFT_OUT)
     as_of: AsOf
     masked: list[Label] | None = Field(None, description=MASKED)
 
@@ -45,7 +48,9 @@ class Neighbours(BaseModel):
 
     nodes: Annotated[list[Node], OrderedBy("strength", "kind", "time")]
     edges: list[Edge]
-    omitted: Count = Field(description="Relationships of these nodes that are not shown, because of the limit.")
+    omitted: Count = Field(
+        description="Relationships of these nodes that are not shown, because of the limit or the purpose."
+    )
     reason: Label | None = Field(None, description="Why there are none.")
     left_out: Annotated[bool | None, DerivedFrom("consent")] = Field(None, description=LEFT_OUT)
     as_of: AsOf
@@ -57,7 +62,7 @@ class Central(BaseModel):
     id: NodeId
     name: str | None = None
     rank: Count
-    relationships: Count
+    relationships: Few = Field(description="Of a provider it is a number of consumers, `few` below five.")
     pagerank: Annotated[float | None, DerivedFrom()] = Field(
         None, description="Its part of the PageRank of all nodes, which adds up to 1."
     )
@@ -90,7 +95,7 @@ class Member(BaseModel):
     side: SideName
     id: NodeId
     name: str | None = None
-    inside: Count = Field(description="Its relationships within the community.")
+    inside: Few = Field(description="Its consumers within the community; `few` below five.")
 
 
 class Community(BaseModel):

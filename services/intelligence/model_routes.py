@@ -16,13 +16,13 @@ from services.intelligence.questions import Questions
 from shared.access.guard import CallerOf, TenantOf
 from shared.access.lineage import Count, DerivedFrom, Label, Ratio
 from shared.contracts.events import Name, ShortText
-from shared.http.caller import INTELLIGENCE_READ, Denied
+from shared.http.caller import CONSUMERS_READ, INTELLIGENCE_READ, RELATIONS_READ, Denied
 from shared.http.costs import Cost, costs
 from shared.http.parameters import BadParameter
 from shared.http.paths import QueryId
 from shared.http.problems.client import PURPOSE_BOUND
 from shared.http.purposes import LEARNED_ITSELF, SUMS
-from shared.http.scopes import needs
+from shared.http.scopes import Scoped, needs
 from shared.http.server import json_response, problems
 from shared.runtime.protocols import Document
 
@@ -64,7 +64,9 @@ class ModelList(BaseModel):
 class CampaignBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    consumer_ids: list[QueryId] = Field(min_length=1, max_length=20_000, description="Whom to make lists for.")
+    consumer_ids: Annotated[list[QueryId], DerivedFrom("consumer_id")] = Field(
+        min_length=1, max_length=20_000, description="Whom to make lists for."
+    )
     limit: int = Field(10, ge=1, le=100, description="Length of each list.")
     share: float = Field(
         0.5,
@@ -72,9 +74,13 @@ class CampaignBody(BaseModel):
         le=1,
         description="What each provider is guaranteed, as a part of an equal share of all places.",
     )
-    category: ShortText | None = Field(None, description="Only providers of this category.")
+    category: Annotated[ShortText | None, DerivedFrom("categories"), Scoped(RELATIONS_READ)] = Field(
+        None, description="Only providers of this category. Needs `relations:read`."
+    )
     beta: float = Field(BETA, ge=0, le=1, description="As in recommendations.")
-    purpose: Name | None = Field(None, description="Only consumers who have granted this purpose get a list.")
+    purpose: Annotated[Name | None, DerivedFrom("consent"), Scoped(CONSUMERS_READ)] = Field(
+        None, description="Only consumers who have granted this purpose get a list. Needs `consumers:read`."
+    )
 
 
 class Place(BaseModel):

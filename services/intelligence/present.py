@@ -31,6 +31,9 @@ class Presenter:
         """The answers, who are of ``side``, to a question about ``id``, as members of an answer."""
         listed = [self.answer(each, rank, side, id) for rank, each in enumerate(ranking.answers, 1)]
         walked = ranking.basis == "walk"
+        if not walked and side == "provider":
+            for each in listed:  # its score is the number of its consumers
+                each["score"] = each["score"] if each["relationships"] != "few" else 0.0
         return {
             "items": listed if walked else [],
             "candidates": ranking.candidates if walked else 0,
@@ -52,7 +55,7 @@ class Presenter:
         document: Document = {f"{side}_id": answer.id}
         if side == "provider":
             document |= self._named(answer.id, categories=True)
-        document |= {"rank": rank, "score": answer.score, "relationships": answer.degree}
+        document |= {"rank": rank, "score": answer.score, "relationships": relationships(side, answer.degree)}
         if answer.strength is not None:
             document["strength"] = answer.strength
         if answer.shared is not None:
@@ -71,7 +74,7 @@ class Presenter:
                 "rank": rank,
                 "score": each.score,
                 "chance": each.chance,
-                "relationships": each.walk.degree,
+                "relationships": relationships("provider", each.walk.degree),
             }
             if explain:
                 # The walk's own terms, in the walk's own points.
@@ -106,7 +109,7 @@ class Presenter:
                     "id": node.id,
                     **(self.name(node.id) if node.side == "provider" else {}),
                     "steps": node.steps,
-                    "relationships": node.degree,
+                    "relationships": relationships(node.side, node.degree),
                 }
                 for node in nodes
             ],
@@ -150,6 +153,11 @@ def relationship(consumer_id: str, provider_id: str) -> str:
 def few(count: int) -> int | str:
     """A number of consumers: a small one is personal data."""
     return count if count >= FEW else "few"
+
+
+def relationships(side: Side, count: int) -> int | str:
+    """The number of relationships of a node: of a provider, a number of consumers."""
+    return few(count) if side == "provider" else count
 
 
 def positions(seen: Mapping[str, int]) -> dict[str, int]:

@@ -44,6 +44,10 @@ class Erasure(BaseModel):
     asked: Asked
     done: bool
     steps: list[Step]
+    sinks: list[Label] = Field(
+        description="The sinks that it waits for, once the steps before are done. If one was given up, its "
+        "page says how Kith forgets it."
+    )
     # It contains them in readable form.
     receipt: Annotated[str | None, DerivedFrom("consumer_id", "mode", "erased", "time")] = Field(
         description="A JWS (compact) once all steps are done; else null."

@@ -1,5 +1,6 @@
 """The requested erasures, and the progress of each."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +23,8 @@ from shared.sinks.waiting import TELLING, Sinks, Telling, of_facts
 from shared.vault.keys import LIFE_SECONDS
 from shared.versions.followers import followed_numbers
 from shared.versions.progress import Mark, change_marks, counted_numbers, reached_by
+
+log = logging.getLogger(__name__)
 
 #: Longest lifetime of a cache entry: of data keys in the vault; answers of the relations API expire earlier.
 CACHE_SECONDS = LIFE_SECONDS + 1.0
@@ -53,6 +56,7 @@ class Erasures:
     ) -> None:
         self._stores, self._receipts, self._clock, self._applications = stores, receipts, clock, told
         self._requests = stores.database.get_collection(REQUESTS, write_concern=DURABLE)
+        self._waiting_for: list[str] = []
 
     def ask(self, tenant: str, consumer_id: str, mode: Mode) -> Document:
         """Record the request of an erasure. A repeated request changes nothing: ``asked`` is the time of the
@@ -135,7 +139,9 @@ class Erasures:
             # It was true then, and nothing brings the consumer back.
             "settled" in request or self._forgotten(request, counting)
         )
-        steps["sinks"] = all(steps.values()) and ("settled" in request or counting.sunk(request["marks"]))
+        if all(steps.values()) and "settled" not in request:
+            request["sinks"] = self._lacking(request, counting)
+        steps["sinks"] = all(steps.values()) and not request.get("sinks")
         steps["applications"] = all(steps.values()) and (
             "settled" in request or counting.told(request["marks"], request["tenant"], request["erasure"])
         )
@@ -144,6 +150,14 @@ class Erasures:
         waited = self._clock() - request["settled"] if "settled" in request else timedelta(0)
         steps["caches"] = all(steps.values()) and waited >= timedelta(seconds=CACHE_SECONDS)
         return steps
+
+    def _lacking(self, request: Document, counting: "_Counting") -> list[str]:
+        """The sinks that the erasure waits for. It may be for ever, if nobody runs one any more."""
+        lacking = counting.lacking(request["marks"])
+        if lacking and lacking != self._waiting_for:
+            log.info("erasures wait for %s: is one of them given up, its page says what to do", ", ".join(lacking))
+        self._waiting_for = lacking
+        return lacking
 
     def _forgotten(self, request: Document, counting: "_Counting") -> bool:
         """Whether all processes of intelligence have followed the same changes. Then what they stored of the
@@ -166,6 +180,7 @@ class Erasures:
             "asked": request["asked"],
             "done": done,
             "steps": [{"name": name, "done": reached, "means": STEPS[name]} for name, reached in steps.items()],
+            "sinks": request.get("sinks", []),
             "receipt": None,
         }
         if done:
@@ -243,11 +258,11 @@ class _Counting:
             self._numbers = counted_numbers(self._stores.database, self._stores.analytics)
         return reached_by(self._numbers, of_facts(marks))
 
-    def sunk(self, marks: Sequence[Mark]) -> bool:
-        """Whether every sink has the same changes, and those of profiles. Raises Unavailable."""
+    def lacking(self, marks: Sequence[Mark]) -> list[str]:
+        """The sinks that do not have the same changes, and those of profiles. Raises Unavailable."""
         if self._sinks is None:
             self._sinks = Sinks(self._stores.database)
-        return self._sinks.have(marks)
+        return self._sinks.lacking(marks)
 
     def told(self, marks: Sequence[Mark], tenant: str, erasure: str) -> bool:
         """Whether the webhooks service has the same changes of profiles, and has made receipts for applications of

@@ -52,6 +52,7 @@ HELD: Mapping[str, Exported | LeftOut] = {
             "api_keys",
             "app_keys",
             "app_private_keys",
+            "app_tenants",
             "apps",
             "cursor_keys",
             "event_days",

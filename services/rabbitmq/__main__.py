@@ -6,6 +6,7 @@ from services.ingest.door import Door
 from services.ingest.late import LatePublisher
 from services.rabbitmq.api import create_app
 from services.rabbitmq.bridge import Bridge, connecting
+from services.rabbitmq.given_up import LOOK_SECONDS, GivenUp
 from services.rabbitmq.inflow import Inflow, Kith
 from services.rabbitmq.letters import DeadLetters
 from services.rabbitmq.metrics import BridgeMetrics
@@ -13,11 +14,13 @@ from services.rabbitmq.outflow import Outflow
 from services.rabbitmq.projection import RabbitProjection
 from services.rabbitmq.schema import COLLECTIONS
 from services.rabbitmq.topology import topology
+from services.rabbitmq.undeliverable import Undeliverable
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS
 from shared.erasure.ledger import Ledger
 from shared.kafka.python_client.watch import KafkaProbe
 from shared.observability.worker_revisions import WorkerRevisions
+from shared.runtime.periodic import Periodic
 from shared.runtime.tuning import tune_gc
 from shared.service.composition import Prepared, Service, now
 from shared.service.launch import launch
@@ -36,7 +39,11 @@ def run(settings: Settings) -> None:
     out, declare = settings.rabbitmq_out == "on", settings.rabbitmq_declare == "on"
     exchange, queues = settings.rabbitmq_exchange, settings.rabbitmq_queues
     if not out and not queues:
-        raise ConfigurationError("KITH_RABBITMQ_OUT is off and KITH_RABBITMQ_QUEUES names no queue: nothing to do")
+        raise ConfigurationError(
+            "KITH_RABBITMQ_OUT is off and KITH_RABBITMQ_QUEUES names no queue: nothing to do. So that "
+            "erasures do not wait for changes that never go out: in MongoDB, "
+            "db.positions.deleteMany({_id: /^rabbitmq@/})"
+        )
     with Service("rabbitmq", settings) as service:
         metrics, bridge = BridgeMetrics(service.metrics), service.background(Bridge())
         ledger, gate = service.background(Ledger(settings)), service.erasure_gate(corrects=False)
@@ -46,15 +53,17 @@ def run(settings: Settings) -> None:
             Inflow(queue, tenant, connect, kith, metrics, settings.rabbitmq_prefetch)
             for queue, tenant in queues.items()
         ]
+        undeliverable = Undeliverable(connect, metrics) if queues else None
         worker = None
         if out:
             outflow = Outflow(exchange, connect, bridge.loop, metrics)
             worker = service.worker(
                 RabbitProjection(service.topics), COLLECTIONS, wrap=lambda store: SinkStore(store, outflow)
             )
-            bridge.add(inflows, outflow)
+            bridge.add(inflows, outflow, undeliverable)
         else:
-            bridge.add(inflows, None)
+            bridge.add(inflows, None, undeliverable)
+            service.background(Periodic("rabbitmq-given-up", GivenUp(service.database), LOOK_SECONDS))
         app = create_app(
             lambda: bridge.problems() or (worker.problems() if worker is not None else []), access=service.access
         )

@@ -18,7 +18,7 @@ Kinds = Mapping[str, Mapping[str, Mapping[str, Any]]]
 LANDMARK = 2020 * 12
 # Beyond it a strength stays the largest number that a double can hold: it ends at 2^1024.
 _MOST_DOUBLINGS = 1000.0
-_MOST = 2.0**_MOST_DOUBLINGS
+_MOST: float = 2.0**_MOST_DOUBLINGS
 
 
 def month_of(time: datetime) -> str:
@@ -92,7 +92,8 @@ class Strength:
     def weight(self, kind: str, time: datetime, now: datetime) -> float:
         """What one relation of a kind and time adds to the strength as of ``now``."""
         distance = _month_count(time) - _month_count(now)
-        return min(self.weights.get(kind, 1.0) * _power(distance / self.half_life), _MOST)
+        weight: float = min(self.weights.get(kind, 1.0) * _power(distance / self.half_life), _MOST)
+        return weight
 
     def _parts(self, kinds: Kinds, present: int) -> dict[str, float]:
         return {

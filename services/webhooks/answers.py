@@ -109,7 +109,7 @@ class Endpoint(BaseModel):
     secret: Label | None = Field(
         None, repr=False, description="Only in the answer that created it. It is not shown again."
     )
-    secrets: Count = Field(description="Valid secrets: two while one is rotated.")
+    secrets: Count = Field(description="Valid secrets: two or more while one is rotated.")
     created: Annotated[datetime, DerivedFrom()]
     failing_since: Annotated[datetime | None, DerivedFrom()] = None
     queued: Count = Field(
@@ -132,7 +132,8 @@ class Rotation(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     overlap_hours: Annotated[int, Field(ge=0, le=168)] = Field(
-        24, description="How long deliveries are signed with the former secret as well."
+        24,
+        description="How long deliveries are signed with the former secret as well. 0: all former ones end now.",
     )
 
 

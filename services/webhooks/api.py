@@ -11,7 +11,7 @@ from services.webhooks.addresses import Network
 from services.webhooks.applications import application_of
 from services.webhooks.delivery_routes import add_delivery_routes
 from services.webhooks.endpoints import Endpoints, Made, TooMany
-from services.webhooks.managed import MISSING, EndpointName, Managed, manages, record, time_problem, utc
+from services.webhooks.managed import MISSING, EndpointName, Managed, beginning, manages, record, time_problem
 from services.webhooks.published import publish
 from services.webhooks.subscription import SCOPES
 from services.webhooks.urls import check_url
@@ -92,12 +92,16 @@ def create_app(
             kept |= {"purpose": caller.purpose, "bound": True}
         try:
             made = endpoints.create(
-                tenant, kept, stated.algorithm, list(caller.masks), caller.key, caller.endpoints
+                tenant,
+                kept,
+                stated.algorithm,
+                list(caller.masks),
+                caller.key,
+                caller.endpoints,
+                None if stated.since is None else beginning(stated.since),
             )
         except TooMany as error:
             return problem(409, str(error))
-        if stated.since is not None:
-            endpoints.replay(made.endpoint, utc(stated.since))
         return _with_secret(managed.answer(made.endpoint, caller), made, 201)
 
     @app.get("/v1/webhooks/endpoints", response_model=answers.EndpointList, responses=BODY_FAILURES)
@@ -169,10 +173,14 @@ def create_app(
         access: AccessOf,
         stated: Annotated[answers.Rotation, Body(default_factory=answers.Rotation)],
     ) -> Response:
-        """Make a new secret. Deliveries are signed with both until the overlap ends."""
+        """Make a new secret. Deliveries are signed with the former one, too, until the overlap ends, and with
+        those before it until theirs. An overlap of 0 ends all former secrets now."""
         stored = managed.find(caller, endpoint)
         record(access, caller, "webhook.rotate", endpoint)
-        made = endpoints.rotate(stored, timedelta(hours=stated.overlap_hours))
+        try:
+            made = endpoints.rotate(stored, timedelta(hours=stated.overlap_hours))
+        except TooMany as error:
+            return problem(409, str(error))
         return unchanged() if made is None else _with_secret(managed.answer(made.endpoint, caller), made, 200)
 
     @app.post(

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 from fastapi import Body, FastAPI, Query, Response
 
 from services.webhooks import answers
-from services.webhooks.managed import MISSING, EndpointName, Managed, record, time_problem, utc
+from services.webhooks.endpoints import TooMany
+from services.webhooks.managed import MISSING, EndpointName, Managed, beginning, record, time_problem
+from services.webhooks.replaying import Unfinished
 from services.webhooks.retrying import Wanted
 from shared.access.guard import AccessOf, CallerOf, CursorsOf, TenantOf
 from shared.access.lineage import DerivedFrom
@@ -25,20 +27,29 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
         "/v1/webhooks/endpoints/{endpoint}/test",
         status_code=202,
         response_model=answers.Tested,
-        responses=BODY_FAILURES | MISSING,
+        responses=BODY_FAILURES
+        | MISSING
+        | problems({409: "The endpoint is disabled, or has as many tests that wait as it may have."}),
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def test(endpoint: EndpointName, _: TenantOf, caller: CallerOf, access: AccessOf) -> Response:
         """Send a delivery of type `webhook.test`. Its outcome is in the log of deliveries."""
         stored = managed.find(caller, endpoint)
         record(access, caller, "webhook.test", endpoint)
-        return json_response({"delivery": endpoints.test(stored)}, 202)
+        if stored["state"] != "enabled":
+            return problem(409, "the endpoint is disabled; enable it first")
+        try:
+            return json_response({"delivery": endpoints.test(stored)}, 202)
+        except TooMany as error:
+            return problem(409, str(error))
 
     @app.post(
         "/v1/webhooks/endpoints/{endpoint}/replay",
         status_code=202,
         response_model=answers.Started,
-        responses=BODY_FAILURES | MISSING,
+        responses=BODY_FAILURES
+        | MISSING
+        | problems({409: "The endpoint has as many unfinished replays as it may have."}),
     )
     @needs(WEBHOOKS_MANAGE, masks_itself=True, purpose=GRANTED_ITSELF)
     def replay(
@@ -53,7 +64,10 @@ def add_delivery_routes(app: FastAPI, managed: Managed) -> None:
         if (reason := time_problem(stated.since)) is not None:
             return problem(422, reason)
         record(access, caller, "webhook.replay", endpoint)
-        name, changes = endpoints.replay(stored, utc(stated.since))
+        try:
+            name, changes = endpoints.replay(stored, beginning(stated.since))
+        except Unfinished as error:
+            return problem(409, str(error))
         # Those of all consumers: not for a credential for which some do not exist.
         counted = {} if caller.purpose is not None else {"changes": changes}
         return json_response({"replay": name, **counted}, 202)

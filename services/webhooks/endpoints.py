@@ -7,33 +7,46 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 
 from services.webhooks import signing
 from services.webhooks.answers import shown
-from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, LANES, LOG, RANGES, endpoint_id, lane_id
+from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, LEASES, LOG, endpoint_id
 from services.webhooks.feed import Feed
 from services.webhooks.log_reader import LogReader
 from services.webhooks.notice import test_delivery
 from services.webhooks.projection import MOST_ENDPOINTS
 from services.webhooks.queue import Queue
 from services.webhooks.rendering import SECRET_FIELD, Renderer
+from services.webhooks.replaying import Replay, Replays
 from services.webhooks.retrying import Wanted, retry
-from services.webhooks.subscription import topics_of
 from shared.contracts.topics import Topics
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
 from shared.mongo.store import beginning_with, earlier
+from shared.mongo.transactions import transact
 from shared.runtime.protocols import Document
 from shared.vault.keys import Vault
 from shared.vault.tokens import seal
 
 _QUERY_MS = 5_000
 _MOST_COUNTED = 10_000
+#: Tests of one endpoint that wait. A few more where they are asked for at the same moment.
+MOST_TESTS = 10
+#: Valid secrets of one endpoint: each delivery is signed with all of them.
+MOST_SECRETS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """From when on changes are sent. None: from the beginning of the log."""
+
+    time: datetime | None = None
 
 
 class TooMany(Exception):
-    """The tenant, or the credential, has as many endpoints as it may have."""
+    """There are as many of something as there may be: a sentence for a person."""
 
 
 def owned(endpoint: Document, purpose: str) -> bool:
@@ -64,15 +77,17 @@ class Endpoints:
         self._renderer, self._vault, self._topics, self._clock = renderer, vault, topics, clock
         self._open_log = open_log
         self._queue = Queue(database)
+        self._replays = Replays(database, topics, open_log)
 
     def find(self, tenant: str, name: str) -> Document | None:
         with translated():
             return self._endpoints.find_one({"_id": endpoint_id(tenant, name)}, max_time_ms=_QUERY_MS)
 
-    def all(self, tenant: str) -> list[Document]:
+    def all(self, tenant: str, session: ClientSession | None = None) -> list[Document]:
         with translated():
             query = {"_id": beginning_with(endpoint_id(tenant, "")), "tenant": tenant}
-            return list(self._endpoints.find(query, max_time_ms=_QUERY_MS).sort("_id", 1))
+            found = self._endpoints.find(query, max_time_ms=_QUERY_MS, session=session)
+            return list(found.sort("_id", 1))
 
     def create(
         self,
@@ -82,16 +97,13 @@ class Endpoints:
         masks: list[str],
         by: str,
         most: int | None = None,
+        since: Since | None = None,
     ) -> Made:
         """``by`` is the creator's key, ``most`` the number of endpoints that it may have. An endpoint that is
-        ``bound`` belongs to all keys of its purpose. Raises TooMany."""
-        every = self.all(tenant)
-        if len(every) >= MOST_ENDPOINTS:
-            raise TooMany(f"the tenant has {MOST_ENDPOINTS} endpoints, which is the most")
-        purpose = stated["purpose"] if stated.get("bound") else None
-        own = [each for each in every if (owned(each, purpose) if purpose else each["created_by"] == by)]
-        if most is not None and len(own) >= most:
-            raise TooMany(f"this credential has {len(own)} endpoints, and may have {most}")
+        ``bound`` belongs to all keys of its purpose. ``since``: it also gets what has changed from then on; None:
+        from now on. Raises TooMany."""
+        # Before anything is made: Kafka may be away, and the secret is shown once.
+        starts = {} if since is None else self._replays.starts(stated["types"], since.time)
         id = endpoint_id(tenant, f"ep_{secrets.token_hex(12)}")
         secret, now = signing.new_secret(algorithm, os.urandom), self._clock()
         document: Document = {
@@ -105,9 +117,27 @@ class Endpoints:
             "created_by": by,
             "revision": 1,
         }
-        with translated():
-            self._endpoints.insert_one(document)
+        purpose = stated["purpose"] if stated.get("bound") else None
+
+        def transaction(session: ClientSession) -> None:
+            self._alone(tenant, session)
+            every = self.all(tenant, session)
+            if len(every) >= MOST_ENDPOINTS:
+                raise TooMany(f"the tenant has {MOST_ENDPOINTS} endpoints, which is the most")
+            own = [each for each in every if (owned(each, purpose) if purpose else each["created_by"] == by)]
+            if most is not None and len(own) >= most:
+                raise TooMany(f"this credential has {len(own)} endpoints, and may have {most}")
+            self._endpoints.insert_one(document, session=session)
+            if starts:
+                self._replays.begin(id, starts, session)
+
+        transact(self._database, transaction)
         return Made(document, secret)
+
+    def _alone(self, tenant: str, session: ClientSession) -> None:
+        """Of two transactions of a tenant that count and then add, one is called again: both write the same."""
+        turn = {"$inc": {"epoch": 1}, "$set": {"owner": tenant, "until": self._clock()}}
+        self._database[LEASES].update_one({"_id": f"adding/{tenant}"}, turn, upsert=True, session=session)
 
     def change(
         self, endpoint: Document, stated: Mapping[str, Any], removed: set[str], masks: list[str]
@@ -118,14 +148,20 @@ class Endpoints:
         return self._update(endpoint, {**stated, "masks": both}, removed)
 
     def rotate(self, endpoint: Document, overlap: timedelta) -> Made | None:
-        """A new secret; the former one is valid for ``overlap`` more. Older ones end at once."""
+        """A new secret; the former one is valid for ``overlap`` more, and those before it until the end that they
+        were given. Without an overlap all of them end now. Raises TooMany."""
         tenant, now = endpoint["tenant"], self._clock()
-        former = endpoint["secrets"][-1]
+        former = [each for each in endpoint["secrets"] if each.get("ends", now + overlap) > now]
+        if len(former) >= MOST_SECRETS:
+            raise TooMany(
+                f"the endpoint has {len(former)} valid secrets, which is the most; wait until one ends, "
+                "or end all of them now with an overlap of 0 hours"
+            )
         secret = signing.new_secret(
-            signing.algorithm_of(self._renderer.opened(endpoint, former["secret"])), os.urandom
+            signing.algorithm_of(self._renderer.opened(endpoint, endpoint["secrets"][-1]["secret"])), os.urandom
         )
         valid = [
-            {**former, "ends": now + overlap},
+            *({"ends": now + overlap, **each} for each in former if overlap),
             {"secret": self._sealed(tenant, endpoint["_id"], secret), "created": now},
         ]
         after = self._update(endpoint, {"secrets": valid}, set())
@@ -144,55 +180,27 @@ class Endpoints:
             self._endpoints.delete_one({"_id": endpoint["_id"]})
 
     def test(self, endpoint: Document) -> str:
-        """Enqueue a test, and return the id of its delivery."""
+        """Enqueue a test, and return the id of its delivery. Raises TooMany."""
+        if self._queue.tests(endpoint["_id"], MOST_TESTS) >= MOST_TESTS:
+            raise TooMany(f"{MOST_TESTS} tests of the endpoint are not sent yet, which is the most")
         made = test_delivery(endpoint, secrets.token_hex(8), self._clock())
         self._queue.add([made])
         return str(made["_id"])
 
-    def replay(self, endpoint: Document, since: datetime | None) -> tuple[str, int]:
-        """Send again what has been sent since a time; None: all that retention has left. Returns the name of the
-        replay and the number of changes to read. What is still queued of that part is sent as part of it."""
-        name = secrets.token_hex(6)
-        reader = self._open_log()
-        try:
-            topics = [self._topics.name(short) for short in sorted(topics_of(endpoint["types"]))]
-            starts = reader.offsets(topics, since)
-        finally:
-            reader.close()
-        feed, total = Feed(self._database, self._open_log, self._topics), 0
-        with translated():
-            lanes = {lane["_id"]: lane for lane in self._database[LANES].find({"endpoint": endpoint["_id"]})}
-        for partition, start in starts.items():
-            lane = lane_id(endpoint["_id"], self._topics.short(partition.topic), partition.number)
-            known = lanes.get(lane)
-            # Where nothing is live yet, the range ends where it begins to be. Where there is a gap, at its
-            # beginning: the gap follows.
-            end = -1 if known is None else known.get("start", feed.position(partition) or 0)
-            if 0 <= end <= start:
-                continue
-            total += (end if end >= 0 else feed.position(partition) or 0) - start
-            self._add_range(lane, name, endpoint["_id"], partition.topic, partition.number, start, end)
-        return name, max(0, total)
+    def replay(self, endpoint: Document, since: Since) -> tuple[str, int]:
+        """Send again what has been sent since a time. Returns the name of the replay and the number of changes to
+        read. What is still queued of that part is sent as part of it. Raises Unfinished."""
+        # Before Kafka is asked, which costs most.
+        self._replays.check(endpoint["_id"])
+        starts = self._replays.starts(endpoint["types"], since.time)
 
-    def _add_range(
-        self, lane: str, name: str, endpoint: str, topic: str, number: int, start: int, end: int
-    ) -> None:
-        document: Document = {
-            "_id": f"{lane}~{name}",
-            "endpoint": endpoint,
-            "lane": lane,
-            "topic": topic,
-            "partition": number,
-            "start": start,
-            "next": start,
-            "end": end,
-            "at": 0,
-        }
-        with translated():
-            self._database[RANGES].insert_one(document)
-            if end >= 0:
-                ids = {"$gte": f"{lane}/{start:019d}", "$lt": f"{lane}/{end:019d}"}
-                self._database[DELIVERIES].delete_many({"_id": ids, "lane": lane, "state": "queued"})
+        def transaction(session: ClientSession) -> Replay:
+            self._alone(endpoint["tenant"], session)
+            return self._replays.begin(endpoint["_id"], starts, session)
+
+        begun = transact(self._database, transaction)
+        self._replays.take_over(begun)
+        return begun.name, begun.changes
 
     def retry(self, endpoint: Document, wanted: Wanted) -> int:
         """Send again what was given up, or what waits for its next attempt. Returns how many."""

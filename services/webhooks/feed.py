@@ -158,11 +158,11 @@ class Feed:
 
         transact(self._database, transaction)
 
-    def position(self, partition: Partition) -> int | None:
+    def position(self, partition: Partition, session: ClientSession | None = None) -> int | None:
         """How far fan-out has folded a partition; None if nothing of it."""
         id = f"{WebhooksProjection.name}@{WebhooksProjection.version}/{partition}"
         with translated():
-            found = self._database[POSITIONS].find_one({"_id": id}, {"next": 1})
+            found = self._database[POSITIONS].find_one({"_id": id}, {"next": 1}, session=session)
         return None if found is None else found.get("next")
 
     def _open_end(self, lane: Document | None, partition: Partition) -> int:

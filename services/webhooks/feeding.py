@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -11,7 +12,7 @@ from services.webhooks.metrics import SenderMetrics
 from services.webhooks.notice import disabled_notices
 from services.webhooks.queue import Changes, Queue
 from services.webhooks.sender import MOST_QUEUED
-from services.webhooks.turns import each_of
+from services.webhooks.turns import Turns, each_of
 from shared.contracts.errors import Unavailable
 from shared.runtime.protocols import Document
 
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 _PURGE_SECONDS = 600.0
 #: Pieces that are fed in one turn of one endpoint.
 _PIECES = 10
+#: How long the endpoints of one tenant are fed before those of the next one.
+_SLICE_SECONDS = 0.3
 
 
 class Feeding:
@@ -31,17 +34,27 @@ class Feeding:
         feed: Callable[[Callable[[], LogReader]], Feed],
         open_log: Callable[[], LogReader],
         metrics: SenderMetrics,
+        seconds: float = _SLICE_SECONDS,
     ) -> None:
+        """``seconds``: how long new work is begun for the endpoints of one tenant at a time."""
+        self._seconds = seconds
         self._queue, self._open_log, self._metrics = queue, open_log, metrics
         self._log_reader: LogReader | None = None
         self._feed = feed(self._reader)
         self._purged = -1e9
+        self._turns: dict[str, Turns] = defaultdict(lambda: Turns(seconds))
 
     def all(self, endpoints: Sequence[Document]) -> None:
         """Feed the endpoints that this process sends for, as they are served. Raises Unavailable."""
         try:
-            own = {endpoint["_id"]: endpoint for endpoint in endpoints}
-            each_of(own, lambda id: self._one(own[id]), "the feed of webhooks")
+            of_tenant: dict[str, dict[str, Document]] = {}
+            for endpoint in endpoints:
+                of_tenant.setdefault(endpoint["tenant"], {})[endpoint["_id"]] = endpoint
+            for tenant, own in of_tenant.items():
+                # A tenant whose endpoints have much to read holds up no other one's.
+                each_of(self._turns[tenant].of(own), lambda id: self._one(own[id]), "the feed of webhooks")  # noqa: B023
+            for tenant in self._turns.keys() - of_tenant.keys():
+                del self._turns[tenant]
             if time.monotonic() - self._purged > _PURGE_SECONDS:
                 self._queue.purge(datetime.now(UTC))
                 self._purged = time.monotonic()
@@ -72,8 +85,9 @@ class Feeding:
                 self._queue.change(id, Changes(removed={"notice"}))
             return
         self._feed.finished_ranges(id)
+        end = time.monotonic() + self._seconds
         for part in self._feed.parts(id)[:_PIECES]:
-            if length >= MOST_QUEUED // 2:
+            if length >= MOST_QUEUED // 2 or time.monotonic() >= end:
                 break
             if lost := self._feed.enqueue(endpoint, part):
                 self._metrics.lost(lost)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import HTTPException, Path
 
-from services.webhooks.endpoints import Endpoints, owned
+from services.webhooks.endpoints import Endpoints, Since, owned
 from shared.access.audit import Act
 from shared.access.guard import Access
 from shared.access.lineage import DerivedFrom
@@ -44,13 +44,17 @@ def record(access: Access, caller: Caller, action: str, name: str) -> None:
 
 def time_problem(since: datetime | str | None) -> str | None:
     """What is wrong with the beginning of a replay; None if nothing is."""
-    return (
-        "since: must have an offset, as in 2026-11-29T12:00:00Z"
-        if (isinstance(since, datetime) and since.tzinfo is None)
-        else None
-    )
+    if not isinstance(since, datetime):
+        return None
+    if since.tzinfo is None:
+        return "since: must have an offset, as in 2026-11-29T12:00:00Z"
+    try:
+        since.astimezone(UTC)
+    except OverflowError:
+        return "since: is before the year 1 or after the year 9999 in UTC"
+    return None
 
 
-def utc(since: datetime | str) -> datetime | None:
-    """The beginning of a replay; None: that of the log."""
-    return since.astimezone(UTC) if isinstance(since, datetime) else None
+def beginning(since: datetime | str) -> Since:
+    """The beginning of a replay without a ``time_problem``."""
+    return Since(since.astimezone(UTC) if isinstance(since, datetime) else None)

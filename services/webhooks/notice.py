@@ -29,7 +29,16 @@ def disabled_notices(disabled: Document, endpoints: Iterable[Document], now: dat
 
 def test_delivery(endpoint: Document, mark: str, now: datetime) -> Document:
     """A delivery of the type ``webhook.test``. ``mark`` distinguishes it from other tests."""
-    return _made(endpoint, f"test/{mark}", TEST, {"message": "This is a test of the endpoint."}, now)
+    return _made(endpoint, _test_mark(mark), TEST, {"message": "This is a test of the endpoint."}, now)
+
+
+def test_id(endpoint: str, mark: str) -> str:
+    """The id of the delivery of a test to an endpoint, by the id of its document."""
+    return f"{endpoint}/{_test_mark(mark)}"
+
+
+def _test_mark(mark: str) -> str:
+    return f"test/{mark}"
 
 
 def receipt_delivery(endpoint: str, receipt: str) -> str:

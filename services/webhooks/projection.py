@@ -22,6 +22,9 @@ from shared.runtime.protocols import Answer, Ask, Document, Get, GetByPrefix, Ou
 
 #: Endpoints of one tenant.
 MOST_ENDPOINTS = 100
+#: Endpoints of one tenant that are read. A version that did not count them exactly may have left more than there
+#: may be, and one that was not read would get nothing, unseen.
+_MOST_READ = 10 * MOST_ENDPOINTS
 
 
 class WebhooksProjection:
@@ -52,7 +55,9 @@ class WebhooksProjection:
         short = self._topics.short(topic)
         if short == TYPES["consumer.changed"]:
             outcome.writes += yield from remembered([change for _, change in items])
-        answer = yield GetByPrefix(ENDPOINTS, [f"{tenant}:" for tenant in tenants], MOST_ENDPOINTS)
+        answer = yield GetByPrefix(ENDPOINTS, [f"{tenant}:" for tenant in tenants], _MOST_READ)
+        if any(len(found) >= _MOST_READ for found in answer):
+            raise RuntimeError(f"a tenant has {_MOST_READ:,} webhook endpoints or more; delete those beyond 100")
         endpoints = {tenant: found for tenant, found in zip(tenants, answer, strict=True) if found}
         if not endpoints:
             return outcome

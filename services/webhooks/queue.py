@@ -11,6 +11,7 @@ from pymongo.errors import BulkWriteError
 
 from services.webhooks import signing
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, LOG, RANGES, receipts_lane
+from services.webhooks.notice import test_id
 from services.webhooks.post import Answer
 from services.webhooks.schema import KEPT_SECONDS
 from shared.access.apps.compliance import KEPT
@@ -18,6 +19,7 @@ from shared.access.apps.schema import RECEIPTS
 from shared.contracts.events import EPOCH
 from shared.mongo.concerns import durable_database
 from shared.mongo.errors import translated
+from shared.mongo.store import beginning_with
 from shared.runtime.protocols import Document
 
 #: The place of a delivery in its endpoint's order.
@@ -140,6 +142,12 @@ class Queue:
         query: Document = {"endpoint": endpoint, "state": "queued"}
         if tried:
             query["attempts"] = {"$gt": 0}
+        with translated():
+            return self._deliveries.count_documents(query, limit=most, maxTimeMS=_QUERY_MS)
+
+    def tests(self, endpoint: str, most: int) -> int:
+        """The number of queued tests, counted up to ``most``."""
+        query: Document = {"_id": beginning_with(test_id(endpoint, "")), "state": "queued"}
         with translated():
             return self._deliveries.count_documents(query, limit=most, maxTimeMS=_QUERY_MS)
 

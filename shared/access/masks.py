@@ -152,11 +152,16 @@ def _anywhere(value: Any, paths: list[list[str]], found: set[str]) -> Any:
 def _at(
     value: Any, parts: list[str], place: tuple[str, ...], change: Callable[[Any], Any], found: set[str]
 ) -> Any:
-    """``value`` with ``change`` applied at this path, whose name is added to ``found``. Null is kept."""
+    """``value`` with ``change`` applied at this path, whose name is added to ``found``. Null is kept. A value that
+    has no parts, where a part is to be changed, is changed as a whole: the amount of a fact is a number, that of a
+    sum has one for each currency, and ``amount.EUR`` hides both."""
     if isinstance(value, list):
         return [_at(item, parts, place, change, found) for item in value]
     if not isinstance(value, dict):
-        return value
+        if not place or value is None:
+            return value
+        found.add(".".join(place))
+        return change(value)
     first, *rest = parts
     changed = dict(value)
     for name in value if first == "*" else (first,):

@@ -1,9 +1,10 @@
-"""The parameters of a route: unknown ones are rejected, never ignored."""
+"""The parameters of a route: unknown ones are rejected, never ignored. What they, and the members of its body,
+declare is checked before it runs."""
 
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args, get_origin
 
 from fastapi import Response
@@ -18,13 +19,17 @@ from shared.http.problems.client import HIDDEN_FIELD
 from shared.http.scopes import Scoped
 from shared.http.server import problem
 
+#: Names and values of parameters, and of members of a body.
+Given = Sequence[tuple[str, Any]]
+
+_NOTHING: tuple[Any, ...] = (None, "", [], {})
 _NUMBERS = {2: "twice", 3: "three times"}
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter of a route. ``lineages``: the fields that filtering or ordering by it reveals. ``scopes``: those
-    that its use needs. ``default`` is None for a parameter without one."""
+    """A parameter of a route, or a member of its body. ``lineages``: the fields that filtering or ordering by it
+    reveals. ``scopes``: those that its use needs. ``default`` is None for a parameter without one."""
 
     name: str
     many: bool
@@ -44,6 +49,14 @@ class Parameters:
         self.path = {
             each.name: each for part in parts for field in part.path_params for each in _parameters(field)
         }
+        #: Members of the body that declare something, at its top; what lies within one counts as that one's.
+        self.body = {
+            each.name: each
+            for part in parts
+            for field in part.body_params
+            for each in _members(field)
+            if each.lineages or each.scopes
+        }
 
     def refused(self, given: Sequence[tuple[str, str]]) -> Response | None:
         """A problem (422) for unknown parameters, and for single-valued ones that are repeated; None when all are
@@ -56,24 +69,35 @@ class Parameters:
         errors = [{"field": name, "detail": detail} for name, detail in faults.items()]
         return problem(422, "; ".join(f"{name}: {detail}" for name, detail in faults.items()), errors=errors)
 
-    def values(self, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
-        """The given parameters, with defaults for the others."""
-        return {name: each.default for name, each in self.query.items()} | dict(given)
+    def members(self, body: Any) -> list[tuple[str, Any]]:
+        """The members of a body that declare something and are given: an empty one chooses nothing."""
+        if not isinstance(body, dict):
+            return []  # which the route's own parser reports
+        return [(name, body[name]) for name in self.body if body.get(name) not in _NOTHING]
 
-    def check_scopes(self, caller: Caller, given: Sequence[tuple[str, str]]) -> None:
+    def values(self, given: Given) -> dict[str, Any]:
+        """The given parameters, with defaults for the others."""
+        return {name: each.default for name, each in self._chosen.items()} | dict(given)
+
+    @property
+    def _chosen(self) -> dict[str, Parameter]:
+        return {**self.body, **self.query}
+
+    def check_scopes(self, caller: Caller, given: Given) -> None:
         """Raise Denied (403) for a parameter that filters by data which the caller may not read."""
+        known = self._chosen
         for name in dict.fromkeys(name for name, value in given if value != ""):
-            for scope in self.query[name].scopes if name in self.query else ():
+            for scope in known[name].scopes if name in known else ():
                 if not caller.may(scope):
                     raise forbidden(scope, f"the parameter {name}")
 
-    def check(self, masks: Sequence[str], given: Sequence[tuple[str, str]], path: Iterable[str]) -> None:
+    def check(self, masks: Sequence[str], given: Given, path: Iterable[str]) -> None:
         """Raise Denied (403) for a parameter that filters or orders by a masked field: a series of requests would
         reveal the field."""
         values = self.values(given)
         named = {name for name, value in given if value != ""}
         for name, parameter in {
-            **self.query,
+            **self._chosen,
             **{name: self.path[name] for name in path if name in self.path},
         }.items():
             # A choice counts even by default; a filter only when it is given.
@@ -123,6 +147,38 @@ def _parameters(field: Any) -> Iterator[Parameter]:
             yield _parameter(each.alias or name, each)
     else:
         yield _parameter(field.alias, info)
+
+
+def _members(field: Any) -> Iterator[Parameter]:
+    info: FieldInfo = field.field_info
+    for model in _models(info.annotation):
+        for name, each in model.model_fields.items():
+            made = _parameter(each.alias or name, each)
+            inner = [*(found for within in _models(each.annotation) for found in _declared(within))]
+            yield replace(
+                made,
+                default=made.default or None,
+                lineages=(*made.lineages, *(each for each in inner if isinstance(each, DerivedFrom))),
+                scopes=(*made.scopes, *(each.scope for each in inner if isinstance(each, Scoped))),
+            )
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models in an annotation: alone, in a list, or as one of several."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models(argument)
+
+
+def _declared(model: type[BaseModel]) -> Iterator[Any]:
+    """All declarations within a model. Recursive models are not supported."""
+    for field in model.model_fields.values():
+        found = list(field.metadata)
+        _many(field.annotation, found)
+        yield from found
+        for inner in _models(field.annotation):
+            yield from _declared(inner)
 
 
 def _parameter(name: str, info: FieldInfo) -> Parameter:

@@ -17,7 +17,7 @@ from shared.access.openapi import document_access
 from shared.access.pools import pools_of
 from shared.access.query import Parameters
 from shared.contracts.limits import Owner, of_address
-from shared.http.bodies import Room, refuse_ambiguous, with_limits
+from shared.http.bodies import Room, json_of, refuse_ambiguous, with_limits
 from shared.http.caller import Caller, Denied
 from shared.http.contention import Contention
 from shared.http.costs import Cost, cost_of
@@ -74,13 +74,15 @@ class GuardedRoute(APIRoute):
             return WhileValid(answer, lambda: access.still_admits(request)) if is_streamed(answer) else answer
 
         async def answered(request: Request, caller: Caller | None = None) -> Response:
-            given = request.query_params.multi_items()
+            given: list[tuple[str, Any]] = request.query_params.multi_items()
             if not any_parameter and (problem := parameters.refused(given)) is not None:
                 return problem
             if self.body_field is not None:
                 await refuse_ambiguous(request)
             if caller is None:
                 return await handle(request)
+            if parameters.body:
+                given = [*given, *parameters.members(await json_of(request))]
             # The purpose that a credential is bound to is not the caller's choice, and tells them nothing.
             chosen = given if caller.purpose is None else [pair for pair in given if pair[0] != "purpose"]
             parameters.check_scopes(caller, chosen)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import ExitStack
 from typing import Any
 
+import orjson
 from fastapi import HTTPException, Request
 
 from shared.contracts.errors import InvalidEvent
@@ -43,6 +44,15 @@ async def refuse_ambiguous(request: Request) -> None:
     except InvalidEvent as error:
         if error.reason != "not_json":
             raise HTTPException(422, f"{error.field}: {error.detail}" if error.field else error.detail) from None
+
+
+async def json_of(request: Request) -> Any:
+    """The JSON body of a request; None where it is none. Call ``refuse_ambiguous`` before."""
+    raw = await request.body()
+    try:
+        return await blocking(orjson.loads, raw) if len(raw) > _SMALL_BYTES else orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def too_large() -> Refusal:

@@ -24,9 +24,9 @@ class Sinks:
         found = {name: _seen_by(database, name) for name in CONNECTORS}
         self._seen = {name: numbers for name, numbers in found.items() if numbers is not None}
 
-    def have(self, marks: Sequence[Mark]) -> bool:
-        """Whether every sink has all changes up to ``marks``, as far as they are of topics that it reads."""
-        return all(reached_by(numbers, _read_by(name, marks)) for name, numbers in self._seen.items())
+    def lacking(self, marks: Sequence[Mark]) -> list[str]:
+        """The sinks that do not have all changes up to ``marks``, as far as they are of topics that they read."""
+        return [name for name, numbers in self._seen.items() if not reached_by(numbers, _read_by(name, marks))]
 
 
 class Telling:

@@ -42,17 +42,22 @@ class TransactionTarget:
 
     def __init__(self, system: MemoryTables) -> None:
         self._system = system
+        #: What this process has left. A system that holds something else was restored meanwhile.
+        self._left: dict[str, Progress] = {}
 
     def claimed(self, claim: Claim) -> Progress | None:
         self._check(claim)
         self._system.epochs[claim.position] = claim.epoch
-        return self._system.progress.get(claim.position, Progress())
+        self._left[claim.position] = self._system.progress.get(claim.position, Progress())
+        return self._left[claim.position]
 
     def apply(self, claim: Claim, after: Progress, effects: Sequence[Row]) -> None:
         self._check(claim)
+        if self._system.progress.get(claim.position, Progress()) != self._left.get(claim.position):
+            raise Fenced(claim.position)
         for row in effects:
             self._system.put(row)
-        self._system.progress[claim.position] = after
+        self._system.progress[claim.position] = self._left[claim.position] = after
 
     def _check(self, claim: Claim) -> None:
         self._system.check()

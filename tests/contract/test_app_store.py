@@ -1,6 +1,7 @@
 """Applications and the keys of their tokens, held to the same on MongoDB and in memory."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from pymongo.database import Database
 
 from services.apps.key_pairs import MemoryKeyPairs, MongoKeyPairs
-from services.apps.registry import Registry
+from services.apps.registry import NotPossible, Registry
 from services.apps.signing import KeyPairs, PrivateKey, Signer
 from shared.access.apps.memory import MemoryApps
 from shared.access.apps.model import App, Limits, RevokedToken, Secret
@@ -74,6 +75,25 @@ def test_an_application_is_found_with_every_field(store: AppStore, app: App) -> 
     assert store.find(app.id) == app
     assert not store.insert(replace(app, name="another"))
     assert store.find(app.id) == app
+
+
+def test_no_race_registers_more_applications_than_there_may_be(
+    store: AppStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.apps.registry.MOST_APPS", 3)
+    registry, together, refused = Registry(store, Clock()), threading.Barrier(6), []
+
+    def register(_: int) -> None:
+        together.wait()
+        try:
+            registry.register(new_app())
+        except NotPossible as error:
+            refused.append(str(error))
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(register, range(6)))
+    assert (len(store.all("acme")), len(refused)) == (3, 3)
+    registry.register(new_app(tenant="other"))
 
 
 def test_a_tenant_has_its_applications_oldest_first(store: AppStore) -> None:

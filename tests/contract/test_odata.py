@@ -349,6 +349,53 @@ def test_what_cannot_be_done_is_refused_as_the_standard_says(
     assert error.get("target") == target
 
 
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("Relations('=ada:=1+2')", "$filter=kind eq 'other'"),
+        ("Relations('=ada:=1+2')", "$top=1"),
+        ("Relations('=ada:=1+2')/kind", "$select=kind"),
+        ("Relations('=ada:=1+2')/kind/$value", "$format=json"),
+        ("Relations/$count", "$top=1"),
+        ("Relations/$count", "$select=kind"),
+        ("$metadata", "$filter=garbage"),
+        ("$metadata", "purpose=newsletter"),
+        ("", "purpose=newsletter"),
+        ("", "$filter=kind eq 'a'"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(world: ExportsWorld, path: str, query: str) -> None:
+    answer = get(world.app, f"/odata/v1/{path}?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["target"] == query.partition("=")[0]
+
+
+def test_the_options_that_each_resource_has(world: ExportsWorld) -> None:
+    assert "kind" in ask(world, "Relations('=ada:=1+2')", select="kind", format="json").json()
+    assert ask(world, "", format="json").status_code == 200
+    assert ask(world, "$metadata", format="xml").status_code == 200
+    assert ask(world, "$metadata", format="json").status_code == 406
+    assert get(world.app, "/odata/v1/Relations/$count?purpose=newsletter&$filter=true").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("time gt 0001-01-01T00:00:00Z", "time lt 9999-12-31T23:59:59Z", "year(9999-12-31) eq 9999"),
+        "trim(" * 38 + "kind" + ")" * 38 + " eq 'view'",
+        "not (" * 19 + "kind eq 'view'" + ")" * 19,
+        "(true and (false or " * 18 + "contains(trim(tolower(kind)),'iew')" + "))" * 18,
+        f"tolower(kind) eq '{'a' * 4_500}'",
+        f"contains(event_source,'{'.' * 7_900}')",
+        f"startswith(id,'{'.' * 7_900}')",
+        f"contains(kind,'{chr(0x1F600) * 5_000}')",
+    ],
+    ids=lambda text: text[:40],
+)
+def test_mongodb_takes_what_the_bounds_let_through(world: ExportsWorld, text: str) -> None:
+    assert ask(world, "Relations/$count", filter=text).status_code == 200
+
+
 LETTERS = "aAäÄßẞéÉσΣςİiIıKſﬁ Ǆ"
 
 

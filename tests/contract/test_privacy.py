@@ -109,6 +109,7 @@ def test_an_erasure_waits_for_every_sink_that_was_ever_run(services: Services) -
     services.relate()
     services.count()
     assert undone(services) == ["sinks", "applications", "caches"]
+    assert services.call("GET", f"/v1/erasures/{ANN}").json()["sinks"] == ["postgres"]
     for topic in ("relations", "consumers"):
         changes = "kith.relation-changes" if topic == "relations" else "kith.consumer-changes"
         for part in positions.find({"_id": {"$regex": f"^relations@1/kith.{topic}/"}, "emitted": {"$gt": 0}}):
@@ -119,6 +120,7 @@ def test_an_erasure_waits_for_every_sink_that_was_ever_run(services: Services) -
                 upsert=True,
             )
     assert undone(services) == ["caches"]
+    assert services.call("GET", f"/v1/erasures/{ANN}").json()["sinks"] == []
 
 
 def test_an_erasure_waits_until_applications_are_about_to_be_told_and_for_no_answer_of_theirs(

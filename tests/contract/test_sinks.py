@@ -1,6 +1,8 @@
 """One suite for every sink: whatever crashes, repeats or comes late, a target holds exactly what was published."""
 
 import asyncio
+import copy
+import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -69,6 +71,10 @@ class InMemory:
     def held(self) -> dict[Place, int]:
         return {(str(a), str(b), str(c)): row["amount"] for (a, b, c), row in self.tables.rows("facts").items()}
 
+    def copied(self) -> Callable[[], None]:
+        kept = copy.deepcopy(self.tables.__dict__)
+        return lambda: self.tables.__dict__.update(copy.deepcopy(kept))
+
 
 class OfTheGuide:
     """What docs/how-to/add-sink.md builds, word for word."""
@@ -92,6 +98,15 @@ class OfTheGuide:
         with closing(sqlite3.connect(self._path)) as database:
             found = database.execute("SELECT tenant, consumer, relation, amount FROM facts").fetchall()
         return {(tenant, consumer, relation): amount for tenant, consumer, relation, amount in found}
+
+    def copied(self) -> Callable[[], None]:
+        kept = f"{self._path}.backup"
+        shutil.copy(self._path, kept)
+
+        def restore() -> None:
+            shutil.copy(kept, self._path)
+
+        return restore
 
 
 def _closing(request: pytest.FixtureRequest, world: PostgresWorld) -> SinkWorld:
@@ -125,6 +140,9 @@ class InRabbit:
         projection = RabbitProjection(Topics())
         projection.topics = (TOPIC,)
         return projection
+
+    def copied(self) -> Callable[[], None]:
+        raise NotImplementedError("a queue is no copy of anything")
 
     def held(self) -> dict[Place, int]:
         seen: dict[object, int] = {}
@@ -282,16 +300,22 @@ def test_a_bad_record_becomes_a_dead_letter_and_harms_no_other(rig: SinkRig) -> 
     assert [letter["reason"] for letter in rig.store.collections["dead_letters"].values()] == ["not_json"]
 
 
-def test_a_restored_target_is_filled_again() -> None:
-    """Rows and progress are those of a backup: the sink reads again what came after it."""
-    world = InMemory(TransactionTarget)
+@pytest.mark.parametrize("goes_on", [True, False], ids=["the same worker", "another one"])
+@pytest.mark.parametrize("name", ["memory with transactions", "the guide's", "postgres"])
+def test_a_restored_target_is_filled_again(request: pytest.FixtureRequest, name: str, goes_on: bool) -> None:
+    """Rows, progress and the mark of the claim are those of a backup: the sink reads again what came after it,
+    also where it was running all the time."""
+    world = WORLDS[name](request)
     rig = SinkRig(world)
     publish_some(rig, 0, 30)
-    rig.worker().drain()
-    backup = dict(world.tables.rows("facts")), dict(world.tables.progress)
+    worker = rig.worker()
+    worker.drain()
+    restore = world.copied()
     publish_some(rig, 30, 30)
-    rig.worker().drain()
-    world.tables.tables["facts"], world.tables.progress = backup
+    worker.drain()
+    assert world.held() == rig.truth()
+    restore()
+    assert world.held() != rig.truth()
     publish_some(rig, 60, 5)
-    rig.worker().drain()
+    (worker if goes_on else rig.worker()).drain()
     assert world.held() == rig.truth()

@@ -17,7 +17,7 @@ from pymongo.database import Database
 from services.webhooks import schedule
 from services.webhooks.addresses import networks
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, LANES, LOG
-from services.webhooks.endpoints import Endpoints, Made
+from services.webhooks.endpoints import Endpoints, Made, Since
 from services.webhooks.feed import Feed
 from services.webhooks.leases import Leases
 from services.webhooks.log_reader import LogReader
@@ -305,7 +305,7 @@ def test_a_replay_comes_before_what_is_new(world: World, there: Receiver) -> Non
         wait_for("deliveries", arrived(there, ids))
         wait_for("an empty queue", lambda: world.queued() == 0)
     there.received.clear()
-    name, count = world.endpoints.replay(made.endpoint, None)
+    name, count = world.endpoints.replay(made.endpoint, Since())
     later = world.publish("ada")
     world.fold()
     assert count == 3
@@ -322,7 +322,7 @@ def test_an_endpoint_may_begin_in_the_past(world: World, there: Receiver) -> Non
     ids = world.publish("ada", "bob")
     world.fold()
     made = world.create(there.url)
-    world.endpoints.replay(made.endpoint, None)
+    world.endpoints.replay(made.endpoint, Since())
     later = world.publish("ada")
     with world.sending():
         wait_for("the past", arrived(there, ids))

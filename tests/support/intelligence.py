@@ -131,7 +131,7 @@ def over(
     prepare(database, COLLECTIONS)
     Job(follower, nodes, 300.0, lambda: NOW).look()
     models = Models(database)
-    advisers = Advisers(models, STRENGTH.weights, lambda: float("inf"))
+    advisers = Advisers(models, lambda: float("inf"))
     recorder = Recorder(
         OutcomeStore(database, LiveNames(MongoRegistry(database, "relations"))),
         follower,

@@ -1,5 +1,6 @@
 """The Postgres sink for tests: its world in the suite of sinks, and its rows."""
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -48,6 +49,26 @@ class PostgresWorld:
     def rows(self, name: str) -> dict[tuple[Any, ...], dict[str, Any]]:
         """The rows of a table, as the projection makes them."""
         return read_rows(self.dsn, self.schema, name)
+
+    def copied(self) -> Callable[[], None]:
+        names = ("positions", *TABLES)
+        with psycopg.connect(self.dsn) as connection:
+            kept = {name: self._all(connection, name) for name in names}
+        return lambda: self._restore(kept)
+
+    def _all(self, connection: psycopg.Connection[Any], name: str) -> list[bytes]:
+        query = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(self.schema, name))
+        with connection.cursor().copy(query) as copy:
+            return [bytes(block) for block in copy]
+
+    def _restore(self, kept: Mapping[str, Sequence[bytes]]) -> None:
+        with psycopg.connect(self.dsn) as connection:
+            for name, blocks in kept.items():
+                table = sql.Identifier(self.schema, name)
+                connection.execute(sql.SQL("DELETE FROM {}").format(table))
+                with connection.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(table)) as copy:
+                    for block in blocks:
+                        copy.write(block)
 
     def drop(self) -> None:
         with self.connections.lent() as connection:

@@ -36,6 +36,9 @@ class SinkWorld(Protocol):
     def held(self) -> dict[Place, int]:
         """The live facts with their amounts, as a correct reader of the system sees them."""
 
+    def copied(self) -> Callable[[], None]:
+        """Take a backup, where the system has transactions. Returns what restores it while the sink runs."""
+
 
 def amount_of(number: int) -> dict[str, Any]:
     return fact("p1", "purchase", amount=number, currency="EUR")

@@ -49,7 +49,7 @@ def _compare(name: str, splits: list[Split], profiles: Profiles) -> list[Row]:
             began = process_time()
             if method == "learned":
                 model = fit_model(split.train, profiles, parameters, {}, draw)
-                scores = learned(indexed, model, profiles, {})
+                scores = learned(indexed, model, profiles)
             elif method == "walk":
                 scores = walk(Indexed(split.train), parameters)
             elif method == "ALS (implicit)":

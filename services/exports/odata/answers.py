@@ -32,6 +32,15 @@ class Resource:
     raw: bool = False
 
 
+def asked_for(resource: Resource) -> str:
+    """What a path asks for, as ``options.TAKEN`` names it."""
+    if resource.key is None:
+        return "$count" if resource.count else "a set"
+    if resource.property is None:
+        return "one entity"
+    return "$value" if resource.raw else "one property"
+
+
 def resource_of(path: str) -> Resource:
     """Raises ODataError."""
     found = _RESOURCE.fullmatch(path)

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from services.exports.columns import Column
-from services.exports.odata.errors import ODataError, bad, unsupported
+from services.exports.odata.errors import ODataError, unsupported
 from services.exports.odata.letters import Case, changed, pattern
 from services.exports.odata.terms import Call, Literal, Property, Term, Value
 from shared.runtime.protocols import Document
@@ -20,7 +20,8 @@ _TIME_FUNCTIONS = {
     "minute": "$minute",
     "second": "$second",
 }
-_TEXT_TYPES = frozenset({"text", "choice", "json"})
+#: MongoDB takes no longer pattern, in bytes.
+_LONGEST_PATTERN = 32_000
 #: The characters that MongoDB's $trim removes.
 _BLANKS = "\0\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
 _ASCII = r"\A[\x00-\x7f]*\z"
@@ -28,21 +29,18 @@ _ASCII = r"\A[\x00-\x7f]*\z"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A value: ``type`` is text, time, day, another column's type, or literal. ``expression`` is MongoDB's; it is
-    null if the property is null. ``case`` is not yet applied to it. ``value`` is the value of a literal."""
+    """A value. ``expression`` is MongoDB's; it is null if the property is null. ``case`` is not yet applied to it.
+    ``value`` is the value of a constant."""
 
-    type: str
     expression: Any
     case: Case | None = None
     value: Value = None
-
-    @property
-    def constant(self) -> bool:
-        return self.type == "literal"
+    constant: bool = False
 
 
 class Expressions:
-    """Expressions over the columns that ``column`` finds and ``field`` reads. Methods raise ODataError."""
+    """Expressions over the columns that ``column`` finds and ``field`` reads, of terms that ``kinds`` has checked.
+    Methods raise ODataError."""
 
     def __init__(self, column: Callable[[str], Column], field: Callable[[Column], Any]) -> None:
         self._column = column
@@ -53,30 +51,14 @@ class Expressions:
             case Literal(value):
                 return _literal(value)
             case Property(name):
-                column = self._column(name)
-                return Made("text" if column.type in _TEXT_TYPES else column.type, self._field(column))
+                return Made(self._field(self._column(name)))
             case Call("tolower" | "toupper" | "trim" | "length" as name, (argument,)):
-                return _of_text(name, self._of(name, argument, "text"))
+                return _of_text(name, self.made(argument))
             case Call(name, (argument,)) if name in _TIME_FUNCTIONS or name == "date":
-                return _of_time(name, self._of(name, argument, "time"))
+                return _of_time(name, self.made(argument))
         raise unsupported(
             "$filter", "functions are supported on properties, on literals and on results of functions"
         )
-
-    def _of(self, function: str, argument: Term, wanted: str) -> Made:
-        if isinstance(argument, Property):
-            column = self._column(argument.name)
-            fits = column.type in (_TEXT_TYPES if wanted == "text" else ("time", "day"))
-            if not fits:
-                raise bad("$filter", f"{function} takes a {wanted}, and {column.name} is none")
-        made = self.made(argument)
-        kinds = (str,) if wanted == "text" else (date,)
-        if made.constant:
-            if made.value is not None and not isinstance(made.value, kinds):
-                raise bad("$filter", f"{function} takes a {wanted}, and {made.value!r} is none")
-        elif made.type != wanted and not (wanted == "time" and made.type == "day"):
-            raise bad("$filter", f"{function} takes a {wanted}")
-        return made
 
 
 def compared(operator: str, mongo: str, left: Made, right: Made) -> Document:
@@ -88,9 +70,7 @@ def compared(operator: str, mongo: str, left: Made, right: Made) -> Document:
             text, value = (right, left.value) if left.constant else (left, right.value)
             if value is None:
                 return _plain(operator, mongo, text.expression, {"$literal": None})
-            if not isinstance(value, str):
-                raise bad("$filter", f"a text cannot be compared with {value!r}")
-            same = matches("eq", text, value)
+            same = matches("eq", text, str(value))
             return same if operator == "eq" else {"$nor": [same]}
         raise unsupported("$filter", "tolower and toupper are compared with literals only")
     # MongoDB cannot order letters beyond ASCII in another case. An error is better than a wrong answer.
@@ -111,7 +91,14 @@ def matches(function: str, text: Made, value: str) -> Document:
     if text.constant:
         found = re.search(whole.replace(r"\z", r"\Z"), str(text.value), re.DOTALL)
         return {} if text.value is not None and found else NOTHING
-    return {"$expr": {"$regexMatch": {"input": text.expression, "regex": whole, "options": "s"}}}
+    return {"$expr": {"$regexMatch": {"input": text.expression, "regex": short_enough(whole), "options": "s"}}}
+
+
+def short_enough(pattern: str) -> str:
+    """The pattern. Raises ODataError for one that MongoDB does not take."""
+    if len(pattern.encode()) > _LONGEST_PATTERN:
+        raise unsupported("$filter", "a text of this length cannot be searched for")
+    return pattern
 
 
 #: The filter that matches nothing.
@@ -122,7 +109,7 @@ def _literal(value: Value) -> Made:
     shown: Any = value
     if isinstance(value, date) and not isinstance(value, datetime):
         shown = datetime.combine(value, time(), UTC)
-    return Made("literal", {"$literal": shown}, value=value)
+    return Made({"$literal": shown}, value=value, constant=True)
 
 
 def _of_text(name: str, inner: Made) -> Made:
@@ -142,15 +129,15 @@ def _of_text(name: str, inner: Made) -> Made:
     if inner.case is not None:
         raise unsupported("$filter", "length of tolower or toupper is not supported: some letters become several")
     known = {"$cond": [{"$eq": ["$$text", None]}, None, {"$strLenCP": "$$text"}]}
-    return Made("integer", {"$let": {"vars": {"text": inner.expression}, "in": known}})
+    return Made({"$let": {"vars": {"text": inner.expression}, "in": known}})
 
 
 def _of_time(name: str, inner: Made) -> Made:
     if inner.constant:
         return _literal(None if inner.value is None else _part(name, inner.value))
     if name == "date":
-        return Made("time", {"$dateTrunc": {"date": inner.expression, "unit": "day"}})
-    return Made("integer", {_TIME_FUNCTIONS[name]: inner.expression})
+        return Made({"$dateTrunc": {"date": inner.expression, "unit": "day"}})
+    return Made({_TIME_FUNCTIONS[name]: inner.expression})
 
 
 def _part(name: str, value: Value) -> Value:

@@ -3,7 +3,8 @@ Pure."""
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from services.exports.odata.errors import bad, unsupported
@@ -84,7 +85,8 @@ def _value(token: _Token, target: str) -> Value:
                 digits = re.match(r"\d+", rest)
                 assert digits
                 whole = f"{whole}.{digits.group()[:6]:0<6}{rest[digits.end() :]}"
-            return datetime.fromisoformat(whole)
+            # At the edges, an offset leads out of the years that there are.
+            return datetime.fromisoformat(whole).astimezone(UTC)
         if kind == "date":
             return date.fromisoformat(text)
         if kind == "number":
@@ -92,7 +94,7 @@ def _value(token: _Token, target: str) -> Value:
             if isinstance(number, int) and not -(2**63) <= number < 2**63:
                 raise bad(target, f"{text} does not fit into 64 bits")
             return number
-    except ValueError:
+    except (ValueError, OverflowError):
         raise bad(target, f"{text} is not a valid {kind}") from None
     if kind == "word" and text in _WORDS:
         return _WORDS[text]
@@ -108,12 +110,16 @@ class _Parser:
         self._depth = 0
 
     def boolean(self) -> Term:
+        with self._deeper():
+            return self._chain("or", lambda: self._chain("and", self._not))
+
+    @contextmanager
+    def _deeper(self) -> Iterator[None]:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise bad("$filter", f"is nested more than {MAX_DEPTH} deep")
-        term = self._chain("or", lambda: self._chain("and", self._not))
+        yield
         self._depth -= 1
-        return term
 
     def end(self) -> None:
         if (token := self._peek()) is not None:
@@ -129,12 +135,8 @@ class _Parser:
 
     def _not(self) -> Term:
         if self._taken("not"):
-            self._depth += 1
-            if self._depth > MAX_DEPTH:
-                raise bad("$filter", f"is nested more than {MAX_DEPTH} deep")
-            part = self._not()
-            self._depth -= 1
-            return Not(part)
+            with self._deeper():
+                return Not(self._not())
         left = self._operand()
         token = self._peek()
         if token is not None and token.text in _COMPARISONS:
@@ -165,9 +167,10 @@ class _Parser:
             raise unsupported(
                 "$filter", f"the function {name.text} is not supported; supported are: {', '.join(FUNCTIONS)}"
             )
-        arguments = [self._operand()]
-        while self._taken(","):
-            arguments.append(self._operand())
+        with self._deeper():
+            arguments = [self._operand()]
+            while self._taken(","):
+                arguments.append(self._operand())
         self._expect(")")
         if len(arguments) != FUNCTIONS[name.text]:
             raise bad("$filter", f"{name.text} takes {FUNCTIONS[name.text]} argument(s), not {len(arguments)}")

@@ -6,13 +6,13 @@ MongoDB's order of types, in which null is less than all numbers, must not show.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from services.exports.columns import Column, Dataset, Type
+from services.exports.columns import Column, Dataset
 from services.exports.odata.errors import bad, hidden_property, unsupported
-from services.exports.odata.expressions import NOTHING, Expressions, Made, compared, matches
+from services.exports.odata.expressions import NOTHING, Expressions, Made, compared, matches, short_enough
+from services.exports.odata.kinds import check_filter
 from services.exports.odata.terms import Call, Compare, In, Literal, Logic, Member, Not, Property, Term, Value
 from shared.contracts.spelling import nfc
 from shared.erasure.records import PSEUDONYMS
@@ -22,15 +22,7 @@ _FLIPPED = {"eq": "eq", "ne": "ne", "gt": "lt", "ge": "le", "lt": "gt", "le": "g
 _OPERATORS = {"eq": "$eq", "ne": "$ne", "gt": "$gt", "ge": "$gte", "lt": "$lt", "le": "$lte"}
 #: The columns of sums, which need all partial sums.
 SUMMED = ("count", "rating_count", "rating_sum", "consumers")
-_TEXTS: frozenset[Type] = frozenset({"text", "choice", "json"})
-_FITTING: Mapping[Type, tuple[type, ...]] = {
-    **dict.fromkeys(_TEXTS, (str,)),
-    **dict.fromkeys(("integer", "number"), (int, float)),
-    "boolean": (bool,),
-    "time": (datetime,),
-    "day": (date,),
-    "texts": (),
-}
+_TESTS = frozenset({"contains", "startswith", "endswith"})
 
 
 class Translator:
@@ -48,11 +40,15 @@ class Translator:
 
     def condition(self, term: Term) -> Document:
         """A filter. Raises ODataError."""
+        check_filter(term, self.column)
+        return self._condition(term)
+
+    def _condition(self, term: Term) -> Document:
         match term:
             case Logic(operator, parts):
-                return {f"${operator}": [self.condition(part) for part in parts]}
+                return {f"${operator}": [self._condition(part) for part in parts]}
             case Not(part):
-                return {"$nor": [self.condition(part)]}
+                return {"$nor": [self._condition(part)]}
             case Compare(operator, Property(name), Literal(value)):
                 return self._plain(operator, self.column(name), value)
             case Compare(operator, Literal(value), Property(name)):
@@ -64,15 +60,15 @@ class Translator:
             case Call("contains" | "startswith" | "endswith" as name, (Property(of), Literal(str(value)))):
                 return self._pattern(name, self.column(of), value)
             case Property(name):
-                return self._plain("eq", self._typed(self.column(name), "boolean"), True)
+                return self._plain("eq", self.column(name), True)
             case Literal(bool(value)):
                 return {} if value else NOTHING
             case Call("contains" | "startswith" | "endswith" as name, (of, what)):
                 return self._pattern_of(name, of, what)
-            case Compare("eq" | "ne" as operator, Call() as call, Literal(bool(value))) | Compare(
-                "eq" | "ne" as operator, Literal(bool(value)), Call() as call
-            ):
-                true = self.condition(call)
+            case Compare("eq" | "ne" as operator, Call(name) as call, Literal(bool(value))) | Compare(
+                "eq" | "ne" as operator, Literal(bool(value)), Call(name) as call
+            ) if name in _TESTS:
+                true = self._condition(call)
                 return true if (operator == "eq") == value else {"$nor": [true]}
             case Compare(operator, left, right):
                 made = self._expressions.made
@@ -81,9 +77,7 @@ class Translator:
                 made = self._expressions.made
                 return {"$or": [compared("eq", "$eq", made(left), made(Literal(value))) for value in values]}
             case _:
-                raise unsupported(
-                    "$filter", "an expression of this form is not supported, or is not true or false"
-                )
+                raise unsupported("$filter", "an expression of this form is not supported")
 
     def column(self, name: str, target: str = "$filter") -> Column:
         """The column with this name. Raises ODataError for an unknown name (400) and for a hidden one (403)."""
@@ -129,20 +123,18 @@ class Translator:
         if column.name == "id":
             return self._of_id(operator, value)
         if column.anonymised is not None:
-            self._check_unless_null(column, value)
-            made = Made("text", self._field(column)), self._expressions.made(Literal(value))
+            made = Made(self._field(column)), self._expressions.made(Literal(value))
             return compared(operator, _OPERATORS[operator], *made)
         path = self.path(column)
         if value is None:
             if operator in ("eq", "ne"):
                 return {path: {_OPERATORS[operator]: None}}
             return NOTHING
-        self._check(column, value)
         return {path: {_OPERATORS[operator]: self._stored(column, value)}}
 
     def _of_id(self, operator: str, value: Value) -> Document:
-        if not isinstance(value, str):
-            raise bad("$filter", "id is a text")
+        if not isinstance(value, str):  # null, which no id is
+            return {} if operator == "ne" else NOTHING
         if not self._dataset.partials:
             return {"_id": {_OPERATORS[operator]: f"{self._tenant}:{nfc(value)}"}}
         if operator not in ("eq", "ne"):
@@ -150,21 +142,16 @@ class Translator:
         return self.key(value) if operator == "eq" else {"$nor": [self.key(value)]}
 
     def _member(self, name: str, values: tuple[Value, ...] | None) -> Document:
-        column = self.column(name)
-        path = self.path(self._typed(column, "texts"))
+        path = self.path(self.column(name))
         if values is None:
             return {f"{path}.0": {"$exists": True}}
-        if not all(isinstance(value, str) for value in values):
-            raise bad("$filter", f"{name} is a list of texts")
         return {path: {"$in": list(values)}}
 
     def _pattern(self, name: str, column: Column, value: str) -> Document:
-        if column.type not in _TEXTS:
-            raise bad("$filter", f"{name} takes a text, and {column.name} is none")
         if _is_id(column):
             value = nfc(value)
         if column.anonymised is not None:
-            return matches(name, Made("text", self._field(column)), value)
+            return matches(name, Made(self._field(column)), value)
         text = re.escape(value)
         # Other than "$", "\z" is not also before a last line break.
         pattern = {"contains": text, "startswith": f"^{text}", "endswith": rf"{text}\z"}[name]
@@ -174,15 +161,13 @@ class Translator:
                 f"^{re.escape(self._tenant)}:{'' if name == 'startswith' else '.*'}{pattern.removeprefix('^')}"
             )
         # "s": a dot is any character, a line break, too.
-        return {self.path(column): {"$regex": pattern, "$options": "s"}}
+        return {self.path(column): {"$regex": short_enough(pattern), "$options": "s"}}
 
     def _pattern_of(self, name: str, of: Term, what: Term) -> Document:
         text, value = self._expressions.made(of), self._expressions.made(what)
-        if not value.constant or (value.value is not None and not isinstance(value.value, str)):
-            raise unsupported("$filter", f"{name} takes a text and a literal text to search for")
-        if text.type not in ("text", "literal") or not isinstance(text.value, str | None):
-            raise bad("$filter", f"{name} takes a text")
-        return NOTHING if value.value is None else matches(name, text, value.value)
+        if not value.constant:
+            raise unsupported("$filter", f"{name} searches for literal texts only")
+        return NOTHING if value.value is None else matches(name, text, str(value.value))
 
     def _field(self, column: Column) -> Any:
         path = self.path(column)
@@ -204,21 +189,6 @@ class Translator:
         if isinstance(value, str) and _is_id(column):
             value = nfc(value)
         return column.stored(value) if column.stored is not None else value
-
-    def _check_unless_null(self, column: Column, value: Value) -> None:
-        if value is not None:
-            self._check(column, value)
-
-    def _check(self, column: Column, value: Value) -> None:
-        # A bool is an int to Python, and a datetime a date.
-        if type(value) not in _FITTING[column.type]:
-            hint = " (write 2026-11-21T00:00:00Z)" if column.type == "time" and type(value) is date else ""
-            raise bad("$filter", f"{column.name} is of the type {column.type}, and {_written(value)} is not{hint}")
-
-    def _typed(self, column: Column, type: Type) -> Column:
-        if column.type != type:
-            raise bad("$filter", f"{column.name} is no {type}")
-        return column
 
 
 def _is_id(column: Column) -> bool:
@@ -243,15 +213,3 @@ def after(order: Sequence[tuple[str, int]], place: Sequence[Any]) -> Document:
             ways.append({"$and": [equal, beyond]} if equal else beyond)
         same[path] = value
     return {"$or": ways}
-
-
-def _written(value: Value) -> str:
-    """A literal as OData writes it."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case date():
-            return value.isoformat()
-        case str():
-            return "'" + value.replace("'", "''") + "'"
-    return str(value)

@@ -27,6 +27,16 @@ MAX_PAGE = 10_000
 _KNOWN = frozenset(
     {"$select", "$filter", "$orderby", "$top", "$skip", "$count", "$skiptoken", "$format", "purpose"}
 )
+#: What is asked for → its options. Others are refused: they would do nothing.
+TAKEN: Mapping[str, frozenset[str]] = {
+    "a set": _KNOWN,
+    "$count": frozenset({"$filter", "purpose"}),
+    "one entity": frozenset({"$select", "$format", "purpose"}),
+    "one property": frozenset({"$format", "purpose"}),
+    "$value": frozenset({"purpose"}),
+    "the service document": frozenset({"$format"}),
+    "$metadata": frozenset({"$format"}),
+}
 #: Options of OData 4.0 and 4.01 that this service does not support.
 _ELSEWHERE = frozenset(
     {"$expand", "$search", "$apply", "$compute", "$levels", "$deltatoken", "$index", "$schemaversion", "$id"}
@@ -80,7 +90,6 @@ def options_of(
 ) -> Options:
     """``given``: the options by name; ``page``: the page size that the client prefers; ``cursors``: those of the
     feed. Raises ODataError, and Unavailable."""
-    refuse_unknown(given)
     order: list[tuple[str, int]] = []
     for item in filter(None, (part.strip() for part in given.get("$orderby", "").split(","))):
         name, _, direction = item.partition(" ")
@@ -109,13 +118,16 @@ def options_of(
     )
 
 
-def refuse_unknown(given: Mapping[str, str]) -> None:
-    """Raises ODataError for an unsupported option (501) and for an unknown option (422)."""
+def check_options(given: Mapping[str, str], what: str) -> None:
+    """Raises ODataError for an unsupported option (501), for an unknown one (422), and for one that does nothing
+    for ``what``, of ``TAKEN`` (400)."""
     for name in given:
         if name in _ELSEWHERE:
             raise unsupported(name, f"{name} is not supported")
         if name not in _KNOWN:
             raise ODataError(422, "UnknownOption", f"{name}: {unknown(name, sorted(_KNOWN))}", name)
+        if name not in TAKEN[what]:
+            raise bad(name, f"is no option of {what}, which takes {', '.join(sorted(TAKEN[what]))}")
 
 
 def purpose_of(given: Mapping[str, str], dataset: Dataset) -> str | None:

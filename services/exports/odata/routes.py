@@ -17,7 +17,7 @@ from services.exports.odata.expressions import not_ascii
 from services.exports.odata.filters import parse
 from services.exports.odata.metadata import SETS, metadata, service_document
 from services.exports.odata.mongo import Translator
-from services.exports.odata.options import Options, options_of, purpose_of, refuse_unknown
+from services.exports.odata.options import Options, check_options, options_of, purpose_of
 from services.exports.odata.reader import Reader
 from services.exports.purposes import decision_of
 from services.exports.snapshot import MomentPassed, NotConvertible
@@ -130,14 +130,17 @@ class _Feed:
 
     def answer(self, path: str) -> Response:
         if path == "$metadata":
-            refuse_unknown(self._given)
+            check_options(self._given, "$metadata")
+            if self._given.get("$format", "xml").lower() not in ("xml", "application/xml"):
+                raise ODataError(406, "NotAcceptable", "$metadata is XML: $format=xml", "$format")
             return _response(metadata(), "application/xml")
         if not path:
-            refuse_unknown(self._given)
+            check_options(self._given, "the service document")
             return _json(service_document(self._base), self._style())
         resource = answers.resource_of(path)
         if resource.set != self._set:
             raise ODataError(404, "NotFound", f"there is no {path}")
+        check_options(self._given, answers.asked_for(resource))
         if resource.count:
             return self._count(resource)
         style = self._style()
@@ -202,7 +205,6 @@ class _Feed:
         return cursors_in(self._request, self._tenant, shaping, "$skiptoken")
 
     def _count(self, resource: Resource) -> Response:
-        refuse_unknown(self._given)
         dataset = SETS[resource.set]
         _, translator = self._columns(dataset)
         text = self._given.get("$filter", "").strip()

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.intelligence.engine.graph import Graph
+from services.intelligence.engine.names import Names
 from services.intelligence.engine.question import Question, Side, other
 from services.intelligence.engine.rows import Floats, Ints, summed
 
@@ -68,8 +69,8 @@ class Walk:
         self.sums = summed(onward, np.repeat(carried[carriers], lengths), graph.names[other(side)].room)
 
     def _fewer(self, carriers: Ints, share: float) -> Ints:
-        """Only those whose ids have a low hash: about ``share`` of them, chosen by the set of relationships."""
-        low = self.graph.names[self.side].hashes < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
+        """Only some carriers (``low_hashes``)."""
+        low = low_hashes(self.graph.names[self.side], share)
         self.parts[~low[self.met]] = 0
         self.sampled = True
         return carriers[low[carriers]]
@@ -96,6 +97,12 @@ class Walk:
                 yield np.add.reduceat(self.parts * knows, starts), knows
 
 
+def low_hashes(names: Names, share: float) -> NDArray[np.bool_]:
+    """Which ids have a low hash: about ``share`` of them, chosen by the set of ids."""
+    low: NDArray[np.bool_] = names.hashes < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
+    return low
+
+
 def first_step(graph: Graph, side: Side, start: int, question: Question) -> First | None:
     """Where a walk goes first, by strength; None if nothing weighs anything."""
     near = graph.rows[side]
@@ -118,7 +125,8 @@ def words_of(graph: Graph, side: Side, start: int, nodes: Ints) -> NDArray[np.ui
     if side == "consumer":
         return consumers.row_words(start)[: len(nodes)]
     at, _ = consumers.positions(nodes)
-    return consumers.words[at[consumers.to[at] == start]]
+    words: NDArray[np.uint64] = consumers.words[at[consumers.to[at] == start]]
+    return words
 
 
 def known_strengths(graph: Graph, side: Side, start: int, nodes: Sequence[int], question: Question) -> Floats:

@@ -63,7 +63,8 @@ def evaluate(
     splits: tuple[str, ...] = SPLITS,
     draw: int = 0,
 ) -> Evaluation:
-    """Measures all methods. ``draw`` decides where chance does: on relations of one time."""
+    """Measures all methods. ``weights`` are the walk's, per kind. ``draw`` decides where chance
+    does: on relations of one time."""
     sections, notes = [], []
     for name in splits:
         if name == "one-day" and not relations.timed:
@@ -87,7 +88,7 @@ def evaluate(
 def _section(
     name: str, split: Split, profiles: Profiles, weights: Mapping[str, float], draw: int
 ) -> tuple[Section, list[str]]:
-    parameters = tune(split.train, draw)
+    parameters = tune(split.train, draw, weights)
     indexed = Indexed(split.train)
     found: dict[str, Measured] = {
         "popularity": measure(split, indexed, popularity(indexed)),
@@ -100,7 +101,7 @@ def _section(
     except TooFew as error:
         notes.append(f"{name}: no model was learned: {error}")
     else:
-        found["learned"] = measure(split, indexed, learned(indexed, model, profiles, weights))
+        found["learned"] = measure(split, indexed, learned(indexed, model, profiles))
     lines = tuple(
         Line(
             method,

@@ -1,5 +1,6 @@
 """One method on one split. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ def unknown(indexed: Indexed, consumer: int, count: int) -> Ints:
     return np.flatnonzero(unseen)
 
 
-def tune(relations: Relations, draw: int = 0) -> WalkParameters:
+def tune(relations: Relations, draw: int = 0, weights: Mapping[str, float] | None = None) -> WalkParameters:
     """β and half-life that are best on an inner split: of the training data once more, by leaving the last out."""
     split = leave_last_out(relations, draw).some(TUNED_ON)
     if not len(split.consumers):
@@ -57,7 +58,7 @@ def tune(relations: Relations, draw: int = 0) -> WalkParameters:
     totals: dict[WalkParameters, float] = {}
     month, count = split.train.latest_month(), len(relations.provider_ids)
     for half_life in HALF_LIVES if relations.timed else HALF_LIVES[-1:]:
-        question = Question(month, half_life=half_life, reasons=0)
+        question = Question(month, weights or {}, half_life, reasons=0)
         for consumer, answers in zip(split.consumers.tolist(), split.answers, strict=True):
             sums = walk_sums(indexed, consumer, question)
             unseen = unknown(indexed, consumer, count)

@@ -1,5 +1,6 @@
 """A tenant's relations and profiles from MongoDB, for `kith evaluate` and `kith learn`."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pymongo.database import Database
@@ -16,10 +17,10 @@ _BATCH = 20_000
 
 
 def read_tenant(
-    database: Database[Document], tenant: str, purpose: str | None = None
+    database: Database[Document], tenant: str, purposes: Iterable[str] = ()
 ) -> tuple[Relations, Profiles]:
-    """All relations that are not retracted, and the places and categories of providers; with ``purpose``, of those
-    consumers only who have granted it.
+    """All relations that are not retracted, and the places and categories of providers; with ``purposes``, of
+    those consumers only who have granted all of them.
 
     Where consumers live is not read: it is encrypted, and a model must be learned from what the service has that
     answers by it. Raises ConfigurationError for a tenant without relations, and Unavailable.
@@ -32,10 +33,8 @@ def read_tenant(
 
     with translated():
         granted: set[str] | None = None
-        if purpose is not None:
-            granted = {
-                each["consumer_id"] for each in found("consumers", {f"consent.{purpose}": True}, "consumer_id")
-            }
+        if wanted := {f"consent.{purpose}": True for purpose in purposes}:
+            granted = {each["consumer_id"] for each in found("consumers", wanted, "consumer_id")}
         facts = found("relations", {"retracted": False}, "consumer_id", "provider_id", "time", "kind")
         relations = Relations.of(
             Relation(each["consumer_id"], each["provider_id"], each["time"], each["kind"])
@@ -43,7 +42,8 @@ def read_tenant(
             if granted is None or each["consumer_id"] in granted
         )
         if not len(relations):
-            raise ConfigurationError(f"no relations of tenant {tenant!r} are stored; check --tenant")
+            of = " of consumers who have granted " + " and ".join(sorted(purposes)) if wanted else ""
+            raise ConfigurationError(f"no relations of tenant {tenant!r}{of} are stored; check --tenant")
         places, categories = {}, {}
         for each in found("providers", {}, "provider_id", "location", "categories"):
             location = each.get("location") or {}

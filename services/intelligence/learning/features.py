@@ -5,14 +5,16 @@ distance of a provider without a place) is not a number here and counts as avera
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from services.intelligence.engine import Graph, Question
+from services.intelligence.engine.names import Names
 from services.intelligence.engine.recommend import start
 from services.intelligence.engine.rows import Floats, Ints, summed
-from services.intelligence.engine.walk import SCALE, Walk, popularity_factors
-from services.intelligence.learning.profiles import Profiles, coordinates, kilometres, shared_categories
+from services.intelligence.engine.walk import SCALE, Walk, low_hashes, popularity_factors
+from services.intelligence.learning.profiles import Categories, Profiles, coordinates, kilometres
 
 #: What needs nothing but relationships.
 OF_RELATIONS = ("walk", "alike", "popularity")
@@ -42,93 +44,145 @@ _NEAR_KM = 2.0
 _WAY_WIDTH = 0.35
 # Ways below this are one and the same.
 _LEAST_KM = 0.1
+#: The most places of known providers that others are compared with, and the most comparisons of one consumer,
+#: about. Those with the lowest hashes are chosen.
+KNOWN_PLACES = 256
+COMPARISONS = 1 << 20
+_LEAST_PLACES = 16
+# Providers whose distances are computed at a time.
+_AT_A_TIME = 4_096
+
+
+class Found(NamedTuple):
+    """A row for each number of a provider, a column for each name, and the walk. ``sampled``: not all
+    relationships were followed, to bound the time."""
+
+    rows: Floats
+    walk: Walk
+    sampled: bool
 
 
 class Features:
     """Computes features on a graph. ``question`` gives the walk's β, half-life and weights. Made anew when ids
-    come or go (``fits``)."""
+    that it keeps something about come or go (``fits``).
+
+    The time of each consumer is bounded, as the walk's is, by samples that depend on the set of relationships.
+    """
 
     def __init__(self, graph: Graph, profiles: Profiles, question: Question) -> None:
         self.graph, self.question = graph, question
         self._profiles = profiles
-        self._version = (graph.names["consumer"].version, graph.names["provider"].version)
         self.ids = list(graph.names["provider"].ids)
-        self._consumer_ids = list(graph.names["consumer"].ids)
         self._places = coordinates(self.ids, profiles.provider_places)
-        self._homes = coordinates(self._consumer_ids, profiles.consumer_places)
-        self._categories = shared_categories(self.ids, profiles.categories)
+        self._homes = None
+        if profiles.consumer_places:
+            self._homes = coordinates(graph.names["consumer"].ids, profiles.consumer_places)
+        self._categories = Categories.of(self.ids, profiles.categories)
+        self._version = self._now()
         self.names: tuple[str, ...] = OF_RELATIONS
         if np.isfinite(self._places).any():
             self.names += OF_PLACES
-        if self._categories.any():
+        if self._categories:
             self.names += OF_CATEGORIES
 
     @property
     def fits(self) -> bool:
         """Whether the ids are still those of the graph."""
-        return self._version == (self.graph.names["consumer"].version, self.graph.names["provider"].version)
+        return self._version == self._now()
 
-    def of(self, consumer_id: str) -> tuple[Floats, Walk] | None:
-        """A row for each number of a provider, a column for each of ``names``, and the walk; None for a consumer
-        with no relationship that weighs anything."""
+    def _now(self) -> tuple[int, int]:
+        names = self.graph.names
+        # Where nobody's home is known, nothing is kept about consumers.
+        return names["provider"].version, names["consumer"].version if self._homes is not None else 0
+
+    def of(self, consumer_id: str) -> Found | None:
+        """The features of all providers for a consumer; None for one with no relationship that weighs
+        anything."""
         walk = start(self.graph, "consumer", consumer_id, self.question)
         if not isinstance(walk, Walk):
             return None
         known = self.graph.rows["consumer"].row(walk.start).astype(np.int64)
+        alike, sampled = self._alike(walk)
+        sampled |= walk.sampled
         made: dict[str, Floats] = {
             "walk": _logarithm(
                 walk.sums * popularity_factors(self.graph, "provider", self.question.beta) / SCALE, known
             ),
-            "alike": _logarithm(self._alike(walk), known),
+            "alike": _logarithm(alike, known),
             "popularity": np.log1p(self.graph.rows["provider"].length[: len(self.ids)].astype(np.float64)),
         }
         if "distance" in self.names:
-            made |= self._by_place(walk.start, known)
+            by_place, fewer = self._by_place(walk.start, known)
+            made |= by_place
+            sampled |= fewer
         if "category" in self.names:
-            made["category"] = self._categories @ self._categories[known].mean(axis=0)
-        return np.column_stack([made[name] for name in self.names]), walk
+            made["category"] = self._categories.shared_with(known)
+        return Found(np.column_stack([made[name] for name in self.names]), walk, sampled)
 
-    def _alike(self, walk: Walk) -> Floats:
-        """User-based nearest neighbours, by the cosine of whom they know."""
-        graph = self.graph
-        near, room = graph.rows["consumer"], graph.names["consumer"].room
-        met, _ = graph.rows["provider"].gather(walk.first)
-        common = summed(met, np.ones(len(met)), room)
+    def _alike(self, walk: Walk) -> tuple[Floats, bool]:
+        """User-based nearest neighbours, by the cosine of whom they know. As the walk does, it follows a sample of
+        very many."""
+        near, room = self.graph.rows["consumer"], self.graph.names["consumer"].room
+        common = summed(walk.met, np.ones(len(walk.met)), room)
         common[walk.start] = 0
         carriers = np.flatnonzero(common)
-        cosines = common[carriers] / np.sqrt(near.length[carriers].astype(np.float64))
-        onward, lengths = near.gather(carriers)
-        return summed(onward, np.repeat(cosines, lengths), graph.names["provider"].room)
+        cosines = np.zeros(room)
+        cosines[carriers] = common[carriers] / np.sqrt(near.length[carriers].astype(np.float64))
+        return self._known_to(carriers, cosines)
 
-    def _by_place(self, consumer: int, known: Ints) -> dict[str, Floats]:
-        places = self._places[known]
-        places = places[np.isfinite(places[:, 0])]
-        home = self._homes[consumer]
+    def _known_to(self, carriers: Ints, amounts: Floats) -> tuple[Floats, bool]:
+        """For each provider the sum of the amounts of those of some consumers who know it."""
+        rows, names = self.graph.rows["consumer"], self.graph.names
+        most = 2 * self.graph.budget
+        total = int(rows.length[carriers].sum(dtype=np.int64))
+        if total > most:
+            carriers = carriers[low_hashes(names["consumer"], most / total)[carriers]]
+        onward, lengths = rows.gather(carriers)
+        return summed(onward, np.repeat(amounts[carriers], lengths), names["provider"].room), total > most
+
+    def _by_place(self, consumer: int, known: Ints) -> tuple[dict[str, Floats], bool]:
+        known_places, fewer = _some(known[np.isfinite(self._places[known, 0])], self.graph.names["provider"])
+        places = self._places[known_places]
+        home = np.full(2, np.nan) if self._homes is None else self._homes[consumer]
         if not np.isfinite(home).all():
             home = places.mean(axis=0) if len(places) else home
         ways = np.maximum(kilometres(home, self._places), _LEAST_KM)
         made = {"distance": np.log(ways), "nearness": np.exp(-ways / _NEAR_KM)}
-        between = kilometres(places[:, None, :], self._places[None, :, :])
-        made["known_within_1_km"] = _logarithm(np.exp(-((between / 1.0) ** 2) / 2).sum(axis=0), known)
-        made["known_within_4_km"] = _logarithm(np.exp(-((between / 4.0) ** 2) / 2).sum(axis=0), known)
-        made["neighbours_choice"] = _logarithm(self._neighbours_choice(consumer, home), known)
         usual = np.log(np.maximum(kilometres(home, places), _LEAST_KM))
-        differences = (made["distance"][None, :] - usual[:, None]) / _WAY_WIDTH
-        made["usual_way"] = _logarithm(np.exp(-(differences**2) / 2).sum(axis=0), known)
-        return made
+        near, around, usually = (np.zeros(len(self.ids)) for _ in range(3))
+        for begin in range(0, len(self.ids), _AT_A_TIME):
+            part = slice(begin, begin + _AT_A_TIME)
+            between = kilometres(places[:, None, :], self._places[None, part, :])
+            near[part] = np.exp(-((between / 1.0) ** 2) / 2).sum(axis=0)
+            around[part] = np.exp(-((between / 4.0) ** 2) / 2).sum(axis=0)
+            differences = (made["distance"][None, part] - usual[:, None]) / _WAY_WIDTH
+            usually[part] = np.exp(-(differences**2) / 2).sum(axis=0)
+        made["known_within_1_km"] = _logarithm(near, known)
+        made["known_within_4_km"] = _logarithm(around, known)
+        choice, some = self._neighbours_choice(consumer, home)
+        made["neighbours_choice"] = _logarithm(choice, known)
+        made["usual_way"] = _logarithm(usually, known)
+        return made, fewer or some
 
-    def _neighbours_choice(self, consumer: int, home: Floats) -> Floats:
+    def _neighbours_choice(self, consumer: int, home: Floats) -> tuple[Floats, bool]:
         """The consumers of each provider, by how near they live to ``home``."""
+        if self._homes is None:
+            return np.zeros(len(self.ids)), False
         near = np.nan_to_num(np.exp(-((kilometres(home, self._homes) / _NEIGHBOUR_KM) ** 2) / 2))
         near[consumer] = 0
-        rows = self.graph.rows["consumer"]
-        near *= rows.length[: len(near)] > 0
-        carriers = np.flatnonzero(near > 1e-4)
-        onward, lengths = rows.gather(carriers)
-        return summed(onward, np.repeat(near[carriers], lengths), len(self.ids))
+        near *= self.graph.rows["consumer"].length[: len(near)] > 0
+        return self._known_to(np.flatnonzero(near > 1e-4), near)
 
 
 Builder = Callable[[Graph, Profiles, Question], Features]
+
+
+def _some(known: Ints, names: Names) -> tuple[Ints, bool]:
+    """The known providers that others are compared with: all, or those with the lowest hashes."""
+    most = min(KNOWN_PLACES, max(_LEAST_PLACES, COMPARISONS // max(1, len(names))))
+    if len(known) <= most:
+        return known, False
+    return known[np.argsort(names.hashes[known], kind="stable")[:most]], True
 
 
 def _logarithm(scores: Floats, known: Ints) -> Floats:

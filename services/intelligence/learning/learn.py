@@ -72,7 +72,8 @@ def learn(
     weights: Mapping[str, float] | None = None,
     draws: int | None = None,
 ) -> Lesson:
-    """Fits β, half-life, penalty and weights on an inner split of all relations; and evaluates the same on an
+    """Fits β, half-life, penalty and the features' weights on an inner split of all relations, with the walk's
+    ``weights`` per kind; and evaluates the same on an
     outer one, whose inner split knows nothing of what is held out. Raises TooFew."""
     draws = draws or (1 if relations.timed else _DRAWS)
     figures: dict[str, list[Measured]] = {}
@@ -82,11 +83,11 @@ def learn(
             raise TooFew(
                 f"{len(split.consumers)} consumers have at least three providers; learning needs {LEAST_CHOICES}"
             )
-        parameters = tune(split.train, draw)
+        parameters = tune(split.train, draw, weights)
         model = fit_model(split.train, profiles, parameters, weights or {}, draw)
         indexed = Indexed(split.train)
         methods = {
-            "learned": learned(indexed, model, profiles, weights or {}),
+            "learned": learned(indexed, model, profiles),
             "walk": walk(indexed, parameters, weights),
             "popularity": popularity(indexed),
             "cosine": cosine(indexed),
@@ -95,7 +96,7 @@ def learn(
             figures.setdefault(name, []).append(measure(split, indexed, scores))
     means = {name: _mean(each) for name, each in figures.items()}
     return Lesson(
-        fit_model(relations, profiles, tune(relations), weights or {}, 0),
+        fit_model(relations, profiles, tune(relations, weights=weights), weights or {}, 0),
         len(figures["walk"][0].ndcgs),
         draws,
         means["learned"].summary,
@@ -111,16 +112,16 @@ def most(relations: Relations) -> int:
     return min(MOST_CHOICES, max(LEAST_CHOICES, MOST_ALTERNATIVES // max(1, len(relations.provider_ids))))
 
 
-def learned(indexed: Indexed, model: Model, profiles: Profiles, weights: Mapping[str, float]) -> Scores:
+def learned(indexed: Indexed, model: Model, profiles: Profiles) -> Scores:
     """A model, as a method to compare."""
-    question = model.question(indexed.relations.latest_month(), weights)
+    question = model.question(indexed.relations.latest_month())
     features = Features(indexed.graph, profiles, question)
 
     def scores(consumer: int) -> Floats:
         found = features.of(indexed.relations.consumer_ids[consumer])
         if found is None:
             return np.zeros(len(indexed.relations.provider_ids))
-        made = model.points(features.names, found[0]).sum(axis=1)
+        made = model.points(features.names, found.rows).sum(axis=1)
         # A provider that nobody in the training part knows has no number in the graph: last.
         out = np.full(len(indexed.relations.provider_ids), made.min() - 1)
         out[indexed.positions] = made
@@ -163,6 +164,7 @@ def fit_model(
         penalty,
         relations.digest(),
         len(choices),
+        dict(weights),
     )
 
 
@@ -182,7 +184,7 @@ def _alternatives(
         unseen = unseen[unseen >= 0]
         # Who chose what nobody else knows teaches nothing: it has no features.
         if numbers[right] >= 0 and (found := features.of(split.train.consumer_ids[consumer])) is not None:
-            rows.append(found[0][unseen])
+            rows.append(found.rows[unseen])
             chosen.append(int(np.flatnonzero(unseen == numbers[right])[0]))
     return features.names, rows, chosen
 

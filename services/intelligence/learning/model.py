@@ -1,7 +1,7 @@
 """A learned model: what is kept of it, and what it says of a consumer. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ class Model:
     """A conditional logit: a weight for each feature, which is standardised by the mean and spread of the
     training data.
 
-    ``beta`` and ``half_life`` are the walk's. ``digest`` names the training data, of ``choices`` choices. It
-    has no value of anybody. ``evaluation`` is the report of ``learn``.
+    ``beta``, ``half_life`` and ``kind_weights`` are the walk's. ``digest`` names the training data, of
+    ``choices`` choices. It has no value of anybody. ``evaluation`` is the report of ``learn``.
     """
 
     features: tuple[str, ...]
@@ -33,6 +33,8 @@ class Model:
     penalty: float
     digest: str
     choices: int
+    #: Of a model that was stored without them, none: by these it was learned, and all kinds weigh 1.
+    kind_weights: Mapping[str, float] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """For MongoDB or JSON; ``of`` reads it. An infinite half-life is null."""
@@ -45,7 +47,8 @@ class Model:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Model":
         """Raises KeyError or ValueError for what is no model of features that are known here."""
-        values = {name: document[name] for name in cls.__dataclass_fields__}
+        values = {name: document[name] for name in cls.__dataclass_fields__ if name != "kind_weights"}
+        values["kind_weights"] = dict(document.get("kind_weights", {}))
         for name in ("features", "weights", "means", "spreads"):
             values[name] = tuple(values[name])
         if not set(values["features"]) <= set(MEANINGS):
@@ -56,9 +59,9 @@ class Model:
         values["half_life"] = float("inf") if half_life is None else half_life
         return cls(**values)
 
-    def question(self, month: str, weights: Mapping[str, float]) -> Question:
+    def question(self, month: str) -> Question:
         """The question that gives the walk of this model."""
-        return Question(month, weights, self.half_life, self.beta)
+        return Question(month, self.kind_weights, self.half_life, self.beta)
 
     def points(self, names: tuple[str, ...], rows: Floats) -> Floats:
         """What each feature adds to the score: a row for each of ``rows``, a column for each of this model's
@@ -100,9 +103,8 @@ class LearnedRanking:
 class Recommender:
     """A model on a graph: keeps what depends on ids and profiles."""
 
-    def __init__(self, model: Model, graph: Graph, profiles: Profiles, weights: Mapping[str, float]) -> None:
-        self.model, self.graph = model, graph
-        self._profiles, self._weights = profiles, weights
+    def __init__(self, model: Model, graph: Graph, profiles: Profiles) -> None:
+        self.model, self.graph, self._profiles = model, graph, profiles
         self._features: Features | None = None
         self._month = ""
 
@@ -115,7 +117,7 @@ class Recommender:
         found = None if by_walk else self._features_of(question.month).of(consumer_id)
         if found is None:
             return recommend(self.graph, "consumer", consumer_id, question)
-        rows, walk = found
+        rows, walk = found.rows, found.walk
         graph, ids = self.graph, self.graph.names["provider"].ids
         allowed = graph.rows["provider"].length[: len(ids)] > 0
         allowed[graph.rows["consumer"].row(walk.start)] = False
@@ -123,13 +125,12 @@ class Recommender:
         scores = points.sum(axis=1)
         chances = np.exp(scores - scores[allowed].max(initial=-np.inf)) * allowed if allowed.any() else scores * 0
         total = float(chances.sum()) or 1.0
-        if question.among is not None:
-            allowed &= graph.mask("provider", question.among)
+        allowed &= ~graph.not_allowed("provider", question)
         # Positive, as ``best`` wants them, and in the same order.
         chosen = best(np.where(allowed, scores - scores.min() + 1, 0), ids, question.limit)
-        asked = self.model.question(question.month, self._weights)
+        asked = replace(self.model.question(question.month), reasons=question.reasons)
         answers = []
-        for number in chosen:
+        for number, made in zip(chosen, with_reasons(walk, chosen, walk.sums, asked), strict=True):
             terms = sorted(
                 (
                     Term(name, float(value))
@@ -137,14 +138,13 @@ class Recommender:
                 ),
                 key=lambda term: (-abs(term.points), term.name),
             )
-            (made,) = with_reasons(walk, [number], walk.sums, asked)
             score = sum(term.points for term in terms)
             answers.append(LearnedAnswer(ids[number], score, float(chances[number]) / total, tuple(terms), made))
         answers.sort(key=lambda each: (-each.score, each.id))
-        return LearnedRanking(tuple(answers), int(allowed.sum()), walk.sampled)
+        return LearnedRanking(tuple(answers), int(allowed.sum()), found.sampled)
 
     def _features_of(self, month: str) -> Features:
         if self._features is None or not self._features.fits or self._month != month:
-            self._features = Features(self.graph, self._profiles, self.model.question(month, self._weights))
+            self._features = Features(self.graph, self._profiles, self.model.question(month))
             self._month = month
         return self._features

@@ -1,13 +1,12 @@
 """What is known about consumers and providers beside their relations: places and categories. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from services.intelligence.engine.rows import Floats
+from services.intelligence.engine.rows import Floats, Ints, summed
 
 _EARTH_KM = 6371.0088
 
@@ -29,7 +28,7 @@ class Profiles:
     categories: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
-def coordinates(ids: list[str], places: Mapping[str, Place]) -> Floats:
+def coordinates(ids: Sequence[str], places: Mapping[str, Place]) -> Floats:
     """A row of latitude and longitude in radians for each id; not a number where unknown."""
     unknown = (np.nan, np.nan)
     return np.radians(np.array([places.get(id, unknown) for id in ids], np.float64).reshape(-1, 2))
@@ -46,12 +45,40 @@ def kilometres(one: Floats, many: Floats) -> Floats:
     return distances
 
 
-def shared_categories(ids: list[str], categories: Mapping[str, frozenset[str]]) -> NDArray[np.float64]:
-    """A row for each id and a column for each category: 1 / √(number of the provider's categories), else 0."""
-    names = sorted({name for id in ids for name in categories.get(id, ())})
-    columns = {name: at for at, name in enumerate(names)}
-    table = np.zeros((len(ids), len(names)))
-    for at, id in enumerate(ids):
-        if mine := categories.get(id):
-            table[at, [columns[name] for name in mine]] = len(mine) ** -0.5
-    return table
+@dataclass(frozen=True, slots=True)
+class Categories:
+    """Which categories each number of a provider has: ``columns[starts[n] : starts[n] + counts[n]]``.
+
+    As a table of providers and categories it could be larger than memory.
+    """
+
+    starts: Ints
+    counts: Ints
+    columns: Ints
+    names: int
+
+    @classmethod
+    def of(cls, ids: Sequence[str], categories: Mapping[str, frozenset[str]]) -> "Categories":
+        found = [categories.get(id, frozenset()) for id in ids]
+        numbers = {name: at for at, name in enumerate(sorted(frozenset().union(*found)))}
+        counts = np.array([len(each) for each in found], np.int64)
+        columns = np.array([at for each in found for at in sorted(numbers[name] for name in each)], np.int64)
+        return cls(np.cumsum(counts) - counts, counts, columns, len(numbers))
+
+    def __bool__(self) -> bool:
+        return self.names > 0
+
+    def shared_with(self, known: Ints) -> Floats:
+        """For each provider how much it has the categories of some: its own weigh 1 / √(their number) each, and so
+        do those of the known ones, on average."""
+        providers = known[self.counts[known] > 0]
+        lengths = self.counts[providers]
+        ends = np.cumsum(lengths)
+        at = np.repeat(self.starts[providers] - ends + lengths, lengths) + np.arange(lengths.sum())
+        wanted = summed(self.columns[at], np.repeat(self._weights()[providers], lengths), self.names)
+        wanted /= max(1, len(known))
+        owners = np.repeat(np.arange(len(self.counts)), self.counts)
+        return summed(owners, wanted[self.columns], len(self.counts)) * self._weights()
+
+    def _weights(self) -> Floats:
+        return np.array(np.maximum(self.counts, 1) ** -0.5, np.float64)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.access.apps.model import App
-from shared.access.apps.store import PublicKey
+from shared.access.apps.store import Full, PublicKey
 from shared.contracts.errors import Unavailable
 
 
@@ -19,9 +19,11 @@ class MemoryApps:
         self._lock = threading.Lock()
         self.away = False
 
-    def insert(self, app: App) -> bool:
+    def insert(self, app: App, most: int | None = None) -> bool:
         self._reach()
         with self._lock:
+            if most is not None and sum(each.tenant == app.tenant for each in self._apps.values()) >= most:
+                raise Full
             return self._apps.setdefault(app.id, app) is app
 
     def find(self, id: str) -> App | None:

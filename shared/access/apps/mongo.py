@@ -12,8 +12,8 @@ from pymongo.database import Database
 from pymongo.read_concern import ReadConcern
 
 from shared.access.apps.model import App, Limits, RevokedToken, Secret
-from shared.access.apps.schema import APPS, NOTICES, PUBLIC_KEYS
-from shared.access.apps.store import PublicKey, UnreadableApp
+from shared.access.apps.schema import APPS, NOTICES, PUBLIC_KEYS, TENANTS
+from shared.access.apps.store import Full, PublicKey, UnreadableApp
 from shared.contracts.errors import Stale
 from shared.mongo.concerns import DURABLE
 from shared.mongo.errors import translated
@@ -42,14 +42,24 @@ class MongoApps:
 
     def __init__(self, database: Database[Document]) -> None:
         self._apps, self._notices = durable(database, APPS), durable(database, NOTICES)
+        self._tenants = durable(database, TENANTS)
 
-    def insert(self, app: App) -> bool:
+    def insert(self, app: App, most: int | None = None) -> bool:
+        def transaction(session: ClientSession) -> None:
+            # Of two that count and then insert, one is called again: both write this.
+            self._tenants.update_one({"_id": app.tenant}, {"$inc": {"turns": 1}}, upsert=True, session=session)
+            if most is not None and self._count(app.tenant, most, session) >= most:
+                raise Full
+            self._apps.insert_one(document_of(app), session=session)
+
         try:
-            with translated():
-                self._apps.insert_one(document_of(app))
+            transact(self._apps.database, transaction)
         except Stale:
             return False
         return True
+
+    def _count(self, tenant: str, most: int, session: ClientSession) -> int:
+        return self._apps.count_documents({"tenant": tenant}, limit=most, session=session)
 
     def find(self, id: str) -> App | None:
         with translated():

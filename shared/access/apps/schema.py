@@ -10,7 +10,7 @@ from typing import Any
 from shared.access.apps.compliance import STATES, TOPICS
 from shared.contracts.collections import Collections, CollectionSpec, object_schema
 
-APPS, PUBLIC_KEYS, PRIVATE_KEYS = "apps", "app_keys", "app_private_keys"
+APPS, PUBLIC_KEYS, PRIVATE_KEYS, TENANTS = "apps", "app_keys", "app_private_keys", "app_tenants"
 NOTICES, RECEIPTS, REGISTER = "app_notices", "app_receipts", "app_consumers"
 
 _STRING: dict[str, Any] = {"bsonType": "string"}
@@ -52,6 +52,8 @@ _PUBLIC = {"jwk": {"bsonType": "object"}, "issuer": _STRING, "created": _DATE}
 
 COLLECTIONS: Collections = {
     APPS: CollectionSpec(_APP, indexes=((("tenant", 1), ("created", 1)),)),
+    # Whoever registers an application of a tenant counts here, so that no two do at the same moment.
+    TENANTS: CollectionSpec(object_schema({"turns": _WHOLE})),
     PUBLIC_KEYS: CollectionSpec(object_schema(_PUBLIC, {"until": _DATE})),
     # ``sealed``: the private key is encrypted with a key of the vault.
     PRIVATE_KEYS: CollectionSpec(

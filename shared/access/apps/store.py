@@ -18,6 +18,10 @@ class UnreadableApp(Unavailable):
         self.id = id
 
 
+class Full(Exception):
+    """The tenant has as many applications as it may have."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """A key that verifies access tokens: a JWK without its private part. ``kid`` names it, ``issuer`` is the
@@ -34,8 +38,9 @@ class AppStore(Protocol):
     """Stores applications. Every method raises Unavailable while the servers are unavailable. A write is durable
     when the method returns."""
 
-    def insert(self, app: App) -> bool:
-        """Store a new application. Returns False when one with this id exists."""
+    def insert(self, app: App, most: int | None = None) -> bool:
+        """Store a new application. Returns False when one with this id exists. Raises Full when the tenant has
+        ``most`` already, whoever inserts one at the same moment."""
 
     def find(self, id: str) -> App | None:
         """Raises UnreadableApp, too."""

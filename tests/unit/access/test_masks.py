@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from shared.access.lineage import ContainedIn, DerivedFrom
+from shared.access.lineage import _PARTS, ContainedIn, DerivedFrom, is_maskable
 from shared.access.masks import MASK, hides, is_path, masked, presented, with_masks
 from shared.http.caller import Caller
 
@@ -72,9 +72,9 @@ def test_masks_add_to_what_is_masked_already() -> None:
 
 
 def test_whether_a_field_is_hidden() -> None:
-    for path in ("personal", "personal.*", "personal.email", "email"):
+    for path in ("personal", "personal.*", "personal.email", "personal.email.x", "email"):
         assert hides([path], "personal.email")
-    for path in ("personal.name", "location", "personal.email.x", "mail"):
+    for path in ("personal.name", "location", "mail"):
         assert not hides([path], "personal.email")
     assert not hides([], "personal.email")
 
@@ -176,3 +176,18 @@ def test_nothing_shows_at_a_masked_path(answer: dict[str, Any], paths: list[str]
         assert all(value in (None, MASK) for value in values_at(shown, path.split(".")))
     if not named:
         assert shown == answer
+
+
+@pytest.mark.parametrize("name", sorted(_PARTS))
+@pytest.mark.parametrize("part", ["*", "EUR", "city"])
+def test_a_mask_of_a_part_hides_a_value_that_has_no_parts(name: str, part: str) -> None:
+    mask = f"{name}.{part}"
+    if not is_maskable(mask):
+        return
+    for path in (mask, f"{mask}.more"):
+        shown = with_masks(
+            {"items": [{name: 1250}, {name: [1250]}, {name: None}], "other": {name: "1250"}}, [path]
+        )
+        assert shown["items"] == [{name: MASK}, {name: [MASK]}, {name: None}]
+        assert (shown["other"], shown["masked"]) == ({name: MASK}, [name])
+    assert presented({name: 1250}, [mask], MAY_NOT) == ({name: MASK, "masked": [name]}, [])

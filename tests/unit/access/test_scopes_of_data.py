@@ -1,14 +1,21 @@
 """An answer with data of several scopes needs all of them: one table of routes, parameters and scopes."""
 
+import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from pydantic import BaseModel
 
+from shared.access.guard import Access
+from shared.access.lineage import DerivedFrom
 from shared.access.query import Parameters
-from shared.http.caller import SCOPES
-from shared.http.scopes import takes_any_parameter
+from shared.access.routes import secure
+from shared.http.caller import SCOPES, Caller
+from shared.http.scopes import Scoped, needs, takes_any_parameter
+from shared.measures.query import OfCategory
 from tests.support.routes import Found, api_routes, bare
 from tests.unit.access.test_routes import ACCESS, APPS, ask
 
@@ -114,3 +121,95 @@ def test_what_a_parameter_needs_is_documented() -> None:
             for parameter in item.get("get", {}).get("parameters", ()):
                 if parameter["name"] in SELECTS and path not in DATASETS_OF_PROVIDERS:
                     assert f"`{SELECTS[parameter['name']]}`" in parameter["description"], (path, parameter)
+
+
+def test_a_member_of_a_body_that_selects_by_data_of_another_scope_needs_it() -> None:
+    seen = 0
+    for service, app in APPS.items():
+        if service == "webhooks":
+            continue  # whose scope is to choose what is sent; masks are held by it itself
+        for route in api_routes(app):
+            members = {
+                name
+                for field in route.dependant.body_params
+                for name in getattr(field.field_info.annotation, "model_fields", {})
+            }
+            for name in members & SELECTS.keys():
+                assert Parameters(route.dependant).body[name].scopes == (SELECTS[name],), f"{route.path} {name}"
+                seen += 1
+    assert seen == 2
+
+
+class Part(BaseModel):
+    purpose: Annotated[str | None, DerivedFrom("consent"), Scoped(CONSUMERS)] = None
+
+
+class Chosen(BaseModel):
+    ids: Annotated[list[str], DerivedFrom("consumer_id")] = []
+    category: OfCategory = None
+    parts: list[Part] = []
+    limit: int = 10
+
+
+class Bearers:
+    """A bearer's text is its scopes, then a slash, then its masks; and, after another slash, its purpose."""
+
+    async def caller(self, text: str) -> Caller:
+        scopes, masks, purpose = text.split("/")
+        named = tuple(name for name in masks.split(",") if name)
+        return Caller("acme", frozenset(scopes.split(",")), masks=named, purpose=purpose or None)
+
+
+ANY = f"{INTELLIGENCE},{RELATIONS},{CONSUMERS}"
+
+
+@pytest.mark.parametrize(
+    ("bearer", "body", "status", "word"),
+    [
+        (f"{INTELLIGENCE}//", {}, 200, ""),
+        (f"{INTELLIGENCE}//", {"category": None, "parts": [], "limit": 3}, 200, ""),
+        (f"{INTELLIGENCE}//", {"category": "bar"}, 403, RELATIONS),
+        (f"{INTELLIGENCE}//", {"parts": [{"purpose": "mail"}]}, 403, CONSUMERS),
+        (f"{ANY}//", {"category": "bar", "parts": [{"purpose": "mail"}], "ids": ["c"]}, 200, ""),
+        (f"{ANY}/categories/", {"category": "bar"}, 403, "categories is hidden"),
+        (f"{ANY}/consent,categories,consumer_id/", {"limit": 3}, 200, ""),
+        (f"{ANY}/consent/", {"parts": [{"purpose": "mail"}]}, 403, "consent is hidden"),
+        (f"{ANY}/consumer_id/", {"ids": ["c"]}, 403, "consumer_id is hidden"),
+        (f"{ANY}/rating/", {"ids": ["c"], "category": "bar"}, 200, ""),
+        (f"{INTELLIGENCE}//", [1], 422, ""),
+    ],
+)
+def test_what_a_body_declares_is_held_before_the_route_runs(
+    bearer: str, body: Any, status: int, word: str
+) -> None:
+    app = FastAPI()
+    secure(app, Access(tokens=Bearers()))
+
+    @app.post("/v1/chosen")
+    @needs(INTELLIGENCE)
+    def chosen(body: Chosen) -> dict[str, int]:
+        return {"limit": body.limit}
+
+    async def answer() -> httpx.Response:
+        headers = {"Authorization": f"Bearer {bearer}"}
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://kith", headers=headers) as client:
+            return await client.post("/v1/chosen", json=body)
+
+    found = asyncio.run(answer())
+    assert (found.status_code, word in found.text) == (status, True), found.text
+
+
+@pytest.mark.parametrize(
+    ("member", "scope"), [({"purpose": "mail"}, CONSUMERS), ({"category": "bar"}, RELATIONS)], ids=str
+)
+def test_a_campaign_is_chosen_by_what_the_caller_may_read(member: dict[str, str], scope: str) -> None:
+    async def answer(scopes: set[str]) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {','.join(sorted(scopes))}"}
+        transport = httpx.ASGITransport(APPS["intelligence"], raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://kith", headers=headers) as client:
+            return await client.post("/v1/campaigns", json={"consumer_ids": ["c"], **member})
+
+    refused = asyncio.run(answer({INTELLIGENCE}))
+    assert (refused.status_code, scope in refused.text) == (403, True), refused.text
+    assert asyncio.run(answer({INTELLIGENCE, scope})).status_code not in (401, 403)

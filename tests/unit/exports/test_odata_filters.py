@@ -14,6 +14,7 @@ from lxml import etree
 from services.exports.datasets import DATASETS
 from services.exports.odata.answers import Resource, resource_of, style_of
 from services.exports.odata.errors import ODataError
+from services.exports.odata.expressions import NOTHING
 from services.exports.odata.filters import literal, parse
 from services.exports.odata.metadata import SETS, metadata
 from services.exports.odata.mongo import Translator, after
@@ -30,6 +31,14 @@ A, B, C = Property("a"), Property("b"), Property("c")
 def translated(dataset: str, text: str) -> Any:
     columns = DATASETS[dataset].visible(personal=False)
     return Translator(DATASETS[dataset], columns, "default").condition(parse(text))
+
+
+def tried(dataset: str, text: str) -> tuple[Any, int]:
+    """The condition, or None, and the status of the answer."""
+    try:
+        return translated(dataset, text), 200
+    except ODataError as refused:
+        return None, refused.status
 
 
 @pytest.mark.parametrize(
@@ -77,6 +86,12 @@ def test_expressions(text: str, term: Any) -> None:
         ("a eq \0", 400),
         ("(" * 50 + "a" + ")" * 50, 400),
         ("not " * 50 + "a", 400),
+        ("trim(" * 100 + "a" + ")" * 100 + " eq 'x'", 400),
+        ("trim(" * 900 + "a", 400),
+        ("date(date(" * 30 + "a" + "))" * 30 + " eq null", 400),
+        ("a gt 0001-01-01T00:00:00+14:00", 400),
+        ("a lt 9999-12-31T23:59:59-14:00", 400),
+        ("year(9999-12-31T23:59:59-14:00) eq 9999", 400),
         ("a eq 1 or " * 2000 + "a eq 1", 400),
         ("a add 1 eq 2", 501),
         ("substringof('x',a)", 501),
@@ -139,7 +154,8 @@ def test_conditions(dataset: str, text: str, wanted: Any) -> None:
         ("relations", "time ge 2026-01-01", 400),
         ("relations", "kind", 400),
         ("relations", "contains(amount,'1')", 400),
-        ("relations", "contains(kind,5)", 501),
+        ("relations", "contains(kind,5)", 400),
+        ("relations", "contains(kind,currency)", 501),
         ("relations", "traits eq 'x'", 501),
         ("relationships", "amount gt 5", 501),
         ("relations", "length(id) gt 3", 501),
@@ -150,6 +166,125 @@ def test_what_cannot_be_asked_of_a_dataset(dataset: str, text: str, status: int)
     with pytest.raises(ODataError) as refused:
         translated(dataset, text)
     assert refused.value.status == status
+
+
+#: Kind → terms of that kind over relations, all of which are supported in comparisons.
+TERMS = {
+    "text": ["kind", "currency", "'a'", "trim(kind)", "trim('a ')", "event_source"],
+    "number": ["amount", "rating", "5", "-1.5", "year(time)", "length(kind)", "hour(2026-05-01T00:00:00Z)"],
+    "time": ["time", "2026-05-01T00:00:00Z"],
+    "date": ["2026-05-01", "date(time)", "date(date(time))", "date(2026-05-01T00:00:00Z)"],
+    "boolean": ["true", "false"],
+    "null": ["null"],
+}
+LITERALS = {"text": "'a'", "number": "5", "time": "2026-05-01T00:00:00Z", "date": "2026-05-01", "boolean": "true"}
+OPERATORS = st.sampled_from(["eq", "ne", "gt", "ge", "lt", "le"])
+FUNCTIONS_OF = {"text": ["length({}) gt 1", "contains({},'a')", "tolower({}) eq 'a'"]}
+FUNCTIONS_OF |= {kind: ["year({}) eq 1", "date({}) eq 2026-05-01"] for kind in ("time", "date")}
+KINDS = st.sampled_from(list(LITERALS))
+
+
+def term_of(draw: st.DrawFn, kind: str) -> str:
+    return draw(st.sampled_from(TERMS[kind]))
+
+
+@st.composite
+def conditions(draw: st.DrawFn, fits: bool) -> str:
+    """A condition whose parts fit together, or one of whose parts does not."""
+    kind = draw(KINDS)
+    other = draw(st.just(kind) | st.just("null") if fits else KINDS.filter(lambda each: each != kind))
+    match draw(st.sampled_from(["compare", "in", "function", "truth"])):
+        case "compare":
+            pair = draw(st.permutations([term_of(draw, kind), term_of(draw, other)]))
+            return f"{pair[0]} {draw(OPERATORS)} {pair[1]}"
+        case "in":
+            values = draw(st.permutations([LITERALS[kind], LITERALS.get(other, "null")]))
+            return f"{term_of(draw, kind)} in ({','.join(values)})"
+        case "function":
+            takes = draw(st.sampled_from(list(FUNCTIONS_OF)))
+            suiting = {takes, "null"} | ({"time", "date"} if takes in ("time", "date") else set())
+            given_kind = draw(st.sampled_from([each for each in TERMS if (each in suiting) == fits]))
+            return draw(st.sampled_from(FUNCTIONS_OF[takes])).format(term_of(draw, given_kind))
+    return "true" if fits else term_of(draw, draw(KINDS.filter(lambda each: each != "boolean")))
+
+
+@given(conditions(fits=True), conditions(fits=True), st.sampled_from(["{} and {}", "not ({}) or {}"]))
+def test_what_fits_together_is_translated(one: str, other: str, form: str) -> None:
+    translated("relations", form.format(one, other))
+
+
+@given(conditions(fits=False), conditions(fits=True), st.sampled_from(["{}", "{} and {}", "not (({}) or {})"]))
+def test_what_does_not_fit_together_is_refused(one: str, other: str, form: str) -> None:
+    with pytest.raises(ODataError) as refused:
+        translated("relations", form.format(one, other))
+    assert (refused.value.status, refused.value.target) == (400, "$filter")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "year(time) lt '2026'",
+        "date(time) gt 5",
+        "date(time) ge 2026-01-01T00:00:00Z",
+        "amount lt kind",
+        "length(kind) lt 'a'",
+        "tolower(kind) gt 5",
+        "year(time) in (2026,'2027')",
+        "contains(kind,'a') eq 5",
+        "year(time) eq true",
+        "trim(amount) eq '5'",
+        "5 and true",
+        "not 5",
+        "length(kind)",
+        "5",
+    ],
+)
+def test_two_kinds_are_not_compared(text: str) -> None:
+    with pytest.raises(ODataError) as refused:
+        translated("relations", text)
+    assert refused.value.status == 400
+
+
+def test_two_kinds_are_named() -> None:
+    message = r"year\(…\) is a number, and '2026' is a text: they cannot be compared"
+    with pytest.raises(ODataError, match=message):
+        translated("relations", "year(time) lt '2026'")
+
+
+@pytest.mark.parametrize("function", ["tolower({}) eq '{}'", "contains(kind,'{1}')", "contains(toupper({}),'{}')"])
+def test_a_text_that_makes_too_long_a_pattern_is_refused(function: str) -> None:
+    """MongoDB takes patterns of 32 KB."""
+    for letter in ("a", "K", ".", "\N{GRINNING FACE}"):
+        found, status = tried("relations", function.format("kind", letter * 7_900))
+        assert status == 501 or len(str(found).encode()) < 33_000
+
+
+def depth_of(document: Any) -> int:
+    parts = document.values() if isinstance(document, dict) else document if isinstance(document, list) else ()
+    return 1 + max(map(depth_of, parts), default=0)
+
+
+@pytest.mark.parametrize(
+    ("head", "middle", "tail"),
+    [
+        ("trim(", "kind", ")"),
+        ("not ", "true", ""),
+        ("not (", "true", ")"),
+        ("true and (true or (", "true", "))"),
+        ("(", "true", ")"),
+    ],
+)
+def test_no_condition_is_deeper_than_mongodb_takes(head: str, middle: str, tail: str) -> None:
+    """200 levels."""
+    for times in range(1, 45):
+        text = head * times + middle + tail * times
+        found, status = tried("relations", f"length({text}) gt 5" if "trim" in head else text)
+        assert depth_of(found) < 120 if status == 200 else (status == 400 and times > 12)
+
+
+def test_no_id_is_null() -> None:
+    assert translated("relations", "id eq null") == NOTHING
+    assert translated("relations", "id ne null") == {}
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.importer import csv_rows
-from services.importer.csv_rows import Cells, Dialect, Refused, fit, read_csv
+from services.importer.csv_rows import Cells, Dialect, Refused, read_csv
+from services.importer.csv_widths import Whole, Widths, fit, whole_rows
 from services.importer.mapping import MappingError
-from tests.support.importer import Recorder, imported, rejected, visits
+from tests.support.importer import Recorder, imported, rejected, visits, write_mapping
 
 MARKS = ['"', '""', '"\n', "\n", "\r\n", ";", "x"]
 WORDS = st.text(alphabet='ab "\n;,\u00e9', max_size=6)
@@ -81,6 +82,8 @@ def test_each_line_is_in_one_row_and_no_row_is_made_of_two(
     for _ in range(data.draw(st.integers(0, 3))):
         at = data.draw(st.integers(0, len(text)))
         gone = data.draw(st.integers(0, 2))
+        # Of a row without its delimiters, nothing can say that it was one.
+        gone = 0 if ";" in text[at : at + gone] else gone
         text = text[:at] + data.draw(st.sampled_from(["", *MARKS])) + text[at + gone :]
     text = text[: data.draw(st.integers(len(text) // 2, len(text)))]
     found = read(text)
@@ -222,3 +225,118 @@ def test_a_missing_or_an_extra_empty_last_cell_is_fine(cells: list[str], found: 
 def test_columns_without_a_name_need_no_cell() -> None:
     assert fit(["a"], ("x", "", ""), frozenset({"x"})) == ["a", "", ""]
     assert fit(["a", "b", "c"], ("x", "", ""), frozenset({"x"})) == ["a", "b", "c"]
+
+
+COLUMNS = ("no", "day", "who", "where", "note")
+NEEDED = frozenset(COLUMNS[:4])
+PLAIN = st.text(alphabet="ab 1", max_size=3)
+
+
+@settings(max_examples=300)
+@given(st.data(), st.integers(2, 8), st.sampled_from(["\n", "\r\n"]), st.sampled_from(["\n", "\r", "\r\n"]))
+def test_a_lost_or_stray_delimiter_or_line_break_merges_and_cuts_no_row(
+    data: st.DataObject, count: int, ending: str, stray: str
+) -> None:
+    """Wherever it is. The last column may be left out, and the one before it may be empty."""
+    rows = [
+        [f"r{n}", f"d{n}", f"c{n}{data.draw(PLAIN)}".strip(), data.draw(st.just("") | PLAIN), data.draw(PLAIN)]
+        for n in range(count)
+    ]
+    lines = [";".join(row) for row in rows]
+    text = ending.join([*lines, ""])
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(st.sampled_from([";", stray])) + text[at:]
+    else:
+        marks = [at for at, sign in enumerate(text) if sign == ";" or text.startswith(ending, at)]
+        at = data.draw(st.sampled_from(marks))
+        text = text[:at] + text[at + (1 if text[at] == ";" else len(ending)) :]
+    found = whole_rows(read(text), Widths(COLUMNS, NEEDED - {"where"}))
+    accepted = [one.cells for one in found if isinstance(one, Whole)]
+    assert [cells for cells in accepted if cells not in rows] == []
+    assert len(accepted) >= count - 3
+
+
+ORDERS = """no;date;customer;shop;note
+t0;2026-03-01;c0;s0;call 0
+t1;2026-03-01;c1;s1call 1
+t2;2026-03-02;c2s1;call 2
+t3;2026-03-03;c3;s3;call 3
+t4;2026-03-04;c4;s4;ca\rll 4
+t5;2026-03-05;c5;s5;
+t6;2026-03-06;c;6;s6;
+t7;2026-03-07;c7;s7;call 7
+"""
+
+
+def orders(folder: Path, text: str, options: str = "") -> Path:
+    (folder / "o.csv").write_bytes(text.encode())
+    return write_mapping(
+        folder,
+        f"""[[source]]
+path = "o.csv"
+type = "relation.recorded"
+time = 2025-03-01T00:00:00Z
+delimiter = ";"
+{options}
+[source.fields]
+relation_id = "no"
+kind = {{ const = "visit" }}
+consumer_id = "customer"
+provider_id = "shop"
+text = "note"
+""",
+    )
+
+
+def test_a_lost_delimiter_is_no_empty_last_cell(tmp_path: Path) -> None:
+    mapping = orders(tmp_path, ORDERS)
+    report = imported(mapping, recorder := Recorder())
+    assert [one["data"]["relation_id"] for one in recorder.events()] == ["t0", "t3", "t7"]
+    assert (report.read, report.rejected) == (9, 6)
+    assert [(one["number"], one["detail"].partition(";")[0]) for one in rejected(mapping)] == [
+        (3, "has 4 columns instead of 5: its last cell or a delimiter is missing"),
+        (4, "has 4 columns instead of 5: its last cell or a delimiter is missing"),
+        (6, "may go on in line 7, which is no row of its own"),
+        (7, "has 1 columns instead of 5"),
+        (8, "may begin in line 7, which is no row of its own"),
+        (9, "has 6 columns instead of 5: a delimiter may be too many"),
+    ]
+    assert "short_rows = true" in rejected(mapping)[0]["detail"]
+
+
+def test_a_mapping_may_say_that_rows_are_short(tmp_path: Path) -> None:
+    text = "no;date;customer;shop;note\nt1;d;c1;s1\nt2;d;c2;s2;call\nt3;d;c3;s3;call;;\nt4;d;c4\n"
+    assert imported(orders(tmp_path, text)).accepted == 1
+    report = imported(orders(tmp_path, text, "short_rows = true"))
+    assert (report.accepted, report.rejected) == (3, 1)
+    assert report.sources[0].notes == ['1 rows lack their last cell ("note"), which was read as empty']
+
+
+@pytest.mark.parametrize(
+    ("rows", "accepted"),
+    [
+        (["t{n};d;c;s"] * 4, 4),
+        (["t{n};d;c;s;"] * 4, 4),
+        (["t{n};d;c;s;;"] * 4, 4),
+        # Excel leaves the cells of empty columns out, sixteen rows at a time.
+        (["t{n};d;c;s;"] * 15 + ["t{n};d;c;s"] * 16, 31),
+        (["t{n};d;c;s;x"] * 15 + ["t{n};d;c;s"] * 16, 15),
+        (["t{n};d;c;s;"] * 15 + ["t{n};d;c;s"] * 16 + ["t{n};dc;s;"], 31),
+        (["t{n};d;c;s;x;"] * 15 + ["t{n};dc;s;x;"], 15),
+        (["t{n};d;c;s;x;"] * 8 + ["t{n};d;c;s;x"] * 8, 16),
+    ],
+)
+def test_what_all_rows_leave_out_or_append_is_the_habit_of_the_file(
+    tmp_path: Path, rows: list[str], accepted: int
+) -> None:
+    text = "\n".join(["no;date;customer;shop;note", *(row.format(n=n) for n, row in enumerate(rows)), ""])
+    assert imported(orders(tmp_path, text)).accepted == accepted
+
+
+def test_habits_are_seen_far_into_a_file_and_forgotten_by_none(tmp_path: Path) -> None:
+    rows = [f"t{n};d;c;s;x" for n in range(5_000)]
+    for n in (0, 2_500, 4_999):
+        rows[n] = f"t{n};d;c;sx"
+    report = imported(orders(tmp_path, "\n".join(["no;date;customer;shop;note", *rows, ""])))
+    assert (report.accepted, report.rejected) == (4_997, 3)

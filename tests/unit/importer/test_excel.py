@@ -47,11 +47,33 @@ def test_habits_of_spreadsheets_are_fine(tmp_path: Path, text: str, options: str
 
 
 def test_a_missing_last_cell_is_pointed_out(tmp_path: Path) -> None:
-    (tmp_path / "v.csv").write_text("who,where,stars\nc,p\nd,p,5\nd\n")
+    (tmp_path / "v.csv").write_text("who,where,stars\nc,p\nd,p\ne,p\n")
     mapping = visits(tmp_path, "v.csv", fields='rating = "stars"')
     report = imported(mapping)
-    assert (report.accepted, report.rejected) == (2, 1)
-    assert report.sources[0].notes == ['1 rows lack their last cell ("stars"), which was read as empty']
+    assert (report.accepted, report.rejected) == (3, 0)
+    assert report.sources[0].notes == ['3 rows lack their last cell ("stars"), which was read as empty']
+
+
+def test_a_text_that_programs_write_as_a_formula_is_read_as_excel_shows_it(tmp_path: Path) -> None:
+    rows = [
+        '="00123";="p1"',
+        '"=""00124""";"=""p;2"""',
+        '="0;5";p',
+        '="";p',
+        '="a"b;p',
+        'a="b";p',
+        '="a;p',
+        "==a;p",
+    ]
+    (tmp_path / "v.csv").write_text("\n".join(["who;where", *rows, ""]))
+    mapping = visits(tmp_path, "v.csv", 'delimiter = ";"')
+    assert pairs(mapping) == [("00123", "p1"), ("00124", "p;2"), ("0;5", "p"), ("==a", "p")]
+    assert [(one["number"], one["reason"]) for one in rejected(mapping)] == [
+        (5, "invalid"),
+        (6, "quotes"),
+        (7, "quotes"),
+        (8, "quotes"),
+    ]
 
 
 def test_a_separator_that_the_mapping_contradicts_is_an_error(tmp_path: Path) -> None:

@@ -114,7 +114,9 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> No
 
 
 def test_bad_rows_are_written_down_and_the_others_pass(tmp_path: Path) -> None:
-    content = b'who,where,stars\nc1,p1,5\nc2\nc3,p3,many\n,p4,1\nc\xe95,p5,1\n"c\n6",p6,1\nc7,p7,101\nc8,p8,8\n'
+    content = (
+        b'who,where,stars\nc1,p1,5\nc2,p2,1,x\nc3,p3,many\n,p4,1\nc\xe95,p5,1\n"c\n6",p6,1\nc7,p7,101\nc8,p8,8\n'
+    )
     (tmp_path / "v.csv").write_bytes(content)
     mapping = visits(tmp_path, "v.csv", fields='rating = "stars"')
     recorder = Recorder()
@@ -130,7 +132,7 @@ def test_bad_rows_are_written_down_and_the_others_pass(tmp_path: Path) -> None:
         (8, "invalid", "data.consumer_id"),
         (9, "invalid", "data.rating"),
     ]
-    assert [one["detail"] for one in bad[:2]] == ["has 1 columns instead of 3", "is not a number (column stars)"]
+    assert [one["detail"] for one in bad[:2]] == ["has 4 columns instead of 3", "is not a number (column stars)"]
     assert bad[2]["detail"] == "is required"
     assert bad[1]["row"] == {"who": "c3", "where": "p3", "stars": "many"}
     assert bad[3]["row"]["who"] == "c\\xe95"
@@ -265,8 +267,8 @@ def test_lists_from_another_file_by_a_key_of_another_name(tmp_path: Path) -> Non
 
 def test_a_bad_row_of_another_file_ends_the_import(tmp_path: Path) -> None:
     (tmp_path / "v.csv").write_text("who,where\nc1,p1\n")
-    (tmp_path / "tags.csv").write_text("id,tag\nc1,a\nc1\n")
+    (tmp_path / "tags.csv").write_text("id,tag\nc1,a\nc1,b,c\n")
     recorder = Recorder()
-    with pytest.raises(MappingError, match=r"tags\.csv: row 3: has 1 columns instead of 2"):
+    with pytest.raises(MappingError, match=r"tags\.csv: row 3: has 3 columns instead of 2"):
         imported(visits(tmp_path, "v.csv", COLLECT, 'traits.tags = { collect = "tags" }'), recorder)
     assert recorder.messages == []

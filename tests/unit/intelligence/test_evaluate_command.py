@@ -61,7 +61,8 @@ def test_a_model_is_learned_from_files(tmp_path: Path) -> None:
         ("consumer,shop\na,b\n", "has no column provider"),
         ("consumer,provider\n", "has no row below its header"),
         ("consumer,provider\na,b\n,b\n", "line 3: consumer is empty"),
-        ("consumer,provider\na,b\na\n", "line 3 has 1 columns instead of 2"),
+        ("consumer,provider\na,b\na\n", "line 2 may go on in line 3, which is no row of its own"),
+        ("consumer,provider,kind\na,b,c\na,bc\n", "line 3 has 2 columns instead of 3: its last cell or a delim"),
         ("consumer,provider\na,b,c\n", "line 2 has 3 columns instead of 2"),
         ("consumer,provider,time\na,b,yesterday\n", "line 2: time must be a day such as"),
         ("consumer,provider,time\na,b,\na,c,2026-01-01\n", "1 of 2 relations have no time"),
@@ -111,16 +112,19 @@ def test_spellings_of_an_id_are_one_id(tmp_path: Path) -> None:
         read_profiles(file)
 
 
-def test_files_of_spreadsheets_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("last", "kinds"),
+    [("", ("relation",)), (",", ("relation",)), (",visit", ("visit",)), (",visit,,", ("visit",))],
+)
+def test_files_of_spreadsheets_are_read(tmp_path: Path, last: str, kinds: tuple[str, ...]) -> None:
     """Without empty last cells, or with more of them, and with line breaks in cells that nothing reads."""
     file = tmp_path / "relations.csv"
-    file.write_text(
-        'consumer,provider,note,kind\r\na,b,"one\r\ntwo",visit\r\nc,"d, ""e""",,\r\nf,g,x\r\nh,i,,,,\r\n'
-    )
+    rows = ["consumer,provider,note,kind", 'a,b,"one\r\ntwo"' + last, 'c,"d, ""e""",x' + last, "f,g,x" + last, ""]
+    file.write_bytes("\r\n".join(rows).encode())
     found = read_relations(file)
-    assert found.consumer_ids == ("a", "c", "f", "h")
-    assert found.provider_ids == ("b", 'd, "e"', "g", "i")
-    assert found.kind_names == ("relation", "visit")
+    assert found.consumer_ids == ("a", "c", "f")
+    assert found.provider_ids == ("b", 'd, "e"', "g")
+    assert found.kind_names == kinds
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_a_model_is_what_its_document_says(taught: Lesson) -> None:
 def test_terms_add_up_to_the_score_and_chances_to_one(taught: Lesson) -> None:
     relations, profiles = town()
     graph = Relations.of(relations).graph()
-    recommender = Recommender(taught.model, graph, profiles, {})
+    recommender = Recommender(taught.model, graph, profiles)
     for consumer in ("c00", "c07"):
         ranking = recommender.recommend(consumer, Question(MONTH, limit=100, reasons=100))
         assert isinstance(ranking, LearnedRanking)
@@ -126,7 +126,7 @@ def test_terms_add_up_to_the_score_and_chances_to_one(taught: Lesson) -> None:
 def test_the_walk_answers_where_the_model_cannot(taught: Lesson) -> None:
     relations, profiles = town()
     graph = Relations.of(relations).graph()
-    recommender = Recommender(taught.model, graph, profiles, {})
+    recommender = Recommender(taught.model, graph, profiles)
     for id, question in (("nobody", Question(MONTH)), ("c00", Question(MONTH, known=True))):
         assert isinstance(recommender.recommend(id, question), Ranking)
     graph.put("new", "p00", {"visit": {MONTH: {"count": 1}}})
@@ -145,7 +145,7 @@ def test_what_is_not_known_counts_as_average(taught: Lesson) -> None:
     relations, profiles = town()
     graph = Relations.of(relations).graph()
     without = replace(profiles, provider_places={id: profiles.provider_places[id] for id in ("p00", "p01")})
-    features = Features(graph, without, taught.model.question(MONTH, {}))
+    features = Features(graph, without, taught.model.question(MONTH))
     found = features.of("c00")
     assert found is not None
     points = taught.model.points(features.names, found[0])
@@ -153,7 +153,7 @@ def test_what_is_not_known_counts_as_average(taught: Lesson) -> None:
     number = graph.names["provider"].find("p05")
     assert points[number, column] == 0
     assert np.isfinite(points).all()
-    bare = Features(graph, Profiles(), taught.model.question(MONTH, {}))
+    bare = Features(graph, Profiles(), taught.model.question(MONTH))
     assert bare.names == ("walk", "alike", "popularity")
     found = bare.of("c00")
     assert found is not None
@@ -174,3 +174,19 @@ def test_too_few_consumers_are_an_error() -> None:
     relations, profiles = town(consumers=10)
     with pytest.raises(TooFew, match="10 consumers have at least three providers; learning needs 30"):
         learn(Relations.of(relations), profiles)
+
+
+def test_a_model_answers_with_the_weights_that_it_was_learned_by() -> None:
+    relations, profiles = town()
+    kinds = ("purchase", "view")
+    mixed = Relations.of(each._replace(kind=kinds[at % 2]) for at, each in enumerate(relations))
+    weights = {"purchase": 50.0, "view": 0.01}
+    plain, weighed = (learn(mixed, profiles, each, draws=1) for each in ({}, weights))
+    assert weighed.model.kind_weights == weights
+    assert weighed.model.weights != plain.model.weights
+    document = json.loads(json.dumps(weighed.model.document()))
+    assert Model.of(document) == weighed.model
+    assert Model.of(document).question(MONTH).weights == weights
+    # One of before was learned with all kinds alike, and answers so.
+    del document["kind_weights"]
+    assert Model.of(document).question(MONTH).weights == {}

@@ -2,14 +2,17 @@
 
 import math
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
+from fastapi.testclient import TestClient
 
+from services.intelligence.api import create_app
 from services.intelligence.parameters import PairQuery, RecommendQuery, SimilarQuery
 from services.intelligence.questions import NotGranted
 from shared.http.caller import INTELLIGENCE_READ, RELATIONS_READ, Caller
 from shared.http.parameters import BadParameter
-from tests.support.builders import MemoryKith, event, recorded
+from tests.support.builders import OPEN, MemoryKith, event, recorded
 from tests.support.intelligence import MemoryIntelligence
 
 EVERYTHING = Caller("default", frozenset({INTELLIGENCE_READ, RELATIONS_READ}))
@@ -93,7 +96,8 @@ def test_an_unknown_id_has_no_answer_the_reason_and_the_popular_ones(service: Me
     found = service.questions.recommend(EVERYTHING, "consumer", "nobody", RecommendQuery(consumer_id="nobody"))
     assert (found["items"], found["lack"]) == ([], "unknown")
     assert found["reason"] == "nobody with this id has a relationship"
-    assert found["popular"][0]["relationships"] >= found["popular"][-1]["relationships"]
+    scores = [item["score"] for item in found["popular"]]
+    assert scores == sorted(scores, reverse=True)
     pair = service.questions.affinity(EVERYTHING, "nobody", "p0", PairQuery())
     assert (pair["score"], pair["lack"]) == (None, "unknown")
 
@@ -158,3 +162,77 @@ def test_the_same_as_of_gives_the_same_answer(service: MemoryIntelligence) -> No
 def test_weights_that_cannot_be_are_refused(weights: str) -> None:
     with pytest.raises(ValueError, match="weights"):
         RecommendQuery(consumer_id="c1", weights=weights)
+
+
+def test_no_number_of_consumers_below_five_is_shown() -> None:
+    """Of any provider, wherever its relationships are counted; those of a consumer are no consumers."""
+    kith = MemoryKith(slice_events=200)
+    pairs = [(f"c{c}", f"p{p}") for p in range(6) for c in range(p + 1)]
+    facts = [
+        recorded(f"e{c}-{p}", "2026-10-01T00:00:00Z", f"r{c}-{p}", consumer_id=c, provider_id=p) for c, p in pairs
+    ]
+    kith.publish(facts)
+    kith.drain()
+    small = MemoryIntelligence(kith)
+    small.follow()
+    asked: list[Any] = [
+        small.questions.recommend(EVERYTHING, "consumer", "c5", RecommendQuery(consumer_id="c5")),
+        small.questions.recommend(EVERYTHING, "consumer", "nobody", RecommendQuery(consumer_id="nobody")),
+        small.questions.recommend(EVERYTHING, "consumer", "c5", RecommendQuery(consumer_id="c5", known=True)),
+        small.questions.similar(EVERYTHING, "provider", "p5", SimilarQuery(provider_id="p5")),
+    ]
+    numbers = {
+        item["provider_id"]: (item["relationships"], item["score"])
+        for found in asked
+        for item in [*found["items"], *found.get("popular", ())]
+    }
+    assert {id: relationships for id, (relationships, _) in numbers.items()} == {
+        **{f"p{p}": "few" for p in range(4)},
+        "p4": 5,
+        "p5": 6,
+    }
+    assert [each["score"] for each in asked[1]["popular"]] == [6, 5, 0, 0, 0, 0]
+    of_consumers = RecommendQuery(provider_id="p0")
+    found = small.questions.recommend(EVERYTHING, "provider", "p0", of_consumers)
+    assert {item["consumer_id"]: item["relationships"] for item in found["items"]} == {
+        f"c{c}": 6 - c for c in range(1, 6)
+    }
+    unused = cast(Any, None)
+    app = create_app(small.questions, unused, unused, unused, list, access=OPEN)
+    with TestClient(app, headers={"Kith-Tenant": "default"}) as client:
+        central = client.get("/v1/central?by=degree").json()["items"]
+        around = client.get("/v1/neighbours/consumer/c0").json()["nodes"]
+    for nodes in (central, [node for node in around if node["side"] == "provider"]):
+        assert {node["id"]: node["relationships"] for node in nodes} == {
+            id: relationships for id, (relationships, _) in numbers.items()
+        }
+
+
+def test_how_many_had_a_score_depends_neither_on_the_limit_nor_on_who_is_left_out(
+    service: MemoryIntelligence,
+) -> None:
+    ask = service.questions
+    for n in range(12):
+        id = f"c{n}"
+        of = [
+            ask.recommend(EVERYTHING, "consumer", id, RecommendQuery(consumer_id=id, limit=limit))
+            for limit in (1, 2, 100)
+        ]
+        assert {found["candidates"] for found in of} == {len(of[-1]["items"])}, "closed ones are none"
+
+    def of_provider(purpose: str | None, limit: int) -> Any:
+        query = RecommendQuery(provider_id="p0", purpose=purpose, limit=limit)
+        return ask.recommend(EVERYTHING, "provider", "p0", query)
+
+    def like_consumer(purpose: str | None, limit: int) -> Any:
+        query = SimilarQuery(consumer_id="c1", purpose=purpose, limit=limit)
+        return ask.similar(EVERYTHING, "consumer", "c1", query)
+
+    for answers in (of_provider, like_consumer):
+        everybody = len(answers(None, 100)["items"])
+        assert everybody > 2
+        found = [answers(purpose, limit) for purpose in (None, "mail") for limit in (1, 2, 100)]
+        assert {each["candidates"] for each in found} == {everybody}
+    bound = replace(EVERYTHING, purpose="mail")
+    told = ask.recommend(bound, "provider", "p0", RecommendQuery(provider_id="p0", purpose="mail"))
+    assert told["candidates"] is None

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -269,4 +270,11 @@ def test_what_needs_attention_is_said_and_nothing_else() -> None:
         "! worker host/2 of relations was last seen 60 s ago with 1 partitions, 8 behind",
         "! relations: 8 messages wait and none was stored for 10 s",
         "! 1 dead letter is open (1 invalid): kith dead-letters list",
+    ]
+
+
+def test_a_sink_that_nobody_runs_any_more_is_what_erasures_wait_for() -> None:
+    left = replace(partition(0, "host/2", stored=1, end=9), service="rabbitmq")
+    assert "! worker host/2 of rabbitmq has left with 1 partitions, 8 behind; erasures wait for it" in [
+        line.plain for line in attention(status(left), [])
     ]

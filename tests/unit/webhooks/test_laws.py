@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.webhooks.body import body_of
 from services.webhooks.deliveries import DELIVERIES, ENDPOINTS, FEEDS, LANES, delivery
-from services.webhooks.projection import WebhooksProjection
+from services.webhooks.projection import MOST_ENDPOINTS, WebhooksProjection
 from services.webhooks.schema import COLLECTIONS
 from services.webhooks.subscription import matches
 from shared.access.apps.schema import APPS
@@ -229,3 +229,12 @@ def test_a_filter_does_not_search_what_is_hidden_from_its_application_by_now() -
         world.publish("t1", "purchase")
         world.fold()
     assert [each["change"]["data"]["relation_id"] for each in world.queue("a")] == ["r1", "r3"]
+
+
+def test_no_endpoint_is_left_out_where_there_are_more_than_there_may_be() -> None:
+    world = World([])
+    for number in range(MOST_ENDPOINTS + 3):
+        world.endpoint(f"e{number:03}")
+    world.publish("t1", "view")
+    world.fold()
+    assert len(world.store.collections[DELIVERIES]) == MOST_ENDPOINTS + 3
