@@ -432,6 +432,22 @@ def test_a_full_queue_becomes_a_cursor(world: World, there: Receiver, monkeypatc
     assert all(there.ids.count(id) == 1 for id in more)
 
 
+def test_a_feed_that_has_no_time_for_a_filter_goes_on_where_it_has_ended(
+    world: World, there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.webhooks.feed.FILTER_WORK", 1)
+    made = world.create(there.url, filter="data.after.kind == 'purchase'")
+    world.endpoints.disable(made.endpoint)
+    ids, _ = world.publish(*[f"c{n}" for n in range(6)], kind="purchase"), world.publish("other")
+    ids += world.publish("last", kind="purchase")
+    world.fold()
+    world.endpoints.enable(world.state(made))
+    with world.sending():
+        wait_for("all", arrived(there, ids))
+        wait_for("an empty queue", lambda: world.queued() == 0)
+    assert sorted(there.ids) == sorted(ids)
+
+
 def test_what_is_left_of_a_deleted_endpoint_goes(world: World, there: Receiver) -> None:
     made = world.create(there.url)
     world.publish("ada")
