@@ -5,6 +5,7 @@ import sys
 from contextlib import closing, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.observability.terminal import printable, printable_lines
-from shared.service.launch import read_settings
+from shared.service.launch import read_settings, settings_from
 
 if TYPE_CHECKING:
     from services.importer.run import Report
@@ -76,7 +77,9 @@ def import_command(
         _init(mapping)
         return
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
-    settings = read_settings()
+    # A dry run talks to no stack.
+    with settings_from(dict) if dry_run else nullcontext():
+        settings = read_settings()
     moment = _moment(as_of)
     if not dry_run:
         require(settings, "kafka", *(("mongo", "master_key") if settings.encryption == "on" else ()))
@@ -106,7 +109,10 @@ def _init(path: Path) -> None:
     except ConfigurationError as error:
         typer.echo(f"kith import: {printable_lines(str(error))}", err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"Wrote {written}. Check the lines with # ?, then run:\nkith import {written} --dry-run")
+    name = printable(quote(str(written)))
+    typer.echo(
+        f"Wrote {printable(str(written))}. Check the lines with # ?, then run:\nkith import {name} --dry-run"
+    )
 
 
 def _moment(as_of: str | None) -> datetime | None:

@@ -92,9 +92,9 @@ class _Row:
                 if text.startswith(quote, at):
                     self.parts, self.began, self.size, at = [], len(self.lines), 0, at + 1
                     continue
-                end = text.find(delimiter, at)
+                end = text.find(delimiter, _text_formula(text, at, quote))
                 cell = text[at:] if end < 0 else text[at:end]
-                if quote in cell:
+                if quote in cell and _text_formula(cell, 0, quote) != len(cell):
                     self.wrong = "has a quotation mark in a cell that does not begin with one"
                     return True
                 self.cells.append(cell)
@@ -162,3 +162,11 @@ class _Row:
     def refused(self, detail: str) -> Iterator[Refused]:
         for number, line in enumerate(self.lines, self.first):
             yield Refused(number, detail, line)
+
+
+def _text_formula(text: str, at: int, quote: str) -> int:
+    """Where a cell like ="00123", which programs write for Excel, ends; ``at`` if there is none."""
+    if not text.startswith("=" + quote, at):
+        return at
+    end = text.find(quote, at + 2)
+    return at if end < 0 else end + 1

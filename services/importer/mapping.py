@@ -229,9 +229,17 @@ class Mapping(Table):
 def load(path: Path) -> Mapping:
     """The mapping in the TOML file at ``path``. Raises MappingError with the place and the fault."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse(path.read_text(encoding="utf-8"), path)
     except OSError as error:
         raise MappingError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise MappingError(f"{path}: is not TOML in UTF-8: {error}") from None
+
+
+def parse(text: str, path: Path) -> Mapping:
+    """The mapping that is the text of the file at ``path``. Raises MappingError as ``load`` does."""
+    try:
+        document = tomllib.loads(text)
     except ValueError as error:
         raise MappingError(f"{path}: is not TOML in UTF-8: {error}") from None
     defaults = document.get("defaults", {})

@@ -6,6 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from services.importer import guess
 from services.importer.files import File
 from services.importer.mapping import MappingError
@@ -29,7 +31,11 @@ class Table:
     @classmethod
     def read(cls, path: Path, options: dict[str, Any]) -> "Table":
         """Raises MappingError for one without columns, or that cannot be read."""
-        file = File.model_validate(options, context={"folder": path.parent})
+        try:
+            file = File.model_validate(options, context={"folder": path.parent})
+        except ValidationError:
+            # As of a table whose name is not text.
+            raise MappingError(f"{path}: has a table that no mapping could name") from None
         with open_rows(file) as opened:
             rows = [row.fields for row in islice(opened.rows, _SAMPLED) if isinstance(row, Row)]
             named = opened.columns

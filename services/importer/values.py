@@ -10,13 +10,14 @@ _FALSE = frozenset({"false", "f", "no", "n", "0", "off"})
 _INT64 = range(-(2**63), 2**63)
 # A spreadsheet's notation of a long number: 4.91701E+11. Digits are lost.
 _SHORTENED = re.compile(r"[+-]?(?:\d+[.,]\d+[eE][+-]?\d+|\d+[eE][+-]\d+)", re.ASCII)
-# A whole number that a program has stored as a float.
-_FLOAT = re.compile(r"[+-]?\d+\.0", re.ASCII)
+# A whole number that a program has stored as a float, or as an amount.
+_FLOAT = re.compile(r"[+-]?\d+[.,]0+", re.ASCII)
 #: The errors that spreadsheets write in place of a result, in English and German.
 ERRORS = frozenset(
     {"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!", "#CALC!", "#GETTING_DATA"}
     | {"#NV", "#BEZUG!", "#WERT!", "#ZAHL!", "#ÜBERLAUF!", "#KALK!"}
 )
+_TEXT_FORMULA = re.compile('="((?:[^"]|"")*)"')
 _NARROW = re.compile("#{3,}")
 
 SHORTENED = (
@@ -64,7 +65,7 @@ def to_id(value: Any) -> str:
     text = to_text(value)
     check_digits(text)
     if _FLOAT.fullmatch(text):
-        raise BadValue("is a whole number written with decimals, like 1234.0, which is not the id 1234")
+        raise BadValue("is a whole number written with decimals, like 1234.0 or 1234,00, which is not the id 1234")
     return text
 
 
@@ -72,6 +73,12 @@ def check_digits(value: Any) -> None:
     """Reject a number that a spreadsheet has shortened, as a telephone number with lost digits."""
     if isinstance(value, str) and _SHORTENED.fullmatch(value):
         raise BadValue(SHORTENED)
+
+
+def unwrapped(cell: str) -> str:
+    """The text of a cell that programs write as a formula, so that Excel leaves it as it is: 00123 of ="00123"."""
+    found = _TEXT_FORMULA.fullmatch(cell) if cell.startswith('="') else None
+    return cell if found is None else found[1].replace('""', '"')
 
 
 def check_result(text: str) -> None:

@@ -87,7 +87,11 @@ class Answers(BaseModel):
     items: Annotated[list[Answer], OrderedBy("score", *STRENGTH, "location", "categories")] = Field(
         description="Best first, equal ones by id."
     )
-    candidates: Count = Field(description="How many had a score.")
+    candidates: Annotated[int | None, DerivedFrom()] = Field(
+        description="How many had a score, whatever `limit` is and whether or not they have granted a `purpose`. "
+        "Null where the answers are consumers and the credential is bound to a purpose: for it there are no "
+        "others."
+    )
     lack: Annotated[Why | None, DerivedFrom()] = Field(
         None,
         description="Why there are no items. `unknown`: nobody with this id has a relationship (of the kind); "

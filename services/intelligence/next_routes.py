@@ -88,7 +88,9 @@ class NextCalls(BaseModel):
     items: Annotated[list[NextCall], OrderedByParameter("currency", _BY_CURRENCY)] = Field(
         description="Worth most first, equal ones by id."
     )
-    candidates: Count = Field(description="Consumers whose worth is above 0.")
+    candidates: Count = Field(
+        description="Consumers whose worth is above 0, whether or not they have granted a `purpose`."
+    )
     consumers: Count = Field(description="Consumers with a relation until the month.")
     repeaters: Count = Field(
         description="Those with relations in at least two months. The others are not listed: the model gives no "

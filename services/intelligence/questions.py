@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from services.intelligence.advisers import Advisers
+from services.intelligence.consented import Granted, first_granted
 from services.intelligence.engine.answers import Ranking
 from services.intelligence.engine.question import Question, Side, other
 from services.intelligence.engine.recommend import affinity, recommend
@@ -136,11 +137,7 @@ class Questions:
             recommender = self._advisers.recommender(caller.tenant, tenant, model)
             if recommender is None:
                 return None
-            if query.category is not None:
-                question = replace(question, among=tenant.of_category(query.category) - tenant.closed)
-            elif tenant.closed:
-                among = frozenset(tenant.graph.names["provider"].ids) - tenant.closed
-                question = replace(question, among=among)
+            question = _limited(tenant, question, query.category, closed=False)
             ranking = recommender.recommend(id, question)
             if not isinstance(ranking, LearnedRanking):
                 return None
@@ -175,48 +172,43 @@ class Questions:
         question = self.defaults.question(
             query, beta=query.beta, limit=query.limit, known=known, reasons=REASONS if query.explain else 0
         )
+
+        def asked(tenant: Tenant) -> Question:
+            if far == "consumer":
+                return question
+            return _limited(tenant, question, query.category, closed=known)
+
+        if far == "provider" or query.purpose is None:
+            with self.reading() as state:
+                tenant = state.known(caller.tenant)
+                limited = asked(tenant)
+                return self._shown(caller, state, tenant, rank(tenant, limited), side, far, id, limited)
+        chosen, left_out = self._chosen(caller.tenant, rank, question, query.purpose)
         with self.reading() as state:
             tenant = state.known(caller.tenant)
-            if query.category is not None:
-                question = replace(question, among=tenant.of_category(query.category))
-            ranking = rank(tenant, question)
-            purpose = query.purpose if far == "consumer" else None
-            unwanted = far == "provider" and not known and any(a.id in tenant.closed for a in ranking.answers)
-            if purpose is None and not unwanted:
-                return self._shown(caller, state, tenant, ranking, side, far, id, question)
-
-        def accepted(tenant: Tenant, ids: list[str]) -> set[str]:
-            if purpose is not None:
-                return self.source.granted(caller.tenant, ids, purpose)
-            return set(ids) - tenant.closed
-
-        chosen, left_out = self._chosen(caller.tenant, rank, question, accepted)
-        with self.reading() as state:
-            tenant = state.known(caller.tenant)
+            everybody = rank(tenant, replace(question, limit=0, reasons=0))
             ranking = rank(tenant, replace(question, among=chosen))
             if ranking.lack == "excluded" and caller.purpose is not None:
                 # For a credential that is bound to the purpose, nobody is missing.
                 ranking = replace(ranking, lack="unreached")
             document = self._shown(caller, state, tenant, ranking, side, far, id, question)
-        if purpose is None or caller.purpose is not None:
-            return document
-        return {**document, "left_out": left_out}
+        if caller.purpose is not None:
+            return {**document, "candidates": None}
+        # Of the walk: where it reaches nobody, the popular ones stand in.
+        found = everybody.candidates if everybody.basis == "walk" else 0
+        return {**document, "candidates": found, "left_out": left_out}
 
-    def _chosen(
-        self, name: str, rank: Rank, question: Question, accepted: Callable[[Tenant, list[str]], set[str]]
-    ) -> tuple[frozenset[str], bool]:
-        """The best ones that are accepted, and whether any are not."""
-        size = 2 * question.limit
-        while True:
+    def _chosen(self, name: str, rank: Rank, question: Question, purpose: str) -> tuple[frozenset[str], bool]:
+        """The best consumers who have granted a purpose, and whether any have not."""
+
+        def first(size: int) -> list[str]:
             with self.reading() as state:
-                tenant = state.known(name)
-                ranking = rank(tenant, replace(question, limit=size, reasons=0))
-            ids = [answer.id for answer in ranking.answers]
-            wanted = accepted(tenant, ids)
-            kept = [each for each in ids if each in wanted]
-            if len(kept) >= question.limit or len(ids) < size:
-                return frozenset(kept[: question.limit]), len(kept) < len(ids)
-            size *= 4
+                ranking = rank(state.known(name), replace(question, limit=size, reasons=0))
+            return [answer.id for answer in ranking.answers]
+
+        granted: Granted = lambda ids: self.source.granted(name, ids, purpose)  # noqa: E731
+        chosen, left_out = first_granted(first, granted, question.limit)
+        return frozenset(chosen), left_out
 
     def _shown(
         self,
@@ -235,6 +227,15 @@ class Questions:
             **presenter.ranking(ranking, far, id, withheld),
             "as_of": as_of(state.seen, question, "walk"),
         }
+
+
+def _limited(tenant: Tenant, question: Question, category: str | None, *, closed: bool) -> Question:
+    """The same for providers of a category alone, and without closed ones unless they are wanted."""
+    return replace(
+        question,
+        among=None if category is None else tenant.of_category(category),
+        without=frozenset() if closed else frozenset(tenant.closed),
+    )
 
 
 def _presenter(caller: Caller, tenant: Tenant, question: Question) -> Presenter:

@@ -14,6 +14,7 @@ from services.rabbitmq.outflow import Outflow
 from services.rabbitmq.projection import RabbitProjection
 from services.rabbitmq.schema import COLLECTIONS
 from services.rabbitmq.topology import topology
+from services.rabbitmq.undeliverable import Undeliverable
 from shared.contracts.errors import ConfigurationError
 from shared.contracts.topics import INPUTS
 from shared.erasure.ledger import Ledger
@@ -52,15 +53,16 @@ def run(settings: Settings) -> None:
             Inflow(queue, tenant, connect, kith, metrics, settings.rabbitmq_prefetch)
             for queue, tenant in queues.items()
         ]
+        undeliverable = Undeliverable(connect, metrics) if queues else None
         worker = None
         if out:
             outflow = Outflow(exchange, connect, bridge.loop, metrics)
             worker = service.worker(
                 RabbitProjection(service.topics), COLLECTIONS, wrap=lambda store: SinkStore(store, outflow)
             )
-            bridge.add(inflows, outflow)
+            bridge.add(inflows, outflow, undeliverable)
         else:
-            bridge.add(inflows, None)
+            bridge.add(inflows, None, undeliverable)
             service.background(Periodic("rabbitmq-given-up", GivenUp(service.database), LOOK_SECONDS))
         app = create_app(
             lambda: bridge.problems() or (worker.problems() if worker is not None else []), access=service.access

@@ -14,6 +14,7 @@ from services.rabbitmq.address import check_address
 from services.rabbitmq.inflow import Inflow
 from services.rabbitmq.outflow import Outflow
 from services.rabbitmq.protocols import Connect, Link, Topology
+from services.rabbitmq.undeliverable import Undeliverable
 from shared.contracts.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -49,13 +50,16 @@ class Bridge:
         self.loop = asyncio.new_event_loop()
         self._inflows: list[Inflow] = []
         self._outflow: Outflow | None = None
+        self._undeliverable: Undeliverable | None = None
         self._failure: BaseException | None = None
         self._stopping: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._work, name="rabbitmq")
 
-    def add(self, inflows: Sequence[Inflow], outflow: Outflow | None) -> None:
+    def add(
+        self, inflows: Sequence[Inflow], outflow: Outflow | None, undeliverable: Undeliverable | None = None
+    ) -> None:
         """Before the start."""
-        self._inflows, self._outflow = list(inflows), outflow
+        self._inflows, self._outflow, self._undeliverable = list(inflows), outflow, undeliverable
 
     def start(self) -> None:
         self._thread.start()
@@ -93,6 +97,8 @@ class Bridge:
             async with asyncio.TaskGroup() as group:
                 for inflow in self._inflows:
                     group.create_task(inflow.run())
+                if self._undeliverable is not None:
+                    group.create_task(self._undeliverable.run())
                 # Without queues the loop is there for the outflow alone.
                 group.create_task(asyncio.Event().wait())
         except BaseExceptionGroup as several:

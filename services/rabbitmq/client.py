@@ -26,6 +26,7 @@ from aiormq.exceptions import (
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from services.rabbitmq.lenient import Undecodable, tolerate_properties
 from services.rabbitmq.protocols import Delivery, Outgoing, Properties, Topology
 from shared.contracts.errors import ConfigurationError, Unavailable
 
@@ -39,13 +40,18 @@ _UNCONFIRMED = 500
 #: delivery to the next, and are no part of the message.
 _COUNTS = frozenset({"x-delivery-count", "x-acquired-count"})
 
+_REFUSALS = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
+#: The properties that have a meaning here.
+_READ = ("content_type", "content_encoding", "message_id", "message_type", "timestamp", "headers")
+
 # It logs each refused connection with its traceback; the caller logs it once.
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 async def connect(uri: str) -> "RabbitLink":
     """A connection. Raises Unavailable, and ConfigurationError when RabbitMQ refuses the user."""
-    with _translated():
+    tolerate_properties()
+    with _translated(connecting=True):
         async with asyncio.timeout(_CONNECT_SECONDS):
             return RabbitLink(await aiormq.connect(uri))
 
@@ -81,6 +87,11 @@ class RabbitLink:
         for queue in topology.queues:
             async with self._channel(f"the queue {queue.name}") as channel:
                 await channel.queue_declare(queue.name, passive=True, timeout=_ANSWER_SECONDS)
+
+    async def count(self, queue: str) -> int:
+        async with self._channel(f"the queue {queue}") as channel:
+            found = await channel.queue_declare(queue, passive=True, timeout=_ANSWER_SECONDS)
+        return found.message_count or 0
 
     async def consume(self, queue: str, prefetch: int, most_bytes: int) -> "RabbitConsumption":
         with _translated():
@@ -232,16 +243,18 @@ def _basic(properties: Properties) -> Basic.Properties:
 
 def _delivery(message: DeliveredMessage) -> Delivery:
     found = message.header.properties
+    undecodable = next((name for name in _READ if isinstance(getattr(found, name), Undecodable)), "")
+    headers = {} if isinstance(found.headers, Undecodable) else found.headers or {}
     properties = Properties(
         found.content_type,
         found.content_encoding,
         found.message_id,
         found.message_type,
         found.timestamp if isinstance(found.timestamp, datetime) else None,
-        {name: value for name, value in (found.headers or {}).items() if name not in _COUNTS},
+        {name: value for name, value in headers.items() if name not in _COUNTS},
     )
     assert message.delivery_tag is not None
-    return Delivery(message.delivery_tag, message.body, properties, bool(message.redelivered))
+    return Delivery(message.delivery_tag, message.body, properties, bool(message.redelivered), undecodable)
 
 
 @contextmanager
@@ -265,11 +278,12 @@ def _declaring(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*, connecting: bool = False) -> Iterator[None]:
+    # Instead of opening the virtual host, RabbitMQ closes the connection.
+    refused = (*_REFUSALS, InvalidFrameError) if connecting else _REFUSALS
     try:
         yield
-    except (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed, InvalidFrameError) as error:
-        # The last one: instead of opening the virtual host, RabbitMQ closes the connection.
+    except refused as error:
         # Not for good: passwords are rotated, and a server that starts knows no users yet.
         raise Unavailable("RabbitMQ refuses the user, or the virtual host, that KITH_AMQP names") from error
     except ChannelInvalidStateError as error:

@@ -34,6 +34,11 @@ class BridgeMetrics:
         self._unrouted = Counter(
             "kith_rabbitmq_unrouted", "Changes that no queue is bound for, which nobody gets.", registry=registry
         )
+        self._undeliverable = Gauge(
+            "kith_rabbitmq_undeliverable",
+            "Messages in kith-undeliverable: delivered a hundred times, and acknowledged by nobody.",
+            registry=registry,
+        )
 
     def settled(self, queue: str, accepted: int, rejected: int, redelivered: int) -> None:
         self._events.labels(queue, "accepted").inc(accepted)
@@ -45,6 +50,9 @@ class BridgeMetrics:
 
     def interrupted(self, queue: str) -> None:
         self._breaks.labels(queue).inc()
+
+    def undeliverable(self, messages: int) -> None:
+        self._undeliverable.set(messages)
 
     def published(self, messages: int, unrouted: int) -> None:
         self._published.inc(messages)

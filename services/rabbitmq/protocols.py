@@ -22,12 +22,14 @@ class Properties:
 
 class Delivery(NamedTuple):
     """A message of a queue. ``tag`` identifies it within its consumption, and counts up. Body and properties are
-    the same each time that it is delivered."""
+    the same each time that it is delivered. ``undecodable`` names a property that is not as AMQP has it, or is
+    empty."""
 
     tag: int
     body: bytes
     properties: Properties
     redelivered: bool
+    undecodable: str = ""
 
 
 class Outgoing(NamedTuple):
@@ -87,6 +89,9 @@ class Link(Protocol):
     async def publish(self, lane: str, exchange: str, messages: Sequence[Outgoing]) -> int:
         """Publish in order, on the channel of ``lane``. Returns once all are confirmed, how many of them no queue
         took. Raises Unavailable when some may be missing."""
+
+    async def count(self, queue: str) -> int:
+        """How many messages wait in a queue. Raises ConfigurationError when it is missing."""
 
     async def close(self) -> None: ...
 

@@ -45,6 +45,8 @@ class Request(NamedTuple):
 def requests_of(delivery: Delivery, queue: str) -> list[Request]:
     """The events of a message, in order. Raises InvalidEvent when the message as a whole cannot be read."""
     properties = delivery.properties
+    if delivery.undecodable:
+        raise InvalidEvent("invalid", f"the message's property {delivery.undecodable} is not as AMQP 0-9-1 has it")
     try:
         return list(_requests(delivery.body, properties, f"rabbitmq/{queue}"))
     except Refused as error:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import aiormq
 import pytest
+from pamqp.commands import Basic
 
 from services.rabbitmq.client import connect
 from services.rabbitmq.protocols import Consumption, Delivery, ExchangeSpec, Link, Outgoing, Properties, QueueSpec
@@ -250,6 +251,58 @@ def test_a_queue_that_is_deleted_ends_its_consumer(uri: str, name: str) -> None:
         with pytest.raises(Unavailable, match="the queue is deleted"):
             await consumption.take(1)
         await other.close()
+        await link.close()
+
+    run(work)
+
+
+class Written(Basic.Properties):
+    """Properties in these bytes."""
+
+    def __init__(self, flags: int, value: bytes) -> None:
+        super().__init__()
+        self._written = flags.to_bytes(2) + value
+
+    def marshal(self) -> bytes:
+        return self._written
+
+
+def test_a_property_that_cannot_be_decoded_harms_no_other_message(uri: str, name: str) -> None:
+    bad = [
+        Written(Basic.Properties.flags["timestamp"], (1_700_000_000_000_000).to_bytes(8)),
+        Written(Basic.Properties.flags["message_id"], b"\x02\xff\xfe"),
+    ]
+
+    async def work() -> None:
+        link = await connect(uri)
+        await link.declare(topology([name], None))
+        sender = await aiormq.connect(uri)
+        channel = await sender.channel()
+        for number, properties in enumerate([Basic.Properties(), bad[0], Basic.Properties(), bad[1]]):
+            await channel.basic_publish(b"%d" % number, routing_key=name, properties=properties)
+        assert await link.count(name) == 4
+        found = await take(await link.consume(name, 10, MANY), 4)
+        assert [(each.body, each.undecodable) for each in found] == [
+            (b"0", ""),
+            (b"1", "timestamp"),
+            (b"2", ""),
+            (b"3", "message_id"),
+        ]
+        await sender.close()
+        await link.close()
+
+    run(work)
+
+
+def test_the_messages_of_a_queue_are_counted(rabbit: Rabbit, name: str) -> None:
+    async def work() -> None:
+        link = await rabbit.connect()
+        await link.declare(topology([name], None))
+        assert await link.count(name) == 0
+        await link.publish("p", "", plain(name, b"1", b"2"))
+        assert await link.count(name) == 2
+        with pytest.raises(ConfigurationError, match="does not have the queue"):
+            await link.count(f"{name}-other")
         await link.close()
 
     run(work)

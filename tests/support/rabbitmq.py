@@ -124,6 +124,12 @@ class MemoryLink:
             not self._rabbit.send(exchange, message.key, message.body, message.properties) for message in messages
         )
 
+    async def count(self, queue: str) -> int:
+        self._need()
+        if queue not in self._rabbit.queues:
+            raise ConfigurationError(f"RabbitMQ does not have the queue {queue}")
+        return len(self._rabbit.queues[queue].messages)
+
     async def close(self) -> None:
         self.end()
 

@@ -159,15 +159,16 @@ def calls(
     horizon: int,
     money: Mapping[str, int] | None = None,
 ) -> tuple[list[Call], int] | CallLack:
-    """Those worth most in the next ``horizon`` months, equal ones by id, and how many are worth anything. Call it
-    while the graph of ``found`` has not changed. ``money`` is the net amount of each consumer in minor units of
-    one currency; then that is what they are worth."""
+    """Those worth most in the next ``horizon`` months, equal ones by id, and how many are worth anything, whether
+    or not they are ``among`` those that are asked for. Call it while the graph of ``found`` has not changed.
+    ``money`` is the net amount of each consumer in minor units of one currency; then that is what they are
+    worth."""
     graph, numbers, histories = found.walk.graph, found.numbers, found.histories
     risk, expected = _estimates(model, histories, month_number(question.month), horizon)
     if not (np.isfinite(risk).all() and np.isfinite(expected).all()):
         return "no_model"
     question = replace(question, known=True)
-    wholes = candidates(found.walk, question)
+    wholes = candidates(found.walk, replace(question, among=None))
     affinity = wholes * popularity_factors(graph, "consumer", question.beta) / SCALE
     worth = np.zeros(len(wholes))
     ids = graph.names["consumer"].ids
@@ -176,6 +177,8 @@ def calls(
         net = np.array([max(0, money.get(ids[number], 0)) for number in numbers.tolist()], np.float64)
         per_month = net / histories.months
     worth[numbers] = risk * (expected * per_month) * affinity[numbers]
+    count = int((worth > 0).sum())
+    worth[graph.not_allowed("consumer", question)] = 0
     chosen = best(worth, ids, question.limit)
     place = {number: at for at, number in enumerate(numbers.tolist())}
     made = [
@@ -193,7 +196,7 @@ def calls(
             answers(found.walk, chosen, wholes, question), (place[number] for number in chosen), strict=True
         )
     ]
-    return made, int((worth > 0).sum())
+    return made, count
 
 
 def _histories(graph: Graph, words: NDArray[np.uint64], question: Question, end: int) -> Histories:

@@ -183,6 +183,14 @@ class Graph:
         chosen[numbers] = True
         return chosen
 
+    def not_allowed(self, side: Side, question: Question) -> NDArray[np.bool_]:
+        """Which numbers of a side may not be an answer, by ``among`` and ``without``."""
+        names = self.names[side]
+        among = question.among
+        refused = np.zeros(names.room, np.bool_) if among is None else ~self.mask(side, among)
+        refused[[number for id in question.without if (number := names.find(id)) is not None]] = True
+        return refused
+
     def nbytes(self) -> int:
         """Bytes of memory of arrays and ids, views of kinds included."""
         own = self.cells.nbytes() + sum(names.nbytes() for names in self.names.values())

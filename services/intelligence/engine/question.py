@@ -15,7 +15,8 @@ class Question:
     ``month`` ("2026-11"), ``weights`` per kind (others weigh 1; at least 0) and ``half_life`` in months (may be
     infinite) are those of a relationship's strength. ``beta`` takes popularity out: a score is divided by the
     number of relationships of the answer to this power (0 to 1). With ``kind``, only relations of that kind
-    count, as if there were no others. ``among`` limits the answers, not what they follow from. ``known`` asks
+    count, as if there were no others. ``among`` limits the answers, not what they follow from; ``without`` are no
+    answers. ``known`` asks
     for those with a relationship already, in place of those without. ``reasons`` is how many terms of each
     score are listed.
     """
@@ -27,6 +28,7 @@ class Question:
     limit: int = 10
     kind: str | None = None
     among: frozenset[str] | None = None
+    without: frozenset[str] = frozenset()
     known: bool = False
     reasons: int = 3
 

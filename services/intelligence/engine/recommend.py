@@ -65,8 +65,7 @@ def popular(graph: Graph, side: Side, question: Question, without: frozenset[str
     graph = graph.of_kind(question.kind)
     names = graph.names[side]
     degrees = graph.rows[side].length[: names.room].astype(np.float64)
-    if question.among is not None:
-        degrees[~graph.mask(side, question.among)] = 0
+    degrees[graph.not_allowed(side, question)] = 0
     degrees[[number for id in without if (number := names.find(id)) is not None]] = 0
     chosen = best(degrees, names.ids, question.limit)
     return [Answer(names.ids[number], int(degrees[number]), 1.0, int(degrees[number])) for number in chosen]
@@ -93,8 +92,7 @@ def candidates(walk: Walk, question: Question) -> Floats:
         wholes[~kept] = 0
     else:
         wholes[known] = 0
-    if question.among is not None:
-        wholes[~graph.mask(other(side), question.among)] = 0
+    wholes[graph.not_allowed(other(side), question)] = 0
     return wholes
 
 
@@ -121,9 +119,10 @@ def answers(walk: Walk, numbers: Sequence[int], wholes: Floats, question: Questi
 
 def _nowhere(walk: Walk, question: Question) -> Lack:
     """Why the walk has no answer: it reaches nobody, or only such as may not be one."""
-    if question.among is None:
+    if question.among is None and not question.without:
         return "unreached"
-    return "excluded" if candidates(walk, replace(question, among=None)).any() else "unreached"
+    free = replace(question, among=None, without=frozenset())
+    return "excluded" if candidates(walk, free).any() else "unreached"
 
 
 def _instead(graph: Graph, side: Side, id: str, question: Question, lack: Lack, sampled: bool = False) -> Ranking:

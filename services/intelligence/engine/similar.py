@@ -33,8 +33,7 @@ def similar(graph: Graph, side: Side, id: str, question: Question) -> Ranking:
     shared = counted(met, names.room)
     wholes[number] = 0
     lack: Lack = "excluded" if wholes.any() else "unreached"
-    if question.among is not None:
-        wholes[~graph.mask(side, question.among)] = 0
+    wholes[graph.not_allowed(side, question)] = 0
     scores = wholes * popularity_factors(graph, side, question.beta) / SCALE
     found = int((scores > 0).sum())
     degrees = graph.rows[side].length

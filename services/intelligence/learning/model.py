@@ -125,8 +125,7 @@ class Recommender:
         scores = points.sum(axis=1)
         chances = np.exp(scores - scores[allowed].max(initial=-np.inf)) * allowed if allowed.any() else scores * 0
         total = float(chances.sum()) or 1.0
-        if question.among is not None:
-            allowed &= graph.mask("provider", question.among)
+        allowed &= ~graph.not_allowed("provider", question)
         # Positive, as ``best`` wants them, and in the same order.
         chosen = best(np.where(allowed, scores - scores.min() + 1, 0), ids, question.limit)
         asked = replace(self.model.question(question.month), reasons=question.reasons)

@@ -222,8 +222,9 @@ def test_the_dirty_files(tmp_path: Path, name: str) -> None:
 CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ["2025-03-02", "02.03.2025", "1.355,90", "12", "#N/A", "4.9E+11", "c1", "a@example.org"]
 )
-NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8) | st.sampled_from(
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     [
+        *('a"b', "a\\b", "a\nb", "a\0b", "", "Größe", "\u202ea", "'", "{x}", "a.b", "# ?", "]"),
         "customer",
         "shop",
         "date",
@@ -242,26 +243,55 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8
 
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
-    st.lists(NAMES, min_size=1, max_size=6, unique_by=str.strip), st.data(), st.sampled_from([",", ";", "\t", "|"])
+    st.lists(NAMES, min_size=1, max_size=6, unique_by=str.strip),
+    st.data(),
+    st.sampled_from([",", ";", "\t", "|"]),
+    st.just("any")
+    | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0$"), min_size=1, max_size=30)
+    | st.sampled_from(['a"b', "a\nb", "~nobody-here", "a\\b", "-x", " ", "...", "\u202e", "#"]),
 )
 def test_a_mapping_of_any_file_loads_and_runs(
-    tmp_path: Path, names: list[str], drawn: st.DataObject, delimiter: str
+    tmp_path: Path, names: list[str], drawn: st.DataObject, delimiter: str, name: str
 ) -> None:
     rows = drawn.draw(st.lists(st.lists(CELLS, min_size=len(names), max_size=len(names)), max_size=5))
-    with (tmp_path / "any.csv").open("w", encoding="utf-8", newline="") as file:
+    for old in tmp_path.iterdir():
+        old.unlink()
+    with (tmp_path / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows([names, *rows])
-    (tmp_path / "any.toml").unlink(missing_ok=True)
     try:
-        mapping = write_draft(tmp_path / "any.csv")
-    except MappingError:
-        # A header that cannot be one: two columns of a name, or none.
-        assert not (tmp_path / "any.toml").exists()
+        mapping = write_draft(tmp_path / f"{name}.csv")
+    except MappingError as refused:
+        error = str(refused)
+    else:
+        error = ""
+    if error:
+        # A header that cannot be one: two columns of a name, or none. A short file with NUL looks like UTF-16.
+        known = ("two columns are called", "has no header line", "the header, ")
+        assert any(said in error for said in known) or "\0" in "".join(names)
+        assert not list(tmp_path.glob("*.toml"))
         return
     imported(mapping, as_of=None)
     # Uncommented, the suggestions are a mapping as well.
     text = mapping.read_text(encoding="utf-8").replace("# traits.", "traits.")
     mapping.write_text(text, encoding="utf-8")
     load(mapping)
+
+
+def test_when_a_profile_was_changed_is_its_version(tmp_path: Path) -> None:
+    text = "customer_id,name,updated_at\n1,Ana,2025-03-02T10:00:00Z\n2,Bo,2025-03-04T10:00:00Z\n"
+    document, mapping = written(tmp_path, "people.csv", text.encode())
+    assert document["source"][0]["changed"] == "updated_at"
+    imported(mapping, recorder := Recorder())
+    assert [one["time"] for one in recorder.events()] == ["2025-03-02T10:00:00Z", "2025-03-04T10:00:00Z"]
+    shops = "shop_id,name,updated_at\n1,Uno,02.03.2025\n"
+    document, _ = written(tmp_path, "shops.csv", shops.encode())
+    assert document["source"][0]["changed"] == {"column": "updated_at", "format": "%d.%m.%Y"}
+
+
+def test_a_mark_in_the_name_of_a_file(tmp_path: Path) -> None:
+    """Where no column names the provider, the file's name does."""
+    _, mapping = written(tmp_path, 'a"b.csv', b"date,customer,total\n2025-03-02,c,5.00\n")
+    assert [one["provider_id"] for one in data(mapping)] == ["a-b"]
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -120,7 +120,10 @@ def test_what_has_no_one_meaning_is_no_json(line: str) -> None:
         ("4,91701E+11", "a spreadsheet has shortened"),
         ("5E+15", "a spreadsheet has shortened"),
         ("1.5e10", "a spreadsheet has shortened"),
-        ("1234.0", "is a whole number written with decimals"),
+        *(
+            (number, "is a whole number written with decimals")
+            for number in ("1234.0", "1234.00", "1234,0", "-5,000")
+        ),
         ("#N/A", "is #N/A, which a spreadsheet shows"),
         ("#NV", "is #NV, which"),
         ("#DIV/0!", "is #DIV/0!, which"),

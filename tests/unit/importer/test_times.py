@@ -11,6 +11,7 @@ from services.importer.times import check_form, to_time
 from services.importer.values import BadValue
 
 DIGITS = st.text(alphabet="0123456789-:T Z+.", min_size=1, max_size=25)
+UNIX = ["unix", "unix_ms", "unix_us"]
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Kiritimati", "Pacific/Pago_Pago", "Asia/Kolkata"]
 
 
@@ -36,6 +37,7 @@ ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Pacific/Kiritimati", "P
         ("2026-03-02", "%Y%m%d"),
         ("٢٠٢٦0302", "%Y%m%d"),
         ("20260302", "unix"),
+        *((digits, form) for digits in ("20260302", "202603021000", "20260302100000") for form in UNIX),
         ("1.7E+09", "unix"),
         ("1772445600", "unix_ms"),
         ("1/2/26", "%d.%m.%y"),
@@ -61,6 +63,27 @@ def test_only_one_form_is_read_without_a_format(text: str) -> None:
 def test_digits_alone_are_no_time_without_a_format(text: str) -> None:
     with pytest.raises(BadValue):
         to_time(text, None, UTC)
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2099, 12, 31)),  # noqa: DTZ001 - whose zone does not matter
+    st.sampled_from(["%Y%m%d", "%Y%m%d%H%M", "%Y%m%d%H%M%S"]),
+    st.sampled_from(UNIX),
+    st.booleans(),
+)
+def test_a_day_or_a_time_without_separators_is_no_count(
+    written: datetime, form: str, unix: str, as_number: bool
+) -> None:
+    text = written.strftime(form)
+    with pytest.raises(BadValue):
+        to_time(int(text) if as_number else text, unix)
+
+
+@given(st.datetimes(datetime(2001, 1, 1), datetime(2099, 1, 1)), st.sampled_from(UNIX))  # noqa: DTZ001
+def test_a_count_is_read(written: datetime, unix: str) -> None:
+    at = written.replace(tzinfo=UTC, microsecond=0)
+    count = int(at.timestamp()) * {"unix": 1, "unix_ms": 10**3, "unix_us": 10**6}[unix]
+    assert datetime.fromisoformat(to_time(str(count), unix)) == at
 
 
 @given(

@@ -257,6 +257,17 @@ def test_the_answer_has_every_factor_and_reasons_that_add_up() -> None:
     assert NextCalls.model_validate(answer).model_dump(mode="json", exclude_unset=True) == answer
 
 
+def test_how_many_are_worth_a_call_does_not_depend_on_the_limit_or_a_purpose() -> None:
+    graph = Graph.build(rows())
+    everybody = still(graph).next(CALLER, NextQuery(provider_id="shop", limit=100))
+    some = {item["consumer_id"] for item in everybody["items"][1::2]}
+    for limit in (1, 3, 100):
+        asked = NextQuery(provider_id="shop", limit=limit, purpose="mail")
+        found = still(graph, Consents(some)).next(CALLER, asked)
+        assert found["candidates"] == everybody["candidates"] == len(everybody["items"])
+        assert {item["consumer_id"] for item in found["items"]} <= some
+
+
 class Purse(Consents):
     """Amounts of some consumers, all of purchases in euros."""
 

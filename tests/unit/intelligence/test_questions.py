@@ -206,3 +206,33 @@ def test_no_number_of_consumers_below_five_is_shown() -> None:
         assert {node["id"]: node["relationships"] for node in nodes} == {
             id: relationships for id, (relationships, _) in numbers.items()
         }
+
+
+def test_how_many_had_a_score_depends_neither_on_the_limit_nor_on_who_is_left_out(
+    service: MemoryIntelligence,
+) -> None:
+    ask = service.questions
+    for n in range(12):
+        id = f"c{n}"
+        of = [
+            ask.recommend(EVERYTHING, "consumer", id, RecommendQuery(consumer_id=id, limit=limit))
+            for limit in (1, 2, 100)
+        ]
+        assert {found["candidates"] for found in of} == {len(of[-1]["items"])}, "closed ones are none"
+
+    def of_provider(purpose: str | None, limit: int) -> Any:
+        query = RecommendQuery(provider_id="p0", purpose=purpose, limit=limit)
+        return ask.recommend(EVERYTHING, "provider", "p0", query)
+
+    def like_consumer(purpose: str | None, limit: int) -> Any:
+        query = SimilarQuery(consumer_id="c1", purpose=purpose, limit=limit)
+        return ask.similar(EVERYTHING, "consumer", "c1", query)
+
+    for answers in (of_provider, like_consumer):
+        everybody = len(answers(None, 100)["items"])
+        assert everybody > 2
+        found = [answers(purpose, limit) for purpose in (None, "mail") for limit in (1, 2, 100)]
+        assert {each["candidates"] for each in found} == {everybody}
+    bound = replace(EVERYTHING, purpose="mail")
+    told = ask.recommend(bound, "provider", "p0", RecommendQuery(provider_id="p0", purpose="mail"))
+    assert told["candidates"] is None
