@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from threading import Lock
 
+from services.intelligence.consented import Granted, first_granted
 from services.intelligence.engine.calls import FEWEST, Call, CallLack, Population, calls, fitted, known, population
 from services.intelligence.engine.question import Question
 from services.intelligence.parameters import NextQuery
@@ -95,15 +96,14 @@ class Calling:
         self, caller: Caller, query: NextQuery, question: Question, purpose: str, money: Amounts | None
     ) -> tuple[frozenset[str], bool]:
         """The best ones who have granted the purpose, and whether any have not."""
-        size = 2 * question.limit
-        while True:
+
+        def first(size: int) -> list[str]:
             answer = self._answer(caller, query, replace(question, limit=size, reasons=0), money)
-            ids = [item["consumer_id"] for item in answer["items"]]
-            wanted = self._questions.source.granted(caller.tenant, ids, purpose)
-            kept = [each for each in ids if each in wanted]
-            if len(kept) >= question.limit or len(ids) < size:
-                return frozenset(kept[: question.limit]), len(kept) < len(ids)
-            size *= 4
+            return [item["consumer_id"] for item in answer["items"]]
+
+        granted: Granted = lambda ids: self._questions.source.granted(caller.tenant, ids, purpose)  # noqa: E731
+        chosen, left_out = first_granted(first, granted, question.limit)
+        return frozenset(chosen), left_out
 
     def _answer(self, caller: Caller, query: NextQuery, question: Question, money: Amounts | None) -> Document:
         for attempt in range(_ATTEMPTS + 1):

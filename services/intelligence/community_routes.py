@@ -7,6 +7,7 @@ from fastapi import FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.intelligence import graph_answers as shown
+from services.intelligence.consented import Granted, first_granted
 from services.intelligence.engine.neighbours import central
 from services.intelligence.engine.question import Side
 from services.intelligence.failures import FAILURES
@@ -68,28 +69,35 @@ def add_communities(app: FastAPI, questions: Questions, nodes: Nodes) -> None:
         """Consumers need `relations:read`, too."""
         if query.side == "consumer" and not caller.may(RELATIONS_READ):
             raise forbidden(RELATIONS_READ)
-        # A purpose leaves some out: there are enough for a whole list where few refuse.
-        limit = query.limit if query.purpose is None or query.side == "provider" else min(10 * query.limit, 1_000)
-        question = questions.defaults.question_of(query.kind, limit=limit)
+        found: dict[str, Document] = {}
+        answer: Document = {}
+
+        def first(limit: int) -> list[str]:
+            question = questions.defaults.question_of(query.kind, limit=limit)
+            if query.by == "pagerank":
+                job = nodes.job(caller.tenant)
+                answer.update({"as_of": _as_of(job)} if job else {"as_of": None, "reason": _NO_JOB})
+                items = [_figures(each) for each in nodes.central(caller.tenant, query.side, limit)]
+            else:
+                with questions.reading() as state:
+                    figures = central(state.known(caller.tenant).graph, query.side, question)
+                    answer["as_of"] = as_of(state.seen, question, "walk")
+                items = [
+                    {"id": each.id, "relationships": relationships(query.side, each.degree)} for each in figures
+                ]
+            found.update({each["id"]: each for each in items})
+            return [each["id"] for each in items]
+
+        if (purpose := query.purpose) is not None and query.side == "consumer":
+            granted: Granted = lambda ids: questions.source.granted(caller.tenant, ids, purpose)  # noqa: E731
+            ids, answer["left_out"] = first_granted(first, granted, query.limit)
+        else:
+            ids = first(query.limit)
         with questions.reading() as state:
             tenant = state.known(caller.tenant)
-            figures = central(tenant.graph, query.side, question) if query.by == "degree" else []
-            answer: Document = {"as_of": as_of(state.seen, question, "walk")}
-        items: list[Document] = [
-            {"id": each.id, "relationships": relationships(query.side, each.degree)} for each in figures
-        ]
-        if query.by == "pagerank":
-            job = nodes.job(caller.tenant)
-            answer = {"as_of": _as_of(job)} if job else {"as_of": None, "reason": _NO_JOB}
-            items = [_figures(each) for each in nodes.central(caller.tenant, query.side, limit)]
-        if query.purpose is not None and query.side == "consumer":
-            granted = questions.source.granted(caller.tenant, [each["id"] for each in items], query.purpose)
-            kept = [each for each in items if each["id"] in granted]
-            answer["left_out"] = len(kept) < len(items)
-            items = kept
         listed = [
-            {"side": query.side, **_named(caller, tenant, query.side, each["id"]), "rank": rank, **each}
-            for rank, each in enumerate(items[: query.limit], 1)
+            {"side": query.side, **_named(caller, tenant, query.side, id), "rank": rank, **found[id]}
+            for rank, id in enumerate(ids, 1)
         ]
         return json_response({"items": listed, **answer})
 

@@ -38,6 +38,7 @@ class Paths(BaseModel):
     nodes: list[Node]
     edges: list[Edge]
     reason: Label | None = Field(None, description="Why there is no path.")
+    left_out: Annotated[bool | None, DerivedFrom("consent")] = Field(None, description=LEFT_OUT)
     as_of: AsOf
     masked: list[Label] | None = Field(None, description=MASKED)
 
@@ -47,7 +48,9 @@ class Neighbours(BaseModel):
 
     nodes: Annotated[list[Node], OrderedBy("strength", "kind", "time")]
     edges: list[Edge]
-    omitted: Count = Field(description="Relationships of these nodes that are not shown, because of the limit.")
+    omitted: Count = Field(
+        description="Relationships of these nodes that are not shown, because of the limit or the purpose."
+    )
     reason: Label | None = Field(None, description="Why there are none.")
     left_out: Annotated[bool | None, DerivedFrom("consent")] = Field(None, description=LEFT_OUT)
     as_of: AsOf

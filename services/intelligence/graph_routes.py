@@ -6,8 +6,10 @@ from fastapi import FastAPI, Path, Query
 from pydantic import Field
 
 from services.intelligence import graph_answers as shown
-from services.intelligence.engine.neighbours import neighbours
-from services.intelligence.engine.paths import LONGEST, connection
+from services.intelligence.consented import ATTEMPTS, Granted, granted_of_each, through_granted
+from services.intelligence.engine.answers import Connection
+from services.intelligence.engine.neighbours import consumers_around, neighbours
+from services.intelligence.engine.paths import LONGEST, connection, instead
 from services.intelligence.engine.question import Side
 from services.intelligence.failures import FAILURES
 from services.intelligence.parameters import NodeName, StrengthQuery
@@ -21,6 +23,10 @@ from shared.http.paths import PathId
 from shared.http.purposes import SUMS
 from shared.http.scopes import Scoped, needs
 from shared.http.server import json_response
+from shared.runtime.protocols import Document
+
+#: How many consumers of each provider of a path are asked for at once, where some on it have not granted.
+_INSTEAD = 1_000
 
 SidePath = Annotated[Side, Path(description="`consumer` or `provider`.")]
 
@@ -33,6 +39,11 @@ class PathsQuery(StrengthQuery):
         description="`consumer:` or `provider:` and an id."
     )
     longest: int = Field(LONGEST, ge=1, le=LONGEST, description="The most relationships of the path.")
+    purpose: Annotated[Name | None, DerivedFrom("consent"), Scoped(CONSUMERS_READ)] = Field(
+        None,
+        description="Only through consumers who have granted this purpose. `left_out` is true if others would have"
+        " been on the way. Refused (403) where an end has not. Needs `consumers:read`.",
+    )
 
 
 class NeighboursQuery(StrengthQuery):
@@ -60,15 +71,32 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
             raise forbidden(RELATIONS_READ)
         question = questions.defaults.question(query)
         start, end = split(query.from_), split(query.to)
-        with questions.reading() as state:
-            tenant = state.known(caller.tenant)
-            found = connection(tenant.graph, start, end, question, query.longest)
-            document = {
-                "found": found.found,
-                "steps": found.steps,
-                **Presenter(question, tenant.providers).parts(found.nodes, found.edges),
-                "as_of": as_of(state.seen, question, "walk"),
-            }
+        for consumer_id in (id for side, id in (start, end) if side == "consumer"):
+            questions.check(caller.tenant, consumer_id, query.purpose)
+
+        def look(without: frozenset[str]) -> tuple[tuple[Connection, Document], list[str], list[str]]:
+            with questions.reading() as state:
+                tenant = state.known(caller.tenant)
+                found = connection(tenant.graph, start, end, question, query.longest, without)
+                others = [] if query.purpose is None else instead(tenant.graph, found, _INSTEAD)
+                document = {
+                    "found": found.found,
+                    "steps": found.steps,
+                    **Presenter(question, tenant.providers).parts(found.nodes, found.edges),
+                    "as_of": as_of(state.seen, question, "walk"),
+                }
+            return (found, document), [node.id for node in found.nodes if node.side == "consumer"], others
+
+        if (purpose := query.purpose) is None:
+            found, document = look(frozenset())[0]
+        else:
+            granted: Granted = lambda ids: questions.source.granted(caller.tenant, ids, purpose)  # noqa: E731
+            (found, document), left_out, given_up = through_granted(look, granted)
+            document["left_out"] = left_out
+            if given_up:
+                document |= {"found": False, "steps": 0, "nodes": [], "edges": []}
+                document["reason"] = f"no path through those who have granted it was found in {ATTEMPTS} attempts"
+                return json_response(document)
         if found.lack is not None:
             document["reason"] = f"this {found.lack} has no relationship"
         elif not found.found:
@@ -95,24 +123,28 @@ def add_graph(app: FastAPI, questions: Questions) -> None:
         if not caller.may(RELATIONS_READ):
             raise forbidden(RELATIONS_READ)
         question = questions.defaults.question(query, limit=query.limit)
+        consumers, left_out = None, False
+        if (purpose := query.purpose) is not None:
+            questions.check(caller.tenant, id if side == "consumer" else None, purpose)
+
+            def first(most: int) -> list[list[str]]:
+                with questions.reading() as state:
+                    graph = state.known(caller.tenant).graph
+                    return consumers_around(graph, side, id, question, query.depth, most)
+
+            granted: Granted = lambda ids: questions.source.granted(caller.tenant, ids, purpose)  # noqa: E731
+            consumers, left_out = granted_of_each(first, granted, query.limit)
         with questions.reading() as state:
             tenant = state.known(caller.tenant)
-            found = neighbours(tenant.graph, side, id, question, query.depth)
+            found = neighbours(tenant.graph, side, id, question, query.depth, consumers)
             seen = as_of(state.seen, question, "walk")
             presenter = Presenter(question, tenant.providers)
         if found is None:
             reason = f"this {side} has no relationship"
             return json_response({"nodes": [], "edges": [], "omitted": 0, "reason": reason, "as_of": seen})
         document = presenter.parts(found.nodes, found.edges)
-        if query.purpose is not None:
-            consumers = [node["id"] for node in document["nodes"] if node["side"] == "consumer"]
-            granted = questions.source.granted(caller.tenant, consumers, query.purpose)
-            questions.check(caller.tenant, id if side == "consumer" else None, query.purpose)
-            document = {
-                "nodes": [n for n in document["nodes"] if n["side"] == "provider" or n["id"] in granted],
-                "edges": [edge for edge in document["edges"] if edge["consumer_id"] in granted],
-                "left_out": len(granted) < len(consumers),
-            }
+        if purpose is not None:
+            document["left_out"] = left_out
         return json_response({**document, "omitted": found.left_out, "as_of": seen})
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from services.intelligence.advisers import Advisers
+from services.intelligence.consented import Granted, first_granted
 from services.intelligence.engine.answers import Ranking
 from services.intelligence.engine.question import Question, Side, other
 from services.intelligence.engine.recommend import affinity, recommend
@@ -199,16 +200,15 @@ class Questions:
 
     def _chosen(self, name: str, rank: Rank, question: Question, purpose: str) -> tuple[frozenset[str], bool]:
         """The best consumers who have granted a purpose, and whether any have not."""
-        size = 2 * question.limit
-        while True:
+
+        def first(size: int) -> list[str]:
             with self.reading() as state:
                 ranking = rank(state.known(name), replace(question, limit=size, reasons=0))
-            ids = [answer.id for answer in ranking.answers]
-            wanted = self.source.granted(name, ids, purpose)
-            kept = [each for each in ids if each in wanted]
-            if len(kept) >= question.limit or len(ids) < size:
-                return frozenset(kept[: question.limit]), len(kept) < len(ids)
-            size *= 4
+            return [answer.id for answer in ranking.answers]
+
+        granted: Granted = lambda ids: self.source.granted(name, ids, purpose)  # noqa: E731
+        chosen, left_out = first_granted(first, granted, question.limit)
+        return frozenset(chosen), left_out
 
     def _shown(
         self,

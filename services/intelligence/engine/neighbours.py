@@ -1,6 +1,7 @@
 """Who is around a node, and who has the most relationships. Pure."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.intelligence.engine.answers import Answer, Edge, Neighbourhood, Node
 from services.intelligence.engine.graph import Graph
@@ -10,9 +11,17 @@ from services.intelligence.engine.recommend import popular
 from services.intelligence.engine.walk import known_strengths, words_of
 
 
-def neighbours(graph: Graph, side: Side, id: str, question: Question, depth: int = 1) -> Neighbourhood | None:
+def neighbours(
+    graph: Graph,
+    side: Side,
+    id: str,
+    question: Question,
+    depth: int = 1,
+    consumers: frozenset[str] | None = None,
+) -> Neighbourhood | None:
     """The node, the ``question.limit`` neighbours of its strongest relationships, and with ``depth`` 2 as many
-    neighbours of each of these. None for an unknown id. ``known`` and ``beta`` have no meaning here."""
+    neighbours of each of these. None for an unknown id. Of consumers, only those of ``consumers`` are chosen from,
+    if given. ``known``, ``beta`` and ``among`` have no meaning here."""
     if depth not in (1, 2):
         raise ValueError("depth must be 1 or 2")
     graph = graph.of_kind(question.kind)
@@ -25,7 +34,7 @@ def neighbours(graph: Graph, side: Side, id: str, question: Question, depth: int
     for steps in range(1, depth + 1):
         following = []
         for place, name in frontier:
-            shown, more = _strongest(graph, place, name, question)
+            shown, more = _strongest(graph, place, name, question, consumers)
             left_out += more
             for edge in shown:
                 far = edge.provider_id if place == "consumer" else edge.consumer_id
@@ -38,33 +47,64 @@ def neighbours(graph: Graph, side: Side, id: str, question: Question, depth: int
     return Neighbourhood(tuple(nodes.values()), tuple(edges.values()), left_out)
 
 
+def consumers_around(
+    graph: Graph, side: Side, id: str, question: Question, depth: int, most: int
+) -> list[list[str]]:
+    """Of whose consumers ``neighbours`` chooses: for each provider that it shows the consumers of, ``most`` of
+    them, strongest first."""
+    graph = graph.of_kind(question.kind)
+    number = graph.names[side].find(id)
+    if number is None or (side == "consumer" and depth == 1):
+        return []
+    providers = [number] if side == "provider" else _in_order(graph, side, number, question, question.limit)
+    ids = graph.names["consumer"].ids
+    return [[ids[each] for each in _in_order(graph, "provider", at, question, most)] for at in providers]
+
+
 def central(graph: Graph, side: Side, question: Question) -> list[Answer]:
     """The nodes of a side with the most relationships (by degree; PageRank is in ``SnapshotFigures``)."""
     return popular(graph, side, question)
 
 
-def _strongest(graph: Graph, side: Side, id: str, question: Question) -> tuple[list[Edge], int]:
+def _strongest(
+    graph: Graph, side: Side, id: str, question: Question, consumers: frozenset[str] | None
+) -> tuple[list[Edge], int]:
     """The edges of a node by strength, then id, as many as are asked for, and the number of the others."""
     number = graph.names[side].find(id)
     assert number is not None
+    among = graph.mask("consumer", consumers) if side == "provider" and consumers is not None else None
+    chosen = _in_order(graph, side, number, question, question.limit, among)
+    ids = graph.names[other(side)].ids
+    shown = []
+    for node, strength in zip(
+        chosen, known_strengths(graph, side, number, chosen, question).tolist(), strict=True
+    ):
+        consumer, provider = (id, ids[node]) if side == "consumer" else (ids[node], id)
+        shown.append(Edge(consumer, provider, strength))
+    return shown, graph.degree(side, id) - len(shown)
+
+
+def _in_order(
+    graph: Graph,
+    side: Side,
+    number: int,
+    question: Question,
+    limit: int,
+    among: NDArray[np.bool_] | None = None,
+) -> list[int]:
+    """The first neighbours of a node by the strength of their relationships, then id."""
     row = graph.rows[side].row(number).astype(np.int64)
     words = words_of(graph, side, number, row)
-    if question.among is not None:
-        wanted = graph.mask(other(side), question.among)[row]
-        row, words = row[wanted], words[wanted]
+    if among is not None:
+        row, words = row[among[row]], words[among[row]]
     known = graph.names[other(side)].ids
     ids = [known[node] for node in row.tolist()]
     # Not by the strengths that are shown: as of another month, all of them may be too large or too small.
     strengths = graph.relative(words, question)
-    chosen = best(strengths, ids, question.limit)
-    if len(chosen) < question.limit:
+    chosen = best(strengths, ids, limit)
+    if len(chosen) < limit:
         least = np.flatnonzero(strengths == 0)
         logarithms = graph.logarithms(words[least], question)
         rest = sorted(zip(logarithms, least.tolist(), strict=True), key=lambda each: (-each[0], ids[each[1]]))
-        chosen += [at for _, at in rest[: question.limit - len(chosen)]]
-    absolute = known_strengths(graph, side, number, row[chosen].tolist(), question).tolist()
-    shown = []
-    for at, strength in zip(chosen, absolute, strict=True):
-        consumer, provider = (id, ids[at]) if side == "consumer" else (ids[at], id)
-        shown.append(Edge(consumer, provider, strength))
-    return shown, len(row) - len(shown)
+        chosen += [at for _, at in rest[: limit - len(chosen)]]
+    return [int(each) for each in row[chosen]]

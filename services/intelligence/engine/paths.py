@@ -13,7 +13,12 @@ LONGEST = 6
 
 
 def connection(
-    graph: Graph, start: tuple[Side, str], end: tuple[Side, str], question: Question, longest: int = LONGEST
+    graph: Graph,
+    start: tuple[Side, str],
+    end: tuple[Side, str],
+    question: Question,
+    longest: int = LONGEST,
+    without: frozenset[str] = frozenset(),
 ) -> Connection:
     """The strongest connection of two nodes: a path of the fewest relationships; of these, the one through the
     least busy nodes, by the product of 1 / (number of relationships) of the nodes between, as in resource
@@ -21,13 +26,16 @@ def connection(
     equal ones the one whose ids, read from the end, come first.
 
     A consumer and a provider are told apart by their sides. All relationships count alike, of ``question.kind``
-    only where it is given; the strengths are in the answer.
+    only where it is given; the strengths are in the answer. No path leads through the consumers ``without``.
     """
     graph = graph.of_kind(question.kind)
     numbers = [graph.names[side].find(id) for side, id in (start, end)]
     if numbers[0] is None or numbers[1] is None:
         return Connection((), (), False, start[0] if numbers[0] is None else end[0])
-    path = [numbers[0]] if start == end else _path(graph, start[0], numbers[0], end[0], numbers[1], longest)
+    refused = [number for id in without if (number := graph.names["consumer"].find(id)) is not None]
+    path: list[int] | None = [numbers[0]]
+    if start != end:
+        path = _path(graph, start[0], numbers[0], end[0], numbers[1], longest, refused)
     if path is None:
         return Connection((), (), False)
     sides = [start[0] if step % 2 == 0 else other(start[0]) for step in range(len(path))]
@@ -43,11 +51,22 @@ def connection(
     return Connection(nodes, tuple(edges), True)
 
 
-def _path(graph: Graph, side: Side, start: int, goal_side: Side, goal: int, longest: int) -> list[int] | None:
+def instead(graph: Graph, found: Connection, most: int) -> list[str]:
+    """Consumers of the providers of a path, some of each: who may stand in the place of others on it."""
+    rows, ids = graph.rows["provider"], graph.names["consumer"].ids
+    numbers = [graph.names["provider"].find(node.id) for node in found.nodes if node.side == "provider"]
+    nodes = np.array([number for number in numbers if number is not None], np.int64)
+    return sorted({ids[each] for each in rows.gather(nodes, most, graph.names["consumer"])[0].tolist()})
+
+
+def _path(
+    graph: Graph, side: Side, start: int, goal_side: Side, goal: int, longest: int, refused: list[int]
+) -> list[int] | None:
     """The numbers of the nodes from start to goal. ``loads[step]`` has for each number what the best path to it
     costs: the product of the degrees of the nodes before it but the first. Infinite: not reached in that step."""
     layer: Ints = np.array([start])
     seen = {each: np.zeros(graph.names[each].room, np.bool_) for each in (side, other(side))}
+    seen["consumer"][refused] = True
     seen[side][start] = True
     load = np.full(graph.names[side].room, np.inf)
     load[start] = 1.0
