@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from shared.contracts.errors import ConfigurationError, Unavailable
 from shared.observability.terminal import printable, printable_lines
-from shared.service.launch import read_settings
+from shared.service.launch import read_settings, settings_from
 
 if TYPE_CHECKING:
     from services.importer.run import Report
@@ -77,7 +77,9 @@ def import_command(
         _init(mapping)
         return
     rejected_to = rejects or mapping.with_suffix(".rejected.jsonl")
-    settings = read_settings()
+    # A dry run talks to no stack.
+    with settings_from(dict) if dry_run else nullcontext():
+        settings = read_settings()
     moment = _moment(as_of)
     if not dry_run:
         require(settings, "kafka", *(("mongo", "master_key") if settings.encryption == "on" else ()))

@@ -31,6 +31,7 @@ class Converter:
             key: FieldReader(spec, target, source, collected, key.removeprefix("fields."))
             for key, spec, target in source.readings()
         }
+        self._readers = list(readers.values())
         self._time, self._changed, self._id = (readers.pop(key, None) for key in ("time", "changed", "id"))
         self._fields = [
             (*key.removeprefix("fields.").rpartition(".")[::2], reader) for key, reader in readers.items()
@@ -44,6 +45,10 @@ class Converter:
     def respelled_facts(self) -> int:
         """Facts whose ids are made of values that the file does not spell in NFC."""
         return self._identity.respelled if self._is_fact and self._id is None else 0
+
+    def notes(self) -> list[str]:
+        """What may not be meant in the rows that were read."""
+        return list(dict.fromkeys(note for reader in self._readers for note in reader.notes()))
 
     def __call__(self, row: Row) -> Event:
         """The event of a row. Raises InvalidEvent with the field at fault, quoting no value."""

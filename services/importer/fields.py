@@ -90,6 +90,9 @@ class FieldSpec(BaseModel):
         "of day is that day in the time zone.",
     )
     timezone: Zone | None = Field(None, description="Of times without an offset.")
+    day: bool = Field(
+        False, description="Midnight is a day, as pandas and databases write days; other times are rejected."
+    )
     default: Scalar | None = Field(None, description="In place of a missing value.")
     when: str | None = Field(None, description="Leave the field out if this column is missing in the row.")
 
@@ -137,8 +140,8 @@ class FieldSpec(BaseModel):
         numeric = (self.multiply, self.scale != 1, self.round, self.decimal != ".", self.thousands, self.negative)
         if any(numeric) and kind not in ("int", "float"):
             raise ValueError("multiply, scale, round, decimal, thousands and negative are for numbers: set type")
-        if (self.format or self.timezone) and kind != "time":
-            raise ValueError("format and timezone are for times: set type")
+        if (self.format or self.timezone or self.day) and kind != "time":
+            raise ValueError("format, timezone and day are for times: set type")
         if self.format is not None:
             check_form(self.format)
 

@@ -54,7 +54,8 @@ class File(Table):
 
     ``format`` follows from the ending (``.gz`` may follow CSV and JSON lines). ``delimiter`` is a comma (``.tsv``:
     a tab), or the one in a first line ``sep=;``. ``columns`` names the columns of a CSV file or a sheet and
-    replaces its header line if it has one. ``multiline = true`` accepts line breaks in quoted cells, even if one
+    replaces its header line if it has one. ``header_row = 3`` skips what stands above the header: its line, or its
+    row in Excel, from 1. ``multiline = true`` accepts line breaks in quoted cells, even if one
     of their lines looks like a row. ``short_rows = true`` accepts every row that lacks its last cell, or has empty
     ones too many, even if most rows do not. SQLite needs ``table`` or ``query``; Excel needs ``sheet`` if several
     are not empty. ``merged = "fill"`` reads the value of a sheet's merged cells in each of them; otherwise rows
@@ -69,6 +70,7 @@ class File(Table):
     quote: Annotated[str, StringConstraints(max_length=1)] = '"'
     encoding: str = "utf-8-sig"
     header: bool = True
+    header_row: Annotated[int, Field(ge=1)] | None = None
     columns: Annotated[list[str], Field(min_length=1)] | None = None
     multiline: bool = False
     short_rows: bool = False
@@ -115,6 +117,8 @@ class File(Table):
             raise ValueError("sheet is for Excel files only")
         if self.format != "xlsx" and self.merged != "reject":
             raise ValueError("merged is for Excel files only")
+        if self.header_row is not None and (self.format not in ("csv", "xlsx") or not self.header):
+            raise ValueError("header_row is for CSV and Excel files with a header")
         if self.format != "csv" and self.short_rows:
             raise ValueError("short_rows is for CSV files only")
         if self.format in ("csv", "xlsx") and not self.header and self.columns is None:

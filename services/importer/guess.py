@@ -3,12 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from services.importer.numbers import Style, to_decimal
-from services.importer.times import to_time
+from services.importer.times import is_midnight, parse, to_time
 from services.importer.values import BadValue, Unreadable
 from shared.measures.currencies import DIGITS
 
@@ -137,6 +138,15 @@ def time_form(values: Iterable[Any]) -> tuple[str | None, tuple[str, ...]] | Non
         return None
     best = [form for form, count in fitting.items() if count == most]
     return best[0], tuple(str(form) for form in best[1:])
+
+
+def are_midnights(values: Iterable[Any], form: str | None) -> bool:
+    """Whether all times that are in ``form`` are midnight: likely days."""
+    found = []
+    for value in _filled(values):
+        with suppress(BadValue):
+            found.append(is_midnight(parse(value, form)))
+    return bool(found) and all(found)
 
 
 def _fits(value: Any, form: str | None) -> bool:

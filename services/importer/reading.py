@@ -8,7 +8,7 @@ from services.importer.fields import FieldSpec, Target
 from services.importer.mapping import Source
 from services.importer.numbers import Style, decimals_of, multiply, to_decimal, to_int
 from services.importer.targets import IDS
-from services.importer.times import to_time
+from services.importer.times import instant, is_midnight, parse
 from services.importer.values import (
     BadValue,
     Unreadable,
@@ -53,6 +53,8 @@ class FieldReader:
         self._spec = spec
         self._target = target
         self._kind = spec.kind(target)
+        # Of the times that were read: all, those at midnight, and those of these that are another day in UTC.
+        self._times = self._midnights = self._moved = 0
         self._zone = spec.timezone or source.timezone
         self._source_missing = frozenset(source.missing)
         missing = source.missing if spec.missing is None else spec.missing
@@ -137,11 +139,29 @@ class FieldReader:
             case "bool":
                 return to_bool(value)
             case "time":
-                return to_time(value, self._spec.format, self._zone)
+                return self._time(value)
             case "object":
                 return to_object(value)
             case "any":
                 return to_plain(value)
+
+    def _time(self, value: Any) -> str:
+        parsed = parse(value, self._spec.format)
+        found = instant(parsed, self._zone, day=self._spec.day)
+        self._times += 1
+        if is_midnight(parsed):
+            self._midnights += 1
+            self._moved += found[:10] != parsed.isoformat()[:10]
+        return found
+
+    def notes(self) -> list[str]:
+        """What the values that were read have in common, and may not be meant."""
+        if self._spec.day or not self._moved or self._midnights < self._times or self.column is None:
+            return []
+        return [
+            f'all {self._times:,} times of column "{self.column}" are midnight, which is the day before in UTC, '
+            "by which reports count: set day = true if they are days"
+        ]
 
     def _text(self, value: Any) -> str:
         if self._names and not (self._as_written and isinstance(value, str)):

@@ -64,9 +64,15 @@ def clean(*cells: str) -> bool:
     return True
 
 
+def above_header(skipped: int, header: int) -> str:
+    return f"{skipped:,} rows above the header (header_row = {header}) were skipped"
+
+
 def misfit(cells: int, names: Sequence[str]) -> str:
     """The fault of a row with the wrong number of cells."""
     title = (
-        ": if a title stands above the header, name the columns by columns" if sum(map(bool, names)) == 1 else ""
+        ": if a title stands above the header, set header_row to the row of the header"
+        if sum(map(bool, names)) == 1
+        else ""
     )
     return f"has {cells} columns instead of {len(names)}{title}"

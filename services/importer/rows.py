@@ -11,7 +11,7 @@ from pathlib import Path
 from services.importer import encoding
 from services.importer.files import File
 from services.importer.mapping import MappingError
-from services.importer.row import BadRow, NotAWorkbook, Row, Rows, clean, misfit, shown
+from services.importer.row import BadRow, NotAWorkbook, Row, Rows, above_header, clean, misfit, shown
 from services.importer.text_rows import check_distinct, open_text
 
 
@@ -37,14 +37,22 @@ def _workbook(file: File) -> Iterator[Rows]:
     with contextlib.ExitStack() as stack:
         raw = stack.enter_context(file.path.open("rb"))
         cells, marks = stack.enter_context(open_sheet(raw, file.path, file.sheet))
-        first, header = next(cells, (0, [])) if file.header else (0, [])
+        notes: list[str] = []
+        wanted, skipped = file.header_row or 1, 0
+        first, header = next(cells, (wanted, [])) if file.header else (0, [])
+        while 0 < first < wanted and file.header_row:
+            skipped += 1
+            first, header = next(cells, (wanted, []))
+        if skipped:
+            notes.append(above_header(skipped, wanted))
+        if file.header_row and first > wanted:
+            raise MappingError(f"{file.path}: row {wanted}, which is the header by header_row, is empty")
         if file.header and not any(cell is not None for cell in header):
             raise MappingError(f"{file.path}: has no header line")
         names = tuple(file.columns or ("" if cell is None else str(cell).strip() for cell in header))
         check_distinct(file, names)
         spread = Spread(marks.merged, file.merged == "fill")
         spread(first, header, len(names))
-        notes: list[str] = []
 
         def rows() -> Iterator[Row | BadRow]:
             nonlocal position

@@ -101,7 +101,7 @@ def run(
                             progress.advance(rows.position(), counts.read, counts.rejected)
                 batch.pass_on()
                 window.flush()
-                counts.notes = [*rows.notes, *_respelled(convert.respelled_facts)]
+                counts.notes = [*rows.notes, *convert.notes(), *_respelled(convert.respelled_facts)]
                 if progress:
                     progress.advance(rows.position(), counts.read, counts.rejected)
     return report

@@ -7,7 +7,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -17,7 +17,7 @@ from services.importer.csv_widths import Misfit, Widths, whole_rows
 from services.importer.files import File
 from services.importer.json_rows import NotJson, read_json
 from services.importer.mapping import MappingError
-from services.importer.row import BadRow, Row, Rows, clean, shown
+from services.importer.row import BadRow, Row, Rows, above_header, clean, shown
 from services.importer.values import unwrapped
 
 #: A first line that states the delimiter for Excel.
@@ -76,8 +76,19 @@ def _csv(
         start, delimiter = 2, stated[1]
     elif first:
         lines = chain([first], lines)
+    if file.header_row is not None:
+        if file.header_row < start:
+            raise MappingError(
+                f"{file.path}: header_row = {file.header_row} is the line that states the delimiter"
+            )
+        skipped = sum(1 for _ in islice(lines, file.header_row - start))
+        if skipped:
+            notes.append(above_header(skipped, file.header_row))
+        start = file.header_row
     records = read_csv(lines, Dialect(delimiter, file.quote, file.multiline), start)
     header = next(records, None) if file.header else None
+    if file.header_row is not None and header is not None and header.number != file.header_row:
+        raise MappingError(f"{file.path}: line {file.header_row}, which is the header by header_row, is empty")
     if isinstance(header, Refused):
         raise MappingError(f"{file.path}: line {header.number}, the header, {header.detail}")
     names = tuple(name.strip() for name in file.columns or (header.cells if header else ()))

@@ -18,7 +18,7 @@ _ISO = re.compile(
 _EXAMPLE = datetime(2024, 11, 23, 21, 43, 56, 789_000, UTC)
 
 
-def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> str:
+def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None, *, day: bool = False) -> str:
     """An instant as RFC 3339 in UTC.
 
     ``form`` None is ISO 8601 with separators (``2026-03-02``, ``2026-03-02 10:00``,
@@ -26,10 +26,19 @@ def to_time(value: Any, form: str | None = None, zone: tzinfo | None = None) -> 
     microseconds since 1970, anything else is a pattern of ``strptime``. ``zone`` applies to times without an
     offset; a local time that occurs twice when clocks are set back means the first, and one that they skip is
     rejected, but for midnight, which stands for a day. A day without a time of day becomes the first instant that
-    is on this day both in ``zone`` and in UTC, because reports count by UTC days.
+    is on this day both in ``zone`` and in UTC, because reports count by UTC days. With ``day``, midnight stands
+    for a day, and every other time of day is rejected.
     """
+    return instant(parse(value, form), zone, day=day)
+
+
+def instant(parsed: datetime | date, zone: tzinfo | None, *, day: bool = False) -> str:
+    """The instant of what ``parse`` has read."""
     try:
-        parsed = _parse(value, form)
+        if day and isinstance(parsed, datetime):
+            if not is_midnight(parsed):
+                raise BadValue("has a time of day, but the mapping says that it is a day (day = true)")
+            parsed = parsed.date()
         if isinstance(parsed, datetime) and parsed.tzinfo is not None:
             return parsed.astimezone(UTC).isoformat()
         if zone is None:
@@ -50,11 +59,20 @@ def _instant(local: datetime, zone: tzinfo) -> datetime:
     return found
 
 
-def _parse(value: Any, form: str | None) -> datetime | date:
+def is_midnight(parsed: datetime | date) -> bool:
+    """Whether it is a midnight, which may stand for a day. A day itself is none."""
+    return isinstance(parsed, datetime) and parsed.time() == time()
+
+
+def parse(value: Any, form: str | None) -> datetime | date:
+    """A time or a day as it is written. Raises BadValue."""
     if isinstance(value, date):  # or a datetime: SQL has none, but TOML and Excel do
         return value
     if form in _UNIX:
-        return _unix(value, form)
+        try:
+            return _unix(value, form)
+        except OverflowError:
+            raise BadValue("is a time outside of the years 1 to 9999") from None
     text = to_text(value)
     try:
         return _iso(text) if form is None else _patterned(text, form)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from datetime import time as clock
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,10 +45,20 @@ def open_sheet(
         yield _rows(book[name], formulas[name] if formulas else None), marks
 
 
-def sheets(path: Path) -> list[str]:
-    """The visible, non-empty sheets. Raises NotAWorkbook."""
+def sheets(path: Path, most: int) -> list[tuple[str, list[tuple[int, int]]]]:
+    """The visible, non-empty sheets, and of their first rows the numbers and how many cells are filled. Raises
+    NotAWorkbook."""
     with path.open("rb") as file, closing(_load(file)) as book, _damage():
-        return _filled(book)
+        return [
+            (
+                name,
+                [
+                    (number, sum(cell is not None for cell in row))
+                    for number, row in islice(_rows(book[name], None), most)
+                ],
+            )
+            for name in _filled(book)
+        ]
 
 
 @contextmanager

@@ -240,8 +240,13 @@ class Sender:
 
     async def _remember(self, *, delivered: bool, gone: bool) -> None:
         """Store in the endpoint since when it fails, and disable it if that is too long."""
-        endpoint = self.endpoint
-        changes = self._health.changes(endpoint, self._parts.clock(), delivered=delivered, gone=gone)
+        endpoint, now = self.endpoint, self._parts.clock()
+        given_up = self._health.is_given_up(now) and await self._parts.threads(
+            lambda: self._parts.queue.has_failed(
+                endpoint["_id"], now - schedule.DISABLED_AFTER, now - schedule.FAILED_BEFORE
+            )
+        )
+        changes = self._health.changes(endpoint, now, delivered=delivered, gone=gone, given_up=given_up)
         if changes.stated.get("state") == "disabled":
             self._parts.metrics.disabled()
             log.warning("webhook endpoint %s is disabled: %s", endpoint["_id"], changes.stated["reason"])

@@ -48,6 +48,12 @@ class Server:
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
         self._thread.start()
 
+    def serve(self, app: FastAPI) -> None:
+        """Another app in its place."""
+        self.stop()
+        self._app = app
+        self.start()
+
     def stop(self) -> None:
         self._app.state.stopping = True
         self._server.should_exit = True
@@ -108,6 +114,12 @@ class Site:
         finally:
             for app in apps:
                 app.state.access = OPEN
+
+    def advise(self) -> None:
+        """Let intelligence answer from what the database holds now."""
+        self.advice = intelligence_app(*intelligence_over(self._database), list, access=OPEN)
+        allow_origins(self.advice, [self.url])
+        self.intelligence.serve(self.advice)
 
     def page(self, view: str = "overview", **more: str) -> str:
         further = "".join(f"&{name}={value}" for name, value in more.items())

@@ -1,5 +1,7 @@
 """The page of recommendations, against what the service answers: who comes next, why, who is similar."""
 
+from typing import Any
+
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
@@ -8,8 +10,8 @@ from tests.browser.site import Site, assert_contrast, rows
 from tests.support.waiting import PATIENCE_SECONDS
 
 
-def answered(site: Site, path: str) -> dict[str, list[dict[str, object]]]:
-    found: dict[str, list[dict[str, object]]] = httpx.get(
+def answered(site: Site, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = httpx.get(
         f"http://127.0.0.1:{site.intelligence.port}{path}", trust_env=False, timeout=PATIENCE_SECONDS
     ).json()
     return found
@@ -18,17 +20,24 @@ def answered(site: Site, path: str) -> dict[str, list[dict[str, object]]]:
 @pytest.mark.parametrize(("side", "id", "far"), [("consumer", "c01", "provider"), ("provider", "p4", "consumer")])
 def test_who_comes_next_and_why(page: Page, site: Site, side: str, id: str, far: str) -> None:
     page.goto(site.page("recommend", **{side: id}))
-    expect(page.locator("#because table")).to_be_visible()
-    expected = answered(site, f"/v1/recommendations?{side}_id={id}&limit=12")["items"]
+    expect(page.locator("#because .via")).to_be_visible()
+    next_ones = answered(site, f"/v1/recommendations?{side}_id={id}&limit=12")
+    expected = next_ones["items"]
     shown = rows(page.locator("#next"))
     assert [row[0] for row in shown] == [item[f"{far}_id"] for item in expected]
     assert [float(row[1]) for row in shown] == pytest.approx([item["score"] for item in expected])
     page.locator("#next tbody button").nth(1).click()
     expect(page.locator("#because h3 data")).to_have_attribute("value", str(expected[1][f"{far}_id"]))
-    points = [float(row[3]) for row in rows(page.locator("#because"))]
-    assert sum(points) == pytest.approx(expected[1]["score"])
-    alike = answered(site, f"/v1/similar?{side}_id={id}&limit=12")["items"]
+    terms = rows(page.locator("#because .terms"))
+    assert [row[0] for row in terms] == ["walk"]
+    points = [float(row[3]) for row in rows(page.locator("#because .via"))]
+    assert sum(points) == pytest.approx(expected[1]["score"]) == float(terms[0][1])
+    similar = answered(site, f"/v1/similar?{side}_id={id}&limit=12")
+    alike = similar["items"]
     assert [row[0] for row in rows(page.locator("#similar"))] == [item[f"{side}_id"] for item in alike]
+    for part, found in (("next", next_ones), ("similar", similar)):
+        shown_of = f"The first 12 of {found['candidates']} " if found["candidates"] > 12 else ""
+        expect(page.locator(f"#{part} caption")).to_contain_text(shown_of)
     assert_contrast(page)
 
 
@@ -36,10 +45,11 @@ def test_without_an_id_it_offers_some_and_lists_communities(page: Page, site: Si
     page.goto(site.page("recommend"))
     expect(page.locator("#next table")).to_be_visible()
     expect(page.locator("#communities table")).to_be_visible()
-    found = answered(site, "/v1/communities")["items"]
+    found = answered(site, "/v1/communities?limit=200")["items"]
+    expect(page.locator("#communities caption")).to_contain_text(f"{len(found)} communit")
     assert [row[0] for row in rows(page.locator("#communities"))] == [item["id"] for item in found]
     page.locator("#next tbody button").first.click()
-    expect(page.locator("#because table")).to_be_visible()
+    expect(page.locator("#because .via")).to_be_visible()
 
 
 def test_who_is_unknown_gets_the_reason_and_the_popular_ones(page: Page, site: Site) -> None:
@@ -61,6 +71,7 @@ def test_the_page_is_in_the_menu_and_lists_whom_to_call(page: Page, site: Site) 
     page.locator("#currency").fill("eur")
     page.keyboard.press("Enter")
     expect(page.locator("#calls thead")).not_to_contain_text("weights")
+    expect(page.locator("#calls thead")).to_contain_text("Value, EUR")
     in_money = answered(site, "/v1/next?provider_id=p4&limit=12&currency=EUR")["items"]
     assert [float(row[2]) for row in rows(page.locator("#calls"))] == pytest.approx(
         [item["expected_value_minor"] for item in in_money]
@@ -68,7 +79,7 @@ def test_the_page_is_in_the_menu_and_lists_whom_to_call(page: Page, site: Site) 
     # For a consumer there is nobody to call; and nothing is wider than a narrow window.
     page.set_viewport_size({"width": 380, "height": 800})
     page.goto(site.page("recommend", consumer="c01"))
-    expect(page.locator("#because table")).to_be_visible()
+    expect(page.locator("#because .via")).to_be_visible()
     expect(page.locator("#calls")).to_be_hidden()
     wider = """() => [...document.querySelectorAll('html, .panel')]
         .filter((part) => part.scrollWidth > part.clientWidth).map((part) => part.id || part.tagName)"""

@@ -35,17 +35,25 @@ export const isFew = (value) => value === "few";
 export const words = (name) => name.replaceAll("_", " ");
 export const plural = (number, one, many = `${one}s`) => `${whole(number)} ${number === 1 ? one : many}`;
 
+// Names and ids are of any script: one that is written from right to left must not change the order of what is around it.
+export const isolated = (text, attributes) => h("bdi", attributes, text);
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+// The same within one text, as of a title.
+export const within = (text) => (RIGHT_TO_LEFT.test(text) ? `\u2068${text}\u2069` : text);
+
 // What a table shows, beside the exact value behind it.
-export const data = (value, text = String(value)) => h("data", { value }, text);
+export const data = (value, text = String(value)) => h("data", { value }, isolated(text));
 export const counted = (value) => data(value, whole(value));
 export const rounded = (value) => data(value ?? "", decimal(value));
+
+const celled = (cell) => (Array.isArray(cell) ? cell.map(celled) : typeof cell === "string" ? isolated(cell) : cell);
 
 export function table(caption, columns, rows, kind) {
   return h("table", { class: kind },
     caption && h("caption", {}, caption),
     h("thead", {}, h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, at) =>
-      at === 0 ? h("th", { scope: "row" }, cell) : h("td", {}, cell))))));
+      at === 0 ? h("th", { scope: "row" }, celled(cell)) : h("td", {}, celled(cell)))))));
 }
 
 // A scrolling place for a table; it can be reached and scrolled by keyboard.
@@ -126,6 +134,6 @@ export function copier(text, place, label) {
 
 // An id, or another text that people carry elsewhere: whole, and with a button that copies it.
 export function copyable(text, name) {
-  const shownText = h("span", { class: "code" }, text);
+  const shownText = isolated(text, { class: "code" });
   return h("span", { class: "copyable" }, shownText, copier(() => text, shownText, `Copy ${name} ${text}`));
 }

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from services.importer import command, window
 from shared.contracts.errors import Unavailable
 from shared.runtime.protocols import Message
+from shared.service.launch import settings_from
 from shared.settings import Settings
 from tests.support.importer import Recorder, imported, rejects_of, visits
 
@@ -37,6 +38,17 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 def mapping(tmp_path: Path) -> Path:
     (tmp_path / "v.csv").write_text("who,where\nc1,p1\nc2,\nc3,p3\n")
     return visits(tmp_path, "v.csv")
+
+
+def test_a_dry_run_names_no_stack(mapping: Path) -> None:
+    """It uses none."""
+
+    def stack() -> dict[str, str]:
+        raise AssertionError("asked for a stack")
+
+    with settings_from(stack):
+        result = CliRunner().invoke(app, [str(mapping), "--dry-run"])
+    assert result.exit_code == 0, result.output
 
 
 def test_publishes_and_reports(mapping: Path, recorder: Recorder) -> None:

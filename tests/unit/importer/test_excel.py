@@ -2,9 +2,10 @@
 
 import gzip
 import io
+import sqlite3
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import openpyxl
 import pytest
 
+from services.importer.draft import write_draft
 from services.importer.mapping import MappingError
 from tests.support.importer import Recorder, imported, rejected, rejects_of, visits, write_mapping
 
@@ -314,6 +316,110 @@ def test_the_file_s_columns_may_be_named_by_the_mapping(tmp_path: Path) -> None:
     book.save(buffer)
     (tmp_path / "v.xlsx").write_bytes(buffer.getvalue())
     assert pairs(visits(tmp_path, "v.xlsx", 'header = false\ncolumns = ["who", "where"]')) == [("5", "p")]
+
+
+def midnights(folder: Path, ending: str) -> Path:
+    """Days as pandas, databases and programs write them: with a time of day that is always midnight."""
+    days = [datetime(2026, 3, n) for n in (1, 2, 31)]  # noqa: DTZ001 - no zone is written
+    if ending == "xlsx":
+        rows: list[list[Any]] = [["who", "where", "day"], *(["c", "p", day] for day in days)]
+        workbook(folder / "v.xlsx", rows, {f"C{n}": "yyyy-mm-dd h:mm:ss" for n in (2, 3, 4)})
+    elif ending == "sqlite":
+        with closing(sqlite3.connect(folder / "v.sqlite")) as connection:
+            connection.execute('CREATE TABLE v (who TEXT, "where" TEXT, day TEXT)')
+            connection.executemany("INSERT INTO v VALUES ('c', 'p', ?)", [(day.isoformat(" "),) for day in days])
+            connection.commit()
+    else:
+        text = "".join(f"c,p,{day.isoformat(' ')}\n" for day in days)
+        (folder / "v.csv").write_text(f"who,where,day\n{text}")
+    return folder / f"v.{ending}"
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "csv", "sqlite"])
+def test_midnights_are_days_where_the_mapping_says_so(tmp_path: Path, ending: str) -> None:
+    midnights(tmp_path, ending)
+    options = 'timezone = "Europe/Berlin"' + ('\ntable = "v"' if ending == "sqlite" else "")
+    text = visits(tmp_path, f"v.{ending}", options).read_text().replace("2024-05-01T00:00:00Z", "TIME")
+
+    def read(time: str, zone: str = "Europe/Berlin") -> tuple[list[str], list[str]]:
+        mapping = write_mapping(tmp_path, text.replace("TIME", time).replace("Europe/Berlin", zone))
+        report = imported(mapping, recorder := Recorder(), as_of=None)
+        return [one["data"]["occurred_at"][:10] for one in recorder.events()], report.sources[0].notes
+
+    days, notes = read('"day"')
+    assert days == ["2026-02-28", "2026-03-01", "2026-03-30"]
+    assert notes == [
+        'all 3 times of column "day" are midnight, which is the day before in UTC, by which reports count: set '
+        "day = true if they are days"
+    ]
+    assert read('{ column = "day", day = true }') == (["2026-03-01", "2026-03-02", "2026-03-31"], [])
+    assert read('"day"', "America/Los_Angeles") == (["2026-03-01", "2026-03-02", "2026-03-31"], [])
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "csv", "sqlite"])
+def test_a_draft_says_that_midnights_are_days(tmp_path: Path, ending: str) -> None:
+    mapping = write_draft(midnights(tmp_path, ending))
+    assert 'time = { column = "day", day = true }  # ? all of them are midnight' in mapping.read_text()
+    mapping.write_text(mapping.read_text().replace('"UTC"', '"Asia/Tokyo"'))
+    imported(mapping, recorder := Recorder(), as_of=None)
+    assert [one["data"]["occurred_at"][:10] for one in recorder.events()] == [
+        "2026-03-01",
+        "2026-03-02",
+        "2026-03-31",
+    ]
+
+
+def test_a_time_of_day_is_no_day(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("who,where,day\nc,p,2025-03-01 00:00\nc,p,2025-03-01 10:00\nc,p,2025-03-02\n")
+    mapping = visits(tmp_path, "v.csv", 'timezone = "Europe/Berlin"')
+    mapping.write_text(mapping.read_text().replace("2024-05-01T00:00:00Z", '{ column = "day", day = true }'))
+    assert imported(mapping).accepted == 2
+    assert [one["detail"] for one in rejected(mapping)] == [
+        "has a time of day, but the mapping says that it is a day (day = true) (column day)"
+    ]
+
+
+TITLED: list[list[Any]] = [
+    ["Sales of March"],
+    [],
+    ["made by", None, None],
+    ["who", "where", "note"],
+    ["c", "p", "x"],
+]
+
+
+def titled(folder: Path, ending: str) -> Path:
+    if ending == "xlsx":
+        workbook(folder / "v.xlsx", TITLED)
+    else:
+        lines = [";".join(cell or "" for cell in row) for row in TITLED]
+        (folder / "v.csv").write_text("\n".join(["sep=;", '12" screens', *lines[1:], ""]))
+    return folder / f"v.{ending}"
+
+
+@pytest.mark.parametrize(("ending", "row", "above"), [("csv", 5, 3), ("xlsx", 4, 2)])
+def test_what_stands_above_the_header_is_skipped_and_counted(
+    tmp_path: Path, ending: str, row: int, above: int
+) -> None:
+    titled(tmp_path, ending)
+    mapping = visits(tmp_path, f"v.{ending}", f"header_row = {row}")
+    report = imported(mapping, recorder := Recorder())
+    assert (report.read, report.accepted) == (1, 1)
+    assert recorder.events()[0]["data"]["consumer_id"] == "c"
+    assert report.sources[0].notes == [f"{above} rows above the header (header_row = {row}) were skipped"]
+    for wrong, message in ((3, "is empty" if ending == "csv" else "has no column"), (90, "has no header line")):
+        mapping = visits(tmp_path, f"v.{ending}", f"header_row = {wrong}")
+        with pytest.raises(MappingError, match=message):
+            imported(mapping)
+
+
+@pytest.mark.parametrize(("ending", "row"), [("csv", 5), ("xlsx", 4)])
+def test_a_draft_finds_the_header_below_titles(tmp_path: Path, ending: str, row: int) -> None:
+    (tmp_path / "of-nothing.csv").write_text("who\nc\n")
+    assert "header_row" not in write_draft(tmp_path / "of-nothing.csv").read_text()
+    mapping = write_draft(titled(tmp_path, ending))
+    assert f"header_row = {row}  # ? what stands above is skipped" in mapping.read_text()
+    assert imported(mapping, as_of=None).accepted == 1
 
 
 @pytest.mark.parametrize("ending", ["csv", "xlsx"])

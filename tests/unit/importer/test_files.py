@@ -56,6 +56,14 @@ def test_sqlite_tables(tmp_path: Path) -> None:
     assert bad["row"] == {"id": 12, "consumer_id": None, "provider_id": 1}
 
 
+def test_the_example_of_sqlite_has_its_file(tmp_path: Path) -> None:
+    """As the guide teaches it, in a fresh clone."""
+    for name in ("sqlite.toml", "shop.sqlite"):
+        shutil.copy(DATA / name, tmp_path)
+    report = imported(tmp_path / "sqlite.toml")
+    assert (report.read, report.accepted, report.rejected) == (6, 5, 1)
+
+
 def test_sqlite_query(tmp_path: Path) -> None:
     shop(tmp_path / "shop.sqlite")
     query = 'query = "SELECT \'c\' || consumer_id AS who, provider_id AS \\"where\\" FROM relations WHERE id < 12"'

@@ -4,7 +4,7 @@ import { choose, leave } from "./answers.js";
 import { begin, get } from "./api.js";
 import { callerOf } from "./caller.js";
 import { colours } from "./colours.js";
-import { h, notice } from "./dom.js";
+import { h, notice, within } from "./dom.js";
 import { address, DAY_MS, days, form, query, readAddress } from "./filter.js";
 import { askForKey, fromAddress, key } from "./key.js";
 import { forgetNames } from "./names.js";
@@ -14,7 +14,7 @@ import { offered, VIEWS } from "./views.js";
 const main = document.getElementById("main"), live = document.getElementById("live");
 const nav = document.querySelector("nav"), whoIsIt = document.getElementById("who");
 let state = readAddress(), search = location.search, running = new AbortController(), shown = null;
-let caller = null, number = 0, lock = false;
+let caller = null, number = 0, lock = false, suggested = null;
 
 function tell(name, text) {
   if (live.dataset.state === name && live.textContent === text) return;
@@ -40,7 +40,7 @@ function header() {
     else link.removeAttribute("aria-current");
   }
   whoIsIt.hidden = false;
-  whoIsIt.textContent = caller.chooses ? "No key needed" : `${caller.name || "Key"} · ${caller.tenant}`;
+  whoIsIt.textContent = caller.chooses ? "No key needed" : `${within(caller.name || "Key")} · ${caller.tenant}`;
   whoIsIt.title = caller.chooses ? "Access is open: anybody may see every tenant"
     : `Tenant ${caller.tenant}. Use another key`;
   whoIsIt.disabled = caller.chooses && !key();
@@ -50,7 +50,13 @@ function header() {
 function forget() {
   caller = null;
   forgetNames();
-  document.getElementById("kinds").replaceChildren();
+  suggest(null);
+}
+
+// The kinds are those of a tenant, whichever page has got them.
+function suggest(tenant, found = []) {
+  suggested = tenant;
+  document.getElementById("kinds").replaceChildren(...found.map((value) => h("option", { value })));
 }
 
 async function locked(detail) {
@@ -135,6 +141,8 @@ async function show() {
 async function view(signal) {
   const chosen = VIEWS[state.view];
   const options = { tenant: caller.chooses ? state.tenant : "", signal };
+  const tenant = options.tenant || caller.tenant;
+  if (suggested !== tenant) suggest(tenant);
   const fields = [...chosen.fields, ...(caller.chooses ? ["tenant"] : [])];
   if (state.period !== "all") showForm(state, fields, days(state));
   // How far the data goes, whatever the kind and category.
@@ -159,7 +167,7 @@ async function view(signal) {
   const { view: make } = await chosen.load();
   if (signal.aborted) return;
   const asked = query(state, period);
-  const filter = { key: [options.tenant || caller.tenant, ...Object.values(asked), number].join("|"), state, caller,
+  const filter = { key: [tenant, ...Object.values(asked), number].join("|"), state, caller,
     first: period[0], last: period[1], query: asked, extent, options, signal, keep, go, set, tell };
   // The same view is told of another filter, and keeps its place on the page.
   if (shown?.name !== state.view || shown.caller !== caller) {
@@ -174,8 +182,7 @@ async function view(signal) {
   tell("waiting", "Connecting …");
   stream(told.query, options, (event, data) => {
     if (signal.aborted) return;
-    if (Array.isArray(data.kinds)) document.getElementById("kinds").replaceChildren(...data.kinds.map((value) =>
-      h("option", { value })));
+    if (Array.isArray(data.kinds)) suggest(tenant, data.kinds);
     told.tell(event, data);
   }, (name, text) => signal.aborted || tell(name, text));
 }

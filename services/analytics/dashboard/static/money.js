@@ -27,6 +27,9 @@ export function money(minor, currency, brief = false) {
   return about + new Intl.NumberFormat("en", { ...style, ...shape }).format(major);
 }
 
+// The same within a sentence, where no heading names the unit.
+export const worth = (minor, currency) => money(minor, currency) + named(currency).slice(currency.length);
+
 // Currencies of sums, the most used first as far as sums can tell: by major units, then by name.
 export const ranked = (amounts) => (amounts && typeof amounts === "object" ? Object.keys(amounts).sort((one, other) =>
   Math.abs(Number(amounts[other])) / 10 ** digitsOf(other) - Math.abs(Number(amounts[one])) / 10 ** digitsOf(one)

@@ -1,7 +1,7 @@
 // Names of consumers and providers, for ids that are about to be shown.
 
 import { get } from "./api.js";
-import { h } from "./dom.js";
+import { h, isolated, within } from "./dom.js";
 
 const MOST = 50, KEPT_MS = 60_000, MASK = "•••";
 const known = new Map();
@@ -37,6 +37,9 @@ export async function naming(filter, side, ids, options) {
 
 // A name with the id below it, where there is one; else the id.
 export const who = (id, name) => h("span", { class: "who" }, h("data", { value: id, class: name ? null : "code" },
-    name ?? id), name ? h("small", { class: "id" }, id) : null);
+    isolated(name ?? id)), name ? h("small", { class: "id" }, isolated(id)) : null);
 // The same as one line of text.
-export const called = (id, name) => (name ? `${name} (${id})` : id);
+export const called = (id, name) => (name ? `${within(name)} (${within(id)})` : within(id));
+// The same in a heading.
+export const headed = (id, name) => [...(name ? [isolated(name), " "] : []),
+  h("span", { class: "code" }, ...(name ? ["(", isolated(id), ")"] : [isolated(id)]))];

@@ -3,7 +3,7 @@
 import { once, said, sure } from "../acts.js";
 import { part } from "../answers.js";
 import { get, send } from "../api.js";
-import { counted, h, panel, plural, shelf, table, whole } from "../dom.js";
+import { counted, h, isolated, panel, plural, shelf, table, whole } from "../dom.js";
 import { deliveries } from "./deliveries.js";
 
 const PATH = "/v1/webhooks/endpoints";
@@ -78,7 +78,7 @@ export function endpoints(whose) {
     const button = (text, act, more) => h("button", { type: "button", "aria-label": `${text}: ${one.url}`, onclick: act,
       ...more }, text);
     const on = one.state === "enabled";
-    return [h("span", { class: "wide" }, one.url, one.description ? h("small", { class: "note" }, ` ${one.description}`) : null),
+    return [h("span", { class: "wide" }, one.url, one.description ? h("small", { class: "note" }, " ", isolated(one.description)) : null),
       h("span", { class: "wide" }, one.types.map((type) => TYPES[type] ?? type).join(", ")),
       h("span", { class: "wide" }, h("span", { class: on ? "pill good" : "pill bad" }, one.state), on ? null : ` ${one.reason ?? ""}`,
         one.failing_since ? h("small", { class: "failed" }, ` failing since ${one.failing_since.slice(0, 16).replace("T", " ")}`)

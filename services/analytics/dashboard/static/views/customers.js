@@ -7,7 +7,7 @@ import { cohortTable, rfmTable } from "../charts/heat.js";
 import { series } from "../charts/series.js";
 import { behind, counted, data, decimal, panel, percent, plural, selection, shelf, short, table, whole, words } from "../dom.js";
 import { daysBetween, today } from "../filter.js";
-import { money } from "../money.js";
+import { money, named } from "../money.js";
 
 const LINES = { dau: "on the day", wau: "in 7 days", mau: "in 30 days" };
 
@@ -45,8 +45,8 @@ export function customers(caller) {
   }
 
   function segmentTable({ items, currency: of }) {
-    return table(`Days since the last order, and orders: means per consumer.${of ? ` Money: ${of}, net of refunds.` : ""}`,
-      ["Class", "Consumers", "Share", "Days ago", "Orders", ...(of ? [`Money, ${of}`] : [])],
+    return table(`Days since the last order, and orders: means per consumer.${of ? ` Money: ${named(of)}, net of refunds.` : ""}`,
+      ["Class", "Consumers", "Share", "Days ago", "Orders", ...(of ? [`Money, ${named(of)}`] : [])],
       items.map((item) => [words(item.segment), counted(item.consumers), percent(item.share),
         decimal(item.recency_days, 1), decimal(item.orders, 1), ...(of ? [data(item.money_minor, money(item.money_minor, of))] : [])]));
   }

@@ -3,7 +3,7 @@
 import { part } from "../answers.js";
 import { get, own } from "../api.js";
 import { mapChart } from "../charts/map.js";
-import { choice, counted, data, h, panel, percent, plural, shelf, table, whole } from "../dom.js";
+import { choice, counted, data, h, panel, percent, plural, shelf, table, whole, within } from "../dom.js";
 import { money, named, ranked } from "../money.js";
 import { emptiness } from "./emptiness.js";
 
@@ -31,7 +31,7 @@ export function view(main) {
   main.replaceChildren(empty.element, map.element, list.element);
   new ResizeObserver(() => box.isConnected && draw()).observe(box);
 
-  const name = (item) => [item.city, item.region, item.country].filter((part2) => part2).join(", ") || "unknown";
+  const name = (item) => [item.city, item.region, item.country].filter((part2) => part2).map(within).join(", ") || "unknown";
   const placed = (item) => typeof item.lat === "number" && typeof item.lon === "number";
   const amounts = (item) => item.amount_minor;
 

@@ -3,8 +3,8 @@
 import { part } from "../answers.js";
 import { get } from "../api.js";
 import { tiesChart } from "../charts/ties.js";
-import { choice, counted, data, h, panel, rounded, shelf, table, whole } from "../dom.js";
-import { naming, who } from "../names.js";
+import { choice, counted, data, h, panel, rounded, shelf, table, whole, within } from "../dom.js";
+import { headed, naming, who } from "../names.js";
 import { explained } from "./why.js";
 
 const MOST = 16, SUGGESTED = 50, PATH = { consumer: "consumer_id", provider: "provider_id" };
@@ -18,7 +18,7 @@ export function view(main, caller) {
   const shelves = { list: shelf("list", "The ties as a list"), hints: shelf("list", "Start with") };
   const parts = { ties: part([graph.body, list.body], "Nothing is known between this id and anybody."),
     why: part([why.body], "Nothing to explain."), hints: part([hints.body], "No provider has any relation yet.") };
-  const input = h("input", { id: "of", autocomplete: "off", required: true, size: 22, list: "known" });
+  const input = h("input", { id: "of", dir: "auto", autocomplete: "off", required: true, size: 22, list: "known" });
   const known = h("datalist", { id: "known" });
   const sides = choice("Whose ties", { provider: "Provider", consumer: "Consumer" }, side, (value) => (side = value));
   const search = h("form", { class: "search panel", id: "search", onsubmit: (event) => {
@@ -73,8 +73,7 @@ export function view(main, caller) {
     if (!found.ties.length) return null;
     page = found;
     asked.name = found.names[asked.side](asked.id);
-    graph.heading.replaceChildren(`Strongest ties of ${asked.side} `, asked.name ? `${asked.name} ` : "",
-      h("span", { class: "code" }, asked.name ? `(${asked.id})` : asked.id));
+    graph.heading.replaceChildren(`Strongest ties of ${asked.side} `, ...headed(asked.id, asked.name));
     shelves.list.replaceChildren(table(found.next ? `The strongest ${whole(found.ties.length)}; there are more`
       : `All ${whole(found.ties.length)}, strongest first`,
     [opposite() === "consumer" ? "Consumer" : "Provider", "Strength", "Relations", "Last"],
@@ -90,7 +89,7 @@ export function view(main, caller) {
     const mine = given, found = await parts.ties.ask(mine, (options) => ties(options, null), show);
     if (mine !== given || !found) return;
     if (!found.ties.length) {
-      parts.why.say(`Nothing is known between ${asked.side} ${asked.id} and anybody.`);
+      parts.why.say(`Nothing is known between ${asked.side} ${within(asked.id)} and anybody.`);
       return;
     }
     chosen = Math.max(0, page.ties.findIndex((tie) => tie.id === mine.state.own.with));
@@ -126,7 +125,7 @@ export function view(main, caller) {
         side = nextSide;
         input.value = id;
         sides.press(nextSide);
-        graph.heading.replaceChildren(`Strongest ties of ${nextSide} `, h("span", { class: "code" }, id));
+        graph.heading.replaceChildren(`Strongest ties of ${nextSide} `, ...headed(id));
         load();
       };
       if (consumer) start("consumer", consumer);

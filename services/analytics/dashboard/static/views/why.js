@@ -1,7 +1,7 @@
 // Why one tie is strong: what it consists of, and the events that weigh most.
 
 import { copyable, counted, data, decimal, h, percent, plural, rounded, shelf, table, words } from "../dom.js";
-import { money } from "../money.js";
+import { worth } from "../money.js";
 import { who } from "../names.js";
 
 const day = (time) => time.slice(0, 10);
@@ -10,7 +10,7 @@ const day = (time) => time.slice(0, 10);
 export function explained(found, names) {
   const kinds = Object.entries(found.kinds).sort(([, one], [, other]) => other.share - one.share);
   const [first] = kinds, hidden = typeof found.amount === "string";
-  const amounts = hidden ? found.amount : Object.entries(found.amount).map(([currency, minor]) => money(minor,
+  const amounts = hidden ? found.amount : Object.entries(found.amount).map(([currency, minor]) => worth(minor,
     currency)).join(", ");
   return [
     h("h3", {}, who(found.consumer_id, names.consumer), " and ", who(found.provider_id, names.provider)),

@@ -2,7 +2,7 @@
 
 import { part } from "../answers.js";
 import { get, quota } from "../api.js";
-import { copyable, counted, h, panel, shelf, table, whole } from "../dom.js";
+import { copyable, counted, h, isolated, panel, shelf, table, whole } from "../dom.js";
 
 const PILLS = { approved: "pill good", pending: "pill", suspended: "pill bad" };
 const MEANS = { pending: "The tenant has not decided yet. It gets no token until it is approved.",
@@ -30,8 +30,8 @@ export function application(words) {
   function facts() {
     const named = { Id: copyable(app.client_id, "the client id"),
       Registered: new Date(app.client_id_issued_at * 1000).toISOString().slice(0, 10),
-      Contacts: app.contacts.join(", "), Page: app.client_uri, Software: [app.software_id, app.software_version]
-        .filter(Boolean).join(" "), Hidden: app.masks.join(", "),
+      Contacts: app.contacts.length && app.contacts.flatMap((one, at) => [at ? ", " : "", isolated(one)]),
+      Page: app.client_uri, Software: [app.software_id, app.software_version].filter(Boolean).join(" "), Hidden: app.masks.join(", "),
       "Consumers agree by": copyable(`{"consent": {"${app.purpose}": true}}`, "the consent") };
     return h("dl", { class: "facts" }, Object.entries(named).filter(([, value]) => value).map(([name, value]) =>
       h("div", {}, h("dt", {}, name), h("dd", {}, value))));
@@ -41,7 +41,7 @@ export function application(words) {
     const before = JSON.stringify(app);
     if (before === drawn) return;
     drawn = before;
-    main.heading.textContent = app.client_name;
+    main.heading.replaceChildren(isolated(app.client_name));
     main.tools.replaceChildren(h("span", { class: PILLS[app.state], id: "state" }, app.state));
     main.body.replaceChildren(h("p", {}, MEANS[app.state]),
       ...(app.reason ? [h("p", { class: "failed" }, `The reason: ${app.reason}`)] : []), facts());

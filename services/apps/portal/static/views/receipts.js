@@ -2,7 +2,7 @@
 
 import { said } from "../acts.js";
 import { get, send } from "../api.js";
-import { choice, counted, data, h, panel, shelf, table } from "../dom.js";
+import { choice, counted, data, h, isolated, panel, shelf, table } from "../dom.js";
 import { pages } from "../pages.js";
 import { clientId, mayManage } from "../session.js";
 
@@ -45,7 +45,7 @@ export function receipts(changed) {
     && (one.state === "failed" || (one.state === "queued" && one.attempts > 0));
 
   const row = (one) => [time(one.at), data(one.receipt, one.topic),
-    h("span", { class: "wide" }, one.consumer_id ?? (one.topic === NOBODY ? "" : "hidden")),
+    isolated(one.consumer_id ?? (one.topic === NOBODY ? "" : "hidden"), { class: "wide" }),
     h("span", { class: "wide" }, h("span", { class: PILLS[one.state], title: MEANS[one.state] }, NAMES[one.state] ?? one.state),
       one.reason ? ` ${one.reason}` : null),
     h("span", { class: "wide" }, one.endpoint ?? ""), counted(one.attempts), time(one.settled ?? ""),
